@@ -20,7 +20,7 @@ from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.web.charts.svg import Axis, Line
 from foreshock_dashboard.web.charts.svg import draw as svg
-from foreshock_simulator.traffic.rate import Curve, Level
+from foreshock_simulator.traffic.rate import Curve, RelativeRate
 
 HOUR = 3600.0
 
@@ -39,7 +39,7 @@ def growth(run: Run) -> str:
 
 def habit(run: Run) -> str:
     """A Monday's requests with a surge in the afternoon, what two hours call usual, and what four Mondays do."""
-    who, flow = run.service("assistant-feature"), Level(Curve(), 0.0, diurnal=0.6, peak_hour=14.0, weekend=0.5)
+    who, flow = run.service("assistant-feature"), RelativeRate(Curve(), 0.0, diurnal=0.6, peak_hour=14.0, weekend=0.5)
     monday = (
         math.floor(run.world.times[0] / DAY_SECONDS / 7) * 7 * DAY_SECONDS + 4 * DAY_SECONDS
     )  # the first of January 1970 was a Thursday

@@ -19,7 +19,7 @@ from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.serving.make import make_server, memory_bytes
+from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.spec.services import LlmSpec
 
 KERNELS = GpuWork(0.01, sm=0.8, dram=0.3, tensor=0.1, kernels=100.0)

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock_dashboard.web.charts import svg
-from foreshock_simulator.control.delays import cold_start, provisioning
+from foreshock_simulator.control.delays import cold_start_seconds, provisioning_seconds
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.traffic import FlowSpec
-from foreshock_simulator.traffic import TraceName, arrivals, servegen
-from foreshock_simulator.traffic.rate import DAY
-from foreshock_simulator.traffic.traces import load
+from foreshock_simulator.traffic import servegen
+from foreshock_simulator.traffic.arrivals import arrivals
+from foreshock_simulator.traffic.rate import DAY_SECONDS
+from foreshock_simulator.traffic.traces import TraceName, load
 
 Floats = npt.NDArray[np.float64]
 
@@ -154,8 +155,8 @@ def day(out: Path | None) -> None:
     quantiles = np.percentile([window.cv for window in active], (50, 90, 99))
     totals = np.array([sum(client[window].rate for client in servegen.clients()) for window in range(servegen.WINDOWS)])
     flow = replace(FLOW, arrivals="servegen", rate=SERVEGEN_RATE)
-    times = generated(flow, DAY, 1)[:, 0]
-    index = ((START + times) % DAY // servegen.WINDOW_SECONDS).astype(int)
+    times = generated(flow, DAY_SECONDS, 1)[:, 0]
+    index = ((START + times) % DAY_SECONDS // servegen.WINDOW_SECONDS).astype(int)
     ours = np.bincount(index, minlength=servegen.WINDOWS) / servegen.WINDOW_SECONDS / SERVEGEN_RATE
     shape = totals / servegen.mean_rate()
     print(f"\nServeGen: {len(servegen.clients())} clients; CV p50 {quantiles[0]:.2f}, p90 {quantiles[1]:.2f}, ", end="")
@@ -171,8 +172,8 @@ def day(out: Path | None) -> None:
 def capacity() -> None:
     """Quantiles of cold starts and of provisioning."""
     rng = random_stream(1, "realism")
-    cold = [cold_start(rng, COLD_STARTS[0][1]) for _ in range(DRAWS)]
-    nodes = [provisioning(rng, 380.0) for _ in range(DRAWS)]
+    cold = [cold_start_seconds(rng, COLD_STARTS[0][1]) for _ in range(DRAWS)]
+    nodes = [provisioning_seconds(rng, 380.0) for _ in range(DRAWS)]
     print("\nSeconds until a replica serves, and until a node comes\n")
     print("| | p5 | p50 | p90 | p95 | p99 |")
     print("|---|---|---|---|---|---|")

@@ -19,7 +19,7 @@ from foreshock_simulator.spec.faults import LostScrapes
 from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
 from foreshock_simulator.tracing.service_graph import Counts
 from foreshock_simulator.tracing.spans import SimSpan
-from foreshock_simulator.world.faults import begin_faults
+from foreshock_simulator.world.faults import schedule_faults
 from foreshock_simulator.world.platform import Platform
 
 QUOTAS = "gpu-pools"
@@ -97,8 +97,8 @@ class Simulation:
             if service.spec.slo is not None:
                 watch = self._watches[service.name.name] = SloWatch(service.spec.slo)
                 service.observe = watch.observe
-        platform.open(self.spec.faults, seed, start)
-        begin_faults(platform, self.spec.faults)
+        platform.start_traffic(self.spec.faults, seed, start)
+        schedule_faults(platform, self.spec.faults)
         self.hosts = tuple(self._host(name) for name in platform.hosts)
 
     @property
@@ -164,7 +164,7 @@ class Simulation:
         platform = self._platform
         with self.lock:
             self.catch_up()
-            return kube.emit(
+            return kube.families(
                 [autoscaler.state() for autoscaler in platform.autoscalers],
                 [replicas.deployment.state() for replicas in platform.replicas.values()],
                 platform.capacity.quotas(QUOTAS),

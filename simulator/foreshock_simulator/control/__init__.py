@@ -1,10 +1,4 @@
-"""What adds and removes replicas: autoscalers, pools of GPUs with quotas, and the pods between them.
+"""The control plane: autoscalers, pools of GPUs with quotas, and the pods of services.
 
 Imports: `core`, `foreshock_exporter.model`, `spec`.
 """
-
-from foreshock_simulator.control.autoscaler import Autoscaler, Scalable
-from foreshock_simulator.control.capacity import Capacity
-from foreshock_simulator.control.deployment import Deployment
-
-__all__ = ["Autoscaler", "Capacity", "Deployment", "Scalable"]

@@ -1,11 +1,11 @@
-"""An autoscaler at work: it looks at its target every now and then, and changes how many replicas are wanted."""
+"""Autoscaler process: reads a metric periodically and changes the desired replicas."""
 
 from __future__ import annotations
 
 from math import nan
 from typing import Protocol
 
-from foreshock_simulator.control.hpa import Behaviour, recommend
+from foreshock_simulator.control.hpa import Behavior, recommend
 from foreshock_simulator.control.states import AutoscalerState
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.names import ServiceName
@@ -13,35 +13,35 @@ from foreshock_simulator.spec.services import AutoscalerSpec
 
 
 class Scalable(Protocol):
-    """What an autoscaler scales: replicas that are wanted (`desired`), of which some are ready, others not yet."""
+    """The target of an autoscaler: its desired replicas are ready or not yet ready."""
 
     @property
     def ready(self) -> int:
-        """Replicas that take requests."""
+        """Replicas that receive requests."""
 
     @property
     def desired(self) -> int:
-        """Replicas that are wanted."""
+        """Desired replicas."""
 
     @property
     def pending(self) -> int:
-        """Replicas that wait for a place to run."""
+        """Replicas without a node."""
 
     def metric(self, name: str) -> float:
-        """The mean over the ready replicas of what an `AutoscalerSpec` names; NaN where there is none."""
+        """Mean over the ready replicas of a metric of `AutoscalerSpec`; NaN without a value."""
 
     def scale_to(self, count: int) -> None:
-        """Want so many replicas from now on."""
+        """Set the desired replicas."""
 
 
 class Autoscaler:
-    """Looks for the first time `spec.sync` seconds after it is made.
+    """A HorizontalPodAutoscaler. It first evaluates `spec.sync` seconds after its creation.
 
     Raises:
         ValueError: the target is not positive, or minimum and maximum contradict each other.
     """
 
-    __slots__ = ("_behaviour", "_engine", "_metric", "_name", "_spec", "_target")
+    __slots__ = ("_behavior", "_engine", "_metric", "_name", "_spec", "_target")
 
     def __init__(self, engine: Engine, name: ServiceName, spec: AutoscalerSpec, target: Scalable) -> None:
         if spec.target <= 0.0 or not 1 <= spec.minimum <= spec.maximum or spec.sync <= 0.0:
@@ -53,28 +53,28 @@ class Autoscaler:
         self._name = name
         self._spec = spec
         self._target = target
-        self._behaviour = Behaviour(spec.minimum, spec.maximum, spec.down_window)
+        self._behavior = Behavior(spec.minimum, spec.maximum, spec.down_window)
         self._metric = nan
-        engine.spawn(self._work())
+        engine.spawn(self._run())
 
     def state(self) -> AutoscalerState:
-        """As kube-state-metrics sees it."""
+        """State for kube-state-metrics."""
         spec, target = self._spec, self._target
         return AutoscalerState(
             self._name, spec.minimum, spec.maximum, target.desired, target.desired, spec.metric, spec.target,
             self._metric,
         )  # fmt: skip
 
-    def _work(self) -> Process:
+    def _run(self) -> Process:
         while True:
             yield self._spec.sync
-            self._look()
+            self._evaluate()
 
-    def _look(self) -> None:
+    def _evaluate(self) -> None:
         target, spec = self._target, self._spec
         current = target.desired
         self._metric = target.metric(spec.metric)
         recommended = recommend(current, target.ready, self._metric, spec.target)
-        wanted = self._behaviour.decide(self._engine.now, current, recommended)
-        if wanted != current:
-            target.scale_to(wanted)
+        desired = self._behavior.decide(self._engine.now, current, recommended)
+        if desired != current:
+            target.scale_to(desired)

@@ -1,4 +1,4 @@
-"""Pools of GPUs: who holds which, who waits, and how long a node takes to come."""
+"""Pools of GPUs: allocation to replicas, pending claims, and provisioning of nodes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Literal, NamedTuple
 
-from foreshock_simulator.control.delays import provisioning
+from foreshock_simulator.control.delays import provisioning_seconds
 from foreshock_simulator.control.states import QuotaState
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 
-IDLE_SECONDS = 600.0
-"""A node without work is given back after so long (the cluster autoscaler's scale-down-unneeded-time)."""
+NODE_IDLE_SECONDS = 600.0
+"""Idle time after which a node is removed (scale-down-unneeded-time of the cluster autoscaler)."""
 
 
-Reason = Literal["quota", "full", "behind", "provisioning"]
+PendingReason = Literal["quota", "full", "behind", "provisioning"]
 
 
-class Waiting(NamedTuple):
-    """A claim that is not yet granted.
+class PendingClaim(NamedTuple):
+    """A pending claim.
 
-    `reason`: the quota is exhausted, no host has as many GPUs free, another claim is before it, or its node is coming.
+    `reason`: the quota is exhausted, no host has enough free GPUs, the claim is behind another one, or its node is
+    being provisioned.
     """
 
     pool: str
     gpus: int
     since: float
-    reason: Reason
+    reason: PendingReason
 
 
 @dataclass(slots=True, eq=False)
@@ -45,10 +46,10 @@ class _Claim:
 class _Pool:
     spec: PoolSpec
     held: dict[Place, int]
-    there_until: dict[Place, float]
-    """When a GPU's node is given back; infinite while it is held; -inf before it came."""
+    available_until: dict[Place, float]
+    """When the node of a GPU is removed; infinite while it is held, -inf before it is provisioned."""
     queue: deque[_Claim] = field(default_factory=deque)
-    coming: dict[_Claim, None] = field(default_factory=dict)
+    provisioning: dict[_Claim, None] = field(default_factory=dict)
 
     @property
     def used(self) -> int:
@@ -56,19 +57,19 @@ class _Pool:
 
     @property
     def quota(self) -> int:
-        most = len(self.spec.places) * self.spec.slots
-        return most if self.spec.quota is None else min(self.spec.quota, most)
+        total = len(self.spec.places) * self.spec.slots
+        return total if self.spec.quota is None else min(self.spec.quota, total)
 
 
 class Capacity:
-    """The pools of a platform. Claims of a pool are granted in the order in which they came, whatever their size.
+    """The pools of a platform. Claims of a pool are granted in order of arrival, whatever their size.
 
-    A claim gets the emptiest GPUs of one host, those first whose node is there. Each GPU is a node of its own: where
-    the pool's `provisioning` is above 0, one that was not used for `IDLE_SECONDS` has to come first, and counts against
-    the quota meanwhile. A claim for which the quota has no room waits, for ever if need be.
+    A claim gets the emptiest GPUs of one host, and among those first the ones with a node. Each GPU is a node of its
+    own. In a pool with `provisioning` above 0, a GPU idle for `NODE_IDLE_SECONDS` must be provisioned first, and counts
+    against the quota meanwhile. A claim beyond the quota stays pending.
     """
 
-    __slots__ = ("_engine", "_of_place", "_pools", "_rng")
+    __slots__ = ("_engine", "_pools", "_rng")
 
     def __init__(self, engine: Engine, pools: Iterable[PoolSpec], rng: random.Random) -> None:
         self._engine = engine
@@ -83,121 +84,122 @@ class Capacity:
         }
 
     def take(self, pool: str, gpus: int) -> tuple[Place, ...]:
-        """GPUs for a replica that runs from the start: at once, their nodes being there.
+        """Allocate GPUs for a replica that runs from the start, at once and with their nodes.
 
         Raises:
-            KeyError: no such pool.
-            ValueError: it has no such room.
+            KeyError: unknown pool.
+            ValueError: not enough room.
         """
-        of = self._pools[pool]
-        places = self._choose(of, gpus) if of.used + gpus <= of.quota else None
+        state = self._pools[pool]
+        places = self._choose(state, gpus) if state.used + gpus <= state.quota else None
         if places is None:
             raise ValueError(
-                f"pool {pool!r}: no room for {gpus} more GPUs on one host ({of.used} of {of.quota} are held); "
+                f"pool {pool!r}: no room for {gpus} more GPUs on one host ({state.used} of {state.quota} are held); "
                 "lower the replicas or raise quota, places or slots"
             )
-        self._hold(of, places)
+        self._hold(state, places)
         return places
 
     def claim(self, pool: str, gpus: int) -> Signal:
-        """Ask for GPUs of one host.
+        """Claim GPUs of one host.
 
         Returns:
-            Fires with a tuple of `Place` when they are there.
+            Fires with a tuple of `Place` when the GPUs are available.
 
         Raises:
-            KeyError: no such pool.
-            ValueError: less than one GPU is asked for.
+            KeyError: unknown pool.
+            ValueError: less than one GPU.
         """
         if gpus < 1:
             raise ValueError(f"a claim of {gpus} GPUs of pool {pool!r} is none")
-        of, claim = self._pools[pool], _Claim(gpus, self._engine.now, Signal(self._engine))
-        of.queue.append(claim)
-        self._grant(of)
+        state, claim = self._pools[pool], _Claim(gpus, self._engine.now, Signal(self._engine))
+        state.queue.append(claim)
+        self._grant(state)
         return claim.signal
 
     def withdraw(self, pool: str, signal: Signal) -> None:
-        """Take a claim back that is not yet granted; nothing happens where it is. The signal never fires."""
-        of = self._pools[pool]
-        for claim in (*of.queue, *of.coming):
+        """Withdraw a pending claim, whose signal then never fires. No effect on a granted one."""
+        state = self._pools[pool]
+        for claim in (*state.queue, *state.provisioning):
             if claim.signal is signal:
                 if claim.places:
-                    del of.coming[claim]
+                    del state.provisioning[claim]
                     self.release(pool, claim.places)
                 else:
-                    of.queue.remove(claim)
-                    self._grant(of)
+                    state.queue.remove(claim)
+                    self._grant(state)
                 return
 
     def release(self, pool: str, places: Sequence[Place]) -> None:
-        """Give GPUs back. Their nodes stay for a while.
+        """Release GPUs. Their nodes stay for `NODE_IDLE_SECONDS`.
 
         Raises:
-            ValueError: one is not held.
+            ValueError: a GPU is not held.
         """
-        of = self._pools[pool]
+        state = self._pools[pool]
         for place in places:
-            if not of.held.get(place):
+            if not state.held.get(place):
                 raise ValueError(f"{place} of pool {pool!r} is released and not held")
-            of.held[place] -= 1
-            if not of.held[place] and of.spec.provisioning > 0.0 and of.there_until[place] == inf:
-                of.there_until[place] = self._engine.now + IDLE_SECONDS
-        self._grant(of)
+            state.held[place] -= 1
+            if not state.held[place] and state.spec.provisioning > 0.0 and state.available_until[place] == inf:
+                state.available_until[place] = self._engine.now + NODE_IDLE_SECONDS
+        self._grant(state)
 
-    def pending(self, pool: str | None = None) -> tuple[Waiting, ...]:
-        """Claims that wait, in the order of the pools and of time."""
-        waiting: list[Waiting] = []
-        for name, of in self._pools.items():
+    def pending(self, pool: str | None = None) -> tuple[PendingClaim, ...]:
+        """Pending claims, in the order of the pools and of time."""
+        pending: list[PendingClaim] = []
+        for name, state in self._pools.items():
             if pool in (None, name):
-                waiting += (Waiting(name, claim.gpus, claim.since, "provisioning") for claim in of.coming)
-                waiting += (Waiting(name, claim.gpus, claim.since, _obstacle(of, claim)) for claim in of.queue)
-        return tuple(waiting)
+                reasons: list[tuple[_Claim, PendingReason]] = [(claim, "provisioning") for claim in state.provisioning]
+                reasons += [(claim, _pending_reason(state, claim)) for claim in state.queue]
+                pending += (PendingClaim(name, claim.gpus, claim.since, reason) for claim, reason in reasons)
+        return tuple(pending)
 
     def quotas(self, namespace: str) -> tuple[QuotaState, ...]:
-        """How the pools' quotas stand."""
-        return tuple(QuotaState(namespace, name, of.quota, of.used) for name, of in self._pools.items())
+        """Quotas of the pools and their use."""
+        return tuple(QuotaState(namespace, name, state.quota, state.used) for name, state in self._pools.items())
 
-    def _grant(self, of: _Pool) -> None:
-        while of.queue:
-            claim = of.queue[0]
-            places = self._choose(of, claim.gpus) if of.used + claim.gpus <= of.quota else None
+    def _grant(self, pool: _Pool) -> None:
+        while pool.queue:
+            claim = pool.queue[0]
+            places = self._choose(pool, claim.gpus) if pool.used + claim.gpus <= pool.quota else None
             if places is None:
                 return
-            of.queue.popleft()
+            pool.queue.popleft()
             claim.places = places
-            there = all(self._there(of, place) for place in places)
-            if there:
-                self._hold(of, places)
+            available = all(self._has_node(pool, place) for place in places)
+            if available:
+                self._hold(pool, places)
                 claim.signal.fire(places)
             else:
                 for place in places:
-                    of.held[place] += 1
-                of.coming[claim] = None
-                delay = provisioning(self._rng, of.spec.provisioning)
-                self._engine.schedule(self._engine.now + delay, self._come, (of, claim))
+                    pool.held[place] += 1
+                pool.provisioning[claim] = None
+                delay = provisioning_seconds(self._rng, pool.spec.provisioning)
+                self._engine.schedule(self._engine.now + delay, self._finish_provisioning, (pool, claim))
 
-    def _come(self, what: tuple[_Pool, _Claim]) -> None:
-        of, claim = what
-        if claim in of.coming:
-            del of.coming[claim]
+    def _finish_provisioning(self, pool_and_claim: tuple[_Pool, _Claim]) -> None:
+        pool, claim = pool_and_claim
+        if claim in pool.provisioning:
+            del pool.provisioning[claim]
             for place in claim.places:
-                of.there_until[place] = inf
+                pool.available_until[place] = inf
             claim.signal.fire(claim.places)
 
-    def _hold(self, of: _Pool, places: Iterable[Place]) -> None:
+    def _hold(self, pool: _Pool, places: Iterable[Place]) -> None:
         for place in places:
-            of.held[place] += 1
-            of.there_until[place] = inf
+            pool.held[place] += 1
+            pool.available_until[place] = inf
 
-    def _there(self, of: _Pool, place: Place) -> bool:
-        return of.there_until[place] >= self._engine.now
+    def _has_node(self, pool: _Pool, place: Place) -> bool:
+        return pool.available_until[place] >= self._engine.now
 
-    def _choose(self, of: _Pool, gpus: int) -> tuple[Place, ...] | None:
-        """The best GPUs of one host: those that are there, then the emptiest, then in the order of the pool."""
+    def _choose(self, pool: _Pool, gpus: int) -> tuple[Place, ...] | None:
+        """The best GPUs of one host: those with a node first, then the emptiest, then in the order of the pool."""
         rank = {
-            place: (not self._there(of, place), held, order)
-            for order, (place, held) in enumerate(of.held.items())
-            if held < of.spec.slots
+            place: (not self._has_node(pool, place), held, order)
+            for order, (place, held) in enumerate(pool.held.items())
+            if held < pool.spec.slots
         }
         hosts: dict[str, list[Place]] = {}
         for place in sorted(rank, key=rank.__getitem__):
@@ -206,7 +208,7 @@ class Capacity:
         return min(sets, key=lambda places: [rank[place] for place in reversed(places)], default=None)
 
 
-def _obstacle(of: _Pool, claim: _Claim) -> Reason:
-    if claim is not of.queue[0]:
+def _pending_reason(pool: _Pool, claim: _Claim) -> PendingReason:
+    if claim is not pool.queue[0]:
         return "behind"
-    return "quota" if of.used + claim.gpus > of.quota else "full"
+    return "quota" if pool.used + claim.gpus > pool.quota else "full"

@@ -1,4 +1,4 @@
-"""The replicas of a service as pods: what an autoscaler scales, and what ends, waits, loads its model and serves."""
+"""The replicas of a service as pods: scheduling, cold start, serving, draining and failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from foreshock_simulator.control.capacity import Capacity
-from foreshock_simulator.control.delays import cold_start
+from foreshock_simulator.control.delays import cold_start_seconds
 from foreshock_simulator.control.states import DeploymentState, Phase, PodState
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.names import ServiceName
@@ -30,16 +30,22 @@ class _Pod(Generic[R]):
 
 
 class Deployment(Generic[R]):
-    """Keeps as many pods of a service as are wanted.
+    """Keeps the desired number of pods of a service.
 
-    A new pod claims its GPUs, then loads (`cold_start`, median seconds), then serves. What goes first when there are to
-    be fewer is what a ReplicaSet takes first: pods that failed or wait, then those that load, then the newest.
+    A new pod claims its GPUs, then loads its model (`median_cold_start` seconds), then serves. Scale-down removes pods
+    in the order of a ReplicaSet: failed or pending pods, then loading ones, then the newest.
 
     Args:
-        gpus: of `pool` that a replica needs; 0 for a service on CPUs.
-        start: makes a replica that serves at these places.
-        stop: ends it (`True`: let it finish what it has); fires when what it held is free.
-        measure: the mean of a metric over the replicas that serve.
+        engine: its clock.
+        name: of the service.
+        capacity: pools of GPUs.
+        rng: of the cold starts.
+        pool: of the GPUs.
+        gpus: of `pool` per replica; 0 for a service on CPUs.
+        median_cold_start: in seconds.
+        start: starts a serving replica at these places.
+        stop: stops a replica, with True after its requests; the signal fires when its resources are free.
+        measure: mean of a metric over the serving replicas.
     """
 
     def __init__(
@@ -61,26 +67,26 @@ class Deployment(Generic[R]):
         self._start, self._stop, self._measure = start, stop, measure
         self._pods: list[_Pod[R]] = []
         self._desired = 0
-        self._made = 0
+        self._created = 0
 
     @property
     def desired(self) -> int:
-        """Replicas that are wanted."""
+        """Desired replicas."""
         return self._desired
 
     @property
     def ready(self) -> int:
-        """Replicas that serve."""
+        """Serving replicas."""
         return sum(pod.replica is not None for pod in self._pods)
 
     @property
     def pending(self) -> int:
-        """Replicas that have no place yet."""
+        """Replicas without a node."""
         return sum(pod.claim is not None for pod in self._pods)
 
     @property
     def replicas(self) -> tuple[R, ...]:
-        """Those that serve, oldest first."""
+        """Serving replicas, oldest first."""
         return tuple(pod.replica for pod in self._pods if pod.replica is not None)
 
     def metric(self, name: str) -> float:
@@ -88,37 +94,37 @@ class Deployment(Generic[R]):
         return self._measure(name)
 
     def begin(self, count: int) -> None:
-        """Have so many replicas that serve already; before anything else.
+        """Start with `count` serving replicas. Call it first.
 
         Raises:
-            ValueError: the pool has no room for them.
+            ValueError: the pool has not enough room.
         """
         for _ in range(count):
             places = self._capacity.take(self._pool, self._gpus) if self._gpus else ()
-            pod = self._pod()
+            pod = self._create_pod()
             pod.places = places
             self._serve(pod)
         self._desired = count
 
     def scale_to(self, count: int) -> None:
-        """Want so many replicas from now on."""
+        """Set the desired replicas."""
         self._desired = count
         for _ in range(count - len(self._pods)):
-            pod = self._pod()
+            pod = self._create_pod()
             if self._gpus:
                 pod.claim = self._capacity.claim(self._pool, self._gpus)
-            self._engine.spawn(self._come_up(pod))
+            self._engine.spawn(self._start_pod(pod))
         surplus = len(self._pods) - count
         if surplus > 0:
             newest_first = self._pods[::-1]
-            for pod in sorted(newest_first, key=_goes_first)[:surplus]:
-                self._end(pod)
+            for pod in sorted(newest_first, key=_removal_order)[:surplus]:
+                self._remove(pod)
 
     def fail(self, count: int) -> tuple[tuple[Place, ...], ...]:
-        """End the oldest replicas that serve, at once; they keep their places, and come back by `recover` only.
+        """Kill the oldest serving replicas. They keep their places and return with `recover` only.
 
         Returns:
-            Where they ran.
+            Places of the failed replicas.
         """
         failing = [pod for pod in self._pods if pod.replica is not None][:count]
         for pod in failing:
@@ -128,14 +134,14 @@ class Deployment(Generic[R]):
         return tuple(pod.places for pod in failing)
 
     def recover(self) -> None:
-        """Start what has failed, at its old places, cold."""
+        """Restart the failed replicas at their old places, with a cold start."""
         for pod in self._pods:
             if pod.phase == "Failed":
                 pod.phase = "Pending"
                 self._engine.spawn(self._load(pod))
 
     def replace(self, replica: R) -> Process:
-        """Drain a replica and start another in its place, cold; to be yielded from until that serves."""
+        """Drain a replica and start another in its place, with a cold start; to be used with `yield from`."""
         pod = next(pod for pod in self._pods if pod.replica is replica)
         pod.replica = None
         yield self._stop(replica, True)
@@ -143,22 +149,22 @@ class Deployment(Generic[R]):
             yield from self._load(pod)
 
     def state(self) -> DeploymentState:
-        """As kube-state-metrics sees it."""
+        """State for kube-state-metrics."""
         pods = tuple(
             PodState(pod.name, pod.phase, pod.replica is not None, pod.claim is None, pod.created) for pod in self._pods
         )
         return DeploymentState(self._name, self._desired, pods)
 
-    def _pod(self) -> _Pod[R]:
-        pod: _Pod[R] = _Pod(f"{self._name.name}-{self._made}", self._engine.now)
-        self._made += 1
+    def _create_pod(self) -> _Pod[R]:
+        pod: _Pod[R] = _Pod(f"{self._name.name}-{self._created}", self._engine.now)
+        self._created += 1
         self._pods.append(pod)
         return pod
 
-    def _come_up(self, pod: _Pod[R]) -> Process:
+    def _start_pod(self, pod: _Pod[R]) -> Process:
         if pod.claim is not None:
             places: tuple[Place, ...] = yield pod.claim
-            if pod.ended:  # at the very instant at which they were granted
+            if pod.ended:  # in the instant of the grant
                 self._capacity.release(self._pool, places)
                 return
             pod.places, pod.claim = places, None
@@ -167,16 +173,16 @@ class Deployment(Generic[R]):
     def _load(self, pod: _Pod[R]) -> Process:
         pod.phase = "Running"
         pod.starts += 1
-        this = pod.starts
-        yield cold_start(self._rng, self._cold_start)
-        if not pod.ended and pod.starts == this:
+        start_number = pod.starts
+        yield cold_start_seconds(self._rng, self._cold_start)
+        if not pod.ended and pod.starts == start_number:
             self._serve(pod)
 
     def _serve(self, pod: _Pod[R]) -> None:
         pod.phase = "Running"
         pod.replica = self._start(pod.places)
 
-    def _end(self, pod: _Pod[R]) -> None:
+    def _remove(self, pod: _Pod[R]) -> None:
         pod.ended = True
         self._pods.remove(pod)
         if pod.claim is not None:
@@ -187,12 +193,12 @@ class Deployment(Generic[R]):
             self._capacity.release(self._pool, pod.places)
 
     def _drain(self, pod: _Pod[R], replica: R) -> Process:
-        """Its places are free only when it has finished what it had."""
+        """Release the places after the replica has finished its requests."""
         pod.replica = None
         yield self._stop(replica, True)
         if pod.places:
             self._capacity.release(self._pool, pod.places)
 
 
-def _goes_first(pod: _Pod[R]) -> tuple[bool, bool, bool]:
+def _removal_order(pod: _Pod[R]) -> tuple[bool, bool, bool]:
     return pod.phase != "Failed", pod.claim is None, pod.replica is not None

@@ -1,6 +1,6 @@
-"""The arithmetic of the Kubernetes HorizontalPodAutoscaler, autoscaling/v2, with its default behaviour.
+"""The algorithm of the Kubernetes HorizontalPodAutoscaler, autoscaling/v2, with its default behavior.
 
-Kubernetes documentation, "Horizontal Pod Autoscaling": algorithm details, support for configurable scaling behaviour.
+Kubernetes documentation, "Horizontal Pod Autoscaling": algorithm details, configurable scaling behavior.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-TOLERANCE = 0.1
-"""--horizontal-pod-autoscaler-tolerance."""
-PERIOD = 15.0
-"""Seconds of the default policies."""
+TOLERANCE_RATIO = 0.1
+"""Of --horizontal-pod-autoscaler-tolerance."""
+PERIOD_SECONDS = 15.0
+"""Period of the default policies."""
 PODS_PER_PERIOD = 4
-GROWTH_PER_PERIOD = 1.0
-"""Default policies for more: 4 pods or 100 % a period, whichever is more. For fewer: 100 %, which is no limit."""
+GROWTH_RATIO_PER_PERIOD = 1.0
+"""Default scale-up policies: the larger of 4 pods and 100% per period. Scale-down allows 100%, so it has no limit."""
 
 
 def recommend(current: int, ready: int, metric: float, target: float) -> int:
     """Replicas that bring the metric to its target: ⌈ready · metric / target⌉, or `current` within the tolerance.
 
-    Replicas that are not ready have no say in going down, and count as idle in going up, unless that turns the
-    direction round or brings it within the tolerance; then all stays. Without a metric (NaN, none ready) all stays.
+    Replicas that are not ready are ignored for scale-down and count as idle for scale-up. When that reverses the
+    direction or brings the ratio within the tolerance, `current` stays. It also stays without a metric (NaN).
 
     Args:
-        current: replicas wanted now, ready or not.
-        ready: of these.
-        metric: averaged over the ready ones, in the unit of `target`.
+        current: desired replicas at present, ready or not.
+        ready: ready replicas among them.
+        metric: mean over the ready replicas, in the unit of `target`.
         target: positive.
     """
     if ready <= 0 or math.isnan(metric):
@@ -38,39 +38,42 @@ def recommend(current: int, ready: int, metric: float, target: float) -> int:
         ratio *= ready / current
         if ratio < 1.0:
             return current
-    if abs(ratio - 1.0) <= TOLERANCE + 1e-12:
+    if abs(ratio - 1.0) <= TOLERANCE_RATIO + 1e-12:
         return current
-    # 1e-9: the controller computes in whole milli-units, where 3 · 0.2 / 0.6 is 1
+    # 1e-9: the controller computes in integer milli-units, where 3 · 0.2 / 0.6 is 1
     return math.ceil(ratio * counted - 1e-9)
 
 
 @dataclass(slots=True)
-class Behaviour:
-    """What keeps an autoscaler from following each recommendation at once: limits, and the memory of past ones.
+class Behavior:
+    """Limits and stabilization of the recommendations.
 
     Args:
-        minimum: and `maximum`: of replicas.
-        down_window: seconds over which the highest recommendation counts before there are fewer.
+        minimum: of replicas.
+        maximum: of replicas.
+        down_window: stabilization window in seconds; scale-down follows the highest recommendation within it.
     """
 
     minimum: int
     maximum: int
     down_window: float
-    _recommended: deque[tuple[float, int]] = field(default_factory=deque)
+    _recommendations: deque[tuple[float, int]] = field(default_factory=deque)
     _changes: deque[tuple[float, int]] = field(default_factory=deque)
 
     def decide(self, now: float, current: int, recommended: int) -> int:
-        """Replicas to want from now on; to be asked once at each look, in order of time."""
-        while self._recommended and self._recommended[0][0] <= now - self.down_window:
-            self._recommended.popleft()
-        while self._changes and self._changes[0][0] <= now - PERIOD:
+        """The desired replicas; call it once per evaluation, in order of time."""
+        while self._recommendations and self._recommendations[0][0] <= now - self.down_window:
+            self._recommendations.popleft()
+        while self._changes and self._changes[0][0] <= now - PERIOD_SECONDS:
             self._changes.popleft()
-        highest = max([recommended, *(count for _, count in self._recommended)])
-        self._recommended.append((now, recommended))
-        wanted = recommended if recommended > current else min(current, highest)
-        at_start = current - sum(change for _, change in self._changes)
-        most = max(at_start + PODS_PER_PERIOD, math.ceil(at_start * (1.0 + GROWTH_PER_PERIOD)), current)
-        wanted = max(min(wanted, most, self.maximum), self.minimum)
-        if wanted != current:
-            self._changes.append((now, wanted - current))
-        return wanted
+        highest = max([recommended, *(count for _, count in self._recommendations)])
+        self._recommendations.append((now, recommended))
+        desired = recommended if recommended > current else min(current, highest)
+        at_period_start = current - sum(change for _, change in self._changes)
+        limit = max(
+            at_period_start + PODS_PER_PERIOD, math.ceil(at_period_start * (1.0 + GROWTH_RATIO_PER_PERIOD)), current
+        )
+        desired = max(min(desired, limit, self.maximum), self.minimum)
+        if desired != current:
+            self._changes.append((now, desired - current))
+        return desired

@@ -1,4 +1,4 @@
-"""Autoscaling and capacity under the names of kube-state-metrics (its docs/metrics)."""
+"""State of autoscalers, deployments and quotas as metrics of kube-state-metrics (its docs/metrics)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from foreshock_exporter.model.family import Families, Family, Sample
 from foreshock_simulator.control.states import AutoscalerState, DeploymentState, Phase, QuotaState
 
 PHASES: tuple[str, ...] = get_args(Phase)
-RESOURCE = "requests.nvidia.com/gpu"
-"""What a ResourceQuota limits GPUs by."""
+GPU_RESOURCE = "requests.nvidia.com/gpu"
+"""Resource name of GPUs in a ResourceQuota."""
 
 _HPA = ("namespace", "horizontalpodautoscaler")
 _TARGET = (*_HPA, "metric_name", "metric_target_type")
@@ -53,27 +53,34 @@ QUOTA = _gauge(
 )
 
 
-def emit(
+def families(
     autoscalers: Sequence[AutoscalerState],
     deployments: Sequence[DeploymentState],
     quotas: Sequence[QuotaState],
     epoch: float,
 ) -> Families:
-    """The states as families; `epoch` is the start of the simulation in Unix seconds. What is NaN is left out."""
-    pods = [(_pod(one.name.namespace, pod.name), pod) for one in deployments for pod in one.pods]
+    """The metric families of the states.
+
+    `epoch` is the start of the simulation in Unix seconds. NaN values are left out.
+    """
+    pods = [(_pod_labels(state.name.namespace, pod.name), pod) for state in deployments for pod in state.pods]
+    measured = [state for state in autoscalers if not math.isnan(state.value)]
     return [
-        (HPA_INFO, [Sample((*one.name, "apps/v1", "Deployment", one.name.name), 1.0) for one in autoscalers]),
-        (HPA_MINIMUM, [Sample(one.name, one.minimum) for one in autoscalers]),
-        (HPA_MAXIMUM, [Sample(one.name, one.maximum) for one in autoscalers]),
-        (HPA_TARGET, [Sample(_target(one), one.target) for one in autoscalers]),
-        (HPA_VALUE, [Sample(_target(one), one.value) for one in autoscalers if not math.isnan(one.value)]),
-        (HPA_CURRENT, [Sample(one.name, one.current) for one in autoscalers]),
-        (HPA_DESIRED, [Sample(one.name, one.desired) for one in autoscalers]),
-        (DEPLOYMENT_SPEC, [Sample(one.name, one.desired) for one in deployments]),
-        (DEPLOYMENT_REPLICAS, [Sample(one.name, len(one.pods)) for one in deployments]),
-        (DEPLOYMENT_READY, [Sample(one.name, one.ready) for one in deployments]),
-        (DEPLOYMENT_AVAILABLE, [Sample(one.name, one.ready) for one in deployments]),
-        (DEPLOYMENT_UNAVAILABLE, [Sample(one.name, max(len(one.pods) - one.ready, 0)) for one in deployments]),
+        (HPA_INFO, [Sample((*state.name, "apps/v1", "Deployment", state.name.name), 1.0) for state in autoscalers]),
+        (HPA_MINIMUM, [Sample(state.name, state.minimum) for state in autoscalers]),
+        (HPA_MAXIMUM, [Sample(state.name, state.maximum) for state in autoscalers]),
+        (HPA_TARGET, [Sample(_target_labels(state), state.target) for state in autoscalers]),
+        (
+            HPA_VALUE,
+            [Sample(_target_labels(state), state.value) for state in measured],
+        ),
+        (HPA_CURRENT, [Sample(state.name, state.current) for state in autoscalers]),
+        (HPA_DESIRED, [Sample(state.name, state.desired) for state in autoscalers]),
+        (DEPLOYMENT_SPEC, [Sample(state.name, state.desired) for state in deployments]),
+        (DEPLOYMENT_REPLICAS, [Sample(state.name, len(state.pods)) for state in deployments]),
+        (DEPLOYMENT_READY, [Sample(state.name, state.ready) for state in deployments]),
+        (DEPLOYMENT_AVAILABLE, [Sample(state.name, state.ready) for state in deployments]),
+        (DEPLOYMENT_UNAVAILABLE, [Sample(state.name, max(len(state.pods) - state.ready, 0)) for state in deployments]),
         (POD_CREATED, [Sample(labels, epoch + pod.created) for labels, pod in pods]),
         (
             POD_PHASE,
@@ -90,7 +97,7 @@ def emit(
         (
             QUOTA,
             [
-                Sample((quota.namespace, quota.pool, RESOURCE, kind), value)
+                Sample((quota.namespace, quota.pool, GPU_RESOURCE, kind), value)
                 for quota in quotas
                 for kind, value in (("hard", quota.hard), ("used", quota.used))
             ],
@@ -98,12 +105,12 @@ def emit(
     ]
 
 
-def _target(one: AutoscalerState) -> tuple[str, ...]:
-    return (*one.name, one.metric, "average")
+def _target_labels(autoscaler: AutoscalerState) -> tuple[str, ...]:
+    return (*autoscaler.name, autoscaler.metric, "average")
 
 
 @lru_cache(maxsize=4096)
-def _pod(namespace: str, name: str) -> tuple[str, ...]:
+def _pod_labels(namespace: str, name: str) -> tuple[str, ...]:
     digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()
     uid = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
     return namespace, name, uid

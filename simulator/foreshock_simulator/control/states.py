@@ -1,4 +1,4 @@
-"""How autoscaling and capacity stand, as frozen values: what a cluster's API would tell."""
+"""State of autoscalers, pods, deployments and quotas, as the Kubernetes API reports it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 
 @dataclass(frozen=True, slots=True)
 class AutoscalerState:
-    """An autoscaler. `value` is the metric when it last looked, NaN before and where there was none."""
+    """An autoscaler. `value` is the metric at the last evaluation, NaN before the first and without a value."""
 
     name: ServiceName
     minimum: int
@@ -26,7 +26,7 @@ class AutoscalerState:
 
 @dataclass(frozen=True, slots=True)
 class PodState:
-    """A replica as a pod. `created` in seconds since the start; `scheduled`: it has its place, or needs none."""
+    """A pod of a replica. `created` is in seconds since the start; `scheduled` pods have a node or need no GPU."""
 
     name: str
     phase: Phase
@@ -37,7 +37,7 @@ class PodState:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """A service's replicas: how many are wanted, and the pods that there are."""
+    """A deployment: desired replicas and pods."""
 
     name: ServiceName
     desired: int
@@ -45,13 +45,13 @@ class DeploymentState:
 
     @property
     def ready(self) -> int:
-        """Pods that take requests."""
+        """Pods that receive requests."""
         return sum(pod.ready for pod in self.pods)
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaState:
-    """The GPUs of a pool: how many may be held at once, and how many are."""
+    """The quota of a pool: allowed GPUs and used GPUs."""
 
     namespace: str
     pool: str

@@ -1,4 +1,4 @@
-"""What the simulated world says of itself, in the words of the real one. Nothing else reaches whoever watches it.
+"""Metrics and device readings of the simulated platform, named as in real systems.
 
 Imports: `core`, `foreshock_exporter.host`, `foreshock_exporter.model`, `hardware`, `network`, `serving`.
 """

@@ -1,4 +1,4 @@
-"""The exporter's `Driver` and `Resolver` of one simulated host."""
+"""The exporter's `Driver` and `Resolver` of a simulated host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CUDA_VERSION = "12.8"
 
 
 class SimDriver:
-    """Readings are those of the simulation's time, not the wall's."""
+    """A device driver whose readings are at the time of the simulation."""
 
     def __init__(self, host: str, gpus: Sequence[Gpu], timeline: Timeline) -> None:
         self._host, self._gpus, self._timeline = host, gpus, timeline
@@ -34,57 +34,57 @@ class SimDriver:
         self._identities = tuple(_identity(gpu, probe) for gpu, probe in zip(gpus, self._probes, strict=True))
 
     def count(self) -> int:
-        """How many GPUs the host has."""
+        """Number of GPUs."""
         return len(self._probes)
 
     def identity(self, gpu: int) -> Identity:
-        """What the GPU is."""
+        """Identity of a GPU."""
         self._probe(gpu)
         return self._identities[gpu]
 
     def read(self, gpu: int) -> Reading:
-        """Its state; ratios are means since the last reading."""
+        """State of a GPU; ratios are means since the last reading."""
         with self._timeline.lock:
             self._timeline.catch_up()
             return self._probe(gpu).read()
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
-        """Not kept: a reading is the exact mean over the time since the one before."""
+        """Not supported: a reading is already the exact mean since the last one."""
         raise DeviceError("not_supported", f"GPU {gpu} of {self._host} keeps no samples (since {since_us} µs)")
 
     def counters(self, gpu: int) -> Counters:
-        """Its counters now."""
+        """Counters of a GPU."""
         with self._timeline.lock:
             self._timeline.catch_up()
             return self._probe(gpu).counters()
 
     def health(self, gpu: int) -> Health:
-        """Its health now."""
+        """Health of a GPU."""
         with self._timeline.lock:
             return self._probe(gpu).health()
 
     def xids(self, timeout: float) -> Sequence[Xid]:
-        """The errors since the last call; it does not wait, whatever `timeout` (s) is."""
+        """Xid errors since the last call. Returns at once, whatever `timeout` in seconds is."""
         del timeout
         with self._timeline.lock:
             self._timeline.catch_up()
             return [Xid(probe.uuid, xid) for probe in self._probes for xid in probe.xids()]
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """The processes that hold it."""
+        """Processes with memory on a GPU."""
         self._probe(gpu)
         with self._timeline.lock:
             self._timeline.catch_up()
             return [GpuProcess(worker.pid, worker.memory_bytes) for worker in self._gpus[gpu].workers]
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """One sample for each process that ran, exact over the time since `since_us`; 0 stands for the last call."""
+        """One sample per process that ran, exact over the time since `since_us`; 0 means since the last call."""
         with self._timeline.lock:
             self._timeline.catch_up()
-            return self._probe(gpu).shares(since_us)
+            return self._probe(gpu).process_utilization(since_us)
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """No effect."""
 
     def _probe(self, gpu: int) -> Probe:
         if not 0 <= gpu < len(self._probes):
@@ -93,13 +93,13 @@ class SimDriver:
 
 
 class SimResolver:
-    """Knows the service of each process of a host."""
+    """Resolves the service of each process of a host."""
 
     def __init__(self, services: Mapping[int, ServiceName]) -> None:
         self._services = services
 
     def __call__(self, pid: int) -> AttributedService | None:
-        """The service of a process; None where no such process runs."""
+        """The service of a process; None for an unknown pid."""
         service = self._services.get(pid)
         return AttributedService(service.namespace, service.name, "simulated") if service else None
 

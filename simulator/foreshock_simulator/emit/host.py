@@ -1,4 +1,4 @@
-"""The network of one simulated host, as collectors of the exporter: interface, TCP, and RDMA port."""
+"""Network counters of a simulated host, as collectors of the exporter: interface, TCP, and RDMA port."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from foreshock_simulator.network.nic import NicCounters
 
 INTERFACE = "eth0"
 ADAPTER = "mlx5_0"
-ACTIVE, LINK_UP = 4, 5
-"""Of a port's state and its physical state (InfiniBand architecture specification 1.4, PortInfo)."""
+PORT_ACTIVE, PHYSICAL_LINK_UP = 4, 5
+"""States of an active port (InfiniBand architecture specification 1.4, PortInfo)."""
 
 
 def collectors(
     counters: Callable[[], NicCounters], bytes_per_second: float, timeline: Timeline
 ) -> dict[str, Callable[[], Families]]:
-    """What an exporter reads of the host, by the names of its collectors."""
+    """Collectors of a host by name."""
 
-    def now() -> NicCounters:
+    def read() -> NicCounters:
         with timeline.lock:
             timeline.catch_up()
             return counters()
 
     return {
-        "network": lambda: network.families([_interface(now(), bytes_per_second)]),
-        "netstat": lambda: netstat.families(_tcp(now())),
-        "infiniband": lambda: infiniband.families([_adapter(now(), bytes_per_second)]),
+        "network": lambda: network.families([_interface_counters(read(), bytes_per_second)]),
+        "netstat": lambda: netstat.families(_tcp_counters(read())),
+        "infiniband": lambda: infiniband.families([_adapter(read(), bytes_per_second)]),
     }
 
 
-def _interface(nic: NicCounters, bytes_per_second: float) -> network.InterfaceCounters:
+def _interface_counters(nic: NicCounters, bytes_per_second: float) -> network.InterfaceCounters:
     return network.InterfaceCounters(
         INTERFACE,
         receive_bytes=float(nic.receive_bytes),
@@ -48,7 +48,7 @@ def _interface(nic: NicCounters, bytes_per_second: float) -> network.InterfaceCo
     )
 
 
-def _tcp(nic: NicCounters) -> dict[str, float]:
+def _tcp_counters(nic: NicCounters) -> dict[str, float]:
     return {
         "Tcp_InSegs": float(nic.segments_in),
         "Tcp_OutSegs": float(nic.segments_out),
@@ -61,8 +61,8 @@ def _adapter(nic: NicCounters, bytes_per_second: float) -> infiniband.Adapter:
     port = infiniband.Port(
         ADAPTER,
         1,
-        state=ACTIVE,
-        physical_state=LINK_UP,
+        state=PORT_ACTIVE,
+        physical_state=PHYSICAL_LINK_UP,
         rate_bytes=bytes_per_second,
         lifespan_seconds=None,
         counters={

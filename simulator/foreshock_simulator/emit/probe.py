@@ -1,4 +1,4 @@
-"""One GPU as its driver sees it: exact means since the last look, counters, and who ran."""
+"""Readings of one GPU as its driver reports them: exact means, counters, and process utilization."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.meter import GpuState
 
-REMEMBERED = 16
-"""Callers of `shares` told apart."""
+MAX_MARKS = 16
+"""Past samples of `shares` that a caller can refer to."""
 NVLINKS = 18
 PCIE_GENERATION = 5
 PCIE_LANES = 16
 
 
 class _Mark(NamedTuple):
-    """The busy seconds of a GPU and of the processes on it by pid, at a time."""
+    """Busy seconds of a GPU and of its processes by pid, at a time."""
 
     time: float
     timestamp_us: int
@@ -28,22 +28,22 @@ class _Mark(NamedTuple):
 
 
 class Probe:
-    """Looks at a GPU of the model. Reading it changes nothing there."""
+    """Reads a simulated GPU without changing it."""
 
     def __init__(self, gpu: Gpu, timeline: Timeline) -> None:
         self._gpu, self._timeline = gpu, timeline
         self._last, self._time = self._state()
         self._busy = self._dram = 0.0
-        self._marks: deque[_Mark] = deque([self._mark()], maxlen=REMEMBERED)
-        self._told = 0
+        self._marks: deque[_Mark] = deque([self._mark()], maxlen=MAX_MARKS)
+        self._reported_xids = 0
 
     @property
     def uuid(self) -> str:
-        """Follows from host and index."""
+        """UUID derived from host and index."""
         return _uuid("GPU", f"{self._gpu.host}/{self._gpu.index}")
 
     def read(self) -> Reading:
-        """Its state; ratios are means over the time since the last reading, the same again where none has passed."""
+        """State of the GPU. Ratios are means since the last reading, or its means when no time has passed."""
         state, now = self._state()
         if (seconds := now - self._time) > 0.0:
             last = self._last
@@ -53,15 +53,15 @@ class Probe:
         return self._reading(state)
 
     def counters(self) -> Counters:
-        """Its counters now. What one direction of a link carries, the other does as well."""
+        """Counters at present. Both directions of a link carry the same traffic."""
         elapsed = self._timeline.elapsed
-        state = self._last if elapsed == self._time else self._gpu.state_at(elapsed)  # no counter jumps
-        linked = self._gpu.model.nvlink_bandwidth > 0.0
-        nvlink = state.nvlink_bytes if linked else None
-        held = state.throttled_seconds
+        state = self._last if elapsed == self._time else self._gpu.state_at(elapsed)
+        has_nvlink = self._gpu.model.nvlink_bandwidth > 0.0
+        nvlink = state.nvlink_bytes if has_nvlink else None
+        throttled = state.throttled_seconds
         return Counters(
             energy_joules=state.energy_joules,
-            throttled_seconds={"power": held["power"], "thermal": held["thermal"]},
+            throttled_seconds={"power": throttled["power"], "thermal": throttled["thermal"]},
             pcie_transmit_bytes=state.pcie_bytes,
             pcie_receive_bytes=state.pcie_bytes,
             nvlink_transmit_bytes=nvlink,
@@ -69,7 +69,7 @@ class Probe:
         )
 
     def health(self) -> Health:
-        """A healthy GPU's, but for the rows that an ECC error took."""
+        """Health of the GPU. An uncorrectable ECC error remaps rows; everything else is healthy."""
         model = self._gpu.model
         uncorrected = float(sum(1 for _, xid in self._gpu.xids if xid in (48, 63, 64, 94, 95)))
         links = NVLINKS if model.nvlink_bandwidth > 0.0 else None
@@ -89,13 +89,13 @@ class Probe:
             pcie_link_generation_max=PCIE_GENERATION,
         )
 
-    def shares(self, since_us: int) -> list[ProcessUtilization]:
-        """Exact means over the time since the sample that ended at `since_us`, or the oldest that is remembered."""
+    def process_utilization(self, since_us: int) -> list[ProcessUtilization]:
+        """Exact mean utilization of each process since the sample at `since_us`, or since the oldest remembered one."""
         now = self._mark()
         before = next((mark for mark in reversed(self._marks) if mark.timestamp_us <= since_us), self._marks[0])
         if since_us <= 0:
             before = self._marks[-1]
-        # A look at which all were idle gave no sample, so the caller could not take note of its time.
+        # A call while all processes were idle returned no sample, so the caller does not know its timestamp.
         before = next(mark for mark in reversed(self._marks) if mark.busy == before.busy)
         seconds = now.time - before.time
         if now.timestamp_us <= since_us or seconds <= 0.0:
@@ -108,9 +108,9 @@ class Probe:
         ]
 
     def xids(self) -> list[int]:
-        """The errors reported since the last call."""
-        new = self._gpu.xids[self._told :]
-        self._told = len(self._gpu.xids)
+        """Xid errors since the last call."""
+        new = self._gpu.xids[self._reported_xids :]
+        self._reported_xids = len(self._gpu.xids)
         return [xid for _, xid in new]
 
     def _mark(self) -> _Mark:
@@ -145,21 +145,21 @@ class Probe:
         )
 
     def _instances(self) -> tuple[Instance, ...]:
-        held = [0.0] * len(self._gpu.instances)
-        for worker in self._gpu.workers if held else ():
+        used_bytes = [0.0] * len(self._gpu.instances)
+        for worker in self._gpu.workers if used_bytes else ():
             for context in worker.contexts:
                 if context.gpu is self._gpu:
-                    held[context.instance] += worker.memory_bytes
+                    used_bytes[context.instance] += worker.memory_bytes
         return tuple(
             Instance(
-                _uuid("MIG", f"{self._gpu.host}/{self._gpu.index}/{number}"),
-                gpu_instance=number + 1,
+                _uuid("MIG", f"{self._gpu.host}/{self._gpu.index}/{index}"),
+                gpu_instance=index + 1,
                 compute_instance=0,
                 profile=f"{instance.slices}g.{round(instance.memory_bytes / 1024**3)}gb",
-                memory_used_bytes=held[number],
+                memory_used_bytes=used_bytes[index],
                 memory_total_bytes=instance.memory_bytes,
             )
-            for number, instance in enumerate(self._gpu.instances)
+            for index, instance in enumerate(self._gpu.instances)
         )
 
 

@@ -1,4 +1,4 @@
-"""The simulation, as far as those who read it need it."""
+"""Interface of the simulation for its readers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Protocol
 
 
 class Timeline(Protocol):
-    """Its time, and a lock under which it stands still."""
+    """The time of the simulation, and the lock that stops it."""
 
     @property
     def lock(self) -> RLock:
-        """Held while the model runs."""
+        """Held while the simulation runs."""
         ...
 
     @property
     def start(self) -> float:
-        """Unix seconds."""
+        """Start in Unix seconds."""
         ...
 
     @property
@@ -25,5 +25,5 @@ class Timeline(Protocol):
         ...
 
     def catch_up(self) -> None:
-        """Run to the present of whatever clock is followed; called under the lock."""
+        """Run to the present of the clock that is followed, if any; called with `lock` held."""
         ...

@@ -1,4 +1,4 @@
-"""Model servers: what stands between a request and the GPU. Language models batch continuously, others by request.
+"""Model servers: language models with continuous batching, and other models with one GPU task per request.
 
 Imports: `core`, `hardware`, `spec`.
 """

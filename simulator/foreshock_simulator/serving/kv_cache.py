@@ -1,55 +1,55 @@
-"""The blocks in which a language model's server keeps keys and values (paged attention; vLLM's default block size)."""
+"""The KV cache of a language model server in blocks (paged attention, with the default block size of vLLM)."""
 
 from __future__ import annotations
 
 BLOCK_TOKENS = 16
 
 
-def blocks(tokens: int) -> int:
-    """Blocks that so many tokens of one request fill or begin."""
+def block_count(tokens: int) -> int:
+    """Blocks for the tokens of one request."""
     return -(-tokens // BLOCK_TOKENS)
 
 
 class KvCache:
-    """Counts blocks exactly without looking at each request at each step.
+    """Exact number of used blocks, with a cost per step that does not depend on the number of requests.
 
-    A request that generates writes one token a step, so it needs a new block at every sixteenth step. `_due[r]` is the
-    number of requests that need one at steps r, r + 16, …: all there is to know of them.
+    A generating request writes one token per step, so it needs a new block at every 16th step. `_due[r]` is the number
+    of requests that need one at steps r, r + 16, …
     """
 
-    __slots__ = ("_due", "_members", "total", "used")
+    __slots__ = ("_due", "_generating", "total", "used")
 
     def __init__(self, total: int) -> None:
         self.total, self.used = total, 0
         self._due = [0] * BLOCK_TOKENS
-        self._members = 0
+        self._generating = 0
 
     @property
     def free(self) -> int:
-        """Blocks that nobody holds."""
+        """Free blocks."""
         return self.total - self.used
 
     def hold(self, tokens: int) -> None:
-        """Take the blocks of a prompt."""
-        self.used += blocks(tokens)
+        """Allocate the blocks of a prompt."""
+        self.used += block_count(tokens)
 
     def release(self, tokens: int) -> None:
-        """Give the blocks of a request back that does not generate."""
-        self.used -= blocks(tokens)
+        """Free the blocks of a request that does not generate."""
+        self.used -= block_count(tokens)
 
     def join(self, tokens: int, step: int) -> None:
-        """A request whose blocks are held begins to write a token a step, the first at `step`."""
+        """Register a request whose blocks are held: it writes one token per step from `step` on."""
         self._due[(step - tokens) % BLOCK_TOKENS] += 1
-        self._members += 1
+        self._generating += 1
 
     def leave(self, tokens: int, step: int) -> None:
-        """A request that generates, with so many tokens before `step`, ends; its blocks are free."""
+        """Remove a generating request that has `tokens` before `step`, and free its blocks."""
         self._due[(step - tokens) % BLOCK_TOKENS] -= 1
-        self._members -= 1
-        self.used -= blocks(tokens)
+        self._generating -= 1
+        self.used -= block_count(tokens)
 
     def needed(self, step: int, steps: int) -> int:
-        """Blocks that those who generate need more for so many steps from `step` on."""
+        """Additional blocks that the generating requests need for `steps` steps from `step` on."""
         due, start = self._due, step % BLOCK_TOKENS
         if steps == 1:
             return due[start]
@@ -57,23 +57,23 @@ class KvCache:
         more = sum(due[start:end])
         if end > BLOCK_TOKENS:
             more += sum(due[: end - BLOCK_TOKENS])
-        return steps // BLOCK_TOKENS * self._members + more
+        return steps // BLOCK_TOKENS * self._generating + more
 
-    def lacks(self, step: int) -> bool:
-        """Whether those who generate need more blocks for one step than are free."""
+    def is_short(self, step: int) -> bool:
+        """Whether the generating requests need more blocks for one step than are free."""
         return self._due[step % BLOCK_TOKENS] > self.total - self.used
 
     def advance(self, step: int, steps: int) -> None:
-        """They have taken so many steps."""
+        """Allocate the blocks of `steps` steps."""
         self.used += self.needed(step, steps)
 
-    def steps_within(self, step: int, limit: int) -> int:
-        """Steps from `step` on for which the free blocks suffice, `limit` at most."""
+    def steps_until_full(self, step: int, limit: int) -> int:
+        """Steps from `step` on for which the free blocks suffice, up to `limit`."""
         free = self.total - self.used
-        # Nobody needs more than one block in sixteen steps, begun ones included.
-        if self._members * (limit // BLOCK_TOKENS + 1) <= free:
+        # A request needs at most one block per 16 steps or part of them.
+        if self._generating * (limit // BLOCK_TOKENS + 1) <= free:
             return limit
-        steps = min(limit, free // self._members * BLOCK_TOKENS)
+        steps = min(limit, free // self._generating * BLOCK_TOKENS)
         left = free - self.needed(step, steps)
         while steps < limit:
             left -= self._due[(step + steps) % BLOCK_TOKENS]

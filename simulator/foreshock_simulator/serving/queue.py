@@ -1,4 +1,4 @@
-"""The requests that wait at a model server."""
+"""The waiting requests of a model server."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from collections.abc import Iterator
 from foreshock_simulator.serving.server import Job
 
 
-class Queue:
-    """Requests in the order in which they came. Those who want no answer any more are passed over."""
+class JobQueue:
+    """Requests in order of arrival. Cancelled requests are skipped."""
 
     __slots__ = ("_jobs", "count")
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
         self.count = 0
-        """How many still want an answer."""
+        """Waiting requests that are not cancelled."""
 
     def __iter__(self) -> Iterator[Job]:
         return (job for job in self._jobs if not job.over)
 
     def append(self, job: Job) -> None:
-        """One more comes."""
+        """Add a request at the end."""
         self._jobs.append(job)
         self.count += 1
 
     def appendleft(self, job: Job) -> None:
-        """One comes back, and is next."""
+        """Add a preempted request at the front."""
         self._jobs.appendleft(job)
         self.count += 1
 
-    def given_up(self) -> None:
-        """One of them is `over`, and leaves."""
+    def discard_one(self) -> None:
+        """Count the cancellation of a request in the queue."""
         self.count -= 1
 
     def head(self) -> Job | None:
-        """Who is next."""
+        """The next request, or None."""
         jobs = self._jobs
         while jobs:
             if not jobs[0].over:
@@ -45,11 +45,11 @@ class Queue:
         return None
 
     def popleft(self) -> None:
-        """Let go of the one that `head` gave."""
+        """Remove the request that `head` returned."""
         self._jobs.popleft()
         self.count -= 1
 
     def clear(self) -> None:
-        """Let go of all."""
+        """Remove all requests."""
         self._jobs.clear()
         self.count = 0

@@ -1,4 +1,4 @@
-"""What every model server does: take requests, say what became of them, and count as real servers count."""
+"""Parts common to all model servers: jobs, counters and histograms as in vLLM, and the server interface."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Timing = Literal[
     "time_to_first_token", "inter_token_latency", "request_time_per_output_token", "e2e_request_latency",
     "request_queue_time",
 ]  # fmt: skip
-"""vLLM's histograms `vllm:<timing>_seconds`."""
-_TOKEN_BOUNDS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
-_REQUEST_BOUNDS = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
-BOUNDS: Mapping[Timing, tuple[float, ...]] = {
+"""Names of vLLM's histograms, `vllm:<name>_seconds`."""
+_TOKEN_BUCKET_BOUNDS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_REQUEST_BUCKET_BOUNDS = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
+BUCKET_BOUNDS: Mapping[Timing, tuple[float, ...]] = {
     "time_to_first_token": (
         0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560
     ),
-    "inter_token_latency": _TOKEN_BOUNDS,
-    "request_time_per_output_token": _TOKEN_BOUNDS,
-    "e2e_request_latency": _REQUEST_BOUNDS,
-    "request_queue_time": _REQUEST_BOUNDS,
+    "inter_token_latency": _TOKEN_BUCKET_BOUNDS,
+    "request_time_per_output_token": _TOKEN_BUCKET_BOUNDS,
+    "e2e_request_latency": _REQUEST_BUCKET_BOUNDS,
+    "request_queue_time": _REQUEST_BUCKET_BOUNDS,
 }  # fmt: skip
-"""Upper bounds (s) of the histograms' buckets, those of vLLM 0.11."""
+"""Upper bounds of the histogram buckets in seconds, as in vLLM 0.11."""
 
 
 class HistogramState(NamedTuple):
-    """Observations by bucket, not cumulated, the last one above all bounds; their sum in seconds."""
+    """Observations per bucket (not cumulative; the last one is above all bounds), and their sum in seconds."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
@@ -43,30 +43,43 @@ class Histogram:
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds
-        self._edges = tuple(map(float, bounds))  # whole numbers among the bounds would be slow to compare
+        self._edges = tuple(map(float, bounds))  # integers compare more slowly
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
     def observe(self, seconds: float, count: int = 1) -> None:
-        """Take note of so many observations of the same duration."""
+        """Add `count` observations of the same duration."""
         self._counts[bisect_left(self._edges, seconds)] += count
         self._sum += seconds * count
 
     def state(self) -> HistogramState:
-        """What was observed so far."""
+        """The observations so far."""
         return HistogramState(self._bounds, tuple(self._counts), self._sum)
 
 
 class Job:
     """A request at a model server.
 
-    `done` fires with True when it is finished, with False where it was refused (too many wait, or it can never fit),
-    given up, or its server ended. Times in seconds since it was submitted; None until they are known.
+    `done` fires with True when it is finished, with False when it is rejected (full queue, or too large), cancelled, or
+    its server stops. Times are seconds since submission; None until they are known.
     """
 
     __slots__ = (
-        "done", "finish_step", "first_token_seconds", "generated_tokens", "left", "offset", "over", "preemptions",
-        "prompt_tokens", "queued_seconds", "submitted", "target", "task", "told", "variant",
+        "done",
+        "finish_step",
+        "first_token_seconds",
+        "generated_before_preemption",
+        "generated_tokens",
+        "left",
+        "offset",
+        "over",
+        "preemptions",
+        "prompt_tokens",
+        "queued_seconds",
+        "submitted",
+        "target",
+        "task",
+        "variant",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, prompt_tokens: int, generated_tokens: int, variant: str = "") -> None:
@@ -78,28 +91,28 @@ class Job:
         self.queued_seconds: float | None = None
         self.first_token_seconds: float | None = None
         self.preemptions = 0
-        # The server's own notes: see llm.py and batch_model.py.
+        # State of the server: tokens to hold, tokens left to compute, and the step at which it finishes.
         self.over = False
         self.target = self.left = self.prompt_tokens
-        self.told = 0
+        self.generated_before_preemption = 0
         self.finish_step = -1
         self.offset = 0
         self.task: Signal | None = None
 
-    def refuse(self) -> None:
-        """It ends without an answer."""
+    def reject(self) -> None:
+        """End without an answer."""
         self.over = True
         self.done.fire(False)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStats:
-    """What a model server's /metrics says, under vLLM's names without `vllm:`."""
+    """The values of a model server's /metrics, named as in vLLM without `vllm:`."""
 
     num_requests_running: int
     num_requests_waiting: int
     kv_cache_usage_ratio: float
-    """`kv_cache_usage_perc`, which is a ratio."""
+    """vLLM's `kv_cache_usage_perc`, which is a ratio."""
     num_preemptions_total: int
     prompt_tokens_total: int
     generation_tokens_total: int
@@ -107,26 +120,28 @@ class ModelStats:
     histograms: Mapping[Timing, HistogramState]
 
 
-class Tally:
-    """The counters of a server."""
+class ServerCounters:
+    """The counters and histograms of a server."""
 
     __slots__ = ("generation_tokens", "histograms", "preemptions", "prompt_tokens", "success")
 
     def __init__(self) -> None:
         self.preemptions = self.prompt_tokens = self.generation_tokens = self.success = 0
-        self.histograms: dict[Timing, Histogram] = {timing: Histogram(bounds) for timing, bounds in BOUNDS.items()}
+        self.histograms: dict[Timing, Histogram] = {
+            timing: Histogram(bounds) for timing, bounds in BUCKET_BOUNDS.items()
+        }
 
-    def finished(self, job: Job, now: float) -> None:
-        """Count a request that got its whole answer."""
+    def count_success(self, job: Job, now: float) -> None:
+        """Count a finished request."""
         seconds = now - job.submitted
         self.success += 1
         self.histograms["e2e_request_latency"].observe(seconds)
         if job.generated_tokens > 1 and job.first_token_seconds is not None:
-            rest = (seconds - job.first_token_seconds) / (job.generated_tokens - 1)
-            self.histograms["request_time_per_output_token"].observe(rest)
+            per_token = (seconds - job.first_token_seconds) / (job.generated_tokens - 1)
+            self.histograms["request_time_per_output_token"].observe(per_token)
 
-    def state(self, running: int, waiting: int, usage: float) -> ModelStats:
-        """Everything as a server's /metrics has it."""
+    def stats(self, running: int, waiting: int, usage: float) -> ModelStats:
+        """All values of the server's /metrics."""
         return ModelStats(
             num_requests_running=running,
             num_requests_waiting=waiting,
@@ -140,32 +155,32 @@ class Tally:
 
 
 class ModelServer(Protocol):
-    """A server of one replica."""
+    """The model server of one replica."""
 
     @property
     def load(self) -> int:
-        """Requests that run or wait."""
+        """Running and waiting requests."""
         ...
 
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> Job:
-        """Take a request in, or refuse it: then the job's `done` has fired with False already.
+        """Accept or reject a request; `done` of a rejected job has fired with False already.
 
-        `variant`: the weights it needs, where the server holds one of several at a time.
+        `variant`: the weights that it needs, for servers that hold one of several at a time.
         """
         ...
 
     def cancel(self, job: Job) -> None:
-        """Give a request up; what it held is free at the next step."""
+        """Cancel a request; its resources are free at the next step."""
         ...
 
     def drain(self) -> Signal:
-        """Refuse what comes from now on; the signal fires when nothing is left to do."""
+        """Reject new requests from now on; the signal fires when no request is left."""
         ...
 
     def stop(self) -> None:
-        """End at once, with the process; requests under way fire with False."""
+        """Stop at once, with the process; requests in flight fire with False."""
         ...
 
     def stats(self) -> ModelStats:
-        """Its counters and gauges at this moment."""
+        """Counters and gauges at present."""
         ...

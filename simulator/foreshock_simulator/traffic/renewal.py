@@ -11,7 +11,7 @@ Family = Literal["gamma", "weibull"]
 
 
 def gap(rng: random.Random, family: Family, cv: float) -> float:
-    """Draw the gap to the next arrival. CV 1 is a Poisson process in either family."""
+    """Draw the gap to the next arrival. CV 1 is a Poisson process in both families."""
     if family == "gamma":
         shape = 1.0 / (cv * cv)
         return rng.gammavariate(shape, 1.0 / shape)
@@ -20,11 +20,11 @@ def gap(rng: random.Random, family: Family, cv: float) -> float:
 
 
 def first_gap(rng: random.Random, family: Family, cv: float) -> float:
-    """Draw what is left of a gap at any moment, so that a process that is looked at from then on is stationary.
+    """Draw the gap from an arbitrary time to the next arrival, so that the process is stationary from that time on.
 
-    A moment falls into a gap the likelier the longer it is, and evenly within it (renewal theory: the forward
-    recurrence time). A length-biased Gamma(k) gap is Gamma(k + 1); of a Weibull(k) gap the k-th power is
-    Gamma(1 + 1 / k).
+    The gap that contains the time is length-biased, and the time is uniform within it (renewal theory: forward
+    recurrence time). A length-biased Gamma(k) gap is Gamma(k + 1); of a Weibull(k) gap, the k-th power is Gamma(1 + 1 /
+    k).
     """
     if family == "gamma":
         shape = 1.0 / (cv * cv)
@@ -40,7 +40,7 @@ def weibull_shape(cv: float) -> float:
     """The shape k of a Weibull distribution with this CV: Γ(1 + 2/k) / Γ(1 + 1/k)² = 1 + CV², by bisection.
 
     Raises:
-        ValueError: the CV is not positive, or beyond 1,000, where nothing like traffic is left.
+        ValueError: the CV is not positive, or above 1,000.
     """
     if not 0.0 < cv <= 1000.0:
         raise ValueError(f"a coefficient of variation of {cv} is not within 0 and 1000")

@@ -14,27 +14,27 @@ _FAMILIES: dict[str, Family] = {"g": "gamma", "w": "weibull"}
 
 
 class Window(NamedTuple):
-    """Ten minutes of a client: requests a second, and the gaps' coefficient of variation and family."""
+    """Ten minutes of a client: requests per second, and coefficient of variation and family of the gaps."""
 
     rate: float
     cv: float
     family: Family
 
 
-SILENT = Window(0.0, 1.0, "gamma")
+IDLE_WINDOW = Window(0.0, 1.0, "gamma")
 
 
 @cache
 def clients() -> tuple[tuple[Window, ...], ...]:
     """The windows of a day of each client, busiest first."""
-    found: dict[int, list[Window]] = {}
+    days: dict[int, list[Window]] = {}
     for client, window, rate, cv, family in rows("servegen_m_large_day.csv.gz"):
-        day = found.setdefault(int(client), [SILENT] * WINDOWS)
+        day = days.setdefault(int(client), [IDLE_WINDOW] * WINDOWS)
         day[int(window)] = Window(float(rate), float(cv), _FAMILIES[family])
-    return tuple(tuple(day) for day in found.values())
+    return tuple(tuple(day) for day in days.values())
 
 
 @cache
 def mean_rate() -> float:
-    """Requests a second of all clients, in the mean over the day."""
+    """Requests per second of all clients, mean over the day."""
     return sum(window.rate for day in clients() for window in day) / WINDOWS

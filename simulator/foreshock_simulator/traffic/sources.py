@@ -1,4 +1,4 @@
-"""Where arrivals come from: replayed traces, renewal processes, and clients whose rate changes over the day."""
+"""Sources of arrivals: replayed traces, renewal processes, and clients whose rate changes over the day."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import NamedTuple, Protocol
 
-from foreshock_simulator.traffic.rate import DAY, Level
+from foreshock_simulator.traffic.rate import DAY_SECONDS, RelativeRate
 from foreshock_simulator.traffic.renewal import Family, first_gap, gap
 from foreshock_simulator.traffic.servegen import WINDOW_SECONDS, Window
 from foreshock_simulator.traffic.traces import Trace
@@ -17,7 +17,7 @@ Lengths = Callable[[], tuple[int, int]]
 
 
 class Drawn(NamedTuple):
-    """What comes next: after how much of the source's own time, and how long prompt and answer are."""
+    """The next request: the gap in the source's own time, and its token counts."""
 
     amount: float
     prompt_tokens: int
@@ -25,46 +25,46 @@ class Drawn(NamedTuple):
 
 
 class Source(Protocol):
-    """A stream of arrivals in its own time, and when these are in the time of the platform."""
+    """A stream of arrivals in its own time, and their conversion to platform time."""
 
     def draw(self, at: float, /) -> Drawn:
-        """What comes next, after what came at `at`."""
+        """The next request after an arrival at `at`."""
 
-    def land(self, at: float, amount: float, level: Level) -> float:
-        """When so much of the source's time has gone by since `at`; inf if it never has."""
+    def arrival_time(self, at: float, amount: float, relative_rate: RelativeRate) -> float:
+        """The platform time at which `amount` of the source's time has passed since `at`; inf if never."""
 
 
 class Replay:
-    """A trace in a loop, from a point that chance decides, of which each request is kept with a probability.
+    """A trace in a loop from a random point, of which each request is keep_ratio with a probability.
 
-    Thinning turns an index of dispersion I into 1 + p · (I − 1): the share of a bursty crowd is as bursty as that. The
-    bursts last as long as they did; replaying more slowly would stretch them.
+    Thinning turns an index of dispersion I into 1 + p · (I − 1) and keeps the duration of bursts, which slower replay
+    would stretch.
     """
 
-    def __init__(self, trace: Trace, kept: float, rng: random.Random, lengths: Lengths | None) -> None:
-        self._trace, self._kept, self._rng, self._lengths = trace, kept, rng, lengths
+    def __init__(self, trace: Trace, keep_ratio: float, rng: random.Random, lengths: Lengths | None) -> None:
+        self._trace, self._keep_ratio, self._rng, self._lengths = trace, keep_ratio, rng, lengths
         self._drawn = self._loop(rng.random() * trace.period)
 
     def draw(self, _at: float) -> Drawn:
         """See `Source`."""
         return next(self._drawn)
 
-    def land(self, at: float, amount: float, level: Level) -> float:
+    def arrival_time(self, at: float, amount: float, relative_rate: RelativeRate) -> float:
         """See `Source`."""
-        return level.after(at, amount)
+        return relative_rate.after(at, amount)
 
     def _loop(self, phase: float) -> Iterator[Drawn]:
         (arrivals, period), begin, last = self._trace, -phase, 0.0
-        kept, random, lengths = self._kept, self._rng.random, self._lengths
+        keep_ratio, random, lengths = self._keep_ratio, self._rng.random, self._lengths
         while True:
             for time, prompt, generated in arrivals:
                 at = begin + time
-                if at < 0.0 or (kept < 1.0 and random() >= kept):
+                if at < 0.0 or (keep_ratio < 1.0 and random() >= keep_ratio):
                     continue
                 yield Drawn(at - last, *(lengths() if lengths else (prompt, generated)))
                 last = at
             begin += period
-            # keeps the times small, and so exact, however long it runs
+            # keeps times small and so exact in long runs
             begin, last = begin - last, 0.0
 
 
@@ -80,15 +80,15 @@ class Renewal:
         draw, self._begun = gap if self._begun else first_gap, True
         return Drawn(draw(self._rng, self._family, self._cv) / self._rate, *self._lengths())
 
-    def land(self, at: float, amount: float, level: Level) -> float:
+    def arrival_time(self, at: float, amount: float, relative_rate: RelativeRate) -> float:
         """See `Source`."""
-        return level.after(at, amount)
+        return relative_rate.after(at, amount)
 
 
 class Client:
-    """A renewal process whose rate and burstiness are those of the ten minutes of the day that it is in.
+    """A renewal process whose rate and burstiness change with the ten-minute windows of the day.
 
-    Its own time is counted in requests: a gap of 1 is the mean gap of whatever window.
+    Its own time is counted in requests: 1 is the mean gap of the current window.
     """
 
     def __init__(
@@ -103,31 +103,33 @@ class Client:
         _, cv, family = self._next_active(self._window(at)[0])
         return Drawn(draw(self._rng, family, cv), *self._lengths())
 
-    def land(self, at: float, amount: float, level: Level) -> float:
+    def arrival_time(self, at: float, amount: float, relative_rate: RelativeRate) -> float:
         """See `Source`."""
-        silent_until = at + DAY
+        idle_until = at + DAY_SECONDS
         while True:
             window, end = self._window(at)
             rate = self._day[window].rate * self._scale
             if rate > 0.0:
-                whole = rate * level.between(at, end)
-                if amount <= whole:
-                    return level.after(at, amount / rate)
-                amount -= whole
-                if whole > 0.0:
-                    silent_until = end + DAY
-            if end > silent_until and level.after(end, 1e-9) == inf:
+                window_requests = rate * relative_rate.between(at, end)
+                if amount <= window_requests:
+                    return relative_rate.after(at, amount / rate)
+                amount -= window_requests
+                if window_requests > 0.0:
+                    idle_until = end + DAY_SECONDS
+            if end > idle_until and relative_rate.after(end, 1e-9) == inf:
                 return inf
             at = end
 
     def _window(self, at: float) -> tuple[int, float]:
-        """The window of the day that a time is in, and its end."""
+        """The index of the window at a time, and its end."""
         number = int((self._start + at) // WINDOW_SECONDS)
         end = (number + 1) * WINDOW_SECONDS - self._start
-        if end <= at:  # rounded down
+        if end <= at:  # rounding
             number, end = number + 1, end + WINDOW_SECONDS
         return number % len(self._day), end
 
     def _next_active(self, window: int) -> Window:
         windows = len(self._day)
-        return next(one for i in range(windows) if (one := self._day[(window + i) % windows]).rate > 0.0)
+        return next(
+            candidate for offset in range(windows) if (candidate := self._day[(window + offset) % windows]).rate > 0.0
+        )

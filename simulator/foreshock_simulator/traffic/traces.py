@@ -1,4 +1,4 @@
-"""Recorded requests to language models, as they come with the package (see data/ATTRIBUTION.md)."""
+"""Recorded requests to language models, part of the package (see data/ATTRIBUTION.md)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from foreshock_simulator.core.randomness import random_stream
 TraceName = Literal["azure-code", "azure-conversation", "mooncake"]
 
 _BATCH_SECONDS = 3.0
-"""Of the Mooncake trace: its time stamps tell requests of one batch not apart."""
+"""Resolution of the time stamps of the Mooncake trace."""
 
 
 class Arrival(NamedTuple):
-    """A request: when (seconds since the start), and how many tokens go in and come out."""
+    """A request: seconds since the start, prompt tokens, and generated tokens."""
 
     time: float
     prompt_tokens: int
@@ -24,27 +24,27 @@ class Arrival(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """A recorded stretch of traffic; `period` is the length of a loop, in seconds."""
+    """Recorded traffic; `period` is the length of a loop in seconds."""
 
     arrivals: tuple[Arrival, ...]
     period: float
 
     @property
     def rate(self) -> float:
-        """Requests a second, in the mean."""
+        """Mean requests per second."""
         return len(self.arrivals) / self.period
 
 
 @cache
 def load(name: TraceName) -> Trace:
-    """Read a trace. Requests of one Mooncake batch are spread over it at random, the same on each call."""
+    """Read a trace. Requests of one Mooncake batch are spread over it at random, the same in each call."""
     return _mooncake() if name == "mooncake" else _azure(name.removeprefix("azure-"))
 
 
 def rows(file: str) -> list[list[str]]:
-    """The rows of a compressed CSV file of the package, without the heading."""
-    packed = files("foreshock_simulator").joinpath("data", file).read_bytes()
-    return [line.split(",") for line in gzip.decompress(packed).decode().splitlines()[1:]]
+    """The rows of a compressed CSV file of the package, without the header."""
+    compressed = files("foreshock_simulator").joinpath("data", file).read_bytes()
+    return [line.split(",") for line in gzip.decompress(compressed).decode().splitlines()[1:]]
 
 
 def _azure(name: str) -> Trace:
@@ -57,8 +57,8 @@ def _azure(name: str) -> Trace:
 
 
 def _mooncake() -> Trace:
-    rng, batch, found = random_stream(0, "mooncake"), 0, []
-    for later, prompt, generated in rows("mooncake_conversation.csv.gz"):
-        batch += int(later)
-        found.append(Arrival((batch + rng.random()) * _BATCH_SECONDS, int(prompt), int(generated)))
-    return Trace(tuple(sorted(found)), (batch + 1) * _BATCH_SECONDS)
+    rng, batch, arrivals = random_stream(0, "mooncake"), 0, []
+    for batch_increment, prompt, generated in rows("mooncake_conversation.csv.gz"):
+        batch += int(batch_increment)
+        arrivals.append(Arrival((batch + rng.random()) * _BATCH_SECONDS, int(prompt), int(generated)))
+    return Trace(tuple(sorted(arrivals)), (batch + 1) * _BATCH_SECONDS)

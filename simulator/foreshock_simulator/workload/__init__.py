@@ -1,4 +1,4 @@
-"""Tenants that nobody waits for: batch work and training. What they have to do with others is given to them.
+"""GPU jobs of tenants: batch work and training. No request waits for them.
 
 Imports: `core`, `hardware`, `spec`.
 """

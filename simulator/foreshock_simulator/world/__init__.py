@@ -1,4 +1,4 @@
-"""A running platform, built of its specification; and what is done to it.
+"""The running platform, built from its spec, and the faults applied to it.
 
 Imports: `calls`, `control`, `core`, `emit`, `foreshock_exporter.model`, `hardware`, `network`, `serving`, `spec`,
 `traffic`, `workload`.

@@ -1,4 +1,4 @@
-"""Faults, each done at its time and undone when it is over."""
+"""Fault injection: each fault starts at its time and is reverted at its end."""
 
 from __future__ import annotations
 
@@ -24,72 +24,76 @@ from foreshock_simulator.spec.faults import (
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.world.platform import OUTSIDE, Platform
 
-CONNECTIONS = 64
-"""Of a bulk transfer, as a pull of weights opens them: many lose more where they fill a link, and yield less."""
-RAMP_STEP = 5.0
-"""Seconds between two steps of what grows."""
+BULK_CONNECTIONS = 64
+"""Connections of a bulk transfer, as in a download of weights. On a full link, many connections lose more and yield
+less."""
+RAMP_STEP_SECONDS = 5.0
+"""Interval between two steps of a ramp."""
 
 
-def begin_faults(platform: Platform, faults: Iterable[Fault]) -> None:
-    """Plan them. Those of traffic and of scrapes are for others."""
+def schedule_faults(platform: Platform, faults: Iterable[Fault]) -> None:
+    """Schedule the faults. Faults of traffic and of scrapes are handled elsewhere."""
     for fault in faults:
-        process = _process(platform, fault)
+        process = _fault_process(platform, fault)
         if process is not None:
             platform.engine.schedule(fault.at, platform.engine.spawn, process)
 
 
-def _process(platform: Platform, fault: Fault) -> Process | None:
+def _fault_process(platform: Platform, fault: Fault) -> Process | None:
     match fault:
         case TenantGrows():
-            return _grow(platform, fault)
+            return _grow_tenant(platform, fault)
         case ReplicasFail():
-            return _fail(platform, fault)
+            return _fail_replicas(platform, fault)
         case Restart():
             return platform.replicas[fault.service].restart(fault.pause)
         case SlowerWork():
-            return _slow(platform, fault)
+            return _slow_down(platform, fault)
         case FailingWork():
-            return _defect(platform, fault)
+            return _fail_requests(platform, fault)
         case PolicyChange():
-            return _change(platform, fault)
+            return _change_policy(platform, fault)
         case CacheFlush():
-            return _once(lambda: platform.mesh.flush(fault.cache))
+            return _run_once(lambda: platform.mesh.flush(fault.cache))
         case PacketLoss():
-            return _lose(platform, fault)
+            return _lose_packets(platform, fault)
         case BulkTransfer():
-            return _fill(platform, fault)
+            return _bulk_transfer(platform, fault)
         case Throttle():
             return _throttle(platform, fault)
         case _:
             return None
 
 
-def _once(action: Callable[[], None]) -> Process:
+def _run_once(action: Callable[[], None]) -> Process:
     action()
     yield from ()
 
 
-def _grow(platform: Platform, fault: TenantGrows) -> Process:
-    """The GPUs are those that the services have when it begins; where one has no room left, it goes without."""
-    usual = next(tenant for tenant in platform.spec.tenants if tenant.name.name == fault.tenant)
-    spec = replace(usual, sm=fault.sm, dram=fault.dram, pause=fault.pause)
+def _grow_tenant(platform: Platform, fault: TenantGrows) -> Process:
+    """Start workers on the GPUs that the services have at the start of the fault.
+
+    GPUs without enough memory are skipped.
+    """
+    tenant = next(tenant for tenant in platform.spec.tenants if tenant.name.name == fault.tenant)
+    spec = replace(tenant, sm=fault.sm, dram=fault.dram, pause=fault.pause)
     gpus = [gpu for name in fault.onto for gpu in platform.replicas[name].gpus()]
     places = [*(Place(gpu.host, gpu.index) for gpu in gpus), *(Place(*place) for place in fault.places)]
     workers: list[Worker] = []
 
-    def room(place: Place) -> float:
+    def free_bytes(place: Place) -> float:
         return platform.hosts[place.host].gpus[place.gpu].free_bytes(spec.slice)
 
     for _ in range(fault.workers):
-        roomy = [place for place in dict.fromkeys(places) if room(place) >= spec.memory_bytes]
-        workers += [platform.tenants.grow(spec, place) for place in roomy]
+        targets = [place for place in dict.fromkeys(places) if free_bytes(place) >= spec.memory_bytes]
+        workers += [platform.tenants.grow(spec, place) for place in targets]
         yield fault.ramp / fault.workers
     if fault.duration is not None:
         yield max(0.0, fault.at + fault.duration - platform.engine.now)
         platform.tenants.end(workers)
 
 
-def _fail(platform: Platform, fault: ReplicasFail) -> Process:
+def _fail_replicas(platform: Platform, fault: ReplicasFail) -> Process:
     deployment = platform.replicas[fault.service].deployment
     for places in deployment.fail(fault.replicas):
         for place in places if fault.xid is not None else ():
@@ -99,27 +103,27 @@ def _fail(platform: Platform, fault: ReplicasFail) -> Process:
         deployment.recover()
 
 
-def _grown(ramp: float) -> Iterator[tuple[float, float]]:
-    """Seconds to wait, and the share that is reached then: at once, or in equal steps over `ramp` seconds."""
-    steps = max(1, round(ramp / RAMP_STEP))
+def _ramp(ramp: float) -> Iterator[tuple[float, float]]:
+    """Yields seconds to wait and the ratio applied then: at once, or in equal steps over `ramp` seconds."""
+    steps = max(1, round(ramp / RAMP_STEP_SECONDS))
     for step in range(1, steps + 1):
         yield ramp / steps, step / steps
 
 
-def _slow(platform: Platform, fault: SlowerWork) -> Process:
+def _slow_down(platform: Platform, fault: SlowerWork) -> Process:
     service = platform.mesh.services[fault.service]
-    reached = 1.0
-    for seconds, share in _grown(fault.ramp):
+    applied = 1.0
+    for seconds, ratio in _ramp(fault.ramp):
         yield seconds
-        factor = 1.0 + (fault.factor - 1.0) * share
-        service.slow_down(max(1.0, service.slowdown * factor / reached))  # beside others, if there are any
-        reached = factor
+        factor = 1.0 + (fault.factor - 1.0) * ratio
+        service.slow_down(max(1.0, service.slowdown * factor / applied))  # combines with other faults
+        applied = factor
     if fault.duration is not None:
         yield max(0.0, fault.duration - fault.ramp)
-        service.slow_down(max(1.0, service.slowdown / reached))  # what two of them leave may round below
+        service.slow_down(max(1.0, service.slowdown / applied))  # rounding may fall below 1
 
 
-def _defect(platform: Platform, fault: FailingWork) -> Process:
+def _fail_requests(platform: Platform, fault: FailingWork) -> Process:
     service = platform.mesh.services[fault.service]
     before, service.fail_ratio = service.fail_ratio, fault.ratio
     if fault.duration is not None:
@@ -127,25 +131,25 @@ def _defect(platform: Platform, fault: FailingWork) -> Process:
         service.fail_ratio = before
 
 
-def _change(platform: Platform, fault: PolicyChange) -> Process:
+def _change_policy(platform: Platform, fault: PolicyChange) -> Process:
     platform.mesh.services[fault.caller].override(fault.callee, fault.timeout, fault.attempts)
     yield from ()
 
 
-def _lose(platform: Platform, fault: PacketLoss) -> Process:
-    some, others = (platform.replicas[name].hosts() for name in fault.between)
-    for seconds, share in _grown(fault.ramp):
+def _lose_packets(platform: Platform, fault: PacketLoss) -> Process:
+    hosts_a, hosts_b = (platform.replicas[name].hosts() for name in fault.between)
+    for seconds, ratio in _ramp(fault.ramp):
         yield seconds
-        platform.network.lose(some, others, fault.ratio * share)
+        platform.network.lose(hosts_a, hosts_b, fault.ratio * ratio)
     if fault.duration is not None:
         yield max(0.0, fault.duration - fault.ramp)
-        platform.network.heal(some, others)
+        platform.network.heal(hosts_a, hosts_b)
 
 
-def _fill(platform: Platform, fault: BulkTransfer) -> Process:
+def _bulk_transfer(platform: Platform, fault: BulkTransfer) -> Process:
     network = platform.network
     transfers = [
-        network.bulk(OUTSIDE, host, inf, fault.bytes_per_second, connections=CONNECTIONS)
+        network.bulk(OUTSIDE, host, inf, fault.bytes_per_second, connections=BULK_CONNECTIONS)
         for host in platform.replicas[fault.onto].hosts()
     ]
     if fault.duration is not None:

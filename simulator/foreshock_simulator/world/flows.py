@@ -1,4 +1,4 @@
-"""Traffic from outside, and what faults make of it."""
+"""Traffic from outside, with the changes that faults make to it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic.arrivals import Arrivals, arrivals
 
 
-def begin_flows(
+def start_flows(
     engine: Engine, mesh: Mesh, flows: Iterable[FlowSpec], faults: Iterable[Fault], seed: int, start: float
 ) -> None:
-    """Let users come from now on, with the surges and the longer prompts that the faults bring.
+    """Start the traffic of all flows, with surges and longer prompts of the faults.
 
     Raises:
-        ValueError: a flow has a figure that makes no sense, or asks for what nobody offers.
+        ValueError: an invalid value of a flow, or an unknown service or operation.
     """
-    of_flows = sorted((fault for fault in faults if isinstance(fault, Surge | LongerPrompts)), key=lambda one: one.at)
+    traffic_faults = sorted(
+        (fault for fault in faults if isinstance(fault, Surge | LongerPrompts)), key=lambda fault: fault.at
+    )
     for flow in flows:
-        coming = arrivals(flow, seed, start)
-        for fault in of_flows:
+        requests = arrivals(flow, seed, start)
+        for fault in traffic_faults:
             if fault.flow == flow.name:
-                _bend(coming, fault)
-        engine.spawn(_enter(engine, mesh, flow, coming))
+                _apply(requests, fault)
+        engine.spawn(_generate(engine, mesh, flow, requests))
 
 
-def _bend(coming: Arrivals, fault: Surge | LongerPrompts) -> None:
+def _apply(requests: Arrivals, fault: Surge | LongerPrompts) -> None:
     curves = (
-        [(coming.rate_factor, fault.factor)]
+        [(requests.rate_factor, fault.factor)]
         if isinstance(fault, Surge)
-        else [(coming.prompt_factor, fault.factor), (coming.answer_factor, fault.answers)]
+        else [(requests.prompt_factor, fault.factor), (requests.answer_factor, fault.answers)]
     )
     for curve, factor in curves:
         before = curve(fault.at)
@@ -42,9 +44,9 @@ def _bend(coming: Arrivals, fault: Surge | LongerPrompts) -> None:
             curve.change(fault.at + fault.duration, before)
 
 
-def _enter(engine: Engine, mesh: Mesh, flow: FlowSpec, coming: Arrivals) -> Process:
+def _generate(engine: Engine, mesh: Mesh, flow: FlowSpec, requests: Arrivals) -> Process:
     while True:
-        time, prompt, generated = coming.next()
+        time, prompt, generated = requests.next()
         if time == inf:
             return
         if time > engine.now:

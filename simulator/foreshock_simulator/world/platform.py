@@ -1,4 +1,4 @@
-"""A platform that runs: all parts of its specification on one clock."""
+"""The running platform: all parts of its spec on one clock."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from foreshock_simulator.network.network import Network
 from foreshock_simulator.spec.faults import Fault
 from foreshock_simulator.spec.hosts import PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
-from foreshock_simulator.world.flows import begin_flows
+from foreshock_simulator.world.flows import start_flows
 from foreshock_simulator.world.replicas import Replicas
 from foreshock_simulator.world.tenants import Tenants
 
 OUTSIDE = "outside"
-"""A host that is nobody's: where bulk transfers come from that fill a service's interfaces."""
-OUTSIDE_BYTES = 400e9
+"""A host outside the platform, the source of bulk transfers."""
+OUTSIDE_BYTES_PER_SECOND = 400e9
+"""Capacity of its interface."""
 
 
 class Platform:
-    """Hosts, network, pools, services with their replicas and autoscalers, tenants.
+    """Hosts, network, pools, tenants, and services with their replicas and autoscalers.
 
     Args:
-        spec: of all that.
-        seed: of all chance.
+        spec: of the platform.
+        seed: of all random streams.
         start: Unix seconds at the engine's 0.
-        sample: share of the traces whose spans are kept.
-        count: whether all spans are counted as well.
+        sample: ratio of traces whose spans are kept.
+        count: whether all spans are counted.
 
     Raises:
-        ValueError: the parts do not fit together; what `scenarios.load` gives does.
+        ValueError: inconsistent parts; a spec of `scenarios.load` is consistent.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Platform:
         for host in spec.hosts:
             self.network.add(host.name, host.nic_bytes_per_second)
             self.hosts[host.name] = Host(engine, host, pools.get(host.name))
-        self.network.add(OUTSIDE, OUTSIDE_BYTES)
+        self.network.add(OUTSIDE, OUTSIDE_BYTES_PER_SECOND)
         self.capacity = Capacity(engine, spec.pools, random_stream(seed, "capacity"))
         self.mesh = Mesh(engine, seed, round(start * 1e9), self.network, sample=sample, count=count)
         self.mesh.deploy(spec.services)
@@ -59,20 +60,20 @@ class Platform:
         self.autoscalers: list[Autoscaler] = []
         for service in spec.services:
             rng = random_stream(seed, f"pods/{service.name}")
-            made = Replicas(engine, self.mesh, self.hosts, self.capacity, service, rng)
-            made.deployment.begin(service.replicas)
-            self.replicas[service.name.name] = made
+            replicas = Replicas(engine, self.mesh, self.hosts, self.capacity, service, rng)
+            replicas.deployment.begin(service.replicas)
+            self.replicas[service.name.name] = replicas
             if service.autoscaler is not None:
-                self.autoscalers.append(Autoscaler(engine, service.name, service.autoscaler, made.deployment))
+                self.autoscalers.append(Autoscaler(engine, service.name, service.autoscaler, replicas.deployment))
 
-    def open(self, faults: Iterable[Fault], seed: int, start: float) -> None:
-        """Let the traffic in."""
-        begin_flows(self.engine, self.mesh, self.spec.flows, faults, seed, start)
+    def start_traffic(self, faults: Iterable[Fault], seed: int, start: float) -> None:
+        """Start the traffic."""
+        start_flows(self.engine, self.mesh, self.spec.flows, faults, seed, start)
 
 
 def _pools_by_host(pools: Iterable[PoolSpec]) -> dict[str, dict[int, PoolSpec]]:
-    found: dict[str, dict[int, PoolSpec]] = {}
+    by_host: dict[str, dict[int, PoolSpec]] = {}
     for pool in pools:
         for place in pool.places:
-            found.setdefault(place.host, {})[place.gpu] = pool
-    return found
+            by_host.setdefault(place.host, {})[place.gpu] = pool
+    return by_host

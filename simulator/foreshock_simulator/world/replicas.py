@@ -1,4 +1,4 @@
-"""The replicas of a service: where they run, what they need, and what an autoscaler sees of them."""
+"""The replicas of a service: their hosts, GPUs and model servers, and their metrics for the autoscaler."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from foreshock_simulator.calls.service import Service
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment
 from foreshock_simulator.core.engine import Engine, Process, Signal
-from foreshock_simulator.emit.inference import PORT, emit
+from foreshock_simulator.emit.inference import PORT, families
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.mig import least_used_instance
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.serving.make import make_server, memory_bytes
+from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.queries import gpus_of
 from foreshock_simulator.spec.services import LlmSpec, ModelSpec, ServiceSpec
 
 Hosts = Mapping[str, Host]
-COLD_START = 25.0
-"""Median seconds of a replica's start where its service has no autoscaler that says it."""
+DEFAULT_COLD_START_SECONDS = 25.0
+"""Median cold start of a replica without an autoscaler."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Running:
-    """A replica that serves; `server` and `worker` where its service has a model."""
+class RunningReplica:
+    """A running replica; `server` and `worker` for services with a model."""
 
     replica: Replica
     host: Host
@@ -42,77 +42,79 @@ class Running:
 
 
 class Replicas:
-    """Starts and ends the replicas of one service, and measures them for its autoscaler."""
+    """Starts and stops the replicas of one service, and measures them for its autoscaler."""
 
     def __init__(
         self, engine: Engine, mesh: Mesh, hosts: Hosts, capacity: Capacity, spec: ServiceSpec, rng: Random
     ) -> None:
         self._engine, self._hosts, self._spec = engine, hosts, spec
         self.service: Service = mesh.services[spec.name.name]
-        self._turns = cycle(spec.hosts)
-        self._marks: dict[str, tuple[float, float]] = {}
+        self._next_host = cycle(spec.hosts)
+        self._last_totals: dict[str, tuple[float, float]] = {}
         scaler = spec.autoscaler
-        self.deployment: Deployment[Running] = Deployment(
+        self.deployment: Deployment[RunningReplica] = Deployment(
             engine,
             spec.name,
             capacity,
             rng,
             pool=spec.pool,
             gpus=gpus_of(spec),
-            median_cold_start=scaler.cold_start if scaler else COLD_START,
+            median_cold_start=scaler.cold_start if scaler else DEFAULT_COLD_START_SECONDS,
             start=self._start,
             stop=self._stop,
             measure=self._measure,
         )
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """Those that its replicas run on now."""
+        """GPUs of its running replicas."""
         return tuple(gpu for running in self.deployment.replicas if running.worker for gpu in running.worker.gpus)
 
     def hosts(self) -> tuple[str, ...]:
-        """The names of the hosts that its replicas run on now, each once."""
+        """Names of the hosts of its running replicas, without duplicates."""
         return tuple(dict.fromkeys(running.host.name for running in self.deployment.replicas))
 
     def servers(self) -> Iterator[tuple[str, Families]]:
-        """Its model servers: where each is, and what it tells of itself."""
+        """Its model servers: `host:port` and metric families."""
         spec, model = self._spec, self._spec.model
         for running in self.deployment.replicas:
             if model is not None and running.server is not None and running.worker is not None:
-                stats, language = running.server.stats(), isinstance(model, LlmSpec)
-                where = f"{spec.name.name}-{running.worker.pid}.{running.host.name}:{PORT}"
-                yield where, emit(spec.name, model.model, stats, language=language)
+                stats, is_llm = running.server.stats(), isinstance(model, LlmSpec)
+                address = f"{spec.name.name}-{running.worker.pid}.{running.host.name}:{PORT}"
+                yield address, families(spec.name, model.model, stats, is_llm=is_llm)
 
     def restart(self, pause: float) -> Process:
-        """Replace the replicas one after another: the old one is drained, a new one starts in its place, cold."""
+        """Rolling restart: drain each replica and start another in its place, `pause` seconds apart."""
         for running in self.deployment.replicas:
             if running in self.deployment.replicas:
                 yield from self.deployment.replace(running)
                 yield pause
 
-    def _start(self, places: tuple[Place, ...]) -> Running:
+    def _start(self, places: tuple[Place, ...]) -> RunningReplica:
         spec = self._spec
         if spec.model is None:
-            host = self._hosts[next(self._turns)]
-            return Running(self.service.add(host), host)
+            host = self._hosts[next(self._next_host)]
+            return RunningReplica(self.service.add(host), host)
         host = self._hosts[places[0].host]
         gpus = [host.gpus[place.gpu] for place in places]
-        piece = _free_slice(gpus, spec.model)
-        worker = Worker(gpus, host.start(spec.name), spec.name, memory_bytes(spec.model, gpus[0], piece), piece)
+        slice_index = _free_slice(gpus, spec.model)
+        worker = Worker(
+            gpus, host.start(spec.name), spec.name, memory_bytes(spec.model, gpus[0], slice_index), slice_index
+        )
         server = make_server(self._engine, spec.model, worker)
-        return Running(self.service.add(host, server, worker), host, server, worker)
+        return RunningReplica(self.service.add(host, server, worker), host, server, worker)
 
-    def _stop(self, running: Running, drain: bool) -> Signal:
-        free = Signal(self._engine)
-        self._engine.spawn(self._clear(running, self.service.retire(running.replica, drain), free))
-        return free
+    def _stop(self, running: RunningReplica, drain: bool) -> Signal:
+        released = Signal(self._engine)
+        self._engine.spawn(self._release(running, self.service.retire(running.replica, drain), released))
+        return released
 
-    def _clear(self, running: Running, gone: Signal, free: Signal) -> Process:
-        """Its GPUs' memory is held until it has gone."""
-        yield gone
+    def _release(self, running: RunningReplica, terminated: Signal, released: Signal) -> Process:
+        """Hold the GPU memory until the replica has ended."""
+        yield terminated
         if running.server is not None and running.worker is not None:
             running.server.stop()
             running.host.stop(running.worker.pid)
-        free.fire()
+        released.fire()
 
     def _measure(self, metric: str) -> float:
         ready = self.service.ready
@@ -128,18 +130,18 @@ class Replicas:
         return max(0.0, busy) / len(gpus) if gpus else nan
 
     def _rate(self, metric: str, total: float) -> float:
-        """How fast a total has grown since it was last asked for."""
+        """Growth rate of a total since the last call with this metric."""
         now = self._engine.now
-        before, since = self._marks.get(metric, (total, now))
-        self._marks[metric] = total, now
-        return (total - before) / (now - since) if now > since else 0.0
+        last_total, last_time = self._last_totals.get(metric, (total, now))
+        self._last_totals[metric] = total, now
+        return (total - last_total) / (now - last_time) if now > last_time else 0.0
 
 
 def _free_slice(gpus: Sequence[Gpu], model: ModelSpec) -> int | None:
-    """The MIG instance for a new replica, the same on each of the GPUs; None where they are whole."""
+    """The MIG instance for a new replica, the same on each of its GPUs; None on whole GPUs."""
     if not gpus[0].instances:
         return None
-    numbers = range(len(gpus[0].instances))
-    processes = [sum(len(gpu.workers_in(number)) for gpu in gpus) for number in numbers]
-    fits = [all(memory_bytes(model, gpu, number) <= gpu.free_bytes(number) for gpu in gpus) for number in numbers]
+    indices = range(len(gpus[0].instances))
+    processes = [sum(len(gpu.workers_in(index)) for gpu in gpus) for index in indices]
+    fits = [all(memory_bytes(model, gpu, index) <= gpu.free_bytes(index) for gpu in gpus) for index in indices]
     return least_used_instance(processes, fits)

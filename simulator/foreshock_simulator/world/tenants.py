@@ -1,4 +1,4 @@
-"""Tenants: processes on GPUs that nobody waits for."""
+"""Tenants: processes on GPUs for batch work and training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.services import Call, TenantSpec
-from foreshock_simulator.workload.around import Around, Attributes
-from foreshock_simulator.workload.batch import batch
-from foreshock_simulator.workload.training import train
+from foreshock_simulator.workload.environment import Attributes, Environment
+from foreshock_simulator.workload.jobs import batch, train
 from foreshock_simulator.world.replicas import Hosts
 
-Lines = Mapping[Call, CallSite]
-Trace = tuple[Tenant, UnitOfWork, Lines]
+CallSites = Mapping[Call, CallSite]
+Trace = tuple[Tenant, UnitOfWork, CallSites]
 
 
 class Tenants:
@@ -29,30 +28,30 @@ class Tenants:
 
     def __init__(self, engine: Engine, mesh: Mesh, network: Network, hosts: Hosts, seed: int) -> None:
         self._engine, self._mesh, self._network, self._hosts, self._seed = engine, mesh, network, hosts, seed
-        self._callers: dict[Worker, tuple[Tenant, Lines]] = {}
-        self._started = 0
+        self._callers: dict[Worker, tuple[Tenant, CallSites]] = {}
+        self._started_jobs = 0
 
     def begin(self, spec: TenantSpec) -> None:
         """Start a tenant on all its places.
 
         Raises:
-            ValueError: a GPU has no room for it, or it calls what nobody offers.
+            ValueError: not enough GPU memory, or a call to an unknown service or operation.
         """
-        workers = [self._worker(spec, Place(*place)) for place in spec.places]
+        workers = [self._start_worker(spec, Place(*place)) for place in spec.places]
         if spec.kind == "training":
-            self._engine.spawn(train(spec, workers, self._around(spec)))
+            self._engine.spawn(train(spec, workers, self._environment(spec)))
         else:
             for worker in workers:
-                self._engine.spawn(batch(spec, worker, self._around(spec)))
+                self._engine.spawn(batch(spec, worker, self._environment(spec)))
 
     def grow(self, spec: TenantSpec, place: Place) -> Worker:
         """Start one more process of a batch tenant on a GPU.
 
         Raises:
-            ValueError: it has no room for it.
+            ValueError: not enough GPU memory.
         """
-        worker = self._worker(replace(spec, kind="batch"), place)
-        self._engine.spawn(batch(spec, worker, self._around(spec)))
+        worker = self._start_worker(replace(spec, kind="batch"), place)
+        self._engine.spawn(batch(spec, worker, self._environment(spec)))
         return worker
 
     def end(self, workers: Sequence[Worker]) -> None:
@@ -63,7 +62,7 @@ class Tenants:
             worker.stop()
             self._hosts[worker.gpus[0].host].stop(worker.pid)
 
-    def _worker(self, spec: TenantSpec, place: Place) -> Worker:
+    def _start_worker(self, spec: TenantSpec, place: Place) -> Worker:
         host = self._hosts[place.host]
         pid = host.start(spec.name)
         worker = Worker((host.gpus[place.gpu],), pid, spec.name, spec.memory_bytes, spec.slice)
@@ -71,27 +70,27 @@ class Tenants:
         self._callers[worker] = caller, dict(zip(spec.calls, caller.call_sites, strict=True))
         return worker
 
-    def _around(self, spec: TenantSpec) -> Around[Trace]:
-        self._started += 1
-        return Around(
+    def _environment(self, spec: TenantSpec) -> Environment[Trace]:
+        self._started_jobs += 1
+        return Environment(
             self._engine,
-            random_stream(self._seed, f"workload/{spec.name}/{self._started}"),
+            random_stream(self._seed, f"workload/{spec.name}/{self._started_jobs}"),
             begin=self._begin,
             call=self._call,
             record=_record,
-            bulk=lambda source, target, size: self._network.bulk(source, target, size, rdma=True),
+            transfer=lambda source, target, size: self._network.bulk(source, target, size, rdma=True),
         )
 
     def _begin(self, worker: Worker) -> Trace:
-        caller, lines = self._callers[worker]
-        return caller, caller.begin(), lines
+        caller, sites = self._callers[worker]
+        return caller, caller.begin(), sites
 
     def _call(self, trace: Trace, call: Call) -> Process:
-        caller, unit, lines = trace
-        yield from caller.try_call(unit, lines[call])
+        caller, unit, sites = trace
+        yield from caller.try_call(unit, sites[call])
 
 
 def _record(trace: Trace, name: str, began: float, attributes: Attributes) -> None:
-    del began  # a unit knows it
+    del began  # known to the unit
     caller, unit, _ = trace
     caller.end(unit, name, attributes)

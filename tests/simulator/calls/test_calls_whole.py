@@ -14,7 +14,7 @@ from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.serving.make import make_server, memory_bytes
+from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import HostSpec
 from foreshock_simulator.spec.services import Call, CallPolicy, Cpu, LlmSpec, OperationSpec, Serve

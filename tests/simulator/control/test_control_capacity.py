@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.control import Capacity
-from foreshock_simulator.control.delays import cold_start, provisioning
+from foreshock_simulator.control.capacity import Capacity
+from foreshock_simulator.control.delays import cold_start_seconds, provisioning_seconds
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.hosts import Place, PoolSpec
@@ -135,14 +135,14 @@ def quantile(values: Sequence[float], q: float) -> float:
 def test_provisioning_takes_four_to_ten_minutes(q: float, seconds: float) -> None:
     """Of a pool with a median of 380 s, nine in ten nodes come within the reported range."""
     rng = random_stream(1, "provisioning")
-    assert quantile([provisioning(rng, 380.0) for _ in range(40_000)], q) == pytest.approx(seconds, rel=0.02)
+    assert quantile([provisioning_seconds(rng, 380.0) for _ in range(40_000)], q) == pytest.approx(seconds, rel=0.02)
 
 
 @pytest.mark.parametrize(("q", "measured"), [(0.5, 22.7), (0.9, 42.0), (0.99, 51.8)])
 def test_cold_starts_have_the_measured_quantiles(q: float, measured: float) -> None:
     """Loading the base model on a warm host, production image generation: within 10 %."""
     rng = random_stream(1, "cold")
-    assert quantile([cold_start(rng, 22.7) for _ in range(40_000)], q) == pytest.approx(measured, rel=0.10)
+    assert quantile([cold_start_seconds(rng, 22.7) for _ in range(40_000)], q) == pytest.approx(measured, rel=0.10)
 
 
 def test_what_the_pool_cannot_give_is_refused_with_its_figures() -> None:

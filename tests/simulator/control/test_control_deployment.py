@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from foreshock_exporter.model.family import Sample
-from foreshock_simulator.control import Autoscaler, Capacity, Deployment, kube
+from foreshock_simulator.control import kube
+from foreshock_simulator.control.autoscaler import Autoscaler
+from foreshock_simulator.control.capacity import Capacity
+from foreshock_simulator.control.deployment import Deployment
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.core.randomness import random_stream
@@ -146,7 +149,7 @@ def test_kube_state_metrics_families_tell_the_same() -> None:
     cluster.deployment.begin(2)
     scaler = Autoscaler(cluster.engine, NAME, AutoscalerSpec("in_flight", target=10.0, maximum=6), cluster.deployment)
     cluster.engine.run(20.0)
-    emitted = kube.emit([scaler.state()], [cluster.deployment.state()], cluster.capacity.quotas("gpu-pools"), EPOCH)
+    emitted = kube.families([scaler.state()], [cluster.deployment.state()], cluster.capacity.quotas("gpu-pools"), EPOCH)
     values: dict[tuple[str, ...], float] = {
         (
             family.name,

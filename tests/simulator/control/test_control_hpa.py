@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.control import Autoscaler
-from foreshock_simulator.control.hpa import Behaviour, recommend
+from foreshock_simulator.control.autoscaler import Autoscaler
+from foreshock_simulator.control.hpa import Behavior, recommend
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import AutoscalerSpec
@@ -50,25 +50,25 @@ def test_the_recommendation_follows_the_documented_algorithm(
 )
 def test_in_fifteen_seconds_it_grows_by_four_or_doubles(current: int, recommended: int, wanted: int) -> None:
     """Whichever is more."""
-    assert Behaviour(1, 1000, 300.0).decide(0.0, current, recommended) == wanted
+    assert Behavior(1, 1000, 300.0).decide(0.0, current, recommended) == wanted
 
 
 def test_the_limit_of_growth_counts_what_was_added_within_the_period() -> None:
     """Looking more often does not grow faster: 10 at the start of a period allow 20 at its end."""
-    behaviour = Behaviour(1, 1000, 300.0)
-    assert behaviour.decide(0.0, 10, 15) == 15
-    assert behaviour.decide(5.0, 15, 100) == 20
-    assert behaviour.decide(10.0, 20, 100) == 20
-    assert behaviour.decide(15.0, 20, 100) == 30
+    behavior = Behavior(1, 1000, 300.0)
+    assert behavior.decide(0.0, 10, 15) == 15
+    assert behavior.decide(5.0, 15, 100) == 20
+    assert behavior.decide(10.0, 20, 100) == 20
+    assert behavior.decide(15.0, 20, 100) == 30
 
 
 def test_it_shrinks_to_the_highest_recommendation_of_the_window() -> None:
     """The documentation's stabilisation: 300 s by default, then all at once."""
-    behaviour = Behaviour(1, 100, 300.0)
+    behavior = Behavior(1, 100, 300.0)
     current = 10
     seen = []
     for look in range(24):
-        current = behaviour.decide(15.0 * look, current, 10 if look == 0 else 7 if look == 2 else 3)
+        current = behavior.decide(15.0 * look, current, 10 if look == 0 else 7 if look == 2 else 3)
         seen.append(current)
     assert seen == [10] * 20 + [7, 7, 3, 3]
 
@@ -82,10 +82,10 @@ def test_what_is_wanted_stays_within_limits_whatever_is_recommended(
     """Between minimum and maximum, never above twice or four more than there were within the period, never down when up
     is recommended.
     """
-    behaviour, now, current, past = Behaviour(minimum, minimum + more, 120.0), 0.0, minimum, [(0.0, minimum)]
+    behavior, now, current, past = Behavior(minimum, minimum + more, 120.0), 0.0, minimum, [(0.0, minimum)]
     for recommended, pause in looks:
         now += pause
-        wanted = behaviour.decide(now, current, recommended)
+        wanted = behavior.decide(now, current, recommended)
         assert minimum <= wanted <= minimum + more
         before = max(count for at, count in past if at > now - 15.0 or (at, count) == past[-1])
         assert wanted <= max(before + 4, 2 * before)

@@ -12,8 +12,8 @@ from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.serving.llm import LlmServer
-from foreshock_simulator.serving.make import make_server, memory_bytes
 from foreshock_simulator.spec.services import LlmSpec
 
 NAME = ServiceName("serving", "llm-chat")

@@ -12,7 +12,7 @@ from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.batch_model import BatchServer
-from foreshock_simulator.serving.make import make_server, memory_bytes
+from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.spec.services import BatchModelSpec
 
 NAME = ServiceName("serving", "embedder")

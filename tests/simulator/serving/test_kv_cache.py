@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.serving.kv_cache import KvCache, blocks
+from foreshock_simulator.serving.kv_cache import KvCache, block_count
 
 
 @given(
@@ -21,7 +21,7 @@ def test_blocks_are_those_that_each_request_has(tokens: list[int], start: int, s
     for stretch in stretches:
         cache.advance(step, stretch)
         step += stretch
-        assert cache.used == sum(blocks(each + step - start) for each in tokens)
+        assert cache.used == sum(block_count(each + step - start) for each in tokens)
     for each in tokens:
         cache.leave(each + step - start, step)
     assert cache.used == 0
@@ -32,10 +32,10 @@ def test_blocks_are_those_that_each_request_has(tokens: list[int], start: int, s
 )
 def test_steps_go_on_as_long_as_blocks_last(tokens: list[int], start: int, spare: int, limit: int) -> None:
     """The number of steps found fits; one more would not, unless it is the limit."""
-    cache = KvCache(sum(blocks(each) for each in tokens) + spare)
+    cache = KvCache(sum(block_count(each) for each in tokens) + spare)
     for each in tokens:
         cache.hold(each)
         cache.join(each, start)
-    steps = cache.steps_within(start, limit)
+    steps = cache.steps_until_full(start, limit)
     assert cache.needed(start, steps) <= spare
     assert steps == limit or cache.needed(start, steps + 1) > spare

@@ -19,7 +19,7 @@ from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving import llm
 from foreshock_simulator.serving.llm import LlmServer
 from foreshock_simulator.serving.server import Job, ModelStats, Timing
-from foreshock_simulator.serving.steps import Steps
+from foreshock_simulator.serving.steps import StepTimes
 from foreshock_simulator.spec.services import LlmSpec
 
 NAME = ServiceName("serving", "llm-chat")
@@ -36,7 +36,7 @@ def test_a_request_alone_takes_its_prompt_and_its_steps(engine: Engine, make_llm
     server = make_llm()
     job = server.submit(1000, 101)
     engine.run(60.0)
-    steps = Steps(MODELS["H100"], 13.0, 819_200.0, 1)
+    steps = StepTimes(MODELS["H100"], 13.0, 819_200.0, 1)
     prompt = steps.seconds(0, 0, [(1000, 0)])
     assert job.first_token_seconds == pytest.approx(prompt)
     generating = sum(steps.decode_seconds(1, 1000 + step) for step in range(100))
@@ -55,7 +55,7 @@ def test_those_who_come_join_at_the_next_step(engine: Engine, make_llm: MakeServ
     engine.run(1.0)
     second = server.submit(100, 10)
     engine.run(30.0)
-    step = Steps(MODELS["H100"], 13.0, 819_200.0, 1).decode_seconds(1, 500)
+    step = StepTimes(MODELS["H100"], 13.0, 819_200.0, 1).decode_seconds(1, 500)
     assert first.queued_seconds == 0.0
     assert second.queued_seconds is not None
     assert 0.0 < second.queued_seconds < step
@@ -236,11 +236,11 @@ def played(plan: list[tuple[float, int, int, float | None]], longest: int) -> tu
 
     for request in sorted(plan, key=lambda request: request[0]):
         engine.spawn(one(*request))
-    before, llm.MAX_STEPS = llm.MAX_STEPS, longest  # type: ignore[misc]
+    before, llm.MAX_RUN_STEPS = llm.MAX_RUN_STEPS, longest  # type: ignore[misc]
     try:
         engine.run(1000.0)
     finally:
-        llm.MAX_STEPS = before  # type: ignore[misc]
+        llm.MAX_RUN_STEPS = before  # type: ignore[misc]
     return jobs, server
 
 

@@ -7,7 +7,7 @@ from statistics import mean
 import pytest
 
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.serving.steps import HOST_SECONDS, Steps, layer_seconds
+from foreshock_simulator.serving.steps import HOST_SECONDS, StepTimes, layer_seconds
 
 TOKENS = (1, 16, 64, 128, 256, 512, 1024, 2048, 4096)
 LAYERS = {"7b": (4096.0, 4 * 4096.0**2 + 3 * 4096.0 * 11008), "70b": (8192.0, 2.25 * 8192.0**2 + 3 * 8192.0 * 28672)}
@@ -52,7 +52,7 @@ def test_a_layer_takes_as_long_as_measured(gpu: str, model: str) -> None:
 
 def test_decoding_is_bound_by_reading_the_weights_and_prompts_by_multiplying() -> None:
     """26 GB of a 13-billion-parameter model at 3.35 TB/s take 7.8 ms; 8,192 tokens need 2 · 13 GFLOP each."""
-    steps = Steps(MODELS["H100"], 13.0, 819_200.0, 1)
+    steps = StepTimes(MODELS["H100"], 13.0, 819_200.0, 1)
     decode = steps.decode_seconds(1, 1000)
     prompt = steps.seconds(0, 0, [(8192, 0)])
     assert 7.8e-3 < decode < 13e-3
@@ -66,14 +66,14 @@ def test_decoding_is_bound_by_reading_the_weights_and_prompts_by_multiplying() -
 
 def test_more_context_costs_its_reading() -> None:
     """Each further token of context adds its keys and values over the bandwidth that is reached."""
-    steps = Steps(MODELS["A100"], 13.0, 819_200.0, 1)
+    steps = StepTimes(MODELS["A100"], 13.0, 819_200.0, 1)
     more = steps.decode_seconds(8, 20_000) - steps.decode_seconds(8, 10_000)
     assert more == pytest.approx(10_000 * 819_200.0 / (0.85 * 2.039e12))
 
 
 def test_a_prompt_in_parts_costs_more_than_at_once() -> None:
     """The same multiplications, but the weights and the earlier part are read again."""
-    steps = Steps(MODELS["H100"], 13.0, 819_200.0, 1)
+    steps = StepTimes(MODELS["H100"], 13.0, 819_200.0, 1)
     parts = sum(steps.seconds(0, 0, [(1024, earlier)]) for earlier in range(0, 8192, 1024))
     assert parts > steps.seconds(0, 0, [(8192, 0)])
 
@@ -81,7 +81,7 @@ def test_a_prompt_in_parts_costs_more_than_at_once() -> None:
 @pytest.mark.parametrize(("model", "link"), [("H100", "nvlink"), ("L40S", "pcie")])
 def test_several_gpus_are_faster_but_not_as_many_times(model: str, link: str) -> None:
     """They exchange activations over NVLink, or over PCIe where there is none."""
-    one, four = (Steps(MODELS[model], 13.0, 819_200.0, gpus) for gpus in (1, 4))
+    one, four = (StepTimes(MODELS[model], 13.0, 819_200.0, gpus) for gpus in (1, 4))
     alone, together = one.seconds(16, 8000, []), four.seconds(16, 8000, [])
     assert alone / 4.0 < together < alone
     assert getattr(one.work(alone, 1, 16, 8000.0), link) == 0.0

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.traffic import Arrivals as ArrivalsName
 from foreshock_simulator.spec.traffic import FlowSpec
-from foreshock_simulator.traffic import Arrival, arrivals, servegen
-from foreshock_simulator.traffic.rate import DAY, Curve, Level
+from foreshock_simulator.traffic import servegen
+from foreshock_simulator.traffic.arrivals import arrivals
+from foreshock_simulator.traffic.rate import DAY_SECONDS, Curve, RelativeRate
 from foreshock_simulator.traffic.renewal import Family, first_gap, gap, weibull_shape
 from foreshock_simulator.traffic.servegen import Window
 from foreshock_simulator.traffic.sources import Client
-from foreshock_simulator.traffic.traces import TraceName, load
+from foreshock_simulator.traffic.traces import Arrival, TraceName, load
 
 START = 1_800_000_000.0
 FLOW = FlowSpec("users", "gateway", "POST /v1/chat", rate=5.0)
@@ -87,7 +88,7 @@ def test_thinned_or_taken_several_times_it_is_as_bursty_as_theory_says(name: Tra
 def test_a_flow_has_its_rate(name: ArrivalsName) -> None:
     """In the mean over some seeds, and over the day where it has one."""
     flow = replace(FLOW, arrivals=name, rate=0.7, cv=3.0)
-    until = DAY if name == "servegen" else 21_000.0
+    until = DAY_SECONDS if name == "servegen" else 21_000.0
     counts = [len(play(flow, until, seed)) for seed in range(3)]
     assert fmean(counts) == pytest.approx(0.7 * until, rel=0.05)
 
@@ -170,8 +171,8 @@ def test_longer_prompts_are_longer_from_their_time_on_and_nothing_else_changes()
 def test_days_and_weekends_show() -> None:
     """The hour of the peak has 1 + d of the mean, that of the low 1 − d; Saturday its share."""
     flow = replace(FLOW, arrivals="poisson", rate=0.5, diurnal=0.6, peak_hour=14.0, weekend=0.5)
-    start_hour = START % DAY / 3600.0
-    times = [a.time for a in play(flow, 7 * DAY)]
+    start_hour = START % DAY_SECONDS / 3600.0
+    times = [a.time for a in play(flow, 7 * DAY_SECONDS)]
     by_hour = Counter(int(time / 3600.0 + start_hour) for time in times)
     # START is a Friday
     weekdays = (0, 3, 4, 5, 6)
@@ -207,9 +208,9 @@ def test_a_client_has_the_rate_of_each_window_and_the_cv_between_requests(cv: fl
     """Silent in some, busy in others, three times as busy while the flow surges."""
     day = tuple(Window((0.0, 2.0, 6.0)[index % 3], cv, family) for index in range(servegen.WINDOWS))
     client = Client(day, 0.5, 0.0, random_stream(4, f"client/{cv}"), lambda: (1, 1))
-    level, at, times = Level(Curve(), 0.0), 0.0, []
-    while at < 3 * DAY:
-        at = client.land(at, client.draw(at).amount, level)
+    level, at, times = RelativeRate(Curve(), 0.0), 0.0, []
+    while at < 3 * DAY_SECONDS:
+        at = client.arrival_time(at, client.draw(at).amount, level)
         times.append(at)
     by_kind = Counter(int(time // 600.0) % 3 for time in times)
     windows = 3 * servegen.WINDOWS / 3
@@ -223,7 +224,9 @@ def test_a_client_has_the_rate_of_each_window_and_the_cv_between_requests(cv: fl
 def test_servegen_traffic_follows_the_day_of_its_clients() -> None:
     """By windows of ten minutes, scaled to the flow's rate; peak over median within the range measured of models."""
     flow = replace(FLOW, arrivals="servegen", rate=2.0)
-    counts = Counter(int((START + a.time) % DAY // 600.0) for seed in range(2) for a in play(flow, DAY, seed))
+    counts = Counter(
+        int((START + a.time) % DAY_SECONDS // 600.0) for seed in range(2) for a in play(flow, DAY_SECONDS, seed)
+    )
     expected = [sum(day[window].rate for day in servegen.clients()) / servegen.mean_rate() for window in range(144)]
     found = [counts[window] / (2 * 600.0 * 2.0) for window in range(144)]
     assert fmean(found) == pytest.approx(1.0, rel=0.05)

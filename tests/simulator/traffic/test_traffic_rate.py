@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from foreshock_simulator.traffic.rate import DAY, Curve, Level
+from foreshock_simulator.traffic.rate import DAY_SECONDS, Curve, RelativeRate
 
-THURSDAY = 1_800_000_000.0 - 1_800_000_000.0 % (7 * DAY)
+THURSDAY = 1_800_000_000.0 - 1_800_000_000.0 % (7 * DAY_SECONDS)
 """Midnight, as 1 January 1970 was."""
 
 
@@ -42,17 +42,19 @@ def test_a_curve_goes_from_change_to_change(
 
 
 LEVELS = st.builds(
-    lambda changes, start, diurnal, weekend: Level(curve(*changes), THURSDAY + start, diurnal, 14.0, weekend),
+    lambda changes, start, diurnal, weekend: RelativeRate(curve(*changes), THURSDAY + start, diurnal, 14.0, weekend),
     st.lists(
-        st.tuples(st.floats(0, 3 * DAY), st.sampled_from([0.0, 0.3, 1.0, 5.0]), st.sampled_from([0.0, 60.0, 7200.0])),
+        st.tuples(
+            st.floats(0, 3 * DAY_SECONDS), st.sampled_from([0.0, 0.3, 1.0, 5.0]), st.sampled_from([0.0, 60.0, 7200.0])
+        ),
         max_size=4,
     ),
-    st.floats(0, 7 * DAY), st.sampled_from([0.0, 0.4, 1.0]), st.sampled_from([0.0, 0.5, 1.0]),
+    st.floats(0, 7 * DAY_SECONDS), st.sampled_from([0.0, 0.4, 1.0]), st.sampled_from([0.0, 0.5, 1.0]),
 )  # fmt: skip
 
 
-@given(LEVELS, st.floats(0, 4 * DAY), st.floats(1e-6, 2 * DAY))
-def test_when_so_much_has_gone_by_so_much_has_gone_by(level: Level, time: float, amount: float) -> None:
+@given(LEVELS, st.floats(0, 4 * DAY_SECONDS), st.floats(1e-6, 2 * DAY_SECONDS))
+def test_when_so_much_has_gone_by_so_much_has_gone_by(level: RelativeRate, time: float, amount: float) -> None:
     """`after` is the inverse of `between`, across ramps, nights, midnights and standstills."""
     end = level.after(time, amount)
     assume(end < inf)
@@ -60,8 +62,8 @@ def test_when_so_much_has_gone_by_so_much_has_gone_by(level: Level, time: float,
     assert level.between(time, end) == pytest.approx(amount, rel=1e-9, abs=1e-6)
 
 
-@given(LEVELS, st.floats(0, 4 * DAY), st.floats(1.0, 20_000.0))
-def test_the_integral_is_that_of_summing_up(level: Level, time: float, length: float) -> None:
+@given(LEVELS, st.floats(0, 4 * DAY_SECONDS), st.floats(1.0, 20_000.0))
+def test_the_integral_is_that_of_summing_up(level: RelativeRate, time: float, length: float) -> None:
     """The closed form against the middles of many thin slices."""
     slices = 1000
     width = length / slices
@@ -72,21 +74,21 @@ def test_the_integral_is_that_of_summing_up(level: Level, time: float, length: f
 
 def test_a_day_has_its_mean_its_peak_and_its_weekend() -> None:
     """The cosine cancels out over a day; Saturday and Sunday have their share of it."""
-    level = Level(Curve(), THURSDAY, diurnal=0.6, peak_hour=14.0, weekend=0.5)
-    days = [level.between(day * DAY, (day + 1) * DAY) / DAY for day in range(7)]
+    level = RelativeRate(Curve(), THURSDAY, diurnal=0.6, peak_hour=14.0, weekend=0.5)
+    days = [level.between(day * DAY_SECONDS, (day + 1) * DAY_SECONDS) / DAY_SECONDS for day in range(7)]
     assert days == pytest.approx([1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 1.0])
     assert level(14 * 3600.0) == pytest.approx(1.6)
     assert level(2 * 3600.0) == pytest.approx(0.4)
     around_noon = level.between(8 * 3600.0, 20 * 3600.0)
-    assert around_noon == pytest.approx(12 * 3600 + 0.6 * DAY / (2 * pi) * 2 * sin(pi / 2))
+    assert around_noon == pytest.approx(12 * 3600 + 0.6 * DAY_SECONDS / (2 * pi) * 2 * sin(pi / 2))
 
 
 @pytest.mark.parametrize(("diurnal", "weekend"), [(0.0, 1.0), (0.5, 1.0), (0.0, 0.5), (0.5, 0.0)])
 def test_a_flow_that_stands_still_for_ever_never_gets_there(diurnal: float, weekend: float) -> None:
     """By night and at weekends as well; and one that stands still for a while gets there after it."""
-    assert Level(curve((10, 0, 0)), 0.0, diurnal, 14.0, weekend).after(5.0, 60.0) == inf
-    back = Level(curve((10, 0, 0), (3 * DAY, 2, 0)), THURSDAY, diurnal, 14.0, weekend).after(5.0, 60.0)
-    assert 3 * DAY < back < 5 * DAY
+    assert RelativeRate(curve((10, 0, 0)), 0.0, diurnal, 14.0, weekend).after(5.0, 60.0) == inf
+    back = RelativeRate(curve((10, 0, 0), (3 * DAY_SECONDS, 2, 0)), THURSDAY, diurnal, 14.0, weekend).after(5.0, 60.0)
+    assert 3 * DAY_SECONDS < back < 5 * DAY_SECONDS
 
 
 @pytest.mark.parametrize(("to", "ramp"), [(-1.0, 0.0), (1.0, -1.0), (inf, 0.0)])

@@ -14,9 +14,8 @@ from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.spec.services import Call, CallPolicy, TenantSpec
-from foreshock_simulator.workload.around import Around, Attributes
-from foreshock_simulator.workload.batch import batch
-from foreshock_simulator.workload.training import train
+from foreshock_simulator.workload.environment import Attributes, Environment
+from foreshock_simulator.workload.jobs import batch, train
 
 NAME = ServiceName("ml", "some-tenant")
 CLAIM = Call("ml-platform", "POST /v1/jobs/claim", CallPolicy(5.0))
@@ -31,7 +30,7 @@ class World:
         self.calls: list[tuple[str, str]] = []
         self.spans: list[tuple[str, float, float, dict[str, Any]]] = []
         self.moved: list[tuple[str, str, float]] = []
-        self.around: Around[str] = Around(
+        self.environment: Environment[str] = Environment(
             self.engine, Random(1), lambda worker: f"pid {worker.pid}", self.call, self.record, self.bulk
         )
 
@@ -62,7 +61,7 @@ def test_a_batch_worker_claims_computes_and_writes() -> None:
     world = World()
     worker = world.worker()
     tenant = TenantSpec(NAME, "batch", (), work=0.4, pause=0.6, sm=0.5, unit=8, calls=(CLAIM, WRITE))
-    world.engine.spawn(batch(tenant, worker, world.around))
+    world.engine.spawn(batch(tenant, worker, world.environment))
     world.engine.run(500.0)
     assert world.calls[:4] == [("pid 0", "ml-platform"), ("pid 0", "vector-store")] * 2
     took = [end - began for _, began, end, _ in world.spans]
@@ -75,7 +74,7 @@ def test_a_batch_worker_whose_process_ends_stops_in_the_middle() -> None:
     """No span for the unit that it did not finish."""
     world = World()
     worker = world.worker()
-    world.engine.spawn(batch(TenantSpec(NAME, "batch", (), work=100.0, pause=0.0), worker, world.around))
+    world.engine.spawn(batch(TenantSpec(NAME, "batch", (), work=100.0, pause=0.0), worker, world.environment))
     world.engine.schedule(150.0, lambda _: worker.stop())
     world.engine.run(1000.0)
     assert world.spans == []
@@ -90,7 +89,7 @@ def test_training_waits_for_the_slowest() -> None:
         ranks = [world.worker(index=index) for index in range(4)]
         if shared:
             Worker(ranks[2].gpus, 9, NAME, 1e9).run(GpuWork(1e6, sm=1.0))
-        world.engine.spawn(train(TenantSpec(NAME, "training", (), work=1.0, sm=1.0), ranks, world.around))
+        world.engine.spawn(train(TenantSpec(NAME, "training", (), work=1.0, sm=1.0), ranks, world.environment))
         world.engine.run(100.0)
         took[shared] = sum(end - began for _, began, end, _ in world.spans) / len(world.spans)
         idle = [100.0 - gpu.busy_seconds_at(100.0) for rank in ranks for gpu in rank.gpus]
@@ -104,7 +103,7 @@ def test_gradients_go_round_a_ring() -> None:
     world = World()
     ranks = [world.worker(host, index) for host in ("host-1", "host-2") for index in range(2)]
     tenant = TenantSpec(NAME, "training", (), work=1.0, gradient_bytes=2e9, checkpoint_every=0)
-    world.engine.spawn(train(tenant, ranks, world.around))
+    world.engine.spawn(train(tenant, ranks, world.environment))
     world.engine.run(3.5)
     assert world.moved == [("host-1", "host-2", 2e9), ("host-2", "host-1", 2e9)]
     assert [rank.gpus[0].state_at(3.5).nvlink_bytes for rank in ranks] == pytest.approx([2e9, 0.0, 2e9, 0.0])
@@ -116,7 +115,7 @@ def test_gpus_without_nvlink_exchange_gradients_over_pcie() -> None:
     """At its speed."""
     world = World()
     ranks = [world.worker(index=index, model="L40S") for index in range(2)]
-    world.engine.spawn(train(TenantSpec(NAME, "training", (), gradient_bytes=32e9), ranks, world.around))
+    world.engine.spawn(train(TenantSpec(NAME, "training", (), gradient_bytes=32e9), ranks, world.environment))
     world.engine.run(1.5)
     assert ranks[0].gpus[0].state_at(1.5).pcie_bytes == pytest.approx(32e9)
     assert world.spans[0][3]["app.reduce_seconds"] == pytest.approx(1.0)
@@ -127,7 +126,7 @@ def test_checkpoints_leave_the_gpus_idle_for_a_while() -> None:
     world = World()
     rank = world.worker()
     tenant = TenantSpec(NAME, "training", (), work=1.0, sm=1.0, checkpoint_every=4, checkpoint_seconds=8.0)
-    world.engine.spawn(train(tenant, [rank], world.around))
+    world.engine.spawn(train(tenant, [rank], world.environment))
     world.engine.run(120.0)
     saved = [end - began for _, began, end, said in world.spans if said.get("app.checkpoint")]
     other = [end - began for _, began, end, said in world.spans if not said.get("app.checkpoint")]
@@ -141,7 +140,7 @@ def test_training_ends_when_one_of_its_processes_does() -> None:
     """The others are stopped and free their GPUs."""
     world = World()
     ranks = [world.worker(index=index) for index in range(3)]
-    world.engine.spawn(train(TenantSpec(NAME, "training", (), work=1.0), ranks, world.around))
+    world.engine.spawn(train(TenantSpec(NAME, "training", (), work=1.0), ranks, world.environment))
     world.engine.schedule(5.5, lambda _: ranks[1].stop())
     world.engine.run(20.0)
     assert all(rank.stopped for rank in ranks)

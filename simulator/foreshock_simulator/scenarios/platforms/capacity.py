@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.serving.llm import ACTIVATION_BYTES
-from foreshock_simulator.serving.steps import Steps
+from foreshock_simulator.serving.steps import StepTimes
 from foreshock_simulator.spec.services import AutoscalerSpec, LlmSpec, ServiceSpec
 from foreshock_simulator.spec.traffic import Tokens
 
@@ -69,9 +69,9 @@ class Replica:
         prompt = steps.seconds(batch, context, [(round(self.mix.prompt), 0)]) - decode
         return prompt + self.mix.generated * decode / batch
 
-    def _steps(self) -> Steps:
+    def _steps(self) -> StepTimes:
         spec = self.spec
-        return Steps(MODELS[self.gpu_model], spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
+        return StepTimes(MODELS[self.gpu_model], spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
 
 
 def tokens_of(service: ServiceSpec) -> Tokens:

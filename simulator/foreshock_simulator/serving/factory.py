@@ -1,4 +1,4 @@
-"""The server that goes with a model."""
+"""Creates the model server of a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foreshock_simulator.spec.services import LlmSpec, ModelSpec
 
 
 def memory_bytes(spec: ModelSpec, gpu: Gpu, slice: int | None = None) -> float:  # noqa: A002 - the word of MIG
-    """Memory that a server of the model takes on each of its GPUs, or on their MIG instance of this index."""
+    """Memory that the server of a model takes on each of its GPUs, or on the MIG instance `slice` of each."""
     if not isinstance(spec, LlmSpec):
         return spec.memory_bytes
     model = gpu.model
@@ -21,9 +21,9 @@ def memory_bytes(spec: ModelSpec, gpu: Gpu, slice: int | None = None) -> float: 
 
 
 def make_server(engine: Engine, spec: ModelSpec, worker: Worker) -> ModelServer:
-    """Start the server of a model in a process, which has the memory that `memory_bytes` says.
+    """Start the server of a model in a process with `memory_bytes` of memory.
 
     Raises:
-        ValueError: the model does not fit into the process's GPUs.
+        ValueError: the model does not fit on the GPUs of the process.
     """
     return LlmServer(engine, spec, worker) if isinstance(spec, LlmSpec) else BatchServer(engine, spec, worker)
