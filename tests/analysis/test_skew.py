@@ -8,6 +8,7 @@ import pytest
 
 from foreshock_dashboard.analysis.traces.clock_skew import Skew, skew_of
 from foreshock_dashboard.model.span import Kind, Span
+from foreshock_dashboard.web.pages.traces.sentences import clock_note
 
 T0 = 1_790_000_000
 
@@ -114,11 +115,11 @@ def test_clocks_differ_where_spans_lie_outside_their_parents(what: str) -> None:
 
 def test_it_says_so_in_a_sentence() -> None:
     """Nothing where they agree; not every host of many."""
-    assert skew(CLIENT).sentence == ""
+    assert clock_note(skew(CLIENT)) == ""
     ahead = [Told(n, 1, "server", f"h{n}", -1.0 + n, 0.4) for n in range(2, 8)]
-    assert skew(CLIENT, ahead[0]).sentence == (
+    assert clock_note(skew(CLIENT, ahead[0])) == (
         "Against the clock of h1, that of h2 is 1.95 s ahead: times of different hosts cannot be compared."
     )
-    assert "that of h4 is 3.95 s ahead and those of 3 others differ: " in skew(CLIENT, *ahead).sentence
+    assert "that of h4 is 3.95 s ahead and those of 3 others differ: " in clock_note(skew(CLIENT, *ahead))
     behind, unknown = Told(2, 1, "server", "h2", -3.0, 0.5), Told(3, 1, "server", "h3", 9.0, 2.0)
-    assert "that of h2 is 2.00 s behind, that of h3 differs: " in skew(CLIENT, behind, unknown).sentence
+    assert "that of h2 is 2.00 s behind, that of h3 differs: " in clock_note(skew(CLIENT, behind, unknown))

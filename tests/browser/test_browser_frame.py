@@ -120,9 +120,9 @@ def test_times_are_shown_in_the_zone_that_was_chosen(visit: Open) -> None:
 def test_sentences_tell_times_in_the_zone_of_all_other_times(visit: Open, path: str) -> None:
     """The analysis tells them in UTC, whoever reads it: a page has one zone, the reader's unless UTC was chosen."""
     page = visit(path).page
-    expect(page.locator("main")).to_contain_text("since 18:56:50: p95")
+    expect(page.locator("main")).to_contain_text("since 18:56:50; p95")
     expect(page.locator("main")).not_to_contain_text("UTC")
     page.locator("#time-label").click()
     page.get_by_role("button", name="Show UTC").click()
-    expect(page.locator("main")).to_contain_text("since 09:56:50 UTC: p95")
+    expect(page.locator("main")).to_contain_text("since 09:56:50 UTC; p95")
     expect(page.locator("main")).not_to_contain_text("18:56")

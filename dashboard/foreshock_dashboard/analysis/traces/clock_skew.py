@@ -16,8 +16,6 @@ from foreshock_dashboard.model.span import Span, head_of
 
 TOLERANCE = 0.05
 """Seconds outside its parent from which a span tells that clocks differ; hosts that keep time are closer."""
-NAMED = 3
-"""Hosts that a sentence names."""
 _HOSTS = (("host.id", "host.name"), ("host.name", "host.name"), ("k8s.pod.uid", "k8s.pod.name"))
 
 
@@ -35,17 +33,6 @@ class Skew:
 
     host: str = ""
     hosts: tuple[Ahead, ...] = ()
-
-    @property
-    def sentence(self) -> str:
-        """What to say of it; "" where the clocks agree."""
-        if not self.hosts:
-            return ""
-        told = [_said(each) for each in self.hosts[:NAMED]]
-        more = f" and those of {len(self.hosts) - NAMED} others differ" if len(self.hosts) > NAMED else ""
-        return (
-            f"Against the clock of {self.host}, {', '.join(told)}{more}: times of different hosts cannot be compared."
-        )
 
 
 class _Call(NamedTuple):
@@ -129,9 +116,3 @@ def _host(span: Span) -> tuple[str, str]:
         if found := span.resource.get(key):
             return f"{key} {found!s}", str(span.resource.get(name) or found)
     return f"service {span.service}", str(span.service)
-
-
-def _said(host: Ahead) -> str:
-    if host.seconds is None:
-        return f"that of {host.host} differs"
-    return f"that of {host.host} is {abs(host.seconds):,.2f} s {'ahead' if host.seconds > 0 else 'behind'}"

@@ -24,7 +24,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Span, TraceQuery, traffic
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.web.pages.traces.wait_sentence import wait_sentence
+from foreshock_dashboard.web.pages.traces.sentences import wait_sentence
 from foreshock_dashboard.world.catalogue.catalogue import service_at
 from foreshock_dashboard.world.catalogue.row import GPU_LABELS, SERVICE_LABELS
 from foreshock_exporter.gpu.occupancy import TRACE_SECONDS, trace_id

@@ -14,6 +14,7 @@ from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.traces import lanes_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waited
+from foreshock_dashboard.web.pages.traces.sentences import clock_note
 from foreshock_dashboard.web.state.numbers import number
 from foreshock_dashboard.web.state.params import BY_WAIT, FIRST, SpanPage, WaitFilter
 
@@ -138,7 +139,7 @@ def _clocks(found: Skew) -> Json:
             {"host": each.host, "ahead_seconds": _nanos(each.seconds), "within_seconds": _nanos(each.within)}
             for each in found.hosts
         ],
-        "clock_note": found.sentence,
+        "clock_note": clock_note(found),
     }
 
 

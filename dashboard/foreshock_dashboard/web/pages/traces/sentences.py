@@ -1,23 +1,26 @@
-"""How long a trace waited for a GPU, and who held it, in one sentence that claims no more than is known."""
+"""Sentences about a trace: how long it waited for a GPU and which service held it, and whether clocks agree."""
 
 from __future__ import annotations
 
+from foreshock_dashboard.analysis.traces.clock_skew import Ahead, Skew
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, Wait
 from foreshock_dashboard.render.units import percent
 
-LEAST = 0.01
-"""Share of a trace's time below which it has not waited to speak of."""
-FAINT = 30.0
-"""Nothing is said of a time this many times shorter than what was seen."""
+MIN_WAIT_RATIO = 0.01
+"""Ratio of a trace's time from which its wait for a GPU is worth a sentence."""
+MAX_RESOLUTION_RATIO = 30.0
+"""Resolution of the samples over the time they describe, beyond which they say nothing about it."""
+MAX_HOSTS = 3
+"""Hosts that a sentence names."""
 
 
 def wait_sentence(found: TraceLanes) -> str:
-    """The sentence; "" where nothing is known, or what is known is too coarse for so short a trace."""
+    """How long a trace waited for a GPU, and which service held it; "" where that is not known well enough."""
     worst = found.worst
-    if worst is None or worst.held.resolution > FAINT * worst.held.length:
+    if worst is None or worst.held.resolution > MAX_RESOLUTION_RATIO * worst.held.length:
         return ""
     held, total = worst.held, max(found.duration, worst.held.length)
-    if held.waited <= LEAST * total:
+    if held.waited <= MIN_WAIT_RATIO * total:
         return _nothing(worst, total) if worst.quality == "measured" else ""
     service, most = next(iter(held.by.items()))
     amount = _of(held.waited, total)
@@ -25,6 +28,21 @@ def wait_sentence(found: TraceLanes) -> str:
     text = f"{_quality(worst)}{start} waited for {_where(worst)}{_seen(worst)}"
     share = percent(most / held.waited)
     return f"{text[0].upper()}{text[1:]}; {share} of that it ran {service}."
+
+
+def clock_note(skew: Skew) -> str:
+    """By how much the clocks of a trace's hosts differ; "" where they agree."""
+    if not skew.hosts:
+        return ""
+    named = [_offset(each) for each in skew.hosts[:MAX_HOSTS]]
+    more = f" and those of {len(skew.hosts) - MAX_HOSTS} others differ" if len(skew.hosts) > MAX_HOSTS else ""
+    return f"Against the clock of {skew.host}, {', '.join(named)}{more}: times of different hosts cannot be compared."
+
+
+def _offset(host: Ahead) -> str:
+    if host.seconds is None:
+        return f"that of {host.host} differs"
+    return f"that of {host.host} is {abs(host.seconds):,.2f} s {'ahead' if host.seconds > 0 else 'behind'}"
 
 
 def _nothing(worst: Wait, total: float) -> str:
