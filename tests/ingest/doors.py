@@ -10,7 +10,7 @@ import grpc
 import httpx
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.grpc import serve_grpc
+from foreshock_dashboard.sources.otlp.grpc import CONTENDED_BODY_SECONDS, HANDSHAKE_SECONDS, serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
 from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
 
@@ -60,13 +60,24 @@ def opened(
     body_seconds: float = 30.0,
     idle_seconds: float = 60.0,
     connections: int = 50,
+    contended_body_seconds: float = CONTENDED_BODY_SECONDS,
+    handshake_seconds: float = HANDSHAKE_SECONDS,
+    grpc_connections: int | None = None,
 ) -> Iterator[Doors]:
     """Open them; what `accept` gives is not looked at."""
     receiver = Receiver(accept=accept)  # type: ignore[arg-type]  # as said
     http = serve_http(
         receiver, "127.0.0.1", 0, body_seconds=body_seconds, idle_seconds=idle_seconds, connections=connections
     )
-    export = serve_grpc(receiver, "127.0.0.1", 0, body_seconds=body_seconds)
+    export = serve_grpc(
+        receiver,
+        "127.0.0.1",
+        0,
+        body_seconds=body_seconds,
+        contended_body_seconds=contended_body_seconds,
+        handshake_seconds=handshake_seconds,
+        connections=grpc_connections,
+    )
     try:
         yield Doors(receiver, http, export)
     finally:

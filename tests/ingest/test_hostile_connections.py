@@ -17,7 +17,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, ended, opened
 
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG
-from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.http import serve_http
 from foreshock_dashboard.sources.otlp.receiver import Receiver
@@ -82,13 +81,13 @@ def test_connections_that_do_not_agree_on_tls_are_bounded_too(
         door.close()
 
 
-def test_idle_grpc_connections_are_bounded_and_closed(
-    body: bytes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_grpc_connections_are_bounded_and_closed(body: bytes, eventually: Eventually) -> None:
     """Those beyond the bound at once, the others when they say nothing; who was there before is served meanwhile."""
-    monkeypatch.setattr(otlp_grpc, "most_connections", lambda: 20)
-    monkeypatch.setattr(otlp_grpc, "HANDSHAKE_SECONDS", 1.0)
-    with opened(lambda spans: None) as doors, doors.channel() as before, ExitStack() as stack:
+    with (
+        opened(lambda spans: None, grpc_connections=20, handshake_seconds=1.0) as doors,
+        doors.channel() as before,
+        ExitStack() as stack,
+    ):
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = before.unary_unary(EXPORT)
         assert call(body, timeout=30) == b""
         idle = [

@@ -59,16 +59,13 @@ def test_a_request_in_slices_has_the_same_spans(made: ExportTraceServiceRequest,
     check_field_count(data)
     refused: Counter[str] = Counter()
     found: list[Span] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slicing, "MAX_SLICE_SPANS", spans)
-        patch.setattr(slicing, "MAX_SLICE_BYTES", size)
-        for piece in split_request(data, refused):
-            each = [len(span.SerializeToString()) for span in _spans(piece)]
-            assert len(each) <= spans
-            assert sum(each) <= size or len(each) == 1
-            got = decode_spans(piece)
-            found += got.spans
-            refused.update(got.rejected)
+    for piece in split_request(data, refused, max_bytes=size, max_spans=spans):
+        each = [len(span.SerializeToString()) for span in _spans(piece)]
+        assert len(each) <= spans
+        assert sum(each) <= size or len(each) == 1
+        got = decode_spans(piece)
+        found += got.spans
+        refused.update(got.rejected)
     whole = decode_spans(data)
     assert found == list(whole.spans)
     assert [span.raw for span in found] == [span.raw for span in whole.spans]
@@ -100,13 +97,12 @@ def test_any_bytes_are_walked_or_malformed(otlp_request: Make, noise: bytes, cut
     ids=["resource", "unknown bytes", "unknown number", "unknown float", "long tag"],
 )  # fmt: skip
 def test_a_request_of_too_many_fields_is_refused_before_it_is_read(
-    element: bytes, monkeypatch: pytest.MonkeyPatch
+    element: bytes,
 ) -> None:
     """Whatever they are: each costs protobuf a hundred times its bytes."""
-    monkeypatch.setattr(slicing, "MAX_FIELDS", 1000)
-    check_field_count(element * 1000)
+    check_field_count(element * 1000, max_fields=1000)
     with pytest.raises(TooManyFieldsError, match="more than 1000 spans, scopes and resources"):
-        check_field_count(element * 1001)
+        check_field_count(element * 1001, max_fields=1000)
 
 
 def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: Make) -> None:

@@ -150,12 +150,9 @@ def test_large_requests_that_come_slowly_leave_room_for_small_ones(body: bytes, 
         door.close()
 
 
-def test_messages_that_do_not_come_keep_nobody_out_and_are_sent_away(
-    body: bytes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_that_do_not_come_keep_nobody_out_and_are_sent_away(body: bytes, eventually: Eventually) -> None:
     """More of them than messages are received at once, from several connections: DEADLINE_EXCEEDED."""
-    monkeypatch.setattr(otlp_grpc, "CONTENDED_BODY_SECONDS", 0.1)
-    with opened(lambda spans: None, body_seconds=60) as doors, ExitStack() as stack:
+    with opened(lambda spans: None, body_seconds=60, contended_body_seconds=0.1) as doors, ExitStack() as stack:
         slow = []
         for _ in range(4):
             channel = stack.enter_context(doors.channel())

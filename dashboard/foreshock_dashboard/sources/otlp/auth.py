@@ -1,4 +1,4 @@
-"""Who may send to the OTLP doors, and over what: bearer tokens and TLS, followed as their files change."""
+"""Authentication of OTLP senders: bearer tokens and TLS, reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import grpc
 
 from foreshock_dashboard.common.file_version import FileVersion, file_version
 
+MIN_TOKEN_CHARACTERS = 16
+
 _log = logging.getLogger(__name__)
 
 
@@ -22,34 +24,35 @@ class AuthError(Exception):
 
 
 class BearerTokens:
-    """The bearer tokens of a file, one a line (RFC 6750); blank lines and those that begin with # are left out.
+    """Bearer tokens (RFC 6750) from a file, one per line; blank lines and lines that start with # are skipped.
 
-    The file is read again when it changes. One that then cannot be used is said once, and what held goes on holding.
+    The file is reloaded when it changes. If the new version cannot be used, it is logged once, and the previous tokens
+    stay valid.
 
     Raises:
-        GuardError: it cannot be used at the beginning.
+        AuthError: the first version cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._stamp = file_version(path)
-        self._tokens = _tokens(path)
+        self._version = file_version(path)
+        self._tokens = _read_tokens(path)
 
     def allows(self, authorization: str) -> bool:
-        """Whether an Authorization header has one of the tokens. Takes as long for a wrong as for a right one."""
-        scheme, _, given = authorization.strip().partition(" ")
-        offered = given.strip().encode()
-        fits = [hmac.compare_digest(offered, token) for token in self._current()]
-        return scheme.lower() == "bearer" and any(fits)
+        """Whether an Authorization header has one of the tokens, in constant time."""
+        scheme, _, token = authorization.strip().partition(" ")
+        offered = token.strip().encode()
+        matches = [hmac.compare_digest(offered, valid) for valid in self._current()]
+        return scheme.lower() == "bearer" and any(matches)
 
     def _current(self) -> tuple[bytes, ...]:
         with self._lock:
-            stamp = file_version(self._path)
-            if stamp != self._stamp:
-                self._stamp = stamp
+            version = file_version(self._path)
+            if version != self._version:
+                self._version = version
                 try:
-                    self._tokens = _tokens(self._path)
+                    self._tokens = _read_tokens(self._path)
                 except AuthError as error:
                     _log.warning("%s; the tokens of before still hold", error)
             return self._tokens
@@ -57,18 +60,21 @@ class BearerTokens:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """The files of TLS, PEM: the server's certificate with those between it and its authority, its key without a
-    password, and the authorities of the clients' certificates where clients must have one."""
+    """PEM files of a TLS server.
+
+    cert: the certificate chain. key: the private key, without a password.
+    client_ca: CA bundle for client certificates; None if clients need none.
+    """
 
     cert: Path
     key: Path
     client_ca: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """For the HTTP door; TLS 1.2 at least (RFC 8996).
+        """Return a context for the HTTP listener, with TLS 1.2 or newer (RFC 8996).
 
         Raises:
-            GuardError: a file cannot be used.
+            AuthError: a file cannot be used.
         """
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -82,10 +88,10 @@ class TlsFiles:
         return context
 
     def load(self, context: ssl.SSLContext) -> None:
-        """Give the context the certificate and key as they are now.
+        """Load the current certificate and key into a context.
 
         Raises:
-            GuardError: a file cannot be used, or they do not belong together.
+            AuthError: a file cannot be used, or they do not belong together.
         """
         try:
             context.load_cert_chain(self.cert, self.key, password=lambda: "")
@@ -96,16 +102,16 @@ class TlsFiles:
             ) from error
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For the gRPC door; renewed as the files change.
+        """Return credentials for the gRPC listener, which are reloaded when the files change.
 
         Raises:
-            GuardError: a file cannot be used.
+            AuthError: a file cannot be used.
         """
-        self.context()  # gRPC would start with files that do not belong together, and fail at each handshake
-        watched = TlsFilesWatch(self)
+        self.context()  # gRPC would start with a certificate and key that do not match, and fail at each handshake
+        watch = TlsFilesWatch(self)
         return grpc.dynamic_ssl_server_credentials(
             self._configuration(),
-            lambda: self._configuration() if watched.renewed() else None,  # type: ignore[arg-type, return-value]  # None: as before
+            lambda: self._configuration() if watch.changed() else None,  # type: ignore[arg-type, return-value]  # None: as before
             require_client_authentication=self.client_ca is not None,
         )
 
@@ -117,47 +123,47 @@ class TlsFiles:
 
 
 class TlsFilesWatch:
-    """Tells when the files of TLS have changed into others that can be used; once for each change."""
+    """Detects changes of TLS files."""
 
-    def __init__(self, keys: TlsFiles) -> None:
-        self._keys = keys
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
         self._lock = threading.Lock()
-        self._seen = self._stamps()
+        self._versions = self._current_versions()
 
-    def renewed(self) -> bool:
-        """Whether they have since the last call."""
+    def changed(self) -> bool:
+        """Whether the files have changed since the last call and can be used."""
         with self._lock:
-            stamps = self._stamps()
-            if stamps == self._seen:
+            versions = self._current_versions()
+            if versions == self._versions:
                 return False
-            self._seen = stamps
+            self._versions = versions
         try:
-            self._keys.context()
+            self._files.context()
         except AuthError as error:
             _log.warning("%s; the certificate of before still holds", error)
             return False
         return True
 
-    def _stamps(self) -> list[FileVersion | None]:
-        return [file_version(path) for path in (self._keys.cert, self._keys.key, self._keys.client_ca) if path]
+    def _current_versions(self) -> list[FileVersion | None]:
+        return [file_version(path) for path in (self._files.cert, self._files.key, self._files.client_ca) if path]
 
 
-def reloading_context(keys: TlsFiles) -> tuple[ssl.SSLContext, Callable[[], None]]:
-    """A context for the HTTP door, and what to call now and then, so that new connections get a new certificate.
+def reloading_context(files: TlsFiles) -> tuple[ssl.SSLContext, Callable[[], None]]:
+    """Return a context for the HTTP listener, and a function that loads changed files into it.
 
     Raises:
-        GuardError: a file cannot be used.
+        AuthError: a file cannot be used.
     """
-    context, watched = keys.context(), TlsFilesWatch(keys)
+    context, watch = files.context(), TlsFilesWatch(files)
 
-    def renew() -> None:
-        if watched.renewed():
-            keys.load(context)
+    def reload() -> None:
+        if watch.changed():
+            files.load(context)
 
-    return context, renew
+    return context, reload
 
 
-def _tokens(path: Path) -> tuple[bytes, ...]:
+def _read_tokens(path: Path) -> tuple[bytes, ...]:
     try:
         lines = [line.strip() for line in path.read_text("ascii").splitlines()]
     except OSError as error:
@@ -167,6 +173,9 @@ def _tokens(path: Path) -> tuple[bytes, ...]:
     tokens = tuple(line.encode() for line in lines if line and not line.startswith("#"))
     if not tokens:
         raise AuthError(f"{path}: holds no token; write one a line, such as the output of openssl rand -hex 32")
-    if short := [token for token in tokens if len(token) < 16]:
-        raise AuthError(f"{path}: {len(short)} of its tokens are shorter than 16 characters, which can be guessed")
+    if short := [token for token in tokens if len(token) < MIN_TOKEN_CHARACTERS]:
+        raise AuthError(
+            f"{path}: {len(short)} of its tokens are shorter than {MIN_TOKEN_CHARACTERS} characters, "
+            "which can be guessed"
+        )
     return tokens

@@ -1,4 +1,4 @@
-"""OTLP trace requests turned into spans, and the answers to them. How a span is laid out is known to `model.otlp`."""
+"""Decodes OTLP trace requests, and encodes their responses."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ __all__ = [
 TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"
 
 DEFAULT_ATTRIBUTES = attribute_reader(TRACE_KEYS)
-"""Read what the hub asks for unless told otherwise."""
+"""Reads the attributes that the hub needs by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedRequest:
-    """The spans of a request, and how many were refused for which reason."""
+    """The spans of a request, the number of rejected ones, and their number by reason."""
 
     spans: Sequence[Span]
     rejected: int
@@ -45,13 +45,14 @@ class DecodedRequest:
 def decode(
     payload: bytes, now: float | None = None, attributes: AttributeReader = DEFAULT_ATTRIBUTES
 ) -> DecodedRequest:
-    """Read a protobuf ExportTraceServiceRequest; with `now` (Unix seconds), spans too far from it are rejected.
+    """Decode a protobuf ExportTraceServiceRequest.
 
     Args:
+        now: Unix seconds. Spans too far from it are rejected.
         attributes: reads the attributes that the outlines of spans have.
 
     Raises:
-        MalformedError: the bytes are not one.
+        MalformedError: the payload is not such a request.
     """
     try:
         return _decoded(payload, now, attributes)
@@ -60,19 +61,19 @@ def decode(
 
 
 def decode_json(payload: bytes, now: float | None = None) -> DecodedRequest:
-    """Read an ExportTraceServiceRequest in OTLP's JSON, where ids are hex; unknown fields are ignored.
+    """Decode an ExportTraceServiceRequest in OTLP's JSON, where ids are hex; unknown fields are ignored.
 
     Raises:
-        MalformedError: the bytes are not one.
+        MalformedError: the payload is not such a request.
     """
-    refused = Counter[str]()
-    found = decode(json_to_protobuf(payload, refused), now)
-    refused.update(found.reasons)
-    return DecodedRequest(found.spans, sum(refused.values()), dict(refused))
+    rejected = Counter[str]()
+    decoded = decode(json_to_protobuf(payload, rejected), now)
+    rejected.update(decoded.reasons)
+    return DecodedRequest(decoded.spans, sum(rejected.values()), dict(rejected))
 
 
 def encode_json(spans: Sequence[Span]) -> bytes:
-    """A request in OTLP's JSON of which `decode_json` gives these spans: ids in hex, enums by number."""
+    """Return a request in OTLP's JSON that `decode_json` decodes to these spans: ids in hex, enums by number."""
     request = ExportTraceServiceRequest.FromString(encode_spans(spans))
     body = MessageToDict(request, use_integers_for_enums=True)
     convert_ids(body, base64_to_hex)
@@ -80,15 +81,15 @@ def encode_json(spans: Sequence[Span]) -> bytes:
 
 
 def encode_response(rejected: int, message: str, *, json: bool) -> bytes:
-    """Write an ExportTraceServiceResponse; `partial_success` is unset where nothing was rejected."""
-    answer = ExportTraceServiceResponse()
+    """Return an ExportTraceServiceResponse; `partial_success` is unset if nothing was rejected."""
+    response = ExportTraceServiceResponse()
     if rejected:
-        answer.partial_success.CopyFrom(ExportTracePartialSuccess(rejected_spans=rejected, error_message=message))
-    return _encode(answer, json=json)
+        response.partial_success.CopyFrom(ExportTracePartialSuccess(rejected_spans=rejected, error_message=message))
+    return _encode(response, json=json)
 
 
 def encode_status(code: int, message: str, retry_after: float | None, *, json: bool) -> bytes:
-    """Write a google.rpc.Status, with RetryInfo where the sender may try again after `retry_after` seconds."""
+    """Return a google.rpc.Status, with RetryInfo if the sender should retry after `retry_after` seconds."""
     status = RpcStatus(code=code, message=message)
     if retry_after is not None:
         delay = Duration(seconds=int(retry_after), nanos=int(retry_after % 1 * 1e9))
@@ -101,5 +102,5 @@ def _encode(message: Message, *, json: bool) -> bytes:
 
 
 def _decoded(payload: bytes, now: float | None, attributes: AttributeReader) -> DecodedRequest:
-    found = decode_spans(payload, attributes, None if now is None else round(now * 1e9))
-    return DecodedRequest(found.spans or (), sum(found.rejected.values()), dict(found.rejected))
+    decoded = decode_spans(payload, attributes, None if now is None else round(now * 1e9))
+    return DecodedRequest(decoded.spans or (), sum(decoded.rejected.values()), dict(decoded.rejected))

@@ -1,7 +1,7 @@
-"""The OTLP/gRPC door.
+"""The OTLP/gRPC listener.
 
-Its requests are waited for by coroutines. gRPC's threaded server has a thread wait for each, so that as many senders as
-there are threads, each of whom begins with a message and does not end it, keep everybody out.
+Coroutines wait for requests. gRPC's threaded server occupies a thread per request, so a few senders that start a
+message and never finish it would block all others.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver, Reques
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 MAX_WORKERS = 32
-"""Messages that are decoded or kept at once."""
+"""Messages that are decoded or stored at the same time."""
 MAX_RECEIVING = 8
-"""Messages that are received at once; gRPC holds what has come of each. Further ones wait on the wire."""
+"""Messages that are received at the same time; gRPC buffers each. Further ones wait in the network."""
 MAX_STREAMS_PER_CONNECTION = 4
-"""Requests of one connection at once, so that one connection cannot take all of those."""
+"""Concurrent requests of one connection, less than `MAX_RECEIVING`, so that one connection cannot block the others."""
 BODY_SECONDS = 30.0
-"""How long a sender may take for a request's message."""
+"""Longest time for sending the message of a request."""
 CONTENDED_BODY_SECONDS = 2.0
-"""The same while others wait."""
+"""Longest time for sending the message while other requests wait."""
 IDLE_SECONDS = 75.0
-"""How long a connection may be open without a request."""
+"""Longest time that a connection may be open without a request."""
 HANDSHAKE_SECONDS = 5.0
+KEEPALIVE_SECONDS = 30.0
 SHUTDOWN_GRACE_SECONDS = 5.0
 
 _IDENTITY_AND_GZIP = 0b101
@@ -43,22 +44,48 @@ _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 def serve_grpc(
-    receiver: Receiver, host: str, port: int, keys: TlsFiles | None = None, *, body_seconds: float = BODY_SECONDS
+    receiver: Receiver,
+    host: str,
+    port: int,
+    tls: TlsFiles | None = None,
+    *,
+    body_seconds: float = BODY_SECONDS,
+    contended_body_seconds: float = CONTENDED_BODY_SECONDS,
+    handshake_seconds: float = HANDSHAKE_SECONDS,
+    connections: int | None = None,
 ) -> Listener:
-    """Listen for `TraceService/Export` in a thread of its own; port 0 takes a free one. `keys`: over TLS.
+    """Listen for `TraceService/Export` in a new thread; port 0 takes a free one.
+
+    Args:
+        tls: certificate files; without them, the listener has no TLS.
+        body_seconds, contended_body_seconds: longest time for sending a message, and while other requests wait.
+        connections: limit of connections; by default that of `max_connections`.
 
     Raises:
         OSError: the address cannot be listened on.
-        GuardError: a file of `keys` cannot be used.
+        AuthError: a TLS file cannot be used.
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return _GrpcDoor(_TraceService(receiver, body_seconds), receiver.max_bytes, address, keys)
+    options = (
+        ("grpc.max_receive_message_length", receiver.max_bytes),
+        ("grpc.so_reuseport", 0),
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
+        ("grpc.per_message_decompression", 0),  # gRPC's has no limit; the handler decompresses with one
+        ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
+        ("grpc.max_allowed_incoming_connections", connections or max_connections()),
+        ("grpc.server_handshake_timeout_ms", round(handshake_seconds * 1000)),
+        ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1000)),
+        ("grpc.keepalive_time_ms", round(KEEPALIVE_SECONDS * 1000)),
+    )
+    return _GrpcListener(_TraceService(receiver, body_seconds, contended_body_seconds), address, tls, options)
 
 
-class _GrpcDoor:
-    def __init__(self, service: _TraceService, max_bytes: int, address: str, keys: TlsFiles | None) -> None:
-        self._service, self._max_bytes, self._address = service, max_bytes, address
-        self._credentials = keys.credentials() if keys else None
+class _GrpcListener:
+    def __init__(
+        self, service: _TraceService, address: str, tls: TlsFiles | None, options: tuple[tuple[str, int], ...]
+    ) -> None:
+        self._service, self._address, self._options = service, address, options
+        self._credentials = tls.credentials() if tls else None
         listening: Future[int] = Future()
         serving = self._serve(listening)
         self._thread = threading.Thread(target=asyncio.run, args=(serving,), name="otlp-grpc", daemon=True)
@@ -69,7 +96,7 @@ class _GrpcDoor:
             raise OSError(f"cannot listen on {address} for OTLP/gRPC; is the port in use?") from error
 
     def close(self) -> None:
-        """Stop listening; requests under way have a few seconds to end."""
+        """Stop listening; requests in progress have a few seconds to finish."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
@@ -78,31 +105,19 @@ class _GrpcDoor:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         self._loop.set_default_executor(ThreadPoolExecutor(MAX_WORKERS, "otlp-grpc"))
         try:
-            server, port = self._listening()
+            server, port = self._bind()
             await server.start()
-        except Exception as error:  # noqa: BLE001 - it is raised where the door is made
+        except Exception as error:  # noqa: BLE001 - raised by the constructor
             listening.set_exception(error)
             return
         listening.set_result(port)
         await self._stop.wait()
         await server.stop(SHUTDOWN_GRACE_SECONDS)
 
-    def _listening(self) -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server(
-            options=(
-                ("grpc.max_receive_message_length", self._max_bytes),
-                ("grpc.so_reuseport", 0),
-                ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-                # gRPC would decompress without a bound: the handler does it with one.
-                ("grpc.per_message_decompression", 0),
-                ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
-                ("grpc.max_allowed_incoming_connections", max_connections()),
-                ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
-                ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1000)),
-                ("grpc.keepalive_time_ms", 30_000),
-            )
-        )
-        # Without serializers: bytes in, bytes out. The request is one message; as a stream, it can be waited for here.
+    def _bind(self) -> tuple[grpc.aio.Server, int]:
+        """Return the server and its port."""
+        server = grpc.aio.server(options=self._options)
+        # Without serializers: bytes in, bytes out. As a stream, the one request message can be awaited with a timeout.
         export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._service.export)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(TRACE_SERVICE, {"Export": export}),))
         if self._credentials is None:
@@ -111,64 +126,67 @@ class _GrpcDoor:
 
 
 class _TraceService:
-    """What is called."""
+    """Handles `Export` requests."""
 
-    def __init__(self, receiver: Receiver, body_seconds: float) -> None:
-        self._receiver, self._body_seconds = receiver, body_seconds
+    def __init__(self, receiver: Receiver, body_seconds: float, contended_body_seconds: float) -> None:
+        self._receiver = receiver
+        self._body_seconds, self._contended_body_seconds = body_seconds, contended_body_seconds
         self._receiving = asyncio.Semaphore(MAX_RECEIVING)
         self._waiting = 0
 
     async def export(self, _: object, context: _Context) -> bytes:
-        """Keep the spans of a request and acknowledge it."""
+        """Accept the spans of a request and return the response."""
         try:
             with self._receiver.request() as request:
-                self._receiver.admit(_authorization(context))
-                body = await self._message(request, context)
-                return await _answer(request, body)
+                self._receiver.authorize(_authorization(context))
+                body = await self._receive_message(request, context)
+                return await _handle(request, body)
         except RefusedError as refused:
             await _abort(context, refused)
         except asyncio.CancelledError:
             message = f"its sender hung up, or its message has more than {self._receiver.max_bytes} bytes"
-            self._receiver.note(RefusedError(Refusal.CANCELLED, message))
+            self._receiver.record_refusal(RefusedError(Refusal.CANCELLED, message))
             raise
 
-    async def _message(self, request: Request, context: _Context) -> bytes:
-        """The request's message. Who takes long to send it makes room for those who wait."""
+    async def _receive_message(self, request: Request, context: _Context) -> bytes:
+        """Return the message of a request. A slow sender is refused sooner while other requests wait."""
         self._waiting += 1
         try:
             await self._receiving.acquire()
         finally:
             self._waiting -= 1
-        coming = asyncio.ensure_future(context.read())
-        coming.add_done_callback(lambda done: done.cancelled() or done.exception())  # a call that ended is no news
+        reading = asyncio.ensure_future(context.read())
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())  # retrieves it, against a warning
         waited = 0.0
         try:
             while waited < self._body_seconds and not (waited and self._waiting):
-                more = min(CONTENDED_BODY_SECONDS, self._body_seconds - waited)
-                if (await asyncio.wait({coming}, timeout=more))[0]:
-                    return self._held(request, coming.result())
-                waited += more
+                timeout = min(self._contended_body_seconds, self._body_seconds - waited)
+                if (await asyncio.wait({reading}, timeout=timeout))[0]:
+                    return _held(request, reading.result())
+                waited += timeout
             raise RefusedError(Refusal.TIMEOUT, f"the message did not arrive within {waited:g} s")
         finally:
-            coming.cancel()
+            reading.cancel()
             self._receiving.release()
 
-    def _held(self, request: Request, message: object) -> bytes:
-        if not isinstance(message, bytes):
-            raise RefusedError(Refusal.MALFORMED, "the request has no message")
-        request.hold(len(message))
-        return message
+
+def _held(request: Request, message: object) -> bytes:
+    """Return the message, counted as pending."""
+    if not isinstance(message, bytes):
+        raise RefusedError(Refusal.MALFORMED, "the request has no message")
+    request.hold(len(message))
+    return message
 
 
-async def _answer(request: Request, body: bytes) -> bytes:
-    # A protobuf request begins with the tag 0x0a, so gzip's two bytes tell the two apart.
-    answering = partial(request.answer, body, gzip=body[:2] == GZIP_MAGIC)
-    answer = asyncio.get_running_loop().run_in_executor(None, answering)
+async def _handle(request: Request, body: bytes) -> bytes:
+    # A protobuf request begins with the tag 0x0a, so gzip's magic bytes distinguish the two.
+    handle = partial(request.handle, body, gzip=body[:2] == GZIP_MAGIC)
+    response = asyncio.get_running_loop().run_in_executor(None, handle)
     try:
-        return await asyncio.shield(answer)
+        return await asyncio.shield(response)
     finally:
-        if not answer.done():
-            await asyncio.gather(answer, return_exceptions=True)  # its bytes are held until then
+        if not response.done():
+            await asyncio.gather(response, return_exceptions=True)  # its bytes are pending until then
 
 
 def _authorization(context: _Context) -> str:

@@ -1,4 +1,4 @@
-"""The OTLP/HTTP door: protobuf and JSON on one port."""
+"""The OTLP/HTTP listener: protobuf and JSON on one port."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 PATH = "/v1/traces"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 BODY_SECONDS = 30.0
-"""How long a sender may take for a request's body."""
+"""Longest time for sending the body of a request."""
 IDLE_SECONDS = 75.0
-"""How long a connection may be open without a request that begins or is answered."""
+"""Longest time that a connection may be open without a request or response."""
 SHUTDOWN_GRACE_SECONDS = 5
 
 _Scope = MutableMapping[str, Any]
@@ -35,32 +35,34 @@ def serve_http(
     receiver: Receiver,
     host: str,
     port: int,
-    keys: TlsFiles | None = None,
+    tls: TlsFiles | None = None,
     *,
     body_seconds: float = BODY_SECONDS,
     idle_seconds: float = IDLE_SECONDS,
     connections: int | None = None,
 ) -> Listener:
-    """Listen for POST /v1/traces in a thread of its own; port 0 takes a free one. `keys`: over TLS.
+    """Listen for POST /v1/traces in a new thread; port 0 takes a free one.
 
-    `connections`: how many at most; as many as `most_connections` says unless given.
+    On a loopback address without TLS, only requests to a loopback Host are accepted. So a web page whose host name
+    resolves to 127.0.0.1 cannot send spans.
 
-    On a loopback address, only requests to a loopback Host are answered: a web page in a browser on this machine, whose
-    name an attacker points at 127.0.0.1, cannot send spans.
+    Args:
+        tls: certificate files; without them, the listener has no TLS.
+        connections: limit of connections; by default that of `max_connections`.
 
     Raises:
         OSError: the address cannot be listened on.
-        GuardError: a file of `keys` cannot be used.
+        AuthError: a TLS file cannot be used.
     """
 
-    def note(trouble: ConnectionProblem, message: str) -> None:
-        receiver.note(RefusedError(Refusal[trouble.upper()], message))
+    def record(problem: ConnectionProblem, message: str) -> None:
+        receiver.record_refusal(RefusedError(Refusal[problem.upper()], message))
 
-    open_ = Connections(connections or max_connections(), idle_seconds, note)
-    return _HttpDoor(receiver, body_seconds, open_, host, port, keys)
+    limited = Connections(connections or max_connections(), idle_seconds, record)
+    return _HttpListener(receiver, body_seconds, limited, host, port, tls)
 
 
-class _HttpDoor:
+class _HttpListener:
     def __init__(
         self,
         receiver: Receiver,
@@ -68,16 +70,16 @@ class _HttpDoor:
         connections: Connections,
         host: str,
         port: int,
-        keys: TlsFiles | None,
+        tls: TlsFiles | None,
     ) -> None:
-        context, renew = reloading_context(keys) if keys else (None, None)
+        context, reload = reloading_context(tls) if tls else (None, None)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
-        self._socket = connections.listener(bound) if keys else bound
+        self._socket = connections.listener(bound) if tls else bound
         address: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
-        local = ip_address(address.partition("%")[0]).is_loopback
-        app = _App(receiver, body_seconds, local=local and keys is None, renew=renew)
+        is_loopback = ip_address(address.partition("%")[0]).is_loopback
+        app = _App(receiver, body_seconds, loopback_only=is_loopback and tls is None, reload=reload)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -100,22 +102,22 @@ class _HttpDoor:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening; requests under way have a few seconds to end."""
+        """Stop listening; requests in progress have a few seconds to finish."""
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
 
 
 class _App:
-    """The ASGI application; where it is `local`, it answers to loopback's names only."""
+    """The ASGI application. With `loopback_only`, it accepts only requests to a loopback Host."""
 
     def __init__(
-        self, receiver: Receiver, body_seconds: float, *, local: bool, renew: Callable[[], None] | None = None
+        self, receiver: Receiver, body_seconds: float, *, loopback_only: bool, reload: Callable[[], None] | None = None
     ) -> None:
         self._receiver = receiver
         self._body_seconds = body_seconds
-        self._local = local
-        self._renew = renew
+        self._loopback_only = loopback_only
+        self._reload = reload
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -123,21 +125,21 @@ class _App:
         json = kind != PROTOBUF
         try:
             with self._receiver.request() as request:
-                if self._renew is not None:
-                    self._renew()
-                if self._local:
+                if self._reload is not None:
+                    self._reload()
+                if self._loopback_only:
                     _check_host(headers.get("host", ""))
-                self._receiver.admit(headers.get("authorization", ""))
-                gzip = _check(scope, headers, kind)
+                self._receiver.authorize(headers.get("authorization", ""))
+                gzip = _check_request(scope, headers, kind)
                 body = await self._body(request, headers, receive)
-                answer = await asyncio.to_thread(request.answer, body, json=json, gzip=gzip)
+                response = await asyncio.to_thread(request.handle, body, json=json, gzip=gzip)
         except RefusedError as refused:
-            await _send(send, refused.refusal.http, refused.status(json=json), _headers(refused, json=json))
+            await _send(send, refused.refusal.http, refused.status(json=json), _refusal_headers(refused, json=json))
         else:
-            await _send(send, 200, answer, [(b"content-type", _type(json=json))])
+            await _send(send, 200, response, [(b"content-type", _content_type(json=json))])
 
     async def _body(self, request: Request, headers: dict[str, str], receive: _Receive) -> bytes:
-        request.expect(int(headers.get("content-length", "0")))  # refused before a byte of it is read
+        request.expect(int(headers.get("content-length", "0")))  # refused before any byte is read
         body = bytearray()
         try:
             async with asyncio.timeout(self._body_seconds):
@@ -145,9 +147,9 @@ class _App:
                     event = await receive()
                     if event["type"] == "http.disconnect":
                         raise RefusedError(Refusal.CANCELLED, "its sender hung up before all of it had come")
-                    some = event.get("body", b"")
-                    request.hold(len(some))
-                    body += some
+                    chunk = event.get("body", b"")
+                    request.hold(len(chunk))
+                    body += chunk
                     if not event.get("more_body"):
                         return bytes(body)
         except TimeoutError:
@@ -156,7 +158,7 @@ class _App:
 
 
 def _check_host(host: str) -> None:
-    """Raise RefusedError unless the request was sent to a name or an address of loopback."""
+    """Raise RefusedError unless the Host is a loopback name or address."""
     name, bracket, _ = host.partition("]") if host.startswith("[") else (host.partition(":")[0], "", "")
     if name.lower() in ("localhost", "localhost."):
         return
@@ -169,11 +171,11 @@ def _check_host(host: str) -> None:
         raise RefusedError(Refusal.MISDIRECTED, message)
 
 
-def _check(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
-    """Whether the body is gzip.
+def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
+    """Return whether the body is gzip.
 
     Raises:
-        RefusedError: the path, the method, the type or the encoding is not OTLP's.
+        RefusedError: the path, method, content type or content encoding is not one of OTLP.
     """
     if scope["path"] != PATH:
         raise RefusedError(Refusal.NOT_FOUND, f"there is nothing at {scope['path'][:100]}; traces go to {PATH}")
@@ -187,12 +189,12 @@ def _check(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
     return encoding == "gzip"
 
 
-def _type(*, json: bool) -> bytes:
+def _content_type(*, json: bool) -> bytes:
     return (JSON if json else PROTOBUF).encode()
 
 
-def _headers(refused: RefusedError, *, json: bool) -> list[tuple[bytes, bytes]]:
-    headers = [(b"content-type", _type(json=json))]
+def _refusal_headers(refused: RefusedError, *, json: bool) -> list[tuple[bytes, bytes]]:
+    headers = [(b"content-type", _content_type(json=json))]
     if refused.refusal is Refusal.METHOD:
         headers.append((b"allow", b"POST"))
     if refused.refusal is Refusal.UNAUTHENTICATED:

@@ -1,4 +1,4 @@
-"""The spans of a request, slice by slice: in the memory of one slice, however many requests come at once."""
+"""Decodes OTLP requests slice by slice, so that any number of requests needs the memory of one slice."""
 
 from __future__ import annotations
 
@@ -23,45 +23,44 @@ from foreshock_dashboard.sources.otlp.slices import (
 )
 
 JSON_SIZE_FACTOR = 4
-"""How many times fewer bytes than in protobuf a request may have in JSON: it has to be read whole, into several times
-its size."""
+"""Ratio of the size limits of protobuf and JSON. JSON is decoded as a whole, into several times its size."""
 MAX_JSON_VALUES = 1 << 20
-"""Values of one request in JSON, each of which takes up to 230 bytes once read."""
+"""Values of one JSON request, each of which takes up to 230 bytes when decoded."""
 
 
 class RequestReader:
-    """Reads requests of at most `max_bytes`. Thread-safe. `now` and `attributes` as in `Receiver`."""
+    """Decodes requests of at most `max_bytes`. Thread-safe. `now` and `attributes` as in `Receiver`."""
 
     def __init__(self, max_bytes: int, now: Now | None, attributes: AttributeReader = DEFAULT_ATTRIBUTES) -> None:
-        self._max_json = max_bytes // JSON_SIZE_FACTOR
+        self._max_json_bytes = max_bytes // JSON_SIZE_FACTOR
         self._now, self._attributes = now, attributes
-        # Reading holds the interpreter anyway, so one at a time costs nothing and takes the memory of one.
-        self._reading_json = threading.Lock()
+        # Decoding holds the interpreter lock anyway, so one at a time costs no time and needs the memory of one.
+        self._json_lock = threading.Lock()
 
     def spans(self, payload: bytes, rejected: Counter[str], *, json: bool) -> Iterator[Sequence[Span]]:
-        """The spans of a request; those that cannot be used are counted with their reason.
+        """Yield the spans of a request by slice; invalid ones are added to `rejected` by reason.
 
         Raises:
-            RefusedError: it is malformed or has too much, which shows before the first slice.
+            RefusedError: it is malformed or too large. It is raised before the first slice.
         """
         try:
-            for piece in self._pieces(self._protobuf(payload, rejected) if json else payload, rejected):
+            for part in self._split(self._to_protobuf(payload, rejected) if json else payload, rejected):
                 with CPU_LOCK:
-                    decoded = decode(piece, self._now() if self._now else None, self._attributes)
+                    decoded = decode(part, self._now() if self._now else None, self._attributes)
                 rejected.update(decoded.reasons)
                 yield decoded.spans
         except MalformedError as error:
             raise RefusedError(Refusal.MALFORMED, str(error)) from error
 
-    def _protobuf(self, payload: bytes, rejected: Counter[str]) -> bytes:
-        if len(payload) > self._max_json:
-            raise _too_large(f"JSON of more than {self._max_json} bytes; send smaller batches, or protobuf")
+    def _to_protobuf(self, payload: bytes, rejected: Counter[str]) -> bytes:
+        if len(payload) > self._max_json_bytes:
+            raise _too_large(f"JSON of more than {self._max_json_bytes} bytes; send smaller batches, or protobuf")
         if sum(map(payload.count, (b"{", b"[", b","))) > MAX_JSON_VALUES:
             raise _too_large(f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf")
-        with self._reading_json:
+        with self._json_lock:
             return json_to_protobuf(payload, rejected)
 
-    def _pieces(self, payload: bytes, rejected: Counter[str]) -> Iterable[bytes]:
+    def _split(self, payload: bytes, rejected: Counter[str]) -> Iterable[bytes]:
         if len(payload) <= MAX_SLICE_BYTES:
             return (payload,)
         try:

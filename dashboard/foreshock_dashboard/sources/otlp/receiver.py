@@ -1,4 +1,4 @@
-"""What both OTLP doors share: limits, decoding, and answering only for what has been kept."""
+"""The part that both OTLP listeners share: limits, decoding, and a response only after the spans are stored."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from foreshock_dashboard.sources.otlp.reader import RequestReader
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 MAX_REQUEST_BYTES = 64 << 20
-"""Bytes of one request, before and after decompression (recommended by the OTLP specification 1.11)."""
+"""Largest request, before and after decompression (recommended by the OTLP specification 1.11)."""
 MAX_PENDING_BYTES = 4 * MAX_REQUEST_BYTES
-"""Bytes of all requests being received, decoded or kept at one moment."""
+"""Bytes of all requests that are received, decoded or stored at the same time."""
 SMALL_REQUEST_BYTES = 1 << 20
-"""Bytes of a request up to which it may take the last quarter of those: so large ones that come slowly, or wait for the
-disk, do not keep out everybody else."""
+"""Largest request that may use the last quarter of the pending bytes. So large requests that arrive slowly, or wait for
+the disk, do not block all other senders."""
 LOG_INTERVAL_SECONDS = 60.0
-"""Seconds between two log lines about the same kind of refusal."""
+"""Shortest time between two log lines about the same kind of refusal."""
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 5.0
 
 _log = logging.getLogger(__name__)
 
 
 class Listener(Protocol):
-    """A listening server. `close` stops it, lets requests under way end, and may be called twice."""
+    """A listening server."""
 
     @property
     def port(self) -> int:
-        """Where it listens, also if it was asked for port 0."""
+        """The port it listens on, also if it was opened with port 0."""
         ...
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; requests in progress finish. May be called twice."""
         ...
 
 
@@ -58,16 +59,19 @@ class ReceiverStats:
 
 
 def _jitter() -> float:
-    return random.uniform(1.0, 5.0)  # noqa: S311 spreads senders in time, keeps no secret
+    return random.uniform(MIN_RETRY_SECONDS, MAX_RETRY_SECONDS)  # noqa: S311 spreads retries in time, not a secret
 
 
 class Receiver:
-    """Takes requests from the doors, from any number of threads at once.
+    """Handles the requests of the listeners. Thread-safe.
 
-    `accept` gets the spans of a request, those of a large one in slices, and returns once they are kept; when it
-    raises, the sender is asked to try again. `retry_after` gives the seconds after which it should. `allows` says of an
-    Authorization header whether its sender may send; without it, all may. `now` is the time that spans must not be too
-    far from (`model.otlp.read`), and `attributes` which of their attributes are read at once.
+    Args:
+        accept: stores the spans of a request, slice by slice for a large one. If it raises, the sender has to retry.
+        max_bytes: limit of one request. max_pending_bytes: limit of all requests at the same time.
+        retry_after: returns the seconds after which a sender should retry.
+        allows: whether an Authorization header is accepted; without it, all senders are.
+        now: the time that spans must not be too far from (see `decode_spans`).
+        attributes: reads the attributes that the outlines of spans have.
     """
 
     def __init__(
@@ -85,65 +89,68 @@ class Receiver:
         self._allows = allows
         self._reader = RequestReader(max_bytes, now, attributes)
         self._accept = accept
-        self._max_pending = max_pending_bytes
+        self._max_pending_bytes = max_pending_bytes
         self._retry_after = retry_after
         self._lock = threading.Lock()
-        self._pending = 0
+        self._pending_bytes = 0
         self._requests = 0
         self._spans = 0
         self._rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
-        self._logged: dict[Refusal, float] = {}
+        self._logged_at: dict[Refusal, float] = {}
 
     def stats(self) -> ReceiverStats:
-        """Counts since the start."""
+        """Return the counts since the start."""
         with self._lock:
-            return ReceiverStats(self._requests, self._spans, dict(self._rejected), dict(self._refused), self._pending)
+            return ReceiverStats(
+                self._requests, self._spans, dict(self._rejected), dict(self._refused), self._pending_bytes
+            )
 
     def request(self) -> Request:
-        """Begin with one request; a context manager, whose bytes count as pending until it ends."""
+        """Return a context manager for one request; its bytes are pending until it exits."""
         return Request(self)
 
-    def admit(self, authorization: str) -> None:
-        """Look at the header of a request before its body.
+    def authorize(self, authorization: str) -> None:
+        """Check the Authorization header of a request before its body is read.
 
         Raises:
-            RefusedError: its sender may not send.
+            RefusedError: it is not accepted.
         """
         if self._allows is not None and not self._allows(authorization):
-            what = "has no right bearer token" if authorization else "has no bearer token"
-            raise RefusedError(Refusal.UNAUTHENTICATED, f"the request {what}; send Authorization: Bearer TOKEN")
+            problem = "has no right bearer token" if authorization else "has no bearer token"
+            raise RefusedError(Refusal.UNAUTHENTICATED, f"the request {problem}; send Authorization: Bearer TOKEN")
 
     def reserve(self, size: int, held: int) -> None:
-        """Count bytes as pending, for a request of which `held` are already.
+        """Add pending bytes for a request that has `held` of them already.
 
         Raises:
-            RefusedError: too many are.
+            RefusedError: the limit is exceeded.
         """
-        most = self._max_pending if held + size <= SMALL_REQUEST_BYTES else self._max_pending * 3 // 4
+        is_small = held + size <= SMALL_REQUEST_BYTES
+        limit = self._max_pending_bytes if is_small else self._max_pending_bytes * 3 // 4
         with self._lock:
-            if self._pending + size > most:
+            if self._pending_bytes + size > limit:
                 raise self._unavailable("too many bytes wait to be kept; send again")
-            self._pending += size
+            self._pending_bytes += size
 
     def release(self, size: int) -> None:
-        """Count bytes as pending no longer."""
+        """Remove pending bytes."""
         with self._lock:
-            self._pending -= size
+            self._pending_bytes -= size
 
-    def keep(self, payload: bytes, *, json: bool) -> bytes:
-        """Decode a request, hand its spans to `accept`, and give the answer in the request's encoding.
+    def ingest(self, payload: bytes, *, json: bool) -> bytes:
+        """Decode a request, pass its spans to `accept`, and return the response in the encoding of the request.
 
-        The spans of a large request are handed over slice by slice. When a slice is not kept, the sender is asked to
-        send all of it again: spans that come twice are there once.
+        A large request is passed slice by slice. If a slice fails, the sender has to retry all of it; spans that arrive
+        twice are stored once.
 
         Raises:
-            RefusedError: it is malformed, or was not kept.
+            RefusedError: it is malformed, or was not stored.
         """
         rejected: Counter[str] = Counter()
         try:
             for spans in self._reader.spans(payload, rejected, json=json):
-                self._hand_over(spans)
+                self._accept_slice(spans)
         except RefusedError:
             raise
         except Exception as error:
@@ -152,14 +159,14 @@ class Receiver:
         with self._lock:
             self._requests += 1
             self._rejected.update(rejected)
-        return encode_response(rejected.total(), _sentence(rejected, json=json), json=json)
+        return encode_response(rejected.total(), _rejection_message(rejected, json=json), json=json)
 
-    def _hand_over(self, spans: Sequence[Span]) -> None:
+    def _accept_slice(self, spans: Sequence[Span]) -> None:
         if not spans:
             return
         try:
             self._accept(spans)
-        except Exception as error:  # whatever it is, nothing was kept, and the sender must learn it
+        except Exception as error:  # whatever it is, nothing was stored, and the sender has to retry
             _log.debug("spans were not kept", exc_info=True)
             raise self._unavailable(f"the spans could not be kept: {error}; send again") from error
         with self._lock:
@@ -168,22 +175,22 @@ class Receiver:
     def _unavailable(self, message: str) -> RefusedError:
         return RefusedError(Refusal.UNAVAILABLE, message, self._retry_after())
 
-    def note(self, refused: RefusedError) -> None:
-        """Count a refusal, and log it unless one of its kind was logged a short while ago."""
+    def record_refusal(self, refused: RefusedError) -> None:
+        """Count a refusal, and log it unless the same kind was logged within `LOG_INTERVAL_SECONDS`."""
         now = time.monotonic()
         with self._lock:
             self._refused[refused.refusal.name.lower()] += 1
-            last = self._logged.get(refused.refusal)
-            if last is not None and now - last < LOG_INTERVAL_SECONDS:
+            logged_at = self._logged_at.get(refused.refusal)
+            if logged_at is not None and now - logged_at < LOG_INTERVAL_SECONDS:
                 return
-            self._logged[refused.refusal] = now
+            self._logged_at[refused.refusal] = now
         code = f" with {refused.refusal.http}" if refused.refusal.http else ""
-        unforeseen = refused.__cause__ if refused.refusal is Refusal.INTERNAL else None
-        _log.warning("OTLP request refused%s: %s", code, refused.message, exc_info=unforeseen)
+        cause = refused.__cause__ if refused.refusal is Refusal.INTERNAL else None
+        _log.warning("OTLP request refused%s: %s", code, refused.message, exc_info=cause)
 
 
 class Request:
-    """The bytes of one request, from its first to its answer."""
+    """One request, from its first byte to its response."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -197,54 +204,54 @@ class Request:
     ) -> None:
         self._receiver.release(self._held)
         if isinstance(error, RefusedError):
-            self._receiver.note(error)
+            self._receiver.record_refusal(error)
 
     def expect(self, size: int) -> None:
-        """Look at the size that is announced. It is not held: who announces much and sends nothing keeps nobody out.
+        """Check an announced size. It is not pending, so that a sender cannot block others by announcing bytes.
 
         Raises:
-            RefusedError: that is more than one request may have.
+            RefusedError: it exceeds the limit of one request.
         """
         if size > self._receiver.max_bytes:
             raise self._too_large("")
 
     def hold(self, size: int) -> None:
-        """Count bytes that have come.
+        """Add received bytes to the pending ones.
 
         Raises:
-            RefusedError: that is more than one request, or all together, may have.
+            RefusedError: the limit of one request, or of all together, is exceeded.
         """
         self.expect(self._held + size)
         self._receiver.reserve(size, self._held)
         self._held += size
 
-    def answer(self, body: bytes, *, json: bool = False, gzip: bool = False) -> bytes:
-        """Decompress and keep the body, and give the message that acknowledges it.
+    def handle(self, body: bytes, *, json: bool = False, gzip: bool = False) -> bytes:
+        """Decompress and ingest the body, and return the response.
 
         Raises:
-            RefusedError: it is malformed or too large, or was not kept.
+            RefusedError: it is malformed or too large, or was not stored.
         """
-        return self._receiver.keep(self._decompressed(body) if gzip else body, json=json)
+        return self._receiver.ingest(self._decompressed(body) if gzip else body, json=json)
 
     def _decompressed(self, body: bytes) -> bytes:
-        found: list[bytes] = []
+        chunks: list[bytes] = []
         try:
-            for part in gunzip_chunks(body, self._receiver.max_bytes):
-                self._receiver.reserve(len(part), self._held)
-                self._held += len(part)
-                found.append(part)
+            for chunk in gunzip_chunks(body, self._receiver.max_bytes):
+                self._receiver.reserve(len(chunk), self._held)
+                self._held += len(chunk)
+                chunks.append(chunk)
         except TooLargeError as error:
             raise self._too_large(" after decompression") from error
         except ValueError as error:
             raise RefusedError(Refusal.MALFORMED, str(error)) from error
-        return b"".join(found)
+        return b"".join(chunks)
 
     def _too_large(self, when: str) -> RefusedError:
         limit = self._receiver.max_bytes
         return RefusedError(Refusal.TOO_LARGE, f"the request has more than {limit} bytes{when}; send smaller batches")
 
 
-def _sentence(reasons: Mapping[str, int], *, json: bool) -> str:
-    told = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
-    hint = "; ids in OTLP's JSON are hex digits" if json and "_id" in told else ""
-    return f"spans rejected: {told}{hint}"
+def _rejection_message(reasons: Mapping[str, int], *, json: bool) -> str:
+    counts = ", ".join(f"{reason} ({count})" for reason, count in sorted(reasons.items()))
+    hint = "; ids in OTLP's JSON are hex digits" if json and "_id" in counts else ""
+    return f"spans rejected: {counts}{hint}"

@@ -1,4 +1,4 @@
-"""Why an OTLP request is not taken, and how its sender is told."""
+"""Reasons for refusing an OTLP request, and their status codes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from foreshock_dashboard.sources.otlp.codec import encode_status
 
 
 class Refusal(Enum):
-    """Why a request is refused, as gRPC's status code and HTTP's (OTLP specification, "Failures").
+    """Reasons for a refusal, with the status codes of gRPC and HTTP (OTLP specification, "Failures").
 
-    Nobody is there to be told of the last two: the sender has gone, or its connection made room for another.
+    The last two have no response: the sender has disconnected, or its connection was closed in favor of another.
     """
 
     MALFORMED = (3, 400)
@@ -28,17 +28,17 @@ class Refusal(Enum):
 
     @property
     def grpc(self) -> int:
-        """The number of gRPC's status code."""
+        """The gRPC status code."""
         return self.value[0]
 
     @property
     def http(self) -> int:
-        """HTTP's status code."""
+        """The HTTP status code."""
         return self.value[1]
 
 
 class RefusedError(Exception):
-    """A request was not taken. `retry_after` in seconds says when to send it again; None: never."""
+    """A request was refused. `retry_after`: seconds until the sender should retry; None if it should not."""
 
     def __init__(self, refusal: Refusal, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -47,5 +47,5 @@ class RefusedError(Exception):
         self.retry_after = retry_after
 
     def status(self, *, json: bool) -> bytes:
-        """The google.rpc.Status that answers the request."""
+        """Return the google.rpc.Status of the response."""
         return encode_status(self.refusal.grpc, self.message, self.retry_after, json=json)

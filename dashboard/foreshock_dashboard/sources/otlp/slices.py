@@ -1,7 +1,8 @@
-"""A large OTLP request in slices, so that reading it takes memory for a slice and not for all of it.
+"""Splits a large OTLP request into slices.
 
-A message that protobuf reads takes some hundred bytes of memory, and two of a request: 64 MiB of empty spans would take
-6 GiB. So a request is walked first, down to its spans and without reading these (protobuf.dev, "Encoding"), and cut.
+Parsing with protobuf takes some hundred bytes of memory per message, and an empty span has two bytes: 64 MiB of empty
+spans would take 6 GiB. So the request is first walked down to its spans, without parsing these, and split
+(protobuf.dev, "Encoding").
 """
 
 from __future__ import annotations
@@ -21,118 +22,122 @@ from foreshock_dashboard.ingest.otlp import (
 from foreshock_dashboard.model.span import Origin
 
 MAX_SLICE_BYTES = MAX_SPAN_BYTES
-"""Bytes of the spans in a slice. A request that has no more is one slice, and is not walked."""
+"""Bytes of the spans of a slice. A request of this size is one slice and is not walked."""
 MAX_SLICE_SPANS = 5_000
-"""Spans in a slice."""
 MAX_FIELDS = 1 << 20
 """Spans, scopes, resources and other fields beside them in one request."""
 
 _VARINT, _BYTES = 0, 2
-_FIXED = {1: 8, 5: 4}
+_FIXED_SIZES = {1: 8, 5: 4}
 """Bytes of the wire types of fixed length."""
 _RESOURCE = _SCOPE = 1
-_GROUPS, _SCOPED, _ITEMS = 1, 2, 2
-_SCHEMA = 3
-_DOWN = (_GROUPS, _SCOPED)
-_NONE = memoryview(b"")
+_RESOURCE_SPANS, _SCOPE_SPANS, _SPANS = 1, 2, 2
+_SCHEMA_URL = 3
+_PATH = (_RESOURCE_SPANS, _SCOPE_SPANS)
+_EMPTY = memoryview(b"")
 
 
 class TooManyFieldsError(Exception):
-    """A request has more than `MAX_FIELDS` fields."""
+    """A request has too many fields. The message gives the limit."""
 
 
-def check_field_count(data: bytes) -> None:
+def check_field_count(data: bytes, max_fields: int = MAX_FIELDS) -> None:
     """Walk a TracesData down to its spans.
 
     Raises:
-        DecodeError: it is none.
-        TooManyError: it has too many fields.
+        DecodeError: it is malformed.
+        TooManyFieldsError: it has more than `max_fields` fields.
     """
     for count, _ in enumerate(_walk(memoryview(data), 0)):
-        if count == MAX_FIELDS:
-            raise TooManyFieldsError(f"more than {MAX_FIELDS} spans, scopes and resources")
+        if count == max_fields:
+            raise TooManyFieldsError(f"more than {max_fields} spans, scopes and resources")
 
 
-def split_request(data: bytes, refused: Counter[str]) -> Iterator[bytes]:
-    """The same spans as TracesData of at most `BYTES` and `SPANS`; `check` it before.
+def split_request(
+    data: bytes, rejected: Counter[str], max_bytes: int = MAX_SLICE_BYTES, max_spans: int = MAX_SLICE_SPANS
+) -> Iterator[bytes]:
+    """Yield the spans of a checked request as TracesData of at most `max_bytes` and `max_spans` each.
 
-    Spans that are too large, or whose resource or scope is, are left out and counted with their reason.
+    Spans that are too large, or have a resource or scope that is, are left out and added to `rejected` by reason.
     """
-    taken: list[tuple[Origin, bytes]] = []
+    spans: list[tuple[Origin, bytes]] = []
     size = 0
-    last = Origin(b"", b"")
-    for origin, span in _spans(memoryview(data), refused):
-        cost = len(span) + sum(len(new) for new, old in zip(origin, last, strict=True) if new is not old)
-        if taken and (size + cost > MAX_SLICE_BYTES or len(taken) == MAX_SLICE_SPANS):
-            yield join_spans(taken)
-            taken, size = [], 0
-        taken.append((origin, bytes(span)))
-        size, last = size + cost, origin
-    if taken:
-        yield join_spans(taken)
+    previous = Origin(b"", b"")
+    for origin, span in _spans(memoryview(data), rejected):
+        added = len(span) + sum(len(new) for new, old in zip(origin, previous, strict=True) if new is not old)
+        if spans and (size + added > max_bytes or len(spans) == max_spans):
+            yield join_spans(spans)
+            spans, size = [], 0
+        spans.append((origin, bytes(span)))
+        size, previous = size + added, origin
+    if spans:
+        yield join_spans(spans)
 
 
-def _spans(data: memoryview, refused: Counter[str]) -> Iterator[tuple[Origin, memoryview]]:
-    for group in _all(data, _GROUPS):
-        resource, schema = bytes(_last(group, _RESOURCE)), bytes(_last(group, _SCHEMA))
-        for scoped in _all(group, _SCOPED):
-            origin = Origin(resource, bytes(_last(scoped, _SCOPE)), schema, bytes(_last(scoped, _SCHEMA)))
+def _spans(data: memoryview, rejected: Counter[str]) -> Iterator[tuple[Origin, memoryview]]:
+    for group in _all(data, _RESOURCE_SPANS):
+        resource, schema = bytes(_last(group, _RESOURCE)), bytes(_last(group, _SCHEMA_URL))
+        for scoped in _all(group, _SCOPE_SPANS):
+            origin = Origin(resource, bytes(_last(scoped, _SCOPE)), schema, bytes(_last(scoped, _SCHEMA_URL)))
             if max(map(len, origin)) > MAX_ORIGIN_BYTES:
-                refused[ORIGIN_TOO_LARGE] += sum(1 for _ in _all(scoped, _ITEMS))
+                rejected[ORIGIN_TOO_LARGE] += sum(1 for _ in _all(scoped, _SPANS))
                 continue
-            for span in _all(scoped, _ITEMS):
+            for span in _all(scoped, _SPANS):
                 if len(span) > MAX_SPAN_BYTES:
-                    refused[SPAN_TOO_LARGE] += 1
+                    rejected[SPAN_TOO_LARGE] += 1
                 else:
                     yield origin, span
 
 
 def _walk(data: memoryview, depth: int) -> Iterator[None]:
-    for number, inner in _fields(data):
+    """Yield once per field, down to the spans."""
+    for number, value in _fields(data):
         yield
-        if depth < len(_DOWN) and number == _DOWN[depth]:
-            yield from _walk(inner, depth + 1)
+        if depth < len(_PATH) and number == _PATH[depth]:
+            yield from _walk(value, depth + 1)
 
 
-def _all(data: memoryview, wanted: int) -> Iterator[memoryview]:
-    return (inner for number, inner in _fields(data) if number == wanted)
+def _all(data: memoryview, number: int) -> Iterator[memoryview]:
+    """Return the values of a repeated field."""
+    return (value for field, value in _fields(data) if field == number)
 
 
-def _last(data: memoryview, wanted: int) -> memoryview:
-    found = _NONE
-    for inner in _all(data, wanted):
-        found = inner
-    return found
+def _last(data: memoryview, number: int) -> memoryview:
+    """Return the last value of a field, which is the one that protobuf uses."""
+    last = _EMPTY
+    for value in _all(data, number):
+        last = value
+    return last
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Every field of a message: its number and its bytes, if it has a length; else 0 and none."""
-    at, end = 0, len(data)
-    while at < end:
-        tag, at = _varint(data, at)
-        number, kind, inner = 0, tag & 7, _NONE
-        if kind == _BYTES:
-            size, at = _varint(data, at)
-            number, inner = tag >> 3, data[at : at + size]
-            at += size
-        elif kind == _VARINT:
-            _, at = _varint(data, at)
-        elif kind in _FIXED:
-            at += _FIXED[kind]
+    """Yield number and value of each length-delimited field of a message; 0 and nothing for other fields."""
+    position, end = 0, len(data)
+    while position < end:
+        tag, position = _varint(data, position)
+        number, wire_type, value = 0, tag & 7, _EMPTY
+        if wire_type == _BYTES:
+            size, position = _varint(data, position)
+            number, value = tag >> 3, data[position : position + size]
+            position += size
+        elif wire_type == _VARINT:
+            _, position = _varint(data, position)
+        elif wire_type in _FIXED_SIZES:
+            position += _FIXED_SIZES[wire_type]
         else:
-            raise DecodeError(f"wire type {kind} at byte {at} of a message of {end}")
+            raise DecodeError(f"wire type {wire_type} at byte {position} of a message of {end}")
         if tag < 8:
-            raise DecodeError(f"a field of number 0 at byte {at} of a message of {end}")
-        if at > end:
-            raise DecodeError(f"a field ends {at - end} bytes beyond its message of {end}")
-        yield number, inner
+            raise DecodeError(f"a field of number 0 at byte {position} of a message of {end}")
+        if position > end:
+            raise DecodeError(f"a field ends {position - end} bytes beyond its message of {end}")
+        yield number, value
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A base-128 number of at most ten bytes, and where it ends."""
+def _varint(data: memoryview, position: int) -> tuple[int, int]:
+    """Return a base-128 number of at most ten bytes, and the position after it."""
     value = 0
-    for shift, byte in enumerate(data[at : at + 10]):
+    for shift, byte in enumerate(data[position : position + 10]):
         value |= (byte & 127) << 7 * shift
         if byte < 128:
-            return value, at + shift + 1
+            return value, position + shift + 1
     raise DecodeError("a number that does not end")
