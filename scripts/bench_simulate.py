@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from foreshock_dashboard.cli.simulate import EPOCH
-from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -77,7 +76,6 @@ def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, con
     parts.wrap(Simulation, "advance", "simulation")
     parts.wrap(HostTarget, "sample", "exporters' samples")
     parts.wrap(ScrapeTarget, "scrape", "scrapes")
-    collect_rarely()
     with parts.part("rest"), RecordingWriter(folder, RecordingMeta(simulated=True, scrape_interval=10.0)) as writer:
         simulation = Simulation(load(name, size, 1), 1, EPOCH, sample=0.05, count=True)
         for _ in Recorder(simulation, writer, start=EPOCH, seed=1, config=config).run(EPOCH + 60 * minutes):

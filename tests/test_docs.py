@@ -9,6 +9,7 @@ import pytest
 
 from foreshock_dashboard.cli.commands import parser
 from foreshock_dashboard.hub import self_metrics
+from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics import names as span_families
 from foreshock_dashboard.ingest.span_metrics.registry import Family
 from foreshock_dashboard.model.incident import Learning
@@ -49,11 +50,11 @@ def hub_metrics_table() -> str:
     return "\n".join(["| metric | type | what it is |", "|---|---|---|", *lines])
 
 
-VITALS = self_metrics.HubStats(
+VITALS = HubStats(
     version="0",
     time=0.0,
     snapshot=Snapshot(0, None, (), Learning(0.0, 1.0)),
-    tick_seconds=0.0,
+    evaluation_seconds=0.0,
     store=StoreStats(0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, ""),
     receiver=ReceiverStats(0, 0, {}, {}, 0),
     scrapes=(),

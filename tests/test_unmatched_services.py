@@ -95,7 +95,7 @@ def _hub(tmp_path: Path) -> Iterator[Hub]:
 
 def test_the_hubs_own_metrics_tell_of_them(hub: Hub) -> None:
     """One series for each."""
-    hub.tick()
+    hub.evaluate()
     assert [line for line in hub.metrics_text().splitlines() if "_in_vain{" in line] == [
         'foreshock_objective_in_vain{service_name="llm",service_namespace="servng"} 1.0',
         'foreshock_tier_in_vain{service_name="gateway",service_namespace="",tier="gold"} 1.0',

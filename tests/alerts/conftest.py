@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, cast
 import pytest
 import yaml
 
-from foreshock_dashboard.hub.self_metrics import HubStats, metrics_text
+from foreshock_dashboard.hub.self_metrics import metrics_text
+from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase, Summary
@@ -111,7 +112,7 @@ def hub_page(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[Inc
                 version="0",
                 time=NOW,
                 snapshot=Snapshot(1, None, tuple(incidents), Learning(0.0, 1800.0), forecast=_OUTLOOK),
-                tick_seconds=0.1,
+                evaluation_seconds=0.1,
                 store=stats,
                 receiver=ReceiverStats(1, 1, {"malformed": 1}, {"busy": 1}, 0),
                 scrapes=(),

@@ -29,7 +29,7 @@ def settings(store: Path) -> Settings:
 
 @pytest.fixture(name="hub")
 def _hub(tmp_path: Path) -> Iterator[Hub]:
-    hub = Hub(settings(tmp_path), Clock(), upkeep=0.02)
+    hub = Hub(settings(tmp_path), Clock(), upkeep_seconds=0.02)
     yield hub
     hub.close()
 
@@ -84,7 +84,7 @@ def test_a_hub_knows_what_earlier_weeks_were_like_at_this_time(hub: Hub) -> None
                 for at, total in zip(then.tolist(), totals.tolist(), strict=True)
             ]
         )
-    hub.tick()
+    hub.evaluate()
 
     world = hub.snapshot.world
     assert world is not None
@@ -98,11 +98,11 @@ def test_a_tick_lets_go_of_what_came_in_cycles_since_the_last_one(hub: Hub) -> N
     class Answer:
         pass
 
-    hub.tick()
+    hub.evaluate()
     answer = Answer()
     answer.client = [answer]  # type: ignore[attr-defined]
     seen = weakref.ref(answer)
     del answer
-    hub.tick()
+    hub.evaluate()
 
     assert seen() is None

@@ -8,6 +8,7 @@ import logging
 from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.common.shutdown import stop_on_signals
 from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.hub.process_tuning import tune_process
 from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import load_settings
 
@@ -29,6 +30,7 @@ def run_serve(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel("WARNING")  # one line per scrape would bury what matters
     with stop_on_signals() as stop, open_recording(settings) as (settings, recording):
+        tune_process()
         hub = Hub(settings, clock_at(settings.at), recording=recording)
         try:
             hub.start()

@@ -9,7 +9,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.platform import Outage
@@ -68,7 +67,6 @@ def simulate(arguments: argparse.Namespace) -> int:
         span_sampling=sampling,
     )
     began, bar = time.monotonic(), ProgressBar()
-    collect_rarely()
     with RecordingWriter(Path(arguments.out), meta) as writer:
         simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)
         outages = [Outage(*each) for each in simulation.outages]

@@ -63,5 +63,5 @@ def look_up(folder: Path, trace_id: str) -> Json:
         spans = hub.traces.get(trace_id)
         if not spans:
             raise AnswerError(f"recording {folder}: no trace {trace_id}; not every trace is sampled")
-        hub.tick()
+        hub.evaluate()
         return traces_json.trace(trace_id, spans, GpuTimes(hub).of(spans)) | {"note": note_of(spans)}

@@ -1,4 +1,4 @@
-"""What several ask for at once is read once, on the loop: whoever joins takes no thread and no turn."""
+"""Request coalescing for coroutines: concurrent reads of one key share one task and no thread."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Readings under way, by what they read. Nothing is kept once one is done: the next to ask has it read anew."""
+    """Pending reads by key. Results are not cached: the next call after a read has ended starts another one."""
 
     def __init__(self) -> None:
-        self._under_way: dict[Hashable, asyncio.Task[T]] = {}
+        self._pending: dict[Hashable, asyncio.Task[T]] = {}
 
     async def get(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `key` names, by the reading that is under way, else by `read`. It goes on when who asks gives up.
+        """The result of the pending read of `key`, else of `read`. The read continues if this caller is cancelled.
 
         Raises:
-            Exception: whatever `read` raises, for all that wait.
+            Exception: whatever `read` raises, for every caller that waits.
         """
-        task = self._under_way.get(key)
+        task = self._pending.get(key)
         if task is None:
-            task = self._under_way[key] = asyncio.create_task(read())
-            task.add_done_callback(lambda done: self._landed(key, done))
+            task = self._pending[key] = asyncio.create_task(read())
+            task.add_done_callback(lambda done: self._finish(key, done))
         return await asyncio.shield(task)
 
-    def _landed(self, key: Hashable, task: asyncio.Task[T]) -> None:
-        del self._under_way[key]
+    def _finish(self, key: Hashable, task: asyncio.Task[T]) -> None:
+        del self._pending[key]
         if not task.cancelled():
-            task.exception()  # seen, also where nobody waits any more
+            task.exception()  # marks it as retrieved, or asyncio logs it when every caller was cancelled

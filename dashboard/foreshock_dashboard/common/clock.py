@@ -1,4 +1,4 @@
-"""Time as a value that is handed in: the wall clock, or one that runs N times as fast from a given origin."""
+"""Clock that is passed to everything that needs the time: real, accelerated, or stopped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Now = Callable[[], float]
-"""Gives Unix seconds."""
+"""Returns Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """A clock that shows `origin` when the wall clock shows `wall_origin` and runs `speed` times as fast.
+    """A clock that shows `origin` when the wall clock shows `wall_origin`, and runs `speed` times as fast.
 
-    One of these is shared by everything in a process, so that simulator, scrapes, spans, hub and page agree.
+    All parts of a process share one, so that simulator, scrapes, spans, hub, and page agree. Times in Unix seconds.
     """
 
     speed: float = 1.0
@@ -28,7 +28,7 @@ class Clock:
 
     @classmethod
     def starting_now(cls, speed: float, wall: Now = time.time) -> Clock:
-        """A clock that agrees with the wall clock at this moment."""
+        """An accelerated clock that agrees with the wall clock at this moment."""
         now = wall()
         return cls(speed, now, now, wall)
 
@@ -37,10 +37,10 @@ class Clock:
         return self.origin + (self.wall() - self.wall_origin) * self.speed
 
     def wall_seconds(self, seconds: float) -> float:
-        """How long a stretch of this clock's time lasts on the wall."""
+        """Wall-clock duration of an interval on this clock, both in seconds."""
         return seconds / self.speed
 
 
-def clock_at(at: float | None) -> Clock:
-    """The wall clock, or one that stands still at a time (Unix seconds)."""
-    return Clock() if at is None else Clock(origin=at, wall_origin=at, wall=lambda: at)
+def clock_at(time: float | None) -> Clock:
+    """A clock that stands still at a time (Unix seconds); the wall clock for None."""
+    return Clock() if time is None else Clock(origin=time, wall_origin=time, wall=lambda: time)

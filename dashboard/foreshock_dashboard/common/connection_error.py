@@ -1,12 +1,12 @@
-"""Why a server could not be reached, in words: for a page, a log and whoever is on call."""
+"""Text of a connection error for pages, logs, and alerts."""
 
 from __future__ import annotations
 
 import re
 
-_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
 def error_text(error: Exception) -> str:
-    """What the system says, without its number of it: `Connection refused`."""
-    return _NUMBER.sub("", str(error)) or type(error).__name__
+    """The system's message without its error number, such as `Connection refused`; else the name of the class."""
+    return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__

@@ -1,15 +1,15 @@
-"""Whether a file is another one than before."""
+"""Version of a file by its metadata, to notice that it was replaced."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 FileVersion = tuple[int, int, int]
-"""Inode, time of the last change in nanoseconds, and size."""
+"""Inode, modification time in nanoseconds, and size in bytes."""
 
 
 def file_version(path: Path) -> FileVersion | None:
-    """What changes when the file does; None where it cannot be looked at."""
+    """The version of a file; None if it cannot be examined."""
     try:
         status = path.stat()
     except OSError:

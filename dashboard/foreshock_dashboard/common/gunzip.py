@@ -1,4 +1,4 @@
-"""Decompression that can be made neither to fill the memory nor to take long."""
+"""Gzip decompression with bounded memory and time."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from collections.abc import Iterator
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_GZIP_MEMBERS = 1024
-"""Members of one body (RFC 1952, 2.2); senders make one, or one for each of their threads."""
-_GZIP = 16 + zlib.MAX_WBITS
-_STEP = 1 << 14
-"""Bytes looked at at once: what follows a member is copied, which for all of the rest would take time squared."""
+"""Members of one body (RFC 1952, 2.2). Senders write one, or one per thread."""
+_WBITS = 16 + zlib.MAX_WBITS
+_CHUNK_BYTES = 1 << 14
+"""Input per step. zlib copies the input that follows a member; with the whole rest, that would be quadratic."""
 
 
 class TooLargeError(Exception):
-    """There are more bytes than allowed. The message gives the limit."""
+    """The data exceed the limit, which the message names."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"more than {limit} bytes")
 
 
 def gunzip(data: bytes, limit: int) -> bytes:
-    """All of `parts` at once."""
+    """The decompressed data; see `gunzip_chunks`."""
     return b"".join(gunzip_chunks(data, limit))
 
 
 def gunzip_chunks(data: bytes, limit: int) -> Iterator[bytes]:
-    """Decompress gzip members part by part, never making more than `limit` bytes and one.
+    """Decompress gzip members in chunks, producing at most `limit` + 1 bytes.
 
     Raises:
-        TooLargeError: they are more than `limit` bytes.
-        ValueError: the data are not gzip, end early, or are more than `MAX_MEMBERS` members.
+        TooLargeError: the decompressed data exceed `limit` bytes.
+        ValueError: the data are not gzip, end early, or have more than `MAX_GZIP_MEMBERS` members.
     """
     view = memoryview(data)
-    at = size = members = 0
-    while at < len(view):
+    position = size = members = 0
+    while position < len(view):
         members += 1
         if members > MAX_GZIP_MEMBERS:
             raise ValueError(f"more than {MAX_GZIP_MEMBERS} gzip members; send one")
-        member = zlib.decompressobj(_GZIP)
+        member = zlib.decompressobj(_WBITS)
         while not member.eof:
-            step = view[at : at + _STEP]
-            if not step:
+            chunk = view[position : position + _CHUNK_BYTES]
+            if not chunk:
                 raise ValueError("not gzip: it ends early")
             try:
-                part = member.decompress(step, limit - size + 1)
+                part = member.decompress(chunk, limit - size + 1)
             except zlib.error as error:
                 raise ValueError(f"not gzip: {error}") from error
             size += len(part)
             if size > limit:
                 raise TooLargeError(limit)
-            at += len(step) - len(member.unused_data)
+            position += len(chunk) - len(member.unused_data)
             yield part

@@ -1,4 +1,4 @@
-"""What is worked out from who there is, kept from grid point to grid point for as long as it is the same who are."""
+"""Memoization by object identity, for values that derive from the entities of a World."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 class IdentityCache:
-    """What functions made of objects, for as long as the same objects are asked about.
+    """Results of functions, kept for as long as they are called with the same objects.
 
-    A World has the same tuples of keys as the one before it where nothing came and nothing went. What was not asked for
-    between two calls of `following` is forgotten. Only the newest of those is to be asked; the older are not changed.
+    A World shares its tuples of keys with the previous World where no entity appeared or disappeared. Results that were
+    not used between two calls of `next_step` are dropped. Only the newest cache may be asked; earlier ones stay as they
+    are.
     """
 
-    def __init__(self, before: Mapping[tuple[int, ...], tuple[Any, ...]] | None = None) -> None:
-        self._before = before or {}
-        self._now: dict[tuple[int, ...], tuple[Any, ...]] = {}
+    def __init__(self, previous: Mapping[tuple[int, ...], tuple[Any, ...]] | None = None) -> None:
+        self._previous = previous or {}
+        self._results: dict[tuple[int, ...], tuple[Any, ...]] = {}
 
     def next_step(self) -> IdentityCache:
-        """For the next grid point."""
-        return IdentityCache(self._now)
+        """The cache for the next grid point."""
+        return IdentityCache(self._results)
 
-    def get(self, make: Callable[..., Made], *objects: object) -> Made:
-        """make(*objects), made once. `make` must be the same function each time, and its answer must not be changed."""
-        token = (id(make), *map(id, objects))
-        found = self._now.get(token)
-        if found is None:
-            # With what it was made of, so that nothing else gets the place in memory that tells them apart.
-            found = self._before.get(token) or (make(*objects), make, objects)
-            self._now[token] = found
-        made: Made = found[0]
-        return made
+    def get(self, function: Callable[..., T], *objects: object) -> T:
+        """`function(*objects)`, computed once. `function` is the same object in each call; its result is read-only."""
+        token = (id(function), *map(id, objects))
+        entry = self._results.get(token)
+        if entry is None:
+            # The entry refers to the function and the objects, so that no other object gets one of their ids.
+            entry = self._previous.get(token) or (function(*objects), function, objects)
+            self._results[token] = entry
+        result: T = entry[0]
+        return result
 
 
 def row_by_key(keys: tuple[Key, ...]) -> Mapping[Key, int]:
@@ -41,9 +42,9 @@ def row_by_key(keys: tuple[Key, ...]) -> Mapping[Key, int]:
     return {key: row for row, key in enumerate(keys)}
 
 
-def rows_by_key(whose: Iterable[Key]) -> Mapping[Key, list[int]]:
-    """The rows of each."""
-    found: dict[Key, list[int]] = {}
-    for row, key in enumerate(whose):
-        found.setdefault(key, []).append(row)
-    return found
+def rows_by_key(keys: Iterable[Key]) -> Mapping[Key, list[int]]:
+    """The rows of each key, which may occur several times."""
+    rows: dict[Key, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return rows

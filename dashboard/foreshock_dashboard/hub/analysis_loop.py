@@ -1,4 +1,4 @@
-"""What the hub does on every tick: read what is new of a source, judge it, and keep what was found."""
+"""Evaluation loop: each evaluation reads the new samples of a source, analyzes them, and publishes a snapshot."""
 
 from __future__ import annotations
 
@@ -34,130 +34,143 @@ from foreshock_dashboard.world.scrape_interval import scrape_interval
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 2.0
-"""Wall seconds after a grid point before it is judged, so that scrapes and spans of that moment have arrived."""
-PATIENCE = 1.2
-"""How many times the interval that was told samples may be apart."""
+"""Wall-clock delay of an evaluation after its grid point, so that the scrapes and spans of that time have arrived."""
 HISTORY_SECONDS = 3 * 3600.0
-"""Seconds of figures at hand: the fold begins at most that long ago."""
+"""History of the World in memory; incidents are folded from at most that long ago."""
 MAX_WORLD_BYTES = 176 * 2.0**20
-"""Bytes for them. Thousands of GPUs have less than three hours in it."""
+"""Memory of the World; with thousands of GPUs it holds less than `HISTORY_SECONDS`."""
+_MAX_INTERVAL_RATIO = 1.2
+"""Measured over configured scrape interval, from which the measured one is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopInputs:
-    """What is judged.
+    """What the loop evaluates.
 
-    source: where samples are read. own: whether that is the hub's own store. write: puts the hub's own series there
-        before a tick reads it; None where it takes nothing in.
-    bounds: between which instants (Unix seconds) a hub that stands in the past can be asked. simulated: whether nobody
-        is served by it.
+    Attributes:
+        source: source of the samples.
+        is_own_store: whether the source is the hub's own store.
+        write: appends the hub's own series (Unix seconds, open incidents) to the store, from which the same evaluation
+            reads them; None where the hub takes nothing in.
+        bounds: Unix seconds between which a hub at a past time answers; None for a live hub.
+        simulated: whether the samples are of a simulated platform.
     """
 
     source: MetricSource
-    own: bool
+    is_own_store: bool
     write: Callable[[float, Sequence[Incident]], None] | None
     bounds: tuple[float, float] | None = None
     simulated: bool = False
 
 
 class AnalysisLoop:
-    """Judges what a source tells, tick by tick. One thread ticks, and one may `cover`; all may read what was found.
+    """Evaluates a source step by step. One thread evaluates, one may load seasons, and all may read the results.
 
-    promised, tiers: what the settings give for services. tick_seconds: what the last tick took.
+    Attributes:
+        slos: SLOs of the settings.
+        tiers: tiers of the settings.
+        snapshot: result of the newest evaluation.
+        time_travel: results of earlier instants.
+        evaluation_seconds: duration of the newest evaluation.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, judged: LoopInputs) -> None:
-        self._settings, self._clock, self._judged = settings, clock, judged
+    def __init__(self, settings: Settings, clock: Clock, inputs: LoopInputs) -> None:
+        self._settings, self._clock, self._inputs = settings, clock, inputs
         self.slos = ServiceOverrides(
-            "--objectives", {Service.parse(name): Objective(p95, lost) for name, p95, lost in settings.objectives}
+            "--objectives", {Service.parse(name): Objective(p95, failed) for name, p95, failed in settings.objectives}
         )
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
-        self._paced = judged.own
-        self._watch_at(settings.scrape_interval)
+        self.snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
+        self.evaluation_seconds = 0.0
         self._state = State()
-        self._snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
-        self._settle = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
-        self.tick_seconds = 0.0
+        self._settle_seconds = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
+        self._interval_known = inputs.is_own_store
+        self._read_at_interval(settings.scrape_interval)
 
-    @property
-    def snapshot(self) -> Snapshot:
-        """The newest tick."""
-        return self._snapshot
-
-    @property
-    def time_travel(self) -> TimeTravel:
-        """Earlier ticks."""
-        return self._time_travel
-
-    def tick(self) -> None:
-        """Write the hub's own series, read what is new, judge it. A failure is shown, and the next tick tries again."""
-        begun = time.perf_counter()
+    def evaluate(self) -> None:
+        """Evaluate up to the present. A failure becomes the snapshot's error, and the next evaluation tries again."""
+        begin = time.perf_counter()
         try:
-            self._judge(self._clock.now())
+            self._evaluate(self._clock.now())
         except SourceError as error:
             self._fail(str(error))
-        except Exception as error:  # outermost loop: whatever one tick meets, the next one tries again
+        except Exception as error:  # outermost loop: the next evaluation tries again after any failure
             log.exception("tick failed")
             self._fail(f"the last tick failed: {error}; the log has the details")
-        gc.collect(0)
-        self.tick_seconds = time.perf_counter() - begun
+        gc.collect(0)  # HTTP clients leave each response, whole pages of metrics, in a reference cycle
+        self.evaluation_seconds = time.perf_counter() - begin
 
     def load_seasons(self, now: float) -> bool:
-        """See what is usual at this time of the week, and in the quarter of an hour to come; whether all is known."""
+        """Load the load of earlier weeks around this time of the week; whether all of it could be read."""
         return self._seasons.load(now - HISTORY_SECONDS, now + BIN_SECONDS)
 
-    def _judge(self, now: float) -> None:
-        judged, last = self._judged, self._snapshot
-        if judged.write is not None:
-            judged.write(now, last.incidents)
-        if not self._paced:
-            self._pace(now - self._settle)
-        if judged.own or self._settings.at is not None:
+    def _evaluate(self, now: float) -> None:
+        inputs, end = self._inputs, now - self._settle_seconds
+        if inputs.write is not None:
+            inputs.write(now, self.snapshot.incidents)
+        if not self._interval_known:
+            self._detect_interval(end)
+        if inputs.is_own_store or self._settings.at is not None:
             self.load_seasons(now)
-        world = last.world
-        for fresh in self._observer.pieces(now - self._settle):
-            world = self._growing.add(fresh, self._observer.missing())
-            del fresh  # hundreds of thousands of labels, in whose place the verdict finds room
-            world = self._seasons.attach(replace(world, simulated=True) if judged.simulated else world)
+        world = self.snapshot.world
+        for readings in self._observer.pieces(end):
+            world = self._growing.add(readings, self._observer.missing())
+            del readings  # frees hundreds of thousands of labels before the analysis allocates
+            world = self._seasons.attach(replace(world, simulated=True) if inputs.simulated else world)
             for state in states(self._state, world, self.slos.values):
                 self._state = state
-                self._time_travel.note(state, world)
-        if world is not None:
-            self.slos.observe(world)
-            self.tiers.observe(world)
-            expected = outlook(self._state, world)
-            self._snapshot = Snapshot(
-                last.seq + 1, world, self._state.incidents, learning(world), forecast=expected, bounds=judged.bounds
-            )
+                self.time_travel.note(state, world)
+        if world is None:
+            return
+        self.slos.observe(world)
+        self.tiers.observe(world)
+        self.snapshot = Snapshot(
+            self.snapshot.seq + 1,
+            world,
+            self._state.incidents,
+            learning(world),
+            forecast=outlook(self._state, world),
+            bounds=inputs.bounds,
+        )
 
-    def _watch_at(self, interval: float) -> None:
-        """Read the source as it fits samples so many seconds apart: a grid no finer, rates that hold two of them."""
-        judged = self._judged
-        settings = replace(self._settings, scrape_interval=interval)
-        step = max(settings.step, float(round(interval)))
+    def _read_at_interval(self, interval: float) -> None:
+        """Begin to read a source with this scrape interval (seconds).
+
+        The grid is not finer than the interval, and the rate window holds two samples.
+        """
+        source = self._inputs.source
+        window = replace(self._settings, scrape_interval=interval).window
         quick = quick_window(interval)
-        read = catalogue(settings.window, quick)
-        self._observer = Observer(judged.source, read, step, QuantileReducer(), HISTORY_SECONDS)
+        step = max(self._settings.step, float(round(interval)))
+        grid = SourceGrid(lambda spacing: catalogue(max(spacing, window), max(spacing, quick)), step)
+        self._observer = Observer(source, catalogue(window, quick), step, QuantileReducer(), HISTORY_SECONDS)
         self._growing = WorldBuilder(step, HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)
-        grid = SourceGrid(lambda apart: catalogue(max(apart, settings.window), max(apart, quick)), step)
-        begin = judged.bounds[0] if judged.bounds else -math.inf
-        self._seasons = SeasonalHistory(judged.source, grid.catalogue)
-        promised, tiers = self.slos.values, self.tiers.values
-        self._time_travel = TimeTravel(judged.source, grid, promised, MAX_WORLD_BYTES, judged.simulated, begin, tiers)
+        self._seasons = SeasonalHistory(source, grid.catalogue)
+        self.time_travel = TimeTravel(
+            source,
+            grid,
+            self.slos.values,
+            MAX_WORLD_BYTES,
+            self._inputs.simulated,
+            self._inputs.bounds[0] if self._inputs.bounds else -math.inf,
+            self.tiers.values,
+        )
 
-    def _pace(self, now: float) -> None:
-        """See how often somebody else scrapes. Nobody is asked to tell; who told a longer interval is believed."""
-        told = self._settings.scrape_interval
-        shown = scrape_interval(self._judged.source, now, otherwise=told)
-        if shown > PATIENCE * told:
+    def _detect_interval(self, now: float) -> None:
+        """Measure the scrape interval of an external Prometheus; a longer configured interval wins."""
+        configured = self._settings.scrape_interval
+        measured = scrape_interval(self._inputs.source, now, otherwise=configured)
+        if measured > _MAX_INTERVAL_RATIO * configured:
             log.warning(
-                "samples are %.0f s apart, not %.0f s: --scrape-interval %.0fs says so at once", shown, told, shown
+                "samples are %.0f s apart, not %.0f s: --scrape-interval %.0fs says so at once",
+                measured,
+                configured,
+                measured,
             )
-            self._watch_at(shown)
-        self._paced = True
+            self._read_at_interval(measured)
+        self._interval_known = True
 
-    def _fail(self, why: str) -> None:
-        last = self._snapshot
-        if why != last.error:
-            log.error("%s", why)
-        self._snapshot = replace(last, seq=last.seq + 1, error=why)
+    def _fail(self, error: str) -> None:
+        if error != self.snapshot.error:
+            log.error("%s", error)
+        self.snapshot = replace(self.snapshot, seq=self.snapshot.seq + 1, error=error)

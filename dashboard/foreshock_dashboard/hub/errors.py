@@ -1,7 +1,7 @@
-"""What can go wrong with a hub, for people."""
+"""Failure to start the hub."""
 
 from __future__ import annotations
 
 
 class HubError(Exception):
-    """The hub cannot start. The message names the thing and the remedy."""
+    """The hub cannot start. The message names the option and the remedy."""

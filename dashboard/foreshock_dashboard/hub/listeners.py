@@ -1,4 +1,4 @@
-"""What a hub opens by its settings: traces that are kept elsewhere, its doors for spans, and its page to users."""
+"""Factories of what the hub opens by its settings: remote traces, OTLP listeners, and authentication of the page."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Opened = TypeVar("Opened")
 
 
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
-    """The traces of a Tempo or a Jaeger.
+    """The traces of the configured Tempo or Jaeger.
 
     Raises:
-        HubError: both are named, or one as it cannot be asked.
+        HubError: both are configured, or one with an option that cannot be used.
     """
     if settings.tempo_url and settings.jaeger_url:
         raise HubError("--tempo, --jaeger: traces are read from one of them; leave one out")
-    made = TempoTraces if settings.tempo_url else JaegerTraces
+    source = TempoTraces if settings.tempo_url else JaegerTraces
     try:
-        return made(
+        return source(
             settings.tempo_url or settings.jaeger_url,
             tenant=settings.traces_tenant,
             credentials=settings.traces_credentials,
@@ -42,38 +42,38 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
 
 
 def token_authorizer(settings: Settings) -> Callable[[str], bool] | None:
-    """Whose token may send spans; None: everybody may.
+    """Check of a sender's bearer token; None if senders need none.
 
     Raises:
-        HubError: the file of tokens cannot be read.
+        HubError: the token file cannot be read.
     """
     tokens = _tokens("--otlp-token-file", settings.otlp_token_file)
     return tokens.allows if tokens else None
 
 
 def grpc_listener(receiver: Receiver, settings: Settings) -> Listener:
-    """Where spans come in by OTLP/gRPC.
+    """The OTLP/gRPC listener.
 
     Raises:
-        HubError: its address is in use, or its certificate cannot be.
+        HubError: the address is in use, or the certificate cannot be used.
     """
-    return _door("--otlp-grpc-port", settings.otlp_grpc_port, receiver, settings, serve_grpc)
+    return _otlp_listener("--otlp-grpc-port", settings.otlp_grpc_port, receiver, settings, serve_grpc)
 
 
 def http_listener(receiver: Receiver, settings: Settings) -> Listener:
-    """Where spans come in by OTLP/HTTP.
+    """The OTLP/HTTP listener.
 
     Raises:
-        HubError: its address is in use, or its certificate cannot be.
+        HubError: the address is in use, or the certificate cannot be used.
     """
-    return _door("--otlp-http-port", settings.otlp_http_port, receiver, settings, serve_http)
+    return _otlp_listener("--otlp-http-port", settings.otlp_http_port, receiver, settings, serve_http)
 
 
 def page_access(settings: Settings) -> Access:
-    """Who may look at page, API and metrics.
+    """Authentication of the page, the API, and the metrics.
 
     Raises:
-        HubError: a file of tokens or users cannot be read.
+        HubError: a token or password file cannot be read.
     """
     tokens = _tokens("--auth-token-file", settings.auth_token_file)
     try:
@@ -84,16 +84,16 @@ def page_access(settings: Settings) -> Access:
 
 
 def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
-    """What listens at the address that an option names.
+    """The listener that `bind` opens at the address of an option.
 
     Raises:
-        HubError: it cannot.
+        HubError: it cannot listen there.
     """
     try:
         return bind()
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise HubError(f"{flag}: cannot listen: {why}; choose another port, or 0 for a free one") from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise HubError(f"{flag}: cannot listen: {reason}; choose another port, or 0 for a free one") from error
 
 
 def _tokens(flag: str, file: Path | None) -> BearerTokens | None:
@@ -103,17 +103,17 @@ def _tokens(flag: str, file: Path | None) -> BearerTokens | None:
         raise HubError(f"{flag}: {error}") from error
 
 
-def _door(
+def _otlp_listener(
     flag: str,
     port: int,
     receiver: Receiver,
     settings: Settings,
     serve: Callable[[Receiver, str, int, TlsFiles | None], Listener],
 ) -> Listener:
-    keys = None
+    tls_files = None
     if settings.otlp_tls_cert and settings.otlp_tls_key:
-        keys = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
+        tls_files = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
     try:
-        return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, keys))
+        return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, tls_files))
     except AuthError as error:
         raise HubError(f"--otlp-tls-cert: {error}") from error

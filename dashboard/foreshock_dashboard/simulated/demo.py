@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.common.gc_tuning import collect_rarely
 from foreshock_dashboard.common.shutdown import stop_on_signals
 from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.hub.process_tuning import tune_process
 from foreshock_dashboard.recording.occupancy import OccupancySpans
 from foreshock_dashboard.settings.option_types import parse_duration, parse_port
 from foreshock_dashboard.settings.settings import Settings, parse_flag
@@ -111,7 +111,7 @@ def demo(arguments: argparse.Namespace, stop: threading.Event) -> int:
     """Run the demo until its duration is over or it is told to stop."""
     page_port, duration, speed = demo_options(arguments)
     logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
-    collect_rarely()
+    tune_process()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))
         wall = PausedClock()

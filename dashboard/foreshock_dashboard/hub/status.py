@@ -1,0 +1,110 @@
+"""Status of the hub as JSON: its counters, its data sources, and its retention."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from urllib.parse import urlsplit
+
+from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.hub.unmatched_services import Unmatched
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
+from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
+from foreshock_dashboard.store import StoreStats
+
+
+@dataclass(frozen=True, slots=True)
+class HubStats:
+    """State of the hub's parts at one moment.
+
+    Attributes:
+        time: Unix seconds.
+        evaluation_seconds: duration of the newest evaluation.
+        spans: `series` and `series_limit` of the span metrics, and a `warning` at the limit.
+        unmatched_slos: SLOs of the settings for services that were never seen.
+        unmatched_tiers: tiers of the settings for services that were never seen.
+    """
+
+    version: str
+    time: float
+    snapshot: Snapshot
+    evaluation_seconds: float
+    store: StoreStats
+    receiver: ReceiverStats
+    scrapes: tuple[ScrapeState, ...]
+    spans: Json = field(default_factory=dict)
+    unmatched_slos: tuple[Unmatched[Objective], ...] = ()
+    unmatched_tiers: tuple[Unmatched[str], ...] = ()
+
+
+def status_json(stats: HubStats) -> Json:
+    """Counters and ages for the status line."""
+    return {
+        "version": stats.version,
+        "tick_seconds": stats.evaluation_seconds,
+        "store": asdict(stats.store),
+        "receiver": {
+            "requests": stats.receiver.requests,
+            "spans": stats.receiver.spans,
+            "rejected": dict(stats.receiver.rejected),
+            "refused": dict(stats.receiver.refused),
+        },
+        "spans": stats.spans,
+        "in_vain": [
+            {"flag": flag, "service": str(item.service), "nearest": str(item.nearest) if item.nearest else None}
+            for flag, unmatched in (("--objectives", stats.unmatched_slos), ("--tiers", stats.unmatched_tiers))
+            for item in unmatched
+        ],
+        "scrapes": [
+            {
+                "instance": state.target.instance,
+                "job": state.target.job,
+                "url": state.target.url,
+                "up": state.up,
+                "age": None if state.last is None else max(0.0, stats.time - state.last),
+                "duration": state.duration,
+                "samples": state.samples,
+                "error": state.error,
+            }
+            for state in stats.scrapes
+        ],
+    }
+
+
+def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
+    """Where the hub reads from and listens, and how long it keeps data; addresses are without credentials.
+
+    The ports are those of the OTLP receivers.
+    """
+    recording = f"recording {settings.recording}" if settings.recording else ""
+    remote_traces = (("Tempo", settings.tempo_url), ("Jaeger", settings.jaeger_url))
+    traces = next((f"{name} {_without_credentials(url)}" for name, url in remote_traces if url), "")
+    prometheus = f"Prometheus {_without_credentials(settings.prometheus_url)}" if settings.prometheus_url else ""
+    return {
+        "metrics": recording or prometheus or "embedded store",
+        "traces": recording or traces or "embedded store",
+        "scrape_interval": settings.scrape_interval,
+        "retention": settings.retention,
+        "trace_retention": settings.trace_retention,
+        "retention_size": settings.retention_size,
+        "otlp_grpc_port": grpc_port,
+        "otlp_http_port": http_port,
+        "asks": sorted(
+            name
+            for name, configured in (
+                ("passwords", settings.auth_basic_file),
+                ("tokens", settings.auth_token_file),
+                ("a proxy", settings.auth_header),
+            )
+            if configured
+        ),
+    }
+
+
+def _without_credentials(url: str) -> str:
+    """An address without user and password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
