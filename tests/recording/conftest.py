@@ -1,4 +1,4 @@
-"""Recordings in temporary folders, promtool, and a real Prometheus over blocks that promtool made."""
+"""Recordings in temporary folders, promtool, and a real Prometheus over blocks from promtool."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Rows = dict[tuple[str, Labels], list[tuple[int, float]]]
 
 
 def add(writer: RecordingWriter, batches: Sequence[SampleBatch]) -> None:
-    """Put scrapes into a writer."""
+    """Write scrapes."""
     for batch in batches:
         numbers = np.array([writer.series(sample.metric, sample.labels) for sample in batch.samples], np.int32)
         times = np.full(len(numbers), round(batch.time * 1000), np.int64)
@@ -34,12 +34,12 @@ def add(writer: RecordingWriter, batches: Sequence[SampleBatch]) -> None:
 
 
 MINUTES = {"starve": 44, "outage": 58}
-"""How long what the simulator tells is watched: until it has spread."""
+"""Duration of the recorded scenarios: until the fault has propagated."""
 
 
 @pytest.fixture(scope="session")
 def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
-    """Gives the recording of a scenario, which is simulated once for all files of this folder; nobody changes it."""
+    """Returns the recording of a scenario, simulated once for this folder. Tests do not change it."""
 
     @cache
     def of(scenario: str) -> Path:
@@ -77,31 +77,31 @@ def opened() -> Iterator[Callable[[Path], Recording]]:
 
 @pytest.fixture
 def rows(opened: Callable[[Path], Recording]) -> Callable[[Path], Rows]:
-    """All samples of a recording, by series: times in ms, and values."""
+    """Reads all samples of a recording: (time in ms, value), by series."""
 
     def read(path: Path) -> Rows:
         recording = opened(path)
-        found: Rows = {}
+        samples: Rows = {}
         for piece in recording.samples():
             for row, time, value in zip(
                 piece.series.tolist(), piece.times.tolist(), piece.values.tolist(), strict=True
             ):
                 series = recording.series[row]
-                found.setdefault((series.metric, series.labels), []).append((time, value))
-        return found
+                samples.setdefault((series.metric, series.labels), []).append((time, value))
+        return samples
 
     return read
 
 
 class Foreshock:
-    """Runs a command in this process; keeps what it printed on standard error."""
+    """Runs a command in this process; `said` is its standard error."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
         self.said = ""
 
     def __call__(self, *words: object) -> int:
-        """The exit code."""
+        """Return the exit code."""
         try:
             code = main([str(word) for word in words])
         except SystemExit as ended:
@@ -118,7 +118,7 @@ def foreshock(capfd: pytest.CaptureFixture[str]) -> Foreshock:
 
 @pytest.fixture(scope="session")
 def promtool() -> Callable[..., str]:
-    """Runs promtool and gives what it printed."""
+    """Runs promtool and returns its standard output."""
     binary = shutil.which("promtool")
     if binary is None:
         pytest.skip("promtool is not installed; `make setup-tests` installs it")
@@ -133,7 +133,7 @@ def promtool() -> Callable[..., str]:
 
 @pytest.fixture
 def prometheus_over(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
-    """Starts a Prometheus over a data folder; gives its URL."""
+    """Starts a Prometheus over a data folder and returns its URL."""
     binary = shutil.which("prometheus")
     if binary is None:
         pytest.skip("prometheus is not installed; `make setup-tests` installs it")
@@ -148,15 +148,15 @@ def prometheus_over(tmp_path: Path) -> Iterator[Callable[[Path], str]]:
         )
         started.append(process)
         assert process.stderr
-        address, seen, ready = "", [], False
+        address, output, ready = "", [], False
         for line in process.stderr:
-            seen.append(line)
-            if found := re.search(r'msg="?Listening on"? .*address=(\S+)', line):
-                address = found[1]
+            output.append(line)
+            if match := re.search(r'msg="?Listening on"? .*address=(\S+)', line):
+                address = match[1]
             ready = ready or "Server is ready to receive web requests" in line
             if ready and address:  # they come in either order
                 return f"http://{address}"
-        pytest.fail("prometheus did not start: " + "".join(seen[-5:]))
+        pytest.fail("prometheus did not start: " + "".join(output[-5:]))
 
     yield start
     for process in started:

@@ -1,4 +1,4 @@
-"""Hand-made platforms of metrics that no catalogue knows, as OpenMetrics text."""
+"""Handmade platforms with metrics outside the catalogue, as OpenMetrics text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def openmetrics(path: Path, metrics: Mapping[str, Mapping[str, Value]], length: 
 
 
 def wave(level: float, seed: int, spread: float = 0.05) -> Value:
-    """A level with noise of its own, the same each time it is asked."""
+    """A level with reproducible noise."""
 
     def value(_: str, time: float) -> float:
         chance = np.random.default_rng([seed, round(time)])
@@ -36,15 +36,15 @@ def wave(level: float, seed: int, spread: float = 0.05) -> Value:
 
 
 def raised(value: Value, at: float, times: float, until: float = np.inf) -> Value:
-    """The same, `times` as high from `at` (seconds after the start) on."""
-    return lambda who, time: value(who, time) * (times if at <= time < until else 1.0)
+    """The value, multiplied by `times` from `at` to `until` (seconds after the start)."""
+    return lambda labels, time: value(labels, time) * (times if at <= time < until else 1.0)
 
 
 def counter(rate: Value, step: float, reset: float = np.inf) -> Value:
-    """A counter that grows by a rate (per second), and begins anew at `reset`."""
+    """A counter that grows by a rate (per second) and is reset to 0 at `reset`."""
 
-    def value(who: str, time: float) -> float:
+    def value(labels: str, time: float) -> float:
         begin = reset if time >= reset else 0.0
-        return float(sum(max(0.0, rate(who, each)) * step for each in np.arange(begin, time, step)))
+        return float(sum(max(0.0, rate(labels, each)) * step for each in np.arange(begin, time, step)))
 
     return value

@@ -1,4 +1,4 @@
-"""`foreshock explain` finds whose doing it is in recordings of platforms that nobody has told it of."""
+"""`foreshock explain` names the root cause in recordings of platforms it has no catalog for."""
 
 from __future__ import annotations
 
@@ -18,33 +18,37 @@ if TYPE_CHECKING:
 SERVICES = ("front", "cart", "checkout", "payment", "catalogue", "redis")
 LEVELS = {"cpu": 0.3, "mem": 2e8, "latency": 0.08}
 Metrics = dict[str, dict[str, Value]]
-Told = dict[str, Any]
-Explain = Callable[..., Told]
+Explanation = dict[str, Any]
+Explain = Callable[..., Explanation]
 
 
 def platform(label: str = "app", name: Callable[[str], str] = str) -> Metrics:
-    """Processor, memory and latency of each service, by one label."""
+    """CPU, memory and latency of each service, identified by one label."""
     return {
-        metric: {f'{label}="{name(who)}"': wave(level, seed=10 * i + j) for j, who in enumerate(SERVICES)}
+        metric: {f'{label}="{name(service)}"': wave(level, seed=10 * i + j) for j, service in enumerate(SERVICES)}
         for i, (metric, level) in enumerate(LEVELS.items())
     }
 
 
-def broken(metrics: Metrics, key: Callable[[str], str], at: float, until: float = float("inf")) -> Metrics:
-    """Payment takes five times the processor from `at` on; it and those that call it answer late."""
+def with_failing_payment(
+    metrics: Metrics, key: Callable[[str], str], at: float, until: float = float("inf")
+) -> Metrics:
+    """Payment uses more CPU from `at` on; payment and its callers become slow."""
     changed = {metric: dict(rows) for metric, rows in metrics.items()}
-    for metric, who, times in (
+    for metric, service, times in (
         ("cpu", "payment", 3.0), ("latency", "payment", 6.0), ("latency", "checkout", 4.0), ("latency", "front", 3.0)
     ):  # fmt: skip
-        changed[metric][key(who)] = raised(changed[metric][key(who)], at, times, until)
+        changed[metric][key(service)] = raised(changed[metric][key(service)], at, times, until)
     return changed
 
 
 @pytest.fixture
 def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Explain:
-    """Import metrics, and ask about a service at so many seconds after the start."""
+    """Import metrics and explain a service, `at` seconds after the start."""
 
-    def run(metrics: Mapping[str, Mapping[str, Value]], service: str, at: float, length: float, step: float) -> Told:
+    def run(
+        metrics: Mapping[str, Mapping[str, Value]], service: str, at: float, length: float, step: float
+    ) -> Explanation:
         file = openmetrics(tmp_path / "metrics.om", metrics, length, step)
         assert main(["import", "--openmetrics", str(file), "--out", str(tmp_path / "recording")]) == 0
         capsys.readouterr()
@@ -63,67 +67,69 @@ def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Explain:
         ("app", str),
         ("deployment", str),
         ("container", str),
-        ("pod", lambda who: f"{who}-6c5bd6d5f4-x2x9k"),
+        ("pod", lambda service: f"{service}-6c5bd6d5f4-x2x9k"),
         ("job", str),
-        ("instance", lambda who: f"{who}:9100"),
+        ("instance", lambda service: f"{service}:9100"),
     ],
 )
-def test_the_service_is_found_by_whatever_label_there_is(
-    explain: Explain, label: str, name: Callable[[str], str]
-) -> None:
-    """And who takes the processor is named first, before those that only answer late."""
-    metrics = broken(platform(label, name), lambda who: f'{label}="{name(who)}"', at=1500.0)
-    told = explain(metrics, "front", 1560.0, 2400.0, 15.0)
-    assert told["service"] == "front"
-    assert told["at"] == START + 1560.0
-    assert told["candidates"][0]["service"] == "payment"
-    assert "cpu" in told["candidates"][0]["why"]
-    assert {one["service"] for one in told["candidates"]} == {"payment", "checkout", "front"}
-    assert sum(one["score"] for one in told["candidates"]) == pytest.approx(1.0, abs=1e-3)
+def test_services_are_identified_by_any_common_label(explain: Explain, label: str, name: Callable[[str], str]) -> None:
+    """The root cause ranks before the services that are only slow."""
+    metrics = with_failing_payment(platform(label, name), lambda service: f'{label}="{name(service)}"', at=1500.0)
+    explanation = explain(metrics, "front", 1560.0, 2400.0, 15.0)
+    assert explanation["service"] == "front"
+    assert explanation["at"] == START + 1560.0
+    assert explanation["candidates"][0]["service"] == "payment"
+    assert "cpu" in explanation["candidates"][0]["why"]
+    assert {one["service"] for one in explanation["candidates"]} == {"payment", "checkout", "front"}
+    assert sum(one["score"] for one in explanation["candidates"]) == pytest.approx(1.0, abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("length", "step", "at"), [(2400.0, 15.0, 1500.0), (2 * 86_400.0, 300.0, 100_000.0), (1800.0, 60.0, 1200.0)]
 )
-def test_forty_minutes_and_days_at_any_resolution_will_do(
-    explain: Explain, length: float, step: float, at: float
-) -> None:
-    """What is usual is what came before, however far apart samples are."""
-    told = explain(broken(platform(), lambda who: f'app="{who}"', at), "checkout", at + 2 * step, length, step)
-    assert told["candidates"][0]["service"] == "payment"
+def test_any_length_and_resolution_suffices(explain: Explain, length: float, step: float, at: float) -> None:
+    """The baseline is the time before, whatever the sample interval."""
+    explanation = explain(
+        with_failing_payment(platform(), lambda service: f'app="{service}"', at),
+        "checkout",
+        at + 2 * step,
+        length,
+        step,
+    )
+    assert explanation["candidates"][0]["service"] == "payment"
 
 
-def test_counters_are_told_by_their_rate_also_over_a_reset(explain: Explain) -> None:
-    """A counter that begins anew is no fall, and one that always grows is nothing new."""
+def test_counters_are_compared_by_rate_across_resets(explain: Explain) -> None:
+    """A reset is not a drop, and a steady increase is not anomalous."""
     step = 15.0
-    rates = {who: wave(3.0, seed=j) for j, who in enumerate(SERVICES)}
+    rates = {service: wave(3.0, seed=j) for j, service in enumerate(SERVICES)}
     rates["redis"] = raised(rates["redis"], 1500.0, 4.0)
-    seconds = {f'service="{who}"': counter(rate, step, 1200.0) for who, rate in rates.items()}
+    seconds = {f'service="{service}"': counter(rate, step, 1200.0) for service, rate in rates.items()}
     late = {'service="front"': raised(wave(0.1, 99), 1500.0, 5.0)}
-    told = explain({"busy_seconds_total": seconds, "latency": late}, "front", 1600.0, 2100.0, step)
-    assert told["candidates"][0]["service"] == "redis"
+    explanation = explain({"busy_seconds_total": seconds, "latency": late}, "front", 1600.0, 2100.0, step)
+    assert explanation["candidates"][0]["service"] == "redis"
 
 
-@pytest.mark.parametrize(("known", "blamed"), [(False, "catalogue"), (True, "cart")])
-def test_where_calls_are_known_blame_follows_them(explain: Explain, known: bool, blamed: str) -> None:
-    """The oddest is blamed, unless it is known that the one that suffers calls another odd one, and not that."""
+@pytest.mark.parametrize(("with_calls", "expected"), [(False, "catalogue"), (True, "cart")])
+def test_known_calls_restrict_the_candidates(explain: Explain, with_calls: bool, expected: str) -> None:
+    """The most anomalous service ranks first, unless calls lead from the affected service to another one only."""
     metrics = platform("service")
-    for metric, who, times in (("latency", "front", 4), ("latency", "cart", 4), ("cpu", "catalogue", 9)):
-        key = f'service="{who}"'
+    for metric, service, times in (("latency", "front", 4), ("latency", "cart", 4), ("cpu", "catalogue", 9)):
+        key = f'service="{service}"'
         metrics[metric][key] = raised(metrics[metric][key], 1500.0, times)
-    calls = {f'client="front",server="{who}"': counter(wave(5.0, 7), 15.0) for who in ("cart", "checkout")}
-    more = {"traces_service_graph_request_total": calls} if known else {}
-    assert explain({**metrics, **more}, "front", 1560.0, 2100.0, 15.0)["candidates"][0]["service"] == blamed
+    calls = {f'client="front",server="{service}"': counter(wave(5.0, 7), 15.0) for service in ("cart", "checkout")}
+    more = {"traces_service_graph_request_total": calls} if with_calls else {}
+    assert explain({**metrics, **more}, "front", 1560.0, 2100.0, 15.0)["candidates"][0]["service"] == expected
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_nothing_is_said_where_nothing_is_wrong(explain: Explain, service: str) -> None:
-    """Noise is no cause."""
+def test_healthy_services_have_no_candidates(explain: Explain, service: str) -> None:
+    """Noise is not a cause."""
     assert explain(platform(), service, 1500.0, 2400.0, 15.0)["candidates"] == []
 
 
-def test_constant_and_dead_series_and_single_samples_prove_nothing(explain: Explain) -> None:
-    """A level that never moved may move by a percent; one blip is none; what has no past cannot be judged."""
+def test_constant_series_dead_series_and_single_samples_are_no_evidence(explain: Explain) -> None:
+    """A constant may move by a percent, one sample may be off, and a series without history has no baseline."""
     metrics: Metrics = {
         "limit": {'app="front"': lambda _, time: 4.0 if time < 1500 else 4.04},
         "errors": {'app="front"': lambda _, time: 3.0 if time == 1515.0 else 0.0},
@@ -132,8 +138,8 @@ def test_constant_and_dead_series_and_single_samples_prove_nothing(explain: Expl
     assert explain({**platform(), **metrics}, "front", 1515.0, 2100.0, 15.0)["candidates"] == []
 
 
-def spans_of(lost: Callable[[float], float], gap: Callable[[float], bool] = lambda _: False) -> Metrics:
-    """Span metrics of two services and the call between them, of which a share is lost; with a gap."""
+def span_metrics(lost: Callable[[float], float], gap: Callable[[float], bool] = lambda _: False) -> Metrics:
+    """Span metrics of two services and the call between them, with failures at the rate `lost` and a gap."""
 
     def count(rate: Callable[[float], float]) -> Value:
         def value(_: str, time: float) -> float:
@@ -166,22 +172,22 @@ def spans_of(lost: Callable[[float], float], gap: Callable[[float], bool] = lamb
     }
 
 
-def test_an_outage_that_has_lasted_is_not_what_is_usual(explain: Explain) -> None:
-    """Half an hour into it the failures of its beginning are the past; a hub has learned nothing of them."""
-    told = explain(spans_of(lambda t: 0.6 if t >= 3000 else 0.0), "front", 4500.0, 5000.0, 10.0)
-    assert told["candidates"][0]["service"] == "payment"
+def test_a_long_outage_does_not_become_the_baseline(explain: Explain) -> None:
+    """Half an hour into the outage, its first minutes are history, but not baseline."""
+    explanation = explain(span_metrics(lambda t: 0.6 if t >= 3000 else 0.0), "front", 4500.0, 5000.0, 10.0)
+    assert explanation["candidates"][0]["service"] == "payment"
 
 
-def test_inside_a_gap_it_is_asked_of_what_came_after(explain: Explain) -> None:
-    """What is not known is not well."""
-    told = explain(
-        spans_of(lambda t: 0.6 if t >= 3000 else 0.0, lambda t: 2700 <= t < 3300), "front", 3100.0, 5000.0, 10.0
+def test_a_time_inside_a_gap_is_explained_by_the_data_after_it(explain: Explain) -> None:
+    """Missing data does not mean healthy."""
+    explanation = explain(
+        span_metrics(lambda t: 0.6 if t >= 3000 else 0.0, lambda t: 2700 <= t < 3300), "front", 3100.0, 5000.0, 10.0
     )
-    assert told["candidates"][0]["service"] == "payment"
+    assert explanation["candidates"][0]["service"] == "payment"
 
 
-def test_being_asked_more_is_no_suffering(explain: Explain) -> None:
-    """A service with twice the requests and the same latency is well."""
+def test_more_requests_alone_are_not_anomalous(explain: Explain) -> None:
+    """A service with more requests and equal latency is healthy."""
     metrics = platform()
     rate = raised(wave(9.0, 5), 1500.0, 3.0)
     metrics["requests_total"] = {'app="front"': counter(rate, 15.0)}
@@ -189,7 +195,7 @@ def test_being_asked_more_is_no_suffering(explain: Explain) -> None:
 
 
 @pytest.mark.parametrize(
-    ("service", "at", "said"),
+    ("service", "at", "message"),
     [
         ("frnt", 1500.0, "no service 'frnt'; there is front"),
         ("front", 9000.0, "is not in there"),
@@ -197,13 +203,13 @@ def test_being_asked_more_is_no_suffering(explain: Explain) -> None:
         ("front", "noon", "is neither Unix seconds nor a time"),
     ],
 )
-def test_a_wrong_question_is_answered_with_what_could_be_asked(
-    tmp_path: Path, foreshock: Foreshock, service: str, at: float | str, said: str
+def test_invalid_arguments_are_refused_with_the_valid_ones(
+    tmp_path: Path, foreshock: Foreshock, service: str, at: float | str, message: str
 ) -> None:
-    """One line that names it."""
+    """In one line."""
     file = openmetrics(tmp_path / "metrics.om", platform(), 1800.0, 15.0)
     assert foreshock("import", "--openmetrics", file, "--out", tmp_path / "recording") == 0
     when = at if isinstance(at, str) else START + at
     code = foreshock("explain", tmp_path / "recording", "--service", service, "--at", when)
     assert code == (2 if isinstance(at, str) else 1)
-    assert said in foreshock.said
+    assert message in foreshock.said

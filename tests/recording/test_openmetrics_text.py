@@ -1,4 +1,4 @@
-"""OpenMetrics with times, to and from a recording, checked against the real promtool and Prometheus."""
+"""OpenMetrics with timestamps, from and to recordings, compared with the real promtool and Prometheus."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ T0 = 1_790_000_000
 Open = Callable[[Path], Recording]
 Read = Callable[[Path], "Rows"]
 Promtool = Callable[..., str]
-Found = list[tuple[str, Labels, int, float]]
+Samples = list[tuple[str, Labels, int, float]]
 
 
-def parsed(text: str | bytes) -> Found:
-    """Every sample of a text."""
+def parsed(text: str | bytes) -> Samples:
+    """All samples of a text."""
     named: dict[tuple[str, Labels], int] = {}
 
     def number(metric: str, labels: Labels) -> int:
         return named.setdefault((metric, labels), len(named))
 
     body = text if isinstance(text, bytes) else text.encode()
-    found: Found = []
+    samples: Samples = []
     for series, times, values in openmetrics.parse(io.BytesIO(body), "in.om", number):
         names = list(named)
-        found += [
+        samples += [
             (*names[at], time, value)
             for at, time, value in zip(series.tolist(), times.tolist(), values.tolist(), strict=True)
         ]
-    return found
+    return samples
 
 
 LINES: dict[str, tuple[str, tuple[str, dict[str, str], int, float]]] = {
@@ -70,8 +70,8 @@ LINES: dict[str, tuple[str, tuple[str, dict[str, str], int, float]]] = {
 
 
 @pytest.mark.parametrize("what", LINES)
-def test_a_line_says(what: str) -> None:
-    """A sample; and the same when the series has been met before."""
+def test_a_line_is_parsed(what: str) -> None:
+    """As the first line of its series, and as a later one."""
     line, (metric, labels, time, value) = LINES[what]
     assert parsed(f"# TYPE x counter\n{line}\n\n{line}\r\n# EOF\n") == [(metric, labels_of(labels), time, value)] * 2
 
@@ -96,8 +96,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_line_is_named(what: str) -> None:
-    """File, line and what is wrong; also when its series is known."""
+def test_a_malformed_line_is_named(what: str) -> None:
+    """File, line and problem; also for a known series."""
     line, message = BAD[what]
     body = b'up 5 1\nup{a="b"} 5 1\n' + (line if isinstance(line, bytes) else line.encode()) + b"\nup 5 1\n# EOF\n"
     with pytest.raises(RecordingError, match=message) as caught:
@@ -106,8 +106,8 @@ def test_a_bad_line_is_named(what: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "up 1 1\n", "up 1 1\n# EO", "up 1 1\n# TYPE up gauge\n"])
-def test_a_file_that_was_cut_off_is_noticed(text: str) -> None:
-    """It does not end as OpenMetrics does."""
+def test_a_truncated_file_is_refused(text: str) -> None:
+    """It lacks the end marker."""
     with pytest.raises(RecordingError, match="ends without # EOF: it is cut off"):
         parsed(text)
 
@@ -126,42 +126,41 @@ SERIES = st.tuples(NAME, st.dictionaries(NAME, VALUE, max_size=3).map(labels_of)
         max_size=5,
     )
 )
-def test_whatever_is_exported_is_imported_again(
+def test_an_export_is_imported_unchanged(
     data: dict[tuple[str, Labels], dict[int, float]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Names, labels, times and values, exactly."""
+    """Names, labels, times and values are exact."""
     path = tmp_path_factory.mktemp("any") / "recording"
     with RecordingWriter(path) as writer:
-        for key, told in data.items():
-            series = np.full(len(told), writer.series(*key), np.int32)
-            writer.add(series, np.array([*told], np.int64), np.array([*told.values()]))
+        for key, of_series in data.items():
+            series = np.full(len(of_series), writer.series(*key), np.int32)
+            writer.add(series, np.array([*of_series], np.int64), np.array([*of_series.values()]))
     with Recording(path) as recording:
         file = io.BytesIO()
         openmetrics.write(recording, file)
-    found: dict[tuple[str, Labels], dict[int, float]] = {}
+    samples: dict[tuple[str, Labels], dict[int, float]] = {}
     for metric, labels, time, value in parsed(file.getvalue()):
-        found.setdefault((metric, labels), {})[time] = value
-    assert {key: repr(sorted(told.items())) for key, told in found.items()} == {
-        key: repr(sorted(told.items())) for key, told in data.items()
+        samples.setdefault((metric, labels), {})[time] = value
+    assert {key: repr(sorted(of_series.items())) for key, of_series in samples.items()} == {
+        key: repr(sorted(of_series.items())) for key, of_series in data.items()
     }
 
 
 @given(st.text(max_size=60))
-def test_any_text_gives_samples_or_a_message(text: str) -> None:
-    """Nothing else."""
+def test_any_text_gives_samples_or_a_recording_error(text: str) -> None:
     try:
-        found = parsed(text + "\n# EOF\n")
+        samples = parsed(text + "\n# EOF\n")
     except RecordingError as error:
-        found, said = None, str(error)
-    assert found is not None or said.startswith("in.om:")
+        samples, message = None, str(error)
+    assert samples is not None or message.startswith("in.om:")
 
 
 def platform() -> list[SampleBatch]:
-    """Ten minutes of counters with a reset, gauges, a histogram and values that are hard to write."""
+    """Ten minutes of counters with a reset, gauges, a histogram and extreme values."""
     chance = random.Random(3)
     counter = dict.fromkeys("abc", 0.0)
     buckets = [0.0, 0.0, 0.0]
-    found = []
+    batches = []
     for k in range(60):
         samples = []
         for pod in counter:
@@ -173,8 +172,8 @@ def platform() -> list[SampleBatch]:
             buckets[at_] = max(buckets[: at_ + 1])
             samples.append(Sample("lat_bucket", (("le", bound),), buckets[at_]))
         samples += [Sample("vllm:odd", (), chance.choice([math.inf, -math.inf, 1e300, 5e-324, 2.0**60]))]
-        found.append(SampleBatch(T0 + 10 * k + 0.137, "t", tuple(s for s in samples if chance.random() > 0.03)))
-    return found
+        batches.append(SampleBatch(T0 + 10 * k + 0.137, "t", tuple(s for s in samples if chance.random() > 0.03)))
+    return batches
 
 
 QUERIES = [
@@ -186,7 +185,7 @@ QUERIES = [
 ]
 
 
-def test_a_prometheus_over_an_export_answers_as_the_recording(
+def test_prometheus_over_an_export_answers_like_the_recording(
     write: Write,
     opened: Open,
     tmp_path: Path,
@@ -200,18 +199,18 @@ def test_a_prometheus_over_an_export_answers_as_the_recording(
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "out.om", tmp_path / "data")
     ours, theirs = RecordedMetrics(opened(path)), PrometheusSource(prometheus_over(tmp_path / "data"))
     for query in QUERIES:
-        mine, other = (source.fetch(query, T0 + 5, T0 + 640, 7) for source in (ours, theirs))
-        assert mine.labels == other.labels, query
-        assert len(mine), query
-        np.testing.assert_allclose(mine.values, other.values, rtol=1e-9, equal_nan=True, err_msg=str(query))
+        recorded, other = (source.fetch(query, T0 + 5, T0 + 640, 7) for source in (ours, theirs))
+        assert recorded.labels == other.labels, query
+        assert len(recorded), query
+        np.testing.assert_allclose(recorded.values, other.values, rtol=1e-9, equal_nan=True, err_msg=str(query))
     assert ours.metric_names() == theirs.metric_names()
     theirs.close()
 
 
-def test_a_dump_of_a_real_database_comes_back_from_an_import(
+def test_a_dump_of_a_real_database_survives_import_and_export(
     write: Write, rows: Read, tmp_path: Path, foreshock: Foreshock, promtool: Promtool
 ) -> None:
-    """Dump, import, export: the same samples; and a dump of the blocks made of that is the same text."""
+    """The samples are equal, and so is a dump of blocks made from the export."""
     path = write(platform())
     foreshock("export", path, "--openmetrics", tmp_path / "one.om")
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "one.om", tmp_path / "data")
@@ -224,8 +223,8 @@ def test_a_dump_of_a_real_database_comes_back_from_an_import(
     assert (tmp_path / "two.om").read_bytes() == (tmp_path / "one.om").read_bytes()
 
 
-def test_the_end_of_a_series_has_no_form_in_openmetrics(write: Write, foreshock: Foreshock, tmp_path: Path) -> None:
-    """It is left out, as promtool does; a value that is no number stays."""
+def test_staleness_markers_are_not_exported(write: Write, foreshock: Foreshock, tmp_path: Path) -> None:
+    """As in promtool; NaN values are exported."""
     values = (1.0, STALE, math.nan)
     path = write([SampleBatch(T0 + k, "t", (Sample("m", (), value),)) for k, value in enumerate(values)])
     foreshock("export", path, "--openmetrics", tmp_path / "out.om")

@@ -1,4 +1,4 @@
-"""Faults that no scenario that comes along has: who is paged for, and cause and culprit ten minutes later."""
+"""Faults outside the built-in scenarios: paged service, cause and root cause ten minutes after the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Fault(NamedTuple):
     """What is done, the author's word on it, and what the analysis is to name.
 
     At the first page it is seldom clear: a burst of people may come at the same moment, and slowness of somebody whom
-    retries may keep down is told as what it may leave behind.
+    retries may keep down is incident_at as what it may leave behind.
     """
 
     name: str
@@ -80,8 +80,8 @@ expects: {{cascade: true, {expects}}}
 """
 
 
-def played(folder: Path, fault: Fault, seed: int) -> ReplayResult:
-    """A run of it on a small platform."""
+def replay_fault(folder: Path, fault: Fault, seed: int) -> ReplayResult:
+    """Replay a run of the fault on a small platform."""
     scenario = folder / "fault.yaml"
     scenario.write_text(SCENARIO.format(spare=0 if "replicas_fail" in fault.faults else 1, **fault._asdict()))
     out = folder / "recording"
@@ -91,23 +91,24 @@ def played(folder: Path, fault: Fault, seed: int) -> ReplayResult:
     return replay_folder(out)
 
 
-def told(run: ReplayResult, incident: str, time: float) -> Incident:
-    """An incident as it was told then."""
-    return [each for at, all_of_it in run.history if at <= time for each in all_of_it if each.id == incident][-1]
+def incident_at(run: ReplayResult, incident: str, time: float) -> Incident:
+    """An incident in its state at a time."""
+    states = (state for at, incidents in run.history if at <= time for state in incidents)
+    return [state for state in states if state.id == incident][-1]
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", [31, 32])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_that_no_scenario_has_is_told_by_its_cause_and_its_culprit(
+def test_a_fault_outside_the_scenarios_has_the_right_cause_and_root_cause(
     tmp_path: Path, fault: Fault, seed: int
 ) -> None:
-    run = played(tmp_path, fault, seed)
-    (first, *_) = sorted(run.paged.values(), key=lambda each: each.paged or 0.0)
+    run = replay_fault(tmp_path, fault, seed)
+    (first, *_) = sorted(run.paged.values(), key=lambda incident: incident.paged or 0.0)
     assert first.paged is not None
     assert first.paged >= run.times[0] + 35 * 60
     assert str(first.service) == str(read_truth(tmp_path / "recording").origin)
-    later = told(run, first.id, first.paged + LATER)
+    later = incident_at(run, first.id, first.paged + LATER)
     assert later.cause in (fault.cause, *fault.also)
     assert later.culprit.service
     assert later.culprit.service.name == fault.culprit

@@ -1,4 +1,4 @@
-"""Spans as the Collector's file exporter has them, to and from a recording."""
+"""OTLP JSON lines of the Collector's file exporter, from and to recordings."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ METRICS = '{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":
 
 
 def imported(foreshock: Foreshock, tmp_path: Path, *lines: str) -> int:
-    """Import a file of these lines."""
+    """Import a file of lines."""
     (tmp_path / "traces.json").write_text("".join(line + "\n" for line in lines))
     return foreshock("import", "--otlp-json", tmp_path / "traces.json", "--out", tmp_path / "recording")
 
 
-def test_what_the_collector_wrote_is_imported_whole(foreshock: Foreshock, tmp_path: Path, opened: Open) -> None:
+def test_collector_output_is_imported_completely(foreshock: Foreshock, tmp_path: Path, opened: Open) -> None:
     """With status, events and links; a line of metrics holds no spans."""
     assert imported(foreshock, tmp_path, COLLECTOR, METRICS, "") == 0, foreshock.said
-    ((found,),) = opened(tmp_path / "recording").spans()
-    assert (found.trace_id, found.span_id, found.parent_id) == (
+    ((span,),) = opened(tmp_path / "recording").spans()
+    assert (span.trace_id, span.span_id, span.parent_id) == (
         "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174", "eee19b7ec3c1b173",
     )  # fmt: skip
-    assert (found.kind, found.status, found.status_message, found.duration_ns) == ("server", "error", "no", 500_000_001)
-    assert dict(found.attributes) == {"n": 5}
-    assert (found.events[0].name, found.links[0].span_id) == ("e", "eee19b7ec3c1b175")
+    assert (span.kind, span.status, span.status_message, span.duration_ns) == ("server", "error", "no", 500_000_001)
+    assert dict(span.attributes) == {"n": 5}
+    assert (span.events[0].name, span.links[0].span_id) == ("e", "eee19b7ec3c1b175")
     assert "0 samples, 1 spans" in foreshock.said
 
 
-def test_an_export_says_again_what_the_collector_said(foreshock: Foreshock, tmp_path: Path) -> None:
-    """Field by field, down to what the hub itself does not look at."""
+def test_an_export_equals_the_collectors_output(foreshock: Foreshock, tmp_path: Path) -> None:
+    """Field by field, including fields that the hub does not read."""
     imported(foreshock, tmp_path, COLLECTOR)
     assert foreshock("export", tmp_path / "recording", "--otlp-json", tmp_path / "out.json") == 0, foreshock.said
     (line,) = (tmp_path / "out.json").read_text().splitlines()
@@ -94,8 +94,7 @@ def spans(draw: st.DrawFn) -> Span:
 
 
 @given(st.lists(spans(), max_size=4))
-def test_any_spans_come_back_from_json(given_: list[Span]) -> None:
-    """Whatever is in them."""
+def test_any_spans_survive_json(given_: list[Span]) -> None:
     assert list(decode_json(encode_json(given_)).spans) == given_
 
 
@@ -107,7 +106,7 @@ BAD: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_line_is_named(foreshock: Foreshock, tmp_path: Path, what: str) -> None:
+def test_a_malformed_line_is_named(foreshock: Foreshock, tmp_path: Path, what: str) -> None:
     """File and line; nothing is written."""
     line, message = BAD[what]
     assert imported(foreshock, tmp_path, COLLECTOR, line) == 1
@@ -115,15 +114,15 @@ def test_a_bad_line_is_named(foreshock: Foreshock, tmp_path: Path, what: str) ->
     assert not (tmp_path / "recording").exists()
 
 
-def test_spans_that_cannot_be_used_are_counted(foreshock: Foreshock, tmp_path: Path) -> None:
-    """By the reason."""
+def test_invalid_spans_are_counted(foreshock: Foreshock, tmp_path: Path) -> None:
+    """By reason."""
     broken: Any = COLLECTOR.replace("5b8efff798038103d269b633813fc60c", "")
     assert imported(foreshock, tmp_path, COLLECTOR, broken, broken) == 0
     assert "2 spans were left out: invalid trace_id" in foreshock.said
 
 
-def test_a_recording_round_trips_through_json(foreshock: Foreshock, tmp_path: Path, write: Write, opened: Open) -> None:
-    """As many spans as there are."""
+def test_a_recording_survives_json(foreshock: Foreshock, tmp_path: Path, write: Write, opened: Open) -> None:
+    """All spans are exported and imported."""
     made = [
         Span(
             f"{n // 5 + 1:032x}", f"{n + 1:016x}", "", "op", "server", 10**18 + n, 10**18 + 2 * n, "ok", "",

@@ -1,4 +1,4 @@
-"""What is recorded of a simulated platform is what its exporters, spans and counts say, as monitoring would have it."""
+"""A recording of a simulated platform equals the platform's exporters, spans and counts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def record(
     outages: Sequence[Outage] = (),
     seed: int = 1,
 ) -> Path:
-    """A recording of a small platform."""
+    """Record a small platform."""
     with RecordingWriter(path) as writer:
         recorder = Recorder(simulation(seed=seed), writer, start=START, seed=seed, config=config, outages=outages)
         for _ in recorder.run(START + length):
@@ -56,13 +56,13 @@ def record(
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five minutes in which one scrape of twenty is lost."""
+    """Five minutes with 5% of the scrapes lost."""
     return record(tmp_path_factory.mktemp("recorded") / "recording", config=ScrapeConfig(loss_ratio=0.05))
 
 
 @pytest.fixture(scope="module")
-def found(recorded: Path) -> Iterator[tuple[Rows, list[Span]]]:
-    """Its samples by series, and its spans."""
+def contents(recorded: Path) -> Iterator[tuple[Rows, list[Span]]]:
+    """Samples by series, and spans."""
     with Recording(recorded) as recording:
         rows: Rows = {}
         for piece in recording.samples():
@@ -74,23 +74,24 @@ def found(recorded: Path) -> Iterator[tuple[Rows, list[Span]]]:
         yield rows, [span for some in recording.spans() for span in some]
 
 
-def named(rows: Rows, metric: str) -> dict[Labels, list[tuple[int, float]]]:
-    return {labels: told for (name, labels), told in rows.items() if name == metric}
+def series_of(rows: Rows, metric: str) -> dict[Labels, list[tuple[int, float]]]:
+    """The series of a metric."""
+    return {labels: samples for (name, labels), samples in rows.items() if name == metric}
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
-    """File by file."""
+def test_equal_seeds_give_equal_bytes(tmp_path: Path) -> None:
+    """File by file; another seed gives other bytes."""
     one, other, third = (record(tmp_path / name, 60.0, seed=seed) for name, seed in (("1", 1), ("2", 1), ("3", 2)))
     names = sorted(file.name for file in one.iterdir())
     assert [(one / name).read_bytes() for name in names] == [(other / name).read_bytes() for name in names]
     assert (one / "metrics.parquet").read_bytes() != (third / "metrics.parquet").read_bytes()
 
 
-def test_every_target_is_scraped_at_a_moment_of_its_own(found: tuple[Rows, list[Span]]) -> None:
-    """Within two seconds of the grid, each 10 s; not all at once."""
+def test_each_target_has_its_own_scrape_offset(contents: tuple[Rows, list[Span]]) -> None:
+    """Within two seconds of the grid of 10 s."""
     offsets = {}
-    for labels, told in named(found[0], "up").items():
-        times = np.array([time for time, _ in told]) / 1e3 - START
+    for labels, samples in series_of(contents[0], "up").items():
+        times = np.array([time for time, _ in samples]) / 1e3 - START
         offset = times - 10 * np.round(times / 10)
         assert np.ptp(offset) < 1e-6, labels
         assert abs(offset[0]) <= 2.0
@@ -101,13 +102,15 @@ def test_every_target_is_scraped_at_a_moment_of_its_own(found: tuple[Rows, list[
     assert len({*offsets.values()}) == len(offsets)
 
 
-def test_a_lost_scrape_is_down_and_ends_every_series(found: tuple[Rows, list[Span]]) -> None:
-    """As Prometheus writes it; the next scrape begins them again."""
+def test_a_lost_scrape_sets_up_to_zero_and_marks_every_series_stale(contents: tuple[Rows, list[Span]]) -> None:
+    """As in Prometheus; the next scrape resumes them."""
     lost = 0
-    for labels, told in named(found[0], "up").items():
-        mine = [dict(values) for key, values in found[0].items() if set(labels) <= set(key[1]) and key[0] != "up"]
-        for (_, before), (time, up) in pairwise(told):
-            present = [each[time] for each in mine if time in each]
+    for labels, samples in series_of(contents[0], "up").items():
+        of_target = [
+            dict(values) for key, values in contents[0].items() if set(labels) <= set(key[1]) and key[0] != "up"
+        ]
+        for (_, before), (time, up) in pairwise(samples):
+            present = [each[time] for each in of_target if time in each]
             if up:
                 assert any(not is_stale(value) for value in present)
             else:
@@ -117,60 +120,61 @@ def test_a_lost_scrape_is_down_and_ends_every_series(found: tuple[Rows, list[Spa
     assert 3 <= lost <= 40
 
 
-def test_simulated_data_says_so_and_says_where_it_is_from(found: tuple[Rows, list[Span]]) -> None:
+def test_simulated_data_is_marked_and_names_its_hosts(contents: tuple[Rows, list[Span]]) -> None:
     """By the exporters' own metrics."""
-    rows = found[0]
-    mock = named(rows, "foreshock_exporter_mock")
+    rows = contents[0]
+    mock = series_of(rows, "foreshock_exporter_mock")
     assert len(mock) == 4
-    assert {value for told in mock.values() for _, value in told if not is_stale(value)} == {1.0}
-    hosts = {dict(labels)["host_name"]: dict(labels)["instance"] for labels in named(rows, "target_info")}
+    assert {value for samples in mock.values() for _, value in samples if not is_stale(value)} == {1.0}
+    hosts = {dict(labels)["host_name"]: dict(labels)["instance"] for labels in series_of(rows, "target_info")}
     assert hosts == {name: f"{name}:10877" for name in hosts}
     assert {dict(labels)["job"] for _, labels in rows} == {
         "foreshock-exporter", "foreshock", "kube-state-metrics", "model-servers",
     }  # fmt: skip
 
 
-def test_model_servers_and_kubernetes_are_there_under_their_names(found: tuple[Rows, list[Span]]) -> None:
+def test_model_servers_and_kubernetes_are_recorded_under_their_names(contents: tuple[Rows, list[Span]]) -> None:
     """Each model server is a target."""
-    names = {name for name, _ in found[0]}
+    names = {name for name, _ in contents[0]}
     assert {
         "vllm:num_requests_running",
         "vllm:e2e_request_latency_seconds_bucket",
         "kube_deployment_status_replicas",
     } <= names
-    servers = {dict(labels)["instance"] for labels in named(found[0], "vllm:num_requests_running")}
+    servers = {dict(labels)["instance"] for labels in series_of(contents[0], "vllm:num_requests_running")}
     assert servers == {
-        dict(labels)["instance"] for labels in named(found[0], "up") if dict(labels)["job"] == "model-servers"
+        dict(labels)["instance"] for labels in series_of(contents[0], "up") if dict(labels)["job"] == "model-servers"
     }
-    assert not [key for key in found[0] if any(name.startswith("exported_") for name, _ in key[1])]
+    assert not [key for key in contents[0] if any(name.startswith("exported_") for name, _ in key[1])]
 
 
-def test_a_trace_is_recorded_whole_or_not_at_all(found: tuple[Rows, list[Span]]) -> None:
-    """About one of twenty, picked by its id; occupancy is recorded whatever its id."""
+def test_traces_are_sampled_as_a_whole(contents: tuple[Rows, list[Span]]) -> None:
+    """About 5%, selected by trace id; occupancy spans are always recorded."""
     whole: dict[str, int] = {}
     platform = simulation(sample=1.0)
     for span in platform.advance(START + LENGTH):
         whole[span.trace_id] = whole.get(span.trace_id, 0) + 1
-    kept: dict[str, int] = {}
-    for one in found[1]:
+    recorded_spans: dict[str, int] = {}
+    for one in contents[1]:
         if not one.occupancy:
-            kept[one.trace_id] = kept.get(one.trace_id, 0) + 1
-    assert kept == {trace: count for trace, count in whole.items() if int(trace[16:], 16) < 0.05 * 2**64}
-    assert 0.02 < len(kept) / len(whole) < 0.1
-    assert any(one.occupancy for one in found[1])
+            recorded_spans[one.trace_id] = recorded_spans.get(one.trace_id, 0) + 1
+    assert recorded_spans == {trace: count for trace, count in whole.items() if int(trace[16:], 16) < 0.05 * 2**64}
+    assert 0.02 < len(recorded_spans) / len(whole) < 0.1
+    assert any(one.occupancy for one in contents[1])
 
 
-def last(rows: dict[tuple[str, Labels], float], metric: str, drop: str = "") -> dict[Labels, float]:
-    found: dict[Labels, float] = {}
+def sums(rows: dict[tuple[str, Labels], float], metric: str, drop: str = "") -> dict[Labels, float]:
+    """Values of a metric, summed without the label `drop`."""
+    sums_by_labels: dict[Labels, float] = {}
     for (name, labels), value in rows.items():
         if name == metric:
             key = tuple(pair for pair in labels if pair[0] != drop)
-            found[key] = found.get(key, 0.0) + value
-    return found
+            sums_by_labels[key] = sums_by_labels.get(key, 0.0) + value
+    return sums_by_labels
 
 
 def read(counted: CountedSpans, now: float) -> dict[tuple[str, Labels], float]:
-    return {key: value for series, told in counted.read(now) for key, value in zip(series.names, told, strict=True)}
+    return {key: value for series, values in counted.read(now) for key, value in zip(series.names, values, strict=True)}
 
 
 SAME = (
@@ -181,8 +185,8 @@ SAME = (
 )  # fmt: skip
 
 
-def test_what_is_counted_is_what_the_hub_makes_of_all_spans() -> None:
-    """The same series, with the same counts, as the hub's own pairing of every span."""
+def test_span_counts_equal_the_hubs_span_metrics_over_all_spans() -> None:
+    """Equal series and counts as from the hub's pairing of every span."""
     platform = Simulation(load("calm", "small", 1), 1, START, sample=1.0, count=True)
     counted, hub = CountedSpans(platform.counts), SpanMetrics(ttl=1e5, slack=1e6, stale_after=1e9)
     for now in np.arange(START + 10, START + LENGTH + 1, 10).tolist():
@@ -192,18 +196,18 @@ def test_what_is_counted_is_what_the_hub_makes_of_all_spans() -> None:
     later = START + 1e7
     hub.add((), later)
     end = START + LENGTH
-    hub.collect(end)  # durations of servers are told only now, and each new series as 0 first
-    mine, theirs = read(counted, end), {(metric, labels): value for metric, labels, value in hub.collect(end)}
+    hub.collect(end)  # server durations appear only now, and new series as 0 first
+    counts, theirs = read(counted, end), {(metric, labels): value for metric, labels, value in hub.collect(end)}
     for metric in SAME:
-        ours, others = last(mine, metric), last(theirs, metric)
+        ours, others = sums(counts, metric), sums(theirs, metric)
         assert ours.keys() == others.keys(), metric
         assert sum(others.values()) > 0 or "failed" in metric or "retry" in metric, metric
         for labels, value in others.items():
             assert math.isclose(ours[labels], value, rel_tol=0.01, abs_tol=8), (metric, labels)  # calls on their way
 
 
-def test_numbers_are_those_of_the_text_that_an_exporter_would_serve(tmp_path: Path) -> None:
-    """Emission without text in between: the same series, the same values, as a scrape of the page."""
+def test_recorded_samples_equal_the_exporters_exposition(tmp_path: Path) -> None:
+    """Equal series and values without text in between."""
     platform = simulation()
     labels = {"job": "foreshock-exporter", "instance": "host:10877"}
     with RecordingWriter(tmp_path / "recording") as writer:
@@ -220,29 +224,29 @@ def test_numbers_are_those_of_the_text_that_an_exporter_would_serve(tmp_path: Pa
     assert len(direct) > 100
 
 
-def test_an_outage_begins_counters_anew(tmp_path: Path, rows: Read) -> None:
-    """For the hosts it names; without `restarts` they go on."""
+def test_an_outage_resets_counters(tmp_path: Path, rows: Read) -> None:
+    """Of the affected hosts; without `restarts` they continue."""
     outages = [
         Outage(START + 60, START + 120, ("host-1",), True),
         Outage(START + 60, START + 120, ("host-2",), False),
     ]
-    told = rows(record(tmp_path / "recording", 200.0, ScrapeConfig(loss_ratio=0.0), outages))
+    samples = rows(record(tmp_path / "recording", 200.0, ScrapeConfig(loss_ratio=0.0), outages))
     fell: dict[str, set[bool]] = {}
-    for labels, values in named(told, "gpu_busy_seconds_total").items():
+    for labels, values in series_of(samples, "gpu_busy_seconds_total").items():
         real = [value for _, value in values if not is_stale(value)]
         if real[-1] > 5:
             fell.setdefault(dict(labels)["instance"], set()).add(any(b < a for a, b in pairwise(real)))
     assert fell["host-1:10877"] == {True}
     assert True not in fell.get("host-2:10877", set())
-    for labels, values in named(told, "up").items():
+    for labels, values in series_of(samples, "up").items():
         down = [round((time / 1e3 - START) / 10) for time, up in values if not up]
         hit = dict(labels)["instance"] in ("host-1:10877", "host-2:10877")
         assert set(down) <= {6, 7, 8, 9, 10, 11, 12}
         assert bool(down) == hit, labels
 
 
-def test_a_target_keeps_its_own_labels(tmp_path: Path) -> None:
-    """What it says of them otherwise is renamed, as a scrape does."""
+def test_target_labels_take_precedence(tmp_path: Path) -> None:
+    """Conflicting labels are renamed, as in a scrape."""
     with RecordingWriter(tmp_path / "recording") as writer:
         numbered = SeriesNumbers(writer, {"job": "j", "instance": "i"})
         numbered.of_families([(Family("m", "gauge", ("instance", "job"), ""), [Sample(("other", "j"), 1.0)])])

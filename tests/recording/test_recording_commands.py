@@ -1,4 +1,4 @@
-"""The commands that make, show and convert recordings, and a hub that stands at a recording's end."""
+"""The commands that record, show and convert recordings, and a hub over a recording."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def hub_over(settings: Settings) -> Iterator[Hub]:
-    """A hub that answers, on ports of its own."""
+    """A running hub on ports of its own."""
     with ExitStack() as opened:
-        mine = replace(settings, port=0, otlp_grpc_port=0, otlp_http_port=0)
-        found, recording = opened.enter_context(open_recording(mine))
-        hub = opened.enter_context(closing(Hub(found, clock_at(found.at), recording=recording)))
+        own = replace(settings, port=0, otlp_grpc_port=0, otlp_http_port=0)
+        complete, recording = opened.enter_context(open_recording(own))
+        hub = opened.enter_context(closing(Hub(complete, clock_at(complete.at), recording=recording)))
         hub.start()
         yield hub
 
 
-def ask(hub: Hub, path: str) -> httpx.Response:
+def get(hub: Hub, path: str) -> httpx.Response:
     return httpx.get(hub.web.url.rstrip("/") + path, trust_env=False, timeout=60)
 
 
-def test_a_simulation_says_what_it_is(simulated: Path) -> None:
-    """Scenario, seed and sampling; and the truth beside it."""
+def test_a_simulation_is_described_in_its_metadata(simulated: Path) -> None:
+    """Scenario, seed and sampling; the ground truth is beside it."""
     with Recording(simulated) as recording:
         meta = recording.meta
     assert (meta.scenario, meta.seed, meta.simulated, meta.scrape_interval, meta.span_sampling) == (
@@ -68,20 +68,20 @@ def test_a_simulation_says_what_it_is(simulated: Path) -> None:
     assert (truth["scenario"], truth["seed"], truth["cascaded"]) == ("calm", 3, False)
 
 
-def test_a_hub_stands_at_the_end_of_a_recording(simulated: Path, tmp_path: Path) -> None:
-    """Page, API and traces; it says that this is simulated, takes nothing in, and leaves the store alone."""
+def test_a_hub_shows_the_end_of_a_recording(simulated: Path, tmp_path: Path) -> None:
+    """Page, API and traces are marked as simulated; spans are refused; the store is not touched."""
     store = tmp_path / "store"
     with hub_over(Settings(recording=simulated, store=store)) as hub:
-        assert ask(hub, "/readyz").status_code == 200
-        assert ask(hub, "/").status_code == 200
-        now = ask(hub, "/api/services").json()
+        assert get(hub, "/readyz").status_code == 200
+        assert get(hub, "/").status_code == 200
+        now = get(hub, "/api/services").json()
         assert now["time"] == pytest.approx(1_767_600_480, abs=2)
         assert now["simulated"] is True
         assert {"serving/gateway"} <= {each["service"] for each in now["services"]}
-        assert ask(hub, "/api/gpus").json()["gpus"]
-        traces = ask(hub, "/api/traces?order=slowest&limit=5").json()["traces"]
+        assert get(hub, "/api/gpus").json()["gpus"]
+        traces = get(hub, "/api/traces?order=slowest&limit=5").json()["traces"]
         assert len(traces) == 5
-        whole = ask(hub, f"/api/traces/{traces[0]['trace_id']}").json()
+        whole = get(hub, f"/api/traces/{traces[0]['trace_id']}").json()
         assert len(whole["spans"]) == traces[0]["spans"]
         refused = httpx.post(
             f"http://127.0.0.1:{hub.http.port}/v1/traces",
@@ -93,10 +93,10 @@ def test_a_hub_stands_at_the_end_of_a_recording(simulated: Path, tmp_path: Path)
     assert not store.exists()
 
 
-def test_another_time_of_a_recording_can_be_named(simulated: Path) -> None:
-    """What came later is not there yet."""
+def test_a_hub_can_show_an_earlier_time_of_a_recording(simulated: Path) -> None:
+    """Later data is absent."""
     with hub_over(Settings(recording=simulated, at=1_767_600_200.0)) as hub:
-        assert ask(hub, "/api/services").json()["data_time"] == 1_767_600_200.0
+        assert get(hub, "/api/services").json()["data_time"] == 1_767_600_200.0
 
 
 def requests(step: float, count: int, metric: str = "traces_span_metrics_calls_total") -> list[SampleBatch]:
@@ -104,39 +104,39 @@ def requests(step: float, count: int, metric: str = "traces_span_metrics_calls_t
     return [SampleBatch(T0 + step * k, "t", (Sample(metric, labels, 10.0 * k),)) for k in range(count)]
 
 
-def test_rates_look_back_over_the_scrapes_of_the_recording(write: Write) -> None:
-    """Which may be a minute apart; a flag wins."""
+def test_the_rate_window_follows_the_recordings_scrape_interval(write: Write) -> None:
+    """A flag takes precedence."""
     path = write(requests(60.0, 40))
-    with open_recording(Settings(recording=path)) as (found, _):
-        assert (found.scrape_interval, found.window) == (60.0, 239.0)
-    with open_recording(Settings(recording=path, scrape_interval=30.0)) as (found, _):
-        assert found.window == 119.0
+    with open_recording(Settings(recording=path)) as (complete, _):
+        assert (complete.scrape_interval, complete.window) == (60.0, 239.0)
+    with open_recording(Settings(recording=path, scrape_interval=30.0)) as (complete, _):
+        assert complete.window == 119.0
 
 
-def test_a_simulated_recording_says_so_though_its_metrics_do_not(write: Write) -> None:
-    """By its meta.json."""
+def test_a_recording_is_marked_as_simulated_by_its_metadata(write: Write) -> None:
+    """Its metrics need not say so."""
     for simulated in (True, False):
         path = write(requests(10.0, 60), name=f"simulated-{simulated}", meta=RecordingMeta(simulated=simulated))
         with hub_over(Settings(recording=path)) as hub:
-            assert ask(hub, "/api/now").json()["simulated"] is simulated
+            assert get(hub, "/api/now").json()["simulated"] is simulated
 
 
-def test_a_recording_without_metrics_or_without_spans_can_be_shown(write: Write) -> None:
-    """What there is of it."""
+def test_a_recording_without_metrics_or_spans_can_be_shown(write: Write) -> None:
+    """With the data it has."""
     with hub_over(Settings(recording=write(spans=[SPAN], name="spans"))) as hub:
-        assert ask(hub, f"/api/traces/{SPAN.trace_id}").status_code == 200
-        assert ask(hub, "/readyz").status_code == 200
+        assert get(hub, f"/api/traces/{SPAN.trace_id}").status_code == 200
+        assert get(hub, "/readyz").status_code == 200
     path = write(requests(10.0, 60), name="metrics")
     (path / "spans.parquet").unlink()
-    told = json.loads((path / "meta.json").read_text())
-    (path / "meta.json").write_text(json.dumps({**told, "files": {}}))
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps({**meta, "files": {}}))
     with hub_over(Settings(recording=path)) as hub:
-        assert ask(hub, "/api/traces").json()["traces"] == []
-        assert ask(hub, "/readyz").status_code == 200
+        assert get(hub, "/api/traces").json()["traces"] == []
+        assert get(hub, "/readyz").status_code == 200
 
 
 def test_a_trace_of_a_recording_is_printed(simulated: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As that of a running hub."""
+    """Like that of a running hub."""
     with Recording(simulated) as recording:
         span = next(one for some in recording.spans() for one in some if not one.occupancy)
     assert main(["trace", span.trace_id, "--recording", str(simulated)]) == 0
@@ -166,8 +166,8 @@ REFUSED: dict[str, tuple[Words, int, str]] = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_cannot_be_done_is_said_with_the_remedy(foreshock: Foreshock, tmp_path: Path, what: str) -> None:
-    """One line, exit code 1, or 2 for wrong usage; nothing is left behind."""
+def test_errors_name_the_remedy(foreshock: Foreshock, tmp_path: Path, what: str) -> None:
+    """In one line, with exit code 1, or 2 for wrong usage; nothing is left behind."""
     words, code, message = REFUSED[what]
     (tmp_path / "empty.om").write_text("# EOF\n")
     assert foreshock(*words(tmp_path)) == code, foreshock.said
@@ -177,7 +177,7 @@ def test_what_cannot_be_done_is_said_with_the_remedy(foreshock: Foreshock, tmp_p
 
 
 def test_an_export_overwrites_nothing(foreshock: Foreshock, tmp_path: Path, write: Write) -> None:
-    """Nor does it leave half a file."""
+    """It leaves no partial file."""
     path = write(requests(10.0, 5))
     (tmp_path / "out.om").write_text("mine")
     assert foreshock("export", path, "--openmetrics", tmp_path / "out.om") == 1
@@ -190,8 +190,8 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_bar_is_for_terminals() -> None:
-    """On anything else, what is done within a minute says its last line alone."""
+def test_a_progress_bar_is_drawn_on_terminals_only() -> None:
+    """Elsewhere, a task of less than a minute prints its last line only."""
     for out, drawn in ((Terminal(), True), (io.StringIO(), False)):
         bar = ProgressBar(out)
         bar("sorting", 1.0)
@@ -200,7 +200,7 @@ def test_a_bar_is_for_terminals() -> None:
         assert out.getvalue().endswith("done\n")
 
 
-def test_what_takes_long_says_once_a_minute_in_a_log_how_far_it_is() -> None:
+def test_long_tasks_log_their_progress_once_per_minute() -> None:
     out, seconds = io.StringIO(), iter(range(0, 3600, 25))
     bar = ProgressBar(out, lambda: float(next(seconds)))
     for run in range(1, 9):  # at 25, 50, … 200 s

@@ -1,4 +1,4 @@
-"""The folder of a recording: what goes in comes out, whole or not at all, and the same input gives the same bytes."""
+"""The folder of a recording: data is returned as written, folders are complete, equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def scrapes(count: int = 5, pods: str = "ab") -> list[SampleBatch]:
     ]
 
 
-def span(number: int = 1, **given: Any) -> Span:  # noqa: ANN401 - fields
+def span(number: int = 1, **fields: Any) -> Span:  # noqa: ANN401 - fields
     made = Span(
         trace_id=f"{number % 7 + 1:032x}",
         span_id=f"{number:016x}",
@@ -63,7 +63,7 @@ def span(number: int = 1, **given: Any) -> Span:  # noqa: ANN401 - fields
         resource={"service.name": "gateway", "service.namespace": "edge"},
         attributes={"http.route": "/", "n": number},
     )
-    return replace(made, **given)
+    return replace(made, **fields)
 
 
 RICH = span(
@@ -79,48 +79,48 @@ RICH = span(
 )
 
 
-def test_samples_come_out_by_series_and_time(write: Write, rows: Read) -> None:
-    """Whatever the order in which they came."""
+def test_samples_are_returned_by_series_and_time(write: Write, rows: Read) -> None:
+    """Whatever the order in which they were written."""
     batches = scrapes()
     chance = random.Random(1)
     shuffled = chance.sample(batches, len(batches))
-    found = rows(write(shuffled))
-    assert list(found) == sorted(found)
-    assert found["m_total", (("pod", "b"),)] == [(T0 * 1000 + 10_000 * k + 250, 1.5 * k) for k in range(5)]
+    contents = rows(write(shuffled))
+    assert list(contents) == sorted(contents)
+    assert contents["m_total", (("pod", "b"),)] == [(T0 * 1000 + 10_000 * k + 250, 1.5 * k) for k in range(5)]
 
 
-def test_every_value_comes_out_bit_for_bit(write: Write, rows: Read) -> None:
-    """Also those that are hard to write, and the marker of a series' end."""
+def test_values_are_returned_bit_for_bit(write: Write, rows: Read) -> None:
+    """Including extreme values and the staleness marker."""
     values = [0.1, -0.0, 1e-310, 2.0**53 + 2, math.inf, -math.inf, math.nan, STALE, 1e300]
-    found = rows(write([SampleBatch(T0 + k, "t", (Sample("m", (), value),)) for k, value in enumerate(values)]))
-    ((_, told),) = found.items()
-    assert np.array([value for _, value in told]).view(np.int64).tolist() == np.array(values).view(np.int64).tolist()
-    assert [is_stale(value) for _, value in told].index(True) == 7
+    contents = rows(write([SampleBatch(T0 + k, "t", (Sample("m", (), value),)) for k, value in enumerate(values)]))
+    ((_, samples),) = contents.items()
+    assert np.array([value for _, value in samples]).view(np.int64).tolist() == np.array(values).view(np.int64).tolist()
+    assert [is_stale(value) for _, value in samples].index(True) == 7
 
 
-def test_of_two_samples_at_one_time_the_first_counts(write: Write, rows: Read) -> None:
+def test_of_samples_with_equal_times_the_first_counts(write: Write, rows: Read) -> None:
     """As in the embedded store."""
     twice = [SampleBatch(T0, "t", (Sample("m", (), value),)) for value in (1.0, 2.0)]
     assert rows(write(twice)) == {("m", ()): [(T0 * 1000, 1.0)]}
 
 
-def test_spans_come_out_whole(write: Write, opened: Open) -> None:
-    """By trace and start, with attributes of every kind, events, links, scope and resource."""
+def test_spans_are_returned_completely(write: Write, opened: Open) -> None:
+    """By trace and start, with attributes of every type, events, links, scope and resource."""
     spans = [span(number) for number in range(20, 0, -1)]
     spans[-3] = RICH
-    found = [one for some in opened(write(spans=spans)).spans() for one in some]
-    assert found == sorted(spans, key=lambda one: (one.trace_id, one.start_ns))
+    contents = [one for some in opened(write(spans=spans)).spans() for one in some]
+    assert contents == sorted(spans, key=lambda one: (one.trace_id, one.start_ns))
 
 
-def test_a_recording_says_what_it_holds(write: Write, opened: Open) -> None:
-    """Times, counts, and the scrape interval that is in the data."""
+def test_the_metadata_describes_the_data(write: Write, opened: Open) -> None:
+    """Times, counts, and the scrape interval in the data."""
     meta = opened(write(scrapes(6), [span()], meta=RecordingMeta(scenario="outage", seed=7, simulated=True))).meta
     assert (meta.start, meta.end) == (T0 + 0.25, T0 + 50.25)
     assert (meta.samples, meta.series, meta.spans, meta.scrape_interval) == (24, 4, 1, 10.0)
     assert (meta.scenario, meta.seed, meta.simulated) == ("outage", 7, True)
 
 
-def test_the_same_input_gives_the_same_bytes(write: Write) -> None:
+def test_equal_input_gives_equal_bytes(write: Write) -> None:
     """File by file."""
     batches, spans = scrapes(300, "abcdefgh"), [span(number) for number in range(1, 3000)]
     one, other = write(batches, spans, "one"), write(batches, spans, "other")
@@ -130,7 +130,7 @@ def test_the_same_input_gives_the_same_bytes(write: Write) -> None:
 
 
 def test_more_samples_than_memory_are_written(tmp_path: Path, opened: Open) -> None:
-    """They wait on the disk; the recording is the same."""
+    """They are spilled to disk; the recording is the same."""
     for memory in ("64MB", "1GB"):
         with RecordingWriter(tmp_path / memory, memory=memory) as writer:
             numbers = np.array([writer.series("m", (("n", str(n)),)) for n in range(1000)], np.int32)
@@ -154,23 +154,23 @@ NAMES = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,6}", fullmatch=True)
     ),
     seed=st.integers(0, 100),
 )
-def test_any_samples_come_out_as_they_went_in(
+def test_any_samples_are_returned_as_written(
     data: dict[tuple[str, Labels], dict[int, float]], seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """In any order."""
-    single = [(key, time, value) for key, told in data.items() for time, value in told.items()]
+    single = [(key, time, value) for key, samples in data.items() for time, value in samples.items()]
     random.Random(seed).shuffle(single)
     path = tmp_path_factory.mktemp("any") / "recording"
     with RecordingWriter(path) as writer:
         for key, time, value in single:
             writer.add(np.array([writer.series(*key)], np.int32), np.array([time]), np.array([value]))
     with Recording(path) as recording:
-        found: dict[tuple[str, Labels], dict[int, float]] = {}
+        contents: dict[tuple[str, Labels], dict[int, float]] = {}
         for piece in recording.samples():
             for row, time, value in zip(piece.series, piece.times.tolist(), piece.values.tolist(), strict=True):
                 series = recording.series[row]
-                found.setdefault((series.metric, series.labels), {})[time] = value
-    assert found == data
+                contents.setdefault((series.metric, series.labels), {})[time] = value
+    assert contents == data
 
 
 # --- recordings of other tools
@@ -185,10 +185,10 @@ TIMES = {
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize("order", ["ms", "pod, ms", "hash(ms, pod)"])
-def test_another_tools_recording_reads_the_same(
+def test_recordings_of_other_tools_are_read(
     tmp_path: Path, rows: Read, write: Write, labels: str, time: str, order: str
 ) -> None:
-    """However it writes labels and times, and in whatever order its samples lie."""
+    """Whatever their types of labels and times, and the order of their samples."""
     folder = tmp_path / "other"
     folder.mkdir()
     (folder / files.META).write_text('{"format": "foreshock-recording", "version": 1}')
@@ -215,7 +215,7 @@ def test_another_tools_recording_reads_the_same(
 
 def damage(path: Path, what: str) -> None:
     metrics, meta = path / files.METRICS, path / files.META
-    told = json.loads(meta.read_text())
+    content = json.loads(meta.read_text())
     match what:
         case "a flipped bit":
             body = bytearray(metrics.read_bytes())
@@ -230,19 +230,19 @@ def damage(path: Path, what: str) -> None:
         case "half a meta.json":
             meta.write_text(meta.read_text()[:40])
         case "a newer version":
-            meta.write_text(json.dumps({**told, "version": 2}))
+            meta.write_text(json.dumps({**content, "version": 2}))
         case "another format":
             meta.write_text('{"format": "parquet dataset"}')
         case "a list":
             meta.write_text("[]")
         case "nonsense in it":
-            meta.write_text(json.dumps({**told, "files": {"metrics.parquet": 7}}))
+            meta.write_text(json.dumps({**content, "files": {"metrics.parquet": 7}}))
         case "nothing but meta.json":
             metrics.unlink()
             (path / files.SPANS).unlink()
         case "no Parquet":
             metrics.write_text("metric,labels")
-            meta.write_text(json.dumps({**told, "files": {}}))
+            meta.write_text(json.dumps({**content, "files": {}}))
 
 
 DAMAGE = {
@@ -262,7 +262,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("what", DAMAGE)
 def test_a_recording_that_cannot_be_read_is_named_with_the_remedy(write: Write, what: str) -> None:
-    """Damaged, foreign, newer or half-written."""
+    """Damaged, foreign, newer or incomplete."""
     path = write(scrapes(), [span()])
     damage(path, what)
     with pytest.raises(RecordingError, match=DAMAGE[what]) as caught:
@@ -270,8 +270,8 @@ def test_a_recording_that_cannot_be_read_is_named_with_the_remedy(write: Write, 
     assert str(caught.value).startswith(f"recording {path}: ")
 
 
-def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    """Missing, or of something else."""
+def test_a_folder_without_a_recording_is_named(tmp_path: Path) -> None:
+    """Missing, or with other content."""
     with pytest.raises(RecordingError, match="there is no such folder"):
         Recording(tmp_path / "nowhere")
     with pytest.raises(RecordingError, match="it is no recording"):
@@ -286,8 +286,8 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
         ("'m' as metric, 'a=b' as labels, 0::bigint as timestamp, 0.0 as value", "neither a map nor a JSON object"),
     ],
 )
-def test_samples_of_another_shape_are_refused(tmp_path: Path, select: str, message: str) -> None:
-    """With what is wrong about them."""
+def test_samples_with_wrong_columns_are_refused(tmp_path: Path, select: str, message: str) -> None:
+    """The error names the problem."""
     (tmp_path / files.META).write_text('{"format": "foreshock-recording", "version": 1}')
     with duckdb.connect() as other:
         other.execute(f"copy (select {select}) to '{tmp_path / files.METRICS}' (format parquet)")
@@ -295,7 +295,7 @@ def test_samples_of_another_shape_are_refused(tmp_path: Path, select: str, messa
         Recording(tmp_path)
 
 
-def test_nothing_that_exists_is_overwritten(write: Write) -> None:
+def test_an_existing_folder_is_not_overwritten(write: Write) -> None:
     """Not even by a recording."""
     path = write(scrapes())
     before = (path / files.META).read_bytes()
@@ -304,8 +304,8 @@ def test_nothing_that_exists_is_overwritten(write: Write) -> None:
     assert (path / files.META).read_bytes() == before
 
 
-def test_a_recording_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    """Neither the folder nor the one aside."""
+def test_a_failed_recording_leaves_nothing(tmp_path: Path) -> None:
+    """Neither the folder nor the temporary one."""
     with suppress(KeyError), RecordingWriter(tmp_path / "recording") as writer:
         writer.add(np.array([writer.series("m", ())], np.int32), np.array([0]), np.array([1.0]))
         raise KeyError
@@ -325,8 +325,8 @@ with RecordingWriter(Path(sys.argv[1])) as writer:
 """
 
 
-def test_a_recording_that_is_killed_is_not_there(tmp_path: Path) -> None:
-    """What lies aside says that it was not written to its end."""
+def test_a_killed_recording_does_not_appear(tmp_path: Path) -> None:
+    """Its temporary folder is not a valid recording."""
     path = tmp_path / "recording"
     with subprocess.Popen([sys.executable, "-c", ENDLESS, str(path)], stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -339,8 +339,8 @@ def test_a_recording_that_is_killed_is_not_there(tmp_path: Path) -> None:
         Recording(aside)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """Here because a file is in its place."""
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    """A file has its name."""
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(RecordingError, match="file/recording: cannot be written"),
@@ -349,18 +349,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_readers_never_open_the_truth(write: Write, rows: Read) -> None:
-    """A detector that could see it would not be judged: here opening it would wait for ever."""
+def test_readers_never_open_the_ground_truth(write: Write, rows: Read) -> None:
+    """Opening it would block here for ever."""
     path = write(scrapes(), [span()])
     os.mkfifo(path / files.TRUTH)
     assert len(rows(path)) == 4
 
 
-def test_a_long_recording_is_bounded_by_the_disk_and_not_as_a_store_is(tmp_path: Path) -> None:
-    """A day of twenty-five services is sorted on more than the two gigabytes that a store may take beside itself."""
-    asked = "select current_setting('max_temp_directory_size')"
+def test_a_recording_may_spill_as_much_as_the_disk_holds(tmp_path: Path) -> None:
+    """A store is limited to two gigabytes."""
+    query = "select current_setting('max_temp_directory_size')"
     opened = Store.open(tmp_path / "store", now=lambda: T0)
     with RecordingWriter(tmp_path / "day") as writer, closing(opened) as store:
-        bounds = [engine.execute(asked).fetchall()[0][0] for engine in (writer._engine, store._engine)]
+        bounds = [engine.execute(query).fetchall()[0][0] for engine in (writer._engine, store._engine)]
 
     assert bounds == ["90% of available disk space", "1.8 GiB"]

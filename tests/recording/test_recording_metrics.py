@@ -1,4 +1,4 @@
-"""Queries of a recording: metrics that are read whole, and those that are too large for it."""
+"""Metric queries on a recording, cached and uncached."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ METRICS = ("a_total", "b", "c_total")
 
 @pytest.fixture
 def path(write: Callable[..., Path]) -> Path:
-    """Three metrics of five pods over ten minutes; some pods come late, or are missing for a while."""
+    """Three metrics of five pods over ten minutes; some pods start late or are missing for a while."""
     chance = random.Random(5)
     batches = []
     for k in range(60):
-        told = [
+        samples = [
             Sample(metric, (("pod", f"p{pod}"),), float(k * (pod + 1)))
             for metric in METRICS
             for pod in range(5)
             if k > 7 * pod and chance.random() < 0.9
         ]
-        batches.append(SampleBatch(T0 + 10 * k + chance.random(), "t", tuple(told)))
+        batches.append(SampleBatch(T0 + 10 * k + chance.random(), "t", tuple(samples)))
     return write(batches)
 
 
 @pytest.mark.parametrize(("most", "room"), [(0, 0), (MAX_METRIC_SAMPLES, 300), (200, MAX_CACHED_SAMPLES)])
-def test_an_answer_does_not_depend_on_what_is_kept(path: Path, opened: Open, most: int, room: int) -> None:
-    """Nothing, what came first, or small metrics only: every window and every choice of series gives the same."""
+def test_answers_do_not_depend_on_the_cache(path: Path, opened: Open, most: int, room: int) -> None:
+    """Nothing cached, the first metrics cached, or small metrics only."""
     recording, less = opened(path), opened(path)
     less.cache = MetricCache(less.rows, most, room)
-    kept, other = RecordedMetrics(recording), RecordedMetrics(less)
+    cached, other = RecordedMetrics(recording), RecordedMetrics(less)
     chance = random.Random(6)
     for _ in range(60):
         start = float(T0 + 10 * chance.randrange(-6, 60))
@@ -59,27 +59,27 @@ def test_an_answer_does_not_depend_on_what_is_kept(path: Path, opened: Open, mos
             reduce=chance.choice(("last", "rate")),
             window=chance.choice((15.0, 60.0, 300.0)),
         )
-        ours, theirs = (each.fetch(query, start, end, 10.0) for each in (kept, other))
+        ours, theirs = (each.fetch(query, start, end, 10.0) for each in (cached, other))
         assert ours.labels == theirs.labels
         np.testing.assert_array_equal(ours.values, theirs.values)
 
 
-def test_what_is_kept_is_let_go_with_the_recording(path: Path) -> None:
-    """At once, not when Python looks for cycles of garbage."""
+def test_closing_a_recording_frees_the_cache(path: Path) -> None:
+    """At once, without garbage collection."""
     recording = Recording(path)
     source = RecordedMetrics(recording)
     assert len(source.fetch(Query("b", reduce="last", window=60.0), float(T0 + 60), float(T0 + 60), 10.0))
     series = [each for each in recording.series if each.metric == "b"]
-    kept = recording.cache.rows(series[0].first, series[-1].last)
-    assert kept is not None
-    values = ref(kept.values)
-    del kept
+    rows = recording.cache.rows(series[0].first, series[-1].last)
+    assert rows is not None
+    values = ref(rows.values)
+    del rows
     recording.close()
     assert values() is None
 
 
-def test_metrics_whose_series_lie_between_each_other_are_told_apart(path: Path, opened: Open, tmp_path: Path) -> None:
-    """A file by another tool, sorted by pod and not by metric, gives what a sorted one gives."""
+def test_interleaved_metrics_are_told_apart(path: Path, opened: Open, tmp_path: Path) -> None:
+    """A file sorted by pod gives the same answers as one sorted by metric."""
     other = tmp_path / "other"
     shutil.copytree(path, other)
     with duckdb.connect() as engine:
@@ -98,8 +98,8 @@ def test_metrics_whose_series_lie_between_each_other_are_told_apart(path: Path, 
         np.testing.assert_array_equal(ours.values, theirs.values)
 
 
-def test_a_metric_is_read_once_for_all_who_ask(path: Path, opened: Open) -> None:
-    """The same rows serve every window, and every source over the same recording."""
+def test_a_metric_is_read_once_for_all_queries(path: Path, opened: Open) -> None:
+    """The rows serve every window, and every source over the same recording."""
     recording = opened(path)
     read: list[tuple[int, int]] = []
 

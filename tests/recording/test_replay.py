@@ -1,4 +1,4 @@
-"""`foreshock replay` tells of a recording what a hub would have told while it happened."""
+"""`foreshock replay` reports what a hub would have reported live."""
 
 from __future__ import annotations
 
@@ -34,37 +34,37 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def starve(incident: Incident) -> Path:
-    """A recording in which batch work takes the GPUs of a service."""
+    """A recording in which batch work contends for the GPUs of a service."""
     return incident("starve")
 
 
 @pytest.fixture(scope="module")
 def whole(starve: Path) -> ReplayResult:
-    """All that is told of it."""
+    """The replay of all of it."""
     return replay_folder(starve)
 
 
-def test_an_incident_is_told_with_its_culprit_victims_and_what_it_said_when_it_paged(
+def test_json_holds_incidents_with_root_cause_and_state_at_the_page(
     starve: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As JSON, complete: it opened after the fault began, and names who did it."""
+    """The incident opened after the fault began, and names the right service."""
     assert main(["replay", str(starve), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    output = json.loads(capsys.readouterr().out)
     truth = json.loads((starve / "truth.json").read_text())
-    assert told["version"] == 1
-    paged = [each for each in told["incidents"] if each["paged"] is not None]
-    assert [each["at_page"] for each in told["incidents"] if each["paged"] is None] == [None] * (
-        len(told["incidents"]) - len(paged)
+    assert output["version"] == 1
+    paged = [incident for incident in output["incidents"] if incident["paged"] is not None]
+    assert [incident["at_page"] for incident in output["incidents"] if incident["paged"] is None] == [None] * (
+        len(output["incidents"]) - len(paged)
     )
-    first = next(each for each in paged if truth["onset"] <= each["opened"])
+    first = next(incident for incident in paged if truth["onset"] <= incident["opened"])
     assert first["at_page"]["culprit"]["service"].endswith(truth["culprit"])
     assert first["at_page"]["cause"] == truth["cause"]
 
 
-def test_people_read_when_its_state_changed_what_it_is_and_on_what_evidence(
+def test_text_holds_state_changes_incident_and_evidence(
     starve: Path, whole: ReplayResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for each change of state, then the incident in full."""
+    """One line per change of state, then the incident in full."""
     assert main(["replay", str(starve)]) == 0
     text = capsys.readouterr().out
     first = whole.final[0]
@@ -74,25 +74,25 @@ def test_people_read_when_its_state_changed_what_it_is_and_on_what_evidence(
     assert text.count("usually") >= len(first.evidence)
 
 
-def test_what_was_known_at_a_time_does_not_depend_on_what_came_later(starve: Path, whole: ReplayResult) -> None:
-    """A replay up to then tells what a replay of all told then."""
+def test_a_replay_does_not_depend_on_later_data(starve: Path, whole: ReplayResult) -> None:
+    """A replay up to a time equals a full replay at that time."""
     until = START + 2580.0
     part = replay_folder(starve, until)
     assert part.times[-1] == until
-    assert part.history == tuple(each for each in whole.history if each[0] <= until)
+    assert part.history == tuple(state for state in whole.history if state[0] <= until)
     assert len(part.history) < len(whole.history)
 
 
-def test_with_too_little_history_it_says_so(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing was found since nothing could be."""
+def test_too_little_history_is_reported(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a baseline nothing can be detected."""
     assert main(["replay", str(starve), "--until", str(START + 600)]) == 0
     assert "min of history that a baseline needs" in capsys.readouterr().out
 
 
-def test_a_long_recording_is_judged_in_pieces_with_the_same_result(
+def test_a_long_recording_is_evaluated_in_pieces_with_the_same_result(
     starve: Path, whole: ReplayResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What one World of the whole tells is what Worlds of ten minutes tell, each with the hour before."""
+    """Pieces of ten minutes, each with the hour before, equal one World."""
     monkeypatch.setattr(replay, "MAX_WHOLE_SECONDS", 60.0)
     monkeypatch.setattr(replay, "PIECE_SECONDS", 600.0)
     pieces = replay_folder(starve)
@@ -103,7 +103,7 @@ def test_a_long_recording_is_judged_in_pieces_with_the_same_result(
     assert pieces.final == whole.final
 
 
-def test_every_grid_point_is_judged_once(starve: Path) -> None:
+def test_every_grid_point_is_evaluated_once(starve: Path) -> None:
     """From the first in the recording to its last."""
     with Recording(starve) as recording:
         (world, first), *more = worlds(recording)
@@ -115,14 +115,14 @@ def test_every_grid_point_is_judged_once(starve: Path) -> None:
 @pytest.mark.parametrize(
     ("interval", "step", "window"), [(5.0, 10.0, 59.0), (15.0, 15.0, 59.0), (300.0, 300.0, 1199.0)]
 )
-def test_the_grid_follows_the_samples(interval: float, step: float, window: float) -> None:
-    """No finer than they come, and a rate looks at four of them."""
+def test_step_and_rate_window_follow_the_scrape_interval(interval: float, step: float, window: float) -> None:
+    """The step is at least one interval, the window holds four samples."""
     pace = ReplayTiming.of(interval)
     assert (pace.step, pace.window) == (step, window)
 
 
-def test_how_far_apart_samples_are_is_found_where_the_recording_does_not_say(write: Write) -> None:
-    """By what most of its series do, whatever is lost or late."""
+def test_the_scrape_interval_is_estimated_from_the_samples(write: Write) -> None:
+    """As the median of the series, whatever is lost or late."""
     chance = np.random.default_rng(1)
     batches = [
         SampleBatch(START + 15.0 * i + chance.uniform(-1, 1), "x", (Sample("up", labels_of({"job": f"j{j}"}), 1.0),))
@@ -134,8 +134,8 @@ def test_how_far_apart_samples_are_is_found_where_the_recording_does_not_say(wri
         assert recording.scrape_interval(default=10.0) == pytest.approx(15.0, abs=0.7)
 
 
-def test_metrics_that_nobody_knows_of_make_no_incident(tmp_path: Path, foreshock: Foreshock) -> None:
-    """It is replayed all the same, at the pace of its samples."""
+def test_unknown_metrics_make_no_incident(tmp_path: Path, foreshock: Foreshock) -> None:
+    """They are replayed at their own interval."""
     metrics = {"anything_total": {'job="x"': counter(wave(3.0, 1), 300.0)}}
     file = openmetrics(tmp_path / "x.om", metrics, 6 * 3600.0, 300.0)
     assert foreshock("import", "--openmetrics", file, "--out", tmp_path / "recording") == 0
@@ -146,7 +146,7 @@ def test_metrics_that_nobody_knows_of_make_no_incident(tmp_path: Path, foreshock
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda path: (path / "meta.json").unlink(), "it was not written to its end"),
         (
@@ -157,51 +157,48 @@ def test_metrics_that_nobody_knows_of_make_no_incident(tmp_path: Path, foreshock
         (shutil.rmtree, "there is no such folder"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_a_reason(
-    starve: Path, tmp_path: Path, foreshock: Foreshock, spoil: Callable[[Path], object], said: str
+def test_an_unreadable_recording_is_refused_with_the_reason(
+    starve: Path, tmp_path: Path, foreshock: Foreshock, spoil: Callable[[Path], object], message: str
 ) -> None:
-    """Cut in the middle, half-written or gone: one line, exit code 1."""
+    """Truncated, incomplete or missing: one line, exit code 1."""
     path = tmp_path / "copy"
     shutil.copytree(starve, path)
     spoil(path)
     assert foreshock("replay", path) == 1
-    assert said in foreshock.said
+    assert message in foreshock.said
 
 
 def test_a_recording_without_samples_is_refused(write: Write, foreshock: Foreshock) -> None:
-    """Nothing can be judged by nothing."""
     assert foreshock("replay", write()) == 1
     assert "nothing can be judged by that" in foreshock.said
 
 
 @pytest.mark.parametrize(("until", "code"), [("noon", 2), ("2020-01-01T00:00:00Z", 1)])
-def test_an_end_that_makes_no_sense_is_refused(starve: Path, foreshock: Foreshock, until: str, code: int) -> None:
-    """It is named."""
+def test_an_invalid_end_is_refused(starve: Path, foreshock: Foreshock, until: str, code: int) -> None:
+    """The message names it."""
     assert foreshock("replay", starve, "--until", until) == code
     assert ("'noon' is neither" if code == 2 else "name a later time") in foreshock.said
 
 
-def test_pools_tells_where_tiers_meet_and_how_few_gpus_would_do(
-    starve: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pools_shows_shared_gpus_and_the_needed_number(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As text and as JSON: the batch job's namespace and the model's share GPUs."""
     assert main(["pools", "--recording", str(starve)]) == 0
     text = capsys.readouterr().out
     assert main(["pools", "--recording", str(starve), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [row["tier"] for row in told["tiers"]] == ["ml", "serving"]
-    assert all(row["needed"] >= row["load"] for row in told["tiers"])
-    shared = {row["gpu"] for row in told["mixed"]}
+    output = json.loads(capsys.readouterr().out)
+    assert [row["tier"] for row in output["tiers"]] == ["ml", "serving"]
+    assert all(row["needed"] >= row["load"] for row in output["tiers"])
+    shared = {row["gpu"] for row in output["mixed"]}
     assert shared
-    assert all(row["tiers"].keys() == {"ml", "serving"} for row in told["mixed"])
+    assert all(row["tiers"].keys() == {"ml", "serving"} for row in output["mixed"])
     assert f"{len(shared)} GPUs are shared by several tiers:" in text
     assert all(f"  {gpu}  ml: ml/batch-embed; serving: " in text for gpu in shared)
 
 
-def test_a_report_is_written_with_its_plots_beside_it_or_within(
+def test_a_report_is_written_with_plots_beside_it_or_embedded(
     starve: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As files that name each other, or in one piece for a terminal."""
+    """As files with links, or as one text for a terminal."""
     out = tmp_path / "outage.md"
     assert main(["report", "latest", "--recording", str(starve), "--out", str(out)]) == 0
     text = out.read_text()
@@ -216,31 +213,31 @@ def test_a_report_is_written_with_its_plots_beside_it_or_within(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [(("nothing",), "no incident begins with 'nothing'"), (("latest", "--out", "meta.json"), "exists")],
 )
-def test_a_report_that_cannot_be_written_says_why(
-    starve: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+def test_a_report_that_cannot_be_written_names_the_reason(
+    starve: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
 ) -> None:
-    """No such incident, or a file that is there already and is kept."""
+    """No such incident, or an existing file, which is not changed."""
     monkeypatch.chdir(starve)
     before = Path("meta.json").read_bytes()
     assert foreshock("report", *words, "--recording", ".") == 1
-    assert said in foreshock.said
+    assert message in foreshock.said
     assert Path("meta.json").read_bytes() == before
     for plot in Path().glob("*.svg"):
         plot.unlink()
 
 
-def test_a_reader_that_wants_no_more_is_no_failure_worth_a_traceback(starve: Path) -> None:
-    """`foreshock replay DIR | head`: it ends quietly."""
+def test_a_closed_pipe_ends_the_command_quietly(starve: Path) -> None:
+    """As in `foreshock replay DIR | head`."""
     command = f"{sys.executable} -m foreshock_dashboard replay {starve} --json | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
     assert (done.stdout, done.stderr) == ("{", "")
 
 
-def test_a_month_tells_what_every_day_brings(tmp_path: Path) -> None:
-    """From the third week on a Monday is held against the Mondays before."""
+def test_seasonality_is_learned_within_a_month(tmp_path: Path) -> None:
+    """From the third week on a Monday is compared with earlier Mondays."""
     step, busy = 300.0, 13 * 3600.0
     rates = [5.0 if busy <= at % DAY_SECONDS < busy + 7200.0 else 2.0 for at in np.arange(0, 16 * DAY_SECONDS, step)]
     totals = step * np.cumsum(rates)

@@ -1,4 +1,4 @@
-"""Stores in temporary folders, and small data to put into them."""
+"""Stores in temporary folders, and small test data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakeSpan = Callable[..., Span]
 
 @dataclass
 class Bench:
-    """Opens stores in one folder, on a clock that the test moves."""
+    """Opens stores in one folder, with a clock that the test sets."""
 
     path: Path
     time: float = float(T0)
@@ -66,8 +66,8 @@ def scrape() -> Scrape:
     """Makes the n-th scrape of one target: three series whose value is n."""
 
     def make(n: int, value: float | None = None, metric: str = "m", seconds: float = 10.0) -> SampleBatch:
-        worth = float(n) if value is None else value
-        samples = tuple(Sample(metric, labels_of({"pod": pod}), worth) for pod in "abc")
+        sample_value = float(n) if value is None else value
+        samples = tuple(Sample(metric, labels_of({"pod": pod}), sample_value) for pod in "abc")
         return SampleBatch(T0 + n * seconds, "target", samples)
 
     return make
@@ -75,17 +75,17 @@ def scrape() -> Scrape:
 
 @pytest.fixture
 def values() -> Values:
-    """Reads back what scrapes left: the values by n, only where there is one."""
+    """Reads the stored values of the first `count` scrapes, by number of the scrape."""
 
     def read(store: Store, count: int, metric: str = "m") -> dict[int, list[float]]:
-        found: dict[int, list[float]] = {}
+        stored: dict[int, list[float]] = {}
         for first in range(0, count, 10_000):
             last = min(count, first + 10_000) - 1
             matrix = store.fetch(Query(metric, window=5), T0 + 10 * first, T0 + 10 * last, 10)
             for n, column in enumerate(matrix.values.T, first):
                 if not np.isnan(column).all():
-                    found[n] = column[~np.isnan(column)].tolist()
-        return found
+                    stored[n] = column[~np.isnan(column)].tolist()
+        return stored
 
     return read
 

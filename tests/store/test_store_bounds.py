@@ -1,4 +1,4 @@
-"""Every bound has a clear answer: a full disk, a second owner, retention, too many series, too large questions."""
+"""Every limit has a clear effect: full disk, second owner, retention, too many series, too large queries."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
 
 
-class Full(Disk):
-    """A disk on which nothing can be written while `full`."""
+class FullDisk(Disk):
+    """A disk that refuses writes while `full`."""
 
     full = False
 
@@ -35,8 +35,8 @@ class Full(Disk):
         super().write(path, data)
 
 
-def test_a_second_owner_is_told_who_the_first_is_and_what_to_do(bench: Bench) -> None:
-    """And may have the folder once the first has closed it."""
+def test_a_second_owner_is_refused_with_the_process_id_of_the_first(bench: Bench) -> None:
+    """The folder is free once the first owner has closed it."""
     first = bench.open()
     with pytest.raises(StoreLocked, match=rf"{bench.path}.*process {os.getpid()}.*FORESHOCK_STORE"):
         bench.open()
@@ -56,41 +56,41 @@ def test_the_lock_ends_with_its_process(bench: Bench) -> None:
     bench.open()
 
 
-def noisy(batch: SampleBatch, size: int = 4_000) -> SampleBatch:
-    """The scrape, and bytes that cannot be compressed."""
+def with_random_bytes(batch: SampleBatch, size: int = 4_000) -> SampleBatch:
+    """Add bytes to the scrape that do not compress."""
     return SampleBatch(
         batch.time, batch.target, (*batch.samples, Sample("x", (("junk", os.urandom(size).hex()),), 1.0))
     )
 
 
 def append_until_refused(store: Store, scrape: Scrape, most: int = 1_000) -> tuple[int, str]:
-    """How many scrapes were kept, and the refusal."""
+    """Return the number of stored scrapes, and the refusal."""
     for n in range(most):
         try:
-            store.append_samples([noisy(scrape(n))])
+            store.append_samples([with_random_bytes(scrape(n))])
         except StoreError as error:
             return n, str(error)
     pytest.fail("nothing was refused")
 
 
-def test_a_full_inbox_refuses_keeps_what_it_has_and_takes_data_again(
+def test_a_full_wal_refuses_appends_keeps_its_data_and_recovers(
     bench: Bench,
     scrape: Scrape,
     values: Values,
 ) -> None:
-    """SQLite's own "full": readiness says so, and comes back by itself once sealing made room."""
+    """SQLite reports "full": readiness fails, and recovers after a block is cut."""
     store = bench.open(replace(CUT_ALWAYS, max_wal_pages=40))
-    kept, refusal = append_until_refused(store, scrape)
-    assert kept > 0
+    stored, refusal = append_until_refused(store, scrape)
+    assert stored > 0
     assert "full; free space on that disk or lower the store's retention" in refusal
     assert store.ready() == (False, refusal)
     assert store.stats().last_error == refusal
-    assert set(values(store, kept)) == set(range(kept))
+    assert set(values(store, stored)) == set(range(stored))
     store.maintain()
     assert store.ready() == (True, "")
-    store.append_samples([scrape(kept)])
+    store.append_samples([scrape(stored)])
     store.close()
-    assert set(values(bench.open(), kept + 1)) == set(range(kept + 1))
+    assert set(values(bench.open(), stored + 1)) == set(range(stored + 1))
 
 
 @pytest.fixture
@@ -105,22 +105,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-def test_a_full_file_system_loses_nothing_acknowledged(
+def test_a_full_file_system_loses_no_acknowledged_data(
     bench: Bench,
     scrape: Scrape,
     values: Values,
     small_disk: Path,
 ) -> None:
-    """A real ENOSPC, in the middle of whatever the store does; after room is made it goes on without a restart."""
+    """A real ENOSPC at any operation of the store. Freed space ends it without a restart."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1 << 20))
     store = bench.open(replace(CUT_ALWAYS, block_bytes=200_000), folder=small_disk / "store")
-    kept: list[int] = []
+    stored: list[int] = []
     refused = 0
     for n in range(2_000):
         try:
-            store.append_samples([noisy(scrape(n))])
-            kept.append(n)
+            store.append_samples([with_random_bytes(scrape(n))])
+            stored.append(n)
         except StoreError:
             refused += 1
         store.maintain()
@@ -131,22 +131,22 @@ def test_a_full_file_system_loses_nothing_acknowledged(
     ballast.unlink()
     store.maintain()
     assert store.ready() == (True, "")
-    store.append_samples([noisy(scrape(n + 1))])
+    store.append_samples([with_random_bytes(scrape(n + 1))])
     store.close()
     store = bench.open(folder=small_disk / "store")
-    assert set(values(store, n + 2)) >= {*kept, n + 1}
+    assert set(values(store, n + 2)) >= {*stored, n + 1}
     store.close()
 
 
-def test_segments_that_cannot_be_written_are_tried_again(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """The data stays in memory and in the inbox; the error is told until it works."""
-    disk = Full()
+def test_blocks_that_cannot_be_written_are_retried(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """The data stays in head and WAL; the error is reported until a retry succeeds."""
+    disk = FullDisk()
     store = bench.open(disk=disk)
     store.append_samples([scrape(0)])
     disk.full = True
     store.maintain()
     assert "No space left" in store.stats().last_error
-    assert store.ready()[0], "the inbox still takes data"
+    assert store.ready()[0], "the WAL still accepts data"
     store.append_samples([scrape(1)])
     store.maintain()
     assert set(values(store, 2)) == {0, 1}
@@ -158,12 +158,12 @@ def test_segments_that_cannot_be_written_are_tried_again(bench: Bench, scrape: S
     assert set(values(store, 2)) == {0, 1}
 
 
-def test_when_segments_fail_for_long_new_data_is_refused_instead_of_filling_the_memory(
+def test_appends_are_refused_when_the_head_is_full_because_blocks_fail(
     bench: Bench,
     scrape: Scrape,
 ) -> None:
     """The refusal gives the reason, and ends with it."""
-    disk = Full()
+    disk = FullDisk()
     store = bench.open(replace(CUT_ALWAYS, max_head_bytes=1_000), disk=disk)
     store.append_samples([scrape(0)])
     disk.full = True
@@ -175,10 +175,8 @@ def test_when_segments_fail_for_long_new_data_is_refused_instead_of_filling_the_
     assert store.ready() == (True, "")
 
 
-def test_retention_by_age_removes_whole_segments_that_are_too_old(
-    bench: Bench, scrape: Scrape, span: MakeSpan, values: Values
-) -> None:
-    """Metrics and spans each have an age of their own."""
+def test_retention_by_age_removes_expired_blocks(bench: Bench, scrape: Scrape, span: MakeSpan, values: Values) -> None:
+    """Samples and spans have an age limit each."""
     store = bench.open(retention=Retention(metrics_seconds=1_000, spans_seconds=100))
     store.append_samples([scrape(0)])
     store.append_spans([span()])
@@ -196,13 +194,13 @@ def test_retention_by_age_removes_whole_segments_that_are_too_old(
     assert not list((bench.path / "metrics").iterdir())
 
 
-def test_retention_by_size_takes_from_the_kind_that_takes_more(
+def test_retention_by_size_removes_blocks_of_the_larger_kind(
     bench: Bench,
     scrape: Scrape,
     span: MakeSpan,
     values: Values,
 ) -> None:
-    """A flood of spans does not drive out the metrics."""
+    """A flood of spans does not remove samples."""
     store = bench.open(retention=Retention(max_bytes=40_000))
     for n in range(5):
         store.append_samples([scrape(n)])
@@ -217,7 +215,7 @@ def test_retention_by_size_takes_from_the_kind_that_takes_more(
 def test_samples_of_series_beyond_the_limit_are_dropped_and_counted(
     bench: Bench, scrape: Scrape, values: Values
 ) -> None:
-    """The known series go on, also after a restart."""
+    """Existing series continue, also after a restart."""
     store = bench.open(replace(CUT_ALWAYS, max_series=4))
     store.append_samples([scrape(0)])
     new = (Sample("e", labels_of({"n": str(n)}), 1.0) for n in range(5))
@@ -230,8 +228,8 @@ def test_samples_of_series_beyond_the_limit_are_dropped_and_counted(
     assert {n: len(column) for n, column in values(store, 2).items()} == {0: 3, 1: 3}
 
 
-def test_a_question_too_large_is_refused(bench: Bench, scrape: Scrape) -> None:
-    """With a remedy, in place of the memory."""
+def test_a_query_that_is_too_large_is_refused(bench: Bench, scrape: Scrape) -> None:
+    """The error names the remedy."""
     store = bench.open()
     store.append_samples([scrape(n) for n in range(20)])
     start = scrape(0).time
@@ -247,23 +245,23 @@ def test_a_question_too_large_is_refused(bench: Bench, scrape: Scrape) -> None:
         store.fetch(Query("m"), start, start + 200, 10)
 
 
-def test_a_scrape_without_a_time_is_refused_with_its_target(bench: Bench, scrape: Scrape) -> None:
-    """And nothing of the request is kept."""
+def test_a_scrape_with_an_invalid_time_is_refused_with_its_target(bench: Bench, scrape: Scrape) -> None:
+    """Nothing of the request is stored."""
     store = bench.open()
     with pytest.raises(StoreError, match=r"target host-7.*nan"):
         store.append_samples([scrape(0), SampleBatch(float("nan"), "host-7", scrape(0).samples)])
     assert store.stats().head_samples == 0
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file stands where the folder should be."""
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    """A file has its name."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file/store: cannot create the folder.*choose another"):
         Store.open(tmp_path / "file" / "store", now=lambda: 0.0)
 
 
-def test_a_closed_store_says_so(bench: Bench, scrape: Scrape) -> None:
-    """Closing twice does no harm."""
+def test_a_closed_store_refuses_appends(bench: Bench, scrape: Scrape) -> None:
+    """Closing twice is harmless."""
     store = bench.open()
     store.close()
     store.close()
@@ -287,7 +285,7 @@ def test_a_closed_store_says_so(bench: Bench, scrape: Scrape) -> None:
     ],
 )
 def test_duckdb_reaches_nothing_outside_the_folder(bench: Bench, sql: str) -> None:
-    """Even if somebody got SQL in: files, network, extensions and settings are out of reach."""
+    """Injected SQL reaches no files, network, extensions or settings."""
     store = bench.open()
     with pytest.raises(duckdb.Error):
         store._engine.execute(sql)

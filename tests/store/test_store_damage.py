@@ -1,4 +1,4 @@
-"""A damaged piece costs what is in it: the store starts, answers from the rest, counts it and names it."""
+"""Damage costs only the damaged part: the store starts, answers from the rest, counts the damage and names it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from tests.store.conftest import Bench, Scrape, Values
 
 
-def flip(path: Path, at: int) -> None:
-    """Flip one bit."""
+def flip_bit(path: Path, at: int) -> None:
+    """Flip one bit of a file."""
     data = bytearray(path.read_bytes())
     data[at // 8 % len(data)] ^= 1 << at % 8
     path.write_bytes(data)
 
 
-def sealed(bench: Bench, scrape: Scrape, count: int = 3) -> Store:
-    """A store whose scrapes 0 … count - 1 are in one segment each."""
+def store_with_blocks(bench: Bench, scrape: Scrape, count: int = 3) -> Store:
+    """Open a store with the scrapes 0 … count - 1 in one block each."""
     store = bench.open()
     for n in range(count):
         store.append_samples([scrape(n)])
@@ -32,15 +32,15 @@ def sealed(bench: Bench, scrape: Scrape, count: int = 3) -> Store:
     return store
 
 
-def test_a_segment_with_a_flipped_bit_is_set_aside_counted_and_named(
+def test_a_block_with_a_flipped_bit_is_quarantined_counted_and_named(
     bench: Bench,
     scrape: Scrape,
     values: Values,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whichever bit of whichever file: the other segments still answer."""
-    sealed(bench, scrape).close()
-    victim = bench.path / "metrics" / "0000000002.0"
+    """Any bit of any file; the other blocks still answer."""
+    store_with_blocks(bench, scrape).close()
+    block = bench.path / "metrics" / "0000000002.0"
     pristine = bench.path.parent / "pristine"
     shutil.copytree(bench.path, pristine)
     chance = random.Random(1)
@@ -48,7 +48,7 @@ def test_a_segment_with_a_flipped_bit_is_set_aside_counted_and_named(
         for _ in range(7):
             shutil.rmtree(bench.path)
             shutil.copytree(pristine, bench.path)
-            flip(victim / name, chance.randrange(8 * (victim / name).stat().st_size))
+            flip_bit(block / name, chance.randrange(8 * (block / name).stat().st_size))
             caplog.clear()
             store = bench.open()
             assert set(values(store, 3)) == {0, 2}
@@ -58,25 +58,25 @@ def test_a_segment_with_a_flipped_bit_is_set_aside_counted_and_named(
             store.close()
 
 
-def test_a_missing_file_costs_its_segment_only(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """Somebody deletes a file while the store is closed."""
-    sealed(bench, scrape).close()
+def test_a_missing_file_costs_its_block_only(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """A file is deleted while the store is closed."""
+    store_with_blocks(bench, scrape).close()
     (bench.path / "metrics" / "0000000001.0" / "series.parquet").unlink()
     assert set(values(bench.open(), 3)) == {1, 2}
 
 
-def test_upkeep_finds_damage_that_no_query_has_met(bench: Bench, scrape: Scrape) -> None:
-    """Each upkeep looks at one more segment."""
-    sealed(bench, scrape).close()
-    flip(bench.path / "metrics" / "0000000003.0" / "samples.parquet", 100)
+def test_maintenance_finds_damage_that_no_query_has_met(bench: Bench, scrape: Scrape) -> None:
+    """Each run verifies one more block."""
+    store_with_blocks(bench, scrape).close()
+    flip_bit(bench.path / "metrics" / "0000000003.0" / "samples.parquet", 100)
     store = bench.open()
     for _ in range(3):
         store.maintain()
     assert store.stats().corrupt == 1
 
 
-def test_a_damaged_inbox_row_costs_itself(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """A flipped bit inside a row's bytes does not decode to other samples."""
+def test_a_damaged_wal_record_costs_itself(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """A flipped bit in a payload does not decode to other samples."""
     store = bench.open()
     for n in range(3):
         store.append_samples([scrape(n)])
@@ -92,8 +92,8 @@ def test_a_damaged_inbox_row_costs_itself(bench: Bench, scrape: Scrape, values: 
     assert store.stats().corrupt == 1
 
 
-def test_a_row_whose_kind_is_damaged_is_counted(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """Its checksum is sound, and nobody would ask for it."""
+def test_a_wal_record_with_a_damaged_kind_is_counted(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """Its checksum is valid, but no replay would read it."""
     store = bench.open()
     for n in range(3):
         store.append_samples([scrape(n)])
@@ -107,12 +107,12 @@ def test_a_row_whose_kind_is_damaged_is_counted(bench: Bench, scrape: Scrape, va
     assert store.stats().corrupt == 1
 
 
-def test_any_flipped_bit_in_the_inbox_lets_the_store_open_and_keeps_what_is_sound(
+def test_any_flipped_bit_in_the_wal_lets_the_store_open_with_the_sound_records(
     bench: Bench,
     scrape: Scrape,
     values: Values,
 ) -> None:
-    """Forty flips anywhere in the file: it opens, no value is wrong, and what is missing was counted."""
+    """Forty flips anywhere in the file: no value is wrong, and missing records are counted."""
     store = bench.open()
     for n in range(40):
         store.append_samples([scrape(n)])
@@ -122,20 +122,20 @@ def test_any_flipped_bit_in_the_inbox_lets_the_store_open_and_keeps_what_is_soun
     for _ in range(40):
         shutil.rmtree(bench.path / "damaged")
         (bench.path / "inbox.sqlite").write_bytes(pristine)
-        flip(bench.path / "inbox.sqlite", chance.randrange(8 * len(pristine)))
+        flip_bit(bench.path / "inbox.sqlite", chance.randrange(8 * len(pristine)))
         store = bench.open()
-        kept = values(store, 40)
-        assert all(column == [float(n)] * 3 for n, column in kept.items())
-        assert len(kept) == 40 or store.stats().corrupt > 0, "data went missing in silence"
+        remaining = values(store, 40)
+        assert all(column == [float(n)] * 3 for n, column in remaining.items())
+        assert len(remaining) == 40 or store.stats().corrupt > 0, "data went missing in silence"
         store.append_samples([scrape(50)])
         store.close()
         for extra in bench.path.glob("inbox.sqlite*"):
             extra.unlink()
 
 
-def test_an_inbox_that_is_no_database_is_set_aside(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """The segments stay, new data is kept, and nothing new is taken for what a segment holds already."""
-    sealed(bench, scrape).close()
+def test_a_wal_that_is_not_a_database_is_quarantined(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """Blocks stay, new data is stored, and new records are not mistaken for those in blocks."""
+    store_with_blocks(bench, scrape).close()
     (bench.path / "inbox.sqlite").write_bytes(b"this is no database" * 500)
     store = bench.open()
     for n in range(3, 6):
@@ -144,8 +144,8 @@ def test_an_inbox_that_is_no_database_is_set_aside(bench: Bench, scrape: Scrape,
     assert set(values(bench.open(), 6)) == set(range(6))
 
 
-def test_a_crash_between_sealing_and_emptying_doubles_nothing(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """The segment is there and its rows are in the inbox still: they are taken out when the store opens."""
+def test_a_crash_before_truncating_the_wal_duplicates_nothing(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """Opening the store deletes the records that the block holds."""
     store = bench.open()
     store.append_samples([scrape(0)])
     store._samples.head.flush()
@@ -159,14 +159,14 @@ def test_a_crash_between_sealing_and_emptying_doubles_nothing(bench: Bench, scra
 
 
 @pytest.mark.parametrize("spoil", [False, True], ids=["whole", "damaged"])
-def test_a_crash_between_merging_and_removing_doubles_nothing(
+def test_a_crash_during_a_compaction_duplicates_nothing(
     bench: Bench,
     scrape: Scrape,
     values: Values,
     spoil: bool,
 ) -> None:
-    """The merged segment counts where it is sound; where it is not, its parts are still there."""
-    store = sealed(bench, scrape, 5)
+    """A sound merged block replaces its parts; a damaged one does not."""
+    store = store_with_blocks(bench, scrape, 5)
     parts = bench.path.parent / "parts"
     store.append_samples([scrape(5)])
     store._samples.head.flush()
@@ -176,7 +176,7 @@ def test_a_crash_between_merging_and_removing_doubles_nothing(
     store.close()
     assert [path.name for path in (bench.path / "metrics").iterdir()] == ["0000000001.1"]
     if spoil:
-        flip(bench.path / "metrics" / "0000000001.1" / "samples.parquet", 99)
+        flip_bit(bench.path / "metrics" / "0000000001.1" / "samples.parquet", 99)
     shutil.copytree(parts, bench.path / "metrics", dirs_exist_ok=True)
     store = bench.open()
     assert set(values(store, 6)) == set(range(6))
@@ -184,9 +184,9 @@ def test_a_crash_between_merging_and_removing_doubles_nothing(
     assert store.stats().corrupt == int(spoil)
 
 
-def test_a_folder_of_another_format_is_refused_untouched(bench: Bench, scrape: Scrape) -> None:
-    """Another version's data is not for this one."""
-    sealed(bench, scrape).close()
+def test_a_folder_of_another_format_is_refused_unchanged(bench: Bench, scrape: Scrape) -> None:
+    """It belongs to another version."""
+    store_with_blocks(bench, scrape).close()
     (bench.path / "format").write_text("1\n")
     before = sorted((path, path.stat().st_mtime_ns) for path in bench.path.rglob("*") if path.name != "lock")
     with pytest.raises(StoreError, match=r"format '1'.*another folder"):

@@ -1,4 +1,4 @@
-"""The engine under a store."""
+"""The DuckDB engine of a store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ASKED = """
+PROGRAM = """
 import sys
 from pathlib import Path
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
@@ -14,7 +14,7 @@ print(connect(Path(sys.argv[1]), "64MB", 1).execute("select current_setting('ena
 """
 
 
-def test_a_long_query_draws_nothing_into_what_a_command_prints(tmp_path: Path) -> None:
-    """DuckDB does where the program has no file of its own, as the processes that `foreshock evaluate` starts."""
-    told = subprocess.run([sys.executable, "-c", ASKED, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert told.stdout == "False\n"
+def test_a_long_query_draws_no_progress_bar(tmp_path: Path) -> None:
+    """DuckDB draws one in programs without a main file, such as the processes of `foreshock evaluate`."""
+    process = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert process.stdout == "False\n"

@@ -1,4 +1,4 @@
-"""Whatever fails behind the inbox: acknowledged data is there once, upkeep goes on, readiness says why."""
+"""Failures after the WAL commit: acknowledged data exists once, maintenance goes on, readiness gives the reason."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ NAMES = ["duckdb", "python"]
 
 
 @dataclass
-class Engine:
-    """A DuckDB that fails while `error` is set."""
+class FailingEngine:
+    """A DuckDB connection that fails while `error` is set."""
 
     real: Any
     error: Exception | None = None
@@ -44,21 +44,21 @@ class Engine:
         return made
 
 
-def faulty(store: Store) -> Engine:
-    """Let samples be written to an engine that can be made to fail."""
+def with_failing_engine(store: Store) -> FailingEngine:
+    """Replace the engine of the sample format by one that can fail."""
     form: Any = store._samples.block_format
-    form.engine = engine = Engine(form.engine)
+    form.engine = engine = FailingEngine(form.engine)
     return engine
 
 
-def together(store: Store, scrapes: list[SampleBatch], eventually: Eventually) -> list[bool]:
-    """Append scrapes, each by a thread of its own, in one commit; tells which were acknowledged."""
-    kept = [False] * len(scrapes)
+def append_together(store: Store, scrapes: list[SampleBatch], eventually: Eventually) -> list[bool]:
+    """Append scrapes in one commit, each from its own thread. Return which were acknowledged."""
+    acknowledged = [False] * len(scrapes)
 
     def send(at: int) -> None:
         try:
             store.append_samples([scrapes[at]])
-            kept[at] = True
+            acknowledged[at] = True
         except StoreError:
             pass
 
@@ -70,19 +70,19 @@ def together(store: Store, scrapes: list[SampleBatch], eventually: Eventually) -
     for thread in threads:
         thread.join(30)
         assert not thread.is_alive()
-    return kept
+    return acknowledged
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=NAMES)
-def test_when_memory_fails_between_appends_of_one_commit_all_that_was_acknowledged_stays(
+def test_acknowledged_data_survives_a_failing_head_between_appends_of_one_commit(
     bench: Bench, scrape: Scrape, values: Values, eventually: Eventually, error: Exception
 ) -> None:
-    """Three senders share a commit, DuckDB fails, a later scrape goes well, a segment is written, the store reopens."""
+    """Three senders share a commit, DuckDB fails, a later append succeeds, a block is cut, the store reopens."""
     store = bench.open(replace(CUT_ALWAYS, flush_rows=1))
-    engine = faulty(store)
+    engine = with_failing_engine(store)
     store.append_samples([scrape(0)])
     engine.error = error
-    assert together(store, [scrape(n) for n in (1, 2, 3)], eventually) == [True] * 3
+    assert append_together(store, [scrape(n) for n in (1, 2, 3)], eventually) == [True] * 3
     engine.error = None
     store.append_samples([scrape(4)])
     assert set(values(store, 5)) == set(range(5))
@@ -97,19 +97,19 @@ def test_when_memory_fails_between_appends_of_one_commit_all_that_was_acknowledg
 
 
 Step = tuple[str, int]
-steps_ = st.lists(
+step_lists = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.integers(1, 3)),
-        st.tuples(st.sampled_from(["break", "mend", "maintain", "read", "spans", "reopen"]), st.just(0)),
+        st.tuples(st.sampled_from(["break", "repair", "maintain", "read", "spans", "reopen"]), st.just(0)),
     ),
     max_size=14,
 )
 
 
 @settings(max_examples=25, deadline=None)
-@given(steps=steps_, error=st.sampled_from(ERRORS))
-def test_acknowledged_scrapes_are_there_once_whenever_memory_fails(steps: list[Step], error: Exception) -> None:
-    """Any order of shared commits, failures, upkeep, queries and restarts."""
+@given(steps=step_lists, error=st.sampled_from(ERRORS))
+def test_acknowledged_scrapes_exist_once_whenever_the_head_fails(steps: list[Step], error: Exception) -> None:
+    """Any order of shared commits, failures, maintenance, queries and restarts."""
     with tempfile.TemporaryDirectory() as folder:
         logging.disable(logging.CRITICAL)
         try:
@@ -122,17 +122,17 @@ def test_acknowledged_scrapes_are_there_once_whenever_memory_fails(steps: list[S
 
 
 class Run:
-    """A store, and what it acknowledged."""
+    """A store, and the numbers of acknowledged scrapes."""
 
     def __init__(self, folder: Path, error: Exception) -> None:
-        self.folder, self.error, self.told, self.number = folder, error, set[int](), 0
+        self.folder, self.error, self.acknowledged, self.number = folder, error, set[int](), 0
         self.open()
 
     def open(self) -> None:
         self.store = Store.open(
             self.folder, now=lambda: 1e9, limits=StoreLimits(block_bytes=1, flush_rows=4, duckdb_threads=1)
         )
-        self.engine = faulty(self.store)
+        self.engine = with_failing_engine(self.store)
 
     def step(self, name: str, count: int) -> None:
         match name:
@@ -140,7 +140,7 @@ class Run:
                 self.append(count)
             case "break":
                 self.engine.error = self.error
-            case "mend":
+            case "repair":
                 self.engine.error = None
             case "maintain":
                 self.store.maintain()
@@ -153,7 +153,7 @@ class Run:
                 self.open()
 
     def append(self, count: int) -> None:
-        """A commit that several share: what one thread queued is kept by the next one that comes."""
+        """Append in one shared commit."""
         numbers = range(self.number, self.number + count)
         self.number += count
         batches = [SampleBatch(1e9 + n, "t", tuple(Sample("m", (("i", i),), float(n)) for i in "ab")) for n in numbers]
@@ -166,14 +166,14 @@ class Run:
 
     def send(self, number: int, batch: SampleBatch) -> None:
         self.store.append_samples([batch])
-        self.told.add(number)
+        self.acknowledged.add(number)
 
     def check(self) -> None:
         if not self.number:
             return
         matrix = self.store.fetch(Query("m", window=1), 1e9, 1e9 + self.number - 1, 1)
         assert matrix.values.tolist() in ([], [[float(n) for n in range(self.number)]] * 2)
-        assert self.told == set(range(self.number))
+        assert self.acknowledged == set(range(self.number))
         rows = self.store._samples.head.usage().rows + sum(meta.rows for meta in self.store._samples.blocks())
         assert rows == 2 * self.number
 
@@ -189,10 +189,10 @@ class Run:
         self.store.close()
 
 
-def test_an_append_that_meets_something_unforeseen_is_refused_to_all_who_share_it(
+def test_an_unexpected_error_refuses_all_appends_of_the_commit(
     bench: Bench, scrape: Scrape, values: Values, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody is told "kept" for what was not, and the next append works."""
+    """No append is acknowledged wrongly, and the next one works."""
     store = bench.open()
 
     def fail(*_: object) -> None:
@@ -200,7 +200,7 @@ def test_an_append_that_meets_something_unforeseen_is_refused_to_all_who_share_i
 
     with monkeypatch.context() as patch:
         patch.setattr("foreshock_dashboard.store.wal.isal_zlib.crc32", fail)
-        assert together(store, [scrape(0), scrape(1)], eventually) == [False, False]
+        assert append_together(store, [scrape(0), scrape(1)], eventually) == [False, False]
     assert store.ready()[0] is False
     store.append_samples([scrape(2)])
     assert store.ready() == (True, "")
@@ -208,8 +208,8 @@ def test_an_append_that_meets_something_unforeseen_is_refused_to_all_who_share_i
     assert set(values(bench.open(), 3)) == {2}
 
 
-def test_sealing_leaves_inbox_rows_that_no_piece_holds(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """A row that reached the inbox but not the memory, between two that did: the next start finds it."""
+def test_cutting_a_block_keeps_wal_records_that_no_block_holds(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """A record reached the WAL but not the head, between two that did: the next start replays it."""
     store = bench.open()
     store.append_samples([scrape(0)])
     head = store._samples.head
@@ -228,23 +228,23 @@ def test_sealing_leaves_inbox_rows_that_no_piece_holds(bench: Bench, scrape: Scr
     assert set(values(store, 3)) == {0, 1, 2}
 
 
-@given(held=st.sets(st.integers(1, 40), min_size=1), strays=st.sets(st.integers(1, 40)))
-def test_stretches_cover_what_is_held_and_nothing_else_that_is_present(held: set[int], strays: set[int]) -> None:
-    """And they are as few as that allows."""
-    strays -= held
-    found = contiguous_ranges(sorted(held), sorted(held | strays))
-    covered = {number for first, last in found for number in range(first, last + 1)}
-    assert held <= covered
-    assert not covered & strays
-    for (_, last), (first, _) in itertools.pairwise(found):
-        assert any(last < stray < first for stray in strays)
+@given(ids=st.sets(st.integers(1, 40), min_size=1), others=st.sets(st.integers(1, 40)))
+def test_contiguous_ranges_cover_the_ids_and_no_other_present_id(ids: set[int], others: set[int]) -> None:
+    """They are as few as possible."""
+    others -= ids
+    ranges = contiguous_ranges(sorted(ids), sorted(ids | others))
+    covered = {number for first, last in ranges for number in range(first, last + 1)}
+    assert ids <= covered
+    assert not covered & others
+    for (_, last), (first, _) in itertools.pairwise(ranges):
+        assert any(last < other < first for other in others)
 
 
-# --- upkeep
+# --- maintenance
 
 
 @pytest.mark.parametrize("step", ["compact", "scrub", "expire", "rotate", "flush"])
-def test_upkeep_survives_anything_tells_it_once_and_does_the_rest(
+def test_maintenance_survives_any_error_reports_it_once_and_runs_the_other_steps(
     bench: Bench,
     scrape: Scrape,
     span: MakeSpan,
@@ -252,7 +252,7 @@ def test_upkeep_survives_anything_tells_it_once_and_does_the_rest(
     caplog: pytest.LogCaptureFixture,
     step: str,
 ) -> None:
-    """An error without a message, too; spans are sealed although the samples' upkeep fails."""
+    """Also an error without a message; span blocks are cut although a step of the samples fails."""
     store = bench.open()
     store.append_samples([scrape(0)])
     store.append_spans([span()])
@@ -271,10 +271,10 @@ def test_upkeep_survives_anything_tells_it_once_and_does_the_rest(
     assert store.stats().last_error == ""
 
 
-def test_a_store_whose_upkeep_fails_for_a_minute_is_not_ready(
+def test_a_store_is_not_ready_after_a_minute_of_failing_maintenance(
     bench: Bench, scrape: Scrape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One failure is no alarm; it ends with the first upkeep that goes well."""
+    """A single failure is tolerated; the first success ends it."""
     store = bench.open()
     store.append_samples([scrape(0)])
 
@@ -292,8 +292,8 @@ def test_a_store_whose_upkeep_fails_for_a_minute_is_not_ready(
     assert store.ready() == (True, "")
 
 
-def test_memory_that_cannot_take_more_is_emptied_by_sealing(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """What waits does not fit in: the table is sealed all the same, which makes the room."""
+def test_cutting_a_block_makes_room_in_a_full_head(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """Pending rows do not fit into the table, whose block is cut nevertheless."""
     store = bench.open()
     store.append_samples([scrape(0)])
     store._samples.head.flush()
@@ -315,10 +315,10 @@ def test_memory_that_cannot_take_more_is_emptied_by_sealing(bench: Bench, scrape
     assert set(values(store, 2)) == {0, 1}
 
 
-def test_a_segment_whose_name_was_given_when_the_disk_failed_is_written_again(
+def test_a_block_whose_last_sync_failed_is_written_again(
     bench: Bench, scrape: Scrape, values: Values, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rename was done, its sync was not: neither stuck nor doubled."""
+    """It was renamed, but not synced: neither stuck nor duplicated."""
     store = bench.open()
     store.append_samples([scrape(0)])
     disk = store._samples.block_dir._disk
@@ -342,10 +342,10 @@ def test_a_segment_whose_name_was_given_when_the_disk_failed_is_written_again(
     assert sum(meta.rows for meta in store._samples.blocks()) == 3
 
 
-def test_after_so_much_waited_that_data_was_refused_one_upkeep_makes_room(
+def test_one_maintenance_makes_room_after_refused_appends(
     bench: Bench, scrape: Scrape, values: Values, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where a segment that could not be written is waiting before the burst."""
+    """Even if a block that could not be written was waiting before."""
     store = bench.open(replace(CUT_ALWAYS, max_head_bytes=3_000))
     store.append_samples([scrape(0)])
 
@@ -355,17 +355,17 @@ def test_after_so_much_waited_that_data_was_refused_one_upkeep_makes_room(
     with monkeypatch.context() as patch:
         patch.setattr(store._samples.block_format, "write", fail)
         store.maintain()
-    kept = 1
-    while accepted(store, scrape(kept)):
-        kept += 1
+    acknowledged = 1
+    while accepted(store, scrape(acknowledged)):
+        acknowledged += 1
     ready, reason = store.ready()
     assert not ready
     assert "wait to be written to segments" in reason
     store.maintain()
     assert store.ready() == (True, "")
     assert store.stats().head_samples == 0
-    assert accepted(store, scrape(kept))
-    assert set(values(store, kept + 1)) == set(range(kept + 1))
+    assert accepted(store, scrape(acknowledged))
+    assert set(values(store, acknowledged + 1)) == set(range(acknowledged + 1))
 
 
 def accepted(store: Store, batch: SampleBatch) -> bool:

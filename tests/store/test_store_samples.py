@@ -1,4 +1,4 @@
-"""Samples in the store: order, duplicates, matchers, and the same answers wherever the samples lie."""
+"""Samples in the store: order, duplicates, staleness, and answers that do not depend on where the samples are."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T0 = 1_790_000_000
 
 
 def test_samples_that_arrive_out_of_order_are_read_in_order(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """Across memory and segments."""
+    """Across head and blocks."""
     store = bench.open()
     for n in (3, 0, 2, 1):
         store.append_samples([scrape(n)])
@@ -36,8 +36,8 @@ def test_samples_that_arrive_out_of_order_are_read_in_order(bench: Bench, scrape
     assert values(store, 4) == {n: [float(n)] * 3 for n in range(4)}
 
 
-def test_of_two_samples_at_one_time_the_first_counts(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """As in Prometheus; also after sealing, merging and reopening."""
+def test_of_samples_with_equal_times_the_first_counts(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """As in Prometheus; also after cutting, compacting and reopening."""
     store = bench.open()
     for n in range(6):
         store.append_samples([scrape(n), scrape(n, value=-1.0)])
@@ -50,8 +50,8 @@ def test_of_two_samples_at_one_time_the_first_counts(bench: Bench, scrape: Scrap
     assert values(bench.open(), 6) == {n: [float(n)] * 3 for n in range(6)}
 
 
-def test_a_series_marked_stale_is_absent_until_it_comes_back(bench: Bench, scrape: Scrape) -> None:
-    """A staleness marker survives the inbox, DuckDB and Parquet bit for bit."""
+def test_a_stale_series_is_absent_until_its_next_sample(bench: Bench, scrape: Scrape) -> None:
+    """The staleness marker survives WAL, DuckDB and Parquet bit for bit."""
     store = bench.open()
     store.append_samples([scrape(0), scrape(1, value=STALE), scrape(3), scrape(4, value=math.nan)])
     for _ in range(2):
@@ -65,8 +65,8 @@ def test_a_series_marked_stale_is_absent_until_it_comes_back(bench: Bench, scrap
     assert {bit for (bit,) in bits} == {0x7FF0000000000002}
 
 
-def test_metric_names_are_those_that_have_samples(bench: Bench, scrape: Scrape) -> None:
-    """In memory, on disk, and after reopening before any query."""
+def test_metric_names_are_those_with_samples(bench: Bench, scrape: Scrape) -> None:
+    """In the head, in blocks, and after reopening before any query."""
     store = bench.open()
     store.append_samples([scrape(0, metric="on_disk")])
     store.maintain()
@@ -76,37 +76,37 @@ def test_metric_names_are_those_that_have_samples(bench: Bench, scrape: Scrape) 
     assert bench.open().metric_names() == {"on_disk", "in_memory"}
 
 
-def test_a_sample_is_seen_at_once_after_append_returns(bench: Bench, scrape: Scrape, values: Values) -> None:
-    """From many threads, while another seals and merges."""
+def test_a_sample_is_visible_as_soon_as_append_returns(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """From many threads, while another one cuts and compacts."""
     store = bench.open()
     failures: list[str] = []
     stop = threading.Event()
 
-    def append(lane: int) -> None:
-        for n in range(lane, 120, 4):
+    def append(number: int) -> None:
+        for n in range(number, 120, 4):
             store.append_samples([scrape(n)])
             if values(store, 120).get(n) != [float(n)] * 3:
-                failures.append(f"scrape {n} is not seen, or not whole")
+                failures.append(f"scrape {n} is not visible, or incomplete")
 
-    def upkeep() -> None:
+    def maintain() -> None:
         while not stop.is_set():
             store.maintain()
 
-    threads = [threading.Thread(target=append, args=(lane,)) for lane in range(4)]
-    keeper = threading.Thread(target=upkeep)
-    keeper.start()
+    threads = [threading.Thread(target=append, args=(number,)) for number in range(4)]
+    maintainer = threading.Thread(target=maintain)
+    maintainer.start()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     stop.set()
-    keeper.join()
+    maintainer.join()
     assert not failures
     assert values(store, 120) == {n: [float(n)] * 3 for n in range(120)}
 
 
-def test_many_scrapes_in_one_request_are_kept_together(bench: Bench) -> None:
-    """A request larger than one inbox row is one transaction all the same."""
+def test_a_request_of_several_wal_records_is_stored_as_a_whole(bench: Bench) -> None:
+    """It is one transaction."""
     store = bench.open()
     labels = [labels_of({"n": str(n)}) for n in range(1_000)]
     batches = [SampleBatch(T0 + 10 * k, "t", tuple(Sample("m", pair, float(k)) for pair in labels)) for k in range(120)]
@@ -115,7 +115,7 @@ def test_many_scrapes_in_one_request_are_kept_together(bench: Bench) -> None:
     assert store.fetch(Query("m", by=()), T0, T0 + 1190, 10).values.sum() == 1_000 * sum(range(120))
 
 
-def test_nothing_appended_is_nothing_done(bench: Bench) -> None:
+def test_empty_requests_leave_no_trace(bench: Bench) -> None:
     """Empty requests leave no trace."""
     store = bench.open()
     store.append_samples([])
@@ -126,8 +126,8 @@ def test_nothing_appended_is_nothing_done(bench: Bench) -> None:
     assert len(store.fetch(Query("m"), T0, T0 + 10, 1)) == 0
 
 
-def test_stats_tell_where_the_data_lies(bench: Bench, scrape: Scrape) -> None:
-    """And from when the oldest is."""
+def test_stats_show_where_the_data_is(bench: Bench, scrape: Scrape) -> None:
+    """Including the time of the oldest sample."""
     store = bench.open()
     assert store.stats().oldest is None
     store.append_samples([scrape(5)])
@@ -151,7 +151,7 @@ QUESTIONS = [
 
 
 class Anywhere(RuleBasedStateMachine):
-    """Whatever is sealed, merged or reopened in between: the answers are those of a store that only appended."""
+    """Answers equal those of a store that only appends, whatever is cut, compacted or reopened in between."""
 
     @initialize()
     def open(self) -> None:
@@ -165,26 +165,26 @@ class Anywhere(RuleBasedStateMachine):
     def _open(self) -> Store:
         return Store.open(self.path, now=lambda: float(T0), limits=CUT_ALWAYS)
 
-    @rule(found=batches_)
-    def append(self, found: list[tuple[int, str, str, float]]) -> None:
+    @rule(samples=batches_)
+    def append(self, samples: list[tuple[int, str, str, float]]) -> None:
         batches = [
             SampleBatch(T0 + time, "t", (Sample(metric, labels_of({"pod": pod, "le": "1"}), value),))
-            for time, metric, pod, value in found
+            for time, metric, pod, value in samples
         ]
         self.still.append_samples(batches)
         self.moved.append_samples(batches)
 
-    @rule(found=batches_)
-    def append_spans(self, found: list[tuple[int, str, str, float]]) -> None:
+    @rule(samples=batches_)
+    def append_spans(self, samples: list[tuple[int, str, str, float]]) -> None:
         spans = []
-        for time, name, pod, _ in found:
+        for time, name, pod, _ in samples:
             ids, start = (f"{time % 7:032x}", f"{time:016x}"), (T0 + time) * 10**9
             spans.append(Span(*ids, "", name, "server", start, start + 5, "unset", "", {}, {"pod": pod}))
         self.still.append_spans(spans)
         self.moved.append_spans(spans)
 
     @rule()
-    def seal_and_merge(self) -> None:
+    def cut_and_compact(self) -> None:
         self.moved.maintain()
 
     @rule()
@@ -218,8 +218,8 @@ TestAnywhere = pytest.mark.filterwarnings("error")(Anywhere.TestCase)
 
 
 @pytest.mark.parametrize("reduce", ["last", "rate", "increase", "buckets"])
-def test_a_metric_that_is_not_there_gives_no_series(bench: Bench, scrape: Scrape, reduce: Reduce) -> None:
-    """On the grid that was asked for."""
+def test_an_unknown_metric_has_no_series(bench: Bench, scrape: Scrape, reduce: Reduce) -> None:
+    """The times are those of the grid."""
     store = bench.open()
     store.append_samples([scrape(0)])
     matrix = store.fetch(Query("absent", reduce=reduce), T0, T0 + 30, 10)

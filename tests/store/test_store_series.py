@@ -1,4 +1,4 @@
-"""Series come and go: queries are right while they come, and what has gone makes room."""
+"""Series churn: queries are correct while series appear and disappear, and unused series free their place."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def batch(time: float, names: Iterable[int]) -> SampleBatch:
     return SampleBatch(time, "t", tuple(Sample("m", (("i", str(name)),), float(name)) for name in names))
 
 
-def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench) -> None:
-    """A series that appears between a query's choice of series and its reading is simply not in that answer."""
+def test_queries_work_while_other_threads_add_series(bench: Bench) -> None:
+    """A series that appears between selection and reading is not in that answer."""
     store = bench.open(StoreLimits(flush_rows=1, duckdb_threads=1))
     store.append_samples([batch(bench.time, range(3))])
     done = threading.Event()
@@ -50,9 +50,9 @@ def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench) -> Non
             thread.start()
         for _ in range(150):
             matrix = store.fetch(Query("m", window=5), bench.time, bench.time, 1)
-            found = {labels[0][1]: value for labels, (value,) in zip(matrix.labels, matrix.values, strict=True)}
-            assert {"0", "1", "2"} <= set(found)
-            assert all(float(name) == value for name, value in found.items())
+            values = {labels[0][1]: value for labels, (value,) in zip(matrix.labels, matrix.values, strict=True)}
+            assert {"0", "1", "2"} <= set(values)
+            assert all(float(name) == value for name, value in values.items())
     finally:
         sys.setswitchinterval(interval)
         done.set()
@@ -60,17 +60,17 @@ def test_queries_go_on_while_other_threads_bring_new_series(bench: Bench) -> Non
             thread.join(30)
 
 
-def test_a_series_that_appears_in_the_middle_of_a_query_does_no_harm(bench: Bench) -> None:
-    """Exactly between choosing and reading."""
+def test_a_series_that_appears_during_a_query_does_no_harm(bench: Bench) -> None:
+    """Exactly between selection and reading."""
     store = bench.open(StoreLimits(duckdb_threads=1))
     store.append_samples([batch(bench.time, range(3))])
     reader = store._sample_reader
     statements = reader._statements
 
-    def late(*given: object) -> object:
+    def late(*arguments: object) -> object:
         store.append_samples([batch(bench.time, range(3, 30))])
         store._samples.head.flush()
-        return statements(*given)  # type: ignore[arg-type]  # passed through
+        return statements(*arguments)  # type: ignore[arg-type]  # passed through
 
     reader._statements = late  # type: ignore[method-assign, assignment]  # the moment to hit
     assert len(store.fetch(Query("m", window=5), bench.time, bench.time, 1).values) == 3
@@ -79,17 +79,17 @@ def test_a_series_that_appears_in_the_middle_of_a_query_does_no_harm(bench: Benc
 
 
 def names_of(store: Store, metric: str, time: float) -> set[str]:
-    """The names of the series that have a sample at a time."""
+    """Names of the series with a sample at a time."""
     return {labels[0][1] for labels in store.fetch(Query(metric, window=5), time, time, 1).labels}
 
 
-def test_series_that_are_in_segments_alone_do_not_count_for_the_limit(bench: Bench) -> None:
-    """Days of pods that come and go: each round's series are new, one stays, none is dropped, all can be read."""
+def test_series_in_blocks_only_do_not_count_for_the_limit(bench: Bench) -> None:
+    """Days of pod churn: one series stays, the others are new in each round; none is dropped, all can be read."""
     store = bench.open(replace(CUT_ALWAYS, max_series=10))
     for n in range(30):
         names = [0, *range(1 + 8 * n, 9 + 8 * n)]
         store.append_samples([batch(bench.time + 10 * n, names)])
-        if n % 3 == 0:  # queries know sealed series, too: these have a limit of their own
+        if n % 3 == 0:  # series of blocks have a limit of their own
             assert names_of(store, "m", bench.time + 10 * n) == set(map(str, names))
         store.maintain()
     assert store.stats().dropped == 0
@@ -99,8 +99,8 @@ def test_series_that_are_in_segments_alone_do_not_count_for_the_limit(bench: Ben
     assert store.fetch(Query("m", by=(), window=299), bench.time, bench.time + 40, 10).values.shape == (1, 5)
 
 
-def test_a_question_about_more_sealed_series_than_may_be_known_says_so(bench: Bench) -> None:
-    """And narrower ones are answered, one after the other, however many there are together."""
+def test_a_query_of_more_block_series_than_the_limit_is_refused(bench: Bench) -> None:
+    """Narrower queries are answered, however many series they have together."""
     store = bench.open(replace(CUT_ALWAYS, max_block_series=10))
     for n in range(3):
         store.append_samples([batch(bench.time + 10 * n, range(8 * n, 8 * n + 8))])
@@ -111,110 +111,112 @@ def test_a_question_about_more_sealed_series_than_may_be_known_says_so(bench: Be
         assert names_of(store, "m", bench.time + 10 * n) == set(map(str, range(8 * n, 8 * n + 8)))
 
 
-def test_a_series_is_one_whether_in_memory_or_in_segments(bench: Bench) -> None:
-    """It has a number in each; a query gives it once, with all its samples."""
+def test_a_series_in_head_and_blocks_is_one_series(bench: Bench) -> None:
+    """It has a ref in each; a query returns it once, with all samples."""
     store = bench.open()
     for n in range(4):
         store.append_samples([batch(bench.time + 10 * n, range(n, n + 3))])
         if n < 3:
             store.maintain()
     matrix = store.fetch(Query("m", window=5), bench.time, bench.time + 30, 10)
-    seen = {labels[0][1]: (~np.isnan(row)).tolist() for labels, row in zip(matrix.labels, matrix.values, strict=True)}
-    assert seen == {str(name): [n <= name < n + 3 for n in range(4)] for name in range(6)}
+    present = {
+        labels[0][1]: (~np.isnan(row)).tolist() for labels, row in zip(matrix.labels, matrix.values, strict=True)
+    }
+    assert present == {str(name): [n <= name < n + 3 for n in range(4)] for name in range(6)}
 
 
-def test_nothing_is_missing_while_series_come_are_sealed_and_let_go(bench: Bench) -> None:
-    """Two writers whose series change all the time, upkeep and queries side by side."""
+def test_no_series_is_missing_during_churn_cuts_and_collection(bench: Bench) -> None:
+    """Two writers of changing series, maintenance and queries run concurrently."""
     store = bench.open(replace(CUT_ALWAYS, max_series=5_000))
-    told: list[int] = []
+    appended: list[int] = []
     ended: list[str] = []
 
     def write(first: int) -> None:
         for n in range(first, first + 120):
             store.append_samples([batch(bench.time + n, [n, n + 1, 7])])
-            told.append(n)
+            appended.append(n)
         ended.append("writer")
 
-    def upkeep() -> None:
+    def maintain() -> None:
         while len(ended) < 2:
             store.maintain()
 
     threads = [threading.Thread(target=write, args=(first,)) for first in (1_000, 2_000)]
-    threads.append(threading.Thread(target=upkeep))
+    threads.append(threading.Thread(target=maintain))
     for thread in threads:
         thread.start()
     while len(ended) < 2 and any(thread.is_alive() for thread in threads[:2]):
-        for n in told[-3:]:
+        for n in appended[-3:]:
             assert names_of(store, "m", bench.time + n) >= {str(n), str(n + 1), "7"}
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
-    assert len(told) == 240
+    assert len(appended) == 240
     assert store.stats().dropped == 0
     assert store.stats().last_error == ""
-    for n in told[::10]:
+    for n in appended[::10]:
         assert names_of(store, "m", bench.time + n) >= {str(n), str(n + 1), "7"}
     store.maintain()
     assert store.stats().series == 0
 
 
-class Holding(RuleBasedStateMachine):
-    """What is held, in memory or just interned is never let go; everything else is; no number comes twice."""
+class IndexMachine(RuleBasedStateMachine):
+    """Series that are pinned or in the head stay; all others are collected; no ref is reused."""
 
     def __init__(self) -> None:
         super().__init__()
         self.index = SeriesIndex(50)
         self.stack = ExitStack()
-        self.held: dict[int, str] = {}
-        self.memory: dict[int, str] = {}
-        self.given: dict[int, str] = {}
+        self.pinned: dict[int, str] = {}
+        self.in_head: dict[int, str] = {}
+        self.names: dict[int, str] = {}
 
     @rule(names=st.sets(st.sampled_from("abcdefgh"), min_size=1))
     def intern(self, names: set[str]) -> None:
-        """An append begins; it holds what it interned."""
+        """Begin an append, which pins the series it interns."""
         self.stack.enter_context(self.index.pinned())
         for name, number in zip(sorted(names), self.index.intern((n, ()) for n in sorted(names)), strict=True):
-            assert self.given.setdefault(number, name) == name
-            self.held[number] = name
+            assert self.names.setdefault(number, name) == name
+            self.pinned[number] = name
 
     @rule(stays=st.booleans())
     def end(self, stays: bool) -> None:
-        """All appends end; their series are in memory then, or were refused."""
+        """End all appends. Their series are in the head then, or were refused."""
         if stays:
-            self.memory |= self.held
-        self.held = {}
+            self.in_head |= self.pinned
+        self.pinned = {}
         self.stack.close()
 
     @rule()
-    def seal(self) -> None:
-        """The memory is sealed, and what is in no use is let go."""
-        self.memory = {}
-        self.index.collect(set(self.memory), self.index.next_epoch())
-        assert len(self.index) >= len(self.held)
-        if not self.held:
+    def cut(self) -> None:
+        """Empty the head and collect unused series."""
+        self.in_head = {}
+        self.index.collect(set(self.in_head), self.index.next_epoch())
+        assert len(self.index) >= len(self.pinned)
+        if not self.pinned:
             assert len(self.index) == 0
             assert self.index.metric_ref("a") is None
 
     @rule()
-    def keep(self) -> None:
-        """The same while there is data in memory."""
-        self.index.collect(set(self.memory), self.index.next_epoch())
+    def collect(self) -> None:
+        """Collect while there is data in the head."""
+        self.index.collect(set(self.in_head), self.index.next_epoch())
 
     @invariant()
-    def known(self) -> None:
-        """Numbers in use lead to their series."""
-        for number, name in (self.held | self.memory).items():
+    def refs_in_use_are_valid(self) -> None:
+        """Refs in use lead to their series."""
+        for number, name in (self.pinned | self.in_head).items():
             assert self.index.intern_texts([self.index.texts[number]]) == [number]
             assert self.index.select(name, ()) == (np.array([number]), [()])
             assert self.index.metric_names([self.index.metric_refs[number]]) == {name}
 
 
-Holding.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
-TestHolding = Holding.TestCase
+IndexMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestIndex = IndexMachine.TestCase
 
 
-def test_what_segments_have_of_series_in_memory_is_there_once(bench: Bench) -> None:
-    """Labels are those in memory, and what memory has let go of is read from the segment."""
+def test_blocks_share_the_labels_of_series_in_the_head(bench: Bench) -> None:
+    """Labels that the head has collected are read from the block."""
     store = bench.open()
     store.append_samples([batch(bench.time, range(3))])
     store.maintain()

@@ -1,4 +1,4 @@
-"""Spans in the store: what comes back is what was sent, and lists pick among all that match."""
+"""Spans in the store: they are returned as received, and searches consider all matching traces."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 T0 = 1_790_000_000
 
 
-def ids(found: tuple[TraceSummary, ...]) -> list[int]:
-    return [int(summary.trace_id, 16) for summary in found]
+def ids(summaries: tuple[TraceSummary, ...]) -> list[int]:
+    return [int(summary.trace_id, 16) for summary in summaries]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -52,7 +52,7 @@ attributes = st.dictionaries(keys, attribute_values, max_size=5)
 
 
 def same(one: object, other: object) -> bool:
-    """Equal, and of the same types; NaN equals NaN."""
+    """Whether values and types are equal; NaN equals NaN."""
     if type(one) is not type(other):
         return False
     if isinstance(one, float) and isinstance(other, float):
@@ -64,21 +64,21 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-def bare(span: Span) -> Span:
-    """The span without what holds attributes."""
+def without_attributes(span: Span) -> Span:
+    """The span without the fields that hold attributes."""
     return replace(span, resource={}, attributes={}, events=(), links=())
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(resource=attributes, found=attributes, moment=st.integers(0, (1 << 62)), length=st.integers(0, 1 << 61))
-def test_a_span_comes_back_as_it_was_sent(
+@given(resource=attributes, own=attributes, moment=st.integers(0, (1 << 62)), length=st.integers(0, 1 << 61))
+def test_a_span_is_returned_as_it_was_received(
     tmp_path_factory: pytest.TempPathFactory,
     resource: dict[str, AttributeValue],
-    found: dict[str, AttributeValue],
+    own: dict[str, AttributeValue],
     moment: int,
     length: int,
 ) -> None:
-    """From memory and from a segment, with events and links."""
+    """From head and block, with events and links."""
     folder = tmp_path_factory.mktemp("span")
     sent = Span(
         trace_id="ab" * 16,
@@ -91,31 +91,31 @@ def test_a_span_comes_back_as_it_was_sent(
         status="error",
         status_message="bad",
         resource=resource,
-        attributes=found,
-        events=(Event(moment, 'e"vent', found),),
-        links=(Link("12" * 16, "34" * 8, found),),
+        attributes=own,
+        events=(Event(moment, 'e"vent', own),),
+        links=(Link("12" * 16, "34" * 8, own),),
         scope="scope",
         trace_state="a=b",
         clamped=length == 0 and moment > 0,
     )
     never = Retention(metrics_seconds=1e18, spans_seconds=1e18)
-    with_store = Store.open(folder, now=lambda: 0.0, limits=CUT_ALWAYS, retention=never)
-    with_store.append_spans([sent])
+    store = Store.open(folder, now=lambda: 0.0, limits=CUT_ALWAYS, retention=never)
+    store.append_spans([sent])
     for _ in range(2):
-        (back,) = with_store.get(sent.trace_id)
-        assert bare(back) == bare(sent)
+        (back,) = store.get(sent.trace_id)
+        assert without_attributes(back) == without_attributes(sent)
         assert same(back.resource, resource)
-        assert same(dict(back.attributes), found)
+        assert same(dict(back.attributes), own)
         assert (back.events[0][:2], back.links[0][:2]) == (sent.events[0][:2], sent.links[0][:2])
-        assert same(back.events[0].attributes, found)
-        assert same(back.links[0].attributes, found)
-        with_store.maintain()
-    assert len(with_store._spans.blocks()) == 1
-    with_store.close()
+        assert same(back.events[0].attributes, own)
+        assert same(back.links[0].attributes, own)
+        store.maintain()
+    assert len(store._spans.blocks()) == 1
+    store.close()
 
 
-def test_text_that_is_no_unicode_costs_its_characters_only(bench: Bench, span: MakeSpan) -> None:
-    """A lone surrogate cannot be written; it becomes a question mark."""
+def test_invalid_unicode_costs_only_its_characters(bench: Bench, span: MakeSpan) -> None:
+    """A lone surrogate becomes a question mark."""
     store = bench.open()
     store.append_spans([span(1, name="a\ud800b", attributes={"k\udfff": ["x\ud800", 1]}), span(2)])
     (back,) = store.get(f"{1:032x}")
@@ -123,8 +123,8 @@ def test_text_that_is_no_unicode_costs_its_characters_only(bench: Bench, span: M
     assert len(store.get(f"{2:032x}")) == 1
 
 
-def test_a_span_whose_times_do_not_fit_is_dropped_and_counted(bench: Bench, span: MakeSpan) -> None:
-    """The others of the request are kept."""
+def test_a_span_with_invalid_times_is_dropped_and_counted(bench: Bench, span: MakeSpan) -> None:
+    """The other spans of the request are stored."""
     store = bench.open()
     far = Span("f" * 32, "1" * 16, "", "x", "server", 1, 1 << 63, "unset", "", {}, {})
     store.append_spans([far, span(2)])
@@ -133,19 +133,19 @@ def test_a_span_whose_times_do_not_fit_is_dropped_and_counted(bench: Bench, span
     assert len(store.get(f"{2:032x}")) == 1
 
 
-def test_a_span_sent_twice_is_given_and_counted_once(bench: Bench, span: MakeSpan) -> None:
-    """Client and server may share an id (B3): they are two."""
+def test_a_span_received_twice_is_returned_and_counted_once(bench: Bench, span: MakeSpan) -> None:
+    """Client and server may share an id (B3): they are two spans."""
     store = bench.open()
     store.append_spans([span(1, 1), span(1, 1), span(1, 1, kind="client"), span(1, 2, parent=1)])
     store.maintain()
     store.append_spans([span(1, 1), span(1, 2, parent=1)])
-    given_ = sorted((each.span_id[-1], each.kind) for each in store.get(f"{1:032x}"))
-    assert given_ == [("1", "client"), ("1", "server"), ("2", "server")]
+    returned = sorted((one.span_id[-1], one.kind) for one in store.get(f"{1:032x}"))
+    assert returned == [("1", "client"), ("1", "server"), ("2", "server")]
     (summary,) = store.search(TraceQuery(T0 - 1, T0 + 1))
     assert summary.spans == 3
 
 
-def test_a_trace_is_given_by_start_time_from_all_its_places(bench: Bench, span: MakeSpan) -> None:
+def test_a_trace_is_returned_by_start_time_from_head_and_blocks(bench: Bench, span: MakeSpan) -> None:
     """Part in a segment, part in memory."""
     store = bench.open()
     store.append_spans([span(1, 3, parent=1, start=2), span(1, 1, start=0)])
@@ -155,13 +155,13 @@ def test_a_trace_is_given_by_start_time_from_all_its_places(bench: Bench, span: 
     assert store.get("0" * 32) == ()
 
 
-@pytest.mark.parametrize("where", ["memory", "segment", "both"])
-def test_lists_pick_the_slowest_and_the_newest_among_all(bench: Bench, span: MakeSpan, where: str) -> None:
-    """Not among the first found."""
+@pytest.mark.parametrize("where", ["head", "block", "both"])
+def test_a_search_returns_the_slowest_or_newest_of_all_traces(bench: Bench, span: MakeSpan, where: str) -> None:
+    """Not of the first ones read."""
     store = bench.open()
     for trace in range(1, 41):
         store.append_spans([span(trace, start=trace, duration=(trace * 7 % 41) / 10)])
-        if where == "segment" or (where == "both" and trace == 20):
+        if where == "block" or (where == "both" and trace == 20):
             store.maintain()
     assert ids(store.search(TraceQuery(T0, T0 + 100, order="newest", limit=3))) == [40, 39, 38]
     by_duration = sorted(range(1, 41), key=lambda trace: -(trace * 7 % 41))
@@ -188,22 +188,22 @@ CONDITIONS: list[tuple[dict[str, object], list[int]]] = [
 
 
 @pytest.mark.parametrize(("condition", "expected"), CONDITIONS)
-def test_lists_hold_the_traces_that_have_a_matching_span(
+def test_a_search_returns_the_traces_with_a_matching_span(
     bench: Bench, span: MakeSpan, condition: dict[str, object], expected: list[int]
 ) -> None:
-    """Every condition, alone and together, on one and the same span."""
+    """All conditions apply to one and the same span."""
     store = bench.open()
     store.append_spans([span(1, 1, start=1, duration=2.0)])
     inner = span(2, 2, parent=1, name="infer", service="model", start=2.02, duration=0.01)
     store.append_spans([span(2, 1, start=2), inner])
     store.maintain()
     store.append_spans([span(3, 1, start=3, duration=0.2, status="error"), span(4, 1, start=4, namespace="prod")])
-    given_ = {"start": T0, "end": T0 + 10, **condition}
-    assert ids(store.search(TraceQuery(**given_))) == expected  # type: ignore[arg-type]  # a table of conditions
+    arguments = {"start": T0, "end": T0 + 10, **condition}
+    assert ids(store.search(TraceQuery(**arguments))) == expected  # type: ignore[arg-type]  # a table of conditions
 
 
-def test_a_summary_tells_of_the_whole_trace(bench: Bench, span: MakeSpan) -> None:
-    """Also of spans that lie outside the asked range, or arrived before the root, which tells how long it took."""
+def test_a_summary_covers_the_whole_trace(bench: Bench, span: MakeSpan) -> None:
+    """Including spans outside the range or received before the root, whose duration counts."""
     store = bench.open()
     store.append_spans([span(1, 2, parent=1, name="infer", service="model", start=0.5, duration=3, status="error")])
     (early,) = store.search(TraceQuery(T0, T0 + 0.6))
@@ -220,66 +220,66 @@ def test_a_summary_tells_of_the_whole_trace(bench: Bench, span: MakeSpan) -> Non
 
 @st.composite
 def some_spans(draw: st.DrawFn) -> list[tuple[int, int, int, str, float, float]]:
-    """Trace, span, parent, service, start and duration of some: traces in several segments, without roots, alike."""
+    """Tuples of trace, span, parent, service, start and duration; some traces lack a root, some rank equally."""
     count = draw(st.integers(20, 60))
     chance = draw(st.randoms(use_true_random=False))
     quick = draw(st.booleans())
-    found = []
+    spans = []
     for number in range(1, count + 1):
         service = chance.choice(["gateway", "gateway", "model"])
         length = chance.randint(1, 3) / 100 if quick and service == "model" else chance.randint(1, 40) / 10
         start = round(chance.random() * 9, 1)
-        found.append((chance.randint(1, count), number, chance.choice([0, 0, 99]), service, start, length))
-    return found
+        spans.append((chance.randint(1, count), number, chance.choice([0, 0, 99]), service, start, length))
+    return spans
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     made=some_spans(),
-    segments=st.integers(0, 10),
+    blocks=st.integers(0, 10),
     service=st.sampled_from([None, Service("", "model")]),
     order=st.sampled_from(["newest", "slowest"]),
     limit=st.integers(1, 4),
     shortest=st.sampled_from([None, 0.5]),
     bounds=st.builds(SearchBounds, few=st.integers(1, 9), look=st.integers(1, 3), heap=st.integers(1, 9)),
 )
-def test_a_list_is_the_same_whether_all_traces_are_looked_at_or_those_of_the_best_spans(
+def test_a_search_result_does_not_depend_on_the_strategy(
     tmp_path_factory: pytest.TempPathFactory,
     span: MakeSpan,
     made: list[tuple[int, int, int, str, float, float]],
-    segments: int,
+    blocks: int,
     service: Service | None,
     order: Literal["newest", "slowest"],
     limit: int,
     shortest: float | None,
     bounds: SearchBounds,
 ) -> None:
-    """However the spans lie in segments and in memory, and whatever is taken for few."""
+    """Wherever the spans are, and whatever the thresholds."""
     store = Store.open(tmp_path_factory.mktemp("s") / "store", now=lambda: T0, limits=CUT_ALWAYS)
     spans = [
         span(trace, number, parent=parent, service=name, start=start, duration=length)
         for trace, number, parent, name, start, length in made
     ]
-    each = len(spans) // (segments + 1)
-    for at in range(segments):
-        store.append_spans(spans[at * each : (at + 1) * each])
+    size = len(spans) // (blocks + 1)
+    for at in range(blocks):
+        store.append_spans(spans[at * size : (at + 1) * size])
         store.maintain()
-    store.append_spans(spans[segments * each :])
+    store.append_spans(spans[blocks * size :])
     query = TraceQuery(T0, T0 + 20, service=service, order=order, limit=limit, min_duration=shortest)
     reader = SpanReader(store._spans, store._engine, store._trace_keys, bounds)
     best = "duration" if order == "slowest" else "start"
     found, expected = reader.search(query), store.search(query)
     store.close()
-    assert [getattr(each, best) for each in found] == [getattr(each, best) for each in expected]
+    assert [getattr(one, best) for one in found] == [getattr(one, best) for one in expected]
     assert found == expected
 
 
 @pytest.mark.parametrize("order", ["newest", "slowest"])
 @pytest.mark.parametrize("service", [None, Service("", "model")])
-def test_a_summary_tells_of_all_places_where_a_trace_has_spans(
+def test_a_summary_covers_all_blocks_and_the_head(
     bench: Bench, span: MakeSpan, order: Literal["newest", "slowest"], service: Service | None
 ) -> None:
-    """Of two segments and of memory, and of others only what is theirs."""
+    """And only the spans of its trace."""
     store = bench.open()
     for number in (1, 2, 3):
         inner = span(1, 9 + number, parent=1, service="model", start=9 + number / 10, status="error")
@@ -289,20 +289,20 @@ def test_a_summary_tells_of_all_places_where_a_trace_has_spans(
             store.maintain()
     assert len(store._spans.blocks()) == 2
     found = store.search(TraceQuery(T0, T0 + 20, order=order, limit=2, service=service))
-    assert [(each.root, each.spans, each.errors) for each in found] == [(True, 4, 3), (True, 1, 0)]
+    assert [(one.root, one.spans, one.errors) for one in found] == [(True, 4, 3), (True, 1, 0)]
     assert found[0].services == (Service("", "gateway"), Service("", "model"))
 
 
-@pytest.mark.parametrize("sealed", [False, True])
-def test_occupancy_spans_are_in_no_list_unless_it_asks_for_them(bench: Bench, span: MakeSpan, sealed: bool) -> None:
-    """They tell which service ran on a GPU; a trace view asks for them by id, or by name and attribute."""
+@pytest.mark.parametrize("in_block", [False, True])
+def test_occupancy_spans_are_searched_by_operation_only(bench: Bench, span: MakeSpan, in_block: bool) -> None:
+    """A trace view reads them by id, or by name and attribute."""
     store = bench.open()
     for trace, uuid in ((1, "GPU-1"), (2, "GPU-2")):
         attributes: dict[str, AttributeValue] = {"hw.id": uuid}
         made = span(trace, name=OCCUPANCY, service=EXPORTER, kind="internal", attributes=attributes)
         store.append_spans([made])
     store.append_spans([span(2, 2), span(3, name=OCCUPANCY, service="impostor")])
-    if sealed:
+    if in_block:
         store.maintain()
 
     (both, impostor) = store.search(TraceQuery(T0, T0 + 10, order="slowest"))
@@ -310,15 +310,15 @@ def test_occupancy_spans_are_in_no_list_unless_it_asks_for_them(bench: Bench, sp
     assert impostor.services == (Service("", "impostor"),)
     assert ids(store.search(TraceQuery(T0, T0 + 10, service=Service("", EXPORTER)))) == []
     assert set(ids(store.search(TraceQuery(T0, T0 + 10, operation=OCCUPANCY)))) == {1, 2, 3}
-    asked = TraceQuery(T0, T0 + 10, operation=OCCUPANCY, attributes={"hw.id": "GPU-2"})
-    (found,) = store.search(asked)
-    assert (found.trace_id, found.spans) == (f"{2:032x}", 2)
+    query = TraceQuery(T0, T0 + 10, operation=OCCUPANCY, attributes={"hw.id": "GPU-2"})
+    (summary,) = store.search(query)
+    assert (summary.trace_id, summary.spans) == (f"{2:032x}", 2)
     assert len(store.get(f"{1:032x}")) == 1
 
 
-@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("wanted", "expected"),
     [
         ({"hw.id": "GPU-1"}, [1]),
         ({"host.name": "host-1"}, [1, 2]),
@@ -333,28 +333,28 @@ def test_occupancy_spans_are_in_no_list_unless_it_asks_for_them(bench: Bench, sp
         ({"url.path": "/" + "x" * 100}, []),
     ],
 )
-def test_a_list_can_ask_for_attributes(
-    bench: Bench, span: MakeSpan, asked: dict[str, str], expected: list[int], sealed: bool
+def test_a_search_by_attributes(
+    bench: Bench, span: MakeSpan, wanted: dict[str, str], expected: list[int], in_block: bool
 ) -> None:
-    """Of the span, or else of its resource; all of one and the same span, by its value as text."""
+    """Attributes of the span, or else of its resource; all of one span, by their text."""
     store = bench.open()
-    found: dict[str, AttributeValue] = {
+    own: dict[str, AttributeValue] = {
         "hw.id": "GPU-1",
         "http.response.status_code": 200,
         "user.id": True,
         "http.route": "/ü",
     }
-    first, second = span(1, attributes=found), span(2, attributes={"hw.id": "GPU-2", "url.path": "/" + "x" * 900})
+    first, second = span(1, attributes=own), span(2, attributes={"hw.id": "GPU-2", "url.path": "/" + "x" * 900})
     elsewhere = span(3, attributes={"host.name": "other"})
-    store.append_spans([replace(each, resource={**each.resource, "host.name": "host-1"}) for each in (first, second)])
+    store.append_spans([replace(one, resource={**one.resource, "host.name": "host-1"}) for one in (first, second)])
     store.append_spans([replace(elsewhere, resource={**elsewhere.resource, "host.name": "host-1"})])
-    if sealed:
+    if in_block:
         store.maintain()
-    assert ids(store.search(TraceQuery(T0, T0 + 10, attributes=asked))) == expected
+    assert ids(store.search(TraceQuery(T0, T0 + 10, attributes=wanted))) == expected
 
 
-def test_an_attribute_that_is_not_searched_by_is_refused_with_those_that_are(bench: Bench, span: MakeSpan) -> None:
-    """Nothing found and nothing looked for must not look alike."""
+def test_an_unsearchable_attribute_is_refused_with_the_searchable_ones(bench: Bench, span: MakeSpan) -> None:
+    """An empty result must mean that nothing matched."""
     store = bench.open(trace_keys=("a.b", "c"))
     store.append_spans([span(1, attributes={"a.b": 1, "d": 2})])
     assert ids(store.search(TraceQuery(T0, T0 + 10, attributes={"a.b": "1"}))) == [1]
@@ -362,8 +362,8 @@ def test_an_attribute_that_is_not_searched_by_is_refused_with_those_that_are(ben
         store.search(TraceQuery(T0, T0 + 10, attributes={"d": "2"}))
 
 
-def test_a_key_that_is_added_is_searched_in_what_comes_from_then_on(bench: Bench, span: MakeSpan) -> None:
-    """Segments of either kind are read and merged together; a key that none of them has is in no span."""
+def test_an_added_key_is_searched_in_later_spans(bench: Bench, span: MakeSpan) -> None:
+    """Blocks with and without the key are read and compacted together; a key in no block matches nothing."""
     for keys in (("a",), ("b",), ("a", "b")):
         store = bench.open(trace_keys=keys)
         for n in range(2):
@@ -382,13 +382,13 @@ def test_a_key_that_is_added_is_searched_in_what_comes_from_then_on(bench: Bench
 
 @settings(deadline=None)
 @given(st.binary(min_size=1, max_size=200))
-def test_bytes_that_are_no_spans_are_refused(data: bytes) -> None:
+def test_malformed_payloads_are_refused(data: bytes) -> None:
     """With one kind of error."""
     with pytest.raises(ValueError, match="not a row of spans"):
         SpanCodec(()).unpack(data)
 
 
-def test_an_inbox_row_of_spans_decodes_to_its_columns(span: MakeSpan) -> None:
+def test_a_wal_payload_of_spans_decodes_to_the_same_columns(span: MakeSpan) -> None:
     """The same columns that went into memory when it was accepted."""
     codec = SpanCodec(("hw.id", "service.name"))
     chunk = codec.rows([span(n, n, parent=n - 1, service=f"s{n % 3}", attributes={"hw.id": n}) for n in range(1, 200)])
@@ -399,9 +399,9 @@ def test_an_inbox_row_of_spans_decodes_to_its_columns(span: MakeSpan) -> None:
     }
 
 
-@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("in_block", [False, True])
 @pytest.mark.parametrize(
-    ("asked", "counts"),
+    ("conditions", "counts"),
     [
         ({}, {(0, 0): 2, (1, 0): 1, (2, 1): 1}),
         ({"service": Service("", "embedder")}, {(0, 0): 1}),
@@ -410,10 +410,10 @@ def test_an_inbox_row_of_spans_decodes_to_its_columns(span: MakeSpan) -> None:
         ({"service": Service("", "nobody")}, {}),
     ],
 )
-def test_all_that_match_are_counted_by_their_root(
-    bench: Bench, span: MakeSpan, sealed: bool, asked: dict[str, object], counts: dict[tuple[int, int], int]
+def test_the_heat_map_counts_matching_traces_by_their_root(
+    bench: Bench, span: MakeSpan, in_block: bool, conditions: dict[str, object], counts: dict[tuple[int, int], int]
 ) -> None:
-    """In bins of ten seconds and of decades; what is too short or too late is at the edge or not in it."""
+    """In bins of ten seconds and of decades; too short traces are in the edge bin, late ones are not counted."""
     store = bench.open()
     store.append_spans(
         [
@@ -426,8 +426,8 @@ def test_all_that_match_are_counted_by_their_root(
             span(6, 1, start=25, duration=0.02),
         ]
     )
-    if sealed:
+    if in_block:
         store.maintain()
     bins = Bins(T0, T0 + 20, 2, 0.01, 10.0, 3)
-    found = store.heat(TraceQuery(T0, T0 + 20, **asked), bins)  # type: ignore[arg-type]  # the cases have these fields
-    assert {(y, x): found[y, x] for y, x in zip(*found.nonzero(), strict=True)} == counts
+    heat = store.heat(TraceQuery(T0, T0 + 20, **conditions), bins)  # type: ignore[arg-type]  # the cases have these fields
+    assert {(y, x): heat[y, x] for y, x in zip(*heat.nonzero(), strict=True)} == counts

@@ -1,4 +1,4 @@
-"""A process that appends for ever and tells each number that was kept; test_store_kill ends it with `kill -9`."""
+"""A process that appends until it is killed and prints each acknowledged number; used by test_store_kill."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def main() -> None:
     limits = StoreLimits(block_bytes=2_000, duckdb_threads=1)
     store = Store.open(folder, now=lambda: float(T0), limits=limits)
 
-    def upkeep() -> None:
+    def maintain() -> None:
         while True:
             store.maintain()
             time.sleep(0.001)
 
-    def append(lane: int) -> None:
-        for n in range(first + lane, first + 1_000_000, 2):
+    def append(offset: int) -> None:
+        for n in range(first + offset, first + 1_000_000, 2):
             store.append_samples([scrape(n)])
             os.write(1, f"m {n}\n".encode())
             store.append_spans(spans(n))
             os.write(1, f"s {n}\n".encode())
 
-    threading.Thread(target=upkeep, daemon=True).start()
+    threading.Thread(target=maintain, daemon=True).start()
     other = threading.Thread(target=append, args=(1,), daemon=True)
     other.start()
     append(0)

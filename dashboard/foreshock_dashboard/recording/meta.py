@@ -16,6 +16,7 @@ FORMAT = "foreshock-recording"
 VERSION = 1
 META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "truth.json"
 _READ_BYTES = 1 << 20
+_FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,6 @@ def read(folder: Path) -> RecordingMeta:
         raise RecordingError(f"recording {folder}: {META} says what makes no sense: {error}") from None
     _check(folder, meta)
     return meta
-
-
-_FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 
 def _meta(content: Json) -> RecordingMeta:

@@ -149,25 +149,25 @@ class Recording:
         return file, time_sql, series or ()
 
     def _columns(self, file: Path) -> dict[str, str]:
-        found = self.engine.execute("describe select * from read_parquet($file)", {"file": str(file)}).fetchall()
-        return {name: kind for name, kind, *_ in found}
+        rows = self.engine.execute("describe select * from read_parquet($file)", {"file": str(file)}).fetchall()
+        return {name: sql_type for name, sql_type, *_ in rows}
 
     def _series_of(self, file: Path) -> tuple[SeriesRows, ...] | None:
         """Return the series of a file; None if the rows of a series are scattered."""
-        found = self.engine.execute(_INDEX, {"file": str(file)}).fetchall()
-        if any(last - first + 1 != rows for _, _, first, last, rows in found):
+        series = self.engine.execute(_INDEX, {"file": str(file)}).fetchall()
+        if any(last - first + 1 != rows for _, _, first, last, rows in series):
             return None
         return tuple(
-            SeriesRows(metric, self._labels(labels), first, last + 1) for metric, labels, first, last, _ in found
+            SeriesRows(metric, self._labels(labels), first, last + 1) for metric, labels, first, last, _ in series
         )
 
-    def _labels(self, found: Any) -> Labels:  # noqa: ANN401 - text, or what DuckDB makes of a MAP or STRUCT
+    def _labels(self, column: Any) -> Labels:  # noqa: ANN401 - text, or the Python value of a MAP or STRUCT
         try:
-            pairs = orjson.loads(found) if isinstance(found, str | bytes) else found
+            pairs = orjson.loads(column) if isinstance(column, str | bytes) else column
             return labels_of({str(name): "" if value is None else str(value) for name, value in (pairs or {}).items()})
         except (orjson.JSONDecodeError, AttributeError):
             raise RecordingError(
-                f"recording {self.path}: the labels {str(found)[:80]!r} are neither a map nor a JSON object"
+                f"recording {self.path}: the labels {str(column)[:80]!r} are neither a map nor a JSON object"
             ) from None
 
     def _count_spans(self) -> int:
@@ -177,8 +177,8 @@ class Recording:
         columns = self._columns(file)
         if missing := [name for name in ("resource", "scope", "span") if columns.get(name) != "BLOB"]:
             raise RecordingError(f"recording {self.path}: {files.SPANS} has no column {', '.join(missing)} of bytes")
-        found = self.engine.execute("select count(*) from read_parquet($file)", {"file": str(file)}).fetchone()
-        return int(found[0]) if found else 0
+        row = self.engine.execute("select count(*) from read_parquet($file)", {"file": str(file)}).fetchone()
+        return int(row[0]) if row else 0
 
     def _completed(self, meta: files.RecordingMeta) -> files.RecordingMeta:
         """Return the metadata, with start and end from the data if they are missing."""
@@ -234,10 +234,10 @@ class Recording:
         """
         if self.meta.scrape_interval:
             return self.meta.scrape_interval
-        series = [each for each in self.series if each.last - each.first > 1]
-        some = series[:: max(1, len(series) // INTERVAL_SERIES)]
+        long = [series for series in self.series if series.last - series.first > 1]
+        chosen = long[:: max(1, len(long) // INTERVAL_SERIES)]
         interval = median_interval(
-            np.sort(self.rows(each.first, min(each.last, each.first + INTERVAL_SAMPLES))[0]) for each in some
+            np.sort(self.rows(series.first, min(series.last, series.first + INTERVAL_SAMPLES))[0]) for series in chosen
         )
         return default if interval is None else interval / 1000
 

@@ -81,11 +81,9 @@ class SeriesNumbers:
         numbers: list[int] = []
         values: list[float] = []
         for series, of_series in series_values:
-            known = self._series.get(series)
-            if known is None:
-                names = [self._number(metric, dict(labels)) for metric, labels in series.names]
-                known = self._series[series] = names
-            numbers += known
+            if series not in self._series:
+                self._series[series] = [self._number(metric, dict(labels)) for metric, labels in series.names]
+            numbers += self._series[series]
             values += of_series
         return numbers, values
 

@@ -96,13 +96,13 @@ class BlockIndex:
         self, cursor: duckdb.DuckDBPyConnection, blocks: Sequence[Block], metric: str
     ) -> list[BlockSeries] | None:
         """Return a metric's series in each of several blocks; None if the index is full."""
-        found = []
+        result = []
         for block in blocks:
             series = self.series_of_block(cursor, block, metric)
             if series is None:
                 return None
-            found.append(series)
-        return found
+            result.append(series)
+        return result
 
 
 def too_many_series(metric: str, max_series: int) -> SourceError:

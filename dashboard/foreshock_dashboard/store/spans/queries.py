@@ -141,9 +141,9 @@ class SpanReader:
     ) -> list[tuple[Any, ...]]:
         """Execute a statement made of constants and scans. Return its rows."""
         try:
-            for each in scans:
-                parameters |= each.parameters
-                for name, columns in each.head_rows.items():
+            for one in scans:
+                parameters |= one.parameters
+                for name, columns in one.head_rows.items():
                     cursor.register(name, columns)
             return cursor.execute(sql, parameters).fetchall()
         except duckdb.Error as error:

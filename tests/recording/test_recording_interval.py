@@ -1,4 +1,4 @@
-"""A hub over somebody else's samples reads them as it fits how far they are apart, whatever it was told."""
+"""A hub over a recording adapts its step and rates to the recording's scrape interval."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def scrape(time: float) -> SampleBatch:
 
 
 @pytest.mark.parametrize(("interval", "step"), [(10.0, 10.0), (30.0, 30.0), (60.0, 60.0), (300.0, 300.0)])
-def test_the_grid_and_the_rates_follow_the_samples(write: Write, interval: float, step: float) -> None:
-    """No finer than they come, and never without two of them."""
+def test_step_and_rates_follow_the_scrape_interval(write: Write, interval: float, step: float) -> None:
+    """The step is at least one interval, and rates cover two samples."""
     path = write([scrape(START + i * interval + 0.25) for i in range(int(4800 / interval))])
     with ExitStack() as opened:
-        mine = Settings(recording=path, store=path.parent / "store", port=0, otlp_grpc_port=0, otlp_http_port=0)
-        found, recording = opened.enter_context(open_recording(mine))
-        hub = opened.enter_context(closing(Hub(found, clock_at(found.at), recording=recording)))
+        own = Settings(recording=path, store=path.parent / "store", port=0, otlp_grpc_port=0, otlp_http_port=0)
+        complete, recording = opened.enter_context(open_recording(own))
+        hub = opened.enter_context(closing(Hub(complete, clock_at(complete.at), recording=recording)))
         hub.start()
         world = hub.snapshot.world
 
