@@ -24,7 +24,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import nbytes, slice_world
-from foreshock_dashboard.replay.time_travel import EMPTY, SourceGrid, StateHistory, TimeTravel
+from foreshock_dashboard.replay.time_travel import MIN_CACHED_BYTES, SourceGrid, StateHistory, TimeTravel
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import quick_window
 
@@ -71,7 +71,7 @@ def rewind(
     world = world or calm()
     state = State()
     for state in states(State(), world):
-        made.note(state, world)
+        made.append(state, world)
     return made, Snapshot(9, world, state.incidents, learning(world))
 
 
@@ -187,13 +187,13 @@ def later(seconds: float) -> Snapshot:
 
 def test_what_is_read_on_counts_for_the_room_as_well() -> None:
     """Short ranges, each of which is asked for with an ever later end, as replaying one does."""
-    room = 5 * EMPTY
+    room = 5 * MIN_CACHED_BYTES
     past, newest = rewind(room=room)
     for hours in range(6, 18):
         for minutes in (1, 30, 60):
             start = NOW - hours * 3600.0
             assert past.over(start, start + minutes * 60, newest)
-    assert sum(max(EMPTY, found.weight) for found in past._ranges._values.values()) <= room
+    assert sum(max(MIN_CACHED_BYTES, found.nbytes) for found in past._ranges._values.values()) <= room
 
 
 def test_what_has_no_room_any_more_is_read_again_when_it_is_asked_for() -> None:
@@ -275,7 +275,7 @@ def test_what_holds_nothing_is_asked_once() -> None:
 
 def test_empty_stretches_are_not_remembered_without_end() -> None:
     """Whoever asks for a thousand of them costs no more memory than who asks for few."""
-    past, newest = rewind(Counted(begin=NOW - 7200), room=3 * EMPTY)
+    past, newest = rewind(Counted(begin=NOW - 7200), room=3 * MIN_CACHED_BYTES)
     for hours in range(30, 40):
         with pytest.raises(NothingKnownError):
             past.at(NOW - hours * 3600.0, newest)
@@ -309,9 +309,9 @@ def test_a_source_that_was_never_read_is_no_range_without_data() -> None:
 
 def test_memory_forgets_the_oldest_and_keeps_the_newest() -> None:
     """However little room there is."""
-    memory = StateHistory(room=3)
+    memory = StateHistory(max_service_states=3)
     for time in (10.0, 20.0, 30.0, 40.0, 50.0):
-        memory.note(State(time=time), Learning(time, 1800.0))
+        memory.append(State(time=time), Learning(time, 1800.0))
     assert memory.at(25.0) is None
     assert memory.at(45.0) == (State(time=40.0), Learning(40.0, 1800.0))
     assert memory.at(1e12) == (State(time=50.0), Learning(50.0, 1800.0))

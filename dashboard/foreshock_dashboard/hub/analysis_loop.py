@@ -119,7 +119,7 @@ class AnalysisLoop:
             world = self._seasons.attach(replace(world, simulated=True) if inputs.simulated else world)
             for state in states(self._state, world, self.slos.values):
                 self._state = state
-                self.time_travel.note(state, world)
+                self.time_travel.append(state, world)
         if world is None:
             return
         self.slos.observe(world)

@@ -1,4 +1,4 @@
-"""Who is to blame for what one service suffers at one time, from whatever a recording holds."""
+"""Root-cause ranking for one service at one time, from any metrics of a recording."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from foreshock_dashboard.world.builder import build_world, with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.observer import Observer
 
-BEFORE, AFTER = 300.0, 600.0
-"""Seconds before and after the instant that are judged: who names a time may name the cause's or the effect's."""
-FEWEST_BEFORE, FEWEST_AFTER = 3, 5
-"""Points that are judged at least, where samples are few."""
-PAST = 720
-"""Points of past that are compared with: two hours at the usual pace."""
+BEFORE_SECONDS, AFTER_SECONDS = 300.0, 600.0
+"""Analyzed time before and after the given one, which may be that of the cause or of the effect."""
+MIN_POINTS_BEFORE, MIN_POINTS_AFTER = 3, 5
+"""Least number of analyzed points, for sparse samples."""
+BASELINE_POINTS = 720
+"""Points of the baseline: two hours at the default step."""
 
 
 class Explanation(NamedTuple):
-    """Ranked causes; none where nothing is wrong. at: Unix seconds."""
+    """Ranked causes of a service's anomaly; none if it is healthy. at: Unix seconds."""
 
     service: Service
     at: float
@@ -44,70 +44,70 @@ class Explanation(NamedTuple):
 
 
 class Anomalies(NamedTuple):
-    """What is odd about each service around an instant, and who calls whom."""
+    """Anomalous metrics of each service, and the callees of each service."""
 
     suspects: Mapping[Service, Suspect]
     calls: Mapping[Service, tuple[Service, ...]]
 
 
 def explain(recording: Recording, service: str, at: float) -> Explanation:
-    """Rank who is to blame for what a service suffers around `at` (Unix seconds).
+    """Rank the root causes of a service's anomaly around `at` (Unix seconds).
 
     Raises:
-        RecordingError: the recording does not have the service or that time, or no past to compare with.
+        RecordingError: the recording lacks the service, that time, or a baseline before it.
     """
-    pace = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
-    around = analysis_window(recording, at, pace.step)
-    world = load_world(RecordedMetrics(recording), around, pace)
-    seen = find_anomalies(RecordedMetrics(recording), around, pace.step, world.services)
-    who = resolve_service(service, {*seen.suspects, *world.services}, f"recording {recording.path}")
-    known = hindsight(world, who, at, float(around.times[around.first]))
-    odd = ranked(who, seen.suspects, seen.calls, pace.step)
-    agreed = bool(known.candidates and odd) and known.candidates[0].service == odd[0].service
-    if known.lasting or agreed:  # a tremor is nobody's doing; two looks that name the same one are more than that
-        return Explanation(who, at, blended(known.candidates, odd))
-    return Explanation(who, at, () if known.told else odd)
+    timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
+    around = analysis_window(recording, at, timing.step)
+    world = load_world(RecordedMetrics(recording), around, timing)
+    anomalies = find_anomalies(RecordedMetrics(recording), around, timing.step, world.services)
+    target = resolve_service(service, {*anomalies.suspects, *world.services}, f"recording {recording.path}")
+    incident = hindsight(world, target, at, float(around.times[around.first]))
+    odd = ranked(target, anomalies.suspects, anomalies.calls, timing.step)
+    agreed = bool(incident.candidates and odd) and incident.candidates[0].service == odd[0].service
+    if incident.lasting or agreed:  # a short anomaly counts only if both rankings name the same cause
+        return Explanation(target, at, blended(incident.candidates, odd))
+    return Explanation(target, at, () if incident.told else odd)
 
 
-def load_world(source: MetricSource, around: Around, pace: ReplayTiming) -> World:
-    """What is known of the platform from the metrics that foreshock reads.
+def load_world(source: MetricSource, around: Around, timing: ReplayTiming) -> World:
+    """The World of the analyzed time and its baseline, from the metrics that the hub reads.
 
     Raises:
         SourceError: the source cannot answer.
     """
     begin = float(around.times[0])
-    read = catalogue(pace.window, pace.quick)
-    observer = Observer(source, read, pace.step, with_quantiles, keep=math.inf, begin=lambda _: begin)
-    seasons = SeasonalHistory(source, lambda apart: catalogue(max(apart, pace.window)))
+    rows = catalogue(timing.window, timing.quick)
+    observer = Observer(source, rows, timing.step, with_quantiles, keep=math.inf, begin=lambda _: begin)
+    seasons = SeasonalHistory(source, lambda spacing: catalogue(max(spacing, timing.window)))
     seasons.load(begin, float(around.times[-1]))
-    return seasons.attach(build_world(observer.read(float(around.times[-1])), pace.step))
+    return seasons.attach(build_world(observer.read(float(around.times[-1])), timing.step))
 
 
 def analysis_window(recording: Recording, at: float, step: float) -> Around:
-    """The grid points around an instant.
+    """The grid points of the baseline and of the analyzed time.
 
     Raises:
-        RecordingError: the recording does not have that time, or no past to compare with.
+        RecordingError: the recording lacks that time, or a baseline before it.
     """
     start, end = sample_range(recording, None)
-    where = f"recording {recording.path}"
+    place = f"recording {recording.path}"
     if not start <= at <= end:
-        raise RecordingError(f"{where}: it is of {start:.0f} to {end:.0f}, and {at:.0f} is not in there")
-    before = min(max(BEFORE, FEWEST_BEFORE * step), max(0.0, (at - start) / 2))
+        raise RecordingError(f"{place}: it is of {start:.0f} to {end:.0f}, and {at:.0f} is not in there")
+    before = min(max(BEFORE_SECONDS, MIN_POINTS_BEFORE * step), max(0.0, (at - start) / 2))
     first = math.ceil((at - before) / step) * step
-    oldest = max(math.ceil(start / step) * step, first - PAST * step)
+    oldest = max(math.ceil(start / step) * step, first - BASELINE_POINTS * step)
     if first - oldest < LEAST * step:
         raise RecordingError(
-            f"{where}: there are only {at - start:.0f} s before {at:.0f}; name a time at least "
+            f"{place}: there are only {at - start:.0f} s before {at:.0f}; name a time at least "
             f"{2 * LEAST * step:.0f} s after its start, so that it can be compared with what came before"
         )
-    last = min(end, at + max(AFTER, FEWEST_AFTER * step))
+    last = min(end, at + max(AFTER_SECONDS, MIN_POINTS_AFTER * step))
     times = grid(oldest, max(first, last), step)
     return Around(times, int(np.searchsorted(times, first)))
 
 
 def find_anomalies(source: MetricSource, around: Around, step: float, known: Iterable[Service] = ()) -> Anomalies:
-    """Look at everything that a source has. `known`: services that are there anyway.
+    """Anomalies of all metrics of a source. known: services to rank besides those of the anomalous metrics.
 
     Raises:
         SourceError: the source cannot answer.
@@ -126,25 +126,27 @@ def find_anomalies(source: MetricSource, around: Around, step: float, known: Ite
     return Anomalies(suspects(found, known), {client: tuple(servers) for client, servers in calls.items()})
 
 
-def resolve_service(text: str, known: Iterable[Service], where: str) -> Service:
-    """The service that is meant: by its whole name, else by its name alone, else written nearly so.
+def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:
+    """The service that a text names: with its namespace, else by its name alone, else up to case and separators.
 
     Raises:
-        RecordingError: none or several are.
+        RecordingError: no service or several services match.
     """
     listed = sorted(known)
-    for same in (
-        [who for who in listed if str(who) == text],
-        [who for who in listed if who.name == text],
-        [who for who in listed if _plain(who.name) == _plain(text.rpartition("/")[2])],
+    for matches in (
+        [item for item in listed if str(item) == text],
+        [item for item in listed if item.name == text],
+        [item for item in listed if _plain(item.name) == _plain(text.rpartition("/")[2])],
     ):
-        if len(same) == 1:
-            return same[0]
-        if same:
-            raise RecordingError(f"{where}: {text!r} may be {', '.join(map(str, same))}; name one with its namespace")
-    near = difflib.get_close_matches(text, [str(who) for who in listed], 3, 0.4) or [str(who) for who in listed[:5]]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise RecordingError(
+                f"{place}: {text!r} may be {', '.join(map(str, matches))}; name one with its namespace"
+            )
+    near = difflib.get_close_matches(text, map(str, listed), 3, 0.4) or list(map(str, listed[:5]))
     hint = f"; there is {', '.join(near)}" if near else "; no series tells whose it is"
-    raise RecordingError(f"{where}: no service {text!r}{hint}")
+    raise RecordingError(f"{place}: no service {text!r}{hint}")
 
 
 def _plain(name: str) -> str:

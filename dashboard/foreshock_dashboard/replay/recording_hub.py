@@ -1,4 +1,4 @@
-"""`--recording`: a hub that stands at a recording's end. Metrics are read where they lie; spans go into a store."""
+"""Recordings as the hub's read-only source: metrics are read in place, spans are copied into a temporary store."""
 
 from __future__ import annotations
 
@@ -13,62 +13,63 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.store import Store
 
-FOR_EVER = 100 * 365 * 86_400.0
-"""Seconds for which nothing of a recording is too old."""
-UNBOUNDED = 1 << 50
-"""Bytes that no recording has."""
+UNLIMITED_SECONDS = 100 * 365 * 86_400.0
+"""Retention that keeps every sample and span of a recording."""
+UNLIMITED_BYTES = 1 << 50
+"""Disk budget above the size of any recording."""
 DEFAULTS = Settings()
-ELSEWHERE = ("prometheus_url", "tempo_url", "jaeger_url", "targets")
+OTHER_SOURCES = ("prometheus_url", "tempo_url", "jaeger_url", "targets")
 
 
 @contextmanager
 def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | None]]:
-    """The recording that the settings name, if any, and the settings of a hub over it: its time, a store of its own.
+    """Open the recording of the settings, if any, and adapt the settings: the hub's time and a store of its own.
 
     Raises:
-        SettingsError: something else to read from is named as well.
-        RecordingError: it is no recording, or cannot be read.
+        SettingsError: another source is configured as well.
+        RecordingError: the folder is no recording, or cannot be read.
     """
     if settings.recording is None:
         yield settings, None
         return
-    if also := [name for name in ELSEWHERE if getattr(settings, name)]:
-        raise SettingsError(f"recording, {', '.join(also)}: a hub reads from one of them; leave the others out")
+    if others := [name for name in OTHER_SOURCES if getattr(settings, name)]:
+        raise SettingsError(f"recording, {', '.join(others)}: a hub reads from one of them; leave the others out")
     with (
         Recording(settings.recording) as recording,
-        tempfile.TemporaryDirectory(prefix="foreshock-standing-") as folder,
+        tempfile.TemporaryDirectory(prefix="foreshock-recording-") as folder,
     ):
         meta = recording.meta
         if meta.end is None:
             raise RecordingError(f"recording {settings.recording}: it holds neither a sample nor a span")
-        usual = DEFAULTS.scrape_interval
-        interval = settings.scrape_interval if settings.scrape_interval != usual else meta.scrape_interval or usual
+        interval = settings.scrape_interval
+        if interval == DEFAULTS.scrape_interval:
+            interval = meta.scrape_interval or interval
         yield (
             replace(
                 settings,
-                otlp_grpc_port=_free(settings.otlp_grpc_port, "otlp_grpc_port"),  # it takes nothing in
-                otlp_http_port=_free(settings.otlp_http_port, "otlp_http_port"),
+                otlp_grpc_port=_free_port(settings.otlp_grpc_port, "otlp_grpc_port"),
+                otlp_http_port=_free_port(settings.otlp_http_port, "otlp_http_port"),
                 at=meta.end if settings.at is None else settings.at,
                 scrape_interval=interval,
                 store=Path(folder),
-                retention=FOR_EVER,
-                trace_retention=FOR_EVER,
-                retention_size=UNBOUNDED,
+                retention=UNLIMITED_SECONDS,
+                trace_retention=UNLIMITED_SECONDS,
+                retention_size=UNLIMITED_BYTES,
             ),
             recording,
         )
 
 
-def _free(port: int, name: str) -> int:
-    """Any free port where none was chosen: beside a recording another hub may be running."""
+def _free_port(port: int, name: str) -> int:
+    """Any free port unless one is configured: another hub may run on this machine, and this one takes nothing in."""
     return 0 if port == getattr(DEFAULTS, name) else port
 
 
 def load_spans(recording: Recording, store: Store) -> None:
-    """Put a recording's spans into a store.
+    """Append a recording's spans to a store.
 
     Raises:
-        SourceError: the recording cannot be read, or the store cannot keep them.
+        SourceError: the recording cannot be read, or the store cannot be written.
     """
     for spans in recording.spans():
         store.append_spans(spans)

@@ -1,4 +1,4 @@
-"""What is usual at a time of the week, read from what a source holds of earlier weeks."""
+"""Seasonal baseline: the load of earlier days and weeks, read from the metrics source."""
 
 from __future__ import annotations
 
@@ -23,79 +23,74 @@ log = logging.getLogger(__name__)
 
 LAGS = tuple(sorted({*WEEKS, *DAYS}))
 """Days ago that are read."""
-WINDOW = BIN_SECONDS - 1.0
-"""Seconds over which requests of a bin are counted, off multiples of scrape intervals."""
+WINDOW_SECONDS = BIN_SECONDS - 1.0
+"""Rate window of a bin, which is no multiple of a scrape interval."""
 
 Rates = Mapping[Service, float]
 """Requests per second of services in one bin."""
 
 
 class SeasonalHistory:
-    """Knows what is usual at the times that it was told to `cover`. One thread may cover while others ask.
+    """The load of earlier days and weeks at the times that `load` was asked for. One thread loads while others attach.
 
-    catalogue: what is asked for at grid points so many seconds apart.
+    catalogue: the catalogue for a grid spacing in seconds.
     """
 
     def __init__(self, source: MetricSource, catalogue: Callable[[float], Mapping[str, CatalogueRow]]) -> None:
         self._source = source
-        self._served = catalogue(WINDOW)["served"]
-        self._known = UNKNOWN_SEASONALITY
-        self._bins: dict[int, dict[float, Rates]] = {ago: {} for ago in LAGS}
+        self._served = catalogue(WINDOW_SECONDS)["served"]
+        self._seasonality = UNKNOWN_SEASONALITY
+        self._bins: dict[int, dict[float, Rates]] = {days: {} for days in LAGS}
         self._times: Floats = np.empty(0)
         self._failed: frozenset[int] = frozenset()
 
     def attach(self, world: World) -> World:
-        """The World with what is usual at its times, as far as that is known."""
-        return replace(world, season=self._known)
+        """The World with the seasonality of its times, as far as it is loaded."""
+        return replace(world, season=self._seasonality)
 
     def load(self, start: float, end: float) -> bool:
-        """Read what was asked in earlier weeks at the times from `start` to `end`, Unix seconds; what was read before
-        is not asked for again. Whether all of it could be read: a source that cannot tell costs only that.
+        """Read the load of earlier days at the times from `start` to `end` (Unix seconds); cached bins are reused.
+
+        Returns whether all of it could be read. A failed read costs only the days of that read.
         """
         times = begins(start, end)
         if np.array_equal(times, self._times) and not self._failed:
             return True
-        wanted = np.concatenate(
+        bins = np.concatenate(
             [times[0] - BIN_SECONDS * np.arange(BEFORE, 0, -1), times, times[-1:] + BIN_SECONDS * AROUND]
         )
-        failed = frozenset(ago for ago in LAGS if not self._have(ago, (wanted - ago * DAY_SECONDS).tolist()))
-        known = {ago: self._past(ago, (wanted - ago * DAY_SECONDS).tolist()) for ago in LAGS if ago not in failed}
-        self._known = season(times, {ago: past for ago, past in known.items() if past})
+        failed = frozenset(days for days in LAGS if not self._read(days, (bins - days * DAY_SECONDS).tolist()))
+        pasts = {days: self._past(days, (bins - days * DAY_SECONDS).tolist()) for days in LAGS if days not in failed}
+        self._seasonality = season(times, {days: past for days, past in pasts.items() if past})
         if new := failed - self._failed:
-            log.warning("what is usual at this time of the week is not known of %s days ago", _listed(new))
+            listed = ", ".join(map(str, sorted(new)))
+            log.warning("what is usual at this time of the week is not known of %s days ago", listed)
         self._times, self._failed = times, failed
         return not failed
 
-    def _have(self, ago: int, bins: list[float]) -> bool:
-        """Read those of some bins that are missing, and forget others; whether the source could tell."""
-        kept = self._bins[ago]
-        self._bins[ago] = have = {begin: kept[begin] for begin in bins if begin in kept}
-        missing = [begin for begin in bins if begin not in have]
+    def _read(self, days: int, bins: list[float]) -> bool:
+        """Read the missing bins and drop all others; whether the source could answer. bins: starts, Unix seconds."""
+        cached = self._bins[days]
+        self._bins[days] = rates_by_bin = {begin: cached[begin] for begin in bins if begin in cached}
+        missing = [begin for begin in bins if begin not in rates_by_bin]
         if missing:
             try:
-                found = fetch_reading(
+                matrix = fetch_reading(
                     self._source, self._served, missing[0] + BIN_SECONDS, missing[-1] + BIN_SECONDS, BIN_SECONDS
                 )
             except SourceError as error:
-                log.debug("%d days ago: %s", ago, error)
+                log.debug("%d days ago: %s", days, error)
                 return False
-            who = [service_of(dict(labels)) for labels in found.labels]
-            for column, time in enumerate(found.times.tolist()):
-                rates = zip(who, found.values[:, column].tolist(), strict=True)
-                have[time - BIN_SECONDS] = {
-                    service: rate for service, rate in rates if service is not None and rate == rate
+            services = [service_of(dict(labels)) for labels in matrix.labels]
+            for column, time in enumerate(matrix.times.tolist()):
+                rates = zip(services, matrix.values[:, column].tolist(), strict=True)
+                rates_by_bin[time - BIN_SECONDS] = {
+                    service: rate for service, rate in rates if service is not None and not math.isnan(rate)
                 }
         return True
 
-    def _past(self, ago: int, bins: list[float]) -> Past:
-        have = [self._bins[ago].get(begin, {}) for begin in bins]
-        services = {service for rates in have for service in rates}
-        return {service: _row([rates.get(service, math.nan) for rates in have]) for service in services}
-
-
-def _row(rates: list[float]) -> Floats:
-    return np.array(rates, np.float64)
-
-
-def _listed(days: frozenset[int]) -> str:
-    return ", ".join(map(str, sorted(days)))
+    def _past(self, days: int, bins: list[float]) -> Past:
+        """Requests per second of each service by bin, NaN where unknown."""
+        rates_by_bin = [self._bins[days].get(begin, {}) for begin in bins]
+        services = {service for rates in rates_by_bin for service in rates}
+        return {service: np.array([rates.get(service, math.nan) for rates in rates_by_bin]) for service in services}

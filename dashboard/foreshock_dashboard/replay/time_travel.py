@@ -1,4 +1,4 @@
-"""A hub's past: what it showed, or would have shown, at an earlier instant."""
+"""Time travel: what the hub showed, or would have shown, at an earlier instant."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeVar
+
+import numpy as np
 
 from foreshock_dashboard.analysis.baseline.objectives import Objective
 from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
@@ -22,213 +23,300 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import nbytes, slice_world
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
-from foreshock_dashboard.replay.world_range import WorldRange, world_between
+from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.catalogue.row import CatalogueRow
-from foreshock_dashboard.world.observer import align_down, fold_start
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
+from foreshock_dashboard.world.observer import Observer, align_down, fold_start
 
-HOUR = 3600.0
-SHORT = 300.0
-"""Seconds to which the hour that is not over yet is judged."""
-FIGURES = 60_000
-"""Services over all states that are remembered: a platform of fifteen for eleven hours, one of a thousand for ten
-minutes. What is not remembered is judged again."""
-FIGURE = 1000.0
-"""Bytes that a service takes in a state, as tracemalloc counts them over a recording of fifteen services."""
-EMPTY = 2.0**20
-"""Bytes that any stretch counts for at least: even empty ones must not be remembered without end."""
-QUEUE = 4
-"""Stretches of the past that may wait at once for being read."""
-POINTS = 360
-"""Grid points that a chart of a longer range has at most."""
-SHARED = 12
-"""A range is read from a whole multiple of a twelfth of its length on. So one that moves on with the present is read
-on, and anew only when it has left that behind."""
+HOUR_SECONDS = 3600.0
+LAST_HOUR_STEP_SECONDS = 300.0
+"""The current hour is evaluated up to a multiple of this, so that not every evaluation of the hub starts it again."""
+MAX_SERVICE_STATES = 60_000
+"""Services over all cached states: 15 services for eleven hours, or 1,000 for ten minutes."""
+SERVICE_STATE_BYTES = 1000.0
+"""Memory of a service in a state, as tracemalloc measured with a recording of 15 services."""
+MIN_CACHED_BYTES = 2.0**20
+"""Least size at which a cached range counts, so that empty ranges do not accumulate."""
+MAX_PENDING = 4
+"""Ranges that may wait at once for being read."""
+MAX_CHART_POINTS = 360
+"""Grid points of a chart with a coarser grid."""
+STARTS_PER_RANGE = 12
+"""Range starts are aligned to 1/12 of the range, so that a live, sliding range extends the cached one."""
 TOO_EARLY = "nothing is known of so early a time: choose a later one"
 TOO_LARGE = (
     "this platform is too large to judge so early a time again beside the present: choose a later one, or let "
     "`foreshock import` and `foreshock replay` do it"
 )
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class SourceGrid:
-    """How a source is read. catalogue: what is asked for at grid points so many seconds apart. step: of a tick."""
+    """How a source is read: the catalogue for a grid spacing in seconds, and the spacing of evaluations."""
 
     catalogue: Callable[[float], Mapping[str, CatalogueRow]]
     step: float
 
 
 class StateHistory:
-    """States in the order of time, the oldest forgotten first. Not thread-safe. `apart`: least seconds between two."""
+    """States in order of time; the oldest are dropped first. Not thread-safe.
 
-    def __init__(self, room: int = FIGURES, apart: float = 0.0) -> None:
-        self._room = room
-        self._apart = apart
+    Args:
+        max_service_states: services over all states.
+        min_spacing: least seconds between two states.
+    """
+
+    def __init__(self, max_service_states: int = MAX_SERVICE_STATES, min_spacing: float = 0.0) -> None:
+        self._max_service_states = max_service_states
+        self._min_spacing = min_spacing
         self._times: list[float] = []
-        self._kept: list[tuple[State, Learning]] = []
-        self._figures = 0
+        self._states: list[tuple[State, Learning]] = []
+        self._service_states = 0
 
-    def note(self, state: State, known: Learning) -> None:
-        """Remember a state; `known`: how much history there was."""
-        if self._times and state.time - self._times[-1] < self._apart:
+    def append(self, state: State, learned: Learning) -> None:
+        """Append a state with the length of the history behind it, unless it follows the previous one too closely."""
+        if self._times and state.time - self._times[-1] < self._min_spacing:
             return
         self._times.append(state.time)
-        self._kept.append((state, known))
-        self._figures += 1 + len(state.own)
-        while self._figures > self._room and len(self._kept) > 1:
-            self._figures -= 1 + len(self._kept[0][0].own)
-            del self._times[0], self._kept[0]
+        self._states.append((state, learned))
+        self._service_states += 1 + len(state.own)
+        while self._service_states > self._max_service_states and len(self._states) > 1:
+            self._service_states -= 1 + len(self._states[0][0].own)
+            del self._times[0], self._states[0]
 
     @property
-    def weight(self) -> float:
-        """Bytes of all states, roughly."""
-        return FIGURE * self._figures
+    def nbytes(self) -> float:
+        """Approximate memory."""
+        return SERVICE_STATE_BYTES * self._service_states
 
     def at(self, time: float) -> tuple[State, Learning] | None:
-        """The last state that is not later; None where none is remembered."""
-        place = bisect_right(self._times, time)
-        return self._kept[place - 1] if place else None
+        """The last state at or before `time`; None without one."""
+        row = bisect_right(self._times, time)
+        return self._states[row - 1] if row else None
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedHour:
-    """An hour of the past, judged: the World up to its end, and the states in it."""
+class EvaluatedHour:
+    """An hour of the past: the World up to its end, and the states of its grid points."""
 
     world: World
-    memory: StateHistory
+    states: StateHistory
 
     @property
-    def weight(self) -> float:
-        """Bytes, roughly."""
-        return nbytes(self.world) + self.memory.weight
+    def nbytes(self) -> float:
+        """Approximate memory."""
+        return nbytes(self.world) + self.states.nbytes
+
+
+class WorldRange:
+    """The World from `start` on, at grid points `step` seconds apart, as far as it was read. Not thread-safe.
+
+    Args:
+        max_bytes: memory of the World; beyond it, the beginning is dropped.
+        simulated: whether the samples are of a simulated platform.
+        tiers: tiers of services, which win over those of the source.
+
+    Attributes:
+        world: None while the source has no data.
+        end: time up to which it was read, Unix seconds.
+    """
+
+    def __init__(
+        self,
+        source: MetricSource,
+        catalogue: Mapping[str, CatalogueRow],
+        step: float,
+        start: float,
+        max_bytes: float,
+        *,
+        simulated: bool,
+        tiers: Mapping[Service, str],
+    ) -> None:
+        self.world: World | None = None
+        self.end = -math.inf
+        self._observer = Observer(source, catalogue, step, QuantileReducer(), keep=math.inf, begin=lambda _: start)
+        self._builder = WorldBuilder(step, dtype=np.float32, max_bytes=max_bytes, tiers=tiers)
+        self._simulated = simulated
+        self._has_data = False
+        self._first_time = -math.inf
+
+    def read_to(self, end: float) -> Iterator[World]:
+        """Read on, up to `end`, and yield the growing World; nothing while the source has no data.
+
+        Raises:
+            SourceError: the source cannot answer; earlier pieces stay.
+        """
+        for readings in self._observer.pieces(end):
+            world = self._builder.add(readings, self._observer.missing())
+            self._has_data = self._has_data or any(map(len, readings.values()))
+            if self._has_data:
+                self.world = replace(world, simulated=True) if self._simulated else world
+                yield self.world
+        if self.end == -math.inf and self.world:
+            self._first_time = float(self.world.times[0])
+        self.end = max(self.end, end)
+
+    def covers(self, start: float, end: float) -> bool:
+        """Whether the range from `start` to `end` was read, except what the source never had."""
+        return self.end >= end and (self.world is None or float(self.world.times[0]) <= max(start, self._first_time))
+
+    @property
+    def nbytes(self) -> float:
+        """Approximate memory."""
+        return nbytes(self.world) if self.world else 0.0
 
 
 class TimeTravel:
-    """Shows earlier instants. Thread-safe; what has to be read from the source is read once, and by one at a time.
+    """Earlier snapshots and Worlds. Thread-safe; the source is read once per range, one range after another.
 
-    An earlier stretch is judged as a hub that was started two full hours before would have: what began earlier still is
-    taken for usual. `room`: bytes that what was read may take, for charts and for states apart. `begin`: Unix seconds
-    before which the source holds nothing, where that is known. `tiers`: of services, over what the source tells.
+    An earlier hour is evaluated as by a hub that was started two full hours before it: older conditions count as its
+    baseline.
+
+    Args:
+        slos: SLOs of the settings.
+        max_bytes: memory of the cached ranges for charts, and of the cached hours.
+        simulated: whether the samples are of a simulated platform.
+        begin: Unix seconds before which the source has no data, if known.
+        tiers: tiers of services, which win over those of the source.
     """
 
     def __init__(
         self,
         source: MetricSource,
         grid: SourceGrid,
-        promised: Mapping[Service, Objective],
-        room: float,
+        slos: Mapping[Service, Objective],
+        max_bytes: float,
         simulated: bool = False,
         begin: float = -math.inf,
         tiers: Mapping[Service, str] = MappingProxyType({}),
     ) -> None:
         self._source = source
         self._grid = grid
-        self._promised = promised
-        self._room = room
+        self._slos = slos
+        self._max_bytes = max_bytes
         self._simulated = simulated
         self._begin = begin
         self._tiers = tiers
-        self._memory = StateHistory()
-        self._noting = threading.Lock()
-        self._hours: SingleFlightCache[JudgedHour | None] = SingleFlightCache(
-            room, lambda era: max(EMPTY, era.weight if era else 0), QUEUE
+        self._live = StateHistory()
+        self._live_lock = threading.Lock()
+        self._hours: SingleFlightCache[EvaluatedHour | None] = SingleFlightCache(
+            max_bytes, lambda hour: max(MIN_CACHED_BYTES, hour.nbytes if hour else 0), MAX_PENDING
         )
         self._ranges: SingleFlightCache[WorldRange] = SingleFlightCache(
-            room, lambda stretch: max(EMPTY, stretch.weight), QUEUE
+            max_bytes, lambda found: max(MIN_CACHED_BYTES, found.nbytes), MAX_PENDING
         )
 
-    def note(self, state: State, world: World) -> None:
-        """Remember how the present was judged."""
-        known = learning(slice_world(world, -math.inf, state.time))
-        with self._noting:
-            self._memory.note(state, known)
+    def append(self, state: State, world: World) -> None:
+        """Cache a state of the live hub."""
+        learned = learning(slice_world(world, -math.inf, state.time))
+        with self._live_lock:
+            self._live.append(state, learned)
 
     def at(self, time: float, newest: Snapshot) -> Snapshot:
-        """The hub as it was at `time`, Unix seconds; `newest` where that is not earlier than it.
+        """The snapshot of `time` (Unix seconds); `newest` unless `time` is before it.
 
         Raises:
-            NothingKnownError: the source holds nothing so early.
-            SourceError: it cannot answer, or too many ask at once.
+            NothingKnownError: the source has no data of that time.
+            SourceError: the source cannot answer, or too many ranges are pending.
         """
         world = newest.world
         if world is None or time >= world.time:
             return newest
-        with self._noting:
-            kept = self._memory.at(time)
-        if kept is None or kept[0].time < world.times[0]:
-            era = self._era(time, world)
-            world, kept = era.world, era.memory.at(time)
-            if kept is None or kept[0].time < world.times[0]:
+        with self._live_lock:
+            cached = self._live.at(time)
+        if cached is None or cached[0].time < world.times[0]:
+            hour = self._hour_of(time, world)
+            world, cached = hour.world, hour.states.at(time)
+            if cached is None or cached[0].time < world.times[0]:
                 raise NothingKnownError(TOO_EARLY)
-        state, known = kept
+        state, learned = cached
         world = slice_world(world, -math.inf, state.time)
         seq = round(state.time)
-        return Snapshot(seq, world, state.incidents, known, forecast=outlook(state, world), bounds=newest.bounds)
+        return Snapshot(seq, world, state.incidents, learned, forecast=outlook(state, world), bounds=newest.bounds)
 
     def over(self, start: float, end: float, newest: Snapshot) -> World | None:
-        """The World from `start` to `end` for charts, on a coarser grid where the range is long; None without data.
+        """The World from `start` to `end` for charts, on a coarser grid for a long range; None without data.
 
         Raises:
-            NothingKnownError: the source holds nothing of it.
-            SourceError: it cannot answer, or too many ask at once.
+            NothingKnownError: the source has no data of the range.
+            SourceError: the source cannot answer, or too many ranges are pending.
         """
         world = newest.world
-        if world is None and newest.error:
-            raise SourceError(f"Cannot be read: {newest.error}")
         if world is None:
+            if newest.error:
+                raise SourceError(f"Cannot be read: {newest.error}")
             return None
         end = min(end, world.time)
         if start >= world.times[0] - world.step or start < self._begin <= float(world.times[0]):
-            return world_between(world, start, end)
-        points = max(2, min(POINTS, self._fitting(world) * SHARED // (SHARED + 2)))
+            return _world_between(world, start, end)
+        points = max(2, min(MAX_CHART_POINTS, self._max_points(world) * STARTS_PER_RANGE // (STARTS_PER_RANGE + 2)))
         step = max(1, math.ceil((end - start) / points / world.step)) * world.step
         first, last = align_down(start, step), align_down(end, step)
-        begin = align_down(first, max(1, points // SHARED) * step)
+        begin = align_down(first, max(1, points // STARTS_PER_RANGE) * step)
 
-        def read_on(there: WorldRange | None) -> WorldRange:
-            usable = there is not None and there.covers(first, there.until)
-            stretch = there if there is not None and usable else self._stretch(begin, step)
-            deque(stretch.pieces(last), maxlen=0)
-            return stretch
+        def read_on(cached: WorldRange | None) -> WorldRange:
+            usable = cached is not None and cached.covers(first, cached.end)
+            extended = cached if cached is not None and usable else self._new_range(begin, step)
+            deque(extended.read_to(last), maxlen=0)
+            return extended
 
-        stretch = self._ranges.extend((begin, step), read_on, lambda there: there.covers(first, last))
-        return self._told(world_between(stretch.world, first, last))
-
-    def _fitting(self, world: World) -> int:
-        """Grid points for which there is room."""
-        return max(1, int(self._room // max(1.0, nbytes(world) / len(world.times))))
-
-    def _era(self, time: float, world: World) -> JudgedHour:
-        """The hour of `time`, with the hours before it that its baselines rest on."""
-        if self._fitting(world) * self._grid.step < 2 * HOUR:
-            raise SourceError(TOO_LARGE)
-        end = math.floor(time / HOUR) * HOUR + HOUR
-        if end > world.time:  # not over yet: as far as it is, to five minutes, so that a tick does not begin anew
-            end = align_down(world.time, SHORT) if align_down(world.time, SHORT) >= time else world.time
-        apart = max(self._grid.step, HOUR * len(world.services) / FIGURES)
-        return self._told(self._hours.get(end, lambda: self._judged(end, apart)))
-
-    def _told(self, found: Found | None) -> Found:
-        if found is None:
+        found = self._ranges.extend((begin, step), read_on, lambda cached: cached.covers(first, last))
+        if (part := _world_between(found.world, first, last)) is None:
             raise NothingKnownError(TOO_EARLY)
-        return found
+        return part
 
-    def _judged(self, end: float, apart: float) -> JudgedHour | None:
-        state, memory, newest = State(), StateHistory(2 * FIGURES, apart), None
-        first = end - HOUR - apart - self._grid.step  # what is asked for earlier belongs to another hour
+    def _max_points(self, world: World) -> int:
+        """Grid points of such a World that fit into the memory."""
+        return max(1, int(self._max_bytes // max(1.0, nbytes(world) / len(world.times))))
+
+    def _hour_of(self, time: float, world: World) -> EvaluatedHour:
+        """The evaluated hour that contains `time`; of the current hour, the part that is over.
+
+        Raises:
+            NothingKnownError: the source has no data of that time.
+            SourceError: the source cannot answer, or two hours of the platform do not fit into the memory.
+        """
+        if self._max_points(world) * self._grid.step < 2 * HOUR_SECONDS:
+            raise SourceError(TOO_LARGE)
+        end = math.floor(time / HOUR_SECONDS) * HOUR_SECONDS + HOUR_SECONDS
+        if end > world.time:
+            aligned = align_down(world.time, LAST_HOUR_STEP_SECONDS)
+            end = aligned if aligned >= time else world.time
+        spacing = max(self._grid.step, HOUR_SECONDS * len(world.services) / MAX_SERVICE_STATES)
+        hour = self._hours.get(end, lambda: self._evaluate_hour(end, spacing))
+        if hour is None:
+            raise NothingKnownError(TOO_EARLY)
+        return hour
+
+    def _evaluate_hour(self, end: float, spacing: float) -> EvaluatedHour | None:
+        """Evaluate the hour before `end`, with states `spacing` seconds apart; None without data."""
+        state, world = State(), None
+        history = StateHistory(2 * MAX_SERVICE_STATES, spacing)
+        first = end - HOUR_SECONDS - spacing - self._grid.step  # earlier times belong to another hour
         seasons = SeasonalHistory(self._source, self._grid.catalogue)
         seasons.load(fold_start(end), end)
-        for piece in self._stretch(fold_start(end), self._grid.step).pieces(end):
-            newest = seasons.attach(piece)
-            for following in states(state, newest, self._promised):
+        for piece in self._new_range(fold_start(end), self._grid.step).read_to(end):
+            world = seasons.attach(piece)
+            for following in states(state, world, self._slos):
                 state = following
                 if state.time >= first:
-                    memory.note(state, learning(slice_world(newest, -math.inf, state.time)))
-        return JudgedHour(newest, memory) if newest else None
+                    history.append(state, learning(slice_world(world, -math.inf, state.time)))
+        return EvaluatedHour(world, history) if world else None
 
-    def _stretch(self, start: float, step: float) -> WorldRange:
-        catalogue = self._grid.catalogue(step)
+    def _new_range(self, start: float, step: float) -> WorldRange:
         return WorldRange(
-            self._source, catalogue, step, start, self._room, simulated=self._simulated, tiers=self._tiers
+            self._source,
+            self._grid.catalogue(step),
+            step,
+            start,
+            self._max_bytes,
+            simulated=self._simulated,
+            tiers=self._tiers,
         )
+
+
+def _world_between(world: World | None, start: float, end: float) -> World | None:
+    """The World from `start` to `end`; None without a grid point there."""
+    if world is None or not ((world.times >= start) & (world.times <= end)).any():
+        return None
+    return slice_world(world, start, end)
