@@ -12,7 +12,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from foreshock_simulator.scenarios import load, names
+from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.simulation import Simulation
 from foreshock_simulator.spec.scenario import Truth
 

@@ -1,4 +1,4 @@
-"""Runs a simulation along a clock and sends its spans as the services would: OpenTelemetry SDK, OTLP over HTTP."""
+"""Advances a simulation with a clock and sends its spans by the OpenTelemetry SDK, with OTLP over HTTP."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from foreshock_simulator.tracing.spans import SimSpan
 log = logging.getLogger(__name__)
 
 TRACES_PATH = "/v1/traces"
-QUEUE = 32_768
+MAX_QUEUED_SPANS = 32_768
 """Spans that wait for export."""
-BATCH = 4096
-"""Spans in one request at most; so many are handed over before waiting for the queue to drain."""
-EXPORT_SECONDS = 0.2
-"""Seconds on the wall for which spans are gathered."""
+MAX_BATCH_SPANS = 4096
+"""Spans per request, and spans handed over before waiting for the queue to drain."""
+EXPORT_INTERVAL_SECONDS = 0.2
+"""Wall time between two exports."""
 TIMEOUT_SECONDS = 5.0
-LAG_SECONDS = 0.5
-"""Virtual seconds that a fast clock may run ahead between two steps, and again while spans are gathered."""
-SHORTEST_WAIT = 0.01
+MAX_LAG_SECONDS = 0.5
+"""Virtual time that a fast clock may advance between two steps, and between two exports."""
+MIN_PERIOD_SECONDS = 0.01
 _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class Clock(Protocol):
-    """Virtual time."""
+    """A clock of virtual time."""
 
     def now(self) -> float:
         """Unix seconds."""
         ...
 
     def wall_seconds(self, seconds: float) -> float:
-        """How long a stretch of virtual time lasts on the wall."""
+        """Wall time of a duration of virtual time."""
         ...
 
 
-class _GivenIds(IdGenerator):
-    """Hands the SDK the ids that the simulation chose."""
+class _SimulatedIds(IdGenerator):
+    """Supplies the SDK with the ids of the simulation."""
 
     def __init__(self) -> None:
         self.trace_id = self.span_id = 1
@@ -63,31 +63,31 @@ class _GivenIds(IdGenerator):
 
 
 class SpanSender:
-    """Sends finished spans through the SDK, each under the resource of its service instance. For one thread.
+    """Sends finished spans by the SDK, each with the resource of its service instance. For one thread.
 
-    `endpoint` is a receiver's address such as `http://127.0.0.1:4318`; the path `/v1/traces` is added where it lacks.
-    `gather` is how long spans are gathered for one request, in seconds on the wall.
+    `endpoint` is the address of a receiver such as `http://127.0.0.1:4318`; the path `/v1/traces` is added if missing.
+    `export_interval` is the wall time between two exports in seconds.
     """
 
-    def __init__(self, endpoint: str, gather: float = EXPORT_SECONDS) -> None:
+    def __init__(self, endpoint: str, export_interval: float = EXPORT_INTERVAL_SECONDS) -> None:
         url = endpoint if endpoint.endswith(TRACES_PATH) else endpoint.rstrip("/") + TRACES_PATH
         session = requests.Session()
-        session.trust_env = False  # a proxy of the environment is not for a receiver on this machine
+        session.trust_env = False  # no proxy for a receiver on this machine
         self._processor = BatchSpanProcessor(
             OTLPSpanExporter(endpoint=url, timeout=TIMEOUT_SECONDS, session=session),
-            max_queue_size=QUEUE,
-            schedule_delay_millis=gather * 1000,
-            max_export_batch_size=BATCH,
+            max_queue_size=MAX_QUEUED_SPANS,
+            schedule_delay_millis=export_interval * 1000,
+            max_export_batch_size=MAX_BATCH_SPANS,
             export_timeout_millis=TIMEOUT_SECONDS * 1000,
         )
-        self._ids = _GivenIds()
+        self._ids = _SimulatedIds()
         self._tracers: dict[str, Tracer] = {}
         self._unflushed = 0
 
     def send(self, span: SimSpan) -> None:
-        """Hand a span to the SDK; waits for the receiver where the queue would overflow."""
+        """Hand a span to the SDK; waits for the receiver when the queue would overflow."""
         self._ids.trace_id, self._ids.span_id = int(span.trace_id, 16), int(span.span_id, 16)
-        started = self._tracer(span).start_span(
+        sdk_span = self._tracer(span).start_span(
             span.name,
             _parent(span),
             _KINDS[span.kind],
@@ -95,19 +95,19 @@ class SpanSender:
             start_time=span.start_ns,
         )
         if span.status == "error":
-            started.set_status(Status(StatusCode.ERROR, span.status_message))
-        started.end(span.end_ns)
+            sdk_span.set_status(Status(StatusCode.ERROR, span.status_message))
+        sdk_span.end(span.end_ns)
         self._unflushed += 1
-        if self._unflushed >= BATCH:
+        if self._unflushed >= MAX_BATCH_SPANS:
             self.flush()
 
     def flush(self) -> None:
-        """Wait until everything is sent, `TIMEOUT_SECONDS` at most."""
+        """Wait until all spans are sent, for up to `TIMEOUT_SECONDS`."""
         self._processor.force_flush(int(TIMEOUT_SECONDS * 1000))
         self._unflushed = 0
 
     def close(self) -> None:
-        """Send what is left and stop the SDK's thread."""
+        """Send the remaining spans and stop the SDK's thread."""
         self._processor.shutdown()  # type: ignore[no-untyped-call] # the SDK gives it no types
 
     def _tracer(self, span: SimSpan) -> Tracer:
@@ -130,33 +130,33 @@ def _parent(span: SimSpan) -> Context:
 
 
 class Emitter:
-    """A thread that keeps a simulation up with a clock and sends the spans that finish.
+    """A thread that advances a simulation with a clock and sends the finished spans.
 
     Args:
-        simulation: advanced by this thread alone from `start` on; its devices may be read from others.
+        simulation: advanced by this thread only; other threads may read its devices.
         clock: virtual time.
-        endpoint: the receiver's address, as `SpanSender` takes it.
-        period: seconds on the wall between two steps; less where the clock is so fast that too much would pass.
+        endpoint: address of the receiver, as for `SpanSender`.
+        period: wall seconds between two steps; shorter with a fast clock.
     """
 
     def __init__(self, simulation: Simulation, clock: Clock, endpoint: str, period: float = 0.2) -> None:
         self._simulation = simulation
         self._clock = clock
-        longest = max(SHORTEST_WAIT, clock.wall_seconds(LAG_SECONDS))
-        self._sender = SpanSender(endpoint, min(EXPORT_SECONDS, longest))
-        self._period = min(period, longest)
+        max_period = max(MIN_PERIOD_SECONDS, clock.wall_seconds(MAX_LAG_SECONDS))
+        self._sender = SpanSender(endpoint, min(EXPORT_INTERVAL_SECONDS, max_period))
+        self._period = min(period, max_period)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="simulator")
         self.sent = 0
         """Spans handed to the SDK so far."""
 
     def start(self) -> None:
-        """Begin. From here on, whoever reads a device finds it at the clock's time."""
+        """Start. From now on, devices are read at the time of the clock."""
         self._simulation.follow(self._clock.now)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, send what is left, and wait for the thread."""
+        """Stop, send the remaining spans, and wait for the thread."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -164,7 +164,7 @@ class Emitter:
         self._sender.close()
 
     def step(self) -> None:
-        """Advance to the clock's time and send."""
+        """Advance to the time of the clock and send the finished spans."""
         for span in self._simulation.advance(self._clock.now()):
             self._sender.send(span)
             self.sent += 1

@@ -27,26 +27,26 @@ from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.scenarios.truth import onset
 from foreshock_simulator.simulation import Simulation, exporters
 
-QUIET = 2100.0
-"""Seconds before the first fault: half an hour is what a hub learns from."""
-SAMPLING = 1.0
-"""Seconds between two fast samples of an exporter."""
+WARM_UP_SECONDS = 2100.0
+"""Time before the first fault: half an hour, from which a hub learns."""
+SAMPLE_SECONDS = 1.0
+"""Time between two fast samples of an exporter."""
 JOBS = {"hosts": "foreshock-exporter", "model-servers": "model-servers", "cluster": "kube-state-metrics"}
-"""Prometheus' job of each kind of page."""
+"""Prometheus job of each kind of target."""
 
 Pages = Callable[[], Mapping[str, Callable[[], bytes]]]
-"""What there is to scrape now, by path; model servers come and go."""
+"""Returns the present targets by path; model servers come and go."""
 
 
 class WallClock:
-    """Time as it is."""
+    """The system clock."""
 
     def now(self) -> float:
         """Unix seconds."""
         return time.time()
 
     def wall_seconds(self, seconds: float) -> float:
-        """The same."""
+        """The duration itself."""
         return seconds
 
 
@@ -54,8 +54,8 @@ class Platform:
     """A scenario that runs on the wall clock.
 
     Args:
-        simulation: the scenario, not yet begun.
-        otlp: where its spans go, such as http://127.0.0.1:4318.
+        simulation: the scenario, not yet started.
+        otlp: receiver of its spans, such as http://127.0.0.1:4318.
         clock: the wall clock.
     """
 
@@ -63,21 +63,21 @@ class Platform:
         self._simulation, self._clock = simulation, clock
         self._emitter = Emitter(simulation, clock, otlp)
         self._pushes: list[OtlpPusher] = []
-        observe = [self._observer(at) for at in range(len(simulation.hosts))]
+        observe = [self._observer(index) for index in range(len(simulation.hosts))]
         self._exporters = exporters(simulation, lambda: simulation.now, observe)
-        self._pushes += [self._push(at, exporter, otlp) for at, exporter in enumerate(self._exporters)]
+        self._pushes += [self._push(index, exporter, otlp) for index, exporter in enumerate(self._exporters)]
         self._ended = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True, name="exporters")
 
     def start(self) -> None:
-        """Begin: spans are sent and GPUs sampled from here on."""
+        """Start to send spans and to sample GPUs."""
         self._emitter.start()
         for push in self._pushes:
             push.start()
         self._sampler.start()
 
     def close(self) -> None:
-        """End it, and send what is left."""
+        """Stop, and send the remaining spans."""
         self._ended.set()
         self._sampler.join()
         for push in self._pushes:
@@ -85,21 +85,21 @@ class Platform:
         self._emitter.close()
 
     def pages(self) -> Mapping[str, Callable[[], bytes]]:
-        """What there is to scrape now, by path: `/hosts/HOST:PORT` and the like."""
-        found: dict[str, Callable[[], bytes]] = {
+        """Scrape targets at present by path, such as `/hosts/HOST:PORT`."""
+        targets: dict[str, Callable[[], bytes]] = {
             f"/hosts/{host.host_name}:10877": exporter.render
             for host, exporter in zip(self._simulation.hosts, self._exporters, strict=True)
         }
-        for server, told in self._simulation.inference().items():
-            found[f"/model-servers/{server}"] = lambda told=told: render(told)  # type: ignore[misc]
-        found["/cluster/kube-state-metrics:8080"] = lambda: render(self._simulation.capacity())
-        return found
+        for server, families in self._simulation.inference().items():
+            targets[f"/model-servers/{server}"] = lambda families=families: render(families)  # type: ignore[misc]
+        targets["/cluster/kube-state-metrics:8080"] = lambda: render(self._simulation.capacity())
+        return targets
 
-    def _observer(self, at: int) -> Callable[[Observation], None]:
-        return lambda observation: self._pushes[at].observe(observation)
+    def _observer(self, index: int) -> Callable[[Observation], None]:
+        return lambda observation: self._pushes[index].observe(observation)
 
-    def _push(self, at: int, exporter: Exporter, otlp: str) -> OtlpPusher:
-        host = self._simulation.hosts[at]
+    def _push(self, index: int, exporter: Exporter, otlp: str) -> OtlpPusher:
+        host = self._simulation.hosts[index]
         resource = {"host.id": host.host_id, "host.name": host.host_name, "foreshock.mock": "true"}
         traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
         return OtlpPusher(
@@ -107,32 +107,32 @@ class Platform:
         )
 
     def _sample(self) -> None:
-        """Sample all hosts in one thread: their drivers are one simulation, which only one at a time can run."""
-        while not self._ended.wait(SAMPLING):
+        """Sample all hosts in one thread, since their drivers share one simulation."""
+        while not self._ended.wait(SAMPLE_SECONDS):
             for exporter in self._exporters:
                 exporter.sample()
 
 
 def targets(paths: Sequence[str], address: str) -> list[dict[str, object]]:
-    """Prometheus' HTTP service discovery: every page at `address` (host:port), with its job and instance."""
-    found: list[dict[str, object]] = []
+    """Prometheus HTTP service discovery: all pages at `address` (host:port), with job and instance."""
+    result: list[dict[str, object]] = []
     for path in paths:
         _, kind, instance = path.split("/", 2)
         labels = {"__metrics_path__": path, "job": JOBS[kind], "instance": instance, "environment": "demo"}
-        found.append({"targets": [address], "labels": labels})
-    return found
+        result.append({"targets": [address], "labels": labels})
+    return result
 
 
 def server(pages: Pages, host: str, port: int) -> ThreadingHTTPServer:
-    """An HTTP server of the pages and of `/targets`; not yet serving."""
+    """An HTTP server of the pages and of `/targets`, not yet serving."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            there = pages()
+            current = pages()
             if self.path == "/targets":
                 address = self.headers.get("Host", f"127.0.0.1:{port}")
-                self._answer(200, "application/json", json.dumps(targets(list(there), address)).encode())
-            elif page := there.get(self.path):
+                self._answer(200, "application/json", json.dumps(targets(list(current), address)).encode())
+            elif page := current.get(self.path):
                 self._answer(200, CONTENT_TYPE, page())
             else:
                 self._answer(404, "text/plain", b"there is no such page; /targets lists all\n")
@@ -147,13 +147,13 @@ def server(pages: Pages, host: str, port: int) -> ThreadingHTTPServer:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the inherited name
             """Stay quiet."""
 
-    made = ThreadingHTTPServer((host, port), Handler)
-    made.daemon_threads = True
-    return made
+    http_server = ThreadingHTTPServer((host, port), Handler)
+    http_server.daemon_threads = True
+    return http_server
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run until told to stop."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m foreshock_simulator.live", description=__doc__)
     parser.add_argument("--otlp", required=True, metavar="URL", help="where spans go: http://collector:4318")
     parser.add_argument("--scenario", default="starve", choices=names(), metavar="NAME", help="default: starve")
@@ -161,20 +161,20 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same platform (default: 1)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=9400, help="0: a free one (default: 9400)")
-    given = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda _number, _frame: stop.set())
-    spec, clock = load(given.scenario, given.size), WallClock()
-    simulation = Simulation(spec, given.seed, clock.now() - max(0.0, (onset(spec) or 0.0) - QUIET))
+    spec, clock = load(options.scenario, options.size), WallClock()
+    simulation = Simulation(spec, options.seed, clock.now() - max(0.0, (onset(spec) or 0.0) - WARM_UP_SECONDS))
     simulation.advance(clock.now())
-    with ExitStack() as opened:
-        platform = opened.enter_context(closing(Platform(simulation, given.otlp, clock)))
-        pages = opened.enter_context(server(platform.pages, given.host, given.port))
+    with ExitStack() as stack:
+        platform = stack.enter_context(closing(Platform(simulation, options.otlp, clock)))
+        pages = stack.enter_context(server(platform.pages, options.host, options.port))
         platform.start()
-        opened.callback(pages.shutdown)
+        stack.callback(pages.shutdown)
         threading.Thread(target=pages.serve_forever, daemon=True, name="pages").start()
-        print(f"simulated platform ({given.scenario}): http://{given.host}:{pages.server_port}/targets", flush=True)
+        print(f"simulated platform ({options.scenario}): http://{options.host}:{pages.server_port}/targets", flush=True)
         stop.wait()
     return 0
 

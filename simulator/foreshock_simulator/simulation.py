@@ -1,4 +1,4 @@
-"""A scenario that runs: advance it, take its spans, read its hosts, model servers and cluster."""
+"""A running scenario: advances it, returns its spans, and reads its hosts, model servers and cluster."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from foreshock_exporter.model.family import Families
 from foreshock_simulator.control import kube
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.emit.host import collectors
-from foreshock_simulator.scenarios.counterfactual import without
-from foreshock_simulator.scenarios.truth import SloWatch, judge
+from foreshock_simulator.scenarios.truth import SloWatch, evaluate
 from foreshock_simulator.spec.faults import LostScrapes
+from foreshock_simulator.spec.queries import without_culprit
 from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
 from foreshock_simulator.tracing.service_graph import Counts
 from foreshock_simulator.tracing.spans import SimSpan
 from foreshock_simulator.world.faults import schedule_faults
 from foreshock_simulator.world.platform import Platform
 
-QUOTAS = "gpu-pools"
-"""The namespace whose resource quotas the pools' are."""
+QUOTA_NAMESPACE = "gpu-pools"
+"""Namespace of the pools' resource quotas."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimHost:
-    """A host's identity and what an exporter reads there."""
+    """Identity of a host, and the parts of its exporter."""
 
     host_id: str
     host_name: str
@@ -38,7 +38,7 @@ class SimHost:
 
 
 class Users(NamedTuple):
-    """Requests from outside: how many came, were answered well, failed, were given up, and are still open."""
+    """Requests of users: entered, answered, failed, given up, and open."""
 
     entered: int
     answered: int
@@ -48,9 +48,9 @@ class Users(NamedTuple):
 
 
 class Outage(NamedTuple):
-    """Scrapes of hosts (all where none is named) fail from `start` to `end` (Unix seconds).
+    """Failed scrapes of hosts (all, without names) from `start` to `end` (Unix seconds).
 
-    `restarts`: their exporters begin anew afterwards, with counters at 0.
+    `restarts`: their exporters restart afterwards, with counters at 0.
     """
 
     start: float
@@ -60,21 +60,21 @@ class Outage(NamedTuple):
 
 
 class Simulation:
-    """A scenario from `start` (Unix seconds) on.
+    """A scenario that runs from `start` (Unix seconds) on.
 
-    The same scenario, seed and start give the same spans and figures, however the time is cut into calls of `advance`,
-    and whatever `sample` and `count` are. One thread advances; others may read the devices meanwhile.
+    The same scenario, seed and start give the same spans and metrics, for any sequence of `advance` calls and any
+    `sample` and `count`. One thread advances; other threads may read the devices meanwhile.
 
     Args:
-        spec: the scenario, as `scenarios.load` gives it.
-        seed: of all chance but the platform's own.
+        spec: the scenario, from `scenarios.load`.
+        seed: of all random streams but the platform's own.
         start: Unix seconds.
-        leave_out: a culprit whose part in it does not happen.
-        sample: share of the traces whose spans are kept.
-        count: whether `counts` counts over all spans; then somebody is to take the durations now and then.
+        leave_out: a culprit whose faults are left out.
+        sample: ratio of traces whose spans are kept.
+        count: whether `counts` counts all spans. Its durations then grow until the caller takes them.
 
     Raises:
-        ValueError: the parts of the scenario do not fit together; nothing is about the culprit that is left out.
+        ValueError: inconsistent parts, or no fault concerns `leave_out`.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Simulation:
         count: bool = False,
     ) -> None:
         self.lock = RLock()
-        self.spec = without(spec, leave_out) if leave_out else spec
+        self.spec = without_culprit(spec, leave_out) if leave_out else spec
         self.seed, self.start = seed, start
-        self._follows: Callable[[], float] | None = None
+        self._clock: Callable[[], float] | None = None
         platform = self._platform = Platform(self.spec.platform, seed, start, sample=sample, count=count)
         self._watches: dict[str, SloWatch] = {}
         for service in platform.mesh.services.values():
@@ -108,25 +108,25 @@ class Simulation:
 
     @property
     def now(self) -> float:
-        """The simulation's time in Unix seconds; while a clock is followed, that clock's."""
+        """Simulated time in Unix seconds; that of the followed clock, if any."""
         with self.lock:
             self.catch_up()
             return self.start + self.elapsed
 
     @property
     def users(self) -> Users:
-        """What became of the requests from outside."""
+        """Outcomes of the requests of users."""
         mesh = self._platform.mesh
         return Users(mesh.entered, mesh.answered, mesh.failed, mesh.given_up, mesh.open)
 
     @property
     def counts(self) -> Counts:
-        """What was counted over all spans."""
+        """Counts over all spans."""
         return self._platform.mesh.counts
 
     @property
     def outages(self) -> tuple[Outage, ...]:
-        """When scrapes fail because the scenario says so."""
+        """Failed scrapes of the scenario."""
         return tuple(
             Outage(self.start + fault.at, self.start + fault.at + fault.duration, fault.hosts, fault.restarts)
             for fault in self.spec.faults
@@ -134,7 +134,7 @@ class Simulation:
         )
 
     def advance(self, until: float) -> tuple[SimSpan, ...]:
-        """Run to `until` (Unix seconds) and give the spans that finished on the way, in order of their end."""
+        """Run to `until` (Unix seconds) and return the spans that have finished, in order of their end."""
         with self.lock:
             self._run(until)
             mesh = self._platform.mesh
@@ -142,40 +142,40 @@ class Simulation:
         return tuple(spans)
 
     def follow(self, now: Callable[[], float] | None) -> None:
-        """Let reading a device run the model to `now()` first, so that figures are exact at any speed; None ends that.
+        """Run the simulation to `now()` before each reading of a device; None ends that.
 
-        The spans that finish meanwhile come with the next `advance`.
+        Spans that finish meanwhile are returned by the next `advance`.
         """
-        self._follows = now
+        self._clock = now
 
     def catch_up(self) -> None:
-        """Run to the time that is followed, if any. The caller holds `lock`."""
-        if self._follows is not None:
-            self._run(self._follows())
+        """Run to the time of the followed clock, if any. The caller holds `lock`."""
+        if self._clock is not None:
+            self._run(self._clock())
 
     def inference(self) -> dict[str, Families]:
-        """What the model servers tell now, each by its `host:port`."""
+        """Metrics of the model servers at present, by `host:port`."""
         with self.lock:
             self.catch_up()
-            return {where: told for replicas in self._platform.replicas.values() for where, told in replicas.servers()}
+            return dict(server for replicas in self._platform.replicas.values() for server in replicas.servers())
 
     def capacity(self) -> Families:
-        """What kube-state-metrics tells now."""
+        """Metrics of kube-state-metrics at present."""
         platform = self._platform
         with self.lock:
             self.catch_up()
             return kube.families(
                 [autoscaler.state() for autoscaler in platform.autoscalers],
                 [replicas.deployment.state() for replicas in platform.replicas.values()],
-                platform.capacity.quotas(QUOTAS),
+                platform.capacity.quotas(QUOTA_NAMESPACE),
                 self.start,
             )
 
     def truth(self) -> Truth:
-        """What happened so far. For whoever judges a detector, not for the detector."""
+        """Ground truth so far, to score a detector."""
         with self.lock:
-            answered = {name: watch.answered() for name, watch in self._watches.items()}
-            return judge(self.spec, self.seed, self.start, self.start + self.elapsed, answered)
+            steps = {name: watch.steps() for name, watch in self._watches.items()}
+            return evaluate(self.spec, self.seed, self.start, self.start + self.elapsed, steps)
 
     def _run(self, until: float) -> None:
         target = until - self.start
@@ -198,7 +198,10 @@ class Simulation:
 def exporters(
     simulation: Simulation, now: Callable[[], float], observe: Sequence[Observe] | None = None
 ) -> tuple[Exporter, ...]:
-    """An exporter for each host, marked as mock. `now` gives Unix seconds; `observe`, by host, is told of samples."""
+    """An exporter for each host, marked as mock.
+
+    `now` returns Unix seconds; `observe` has an observer of samples per host.
+    """
     observers: Sequence[Observe | None] = observe or [None] * len(simulation.hosts)
     return tuple(
         Exporter(
@@ -209,7 +212,7 @@ def exporters(
             now=now,
             mock=True,
             host=dict(host.collectors),
-            observe=told,
+            observe=observer,
         )
-        for host, told in zip(simulation.hosts, observers, strict=True)
+        for host, observer in zip(simulation.hosts, observers, strict=True)
     )

@@ -1,4 +1,4 @@
-"""What a scenario changes in a generated platform: fields of parts by name, and policies of calls by their ends."""
+"""Changes of a generated platform by a scenario: fields of its parts, and policies of calls."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Cached, Call, ServiceSpec, Sometimes, Step, Together
 
-ANYBODY = "*"
-"""In place of a caller: all who make such calls."""
-KINDS = ("pools", "services", "tenants", "flows")
+ANY_CALLER = "*"
+"""Wildcard for all callers."""
+PART_KINDS = ("pools", "services", "tenants", "flows")
 
 
 def adjust(platform: PlatformSpec, node: yaml.Node, reader: Reader) -> PlatformSpec:
-    """The platform with what `node` says: `pools: {chat: {quota: 4}}, calls: {gateway -> llm-chat: {attempts: 4}}`."""
-    for key, value in _noted(reader, node, "adjust"):
-        if key.value in KINDS:
+    """Apply the changes of `node`: `pools: {chat: {quota: 4}}, calls: {gateway -> llm-chat: {attempts: 4}}`."""
+    for key, value in _pairs(reader, node, "adjust"):
+        if key.value in PART_KINDS:
             parts = getattr(platform, key.value)
-            changed = _parts(parts, value, key.value, reader)
+            changed = _changed_parts(parts, value, key.value, reader)
             platform = replace(platform, **{key.value: changed})
         elif key.value == "calls":
-            platform = replace(platform, services=_calls(platform.services, value, reader))
+            platform = replace(platform, services=_changed_calls(platform.services, value, reader))
         else:
-            known = (*KINDS, "calls")
+            known = (*PART_KINDS, "calls")
             reader.problems.add(line(key), f"adjust has no key {key.value!r}", alternatives(key.value, known))
     return platform
 
 
-def _noted(reader: Reader, node: yaml.Node, field: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+def _pairs(reader: Reader, node: yaml.Node, field: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
     try:
         return reader.pairs(node, field)
     except Unreadable:
@@ -47,32 +47,32 @@ def _name(part: Any) -> str:  # noqa: ANN401 - a pool, service, tenant or flow
     return part.name if isinstance(part.name, str) else str(part.name.name)
 
 
-def _parts(parts: tuple[Any, ...], node: yaml.Node, kind: str, reader: Reader) -> tuple[Any, ...]:
+def _changed_parts(parts: tuple[Any, ...], node: yaml.Node, kind: str, reader: Reader) -> tuple[Any, ...]:
     by_name = {_name(part): part for part in parts}
-    for key, value in _noted(reader, node, kind):
+    for key, value in _pairs(reader, node, kind):
         if key.value not in by_name:
             what = f"there is no {kind.removesuffix('s')} {key.value!r} to change"
             reader.problems.add(line(key), what, alternatives(key.value, by_name))
             continue
         try:
-            by_name[key.value] = reader.over(value, by_name[key.value], key.value)
+            by_name[key.value] = reader.override(value, by_name[key.value], key.value)
         except Unreadable:
             continue
     return tuple(by_name.values())
 
 
-def _calls(services: tuple[ServiceSpec, ...], node: yaml.Node, reader: Reader) -> tuple[ServiceSpec, ...]:
-    for key, value in _noted(reader, node, "calls"):
+def _changed_calls(services: tuple[ServiceSpec, ...], node: yaml.Node, reader: Reader) -> tuple[ServiceSpec, ...]:
+    for key, value in _pairs(reader, node, "calls"):
         caller, _, callee = (word.strip() for word in key.value.partition("->"))
-        found = 0
+        matches = 0
 
         def change(call: Call, callee: str = callee, value: yaml.Node = value) -> Call:
-            nonlocal found
+            nonlocal matches
             if call.service != callee:
                 return call
-            found += 1
+            matches += 1
             try:
-                return replace(call, policy=reader.over(value, call.policy, "the call"))
+                return replace(call, policy=reader.override(value, call.policy, "the call"))
             except Unreadable:
                 return call
 
@@ -80,30 +80,30 @@ def _calls(services: tuple[ServiceSpec, ...], node: yaml.Node, reader: Reader) -
             replace(
                 service,
                 operations=tuple(
-                    replace(operation, steps=_mapped(operation.steps, change)) for operation in service.operations
+                    replace(operation, steps=_map_calls(operation.steps, change)) for operation in service.operations
                 ),
             )
-            if caller in (service.name.name, ANYBODY)
+            if caller in (service.name.name, ANY_CALLER)
             else service
             for service in services
         )
-        if not found:
+        if not matches:
             pairs = {f"{caller} -> {callee}" for caller, callee in _edges(services)}
             reader.problems.add(line(key), f"there are no calls {key.value!r}", alternatives(key.value, pairs))
     return services
 
 
-def _mapped(steps: tuple[Step, ...], change: Callable[[Call], Call]) -> tuple[Step, ...]:
-    """The steps with each call changed, however deep."""
-    mapped: list[Step] = []
+def _map_calls(steps: tuple[Step, ...], change: Callable[[Call], Call]) -> tuple[Step, ...]:
+    """The steps with each call replaced, nested ones included."""
+    result: list[Step] = []
     for step in steps:
         if isinstance(step, Call):
-            mapped.append(change(step))
+            result.append(change(step))
         elif isinstance(step, Together | Sometimes | Cached):
-            mapped.append(replace(step, steps=_mapped(step.steps, change)))
+            result.append(replace(step, steps=_map_calls(step.steps, change)))
         else:
-            mapped.append(step)
-    return tuple(mapped)
+            result.append(step)
+    return tuple(result)
 
 
 def _edges(services: tuple[ServiceSpec, ...]) -> set[tuple[str, str]]:

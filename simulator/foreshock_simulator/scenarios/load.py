@@ -1,4 +1,4 @@
-"""A scenario by its name or from a file, on a platform of the size that is asked for."""
+"""Loads scenarios by name or from a file, on a platform of a given size."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FOLDER = files("foreshock_simulator.scenarios")
 
 
 def names() -> tuple[str, ...]:
-    """The scenarios that come with the package, in alphabetical order."""
+    """Names of the scenarios in the package, sorted."""
     return tuple(sorted(item.name.removesuffix(".yaml") for item in _FOLDER.iterdir() if item.name.endswith(".yaml")))
 
 
 def load(path_or_name: str | Path, size: str = "small", seed: int = 1) -> ScenarioSpec:
-    """A scenario, by the name of one that comes with the package or from a file.
+    """Load a scenario of the package by name, or a scenario file.
 
     Args:
-        path_or_name: what ends in .yaml or .yml or has a folder in it is a file.
+        path_or_name: with the suffix .yaml or .yml, or with a folder, it is a file.
         size: of the platform, unless the file has one written out.
-        seed: of the platform that is generated.
+        seed: of the generated platform.
 
     Raises:
-        ScenarioError: there is no such scenario, or what is in it is wrong: a line `FILE:LINE: what; remedy` each.
+        ScenarioError: unknown or invalid scenario; the message has lines `FILE:LINE: problem; remedy`.
     """
     if size not in get_args(Size):
         raise ScenarioError(f"there is no size {size!r}; {alternatives(size, get_args(Size))}")
@@ -44,60 +44,62 @@ def load(path_or_name: str | Path, size: str = "small", seed: int = 1) -> Scenar
 
 
 def parse(text: str, file: str, size: Size = "small", seed: int = 1) -> ScenarioSpec:
-    """A scenario from the text of a file of that name.
+    """Parse the text of a scenario file with this name.
 
     Raises:
         ScenarioError: see `load`.
     """
     problems = Problems(file)
     root = compose(text, problems)
-    problems.complain()
-    assert root is not None  # noqa: S101 - or there was a problem
+    problems.raise_if_any()
+    assert root is not None  # noqa: S101 - else there was a problem
     reader = Reader(problems)
-    changes = _taken_out(root, "adjust")
+    changes = _pop(root, "adjust")
     try:
-        given, where = reader.fields(root, ScenarioFile, "the scenario")
+        values, lines = reader.fields(root, ScenarioFile, "the scenario")
     except Unreadable:
-        given, where = {}, {}
-    if "description" not in where and problems.noted == 0:
+        values, lines = {}, {}
+    if "description" not in lines and problems.count == 0:
         problems.add(line(root), "the scenario has no 'description'", "add 'description: a sentence'")
-    found = ScenarioFile(**{"description": "", **given})
-    platform = _platform(found, where, changes, reader, size, seed)
+    file_values = ScenarioFile(**{"description": "", **values})
+    platform = _platform(file_values, lines, changes, reader, size, seed)
     if platform is not None:
-        check_faults(platform, found.faults, found.duration, reader, problems)
-        if problems.noted == 0:  # or the culprit may be in what could not be read
-            check_expectation(platform, found.faults, found.expects, reader, problems)
-    problems.complain()
-    assert platform is not None  # noqa: S101 - or there was a problem
+        check_faults(platform, file_values.faults, file_values.duration, reader, problems)
+        if problems.count == 0:  # else the culprit may be in an unreadable part
+            check_expectation(platform, file_values.faults, file_values.expects, reader, problems)
+    problems.raise_if_any()
+    assert platform is not None  # noqa: S101 - else there was a problem
     name = Path(file).name.removesuffix(".yaml").removesuffix(".yml")
-    return ScenarioSpec(name, found.description, platform, found.faults, found.expects, found.duration)
+    return ScenarioSpec(
+        name, file_values.description, platform, file_values.faults, file_values.expects, file_values.duration
+    )
 
 
 def _platform(
-    found: ScenarioFile, where: dict[str, int], changes: yaml.Node | None, reader: Reader, size: Size, seed: int
+    file_values: ScenarioFile, lines: dict[str, int], changes: yaml.Node | None, reader: Reader, size: Size, seed: int
 ) -> PlatformSpec | None:
-    """The platform written out, or one generated and adjusted; None where it is not sound."""
-    before = reader.problems.noted
-    if "platform" in where:
-        if changes is not None or "topology" in where:
+    """The platform: written out, or generated and adjusted; None with problems."""
+    problems_before = reader.problems.count
+    if "platform" in lines:
+        if changes is not None or "topology" in lines:
             reader.problems.add(
-                where.get("topology") or (line(changes) if changes else 1),
+                lines.get("topology") or (line(changes) if changes else 1),
                 "there is a platform and what changes a generated one",
                 "drop 'topology' and 'adjust'",
             )
-        platform = found.platform
+        platform = file_values.platform
     else:
-        platform = generate(size, seed, found.topology)
+        platform = generate(size, seed, file_values.topology)
         if changes is not None:
-            reader.elsewhere = line(changes)
+            reader.default_line = line(changes)
             platform = adjust(platform, changes, reader)
-    if platform is not None and reader.problems.noted == before:
+    if platform is not None and reader.problems.count == problems_before:
         check_platform(platform, reader, reader.problems)
-    return platform if reader.problems.noted == before else None
+    return platform if reader.problems.count == problems_before else None
 
 
-def _taken_out(root: yaml.Node, name: str) -> yaml.Node | None:
-    """Take a key and its value out of the root, and give the value."""
+def _pop(root: yaml.Node, name: str) -> yaml.Node | None:
+    """Remove a key from the root, and return its value."""
     if not isinstance(root, yaml.MappingNode):
         return None
     for pair in root.value:
@@ -109,7 +111,7 @@ def _taken_out(root: yaml.Node, name: str) -> yaml.Node | None:
 
 
 def _text(path_or_name: str) -> tuple[str, str]:
-    """The file's name and its text."""
+    """File name and text."""
     if path_or_name in names():
         return f"{path_or_name}.yaml", _FOLDER.joinpath(f"{path_or_name}.yaml").read_text(encoding="utf-8")
     path = Path(path_or_name)

@@ -1,9 +1,8 @@
-"""The truth of a run: who missed an objective, when first, and whether others followed.
+"""The ground truth of a run: which services breached their SLO, when first, and whether it was a cascade.
 
-A service breaches at a scrape where, over the last minute, fewer of its requests than its objective says were answered
-well and in time, or more than 1 % failed, and that for three scrapes in a row; it breached when the first of them was.
-A cascade is a breach of a service that is not the one where it begins, at or after the onset. Where it begins is what
-the scenario expects; where that names nobody, the service that breached first.
+At each scrape, a service misses its SLO when over the last minute too few requests succeeded in time, or more than 1%
+failed. It breaches with three misses in a row, from the first of them on. A cascade is a breach of a service other than
+the origin, at or after the onset. The origin is the expected one, or else the service that breached first.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
 from foreshock_simulator.spec.services import Slo
 
-STEP = 10.0
+STEP_SECONDS = 10.0
 """Seconds between two scrapes."""
-WINDOW = 6
-"""Scrapes in the minute that is judged."""
-IN_A_ROW = 3
-MOST_FAILED = 0.01
-"""Share of failed requests above which a service breaches, whatever its objective."""
-LEAST_REQUESTS = 30
-LEAST_FAILED = 5
-"""Within a minute; with fewer nothing is said."""
+WINDOW_STEPS = 6
+"""Steps in the evaluated minute."""
+BREACH_STEPS = 3
+MAX_FAILED_RATIO = 0.01
+"""Ratio of failed requests above which a service misses any SLO."""
+MIN_REQUESTS = 30
+MIN_FAILED_REQUESTS = 5
+"""Minimum counts within a minute for an evaluation."""
 
 
-class Answered(NamedTuple):
-    """A service's requests that ended within one STEP: all, those failed or slower than the objective, those failed."""
+class StepCounts(NamedTuple):
+    """Requests of a service that ended within one step: all, those failed or too slow, and those failed."""
 
     requests: int = 0
     bad: int = 0
@@ -36,7 +35,7 @@ class Answered(NamedTuple):
 
 
 class SloWatch:
-    """Counts a service's answers as they come, by step."""
+    """Counts the requests of a service by step."""
 
     __slots__ = ("_counts", "_latency")
 
@@ -45,8 +44,8 @@ class SloWatch:
         self._counts: list[list[int]] = []
 
     def observe(self, now: float, seconds: float, ok: bool) -> None:
-        """A request ended at `now` (seconds since the start) after `seconds`."""
-        counts, step = self._counts, int(now / STEP)
+        """Count a request that ended at `now` (seconds since the start) after `seconds`."""
+        counts, step = self._counts, int(now / STEP_SECONDS)
         while len(counts) <= step:
             counts.append([0, 0, 0])
         slot = counts[step]
@@ -57,51 +56,53 @@ class SloWatch:
         elif seconds > self._latency:
             slot[1] += 1
 
-    def answered(self) -> tuple[Answered, ...]:
-        """What was counted of each step from the start on."""
-        return tuple(Answered(*slot) for slot in self._counts)
+    def steps(self) -> tuple[StepCounts, ...]:
+        """Counts of each step since the start."""
+        return tuple(StepCounts(*slot) for slot in self._counts)
 
 
-def breaches(answered: Sequence[Answered], objective: float) -> list[float]:
-    """When breaches of one service began: seconds from the start to the first scrape of each run of misses."""
-    begun = []
+def breaches(answered: Sequence[StepCounts], objective: float) -> list[float]:
+    """Start of each breach of one service: seconds from the start to the first scrape of a run of misses."""
+    starts = []
     streak = 0
-    for scrape in range(WINDOW, len(answered) + 1):
-        window = answered[scrape - WINDOW : scrape]
+    for scrape in range(WINDOW_STEPS, len(answered) + 1):
+        window = answered[scrape - WINDOW_STEPS : scrape]
         requests = sum(step.requests for step in window)
         bad = sum(step.bad for step in window)
         failed = sum(step.failed for step in window)
-        slow = requests >= LEAST_REQUESTS and bad > (1.0 - objective) * requests
-        failing = requests >= LEAST_REQUESTS and failed >= LEAST_FAILED and failed > MOST_FAILED * requests
+        slow = requests >= MIN_REQUESTS and bad > (1.0 - objective) * requests
+        failing = requests >= MIN_REQUESTS and failed >= MIN_FAILED_REQUESTS and failed > MAX_FAILED_RATIO * requests
         streak = streak + 1 if slow or failing else 0
-        if streak == IN_A_ROW:
-            begun.append((scrape - IN_A_ROW + 1) * STEP)
-    return begun
+        if streak == BREACH_STEPS:
+            starts.append((scrape - BREACH_STEPS + 1) * STEP_SECONDS)
+    return starts
 
 
 def onset(spec: ScenarioSpec) -> float | None:
-    """Seconds from the start to the first fault; None without any."""
+    """Seconds from the start to the first fault; None without faults."""
     return min((fault.at for fault in spec.faults), default=None)
 
 
-def judge(spec: ScenarioSpec, seed: int, start: float, end: float, answered: Mapping[str, Sequence[Answered]]) -> Truth:
-    """What happened between `start` and `end` (Unix seconds).
+def evaluate(
+    spec: ScenarioSpec, seed: int, start: float, end: float, steps_by_service: Mapping[str, Sequence[StepCounts]]
+) -> Truth:
+    """The truth of a run between `start` and `end` (Unix seconds).
 
-    A service's first breach is that at or after the onset; where there is none, that before it.
+    The first breach of a service is the first at or after the onset or, without one, the first before it.
     """
-    began = onset(spec)
+    onset_seconds = onset(spec)
     names: dict[str, ServiceName] = {service.name.name: service.name for service in spec.platform.services}
     first: dict[str, float] = {}
     after: dict[str, float] = {}
     for service in spec.platform.services:
         if service.slo is None:
             continue
-        found = breaches(answered.get(service.name.name, ()), service.slo.objective)
-        later = [time for time in found if began is None or time >= began]
-        if found:
-            first[service.name.name] = (later or found)[0]
-        if later:
-            after[service.name.name] = later[0]
+        times = breaches(steps_by_service.get(service.name.name, ()), service.slo.objective)
+        times_after_onset = [time for time in times if onset_seconds is None or time >= onset_seconds]
+        if times:
+            first[service.name.name] = (times_after_onset or times)[0]
+        if times_after_onset:
+            after[service.name.name] = times_after_onset[0]
     origin = spec.expects.origin or min(after, key=lambda name: (after[name], name), default="")
     victims = sorted((name for name in after if name != origin), key=lambda name: (after[name], name))
     pool = next((item.pool for item in spec.platform.services if item.name.name == spec.expects.origin), "")
@@ -110,7 +111,7 @@ def judge(spec: ScenarioSpec, seed: int, start: float, end: float, answered: Map
         seed=seed,
         start=start,
         end=end,
-        onset=None if began is None else start + began,
+        onset=None if onset_seconds is None else start + onset_seconds,
         cause=spec.expects.cause,
         origin=names.get(spec.expects.origin),
         culprit=spec.expects.culprit,

@@ -1,6 +1,6 @@
-"""What is simulated, as frozen values: the one thing that scenario files, generators and the model agree on.
+"""The scenario and its platform as frozen values, shared by scenario files, generators and the model.
 
-Units everywhere: seconds, bytes, hertz, watts, ratios from 0 to 1. Nothing here knows of files, random numbers or time.
+Units: seconds, bytes, hertz, watts, and ratios from 0 to 1. Field names are the keys of scenario files.
 
 Imports: `core`.
 """

@@ -1,7 +1,7 @@
-"""What is done to a platform. `at` is seconds after the start; a `duration` of None lasts to the end.
+"""Faults. `at` is in seconds after the start; a fault with `duration` None lasts to the end.
 
-A fault changes a cause (load, capacity, a neighbour, a path, a setting); it never sets a latency or an error rate of
-the service that is to suffer.
+A fault changes a cause (load, capacity, neighbor, path, setting), never the latency or error rate of an affected
+service.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Surge:
-    """A flow grows to `factor` times its rate over `ramp` seconds, and falls back at once after `duration`."""
+    """The rate of a flow rises to `factor` times over `ramp` seconds, and falls back at once after `duration`."""
 
     flow: str
     at: float
@@ -34,7 +34,7 @@ class LongerPrompts:
 
 @dataclass(frozen=True, slots=True)
 class TenantGrows:
-    """A tenant starts `workers` more on each of some services' GPUs (or of the given places) over `ramp` seconds."""
+    """A tenant starts `workers` more processes on each GPU of some services or places, over `ramp` seconds."""
 
     tenant: str
     at: float
@@ -50,7 +50,7 @@ class TenantGrows:
 
 @dataclass(frozen=True, slots=True)
 class ReplicasFail:
-    """Some replicas of a service end; where `duration` is over, new ones start (cold). `xid`: their GPUs report it."""
+    """Some replicas of a service fail and restart cold after `duration`. `xid`: error reported by their GPUs."""
 
     service: str
     at: float
@@ -61,7 +61,7 @@ class ReplicasFail:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Replicas of a service are replaced one after another, each drained first, `pause` seconds apart."""
+    """Rolling restart: replicas of a service are drained and replaced one after another, `pause` seconds apart."""
 
     service: str
     at: float
@@ -70,7 +70,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class SlowerWork:
-    """A deploy, or with a `ramp` a decay: the service's own CPU and GPU work comes to take `factor` times as long."""
+    """A bad deploy or, with `ramp`, a degradation: own CPU and GPU work of the service takes `factor` times as long."""
 
     service: str
     at: float
@@ -81,7 +81,7 @@ class SlowerWork:
 
 @dataclass(frozen=True, slots=True)
 class FailingWork:
-    """A defect: the service answers this share of its requests with 500, after its own work."""
+    """A defect: the service answers a share of its requests with 500, after its own work."""
 
     service: str
     at: float
@@ -91,7 +91,7 @@ class FailingWork:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """A deploy: a caller's time-out or attempts for calls to a callee change."""
+    """A deploy changes the timeout or the attempts of a caller's calls to a callee."""
 
     caller: str
     callee: str
@@ -110,7 +110,7 @@ class CacheFlush:
 
 @dataclass(frozen=True, slots=True)
 class PacketLoss:
-    """Packets between the hosts of two services are lost; over `ramp` seconds ever more, up to `ratio`."""
+    """Packets between the hosts of two services are lost, with a ratio that rises to `ratio` over `ramp` seconds."""
 
     between: tuple[str, str]
     at: float
@@ -121,7 +121,7 @@ class PacketLoss:
 
 @dataclass(frozen=True, slots=True)
 class BulkTransfer:
-    """Something sends at up to `bytes_per_second` to the hosts of a service, and fills their interfaces (weights)."""
+    """A transfer of up to `bytes_per_second` to each host of a service competes for its interfaces (model weights)."""
 
     onto: str
     at: float
@@ -131,7 +131,7 @@ class BulkTransfer:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """The power limit of the GPUs of a service (or of a rack) falls to `ratio` of what it was."""
+    """The power limit of the GPUs of a service (or of a rack) falls to `ratio` of its value."""
 
     at: float
     ratio: float
@@ -142,7 +142,7 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class LostScrapes:
-    """Scrapes of some hosts (all where none is named) fail; with `restarts`, counters begin at 0 afterwards."""
+    """Scrapes of some hosts (all, without names) fail. With `restarts`, counters start at 0 afterwards."""
 
     at: float
     duration: float

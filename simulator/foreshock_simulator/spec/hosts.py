@@ -1,4 +1,4 @@
-"""Hosts, their GPUs and interfaces, and the pools that GPUs belong to."""
+"""Hosts, their GPUs and interfaces, and pools of GPUs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Sharing = Literal["time-slicing", "mps", "mig"]
 
 
 class Place(NamedTuple):
-    """A GPU: the host's name and the index there."""
+    """A GPU: host name and index."""
 
     host: str
     gpu: int
@@ -17,7 +17,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """A host. `gpu_model` is a key of `hardware.models.MODELS`; the interface's speed is that of each direction."""
+    """A host. `gpu_model` is a key of `hardware.models.MODELS`; the interface has its speed in each direction."""
 
     name: str
     gpus: int = 8
@@ -28,19 +28,18 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec:
-    """GPUs that an autoscaler and a quota treat as one.
+    """GPUs that share an autoscaler and a quota.
 
-    A replica takes the emptiest GPUs, in the order of `places` where several are as empty; the GPUs of one replica are
-    on one host.
+    A replica takes the emptiest GPUs, in the order of `places` among equals. The GPUs of one replica are on one host.
 
     Args:
         name: unique.
         places: its GPUs.
-        sharing: how processes on one of its GPUs share it.
-        mig_slices: sevenths of the GPU's compute that each MIG instance has, e.g. (3, 2, 1); with `sharing` "mig" only.
-        quota: GPUs that services may hold at once, a slot each; all of them where None.
-        provisioning: median seconds from asking for a GPU to having its node; 0: it is there.
-        slots: replicas that a GPU takes at once (the time-slicing or MPS `replicas` of NVIDIA's device plugin).
+        sharing: sharing mode of the processes on a GPU.
+        mig_slices: compute slices (sevenths) of each MIG instance, such as (3, 2, 1); with `sharing` "mig" only.
+        quota: GPUs that services may hold at once, counted in slots; None for all of them.
+        provisioning: median seconds to provision the node of a GPU; 0 for nodes that always exist.
+        slots: replicas per GPU (the time-slicing or MPS `replicas` of NVIDIA's device plugin).
     """
 
     name: str

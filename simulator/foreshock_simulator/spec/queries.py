@@ -1,8 +1,9 @@
-"""What the parts of a spec refer to: the calls within steps, the GPUs of replicas, the names that a fault is about."""
+"""Queries over specs: steps and calls, GPUs of replicas, subjects of faults, and a scenario without its culprit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from foreshock_simulator.spec.faults import (
     BulkTransfer,
@@ -19,12 +20,12 @@ from foreshock_simulator.spec.faults import (
     TenantGrows,
     Throttle,
 )  # fmt: skip
-from foreshock_simulator.spec.scenario import PlatformSpec
+from foreshock_simulator.spec.scenario import PlatformSpec, ScenarioSpec
 from foreshock_simulator.spec.services import Cached, Call, LlmSpec, ServiceSpec, Sometimes, Step, Together
 
 
 def every_step(steps: Sequence[Step]) -> Iterator[Step]:
-    """All steps, those within others after them."""
+    """All steps, nested ones after their parent."""
     for step in steps:
         yield step
         if isinstance(step, Together | Sometimes | Cached):
@@ -37,13 +38,13 @@ def calls(steps: Sequence[Step]) -> Iterator[Call]:
 
 
 def targets(call: Call) -> list[tuple[str, str]]:
-    """The operations that a call may reach, (service, route): its own, and that of its fallback."""
+    """The operations that a call may reach, as (service, route): its own and that of its fallback."""
     fallback = call.policy.fallback
     return [(call.service, call.route), *([fallback] if fallback else [])]
 
 
 def caches(platform: PlatformSpec) -> set[str]:
-    """The names of all caches."""
+    """Names of all caches."""
     return {
         step.cache
         for service in platform.services
@@ -53,15 +54,15 @@ def caches(platform: PlatformSpec) -> set[str]:
     }
 
 
-def gpus_of(service: ServiceSpec) -> int:
-    """GPUs that one replica takes."""
+def gpus_per_replica(service: ServiceSpec) -> int:
+    """GPUs of one replica."""
     if service.model is None:
         return 0
     return service.model.tensor_parallel if isinstance(service.model, LlmSpec) else 1
 
 
 def subjects(fault: Fault) -> tuple[str, ...]:
-    """Names that a culprit may have: of a flow, tenant, service, cache, rack, or path (`gateway -> llm-chat`)."""
+    """Possible names of a culprit: a flow, tenant, service, cache, rack, or path (`gateway -> llm-chat`)."""
     match fault:
         case Surge() | LongerPrompts():
             return (fault.flow,)
@@ -81,3 +82,18 @@ def subjects(fault: Fault) -> tuple[str, ...]:
             return (fault.service or fault.rack,)
         case _:
             return ()
+
+
+def without_culprit(spec: ScenarioSpec, culprit: str) -> ScenarioSpec:
+    """The scenario without the faults that concern `culprit` and, if that is a tenant, without the tenant.
+
+    Raises:
+        ValueError: no fault concerns it.
+    """
+    faults = tuple(fault for fault in spec.faults if culprit not in subjects(fault))
+    if len(faults) == len(spec.faults):
+        known = ", ".join(dict.fromkeys(name for fault in spec.faults for name in subjects(fault)))
+        raise ValueError(f"nothing in {spec.name!r} is about {culprit!r}; its faults are about {known or 'nothing'}")
+    # All faults of a tenant go with it, so no remaining fault refers to it.
+    tenants = tuple(tenant for tenant in spec.platform.tenants if tenant.name.name != culprit)
+    return replace(spec, platform=replace(spec.platform, tenants=tenants), faults=faults)

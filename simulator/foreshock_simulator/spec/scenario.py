@@ -1,4 +1,4 @@
-"""A platform, and what happens to it."""
+"""Scenarios, scenario files, platforms, and the ground truth of a run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Cause = Literal[
     "demand", "provisioning_lag", "pool_contention", "retry_storm", "network", "dependency", "memory", "imbalance",
     "hardware",
 ]  # fmt: skip
-"""Classes of causes, as incidents name them."""
+"""Cause classes, named as in incidents."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformSpec:
-    """All that is there before anything happens."""
+    """A platform before any fault."""
 
     hosts: tuple[HostSpec, ...]
     pools: tuple[PoolSpec, ...]
@@ -31,10 +31,10 @@ class PlatformSpec:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What whoever wrote the scenario means to happen; the truth says what did.
+    """The intended outcome of a scenario; `Truth` has the actual one.
 
-    `cascade`: services besides the first are to breach their objectives. `culprit` is the tenant, flow, service or path
-    without which it does not happen; `origin` is the service where it begins.
+    `cascade`: services besides the origin breach their SLO. `culprit`: the tenant, flow, service or path without which
+    there is no cascade. `origin`: the service where it starts.
     """
 
     cascade: bool
@@ -45,7 +45,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSpec:
-    """A scenario on a platform. `description` is a sentence for people; `duration` (s) is what is worth seeing."""
+    """A scenario on a platform. `description` is one sentence; `duration` is in seconds."""
 
     name: str
     description: str
@@ -57,13 +57,13 @@ class ScenarioSpec:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """What generated platforms of every size are told.
+    """Parameters of generated platforms of every size.
 
     Args:
-        load: traffic of language models as a share of what they can serve.
-        spare: GPUs that services with language models may still claim, as a share of those they hold at the start.
-        provisioning: median seconds until such a GPU has its node.
-        mig: whether the embedder's GPUs are cut into MIG instances, one of which the tenant `sliced-batch` has.
+        load: traffic of language models as a share of their capacity.
+        spare: GPUs that services with language models may claim in addition, as a share of those at the start.
+        provisioning: median seconds to provision the node of such a GPU.
+        mig: whether the embedder's GPUs have MIG instances, one of them for the tenant `sliced-batch`.
     """
 
     load: float = 0.45
@@ -74,7 +74,10 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioFile:
-    """A file. `adjust` changes a generated platform and is read once that is known; `platform` is one written out."""
+    """A scenario file.
+
+    `platform` is written out, or else generated and changed by `adjust`, which is read separately.
+    """
 
     description: str
     duration: float = 3600.0
@@ -86,10 +89,10 @@ class ScenarioFile:
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What happened in a run (times in Unix seconds): for whoever judges a detector, never for the detector.
+    """The ground truth of a run, times in Unix seconds. It serves to score a detector and is not visible to it.
 
-    `breached`: when each service that has an objective first missed it for a minute; `onset`: when the first fault
-    began; `pool`: where GPUs were fought for.
+    `breached`: first breach of each service with an SLO. `onset`: start of the first fault. `pool`: pool of the
+    contended GPUs.
     """
 
     scenario: str

@@ -1,4 +1,4 @@
-"""Services: what their replicas are, what they do with a request, and whom they call."""
+"""Services: their operations, calls, models, replicas and SLOs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Balancing = Literal["least-load", "round-robin", "random", "two-choices"]
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:
-    """How a caller treats a call.
+    """Policy of a call.
 
     Args:
         timeout: of one attempt.
-        attempts: of all, the first included.
-        backoff: before the n-th retry, a uniformly drawn share of `backoff` · 2ⁿ⁻¹ (full jitter).
-        retry_budget: retries per first attempt that a replica may make, over the last ten seconds; None: no budget.
-        cancels: whether the callee stops working on an attempt that was given up.
-        breaker: failures among the last twenty attempts to a callee at which the caller stops asking, for
-            `breaker_open` seconds, and then tries with one; None: no breaker.
-        fallback: another operation, asked once where all attempts failed: (service, route).
-        required: whether the caller fails with the call; otherwise it goes on without.
+        attempts: in all, the first included.
+        backoff: before the n-th retry, the wait is uniform from 0 to `backoff` · 2ⁿ⁻¹ (full jitter).
+        retry_budget: retries per first attempt of a replica within ten seconds; None: no budget.
+        cancels: whether the callee stops working on an attempt that timed out.
+        breaker: failures among the last twenty attempts that open the circuit breaker for `breaker_open` seconds;
+            None: no breaker.
+        fallback: another operation, called once after all attempts have failed: (service, route).
+        required: whether the caller fails with the call; otherwise it continues without it.
     """
 
     timeout: float
@@ -39,7 +39,7 @@ class CallPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """A stretch of work on the CPU that holds its thread: log-normal about the median."""
+    """CPU work that holds its thread: log-normal about the median, with sigma `spread`."""
 
     median: float
     spread: float = 0.3
@@ -47,9 +47,9 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Ask another service's operation; the thread is held meanwhile. Tokens: of the prompt and of the answer, at most.
+    """Call an operation of another service; it holds the thread.
 
-    Tokens that are None are those of the request.
+    Token counts are upper bounds; None: those of the request.
     """
 
     service: str
@@ -61,14 +61,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Steps that begin at once; the next begins when all are over (fan-out)."""
+    """Steps that run in parallel; the next step starts when all are done (fan-out)."""
 
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Sometimes:
-    """Steps that a request takes with a probability."""
+    """Steps that run with a probability."""
 
     probability: float
     steps: tuple[Step, ...]
@@ -76,10 +76,9 @@ class Sometimes:
 
 @dataclass(frozen=True, slots=True)
 class Cached:
-    """Steps that are only taken where a cache does not have the answer.
+    """Steps that run on a cache miss only.
 
-    The hit ratio starts at `hit_ratio` and, after a flush, grows back as misses fill the cache: over `refill` misses to
-    63 % of it.
+    The hit ratio starts at `hit_ratio`. After a flush, `refill` misses bring back 63% of it.
     """
 
     cache: str
@@ -90,9 +89,9 @@ class Cached:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    """Let the replica's model server work on the request; the service has a `ModelSpec`.
+    """Inference at the model server of the replica; the service has a `ModelSpec`.
 
-    `variant`: the weights it needs, where a server holds one of several at a time (`BatchModelSpec.swap`).
+    `variant`: the weights that it needs, for servers that hold one of several at a time (`BatchModelSpec.swap`).
     """
 
     variant: str = ""
@@ -103,7 +102,7 @@ Step = Cpu | Call | Together | Sometimes | Cached | Serve
 
 @dataclass(frozen=True, slots=True)
 class OperationSpec:
-    """Something a service does when asked; `route` reads `POST /v1/chat`. Bytes: of a request and of an answer."""
+    """An operation of a service; `route` is such as `POST /v1/chat`. Sizes are those of a request and of a response."""
 
     route: str
     steps: tuple[Step, ...]
@@ -113,10 +112,10 @@ class OperationSpec:
 
 @dataclass(frozen=True, slots=True)
 class LlmSpec:
-    """A language model with continuous batching (as vLLM serves it), one replica over `tensor_parallel` GPUs.
+    """A language model with continuous batching (as in vLLM); one replica runs on `tensor_parallel` GPUs.
 
-    `parameters` in billions; `kv_bytes_per_token` over all layers; `max_sequences` run at once; a step takes
-    `max_batched_tokens` of prompts at most; `memory_share` of the GPU's memory is the server's own.
+    `parameters` is in billions. `kv_bytes_per_token` covers all layers. Up to `max_sequences` requests run at once. A
+    step takes up to `max_batched_tokens` prompt tokens. The server has `memory_share` of the GPU's memory.
     """
 
     model: str
@@ -131,11 +130,11 @@ class LlmSpec:
 
 @dataclass(frozen=True, slots=True)
 class BatchModelSpec:
-    """Any other model (embedder, reranker, diffusion): a request is one stretch of GPU work, `max_batch` at once.
+    """Another model (embedder, reranker, diffusion): a request is one GPU task, with up to `max_batch` at once.
 
-    `seconds` and `seconds_per_token` (of the prompt) are those of a request alone on an idle GPU; `sm` and `dram` are
-    the shares of the GPU's SMs and memory bandwidth that it then uses. A server holds the weights of one variant;
-    `swap` seconds go by, over PCIe, before it works on another, which waits until what is being worked on is done.
+    `seconds` and `seconds_per_token` (of the prompt) are the duration alone on an idle GPU; `sm` and `dram` are the
+    shares of SMs and memory bandwidth used meanwhile. A server holds the weights of one variant. It loads another
+    within `swap` seconds over PCIe, after all running requests are finished.
     """
 
     model: str
@@ -154,13 +153,15 @@ ModelSpec = LlmSpec | BatchModelSpec
 
 @dataclass(frozen=True, slots=True)
 class AutoscalerSpec:
-    """As the Kubernetes HPA (autoscaling/v2): desired = ⌈replicas · metric / target⌉ within a tolerance of 10 %.
+    """A Kubernetes HPA (autoscaling/v2): desired = ⌈replicas · metric / target⌉ within a tolerance of 10%.
 
     Args:
-        metric: what is averaged over the ready replicas.
-        target: of that.
-        sync: seconds between two looks.
-        down_window: seconds over which the highest recommendation counts before a replica is taken away.
+        metric: averaged over the ready replicas.
+        target: of the metric.
+        minimum: of replicas.
+        maximum: of replicas.
+        sync: seconds between two evaluations.
+        down_window: stabilization window for scale-down in seconds.
         cold_start: median seconds from a replica's start on a node to its first request (image, weights, warm-up).
     """
 
@@ -175,7 +176,10 @@ class AutoscalerSpec:
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """A probe in the replica's own threads; after `failures` in a row it gets no requests until one passes."""
+    """A probe in the replica's own threads.
+
+    After `failures` in a row it receives no requests until a probe succeeds.
+    """
 
     period: float = 10.0
     timeout: float = 1.0
@@ -184,7 +188,7 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """Of the requests within a minute, `objective` are to succeed within `latency` seconds."""
+    """A ratio of `objective` of the requests within a minute succeeds within `latency` seconds."""
 
     latency: float
     objective: float = 0.95
@@ -195,17 +199,17 @@ class ServiceSpec:
     """A service and its replicas.
 
     Args:
-        name: unique by its name alone, which calls refer to.
-        operations: what it can be asked.
+        name: the name without namespace is unique, calls refer to it.
+        operations: of the service.
         replicas: at the start.
-        threads: requests a replica works on at once; a service with a model has them for what surrounds the model.
-        backlog: requests a replica lets wait beyond its threads; further ones are answered 503.
-        hosts: where replicas run, in turn; for a service with a model None, it runs in `pool`.
+        threads: requests that a replica runs at once; with a model, they run the work around the model.
+        backlog: requests that a replica queues beyond its threads; further ones are rejected with 503.
+        hosts: of the replicas, in turn; empty for a service with a model, which runs in `pool`.
         pool: of GPUs, for a service with a model.
-        model: what its GPUs run.
-        balancing: how callers choose among its replicas.
-        tier: "" where tiers are not told apart.
-        kind: databases and caches send no spans and make no calls; their callers tell of them.
+        model: on its GPUs.
+        balancing: load balancing policy of its callers.
+        tier: "" without tiers.
+        kind: databases and caches send no spans and make no calls; only their callers' spans show them.
         system: `db.system.name` of a database or cache; "": postgresql, redis.
     """
 
@@ -228,11 +232,11 @@ class ServiceSpec:
 
 @dataclass(frozen=True, slots=True)
 class TenantSpec:
-    """Work on GPUs that nobody waits for: training over all its places together, or batch work on each by itself.
+    """GPU work of a tenant: training over all its places together, or batch work on each place by itself.
 
-    A batch worker computes for `work` seconds (alone), pauses for `pause`, and every `unit` times tells its unit of
-    work as a trace that calls what `calls` names. Training computes, waits for the slowest, sends `gradient_bytes`
-    round the ring, and begins anew.
+    A batch worker computes for `work` seconds (alone) and pauses for `pause`. Each `unit` computations form a trace
+    with the calls in `calls`. A training step computes, waits for the slowest rank, and sends `gradient_bytes` around
+    the ring.
     """
 
     name: ServiceName
@@ -247,7 +251,7 @@ class TenantSpec:
     unit: int = 8
     calls: tuple[Call, ...] = field(default=())
     slice: int | None = None
-    """The MIG instance of each place that it has, by its index; None where the pool has none."""
+    """Index of its MIG instance at each place; None in a pool without MIG."""
     checkpoint_every: int = 250
-    """Training: steps from one checkpoint to the next, each of which takes `checkpoint_seconds` without the GPUs."""
+    """Training steps between two checkpoints, which take `checkpoint_seconds` without the GPUs."""
     checkpoint_seconds: float = 8.0

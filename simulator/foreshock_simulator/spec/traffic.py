@@ -11,17 +11,21 @@ Tokens = Literal["azure-conversation", "azure-code", "mooncake"]
 
 @dataclass(frozen=True, slots=True)
 class FlowSpec:
-    """Requests from outside to one operation.
+    """Requests of users to one operation.
 
     Args:
         name: unique; faults refer to it.
-        service: and `route`: what is asked.
-        rate: requests a second, in the mean over a day.
-        arrivals: whose burstiness; "gamma" has the coefficient of variation `cv` between two arrivals.
-        tokens: whose prompts and answers.
-        diurnal: (highest − lowest) / (2 · mean) of the daily curve, 0 to 1; its peak is `peak_hour` (UTC).
-        weekend: the level on Saturday and Sunday relative to other days.
-        timeout: after which the user gives up, and tries again, `attempts` in all.
+        service: target of the requests.
+        route: operation of the service.
+        rate: requests per second, mean over a day.
+        arrivals: source of the burstiness; "gamma" has gaps with the coefficient of variation `cv`.
+        tokens: source of the token counts.
+        cv: see `arrivals`.
+        diurnal: (highest − lowest) / (2 · mean) of the daily curve, 0 to 1.
+        peak_hour: peak of the daily curve, UTC.
+        weekend: rate on Saturday and Sunday relative to other days.
+        timeout: after which the user gives up an attempt.
+        attempts: of a user in all.
     """
 
     name: str

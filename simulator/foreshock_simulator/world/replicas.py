@@ -23,7 +23,7 @@ from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer
 from foreshock_simulator.spec.hosts import Place
-from foreshock_simulator.spec.queries import gpus_of
+from foreshock_simulator.spec.queries import gpus_per_replica
 from foreshock_simulator.spec.services import LlmSpec, ModelSpec, ServiceSpec
 
 Hosts = Mapping[str, Host]
@@ -58,7 +58,7 @@ class Replicas:
             capacity,
             rng,
             pool=spec.pool,
-            gpus=gpus_of(spec),
+            gpus=gpus_per_replica(spec),
             median_cold_start=scaler.cold_start if scaler else DEFAULT_COLD_START_SECONDS,
             start=self._start,
             stop=self._stop,

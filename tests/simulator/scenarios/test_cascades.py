@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from foreshock_simulator.scenarios import load, names
+from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.simulation import Simulation
 from foreshock_simulator.spec.scenario import Truth
 

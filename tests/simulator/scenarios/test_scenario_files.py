@@ -9,9 +9,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.scenarios import ScenarioError, load, names
-from foreshock_simulator.scenarios.load import parse
-from foreshock_simulator.scenarios.parsing.problems import MOST
+from foreshock_simulator.scenarios.load import load, names, parse
+from foreshock_simulator.scenarios.parsing.problems import MAX_LISTED_PROBLEMS, ScenarioError
 from foreshock_simulator.scenarios.parsing.quantities import QUANTITIES
 from foreshock_simulator.spec.faults import PacketLoss, Surge, TenantGrows
 from foreshock_simulator.spec.hosts import Place
@@ -244,7 +243,7 @@ def test_of_many_mistakes_the_first_ten_are_told_and_the_rest_counted() -> None:
 
     lines = told(text)
 
-    assert len(lines) == MOST + 1
+    assert len(lines) == MAX_LISTED_PROBLEMS + 1
     assert lines[-1] == "s.yaml: and 15 more"
 
 

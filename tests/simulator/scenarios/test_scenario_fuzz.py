@@ -8,9 +8,8 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from foreshock_simulator.scenarios import ScenarioError
 from foreshock_simulator.scenarios.load import parse
-from foreshock_simulator.scenarios.parsing.problems import MOST
+from foreshock_simulator.scenarios.parsing.problems import MAX_LISTED_PROBLEMS, ScenarioError
 
 WORDS = st.sampled_from([
     "description", "duration", "topology", "adjust", "platform", "faults", "expects", "surge", "flow", "at",
@@ -44,8 +43,8 @@ def outcome(text: str) -> None:
         spec = parse(text, "s.yaml")
     except ScenarioError as error:
         lines = str(error).splitlines()
-        assert 1 <= len(lines) <= MOST + 1
-        for line in lines[:MOST]:
+        assert 1 <= len(lines) <= MAX_LISTED_PROBLEMS + 1
+        for line in lines[:MAX_LISTED_PROBLEMS]:
             assert re.match(r"s\.yaml:\d+: .+; .+", line)
     else:
         assert spec.platform.services

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from foreshock_simulator.scenarios import SIZES, load
-from foreshock_simulator.scenarios.validation.memory import held_at_start, rooms_of
+from foreshock_simulator.scenarios.load import load
+from foreshock_simulator.scenarios.platforms.topology import SIZES
+from foreshock_simulator.scenarios.validation.memory import initial_placement, memory_by_slot
 from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.scenario import PlatformSpec
 
@@ -89,7 +90,7 @@ def test_every_service_is_reached_by_some_flow_or_tenant(size: str) -> None:
 def test_memory_holds_what_starts_and_language_models_have_gpus_to_grow_onto(size: str, seed: int) -> None:
     """With room to spare for a scenario that brings more."""
     made = platform(size, seed)
-    held, rooms = held_at_start(made), rooms_of(made)
+    held, rooms = initial_placement(made), memory_by_slot(made)
 
     assert all(size <= rooms[slot] for slot, size in held.bytes.items())
     for service in made.services:
@@ -104,7 +105,7 @@ def test_services_share_pools_gpus_and_interfaces(size: str) -> None:
     made = platform(size, 1)
     pools = [service.pool for service in made.services if service.pool]
     hosts = [host for service in made.services for host in service.hosts]
-    held = held_at_start(made)
+    held = initial_placement(made)
     batch = {place for tenant in made.tenants if tenant.kind == "batch" for place in tenant.places}
 
     assert len(set(pools)) < len(pools)

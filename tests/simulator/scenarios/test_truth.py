@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.scenarios import Answered, SloWatch, counterfactual, judge, load, names, without
-from foreshock_simulator.scenarios.load import parse
-from foreshock_simulator.scenarios.truth import LEAST_REQUESTS, breaches
+from foreshock_simulator.scenarios.load import load, names, parse
+from foreshock_simulator.scenarios.truth import MIN_REQUESTS, SloWatch, StepCounts, breaches, evaluate
+from foreshock_simulator.spec.queries import without_culprit
 from foreshock_simulator.spec.scenario import ScenarioSpec
 from foreshock_simulator.spec.services import Slo
 
-WELL = Answered(20, 0, 0)
-SLOW = Answered(20, 20, 0)
-FAILING = Answered(20, 0, 1)
-QUIET = Answered(1, 1, 1)
+WELL = StepCounts(20, 0, 0)
+SLOW = StepCounts(20, 20, 0)
+FAILING = StepCounts(20, 0, 1)
+QUIET = StepCounts(1, 1, 1)
 
 STARVED = """\
 description: A tenant grows.
@@ -37,7 +37,7 @@ def starved() -> ScenarioSpec:
         ([WELL] * 30, []),
         ([WELL] * 12 + [SLOW] * 12, [130.0]),
         ([WELL] * 12 + [SLOW] * 2 + [WELL] * 12, [130.0]),
-        ([WELL] * 12 + [Answered(20, 5, 0)] + [WELL] * 12, []),
+        ([WELL] * 12 + [StepCounts(20, 5, 0)] + [WELL] * 12, []),
         ([WELL] * 12 + [FAILING] * 12, [170.0]),
         ([WELL] * 12 + [FAILING] * 2 + [WELL] * 12, []),
         ([QUIET] * 30, []),
@@ -59,18 +59,18 @@ def starved() -> ScenarioSpec:
     ],
 )
 def test_an_objective_is_missed_over_a_minute_at_three_scrapes_in_a_row(
-    answered: list[Answered], begun: list[float]
+    answered: list[StepCounts], begun: list[float]
 ) -> None:
     """A breach begins with the first of these scrapes; one that goes on is one."""
     assert breaches(answered, 0.95) == begun
 
 
 @given(
-    st.lists(st.builds(lambda bad, well: Answered(bad + well, bad, bad // 2), *[st.integers(0, 40)] * 2), max_size=60)
+    st.lists(st.builds(lambda bad, well: StepCounts(bad + well, bad, bad // 2), *[st.integers(0, 40)] * 2), max_size=60)
 )
-def test_worse_answers_never_breach_later(answered: list[Answered]) -> None:
+def test_worse_answers_never_breach_later(answered: list[StepCounts]) -> None:
     """Where some requests more go badly, the first breach comes as early or earlier."""
-    worse = [Answered(step.requests, min(step.requests, step.bad + 1), step.failed) for step in answered]
+    worse = [StepCounts(step.requests, min(step.requests, step.bad + 1), step.failed) for step in answered]
 
     first, sooner = breaches(answered, 0.95), breaches(worse, 0.95)
 
@@ -80,13 +80,13 @@ def test_worse_answers_never_breach_later(answered: list[Answered]) -> None:
 def test_the_watch_counts_by_step_what_was_slow_and_what_failed() -> None:
     """A request that failed is bad however fast it was."""
     watch = SloWatch(Slo(2.0))
-    assert watch.answered() == ()
+    assert watch.steps() == ()
 
     watch.observe(3.0, 1.9, True)
     watch.observe(9.99, 2.1, True)
     watch.observe(25.0, 0.1, False)
 
-    assert watch.answered() == (Answered(2, 1, 0), Answered(), Answered(1, 1, 1))
+    assert watch.steps() == (StepCounts(2, 1, 0), StepCounts(), StepCounts(1, 1, 1))
 
 
 def test_a_cascade_is_a_breach_of_another_service_after_the_onset() -> None:
@@ -94,7 +94,7 @@ def test_a_cascade_is_a_breach_of_another_service_after_the_onset() -> None:
     late = [WELL] * 24 + [SLOW] * 12
     later = [WELL] * 30 + [SLOW] * 12
 
-    truth = judge(starved(), 3, 1000.0, 2000.0, {"llm-chat": late, "assistant-feature": later, "gateway": late})
+    truth = evaluate(starved(), 3, 1000.0, 2000.0, {"llm-chat": late, "assistant-feature": later, "gateway": late})
 
     assert truth.cascaded
     assert [name.name for name in truth.victims] == ["gateway", "assistant-feature"]
@@ -109,7 +109,7 @@ def test_where_only_the_origin_breaches_or_others_did_before_there_is_no_cascade
     late = [WELL] * 24 + [SLOW] * 12
     early = [SLOW] * 12 + [WELL] * 30
 
-    truth = judge(starved(), 3, 1000.0, 2000.0, {"llm-chat": late, "gateway": early})
+    truth = evaluate(starved(), 3, 1000.0, 2000.0, {"llm-chat": late, "gateway": early})
 
     assert not truth.cascaded
     assert truth.victims == ()
@@ -118,7 +118,7 @@ def test_where_only_the_origin_breaches_or_others_did_before_there_is_no_cascade
 
 def test_without_faults_there_is_no_onset() -> None:
     """A calm day has nothing to name."""
-    truth = judge(load("calm"), 1, 0.0, 3600.0, {})
+    truth = evaluate(load("calm"), 1, 0.0, 3600.0, {})
 
     assert (truth.onset, truth.origin, truth.cause, truth.culprit, truth.pool) == (None, None, None, "", "")
 
@@ -126,7 +126,7 @@ def test_without_faults_there_is_no_onset() -> None:
 def test_the_counterfactual_leaves_the_culprit_out_and_everything_else_in() -> None:
     """A tenant goes with what it does; the surge stays."""
     spec = starved()
-    other = counterfactual(spec)
+    other = without_culprit(spec, spec.expects.culprit)
 
     assert [type(fault).__name__ for fault in other.faults] == ["Surge"]
     assert {tenant.name.name for tenant in spec.platform.tenants} == {"batch-embed"}
@@ -137,7 +137,7 @@ def test_the_counterfactual_leaves_the_culprit_out_and_everything_else_in() -> N
 def test_a_flow_without_its_surge_still_asks() -> None:
     """The growth is the culprit, not the users."""
     spec = starved()
-    other = without(spec, "assistant")
+    other = without_culprit(spec, "assistant")
 
     assert [type(fault).__name__ for fault in other.faults] == ["TenantGrows"]
     assert other.platform == spec.platform
@@ -146,7 +146,7 @@ def test_a_flow_without_its_surge_still_asks() -> None:
 def test_a_culprit_that_no_fault_is_about_is_refused() -> None:
     """The message says who there is."""
     with pytest.raises(ValueError, match="nothing in 'starved' is about 'gateway'; its faults are about batch-embed"):
-        without(starved(), "gateway")
+        without_culprit(starved(), "gateway")
 
 
 @pytest.mark.parametrize("name", names())
@@ -155,12 +155,12 @@ def test_every_cascade_that_comes_along_has_a_counterfactual(name: str) -> None:
     spec = load(name)
 
     if spec.expects.cascade:
-        assert counterfactual(spec).faults != spec.faults
+        assert without_culprit(spec, spec.expects.culprit).faults != spec.faults
 
 
 def test_a_minute_with_few_requests_says_nothing() -> None:
     """One slow request at night is no outage."""
-    few = LEAST_REQUESTS // 6 - 1
+    few = MIN_REQUESTS // 6 - 1
 
-    assert breaches([Answered(few, few, few)] * 30, 0.95) == []
-    assert breaches([Answered(few + 1, few + 1, few + 1)] * 30, 0.95) == [60.0]
+    assert breaches([StepCounts(few, few, few)] * 30, 0.95) == []
+    assert breaches([StepCounts(few + 1, few + 1, few + 1)] * 30, 0.95) == [60.0]

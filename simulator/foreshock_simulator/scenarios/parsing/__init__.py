@@ -1,4 +1,4 @@
-"""YAML to values of `spec`, with the line and the remedy in every error.
+"""YAML to spec values. Each error has its line and a remedy.
 
 Imports: `core`, `spec`.
 """

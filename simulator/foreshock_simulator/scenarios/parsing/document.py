@@ -1,4 +1,4 @@
-"""YAML as a tree of nodes that know their lines; bounded in size, depth, and in what its aliases expand to."""
+"""YAML as a tree of nodes with line numbers, bounded in size, depth, and expansion of aliases."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from foreshock_simulator.scenarios.parsing.problems import Problems
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 60
 MAX_NODES = 100_000
-"""With each alias counted as what it stands for."""
+"""Bound with aliases expanded."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes no deeper than MAX_DEPTH: the composer recurses."""
+    """Limits the depth to MAX_DEPTH, since the composer is recursive."""
 
     _depth = 0
 
@@ -29,7 +29,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def compose(text: str, problems: Problems) -> yaml.Node | None:
-    """The root of the document, or None where there is none that can be used; `problems` then says why."""
+    """The root of the document; None if it is unusable, with the reason in `problems`."""
     if len(text) > MAX_BYTES:
         problems.add(1, f"the file has {len(text):,} characters", f"a scenario has at most {MAX_BYTES:,}")
         return None
@@ -53,22 +53,22 @@ def compose(text: str, problems: Problems) -> yaml.Node | None:
 
 
 def line(node: yaml.Node) -> int:
-    """Where it begins, from 1."""
+    """Line number of a node, from 1."""
     return int(node.start_mark.line) + 1
 
 
 def _bounded(root: yaml.Node, problems: Problems) -> bool:
-    """Whether it stays within the bounds with its aliases written out; one within itself never does."""
-    waiting = [(root, 1)]
-    seen = 0
-    while waiting:
-        node, depth = waiting.pop()
-        seen += 1
-        if seen > MAX_NODES or depth > MAX_DEPTH:
+    """Whether the document stays within the bounds with aliases expanded; a recursive alias never does."""
+    stack = [(root, 1)]
+    nodes = 0
+    while stack:
+        node, depth = stack.pop()
+        nodes += 1
+        if nodes > MAX_NODES or depth > MAX_DEPTH:
             problems.add(line(node), "with its aliases written out, the file is too large", "use fewer aliases")
             return False
         if isinstance(node, yaml.MappingNode):
-            waiting += [(part, depth + 1) for pair in node.value for part in pair]
+            stack += [(part, depth + 1) for pair in node.value for part in pair]
         elif isinstance(node, yaml.SequenceNode):
-            waiting += [(part, depth + 1) for part in node.value]
+            stack += [(part, depth + 1) for part in node.value]
     return True

@@ -1,53 +1,53 @@
-"""What is wrong with a scenario file: collected, so that all of it is said at once."""
+"""Problems of a scenario file, collected and reported together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST = 10
-"""Problems that one error names; of the rest it says how many."""
+MAX_LISTED_PROBLEMS = 10
+"""Problems listed in one error; the others are counted."""
 
 
 class ScenarioError(ValueError):
-    """A scenario cannot be used. Each line of the message reads `FILE:LINE: what is wrong; remedy`."""
+    """An invalid scenario. The message has lines `FILE:LINE: problem; remedy`."""
 
 
 class Problems:
-    """What was found wrong so far in one file, each with its line (from 1)."""
+    """The problems of one file with their lines, from 1."""
 
     def __init__(self, file: str) -> None:
         self._file = file
-        self._found: dict[tuple[int, str], None] = {}
-        self.noted = 0
-        """How often something was wrong; an alias that stands twice is wrong twice."""
+        self._problems: dict[tuple[int, str], None] = {}
+        self.count = 0
+        """Number of problems, including repetitions by aliases."""
 
-    def add(self, line: int, what: str, remedy: str) -> None:
-        """Note a problem; the same one on the same line counts once."""
-        self._found[line, f"{what}; {remedy}"] = None
-        self.noted += 1
+    def add(self, line: int, problem: str, remedy: str) -> None:
+        """Add a problem. Equal problems on one line are listed once."""
+        self._problems[line, f"{problem}; {remedy}"] = None
+        self.count += 1
 
-    def complain(self) -> None:
-        """Say what was found, in the order of lines.
+    def raise_if_any(self) -> None:
+        """Report the problems in order of lines.
 
         Raises:
-            ScenarioError: anything was.
+            ScenarioError: there are problems.
         """
-        if not self._found:
+        if not self._problems:
             return
-        found = sorted(self._found)
-        lines = [f"{self._file}:{line}: {text}" for line, text in found[:MOST]]
-        if len(found) > MOST:
-            lines.append(f"{self._file}: and {len(found) - MOST} more")
+        problems = sorted(self._problems)
+        lines = [f"{self._file}:{line}: {text}" for line, text in problems[:MAX_LISTED_PROBLEMS]]
+        if len(problems) > MAX_LISTED_PROBLEMS:
+            lines.append(f"{self._file}: and {len(problems) - MAX_LISTED_PROBLEMS} more")
         raise ScenarioError("\n".join(lines))
 
 
-def alternatives(wrong: str, known: Iterable[str]) -> str:
-    """A remedy for a name that is not known: the nearest that is, or all where there are few."""
+def alternatives(unknown: str, known: Iterable[str]) -> str:
+    """A remedy for an unknown name: the most similar known name, or a list of known names."""
     names = sorted(known)
-    near = get_close_matches(wrong, names, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    similar = get_close_matches(unknown, names, n=1, cutoff=0.6)
+    if similar:
+        return f"did you mean {similar[0]!r}?"
     if not names:
         return "there is none to name"
     shown = ", ".join(names[:12])

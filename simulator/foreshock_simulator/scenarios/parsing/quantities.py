@@ -1,6 +1,6 @@
-"""How numbers are written in a scenario: units and ranges, by the name of the field.
+"""Units and ranges of numbers in a scenario, by field name.
 
-The spec's names say what they hold (`timeout`, `memory_bytes`, `ratio`), so one table serves all of its classes.
+Field names of the spec state their quantity (`timeout`, `memory_bytes`, `ratio`), so one table serves all classes.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "
 _SIZES = {prefix + suffix: float(factor) for prefix, factor in _BYTES.items() for suffix in ("", "b", "b/s")}
 _SHARES = {"": 1.0, "%": 0.01}
 _PLAIN = {"": 1.0}
-LIMIT = 1e15
+UNLIMITED = 1e15
 
 
 class Quantity(NamedTuple):
-    """What a field may hold: factors by unit, the range, whether its lower end belongs to it; `words` for people."""
+    """A kind of quantity: factors by unit, range, and whether the lower bound is exclusive (`above`).
+
+    `words` describes it.
+    """
 
     words: str
     units: dict[str, float]
     low: float = 0.0
-    high: float = LIMIT
+    high: float = UNLIMITED
     above: bool = False
 
     def read(self, text: str) -> float:
-        """The number in base units (seconds, bytes, ratios).
+        """Parse a number into base units (seconds, bytes, ratios).
 
         Raises:
-            ValueError: it is none, or outside the range; the message continues the sentence that begins with the text.
+            ValueError: not a number, or out of range; the message follows the text.
         """
         match = _NUMBER.fullmatch(text.strip())
         unit = match[2].lower() if match else None
@@ -42,17 +45,17 @@ class Quantity(NamedTuple):
         return value
 
     def check(self, value: float) -> None:
-        """Let a number in base units pass that lies within the range.
+        """Check a number in base units.
 
         Raises:
-            ValueError: it does not.
+            ValueError: out of range.
         """
         if not math.isfinite(value) or value < self.low or value > self.high or (self.above and value == self.low):
             raise ValueError(f"is out of range; it is {self.words}, {self._range()}")
 
     def _range(self) -> str:
         low = f"more than {self.low:g}" if self.above else f"{self.low:g} or more"
-        return low if self.high == LIMIT else f"{low}, at most {self.high:g}"
+        return low if self.high == UNLIMITED else f"{low}, at most {self.high:g}"
 
 
 DURATION = Quantity("a duration such as 30s, 5m or 1h", _SECONDS, high=31 * 86_400.0)
@@ -88,4 +91,4 @@ _FIELDS = (
     (SHARE._replace(high=2.0, above=True), "load"),
 )
 QUANTITIES = {name: quantity for quantity, names in _FIELDS for name in names.split()}
-"""By the name of the field."""
+"""Quantity of each field."""

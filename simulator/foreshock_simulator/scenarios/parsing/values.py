@@ -1,4 +1,4 @@
-"""Reads a single value of YAML: a word, a number with its unit, the name of a service, GPUs."""
+"""Reads single YAML values: words, numbers with units, service names, and GPUs."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from foreshock_simulator.scenarios.parsing.quantities import NUMBER, QUANTITIES
 from foreshock_simulator.spec.hosts import Place
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,62}")
-MAX_RANGE = 64
-"""GPUs that one `HOST/FIRST-LAST` names at most."""
+MAX_RANGE_GPUS = 64
+"""Bounds `HOST/FIRST-LAST`."""
 
 
 class Unreadable(Exception):  # noqa: N818 - not an error by itself: the problem has been noted
-    """A value could not be read, and a problem says why."""
+    """A value is unreadable; the problem has been added."""
 
 
 class Values:
-    """Reads single values and notes problems. All but `note` raise Unreadable where there is one.
+    """Reads single values and adds problems. All methods but `note` raise Unreadable for an invalid value.
 
-    `field` is what the value is called where it stands: it says which unit and range a number has.
+    `field` is the name of the field, which determines unit and range of a number.
     """
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
 
     def choice(self, node: yaml.Node, choices: tuple[str, ...], field: str) -> str:
-        """One of some words."""
+        """One of several words."""
         text = self.text(node, field)
         if text not in choices:
             self.fail(node, f"{field}: there is no {text!r}", alternatives(text, choices))
@@ -48,12 +48,12 @@ class Values:
         return Place(match[1], int(match[2]))
 
     def places(self, node: yaml.Node, field: str) -> list[Place]:
-        """`host-1/0-3` is four GPUs."""
+        """GPUs: `host-1/0-3` is four."""
         if isinstance(node, yaml.ScalarNode):
             match = re.fullmatch(r"(.+)/(\d{1,4})-(\d{1,4})", node.value)
             if match:
                 first, last = int(match[2]), int(match[3])
-                if not first <= last < first + MAX_RANGE:
+                if not first <= last < first + MAX_RANGE_GPUS:
                     self.fail(node, f"{field}: {node.value!r} is no range of GPUs", "write it as 'host-1/0-3'")
                 return [Place(match[1], gpu) for gpu in range(first, last + 1)]
         return [self.place(node, field)]
@@ -68,14 +68,14 @@ class Values:
             )
         return ServiceName(namespace, name)
 
-    def plain(self, node: yaml.Node, wanted: type, field: str) -> Any:  # noqa: ANN401
+    def plain(self, node: yaml.Node, expected: type, field: str) -> Any:  # noqa: ANN401
         """A word, a number with its unit, or true or false."""
         text = self.text(node, field)
-        if wanted is bool:
+        if expected is bool:
             if text not in ("true", "false"):
                 self.fail(node, f"{field}: {text!r} is neither true nor false", "write one of the two")
             return text == "true"
-        if wanted is str:
+        if expected is str:
             if field == "name" and not NAME.fullmatch(text):
                 self.fail(node, f"name: {text!r} is no name", "use letters, digits, - . _, at most 63")
             return text
@@ -83,14 +83,14 @@ class Values:
             value = QUANTITIES.get(field, NUMBER).read(text)
         except ValueError as error:
             self.fail(node, f"{field}: {text!r} {error}", "change it")
-        if wanted is int:
+        if expected is int:
             if value != int(value):
                 self.fail(node, f"{field}: {text!r} is not a whole number", "round it")
             return int(value)
         return value
 
     def in_range(self, node: yaml.Node, value: Any, field: str) -> Any:  # noqa: ANN401
-        """A number that was computed, if the field may have it."""
+        """Check a computed number against the range of the field."""
         try:
             QUANTITIES.get(field, NUMBER).check(value)
         except ValueError as error:
@@ -98,28 +98,28 @@ class Values:
         return value
 
     def text(self, node: yaml.Node, field: str) -> str:
-        """What a single value says."""
+        """The text of a scalar."""
         if not isinstance(node, yaml.ScalarNode) or is_null(node):
             self.fail(node, f"{field} is {kind_of(node)}", "write a single value")
         return str(node.value)
 
-    def note(self, node: yaml.Node, what: str, remedy: str) -> None:
-        """Note what is wrong with a node."""
-        self.problems.add(line(node), what, remedy)
+    def add_problem(self, node: yaml.Node, problem: str, remedy: str) -> None:
+        """Add a problem with a node."""
+        self.problems.add(line(node), problem, remedy)
 
-    def fail(self, node: yaml.Node, what: str, remedy: str) -> typing.NoReturn:
-        """Note what is wrong with a node, which cannot be read for that."""
-        self.note(node, what, remedy)
+    def fail(self, node: yaml.Node, problem: str, remedy: str) -> typing.NoReturn:
+        """Add a problem with a node and raise Unreadable."""
+        self.add_problem(node, problem, remedy)
         raise Unreadable
 
 
 def is_null(node: yaml.ScalarNode) -> bool:
-    """Whether it says nothing."""
+    """Whether a scalar is empty."""
     return bool(node.tag == "tag:yaml.org,2002:null")
 
 
 def kind_of(node: yaml.Node) -> str:
-    """What a node is, for messages."""
+    """Kind of a node, for messages."""
     if isinstance(node, yaml.MappingNode):
         return "a mapping"
     return "a list" if isinstance(node, yaml.SequenceNode) else "empty" if is_null(node) else "a single value"  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""The services that every generated platform has, under the same names; a small one has some of them.
+"""The services of every generated platform, with the same names; the small one has some of them.
 
-Numbers of work on CPUs and time-outs are assumptions of an ordinary platform; the models' follow from the hardware.
+CPU times and timeouts are assumptions of an ordinary platform; those of models follow from the hardware.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ QUICK: Final = CallPolicy(timeout=1.0, attempts=2)
 OPTIONAL: Final = CallPolicy(timeout=0.5, required=False)
 JOB: Final = CallPolicy(timeout=5.0, attempts=3, required=False)
 MODEL: Final = CallPolicy(timeout=20.0, attempts=2)
-"""How a gateway waits for a language model."""
+"""Policy of a gateway towards a language model."""
 FEATURE: Final = CallPolicy(timeout=32.0, attempts=2)
-"""How a product feature waits for the gateway."""
+"""Policy of a product feature towards the gateway."""
 CHAT_MODEL: Final = LlmSpec("chat-13b", memory_share=0.75)
-"""A quarter of the GPU's memory is left to tenants."""
+"""It leaves a quarter of the GPU's memory to tenants."""
 
 
 def forward(
     route: str, model: str, target: str, policy: CallPolicy, *before: Step, response: int = 900
 ) -> OperationSpec:
-    """A gateway's part: admit the request and hand it to a model server."""
+    """An operation of a gateway: admit the request and forward it to a model server."""
     return OperationSpec(route, (Cpu(0.0015), *before, Call(model, target, policy)), response_bytes=response)
 
 
 def database(name: ServiceName, median: float, hosts: tuple[str, ...] = ()) -> ServiceSpec:
-    """A store that answers queries and takes documents."""
+    """A store that answers queries and accepts documents."""
     return ServiceSpec(
         name,
         (
@@ -208,8 +208,8 @@ SERVICES: Final[tuple[ServiceSpec, ...]] = (
         tier="platform",
     ),
 )
-"""As they call each other; `restrict` leaves out what a platform lacks. Where and how many, its size says."""
-BEHIND: Final = {CHAT: "llm-chat", CODE: "llm-code", EMBED: "embedder", RERANK: "reranker", IMAGE: "image-gen"}
+"""All services; `restrict` removes those that a platform lacks. Hosts and replicas depend on the size."""
+MODEL_BY_ROUTE: Final = {CHAT: "llm-chat", CODE: "llm-code", EMBED: "embedder", RERANK: "reranker", IMAGE: "image-gen"}
 """The model behind each route of the gateway."""
 
 BATCH_EMBED: Final = TenantSpec(

@@ -1,6 +1,6 @@
-"""Further services of larger platforms, drawn by seed: features with models of their own, pipelines, leaves.
+"""Additional services of larger platforms, drawn by seed: features with models of their own, pipelines, and leaves.
 
-Calls go one way, from features over gateways and workers to stores, models and leaves, so they never go round.
+Calls go from features over gateways and workers to stores, models and leaves, so there is no cycle.
 """
 
 from __future__ import annotations
@@ -50,15 +50,16 @@ MODELS = (
     LlmSpec("instruct-34b", 34.0, 196_608.0, tensor_parallel=2, max_sequences=48, memory_share=0.8),
     LlmSpec("instruct-70b", 70.0, 327_680.0, tensor_parallel=4, max_sequences=48, memory_share=0.85),
 )
-LOOK: tuple[Arrivals, ...] = ("azure-conversation", "servegen", "gamma", "mooncake")
+ARRIVALS: tuple[Arrivals, ...] = ("azure-conversation", "servegen", "gamma", "mooncake")
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
-    """What is added to a platform: services without their places; by model service the feature whose flow asks it.
+class ExtraServices:
+    """Additional services without their places.
 
-    `gateway_routes`: operations that gateways get besides their own, by the gateway's name. `pools`: model services
-    that share each pool. `pipelines`: what is asked without a language model, as (service, route).
+    `gateway_routes`: additional operations of gateways by name. `pools`: model services of each pool. `features`:
+    (service, route) of the feature whose flow calls a model service. `pipelines`: (service, route) of flows without a
+    language model.
     """
 
     services: tuple[ServiceSpec, ...]
@@ -68,15 +69,15 @@ class Extra:
     pipelines: tuple[tuple[str, str], ...]
 
 
-def draw(count: int, rng: random.Random, most_gpus: int) -> Extra:
-    """`count` services more: a leaf for every eleven, a gateway for every thirty, the rest in cells of three.
+def draw_services(count: int, rng: random.Random, max_gpus: int) -> ExtraServices:
+    """Draw `count` services: a leaf for every eleven, a gateway for every thirty, the rest in cells of three.
 
-    A replica of a model takes `most_gpus` at most.
+    A replica of a model takes up to `max_gpus` GPUs.
     """
     more_gateways = count // 30
     leaves = max(1, count // 11)
     leaves += (count - more_gateways - leaves) % 3
-    models = [model for model in MODELS if model.tensor_parallel <= most_gpus]
+    models = [model for model in MODELS if model.tensor_parallel <= max_gpus]
     cells = (count - more_gateways - leaves) // 3
     words = rng.sample(WORDS, cells)
     leaf_names = [f"{name}-service" for name in rng.sample(LEAVES, leaves)]
@@ -101,7 +102,7 @@ def draw(count: int, rng: random.Random, most_gpus: int) -> Extra:
         pools[previous if shares else word] = (*(pools[previous] if shares else ()), f"llm-{word}")
     for name in gateways[1:]:
         services.append(_gateway(name, routes.pop(name)))
-    return Extra(tuple(services), routes, pools, features, tuple(pipelines))
+    return ExtraServices(tuple(services), routes, pools, features, tuple(pipelines))
 
 
 def _leaf(name: str, rng: random.Random) -> ServiceSpec:

@@ -1,4 +1,4 @@
-"""The platform of the demo: 32 GPUs, laid out by hand, the same whatever the seed."""
+"""The platform of the demo: 32 GPUs, laid out by hand, independent of the seed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from dataclasses import replace
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import autoscaler
-from foreshock_simulator.scenarios.platforms.cells import Extra
+from foreshock_simulator.scenarios.platforms.cells import ExtraServices
 from foreshock_simulator.scenarios.platforms.flows import flows_of
-from foreshock_simulator.scenarios.platforms.layout import GPU_NIC, HOSTS_PER_RACK
-from foreshock_simulator.scenarios.platforms.mig_slices import cut, sliced
+from foreshock_simulator.scenarios.platforms.layout import (
+    GPU_HOST_NIC_BYTES_PER_SECOND,
+    HOSTS_PER_RACK,
+    mig_tenants,
+    with_mig,
+)
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec, Topology
 
@@ -25,21 +29,21 @@ _SERVERS = {
 _REPLICAS = {"llm-chat": 4, "llm-code": 4, "embedder": 4, "reranker": 4, "image-gen": 2}
 
 
-def demo(knobs: Topology) -> PlatformSpec:
-    """Four hosts with eight GPUs each and fourteen services and tenants, the same whatever the seed."""
+def demo(topology: Topology) -> PlatformSpec:
+    """Four hosts with eight GPUs each, and fourteen services and tenants."""
     front, back = ("host-1", "host-2"), ("host-3", "host-4")
     hosts = tuple(
-        HostSpec(name, 8, "H100", GPU_NIC, f"rack-{number // HOSTS_PER_RACK + 1}")
+        HostSpec(name, 8, "H100", GPU_HOST_NIC_BYTES_PER_SECOND, f"rack-{number // HOSTS_PER_RACK + 1}")
         for number, name in enumerate((*front, *back))
     )
-    embed = PoolSpec("embed", _on(front, 4, 5), slots=2)
+    embed = PoolSpec("embed", _places(front, 4, 5), slots=2)
     pools = (
-        PoolSpec("chat", (*_on(front, 0, 1), *_on(front, 7)), quota=4 + round(2 * knobs.spare)),
-        PoolSpec("code", _on(front, 2, 3)),
-        cut(embed) if knobs.mig else embed,
-        PoolSpec("image", _on(front, 6)),
+        PoolSpec("chat", (*_places(front, 0, 1), *_places(front, 7)), quota=4 + round(2 * topology.spare)),
+        PoolSpec("code", _places(front, 2, 3)),
+        with_mig(embed) if topology.mig else embed,
+        PoolSpec("image", _places(front, 6)),
     )
-    pools = (replace(pools[0], provisioning=knobs.provisioning), *pools[1:])
+    pools = (replace(pools[0], provisioning=topology.provisioning), *pools[1:])
     services = []
     for service in catalogue.SERVICES:
         name = service.name.name
@@ -51,16 +55,19 @@ def demo(knobs: Topology) -> PlatformSpec:
             replace(placed, autoscaler=replace(autoscaler(placed, "H100"), maximum=6)) if name == "llm-chat" else placed
         )
     tenants = (
-        replace(catalogue.BATCH_EMBED, places=(*_on(front, 0, 1), *_on((*front, *back), 7), Place("host-4", 6))),
-        replace(catalogue.NIGHTLY_EVAL, places=(*_on(front, 2, 3), Place("host-3", 6))),
-        replace(catalogue.TRAIN, places=_on(back, 0, 1, 2, 3, 4, 5)),
+        replace(
+            catalogue.BATCH_EMBED, places=(*_places(front, 0, 1), *_places((*front, *back), 7), Place("host-4", 6))
+        ),
+        replace(catalogue.NIGHTLY_EVAL, places=(*_places(front, 2, 3), Place("host-3", 6))),
+        replace(catalogue.TRAIN, places=_places(back, 0, 1, 2, 3, 4, 5)),
     )
     platform = PlatformSpec(hosts, pools, tuple(services), tenants)
-    platform = replace(platform, tenants=(*tenants, *sliced(platform)))
+    platform = replace(platform, tenants=(*tenants, *mig_tenants(platform)))
     return replace(
-        platform, flows=flows_of(platform, Extra((), {}, {}, {}, ()), knobs, random_stream(0, "topology/demo"))
+        platform,
+        flows=flows_of(platform, ExtraServices((), {}, {}, {}, ()), topology, random_stream(0, "topology/demo")),
     )
 
 
-def _on(hosts: tuple[str, ...], *gpus: int) -> tuple[Place, ...]:
+def _places(hosts: tuple[str, ...], *gpus: int) -> tuple[Place, ...]:
     return tuple(Place(host, gpu) for host in hosts for gpu in gpus)

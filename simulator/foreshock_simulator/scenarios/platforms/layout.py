@@ -1,41 +1,49 @@
-"""Hosts, and which of their GPUs belong to which pool."""
+"""Hosts of generated platforms, the allocation of their GPUs to pools, and pools with MIG instances."""
 
 from __future__ import annotations
 
-from foreshock_simulator.spec.hosts import HostSpec, Place
+from dataclasses import replace
 
-GPU_NIC = 25e9
-CPU_NIC = 3.125e9
-"""Bytes a second: 200 Gbit/s for hosts with GPUs, 25 Gbit/s for those without."""
+from foreshock_simulator.scenarios.platforms import catalogue
+from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
+from foreshock_simulator.spec.scenario import PlatformSpec
+from foreshock_simulator.spec.services import TenantSpec
+
+GPU_HOST_NIC_BYTES_PER_SECOND = 25e9
+CPU_HOST_NIC_BYTES_PER_SECOND = 3.125e9
+"""Bytes per second: 200 Gbit/s for hosts with GPUs, 25 Gbit/s for hosts without."""
 HOSTS_PER_RACK = 4
 
 
 def hosts_of(with_gpus: int, gpus: int, without: int, older: int = 0) -> tuple[HostSpec, ...]:
-    """`host-1` and on: those with GPUs first, the last `older` of them with A100s, then those without."""
-    made = []
+    """Hosts `host-1` and on: first those with GPUs, the last `older` of them with A100s, then those without GPUs."""
+    hosts = []
     for number in range(with_gpus + without):
-        has = number < with_gpus
-        made.append(
+        has_gpus = number < with_gpus
+        hosts.append(
             HostSpec(
                 f"host-{number + 1}",
-                gpus if has else 0,
+                gpus if has_gpus else 0,
                 "A100" if with_gpus - older <= number < with_gpus else "H100",
-                GPU_NIC if has else CPU_NIC,
+                GPU_HOST_NIC_BYTES_PER_SECOND if has_gpus else CPU_HOST_NIC_BYTES_PER_SECOND,
                 f"rack-{number // HOSTS_PER_RACK + 1}",
             )
         )
-    return tuple(made)
+    return tuple(hosts)
 
 
-class Shelf:
-    """GPUs not yet given away."""
+class FreeGpus:
+    """GPUs that are not yet allocated."""
 
     def __init__(self, hosts: tuple[HostSpec, ...]) -> None:
         self._free = {host.name: [Place(host.name, gpu) for gpu in range(host.gpus)] for host in hosts}
         self._model = {host.name: host.gpu_model for host in hosts}
 
     def take(self, count: int, together: int = 1, model: str = "H100") -> tuple[Place, ...]:
-        """So many GPUs of a kind, `together` on a host each time, the one with the most left; fewer if there are."""
+        """Take `count` GPUs of a kind, `together` at a time from the host with the most left.
+
+        Fewer when they run out.
+        """
         taken: list[Place] = []
         while len(taken) < count:
             hosts = [name for name, free in self._free.items() if len(free) >= together and self._model[name] == model]
@@ -45,3 +53,17 @@ class Shelf:
             taken += free[:together]
             del free[:together]
         return tuple(taken)
+
+
+def with_mig(pool: PoolSpec) -> PoolSpec:
+    """The pool with a MIG instance for each replica that a GPU takes, and the last one for a tenant."""
+    return replace(pool, sharing="mig", mig_slices=(4, 3) if pool.slots == 1 else (3, 2, 2))
+
+
+def mig_tenants(platform: PlatformSpec) -> tuple[TenantSpec, ...]:
+    """Batch tenants in the last MIG instance of each GPU with MIG."""
+    return tuple(
+        replace(catalogue.SLICED_BATCH, places=pool.places, slice=len(pool.mig_slices) - 1)
+        for pool in platform.pools
+        if pool.mig_slices
+    )

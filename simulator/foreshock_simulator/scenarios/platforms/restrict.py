@@ -1,16 +1,16 @@
-"""Services of the catalogue without what a platform lacks."""
+"""Services of the catalogue without the calls that a platform lacks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from foreshock_simulator.scenarios.platforms.catalogue import BEHIND
+from foreshock_simulator.scenarios.platforms.catalogue import MODEL_BY_ROUTE
 from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.services import Cached, Call, OperationSpec, ServiceSpec, Sometimes, Step, Together
 
 
 def restrict(services: tuple[ServiceSpec, ...], names: frozenset[str]) -> tuple[ServiceSpec, ...]:
-    """Those services of these names, without calls to others and without operations that were but such a call."""
+    """The services with these names, without calls to others and without operations that only forward to others."""
     return tuple(
         replace(
             service,
@@ -26,11 +26,11 @@ def restrict(services: tuple[ServiceSpec, ...], names: frozenset[str]) -> tuple[
 
 
 def without_calls(steps: tuple[Step, ...], names: frozenset[str]) -> tuple[Step, ...]:
-    """The steps without calls to services (or by routes that forward to services) outside `names`."""
+    """The steps without calls to services outside `names`, directly or behind a route of the gateway."""
     kept: list[Step] = []
     for step in steps:
         if isinstance(step, Call):
-            if step.service in names and BEHIND.get(step.route, step.service) in names:
+            if step.service in names and MODEL_BY_ROUTE.get(step.route, step.service) in names:
                 kept.append(step)
         elif isinstance(step, Together | Sometimes | Cached):
             inner = without_calls(step.steps, names)
@@ -42,5 +42,5 @@ def without_calls(steps: tuple[Step, ...], names: frozenset[str]) -> tuple[Step,
 
 
 def _forwards_only_to_others(operation: OperationSpec, names: frozenset[str]) -> bool:
-    asked = [call.service for call in calls(operation.steps)]
-    return operation.route in BEHIND and bool(asked) and asked[-1] not in names
+    targets = [call.service for call in calls(operation.steps)]
+    return operation.route in MODEL_BY_ROUTE and bool(targets) and targets[-1] not in names

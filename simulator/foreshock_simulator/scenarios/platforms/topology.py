@@ -1,4 +1,4 @@
-"""Platforms of four sizes: the demo's, and small, medium and large ones that are drawn by seed."""
+"""Platforms of four sizes: the demo, and small, medium and large ones drawn by seed."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Final, Literal
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import autoscaler
-from foreshock_simulator.scenarios.platforms.cells import Extra, draw
+from foreshock_simulator.scenarios.platforms.cells import ExtraServices, draw_services
 from foreshock_simulator.scenarios.platforms.demo import demo
 from foreshock_simulator.scenarios.platforms.flows import flows_of
-from foreshock_simulator.scenarios.platforms.layout import Shelf, hosts_of
-from foreshock_simulator.scenarios.platforms.mig_slices import cut, sliced
+from foreshock_simulator.scenarios.platforms.layout import FreeGpus, hosts_of, mig_tenants, with_mig
 from foreshock_simulator.scenarios.platforms.restrict import restrict
-from foreshock_simulator.scenarios.validation.memory import starts
+from foreshock_simulator.scenarios.validation.memory import initial_places
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
-from foreshock_simulator.spec.queries import gpus_of
+from foreshock_simulator.spec.queries import gpus_per_replica
 from foreshock_simulator.spec.scenario import PlatformSpec, Topology
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
 
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
 
-ON_OLDER = 0.6
-"""Share of the pools for models of one GPU that have A100s, where there are some."""
+A100_POOL_RATIO = 0.6
+"""Share of the pools for one-GPU models that have A100s, on platforms with A100s."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What tells one size from another.
+class SizeParameters:
+    """Parameters of a size.
 
-    `replicas` of model services at the start, of those that are there; GPUs of the pools `embed` and `image`, those
-    that batch tenants have to themselves, those of each training tenant, and the most of a replica of a drawn model.
+    `replicas`: initial replicas of model services. `embed`, `image`: GPUs of these pools. `batch`: GPUs that batch
+    tenants have to themselves. `training`: GPUs of each training tenant. `max_gpus`: limit per replica of a drawn
+    model.
     """
 
     hosts: tuple[HostSpec, ...]
@@ -44,27 +44,27 @@ class Shape:
     image: int = 2
     batch: int = 2
     training: tuple[int, ...] = ()
-    most_gpus: int = 4
+    max_gpus: int = 4
     cpu_replicas: dict[str, int] = field(default_factory=dict)
 
 
-SHAPES: Final[dict[Size, Shape]] = {
-    "small": Shape(
+SIZE_PARAMETERS: Final[dict[Size, SizeParameters]] = {
+    "small": SizeParameters(
         hosts=hosts_of(2, 4, 2),
         services=5,
         replicas={"llm-chat": 2, "embedder": 2},
         names=frozenset({"assistant-feature", "gateway", "llm-chat", "vector-store", "embedder"}),
         embed=2,
     ),
-    "medium": Shape(
+    "medium": SizeParameters(
         hosts=hosts_of(8, 8, 4),
         services=25,
         replicas={"llm-chat": 4, "llm-code": 2, "embedder": 4, "reranker": 4, "image-gen": 2},
         batch=4,
         training=(16,),
-        most_gpus=2,
+        max_gpus=2,
     ),
-    "large": Shape(
+    "large": SizeParameters(
         hosts=hosts_of(125, 8, 16, older=40),
         services=100,
         replicas={"llm-chat": 8, "llm-code": 4, "embedder": 8, "reranker": 8, "image-gen": 4},
@@ -77,43 +77,43 @@ SHAPES: Final[dict[Size, Shape]] = {
 }
 
 
-def generate(size: Size, seed: int, knobs: Topology) -> PlatformSpec:
-    """A platform of a size. The same size, seed and knobs give the same."""
+def generate(size: Size, seed: int, topology: Topology) -> PlatformSpec:
+    """A platform of a size; it depends on size, seed and topology only."""
     if size == "demo":
-        return demo(knobs)
-    shape = SHAPES[size]
+        return demo(topology)
+    parameters = SIZE_PARAMETERS[size]
     rng = random_stream(seed, f"topology/{size}")
-    services = restrict(catalogue.SERVICES, shape.names)
-    more = shape.services - len(services)
-    extra = draw(more, rng, shape.most_gpus) if more else Extra((), {}, {}, {}, ())
+    services = restrict(catalogue.SERVICES, parameters.names)
+    extra_count = parameters.services - len(services)
+    extra = draw_services(extra_count, rng, parameters.max_gpus) if extra_count else ExtraServices((), {}, {}, {}, ())
     services = tuple(
         replace(service, operations=(*service.operations, *extra.gateway_routes.get(service.name.name, ())))
         for service in (*services, *extra.services)
     )
-    shelf = Shelf(shape.hosts)
-    training = _training(shape, shelf)
-    services, pools = _place_models(services, shape, extra, shelf, knobs, rng)
-    services = _place_servers(services, shape)
-    platform = PlatformSpec(shape.hosts, pools, services)
-    platform = replace(platform, tenants=(*_batch(platform, shape, shelf), *training))
-    return replace(platform, flows=flows_of(platform, extra, knobs, rng))
+    free_gpus = FreeGpus(parameters.hosts)
+    training = _training(parameters, free_gpus)
+    services, pools = _place_models(services, parameters, extra, free_gpus, topology, rng)
+    services = _place_servers(services, parameters)
+    platform = PlatformSpec(parameters.hosts, pools, services)
+    platform = replace(platform, tenants=(*_batch(platform, parameters, free_gpus), *training))
+    return replace(platform, flows=flows_of(platform, extra, topology, rng))
 
 
 def _place_models(
     services: tuple[ServiceSpec, ...],
-    shape: Shape,
-    extra: Extra,
-    shelf: Shelf,
-    knobs: Topology,
+    parameters: SizeParameters,
+    extra: ExtraServices,
+    free_gpus: FreeGpus,
+    topology: Topology,
     rng: random.Random,
 ) -> tuple[tuple[ServiceSpec, ...], tuple[PoolSpec, ...]]:
-    """Give models their pools. Language models' have twice the GPUs that are held at the start, as far as there are."""
+    """Assign models to pools. Pools of language models have twice the GPUs held at the start, as far as available."""
     pool_of = {name: pool for pool, names in extra.pools.items() for name in names}
     placed = [
         replace(
             service,
             pool=pool_of.get(service.name.name, service.pool),
-            replicas=shape.replicas.get(service.name.name, service.replicas),
+            replicas=parameters.replicas.get(service.name.name, service.replicas),
         )
         for service in services
     ]
@@ -122,21 +122,23 @@ def _place_models(
     for name in dict.fromkeys(service.pool for service in placed if service.model is not None):
         members = [service for service in placed if service.pool == name]
         if not any(isinstance(service.model, LlmSpec) for service in members):
-            count = shape.embed if name == "embed" else shape.image
-            pool = PoolSpec(name, shelf.take(count), slots=len(members))
-            pools.append(cut(pool) if knobs.mig and name == "embed" else pool)
+            count = parameters.embed if name == "embed" else parameters.image
+            pool = PoolSpec(name, free_gpus.take(count), slots=len(members))
+            pools.append(with_mig(pool) if topology.mig and name == "embed" else pool)
             continue
         models[name] = "H100"
-        older = name in extra.pools and any(host.gpu_model == "A100" for host in shape.hosts)
-        if older and all(gpus_of(service) == 1 for service in members) and rng.random() < ON_OLDER:
+        older = name in extra.pools and any(host.gpu_model == "A100" for host in parameters.hosts)
+        if older and all(gpus_per_replica(service) == 1 for service in members) and rng.random() < A100_POOL_RATIO:
             models[name] = "A100"
-            members = [_wider(service) for service in members]
+            members = [_on_two_gpus(service) for service in members]
             by_name = {service.name: service for service in members}
             placed = [by_name.get(service.name, service) for service in placed]
-        together = max(gpus_of(service) for service in members)
-        held = sum(service.replicas * gpus_of(service) for service in members)
-        places = shelf.take(2 * held, together, models[name])
-        pools.append(PoolSpec(name, places, quota=held + round(held * knobs.spare), provisioning=knobs.provisioning))
+        together = max(gpus_per_replica(service) for service in members)
+        held = sum(service.replicas * gpus_per_replica(service) for service in members)
+        places = free_gpus.take(2 * held, together, models[name])
+        pools.append(
+            PoolSpec(name, places, quota=held + round(held * topology.spare), provisioning=topology.provisioning)
+        )
     scaled = (
         replace(service, autoscaler=autoscaler(service, models[service.pool])) if service.pool in models else service
         for service in placed
@@ -144,47 +146,47 @@ def _place_models(
     return tuple(scaled), tuple(pools)
 
 
-def _wider(service: ServiceSpec) -> ServiceSpec:
-    """The service on two older GPUs in place of one, on which it answers as fast."""
-    assert isinstance(service.model, LlmSpec)  # noqa: S101 - as are all that grow
+def _on_two_gpus(service: ServiceSpec) -> ServiceSpec:
+    """The service on two older GPUs instead of one, with about the same speed."""
+    assert isinstance(service.model, LlmSpec)  # noqa: S101 - only these are moved
     return replace(service, model=replace(service.model, tensor_parallel=2))
 
 
-def _place_servers(services: tuple[ServiceSpec, ...], shape: Shape) -> tuple[ServiceSpec, ...]:
-    """Spread services without models over the hosts without GPUs, in turn, so that they share interfaces."""
-    hosts = [host.name for host in shape.hosts if not host.gpus]
+def _place_servers(services: tuple[ServiceSpec, ...], parameters: SizeParameters) -> tuple[ServiceSpec, ...]:
+    """Spread services without models over the hosts without GPUs in turn, so that they share interfaces."""
+    hosts = [host.name for host in parameters.hosts if not host.gpus]
     placed: list[ServiceSpec] = []
     turn = 0
     for service in services:
         if service.model is not None:
             placed.append(service)
             continue
-        replicas = shape.cpu_replicas.get(service.name.name, service.replicas)
+        replicas = parameters.cpu_replicas.get(service.name.name, service.replicas)
         chosen = tuple(hosts[(turn + number) % len(hosts)] for number in range(min(replicas, len(hosts))))
         turn += 1
         placed.append(replace(service, hosts=chosen, replicas=replicas))
     return tuple(placed)
 
 
-def _training(shape: Shape, shelf: Shelf) -> tuple[TenantSpec, ...]:
-    """Training has whole hosts: every other one those with older GPUs."""
+def _training(parameters: SizeParameters, free_gpus: FreeGpus) -> tuple[TenantSpec, ...]:
+    """Training tenants on whole hosts, every other one on older GPUs."""
     tenants = []
-    for number, count in enumerate(shape.training):
+    for number, count in enumerate(parameters.training):
         name = catalogue.TRAIN.name._replace(name=f"train-llm{'' if number == 0 else f'-{number + 1}'}")
-        places = shelf.take(count, together=8, model="A100" if number % 2 else "H100")
+        places = free_gpus.take(count, together=8, model="A100" if number % 2 else "H100")
         tenants.append(replace(catalogue.TRAIN, name=name, places=places))
     return tuple(tenants)
 
 
-def _batch(platform: PlatformSpec, shape: Shape, shelf: Shelf) -> tuple[TenantSpec, ...]:
-    """Batch work on what chat and code leave, and on GPUs of its own."""
+def _batch(platform: PlatformSpec, parameters: SizeParameters, free_gpus: FreeGpus) -> tuple[TenantSpec, ...]:
+    """Batch tenants on the GPUs of chat and code, and on GPUs of their own."""
     names = frozenset(service.name.name for service in platform.services)
-    begin = starts(platform)
-    tenants = [_onto(catalogue.BATCH_EMBED, (*_flat(begin["llm-chat"]), *shelf.take(shape.batch)), names)]
-    if "llm-code" in begin:
-        places = (*_flat(begin["llm-code"]), *shelf.take(shape.batch))
-        tenants.append(_onto(catalogue.NIGHTLY_EVAL, places, names))
-    tenants += [_onto(item, item.places, names) for item in sliced(platform)]
+    initial = initial_places(platform)
+    tenants = [_placed(catalogue.BATCH_EMBED, (*_flat(initial["llm-chat"]), *free_gpus.take(parameters.batch)), names)]
+    if "llm-code" in initial:
+        places = (*_flat(initial["llm-code"]), *free_gpus.take(parameters.batch))
+        tenants.append(_placed(catalogue.NIGHTLY_EVAL, places, names))
+    tenants += [_placed(item, item.places, names) for item in mig_tenants(platform)]
     return tuple(tenants)
 
 
@@ -192,5 +194,5 @@ def _flat(replicas: list[tuple[Place, ...]]) -> tuple[Place, ...]:
     return tuple(place for replica in replicas for place in replica)
 
 
-def _onto(tenant: TenantSpec, places: tuple[tuple[str, int], ...], names: frozenset[str]) -> TenantSpec:
+def _placed(tenant: TenantSpec, places: tuple[tuple[str, int], ...], names: frozenset[str]) -> TenantSpec:
     return replace(tenant, places=places, calls=tuple(call for call in tenant.calls if call.service in names))

@@ -1,4 +1,4 @@
-"""Checks that a platform and its faults are consistent and fit the GPUs they ask for.
+"""Checks that a platform and its faults are consistent and fit on the GPUs.
 
 Imports: `control`, `core`, `hardware`, `scenarios.parsing`, `spec`, `traffic`.
 """

@@ -1,4 +1,4 @@
-"""Whether a platform has room: pools that make sense, GPUs and quota for the replicas that start, memory for all."""
+"""Checks of capacity: valid pools, GPUs and quota for the initial replicas, and memory."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections import Counter
 from foreshock_simulator.hardware.mig import mig_instances
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.scenarios.parsing.problems import Problems
-from foreshock_simulator.scenarios.validation.memory import held_at_start, rooms_of, weights_share
-from foreshock_simulator.scenarios.validation.references import Lines, known_places
+from foreshock_simulator.scenarios.validation.memory import initial_placement, memory_by_slot, weights_share
+from foreshock_simulator.scenarios.validation.references import Lines, check_places
 from foreshock_simulator.spec.hosts import PoolSpec
-from foreshock_simulator.spec.queries import gpus_of
+from foreshock_simulator.spec.queries import gpus_per_replica
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 
 
 def check_pools(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """Pools have GPUs that are there, each in one pool, cut in a way that there is."""
+    """Check that pools have existing GPUs, each in one pool, with valid MIG instances."""
     owner: dict[tuple[str, int], str] = {}
     for pool in platform.pools:
         line = lines.line(pool, "places")
-        known_places(pool.places, platform, line, problems)
+        check_places(pool.places, platform, line, problems)
         for place in pool.places:
             if owner.setdefault(place, pool.name) != pool.name:
                 problems.add(line, f"{place[0]}/{place[1]} is in pools {owner[place]!r} and {pool.name!r}", "keep one")
@@ -33,7 +33,7 @@ def check_pools(platform: PlatformSpec, lines: Lines, problems: Problems) -> Non
                 "MIG needs both, anything else neither",
             )
         if pool.mig_slices:
-            _instances(pool, platform, lines, problems)
+            _check_instances(pool, platform, lines, problems)
         if pool.mig_slices and pool.slots > len(pool.mig_slices):
             problems.add(
                 lines.line(pool, "slots"),
@@ -42,8 +42,8 @@ def check_pools(platform: PlatformSpec, lines: Lines, problems: Problems) -> Non
             )
 
 
-def _instances(pool: PoolSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """The MIG instances exist on the pool's kinds of GPU and fit together."""
+def _check_instances(pool: PoolSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+    """Check that the MIG instances exist on the pool's kinds of GPU and fit together."""
     names = {place.host for place in pool.places}
     for kind in sorted({host.gpu_model for host in platform.hosts if host.name in names} & MODELS.keys()):
         try:
@@ -52,11 +52,11 @@ def _instances(pool: PoolSpec, platform: PlatformSpec, lines: Lines, problems: P
             problems.add(lines.line(pool, "mig_slices"), str(error), "cut the GPU as (4, 3) or (3, 2, 2), say")
 
 
-def check_room(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """The replicas that start fit their pool and its quota."""
+def check_replicas_fit(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+    """Check that the initial replicas fit in their pool and its quota."""
     for pool in platform.pools:
         tenants = [service for service in platform.services if service.pool == pool.name and service.model is not None]
-        needed = sum(service.replicas * gpus_of(service) for service in tenants)
+        needed = sum(service.replicas * gpus_per_replica(service) for service in tenants)
         room = len(pool.places) * pool.slots
         if needed > room:
             problems.add(
@@ -71,44 +71,44 @@ def check_room(platform: PlatformSpec, lines: Lines, problems: Problems) -> None
                 f"raise it to {needed} or start fewer replicas",
             )
         for service in tenants:
-            _one_host(service, pool, lines, problems)
+            _check_one_host(service, pool, lines, problems)
 
 
-def _one_host(service: ServiceSpec, pool: PoolSpec, lines: Lines, problems: Problems) -> None:
-    most = max(Counter(place.host for place in pool.places).values(), default=0)
-    if pool.places and gpus_of(service) > most:
+def _check_one_host(service: ServiceSpec, pool: PoolSpec, lines: Lines, problems: Problems) -> None:
+    gpus, available = gpus_per_replica(service), max(Counter(place.host for place in pool.places).values(), default=0)
+    if pool.places and gpus > available:
         problems.add(
             lines.line(service.model, "tensor_parallel", lines.line(service)),
-            f"a replica of {service.name.name!r} takes {gpus_of(service)} GPUs of one host and no host of pool "
-            f"{pool.name!r} has more than {most}",
+            f"a replica of {service.name.name!r} takes {gpus} GPUs of one host and no host of pool "
+            f"{pool.name!r} has more than {available}",
             "lower tensor_parallel",
         )
 
 
 def check_memory(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """GPUs hold what starts on them, and servers their weights."""
-    rooms = rooms_of(platform)
+    """Check that GPUs have memory for their initial processes, and servers for their weights."""
+    memory = memory_by_slot(platform)
     try:
-        held = held_at_start(platform)
+        placement = initial_placement(platform)
     except ValueError as error:  # enough GPUs, and not enough on one host
         what, _, remedy = str(error).partition("; ")
         problems.add(lines.line(platform, "services"), what, remedy)
         return
     for service in platform.services:
         if isinstance(service.model, LlmSpec):
-            share = weights_share(service.model, min(rooms[slot] for slot in held.slots_of(service.name.name)))
+            share = weights_share(service.model, min(memory[slot] for slot in placement.slots_of(service.name.name)))
             if share >= 1.0:
                 problems.add(
                     lines.line(service.model, "parameters", lines.line(service)),
                     f"the weights of {service.name.name!r} take {share:.0%} of the memory that it may have",
                     "raise tensor_parallel or memory_share",
                 )
-    for slot, size in held.bytes.items():
-        if size > rooms[slot]:
-            last = held.last[slot]
+    for slot, size in placement.bytes.items():
+        if size > memory[slot]:
+            last = placement.last[slot]
             problems.add(
                 lines.line(last),
-                f"{slot} is to hold {size / 1e9:.1f} GB of memory and has {rooms[slot] / 1e9:.1f} GB, "
+                f"{slot} is to hold {size / 1e9:.1f} GB of memory and has {memory[slot] / 1e9:.1f} GB, "
                 f"{last.name.name!r} being the last to come",
                 "give it a smaller model, fewer neighbours or another GPU",
             )

@@ -1,10 +1,10 @@
-"""Whether what happens in a scenario refers to what is there."""
+"""Checks of faults and expectations against the platform."""
 
 from __future__ import annotations
 
 from foreshock_simulator.scenarios.parsing.problems import Problems, alternatives
-from foreshock_simulator.scenarios.validation.memory import Slot, held_at_start, rooms_of
-from foreshock_simulator.scenarios.validation.references import Lines, known_places, known_reference
+from foreshock_simulator.scenarios.validation.memory import Slot, initial_placement, memory_by_slot
+from foreshock_simulator.scenarios.validation.references import Lines, check_places, known_reference
 from foreshock_simulator.spec.faults import (
     BulkTransfer,
     CacheFlush,
@@ -29,7 +29,7 @@ from foreshock_simulator.spec.scenario import Expectation, PlatformSpec
 def check_faults(
     platform: PlatformSpec, faults: tuple[Fault, ...], duration: float, lines: Lines, problems: Problems
 ) -> None:
-    """Note what is wrong with the faults on a platform that is sound."""
+    """Check the faults on a valid platform."""
     for fault in faults:
         if fault.at >= duration:
             problems.add(
@@ -37,13 +37,13 @@ def check_faults(
                 f"it happens at {fault.at:g} s and the scenario ends at {duration:g} s",
                 "make it earlier or 'duration' longer",
             )
-        _references(fault, platform, lines, problems)
+        _check_references(fault, platform, lines, problems)
 
 
 def check_expectation(
     platform: PlatformSpec, faults: tuple[Fault, ...], expects: Expectation, lines: Lines, problems: Problems
 ) -> None:
-    """Note what is wrong with what is expected: a cascade has a cause, an origin, and a culprit that can be removed."""
+    """Check the expectation: a cascade has a cause, an origin, and a culprit that a fault concerns."""
     services = {service.name.name for service in platform.services}
     if expects.origin:
         known_reference(expects.origin, services, "service", lines.line(expects, "origin"), problems)
@@ -60,9 +60,9 @@ def check_expectation(
                 problems.add(lines.line(expects), f"a cascade is expected and no {field}", f"add '{field}:'")
 
 
-def _references(fault: Fault, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_references(fault: Fault, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     services = {service.name.name for service in platform.services}
-    modelled = {service.name.name for service in platform.services if service.model is not None}
+    services_with_model = {service.name.name for service in platform.services if service.model is not None}
 
     def known(name: str, names: set[str], what: str, field: str) -> bool:
         return known_reference(name, names, what, lines.line(fault, field), problems)
@@ -71,20 +71,20 @@ def _references(fault: Fault, platform: PlatformSpec, lines: Lines, problems: Pr
         case Surge() | LongerPrompts():
             known(fault.flow, {flow.name for flow in platform.flows}, "flow", "flow")
         case TenantGrows():
-            there = known(fault.tenant, {tenant.name.name for tenant in platform.tenants}, "tenant", "tenant")
+            valid = known(fault.tenant, {tenant.name.name for tenant in platform.tenants}, "tenant", "tenant")
             for name in fault.onto:
-                there &= known(name, modelled, "service with a model", "onto")
-            before = problems.noted
-            known_places(fault.places, platform, lines.line(fault, "places"), problems)
-            if there and problems.noted == before:
-                _growth_fits(fault, platform, lines, problems)
+                valid &= known(name, services_with_model, "service with a model", "onto")
+            problems_before = problems.count
+            check_places(fault.places, platform, lines.line(fault, "places"), problems)
+            if valid and problems.count == problems_before:
+                _check_growth(fault, platform, lines, problems)
         case ReplicasFail():
             if known(fault.service, services, "service", "service"):
-                _enough_replicas(fault, platform, lines, problems)
+                _check_replicas(fault, platform, lines, problems)
         case Restart() | SlowerWork() | FailingWork():
             known(fault.service, services, "service", "service")
         case PolicyChange():
-            _policy(fault, platform, lines, problems)
+            _check_policy(fault, platform, lines, problems)
         case CacheFlush():
             known(fault.cache, caches(platform), "cache", "cache")
         case PacketLoss():
@@ -94,7 +94,7 @@ def _references(fault: Fault, platform: PlatformSpec, lines: Lines, problems: Pr
             known(fault.onto, services, "service", "onto")
         case Throttle():
             if fault.service:
-                known(fault.service, modelled, "service with a model", "service")
+                known(fault.service, services_with_model, "service with a model", "service")
             elif fault.rack:
                 known(fault.rack, {host.rack for host in platform.hosts if host.rack}, "rack", "rack")
             else:
@@ -104,7 +104,7 @@ def _references(fault: Fault, platform: PlatformSpec, lines: Lines, problems: Pr
                 known(name, {host.name for host in platform.hosts}, "host", "hosts")
 
 
-def _policy(fault: PolicyChange, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_policy(fault: PolicyChange, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     edges = {
         f"{service.name.name} -> {call.service}"
         for service in platform.services
@@ -118,7 +118,7 @@ def _policy(fault: PolicyChange, platform: PlatformSpec, lines: Lines, problems:
         problems.add(lines.line(fault), "policy_change changes nothing", "add 'timeout:' or 'attempts:'")
 
 
-def _enough_replicas(fault: ReplicasFail, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_replicas(fault: ReplicasFail, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     service = next(service for service in platform.services if service.name.name == fault.service)
     if fault.replicas > service.replicas:
         problems.add(
@@ -128,29 +128,31 @@ def _enough_replicas(fault: ReplicasFail, platform: PlatformSpec, lines: Lines, 
         )
 
 
-def _growth_fits(fault: TenantGrows, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """The workers that start find memory beside what starts on the same GPUs."""
+def _check_growth(fault: TenantGrows, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+    """Check that the workers that start have memory beside the initial processes."""
     tenant = next(tenant for tenant in platform.tenants if tenant.name.name == fault.tenant)
-    held = held_at_start(platform)
-    onto = {place for name in fault.onto for place in held.places_of(name)} | {Place(*place) for place in fault.places}
+    placement = initial_placement(platform)
+    onto = {place for name in fault.onto for place in placement.places_of(name)} | {
+        Place(*place) for place in fault.places
+    }
     if not onto:
         problems.add(lines.line(fault), "the tenant grows nowhere", "add 'onto: [service]' or 'places: [host-1/0]'")
-    rooms = rooms_of(platform)
+    memory = memory_by_slot(platform)
     for slot in sorted(Slot(place, tenant.slice) for place in onto):
-        if slot not in rooms:
-            where = f"{slot.place.host}/{slot.place.gpu}"
+        if slot not in memory:
+            gpu = f"{slot.place.host}/{slot.place.gpu}"
             problems.add(
                 lines.line(fault, "onto"),
-                f"{tenant.name.name!r} has slice {tenant.slice} and grows onto {where}, which has no such instance",
+                f"{tenant.name.name!r} has slice {tenant.slice} and grows onto {gpu}, which has no such instance",
                 "let it grow onto GPUs that are cut as those are that it has",
             )
             return
-        wanted = held.bytes.get(slot, 0.0) + fault.workers * tenant.memory_bytes
-        if wanted > rooms[slot]:
+        needed = placement.bytes.get(slot, 0.0) + fault.workers * tenant.memory_bytes
+        if needed > memory[slot]:
             problems.add(
                 lines.line(fault, "workers"),
-                f"with {fault.workers} workers more {slot} is to hold {wanted / 1e9:.1f} GB of memory "
-                f"and has {rooms[slot] / 1e9:.1f} GB",
+                f"with {fault.workers} workers more {slot} is to hold {needed / 1e9:.1f} GB of memory "
+                f"and has {memory[slot] / 1e9:.1f} GB",
                 "start fewer workers",
             )
             return

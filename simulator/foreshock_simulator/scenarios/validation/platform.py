@@ -1,4 +1,4 @@
-"""Whether a platform makes sense: names, references, and calls that do not go round."""
+"""Checks of a platform: names, references, and cycles of calls."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from graphlib import CycleError, TopologicalSorter
 
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.scenarios.parsing.problems import Problems
-from foreshock_simulator.scenarios.validation.capacity import check_memory, check_pools, check_room
-from foreshock_simulator.scenarios.validation.references import Lines, known_places, known_reference
+from foreshock_simulator.scenarios.validation.capacity import check_memory, check_pools, check_replicas_fit
+from foreshock_simulator.scenarios.validation.references import Lines, check_places, known_reference
 from foreshock_simulator.spec.queries import calls, every_step, targets
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Call, Serve, ServiceSpec, TenantSpec
@@ -17,46 +17,46 @@ from foreshock_simulator.traffic import servegen, traces
 
 
 def check_platform(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """Note what is wrong with a platform."""
-    before = problems.noted
+    """Check a platform."""
+    before = problems.count
     if not platform.services:
         problems.add(lines.line(platform, "services"), "the platform has no services", "add one")
-    _names(platform, lines, problems)
+    _check_names(platform, lines, problems)
     for host in platform.hosts:
         known_reference(host.gpu_model, MODELS, "GPU model", lines.line(host, "gpu_model"), problems)
     check_pools(platform, lines, problems)
     for service in platform.services:
-        _service(service, platform, lines, problems)
+        _check_service(service, platform, lines, problems)
     for tenant in platform.tenants:
-        _tenant(tenant, platform, lines, problems)
-    _flows(platform, lines, problems)
-    _cycles(platform, lines, problems)
-    check_room(platform, lines, problems)
-    if problems.noted == before:  # where replicas go can only be said of a platform that is whole
+        _check_tenant(tenant, platform, lines, problems)
+    _check_flows(platform, lines, problems)
+    _check_cycles(platform, lines, problems)
+    check_replicas_fit(platform, lines, problems)
+    if problems.count == before:  # the placement needs a valid platform
         check_memory(platform, lines, problems)
 
 
-def _names(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """Names are unique among their kind; services and tenants are one kind, as both are services to who looks on."""
-    _unique("host", [(host.name, host) for host in platform.hosts], lines, problems)
-    _unique("pool", [(pool.name, pool) for pool in platform.pools], lines, problems)
+def _check_names(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+    """Check that names are unique by kind; services and tenants are one kind, since both appear as services."""
+    _check_unique("host", [(host.name, host) for host in platform.hosts], lines, problems)
+    _check_unique("pool", [(pool.name, pool) for pool in platform.pools], lines, problems)
     busy: tuple[ServiceSpec | TenantSpec, ...] = (*platform.services, *platform.tenants)
-    _unique("service", [(item.name.name, item) for item in busy], lines, problems)
-    _unique("flow", [(flow.name, flow) for flow in platform.flows], lines, problems)
+    _check_unique("service", [(item.name.name, item) for item in busy], lines, problems)
+    _check_unique("flow", [(flow.name, flow) for flow in platform.flows], lines, problems)
     for service in platform.services:
         routes = [(operation.route, operation) for operation in service.operations]
-        _unique(f"operation of {service.name.name!r}", routes, lines, problems)
+        _check_unique(f"operation of {service.name.name!r}", routes, lines, problems)
 
 
-def _unique(kind: str, named: Sequence[tuple[str, object]], lines: Lines, problems: Problems) -> None:
-    seen: set[str] = set()
+def _check_unique(kind: str, named: Sequence[tuple[str, object]], lines: Lines, problems: Problems) -> None:
+    names: set[str] = set()
     for name, item in named:
-        if name in seen:
+        if name in names:
             problems.add(lines.line(item, "name"), f"{name!r} is the name of another {kind} too", "rename one of them")
-        seen.add(name)
+        names.add(name)
 
 
-def _service(service: ServiceSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_service(service: ServiceSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     name = service.name.name
     if not service.operations:
         problems.add(
@@ -91,31 +91,33 @@ def _service(service: ServiceSpec, platform: PlatformSpec, lines: Lines, problem
                 what = f"{name!r} is a {service.kind} and calls {step.service!r}"
                 problems.add(lines.line(step), what, "let its callers call, or give it 'kind: service'")
             if isinstance(step, Call):
-                _call(step, platform, lines, problems)
+                _check_call(step, platform, lines, problems)
 
 
-def _call(call: Call, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_call(call: Call, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     for (service, route), fields in zip(targets(call), (("service", "route"), ("fallback", "fallback")), strict=False):
         holder: object = call if fields[0] == "service" else call.policy
-        _operation(service, route, platform, lines.line(holder, fields[0]), lines.line(holder, fields[1]), problems)
+        _check_operation(
+            service, route, platform, lines.line(holder, fields[0]), lines.line(holder, fields[1]), problems
+        )
 
 
-def _operation(
+def _check_operation(
     service: str, route: str, platform: PlatformSpec, line: int, route_line: int, problems: Problems
 ) -> None:
-    """That there is such a service with such a route."""
+    """Check that a service and its route exist."""
     routes = {item.name.name: [operation.route for operation in item.operations] for item in platform.services}
     if known_reference(service, routes, "service", line, problems):
         known_reference(route, routes[service], f"route of {service!r} like", route_line, problems)
 
 
-def _tenant(tenant: TenantSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_tenant(tenant: TenantSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     line = lines.line(tenant, "places")
-    known_places(tenant.places, platform, line, problems)
+    check_places(tenant.places, platform, line, problems)
     if not tenant.places:
         problems.add(line, f"{tenant.name.name!r} runs nowhere", "give it 'places', [host-1/0]")
     for call in tenant.calls:
-        _call(call, platform, lines, problems)
+        _check_call(call, platform, lines, problems)
     slices = {place: pool.mig_slices for pool in platform.pools for place in pool.places}
     for place in tenant.places:
         there = slices.get(place, ())  # type: ignore[call-overload]
@@ -128,10 +130,10 @@ def _tenant(tenant: TenantSpec, platform: PlatformSpec, lines: Lines, problems: 
             break
 
 
-def _flows(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_flows(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     for flow in platform.flows:
         service, route = lines.line(flow, "service"), lines.line(flow, "route")
-        _operation(flow.service, flow.route, platform, service, route, problems)
+        _check_operation(flow.service, flow.route, platform, service, route, problems)
         for field, name in (("arrivals", flow.arrivals), ("tokens", flow.tokens)):
             try:
                 _read_data(name)
@@ -141,10 +143,10 @@ def _flows(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
 
 
 def _read_data(name: Arrivals) -> None:
-    """Read what a flow's arrivals or tokens come from; it is kept, so that the run need not.
+    """Read the data of a flow's arrivals or tokens; the result is cached for the run.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the data cannot be read.
     """
     if name == "servegen":
         servegen.clients()
@@ -152,8 +154,8 @@ def _read_data(name: Arrivals) -> None:
         traces.load(name)
 
 
-def _cycles(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    """No operation comes back to itself: a request would go round for ever."""
+def _check_cycles(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+    """Check that no operation calls itself, directly or indirectly."""
     graph = {
         (service.name.name, operation.route): [target for call in calls(operation.steps) for target in targets(call)]
         for service in platform.services
@@ -168,5 +170,5 @@ def _cycles(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
             for service in platform.services
             for operation in service.operations
         }
-        told = " -> ".join(f"{service} {route}" for service, route in cycle)
-        problems.add(min(where[node] for node in cycle), f"calls go round: {told}", "take one of these calls away")
+        path = " -> ".join(f"{service} {route}" for service, route in cycle)
+        problems.add(min(where[node] for node in cycle), f"calls go round: {path}", "take one of these calls away")

@@ -1,4 +1,4 @@
-"""Whether names that a scenario uses are there."""
+"""Checks of references to names and GPUs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from foreshock_simulator.spec.scenario import PlatformSpec
 
 
 class Lines(Protocol):
-    """Where values are written."""
+    """Line numbers of values."""
 
     def line(self, value: object, field: str = "", default: int | None = None) -> int:
-        """The line of a value or of a field of it."""
+        """The line of a value or of its field."""
         ...
 
 
 def known_reference(name: str, known: Iterable[str], what: str, line: int, problems: Problems) -> bool:
-    """Whether something of that name is there; if not, that is noted."""
+    """Whether a name is known; an unknown name is a problem."""
     names = set(known)
     if name not in names:
         problems.add(line, f"there is no {what} {name!r}", alternatives(name, names))
     return name in names
 
 
-def known_places(places: Iterable[tuple[str, int]], platform: PlatformSpec, line: int, problems: Problems) -> None:
-    """Note GPUs that are not there."""
+def check_places(places: Iterable[tuple[str, int]], platform: PlatformSpec, line: int, problems: Problems) -> None:
+    """Check that GPUs exist."""
     gpus = {host.name: host.gpus for host in platform.hosts}
     for host, gpu in places:
         if known_reference(host, gpus, "host", line, problems) and gpu >= gpus[host]:
