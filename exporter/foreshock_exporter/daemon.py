@@ -117,7 +117,7 @@ def _mock(script: str, options: Options, now: Now) -> Host:
     from foreshock_exporter.script.mock import MockNetwork, MockPressure, open_script
 
     try:
-        played = open_script(script, now, per_link=options.nvlink_per_link)
+        opened = open_script(script, now, per_link=options.nvlink_per_link)
     except ScriptError as error:
         raise OptionError(f"--mock: {error}") from error
     collectors: dict[str, Collector] = {}
@@ -126,10 +126,10 @@ def _mock(script: str, options: Options, now: Now) -> Host:
     if options.pressure:
         collectors["pressure"] = MockPressure(now)
     return Host(
-        played.driver,
-        played.resolver,
-        options.host_id or played.host_id,
-        options.host_name or played.host_name,
+        opened.driver,
+        opened.resolver,
+        options.host_id or opened.host_id,
+        options.host_name or opened.host_name,
         collectors,
     )
 
@@ -150,8 +150,8 @@ def _real(options: Options) -> Host:
             name,
         )
     driver = nvml_driver(per_link=options.nvlink_per_link)
-    known = shows_host_pids(options.procfs)
-    if not known:
+    shows_pids = shows_host_pids(options.procfs)
+    if not shows_pids:
         log.warning(
             "%s does not show the host's processes, whose numbers the driver reports: GPU time stays unattributed; "
             "share the host's pid namespace, or mount its /proc and name it with --path.procfs",
@@ -159,18 +159,18 @@ def _real(options: Options) -> Host:
         )
     return Host(
         driver,
-        ProcResolver(options.procfs, options.rootfs, environ=options.environ) if known else _nobody,
+        ProcResolver(options.procfs, options.rootfs, environ=options.environ) if shows_pids else _unattributed,
         identity or name,
         name,
         _collectors(options),
         expected=nvidia_gpus(options.sysfs) or 0,
-        unattributed="" if known else "pid_namespace",
+        unattributed="" if shows_pids else "pid_namespace",
         outdated=driver.needs_restart,
         join_keys=partial(join_keys, options.procfs),
     )
 
 
-def _nobody(pid: int) -> AttributedService | None:  # noqa: ARG001 - a resolver that knows none
+def _unattributed(pid: int) -> AttributedService | None:  # noqa: ARG001 - a resolver that knows none
     return None
 
 

@@ -38,7 +38,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Users:
     """One, with the cheapest hash there is, whose guessers need not rest."""
     file = tmp_path_factory.mktemp("users") / "users"
     file.write_text(f"# who looks\nada:{bcrypt.hashpw(b'lovelace', bcrypt.gensalt(4)).decode()}\n\n")
-    return Users(file, PasswordChecker(rest=lambda _: None))
+    return Users(file, PasswordChecker(sleep=lambda _: None))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_users_change_with_their_file(tmp_path: Path) -> None:
 
     file = tmp_path / "users"
     file.write_text(f"ada:{hashed(b'one')}\neve:{hashed(b'two')}\n")
-    users = Users(file, PasswordChecker(rest=lambda _: None))
+    users = Users(file, PasswordChecker(sleep=lambda _: None))
     assert users.check(basic("eve", "two"), "a") == "right"
     assert users.known(basic("eve", "two"))
     file.write_text(f"ada:{hashed(b'three')}\n")

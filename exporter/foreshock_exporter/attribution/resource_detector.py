@@ -91,9 +91,9 @@ def container_ids(cgroup: str, mounts: Mapping[str, str]) -> ContainerIds:
 
     In a pod, mounts do not show the container: the files belong to the pod's sandbox.
     """
-    present = placement(parse_cgroup(cgroup))
-    pod = present.pod or _first(_POD, _POD_MOUNTS, mounts)
-    return ContainerIds(present.container or (None if pod else _first(_CONTAINER, _CONTAINER_MOUNTS, mounts)), pod)
+    from_cgroup = placement(parse_cgroup(cgroup))
+    pod = from_cgroup.pod or _first(_POD, _POD_MOUNTS, mounts)
+    return ContainerIds(from_cgroup.container or (None if pod else _first(_CONTAINER, _CONTAINER_MOUNTS, mounts)), pod)
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -104,15 +104,15 @@ def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     variable = environ.get("CUDA_VISIBLE_DEVICES", environ.get("NVIDIA_VISIBLE_DEVICES"))
     if variable is None:
         return None
-    entries = (entry.strip() for entry in variable.split(","))
-    usable = takewhile(lambda entry: entry != "-1", entries)
-    ids = [entry for entry in usable if entry and entry.isprintable() and entry.lower() not in _NONE]
-    return tuple(entry[:MAX_VISIBLE_GPUS] for entry in ids[:MAX_VISIBLE_GPUS])
+    listed = (entry.strip() for entry in variable.split(","))
+    usable = takewhile(lambda entry: entry != "-1", listed)
+    entries = [entry for entry in usable if entry and entry.isprintable() and entry.lower() not in _NONE]
+    return tuple(entry[:MAX_VISIBLE_GPUS] for entry in entries[:MAX_VISIBLE_GPUS])
 
 
 def _first(pattern: re.Pattern[str], places: tuple[str, ...], mounts: Mapping[str, str]) -> str | None:
-    ids = (pattern.search(mounts.get(place, "")) for place in places)
-    return next((match[1] for match in ids if match), None)
+    matches = (pattern.search(mounts.get(place, "")) for place in places)
+    return next((match[1] for match in matches if match), None)
 
 
 def _read(path: Path) -> str:

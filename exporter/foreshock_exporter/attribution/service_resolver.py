@@ -72,7 +72,7 @@ class ProcResolver:
         self._environ = environ
         self._now = now
         self._problems = ProblemLog()
-        self._lock = threading.Lock()  # of what is known; never held while a file is read, which may hang
+        self._lock = threading.Lock()  # guards the cache; not held while reading a file, which may hang
         self._cache: dict[int, _CachedProcess] = {}
 
     def __call__(self, pid: int) -> AttributedService | None:
@@ -179,8 +179,8 @@ def from_pod(uid: str, entries: tuple[str, ...]) -> AttributedService | None:
     """Workload of the pod with this UID, by an entry `<namespace>_<pod>_<uid>` of /var/log/pods."""
     for entry in entries:
         namespace, _, rest = entry.partition("_")
-        pod, _, resolved_at = rest.partition("_")
-        if pod and resolved_at.replace("-", "") == uid.replace("-", ""):
+        pod, _, pod_uid = rest.partition("_")
+        if pod and pod_uid.replace("-", "") == uid.replace("-", ""):
             return _service(namespace, workload(pod), "kubernetes")
     return None
 

@@ -62,17 +62,17 @@ def parse_pools(text: str) -> Pools:
     named: dict[str, str] = {}
     others = ""
     for rule in (part.strip() for part in text.split(RULE_SEPARATOR)):
-        name, equals, list_of = (part.strip() for part in rule.partition("="))
+        name, equals, gpus_text = (part.strip() for part in rule.partition("="))
         _check(rule, name)
         if not equals:
             if others:
                 raise ValueError(f"{others!r} and {rule!r} are both for all GPUs; say which one of them has: NAME=0,1")
             others = name
             continue
-        for each in _listed(rule, list_of):
-            if each in named:
-                raise ValueError(f"GPU {each} is named twice, for {named[each]!r} and for {name!r}; leave one out")
-            named[each] = name
+        for gpu in _parse_gpus(rule, gpus_text):
+            if gpu in named:
+                raise ValueError(f"GPU {gpu} is named twice, for {named[gpu]!r} and for {name!r}; leave one out")
+            named[gpu] = name
     return Pools(named, others)
 
 
@@ -85,25 +85,25 @@ def _check(rule: str, name: str) -> None:
         )
 
 
-def _listed(rule: str, text: str) -> tuple[str, ...]:
+def _parse_gpus(rule: str, text: str) -> tuple[str, ...]:
     """The indexes, written without zeros in front, and UUIDs of a rule."""
-    found = []
-    for each in (part.strip() for part in text.split(",")):
-        if not _INDEX.fullmatch(each) and not _UUID.fullmatch(each):
+    result = []
+    for gpu in (part.strip() for part in text.split(",")):
+        if not _INDEX.fullmatch(gpu) and not _UUID.fullmatch(gpu):
             raise ValueError(
-                f"{rule!r} has {each!r}, which is neither an index as nvidia-smi shows it nor a UUID, GPU-… or MIG-…"
+                f"{rule!r} has {gpu!r}, which is neither an index as nvidia-smi shows it nor a UUID, GPU-… or MIG-…"
             )
-        found.append(str(int(each)) if _INDEX.fullmatch(each) else each)
-    return tuple(found)
+        result.append(str(int(gpu)) if _INDEX.fullmatch(gpu) else gpu)
+    return tuple(result)
 
 
 def assigned_pools(pools: Pools, gpus: Iterable[PoolMember]) -> dict[str, str]:
     """Pool by UUID, for GPUs with a rule and MIG instances with a rule of their own."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for gpu in gpus:
-        found[gpu.uuid] = pools.of(gpu.gpu, gpu.uuid)
-        found |= {uuid: pools.named.get(uuid, "") for uuid in gpu.instances}
-    return {uuid: pool for uuid, pool in found.items() if pool}
+        result[gpu.uuid] = pools.of(gpu.gpu, gpu.uuid)
+        result |= {uuid: pools.named.get(uuid, "") for uuid in gpu.instances}
+    return {uuid: pool for uuid, pool in result.items() if pool}
 
 
 def unmatched_rules(
@@ -124,14 +124,14 @@ def unmatched_rules(
     """
     uuids = {uuid for gpu in (*seen, *gpus) for uuid in (gpu.uuid, *gpu.instances)}
     by_index = {gpu.gpu: gpu.uuid for gpu in (*seen, *gpus)}
-    found = []
+    result = []
     for named, pool in pools.named.items():
         missing = UnmatchedRule(named, pool, "not_found")
         if _INDEX.fullmatch(named):
             if int(named) >= count and named not in by_index:
-                found.append(missing)
+                result.append(missing)
             elif pools.named.get(by_index.get(named, ""), pool) != pool:
-                found.append(UnmatchedRule(named, pool, "overruled"))
+                result.append(UnmatchedRule(named, pool, "overruled"))
         elif named not in uuids and (len(gpus) >= count or missing in before):
-            found.append(missing)
-    return tuple(found)
+            result.append(missing)
+    return tuple(result)

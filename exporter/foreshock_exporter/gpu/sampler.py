@@ -171,7 +171,7 @@ class Sampler:
 
 def _pool_member(identity: Identity, state: GpuState | None) -> PoolMember:
     return PoolMember(
-        identity.gpu, identity.uuid, tuple(unmatched.uuid for unmatched in state.reading.instances) if state else ()
+        identity.gpu, identity.uuid, tuple(instance.uuid for instance in state.reading.instances) if state else ()
     )
 
 

@@ -131,8 +131,8 @@ def link_count(query: DeviceQuery) -> int:
 def count_links_up(query: DeviceQuery, links: int) -> int | None:
     """Number of links that are up; None if no link reports its state."""
     states = [_link_state(query, link) for link in range(links)]
-    known = [state for state in states if state is not None]
-    return sum(known) if known else None
+    states_read = [state for state in states if state is not None]
+    return sum(states_read) if states_read else None
 
 
 def per_link_source(field: int, links: int, divisor: float = 1.0) -> tuple[FieldSource, ...]:

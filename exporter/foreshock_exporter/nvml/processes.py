@@ -72,6 +72,6 @@ def _merge(entries: Iterable[Any]) -> tuple[GpuProcess, ...]:
     """Processes without duplicates; one in two lists has the larger memory value, not the sum."""
     memory: dict[int, float | None] = {}
     for entry in entries:
-        total, values = memory.get(entry.pid), entry.usedGpuMemory
-        memory[entry.pid] = total if values is None else max(float(values), total or 0.0)
+        known, used = memory.get(entry.pid), entry.usedGpuMemory
+        memory[entry.pid] = known if used is None else max(float(used), known or 0.0)
     return tuple(GpuProcess(pid, used) for pid, used in memory.items() if pid not in _NO_PID)

@@ -1,4 +1,4 @@
-"""What the lines of a device script have said so far, as far as later lines must agree with it."""
+"""Consistency of a device script line with earlier lines."""
 
 from __future__ import annotations
 
@@ -8,34 +8,38 @@ from foreshock_exporter.script.events import Device, Event, Process
 from foreshock_exporter.script.readers import ReadError, quoted
 
 MAX_PROCESSES = 256
-"""Processes on one GPU."""
+"""Processes per GPU."""
 
 
 @dataclass(slots=True)
 class _Gpu:
-    """`since`: when it was first described; `at`: the time of its last line, in seconds."""
+    """`since`: time of the first description; `last_time`: time of the last line. Seconds."""
 
     since: float
-    at: float
+    last_time: float
     instances: frozenset[str] = frozenset()
     pids: set[int] = field(default_factory=set)
 
 
 class ScriptChecker:
-    """The GPUs that were described, their last times and their processes."""
+    """Described GPUs with their last times and processes."""
 
     def __init__(self) -> None:
         self._gpus: list[_Gpu] = []
 
-    def at(self, gpu: int) -> float:
-        """The time of the GPU's last line; 0 where there is none."""
-        return self._gpus[gpu].at if gpu < len(self._gpus) else 0.0
+    def last_time(self, gpu: int) -> float:
+        """Time of the GPU's last line in seconds; 0 without one."""
+        return self._gpus[gpu].last_time if gpu < len(self._gpus) else 0.0
 
-    def agree(self, event: Event) -> None:
-        """Remember what an event says; or, where that cannot be, raise ReadError and remember nothing of it."""
-        if event.at < self.at(event.gpu):
+    def check(self, event: Event) -> None:
+        """Record an event.
+
+        Raises:
+            ReadError: the event contradicts earlier lines; nothing is recorded.
+        """
+        if event.at < self.last_time(event.gpu):
             raise ReadError(
-                f"{event.at:g} is earlier than {self.at(event.gpu):g} of a line before; "
+                f"{event.at:g} is earlier than {self.last_time(event.gpu):g} of a line before; "
                 "put the lines of a GPU in the order of their time",
                 "at",
             )
@@ -44,8 +48,8 @@ class ScriptChecker:
         elif event.gpu >= len(self._gpus):
             raise ReadError(f'{event.gpu} is unknown; first describe it by a line with "device"', "gpu")
         elif isinstance(event.action, Process):
-            _agree(self._gpus[event.gpu], event.action)
-        self._gpus[event.gpu].at = event.at
+            _check_process(self._gpus[event.gpu], event.action)
+        self._gpus[event.gpu].last_time = event.at
 
     def _describe(self, event: Event, device: Device) -> None:
         index = event.gpu
@@ -64,17 +68,17 @@ class ScriptChecker:
         self._gpus[index : index + 1] = [_Gpu(since, event.at, frozenset(uuids))]
 
 
-def _agree(known: _Gpu, action: Process) -> None:
+def _check_process(gpu: _Gpu, action: Process) -> None:
     if not action.pid:
         raise ReadError("is missing; give the process a number", "process.pid")
-    if action.instance and action.instance not in known.instances:
-        have = ", ".join(sorted(known.instances)) or "none"
-        raise ReadError(f"{quoted(action.instance)} is no instance of this GPU; it has {have}", "process.instance")
-    if action.ends and action.pid not in known.pids:
+    if action.instance and action.instance not in gpu.instances:
+        instances = ", ".join(sorted(gpu.instances)) or "none"
+        raise ReadError(f"{quoted(action.instance)} is no instance of this GPU; it has {instances}", "process.instance")
+    if action.ends and action.pid not in gpu.pids:
         raise ReadError(f"{action.pid} is not on this GPU, so that it cannot end; check the number", "process.pid")
     if action.ends:
-        known.pids.discard(action.pid)
-    elif len(known.pids | {action.pid}) > MAX_PROCESSES:
+        gpu.pids.discard(action.pid)
+    elif len(gpu.pids | {action.pid}) > MAX_PROCESSES:
         raise ReadError(f"would be one more than {MAX_PROCESSES} on this GPU; let others end first", "process.pid")
     else:
-        known.pids.add(action.pid)
+        gpu.pids.add(action.pid)

@@ -1,4 +1,4 @@
-"""A scripted GPU at a time, in the terms of a driver. Pure; times are µs from the start of the script."""
+"""A played GPU at one time as driver values. Pure; times are µs from the start of the script."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from foreshock_exporter.script.gpu import (
 from foreshock_exporter.script.state import ScriptedGpu, ScriptedProcess
 
 IDLE_SM_CLOCK_HERTZ = 345e6
-"""SM clock of an idle GPU, as an H100 shows it."""
+"""SM clock of an idle H100."""
 THROTTLED_CLOCK_RATIO = 0.65
-"""Of the highest SM clock: what is left of it while it is throttled."""
+"""SM clock of a throttled GPU relative to the maximum."""
 MEMORY_BUSY_RATIO = 0.6
-"""Of the busy share: the share in which memory is read or written."""
+"""Memory busy ratio relative to the busy ratio."""
 _COOL: dict[Sensor, tuple[float, float]] = {"gpu": (34.0, 42.0), "memory": (40.0, 44.0)}
-"""°C idle, and how many more at full load."""
+"""Idle temperature in °C, and its rise at full load."""
 _MIG_REFUSES = frozenset(("utilization", "process_utilization", "utilization_ratio", "memory_busy_ratio"))
-"""What NVML does not tell of a GPU that MIG divides."""
+"""Values that NVML does not report for a GPU with MIG."""
 _BLANKS = {Reading: Reading(), Counters: Counters(), Health: Health()}
 
 _Record = TypeVar("_Record", Reading, Counters, Health)
 
 
 def identity(state: PlayedGpu) -> Identity:
-    """What it is."""
+    """Identity of the GPU."""
     device = state.device
     return Identity(
         gpu=str(state.index),
@@ -61,50 +61,52 @@ def identity(state: PlayedGpu) -> Identity:
 
 
 def sharing(state: PlayedGpu) -> Sharing:
-    """As the script says, or as follows from its instances and processes."""
+    """Sharing mode of the script, else derived from instances and processes."""
     if state.device.sharing:
         return state.device.sharing
     if state.device.instances:
         return "mig"
-    return "mps" if any(held.mps for held in state.processes.values()) else "time-slicing"
+    return "mps" if any(process.mps for process in state.processes.values()) else "time-slicing"
 
 
 def refused(device: Device) -> frozenset[str]:
-    """Driver calls and single values that it does not support."""
+    """Driver calls and single values that the device does not support."""
     mig = device.sharing == "mig" or (not device.sharing and device.instances)
     return device.refuses | _MIG_REFUSES if mig else device.refuses
 
 
 def reading(state: PlayedGpu, us: int) -> Reading:
-    """Its state: busy as in the last sampling period that is over."""
+    """State of the GPU; busy as in the last complete sampling period."""
     device = state.device
     now, busy = us / MICROSECONDS, state.busy(us)
-    over = sample_windows(state, us, us - round(2 * device.sample_period * MICROSECONDS))
-    used = sum(held.memory_bytes or 0.0 for held in state.processes.values())
-    room = max(0.0, device.memory_bytes - device.memory_reserved_bytes)
-    told = state.settings
-    return _supported(
+    finished = sample_windows(state, us, us - round(2 * device.sample_period * MICROSECONDS))
+    used = sum(process.memory_bytes or 0.0 for process in state.processes.values())
+    usable = max(0.0, device.memory_bytes - device.memory_reserved_bytes)
+    settings = state.settings
+    return _without_refused(
         Reading(
-            utilization_ratio=over[-1].busy if over else busy,
-            memory_busy_ratio=told["memory_busy_ratio"].at(now)
-            if "memory_busy_ratio" in told
+            utilization_ratio=finished[-1].busy if finished else busy,
+            memory_busy_ratio=settings["memory_busy_ratio"].at(now)
+            if "memory_busy_ratio" in settings
             else MEMORY_BUSY_RATIO * busy,
-            memory_used_bytes=min(used, room),
-            memory_free_bytes=max(0.0, room - used),
+            memory_used_bytes=min(used, usable),
+            memory_free_bytes=max(0.0, usable - used),
             memory_reserved_bytes=device.memory_reserved_bytes,
             memory_total_bytes=device.memory_bytes,
             power_watts=sum(wave.at(now) for wave in power_waves(state, state.shares)),
             power_limit_watts=device.power_limit_watts,
             temperature_celsius={sensor: _temperature(state, sensor, now, busy) for sensor in get_args(Sensor)},
             clock_hertz={clock: _clock(state, clock, now, busy) for clock in get_args(Clock)},
-            instances=tuple(instance.now(_held(state, instance.gpu_instance)) for instance in device.instances),
+            instances=tuple(
+                instance.now(_instance_memory(state, instance.gpu_instance)) for instance in device.instances
+            ),
         ),
         device,
     )
 
 
 def counters(state: PlayedGpu, us: int) -> Counters:
-    """Its counters, taken down at the value at which they wrap."""
+    """Counters, wrapped as the device specifies."""
     device = state.device
 
     def total(name: str) -> float:
@@ -112,8 +114,8 @@ def counters(state: PlayedGpu, us: int) -> Counters:
         return value % device.wraps[name] if name in device.wraps else value
 
     links = range(device.nvlinks)
-    each = LinkBytes(*(state.total(f"link_{way}_bytes", us) // 1 for way in ("transmit", "receive")))
-    return _supported(
+    per_link = LinkBytes(*(state.total(f"link_{way}_bytes", us) // 1 for way in ("transmit", "receive")))
+    return _without_refused(
         Counters(
             energy_joules=total("energy_joules"),
             throttled_seconds={reason: total(reason) for reason in get_args(Throttle)},
@@ -121,7 +123,7 @@ def counters(state: PlayedGpu, us: int) -> Counters:
             pcie_receive_bytes=total("pcie_receive_bytes") // 1,
             nvlink_transmit_bytes=total("nvlink_transmit_bytes") // 1 if links else None,
             nvlink_receive_bytes=total("nvlink_receive_bytes") // 1 if links else None,
-            nvlink_links=dict.fromkeys(links, each),
+            nvlink_links=dict.fromkeys(links, per_link),
             wraps=device.wraps,
         ),
         device,
@@ -129,14 +131,14 @@ def counters(state: PlayedGpu, us: int) -> Counters:
 
 
 def health(state: PlayedGpu, us: int) -> Health:
-    """Its health."""
-    device, now, told = state.device, us / MICROSECONDS, state.settings
+    """Health of the GPU."""
+    device, now, settings = state.device, us / MICROSECONDS, state.settings
 
     def whole(name: str, otherwise: int) -> int:
-        return int(told[name].at(now)) if name in told else otherwise
+        return int(settings[name].at(now)) if name in settings else otherwise
 
     links = device.nvlinks
-    return _supported(
+    return _without_refused(
         Health(
             clock_max_hertz={"sm": device.sm_clock_max_hertz, "memory": device.memory_clock_max_hertz},
             ecc_errors={severity: state.totals.get(f"ecc.{severity}", 0.0) for severity in get_args(Severity)},
@@ -159,15 +161,15 @@ def health(state: PlayedGpu, us: int) -> Health:
 
 
 def processes(state: PlayedGpu) -> tuple[ScriptedProcess, ...]:
-    """The processes that hold it."""
+    """Processes that use the GPU."""
     return tuple(
-        ScriptedProcess(pid, held.service, held.memory_bytes, held.mps, held.instance)
-        for pid, held in state.processes.items()
+        ScriptedProcess(pid, process.service, process.memory_bytes, process.mps, process.instance)
+        for pid, process in state.processes.items()
     )
 
 
 def samples(state: PlayedGpu, windows: tuple[SampleWindow, ...], start_us: int) -> tuple[UtilizationSample, ...]:
-    """What the driver keeps of these sampling periods, in its own clock: µs since the epoch."""
+    """Driver samples of the given periods, in µs since the epoch."""
     return tuple(
         UtilizationSample(start_us + window.end_us, window.busy)
         for window in windows
@@ -176,7 +178,7 @@ def samples(state: PlayedGpu, windows: tuple[SampleWindow, ...], start_us: int) 
 
 
 def process_samples(windows: tuple[SampleWindow, ...], start_us: int) -> tuple[ProcessUtilization, ...]:
-    """The share of each process in each of these sampling periods in which it ran."""
+    """Share of each process in each period in which it ran."""
     return tuple(
         ProcessUtilization(pid, start_us + window.end_us, min(1.0, share))
         for window in windows
@@ -186,7 +188,7 @@ def process_samples(windows: tuple[SampleWindow, ...], start_us: int) -> tuple[P
 
 
 def scripted_gpu(state: PlayedGpu, us: int, start_us: int) -> ScriptedGpu:
-    """All of it at once."""
+    """All values of the GPU at once."""
     windows = sample_windows(state, us)
     return ScriptedGpu(
         identity=identity(state),
@@ -202,15 +204,15 @@ def scripted_gpu(state: PlayedGpu, us: int, start_us: int) -> ScriptedGpu:
 
 
 def _temperature(state: PlayedGpu, sensor: Sensor, now: float, busy: float) -> float:
-    told = state.settings.get("temperature_celsius" if sensor == "gpu" else f"{sensor}_temperature_celsius")
+    setting = state.settings.get("temperature_celsius" if sensor == "gpu" else f"{sensor}_temperature_celsius")
     cool, rise = _COOL[sensor]
-    return cool + rise * busy if told is None else told.at(now)
+    return cool + rise * busy if setting is None else setting.at(now)
 
 
 def _clock(state: PlayedGpu, clock: Clock, now: float, busy: float) -> float:
-    told = state.settings.get(f"{clock}_clock_hertz")
-    if told is not None:
-        return told.at(now)
+    setting = state.settings.get(f"{clock}_clock_hertz")
+    if setting is not None:
+        return setting.at(now)
     if clock == "memory":
         return state.device.memory_clock_max_hertz
     highest = state.device.sm_clock_max_hertz
@@ -219,14 +221,14 @@ def _clock(state: PlayedGpu, clock: Clock, now: float, busy: float) -> float:
     return THROTTLED_CLOCK_RATIO * highest if state.throttled else highest
 
 
-def _held(state: PlayedGpu, gpu_instance: int) -> float:
-    """What processes hold of the memory of a GPU instance, in bytes."""
+def _instance_memory(state: PlayedGpu, gpu_instance: int) -> float:
+    """Memory used in a GPU instance, in bytes."""
     own = {instance.uuid for instance in state.device.instances if instance.gpu_instance == gpu_instance}
-    return sum(held.memory_bytes or 0.0 for held in state.processes.values() if held.instance in own)
+    return sum(process.memory_bytes or 0.0 for process in state.processes.values() if process.instance in own)
 
 
-def _supported(record: _Record, device: Device) -> _Record:
-    """Without the values that the device refuses."""
+def _without_refused(record: _Record, device: Device) -> _Record:
+    """Record without the values that the device refuses."""
     blank = _BLANKS[type(record)]
-    gone = {name: getattr(blank, name) for name in refused(device) if hasattr(blank, name)}
-    return replace(record, **gone) if gone else record
+    blanked = {name: getattr(blank, name) for name in refused(device) if hasattr(blank, name)}
+    return replace(record, **blanked) if blanked else record

@@ -1,5 +1,4 @@
-"""What a device script can say: frozen events, and for each key of theirs how it is read. docs/device-scripts.md is
-compared with it."""
+"""Events of a device script and the readers of their keys. docs/device-scripts.md is compared with this module."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ MAX_LINKS = 32
 MAX_PID = 2**31 - 1
 
 METHODS = ("utilization", "process_utilization", "read", "counters", "health", "processes", "xids")
-"""What a GPU may refuse as a whole."""
+"""Driver calls that a GPU can refuse."""
 FIELDS = tuple(
     dict.fromkeys(
         field.name
@@ -55,15 +54,15 @@ FIELDS = tuple(
         if field.name not in ("absent", "wraps")
     )
 )
-"""What a GPU may refuse alone."""
+"""Single values that a GPU can refuse."""
 WRAPPING = ("energy_joules", *(f"{bus}_{way}_bytes" for bus in ("pcie", "nvlink") for way in ("transmit", "receive")))
-"""Counters that may wrap."""
+"""Counters that can wrap."""
 
 _T = TypeVar("_T")
 
 
 def dataclass_reader(record: type[_T]) -> Reader[_T]:
-    """An object whose keys are the fields of a dataclass made with `key`."""
+    """Reader of an object with the fields of a dataclass made with `key`."""
     readers = {field.name: field.metadata["read"] for field in dataclasses.fields(record)}  # type: ignore[arg-type] # only used with dataclasses
 
     def read(value: object) -> _T:
@@ -94,7 +93,7 @@ _index = whole(0, 255)
 
 @dataclass(frozen=True, slots=True)
 class MigInstance:
-    """A MIG instance of a device."""
+    """MIG instance of a device."""
 
     uuid: str = key(text, "", "the UUID of the instance, MIG-…")
     gpu_instance: int = key(_index, 0, "its GPU instance; instances of the same one share its memory")
@@ -103,7 +102,7 @@ class MigInstance:
     memory_total_bytes: float = key(_positive_bytes, 10 * GIB, "memory of its GPU instance")
 
     def now(self, used: float) -> Instance:
-        """As a driver gives it."""
+        """Instance as driver value."""
         return Instance(
             self.uuid, self.gpu_instance, self.compute_instance, self.profile, used, self.memory_total_bytes
         )
@@ -111,7 +110,7 @@ class MigInstance:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a GPU is. It starts without processes, with nothing set and no fault; the same uuid keeps its counters."""
+    """Properties of a GPU. It starts without processes, settings, and faults; the same UUID keeps its counters."""
 
     model: str = key(text, "Mock H100 80GB", "name of the model")
     uuid: str = key(text, "", "GPU-…; without it, one made of host and index")
@@ -147,7 +146,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process that holds the GPU. What is not given stays as it was."""
+    """Process that uses the GPU. Omitted values stay unchanged."""
 
     pid: int = key(whole(1, MAX_PID), 0, "its pid; always needed")
     service: tuple[str, str] | None = key(
@@ -191,59 +190,59 @@ SETTINGS: Mapping[str, tuple[Reader[Wave], str]] = {
         "PCIe generation in use; without it, that of the slot",
     ),
 }
-"""What `set` can set: how it is read, and what holds while it is not set. null takes a setting back."""
+"""Keys of `set`: reader, and default. null restores the default."""
 
 
 class Set(NamedTuple):
-    """Settings that change; None goes back to what holds without."""
+    """Changed settings; None restores the default."""
 
     values: Mapping[str, Wave | None]
 
 
 class Throttling(NamedTuple):
-    """Reasons for which clocks are held down, from now on or no longer."""
+    """Throttle reasons that start (True) or end (False)."""
 
     reasons: Mapping[Throttle, bool]
 
 
 class Errors(NamedTuple):
-    """Counts of errors that grow. `kind` is the key of the script; `by` says how much, "" where there is one number."""
+    """Increments of error counters. `kind` is the script key; `by` has increments by name, or "" if there is one."""
 
     kind: Literal["ecc", "nvlink_error", "pcie_replay"]
     by: Mapping[str, int]
 
 
 class Remap(NamedTuple):
-    """Rows remapped: how many more by severity, and whether one is pending or failed."""
+    """Row remapping: increments by severity, and the flags pending and failed."""
 
     values: Mapping[str, int | bool]
 
 
 class XidError(NamedTuple):
-    """The driver reports an XID."""
+    """XID error reported by the driver."""
 
     xid: int
 
 
 class FaultBegins(NamedTuple):
-    """The GPU no longer answers."""
+    """The GPU stops responding."""
 
     fault: Literal["hang", "lost", "late"]
 
 
 class FaultEnds(NamedTuple):
-    """The GPU answers again."""
+    """The GPU responds again."""
 
 
 class CountersRestart(NamedTuple):
-    """All counters of the GPU start again at zero, as when the driver is loaded again."""
+    """All counters restart at zero, as after a reload of the driver."""
 
 
 Action = Device | Process | Set | Throttling | Errors | Remap | XidError | FaultBegins | FaultEnds | CountersRestart
 
 
 class Event(NamedTuple):
-    """Something happens to a GPU, so many seconds after the start of the script. `once`: not again when it loops."""
+    """Event of a GPU, `at` seconds after the start of the script. `once`: not repeated when the script loops."""
 
     at: float
     gpu: int
@@ -284,7 +283,7 @@ ACTIONS: Mapping[str, Reader[Action]] = {
     "clear": _when_true(FaultEnds()),
     "restart": _when_true(CountersRestart()),
 }
-"""The one thing that a line says, by its key."""
+"""Reader of each action by its key; a line has exactly one."""
 
 SENSORS: Mapping[Sensor, str] = {"gpu": "temperature_celsius", "memory": "memory_temperature_celsius"}
 CLOCKS: Mapping[Clock, str] = {"sm": "sm_clock_hertz", "memory": "memory_clock_hertz"}

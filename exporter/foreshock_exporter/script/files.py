@@ -1,4 +1,4 @@
-"""Where device scripts come from: built in, a file, or lines that come live on a file descriptor."""
+"""Sources of device scripts: built in, a file, or live lines from a file descriptor."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from foreshock_exporter.script.lines import MAX_LINE_CHARS, Header, LineReader, 
 from foreshock_exporter.script.playback import Playback
 
 BUILT_IN = ("contended", "healthy", "sick")
-"""Scripts that come with the exporter."""
+"""Scripts in this package."""
 STDIN = "-"
 _FOLDER = Path(__file__).parent / "built_in"
-_CHUNK = 1 << 16
-_WAKE = 0.2
-"""Seconds between two looks whether a live script is to end."""
-_SAID = 20
-"""Wrong lines of a live script that are logged; further ones are only counted."""
+_CHUNK_BYTES = 1 << 16
+_POLL_SECONDS = 0.2
+"""Interval between checks for the end of a live script."""
+_MAX_LOGGED_LINES = 20
+"""Wrong lines of a live script that are logged; more are only counted."""
 
 
 def load_script(name: str) -> Script:
-    """Read a script: one of `BUILT_IN`, or the path of a file.
+    """Read a script: one of `BUILT_IN`, or a file.
 
     Raises:
-        ScriptError: it cannot be read, or a line is wrong.
+        ScriptError: the file is unreadable, or a line is wrong.
     """
     path = _FOLDER / f"{name}.jsonl" if name in BUILT_IN else Path(name)
     try:
         with path.open("rb") as file:
-            return parse(split_lines(iter(lambda: file.read(_CHUNK), b"")), path.name if name in BUILT_IN else name)
+            return parse(
+                split_lines(iter(lambda: file.read(_CHUNK_BYTES), b"")), path.name if name in BUILT_IN else name
+            )
     except OSError as error:
         raise ScriptError(
             f"device script {name!r} cannot be read: {error.strerror}; give a file, "
@@ -41,14 +43,14 @@ def load_script(name: str) -> Script:
 
 
 def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a stream, without their ends. One that is too long comes cut, just long enough to be refused."""
-    kept = b""
+    """Lines of a stream without line ends. An overlong line is cut to a length that is still refused."""
+    rest = b""
     for chunk in chunks:
-        *ended, kept = (kept + chunk).split(b"\n")
-        yield from (_decoded(line) for line in ended)
-        kept = kept[: 4 * MAX_LINE_CHARS + 4]
-    if kept:
-        yield _decoded(kept)
+        *complete, rest = (rest + chunk).split(b"\n")
+        yield from (_decoded(line) for line in complete)
+        rest = rest[: 4 * MAX_LINE_CHARS + 4]
+    if rest:
+        yield _decoded(rest)
 
 
 def _decoded(line: bytes) -> str:
@@ -56,12 +58,12 @@ def _decoded(line: bytes) -> str:
 
 
 class LiveScript:
-    """Plays lines as they come. A wrong one is logged and costs only itself; at the end the last state stays.
+    """Plays lines as they arrive. A wrong line is logged and skipped; the last state stays at the end.
 
     Args:
-        descriptor: a file descriptor to read from; it is not closed.
-        now: Unix seconds. The script starts when this is made.
-        name: what messages call the script.
+        descriptor: file descriptor to read; not closed.
+        now: Unix seconds. The script starts now.
+        name: name of the script in messages.
     """
 
     def __init__(self, descriptor: int, now: Callable[[], float], name: str = "standard input") -> None:
@@ -70,40 +72,40 @@ class LiveScript:
         self._name = name
         self._start = now()
         self._reader = LineReader(name, live=True)
-        self._ended = threading.Event()
-        self._begun = threading.Event()
+        self._closed = threading.Event()
+        self._header_received = threading.Event()
         self.playback = Playback(Script(Header(), ()), self._start)
         self.rejected = 0
-        """Lines that were wrong."""
+        """Number of wrong lines."""
         self._thread = threading.Thread(target=self._run, name="device-script", daemon=True)
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait for the first line, which names the host, but not longer than this."""
-        self._begun.wait(seconds)
+        """Wait up to `seconds` for the first line, which names the host."""
+        self._header_received.wait(seconds)
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end of the lines; whether it came within this time."""
+        """Wait up to `seconds` for the last line. Return whether it was read."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Read no further."""
-        self._ended.set()
-        self._thread.join(5 * _WAKE)
+        """Stop reading."""
+        self._closed.set()
+        self._thread.join(5 * _POLL_SECONDS)
 
     def _run(self) -> None:
         for line in split_lines(self._chunks()):
             self._take(line)
-        self._begun.set()
-        if not self._ended.is_set():
+        self._header_received.set()
+        if not self._closed.is_set():
             log.info("%s: ended, %d of its lines were wrong; the GPUs stay as they are", self._name, self.rejected)
 
     def _chunks(self) -> Iterator[bytes]:
-        while not self._ended.is_set():
+        while not self._closed.is_set():
             try:
-                ready, _, _ = select.select([self._descriptor], [], [], _WAKE)
-                chunk = os.read(self._descriptor, _CHUNK) if ready else None
+                ready, _, _ = select.select([self._descriptor], [], [], _POLL_SECONDS)
+                chunk = os.read(self._descriptor, _CHUNK_BYTES) if ready else None
             except (OSError, ValueError) as error:
                 log.warning("%s: cannot be read any more: %s", self._name, error)
                 return
@@ -122,12 +124,12 @@ class LiveScript:
         except ValueError as error:
             self._reject(error)
         else:
-            self.playback.moment(self._now())  # so that lines that happened are let go of, even if nobody asks
-        if self._reader.begun:
-            self._begun.set()
+            self.playback.state_at(self._now())  # drops past events even without queries
+        if self._reader.header_read:
+            self._header_received.set()
 
     def _reject(self, error: ValueError) -> None:
         self.rejected += 1
-        if self.rejected <= _SAID:
-            more = "; further wrong lines are only counted" if self.rejected == _SAID else ""
-            log.warning("%s%s", error, more)
+        if self.rejected <= _MAX_LOGGED_LINES:
+            suffix = "; further wrong lines are only counted" if self.rejected == _MAX_LOGGED_LINES else ""
+            log.warning("%s%s", error, suffix)

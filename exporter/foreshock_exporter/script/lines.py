@@ -1,4 +1,4 @@
-"""Device scripts: JSON lines to frozen events and back. Pure. docs/device-scripts.md is the format for people."""
+"""Device scripts: parsing and writing of JSON lines. Pure. Format: docs/device-scripts.md."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from foreshock_exporter.script.wave import Wave
 
 VERSION = 1
 MAX_LINE_CHARS = 1 << 16
-"""Characters of one line."""
+"""Longest line."""
 MAX_EVENTS = 100_000
-"""Events of a script that is read from a file."""
+"""Events in a file."""
 MAX_GPUS = 64
 MAX_SECONDS = 1e8
 DEFAULT_HOST = "mock-gpu-host"
@@ -56,12 +56,12 @@ _LINE = fields_reader(
 
 
 class ScriptError(ValueError):
-    """A line of a device script is wrong; the message names script, line, key and remedy."""
+    """Wrong line of a device script; the message has script, line, key, and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line. `loop`: after so many seconds the events come again; None: the last state stays."""
+    """First line. `loop`: seconds after which the events repeat; None keeps the last state."""
 
     host: str = DEFAULT_HOST
     host_id: str = ""
@@ -70,45 +70,45 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A whole script; events in the order of their time."""
+    """Complete script with events in order of time."""
 
     header: Header
     events: tuple[Event, ...]
 
 
 class LineReader:
-    """Reads the lines of one script in turn. A line that is wrong changes nothing but the line number.
+    """Reads the lines of one script in order. A wrong line only advances the line number.
 
     Args:
-        name: what messages call the script.
-        live: the lines come as things happen, so that the script cannot loop.
+        name: name of the script in messages.
+        live: whether lines arrive in real time; such a script cannot loop.
     """
 
     def __init__(self, name: str, *, live: bool = False) -> None:
         self._name = name
         self._live = live
         self._line = 0
-        self.begun = False
+        self.header_read = False
         """Whether the first line was read."""
         self._loop: float | None = None
-        self._known = ScriptChecker()
+        self._checker = ScriptChecker()
 
     def read(self, line: str, now: float = 0.0) -> Header | Event | None:
-        """The event of a line; the header for the first; None for one that is blank or a comment (#).
+        """Parse a line: `Header` for the first, None for a blank line or a comment (#), else an event.
 
         Args:
-            line: with or without its end.
-            now: seconds from the start of the script. An event whose time is earlier, or not given, happens then.
+            line: with or without line end.
+            now: seconds from the start of the script; earliest time of the event, and its default.
 
         Raises:
-            ScriptError: the line is wrong; the next one can be read nevertheless.
+            ScriptError: the line is wrong; reading may continue with the next.
         """
         self._line += 1
         if not line.strip() or line.lstrip().startswith("#"):
             return None
         try:
-            if not self.begun:
-                self.begun = True
+            if not self.header_read:
+                self.header_read = True
                 header = _header(_object(line))
                 if self._live:
                     return dataclasses.replace(header, loop=None)
@@ -119,27 +119,27 @@ class LineReader:
             where = f', key "{error.key}"' if error.key else ""
             raise ScriptError(f"{self._name}, line {self._line}{where}: {error}") from error
 
-    def _event(self, found: dict[str, Any], now: float) -> Event:
-        said = _LINE(found)
-        actions = [name for name in said if name in ACTIONS]
+    def _event(self, values: dict[str, Any], now: float) -> Event:
+        fields = _LINE(values)
+        actions = [name for name in fields if name in ACTIONS]
         if len(actions) != 1:
-            what = " and ".join(actions) or "nothing that happens"
-            raise ReadError(f"says {what}; each line needs exactly one of {', '.join(ACTIONS)}")
-        if "gpu" not in said:
+            actions_text = " and ".join(actions) or "nothing that happens"
+            raise ReadError(f"says {actions_text}; each line needs exactly one of {', '.join(ACTIONS)}")
+        if "gpu" not in fields:
             raise ReadError("is missing; give the index of a GPU, from 0", "gpu")
-        at = max(now, said.get("at", self._known.at(said["gpu"])))
+        at = max(now, fields.get("at", self._checker.last_time(fields["gpu"])))
         if self._loop is not None and at >= self._loop:
             raise ReadError(f"{at:g} is not before the loop's end at {self._loop:g}; change either", "at")
-        event = Event(at, said["gpu"], said[actions[0]], said.get("once", False))
-        self._known.agree(event)
+        event = Event(at, fields["gpu"], fields[actions[0]], fields.get("once", False))
+        self._checker.check(event)
         return event
 
 
 def parse(lines: Iterable[str], name: str) -> Script:
-    """Read a whole script. Events of equal times stay in the order of their lines.
+    """Parse a script. Events at equal times stay in the order of lines.
 
     Raises:
-        ScriptError: the first line that is wrong, or there is no header or no GPU.
+        ScriptError: a line is wrong, or the header or GPUs are missing.
     """
     reader = LineReader(name)
     header: Header | None = None
@@ -159,20 +159,20 @@ def parse(lines: Iterable[str], name: str) -> Script:
 
 
 def dump_header(header: Header) -> str:
-    """The first line of a script, without its end."""
+    """First line of a script, without line end."""
     loop = {} if header.loop is None else {"loop": header.loop}
     identity = {"host_id": header.host_id} if header.host_id else {}
     return json.dumps({VERSION_KEY: VERSION, "host": header.host, **identity, **loop}, ensure_ascii=False)
 
 
 def dump(event: Event) -> str:
-    """The line of an event, without its end; reading it gives the same event."""
-    name, value = _said(event.action)
+    """Line of an event, without line end; the inverse of `LineReader.read`."""
+    name, value = _key_and_value(event.action)
     once = {"once": True} if event.once else {}
-    return json.dumps({"at": event.at, "gpu": event.gpu, name: _plain(value), **once}, ensure_ascii=False)
+    return json.dumps({"at": event.at, "gpu": event.gpu, name: _to_json(value), **once}, ensure_ascii=False)
 
 
-def _said(action: Action) -> tuple[str, object]:
+def _key_and_value(action: Action) -> tuple[str, object]:
     match action:
         case Device():
             return "device", action
@@ -196,39 +196,39 @@ def _said(action: Action) -> tuple[str, object]:
             return "restart", True
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
-    """The JSON value: records without what is as by default, waves that do not swing as numbers."""
+def _to_json(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
+    """JSON value: records without default values, constant waves as numbers."""
     if isinstance(value, Wave):
         return value._asdict() if value.swing else value.mean
     if isinstance(value, Device | Process | MigInstance):
-        usual = type(value)()
+        default = type(value)()
         return {
-            name: "/".join(filter(None, inner)) if name == "service" else _plain(inner)
+            name: "/".join(filter(None, inner)) if name == "service" else _to_json(inner)
             for name in (part.name for part in dataclasses.fields(value))
-            if (inner := getattr(value, name)) != getattr(usual, name)
+            if (inner := getattr(value, name)) != getattr(default, name)
         }
     if isinstance(value, Mapping):
-        return {name: _whole(inner) for name, inner in value.items()}
+        return {name: _to_json_number(inner) for name, inner in value.items()}
     if isinstance(value, frozenset):
         return sorted(value)
-    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
+    return [_to_json(inner) for inner in value] if isinstance(value, tuple) else value
 
 
-def _whole(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
-    """Settings that count things are read as whole numbers only."""
-    plain = _plain(value)
+def _to_json_number(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
+    """JSON value of a setting; counts must be integers."""
+    plain = _to_json(value)
     return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
-def _header(found: dict[str, Any]) -> Header:
-    if VERSION_KEY not in found:
+def _header(fields: dict[str, Any]) -> Header:
+    if VERSION_KEY not in fields:
         raise ReadError(
             f'the first line must be the header, such as {{"{VERSION_KEY}": {VERSION}, "host": "{DEFAULT_HOST}"}}'
         )
-    values = _HEADER(found)
+    values = _HEADER(fields)
     if values.pop(VERSION_KEY) != VERSION:
         raise ReadError(
-            f"{found[VERSION_KEY]} is a version that is not known here; this is version {VERSION}", VERSION_KEY
+            f"{fields[VERSION_KEY]} is a version that is not known here; this is version {VERSION}", VERSION_KEY
         )
     return Header(**values)
 
@@ -237,23 +237,23 @@ def _object(line: str) -> dict[str, Any]:
     if len(line) > MAX_LINE_CHARS:
         raise ReadError(f"is longer than {MAX_LINE_CHARS} characters; split it")
     try:
-        found = json.loads(line, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        fields = json.loads(line, object_pairs_hook=_distinct, parse_constant=_no_constant)
     except ReadError:
         raise
     except (ValueError, RecursionError) as error:
         raise ReadError(f"is not JSON ({error}); write one object a line, such as {{...}}") from error
-    if not isinstance(found, dict):
-        raise ReadError(f"{quoted(found)} is not an object; write one a line, in braces")
-    return found
+    if not isinstance(fields, dict):
+        raise ReadError(f"{quoted(fields)} is not an object; write one a line, in braces")
+    return fields
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ReadError("is given twice; keep one", twice)
-    return found
+        duplicate = next(name for name in names if names.count(name) > 1)
+        raise ReadError("is given twice; keep one", duplicate)
+    return fields
 
 
 def _no_constant(word: str) -> float:

@@ -1,4 +1,4 @@
-"""Plays a device script: the state of its GPUs at any time. Answers follow from the events and the time alone."""
+"""Playback of a device script: state of its GPUs at any time, a pure function of events and time."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from foreshock_exporter.script.lines import Script
 from foreshock_exporter.script.state import ScriptedHost, ScriptedXid
 
 MAX_XIDS = 256
-"""XIDs that are remembered; of earlier ones, only how many there were."""
+"""XIDs kept; earlier ones are only counted."""
 MAX_RECENT_STATES = 1024
-"""States that are kept at hand at most, for those who ask for times that are not quite the latest."""
+"""Cached states, for times shortly before the latest."""
 RECENT_STATES_US = 2_000_000
-"""How far before the latest of them they go, in µs; for earlier times, all is played again."""
+"""Age of the oldest cached state in µs; earlier times replay the script."""
 MAX_PAST_EVENTS = 10_000
-"""Events of a live script that are kept after they happened; asked for times before them, it answers as of then."""
+"""Past events of a live script that are kept; earlier times return the state after dropped ones."""
 MAX_EVENTS_KEPT = 100_000
-"""Events that can be fed ahead of their time, together with those that are kept."""
+"""Limit of past and future events together."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedHost:
-    """All GPUs since the last event at `us`, which was the one before number `next_event`."""
+    """All GPUs after the last event at `us`; `next_event` is the number of the next one."""
 
     us: int = 0
     next_event: int = 0
     gpus: tuple[PlayedGpu, ...] = ()
     xids: tuple[ScriptedXid, ...] = ()
     xids_before: int = 0
-    """How many came before the first of `xids`."""
+    """Number of XIDs before the first of `xids`."""
 
 
 class Playback:
-    """A script from a start on, in Unix seconds. May be asked from several threads, for any time in any order."""
+    """Script that starts at `start` (Unix seconds). Thread-safe; accepts times in any order."""
 
     def __init__(self, script: Script, start: float) -> None:
         self.header = script.header
@@ -47,54 +47,54 @@ class Playback:
         self._lock = threading.Lock()
         self._events = [(round(event.at * MICROSECONDS), event) for event in script.events]
         self._dropped = 0
-        self._first = PlayedHost()
-        self._recent: deque[PlayedHost] = deque((self._first,), MAX_RECENT_STATES)
+        self._earliest = PlayedHost()
+        self._recent: deque[PlayedHost] = deque((self._earliest,), MAX_RECENT_STATES)
 
     def feed(self, event: Event) -> None:
-        """Add an event, after those of its time and before. One of a GPU that no event described changes nothing.
+        """Add an event, after those of the same time. Events of undescribed GPUs have no effect.
 
         Raises:
-            ValueError: the script loops, or too many events wait for their time.
+            ValueError: the script loops, or there are too many events.
         """
         if self._loop_us is not None:
             raise ValueError("a script that loops takes no more events; leave loop out of its header")
         with self._lock:
             if len(self._events) >= MAX_EVENTS_KEPT:
                 raise ValueError(f"{MAX_EVENTS_KEPT} events wait for their time already; send them when they happen")
-            at = max(round(event.at * MICROSECONDS), self._first.us)
+            at = max(round(event.at * MICROSECONDS), self._earliest.us)
             index = bisect.bisect_right(self._events, at, key=lambda entry: entry[0])
             self._events.insert(index, (at, event))
             while self._recent and self._recent[-1].next_event > self._dropped + index:
                 self._recent.pop()
             if not self._recent:
-                self._recent.append(self._first)
-            self._forget()
+                self._recent.append(self._earliest)
+            self._drop_past_events()
 
     def at(self, time: float) -> ScriptedHost:
-        """All GPUs at a time, in Unix seconds; before the start, those of the start."""
-        state, us = self.moment(time)
+        """All GPUs at a time in Unix seconds, not before the start."""
+        state, us = self.state_at(time)
         return ScriptedHost(
             time, tuple(scripted_gpu(gpu, us, self.start_us) for gpu in state.gpus), state.xids, state.xids_before
         )
 
-    def moment(self, time: float) -> tuple[PlayedHost, int]:
-        """What answers for a time follow from: the state after its last event, and it in µs from the start."""
+    def state_at(self, time: float) -> tuple[PlayedHost, int]:
+        """State after the last event before a time, and the time in µs from the start."""
         us = max(0, round(time * MICROSECONDS) - self.start_us)
         with self._lock:
-            state = next((state for state in reversed(self._recent) if state.us <= us), self._first)
-            while (due := self._due(state.next_event)) is not None and due[0] <= us:
-                state = _after(state, due[0], due[1], self.header.host, self.start_us)
+            state = next((state for state in reversed(self._recent) if state.us <= us), self._earliest)
+            while (next_due := self._next_due(state.next_event)) is not None and next_due[0] <= us:
+                state = _after(state, next_due[0], next_due[1], self.header.host, self.start_us)
                 if state.next_event > self._recent[-1].next_event:
-                    self._remember(state)
+                    self._keep_state(state)
         return state, max(us, state.us)
 
-    def _remember(self, state: PlayedHost) -> None:
+    def _keep_state(self, state: PlayedHost) -> None:
         self._recent.append(state)
         while len(self._recent) > 1 and self._recent[1].us < state.us - RECENT_STATES_US:
             self._recent.popleft()
 
-    def _due(self, number: int) -> tuple[int, Event | None] | None:
-        """When the event of a number happens, and what it is; no event where it happens only once and did."""
+    def _next_due(self, number: int) -> tuple[int, Event | None] | None:
+        """Time and event by number; no event for one that is not repeated."""
         if self._loop_us is None:
             index = number - self._dropped
             return self._events[index] if index < len(self._events) else None
@@ -104,17 +104,17 @@ class Playback:
         at, event = self._events[index]
         return at + turn * self._loop_us, None if event.once and turn else event
 
-    def _forget(self) -> None:
-        """Drop the oldest events of a live script, when many more happened than there are states at hand."""
+    def _drop_past_events(self) -> None:
+        """Drop the oldest events of a live script if too many have passed."""
         oldest = self._recent[0]
         happened = oldest.next_event - self._dropped
         if happened > MAX_PAST_EVENTS:
             del self._events[:happened]
-            self._dropped, self._first = oldest.next_event, oldest
+            self._dropped, self._earliest = oldest.next_event, oldest
 
 
 def _after(state: PlayedHost, us: int, event: Event | None, host: str, start_us: int) -> PlayedHost:
-    """The state after one more event; None is one that does not happen again."""
+    """State after one more event; None is an event that is not repeated."""
     later = replace(state, us=us, next_event=state.next_event + 1)
     if event is None:
         return later

@@ -1,4 +1,4 @@
-"""How the values in a device script are read: small functions that check one JSON value and say what would be right."""
+"""Readers of JSON values in device scripts: each checks one value and explains an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from foreshock_exporter.script.wave import MAX_SWING_RATIO, Wave
 
 MAX_TEXT = 128
-"""Characters of a name in a script."""
+"""Characters of a name."""
 MIN_WAVE_PERIOD, MAX_WAVE_PERIOD = 0.1, 1e6
 """Seconds."""
 
@@ -19,19 +19,19 @@ Reader = Callable[[object], _T]
 
 
 class ReadError(ValueError):
-    """A value is not what it should be. `key` is where it stands inside its line; the message says what would be."""
+    """Wrong value. `key` is its path in the line; the message has the expected form."""
 
     def __init__(self, message: str, key: str = "") -> None:
         super().__init__(message)
         self.key = key
 
     def under(self, key: str) -> ReadError:
-        """The same, seen from the object that holds it."""
+        """Same error with the key of the enclosing object prepended."""
         return ReadError(str(self), f"{key}.{self.key}" if self.key else key)
 
 
 def key(read: Reader[Any], default: Any, text: str) -> Any:  # noqa: ANN401 as field()
-    """A key of an object in a script: how it is read, its value where it is missing, and what it is for."""
+    """Dataclass field for a key of an object: reader, default, and help text."""
     metadata = {"read": read, "help": text}
     return (
         field(default_factory=dict, metadata=metadata) if default == {} else field(default=default, metadata=metadata)
@@ -39,27 +39,27 @@ def key(read: Reader[Any], default: Any, text: str) -> Any:  # noqa: ANN401 as f
 
 
 def quoted(value: object) -> str:
-    """A value as it may stand in a message."""
+    """Value for an error message, shortened."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def text(value: object) -> str:
-    """A printable string."""
+    """Read a printable string."""
     if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
         raise ReadError(f"{quoted(value)} is not a text of at most {MAX_TEXT} printable characters")
     return value
 
 
 def flag(value: object) -> bool:
-    """True or false."""
+    """Read a boolean."""
     if not isinstance(value, bool):
         raise ReadError(f"{quoted(value)} is not true or false")
     return value
 
 
 def number(low: float, high: float, what: str = "a number") -> Reader[float]:
-    """A number within bounds, in the words of `what`."""
+    """Reader of a number within bounds, called `what` in errors."""
 
     def read(value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
@@ -70,7 +70,7 @@ def number(low: float, high: float, what: str = "a number") -> Reader[float]:
 
 
 def whole(low: int, high: int) -> Reader[int]:
-    """A whole number within bounds."""
+    """Reader of an integer within bounds."""
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -80,21 +80,21 @@ def whole(low: int, high: int) -> Reader[int]:
     return read
 
 
-def one_of(words: Iterable[str]) -> Reader[Any]:
-    """One of some words."""
-    allowed = tuple(words)
+def one_of(allowed: Iterable[str]) -> Reader[Any]:
+    """Reader of one of some words."""
+    allowed = tuple(allowed)
 
     def read(value: object) -> str:
         if value not in allowed or not isinstance(value, str):
-            raise ReadError(f"{quoted(value)} is not one of {', '.join(allowed)}{_meant(value, allowed)}")
+            raise ReadError(f"{quoted(value)} is not one of {', '.join(allowed)}{_suggestion(value, allowed)}")
         return value
 
     return read
 
 
-def some_of(words: Iterable[str]) -> Reader[frozenset[str]]:
-    """A list of some words."""
-    read_word = one_of(words)
+def some_of(allowed: Iterable[str]) -> Reader[frozenset[str]]:
+    """Reader of a list of some words."""
+    read_word = one_of(allowed)
 
     def read(value: object) -> frozenset[str]:
         if not isinstance(value, list):
@@ -104,43 +104,43 @@ def some_of(words: Iterable[str]) -> Reader[frozenset[str]]:
     return read
 
 
-def list_of(read_item: Reader[_T], most: int) -> Reader[tuple[_T, ...]]:
-    """A list of at most so many things."""
+def list_of(read_item: Reader[_T], max_items: int) -> Reader[tuple[_T, ...]]:
+    """Reader of a list with at most `max_items` items."""
 
     def read(value: object) -> tuple[_T, ...]:
-        if not isinstance(value, list) or len(value) > most:
-            raise ReadError(f"{quoted(value)} is not a list of at most {most} entries")
+        if not isinstance(value, list) or len(value) > max_items:
+            raise ReadError(f"{quoted(value)} is not a list of at most {max_items} entries")
         return tuple(read_item(item) for item in value)
 
     return read
 
 
 def fields_reader(readers: Mapping[str, Reader[Any]]) -> Reader[dict[Any, Any]]:
-    """An object with at least one of these keys."""
+    """Reader of an object with at least one of the given keys."""
 
     def read(value: object) -> dict[Any, Any]:
         if not isinstance(value, dict) or not value:
             raise ReadError(f"{quoted(value)} is not an object with some of the keys {', '.join(readers)}")
-        found = {}
+        values = {}
         for name, inner in value.items():
             if name not in readers:
-                raise ReadError(f"unknown key; known are {', '.join(readers)}{_meant(name, readers)}", name)
+                raise ReadError(f"unknown key; known are {', '.join(readers)}{_suggestion(name, readers)}", name)
             try:
-                found[name] = readers[name](inner)
+                values[name] = readers[name](inner)
             except ReadError as error:
                 raise error.under(name) from error
-        return found
+        return values
 
     return read
 
 
 def or_null(read_value: Reader[_T]) -> Reader[_T | None]:
-    """The value, or null."""
+    """Reader of a value or null."""
     return lambda value: None if value is None else read_value(value)
 
 
 def wave(low: float, high: float, what: str = "a number") -> Reader[Wave]:
-    """A number, or an object of mean, swing and period; within bounds at all times."""
+    """Reader of a number or an object with mean, swing, and period, within bounds at all times."""
     mean = number(low, high, what)
     parts = fields_reader(
         {"mean": mean, "swing": number(-high, high), "period": number(MIN_WAVE_PERIOD, MAX_WAVE_PERIOD)}
@@ -149,24 +149,25 @@ def wave(low: float, high: float, what: str = "a number") -> Reader[Wave]:
     def read(value: object) -> Wave:
         if not isinstance(value, dict):
             return Wave(mean(value))
-        found = parts(value)
-        if "mean" not in found:
+        values = parts(value)
+        if "mean" not in values:
             raise ReadError("a wave needs a mean", "mean")
-        made = Wave(**found)
-        swing = abs(made.swing)
-        if swing > MAX_SWING_RATIO * made.mean:
+        result = Wave(**values)
+        swing = abs(result.swing)
+        if swing > MAX_SWING_RATIO * result.mean:
             raise ReadError(
-                f"{made.swing:g} is more than {MAX_SWING_RATIO:g} of the mean {made.mean:g}; make it smaller", "swing"
+                f"{result.swing:g} is more than {MAX_SWING_RATIO:g} of the mean {result.mean:g}; make it smaller",
+                "swing",
             )
-        if not low <= made.mean - swing or not made.mean + swing <= high:
+        if not low <= result.mean - swing or not result.mean + swing <= high:
             raise ReadError(
-                f"{made.mean:g} ± {swing:g} leaves the range from {low:g} to {high:g}; make it smaller", "swing"
+                f"{result.mean:g} ± {swing:g} leaves the range from {low:g} to {high:g}; make it smaller", "swing"
             )
-        return made if swing else Wave(made.mean)
+        return result if swing else Wave(result.mean)
 
     return read
 
 
-def _meant(word: object, words: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, words, 1) if isinstance(word, str) and len(word) <= MAX_TEXT else ()
+def _suggestion(word: object, allowed: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, allowed, 1) if isinstance(word, str) and len(word) <= MAX_TEXT else ()
     return f"; did you mean {close[0]}?" if close else ""

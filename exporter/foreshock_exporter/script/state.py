@@ -1,4 +1,4 @@
-"""A scripted host at one instant: what a device script says, before it is asked in the terms of a driver."""
+"""A scripted host at one instant, before it is queried as a driver."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Literal, NamedTuple
 from foreshock_exporter.model.device import Counters, Health, Identity, ProcessUtilization, Reading, UtilizationSample
 
 Fault = Literal["", "hang", "lost", "late"]
-"""What keeps a GPU from answering: a call never returns, it fell off the bus, it has not come yet."""
+"""Fault of a GPU: calls hang, lost from the bus, or not yet present."""
 
 
 class ScriptedProcess(NamedTuple):
-    """A process that holds a scripted GPU. Its service is a pair (namespace, name). `mps`: it is a client of MPS."""
+    """Process on a scripted GPU with its service (namespace, name). `mps`: whether it is an MPS client."""
 
     pid: int
     service: tuple[str, str]
     memory_bytes: float | None
     mps: bool = False
     instance: str = ""
-    """The uuid of the MIG instance that it runs on, where there are any."""
+    """UUID of its MIG instance, if any."""
 
 
 class ScriptedXid(NamedTuple):
-    """An XID error at a time: Unix seconds, index of the GPU, number."""
+    """XID error: Unix seconds, GPU index, number."""
 
     time: float
     gpu: int
@@ -33,10 +33,10 @@ class ScriptedXid(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScriptedGpu:
-    """One GPU. The samples are those that its driver still keeps, oldest first, timestamps in µs since the epoch.
+    """One GPU. Samples are those still kept by its driver, oldest first, in µs since the epoch.
 
-    A process has an entry in `process_samples` for each sampling period in which it ran.
-    `refused` names the methods of `Driver` that it does not support.
+    A process has an entry in `process_samples` per sampling period in which it ran. `refused` names unsupported methods
+    of `Driver`.
     """
 
     identity: Identity
@@ -52,9 +52,9 @@ class ScriptedGpu:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedHost:
-    """All GPUs of the script, those that are lost or late included, and the latest XIDs so far, oldest first.
+    """All GPUs of the script, including lost and late ones, and the latest XIDs, oldest first.
 
-    `xids_before` is how many XIDs there were before the first of `xids`.
+    `xids_before` is the number of XIDs before the first of `xids`.
     """
 
     time: float
@@ -64,11 +64,11 @@ class ScriptedHost:
 
 
 def process_means(ends_us: Sequence[int], samples: Sequence[ProcessUtilization]) -> tuple[ProcessUtilization, ...]:
-    """What a driver answers of its process samples: the mean share of each pid that ran, with the time of the newest.
+    """Process samples as a driver returns them: mean share by PID, with the time of the newest period.
 
     Args:
-        ends_us: when each sampling period that is asked for ended, oldest first, those included in which nothing ran.
-        samples: the process samples of those periods.
+        ends_us: ends of the requested sampling periods, oldest first, including idle ones.
+        samples: process samples of those periods.
     """
     shares: dict[int, float] = {}
     for sample in samples:

@@ -1,4 +1,4 @@
-"""A quantity that is constant or swings around a mean, whose integral is known exactly. Pure; time is in seconds."""
+"""A constant or sinusoidal quantity with an exact integral. Pure; times are seconds."""
 
 from __future__ import annotations
 
@@ -7,44 +7,50 @@ from collections.abc import Hashable, Mapping
 from typing import NamedTuple, TypeVar
 
 MAX_SWING_RATIO = 0.99
-"""Of the mean: what is summed up must grow by more than rounding takes away, or a counter would go back."""
+"""Largest swing relative to the mean. Below 1, so that rounding never makes an integral decrease."""
 DEFAULT_PERIOD_SECONDS = 60.0
 
 _Key = TypeVar("_Key", bound=Hashable)
 
 
 class Wave(NamedTuple):
-    """`mean + swing · sin(2π · time / period)`. A negative swing is half a period later. |swing| ≤ MAX_SWING · mean."""
+    """`mean + swing · sin(2π · time / period)`, with |swing| ≤ `MAX_SWING_RATIO` · mean. A negative swing shifts by
+    half a period.
+    """
 
     mean: float
     swing: float = 0.0
     period: float = DEFAULT_PERIOD_SECONDS
 
     def at(self, time: float) -> float:
-        """The value at a time."""
+        """Value at a time."""
         if not self.swing:
             return self.mean
         return self.mean + self.swing * math.sin(math.tau * math.fmod(time, self.period) / self.period)
 
-    def between(self, begin: float, end: float) -> float:
-        """The integral from one time to a later one; never negative."""
+    def integral(self, begin: float, end: float) -> float:
+        """Integral between two times; never negative."""
         total = self.mean * (end - begin)
         if self.swing:
-            turn = math.tau / self.period
+            angular_frequency = math.tau / self.period
             first, last = math.fmod(begin, self.period), math.fmod(end, self.period)
-            total += self.swing * (math.cos(turn * first) - math.cos(turn * last)) / turn
+            total += (
+                self.swing
+                * (math.cos(angular_frequency * first) - math.cos(angular_frequency * last))
+                / angular_frequency
+            )
         return max(0.0, total)
 
-    def scaled(self, by: float, swing_by: float = 1.0) -> Wave:
-        """The wave times `by`; its swing times `swing_by` as well."""
-        return Wave(self.mean * by, self.swing * by * swing_by, self.period)
+    def scaled(self, factor: float, swing_factor: float = 1.0) -> Wave:
+        """Wave times `factor`; the swing also times `swing_factor`."""
+        return Wave(self.mean * factor, self.swing * factor * swing_factor, self.period)
 
 
 def scaled_to_one(waves: Mapping[_Key, Wave]) -> dict[_Key, Wave]:
-    """The waves so that their sum never exceeds 1, as the shares of one GPU's time.
+    """Waves scaled so that their sum never exceeds 1, as shares of one GPU's time.
 
-    Means that sum to more than 1 are scaled down to 1. Where only crests go beyond, the swings are flattened; waves of
-    one period that swing against each other cancel out.
+    Means with a sum above 1 are scaled down to 1. If only crests exceed 1, swings are reduced; opposite swings of one
+    period cancel out.
     """
     mean = sum(wave.mean for wave in waves.values())
     scale = 1.0 / mean if mean > 1.0 else 1.0

@@ -1,4 +1,4 @@
-"""Basic authentication with bcrypt, made so that neither a scrape nor a guesser costs much."""
+"""Basic authentication with bcrypt hashes, resistant to expensive guessing."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from typing import Literal
 
 DELAY_RATIO = 4.0
-"""How many times as long as it took to find a password wrong its address has to rest before it may try again."""
+"""Delay of an address after a wrong password, relative to the duration of the check."""
 MAX_DELAY_SECONDS = 2.0
-"""Seconds."""
+"""Longest such delay."""
 MAX_WAIT_SECONDS = 5.0
-"""Seconds that an attempt waits for its turn."""
-_BCRYPT_READS = 72
-"""Bytes of a password that bcrypt looks at."""
+"""Longest wait of an attempt for its turn."""
+_BCRYPT_MAX_BYTES = 72
+"""Password bytes used by bcrypt."""
 
 PasswordResult = Literal["right", "wrong", "busy"]
 
 
 def basic_credentials(authorization: str) -> tuple[str, bytes] | None:
-    """User and password of an Authorization header (RFC 7617), or None where it has none."""
+    """User and password of an Authorization header (RFC 7617); None without one."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -38,102 +38,105 @@ def basic_credentials(authorization: str) -> tuple[str, bytes] | None:
 
 
 class PasswordChecker:
-    """Checks passwords. One that was right is remembered as a keyed hash, at most one per user.
+    """Checks passwords. The last correct one of each user is cached as a keyed hash.
 
-    bcrypt is meant to be slow (50 ms at a cost of 10). So one password is tried at a time, and an address that
-    was wrong rests: however many guess, they cost at most one core, and one address a fifth of it.
+    bcrypt is slow by design (50 ms at cost 10). So only one password is checked at a time, and an address waits after a
+    wrong one: any number of guessers use at most one core, and one address a fifth of it.
 
-    Args:
-        rest: waits so many seconds.
-        timer: a steady clock in seconds.
+      Args:
+          sleep: waits the given number of seconds.
+          timer: monotonic clock in seconds.
     """
 
     def __init__(
-        self, rest: Callable[[float], object] = time.sleep, timer: Callable[[], float] = time.monotonic
+        self, sleep: Callable[[float], object] = time.sleep, timer: Callable[[], float] = time.monotonic
     ) -> None:
-        self._rest = rest
+        self._sleep = sleep
         self._timer = timer
         self._key = secrets.token_bytes(32)
-        self._right: dict[str, bytes] = {}
-        self._turn = threading.Lock()
-        self._lines_changed = threading.Lock()
-        self._lines: dict[str, tuple[threading.Lock, int]] = {}
+        self._verified: dict[str, bytes] = {}
+        self._checking = threading.Lock()
+        self._address_locks_guard = threading.Lock()
+        self._address_locks: dict[str, tuple[threading.Lock, int]] = {}
 
     def check(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> PasswordResult:
-        """Whether the user has that password.
+        """Check a password.
 
         Args:
-            users: bcrypt hashes by user; at least one.
-            user: whoever is asking; a name that is not there takes as long as one that is.
+            users: bcrypt hashes by user; not empty.
+            user: user name; an unknown one takes as long as a known one.
             password: as sent.
-            address: from where, so that a guesser makes only his own address wait.
+            address: client address; a wrong password delays only its own address.
         """
-        known = users.get(user)
-        stored = known or max(users.values(), key=lambda one: one[4:6])  # the dearest: its cost tells no names apart
-        mark = self._mark(user, stored, password)
-        if self._remembers(user, mark) and known:
+        user_hash = users.get(user)
+        # For an unknown user, the most expensive hash: the duration does not reveal which users exist.
+        stored = user_hash or max(users.values(), key=lambda hash_: hash_[4:6])
+        fingerprint = self._fingerprint(user, stored, password)
+        if self._has_verified(user, fingerprint) and user_hash:
             return "right"
-        with self._line(address) as in_turn:
-            if not in_turn:
+        with self._address_turn(address) as acquired:
+            if not acquired:
                 return "busy"
-            return self._slowly(user, stored, password, mark, known=known is not None)
+            return self._check_hash(user, stored, password, fingerprint, user_exists=user_hash is not None)
 
-    def knows(self, users: Mapping[str, bytes], user: str, password: bytes) -> bool:
-        """Whether the user had that password when it was last checked; never slow."""
+    def is_verified(self, users: Mapping[str, bytes], user: str, password: bytes) -> bool:
+        """Whether the password was correct when last checked. Never slow."""
         stored = users.get(user)
-        return stored is not None and self._remembers(user, self._mark(user, stored, password))
+        return stored is not None and self._has_verified(user, self._fingerprint(user, stored, password))
 
-    def _slowly(self, user: str, stored: bytes, password: bytes, mark: bytes, *, known: bool) -> PasswordResult:
-        if not self._turn.acquire(timeout=MAX_WAIT_SECONDS):
+    def _check_hash(
+        self, user: str, stored: bytes, password: bytes, fingerprint: bytes, *, user_exists: bool
+    ) -> PasswordResult:
+        if not self._checking.acquire(timeout=MAX_WAIT_SECONDS):
             return "busy"
         try:
-            if self._remembers(user, mark) and known:  # the same was found right while this one waited
+            if self._has_verified(user, fingerprint) and user_exists:  # verified while this thread waited
                 return "right"
-            began = self._timer()
-            right = _matches(password, stored) and known
-            took = self._timer() - began
+            started = self._timer()
+            is_right = _matches(password, stored) and user_exists
+            duration = self._timer() - started
         finally:
-            self._turn.release()
-        if right:
-            self._right[user] = mark
+            self._checking.release()
+        if is_right:
+            self._verified[user] = fingerprint
             return "right"
-        self._rest(min(DELAY_RATIO * took, MAX_DELAY_SECONDS))
+        self._sleep(min(DELAY_RATIO * duration, MAX_DELAY_SECONDS))
         return "wrong"
 
     def forget(self, users: Mapping[str, bytes]) -> None:
-        """Forget the passwords of all but these users."""
-        for user in list(self._right.keys() - users.keys()):
-            self._right.pop(user, None)
+        """Remove the cached passwords of all other users."""
+        for user in list(self._verified.keys() - users.keys()):
+            self._verified.pop(user, None)
 
-    def _remembers(self, user: str, mark: bytes) -> bool:
-        return hmac.compare_digest(self._right.get(user, b""), mark)
+    def _has_verified(self, user: str, fingerprint: bytes) -> bool:
+        return hmac.compare_digest(self._verified.get(user, b""), fingerprint)
 
-    def _mark(self, user: str, stored: bytes, password: bytes) -> bytes:
-        """A hash of all three; changes with the stored one, so that a changed password is checked anew."""
+    def _fingerprint(self, user: str, stored: bytes, password: bytes) -> bytes:
+        """Keyed hash of the three values; a changed hash in the file invalidates it."""
         parts = (user.encode(), stored, password)
         return hashlib.blake2b(
             b"".join(len(part).to_bytes(4, "big") + part for part in parts), key=self._key, digest_size=32
         ).digest()
 
     @contextmanager
-    def _line(self, address: str) -> Iterator[bool]:
-        """Whether this is the address's turn, which it is within `WAIT` seconds or not at all."""
-        with self._lines_changed:
-            line, waiting = self._lines.get(address, (threading.Lock(), 0))
-            self._lines[address] = (line, waiting + 1)
-        in_turn = line.acquire(timeout=MAX_WAIT_SECONDS)
+    def _address_turn(self, address: str) -> Iterator[bool]:
+        """Wait for the address's turn; False after `MAX_WAIT_SECONDS`."""
+        with self._address_locks_guard:
+            lock, waiting = self._address_locks.get(address, (threading.Lock(), 0))
+            self._address_locks[address] = (lock, waiting + 1)
+        acquired = lock.acquire(timeout=MAX_WAIT_SECONDS)
         try:
-            yield in_turn
+            yield acquired
         finally:
-            if in_turn:
-                line.release()
-            with self._lines_changed:
-                line, waiting = self._lines.pop(address)
+            if acquired:
+                lock.release()
+            with self._address_locks_guard:
+                lock, waiting = self._address_locks.pop(address)
                 if waiting > 1:
-                    self._lines[address] = (line, waiting - 1)
+                    self._address_locks[address] = (lock, waiting - 1)
 
 
 def _matches(password: bytes, stored: bytes) -> bool:
     import bcrypt
 
-    return bcrypt.checkpw(password[:_BCRYPT_READS], stored)
+    return bcrypt.checkpw(password[:_BCRYPT_MAX_BYTES], stored)

@@ -1,4 +1,4 @@
-"""Who may ask the exporter, and over what: the web configuration file, followed as it changes."""
+"""Web configuration file: TLS, users, and headers, reloaded on change."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 __all__ = ["PLAIN_HTTP", "ConfigError", "WatchedConfig", "WebConfig", "check", "load"]
 
-_WHO = Response(HTTPStatus.UNAUTHORIZED, TEXT_PLAIN, b"Unauthorized\n", (("WWW-Authenticate", "Basic"),))
+_UNAUTHORIZED = Response(HTTPStatus.UNAUTHORIZED, TEXT_PLAIN, b"Unauthorized\n", (("WWW-Authenticate", "Basic"),))
 _BUSY = Response(
     HTTPStatus.SERVICE_UNAVAILABLE, TEXT_PLAIN, b"Too many passwords are being checked\n", (("Retry-After", "5"),)
 )
 
-_Stamp = tuple[int, int, int] | None
+_FileVersion = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """What holds for connections and requests.
+    """Configuration of connections and requests.
 
-    `context` is None for plain HTTP; `users` are bcrypt hashes by name, none for everybody; `headers` are added to
-    every answer; of `client_allowed_sans`, where there are any, a client's certificate must have one.
+    `context` is None for plain HTTP. `users` are bcrypt hashes by name; empty disables authentication. `headers` are
+    added to every response. A client certificate must have one of `client_allowed_sans`, if any.
     """
 
     context: ssl.SSLContext | None = None
@@ -41,46 +41,46 @@ class WebConfig:
     users: Mapping[str, bytes] = field(default_factory=dict)
     client_allowed_sans: frozenset[str] = frozenset()
 
-    def check_client(self, secured: ssl.SSLSocket) -> None:
-        """Look at the names in the certificate of a client whose handshake is done.
+    def check_client(self, tls_socket: ssl.SSLSocket) -> None:
+        """Check the names in a client certificate after the handshake.
 
         Raises:
-            PermissionError: it has none of the names that are allowed.
+            PermissionError: none of the names is allowed.
         """
         if self.client_allowed_sans:
             from foreshock_exporter.web.tls import alternative_names
 
-            if self.client_allowed_sans.isdisjoint(alternative_names(secured.getpeercert())):
+            if self.client_allowed_sans.isdisjoint(alternative_names(tls_socket.getpeercert())):
                 raise PermissionError("the client's certificate has none of the client_allowed_sans")
 
     @property
     def protections(self) -> frozenset[str]:
-        """What a client has to get past."""
+        """Names of the enabled protections."""
         checks_clients = self.context is not None and self.context.verify_mode
-        having = {
+        features = {
             "TLS": self.context,
             "basic_auth_users": self.users,
             "client_auth_type": checks_clients,
             "client_allowed_sans": self.client_allowed_sans,
         }
-        return frozenset(name for name, value in having.items() if value)
+        return frozenset(name for name, value in features.items() if value)
 
 
 PLAIN_HTTP = WebConfig()
-"""Where there is no file: plain HTTP for everybody."""
+"""Configuration without a file: plain HTTP without authentication."""
 
 
 def load(path: Path) -> WebConfig:
-    """The configuration of a file, with the certificates that it names.
+    """Configuration of a file and the certificates it names.
 
     Raises:
-        ConfigError: it cannot be used; the message names the file, the key and the remedy.
+        ConfigError: the file is unusable; the message has file, key, and remedy.
     """
     return _build(read_settings(path), path)
 
 
 def check(path: Path) -> None:
-    """Raise ConfigError where the file cannot be used."""
+    """Raise ConfigError if the file is unusable."""
     load(path)
 
 
@@ -93,13 +93,13 @@ def _build(settings: Settings, path: Path) -> WebConfig:
 
 
 class WatchedConfig:
-    """A file's configuration, read again when it or a file that it names has changed. For any thread.
+    """Configuration that is reloaded when its file or a certificate changes. Thread-safe.
 
-    A change that cannot be used is said once in the log, and what held goes on holding. So is a change that would
-    take a protection away: a file caught half-written looks just like that. It takes a restart.
+    An unusable change is logged once and ignored. So is a change that removes a protection, because a half-written file
+    looks the same; that requires a restart.
 
-    Raises:
-        ConfigError: the file cannot be used at the beginning.
+      Raises:
+          ConfigError: the file is unusable at the start.
     """
 
     def __init__(self, path: Path, problems: ProblemLog | None = None) -> None:
@@ -107,38 +107,38 @@ class WatchedConfig:
         self._problems = problems or ProblemLog()
         self._passwords = PasswordChecker()
         self._lock = threading.Lock()
-        self._seen: dict[Path, _Stamp] = {}
+        self._versions: dict[Path, _FileVersion] = {}
         self._config = self._read()
 
     def current(self) -> WebConfig:
-        """What holds now. A file that has not changed costs one `stat` for each file."""
-        if self._lock.acquire(blocking=False):  # while another thread reads anew, the old one holds
+        """Current configuration; costs one `stat` per file if nothing changed."""
+        if self._lock.acquire(blocking=False):  # the old configuration holds while another thread reloads
             try:
-                if any(_stamp(path) != stamp for path, stamp in self._seen.items()):
-                    self._renew()
+                if any(_file_version(path) != version for path, version in self._versions.items()):
+                    self._reload()
             finally:
                 self._lock.release()
         return self._config
 
-    def refusal(self, config: WebConfig, authorization: str, address: str) -> Response | None:
-        """What a client is told who may not ask; None for one who may. The configuration has users."""
-        given = basic_credentials(authorization)
-        if given is None:
-            return _WHO
-        verdict = self._passwords.check(config.users, *given, address)
-        return {"right": None, "wrong": _WHO, "busy": _BUSY}[verdict]
+    def authenticate(self, config: WebConfig, authorization: str, address: str) -> Response | None:
+        """Error response for an unauthenticated client; None for an authenticated one."""
+        user_and_password = basic_credentials(authorization)
+        if user_and_password is None:
+            return _UNAUTHORIZED
+        result = self._passwords.check(config.users, *user_and_password, address)
+        return {"right": None, "wrong": _UNAUTHORIZED, "busy": _BUSY}[result]
 
-    def _renew(self) -> None:
+    def _reload(self) -> None:
         subject = "web configuration, unchanged until this is mended"
         try:
-            self._config = config = self._no_weaker(self._read())
+            self._config = config = self._not_weaker(self._read())
         except ConfigError as error:
             self._problems.report(subject, str(error))
             return
         self._passwords.forget(config.users)
         self._problems.resolve(subject)
 
-    def _no_weaker(self, config: WebConfig) -> WebConfig:
+    def _not_weaker(self, config: WebConfig) -> WebConfig:
         if lost := self._config.protections - config.protections:
             raise ConfigError(
                 f"{self._path}: would no longer have {' and '.join(sorted(lost))}; restart if that is meant"
@@ -146,16 +146,16 @@ class WatchedConfig:
         return config
 
     def _read(self) -> WebConfig:
-        """Read all files; each is stamped before it is read, so that no change in between is missed."""
-        self._seen[self._path] = _stamp(self._path)
+        """Read all files. Versions are taken before reading, so that no change is missed."""
+        self._versions[self._path] = _file_version(self._path)
         settings = read_settings(self._path)
         files = settings.tls.files if settings.tls else ()
-        self._seen = {self._path: self._seen[self._path], **{file: _stamp(file) for file in files}}
+        self._versions = {self._path: self._versions[self._path], **{file: _file_version(file) for file in files}}
         return _build(settings, self._path)
 
 
-def _stamp(path: Path) -> _Stamp:
-    """What changes when a file is written or replaced; None where there is none."""
+def _file_version(path: Path) -> _FileVersion:
+    """Inode, mtime, and size of a file; None if it is missing."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""One client's connection: TLS, request heads and answers, each with a deadline and a bound."""
+"""One client connection: TLS, request heads, and responses, each with a deadline and a size limit."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     import ssl
 
 IO_TIMEOUT_SECONDS = 10.0
-"""Seconds that a TLS handshake, the head of a request, and sending an answer may each take."""
+"""Timeout of a TLS handshake, of receiving a request head, and of sending a response."""
 KEEP_ALIVE_SECONDS = 75.0
-"""Seconds that a connection may wait for its next request; scrapes are usually at most a minute apart."""
+"""Longest wait for the next request; the usual scrape interval is up to a minute."""
 DRAIN_SECONDS = 0.1
-"""Seconds for which what a client still sends is read before closing: unread bytes would reset the connection."""
+"""Time for which input is read before closing; unread bytes would reset the connection."""
 
 TEXT_PLAIN = "text/plain; charset=utf-8"
 _TLS_HANDSHAKE = b"\x16"
-_CHUNK = 8192
+_CHUNK_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is sent back. `headers` come besides Content-Type, Content-Length, Date and Connection."""
+    """HTTP response. `headers` are in addition to Content-Type, Content-Length, Date, and Connection."""
 
     status: HTTPStatus
     content_type: str
@@ -38,34 +38,34 @@ class Response:
 
 
 class Connection:
-    """A connection that has been accepted; for one thread, but for `hang_up`."""
+    """Accepted connection. For one thread, except `stop_reading`."""
 
     def __init__(self, client: socket.socket) -> None:
         self._socket = client
         self._buffer = b""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def secure(self, context: ssl.SSLContext) -> ssl.SSLSocket:
-        """Do the TLS handshake.
+    def start_tls(self, context: ssl.SSLContext) -> ssl.SSLSocket:
+        """Perform the TLS handshake.
 
         Raises:
-            RefusedError: the client speaks plain HTTP; it can still be answered.
-            OSError: the handshake failed or took too long.
+            RefusedError: the client speaks plain HTTP; it can still receive a response.
+            OSError: the handshake failed or timed out.
         """
         self._socket.settimeout(IO_TIMEOUT_SECONDS)
         if self._socket.recv(1, socket.MSG_PEEK) not in (_TLS_HANDSHAKE, b""):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "This port speaks HTTPS; ask it with https://")
-        secured = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
-        self._socket = secured
-        secured.settimeout(IO_TIMEOUT_SECONDS)
-        secured.do_handshake()
-        return secured
+        tls_socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+        self._socket = tls_socket
+        tls_socket.settimeout(IO_TIMEOUT_SECONDS)
+        tls_socket.do_handshake()
+        return tls_socket
 
-    def head(self, wait: float) -> bytes | None:
-        """The next request's head without its empty line; None where the client left or said nothing for `wait` s.
+    def read_head(self, wait: float) -> bytes | None:
+        """Next request head without the empty line; None if the client left or sent nothing for `wait` seconds.
 
         Raises:
-            RefusedError: the head is too long, or did not arrive in time.
+            RefusedError: the head is too long or incomplete.
             OSError: the connection broke.
         """
         deadline = time.monotonic() + wait
@@ -74,12 +74,12 @@ class Connection:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > MAX_HEAD_BYTES:
                 break
-            got = self._receive(deadline)
-            if not got:
+            data = self._receive(deadline)
+            if not data:
                 return None
             if not self._buffer:
                 deadline = time.monotonic() + IO_TIMEOUT_SECONDS
-            self._buffer = (self._buffer + got).lstrip(b"\r\n")
+            self._buffer = (self._buffer + data).lstrip(b"\r\n")
         if not 0 <= end <= MAX_HEAD_BYTES:
             raise RefusedError(
                 HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"A request's head has at most {MAX_HEAD_BYTES} bytes"
@@ -88,38 +88,38 @@ class Connection:
         return head
 
     def _receive(self, deadline: float) -> bytes:
-        """Some bytes; none where the client left or, between two requests, was silent until the deadline."""
+        """Received bytes; empty if the client left, or was silent between two requests."""
         self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
-            return self._socket.recv(_CHUNK)
+            return self._socket.recv(_CHUNK_BYTES)
         except TimeoutError:
             if not self._buffer:
                 return b""
             raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time") from None
 
-    def send(self, answer: Response, *, close: bool, head_only: bool = False) -> None:
-        """Send an answer.
+    def send(self, response: Response, *, close: bool, head_only: bool = False) -> None:
+        """Send a response.
 
         Raises:
-            OSError: the client left, or did not read it in time.
+            OSError: the client left, or did not read in time.
         """
         self._socket.settimeout(IO_TIMEOUT_SECONDS)
-        self._socket.sendall(encode(answer, close=close, head_only=head_only))
+        self._socket.sendall(encode(response, close=close, head_only=head_only))
 
-    def hang_up(self) -> None:
-        """Read nothing more; what is being answered is still sent. Called from another thread."""
+    def stop_reading(self) -> None:
+        """Stop reading; a response in progress is still sent. Thread-safe."""
         # The method of socket, since that of SSLSocket would go on in plain text.
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RD)
 
-    def drop(self) -> None:
-        """End the connection at once, waiting for nothing."""
+    def abort(self) -> None:
+        """Close immediately."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
         self._socket.close()
 
     def close(self) -> None:
-        """End the connection so that the client can read what it was sent last."""
+        """Close so that the client can read the last response."""
         deadline = time.monotonic() + DRAIN_SECONDS
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
@@ -130,14 +130,14 @@ class Connection:
         self._socket.close()
 
 
-def encode(answer: Response, *, close: bool, head_only: bool = False) -> bytes:
-    """The bytes of an answer in HTTP/1.1."""
+def encode(response: Response, *, close: bool, head_only: bool = False) -> bytes:
+    """Response as HTTP/1.1 bytes."""
     head = (
-        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\n"
+        f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\n"
         f"Date: {formatdate(usegmt=True)}\r\n"
-        f"Content-Type: {answer.content_type}\r\n"
-        f"Content-Length: {len(answer.body)}\r\n"
+        f"Content-Type: {response.content_type}\r\n"
+        f"Content-Length: {len(response.body)}\r\n"
         f"Connection: {'close' if close else 'keep-alive'}\r\n"
-        f"{''.join(f'{name}: {value}' + chr(13) + chr(10) for name, value in answer.headers)}\r\n"
+        f"{''.join(f'{name}: {value}' + chr(13) + chr(10) for name, value in response.headers)}\r\n"
     ).encode("latin-1")
-    return head if head_only else head + answer.body
+    return head if head_only else head + response.body

@@ -1,4 +1,4 @@
-"""The head of an HTTP request, and what its client accepts. Pure: bytes in, values out; bodies are not read here."""
+"""HTTP request heads and content negotiation. Pure; bodies are not read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 MAX_HEAD_BYTES = 16_384
-"""Bytes of a request line with all its headers."""
+"""Request line with all headers."""
 MAX_TARGET_BYTES = 4096
-"""Bytes of a path with its query."""
+"""Path with query."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110's word for a name
 _REQUEST = re.compile(rf"({_TOKEN}) ([!-~]+) HTTP/(\d)\.(\d)")
@@ -21,7 +21,7 @@ _GZIP = ("gzip", "x-gzip")
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error and ends its connection."""
+    """Request that gets an error response and ends its connection."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. Names of headers are in lower case; values of a header that came twice are joined by a comma."""
+    """HTTP request. Header names are lower case; repeated headers are joined by a comma."""
 
     method: str
     path: str
@@ -40,14 +40,14 @@ class Request:
 
     @property
     def has_body(self) -> bool:
-        """Whether bytes follow that are no request."""
+        """Whether a body follows."""
         return "transfer-encoding" in self.headers or self.headers.get("content-length", "0") != "0"
 
     @property
     def keeps_alive(self) -> bool:
         """Whether the client may send another request on this connection."""
-        wishes = {word.strip().lower() for word in self.headers.get("connection", "").split(",")}
-        return not self.has_body and (("close" not in wishes) if self.http_1_1 else "keep-alive" in wishes)
+        options = {word.strip().lower() for word in self.headers.get("connection", "").split(",")}
+        return not self.has_body and (("close" not in options) if self.http_1_1 else "keep-alive" in options)
 
 
 def parse(head: bytes) -> Request:
@@ -56,11 +56,11 @@ def parse(head: bytes) -> Request:
     Raises:
         RefusedError: it is no request that can be answered, with the status that says why.
     """
-    first, *rest = head.decode("latin-1").split("\r\n")
-    found = _REQUEST.fullmatch(first)
-    if found is None:
+    request_line, *header_lines = head.decode("latin-1").split("\r\n")
+    match = _REQUEST.fullmatch(request_line)
+    if match is None:
         raise RefusedError(HTTPStatus.BAD_REQUEST, "This is no HTTP request")
-    method, target, major, minor = found.groups()
+    method, target, major, minor = match.groups()
     if major != "1":
         raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
     if len(target) > MAX_TARGET_BYTES:
@@ -68,34 +68,34 @@ def parse(head: bytes) -> Request:
             HTTPStatus.REQUEST_URI_TOO_LONG, f"A path with its query has at most {MAX_TARGET_BYTES} bytes"
         )
     path, _, query = _ABSOLUTE.sub("", target, count=1).partition("?")
-    return Request(method, path or "/", query, _headers(rest), minor != "0")
+    return Request(method, path or "/", query, _headers(header_lines), minor != "0")
 
 
 def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
-        found = _HEADER.fullmatch(line)
-        if found is None:
+        match = _HEADER.fullmatch(line)
+        if match is None:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "A header line is malformed")
-        name, value = found[1].lower(), found[2].strip(" \t")
+        name, value = match[1].lower(), match[2].strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether an answer should be compressed (RFC 9110, 12.5.3): gzip is acceptable and not liked less than none."""
-    qualities = {coding: quality for coding, _, quality in _ranges(accept_encoding)}
+    """Whether gzip is acceptable and not less preferred than identity (RFC 9110, 12.5.3)."""
+    qualities = {coding: quality for coding, _, quality in _media_ranges(accept_encoding)}
     gzip = max((qualities[name] for name in _GZIP if name in qualities), default=qualities.get("*", 0.0))
     return gzip > 0 and gzip >= qualities.get("identity", 0.0)
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Whether OpenMetrics 1.0 is asked for by name and not liked less than the text format.
+    """Whether OpenMetrics 1.0 is requested by name and not less preferred than the text format.
 
-    A range that names another version of either format, or that is malformed, does not count.
+    Ranges with another version of either format, and malformed ones, are ignored.
     """
     openmetrics = text = 0.0
-    for media, parameters, quality in _ranges(accept):
+    for media, parameters, quality in _media_ranges(accept):
         version = parameters.get("version")
         if media == "application/openmetrics-text" and version in (None, "1.0.0"):
             openmetrics = max(openmetrics, quality)
@@ -104,12 +104,13 @@ def wants_openmetrics(accept: str) -> bool:
     return openmetrics > 0 and openmetrics >= text
 
 
-def _ranges(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
-    """What a header of the Accept family lists, with parameters and quality (RFC 9110, 12.4.2)."""
+def _media_ranges(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """Ranges of an Accept header with parameters and quality (RFC 9110, 12.4.2)."""
     for part in header.split(","):
-        value, *given = (piece.strip() for piece in part.split(";"))
+        value, *parameter_texts = (piece.strip() for piece in part.split(";"))
         parameters = {
-            name.strip().lower(): text.strip().strip('"') for name, _, text in (one.partition("=") for one in given)
+            name.strip().lower(): text.strip().strip('"')
+            for name, _, text in (parameter.partition("=") for parameter in parameter_texts)
         }
         quality = parameters.pop("q", "1")
         if value and _QUALITY.fullmatch(quality):

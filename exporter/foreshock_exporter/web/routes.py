@@ -1,4 +1,4 @@
-"""What the exporter answers at which path: metrics in two formats, its health, and a page that leads there."""
+"""Responses by path: metrics in two formats, health endpoints, and a landing page."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ _VARY = ("Vary", "Accept, Accept-Encoding")
 
 
 class MetricsSource(Protocol):
-    """What is served: the exporter, or whatever else has readings to show."""
+    """Source of metrics, such as the exporter."""
 
     def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
-        """What is known now as exposition text.
+        """Current metrics as exposition text.
 
         Args:
-            openmetrics: in OpenMetrics 1.0 instead of the text format 0.0.4.
-            collectors: only the families of these collectors; all where None.
+            openmetrics: whether to write OpenMetrics 1.0 instead of the text format 0.0.4.
+            collectors: collectors to include; None for all.
 
         Raises:
-            ValueError: `collectors` names one that is not there; the message is shown to the client.
+            ValueError: a collector is unknown; the message is sent to the client.
         """
         ...
 
     def ready(self) -> bool:
-        """Whether a scrape would tell of the GPUs."""
+        """Whether a scrape has GPU values."""
         ...
 
 
 class Routes:
-    """The answers. Metrics are rendered and compressed by one thread at a time."""
+    """Request handlers. One thread at a time renders and compresses metrics."""
 
     def __init__(self, exporter: MetricsSource, metrics_path: str, version: str) -> None:
         self._exporter = exporter
         self._metrics_path = metrics_path
         self._page = landing_page(metrics_path, version).encode()
-        self._rendering = threading.Lock()
+        self._render_lock = threading.Lock()
 
-    def answer(self, request: Request) -> Response:
-        """The answer to a request from a client that may ask."""
+    def respond(self, request: Request) -> Response:
+        """Response to a request of an authenticated client."""
         if request.method not in ("GET", "HEAD"):
             return Response(
                 HTTPStatus.METHOD_NOT_ALLOWED,
@@ -78,8 +78,8 @@ class Routes:
         openmetrics = wants_openmetrics(request.headers.get("accept", ""))
         compress = accepts_gzip(request.headers.get("accept-encoding", ""))
         try:
-            only = requested_collectors(request.query)
-            body = self._body(openmetrics, only, compress=compress)
+            selected = requested_collectors(request.query)
+            body = self._body(openmetrics, selected, compress=compress)
         except CollectorsError as error:
             return Response(HTTPStatus.BAD_REQUEST, TEXT_PLAIN, f"{error}\n".encode())
         return Response(
@@ -89,21 +89,21 @@ class Routes:
             (_VARY, ("Content-Encoding", "gzip")) if compress else (_VARY,),
         )
 
-    def _body(self, openmetrics: bool, only: frozenset[str] | None, *, compress: bool) -> bytes:
-        with self._rendering:
+    def _body(self, openmetrics: bool, selected: frozenset[str] | None, *, compress: bool) -> bytes:
+        with self._render_lock:
             try:
-                text = self._exporter.render(openmetrics, only)
+                text = self._exporter.render(openmetrics, selected)
             except ValueError as error:
                 raise CollectorsError(str(error)) from error
             return _gzip(text) if compress else text
 
 
 class CollectorsError(ValueError):
-    """A query asks for collectors in a way that cannot be answered."""
+    """Query with invalid collectors."""
 
 
 def requested_collectors(query: str) -> frozenset[str] | None:
-    """The collectors that a query asks for with `collect[]=name`, as node_exporter has it; None is all.
+    """Collectors of a query `collect[]=name`, as in node_exporter; None for all.
 
     Raises:
         CollectorsError: the query has too many fields.
@@ -111,15 +111,15 @@ def requested_collectors(query: str) -> frozenset[str] | None:
     if not query:
         return None
     try:
-        found = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        parameters = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     except ValueError:
         raise CollectorsError(f"A query has at most {MAX_QUERY_FIELDS} fields") from None
-    names = found.get("collect[]")
+    names = parameters.get("collect[]")
     return frozenset(names) if names else None
 
 
 def landing_page(metrics_path: str, version: str) -> str:
-    """The landing page."""
+    """HTML of the landing page."""
     path = html.escape(metrics_path)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>foreshock-exporter</title>'

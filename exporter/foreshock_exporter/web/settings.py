@@ -1,4 +1,4 @@
-"""The web configuration file of Prometheus' exporter-toolkit, read and checked."""
+"""Web configuration file in the format of Prometheus' exporter-toolkit, parsed and validated."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from foreshock_exporter.web.yaml_file import ConfigError, Section, load_yaml
 
 MAX_FILE_BYTES = 262_144
 MAX_BCRYPT_COST = 16
-"""A cost of 16 takes about 4 s for each attempt, and twice as long with each step."""
+"""Highest bcrypt cost: 16 takes about 4 s per attempt and doubles with each step."""
 
-ClientCertificates = Literal["not asked", "checked if given", "required"]
+ClientCertificates = Literal["not requested", "optional", "required"]
 
 _VERSIONS = {"TLS12": "TLSv1_2", "TLS13": "TLSv1_3"}
 _OLD_VERSIONS = ("TLS10", "TLS11")
 _CLIENT_AUTH: dict[str, ClientCertificates] = {
-    "NoClientCert": "not asked",
-    "VerifyClientCertIfGiven": "checked if given",
+    "NoClientCert": "not requested",
+    "VerifyClientCertIfGiven": "optional",
     "RequireAndVerifyClientCert": "required",
 }
 _UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
@@ -38,7 +38,7 @@ CIPHERS = {
     "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
 }
-"""TLS 1.2 suites that Go offers as secure (crypto/tls.CipherSuites), and their names in OpenSSL."""
+"""TLS 1.2 suites that Go considers secure (crypto/tls.CipherSuites), with their OpenSSL names."""
 
 _HEADERS: dict[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
@@ -47,7 +47,7 @@ _HEADERS: dict[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
     "Content-Security-Policy": (),
 }
-"""Headers that may be set, with the values that they may have where not any."""
+"""Permitted headers and their permitted values; empty permits any value."""
 _SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users")
 _TLS_KEYS = (
     "cert_file", "key_file", "client_auth_type", "client_ca_file", "client_allowed_sans", "min_version", "max_version",
@@ -59,7 +59,7 @@ _VALUE = re.compile(r"[\t -~]*")
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
-    """How TLS is done. Versions, ciphers and the curve by their names in Python's ssl and in OpenSSL."""
+    """TLS settings, with the names of Python's ssl module and OpenSSL."""
 
     cert_file: Path
     key_file: Path
@@ -74,13 +74,13 @@ class TlsSettings:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files whose change is a change of the configuration."""
+        """Files whose change requires a reload."""
         return (self.cert_file, self.key_file, *((self.client_ca_file,) if self.client_ca_file else ()))
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the file says. `users` are bcrypt hashes by name."""
+    """Settings of the file. `users` are bcrypt hashes by name."""
 
     tls: TlsSettings | None = None
     headers: tuple[tuple[str, str], ...] = ()
@@ -88,10 +88,10 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """Read and check the file. Files that it names are not looked at.
+    """Read and validate the file, but not the files it names.
 
     Raises:
-        ConfigError: it cannot be read, is not YAML, or says something that cannot be done.
+        ConfigError: the file is unreadable, is not YAML, or has invalid settings.
     """
     try:
         with path.open("rb") as file:
@@ -107,10 +107,10 @@ def read_settings(path: Path) -> Settings:
 
 
 def parse_settings(text: str, path: Path) -> Settings:
-    """The settings in a file's text; relative paths in it are relative to the file `path`.
+    """Settings of a file's text; relative paths are relative to the folder of `path`.
 
     Raises:
-        ConfigError: as `read`.
+        ConfigError: as `read_settings`.
     """
     top = Section(path, "", load_yaml(text, path), _SECTIONS)
     tls = top.section("tls_server_config", _TLS_KEYS)
@@ -152,9 +152,9 @@ def _client_certificates(section: Section) -> tuple[ClientCertificates, Path | N
             "use RequireAndVerifyClientCert with a client_ca_file",
         )
     kind: ClientCertificates = section.one_of("client_auth_type", _CLIENT_AUTH, "NoClientCert")
-    if kind == "not asked" and ca:
+    if kind == "not requested" and ca:
         raise section.wrong("client_ca_file", "is given but no client_auth_type; set it to RequireAndVerifyClientCert")
-    if kind != "not asked" and not ca:
+    if kind != "not requested" and not ca:
         raise section.wrong(
             "client_ca_file", f"is missing; client_auth_type {value} needs the certificates that sign those of clients"
         )
@@ -182,17 +182,17 @@ def _versions(section: Section) -> tuple[str, str]:
 
 
 def _ciphers(section: Section, min_version: str) -> tuple[str, ...]:
-    """The TLS 1.2 suites by OpenSSL's names. Those of TLS 1.3 are always on, in Go as well, and may be listed."""
+    """TLS 1.2 suites by OpenSSL name. TLS 1.3 suites are always enabled, as in Go, and may be listed."""
     names = section.texts("cipher_suites")
     for name in names:
         if name not in CIPHERS and name not in _TLS13_CIPHERS:
             raise section.wrong(
                 "cipher_suites", f"names {name!r}; it may name {', '.join((*_TLS13_CIPHERS, *CIPHERS))}"
             )
-    found = tuple(CIPHERS[name] for name in names if name in CIPHERS)
-    if names and not found and min_version == "TLSv1_2":
+    ciphers = tuple(CIPHERS[name] for name in names if name in CIPHERS)
+    if names and not ciphers and min_version == "TLSv1_2":
         raise section.wrong("cipher_suites", "names no suite of TLS 1.2; add one, or set min_version to TLS13")
-    return found
+    return ciphers
 
 
 def _curve(section: Section) -> str | None:
@@ -208,7 +208,7 @@ def _curve(section: Section) -> str | None:
 
 
 def _headers(section: Section) -> tuple[tuple[str, str], ...]:
-    found = []
+    headers = []
     for name in section.keys:
         value = section.text(name)
         if not _VALUE.fullmatch(value):
@@ -216,8 +216,8 @@ def _headers(section: Section) -> tuple[tuple[str, str], ...]:
         if _HEADERS[name] and value not in _HEADERS[name]:
             raise section.wrong(name, f"is {value!r}; it must be {' or '.join(_HEADERS[name])}")
         if value:
-            found.append((name, value))
-    return tuple(found)
+            headers.append((name, value))
+    return tuple(headers)
 
 
 def _users(top: Section) -> dict[str, bytes]:
@@ -228,9 +228,9 @@ def _users(top: Section) -> dict[str, bytes]:
 def _hash(section: Section, name: str) -> bytes:
     if not name or ":" in name:
         raise section.wrong(name, "is no name that a client can send; it must not be empty or contain a colon")
-    found = _HASH.fullmatch(section.text(name))
-    if found is None:
+    match = _HASH.fullmatch(section.text(name))
+    if match is None:
         raise section.wrong(name, "is not a bcrypt hash; make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`")
-    if not 4 <= int(found[1]) <= MAX_BCRYPT_COST:
-        raise section.wrong(name, f"has a bcrypt cost of {found[1]}; it must be 4 to {MAX_BCRYPT_COST}, 10 is usual")
-    return found[0].encode()
+    if not 4 <= int(match[1]) <= MAX_BCRYPT_COST:
+        raise section.wrong(name, f"has a bcrypt cost of {match[1]}; it must be 4 to {MAX_BCRYPT_COST}, 10 is usual")
+    return match[0].encode()

@@ -1,4 +1,4 @@
-"""A YAML file whose every value is text, read key by key so that a message can name file and key."""
+"""YAML file with text values, read key by key, so that errors name file and key."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 
 class ConfigError(ValueError):
-    """The web configuration cannot be used; the message names the file, the key and the remedy."""
+    """Unusable web configuration; the message has file, key, and remedy."""
 
 
 class Section:
-    """A mapping in the file, whose keys are read one by one; errors name file and key."""
+    """Mapping in the file; errors name file and key."""
 
-    def __init__(self, path: Path, name: str, node: Any, known: Collection[str] | None) -> None:  # noqa: ANN401 - YAML
+    def __init__(self, path: Path, name: str, node: Any, known_keys: Collection[str] | None) -> None:  # noqa: ANN401 - YAML
         self.path = path
         self._name = name
         if node in (None, ""):
@@ -31,8 +31,8 @@ class Section:
             raise ConfigError(f"{path}: {name or 'the file'} must be a mapping of keys to values")
         self.keys: dict[str, Any] = node
         for key in self.keys:
-            if known is not None and key not in known:
-                raise self.wrong(key, _NOT_OFFERED.get(key) or f"is not known; known are {', '.join(known)}")
+            if known_keys is not None and key not in known_keys:
+                raise self.wrong(key, _NOT_OFFERED.get(key) or f"is not known; known are {', '.join(known_keys)}")
 
     def wrong(self, key: str, why: str) -> ConfigError:
         return ConfigError(f"{self.path}: {self._named(key)} {why}")
@@ -40,11 +40,11 @@ class Section:
     def _named(self, key: str) -> str:
         return f"{self._name}.{key}" if self._name else key
 
-    def section(self, key: str, known: Collection[str] | None) -> Section:
-        return Section(self.path, self._named(key), self.keys.get(key), known)
+    def section(self, key: str, known_keys: Collection[str] | None) -> Section:
+        return Section(self.path, self._named(key), self.keys.get(key), known_keys)
 
     def text(self, key: str) -> str:
-        """The value, "" where there is none."""
+        """Value of a key; "" without one."""
         value = self.keys.get(key, "")
         if not isinstance(value, str):
             raise self.wrong(key, "must be a single value")
@@ -76,22 +76,22 @@ class Section:
 
 
 def load_yaml(text: str, path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
-    """The file's YAML with every scalar as the text that it is written as. A key that comes twice is refused."""
+    """Parsed YAML with every scalar as text. Duplicate keys are refused."""
     import yaml
 
     class Loader(yaml.BaseLoader):
         """Knows no type but text, lists and mappings."""
 
     def mapping(loader: yaml.BaseLoader, node: yaml.MappingNode) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = loader.construct_object(key_node)
-            if not isinstance(key, str) or key in found:
+            if not isinstance(key, str) or key in result:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} is given twice or is no text", key_node.start_mark
                 )
-            found[key] = loader.construct_object(value_node, deep=True)
-        return found
+            result[key] = loader.construct_object(value_node, deep=True)
+        return result
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     load: Callable[[str, type[yaml.BaseLoader]], Any] = yaml.load

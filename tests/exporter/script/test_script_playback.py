@@ -210,9 +210,9 @@ def test_waves_that_are_fitted_never_sum_to_more_than_one(wanted: dict[int, Wave
 def test_the_integral_of_a_wave_is_that_of_its_parts(wave: Wave, begin: float, length: float) -> None:
     """Cut anywhere, the parts sum to the whole, and lie between the lowest and the highest value."""
     middle, end = begin + length / 3, begin + length
-    whole = wave.between(begin, end)
+    whole = wave.integral(begin, end)
 
-    assert wave.between(begin, middle) + wave.between(middle, end) == pytest.approx(
+    assert wave.integral(begin, middle) + wave.integral(middle, end) == pytest.approx(
         whole, rel=1e-6, abs=wave.mean * 1e-6
     )
     lowest, highest = wave.mean - abs(wave.swing), wave.mean + abs(wave.swing)
@@ -414,7 +414,7 @@ def test_a_live_script_forgets_what_is_long_over() -> None:
     playback.feed(Event(0.0, 0, Device()))
     for number in range(3 * MAX_PAST_EVENTS):
         playback.feed(Event(number / 100, 0, XidError(13)))
-        playback.moment(START + number / 100)
+        playback.state_at(START + number / 100)
     host = playback.at(START + 3 * MAX_PAST_EVENTS / 100)
 
     assert len(playback._events) < 2 * MAX_PAST_EVENTS

@@ -119,7 +119,7 @@ def test_only_one_scrape_is_rendered_at_a_time(
     readings.hold.clear()
     with ThreadPoolExecutor(8) as pool:
         scrapes = [pool.submit(ask, server.port) for _ in range(8)]
-        eventually(lambda: len(server._open) == 8, "all scrapes have come")
+        eventually(lambda: len(server._connections) == 8, "all scrapes have come")
         assert readings.rendered == 1
         readings.hold.set()
         assert {scrape.result().status for scrape in scrapes} == {200}
@@ -188,7 +188,7 @@ def test_a_client_that_dribbles_is_told_so_and_dropped(
 
 
 def test_a_client_that_says_nothing_is_dropped(serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter_http, "TIMEOUT", 0.1)
+    monkeypatch.setattr(exporter_http, "IO_TIMEOUT_SECONDS", 0.1)
     assert until_closed(dial(serving().port)) == b""
 
 
@@ -200,8 +200,8 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(
     server = serving()
     connection = dial(server.port)
     connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-    eventually(lambda: bool(server._open), "the connection is there")
-    eventually(lambda: not server._open, "it was given up")
+    eventually(lambda: bool(server._connections), "the connection is there")
+    eventually(lambda: not server._connections, "it was given up")
     assert connection.recv(12) == b"HTTP/1.1 200"
 
 
@@ -210,7 +210,7 @@ def test_beyond_the_limit_a_client_is_told_to_come_back(
 ) -> None:
     server = serving()
     crowd = [dial(server.port) for _ in range(MAX_CONNECTIONS)]
-    eventually(lambda: len(server._open) == MAX_CONNECTIONS, "all are there")
+    eventually(lambda: len(server._connections) == MAX_CONNECTIONS, "all are there")
     reply = ask(server.port)
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
     for connection in crowd:
@@ -224,7 +224,7 @@ def test_in_a_crowd_nobody_keeps_a_place_between_scrapes(
     server = serving()
     assert ask(server.port, "/healthz").headers["connection"] == "keep-alive"
     crowd = [dial(server.port) for _ in range(MAX_CONNECTIONS // 2)]
-    eventually(lambda: len(server._open) >= len(crowd), "all are there")
+    eventually(lambda: len(server._connections) >= len(crowd), "all are there")
     assert ask(server.port, "/healthz").headers["connection"] == "close"
 
 
@@ -252,9 +252,9 @@ def test_closing_ends_idle_connections_at_once(
     silent, idle = dial(server.port), dial(server.port)
     idle.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
     assert idle.recv(1000).endswith(b"ok\n")
-    eventually(lambda: len(server._open) == 2, "both are there")
+    eventually(lambda: len(server._connections) == 2, "both are there")
     server.close()
-    assert not server._open
+    assert not server._connections
     assert (until_closed(silent), until_closed(idle)) == (b"", b"")
 
 
@@ -268,7 +268,7 @@ def test_closing_does_not_wait_for_an_answer_that_does_not_come(
     dial(server.port).sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     assert readings.entered.wait(30)
     server.close()
-    assert len(server._open) == 1
+    assert len(server._connections) == 1
     readings.hold.set()
 
 
@@ -322,7 +322,7 @@ def test_a_system_out_of_threads_costs_only_the_connection_that_needs_one(
         assert until_closed(dial(server.port)) == b""
     assert "can't start new thread" in caplog.text
     assert ask(server.port).status == 200
-    assert len(server._open) <= 1
+    assert len(server._connections) <= 1
 
 
 def test_the_page_leads_to_the_metrics_wherever_they_are(serving: Serving, ask: Ask) -> None:

@@ -186,7 +186,7 @@ def test_a_client_that_is_silent_in_the_handshake_is_dropped(
         connection = dial(server.port)
         connection.sendall(sent)
         assert connection.recv(100) == b""
-    eventually(lambda: not server._open, "no place is kept")
+    eventually(lambda: not server._connections, "no place is kept")
 
 
 def test_beyond_the_limit_a_tls_client_is_hung_up_on(
@@ -196,7 +196,7 @@ def test_beyond_the_limit_a_tls_client_is_hung_up_on(
     server = serving(config(TLS))
     for _ in range(MAX_CONNECTIONS):
         dial(server.port)
-    eventually(lambda: len(server._open) == MAX_CONNECTIONS, "all are there")
+    eventually(lambda: len(server._connections) == MAX_CONNECTIONS, "all are there")
     with pytest.raises((ssl.SSLError, ConnectionError)):
         ask(server.port, tls=trusting())
 
@@ -207,7 +207,7 @@ def test_closing_a_tls_server_ends_its_idle_connections(serving: Serving, config
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b"ok\n"
         server.close()
-        assert not server._open
+        assert not server._connections
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/", "/none"])

@@ -43,7 +43,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 
 def test_a_real_hash_lets_its_password_in_and_no_other(hashed: Callable[[str], str]) -> None:
-    passwords = PasswordChecker(rest=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None)
     users = {"alice": hashed("apple").encode()}
     assert passwords.check(users, "alice", b"apple", "a") == "right"
     assert passwords.check(users, "alice", b"apples", "a") == "wrong"
@@ -53,13 +53,13 @@ def test_a_real_hash_lets_its_password_in_and_no_other(hashed: Callable[[str], s
 
 
 def test_bcrypt_runs_once_for_a_password_that_is_right(slow: Slow) -> None:
-    passwords = PasswordChecker(rest=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None)
     assert [passwords.check(USERS, "alice", b"apple", "a") for _ in range(100)] == ["right"] * 100
     assert len(slow.tried) == 1
 
 
 def test_a_wrong_password_is_never_remembered_and_forgets_nobody(slow: Slow) -> None:
-    passwords = PasswordChecker(rest=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None)
     passwords.check(USERS, "alice", b"apple", "a")
     assert [passwords.check(USERS, "alice", b"plum", "a") for _ in range(3)] == ["wrong"] * 3
     assert len(slow.tried) == 4
@@ -69,7 +69,7 @@ def test_a_wrong_password_is_never_remembered_and_forgets_nobody(slow: Slow) -> 
 
 @pytest.mark.usefixtures("slow")
 def test_a_changed_hash_ends_the_old_password_at_once() -> None:
-    passwords = PasswordChecker(rest=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None)
     passwords.check(USERS, "alice", b"apple", "a")
     assert passwords.check({"alice": b"$2y$04$:plum"}, "alice", b"apple", "a") == "wrong"
     assert passwords.check({"bob": USERS["bob"]}, "alice", b"apple", "a") == "wrong"
@@ -77,18 +77,18 @@ def test_a_changed_hash_ends_the_old_password_at_once() -> None:
 
 @pytest.mark.usefixtures("slow")
 def test_what_is_kept_is_bounded_by_the_users_and_holds_no_password() -> None:
-    passwords = PasswordChecker(rest=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None)
     for user, password in (("alice", b"apple"), ("bob", b"pear"), ("mallory", b"apple"), ("eve", b"pear")):
         passwords.check(USERS, user, password, "a")
-    assert set(passwords._right) == {"alice", "bob"}
-    assert b"apple" not in passwords._right["alice"]
+    assert set(passwords._verified) == {"alice", "bob"}
+    assert b"apple" not in passwords._verified["alice"]
     passwords.forget({"bob": USERS["bob"]})
-    assert set(passwords._right) == {"bob"}
-    assert passwords._lines == {}
+    assert set(passwords._verified) == {"bob"}
+    assert passwords._address_locks == {}
 
 
 def test_a_name_that_is_not_there_costs_as_much_as_the_dearest_that_is(slow: Slow) -> None:
-    passwords = PasswordChecker(rest=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None)
     assert passwords.check(USERS, "mallory", b"pear", "a") == "wrong"
     assert slow.tried == [(b"pear", USERS["bob"])]
 
@@ -97,14 +97,14 @@ def test_a_name_that_is_not_there_costs_as_much_as_the_dearest_that_is(slow: Slo
 def test_whoever_was_wrong_rests_in_proportion() -> None:
     rested: list[float] = []
     ticks = iter([0.0, 0.25, 10.0, 19.0])
-    passwords = PasswordChecker(rest=rested.append, timer=lambda: next(ticks))
+    passwords = PasswordChecker(sleep=rested.append, timer=lambda: next(ticks))
     passwords.check(USERS, "alice", b"plum", "a")
     passwords.check(USERS, "alice", b"plum", "a")
     assert rested == [DELAY_RATIO * 0.25, MAX_DELAY_SECONDS]
 
 
 def test_passwords_are_tried_one_at_a_time(slow: Slow) -> None:
-    passwords = PasswordChecker(rest=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None)
     threads = [
         threading.Thread(target=passwords.check, args=(USERS, "alice", b"plum", f"host-{number}"))
         for number in range(8)
@@ -138,7 +138,7 @@ def test_a_guesser_who_rests_makes_no_other_address_wait() -> None:
         resting.set()
         over.wait(30)
 
-    passwords = PasswordChecker(rest=rest)
+    passwords = PasswordChecker(sleep=rest)
     guesser = threading.Thread(target=passwords.check, args=(USERS, "alice", b"plum", "guesser"))
     guesser.start()
     assert resting.wait(30)

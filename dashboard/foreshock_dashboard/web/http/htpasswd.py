@@ -40,7 +40,7 @@ class Users:
     def known(self, authorization: str) -> bool:
         """Whether an Authorization header has a password that was found right before. Quick."""
         given, users = basic_credentials(authorization), self._current()
-        return given is not None and self._passwords.knows(users, *given)
+        return given is not None and self._passwords.is_verified(users, *given)
 
     def check(self, authorization: str, address: str) -> PasswordResult:
         """Whether it has a right one. Slow, and slower where it has not; `address`: from where it comes."""
