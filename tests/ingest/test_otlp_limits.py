@@ -19,7 +19,7 @@ from foreshock_dashboard.sources.otlp import http as otlp_http
 from foreshock_dashboard.sources.otlp import reader, receiver, slices
 from foreshock_dashboard.sources.otlp.refusal import Refusal
 from foreshock_dashboard.store.spans import queries as stored
-from foreshock_dashboard.web.state import params
+from foreshock_dashboard.web.pages.traces import parameters
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "otlp.md").read_text()
 ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\|(.*)\|$", DOCUMENT, re.MULTILINE)]
@@ -66,7 +66,7 @@ LIMITS = {
     "span names of one service": f"{counters.MAX_SPAN_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
     "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
-    "spans of one trace": f"{stored.MAX_TRACE_SPANS:,}; {params.MOST_SPANS:,}",
+    "spans of one trace": f"{stored.MAX_TRACE_SPANS:,}; {parameters.MAX_SPANS:,}",
 }
 
 

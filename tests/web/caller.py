@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -34,3 +35,19 @@ class Caller:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             return await client.request(method, path, content=content, headers=headers)
+
+
+def answer_schema(document: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """The properties of the answer to GET that an OpenAPI document describes."""
+    schema = document["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    return properties(document, schema)
+
+
+def properties(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The properties of an object's schema, which may be a reference or one of several alternatives."""
+    for part in schema.get("anyOf", ()):
+        if part != {"type": "null"}:
+            schema = part
+    name = schema["$ref"].rpartition("/")[2] if "$ref" in schema else ""
+    found: Mapping[str, Any] = (document["components"]["schemas"][name] if name else schema)["properties"]
+    return found

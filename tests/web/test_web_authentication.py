@@ -13,6 +13,7 @@ import bcrypt
 import httpx
 import pytest
 from fastapi import FastAPI
+from tests.web.caller import Caller
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.sources.otlp.auth import AuthError, BearerTokens
@@ -185,3 +186,17 @@ def test_users_change_with_their_file(tmp_path: Path) -> None:
     ]
     file.write_text("nonsense")
     assert users.check(basic("ada", "three"), "a") == "right"
+
+
+def test_whoever_may_not_look_gets_nothing_that_another_was_told() -> None:
+    """Who asks is looked at first, each time; and for which host."""
+    app = create_app(
+        FakeHub(SCENES["calm"]()), version="0", access=Access(bearer=lambda given: given == "Bearer right")
+    )
+    caller = Caller(app)
+    for _ in range(2):
+        assert caller.get("/api/now", {"Authorization": "Bearer right"}).status_code == 200
+    assert caller.get("/api/now").status_code == 401
+    assert caller.get("/api/now", {"Authorization": "Bearer right", "Host": "evil.example"}).status_code == 421
+    told = caller.get("/api/now", {"Authorization": "Bearer right"}).headers
+    assert "default-src 'self'" in told["content-security-policy"]

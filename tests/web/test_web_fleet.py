@@ -16,15 +16,16 @@ from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, NoMetrics, bare, calm
 from foreshock_dashboard.model.hardware import Hardware as Told
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.fleet import figures as gpu
-from foreshock_dashboard.web.pages.fleet.data import Asked, asked, fleet, table_rows, typed_array
+from foreshock_dashboard.web.pages.fleet.data import Selection, fleet, table_rows, typed_array
 from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid, gpu_detail, judged
 from foreshock_dashboard.web.pages.fleet.gpu_queries import hardware_of, nvlink_of
 from foreshock_dashboard.web.pages.now import data
-from foreshock_dashboard.web.state.params import BadParameterError
+from foreshock_dashboard.web.state.parameters import BadParameterError
 
 
 def _sick(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
@@ -45,7 +46,7 @@ def test_what_is_wrong_is_told_though_no_gpu_is_marked() -> None:
     world = starving()
     found = starvation(world)
     item = replace(found, cause="demand", culprit=found.culprit._replace(gpus=()))
-    body = fleet(snapshot(world, item), asked({}))
+    body = fleet(snapshot(world, item), FleetParameters.read({}).selection)
     assert (body["marked"], [one["cause"] for one in body["incidents"]]) == ([], ["demand"])
     assert body["incidents"][0]["of"] == "embedder"
 
@@ -55,21 +56,21 @@ def test_a_value_is_one_byte_and_nothing_known_is_none_of_them() -> None:
     body = typed_array(np.array([0.0, 0.5, 1.0, 7.0, np.nan]), 0.0, 1.0)
     assert _bytes(body) == [0, 125, 250, 250, 255]
     assert (body["dtype"], body["shape"]) == ("u1", "5")
-    assert _bytes(fleet(snapshot(dark()), Asked())["values"]) == [255] * 32
+    assert _bytes(fleet(snapshot(dark()), Selection())["values"]) == [255] * 32
 
 
 def test_a_scale_ends_at_a_round_number() -> None:
     """Watts have no natural end; the largest fits."""
-    body = fleet(snapshot(calm()), Asked("power"))
+    body = fleet(snapshot(calm()), Selection("power"))
     assert (body["low"], body["unit"]) == (0.0, "W")
     assert body["high"] in (500.0, 600.0)
 
 
 def test_the_counts_of_what_nobody_tells_are_unknown() -> None:
     """Zero throttled GPUs would be a claim."""
-    counts = fleet(snapshot(calm()), Asked())["counts"]
+    counts = fleet(snapshot(calm()), Selection())["counts"]
     assert (counts["gpus"], counts["hosts"], counts["contended"], counts["throttled"]) == (32, 4, 0, None)
-    seen = fleet(snapshot(_sick(throttled=0.4, errors=0.01, lost=1.0)), Asked())
+    seen = fleet(snapshot(_sick(throttled=0.4, errors=0.01, lost=1.0)), Selection())
     assert (seen["counts"]["throttled"], seen["counts"]["errors"], seen["counts"]["lost"]) == (1, 1, 1)
     assert seen["lost"] == [0]
 
@@ -77,15 +78,15 @@ def test_the_counts_of_what_nobody_tells_are_unknown() -> None:
 @pytest.mark.parametrize(
     ("wanted", "first", "found"),
     [
-        (Asked(sort="-contended"), "host-0/gpu-0", 32),
-        (Asked(sort="-gpu"), "host-3/gpu-7", 32),
-        (Asked(text="host-2"), "host-2/gpu-0", 8),
-        (Asked(text="batch-eval", sort="gpu"), "host-0/gpu-4", 4),
-        (Asked(text="gpu-1-5"), "host-1/gpu-5", 1),
-        (Asked(text="nothing like it"), None, 0),
+        (Selection(sort="-contended"), "host-0/gpu-0", 32),
+        (Selection(sort="-gpu"), "host-3/gpu-7", 32),
+        (Selection(text="host-2"), "host-2/gpu-0", 8),
+        (Selection(text="batch-eval", sort="gpu"), "host-0/gpu-4", 4),
+        (Selection(text="gpu-1-5"), "host-1/gpu-5", 1),
+        (Selection(text="nothing like it"), None, 0),
     ],
 )
-def test_the_inventory_is_filtered_and_sorted(wanted: Asked, first: str | None, found: int) -> None:
+def test_the_inventory_is_filtered_and_sorted(wanted: Selection, first: str | None, found: int) -> None:
     """By text in name, UUID or services, and by any column."""
     body = fleet(snapshot(starving()), wanted)
     assert body["found"] == found
@@ -99,14 +100,14 @@ def test_what_is_not_known_comes_last_either_way() -> None:
     heat = world.temperature.copy()
     heat[3, -1] = np.nan
     for sort in ("temperature", "-temperature"):
-        assert table_rows(snapshot(replace(world, temperature=heat)), Asked(sort=sort))[-1]["gpu"] == "host-0/gpu-3"
+        assert table_rows(snapshot(replace(world, temperature=heat)), Selection(sort=sort))[-1]["gpu"] == "host-0/gpu-3"
 
 
 @pytest.mark.parametrize("given", [{"metric": "beauty"}, {"sort": "-beauty"}, {"q": "x" * 81}])
 def test_a_wrong_parameter_is_told(given: dict[str, str]) -> None:
     """By its name, with what would do."""
     with pytest.raises(BadParameterError, match=next(iter(given))):
-        asked(given)
+        FleetParameters.read(given)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,7 @@ def test_errors_are_counted_on_an_axis_of_their_own() -> None:
 
 def test_a_fleet_of_nothing_is_empty() -> None:
     """No GPU, no error."""
-    body = fleet(snapshot(bare()), Asked())
+    body = fleet(snapshot(bare()), Selection())
     assert (body["rows"], body["counts"]["gpus"], body["values"]["bdata"]) == ([], 0, "")
 
 

@@ -14,7 +14,7 @@ from tests.web.worlds import NOW, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason, ReasonKind
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Incident, Phase
-from foreshock_dashboard.web.state import conditions
+from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import cause, document, incident, replayed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text()
@@ -107,5 +107,5 @@ def test_all_doors_tell_the_same() -> None:
     """The API's lists are the document under its own names."""
     world = starving()
     seen = snapshot(world, starvation(world), starvation(world, "reranker", "batch-eval", "over"))
-    assert conditions.incidents(seen) == document(seen.incidents)
-    assert conditions.warnings(seen) == document(seen.incidents[:1], "warnings")
+    assert lists.incidents(seen) == document(seen.incidents)
+    assert lists.warnings(seen) == document(seen.incidents[:1], "warnings")

@@ -24,7 +24,7 @@ from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.http.json_cache import PerTick
+from foreshock_dashboard.web.http.responses import PayloadCache
 from foreshock_dashboard.web.pages.fleet import gpu_queries
 from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid
 from foreshock_dashboard.web.pages.traces import reader
@@ -36,7 +36,7 @@ CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
 
 def test_payloads_of_a_tick_are_kept_up_to_a_number_of_bytes() -> None:
     """Anybody may write any parameter: those that are asked for again stay, however many others come."""
-    kept, now, made = PerTick(100_000), SCENES["calm"](), []
+    kept, now, made = PayloadCache(100_000), SCENES["calm"](), []
     for i in range(300):
         kept.get(now, f"page?q={i}", lambda: {"x": "y" * 1000})
         kept.get(now, "now", lambda: made.append(1) or {})  # type: ignore[func-returns-value]

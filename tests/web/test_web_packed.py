@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.web.caller import Caller
 
-from foreshock_dashboard.web.http.static_gzip import stamped, state
+from foreshock_dashboard.web.http.static_files import content_hash, with_content_hashes
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_scripts_are_compressed_and_kept_where_their_address_names_their_state(
     caller: Caller, path: str, kept: str
 ) -> None:
     """At any other address another script may be tomorrow: it is asked for again, and comes if it is another."""
-    path = path.format(state=state(caller.get("/assets/base.js").content))
+    path = path.format(state=content_hash(caller.get("/assets/base.js").content))
     packed = caller.get(path, headers={"Accept-Encoding": "gzip"})
     plain = caller.get(path, headers={"Accept-Encoding": "identity"})
     assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
@@ -55,6 +55,6 @@ def test_files_of_one_size_and_time_that_differ_have_different_addresses(tmp_pat
     for text in ("one", "two"):
         (tmp_path / "a.js").write_text(text)
         os.utime(tmp_path / "a.js", (1, 1))
-        pages.append(stamped(page, tmp_path))
+        pages.append(with_content_hashes(page, tmp_path))
     assert pages[0] != pages[1]
     assert all(re.fullmatch(r'<script src="/assets/a\.js\?m=[0-9a-f]{16}">', page) for page in pages)

@@ -30,13 +30,14 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Edge, Target
 from foreshock_dashboard.render.clause import Clause
 from foreshock_dashboard.web.charts.theme import SERVICE_COLOURS, service_colour
+from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.pages.traces import json as traces_json
 from foreshock_dashboard.web.panels import vitals
 from foreshock_dashboard.web.panels.topology import topology
-from foreshock_dashboard.web.state import conditions, numbers
+from foreshock_dashboard.web.state import conditions, lists, numbers
 from foreshock_dashboard.web.state.numbers import number
 from foreshock_dashboard.web.state.placement import WAITING, pairs
 
@@ -61,7 +62,7 @@ def test_what_is_no_number_becomes_null(value: float) -> None:
 
 def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None:
     """Zero requests were seen; how long they took cannot be said."""
-    rows = {row["service"]: row for row in conditions.services(snapshot(calm()))["services"]}
+    rows = {row["service"]: row for row in lists.services(snapshot(calm()))["services"]}
     idle = rows["train-llm"]
     assert idle["requests_per_second"] == 0
     assert [idle[key] for key in ("failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
@@ -81,7 +82,7 @@ def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
 
 def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     """The worst pair comes first, with every GPU that the two share."""
-    worst = conditions.contention(snapshot(starving()))["pairs"][0]
+    worst = lists.contention(snapshot(starving()))["pairs"][0]
     assert (worst["victim"], worst["aggressor"]) == ("embedder", "train-llm")
     assert worst["stalled_ratio"] == pytest.approx(0.46)
     assert [gpu["gpu"] for gpu in worst["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
@@ -102,7 +103,7 @@ def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
 
 def test_a_gpu_lists_its_services() -> None:
     """Who runs where, with busy and stalled shares."""
-    first = conditions.gpus(snapshot(starving()))["gpus"][0]
+    first = lists.gpus(snapshot(starving()))["gpus"][0]
     assert first["gpu"] == "host-0/gpu-0"
     assert {row["service"] for row in first["services"]} == {"embedder", "train-llm"}
     assert first["contended_ratio"] == pytest.approx(0.83)
@@ -110,14 +111,14 @@ def test_a_gpu_lists_its_services() -> None:
 
 def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
     """By namespace, where nobody tells of tiers: here everything is of the one without a name."""
-    told = conditions.pools(calm())
+    told = lists.pools(calm())
     assert [(row["tier"], row["by"]) for row in told["tiers"]] == [("", "load")]
     assert told["tiers"][0]["gpus"] == len({tenant.gpu for tenant in calm().tenants})
     assert told["mixed"] == []
     gold = replace(calm(), tier=tuple("gold" if who == service("embedder") else "" for who in calm().services))
-    assert [row["gpu"] for row in conditions.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
-    assert conditions.pools(gold)["mixed"][0]["tiers"] == {"": ["train-llm"], "gold": ["embedder"]}
-    assert conditions.pools(None) == {"tiers": [], "mixed": []}
+    assert [row["gpu"] for row in lists.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
+    assert lists.pools(gold)["mixed"][0]["tiers"] == {"": ["train-llm"], "gold": ["embedder"]}
+    assert lists.pools(None) == {"tiers": [], "mixed": []}
 
 
 def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
@@ -126,9 +127,9 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     over = starvation(world, phase="over")
     mild = replace(starvation(world, "reranker", "batch-eval", "advisory"), since=NOW - 900)
     seen = snapshot(world, over, mild, starvation(world, phase="cascading"))
-    assert [w["phase"] for w in conditions.warnings(seen)["warnings"]] == ["cascading", "advisory"]
-    assert [w["phase"] for w in conditions.incidents(seen)["incidents"]] == ["cascading", "advisory", "over"]
-    first = conditions.warnings(seen)["warnings"][0]
+    assert [w["phase"] for w in lists.warnings(seen)["warnings"]] == ["cascading", "advisory"]
+    assert [w["phase"] for w in lists.incidents(seen)["incidents"]] == ["cascading", "advisory", "over"]
+    first = lists.warnings(seen)["warnings"][0]
     wanted = {"id", "phase", "service", "victim", "aggressor", "gpus", "cause", "since", "sentence", "evidence"}
     assert wanted | {"confidence", "quality"} <= first.keys()
     assert first["gpus"] == ["host-0/gpu-0", "host-0/gpu-1"]
@@ -141,7 +142,7 @@ def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     said = verdict(seen)
     assert said.headline == "embedder is asked for more than its replicas carry, and new ones are late."
     assert said.clauses[0] == Clause("embedder", "service", ("embedder",))
-    assert conditions.warnings(seen)["warnings"][0]["aggressor"] is None
+    assert lists.warnings(seen)["warnings"][0]["aggressor"] is None
 
 
 @pytest.mark.parametrize(
@@ -390,13 +391,13 @@ def test_every_payload_of_every_scene_is_json(scene: str) -> None:
     """Also before the first tick and without any data."""
     seen = SCENES[scene]()
     for make in (
-        conditions.services,
-        conditions.gpus,
-        conditions.contention,
-        conditions.warnings,
-        conditions.incidents,
+        lists.services,
+        lists.gpus,
+        lists.contention,
+        lists.warnings,
+        lists.incidents,
     ):
-        json.dumps(conditions.envelope(seen) | make(seen), allow_nan=False)
+        json.dumps({**envelope(seen), **make(seen)}, allow_nan=False)
     json.dumps(data.now(seen, "x") | topology(seen.world), allow_nan=False)
 
 
@@ -415,7 +416,7 @@ def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
     """No World: lists are empty, `ready` is false and the verdict says that the hub has not looked yet."""
     seen = Snapshot(0, None, (), Learning(0.0, 1800.0))
     assert data.now(seen, "x")["ready"] is False
-    assert conditions.services(seen) == {"services": [], "edges": []}
+    assert lists.services(seen) == {"services": [], "edges": []}
     assert verdict(seen).state == "empty"
     assert verdict(snapshot(bare())).state == "empty"
 

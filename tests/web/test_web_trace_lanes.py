@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from tests.web.caller import Caller
+from tests.web.caller import Caller, answer_schema, properties
 from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, request, service, span
 
 from foreshock_dashboard.model.partial import Partial
@@ -24,8 +24,8 @@ from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.traces import gpu_time
 from foreshock_dashboard.web.pages.traces.exemplars import exemplars
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime, GpuTimes
+from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
 from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waits, by_wait
-from foreshock_dashboard.web.state.params import WaitFilter
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import Occupancy, attributes, span_id, trace_id
 
@@ -568,13 +568,13 @@ def test_a_wait_that_is_none_is_refused(path: str, words: str) -> None:
 def test_the_answer_is_described_for_machines() -> None:
     """Every field of a trace and of a span's GPU."""
     hub, _ = hub_of([*asked_of(host__id=HOST, process__pid=7), *STARVED])
-    paths = ask(hub, "/api/openapi.json")["paths"]
-    answer = paths["/api/traces/{trace_id}"]["get"]["responses"]["200"]
-    known = answer["content"]["application/json"]["schema"]["properties"]
+    document = ask(hub, "/api/openapi.json")
+    known = answer_schema(document, "/api/traces/{trace_id}")
     body = ask(hub)
     assert {name for name in body if "lanes" in name or name in ("sentence", "gpu_wait_seconds")} <= known.keys()
     gpu = next(row["gpu"] for row in body["spans"] if row["gpu"])
-    assert gpu.keys() == known["spans"]["items"]["properties"]["gpu"]["properties"].keys()
+    span = properties(document, known["spans"]["items"])
+    assert gpu.keys() == properties(document, span["gpu"]).keys()
 
 
 def test_summaries_of_the_fake_are_those_of_the_protocol() -> None:

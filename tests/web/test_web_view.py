@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.web.shell.page import Page, find
-from foreshock_dashboard.web.state.params import BadParameterError, time_of
-from foreshock_dashboard.web.state.time_range import USUAL, View, view, view_of
+from foreshock_dashboard.web.state.parameters import BadParameterError, parse_time
+from foreshock_dashboard.web.state.time_range import DEFAULT_RANGE_SECONDS, View, view, view_of
 
 NOW = 1_764_064_800.0  # 2025-11-25 10:00 UTC
 DAY = 86_400.0
@@ -33,19 +33,19 @@ DAY = 86_400.0
 )
 def test_a_time_is_read_as_grafana_writes_it(text: str, up: bool, expected: float) -> None:
     """Relative, rounded, seconds, milliseconds and ISO 8601."""
-    assert time_of(text, NOW, up) == expected
+    assert parse_time(text, NOW, up) == expected
 
 
 @pytest.mark.parametrize(
     ("given_", "expected"),
     [
-        ({}, View(NOW - USUAL, NOW)),
+        ({}, View(NOW - DEFAULT_RANGE_SECONDS, NOW)),
         ({"from": "now-6h"}, View(NOW - 21_600, NOW)),
         ({"from": "now-6h", "to": "now", "refresh": "5s"}, View(NOW - 21_600, NOW)),
         ({"from": "1764060000000", "to": "1764064000000"}, View(1_764_060_000.0, 1_764_064_000.0, live=False)),
-        ({"to": "now-1h"}, View(NOW - 3600 - USUAL, NOW - 3600, live=False)),
+        ({"to": "now-1h"}, View(NOW - 3600 - DEFAULT_RANGE_SECONDS, NOW - 3600, live=False)),
         ({"to": "now/d", "from": "now/d"}, View(NOW - 36_000, NOW, live=False)),
-        ({"victim": " a "}, View(NOW - USUAL, NOW, given={"victim": " a "})),
+        ({"victim": " a "}, View(NOW - DEFAULT_RANGE_SECONDS, NOW, given={"victim": " a "})),
     ],
 )
 def test_a_view_is_what_the_address_says(given_: dict[str, str], expected: View) -> None:

@@ -12,7 +12,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
-from foreshock_dashboard.web.state.conditions import pools
+from foreshock_dashboard.web.state.lists import pools
 
 POOLS = """\
 Lists the GPUs on which services of different tiers meet, and the fewest GPUs that carry each tier with its bursts. The
@@ -55,7 +55,7 @@ def look_up(folder: Path) -> Json:
         newest = deque((world for world, _ in worlds(recording)), maxlen=1)
     if not newest:
         raise RecordingError(f"recording {folder}: there is no grid point in it; it is too short")
-    return pools(newest[0])
+    return dict(pools(newest[0]))
 
 
 def pools_text(told: Json) -> str:

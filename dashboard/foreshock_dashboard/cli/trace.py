@@ -16,7 +16,8 @@ from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.web.pages.traces import json as traces_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
-from foreshock_dashboard.web.state.params import BadParameterError, trace_id_of
+from foreshock_dashboard.web.pages.traces.parameters import trace_id_of
+from foreshock_dashboard.web.state.parameters import BadParameterError
 
 TOLD = frozenset({"spans", "lanes", "sentence"})
 """What a hub's answer has."""
@@ -64,4 +65,4 @@ def look_up(folder: Path, trace_id: str) -> Json:
         if not spans:
             raise AnswerError(f"recording {folder}: no trace {trace_id}; not every trace is sampled")
         hub.evaluate()
-        return traces_json.trace(trace_id, spans, GpuTimes(hub).of(spans)) | {"note": note_of(spans)}
+        return {**traces_json.trace(trace_id, spans, GpuTimes(hub).of(spans)), "note": note_of(spans)}

@@ -1,12 +1,14 @@
-"""The app factory: one ASGI app that serves pages, JSON API, metrics and health of a hub."""
+"""The app factory: one ASGI app with the pages, JSON API, metrics, and health of a hub."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+import json
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import httpx
 from dash import Dash
-from dash.backends import _fastapi as backend
 from dash.development.base_component import Component
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
@@ -14,14 +16,11 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web import callbacks
-from foreshock_dashboard.web.api.routes import Api
+from foreshock_dashboard.web.api import routes
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.documents import runbooks
-from foreshock_dashboard.web.http import plotly_js
-from foreshock_dashboard.web.http.answer_cache import Again
 from foreshock_dashboard.web.http.authentication import Access, Authenticated
-from foreshock_dashboard.web.http.json_cache import LEVEL, SHORTEST
-from foreshock_dashboard.web.http.responses import Answers
+from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
     MOST_BODY,
     BodyLimit,
@@ -31,8 +30,8 @@ from foreshock_dashboard.web.http.security import (
     callback_fault,
     policy,
 )
-from foreshock_dashboard.web.http.static_gzip import Packed, stamped
-from foreshock_dashboard.web.pages.cascade import layout
+from foreshock_dashboard.web.http.static_files import CompressedFiles, with_content_hashes
+from foreshock_dashboard.web.pages.cascade import layout as cascade
 from foreshock_dashboard.web.pages.contention import layout as contention
 from foreshock_dashboard.web.pages.fleet import layout as fleet
 from foreshock_dashboard.web.pages.now import layout as now
@@ -45,7 +44,7 @@ from foreshock_dashboard.web.shell.shell import FEED, INDEX, feed_of, shell
 PAGES: tuple[Page, ...] = (
     now.PAGE,
     contention.PAGE,
-    layout.PAGE,
+    cascade.PAGE,
     fleet.PAGE,
     traces.PAGE,
     services.PAGE,
@@ -59,30 +58,39 @@ ASSETS = Path(__file__).parent / "assets"
 def create_app(
     hub: HubView, *, version: str, hosts: Collection[str] | None = None, access: Access | None = None
 ) -> FastAPI:
-    """Build the app of a hub. No state outside the app; several may live in one process.
+    """The app of a hub. It has no state outside itself; several may live in one process.
 
-    hosts: names and addresses, without ports, that requests may be for besides localhost and loopback addresses; "*"
-    among them allows all. Others get 421. access: who may look; anyone where nothing is told.
+    hosts: accepted Host names and addresses, without ports, besides localhost and loopback addresses; "*" accepts all.
+    Requests for others get 421. access: required credentials; none without it.
     """
     server = FastAPI(title="foreshock", version=version, openapi_url="/api/openapi.json", docs_url=None, redoc_url=None)
-    api = Api(hub, version)
-    api.register(server)
+    routes.register(server, hub, version)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
     runbooks.register(server)
-    plotly_js.register(server)
-    dash = _dash(server, hub)
-    callbacks.register(dash, hub, PAGES)
-    server.add_api_route("/{path:path}", _page(dash), include_in_schema=False)
-    _protect(server, dash, api.answers, hosts, access or Access())
+    pages = FastAPI(openapi_url=None)
+    routes.add_error_handlers(pages)
+    dash = _dash(pages, hub)
+    callback_inputs = callbacks.register(dash, hub, PAGES)
+    pages.add_api_route("/{path:path}", _page(pages))
+    server.mount("/", pages)
+    _protect(server, policy(dash.csp_hashes()), callback_inputs, hosts, access or Access())
     return server
 
 
 class _Dash(Dash):
-    """Dash, whose pages name the state of each script and style in its address."""
+    """Dash, in whose pages the address of each script and style names its content."""
 
     def interpolate_index(self, **parts: str) -> str:  # type: ignore[override]  # Dash itself passes all by name
         """The page around the app."""
-        return stamped(super().interpolate_index(**parts), ASSETS)  # type: ignore[no-untyped-call]  # Dash's
+        parts["config"] = _without_websocket(parts["config"])
+        return with_content_hashes(super().interpolate_index(**parts), ASSETS)  # type: ignore[no-untyped-call]  # Dash's
+
+
+def _without_websocket(script: str) -> str:
+    """Dash's configuration without its WebSocket: every browser would keep one open for callbacks that do not exist."""
+    start, body, end = re.split(r"(?<=>)(.*)(?=</script>)", script, maxsplit=1, flags=re.DOTALL)
+    config = json.loads(body)
+    return start + json.dumps({name: value for name, value in config.items() if name != "websocket"}) + end
 
 
 def _dash(server: FastAPI, hub: HubView) -> Dash:
@@ -104,23 +112,19 @@ def _dash(server: FastAPI, hub: HubView) -> Dash:
         add_log_handler=False,
         suppress_callback_exceptions=True,
     )
-    # Otherwise every browser keeps a WebSocket open for callbacks that this app does not have.
-    app.backend.websocket_capability = False
     app.layout = frame
     return app
 
 
-def _page(dash: Dash) -> Callable[[Request], Awaitable[Response]]:
-    """Every address that nothing else has: the shell, with 404 where no page is."""
+def _page(pages: FastAPI) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of every address that nothing else has: the frame that Dash serves at /, and 404 without a page."""
+    transport = httpx.ASGITransport(pages)
 
     async def page(request: Request) -> Response:
-        token = backend.set_current_request(request)  # type: ignore[no-untyped-call]  # Dash's
-        try:
-            html = dash.index()  # type: ignore[no-untyped-call]  # Dash's
-            found = find(PAGES, request.url.path)
-            return HTMLResponse(html.replace(feed_of(now.PAGE), feed_of(found), 1), 200 if found else 404)
-        finally:
-            backend.reset_current_request(token)  # type: ignore[no-untyped-call]  # Dash's
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            frame = (await client.get("/")).text
+        found = find(PAGES, request.url.path)
+        return HTMLResponse(frame.replace(feed_of(now.PAGE), feed_of(found), 1), 200 if found else 404)
 
     return page
 
@@ -129,17 +133,20 @@ async def _theme() -> Response:
     return Response(theme.stylesheet(), media_type="text/css", headers={"Cache-Control": "no-cache"})
 
 
-def _protect(server: FastAPI, dash: Dash, answers: Answers, hosts: Collection[str] | None, access: Access) -> None:
-    """Add the middleware; what is added last sees a request first."""
-    # Dash fills callback_map at the first request otherwise.
-    dash._setup_server()  # type: ignore[no-untyped-call]  # noqa: SLF001
-    server.add_middleware(Again, given=answers.given, send=answers.again)
-    server.add_middleware(GZipMiddleware, minimum_size=SHORTEST, compresslevel=LEVEL)
-    server.add_middleware(Packed)
+def _protect(
+    server: FastAPI,
+    content_policy: str,
+    callback_inputs: Mapping[str, Sequence[tuple[str, str]]],
+    hosts: Collection[str] | None,
+    access: Access,
+) -> None:
+    """Add the middleware; the last one added sees a request first."""
+    server.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=GZIP_LEVEL)
+    server.add_middleware(CompressedFiles)
     server.add_middleware(
-        BodyLimit, most=MOST_BODY, path=CALLBACK_PATH, check=lambda body: callback_fault(body, dash.callback_map)
+        BodyLimit, most=MOST_BODY, path=CALLBACK_PATH, check=lambda body: callback_fault(body, callback_inputs)
     )
     server.add_middleware(SameSite)
     server.add_middleware(Authenticated, access=access)
     server.add_middleware(KnownHost, hosts=hosts)
-    server.add_middleware(SecurityHeaders, csp=policy(dash.csp_hashes()))
+    server.add_middleware(SecurityHeaders, csp=content_policy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from dash import ClientsideFunction, Dash, Input, Output
@@ -16,9 +17,10 @@ from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank
 from foreshock_dashboard.web.shell.page import Page, find
 from foreshock_dashboard.web.shell.shell import not_found
-from foreshock_dashboard.web.state.params import BadParameterError
-from foreshock_dashboard.web.state.time_range import LONGEST_SEARCH, view_of
+from foreshock_dashboard.web.state.parameters import BadParameterError
+from foreshock_dashboard.web.state.time_range import MAX_SEARCH_LENGTH, view_of
 
+CHART_INPUTS = (("url", "search"), ("url", "pathname"), ("tick", "data"), ("browser", "data"))
 AT_ONCE = 8
 """Figures that are drawn at once; a page has as many at most. Further ones wait."""
 MOST_NUMBERS = 500_000
@@ -27,19 +29,23 @@ ITSELF = 1000
 """Numbers' worth of room that a figure takes for its layout and for what it was asked for with."""
 
 
-def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
-    """Add the callbacks to the app."""
+def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Add the callbacks to the app. Returns id and property of the inputs of each, by its output `id.property`."""
+    inputs_by_output: dict[str, Sequence[tuple[str, str]]] = {}
 
-    @app.callback(Output("page", "children"), Input("url", "pathname"))
+    def add(output: tuple[str, str], inputs: Sequence[tuple[str, str]], answer: Callable[..., Awaitable[Any]]) -> None:
+        inputs_by_output[".".join(output)] = inputs
+        app.callback(Output(*output), *(Input(*name) for name in inputs))(answer)
+
     async def show_page(pathname: object) -> Component:
         page = find(pages, pathname) if isinstance(pathname, str) else None
         return page.layout() if page else not_found()
 
+    add(("page", "children"), (("url", "pathname"),), show_page)
     figures = Figures(hub)
     for page in pages:
         for chart in page.charts:
-            inputs = (Input("url", "search"), Input("url", "pathname"), Input("tick", "data"), Input("browser", "data"))
-            app.callback(Output(chart.id, "figure"), *inputs)(figures.of(page, chart))
+            add((chart.id, "figure"), CHART_INPUTS, figures.of(page, chart))
             app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash's
                 ClientsideFunction("foreshock", "zoomed"),
                 Output(chart.id, "className"),
@@ -49,6 +55,7 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> None:
     app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash's
         ClientsideFunction("foreshock", "open_point"), Output("picked", "data"), Input("heat", "clickData")
     )
+    return inputs_by_output
 
 
 class Figures:
@@ -66,7 +73,7 @@ class Figures:
 
         async def draw(search: object, pathname: object, _tick: object, browser: object) -> Json:
             look, rest = Look.of(browser), page.rest(pathname)
-            asked = search if isinstance(search, str) and len(search) <= LONGEST_SEARCH else ""
+            asked = search if isinstance(search, str) and len(search) <= MAX_SEARCH_LENGTH else ""
             snapshot = self._hub.snapshot
 
             def drawn() -> Json:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.web.state import conditions
+from fastapi import APIRouter, HTTPException, Query
+from fastapi.responses import PlainTextResponse, Response
 
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
+from foreshock_dashboard.web.http.responses import CSV, Answers, download
+from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
+from foreshock_dashboard.web.pages.fleet.gpu_queries import GpuReadings
+from foreshock_dashboard.web.pages.traces.reader import TraceReads
+from foreshock_dashboard.web.state import lists
+from foreshock_dashboard.web.state.parameters import AsOf
+
+Row = Mapping[str, object]
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a text that a spreadsheet would compute instead of showing (OWASP, CSV injection)."""
 SAFE = "'"
@@ -18,44 +27,47 @@ SAFE = "'"
 
 
 class Listing(NamedTuple):
-    """A list that can be had as a table. `rows` gives what JSON has; `columns` the keys of it that are told."""
+    """A list made of a snapshot alone. columns: keys of the JSON rows, in order."""
 
     columns: tuple[str, ...]
-    rows: Callable[[Snapshot], Sequence[Json]]
+    rows: Callable[[Snapshot], Sequence[Row]]
 
 
 _RED = ("requests_per_second", "failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")
+MAX_NAME_LENGTH = 40
+"""Characters of an unknown name that an error repeats."""
+
 LISTS: Mapping[str, Listing] = {
     "services": Listing(
-        ("service", "health", "condition", *_RED, "gpus"), lambda snapshot: conditions.services(snapshot)["services"]
+        ("service", "health", "condition", *_RED, "gpus"), lambda snapshot: lists.services(snapshot)["services"]
     ),
     "edges": Listing(
         ("client", "server", "connection", *_RED, "server_p95_seconds", "attempts_per_call"),
-        lambda snapshot: conditions.services(snapshot)["edges"],
+        lambda snapshot: lists.services(snapshot)["edges"],
     ),
     "pairs": Listing(
-        ("victim", "aggressor", "stalled_ratio", "gpus"), lambda snapshot: conditions.contention(snapshot)["pairs"]
+        ("victim", "aggressor", "stalled_ratio", "gpus"), lambda snapshot: lists.contention(snapshot)["pairs"]
     ),
     "incidents": Listing(
         (
             *("id", "phase", "cause", "victim", "aggressor", "since", "opened", "paged", "until"),
             *("confidence", "quality", "gpus", "sentence", "next_step"),
         ),
-        lambda snapshot: conditions.incidents(snapshot)["incidents"],
+        lambda snapshot: lists.incidents(snapshot)["incidents"],
     ),
     "targets": Listing(
         ("instance", "job", "up", "age_seconds"),
-        lambda snapshot: [conditions.target(item) for item in snapshot.world.targets] if snapshot.world else [],
+        lambda snapshot: [lists.target(item) for item in snapshot.world.targets] if snapshot.world else [],
     ),
 }
-"""Lists that are made of a tick alone. `gpus` takes a filter (`fleet.listed`), `traces` those of `/api/traces`."""
+"""The lists without parameters of their own."""
 TRACES = (
     *("trace_id", "start", "duration_seconds", "gpu_wait_seconds", "service", "operation", "spans", "errors"),
     *("services", "root"),
 )
 
 
-def table(columns: Sequence[str], rows: Iterable[Json]) -> bytes:
+def table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     """UTF-8 text with a head line; None is an empty cell, a list is one cell with its parts apart by spaces.
 
     Numbers stay numbers; a text that a spreadsheet would compute gets an apostrophe before it.
@@ -83,3 +95,40 @@ def _part(item: object) -> str:
     if isinstance(item, Mapping):
         return str(item.get("gpu") or item.get("service") or "")
     return str(item)
+
+
+def add(api: APIRouter, hub: HubView, answers: Answers, traces: TraceReads, readings: GpuReadings) -> None:
+    """Add the addresses of the lists to the API."""
+    router = APIRouter(prefix="/csv", default_response_class=PlainTextResponse)
+
+    @router.get("/gpus", summary="The inventory of GPUs as CSV", name="csv_gpus")
+    def gpus(query: Annotated[InventoryParameters, Query()]) -> Response:
+        snapshot, _ = answers.as_of(query.at)
+        return _file("gpus", snapshot, table(COLUMNS, table_rows(snapshot, query.selection, readings.nvlink(snapshot))))
+
+    @router.get("/traces", summary="The rows of /api/traces as CSV", name="csv_traces")
+    async def trace_list(query: Annotated[CsvTraceParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        query = query.model_copy(update={"end": query.end or query.at})
+        rows = await traces.listed(query, snapshot.world.services if snapshot.world else ())
+        return _file("traces", snapshot, table(TRACES, rows["traces"]))
+
+    @router.get(
+        "/{name}",
+        summary="A list as CSV: services, edges, pairs, incidents or targets",
+        name="csv",
+    )
+    def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
+        if (listing := LISTS.get(name)) is None:
+            known = ", ".join(sorted([*LISTS, "gpus", "traces"]))
+            raise HTTPException(404, f"no list {name[:MAX_NAME_LENGTH]}: use one of {known}")
+        snapshot, _ = answers.as_of(query.at)
+        return _file(name, snapshot, table(listing.columns, listing.rows(snapshot)))
+
+    api.include_router(router)
+
+
+def _file(name: str, snapshot: Snapshot, body: bytes) -> Response:
+    """A download that is named after its list and instant."""
+    at = snapshot.world.time if snapshot.world else 0.0
+    return download(f"foreshock-{name}-{at:.0f}.csv", body, CSV)

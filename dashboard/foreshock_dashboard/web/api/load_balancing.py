@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.forecast import Load
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import percent
@@ -20,6 +21,47 @@ from foreshock_dashboard.web.state.freshness import sight
 from foreshock_dashboard.web.state.numbers import number
 
 State = Literal["ok", "degraded", "shed"]
+
+
+class Health(TypedDict):
+    """How a service is for its callers."""
+
+    service: str
+    state: State
+    retry_after: Annotated[int | None, Field(description="seconds, as in the header Retry-After")]
+    reason: Annotated[str, Field(description="why it is not ok, or not known")]
+    known: Annotated[bool, Field(description="false: no fresh data; it is then told as ok")]
+
+
+class Room(TypedDict):
+    """The load that a service can still take."""
+
+    service: str
+    load_ratio: Annotated[float | None, Field(description="what is asked of it over what it can do")]
+    safe_ratio: Annotated[float | None, Field(description="up to which its bursts do no harm")]
+    spare_ratio: Annotated[float | None, Field(description="the difference; negative where it has too much")]
+
+
+class PoolRoom(Room):
+    """A service on its pool."""
+
+    pool: str | None
+
+
+class ReplicaRoom(Room):
+    """A replica of a service."""
+
+    instance: str
+    requests: float | None
+
+
+class Headroom(TypedDict):
+    """Pools and replicas by spare load."""
+
+    pools: Annotated[list[PoolRoom], Field(description="each service on its pool, the most room first")]
+    replicas: Annotated[list[ReplicaRoom], Field(description="each replica, the most room first")]
+
+
 LIKELY = 0.5
 """Chance of missing its objective within ten minutes from which a service is degraded."""
 LONGEST = 300.0
@@ -87,7 +129,7 @@ def _longest(world: World, service: Service) -> float:
     return min(LONGEST, max(world.step, p95 if math.isfinite(p95) else 0.0))
 
 
-def health(snapshot: Snapshot, service: Service) -> Json:
+def health(snapshot: Snapshot, service: Service) -> Health:
     """The answer about one service."""
     found = advice(snapshot, service)
     return {
@@ -99,17 +141,29 @@ def health(snapshot: Snapshot, service: Service) -> Json:
     }
 
 
-def headroom(snapshot: Snapshot, service: Service | None = None) -> Json:
-    """Pools and replicas by spare burst-safe load, the most first; those of one service where it is named."""
+def headroom(snapshot: Snapshot, service: Service | None = None) -> Headroom:
+    """Pools and replicas by spare burst-safe load, the most first; those of one service where it is given."""
     loads = [load for load in snapshot.forecast.loads if service in (None, load.service)]
-    pools = [
-        {"service": str(load.service), "pool": load.pool or None, **_room(load.ratio, load.safe)} for load in loads
+    pools: list[PoolRoom] = [
+        {
+            "service": str(load.service),
+            "pool": load.pool or None,
+            "load_ratio": number(load.ratio),
+            "safe_ratio": number(load.safe),
+            "spare_ratio": number(load.safe - load.ratio),
+        }
+        for load in loads
     ]
-    replicas = [row for load in loads for row in _replicas(snapshot.world, load)] if snapshot.world else []
-    return {"pools": _ranked(pools), "replicas": _ranked(replicas)}
+    replicas = [row for load in loads for row in _replicas(snapshot.world, load)]
+    return {"pools": sorted(pools, key=_by_room), "replicas": sorted(replicas, key=_by_room)}
 
 
-def _replicas(world: World | None, load: Load) -> Iterator[Json]:
+def _by_room(row: Room) -> tuple[bool, float, str]:
+    """A sort key: the most room first, unknown room last."""
+    return row["spare_ratio"] is None, -(row["spare_ratio"] or 0.0), str(row)
+
+
+def _replicas(world: World | None, load: Load) -> Iterator[ReplicaRoom]:
     """Each replica's part of its service's load, by the requests on it."""
     if world is None or world.model_servers is None:
         return
@@ -126,14 +180,7 @@ def _replicas(world: World | None, load: Load) -> Iterator[Json]:
             "service": str(load.service),
             "instance": found.replicas[row].instance,
             "requests": number(requests),
-            **_room(ratio, load.safe),
+            "load_ratio": number(ratio),
+            "safe_ratio": number(load.safe),
+            "spare_ratio": number(load.safe - ratio),
         }
-
-
-def _room(ratio: float, safe: float) -> Json:
-    return {"load_ratio": number(ratio), "safe_ratio": number(safe), "spare_ratio": number(safe - ratio)}
-
-
-def _ranked(rows: list[Json]) -> list[Json]:
-    """The most room first; what is not known last."""
-    return sorted(rows, key=lambda row: (row["spare_ratio"] is None, -(row["spare_ratio"] or 0.0), str(row)))

@@ -6,7 +6,6 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -205,35 +204,36 @@ def _refuse(status: int, text: str) -> JSONResponse:
 _CALLBACK_KEYS = {"output", "outputs", "inputs", "state", "changedPropIds", "parsedChangedPropsIds"}
 
 
-def callback_fault(body: bytes, callbacks: Mapping[str, Mapping[str, Any]]) -> str:
-    """What is wrong with the body of a Dash callback request; "" if it names a callback and gives all it takes."""
+def callback_fault(body: bytes, inputs_by_output: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """The fault of a Dash callback request's body; "" where it names a callback and has all of its inputs.
+
+    inputs_by_output: id and property of each input, by the callback's output `id.property`. No callback takes state.
+    """
     try:
-        asked = json.loads(body)
+        request = json.loads(body)
     except (ValueError, RecursionError):
         return "the body is not JSON; only the page itself calls this address"
-    if not isinstance(asked, dict) or not isinstance(asked.get("output"), str):
+    if not isinstance(request, dict) or not isinstance(request.get("output"), str):
         return "the body names no output; only the page itself calls this address"
-    known = callbacks.get(asked["output"])
-    if known is None:
+    inputs = inputs_by_output.get(request["output"])
+    if inputs is None:
         return "the body names an output that this page does not have; reload the page"
-    for part in ("inputs", "state"):
-        if _slots(asked.get(part, [])) != [(slot["id"], slot["property"]) for slot in known[part]]:
+    for part, expected in (("inputs", list(inputs)), ("state", [])):
+        if _slots(request.get(part, [])) != expected:
             return f"the body does not give the {part} that this output takes; reload the page"
-    outputs = asked.get("outputs")
-    if not isinstance(outputs, dict) or f"{outputs.get('id')}.{outputs.get('property')}" != asked["output"]:
+    outputs = request.get("outputs")
+    if not isinstance(outputs, dict) or f"{outputs.get('id')}.{outputs.get('property')}" != request["output"]:
         return "the body's outputs are not those of its output; reload the page"
-    if asked.keys() - _CALLBACK_KEYS or not _strings(asked.get("changedPropIds", [])):
+    if request.keys() - _CALLBACK_KEYS or not _are_texts(request.get("changedPropIds", [])):
         return "the body's changedPropIds or other parts are malformed; reload the page"
     return ""
 
 
-def _slots(given: object) -> list[tuple[object, object]] | None:
-    if not isinstance(given, list) or not all(isinstance(slot, dict) for slot in given):
+def _slots(values: object) -> list[tuple[object, object]] | None:
+    if not isinstance(values, list) or not all(isinstance(slot, dict) for slot in values):
         return None
-    return [(slot.get("id"), slot.get("property")) for slot in given]
+    return [(slot.get("id"), slot.get("property")) for slot in values]
 
 
-def _strings(given: object) -> bool:
-    return (
-        isinstance(given, Collection) and not isinstance(given, str | dict) and all(isinstance(g, str) for g in given)
-    )
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)

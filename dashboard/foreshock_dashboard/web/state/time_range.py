@@ -6,18 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
-from foreshock_dashboard.web.state.params import BadParameterError, time_parameter
+from foreshock_dashboard.web.state.parameters import BadParameterError, time_parameter
 
-USUAL = 1800.0
-"""Seconds before its end that a view shows unless it says otherwise."""
-SHORTEST = 60.0
-"""Seconds that a view shows at least."""
-LONGEST = 360 * 86_400.0
-"""Seconds; a query looks back a day at most, and a chart has as many points."""
-LONGEST_SEARCH = 4000
+DEFAULT_RANGE_SECONDS = 1800.0
+MIN_RANGE_SECONDS = 60.0
+MAX_RANGE_SECONDS = 360 * 86_400.0
+"""A query looks back up to a day, and a chart has up to 360 points."""
+MAX_SEARCH_LENGTH = 4000
 """Characters of a query string that are read."""
-NAMED = 60
-"""Characters of a parameter that an error repeats."""
 TIME = ("from", "to", "refresh")
 """What every page takes; `refresh` is the browser's own affair."""
 
@@ -46,13 +42,13 @@ def view(given: Mapping[str, str], now: float) -> View:
     Raises:
         BadParameterError: a time cannot be read, or the range is upside down, too short or too long.
     """
-    end = time_parameter(given, "to", now, now, up=True)
-    start = time_parameter(given, "from", now, end - USUAL)
+    end = time_parameter("to", given.get("to", ""), now, now, up=True)
+    start = time_parameter("from", given.get("from", ""), now, end - DEFAULT_RANGE_SECONDS)
     if end > now:
         end = now
-    if end - start < SHORTEST:
+    if end - start < MIN_RANGE_SECONDS:
         raise BadParameterError(f"from={given.get('from', '')!r} is less than a minute before to: choose a wider range")
-    if end - start > LONGEST:
+    if end - start > MAX_RANGE_SECONDS:
         raise BadParameterError(
             f"from={given.get('from', '')!r} is more than 360 days before to: choose a shorter range"
         )
@@ -62,11 +58,11 @@ def view(given: Mapping[str, str], now: float) -> View:
 
 def view_of(search: object, now: float, rest: str = "") -> View:
     """The view of a page's address; the usual one where it cannot be read, for the page itself says what is wrong."""
-    if not isinstance(search, str) or len(search) > LONGEST_SEARCH:
-        return View(now - USUAL, now, rest=rest)
+    if not isinstance(search, str) or len(search) > MAX_SEARCH_LENGTH:
+        return View(now - DEFAULT_RANGE_SECONDS, now, rest=rest)
     given = dict(parse_qsl(search.lstrip("?")))
     try:
         return replace(view(given, now), rest=rest)
     except BadParameterError:
         others = {name: value for name, value in given.items() if name not in TIME}
-        return View(now - USUAL, now, True, others, rest)
+        return View(now - DEFAULT_RANGE_SECONDS, now, True, others, rest)

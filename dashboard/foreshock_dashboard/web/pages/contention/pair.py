@@ -18,7 +18,7 @@ from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import action, clauses
 from foreshock_dashboard.web.state.numbers import last, number, number_of_time
-from foreshock_dashboard.web.state.params import service_named
+from foreshock_dashboard.web.state.parameters import service_named
 from foreshock_dashboard.web.state.placement import WAITING, Pair
 
 

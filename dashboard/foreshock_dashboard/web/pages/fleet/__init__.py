@@ -1,4 +1,4 @@
 """Everything of the Fleet page: data, layout, figures, one GPU in detail.
 
-Imports: `model`, `render`, `web.charts`, `web.shell`, `web.state`.
+Imports: `common`, `model`, `render`, `web.charts`, `web.shell`, `web.state`.
 """

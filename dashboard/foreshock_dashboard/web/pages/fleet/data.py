@@ -12,7 +12,6 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import newest, number, packed
-from foreshock_dashboard.web.state.params import BadParameterError
 from foreshock_dashboard.web.state.placement import placed
 
 RECENT = 900.0
@@ -28,7 +27,6 @@ MOST_BARS = 1500
 MOST_ROWS = 100
 """Rows of the inventory on the page; all are in its CSV."""
 MOST_INCIDENTS = 3
-LONGEST = 80  # characters of a filter
 
 
 class Metric(NamedTuple):
@@ -82,48 +80,37 @@ METRICS: Mapping[str, Metric] = {
     "errors": Metric("Errors", "count", errors, 0.0, None),
 }
 """By the name that the address has. `nvlink` is no part of the World: it is read when somebody looks at it."""
-USUAL = "busy"
+DEFAULT_METRIC = "busy"
 COLUMNS = ("gpu", "pool", "model", *METRICS, "lost", "services")
 """Of the inventory and its CSV."""
 
 
-class Asked(NamedTuple):
-    """What of the fleet is asked for. metric: of the grid. text: in a row. sort: a column, "-" before it for down."""
+class Selection(NamedTuple):
+    """What the page shows. metric: of the grid. text: filter of rows. sort: a column, "-" before it for descending."""
 
-    metric: str = USUAL
+    metric: str = DEFAULT_METRIC
     text: str = ""
     sort: str = "-contended"
 
-
-def asked(given: Mapping[str, str]) -> Asked:
-    """Read `metric`, `q` and `sort`.
-
-    Raises:
-        BadParameterError: one of them is unknown.
-    """
-    found = Asked(given.get("metric") or USUAL, given.get("q", "").strip().lower(), given.get("sort") or Asked().sort)
-    if found.metric not in METRICS:
-        raise BadParameterError(f"metric={found.metric[:LONGEST]!r}: use one of {', '.join(METRICS)}")
-    if found.sort.removeprefix("-") not in COLUMNS:
-        raise BadParameterError(f"sort={found.sort[:LONGEST]!r}: use one of {', '.join(COLUMNS)}, - before it for down")
-    if len(found.text) > LONGEST:
-        raise BadParameterError(f"q is longer than {LONGEST} characters: shorten it")
-    return found
+    @property
+    def needs_nvlink(self) -> bool:
+        """Whether NVLink throughput has to be read: it is no part of the World."""
+        return "nvlink" in (self.metric, self.sort.removeprefix("-"))
 
 
-def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Json:
+def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> Json:
     """Values of the page. `nvlink`: bytes per second of each GPU, where they were read."""
     world = snapshot.world
     if world is None:
-        return {"ready": False, "metric": wanted.metric}
+        return {"ready": False, "metric": selection.metric}
     columns = _columns(world, nvlink)
-    values, metric = columns[wanted.metric], METRICS[wanted.metric]
+    values, metric = columns[selection.metric], METRICS[selection.metric]
     high = metric.high if metric.high is not None else _round_up(values)
     place, current = {gpu: i for i, gpu in enumerate(world.gpus)}, open_incidents(snapshot)
-    rows = _chosen(world, columns, wanted)
+    rows = _chosen(world, columns, selection)
     return {
         "ready": True,
-        "metric": wanted.metric,
+        "metric": selection.metric,
         "metrics": [
             {"name": name, "title": one.title, "known": name == "nvlink" or bool(np.isfinite(columns[name]).any())}
             for name, one in METRICS.items()
@@ -152,13 +139,13 @@ def fleet(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> Js
     }
 
 
-def table_rows(snapshot: Snapshot, wanted: Asked, nvlink: Floats | None = None) -> list[Json]:
+def table_rows(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> list[Json]:
     """Every row of the inventory that is asked for, for CSV."""
     world = snapshot.world
     if world is None:
         return []
     columns = _columns(world, nvlink)
-    return listed(world, columns, _chosen(world, columns, wanted))
+    return listed(world, columns, _chosen(world, columns, selection))
 
 
 def typed_array(values: Floats, low: float, high: float) -> Json:
@@ -199,18 +186,18 @@ def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list
     return on
 
 
-def _chosen(world: World, columns: Mapping[str, Floats], wanted: Asked) -> list[int]:
+def _chosen(world: World, columns: Mapping[str, Floats], selection: Selection) -> list[int]:
     """The rows that have the text in GPU, UUID, model, pool or a service's name, in the order asked for."""
     rows = np.arange(len(world.gpus))
-    by, down = wanted.sort.removeprefix("-"), wanted.sort.startswith("-")
-    on = _services(world) if wanted.text or by == "services" else {}
+    by, down = selection.sort.removeprefix("-"), selection.sort.startswith("-")
+    on = _services(world) if selection.text or by == "services" else {}
     pool = world.pool or ("",) * len(world.gpus)
-    if wanted.text:
+    if selection.text:
         texts = (
             f"{gpu.label} {gpu.uuid} {gpu.model} {pool[i]} {' '.join(on.get(i, ()))}".lower()
             for i, gpu in enumerate(world.gpus)
         )
-        rows = np.array([i for i, text in enumerate(texts) if wanted.text in text], dtype=np.int64)
+        rows = np.array([i for i, text in enumerate(texts) if selection.text in text], dtype=np.int64)
     if by in columns:
         values = columns[by][rows]
         key = np.where(np.isnan(values), np.inf, -values if down else values)  # what is not known comes last

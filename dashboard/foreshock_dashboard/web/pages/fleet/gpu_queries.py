@@ -7,10 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid
+from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid, found
 
 RATE = 119.0
 """Seconds over which rates are taken."""
@@ -18,6 +20,8 @@ LAST = 299.0
 """Seconds that a last value is looked for."""
 HISTORY = 86_399.0
 """Seconds in which errors are looked for."""
+MAX_GPUS = 1000
+"""GPUs whose health is cached."""
 
 
 def hardware_of(source: MetricSource, gpu: Gpu, time: float) -> Hardware:
@@ -73,3 +77,28 @@ def nvlink_of(source: MetricSource, world: World) -> Floats:
             if row is not None and math.isfinite(value):
                 total[row] = value if math.isnan(total[row]) else total[row] + value
     return total
+
+
+class GpuReadings:
+    """Health and NVLink throughput of GPUs, each read once per snapshot. Safe to call from several threads."""
+
+    def __init__(self, hub: HubView) -> None:
+        self._hub = hub
+        self._hardware: SingleFlightCache[Hardware] = SingleFlightCache(MAX_GPUS)
+        self._nvlink: SingleFlightCache[Floats] = SingleFlightCache(1)
+
+    def hardware(self, snapshot: Snapshot, label: str) -> Hardware:
+        """The health of the GPU with this name or UUID; nothing known where no GPU has it."""
+        world = snapshot.world
+        row = found(world, label) if world else None
+        if world is None or row is None:
+            return Hardware()
+        gpu = world.gpus[row]
+        return self._hardware.get(gpu, lambda: hardware_of(self._hub.metrics, gpu, world.time), snapshot)
+
+    def nvlink(self, snapshot: Snapshot) -> Floats | None:
+        """Bytes per second of each GPU over NVLink; None without a World."""
+        world = snapshot.world
+        if world is None:
+            return None
+        return self._nvlink.get("nvlink", lambda: nvlink_of(self._hub.metrics, world), snapshot)

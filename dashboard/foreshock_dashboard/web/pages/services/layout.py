@@ -17,7 +17,7 @@ from foreshock_dashboard.web.pages.services.data import parts
 from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import attributes, chart, page_of, panel
-from foreshock_dashboard.web.state.params import service_named
+from foreshock_dashboard.web.state.parameters import service_named
 from foreshock_dashboard.web.state.time_range import View
 
 _BY = "by_service_namespace, by_service_name"

@@ -12,9 +12,9 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, plain, text, time
-from foreshock_dashboard.web.state.conditions import target
 from foreshock_dashboard.web.state.freshness import fresh_for, sight, silent
 from foreshock_dashboard.web.state.incident_json import clauses
+from foreshock_dashboard.web.state.lists import TargetRow, target
 from foreshock_dashboard.web.state.numbers import number
 
 State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
@@ -210,7 +210,7 @@ def _rows(values: Floats) -> int:
     return int(np.isfinite(values).any(axis=1).sum()) if values.size else 0
 
 
-def _target(row: Json, scrapes: Mapping[str, Json], quiet: bool) -> Json:
+def _target(row: TargetRow, scrapes: Mapping[str, Json], quiet: bool) -> Json:
     more = scrapes.get(str(row["instance"]), {})
     return {
         "instance": row["instance"],

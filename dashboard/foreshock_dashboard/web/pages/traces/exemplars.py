@@ -6,16 +6,17 @@ No index knows that: it is computed, of a bounded number of the slowest traces.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery, TraceSource
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
-from foreshock_dashboard.web.pages.traces.json import summary
+from foreshock_dashboard.web.pages.traces.json import TraceRow, summary
 from foreshock_dashboard.web.state.numbers import number
-from foreshock_dashboard.web.state.params import BadParameterError, time_parameter
+from foreshock_dashboard.web.state.parameters import BadParameterError, time_parameter
 
 CANDIDATES = 40
 """Traces that are looked at, the slowest first."""
@@ -27,17 +28,32 @@ RANGE = 1800.0
 """Seconds before the end, unless told otherwise."""
 
 
-def wanted(given: Mapping[str, str], victim: Service, now: float) -> TraceQuery:
-    """The victim's slowest traces between `start` and `end` of an address.
+class ExemplarRow(TraceRow):
+    """A trace that waited for a GPU."""
+
+    for_aggressor_seconds: float | None
+    gpu_seconds: float | None
+    sentence: str
+
+
+class Exemplars(TypedDict):
+    """The traces that waited longest, and how many were looked at."""
+
+    traces: list[ExemplarRow]
+    looked_at: int
+
+
+def exemplar_query(victim: Service, start: str, end: str, now: float) -> TraceQuery:
+    """The search for the victim's slowest traces. start, end: the parameters of an address.
 
     Raises:
         BadParameterError: a time cannot be read, or the range is upside down.
     """
-    end = time_parameter(given, "end", now, now)
-    start = time_parameter(given, "start", now, end - RANGE)
-    if start > end:
-        raise BadParameterError(f"start={start:.0f} lies after end={end:.0f}: exchange them")
-    return TraceQuery(start=start, end=end, service=victim, order="slowest", limit=CANDIDATES)
+    until = time_parameter("end", end, now, now)
+    since = time_parameter("start", start, now, until - RANGE)
+    if since > until:
+        raise BadParameterError(f"start={since:.0f} lies after end={until:.0f}: exchange them")
+    return TraceQuery(start=since, end=until, service=victim, order="slowest", limit=CANDIDATES)
 
 
 def exemplars(
@@ -46,7 +62,7 @@ def exemplars(
     query: TraceQuery,
     aggressor: Service,
     timer: Callable[[], float] = time.monotonic,
-) -> Json:
+) -> Exemplars:
     """The traces that waited longest for the aggressor, then those that waited for anybody.
 
     `looked_at` tells of how many; `sentence` of each says what it waited for; `gpu_seconds` how long it had work on
@@ -56,7 +72,7 @@ def exemplars(
         SourceError: the trace source cannot answer.
     """
     deadline = timer() + PATIENCE
-    rows: list[tuple[float, float, Json]] = []
+    rows: list[tuple[float, float, ExemplarRow]] = []
     looked_at = 0
     for item in source.search(replace(query, limit=CANDIDATES)):
         if (left := deadline - timer()) < 0:
@@ -66,11 +82,13 @@ def exemplars(
         if (worst := found.lanes.worst) is None:
             continue
         by = worst.held.by.get(aggressor, 0.0)
-        row = {
+        row: ExemplarRow = {
+            **summary(item),
             "gpu_wait_seconds": number(worst.held.waited),
             "for_aggressor_seconds": number(by),
             "gpu_seconds": number(worst.held.length),
+            "sentence": found.sentence,
         }
-        rows.append((by, worst.held.waited, summary(item) | row | {"sentence": found.sentence}))
+        rows.append((by, worst.held.waited, row))
     rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))
     return {"traces": [row for _, _, row in rows[:MOST]], "looked_at": looked_at}

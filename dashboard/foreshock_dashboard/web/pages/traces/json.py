@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.traces.clock_skew import Skew, skew_of
 from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, Stretch, critical_path
 from foreshock_dashboard.ingest.otlp.detail import detail_of
 from foreshock_dashboard.model.partial import total_of
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Span, TraceQuery, TraceSummary, head_of, traffic
+from foreshock_dashboard.model.span import (
+    Attributes,
+    AttributeValue,
+    Kind,
+    Span,
+    Status,
+    TraceQuery,
+    TraceSummary,
+    head_of,
+    traffic,
+)
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.traces import lanes_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
+from foreshock_dashboard.web.pages.traces.parameters import BY_WAIT, FIRST_PAGE, Order, SpanPage, WaitFilter
 from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waited
 from foreshock_dashboard.web.pages.traces.sentences import clock_note
 from foreshock_dashboard.web.state.numbers import number
-from foreshock_dashboard.web.state.params import BY_WAIT, FIRST, SpanPage, WaitFilter
 
 MOST_BYTES = 16 << 20
 """Bytes of the spans in one answer, as they were sent, each with its resource and scope."""
@@ -24,7 +38,167 @@ DEEPEST = 64
 """Levels of nested attribute values that are kept; OTLP has at most 50 (protobuf reads 100 messages deep)."""
 
 
-def query(asked: TraceQuery, wait: WaitFilter | None = None) -> Json:
+class TraceRow(TypedDict):
+    """A trace in a list."""
+
+    trace_id: str
+    service: str
+    colour: int
+    operation: str
+    start: float
+    duration_seconds: float | None
+    spans: int
+    errors: int
+    services: list[str]
+    root: bool
+    gpu_wait_seconds: NotRequired[float | None]
+
+
+class QueryJson(TypedDict):
+    """The search that was understood: times in Unix seconds, durations in seconds."""
+
+    start: float
+    end: float
+    service: str | None
+    operation: str | None
+    attributes: dict[str, str]
+    min_duration: float | None
+    max_duration: float | None
+    min_gpu_wait: float | None
+    status: Status | None
+    errors: bool
+    order: Order
+    limit: int
+
+
+class Candidates(TypedDict):
+    """The traces that a list by GPU wait was picked from."""
+
+    looked_at: int
+    bound: int
+    bound_reached: bool
+
+
+class TraceList(TypedDict):
+    """A trace list."""
+
+    query: QueryJson
+    traces: list[TraceRow]
+    note: Annotated[str, Field(description="why some may be missing; empty where none is")]
+    candidates: NotRequired[
+        Annotated[
+            Candidates,
+            Field(description="with order=gpu_wait or min_gpu_wait: among how many traces the list was picked"),
+        ]
+    ]
+
+
+class EventJson(TypedDict):
+    """An event of a span."""
+
+    offset_seconds: float | None
+    time_unix_nano: str
+    name: str
+    attributes: Json
+    dropped_attributes_count: int
+
+
+class LinkJson(TypedDict):
+    """A link of a span."""
+
+    trace_id: str
+    span_id: str
+    trace_state: str
+    flags: int
+    attributes: Json
+    dropped_attributes_count: int
+
+
+class SpanJson(TypedDict):
+    """A span in full."""
+
+    span_id: str
+    parent_id: str
+    name: str
+    service: str
+    colour: int
+    kind: Kind
+    offset_seconds: float
+    duration_seconds: float
+    start_time_unix_nano: str
+    end_time_unix_nano: str
+    status: Status
+    status_message: str
+    clamped: bool
+    trace_state: str
+    flags: int
+    attributes: Json
+    dropped_attributes_count: int
+    resource: Json
+    resource_dropped_attributes_count: int
+    resource_schema_url: str
+    scope: str
+    scope_version: str
+    scope_attributes: Json
+    scope_dropped_attributes_count: int
+    scope_schema_url: str
+    events: list[EventJson]
+    dropped_events_count: int
+    links: list[LinkJson]
+    dropped_links_count: int
+
+
+class SpanOnGpu(SpanJson):
+    """A span with its GPU and its part of the critical path."""
+
+    gpu: Annotated[
+        lanes_json.SpanGpu | None,
+        Field(description="what it had of its GPU; null where it is not known to have run on a shared one"),
+    ]
+    critical: Annotated[list[list[float]], Field(description="offset and duration of each part of the critical path")]
+    gaps: Annotated[list[list[float]], Field(description="offset and duration of each part that no child explains")]
+
+
+class ClockRow(TypedDict):
+    """A host and the offset of its clock."""
+
+    host: str
+    ahead_seconds: float | None
+    within_seconds: float | None
+
+
+class Clocks(TypedDict):
+    """The clocks of a trace's hosts."""
+
+    skewed: Annotated[bool, Field(description="spans lie outside their parents: clocks of hosts differ")]
+    clocks: Annotated[list[ClockRow], Field(description="the hosts whose clocks differ from that of the root's host")]
+    clock_note: Annotated[str, Field(description="the same as a sentence; empty where the clocks agree")]
+
+
+class TraceSpans(Clocks, lanes_json.Lanes):
+    """A trace and a page of its spans."""
+
+    trace_id: str
+    start: Annotated[float, Field(description="of the earliest span, Unix seconds; offsets count from it")]
+    duration_seconds: Annotated[float, Field(description="of the root span; of the longest where the root is missing")]
+    extent_seconds: Annotated[float, Field(description="first start to last end, each by the clock of its own host")]
+    total: Annotated[int, Field(description="spans of the trace")]
+    offset: Annotated[int, Field(description="spans before those given")]
+    left_out: Annotated[int, Field(description="spans after those given")]
+    next_offset: Annotated[int | None, Field(description="offset of the next page; null after the last")]
+    critical_seconds: Annotated[
+        dict[str, float], Field(description="seconds of the critical path by service, the most first")
+    ]
+    spans: list[SpanOnGpu]
+
+
+class Trace(TraceSpans):
+    """A trace, and how complete it is."""
+
+    note: Annotated[str, Field(description="why spans may be missing; empty where none is known to be")]
+
+
+def query(asked: TraceQuery, wait: WaitFilter | None = None) -> QueryJson:
     """What was asked, so that an empty answer can say of what it is empty. Times in Unix seconds, durations in s."""
     return {
         "start": asked.start,
@@ -42,7 +216,7 @@ def query(asked: TraceQuery, wait: WaitFilter | None = None) -> Json:
     }
 
 
-def summary(item: TraceSummary) -> Json:
+def summary(item: TraceSummary) -> TraceRow:
     """One row of a trace list."""
     return {
         "trace_id": item.trace_id,
@@ -58,21 +232,32 @@ def summary(item: TraceSummary) -> Json:
     }
 
 
-def traces(asked: TraceQuery, found: Sequence[TraceSummary], waits: Mapping[str, float | None] | None = None) -> Json:
-    """A trace list with what was asked. waits: seconds that each waited for a GPU, where that was asked for."""
-    told = {name: {"gpu_wait_seconds": seconds} for name, seconds in (waits or {}).items()}
-    rows = [summary(item) | told.get(item.trace_id, {}) for item in found]
-    return {"query": query(asked), "traces": rows}
+def traces(asked: TraceQuery, found: Sequence[TraceSummary], waits: Mapping[str, float | None], note: str) -> TraceList:
+    """A trace list. waits: seconds that traces waited for a GPU, by id. note: what the source says of completeness."""
+    rows = [_with_wait(item, waits) for item in found]
+    return {"query": query(asked), "traces": rows, "note": note}
 
 
-def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> Json:
-    """A trace list by the time waited for a GPU; `candidates` says among how many it was picked."""
-    rows = [summary(item) | {"gpu_wait_seconds": found.seconds[item.trace_id]} for item in found.found]
-    candidates = {"looked_at": found.looked_at, "bound": CANDIDATES, "bound_reached": found.bounded}
-    return {"query": query(asked, wait), "traces": rows, "candidates": candidates, "note": found.note}
+def _with_wait(item: TraceSummary, waits: Mapping[str, float | None]) -> TraceRow:
+    row = summary(item)
+    if item.trace_id in waits:
+        row["gpu_wait_seconds"] = waits[item.trace_id]
+    return row
 
 
-def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None, page: SpanPage = FIRST) -> Json:
+def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> TraceList:
+    """A trace list by GPU wait; `candidates` says among how many traces it was picked."""
+    return {
+        "query": query(asked, wait),
+        "traces": [_with_wait(item, found.seconds) for item in found.found],
+        "candidates": {"looked_at": found.looked_at, "bound": CANDIDATES, "bound_reached": found.bounded},
+        "note": found.note,
+    }
+
+
+def trace(
+    trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None, page: SpanPage = FIRST_PAGE
+) -> TraceSpans:
     """One trace and a page of its spans. Offsets in seconds from the earliest span, which starts at `start` (Unix
     seconds), each by the clock of its own host.
     """
@@ -96,8 +281,8 @@ def trace(trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None,
         **lanes_json.lanes(gpu_time, start),
         "critical_seconds": _by_service(told, path),
         "spans": [
-            _span(span, start)
-            | {
+            {
+                **_span(span, start),
                 "gpu": lanes_json.wait(gpu_time.lanes.waits.get((span.span_id, span.kind))),
                 "critical": _stretches(path.stretches.get(at, ()), start),
                 "gaps": _stretches(path.gaps.get(at, ()), start),
@@ -112,7 +297,7 @@ def _stretches(found: Sequence[Stretch], origin: int) -> list[list[float]]:
     return [[(start - origin) / 1e9, (end - start) / 1e9] for start, end in found]
 
 
-def _by_service(spans: Sequence[Span], path: CriticalPath) -> Json:
+def _by_service(spans: Sequence[Span], path: CriticalPath) -> dict[str, float]:
     """Seconds of the critical path by service, the most first."""
     found: dict[str, int] = {}
     for at, own in path.stretches.items():
@@ -132,7 +317,7 @@ def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
     return wanted
 
 
-def _clocks(found: Skew) -> Json:
+def _clocks(found: Skew) -> Clocks:
     return {
         "skewed": bool(found.hosts),
         "clocks": [
@@ -148,7 +333,7 @@ def _nanos(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 9)
 
 
-def _span(span: Span, origin: int) -> Json:
+def _span(span: Span, origin: int) -> SpanJson:
     detail = detail_of(span)
     return {
         "span_id": span.span_id,

@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
 from foreshock_dashboard.analysis.traces.gpu_lanes import Held, Lane, Wait
-from foreshock_dashboard.analysis.traces.occupancy import Interval
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.analysis.traces.occupancy import Interval, Quality
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 
 
-def lanes(found: GpuTime, origin: int) -> Json:
+class HeldSeconds(TypedDict):
+    """Who held a GPU while a service had work on it."""
+
+    waited_seconds: Annotated[float, Field(description="what others held: the sum of by")]
+    by: Annotated[dict[str, float], Field(description="seconds that others held it, by service")]
+    own_seconds: Annotated[float, Field(description="what the service itself used")]
+    idle_seconds: Annotated[float, Field(description="nobody's, while two or more services were active")]
+    unshared_seconds: Annotated[float, Field(description="no two services were active")]
+    quality: Quality
+
+
+class SpanGpu(HeldSeconds):
+    """What a span had of its GPU."""
+
+    gpus: Annotated[list[str], Field(description="several: which is not known")]
+    found_by: Literal["process", "container", "service"]
+    resolution_seconds: float
+    upper_bound: bool
+
+
+class LaneInterval(TypedDict):
+    """A service on a GPU for a while."""
+
+    service: str
+    colour: int
+    offset_seconds: float
+    duration_seconds: float
+    share: float | None
+    resolution_seconds: float
+    quality: Quality
+
+
+class LaneRow(HeldSeconds):
+    """A GPU on which spans of the trace ran."""
+
+    gpu: str
+    uuid: str
+    own: Annotated[str, Field(description="the trace's service on it")]
+    colour: int
+    spans: Annotated[list[str], Field(description="span ids")]
+    intervals: Annotated[list[LaneInterval], Field(description="who ran when")]
+
+
+class Lanes(TypedDict):
+    """What ran on the GPUs of a trace."""
+
+    lanes: Annotated[list[LaneRow], Field(description="one for each GPU on which spans of the trace ran")]
+    sentence: Annotated[str, Field(description="how long it waited for a GPU and who held it; empty if not known")]
+    gpu_wait_seconds: Annotated[
+        float | None, Field(description="the longest wait for one GPU, each moment counted once")
+    ]
+    lanes_settled: Annotated[bool, Field(description="false: what ran in its last seconds may still come")]
+    lanes_left_out: Annotated[int, Field(description="minutes of which not all GPUs were read")]
+    lanes_error: Annotated[str, Field(description="why what ran on GPUs could not be read; empty if it could")]
+    lanes_note: Annotated[
+        str, Field(description="what is missing where nothing is known of any GPU, once settled; empty else")
+    ]
+
+
+def lanes(found: GpuTime, origin: int) -> Lanes:
     """What a trace had of its GPUs; `origin` is its start in ns."""
     worst = found.lanes.worst
     return {
@@ -23,38 +86,32 @@ def lanes(found: GpuTime, origin: int) -> Json:
     }
 
 
-def wait(found: Wait | None) -> Json | None:
+def wait(found: Wait | None) -> SpanGpu | None:
     """What a span had of its GPU; None where it is not known to have run on a shared one."""
     if found is None:
         return None
     return {
         "gpus": [gpu.label for gpu in found.gpus],
-        "waited_seconds": _seconds(found.held.waited),
-        "by": {str(service): _seconds(seconds) for service, seconds in found.held.by.items()},
-        **_rest(found.held),
-        "quality": found.quality,
+        **_held(found.held, found.quality),
         "found_by": found.found_by,
         "resolution_seconds": _seconds(found.held.resolution),
         "upper_bound": not found.held.exact,
     }
 
 
-def _lane(lane: Lane, origin: int) -> Json:
+def _lane(lane: Lane, origin: int) -> LaneRow:
     return {
         "gpu": lane.gpu.label,
         "uuid": lane.gpu.uuid,
         "own": str(lane.wait.own),
         "colour": service_colour(str(lane.wait.own)),
         "spans": list(lane.spans),
-        "waited_seconds": _seconds(lane.wait.held.waited),
-        "by": {str(service): _seconds(seconds) for service, seconds in lane.wait.held.by.items()},
-        **_rest(lane.wait.held),
-        "quality": lane.wait.seen,
+        **_held(lane.wait.held, lane.wait.seen),
         "intervals": [_interval(each, origin) for each in sorted(lane.intervals, key=lambda i: (i.start, i.service))],
     }
 
 
-def _interval(interval: Interval, origin: int) -> Json:
+def _interval(interval: Interval, origin: int) -> LaneInterval:
     return {
         "service": str(interval.service),
         "colour": service_colour(str(interval.service)),
@@ -66,11 +123,14 @@ def _interval(interval: Interval, origin: int) -> Json:
     }
 
 
-def _rest(held: Held) -> Json:
+def _held(held: Held, quality: Quality) -> HeldSeconds:
     return {
+        "waited_seconds": _seconds(held.waited),
+        "by": {str(service): _seconds(seconds) for service, seconds in held.by.items()},
         "own_seconds": _seconds(held.own),
         "idle_seconds": _seconds(held.idle),
         "unshared_seconds": _seconds(held.unshared),
+        "quality": quality,
     }
 
 

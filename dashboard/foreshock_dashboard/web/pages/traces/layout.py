@@ -17,10 +17,10 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
 from foreshock_dashboard.web.charts.lines import blank
 from foreshock_dashboard.web.pages.traces.figures import heat_map
+from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
 from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
-from foreshock_dashboard.web.state.params import TRACE_PARAMETERS, trace_query
 from foreshock_dashboard.web.state.time_range import View
 
 COLUMNS = 72
@@ -32,7 +32,7 @@ GRID = 10.0
 HOLD = 30.0
 """Seconds for which that holds at most: traces arrive late."""
 MOST_READ = 32
-FILTERS = tuple(name for name in TRACE_PARAMETERS if name not in ("start", "end", "limit", "waits"))
+FILTERS = tuple(name for name in TraceParameters.model_fields if name not in ("start", "end", "limit", "waits"))
 """What the address takes of a search's parameters; the range of time is that of every page."""
 
 
@@ -78,8 +78,8 @@ def _query(hub: HubView, seen: View) -> TraceQuery:
         BadParameterError: one cannot be read.
     """
     world = hub.snapshot.world
-    filters = {name: value for name, value in seen.given.items() if name in TRACE_PARAMETERS}
-    query = trace_query(filters, hub.now(), world.services if world else ())
+    filters = {name: value for name, value in seen.given.items() if name in TraceParameters.model_fields}
+    query = TraceParameters.read(filters).query(hub.now(), world.services if world else ())
     return replace(query, start=seen.start, end=seen.end)
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from starlette.datastructures import QueryParams
 
 from foreshock_dashboard.common.async_single_flight import SingleFlight
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
@@ -16,12 +15,12 @@ from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.pages.traces import json
-from foreshock_dashboard.web.pages.traces.exemplars import exemplars
+from foreshock_dashboard.web.pages.traces.exemplars import Exemplars, exemplars
 from foreshock_dashboard.web.pages.traces.gpu_time import AT_ONCE, GpuTimes
+from foreshock_dashboard.web.pages.traces.json import Trace, TraceList
+from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters
 from foreshock_dashboard.web.pages.traces.search import Waits, by_wait
-from foreshock_dashboard.web.state.params import SpanPage, trace_query, wait_filter, waits_wanted
 
 LISTS = 2
 """Lists for which whole traces are read at once; further ones wait. Who opens a trace waits for no list."""
@@ -42,25 +41,26 @@ class TraceReads:
         self._times = GpuTimes(hub)
         self._waits = Waits(self._times)
         self._opening, self._listing = CapacityLimiter(AT_ONCE), CapacityLimiter(LISTS)
-        self._opened: SingleFlight[Json | None] = SingleFlight()
-        self._pairs: SingleFlightCache[Json] = SingleFlightCache(MOST_LISTS)
+        self._opened: SingleFlight[Trace | None] = SingleFlight()
+        self._pairs: SingleFlightCache[Exemplars] = SingleFlightCache(MOST_LISTS)
 
-    async def whole(self, trace_id: str, page: SpanPage) -> Json | None:
+    async def whole(self, trace_id: str, page: SpanPage) -> Trace | None:
         """A trace with what ran on its GPUs; None where there is none. Those who follow the same link share a reading.
 
         Raises:
             SourceError: the trace source cannot answer.
         """
 
-        def read() -> Json | None:
+        def read() -> Trace | None:
             with self._times.whole:
                 spans = self._hub.traces.get(trace_id)
-                told = json.trace(trace_id, spans, self._times.of(spans), page) if spans else None
-                return told and told | {"note": note_of(spans)}
+                if not spans:
+                    return None
+                return {**json.trace(trace_id, spans, self._times.of(spans), page), "note": note_of(spans)}
 
         return await self._opened.get((trace_id, page), lambda: to_thread.run_sync(read, limiter=self._opening))
 
-    async def listed(self, given: QueryParams, known: Collection[Service]) -> Json:
+    async def listed(self, parameters: TraceParameters, known: Collection[Service]) -> TraceList:
         """The list that an address asks for; with the waits of its traces where it asks for those.
 
         Raises:
@@ -68,15 +68,15 @@ class TraceReads:
             SourceError: the trace source cannot answer.
         """
         source, now = self._hub.traces, self._hub.now()
-        query, wanted = trace_query(given, now, known), waits_wanted(given)
-        if wait := wait_filter(given):
+        query = parameters.query(now, known)
+        if wait := parameters.wait_filter:
             waited = await self._list(lambda: by_wait(source, self._times, query, wait))
             return json.traces_by_wait(query, wait, waited)
         found = await to_thread.run_sync(source.search, query)
-        waits = await self._list(lambda: self._waits.of(found, self._times.arrived())) if wanted else None
-        return json.traces(query, found, waits) | {"note": note_of(found)}
+        waits = await self._list(lambda: self._waits.of(found, self._times.arrived())) if parameters.waits else {}
+        return json.traces(query, found, waits, note_of(found))
 
-    async def exemplars(self, query: TraceQuery, aggressor: Service) -> Json:
+    async def exemplars(self, query: TraceQuery, aggressor: Service) -> Exemplars:
         """Traces that waited for an aggressor, as `exemplars`; those who ask for about the same range share them."""
         start, end = math.floor(query.start / GRID) * GRID, math.ceil(min(query.end, self._hub.now()) / GRID) * GRID
         asked = replace(query, start=start, end=max(start, end))

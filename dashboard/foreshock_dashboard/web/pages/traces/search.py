@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.web.pages.traces.gpu_time import SETTLED_AFTER, GpuTimes
-from foreshock_dashboard.web.state.params import WaitFilter
+from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
 
 CANDIDATES = 500
 """Traces looked at for one list."""

@@ -1,0 +1,95 @@
+"""The answers of the documented addresses as OpenAPI describes them: the envelope and a payload each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.web.api.load_balancing import Headroom, Health
+from foreshock_dashboard.web.http.responses import Envelope
+from foreshock_dashboard.web.pages.traces.json import Trace, TraceList
+from foreshock_dashboard.web.state.lists import Contention, Gpus, HubStatus, Incidents, Pools, Services, Warnings
+
+
+class Error(TypedDict):
+    """A refusal: a sentence that names the input and the remedy."""
+
+    error: str
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "model": Error,
+        "description": "400: a parameter cannot be used; 404: nothing has this name. The message has the remedy",
+    },
+    503: {"model": Error, "description": "the source cannot answer"},
+}
+"""Documented for every address, in place of FastAPI's own 422."""
+
+
+class ServicesAnswer(Envelope, Services):
+    """`/api/services`."""
+
+
+class GpusAnswer(Envelope, Gpus):
+    """`/api/gpus`."""
+
+
+class ContentionAnswer(Envelope, Contention):
+    """`/api/contention`."""
+
+
+class PoolsAnswer(Envelope, Pools):
+    """`/api/pools`."""
+
+
+class WarningsAnswer(Envelope, Warnings):
+    """`/api/warnings`."""
+
+
+class IncidentsAnswer(Envelope, Incidents):
+    """`/api/incidents`."""
+
+
+class StatusAnswer(Envelope, HubStatus):
+    """`/api/status`."""
+
+
+class HealthAnswer(Envelope, Health):
+    """`/api/health/{service}`."""
+
+
+class HeadroomAnswer(Envelope, Headroom):
+    """`/api/headroom`."""
+
+
+class TracesAnswer(Envelope, TraceList):
+    """`/api/traces`."""
+
+
+class TraceAnswer(Envelope, Trace):
+    """`/api/traces/{trace_id}`."""
+
+
+class ReportAnswer(Envelope):
+    """`/api/report/{incident}`."""
+
+    id: str
+    markdown: Annotated[str, Field(description="each plot is an image NAME.svg")]
+    plots: Annotated[dict[str, str], Field(description="SVG by name")]
+
+
+class RunbookRow(TypedDict):
+    """An alert rule and its runbook."""
+
+    alert: str
+    meaning: str
+    address: str
+
+
+class RunbooksAnswer(Envelope):
+    """`/api/runbooks`."""
+
+    runbooks: list[RunbookRow]

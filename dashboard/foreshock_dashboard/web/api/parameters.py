@@ -1,0 +1,118 @@
+"""The query parameters of the API's addresses."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from foreshock_dashboard.web.pages.fleet.data import COLUMNS, METRICS, Selection
+from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
+from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parameters, refused, whole
+
+MAX_FILTER_LENGTH = 80
+MAX_CSV_TRACES = 1000
+
+
+class HeadroomParameters(Parameters):
+    """`/api/headroom`."""
+
+    service: str = Field("", description=f"only of this one: {SERVICE}")
+
+
+def _format(text: str) -> str:
+    if text not in ("json", "zip"):
+        raise ValueError("use json or zip")
+    return text
+
+
+class ReportParameters(AsOf):
+    """`/api/report/{incident}`."""
+
+    format: Annotated[str, AfterValidator(_format)] = Field(
+        "json", alias="as", description="json (default), or zip: the Markdown and its plots as one file"
+    )
+
+
+class ContentionParameters(AsOf):
+    """`/api/pages/contention`."""
+
+    victim: str = Field("", description="of the pair that is open")
+    aggressor: str = Field("", description="of the pair that is open")
+
+
+class ExemplarParameters(Parameters):
+    """`/api/pages/contention/traces`."""
+
+    victim: str = Field("", description=SERVICE)
+    aggressor: str = Field("", description=SERVICE)
+    start: str = Field("", description=f"{TIME}; default 30 minutes before end")
+    end: str = Field("", description=f"{TIME}; default now")
+
+
+class CascadeParameters(AsOf):
+    """`/api/pages/cascade`."""
+
+    start: str = Field(
+        "", alias="from", description=f"since when lanes are drawn: {TIME}; 30 minutes before the end by default"
+    )
+    incident: str = Field("", description="the id of one incident; all that are open by default")
+    service: str = Field("", description="whose room is shown")
+
+
+def _metric(text: str) -> str:
+    if text not in METRICS:
+        raise ValueError(f"use one of {', '.join(METRICS)}")
+    return text
+
+
+def _column(text: str) -> str:
+    if text.removeprefix("-") not in COLUMNS:
+        raise ValueError(f"use one of {', '.join(COLUMNS)}, - before it for down")
+    return text
+
+
+def _filter(text: str) -> str:
+    if len(text) > MAX_FILTER_LENGTH:
+        raise refused(f"q is longer than {MAX_FILTER_LENGTH} characters: shorten it")
+    return text.lower()
+
+
+class InventoryParameters(AsOf):
+    """`/api/csv/gpus`."""
+
+    q: Annotated[str, AfterValidator(_filter)] = Field(
+        "", description="only GPUs with this text in their name, UUID, model, pool or services"
+    )
+    sort: Annotated[str, AfterValidator(_column)] = Field(
+        Selection().sort,
+        description="a column of the inventory, - before it for the largest first; default -contended",
+    )
+
+    @property
+    def selection(self) -> Selection:
+        """The rows and their order."""
+        return Selection(text=self.q, sort=self.sort)
+
+
+class FleetParameters(InventoryParameters):
+    """`/api/pages/fleet`."""
+
+    metric: Annotated[str, AfterValidator(_metric)] = Field(
+        Selection().metric, description=f"what the grid shows: {', '.join(METRICS)}"
+    )
+    gpu: str = Field("", description="the GPU that is open: host/gpu-index, or its UUID")
+
+    @property
+    def selection(self) -> Selection:
+        """The metric of the grid, the rows of the inventory, and their order."""
+        return Selection(self.metric, self.q, self.sort)
+
+
+class CsvTraceParameters(TraceParameters):
+    """`/api/csv/traces`."""
+
+    limit: Annotated[int, BeforeValidator(whole(1, MAX_CSV_TRACES))] = Field(
+        MAX_CSV_TRACES, ge=1, le=MAX_CSV_TRACES, description=f"1 to {MAX_CSV_TRACES}"
+    )
+    at: str = Field("", description="end of the range, where `end` is not given")

@@ -1,0 +1,56 @@
+"""The addresses of traces."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import Response
+
+from foreshock_dashboard.model.snapshot import HubView
+from foreshock_dashboard.web.api.answers import TraceAnswer, TracesAnswer
+from foreshock_dashboard.web.api.parameters import ExemplarParameters
+from foreshock_dashboard.web.http.responses import Answers, Envelope
+from foreshock_dashboard.web.pages.contention.pair import named
+from foreshock_dashboard.web.pages.traces.exemplars import exemplar_query
+from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters, trace_id_of
+from foreshock_dashboard.web.pages.traces.reader import TraceReads
+
+
+def add(api: APIRouter, hub: HubView, answers: Answers, reads: TraceReads) -> None:
+    """Add the addresses to the API."""
+
+    @api.get("/traces", summary="Traces that have a matching span", response_model=TracesAnswer)
+    async def traces(request: Request, query: Annotated[TraceParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        body = await reads.listed(query, snapshot.world.services if snapshot.world else ())
+        return answers.payload(request, snapshot, body)
+
+    @api.get(
+        "/traces/{trace_id}",
+        summary="All spans of one trace, what ran on its GPUs meanwhile, and how long it waited for them",
+        response_model=TraceAnswer,
+    )
+    async def trace(request: Request, trace_id: str, page: Annotated[SpanPage, Query()]) -> Response:
+        snapshot, full_id = hub.snapshot, trace_id_of(trace_id)
+        body = await reads.whole(full_id, page)
+        if body is None:
+            raise HTTPException(
+                404, f"no trace {full_id}: it may be older than the store keeps, or not have arrived yet"
+            )
+        return answers.payload(request, snapshot, body)
+
+    @api.get(
+        "/pages/contention/traces",
+        summary="Traces of a victim that waited longest for an aggressor, among its 40 slowest",
+        response_model=Envelope,
+        name="page_exemplars",
+    )
+    async def exemplars(request: Request, query: Annotated[ExemplarParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        known = snapshot.world.services if snapshot.world else ()
+        victim, aggressor = named(query.victim, known), named(query.aggressor, known)
+        if victim is None or aggressor is None:
+            raise HTTPException(404, "victim and aggressor have to be services; /api/services lists those known")
+        body = await reads.exemplars(exemplar_query(victim, query.start, query.end, hub.now()), aggressor)
+        return answers.payload(request, snapshot, body)

@@ -1,0 +1,179 @@
+"""The parameters of a trace list and of one trace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.span import Status, TraceQuery
+from foreshock_dashboard.web.state.parameters import (
+    MAX_VALUE_LENGTH,
+    TIME,
+    BadParameterError,
+    Duration,
+    Flag,
+    Parameters,
+    refused,
+    service_named,
+    time_parameter,
+    whole,
+)
+
+DEFAULT_RANGE_SECONDS = 900.0
+"""Range of a trace list without `start`."""
+MAX_SPANS = 5000
+"""Spans of one trace in one answer; the rest is counted, and comes in the next."""
+BY_WAIT: Literal["gpu_wait"] = "gpu_wait"
+"""The order that no source knows: sources are asked for the slowest traces (`search`)."""
+Order = Literal["slowest", "newest", "gpu_wait"]
+
+_DURATION_FORM = "such as 250ms, 1.5s or plain seconds"
+_STATUSES: tuple[Status, ...] = get_args(Status)
+_TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFilter:
+    """A filter by GPU wait. least: seconds. first: the longest wait first."""
+
+    least: float | None
+    first: bool
+
+
+def _attribute(text: str) -> str:
+    key, equals, _ = text.partition("=")
+    if not key or not equals:
+        raise ValueError("is not KEY=VALUE, such as hw.id=GPU-8932f937")
+    return text
+
+
+def _status(text: str) -> str:
+    if text.lower() not in _STATUSES:
+        raise ValueError("is neither error nor ok nor unset")
+    return text.lower()
+
+
+def _order(text: str) -> str:
+    if text not in get_args(Order):
+        raise ValueError(f"is neither slowest nor newest nor {BY_WAIT}")
+    return text
+
+
+class TraceParameters(Parameters):
+    """The filters of a trace list."""
+
+    service: str = Field(
+        "", description="namespace/name, /name for one without, or name where no two services of today have it"
+    )
+    operation: str = Field("", description="name of a span")
+    attribute: list[Annotated[str, AfterValidator(_attribute)]] = Field(
+        default_factory=list,
+        description="KEY=VALUE: an attribute of the span, or else of its resource; once for each key",
+    )
+    min_duration: Duration = Field(
+        None, description=f"shortest duration of the trace, that is of its root span, {_DURATION_FORM}"
+    )
+    max_duration: Duration = Field(None, description=f"longest duration of the trace, {_DURATION_FORM}")
+    min_gpu_wait: Duration = Field(
+        None, description=f"shortest time waited for a GPU, {_DURATION_FORM}; looks at the 500 slowest that match"
+    )
+    status: Annotated[Status | None, BeforeValidator(_status)] = Field(
+        None, description="only traces with a span of this status: error, ok or unset"
+    )
+    errors: Flag = Field(False, description="true: the same as status=error")
+    order: Annotated[Order, BeforeValidator(_order)] = Field(
+        "newest",
+        description="newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
+    )
+    limit: Annotated[int, BeforeValidator(whole(1, 1000))] = Field(50, ge=1, le=1000, description="1 to 1000")
+    start: str = Field("", description=f"{TIME}; default 15 minutes before end")
+    end: str = Field("", description=f"{TIME}; default now")
+    waits: Flag = Field(False, description="true: each row has gpu_wait_seconds, as far as there is time to read it")
+
+    @field_validator("attribute")
+    @classmethod
+    def _once(cls, texts: list[str]) -> list[str]:
+        keys = [text.partition("=")[0] for text in texts]
+        if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+            raise refused(f"attribute: {repeated[0]} is given twice, and no span has two values of it: leave one out")
+        return texts
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.min_duration and self.max_duration and self.min_duration > self.max_duration:
+            raise refused("min_duration is longer than max_duration: exchange them")
+        if self.errors and self.status not in (None, "error"):
+            raise refused(f"errors=true asks for status=error, and status={self.status} for another: leave one out")
+        return self
+
+    def query(self, now: float, known: Collection[Service] = ()) -> TraceQuery:
+        """The search that these parameters describe.
+
+        known: today's services, which a name without a namespace may mean. Traces may be of others, so an unknown name
+        matches in any namespace.
+
+        Raises:
+            BadParameterError: a time or the service cannot be read, or the range is upside down.
+        """
+        end = time_parameter("end", self.end, now, now)
+        start = time_parameter("start", self.start, now, end - DEFAULT_RANGE_SECONDS)
+        if start > end:
+            raise BadParameterError(f"start={start:.0f} lies after end={end:.0f}: exchange them")
+        try:
+            service = service_named(self.service, known) if self.service else None
+        except ValueError as error:
+            raise BadParameterError(f"service={self.service!r}: {error}") from None
+        return TraceQuery(
+            start=start,
+            end=end,
+            service=service or (Service("", self.service) if self.service else None),
+            any_namespace=bool(self.service) and service is None,
+            operation=self.operation or None,
+            attributes=dict(text.split("=", 1) for text in self.attribute),
+            min_duration=self.min_duration or None,
+            max_duration=self.max_duration or None,
+            status="error" if self.errors else self.status,
+            order="newest" if self.order == "newest" else "slowest",
+            limit=self.limit,
+        )
+
+    @property
+    def wait_filter(self) -> WaitFilter | None:
+        """The filter by GPU wait; None where the list is neither filtered nor ordered by it."""
+        first = self.order == BY_WAIT
+        return WaitFilter(self.min_gpu_wait or None, first) if first or self.min_gpu_wait else None
+
+
+class SpanPage(Parameters):
+    """A page of a trace's spans, ordered by start."""
+
+    limit: Annotated[int, BeforeValidator(whole(1, MAX_SPANS))] = Field(
+        MAX_SPANS,
+        ge=1,
+        le=MAX_SPANS,
+        description=f"spans in this answer, 1 to {MAX_SPANS}, default {MAX_SPANS}; large ones are fewer",
+    )
+    offset: Annotated[int, BeforeValidator(whole(0, 10**9))] = Field(
+        0, ge=0, description="spans left out before them, by start; default 0. See next_offset"
+    )
+
+
+FIRST_PAGE = SpanPage.read({})
+
+
+def trace_id_of(text: str) -> str:
+    """A trace id as 32 lower-case hex characters; shorter ones get leading zeros, as some tools drop them.
+
+    Raises:
+        BadParameterError: it is no hexadecimal number of up to 32 digits.
+    """
+    if not _TRACE_ID.fullmatch(text):
+        raise BadParameterError(
+            f"trace id {text[:MAX_VALUE_LENGTH]!r} is not hexadecimal of up to 32 digits: copy it whole"
+        )
+    return text.lower().zfill(32)

@@ -1,0 +1,173 @@
+"""Query parameters: text from anyone into values, or an error that names the parameter and the remedy."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.settings.option_types import parse_duration
+from foreshock_dashboard.settings.option_types import parse_time as parse_instant
+
+MAX_VALUE_LENGTH = 200
+"""Characters of a parameter's value, and of a name that an error repeats."""
+LATEST_TIME = 7_258_118_400.0
+"""Unix seconds of the year 2200."""
+TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
+SERVICE = "namespace/name, or name where no two services of today have it"
+"""Accepted forms, for the description of a parameter."""
+
+_RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?(?:/([mhd]))?")
+_MILLISECONDS = re.compile(r"\d{12,14}")
+_UNIT_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+class BadParameterError(ValueError):
+    """A parameter cannot be used. The message names it, its value and the remedy."""
+
+
+def refused(problem: str) -> PydanticCustomError:
+    """The error that a validator raises to have `problem` shown as it is."""
+    return PydanticCustomError("parameter", "{problem}", {"problem": problem})
+
+
+def problem_of(error: ErrorDetails) -> str:
+    """The first thing wrong with some parameters, as a sentence: the name, the value and the remedy."""
+    if error["type"] == "parameter":
+        return error["msg"]
+    name = next((str(part) for part in reversed(error["loc"]) if isinstance(part, str)), "parameter")
+    reason = error.get("ctx", {}).get("error") or error["msg"]
+    return f"{name}={str(error['input'])[:MAX_VALUE_LENGTH]!r}: {reason}"
+
+
+class Parameters(BaseModel):
+    """The query parameters of one address. Unknown names are refused; a blank value counts as absent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        cleaned: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in known:
+                hint = f"use one of {', '.join(known)}" if known else "this address takes none"
+                raise refused(f"unknown parameter {name[:MAX_VALUE_LENGTH]!r}: {hint}")
+            texts = [text.strip() for text in (value if isinstance(value, list) else [value]) if text.strip()]
+            if any(len(text) > MAX_VALUE_LENGTH for text in texts):
+                raise refused(f"{name} is longer than {MAX_VALUE_LENGTH} characters: shorten it")
+            if texts:
+                cleaned[name] = texts if isinstance(value, list) else texts[0]
+        return cleaned
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Self:
+        """The parameters of an address that no route has read.
+
+        Raises:
+            BadParameterError: one of them is unknown or malformed.
+        """
+        try:
+            return cls.model_validate(dict(given))
+        except ValidationError as error:
+            raise BadParameterError(problem_of(error.errors()[0])) from None
+
+
+class NoParameters(Parameters):
+    """An address without parameters."""
+
+
+class AsOf(Parameters):
+    """An address that can be asked for an instant of the past."""
+
+    at: str = Field("", description=f"as it was then: {TIME}; may take seconds where it is hours ago")
+
+
+def _duration(text: str) -> float:
+    return 0.0 if re.fullmatch(r"0+(\.0+)?(ms|s|m|h|d)?", text) else parse_duration(text)
+
+
+Duration = Annotated[float | None, BeforeValidator(_duration), WithJsonSchema({"type": "string"})]
+"""Seconds, written as 250ms, 1.5s or plain seconds; 0 is no bound."""
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError("is neither true nor false")
+    return text.lower() in ("true", "1")
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A parser of whole numbers within bounds."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def parse_time(text: str, now: float, up: bool = False) -> float:
+    """Unix seconds of `now`, `now-15m`, `now/d`, Unix seconds or milliseconds, or ISO 8601 with a time zone.
+
+    This is Grafana's grammar: `/d` rounds to a day of UTC, down or, with `up`, to its end.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if match := _RELATIVE.fullmatch(text):
+        time = now - (parse_duration(match[1]) if match[1] else 0.0)
+        if unit := _UNIT_SECONDS.get(match[2] or ""):
+            time = (math.ceil(time / unit) if up else math.floor(time / unit)) * unit
+    elif _MILLISECONDS.fullmatch(text):
+        time = int(text) / 1000
+    else:
+        try:
+            time = parse_instant(text)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{error}; or write now-15m") from None
+    if not 0 <= time <= LATEST_TIME:
+        raise ValueError("is not between the years 1970 and 2200; write now-15m")
+    return time
+
+
+def time_parameter(name: str, text: str, now: float, default: float, up: bool = False) -> float:
+    """The time that a parameter holds, Unix seconds; `default` where it is blank.
+
+    Raises:
+        BadParameterError: it cannot be read.
+    """
+    text = text.strip()
+    if not text:
+        return default
+    if len(text) > MAX_VALUE_LENGTH:
+        raise BadParameterError(f"{name} is longer than {MAX_VALUE_LENGTH} characters: shorten it")
+    try:
+        return parse_time(text, now, up)
+    except ValueError as error:
+        raise BadParameterError(f"{name}={text!r}: {error}") from None
+
+
+def service_named(text: str, known: Collection[Service]) -> Service | None:
+    """The service with a name; None where it has no namespace and no known service has the name.
+
+    Raises:
+        ValueError: several services have the name.
+    """
+    named = Service.parse(text)
+    if "/" in text:
+        return named
+    matches = sorted(service for service in known if service.name == text)
+    if len(matches) > 1 and named not in matches:
+        raise ValueError(f"several services have this name; write one of {', '.join(map(str, matches))}")
+    return matches[0] if matches else None
