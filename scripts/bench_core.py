@@ -1,9 +1,9 @@
-"""What the parts of the simulator's model cost: microseconds of one core for each event, task and request.
+"""CPU time of the simulator's parts: microseconds of one core per event, task and request.
 
   .venv/bin/python scripts/bench_core.py [--count 20000]
 
-They say which part has become slower when `bench_simulate.py` says that the whole has; there is no bar for them. A
-machine that is busy with other things shows in all of them alike.
+They show which part became slower when `bench_simulate.py` shows that the whole did; they have no limits. Load of the
+machine affects all of them equally.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ KERNELS = GpuWork(0.01, sm=0.8, dram=0.3, tensor=0.1, kernels=100.0)
 RUNS = 3
 
 
-def clockwork(engine: Engine, count: int) -> None:
-    """One process that sleeps again and again."""
+def events(engine: Engine, count: int) -> None:
+    """One process that sleeps repeatedly."""
 
     def sleeper() -> Process:
         for _ in range(count):
@@ -37,7 +37,7 @@ def clockwork(engine: Engine, count: int) -> None:
 
 
 def tasks(engine: Engine, count: int, processes: int) -> None:
-    """Processes on one GPU that work and pause in turns."""
+    """Processes on one GPU that alternate between work and pauses."""
     gpu = Gpu(engine, MODELS["H100"], "host-1", 0)
 
     def turns(worker: Worker) -> Process:
@@ -50,7 +50,7 @@ def tasks(engine: Engine, count: int, processes: int) -> None:
 
 
 def language_model(engine: Engine, count: int) -> None:
-    """Requests to a model server at even distances, so that about 16 are served at once."""
+    """Evenly spaced requests to a model server, about 16 of them concurrent."""
     gpu = Gpu(engine, MODELS["H100"], "host-1", 0)
     spec = LlmSpec("llm-7b", parameters=7.0, kv_bytes_per_token=524_288)
     server = make_server(engine, spec, Worker((gpu,), 1, ServiceName("ml", "llm"), memory_bytes(spec, gpu)))
@@ -64,29 +64,29 @@ def language_model(engine: Engine, count: int) -> None:
 
 
 PARTS: dict[str, tuple[Callable[[Engine, int], None], int]] = {
-    "an event of the clockwork": (clockwork, 1),
+    "an event of the engine": (events, 1),
     "a task alone on a GPU": (lambda engine, count: tasks(engine, count, 1), 1),
     "a task where two share a GPU": (lambda engine, count: tasks(engine, count, 2), 1),
     "a request to a language model": (language_model, 10),
 }
-"""What is measured, and how many times fewer of it there are."""
+"""By name: the function that starts the work, and the divisor of `--count`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table: the best of some runs."""
+    """Print the table, with the best of `RUNS` runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20_000)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     gc.disable()
-    for name, (begin, fewer) in PARTS.items():
-        count, took = asked.count // fewer, []
+    for name, (start, divisor) in PARTS.items():
+        count, seconds = options.count // divisor, []
         for _ in range(RUNS):
             engine = Engine()
-            begin(engine, count)
-            began = time.process_time()
+            start(engine, count)
+            started = time.process_time()
             engine.run(float(count))
-            took.append(time.process_time() - began)
-        print(f"  {name:<32}{min(took) / count * 1e6:8.2f} µs")
+            seconds.append(time.process_time() - started)
+        print(f"  {name:<32}{min(seconds) / count * 1e6:8.2f} µs")
 
 
 if __name__ == "__main__":

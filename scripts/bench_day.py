@@ -1,9 +1,9 @@
-"""How fast a hub answers over its own store with a day of 64 GPUs in it, while it goes on taking in.
+"""Latency of a hub's answers over a store with a day of 64 GPUs, while it ingests further data.
 
   .venv/bin/python scripts/bench_day.py [--hours 24] [--gpus 64] [--seconds 60] [--spans 500]
 
-The day is written by the real writer: exporters' own pages and the series of real spans, grown over time. The hub, its
-targets and the spans that still come are real.
+The day is written through the store: exporters' own metrics and the series of real spans, extrapolated over time. The
+hub, its targets and the further spans are real.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store, StoreLimits
 from send_spans import batch
 
-STEP, BLOCK = 10.0, 30
-"""Seconds between two scrapes, and scrapes that are written at once."""
-TRACED = 12
-"""Scrapes between two batches of spans that are kept as traces."""
-CALLS = 8
-"""Pairs of services that call each other during the day; those that still come are of more."""
+STEP_SECONDS = 10.0
+"""Scrape interval."""
+APPEND_SCRAPES = 30
+"""Scrapes of one append."""
+SPAN_BATCH_SCRAPES = 12
+"""Scrapes between two batches of spans."""
+EDGES = 8
+"""Pairs of services with calls during the day; further spans have more."""
 COUNTERS = ("_total", "_bucket", "_count", "_sum")
 NOISE = 0.05
-BAR_MS = 150.0
-"""Milliseconds that every p95 has to stay under."""
-WARM_UP = 20.0
+MAX_P95_MS = 150.0
+WARM_UP_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Grown:
-    """The series of one target. rate: what counters gain a second, NaN for what is no counter."""
+class ExtrapolatedSeries:
+    """The series of one target. `rate`: increase of counters per second; NaN for other series."""
 
     target: str
     metrics: tuple[str, ...]
@@ -57,76 +58,76 @@ class Grown:
     rate: np.ndarray[tuple[int], np.dtype[np.float64]]
 
     @classmethod
-    def of(cls, target: str, before: Sequence[Sample], after: Sequence[Sample], seconds: float) -> Grown:
-        """As two scrapes say."""
+    def of(cls, target: str, before: Sequence[Sample], after: Sequence[Sample], seconds: float) -> ExtrapolatedSeries:
+        """Derive rates from two scrapes."""
         first = {(sample.metric, sample.labels): sample.value for sample in before}
-        gained = [sample.value - first.get((sample.metric, sample.labels), 0.0) for sample in after]
+        increases = [sample.value - first.get((sample.metric, sample.labels), 0.0) for sample in after]
         counts = [sample.metric.endswith(COUNTERS) for sample in after]
-        rate = np.where(counts, np.maximum(gained, 0.0) / seconds, np.nan)
+        rate = np.where(counts, np.maximum(increases, 0.0) / seconds, np.nan)
         values = np.array([sample.value for sample in after])
         return cls(target, tuple(s.metric for s in after), tuple(s.labels for s in after), values, rate)
 
     def at(self, start: float, times: Sequence[float], chance: np.random.Generator) -> Iterator[SampleBatch]:
-        """What it says at some times; counters begin with 0 at `start`."""
+        """Yield scrapes at the given times; counters are 0 at `start`."""
         scatter = 1 + NOISE * chance.standard_normal((len(times), len(self.values)))
-        counted = self.rate * (np.array(times)[:, None] - start)
-        told = np.where(np.isnan(self.rate), self.values * np.where(self.values > 1, scatter, 1.0), counted)
-        for moment, values in zip(times, told.tolist(), strict=True):
+        counters = self.rate * (np.array(times)[:, None] - start)
+        rows = np.where(np.isnan(self.rate), self.values * np.where(self.values > 1, scatter, 1.0), counters)
+        for moment, values in zip(times, rows.tolist(), strict=True):
             yield SampleBatch(moment, self.target, tuple(map(Sample, self.metrics, self.labels, values)))
 
 
-def pages(targets: Sequence[str]) -> Iterator[Grown]:
-    """What exporters say of themselves."""
-    seen: list[dict[str, tuple[Sample, ...]]] = []
+def exporter_series(targets: Sequence[str]) -> Iterator[ExtrapolatedSeries]:
+    """Yield the series of running exporters."""
+    scrapes: list[dict[str, tuple[Sample, ...]]] = []
     for _ in range(2):
         now = {}
         for target in targets:
             scraped = ScrapeTarget(f"http://{target}/metrics", "foreshock-exporter")
             text = httpx.get(scraped.url, trust_env=False).text
             now[scraped.instance] = tuple(parse(text, scraped.target_labels))
-        seen.append(now)
-        time.sleep(0 if len(seen) > 1 else STEP)
-    for instance, after in seen[1].items():
-        yield Grown.of(instance, seen[0][instance], after, STEP)
+        scrapes.append(now)
+        time.sleep(0 if len(scrapes) > 1 else STEP_SECONDS)
+    for instance, after in scrapes[1].items():
+        yield ExtrapolatedSeries.of(instance, scrapes[0][instance], after, STEP_SECONDS)
 
 
-def services(spans: Sequence[Span], now: float) -> Grown:
-    """The series of so many spans in ten seconds, of some of their pairs of services."""
+def span_series(spans: Sequence[Span], now: float) -> ExtrapolatedSeries:
+    """Return the series of these spans per scrape interval, for `EDGES` pairs of services."""
     ends: dict[str, list[str]] = {}
     for span in spans:
         ends.setdefault(span.trace_id, []).append(str(span.service))
-    wanted = {tuple(each) for each in sorted({tuple(each) for each in ends.values()})[:CALLS]}
-    intake = IngestPipeline(Nowhere(), Clock())
-    intake.count([span for span in spans if tuple(ends[span.trace_id]) in wanted], now)
-    return Grown.of("foreshock", (), intake.collect(now + 60.0).samples, STEP)
+    edges = set(sorted({tuple(services) for services in ends.values()})[:EDGES])
+    intake = IngestPipeline(NullStore(), Clock())
+    intake.count([span for span in spans if tuple(ends[span.trace_id]) in edges], now)
+    return ExtrapolatedSeries.of("foreshock", (), intake.collect(now + 60.0).samples, STEP_SECONDS)
 
 
-class Nowhere:
-    """Keeps nothing."""
+class NullStore:
+    """Discards all data."""
 
     def append_samples(self, batches: Sequence[SampleBatch]) -> None:
-        """Let go of them."""
+        """Discard the batches."""
 
     def append_spans(self, spans: Sequence[Span]) -> None:
-        """Let go of them."""
+        """Discard the batches."""
 
 
-def write(folder: Path, grown: Sequence[Grown], end: float, hours: float) -> tuple[int, str]:
-    """Write the day that ends at `end` (Unix seconds); how many samples it has, and a trace of it."""
+def write(folder: Path, series: Sequence[ExtrapolatedSeries], end: float, hours: float) -> tuple[int, str]:
+    """Write the time up to `end` (Unix seconds). Return the number of samples and a trace id."""
     chance, noise, trace, written = random.Random(3), np.random.default_rng(3), "", 0  # noqa: S311 made up, no secret
     moment = [end - 3600 * hours]
     store = Store.open(folder, now=lambda: moment[0], limits=StoreLimits(block_seconds=600.0))
-    start, steps = moment[0], round(3600 * hours / STEP)
-    for block in range(0, steps, BLOCK):
-        times = [start + STEP * step for step in range(block, min(block + BLOCK, steps))]
-        rows = zip(*(each.at(start, times, noise) for each in grown), strict=True)
+    start, steps = moment[0], round(3600 * hours / STEP_SECONDS)
+    for first in range(0, steps, APPEND_SCRAPES):
+        times = [start + STEP_SECONDS * step for step in range(first, min(first + APPEND_SCRAPES, steps))]
+        rows = zip(*(one.at(start, times, noise) for one in series), strict=True)
         store.append_samples([one for row in rows for one in row])
-        for time_ in times[::TRACED]:
-            found = decode(batch(chance, round(time_ * 1e9))).spans
-            store.append_spans(found)
-            trace = trace if time_ > end - 3600 and trace else found[0].trace_id
+        for time_ in times[::SPAN_BATCH_SCRAPES]:
+            spans = decode(batch(chance, round(time_ * 1e9))).spans
+            store.append_spans(spans)
+            trace = trace if time_ > end - 3600 and trace else spans[0].trace_id
         moment[0] = times[-1]
-        written += len(times) * sum(len(each.values) for each in grown)
+        written += len(times) * sum(len(one.values) for one in series)
         store.maintain()
     for _ in range(8):
         store.maintain()
@@ -134,11 +135,11 @@ def write(folder: Path, grown: Sequence[Grown], end: float, hours: float) -> tup
     return written, trace
 
 
-Ask = Callable[[httpx.Client], httpx.Response]
+Request = Callable[[httpx.Client], httpx.Response]
 
 
-def addresses(gpu: str, trace: str) -> Mapping[str, Ask]:
-    """What is asked for, by what it is called in the table."""
+def addresses(gpu: str, trace: str) -> Mapping[str, Request]:
+    """Return the measured requests by name."""
     tick = ("now", "topology", "services", "gpus", "contention", "pools", "warnings", "incidents", "headroom", "status")
     pages_ = ("contention", "cascade", "cascade?from=now-6h", f"fleet?metric=nvlink&gpu={gpu}", "services", "status")
     traces = (
@@ -150,7 +151,7 @@ def addresses(gpu: str, trace: str) -> Mapping[str, Ask]:
         "csv/traces?start=now-24h",
     )
     past = ("now?at=now-2h", "now?at=now-12h", "pages/cascade?at=now-12h&from=now-13h")
-    asked = (
+    paths = (
         *tick,
         "health/service-1",
         *(f"pages/{page}" for page in pages_),
@@ -163,78 +164,80 @@ def addresses(gpu: str, trace: str) -> Mapping[str, Ask]:
         ("/traces", "?from=now-24h", "trace-durations"),
         ("/fleet", f"?gpu={gpu}&from=now-24h", "gpu-use"),
     )
-    return {f"/api/{path}": _getting(f"/api/{path}") for path in asked} | {
-        f"chart {name}, {path}{search}": _drawing(path, search, name) for path, search, name in charts
+    return {f"/api/{path}": _api_request(f"/api/{path}") for path in paths} | {
+        f"chart {name}, {path}{search}": _chart_request(path, search, name) for path, search, name in charts
     }
 
 
-def _getting(path: str) -> Ask:
+def _api_request(path: str) -> Request:
     return lambda client: client.get(path)
 
 
-def _drawing(path: str, search: str, name: str) -> Ask:
-    """As Dash's own script asks for a figure; each time for another tick, as it does."""
+def _chart_request(path: str, search: str, name: str) -> Request:
+    """Return a request for a figure as Dash's own script makes it, for a new tick each time."""
 
-    def ask(client: httpx.Client) -> httpx.Response:
-        told = {"url.search": search, "url.pathname": path, "tick.data": time.time(), "browser.data": {}}
+    def request(client: httpx.Client) -> httpx.Response:
+        values = {"url.search": search, "url.pathname": path, "tick.data": time.time(), "browser.data": {}}
         inputs: list[Json] = [
-            {"id": name.split(".")[0], "property": name.split(".")[1], "value": value} for name, value in told.items()
+            {"id": name.split(".")[0], "property": name.split(".")[1], "value": value} for name, value in values.items()
         ]
         body = {"output": f"{name}.figure", "outputs": {"id": name, "property": "figure"}, "inputs": inputs}
         return client.post("/_dash-update-component", json=body | {"changedPropIds": ["tick.data"], "state": []})
 
-    return ask
+    return request
 
 
-def measure(url: str, asked: Mapping[str, Ask], seconds: float) -> dict[str, list[float]]:
-    """Ask for all in turn, about once a second for each as an open page does; milliseconds of every answer."""
-    took: dict[str, list[float]] = {name: [] for name in asked}
+def measure(url: str, requests: Mapping[str, Request], seconds: float) -> dict[str, list[float]]:
+    """Send all requests in turn, each about once a second. Return the milliseconds of every answer."""
+    timings: dict[str, list[float]] = {name: [] for name in requests}
     deadline = time.monotonic() + seconds
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         while time.monotonic() < deadline:
-            for name, ask in asked.items():
-                begun = time.perf_counter()
-                answer = ask(client)
-                took[name].append(1000 * (time.perf_counter() - begun))
+            for name, request in requests.items():
+                started = time.perf_counter()
+                answer = request(client)
+                timings[name].append(1000 * (time.perf_counter() - started))
                 if answer.status_code != 200:
                     sys.exit(f"{name}: {answer.status_code} {answer.text[:300]}")
-    return took
+    return timings
 
 
 def main() -> int:
-    """Write, serve, ask, print; 1 where the bar is missed."""
+    """Write, serve, measure, print. Return 1 if the limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--gpus", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long is asked")
-    parser.add_argument("--spans", type=int, default=500, help="spans per second that still come")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the measurement")
+    parser.add_argument("--spans", type=int, default=500, help="further spans per second")
     options = parser.parse_args()
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
         targets = [opened.enter_context(exporter(i)) for i in range(options.gpus // GPUS_PER_HOST)]
-        time.sleep(2 * STEP)
-        end = time.time() // STEP * STEP
+        time.sleep(2 * STEP_SECONDS)
+        end = time.time() // STEP_SECONDS * STEP_SECONDS
         spans = decode(batch(random.Random(2), round(end * 1e9))).spans  # noqa: S311 made up, no secret
-        begun = time.monotonic()
-        samples, trace = write(folder / "store", [*pages(targets), services(spans, end)], end, options.hours)
+        started = time.monotonic()
+        samples, trace = write(
+            folder / "store", [*exporter_series(targets), span_series(spans, end)], end, options.hours
+        )
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         print(
             f"{options.gpus} GPUs, {options.hours:g} h: {samples:,} samples in {size >> 20} MiB, written in "
-            f"{time.monotonic() - begun:.0f} s",
+            f"{time.monotonic() - started:.0f} s",
             flush=True,
         )
         hub = opened.enter_context(hub_process(targets, folder / "store"))
         opened.enter_context(load(hub.otlp, options.spans))
-        time.sleep(WARM_UP)
+        time.sleep(WARM_UP_SECONDS)
         timings = measure(hub.url, addresses("bench-0/gpu-0", trace), options.seconds)
-        print(f"resident at its peak: {hub.memory():.0f} MiB")
-    missed = [name for name, values in timings.items() if float(np.percentile(values, 95)) > BAR_MS]
+        print(f"peak resident memory: {hub.memory():.0f} MiB")
+    missed = [name for name, values in timings.items() if float(np.percentile(values, 95)) > MAX_P95_MS]
     width = max(map(len, timings))
-    print(f"{'answer':<{width}}{'asked':>7}{'p50 ms':>9}{'p95 ms':>9}")
+    print(f"{'answer':<{width}}{'count':>7}{'p50 ms':>9}{'p95 ms':>9}")
     for name, values in timings.items():
         p50, p95 = np.percentile(values, [50, 95])
         print(f"{name:<{width}}{len(values):>7}{p50:>9.1f}{p95:>9.1f}")
-    print(f"MISSED: {'; '.join(missed)}" if missed else f"held: every p95 under {BAR_MS:.0f} ms")
+    print(f"MISSED: {'; '.join(missed)}" if missed else f"passed: every p95 under {MAX_P95_MS:.0f} ms")
     return 1 if missed else 0
 
 
