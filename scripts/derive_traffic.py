@@ -1,8 +1,8 @@
-"""Makes the simulator's small tables of traffic from the public traces that they are derived from.
+"""Derives the simulator's small tables of traffic from public traces.
 
     python scripts/derive_traffic.py --mooncake conversation_trace.jsonl.gz --servegen servegen_rate_cv_traces.tar.gz
 
-The tables come with the package; this is for whoever wants to check or renew them.
+The tables are part of the package; this script checks or updates them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from pathlib import Path
 
 DATA = Path(__file__).parent.parent / "simulator" / "foreshock_simulator" / "data"
 BATCH_MS = 3000
-"""The trace's time stamps are multiples of it, but for a millisecond."""
+"""Time stamps of the trace are multiples of it, up to a millisecond."""
 MODEL = "language/m-large"
-DAY = 13
-"""Of the fourteen: its quantiles of clients' CVs are nearest to those of them all (p50, p90, p99 within 6 %)."""
-WINDOWS = 144
-"""Of ten minutes, in a day."""
-MOST_BYTES = 60_000
+DAY_INDEX = 13
+"""Of fourteen days, the one whose quantiles of clients' CVs are nearest to those of all days (p50, p90, p99 within
+6%)."""
+WINDOWS_PER_DAY = 144
+"""Windows of ten minutes in a day."""
+MAX_TABLE_BYTES = 60_000
 
 
 def mooncake(path: Path) -> str:
-    """The lengths of each request, and after how many batches of 3 s it came."""
+    """Token counts of each request, and the batches of 3 s since the previous one."""
     lines, last = ["batches_later,prompt_tokens,generated_tokens"], 0
     for line in gzip.decompress(path.read_bytes()).decode().splitlines():
         row = json.loads(line)
@@ -40,18 +41,18 @@ def mooncake(path: Path) -> str:
 
 
 def servegen(path: Path) -> str:
-    """Rate, CV and family of each client of a model in the windows of a day in which it sent anything."""
+    """Rate, CV and family of each client of a model in its active windows of a day."""
     clients: dict[int, list[tuple[int, float, float, str]]] = {}
     with tarfile.open(path) as archive:
         for member in archive:
-            found = re.fullmatch(rf"(?:\./)?data/{MODEL}/chunk-(\d+)-trace\.csv", member.name)
-            file = archive.extractfile(member) if found else None
-            if found is None or file is None:
+            match = re.fullmatch(rf"(?:\./)?data/{MODEL}/chunk-(\d+)-trace\.csv", member.name)
+            file = archive.extractfile(member) if match else None
+            if match is None or file is None:
                 continue
             for start, rate, cv, family, *_ in csv.reader(io.TextIOWrapper(file)):
-                day, window = divmod(round(float(start)) // 600, WINDOWS)
-                if day == DAY and float(rate) > 0.0:
-                    clients.setdefault(int(found[1]), []).append((window, float(rate), float(cv), family))
+                day, window = divmod(round(float(start)) // 600, WINDOWS_PER_DAY)
+                if day == DAY_INDEX and float(rate) > 0.0:
+                    clients.setdefault(int(match[1]), []).append((window, float(rate), float(cv), family))
     if not clients:
         raise ValueError(f"{path}: no client of {MODEL} in it")
     busiest = sorted(clients, key=lambda client: (-sum(rate for _, rate, *_ in clients[client]), client))
@@ -64,28 +65,31 @@ def servegen(path: Path) -> str:
 
 
 def main() -> int:
-    """Write what was asked for."""
+    """Write the tables of the given sources."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mooncake", type=Path, help="conversation_trace.jsonl.gz of kvcache-ai/Mooncake")
     parser.add_argument(
         "--servegen", type=Path, help="the CSVs of alibaba/ServeGen as tar.gz, data/MODEL/chunk-N-trace.csv"
     )
     parser.add_argument("--out", type=Path, default=DATA, help="folder (default: the package's data)")
-    asked = parser.parse_args()
-    tables = {"mooncake_conversation": (asked.mooncake, mooncake), "servegen_m_large_day": (asked.servegen, servegen)}
+    options = parser.parse_args()
+    tables = {
+        "mooncake_conversation": (options.mooncake, mooncake),
+        "servegen_m_large_day": (options.servegen, servegen),
+    }
     for name, (source, derive) in tables.items():
         if source is None:
             continue
         try:
-            packed = gzip.compress(derive(source).encode(), 9, mtime=0)
+            compressed = gzip.compress(derive(source).encode(), 9, mtime=0)
         except (OSError, ValueError, KeyError, tarfile.TarError) as error:
             print(f"{source}: {error}; give the file as its project publishes it", file=sys.stderr)
             return 1
-        if len(packed) > MOST_BYTES:
-            print(f"{name}: {len(packed)} bytes are more than {MOST_BYTES}", file=sys.stderr)
+        if len(compressed) > MAX_TABLE_BYTES:
+            print(f"{name}: {len(compressed)} bytes are more than {MAX_TABLE_BYTES}", file=sys.stderr)
             return 1
-        (asked.out / f"{name}.csv.gz").write_bytes(packed)
-        print(f"wrote {name}.csv.gz, {len(packed)} bytes")
+        (options.out / f"{name}.csv.gz").write_bytes(compressed)
+        print(f"wrote {name}.csv.gz, {len(compressed)} bytes")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""Plays scenarios and prints what came of them: a line for each scenario, size and seed, as in docs/realism.md.
+"""Runs scenarios and prints their outcomes, a line per scenario and size with a cell per seed, as in docs/realism.md.
 
   .venv/bin/python scripts/play_scenarios.py [SCENARIO ...] [--sizes small,medium] [--seeds 1,2,3]
 
-A run ends five minutes after its cascade has begun. A minute of one core plays about 20 hours of a small platform, 3 of
-a medium one, and 20 minutes of a large one.
+A run ends five minutes after the start of its cascade. A minute of one core simulates about 20 hours of a small
+platform, 3 of a medium one, and 20 minutes of a large one.
 """
 
 from __future__ import annotations
@@ -17,49 +17,49 @@ from foreshock_simulator.simulation import Simulation
 from foreshock_simulator.spec.scenario import Truth
 
 START = 1_767_600_000.0
-STEP = 60.0
-AFTER = 300.0
-"""Seconds that a run goes on once others than the origin breach."""
+STEP_SECONDS = 60.0
+SECONDS_AFTER_CASCADE = 300.0
+"""Rest of a run after the first breach of a service other than the origin."""
 
 
 class Outcome(NamedTuple):
-    """What a run came to. Seconds are after the first fault; NaN where it has none or nothing breached."""
+    """Outcome of a run. Times are seconds after the first fault; NaN without a fault or breach."""
 
     cascaded: bool
     expected: bool
     onset: float
     first: str
     early: tuple[str, ...]
-    """Services that breached before anything happened to them."""
+    """Services that breached before the first fault."""
 
     def __str__(self) -> str:
         """A cell of the table."""
-        told = f"{self.onset:.0f} s ({self.first})" if self.cascaded else "none"
+        onset = f"{self.onset:.0f} s ({self.first})" if self.cascaded else "none"
         early = f"; before: {', '.join(self.early)}" if self.early else ""
-        return f"{told}{early}{'' if self.cascaded == self.expected else ' (!)'}"
+        return f"{onset}{early}{'' if self.cascaded == self.expected else ' (!)'}"
 
 
 def play(name: str, size: str, seed: int) -> Outcome:
-    """Play a scenario."""
+    """Run a scenario."""
     spec = load(name, size, seed)
     simulation = Simulation(spec, seed, START, sample=0.0)
     seconds, end, cascaded = 0.0, spec.duration, False
     while seconds < end:
-        seconds = min(end, seconds + STEP)
+        seconds = min(end, seconds + STEP_SECONDS)
         simulation.advance(START + seconds)
         if not cascaded and simulation.truth().cascaded:
-            cascaded, end = True, min(end, seconds + AFTER)
+            cascaded, end = True, min(end, seconds + SECONDS_AFTER_CASCADE)
     return outcome(simulation.truth(), spec.expects.cascade)
 
 
 def outcome(truth: Truth, expected: bool) -> Outcome:
-    """What the truth of a run says."""
-    began = truth.end if truth.onset is None else truth.onset
-    early = tuple(name for name, time in truth.breached.items() if time < began)
+    """The outcome of a run from its ground truth."""
+    onset = truth.end if truth.onset is None else truth.onset
+    early = tuple(name for name, time in truth.breached.items() if time < onset)
     if not truth.victims:
         return Outcome(False, expected, float("nan"), "", early)
     first = truth.victims[0].name
-    return Outcome(truth.cascaded, expected, truth.breached[first] - began, first, early)
+    return Outcome(truth.cascaded, expected, truth.breached[first] - onset, first, early)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="all that come along unless named")
     parser.add_argument("--sizes", default="small")
     parser.add_argument("--seeds", default="1,2,3")
-    asked = parser.parse_args(arguments)
-    for name in asked.scenarios or names():
-        for size in asked.sizes.split(","):
-            cells = [str(play(name, size, int(seed))) for seed in asked.seeds.split(",")]
+    options = parser.parse_args(arguments)
+    for name in options.scenarios or names():
+        for size in options.sizes.split(","):
+            cells = [str(play(name, size, int(seed))) for seed in options.seeds.split(",")]
             print(f"| `{name}` | {size} | {' | '.join(cells)} |", flush=True)
 
 

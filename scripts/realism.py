@@ -1,8 +1,8 @@
-"""The figures of docs/realism.md: prints the tables and, with --out, writes the charts.
+"""The tables and, with --out, the charts of docs/realism.md.
 
     scripts/realism.py PART --data DIR [--out docs/realism]
 
-DIR holds what was measured, in a folder for each source: gavel/, vidur/ and so on, as docs/realism.md says.
+DIR holds the measurements, with a folder per source: gavel/, vidur/ and so on, as in docs/realism.md.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import realism_gpu
 import realism_traffic
 
 PARTS = {"gpu": realism_gpu, "traffic": realism_traffic}
-"""Each has `options(parser)` and `run(arguments)`."""
+"""Each module has `options(parser)` and `run(arguments)`."""
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0; 1 where data are missing; 2 for wrong usage."""
+    """Exit code 0; 1 for missing data; 2 for wrong usage."""
     parser = ArgumentParser(prog="realism.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parts = parser.add_subparsers(dest="part", required=True)
     for name, part in PARTS.items():
-        one = parts.add_parser(name, help=part.__doc__)
-        one.add_argument("--data", type=Path, required=True, help="folder of what was measured")
-        one.add_argument("--out", type=Path, help="folder for the charts; none are written without")
-        part.options(one)
+        subparser = parts.add_parser(name, help=part.__doc__)
+        subparser.add_argument("--data", type=Path, required=True, help="folder of what was measured")
+        subparser.add_argument("--out", type=Path, help="folder for the charts; none are written without")
+        part.options(subparser)
     arguments = parser.parse_args(argv)
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)

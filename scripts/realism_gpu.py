@@ -1,4 +1,4 @@
-"""The GPU part of docs/realism.md: what the model of GPUs and model servers gives, beside what others measured."""
+"""The GPU part of docs/realism.md: the model of GPUs and model servers compared with measurements."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ TOKENS = (1, 16, 64, 256, 1024, 4096)
 IGNITER = {"W": (118, 185, 259, 296, 295), "MHz": (1530, 1530, 1530, 1486, 1431)}
 """One to five models side by side on a V100 (Xu et al., iGniter, TPDS 2023)."""
 IGNITER_WORK = GpuWork(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
-"""Set by hand: the paper does not say what its models use."""
+"""Set by hand, since the paper does not state the use of its models."""
 
 
 def options(parser: ArgumentParser) -> None:
-    """The options of this part."""
+    """Add the options of this part."""
     parser.add_argument("--fit", action="store_true", help="fit the populations of jobs anew (minutes) and print them")
 
 
 def run(arguments: Namespace) -> None:
-    """Print the tables; write the charts where a folder is given."""
+    """Print the tables, and write the charts if a folder is given."""
     pairs(arguments.data / "gavel" / "simulation_throughputs.json.gz", arguments.out, fit=arguments.fit)
     power()
     steps(arguments.data / "vidur" / "data" / "profiling" / "compute", arguments.out)
 
 
 def measured_pairs(path: Path) -> dict[str, Floats]:
-    """Slow-downs (throughput alone / in a pair) of Gavel's jobs on one GPU, by kind of GPU."""
-    found = {}
+    """Slowdowns (throughput alone / in a pair) of Gavel's jobs on one GPU, by kind of GPU."""
+    slowdowns_by_gpu = {}
     with gzip.open(path, "rt") as file:
         data = json.load(file)
     for gpu in POPULATIONS:
         jobs = {name: row for name, row in data[gpu.lower()].items() if ast.literal_eval(name)[1] == 1}
-        found[gpu] = np.array(
+        slowdowns_by_gpu[gpu] = np.array(
             [
                 row["null"] / pair[0]
                 for row in jobs.values()
@@ -63,11 +63,11 @@ def measured_pairs(path: Path) -> dict[str, Floats]:
                 if other in jobs and pair[0] > 0.0 and pair[1] > 0.0
             ]
         )
-    return found
+    return slowdowns_by_gpu
 
 
 def pairs(path: Path, out: Path | None, *, fit: bool) -> None:
-    """Quantiles of slow-downs in pairs: Gavel's and the model's."""
+    """Quantiles of slowdowns in pairs: measured by Gavel, and of the model."""
     measured = measured_pairs(path)
     populations = {gpu: fitted(gpu, values) for gpu, values in measured.items()} if fit else POPULATIONS
     print("\nSlow-down of a job that shares its GPU with another (alone = 1)\n")
@@ -92,12 +92,12 @@ def pairs(path: Path, out: Path | None, *, fit: bool) -> None:
 
 
 def drawn(population: Population, count: int) -> Floats:
-    """Slow-downs in so many pairs."""
+    """Slowdowns in `count` drawn pairs."""
     return np.fromiter(slowdowns(population, count, Random(SEED)), float)  # noqa: S311 - simulated chance
 
 
 def fitted(gpu: str, values: Floats) -> Population:
-    """The population whose worst relative error of a quantile is least: a random descent from the present one."""
+    """The population with the smallest worst relative error of a quantile, by random descent from the present one."""
     real, rng = np.percentile(values, PERCENTS), np.random.default_rng(SEED)
 
     def error(logs: Floats) -> float:
@@ -108,18 +108,18 @@ def fitted(gpu: str, values: Floats) -> Population:
 
     present = POPULATIONS[gpu]
     start = np.log([present.a, present.b, present.interval, present.spread])
-    best, least = start, error(start)
+    best, best_error = start, error(start)
     for _ in range(3):
-        at = start + rng.normal(0.0, 0.4, 4)
-        here, size = error(at), 0.2
+        point = start + rng.normal(0.0, 0.4, 4)
+        point_error, size = error(point), 0.2
         for _ in range(120):
-            there = at + rng.normal(0.0, size, 4) * (rng.random(4) < 0.7)
-            if (found := error(there)) < here:
-                at, here, size = there, found, min(0.5, 1.4 * size)
+            candidate = point + rng.normal(0.0, size, 4) * (rng.random(4) < 0.7)
+            if (candidate_error := error(candidate)) < point_error:
+                point, point_error, size = candidate, candidate_error, min(0.5, 1.4 * size)
             else:
                 size = max(0.01, 0.95 * size)
-        if here < least:
-            best, least = at, here
+        if point_error < best_error:
+            best, best_error = point, point_error
     a, b, interval, spread = np.exp(best)
     print(f'"{gpu}": Population(a={a:.3g}, b={b:.3g}, interval={interval:.3g}, spread={spread:.3g})', flush=True)
     return Population(float(a), float(b), float(interval), float(spread))
@@ -139,7 +139,10 @@ def power() -> None:
 
 
 def measured_layers(folder: Path) -> Iterator[tuple[str, str, Floats]]:
-    """(GPU, model, rows of tensor-parallel GPUs, tokens, width, parameters, seconds of a layer), as Vidur measured."""
+    """Measurements of Vidur: GPU, model, and rows.
+
+    A row has tensor-parallel GPUs, tokens, width, parameters, and seconds of a layer.
+    """
     for path in sorted(folder.glob("*/*/*/mlp.csv.gz")):
         rows = []
         with gzip.open(path, "rt") as file:
@@ -156,7 +159,7 @@ def measured_layers(folder: Path) -> Iterator[tuple[str, str, Floats]]:
 
 
 def steps(folder: Path, out: Path | None) -> None:
-    """Errors of the formula of a layer's time, over all of Vidur's points."""
+    """Errors of the formula of a layer's time over all of Vidur's points."""
     print("\nTime of a transformer layer without attention: error of the formula against Vidur's kernel times\n")
     print("| GPU | model | points | mean | p50 | p90 | largest |\n|---|---|---|---|---|---|---|")
     lines = []

@@ -1,4 +1,4 @@
-"""The traffic part of docs/realism.md: generated requests beside the traces, and how long capacity takes to come."""
+"""The traffic part of docs/realism.md: generated requests compared with traces; provisioning and cold start times."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ TRACES: dict[TraceName, str] = {
     "mooncake": "mooncake/conversation_trace.jsonl.gz",
 }
 COLD_STARTS = ((50, 22.7), (90, 42.0), (99, 51.8))
-"""Percent and seconds: a base model on a warm host, production image generation, 2026."""
+"""Percentile and seconds: a base model on a warm host, production image generation, 2026."""
 
 
 def options(_parser: ArgumentParser) -> None:
-    """This part has none of its own."""
+    """This part has no options."""
 
 
 def run(arguments: Namespace) -> None:
-    """Print the tables; write the charts where a folder is given."""
+    """Print the tables, and write the charts if a folder is given."""
     measured = {name: original(arguments.data / path) for name, path in TRACES.items()}
     lengths(measured)
     bursts(measured, arguments.out)
@@ -72,13 +72,13 @@ def original(path: Path) -> Floats:
         with gzip.open(path, "rt") as lines:
             read = [json.loads(line) for line in lines]
         rows = [(row["timestamp"] / 1000.0, row["input_length"], row["output_length"]) for row in read]
-    found = np.array(rows, float)
-    found[:, 0] -= found[0, 0]
-    return found
+    requests = np.array(rows, float)
+    requests[:, 0] -= requests[0, 0]
+    return requests
 
 
 def generated(flow: FlowSpec, until: float, seed: int) -> Floats:
-    """Rows as those of `original`, of a flow."""
+    """Rows of a flow, as in `original`."""
     source, rows = arrivals(flow, seed, START), []
     while (arrival := source.next()).time < until:
         rows.append(arrival)
@@ -91,11 +91,11 @@ def flow_of(name: TraceName, share: float = 1.0) -> FlowSpec:
 
 
 def windows(times: Floats, width: float, period: float) -> Iterator[npt.NDArray[np.int64]]:
-    """Counts in the whole windows of a loop, for several places at which the first may begin: bursts do not mind."""
-    whole = int(period // width)
+    """Counts in the whole windows of a loop, for several offsets of the first window."""
+    count = int(period // width)
     for offset in range(OFFSETS):
         index = ((times + offset * width / OFFSETS) % period // width).astype(int)
-        yield np.bincount(index, minlength=whole)[:whole]
+        yield np.bincount(index, minlength=count)[:count]
 
 
 def dispersion(times: Floats, width: float, period: float) -> float:
@@ -114,29 +114,34 @@ def lengths(measured: dict[TraceName, Floats]) -> None:
     print("| trace | | requests/s | peak/mean, 10 s | prompt p50 | p99 | answer p50 | p99 |")
     print("|---|---|---|---|---|---|---|---|")
     for name, rows in measured.items():
-        for what, one in (("measured", rows), ("flow", generated(flow_of(name), load(name).period, 1))):
-            highest = peak(one[:, 0], 10.0, load(name).period)
-            tokens = [f"{np.percentile(one[:, column], q):,.0f}" for column in (1, 2) for q in (50, 99)]
-            rate = f"{len(one) / load(name).period:.2f}"
-            print(f"| {name} | {what} | {rate} | {highest:.2f} | {' | '.join(tokens)} |")
+        for label, requests in (("measured", rows), ("flow", generated(flow_of(name), load(name).period, 1))):
+            highest = peak(requests[:, 0], 10.0, load(name).period)
+            tokens = [f"{np.percentile(requests[:, column], q):,.0f}" for column in (1, 2) for q in (50, 99)]
+            rate = f"{len(requests) / load(name).period:.2f}"
+            print(f"| {name} | {label} | {rate} | {highest:.2f} | {' | '.join(tokens)} |")
 
 
 def bursts(measured: dict[TraceName, Floats], out: Path | None) -> None:
-    """The index of dispersion on every scale: of the trace, of the flow, and of a flow at half the rate."""
+    """Index of dispersion on each scale: of the trace, of the flow, and of a flow at half the rate."""
     print("\nIndex of dispersion of counts (variance over mean; Poisson: 1)\n")
     print("| trace | | " + " | ".join(f"{width:.0f} s" for width in WIDTHS) + " |")
     print("|---|---" + "|---" * len(WIDTHS) + "|")
     lines = []
     for colour, (name, rows) in enumerate(measured.items()):
         period = load(name).period
-        whole = {width: dispersion(rows[:, 0], width, period) for width in SCALES}
+        measured_dispersion = {width: dispersion(rows[:, 0], width, period) for width in SCALES}
         ours = average(flow_of(name), period)
         half = average(flow_of(name, 0.5), period)
         theory = {width: 1.0 + 0.5 * (ours[width] - 1.0) for width in SCALES}
-        for what, row in (("measured", whole), ("flow", ours), ("half the rate", half), ("(I + 1) / 2", theory)):
-            print(f"| {name} | {what} | " + " | ".join(f"{row[width]:.1f}" for width in WIDTHS) + " |")
-        for what, row, dots in (("measured", whole, True), ("flow", ours, False)):
-            title = f"{name}, {what}" if dots else ""
+        for label, row in (
+            ("measured", measured_dispersion),
+            ("flow", ours),
+            ("half the rate", half),
+            ("(I + 1) / 2", theory),
+        ):
+            print(f"| {name} | {label} | " + " | ".join(f"{row[width]:.1f}" for width in WIDTHS) + " |")
+        for label, row, dots in (("measured", measured_dispersion, True), ("flow", ours, False)):
+            title = f"{name}, {label}" if dots else ""
             lines.append(svg.Line(title, SCALES, [row[width] for width in SCALES], dots, colour))
     if out:
         x, y = svg.Axis("window, seconds", log=True), svg.Axis("index of dispersion", log=True)
@@ -144,7 +149,7 @@ def bursts(measured: dict[TraceName, Floats], out: Path | None) -> None:
 
 
 def average(flow: FlowSpec, period: float) -> dict[float, float]:
-    """The index by window, the mean over some seeds."""
+    """Index by window, mean over the seeds."""
     plays = [generated(flow, period, seed)[:, 0] for seed in SEEDS]
     return {width: float(np.mean([dispersion(times, width, period) for times in plays])) for width in SCALES}
 
@@ -170,17 +175,17 @@ def day(out: Path | None) -> None:
 
 
 def capacity() -> None:
-    """Quantiles of cold starts and of provisioning."""
+    """Quantiles of cold start and provisioning times."""
     rng = random_stream(1, "realism")
     cold = [cold_start_seconds(rng, COLD_STARTS[0][1]) for _ in range(DRAWS)]
     nodes = [provisioning_seconds(rng, 380.0) for _ in range(DRAWS)]
     print("\nSeconds until a replica serves, and until a node comes\n")
     print("| | p5 | p50 | p90 | p95 | p99 |")
     print("|---|---|---|---|---|---|")
-    known = dict(COLD_STARTS)
+    measured = dict(COLD_STARTS)
     print(
         "| model load, measured | "
-        + " | ".join(f"{known[q]}" if q in known else "" for q in (5, 50, 90, 95, 99))
+        + " | ".join(f"{measured[q]}" if q in measured else "" for q in (5, 50, 90, 95, 99))
         + " |"
     )
     print(f"| cold start, model | {row(cold)} |")
@@ -189,5 +194,5 @@ def capacity() -> None:
 
 
 def row(values: Sequence[float]) -> str:
-    """Its percentiles."""
+    """Percentiles as a table row."""
     return " | ".join(f"{value:.1f}" for value in np.percentile(values, (5, 50, 90, 95, 99)))

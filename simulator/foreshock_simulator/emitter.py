@@ -173,5 +173,5 @@ class Emitter:
         while not self._stop.wait(self._period):
             try:
                 self.step()
-            except Exception:  # the outermost loop: a step that fails must not end the rest
+            except Exception:  # outermost loop: later steps still run after a failed one
                 log.exception("the simulator's step failed")

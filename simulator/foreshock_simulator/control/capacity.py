@@ -83,7 +83,7 @@ class Capacity:
             for spec in pools
         }
 
-    def take(self, pool: str, gpus: int) -> tuple[Place, ...]:
+    def allocate(self, pool: str, gpus: int) -> tuple[Place, ...]:
         """Allocate GPUs for a replica that runs from the start, at once and with their nodes.
 
         Raises:

@@ -100,7 +100,7 @@ class Deployment(Generic[R]):
             ValueError: the pool has not enough room.
         """
         for _ in range(count):
-            places = self._capacity.take(self._pool, self._gpus) if self._gpus else ()
+            places = self._capacity.allocate(self._pool, self._gpus) if self._gpus else ()
             pod = self._create_pod()
             pod.places = places
             self._serve(pod)

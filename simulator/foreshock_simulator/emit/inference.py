@@ -37,8 +37,8 @@ def families(service: ServiceName, model: str, stats: ModelStats, *, is_llm: boo
     """The metric families of a server. Without `is_llm`, they include no tokens and no KV cache."""
     labels = (service.name, service.namespace, model, ENGINE)
 
-    def with_value(family: Family, value: float, *more: str) -> tuple[Family, list[Sample]]:
-        return family, [Sample((*labels, *more), value)]
+    def with_value(family: Family, value: float, *extra_labels: str) -> tuple[Family, list[Sample]]:
+        return family, [Sample((*labels, *extra_labels), value)]
 
     result: list[tuple[Family, list[Sample] | list[HistogramSample]]] = [
         with_value(RUNNING, stats.num_requests_running),

@@ -163,8 +163,8 @@ class Probe:
         )
 
 
-def _ratio(part: float, whole: float) -> float:
-    return min(1.0, max(0.0, part / whole))
+def _ratio(numerator: float, denominator: float) -> float:
+    return min(1.0, max(0.0, numerator / denominator))
 
 
 def _uuid(kind: str, name: str) -> str:

@@ -58,7 +58,8 @@ class Gpu:
         self.advanced_to = engine.now
         self.clock = 1.0
         self.power_watts = model.idle_watts
-        self.groups: tuple[Group, ...] = tuple((each.capacity, []) for each in self.instances) or ((WHOLE_GPU, []),)
+        capacities = [instance.capacity for instance in self.instances] or [WHOLE_GPU]
+        self.groups: tuple[Group, ...] = tuple((capacity, []) for capacity in capacities)
         self._time_sliced = sharing == "time-slicing"
         self._use = IDLE
         self._meter = Meter()

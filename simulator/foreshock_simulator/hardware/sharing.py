@@ -89,10 +89,10 @@ def fair_shares(demands: Sequence[float], capacity: float) -> Sequence[float]:
     if sum(demands) <= capacity:
         return demands
     shares = [0.0] * len(demands)
-    left, remaining = capacity, len(demands)
+    available, remaining = capacity, len(demands)
     for index in sorted(range(len(demands)), key=demands.__getitem__):
-        shares[index] = min(demands[index], left / remaining)
-        left -= shares[index]
+        shares[index] = min(demands[index], available / remaining)
+        available -= shares[index]
         remaining -= 1
     return shares
 
@@ -172,11 +172,11 @@ def exclusive_share(load: Load, clock: float, capacity: ChannelCapacity) -> tupl
 
 def _slice_wait(load: Load) -> float:
     """Mean seconds that a neighbor's dispatch waits for the time slices of this process."""
-    sm, kernels, turn = load.sm, load.kernels, TIME_SLICE_SECONDS
+    sm, kernels, slice_seconds = load.sm, load.kernels, TIME_SLICE_SECONDS
     if sm > 1.0:
         sm = 1.0
     if kernels > 0.0:
         kernel = sm / kernels
-        if kernel < turn:
-            turn = kernel
-    return 0.5 * sm * turn
+        if kernel < slice_seconds:
+            slice_seconds = kernel
+    return 0.5 * sm * slice_seconds

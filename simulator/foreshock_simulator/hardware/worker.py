@@ -71,9 +71,11 @@ class Worker:
         self.gpus, self.pid, self.service, self.memory_bytes = tuple(gpus), pid, service, memory_bytes
         self._engine = gpus[0].engine
         for gpu in gpus:
-            free = gpu.free_bytes(slice)
-            if memory_bytes > free:
-                raise ValueError(f"{gpu}: a process needs {memory_bytes:.3g} bytes of memory and {free:.3g} are free")
+            free_bytes = gpu.free_bytes(slice)
+            if memory_bytes > free_bytes:
+                raise ValueError(
+                    f"{gpu}: a process needs {memory_bytes:.3g} bytes of memory and {free_bytes:.3g} are free"
+                )
         self.contexts = tuple(Context(self, gpu, slice or 0) for gpu in gpus)
         self.multi_gpu = len(self.gpus) > 1
         for gpu in gpus:

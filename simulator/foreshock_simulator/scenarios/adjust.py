@@ -31,8 +31,8 @@ def adjust(platform: PlatformSpec, node: yaml.Node, reader: Reader) -> PlatformS
         elif key.value == "calls":
             platform = replace(platform, services=_changed_calls(platform.services, value, reader))
         else:
-            known = (*PART_KINDS, "calls")
-            reader.problems.add(line(key), f"adjust has no key {key.value!r}", alternatives(key.value, known))
+            keys = (*PART_KINDS, "calls")
+            reader.problems.add(line(key), f"adjust has no key {key.value!r}", alternatives(key.value, keys))
     return platform
 
 
@@ -51,8 +51,8 @@ def _changed_parts(parts: tuple[Any, ...], node: yaml.Node, kind: str, reader: R
     by_name = {_name(part): part for part in parts}
     for key, value in _pairs(reader, node, kind):
         if key.value not in by_name:
-            what = f"there is no {kind.removesuffix('s')} {key.value!r} to change"
-            reader.problems.add(line(key), what, alternatives(key.value, by_name))
+            problem = f"there is no {kind.removesuffix('s')} {key.value!r} to change"
+            reader.problems.add(line(key), problem, alternatives(key.value, by_name))
             continue
         try:
             by_name[key.value] = reader.override(value, by_name[key.value], key.value)

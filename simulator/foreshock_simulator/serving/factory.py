@@ -16,8 +16,8 @@ def memory_bytes(spec: ModelSpec, gpu: Gpu, slice: int | None = None) -> float: 
     if not isinstance(spec, LlmSpec):
         return spec.memory_bytes
     model = gpu.model
-    whole = model.memory_bytes - model.reserved_bytes
-    return spec.memory_share * (whole if slice is None else gpu.instances[slice].memory_bytes)
+    available = model.memory_bytes - model.reserved_bytes
+    return spec.memory_share * (available if slice is None else gpu.instances[slice].memory_bytes)
 
 
 def make_server(engine: Engine, spec: ModelSpec, worker: Worker) -> ModelServer:

@@ -54,10 +54,10 @@ class KvCache:
         if steps == 1:
             return due[start]
         end = start + steps % BLOCK_TOKENS
-        more = sum(due[start:end])
+        partial = sum(due[start:end])
         if end > BLOCK_TOKENS:
-            more += sum(due[: end - BLOCK_TOKENS])
-        return steps // BLOCK_TOKENS * self._generating + more
+            partial += sum(due[: end - BLOCK_TOKENS])
+        return steps // BLOCK_TOKENS * self._generating + partial
 
     def is_short(self, step: int) -> bool:
         """Whether the generating requests need more blocks for one step than are free."""
@@ -74,10 +74,10 @@ class KvCache:
         if self._generating * (limit // BLOCK_TOKENS + 1) <= free:
             return limit
         steps = min(limit, free // self._generating * BLOCK_TOKENS)
-        left = free - self.needed(step, steps)
+        remaining = free - self.needed(step, steps)
         while steps < limit:
-            left -= self._due[(step + steps) % BLOCK_TOKENS]
-            if left < 0:
+            remaining -= self._due[(step + steps) % BLOCK_TOKENS]
+            if remaining < 0:
                 break
             steps += 1
         return steps

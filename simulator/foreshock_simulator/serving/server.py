@@ -91,7 +91,7 @@ class Job:
         self.queued_seconds: float | None = None
         self.first_token_seconds: float | None = None
         self.preemptions = 0
-        # State of the server: tokens to hold, tokens left to compute, and the step at which it finishes.
+        # State kept by the server: tokens to hold, tokens left to compute, and the step at which the job finishes.
         self.over = False
         self.target = self.left = self.prompt_tokens
         self.generated_before_preemption = 0

@@ -92,8 +92,8 @@ def without_culprit(spec: ScenarioSpec, culprit: str) -> ScenarioSpec:
     """
     faults = tuple(fault for fault in spec.faults if culprit not in subjects(fault))
     if len(faults) == len(spec.faults):
-        known = ", ".join(dict.fromkeys(name for fault in spec.faults for name in subjects(fault)))
-        raise ValueError(f"nothing in {spec.name!r} is about {culprit!r}; its faults are about {known or 'nothing'}")
+        names = ", ".join(dict.fromkeys(name for fault in spec.faults for name in subjects(fault)))
+        raise ValueError(f"nothing in {spec.name!r} is about {culprit!r}; its faults are about {names or 'nothing'}")
     # All faults of a tenant go with it, so no remaining fault refers to it.
     tenants = tuple(tenant for tenant in spec.platform.tenants if tenant.name.name != culprit)
     return replace(spec, platform=replace(spec.platform, tenants=tenants), faults=faults)

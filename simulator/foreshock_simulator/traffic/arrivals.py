@@ -108,7 +108,7 @@ def _sources(flow: FlowSpec, seed: int, start: float) -> list[Source]:
             for index, day in enumerate(servegen.clients())
         ]
     trace = load(flow.arrivals)
-    # the least index of independent copies that together have the rate, each thinned
+    # the smallest number of independent copies with at least the rate, each thinned
     copies = ceil(flow.rate / trace.rate - 1e-9)
     keep_ratio = min(flow.rate / (copies * trace.rate), 1.0)
     own_tokens = flow.tokens == flow.arrivals

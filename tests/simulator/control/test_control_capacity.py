@@ -55,8 +55,8 @@ def test_gpus_that_are_there_are_granted_at_once_the_emptiest_first() -> None:
 def test_a_replica_over_several_gpus_stays_on_one_host() -> None:
     """Two hosts with three free GPUs each have no room for four."""
     clients = Clients(pool())
-    assert clients.capacity.take("chat", 1) == (Place("h0", 0),)
-    held = clients.capacity.take("chat", 4)
+    assert clients.capacity.allocate("chat", 1) == (Place("h0", 0),)
+    held = clients.capacity.allocate("chat", 4)
     assert {place.host for place in held} == {"h1"}
     clients.capacity.release("chat", held[1:])
     clients.ask(4)
@@ -120,7 +120,7 @@ def test_a_node_has_to_come_first_and_stays_for_ten_minutes_after_its_work() -> 
 def test_nodes_that_are_there_come_before_emptier_ones_that_are_not() -> None:
     """A scheduler fills what runs before an autoscaler asks for more."""
     clients = Clients(pool(hosts=2, gpus=1, slots=4, provisioning=300.0))
-    assert clients.capacity.take("chat", 1) == (Place("h0", 0),)
+    assert clients.capacity.allocate("chat", 1) == (Place("h0", 0),)
     clients.ask(1)
     clients.engine.run(0.0)
     assert clients.granted[0] == (0.0, (Place("h0", 0),))
@@ -148,9 +148,9 @@ def test_cold_starts_have_the_measured_quantiles(q: float, measured: float) -> N
 def test_what_the_pool_cannot_give_is_refused_with_its_figures() -> None:
     """At the start, where nothing can wait; and a release of what is not held."""
     capacity = Capacity(Engine(), [pool(quota=2)], random_stream(1, "capacity"))
-    capacity.take("chat", 2)
+    capacity.allocate("chat", 2)
     with pytest.raises(ValueError, match=r"pool 'chat': no room for 1 more GPUs.*2 of 2 are held"):
-        capacity.take("chat", 1)
+        capacity.allocate("chat", 1)
     with pytest.raises(ValueError, match="not held"):
         capacity.release("chat", [Place("h1", 3)])
     with pytest.raises(ValueError, match="claim of 0 GPUs"):

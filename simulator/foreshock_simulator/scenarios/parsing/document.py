@@ -43,7 +43,7 @@ def compose(text: str, problems: Problems) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         problems.add(mark.line + 1 if mark else 1, f"not YAML: {error.problem}", "mend the syntax here or just above")
         return None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the scanner lets some of int() and chr() through
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the scanner passes on some errors of int() and chr()
         problems.add(1, f"not YAML: {' '.join(str(error).split())}", "save it as plain UTF-8 text")
         return None
     if root is None:

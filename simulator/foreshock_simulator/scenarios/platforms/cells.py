@@ -116,9 +116,9 @@ def _leaf(name: str, rng: random.Random) -> ServiceSpec:
 
 
 def _gateway(name: str, routes: tuple[OperationSpec, ...]) -> ServiceSpec:
-    own = OperationSpec("GET /v1/models", (Cpu(0.001),))
+    models = OperationSpec("GET /v1/models", (Cpu(0.001),))
     return ServiceSpec(
-        ServiceName("serving", name), (own, *routes), replicas=3, threads=128, slo=Slo(18.0), tier="platform"
+        ServiceName("serving", name), (models, *routes), replicas=3, threads=128, slo=Slo(18.0), tier="platform"
     )
 
 

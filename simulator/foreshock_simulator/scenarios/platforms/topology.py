@@ -156,14 +156,14 @@ def _place_servers(services: tuple[ServiceSpec, ...], parameters: SizeParameters
     """Spread services without models over the hosts without GPUs in turn, so that they share interfaces."""
     hosts = [host.name for host in parameters.hosts if not host.gpus]
     placed: list[ServiceSpec] = []
-    turn = 0
+    next_host = 0
     for service in services:
         if service.model is not None:
             placed.append(service)
             continue
         replicas = parameters.cpu_replicas.get(service.name.name, service.replicas)
-        chosen = tuple(hosts[(turn + number) % len(hosts)] for number in range(min(replicas, len(hosts))))
-        turn += 1
+        chosen = tuple(hosts[(next_host + number) % len(hosts)] for number in range(min(replicas, len(hosts))))
+        next_host += 1
         placed.append(replace(service, hosts=chosen, replicas=replicas))
     return tuple(placed)
 

@@ -55,13 +55,13 @@ def _check_instances(pool: PoolSpec, platform: PlatformSpec, lines: Lines, probl
 def check_replicas_fit(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     """Check that the initial replicas fit in their pool and its quota."""
     for pool in platform.pools:
-        tenants = [service for service in platform.services if service.pool == pool.name and service.model is not None]
-        needed = sum(service.replicas * gpus_per_replica(service) for service in tenants)
-        room = len(pool.places) * pool.slots
-        if needed > room:
+        services = [service for service in platform.services if service.pool == pool.name and service.model is not None]
+        needed = sum(service.replicas * gpus_per_replica(service) for service in services)
+        slots = len(pool.places) * pool.slots
+        if needed > slots:
             problems.add(
-                lines.line(tenants[-1], "replicas"),
-                f"replicas in pool {pool.name!r} start on {needed} GPUs and it has room for {room}",
+                lines.line(services[-1], "replicas"),
+                f"replicas in pool {pool.name!r} start on {needed} GPUs and it has room for {slots}",
                 "start fewer or add places",
             )
         elif pool.quota is not None and needed > pool.quota:
@@ -70,7 +70,7 @@ def check_replicas_fit(platform: PlatformSpec, lines: Lines, problems: Problems)
                 f"pool {pool.name!r} has a quota of {pool.quota} and its services start on {needed} GPUs",
                 f"raise it to {needed} or start fewer replicas",
             )
-        for service in tenants:
+        for service in services:
             _check_one_host(service, pool, lines, problems)
 
 
@@ -90,9 +90,9 @@ def check_memory(platform: PlatformSpec, lines: Lines, problems: Problems) -> No
     memory = memory_by_slot(platform)
     try:
         placement = initial_placement(platform)
-    except ValueError as error:  # enough GPUs, and not enough on one host
-        what, _, remedy = str(error).partition("; ")
-        problems.add(lines.line(platform, "services"), what, remedy)
+    except ValueError as error:  # enough GPUs in all, but not on one host
+        problem, _, remedy = str(error).partition("; ")
+        problems.add(lines.line(platform, "services"), problem, remedy)
         return
     for service in platform.services:
         if isinstance(service.model, LlmSpec):

@@ -64,44 +64,44 @@ def _check_references(fault: Fault, platform: PlatformSpec, lines: Lines, proble
     services = {service.name.name for service in platform.services}
     services_with_model = {service.name.name for service in platform.services if service.model is not None}
 
-    def known(name: str, names: set[str], what: str, field: str) -> bool:
-        return known_reference(name, names, what, lines.line(fault, field), problems)
+    def check(name: str, names: set[str], kind: str, field: str) -> bool:
+        return known_reference(name, names, kind, lines.line(fault, field), problems)
 
     match fault:
         case Surge() | LongerPrompts():
-            known(fault.flow, {flow.name for flow in platform.flows}, "flow", "flow")
+            check(fault.flow, {flow.name for flow in platform.flows}, "flow", "flow")
         case TenantGrows():
-            valid = known(fault.tenant, {tenant.name.name for tenant in platform.tenants}, "tenant", "tenant")
+            valid = check(fault.tenant, {tenant.name.name for tenant in platform.tenants}, "tenant", "tenant")
             for name in fault.onto:
-                valid &= known(name, services_with_model, "service with a model", "onto")
+                valid &= check(name, services_with_model, "service with a model", "onto")
             problems_before = problems.count
             check_places(fault.places, platform, lines.line(fault, "places"), problems)
             if valid and problems.count == problems_before:
                 _check_growth(fault, platform, lines, problems)
         case ReplicasFail():
-            if known(fault.service, services, "service", "service"):
+            if check(fault.service, services, "service", "service"):
                 _check_replicas(fault, platform, lines, problems)
         case Restart() | SlowerWork() | FailingWork():
-            known(fault.service, services, "service", "service")
+            check(fault.service, services, "service", "service")
         case PolicyChange():
             _check_policy(fault, platform, lines, problems)
         case CacheFlush():
-            known(fault.cache, caches(platform), "cache", "cache")
+            check(fault.cache, caches(platform), "cache", "cache")
         case PacketLoss():
             for name in fault.between:
-                known(name, services, "service", "between")
+                check(name, services, "service", "between")
         case BulkTransfer():
-            known(fault.onto, services, "service", "onto")
+            check(fault.onto, services, "service", "onto")
         case Throttle():
             if fault.service:
-                known(fault.service, services_with_model, "service with a model", "service")
+                check(fault.service, services_with_model, "service with a model", "service")
             elif fault.rack:
-                known(fault.rack, {host.rack for host in platform.hosts if host.rack}, "rack", "rack")
+                check(fault.rack, {host.rack for host in platform.hosts if host.rack}, "rack", "rack")
             else:
                 problems.add(lines.line(fault), "throttle names neither a service nor a rack", "add 'service:'")
         case LostScrapes():
             for name in fault.hosts:
-                known(name, {host.name for host in platform.hosts}, "host", "hosts")
+                check(name, {host.name for host in platform.hosts}, "host", "hosts")
 
 
 def _check_policy(fault: PolicyChange, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:

@@ -28,8 +28,8 @@ class Slot(NamedTuple):
 
     def __str__(self) -> str:
         """Name in messages."""
-        whole = f"{self.place.host}/{self.place.gpu}"
-        return whole if self.instance is None else f"MIG instance {self.instance} of {whole}"
+        gpu = f"{self.place.host}/{self.place.gpu}"
+        return gpu if self.instance is None else f"MIG instance {self.instance} of {gpu}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def initial_places(platform: PlatformSpec) -> dict[str, list[tuple[Place, ...]]]
     """
     capacity = Capacity(Engine(), platform.pools, random_stream(0, "starts"))
     return {
-        service.name.name: [capacity.take(service.pool, gpus_per_replica(service)) for _ in range(service.replicas)]
+        service.name.name: [capacity.allocate(service.pool, gpus_per_replica(service)) for _ in range(service.replicas)]
         for service in platform.services
         if service.model is not None
     }

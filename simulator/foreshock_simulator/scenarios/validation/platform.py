@@ -18,7 +18,7 @@ from foreshock_simulator.traffic import servegen, traces
 
 def check_platform(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
     """Check a platform."""
-    before = problems.count
+    problems_before = problems.count
     if not platform.services:
         problems.add(lines.line(platform, "services"), "the platform has no services", "add one")
     _check_names(platform, lines, problems)
@@ -32,7 +32,7 @@ def check_platform(platform: PlatformSpec, lines: Lines, problems: Problems) -> 
     _check_flows(platform, lines, problems)
     _check_cycles(platform, lines, problems)
     check_replicas_fit(platform, lines, problems)
-    if problems.count == before:  # the placement needs a valid platform
+    if problems.count == problems_before:  # the placement needs a valid platform
         check_memory(platform, lines, problems)
 
 
@@ -68,8 +68,8 @@ def _check_service(service: ServiceSpec, platform: PlatformSpec, lines: Lines, p
         elif not service.hosts:
             problems.add(lines.line(service), f"{name!r} runs nowhere", "give it 'hosts', or a 'pool' and a 'model'")
         for host in service.hosts:
-            known = [host.name for host in platform.hosts]
-            known_reference(host, known, "host", lines.line(service, "hosts"), problems)
+            hosts = [host.name for host in platform.hosts]
+            known_reference(host, hosts, "host", lines.line(service, "hosts"), problems)
     else:
         pools = [pool.name for pool in platform.pools]
         known_reference(service.pool, pools, "pool", lines.line(service, "pool"), problems)
@@ -88,8 +88,8 @@ def _check_service(service: ServiceSpec, platform: PlatformSpec, lines: Lines, p
             if isinstance(step, Serve) and service.model is None:
                 problems.add(lines.line(operation), f"{name!r} serves a model and has none", "give it a 'model'")
             if isinstance(step, Call) and service.kind != "service":
-                what = f"{name!r} is a {service.kind} and calls {step.service!r}"
-                problems.add(lines.line(step), what, "let its callers call, or give it 'kind: service'")
+                problem = f"{name!r} is a {service.kind} and calls {step.service!r}"
+                problems.add(lines.line(step), problem, "let its callers call, or give it 'kind: service'")
             if isinstance(step, Call):
                 _check_call(step, platform, lines, problems)
 
@@ -120,11 +120,11 @@ def _check_tenant(tenant: TenantSpec, platform: PlatformSpec, lines: Lines, prob
         _check_call(call, platform, lines, problems)
     slices = {place: pool.mig_slices for pool in platform.pools for place in pool.places}
     for place in tenant.places:
-        there = slices.get(place, ())  # type: ignore[call-overload]
-        if bool(there) != (tenant.slice is not None) or (tenant.slice or 0) >= max(1, len(there)):
+        mig_slices = slices.get(place, ())  # type: ignore[call-overload]
+        if bool(mig_slices) != (tenant.slice is not None) or (tenant.slice or 0) >= max(1, len(mig_slices)):
             problems.add(
                 lines.line(tenant, "slice"),
-                f"{tenant.name.name!r} has slice {tenant.slice} where a GPU has {len(there)} MIG instances",
+                f"{tenant.name.name!r} has slice {tenant.slice} where a GPU has {len(mig_slices)} MIG instances",
                 "name an instance by its index, from 0, where there are any",
             )
             break
@@ -138,8 +138,8 @@ def _check_flows(platform: PlatformSpec, lines: Lines, problems: Problems) -> No
             try:
                 _read_data(name)
             except OSError as error:
-                what = f"the data of {name!r} is missing: {error.filename or error}"
-                problems.add(lines.line(flow, field), what, "install the package anew, or name other data")
+                problem = f"the data of {name!r} is missing: {error.filename or error}"
+                problems.add(lines.line(flow, field), problem, "install the package anew, or name other data")
 
 
 def _read_data(name: Arrivals) -> None:
@@ -165,10 +165,12 @@ def _check_cycles(platform: PlatformSpec, lines: Lines, problems: Problems) -> N
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         cycle: list[tuple[str, str]] = error.args[1][::-1]
-        where = {
+        lines_by_operation = {
             (service.name.name, operation.route): lines.line(operation)
             for service in platform.services
             for operation in service.operations
         }
         path = " -> ".join(f"{service} {route}" for service, route in cycle)
-        problems.add(min(where[node] for node in cycle), f"calls go round: {path}", "take one of these calls away")
+        problems.add(
+            min(lines_by_operation[node] for node in cycle), f"calls go round: {path}", "take one of these calls away"
+        )

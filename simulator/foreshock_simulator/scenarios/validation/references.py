@@ -17,11 +17,11 @@ class Lines(Protocol):
         ...
 
 
-def known_reference(name: str, known: Iterable[str], what: str, line: int, problems: Problems) -> bool:
+def known_reference(name: str, known: Iterable[str], kind: str, line: int, problems: Problems) -> bool:
     """Whether a name is known; an unknown name is a problem."""
     names = set(known)
     if name not in names:
-        problems.add(line, f"there is no {what} {name!r}", alternatives(name, names))
+        problems.add(line, f"there is no {kind} {name!r}", alternatives(name, names))
     return name in names
 
 
