@@ -49,7 +49,7 @@ def test_conditions_are_asked_under_both_names_of_each_parameter(span: MakeSpan)
     double.spans = [
         span(n, name="x", service="pay", namespace="shop", start=0.6, attributes={"a": "b"}) for n in range(1, 300)
     ]
-    assert over(double, rounds=1).search(query).note.endswith("some may be missing; ask for a shorter range")
+    assert over(double, max_rounds=1).search(query).note.endswith("some may be missing; ask for a shorter range")
     (_, all_of_them), (path, given) = double.asked
     assert "query.durationMin" not in all_of_them  # how long a trace took is not how long its spans did
     assert path == "/api/v3/traces"
@@ -84,7 +84,7 @@ def test_where_no_service_is_named_each_is_asked_up_to_a_bound(span: MakeSpan) -
 def test_where_requests_run_out_it_says_so(span: MakeSpan) -> None:
     """What was found is given."""
     double = JaegerDouble(spans=[span(n, start=n / 1000, duration=n / 1000) for n in range(1, 2000)])
-    found = over(double, rounds=1).search(TraceQuery(T0, T0 + 5, service=Service("", "gateway"), order="slowest"))
+    found = over(double, max_rounds=1).search(TraceQuery(T0, T0 + 5, service=Service("", "gateway"), order="slowest"))
     assert len(found) == 50
     assert "after 1 requests there are more, and some may be missing" in found.note
 

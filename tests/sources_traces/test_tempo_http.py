@@ -19,7 +19,7 @@ from tests.sources_traces.tempo_double import Reply, TempoDouble, request_of
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Link, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.traces import http_client, summary, tempo_namespaces
+from foreshock_dashboard.sources.traces import http_client, tempo_namespaces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.sources.traces.tempo_json import read_search, read_trace, read_values
 
@@ -149,11 +149,10 @@ def test_an_older_address_is_asked_once_a_newer_one_is_not_known() -> None:
     assert [path for path, _ in new.asked] == [f"/api/v2/traces/{TRACE}", f"/api/v2/traces/{'f' * 32}"]
 
 
-def test_a_trace_too_large_is_cut_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_too_large_is_cut_and_said_to_be() -> None:
     """The earliest spans are given."""
-    monkeypatch.setattr(summary, "MAX_TRACE_SPANS", 2)
     spans = [replace(EXPECTED, span_id=f"{n:016x}", start_ns=EXPECTED.start_ns + n) for n in (3, 1, 2)]
-    found = over(TempoDouble(spans=spans)).get(TRACE)
+    found = over(TempoDouble(spans=spans), max_trace_spans=2).get(TRACE)
     assert found.total == 3
     assert ([span.span_id[-1] for span in found], found.note) == (
         ["1", "2"], "only the first 2 of its 3 spans can be read",
@@ -192,7 +191,7 @@ def test_the_slowest_of_many_are_found_in_few_requests(span: MakeSpan) -> None:
 def test_where_requests_run_out_it_says_so(span: MakeSpan) -> None:
     """The slowest of those seen are given."""
     double = TempoDouble(spans=crowd(span, 5_000))
-    found = over(double, rounds=2).search(TraceQuery(T0, T0 + 60, order="slowest", limit=50))
+    found = over(double, max_rounds=2).search(TraceQuery(T0, T0 + 60, order="slowest", limit=50))
     assert len(found) == 50
     assert len([path for path, _ in double.asked if path == "/api/search"]) == 4  # with a root, and without
     assert "gives the first traces that it finds, not the slowest: after 2 requests" in found.note

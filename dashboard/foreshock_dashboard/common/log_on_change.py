@@ -9,7 +9,7 @@ class LogOnChange:
     """Logs a message if it differs from the previous one.
 
     level: level of the messages.
-    recovered: text logged at INFO when the condition ends; "" logs nothing then.
+    recovered: text logged at INFO when the condition ends; `{}` in it stands for the last message. "" logs nothing.
     """
 
     def __init__(self, logger: logging.Logger, level: int = logging.WARNING, recovered: str = "") -> None:
@@ -18,10 +18,10 @@ class LogOnChange:
 
     def update(self, message: str, error: BaseException | None = None) -> None:
         """Set the message; "" ends the condition. The traceback of `error` is logged with the message."""
-        if message == self._message:
+        previous, self._message = self._message, message
+        if message == previous:
             return
-        self._message = message
         if message:
             self._logger.log(self._level, "%s", message, exc_info=error)
         elif self._recovered:
-            self._logger.info("%s", self._recovered)
+            self._logger.info("%s", self._recovered.replace("{}", previous))

@@ -1,4 +1,4 @@
-"""Queries answered by any API that speaks Prometheus' (Prometheus, Mimir, Thanos, VictoriaMetrics)."""
+"""Client of the Prometheus HTTP API (Prometheus, Mimir, Thanos, VictoriaMetrics)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from foreshock_dashboard.model.types import Floats
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 << 20
-"""Bytes of one answer after decompression."""
+"""Largest response after decompression."""
 
-NAMES = "/api/v1/label/__name__/values"
+METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
 
 _RESERVED = frozenset(["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"])
-"""Words that PromQL does not take as a metric's name in front of braces, whatever their case."""
+"""Words that cannot be a metric name before braces in PromQL, in any case."""
 
 
 def promql(query: Query) -> str:
-    """The query in PromQL.
+    """Return the query in PromQL.
 
-    `last` looks at the instant vector too, because that alone knows staleness markers; `last_over_time` skips them.
+    `last` also evaluates the instant vector, which respects staleness markers; `last_over_time` skips them.
     """
     metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
     selector = _selector(metric, query.matchers)
@@ -61,17 +61,18 @@ def _quoted(value: str) -> str:
 
 
 class PrometheusSource:
-    """A `MetricSource` over HTTP. Thread-safe.
+    """A `MetricSource` over the Prometheus HTTP API. Thread-safe.
 
     Args:
-        url: the API's base, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
-        timeout: seconds for one answer; the server is told too.
+        url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
+        timeout: seconds for one response, also passed to the server.
         headers: sent with each request, such as X-Scope-OrgID.
         token: sent as a bearer token.
-        transport: the door to the network.
+        transport: HTTP transport, for tests.
+        max_body: limit of one response in bytes, after decompression.
 
     Raises:
-        ValueError: the URL is not http(s) with a host.
+        ValueError: the URL is not http or https with a host.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class PrometheusSource:
         headers: Mapping[str, str] | None = None,
         token: str = "",
         transport: httpx.BaseTransport | None = None,
+        max_body: int = MAX_BODY_BYTES,
     ) -> None:
         try:
             base = httpx.URL(url.rstrip("/"))
@@ -90,70 +92,70 @@ class PrometheusSource:
         if base.scheme not in ("http", "https") or not base.host:
             raise ValueError(f"prometheus {url!r}: write http://HOST:PORT")
         self.name = f"Prometheus {base.copy_with(username=None, password=None)}"
-        self._timeout = timeout
-        self._silent = False
-        sent = dict(headers or {})
+        self._timeout, self._max_body = timeout, max_body
+        self._names_unavailable = False
+        headers = dict(headers or {})
         if token:
-            sent["Authorization"] = f"Bearer {token}"
-        self._client = httpx.Client(base_url=base, headers=sent, timeout=timeout, transport=transport)
+            headers["Authorization"] = f"Bearer {token}"
+        self._client = httpx.Client(base_url=base, headers=headers, timeout=timeout, transport=transport)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
-        """As `MetricSource.fetch`, on a grid of whole milliseconds."""
+        """See `MetricSource.fetch`; the grid has whole milliseconds."""
         times = grid(start, end, step)
         first, width = round(start * 1000), round(step * 1000)
         if width < 1:
             raise ValueError(f"step must be a millisecond at least, not {step} s")
-        given = {
+        params = {
             "query": promql(query),
             "start": _seconds(first),
             "end": _seconds(first + width * (len(times) - 1)),
             "step": _seconds(width),
             "timeout": f"{self._timeout:.0f}s",
         }
-        data = self._ask("POST", "/api/v1/query_range", given)
+        data = self._request("POST", "/api/v1/query_range", params)
         try:
-            found = [(_labels(each["metric"]), each.get("values", ())) for each in data["result"]]
-            rows = {labels: _row(values, first, width, times) for labels, values in found}
+            series = [(_labels(one["metric"]), one.get("values", ())) for one in data["result"]]
+            rows = {labels: _row(values, first, width, times) for labels, values in series}
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise self._strange(f"{type(error).__name__} {error}") from error
+            raise self._unexpected(f"{type(error).__name__} {error}") from error
         return Matrix.of(times, rows)
 
     def metric_names(self) -> frozenset[str]:
-        """As `MetricSource.metric_names`."""
+        """See `MetricSource.metric_names`."""
         return self._names({})
 
     def names_between(self, start: float, end: float) -> frozenset[str] | None:
-        """As `TellsNames.names_between`.
+        """See `TellsNames.names_between`.
 
-        Without a range some servers look through all that they keep, others at little of it. Some proxies refuse this
-        question alone, and a large fleet may have more names than one answer takes.
+        Without a range, some servers search all their data and others only recent data. Some proxies refuse this
+        request, and a large fleet may have more names than fit into one response.
         """
         try:
             names = self._names({"start": f"{start:.3f}", "end": f"{end:.3f}"})
         except SourceError as error:
-            if not self._silent:
+            if not self._names_unavailable:
                 log.warning(
                     "asked for every metric that there might be, since it does not tell which it has: %s", error
                 )
-            self._silent = True
+            self._names_unavailable = True
             return None
-        self._silent = False
+        self._names_unavailable = False
         return names
 
-    def _names(self, given: dict[str, str]) -> frozenset[str]:
-        names = self._ask("GET", NAMES, given)
+    def _names(self, params: dict[str, str]) -> frozenset[str]:
+        names = self._request("GET", METRIC_NAMES_PATH, params)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise self._strange("names that are no list of texts")
+            raise self._unexpected("names that are no list of texts")
         return frozenset(names)
 
-    def _ask(self, method: str, path: str, given: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+    def _request(self, method: str, path: str, params: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
         try:
-            form, params = (given, None) if method == "POST" else (None, given)
-            with self._client.stream(method, path, data=form, params=params) as response:
+            form, query = (params, None) if method == "POST" else (None, params)
+            with self._client.stream(method, path, data=form, params=query) as response:
                 body = self._read(response)
         except httpx.TimeoutException as error:
             raise SourceError(
@@ -169,9 +171,9 @@ class PrometheusSource:
         body = bytearray()
         for chunk in response.iter_bytes(1 << 16):
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
+            if len(body) > self._max_body:
                 raise SourceError(
-                    f"{self.name}: the answer is larger than {MAX_BODY_BYTES >> 20} MiB; "
+                    f"{self.name}: the answer is larger than {self._max_body >> 20} MiB; "
                     "use a longer step or a shorter range"
                 )
         return bytes(body)
@@ -190,14 +192,14 @@ class PrometheusSource:
                 f"Prometheus' JSON ({body[:60]!r}); give the base address of its API, without /graph or /api/v1"
             ) from error
         if not isinstance(answer, dict) or "status" not in answer:
-            raise self._strange(f"{status} without a status field")
+            raise self._unexpected(f"{status} without a status field")
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
             raise SourceError(f"{self.name}: answers {status} {kind}: {message}")
         return answer["data"]
 
-    def _strange(self, what: str) -> SourceError:
-        return SourceError(f"{self.name}: answers what Prometheus does not ({what}); is it another service?")
+    def _unexpected(self, problem: str) -> SourceError:
+        return SourceError(f"{self.name}: answers what Prometheus does not ({problem}); is it another service?")
 
 
 def _seconds(milliseconds: int) -> str:
@@ -211,9 +213,9 @@ def _labels(metric: Mapping[str, str]) -> Labels:
 def _row(values: Any, first: int, width: int, times: Floats) -> Floats:  # noqa: ANN401 - JSON
     row = np.full(len(times), np.nan)
     if values:
-        at = np.array([time for time, _ in values], dtype=np.float64)
-        where = np.rint((at * 1000 - first) / width).astype(np.int64)
-        if where.min() < 0:
+        seconds = np.array([time for time, _ in values], dtype=np.float64)
+        columns = np.rint((seconds * 1000 - first) / width).astype(np.int64)
+        if columns.min() < 0:
             raise ValueError("a time outside the range")
-        row[where] = [float(value) for _, value in values]
+        row[columns] = [float(value) for _, value in values]
     return row

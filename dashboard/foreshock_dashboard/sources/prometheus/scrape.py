@@ -1,4 +1,4 @@
-"""Scrapes Prometheus targets over HTTP, each in a thread of its own, so that a bad one costs only itself."""
+"""Scrapes Prometheus targets over HTTP, each in its own thread, so that a slow or failing target affects no other."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ import httpx
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
+from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 
 MAX_BODY_BYTES = 32 << 20
-"""Bytes of one answer, before and after decompression."""
+"""Largest response, before and after decompression."""
 
 _ACCEPT = "text/plain;version=0.0.4;q=1,application/openmetrics-text;version=1.0.0;q=0.5"
 _log = logging.getLogger(__name__)
 
 Sink = Callable[[Sequence[SampleBatch]], None]
-"""Keeps what a scrape gave; raises where it cannot."""
+"""Stores the samples of a scrape; raises if it cannot."""
 
 
 class ScrapeError(Exception):
-    """A target did not give metrics. The message says why and what to do."""
+    """A scrape failed. The message has the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeTarget:
-    """A page of metrics. Its label `instance` is the URL's host and port unless `labels` has one.
+    """A metrics page. Its label `instance` is the host and port of the URL unless `labels` has one.
 
     Raises:
-        ValueError: the URL is not http(s) with a host.
+        ValueError: the URL is not http or https with a host.
     """
 
     url: str
@@ -51,22 +52,22 @@ class ScrapeTarget:
 
     @property
     def instance(self) -> str:
-        """`host:port`, with the scheme's port where the URL has none."""
+        """The label `instance`: `host:port`, with the default port of the scheme if the URL has none."""
         parts = urlsplit(self.url)
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         return self.labels.get("instance") or f"{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
     @property
     def target_labels(self) -> Mapping[str, str]:
-        """What every sample of the target carries."""
+        """Labels of every sample of the target."""
         return {**self.labels, "job": self.job, "instance": self.instance}
 
 
 @dataclass(frozen=True, slots=True)
 class ScrapeState:
-    """How a target stands. `up` and `last` (Unix seconds on the scraper's clock) are None before the first scrape.
+    """State of a target. `up` and `last` (Unix seconds on the scraper's clock) are None before the first scrape.
 
-    `duration` in wall seconds; `error` is "" while all is well; `sink_failures` counts scrapes that were not kept.
+    duration: seconds of wall time. error: "" after a successful scrape. sink_failures: scrapes that were not stored.
     """
 
     target: ScrapeTarget
@@ -80,10 +81,10 @@ class ScrapeState:
 
 
 class Scraper:
-    """Scrapes each target at every multiple of `interval` seconds of the clock, which may run faster than the wall's.
+    """Scrapes each target at every multiple of `interval` seconds of the clock, which may run faster than wall time.
 
-    `timeout` is in wall seconds. Beside the target's own samples there are `up`, `scrape_duration_seconds` and
-    `scrape_samples_scraped`; a series that a target no longer has gets the staleness marker.
+    The samples `up`, `scrape_duration_seconds` and `scrape_samples_scraped` are added. A series that a target no longer
+    exposes gets a staleness marker. `timeout` is in seconds of wall time.
     """
 
     def __init__(
@@ -102,21 +103,21 @@ class Scraper:
             trust_env=False, follow_redirects=False, headers={"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
         )
         self._stop = threading.Event()
-        self._jobs = [_Job(target, self._client, sink, clock, timeout, max_body) for target in targets]
+        self._scrapers = [_TargetScraper(target, self._client, sink, clock, timeout, max_body) for target in targets]
         self._clock = clock
         self._interval = interval
         self._threads = [
-            threading.Thread(target=self._run, args=(job,), name=f"scrape {job.target.instance}", daemon=True)
-            for job in self._jobs
+            threading.Thread(target=self._run, args=(scraper,), name=f"scrape {scraper.target.instance}", daemon=True)
+            for scraper in self._scrapers
         ]
 
     def start(self) -> None:
-        """Begin; the first scrape comes at the next multiple of the interval."""
+        """Start; the first scrape is at the next multiple of the interval."""
         for thread in self._threads:
             thread.start()
 
     def close(self) -> None:
-        """Stop scraping; waits for scrapes under way."""
+        """Stop, and wait for scrapes in progress."""
         self._stop.set()
         for thread in self._threads:
             if thread.ident is not None:
@@ -124,23 +125,23 @@ class Scraper:
         self._client.close()
 
     def states(self) -> tuple[ScrapeState, ...]:
-        """How each target stands, in the order given."""
-        return tuple(job.state for job in self._jobs)
+        """Return the state of each target, in order."""
+        return tuple(scraper.state for scraper in self._scrapers)
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, scraper: _TargetScraper) -> None:
         while True:
             now = self._clock.now()
             due = (math.floor(now / self._interval) + 1) * self._interval
             if self._stop.wait(self._clock.wall_seconds(due - now)):
                 return
             try:
-                job.scrape()
+                scraper.scrape()
             except Exception:  # noqa: BLE001 the thread's outermost loop: a defect costs one scrape, not the target
-                _log.exception("target %s: the scrape failed in a way nobody foresaw", job.target.url)
+                _log.exception("target %s: the scrape failed in a way nobody foresaw", scraper.target.url)
 
 
-class _Job:
-    """One target: what it had last time, and how it stands."""
+class _TargetScraper:
+    """Scrapes one target."""
 
     def __init__(
         self, target: ScrapeTarget, client: httpx.Client, sink: Sink, clock: Clock, timeout: float, max_body: int
@@ -153,67 +154,59 @@ class _Job:
         self._timeout = timeout
         self._max_body = max_body
         self._labels = labels_of(target.target_labels)
-        self._known: SeriesCache = {}
-        self._kept: frozenset[tuple[str, Labels]] = frozenset()
-        self._reported = ""
+        self._series_cache: SeriesCache = {}
+        self._stored: frozenset[tuple[str, Labels]] = frozenset()
+        self._log = LogOnChange(_log, recovered=f"target {target.url}: answers again")
 
     def scrape(self) -> None:
-        """Read the target once and hand the batch on."""
+        """Scrape the target once and pass the samples to the sink."""
         now, began = self._clock.now(), time.monotonic()
         samples: tuple[Sample, ...] = ()
         error = ""
         try:
             text = fetch(self._client, self.target.url, self._timeout, self._max_body)
-            samples = parse(text, self.target.target_labels, self._known)
+            samples = parse(text, self.target.target_labels, self._series_cache)
         except (ScrapeError, ValueError) as failure:
             error = str(failure)
         up, duration = not error, time.monotonic() - began
         failures = self.state.sink_failures
         try:
-            self._hand_on(now, samples, up=up, duration=duration)
-        except Exception as failure:  # noqa: BLE001 whatever the sink raises, the next scrape is due all the same
+            self._store(now, samples, up=up, duration=duration)
+        except Exception as failure:  # noqa: BLE001 whatever the sink raises, the next scrape takes place
             failures += 1
             error = error or f"the scrape could not be kept: {failure}"
-        self._report(error)
+        self._log.update(error and f"target {self.target.url}: {error}")
         self.state = ScrapeState(self.target, up, now, duration, len(samples), error, self.state.scrapes + 1, failures)
 
-    def _hand_on(self, now: float, samples: tuple[Sample, ...], *, up: bool, duration: float) -> None:
+    def _store(self, now: float, samples: tuple[Sample, ...], *, up: bool, duration: float) -> None:
         current = frozenset((sample.metric, sample.labels) for sample in samples)
-        gone = [Sample(metric, labels, STALE) for metric, labels in self._kept - current]
+        ended = [Sample(metric, labels, STALE) for metric, labels in self._stored - current]
         own = (
             Sample("up", self._labels, float(up)),
             Sample("scrape_duration_seconds", self._labels, duration),
             Sample("scrape_samples_scraped", self._labels, float(len(samples))),
         )
-        # Until the sink has kept the markers, the series that ended are still to be marked.
-        self._kept |= current
-        self._sink([SampleBatch(now, self.target.url, (*samples, *gone, *own))])
-        self._kept = current
-
-    def _report(self, error: str) -> None:
-        if error != self._reported:
-            if error:
-                _log.warning("target %s: %s", self.target.url, error)
-            else:
-                _log.info("target %s: answers again", self.target.url)
-        self._reported = error
+        # If the sink fails, the staleness markers are repeated with the next scrape.
+        self._stored |= current
+        self._sink([SampleBatch(now, self.target.url, (*samples, *ended, *own))])
+        self._stored = current
 
 
 def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
-    """Get a page of metrics within `timeout` seconds in all.
+    """Return a metrics page, fetched within `timeout` seconds in total.
 
     Raises:
-        ScrapeError: there is no answer in time, or it is not a page of metrics of at most `max_body` bytes.
+        ScrapeError: there is no response in time, or it is not a metrics page of at most `max_body` bytes.
     """
     deadline = time.monotonic() + timeout
     try:
-        with client.stream("GET", url, timeout=timeout) as answer:
-            if answer.status_code != httpx.codes.OK:
-                raise ScrapeError(f"answers {answer.status_code}; give the URL of its metrics page")
-            if answer.headers.get("content-type", "").startswith("text/html"):
+        with client.stream("GET", url, timeout=timeout) as response:
+            if response.status_code != httpx.codes.OK:
+                raise ScrapeError(f"answers {response.status_code}; give the URL of its metrics page")
+            if response.headers.get("content-type", "").startswith("text/html"):
                 raise ScrapeError("answers HTML, not metrics; the URL usually ends in /metrics")
-            body = _read(answer, deadline, timeout, max_body)
-            encoding = answer.headers.get("content-encoding", "identity")
+            body = _read(response, deadline, timeout, max_body)
+            encoding = response.headers.get("content-encoding", "identity")
     except httpx.TimeoutException:
         raise ScrapeError(f"no answer within {timeout:g} s; raise the timeout or look at its load") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -228,9 +221,9 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
         raise ScrapeError(f"its page cannot be decompressed: {error}") from error
 
 
-def _read(answer: httpx.Response, deadline: float, timeout: float, max_body: int) -> bytes:
+def _read(response: httpx.Response, deadline: float, timeout: float, max_body: int) -> bytes:
     body = bytearray()
-    for chunk in answer.iter_raw():
+    for chunk in response.iter_raw():
         body += chunk
         if len(body) > max_body:
             raise ScrapeError(f"its page is larger than allowed: more than {max_body} bytes")

@@ -1,4 +1,4 @@
-"""Whether a span, or a trace, is one that was asked for, where the source cannot tell exactly."""
+"""Conditions of a trace query, checked on spans where a source cannot check them exactly."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from foreshock_dashboard.model.span import AttributeValue, Span, TraceQuery
 
 
 def matches(span: Span, query: TraceQuery) -> bool:
-    """What a query asks of a span; durations, order and limit are of its trace."""
+    """Whether a span fulfills all conditions on spans; durations, order and limit are conditions on traces."""
     return (
         round(query.start * 1e9) <= span.start_ns <= round(query.end * 1e9)
         and (query.occupancy or not span.occupancy)
         and service_matches(span.service, query)
         and (query.operation is None or span.name == query.operation)
-        and all(_text(_value(span, key)) == value for key, value in query.attributes.items())
+        and all(_text(_attribute(span, key)) == value for key, value in query.attributes.items())
         and query.status in (None, span.status)
     )
 
 
 def service_matches(service: Service, query: TraceQuery) -> bool:
-    """Whether a service is the one that is asked for, if any is."""
+    """Whether the query is for this service, or for any."""
     wanted = query.service
     return wanted is None or service == wanted or (query.any_namespace and service.name == wanted.name)
 
 
-def duration_matches(nanoseconds: int, query: TraceQuery) -> bool:
-    """Whether a trace may take that long."""
-    least, most = query.min_duration, query.max_duration
-    return (least is None or nanoseconds >= round(least * 1e9)) and (most is None or nanoseconds <= most * 1e9)
+def duration_matches(duration_ns: int, query: TraceQuery) -> bool:
+    """Whether the duration of a trace is within the limits of the query."""
+    shortest, longest = query.min_duration, query.max_duration
+    return (shortest is None or duration_ns >= round(shortest * 1e9)) and (
+        longest is None or duration_ns <= longest * 1e9
+    )
 
 
-def _value(span: Span, key: str) -> AttributeValue:
+def _attribute(span: Span, key: str) -> AttributeValue:
     return span.attributes[key] if key in span.attributes else span.resource.get(key)
 
 

@@ -1,4 +1,4 @@
-"""OTLP's JSON as others write it: ids in hex or base64, enums by number or name."""
+"""Decodes the variants of OTLP's JSON: ids in hex or base64, enums by number or name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 from foreshock_dashboard.sources.otlp.codec import DecodedRequest, decode_json
 
 _HEX = re.compile(r"[0-9a-fA-F]+")
-_LENGTHS = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
+_ID_BYTES = {"traceId": 16, "spanId": 8, "parentSpanId": 8}
 _ENUMS: Mapping[str, int] = {
     f"{prefix}{name}": number
     for prefix, names in (
@@ -25,30 +25,30 @@ _ENUMS: Mapping[str, int] = {
 
 
 def decode_groups(groups: Any) -> DecodedRequest:  # noqa: ANN401 - JSON
-    """The spans of a list of ResourceSpans.
+    """Decode a list of ResourceSpans.
 
     Raises:
-        MalformedError: it is none.
+        MalformedError: it is not such a list.
     """
-    return decode_json(orjson.dumps({"resourceSpans": _plain(groups)}))
+    return decode_json(orjson.dumps({"resourceSpans": _normalized(groups)}))
 
 
-def _plain(value: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON
-    """Hex ids and numbers for enums, wherever OTLP has them; attributes are left alone."""
+def _normalized(value: Any, key: str = "") -> Any:  # noqa: ANN401 - JSON
+    """Return the value with ids in hex and enums by number; attributes stay as they are."""
     if isinstance(value, dict):
-        return {name: item if name == "attributes" else _plain(item, name) for name, item in value.items()}
+        return {name: item if name == "attributes" else _normalized(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item, key) for item in value]
+        return [_normalized(item, key) for item in value]
     if isinstance(value, str):
-        if key in _LENGTHS:
-            return _hex_of(value, _LENGTHS[key])
+        if key in _ID_BYTES:
+            return _hex_id(value, _ID_BYTES[key])
         if key in ("kind", "code"):
             return _ENUMS.get(value, value)
     return value
 
 
-def _hex_of(text: str, length: int) -> str:
-    """An id in hex: as it is, or from base64, whose text is shorter."""
+def _hex_id(text: str, length: int) -> str:
+    """Return an id in hex, converted if it is base64."""
     if len(text) == 2 * length and _HEX.fullmatch(text):
         return text
     try:

@@ -1,4 +1,4 @@
-"""Tempo's answers → values. Sources: Tempo's HTTP API documentation, `tempopb` (TraceByIDResponse, SearchResponse)."""
+"""Parses the responses of Tempo (HTTP API documentation, `tempopb`: TraceByIDResponse, SearchResponse)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
 
 class Matched(NamedTuple):
-    """A span that a search found. Times in nanoseconds; `service` None where the answer does not name it.
+    """A matching span of a search. Times in nanoseconds; `service` is None if the response omits it.
 
-    root: it is known to have no parent.
+    root: whether the span is known to have no parent.
     """
 
     start_ns: int
@@ -33,7 +33,7 @@ class Matched(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """Spans of a trace, and how many of them failed."""
+    """Number of spans of a service in a trace, and of failed ones."""
 
     spans: int
     errors: int
@@ -41,9 +41,12 @@ class Stats(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A trace that a search found. `root`: service's and span's name, None where the root has not arrived.
+    """A trace found by a search.
 
-    `stats` by service's name; empty where a Tempo before 2.4 answered. `matched` may be more than the spans given.
+    root: names of the service and the span; None if the root has not arrived.
+    stats: by service name; empty from Tempo before 2.4.
+    matched: number of matching spans, which may be more than `spans`.
+    head: the root span if known; if no root has arrived, the longest span.
     """
 
     trace_id: str
@@ -53,48 +56,47 @@ class Hit:
     spans: tuple[Matched, ...]
     matched: int
     head: Matched | None
-    """The root span, if it is known; where no root has arrived, the longest span of those given."""
 
 
 class Trace(NamedTuple):
-    """The spans of a trace by id, and what the answer says is missing."""
+    """The spans of a trace, and notes on missing ones."""
 
     spans: tuple[Span, ...]
     notes: tuple[str, ...]
 
 
 def read_search(body: bytes) -> tuple[Hit, ...]:
-    """The answer of /api/search.
+    """Parse a response of /api/search.
 
     Raises:
-        ValueError: it is no such answer.
+        ValueError: it is not such a response.
     """
     answer = orjson.loads(body)
     if not isinstance(answer, dict) or not {"traces", "metrics"} & set(answer):
         raise ValueError("no list of traces")
     try:
-        return tuple(_hit(each) for each in answer.get("traces") or ())
+        return tuple(_hit(trace) for trace in answer.get("traces") or ())
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__} {error}") from error
 
 
-def _hit(found: Mapping[str, Any]) -> Hit:
-    trace_id = found["traceID"]
+def _hit(trace: Mapping[str, Any]) -> Hit:
+    trace_id = trace["traceID"]
     if not _TRACE_ID.fullmatch(trace_id):
         raise ValueError(f"trace id {trace_id[:40]!r}")
-    sets = found.get("spanSets") or [item for item in [found.get("spanSet")] if item]
-    service = found.get("rootServiceName", "")
-    stats = found.get("serviceStats") or {}
+    sets = trace.get("spanSets") or [item for item in [trace.get("spanSet")] if item]
+    service = trace.get("rootServiceName", "")
+    stats = trace.get("serviceStats") or {}
     spans = tuple(_matched(span) for group in sets for span in group.get("spans") or ())
     rootless = service in ("", _NO_ROOT)
     heads = spans if rootless else [span for span in spans if span.root]
     return Hit(
         trace_id=trace_id.lower().zfill(32),  # Tempo drops leading zeros
-        root=None if rootless else (service, found.get("rootTraceName", "")),
-        start_ns=int(found.get("startTimeUnixNano", 0)),
+        root=None if rootless else (service, trace.get("rootTraceName", "")),
+        start_ns=int(trace.get("startTimeUnixNano", 0)),
         stats={
-            str(name): Stats(int(each.get("spanCount", 0)), int(each.get("errorCount", 0)))
-            for name, each in stats.items()
+            str(name): Stats(int(counts.get("spanCount", 0)), int(counts.get("errorCount", 0)))
+            for name, counts in stats.items()
         },
         spans=spans,
         matched=sum(int(group.get("matched", 0)) for group in sets),
@@ -104,35 +106,35 @@ def _hit(found: Mapping[str, Any]) -> Hit:
 
 def _matched(span: Mapping[str, Any]) -> Matched:
     values = {pair["key"].removeprefix("resource."): pair["value"] for pair in span.get("attributes") or ()}
-    told = {key: value.get("stringValue", "") for key, value in values.items()}
+    texts = {key: value.get("stringValue", "") for key, value in values.items()}
     parent = int(values.get("nestedSetParent", {}).get("intValue", 0))
-    name = told.get("service.name")
+    name = texts.get("service.name")
     return Matched(
         int(span.get("startTimeUnixNano", 0)),
         int(span.get("durationNanos", 0)),
         span.get("name", ""),
-        Service(told.get("service.namespace", ""), name) if name else None,
+        Service(texts.get("service.namespace", ""), name) if name else None,
         root=parent < 0,
     )
 
 
 def read_values(body: bytes) -> frozenset[str]:
-    """The answer of /api/v2/search/tag/…/values.
+    """Parse a response of /api/v2/search/tag/…/values.
 
     Raises:
-        ValueError: it is no such answer.
+        ValueError: it is not such a response.
     """
     try:
-        return frozenset(str(each["value"]) for each in orjson.loads(body).get("tagValues") or ())
+        return frozenset(str(one["value"]) for one in orjson.loads(body).get("tagValues") or ())
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no values of a tag: {error!r}") from error
 
 
 def read_trace(body: bytes, kind: str, *, wrapped: bool) -> Trace:
-    """The answer of /api/v2/traces/{id} (`wrapped`) or /api/traces/{id}, in protobuf or JSON as `kind` says.
+    """Parse a response of /api/v2/traces/{id} (`wrapped`) or /api/traces/{id}; `kind` is its content type.
 
     Raises:
-        ValueError: it is no such answer.
+        ValueError: it is not such a response.
     """
     try:
         partial, message, decoded = _read_bytes(body, wrapped) if kind == PROTOBUF else _read_json(body)
@@ -151,7 +153,7 @@ def _read_bytes(body: bytes, wrapped: bool) -> tuple[bool, str, DecodedRequest]:
     trace, partial, message = b"", False, ""
     for number, value in _fields(body):
         if number == 1 and isinstance(value, bytes):
-            trace += value  # parts of one message that come apart are its concatenation
+            trace += value  # repeated parts of one message are merged by concatenation
         elif number == 3 and isinstance(value, int):
             partial = value == 1
         elif number == 4 and isinstance(value, bytes):
@@ -160,39 +162,40 @@ def _read_bytes(body: bytes, wrapped: bool) -> tuple[bool, str, DecodedRequest]:
 
 
 def _fields(body: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The outermost fields of a protobuf message: numbers and values (groups do not occur)."""
-    at = 0
-    while at < len(body):
-        key, at = _varint(body, at)
+    """Yield number and value of the top-level fields of a protobuf message without groups."""
+    position = 0
+    while position < len(body):
+        key, position = _varint(body, position)
         number, wire = key >> 3, key & 7
         if wire == 0:
-            value, at = _varint(body, at)
+            value, position = _varint(body, position)
             yield number, value
             continue
         if wire == 2:
-            length, at = _varint(body, at)
+            length, position = _varint(body, position)
         elif wire in (1, 5):
             length = 8 if wire == 1 else 4
         else:
-            raise ValueError(f"protobuf's wire type {wire} at byte {at}")
-        if at + length > len(body):
-            raise ValueError(f"a field of {length} bytes at byte {at} of {len(body)}")
-        yield number, body[at : at + length]
-        at += length
+            raise ValueError(f"protobuf's wire type {wire} at byte {position}")
+        if position + length > len(body):
+            raise ValueError(f"a field of {length} bytes at byte {position} of {len(body)}")
+        yield number, body[position : position + length]
+        position += length
 
 
-def _varint(body: bytes, at: int) -> tuple[int, int]:
+def _varint(body: bytes, position: int) -> tuple[int, int]:
+    """Return a base-128 number, and the position after it."""
     value = shift = 0
-    while at < len(body) and shift < 70:
-        byte = body[at]
-        value, shift, at = value | (byte & 0x7F) << shift, shift + 7, at + 1
+    while position < len(body) and shift < 70:
+        byte = body[position]
+        value, shift, position = value | (byte & 0x7F) << shift, shift + 7, position + 1
         if byte < 0x80:
-            return value, at
-    raise ValueError(f"a truncated number at byte {at}")
+            return value, position
+    raise ValueError(f"a truncated number at byte {position}")
 
 
 def _read_json(body: bytes) -> tuple[bool, str, DecodedRequest]:
-    """OTLP's JSON as Tempo writes it: perhaps in `trace`, perhaps `batches`, names of enums, ids in hex or base64."""
+    """Parse OTLP's JSON of any Tempo version: in `trace` or not, `batches`, enum names, ids in hex or base64."""
     answer = orjson.loads(body)
     if not isinstance(answer, dict) or not {"trace", "resourceSpans", "batches", "status"} & set(answer):
         raise ValueError("no trace")

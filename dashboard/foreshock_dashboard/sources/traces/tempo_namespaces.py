@@ -1,4 +1,4 @@
-"""Namespaces of services, which Tempo's lists leave out: they name services by name alone."""
+"""Namespaces of services, which Tempo's search results omit."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from foreshock_dashboard.sources.traces.traceql import service_query
 
 log = logging.getLogger(__name__)
 
-CACHE_SECONDS, MAX_NAMES = 600.0, 10_000
-"""Seconds for which it is remembered which namespaces a service's name is in, and of how many names."""
+CACHE_SECONDS = 600.0
+MAX_NAMES = 10_000
+"""Service names with cached namespaces."""
 MAX_LOOKUPS = 20
-"""Names of one list whose namespaces are asked for."""
+"""Service names per search whose namespaces are requested."""
 
 
 class NamespaceCache:
-    """What is known of them, asked of Tempo and remembered for a while."""
+    """Namespaces by service name, requested from Tempo and cached."""
 
-    def __init__(self, remote: ApiClient, monotonic: Callable[[], float]) -> None:
-        self._remote, self._monotonic = remote, monotonic
-        self._known: dict[str, tuple[float, frozenset[str]]] = {}
+    def __init__(self, api: ApiClient, monotonic: Callable[[], float]) -> None:
+        self._api, self._monotonic = api, monotonic
+        self._cache: dict[str, tuple[float, frozenset[str]]] = {}
 
     def service(self, name: str) -> Service:
-        """The service of that name, with its namespace where names of one namespace only are known."""
-        _, known = self._known.get(name, (0.0, frozenset()))
-        return Service(next(iter(known)) if len(known) == 1 else "", name)
+        """Return the service with this name, with its namespace if there is only one."""
+        _, namespaces = self._cache.get(name, (0.0, frozenset()))
+        return Service(next(iter(namespaces)) if len(namespaces) == 1 else "", name)
 
     def learn(self, hits: Iterable[Hit], start: int, end: int) -> None:
-        """Ask for those of services that the lists name without; what cannot be learned costs itself only."""
+        """Request the namespaces of the services in search results that lack them. A failure is logged and ignored."""
         now = self._monotonic()
         names: dict[str, None] = {}
         for hit in hits:
-            told = {span.service.name for span in hit.spans if span.service}
-            names |= dict.fromkeys(name for name in (*hit.stats, *(hit.root or ())[:1]) if name not in told)
-        unknown = [name for name in names if self._known.get(name, (-math.inf,))[0] < now]
-        if len(self._known) + len(unknown) > MAX_NAMES:
-            self._known.clear()
+            complete = {span.service.name for span in hit.spans if span.service}
+            names |= dict.fromkeys(name for name in (*hit.stats, *(hit.root or ())[:1]) if name not in complete)
+        unknown = [name for name in names if self._cache.get(name, (-math.inf,))[0] < now]
+        if len(self._cache) + len(unknown) > MAX_NAMES:
+            self._cache.clear()
         for name in unknown[:MAX_LOOKUPS]:
-            given = {"q": service_query(name), "start": str(start), "end": str(end)}
+            params = {"q": service_query(name), "start": str(start), "end": str(end)}
             try:
-                answer = self._remote.get("/api/v2/search/tag/resource.service.namespace/values", given)
-                known = read_values(answer.body) if answer.status == 200 else frozenset()
+                response = self._api.get("/api/v2/search/tag/resource.service.namespace/values", params)
+                namespaces = read_values(response.body) if response.status == 200 else frozenset()
             except (SourceError, ValueError) as error:
-                log.info("%s: the namespaces of services are not known: %s", self._remote.name, error)
+                log.info("%s: the namespaces of services are not known: %s", self._api.name, error)
                 return
-            self._known[name] = now + CACHE_SECONDS, known
+            self._cache[name] = now + CACHE_SECONDS, namespaces

@@ -1,4 +1,4 @@
-"""The best of all that match, from a source that gives the first it finds."""
+"""Top-k search over a source that returns the first matches in any order."""
 
 from __future__ import annotations
 
@@ -6,66 +6,61 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol, TypeVar
 
 
-class Found(Protocol):
-    """A trace that a search found."""
-
+class _Hit(Protocol):
     @property
-    def trace_id(self) -> str:
-        """Its id."""
-        ...
+    def trace_id(self) -> str: ...
 
 
-Hit = TypeVar("Hit", bound=Found)
+Hit = TypeVar("Hit", bound=_Hit)
 
 
 class TopKSearch(NamedTuple):
-    """How a search narrows.
+    """Limits of a search.
 
-    Args:
-        limit: traces wanted.
-        asked, most: traces asked for at once, at first and at most.
-        rounds: requests, at most.
-        resolution: a floor within the same multiple of it is no other floor for the source.
-        lowest: a floor below it is none for the source.
+    limit: number of traces wanted.
+    page, max_page: traces per request, at first and at most.
+    max_rounds: limit of requests.
+    resolution: floors within the same multiple of it are equal for the source.
+    lowest_floor: a lower floor has no effect.
     """
 
     limit: int
-    asked: int
-    most: int
-    rounds: int
+    page: int
+    max_page: int
+    max_rounds: int
     resolution: int = 1
-    lowest: int = 0
+    lowest_floor: int = 0
 
 
 def top_k(
-    search: TopKSearch, ask: Callable[[int, int | None], tuple[Iterable[Hit], bool]], rank: Callable[[Hit], int]
+    search: TopKSearch, fetch: Callable[[int, int | None], tuple[Iterable[Hit], bool]], rank: Callable[[Hit], int]
 ) -> tuple[list[Hit], bool]:
-    """The hits of highest rank, and whether no other can be higher.
+    """Return the hits of highest rank, and whether no other hit can rank higher.
 
-    Each round asks for several times the limit. As many of those found so far as the limit rank above some floor: none
-    below it can be among the best, so the next round asks for those above only. An answer that has all there is ends
-    the search; where answers are drawn at random, each round leaves about a quarter.
+    Each round requests several times the limit. The k-th best hit so far is a floor: no hit below it can be among the
+    best, so the next round requests only hits above it. A response without further hits ends the search. If responses
+    are random samples, each round leaves about a quarter of the hits.
 
     Args:
-        search: the bounds.
-        ask: gives hits for a number and a floor, and whether there are more.
-        rank: a hit's rank, in the units of the floor.
+        search: the limits.
+        fetch: returns hits for a page size and a floor, and whether there are more.
+        rank: returns the rank of a hit, in the unit of the floor.
     """
-    found: dict[str, Hit] = {}
-    asked, floor = search.asked, None
+    hits_by_id: dict[str, Hit] = {}
+    page, floor = search.page, None
     ranked: list[Hit] = []
-    for _ in range(search.rounds):
-        hits, more = ask(asked, floor)
+    for _ in range(search.max_rounds):
+        hits, has_more = fetch(page, floor)
         for hit in hits:
-            found[hit.trace_id] = max(hit, found.get(hit.trace_id, hit), key=rank)
-        ranked = sorted(found.values(), key=lambda hit: (-rank(hit), hit.trace_id))[: search.limit]
-        if not more:
+            hits_by_id[hit.trace_id] = max(hit, hits_by_id.get(hit.trace_id, hit), key=rank)
+        ranked = sorted(hits_by_id.values(), key=lambda hit: (-rank(hit), hit.trace_id))[: search.limit]
+        if not has_more:
             return ranked, True
-        below: int | None = floor
-        last = rank(ranked[-1]) if len(ranked) == search.limit else -1
-        floor = last if last >= search.lowest else None
+        previous: int | None = floor
+        kth = rank(ranked[-1]) if len(ranked) == search.limit else -1
+        floor = kth if kth >= search.lowest_floor else None
         if floor is None:
-            asked = min(search.most, 4 * asked)
-        elif below is not None and floor // search.resolution == below // search.resolution:
+            page = min(search.max_page, 4 * page)
+        elif previous is not None and floor // search.resolution == previous // search.resolution:
             return ranked, True
     return ranked, False

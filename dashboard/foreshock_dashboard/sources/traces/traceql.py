@@ -1,6 +1,6 @@
-"""`TraceQuery` → TraceQL. Values are literals of the language and can be nothing else.
+"""Writes a `TraceQuery` in TraceQL. All values are written as literals, so that no value can change the query.
 
-Source: Tempo's "TraceQL" documentation and lexer. Text is in double quotes with Go's escapes; keys of attributes are in
+Source: Tempo's "TraceQL" documentation and lexer. Texts are in double quotes with Go's escapes; attribute keys are in
 double quotes with `\\"` and `\\\\` as their only escapes.
 """
 
@@ -22,49 +22,51 @@ _SELECTED = "name, resource.service.name, resource.service.namespace"
 
 
 def traceql(query: TraceQuery, longer_than: int | None = None, *, roots: bool = False) -> str:
-    """The spans that a query asks for, with their names and services; times are asked beside it.
+    """Return a query that selects the matching spans with their names and services; the time range is not part of it.
 
-    A service without a namespace is asked for by its name: older versions cannot ask for the absence of an attribute.
+    A service without a namespace is matched by name: older versions cannot express that an attribute is missing.
 
     Args:
-        query: what is asked.
-        longer_than: only what took more than this, nanoseconds.
-        roots: only traces that have their root span, which is told beside the others and whose duration is asked for
-            (Tempo 2.5); else all its spans are told, or those of them that took as long.
+        query: the conditions.
+        longer_than: nanoseconds that a duration must exceed.
+        roots: whether to find only traces with a root span, return that span, too, and apply the conditions on
+            durations to it (Tempo 2.5). Else they apply to any span.
 
     Raises:
-        ValueError: the attribute's key cannot be written in TraceQL.
+        ValueError: an attribute key cannot be written in TraceQL.
     """
-    sets = [list(_conditions(query)) or ["true"], list(_long(query, longer_than)) or ["true"]]
+    sets = [list(_conditions(query)) or ["true"], list(_min_durations(query, longer_than)) or ["true"]]
     if roots:
-        most = query.max_duration
-        longest = [] if most is None else [f"duration <= {nanoseconds(most)}ns"]
-        sets[1] = ["nestedSetParent < 0", *_long(query, longer_than), *longest]
-    spans = " && ".join(f"{{ {' && '.join(each)} }}" for each in sets)
+        longest = query.max_duration
+        max_durations = [] if longest is None else [f"duration <= {nanoseconds(longest)}ns"]
+        sets[1] = ["nestedSetParent < 0", *_min_durations(query, longer_than), *max_durations]
+    spans = " && ".join(f"{{ {' && '.join(conditions)} }}" for conditions in sets)
     selected = f"select({_SELECTED}{', nestedSetParent' if roots else ''})"
     return f"{spans} | {selected}{' with (most_recent=true)' if query.order == 'newest' else ''}"
 
 
 def service_query(name: str) -> str:
-    """All spans of services of this name."""
+    """Return a query for all spans of services with this name."""
     return f"{{ resource.service.name = {string_literal(name)} }}"
 
 
 def _conditions(query: TraceQuery) -> list[str]:
-    found = []
+    conditions = []
     if query.service is not None:
-        found += _service(query.service)
+        conditions += _service(query.service)
     if query.operation is not None:
-        found.append(f"name = {string_literal(query.operation)}")
-    found += [_attribute(key, value) for key, value in query.attributes.items()]
+        conditions.append(f"name = {string_literal(query.operation)}")
+    conditions += [_attribute(key, value) for key, value in query.attributes.items()]
     if query.status is not None:
-        found.append(f"status = {query.status}")
+        conditions.append(f"status = {query.status}")
     if not query.occupancy and query.operation is None and (query.service is None or query.service.name == EXPORTER):
-        found.append(f"(name != {string_literal(OCCUPANCY)} || resource.service.name != {string_literal(EXPORTER)})")
-    return found
+        conditions.append(
+            f"(name != {string_literal(OCCUPANCY)} || resource.service.name != {string_literal(EXPORTER)})"
+        )
+    return conditions
 
 
-def _long(query: TraceQuery, longer_than: int | None) -> Iterator[str]:
+def _min_durations(query: TraceQuery, longer_than: int | None) -> Iterator[str]:
     if query.min_duration is not None:
         yield f"duration >= {nanoseconds(query.min_duration)}ns"
     if longer_than is not None:
@@ -72,17 +74,20 @@ def _long(query: TraceQuery, longer_than: int | None) -> Iterator[str]:
 
 
 def _service(service: Service) -> list[str]:
-    named = [f"resource.service.name = {string_literal(service.name)}"]
-    return [*named, f"resource.service.namespace = {string_literal(service.namespace)}"] if service.namespace else named
+    name = [f"resource.service.name = {string_literal(service.name)}"]
+    return [*name, f"resource.service.namespace = {string_literal(service.namespace)}"] if service.namespace else name
 
 
 def _attribute(key: str, value: str) -> str:
-    """The value as text, and as the number or truth value that is written so: TraceQL compares equal types only."""
+    """Return a condition on an attribute, as text and as the number or Boolean that is written like it.
+
+    TraceQL compares only values of equal type.
+    """
     literals = [string_literal(value)]
     if value in ("true", "false") or _INTEGER.fullmatch(value) or _FLOAT.fullmatch(value):
         literals.append(value)
-    either = [f"{scope}.{_key(key)} = {literal}" for scope in ("span", "resource") for literal in literals]
-    return f"({' || '.join(either)})"
+    alternatives = [f"{scope}.{_key(key)} = {literal}" for scope in ("span", "resource") for literal in literals]
+    return f"({' || '.join(alternatives)})"
 
 
 def _key(key: str) -> str:
@@ -94,7 +99,7 @@ def _key(key: str) -> str:
 
 
 def string_literal(value: str) -> str:
-    """A text literal of printable ASCII: everything else is escaped as in Go. A lone surrogate becomes `?`."""
+    """Return a literal in printable ASCII, with other characters escaped as in Go. A lone surrogate becomes `?`."""
     return '"' + "".join(map(_escaped, value)) + '"'
 
 
@@ -110,11 +115,11 @@ def _escaped(character: str) -> str:
 
 
 def nanoseconds(seconds: float) -> int:
-    """Seconds in whole nanoseconds, within what Tempo's durations hold."""
+    """Return whole nanoseconds, limited to the range of Tempo's durations."""
     return max(0, min(_LAST_NS, round(min(seconds, 1e10) * 1e9)))
 
 
 def whole_seconds(query: TraceQuery) -> tuple[int, int]:
-    """Whole seconds around a query's range, since 1970; an empty range is refused by Tempo."""
+    """Return whole Unix seconds around the range of a query; never an empty range, which Tempo refuses."""
     start = min(max(0, math.floor(query.start)), _LAST_SECOND)
     return start, max(start + 1, min(math.ceil(query.end), _LAST_SECOND + 1))
