@@ -1,7 +1,9 @@
-"""The connections of an HTTP server: so many at most, and each answers or ends in time.
+"""Limits of an HTTP server: its number of connections, and the time that each may take.
 
-uvicorn waits for ever for the head of a first request, for a client that does not read its answer, and for the rest of
-a body that was refused; and it takes any number of connections, until the process has no file descriptor for its store.
+uvicorn's options do not cover them. `limit_concurrency` refuses new clients instead of closing idle ones, and
+`timeout_keep_alive` applies only after an answer. uvicorn therefore waits without limit for a request's head, for the
+rest of a refused body, and for a client that does not read, until no file descriptor is left for the store.
+hypercorn has a read timeout, but no limit of connections and no write timeout.
 """
 
 from __future__ import annotations
@@ -18,157 +20,166 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 ConnectionProblem = Literal["crowded", "malformed", "timeout"]
-"""Why a connection was ended: it made room for another, or what came was no HTTP, or did not come in time."""
+"""Why a connection was closed: for another one, because it sent no HTTP, or because it took too long."""
 OnProblem = Callable[[ConnectionProblem, str], None]
 
 MAX_CONNECTIONS = 4096
 LISTEN_BACKLOG = 128
-"""Connections that are accepted in one go."""
+"""Connections that the system queues before they are accepted."""
 
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _quiet = logging.getLogger(f"{__name__}.uvicorn")
-_quiet.setLevel(logging.ERROR)  # it would write a line for each request that is not HTTP; `note` is told of them
+_quiet.setLevel(logging.ERROR)  # uvicorn logs a line for each request that is not HTTP; `on_problem` counts them
 
 
 def max_connections() -> int:
-    """How many connections a server takes: a quarter of the files that may be open, `MAX_CONNECTIONS` at most.
+    """Connections that a server accepts: a quarter of the files that may be open, at most `MAX_CONNECTIONS`.
 
-    The soft limit of open files is raised to the hard one first: it is as low as 1,024 for programs that use select(2),
-    which this is none of (getrlimit(2); systemd's "File Descriptor Limits").
+    Raises the soft limit of open files to the hard one first. The soft one is as low as 1,024 for programs that use
+    select(2), which this is not (getrlimit(2); systemd's "File Descriptor Limits").
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with contextlib.suppress(OSError, ValueError):  # some systems have a lower one that they do not tell
+        with contextlib.suppress(OSError, ValueError):  # some systems have a lower limit that they do not report
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 4)
 
 
 class Connections:
-    """All of a server; none is open for longer than `seconds` since it was made, a request began or one was answered.
+    """All connections of a server.
 
-    When there are `most`, the one that has had nothing to answer for the longest time makes room for the next; and when
-    there are as many with which TLS has not been agreed on, the first of those.
+    None stays open for longer than `seconds` after it was accepted, a request began, or an answer ended. At the limit,
+    the connection that has been idle longest is closed for a new one; connections in a TLS handshake are limited apart.
+
+    Args:
+        limit: largest number of connections.
+        seconds: largest time without progress.
+        on_problem: called with each connection that is closed for a reason.
     """
 
-    def __init__(self, most: int, seconds: float, note: OnProblem) -> None:
-        self._most = most
+    def __init__(self, limit: int, seconds: float, on_problem: OnProblem) -> None:
+        self._limit = limit
         self.seconds = seconds
-        self.note = note
-        self._greeting: dict[int, socket.socket] = {}
-        """By their file descriptors, in the order in which they were accepted."""
+        self.on_problem = on_problem
+        self._handshaking: dict[int, socket.socket] = {}
+        """By file descriptor, in the order of acceptance."""
         self._open: dict[Connection, None] = {}
-        """In the order in which they had something to answer last."""
+        """In the order of their last progress."""
 
     def listener(self, bound: socket.socket) -> socket.socket:
-        """A listening socket of which connections are counted before TLS has been agreed on with them."""
+        """A listening socket that counts connections from acceptance on, before their TLS handshake."""
         return _Listener(self, bound)
 
-    def protocol(self, **given: Any) -> Connection:  # noqa: ANN401 - uvicorn's own
-        """What uvicorn makes for each connection."""
-        return Connection(self, **given)
+    def protocol(self, **arguments: Any) -> Connection:  # noqa: ANN401 - uvicorn's own
+        """The protocol of one connection, for uvicorn's option `http`."""
+        return Connection(self, **arguments)
 
-    def rank_last(self, connection: Connection) -> None:
-        """It is new, or has something to answer or has just answered it."""
+    def mark_active(self, connection: Connection) -> None:
+        """Move a connection to the end of the order of progress."""
         self._open.pop(connection, None)
         self._open[connection] = None
 
-    def greet(self, accepted: socket.socket) -> None:
-        """It is accepted, and TLS comes first."""
-        self._greeting[accepted.fileno()] = accepted
-        most = max(LISTEN_BACKLOG, self._most)
-        if len(self._greeting) > most:
-            first = self._greeting.pop(next(iter(self._greeting)))
-            self._crowded(most)
-            with contextlib.suppress(OSError):  # it may be gone already
-                first.shutdown(socket.SHUT_RDWR)
+    def begin_handshake(self, accepted: socket.socket) -> None:
+        """Count an accepted connection; beyond the limit, close the oldest one in a handshake."""
+        self._handshaking[accepted.fileno()] = accepted
+        limit = max(LISTEN_BACKLOG, self._limit)
+        if len(self._handshaking) > limit:
+            oldest = self._handshaking.pop(next(iter(self._handshaking)))
+            self._report_crowded(limit)
+            with contextlib.suppress(OSError):  # it may be closed already
+                oldest.shutdown(socket.SHUT_RDWR)
 
-    def greeted(self, descriptor: int) -> None:
-        """It is a connection now, or will be none."""
-        self._greeting.pop(descriptor, None)
+    def end_handshake(self, descriptor: int) -> None:
+        """Forget a handshake that succeeded or failed."""
+        self._handshaking.pop(descriptor, None)
 
-    def make_room(self) -> None:
-        """End one, if there are too many."""
-        if len(self._open) > self._most:
-            idle = next((each for each in self._open if not each.answering), next(iter(self._open)))
-            self._crowded(self._most)
+    def enforce_limit(self) -> None:
+        """Close the connection that has been idle longest, if there are too many."""
+        if len(self._open) > self._limit:
+            idle = next((item for item in self._open if not item.is_answering), next(iter(self._open)))
+            self._report_crowded(self._limit)
             idle.transport.abort()
-            self.forget(idle)
+            self.discard(idle)
 
-    def forget(self, connection: Connection) -> None:
-        """It is closed."""
+    def discard(self, connection: Connection) -> None:
+        """Forget a closed connection."""
         self._open.pop(connection, None)
 
-    def _crowded(self, most: int) -> None:
-        self.note("crowded", f"more than {most} connections; one made room for another")
+    def _report_crowded(self, limit: int) -> None:
+        self.on_problem("crowded", f"more than {limit} connections; one made room for another")
 
 
 class _Listener(socket.socket):
-    def __init__(self, door: Connections, bound: socket.socket) -> None:
+    def __init__(self, connections: Connections, bound: socket.socket) -> None:
         super().__init__(fileno=bound.detach())
-        self._door = door
+        self._connections = connections
 
     def accept(self) -> tuple[socket.socket, Any]:
         connection, address = super().accept()
-        accepted = _Accepted(self._door, connection)
-        self._door.greet(accepted)
+        accepted = _Accepted(self._connections, connection)
+        self._connections.begin_handshake(accepted)
         return accepted, address
 
 
 class _Accepted(socket.socket):
-    def __init__(self, door: Connections, connection: socket.socket) -> None:
+    def __init__(self, connections: Connections, connection: socket.socket) -> None:
         super().__init__(fileno=connection.detach())
-        self._door = door
+        self._connections = connections
 
     def close(self) -> None:
-        self._door.greeted(self.fileno())
+        self._connections.end_handshake(self.fileno())
         super().close()
 
 
 class Connection(H11Protocol):
-    """One of them."""
+    """uvicorn's protocol of one connection, with a deadline.
 
-    def __init__(self, door: Connections, **given: Any) -> None:  # noqa: ANN401 - uvicorn's own
-        super().__init__(**given)
+    It overrides callbacks of a class that uvicorn does not document: `tests/ingest/test_hostile_connections.py` fails
+    if an upgrade changes them.
+    """
+
+    def __init__(self, connections: Connections, **arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(**arguments)
         self.logger = _quiet
-        self._door = door
+        self._connections = connections
         self._deadline: asyncio.TimerHandle | None = None
 
     @property
-    def answering(self) -> bool:
-        """Whether a request has come whole and has not been answered."""
+    def is_answering(self) -> bool:
+        """Whether a complete request has arrived and its answer has not ended."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Take it in."""
+        """Begin: the TLS handshake, if any, is over."""
         super().connection_made(transport)
-        self._door.greeted(transport.get_extra_info("socket").fileno())
-        self._renew()
-        self._door.make_room()
+        self._connections.end_handshake(transport.get_extra_info("socket").fileno())
+        self._renew_deadline()
+        self._connections.enforce_limit()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of it."""
+        """End: the connection is closed."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._door.forget(self)
+        self._connections.discard(self)
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Look for requests in what has come."""
-        before = self.cycle
+        """Parse received data; a new request renews the deadline."""
+        cycle = self.cycle
         super().handle_events()
-        if self.cycle is not before:
-            self._renew()
+        if self.cycle is not cycle:
+            self._renew_deadline()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
-        self._renew()
+        """Renew the deadline for the next request."""
+        self._renew_deadline()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP."""
-        self._door.note("malformed", "not an HTTP request")
-        if self.cycle is not None and not self.cycle.response_complete:  # what is wrong is its body
+        """Answer data that is not HTTP."""
+        self._connections.on_problem("malformed", "not an HTTP request")
+        if self.cycle is not None and not self.cycle.response_complete:  # the request's body is malformed
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
@@ -176,23 +187,23 @@ class Connection(H11Protocol):
         else:  # the answer has begun already
             self.transport.abort()
 
-    def _renew(self) -> None:
+    def _renew_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
         if not self.transport.is_closing():
-            self._deadline = self.loop.call_later(self._door.seconds, self._end)
-            self._door.rank_last(self)
+            self._deadline = self.loop.call_later(self._connections.seconds, self._end)
+            self._connections.mark_active(self)
 
     def _end(self) -> None:
-        """Its time is over: nothing came, or no whole request, or its answers are not read."""
+        """Close at the deadline; a request that began, or an answer that was not read, counts as a problem."""
         head_begun = self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0])
         unread = self.transport.get_write_buffer_size() > 0
-        if head_begun or unread or self.answering or self.conn.their_state is h11.SEND_BODY:
-            message = f"no whole request came, or its answer was not read, within {self._door.seconds:g} s"
-            self._door.note("timeout", message)
+        if head_begun or unread or self.is_answering or self.conn.their_state is h11.SEND_BODY:
+            message = f"no whole request came, or its answer was not read, within {self._connections.seconds:g} s"
+            self._connections.on_problem("timeout", message)
         if unread:
             self.transport.abort()
             return
         if head_begun:
-            self.transport.write(_TOO_SLOW)
+            self.transport.write(_REQUEST_TIMEOUT)
         self.transport.close()
