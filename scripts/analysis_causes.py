@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.baseline.gpu_shares import Sharing
+from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.contention import SQUEEZE, predicted
@@ -29,8 +29,8 @@ def sharing(run: Run) -> str:
     x = run.minutes(points)
     lines = []
     for colour, row in enumerate(rows):
-        parts = run.over(points, lambda scan, row=row: float(Sharing(scan).now[row]))  # type: ignore[misc]
-        usual = run.over(points, lambda scan, row=row: float(Sharing(scan).usual[row]))  # type: ignore[misc]
+        parts = run.over(points, lambda scan, row=row: float(GpuShares(scan).now[row]))  # type: ignore[misc]
+        usual = run.over(points, lambda scan, row=row: float(GpuShares(scan).usual[row]))  # type: ignore[misc]
         who = run.world.tenants[row].service.name
         lines += [Line(who, x, parts, colour=colour), Line(f"{who}, usually", x, usual, colour=colour + 2)]
     return run.chart(f"Who has {gpu.label}", "share of its time", lines)
@@ -42,7 +42,7 @@ def slowdown(run: Run) -> str:
     x = run.minutes(points)
 
     def from_parts(scan: Scan) -> float:
-        parts = Sharing(scan)
+        parts = GpuShares(scan)
         rows = parts.rows[victim]
         return predicted(parts.usual[rows], parts.newest[rows], parts.full[rows])
 

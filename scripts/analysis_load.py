@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.baseline.objectives import objectives
+from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.retry_amplification import asked
-from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, WEEKS, season
-from foreshock_dashboard.analysis.baseline.signals import capacity, inference
+from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
+from foreshock_dashboard.analysis.baseline.seasonality import LEVEL_BINS, NEIGHBOR_BINS, WEEK_LAGS_DAYS, seasonality
+from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.analysis.detectors.demand import TOKENS
 from foreshock_dashboard.analysis.detectors.kv_cache import LONGER
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
@@ -52,17 +52,18 @@ def habit(run: Run) -> str:
 
     start, bins = monday + 4 * HOUR, 56
     times = start + BIN_SECONDS * np.arange(bins)
-    today = requests(start - BEFORE * BIN_SECONDS, BEFORE + bins)
+    today = requests(start - LEVEL_BINS * BIN_SECONDS, LEVEL_BINS + bins)
     surge = (times >= monday + 15 * HOUR) & (times < monday + 16 * HOUR)
-    today[BEFORE:][surge] *= 1.6
-    usual = np.array([np.median(today[at : at + BEFORE]) for at in range(bins)])
+    today[LEVEL_BINS:][surge] *= 1.6
+    usual = np.array([np.median(today[at : at + LEVEL_BINS]) for at in range(bins)])
     past = {
-        ago: {who: requests(start - BEFORE * BIN_SECONDS - ago * DAY_SECONDS, BEFORE + bins + AROUND)} for ago in WEEKS
+        ago: {who: requests(start - LEVEL_BINS * BIN_SECONDS - ago * DAY_SECONDS, LEVEL_BINS + bins + NEIGHBOR_BINS)}
+        for ago in WEEK_LAGS_DAYS
     }
-    known = season(times, past)
+    known = seasonality(times, past)
     x = [(float(each) - monday) / HOUR for each in times]
     lines = [
-        Line("requests", x, today[BEFORE:].tolist()),
+        Line("requests", x, today[LEVEL_BINS:].tolist()),
         Line("usual of two hours", x, usual.tolist(), colour=1),
         Line("times what Mondays bring", x, (usual * known.growth[0]).tolist(), colour=2),
     ]
@@ -73,14 +74,14 @@ def storm(run: Run) -> str:
     """What is sent, what is really asked, and what is finished."""
     who, points = run.origin, run.shown(600.0, 1500.0)
     x = run.minutes(points)
-    told = inference(run.world)
+    told = model_servers(run.world)
     row = told.services.index(who)
 
     def sent(scan: Scan) -> float:
-        return float(np.nansum(asked(scan, MINUTE).offered[scan.into[who]]))
+        return float(np.nansum(request_rates(scan, MINUTE).offered[scan.into[who]]))
 
     def really(scan: Scan) -> float:
-        return float(np.nansum(asked(scan, MINUTE).fresh[scan.into[who]]))
+        return float(np.nansum(request_rates(scan, MINUTE).fresh[scan.into[who]]))
 
     def lost(scan: Scan) -> float:
         return scan.value("rate", who) * scan.value("failed", who)
@@ -129,7 +130,7 @@ def objective(run: Run) -> str:
     x = run.minutes(points)
 
     def promised(scan: Scan) -> float:
-        found = objectives(scan, {}).get(who)
+        found = slos(scan, {}).get(who)
         return found.seconds if found else math.nan
 
     lines = [

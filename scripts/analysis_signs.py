@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.baseline.levels import usual_at
-from foreshock_dashboard.analysis.baseline.signals import NAMED, inference
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, model_servers
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME
 from foreshock_dashboard.analysis.detectors.retry_risk import NEAR, loops
 from foreshock_dashboard.analysis.saturation.batching_model import averaged
@@ -26,8 +26,8 @@ from foreshock_dashboard.web.charts.svg import draw as svg
 def baseline(run: Run) -> str:
     """p95 of the embedder, and how far out 4 scales are with the floor and without it."""
     who, points = run.service("embedder"), run.shown(1500.0)
-    signal = NAMED["p95"]
-    bare = [usual_at(run.world, at, (signal._replace(floor=1e-9),)).levels["p95"][who] for at in points]
+    signal = SIGNAL_BY_NAME["p95"]
+    bare = [baselines_at(run.world, at, (signal._replace(floor=1e-9),)).levels["p95"][who] for at in points]
     x = run.minutes(points)
 
     def far(level: float, scale: float) -> float:
@@ -65,7 +65,7 @@ class _Steps(NamedTuple):
 
 
 def _steps(run: Run) -> _Steps:
-    found = inference(run.world)
+    found = model_servers(run.world)
     row, whole = found.services.index(run.origin), slice(0, len(run.world.times))
     sequences = averaged(found.running / found.reporting_replicas(whole), run.world.step)[row]
     return _Steps(sequences, 1e3 * found.per_token[row])
@@ -124,7 +124,7 @@ def hazard(run: Run) -> str:
 def waiting(run: Run) -> str:
     """How long who joins the queue waits, and how long its client does."""
     who, points = run.origin, run.shown()
-    found, x = inference(run.world), run.minutes(points)
+    found, x = model_servers(run.world), run.minutes(points)
     row = [found.services.index(who)]
     done = averaged(found.finished[row], run.world.step)
     queue = queue_wait_seconds(averaged(found.waiting[row], run.world.step), done)[0]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
-from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
+from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
 from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
@@ -94,10 +94,10 @@ def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(
     row = made.services.index(VICTIM)
     lowest = made.red.p95.astype("float16")  # as a World that grows holds it
     lowest[row, 290:] = low
-    now = Scan(replace(made, red=replace(made.red, lower_bound=lowest)), 299, usual_at(made, 299))
+    now = Scan(replace(made, red=replace(made.red, lower_bound=lowest)), 299, baselines_at(made, 299))
     assert now.z("p95", VICTIM) == pytest.approx(z, abs=0.1)
     assert now.value("p95", VICTIM) == 1.0
-    assert own_risks(now, {VICTIM: Objective(0.8, 0.01)})[VICTIM].missing == missing
+    assert own_risks(now, {VICTIM: Slo(0.8, 0.01)})[VICTIM].missing == missing
 
 
 def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:
@@ -106,7 +106,7 @@ def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:
     red = replace(
         made.red, p99=np.where(np.isnan(made.red.p95), np.nan, 1.1), lower_bound=np.minimum(made.red.p95, 0.45)
     )
-    now = Scan(replace(made, red=red), 299, usual_at(replace(made, red=red), 299))
+    now = Scan(replace(made, red=red), 299, baselines_at(replace(made, red=red), 299))
     assert now.since("p95", VICTIM) == made.times[290]
 
 
@@ -123,7 +123,7 @@ def test_who_is_slow_by_luck_is_not_shown_as_degraded(later: float, stages: set[
 def test_luck_is_the_same_in_any_unit_and_whoever_comes_first(factor: float) -> None:
     """Where requests take microseconds or minutes, and where another service is listed before."""
     made = world(0.045, 1)
-    red, base = made.red, usual_at(made, 299)
+    red, base = made.red, baselines_at(made, 299)
     assert red.lower_bound is not None
     scaled = replace(made, red=Red(red.rate, red.failed, *(each * factor for each in _times(red))))
     order = list(range(len(made.services)))[::-1]
@@ -131,14 +131,14 @@ def test_luck_is_the_same_in_any_unit_and_whoever_comes_first(factor: float) -> 
     assert any(any(by_luck(made, at, base).values()) for at in range(CHANGES, 300, 7))
     for at in range(CHANGES, 300, 7):
         told = by_luck(made, at, base)
-        assert by_luck(scaled, at, usual_at(scaled, 299)) == told
-        assert by_luck(turned, at, usual_at(turned, 299)) == told
+        assert by_luck(scaled, at, baselines_at(scaled, 299)) == told
+        assert by_luck(turned, at, baselines_at(turned, 299)) == told
 
 
-def by_luck(made: World, at: int, base: Usual) -> dict[Service, bool]:
+def by_luck(made: World, at: int, base: Baselines) -> dict[Service, bool]:
     """Of whom the p95 is above what is usual by chance."""
     now = Scan(made, at, base)
-    return {who: now.firm("p95", who) < now.value("p95", who) for who in made.services}
+    return {who: now.denoised("p95", who) < now.value("p95", who) for who in made.services}
 
 
 def _times(red: Red) -> tuple[Floats, ...]:
@@ -151,4 +151,4 @@ def _rows(red: Red, order: Sequence[int]) -> Red:
 
 def test_nothing_is_luck_where_nothing_is_known() -> None:
     made = world(0.045, 1)
-    assert not any(by_luck(made, 299, Usual(0.0, {})).values())
+    assert not any(by_luck(made, 299, Baselines(0.0, {})).values())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from foreshock_dashboard.analysis.baseline.point import recent
+from foreshock_dashboard.analysis.baseline.point import recent_median
 
 
 @given(
@@ -25,4 +25,4 @@ def test_it_is_the_median_of_the_last_points_that_are_known(values: np.ndarray, 
     at = values.shape[1] - 1
     window = values[:, max(0, at - points + 1) : at + 1]
     wanted = [float(np.median(row[np.isfinite(row)])) if np.isfinite(row).any() else math.nan for row in window]
-    assert recent(values, at, points).tolist() == pytest.approx(wanted, nan_ok=True)
+    assert recent_median(values, at, points).tolist() == pytest.approx(wanted, nan_ok=True)

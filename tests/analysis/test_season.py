@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, DAYS, MOST, WEEKS, Past, begins, season
+from foreshock_dashboard.analysis.baseline.seasonality import (
+    DAY_LAGS_DAYS,
+    LEVEL_BINS,
+    MAX_GROWTH_RATIO,
+    NEIGHBOR_BINS,
+    WEEK_LAGS_DAYS,
+    RatesByService,
+    bin_starts,
+    seasonality,
+)
 from foreshock_dashboard.model.seasonality import BIN_SECONDS, UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -22,22 +31,22 @@ TIMES: Floats = np.array([NINE + BIN_SECONDS * number for number in range(BINS)]
 
 def asked(*now: float, before: float = 10.0) -> Floats:
     """Two hours of a level, then so much in each of the bins, and a last one as the bin before it."""
-    return np.array([before] * BEFORE + [*now] + [now[-1]] * AROUND)
+    return np.array([before] * LEVEL_BINS + [*now] + [now[-1]] * NEIGHBOR_BINS)
 
 
 CALM = asked(10, 10, 10, 10)
 MORNING = asked(10, 16, 16, 16)
-NOTHING = np.full(BEFORE + BINS + AROUND, np.nan)
+NOTHING = np.full(LEVEL_BINS + BINS + NEIGHBOR_BINS, np.nan)
 
 
-def weeks(*each: Floats) -> Mapping[int, Past]:
+def weeks(*each: Floats) -> Mapping[int, RatesByService]:
     """What chat was asked one, two, … weeks ago."""
-    return {ago: {CHAT: rates} for ago, rates in zip(WEEKS, each, strict=False)}
+    return {ago: {CHAT: rates} for ago, rates in zip(WEEK_LAGS_DAYS, each, strict=False)}
 
 
-def days(*each: Floats) -> Mapping[int, Past]:
+def days(*each: Floats) -> Mapping[int, RatesByService]:
     """The same of days."""
-    return {ago: {CHAT: rates} for ago, rates in zip(DAYS, each, strict=False)}
+    return {ago: {CHAT: rates} for ago, rates in zip(DAY_LAGS_DAYS, each, strict=False)}
 
 
 @pytest.mark.parametrize(
@@ -55,33 +64,33 @@ def days(*each: Floats) -> Mapping[int, Past]:
         ("a quarter of an hour later than today", weeks(*[asked(10, 10, 16, 16)] * 2), 1.6),
         ("half an hour later than today", weeks(*[asked(10, 10, 10, 16)] * 2), 1.0),
         ("less every Monday", weeks(*[asked(10, 5, 5, 5)] * 2), 1.0),
-        ("more than is believed", weeks(*[asked(10, 900, 900, 900)] * 2), MOST),
+        ("more than is believed", weeks(*[asked(10, 900, 900, 900)] * 2), MAX_GROWTH_RATIO),
         ("from nothing", weeks(*[asked(10, 16, 16, 16, before=0.0)] * 2), 1.0),
         ("nothing is known", {}, 1.0),
     ],
     ids=str,
 )
-def test_a_habit_is_what_came_often_enough(case: str, pasts: Mapping[int, Past], growth: float) -> None:
-    assert season(TIMES, pasts).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(growth, rel=0.01), case
+def test_a_habit_is_what_came_often_enough(case: str, pasts: Mapping[int, RatesByService], growth: float) -> None:
+    assert seasonality(TIMES, pasts).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(growth, rel=0.01), case
 
 
 def test_growth_is_over_the_two_hours_before() -> None:
     """What has lasted for longer than an hour is in the baseline already, in earlier weeks as it is today."""
-    long = np.array([10.0] * 3 + [16.0] * (BEFORE - 3 + BINS + AROUND))
-    assert season(TIMES, weeks(long, long)).of(CHAT, NINE).growth == 1.0
+    long = np.array([10.0] * 3 + [16.0] * (LEVEL_BINS - 3 + BINS + NEIGHBOR_BINS))
+    assert seasonality(TIMES, weeks(long, long)).of(CHAT, NINE).growth == 1.0
 
 
 def test_too_little_of_the_hours_before_tells_nothing() -> None:
     short = np.where(np.arange(len(MORNING)) < 4, np.nan, MORNING)
-    assert np.isnan(season(TIMES, weeks(short, short)).growth[0, 0])
-    assert season(TIMES, weeks(short, short)).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(1.6, rel=0.01)
+    assert np.isnan(seasonality(TIMES, weeks(short, short)).growth[0, 0])
+    assert seasonality(TIMES, weeks(short, short)).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(1.6, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("time", "growth"), [(NINE - 1.0, 1.0), (NINE + BIN_SECONDS, 1.6), (NINE + BINS * BIN_SECONDS, 1.0), (0.0, 1.0)]
 )
 def test_nothing_is_said_of_other_times(time: float, growth: float) -> None:
-    found = season(TIMES, weeks(MORNING, MORNING))
+    found = seasonality(TIMES, weeks(MORNING, MORNING))
     assert found.of(CHAT, time).growth == pytest.approx(growth, rel=0.01)
     assert found.of(CODE, time).growth == 1.0
     assert UNKNOWN_SEASONALITY.of(CHAT, time).growth == 1.0
@@ -102,17 +111,18 @@ def test_chance_makes_no_habit(rate: float) -> None:
     chance = np.random.default_rng(7)
     flat = chance.poisson(rate * BIN_SECONDS, (4, 200, len(MORNING))) / BIN_SECONDS
     pasts = {
-        ago: {Service("", str(row)): week[row] for row in range(200)} for ago, week in zip(WEEKS, flat, strict=True)
+        ago: {Service("", str(row)): week[row] for row in range(200)}
+        for ago, week in zip(WEEK_LAGS_DAYS, flat, strict=True)
     }
-    growth = season(TIMES, pasts).growth
+    growth = seasonality(TIMES, pasts).growth
     assert np.nanmean(growth > 1.0) < 0.25
     assert np.nanmean(growth) < 1.08
 
 
 def test_bins_are_the_same_whoever_asks() -> None:
     """They begin at quarters of an hour, so two hubs that were started an hour apart agree."""
-    assert begins(NINE + 1.0, NINE + BIN_SECONDS).tolist() == [NINE, NINE + BIN_SECONDS]
-    assert begins(NINE, NINE).tolist() == [NINE]
+    assert bin_starts(NINE + 1.0, NINE + BIN_SECONDS).tolist() == [NINE, NINE + BIN_SECONDS]
+    assert bin_starts(NINE, NINE).tolist() == [NINE]
 
 
 RATE = st.just(0.0) | st.floats(1e-6, 1e6) | st.just(float("nan"))
@@ -121,8 +131,8 @@ RATES = st.lists(RATE, min_size=len(MORNING), max_size=len(MORNING)).map(np.arra
 
 @given(st.lists(RATES, min_size=2, max_size=4))
 def test_another_service_changes_nothing_and_all_is_within_bounds(rates: list[Floats]) -> None:
-    found = season(TIMES, weeks(*rates))
-    both = season(TIMES, {ago: {CHAT: past[CHAT], CODE: MORNING} for ago, past in weeks(*rates).items()})
+    found = seasonality(TIMES, weeks(*rates))
+    both = seasonality(TIMES, {ago: {CHAT: past[CHAT], CODE: MORNING} for ago, past in weeks(*rates).items()})
     np.testing.assert_array_equal(both.growth[both.rows[CHAT]], found.growth[0])
     assert np.nanmin(found.growth, initial=1.0) >= 1.0
-    assert np.nanmax(found.growth, initial=1.0) <= MOST
+    assert np.nanmax(found.growth, initial=1.0) <= MAX_GROWTH_RATIO

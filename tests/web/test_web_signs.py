@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
 
-from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.model.forecast import Forecast, Load
 from foreshock_dashboard.model.incident import AtRisk, Evidence
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -70,7 +70,7 @@ def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage
 
 def test_what_services_promised_counts_where_it_is_known() -> None:
     """With an hour to answer in, slow is no miss; who the analysis says misses it does."""
-    patient = {EMBEDDER: Objective(3600.0, 0.5)}
+    patient = {EMBEDDER: Slo(3600.0, 0.5)}
     assert _fared(promised=patient).now()[EMBEDDER] == "degraded"
     assert _fared(promised=patient, missing=frozenset({EMBEDDER})).now()[EMBEDDER] == "failing"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
 from foreshock_dashboard.analysis.incidents.lifecycle import NEEDED, State, learning, states
 from foreshock_dashboard.common.clock import Clock
@@ -77,7 +77,7 @@ class AnalysisLoop:
     def __init__(self, settings: Settings, clock: Clock, inputs: LoopInputs) -> None:
         self._settings, self._clock, self._inputs = settings, clock, inputs
         self.slos = ServiceOverrides(
-            "--objectives", {Service.parse(name): Objective(p95, failed) for name, p95, failed in settings.objectives}
+            "--objectives", {Service.parse(name): Slo(p95, failed) for name, p95, failed in settings.objectives}
         )
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
         self.snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))

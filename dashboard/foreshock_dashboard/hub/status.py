@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
-from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -35,7 +35,7 @@ class HubStats:
     receiver: ReceiverStats
     scrapes: tuple[ScrapeState, ...]
     spans: Json = field(default_factory=dict)
-    unmatched_slos: tuple[Unmatched[Objective], ...] = ()
+    unmatched_slos: tuple[Unmatched[Slo], ...] = ()
     unmatched_tiers: tuple[Unmatched[str], ...] = ()
 
 

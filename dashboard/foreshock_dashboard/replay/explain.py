@@ -66,7 +66,7 @@ def explain(recording: Recording, service: str, at: float) -> Explanation:
     agreed = bool(incident.candidates and odd) and incident.candidates[0].service == odd[0].service
     if incident.lasting or agreed:  # a short anomaly counts only if both rankings name the same cause
         return Explanation(target, at, blended(incident.candidates, odd))
-    return Explanation(target, at, () if incident.told else odd)
+    return Explanation(target, at, () if incident.reports_latency else odd)
 
 
 def load_world(source: MetricSource, around: Around, timing: ReplayTiming) -> World:

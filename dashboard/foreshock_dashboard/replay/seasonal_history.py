@@ -9,7 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.seasonality import AROUND, BEFORE, DAYS, WEEKS, Past, begins, season
+from foreshock_dashboard.analysis.baseline.seasonality import (
+    DAY_LAGS_DAYS,
+    LEVEL_BINS,
+    NEIGHBOR_BINS,
+    WEEK_LAGS_DAYS,
+    RatesByService,
+    bin_starts,
+    seasonality,
+)
 from foreshock_dashboard.model.query import MetricSource, SourceError
 from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS, UNKNOWN_SEASONALITY
 from foreshock_dashboard.model.service import Service
@@ -21,7 +29,7 @@ from foreshock_dashboard.world.row_math import service_of
 
 log = logging.getLogger(__name__)
 
-LAGS = tuple(sorted({*WEEKS, *DAYS}))
+LAGS = tuple(sorted({*WEEK_LAGS_DAYS, *DAY_LAGS_DAYS}))
 """Days ago that are read."""
 WINDOW_SECONDS = BIN_SECONDS - 1.0
 """Rate window of a bin, which is no multiple of a scrape interval."""
@@ -53,15 +61,15 @@ class SeasonalHistory:
 
         Returns whether all of it could be read. A failed read costs only the days of that read.
         """
-        times = begins(start, end)
+        times = bin_starts(start, end)
         if np.array_equal(times, self._times) and not self._failed:
             return True
         bins = np.concatenate(
-            [times[0] - BIN_SECONDS * np.arange(BEFORE, 0, -1), times, times[-1:] + BIN_SECONDS * AROUND]
+            [times[0] - BIN_SECONDS * np.arange(LEVEL_BINS, 0, -1), times, times[-1:] + BIN_SECONDS * NEIGHBOR_BINS]
         )
         failed = frozenset(days for days in LAGS if not self._read(days, (bins - days * DAY_SECONDS).tolist()))
         pasts = {days: self._past(days, (bins - days * DAY_SECONDS).tolist()) for days in LAGS if days not in failed}
-        self._seasonality = season(times, {days: past for days, past in pasts.items() if past})
+        self._seasonality = seasonality(times, {days: past for days, past in pasts.items() if past})
         if new := failed - self._failed:
             listed = ", ".join(map(str, sorted(new)))
             log.warning("what is usual at this time of the week is not known of %s days ago", listed)
@@ -89,7 +97,7 @@ class SeasonalHistory:
                 }
         return True
 
-    def _past(self, days: int, bins: list[float]) -> Past:
+    def _past(self, days: int, bins: list[float]) -> RatesByService:
         """Requests per second of each service by bin, NaN where unknown."""
         rates_by_bin = [self._bins[days].get(begin, {}) for begin in bins]
         services = {service for rates in rates_by_bin for service in rates}

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
@@ -184,7 +184,7 @@ class TimeTravel:
         self,
         source: MetricSource,
         grid: SourceGrid,
-        slos: Mapping[Service, Objective],
+        slos: Mapping[Service, Slo],
         max_bytes: float,
         simulated: bool = False,
         begin: float = -math.inf,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
@@ -162,4 +162,4 @@ def world(bent: Bent | None = None, points: int = POINTS) -> World:
 def scan(bent: Bent | None = None, points: int = POINTS) -> Scan:
     """The platform, bent, at its last grid point, against what was usual before."""
     made = world(bent, points)
-    return Scan(made, points - 1, usual_at(made, points - 1))
+    return Scan(made, points - 1, baselines_at(made, points - 1))

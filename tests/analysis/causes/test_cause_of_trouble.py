@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, scan, since
 
-from foreshock_dashboard.analysis.baseline.objectives import objectives
+from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
@@ -65,9 +65,9 @@ def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, sto
         ("p95", FRONT): since(290, 9, 69),
     }
     made = scan(bent)
-    now = Scan(made.world, made.at, made.base, strains=strains(made.world, made.at, learned(made.world, made.at)))
+    now = Scan(made.world, made.at, made.base, utilizations=strains(made.world, made.at, learned(made.world, made.at)))
     causes = [
         Finding(who, "demand", Culprit(FRONT), sure, 2.0, 0.0, (), Action("restart"))
         for who, sure in ((STORE, 1.0), (LLM, 0.9))
     ]
-    assert troubles(now, own_risks(now, objectives(now, {})), causes, {})[0].origin == origin
+    assert troubles(now, own_risks(now, slos(now, {})), causes, {})[0].origin == origin

@@ -353,13 +353,13 @@ def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is
     now = scan({**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0})
     assert [each for each in demand(now) if each.strength > 0.5] == []
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
-    came = Scan(now.world, now.at, now.base, strains={LLM: full})
+    came = Scan(now.world, now.at, now.base, utilizations={LLM: full})
     best = max(demand(came), key=lambda each: each.strength)
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
     assert action_text(best.action).endswith("without the growth its load would be 45 % of what it is")
-    slowed = Scan(now.world, now.at, now.base, strains={LLM: replace(full, slowdown=1.5)})
+    slowed = Scan(now.world, now.at, now.base, utilizations={LLM: replace(full, slowdown=1.5)})
     assert [each for each in demand(slowed) if each.strength > 0.5] == []
 
 
@@ -380,7 +380,7 @@ def test_how_many_replicas_are_to_be_added_is_told_where_it_is_known(
     """So many that each has what a server carries with bursts; a queue forty times the room is no measure."""
     now = scan({})
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
-    pooled = Scan(replace(now.world, pool=pool), now.at, now.base, strains={LLM: full})
+    pooled = Scan(replace(now.world, pool=pool), now.at, now.base, utilizations={LLM: full})
     assert action_text(add_replicas(pooled, LLM, growth)) == told
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.analysis.causes.made import ANSWER, GPUS, LLM, ORDINARY, Bent, scan, since, world
 from tests.analysis.causes.test_causes import CASES, DETECTORS, LOSES, SLOW_STORE, STORM, Case
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import vulnerable
@@ -83,7 +83,7 @@ def test_a_source_that_tells_nothing_costs_only_itself(missing: str) -> None:
     for case in CASES:
         whole = world(case.bent)
         made = dataclasses.replace(whole, **{missing: None})  # type: ignore[arg-type] # these may be None
-        assert_defined(Scan(made, made.times.size - 1, usual_at(made, made.times.size - 1)))
+        assert_defined(Scan(made, made.times.size - 1, baselines_at(made, made.times.size - 1)))
 
 
 def test_without_gpus_and_model_servers_edges_still_tell() -> None:
@@ -95,7 +95,7 @@ def test_without_gpus_and_model_servers_edges_still_tell() -> None:
         contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
         model_servers=None, capacity=None, network=None, hardware=None,
     )  # fmt: skip
-    now = Scan(bare, n - 1, usual_at(bare, n - 1))
+    now = Scan(bare, n - 1, baselines_at(bare, n - 1))
     assert max(each.strength for each in everything(now) if each.cause == "dependency") > 0.8
 
 
@@ -109,7 +109,7 @@ def test_a_world_of_nothing_names_nothing() -> None:
         model_servers=ModelServers.empty(n), capacity=Capacity.empty(n), network=Network.empty(n),
         hardware=Hardware.empty(0, n),
     )  # fmt: skip
-    assert everything(Scan(empty, n - 1, usual_at(empty, n - 1))) == ()
+    assert everything(Scan(empty, n - 1, baselines_at(empty, n - 1))) == ()
 
 
 def told(found: tuple[Finding, ...]) -> list[tuple[Any, ...]]:
@@ -123,9 +123,9 @@ def told(found: tuple[Finding, ...]) -> list[tuple[Any, ...]]:
 def test_the_order_of_things_changes_nothing(case: Case) -> None:
     made = world(case.bent)
     n = len(made.times) - 1
-    there, back = usual_at(made, n), None
+    there, back = baselines_at(made, n), None
     turned = permuted(made)
-    back = usual_at(turned, n)
+    back = baselines_at(turned, n)
     assert told(everything(Scan(made, n, there))) == told(everything(Scan(turned, n, back)))
 
 
@@ -180,7 +180,7 @@ def test_a_silent_service_more_changes_nothing(bent: Bent) -> None:
         services=(*made.services, Service("zz", "silent")),
         red=Red(*(np.vstack([getattr(made.red, name), quiet]) for name in ("rate", "failed", "p50", "p95", "p99"))),
     )
-    one, two = (everything(Scan(each, n - 1, usual_at(each, n - 1))) for each in (made, more))
+    one, two = (everything(Scan(each, n - 1, baselines_at(each, n - 1))) for each in (made, more))
     assert told(one) == told(two)
 
 
@@ -206,7 +206,7 @@ def test_a_platform_that_is_slower_by_nature_has_the_same_causes(case: Case, fac
             },
         ),
     )
-    one, two = (everything(Scan(each, n - 1, usual_at(each, n - 1))) for each in (made, scaled))
+    one, two = (everything(Scan(each, n - 1, baselines_at(each, n - 1))) for each in (made, scaled))
     relevant = [[row for row in told(found) if row[0] == case.cause and row[3] > 0.5] for found in (one, two)]
     assert relevant[0] == relevant[1]
 
@@ -216,7 +216,7 @@ def test_errors_of_gpus_that_are_nobodys_are_nobodys_trouble() -> None:
     n = len(made.times)
     none = np.empty((0, n))
     idle = dataclasses.replace(made, tenants=(), busy=none, stalled=none, memory=none)
-    assert [each for each in everything(Scan(idle, n - 1, usual_at(idle, n - 1))) if each.cause == "hardware"] == []
+    assert [each for each in everything(Scan(idle, n - 1, baselines_at(idle, n - 1))) if each.cause == "hardware"] == []
 
 
 def test_an_edge_that_vanishes_is_no_excess() -> None:

@@ -27,9 +27,9 @@ from tests.analysis.causes.made import (
 )
 from tests.analysis.causes.test_causes import NOW, STORM, WAITS, slow
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.retry_amplification import asked
+from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.detectors.client_timeout import impatience
 from foreshock_dashboard.analysis.detectors.contention import contended
 from foreshock_dashboard.analysis.detectors.demand import demand, growth_of_edges, handed_on, worked_off
@@ -76,7 +76,7 @@ DIED: Bent = {
 
 def strained(bent: Bent, strain: Utilization) -> Scan:
     now = scan(bent)
-    return Scan(now.world, now.at, now.base, strains={LLM: strain})
+    return Scan(now.world, now.at, now.base, utilizations={LLM: strain})
 
 
 def sure(found: tuple[Finding, ...], cause: str) -> list[Finding]:
@@ -211,7 +211,7 @@ def test_a_request_holds_as_much_of_a_cache_however_many_replicas_there_are() ->
     usual, died = scan({}), scan(DIED)
     assert died.value("held", LLM) == pytest.approx(usual.value("held", LLM))
     made = world(DIED)
-    wide = Scan(made, len(made.times) - 1, usual_at(made, len(made.times) - 1))
+    wide = Scan(made, len(made.times) - 1, baselines_at(made, len(made.times) - 1))
     assert wide.history("held", LLM, 600.0)[-1] == pytest.approx(np.log(usual.value("held", LLM)))
 
 
@@ -288,7 +288,7 @@ def test_replicas_are_added_where_there_is_no_room_and_not_in_front_of_it() -> N
     now = scan({**more, ("p95", GATEWAY): since(270, 8.5, 60)})
     (alone,) = [each for each in demand(now) if each.service == GATEWAY]
     assert f", or add replicas of {GATEWAY}: without the growth its load would be " in action_text(alone.action)
-    full = Scan(now.world, now.at, now.base, strains={LLM: FULL})
+    full = Scan(now.world, now.at, now.base, utilizations={LLM: FULL})
     (behind,) = [each for each in demand(full) if each.service == GATEWAY]
     assert f" of {LLM}" in action_text(behind.action).partition(", or add ")[2]
     assert f": without the growth the load of {GATEWAY} would be " in action_text(behind.action)
@@ -312,7 +312,7 @@ def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
     peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
     bent: Bent = {("edge_rate", ASK): peak, ("edge_rate", DIRECT): ramp(280, 295, 2, 4)}
     now = scan(bent)
-    growth = dict(zip(now.world.edges, growth_of_edges(now, asked(now)), strict=True))
+    growth = dict(zip(now.world.edges, growth_of_edges(now, request_rates(now)), strict=True))
     assert growth[DIRECT] > 2 * growth[ASK]
 
 

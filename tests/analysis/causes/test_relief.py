@@ -40,7 +40,7 @@ from tests.analysis.causes.test_causes import (
 )
 from tests.analysis.causes.test_causes_hold import bents
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, improvement, reduced
@@ -166,7 +166,7 @@ def test_for_load_that_comes_every_week_it_is_told_what_it_would_be_with_the_rep
     """In time for the hour, of the usual load: not of what is asked at the moment."""
     now = scan({**WAITS, **GROWS})
     weekly = replace(now.world, season=every_week(now, 1.6))
-    (step,) = steps(Scan(weekly, now.at, now.base, strains={LLM: full(1.4)}), "demand", LLM)
+    (step,) = steps(Scan(weekly, now.at, now.base, utilizations={LLM: full(1.4)}), "demand", LLM)
     assert step.startswith("add 1 replica of serving/llm (it has 2), from now on before")
     assert step.endswith("; with them, load of serving/llm at that time would be about 53 % instead of 80 %")
 
@@ -182,7 +182,7 @@ def test_for_load_that_comes_every_week_it_is_told_what_it_would_be_with_the_rep
 )
 def test_replicas_that_are_on_their_way_take_their_part_of_the_load(load: float, told: str) -> None:
     now = scan(SHORT)
-    (step,) = steps(Scan(now.world, now.at, now.base, strains={LLM: full(load)}), "provisioning lag", LLM)
+    (step,) = steps(Scan(now.world, now.at, now.base, utilizations={LLM: full(load)}), "provisioning lag", LLM)
     assert step.endswith(told)
 
 
@@ -241,7 +241,7 @@ def test_so_does_what_is_to_be_done_where_nothing_is_found(
     cause: Cause, guilty: Service | None, bent: Bent, ends: str
 ) -> None:
     now = scan(bent)
-    strained = Scan(now.world, now.at, now.base, strains={LLM: full(1.4)})
+    strained = Scan(now.world, now.at, now.base, utilizations={LLM: full(1.4)})
     assert action_text(fallback_action(strained, cause, LLM, guilty)).endswith(ends)
 
 
@@ -324,7 +324,7 @@ def test_whatever_is_told_is_finite_and_better(now: float, then: float, unit: Un
 @settings(deadline=None, max_examples=100)
 def test_whatever_a_platform_tells_no_next_step_promises_what_is_no_better(bent: Bent, case: Case, load: float) -> None:
     now = scan({**case.bent, **bent})
-    strained = Scan(now.world, now.at, now.base, strains={LLM: full(load)})
+    strained = Scan(now.world, now.at, now.base, utilizations={LLM: full(load)})
     for detect in DETECTORS:
         for each in detect(strained):
             assert_better(action_text(each.action))
@@ -341,6 +341,6 @@ def test_nothing_is_promised_of_a_platform_that_is_as_usual() -> None:
 
 def test_without_a_baseline_nothing_is_promised() -> None:
     made = replace(scan(WAITS).world)
-    nothing = usual_at(made, 1)
+    nothing = baselines_at(made, 1)
     assert np.isnan(Scan(made, 299, nothing).level("p95", LLM))
     assert at_baseline(Scan(made, 299, nothing), LLM, "as_before") is None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, LLM, Bent, scan, since
 
-from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, asked, mean
+from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, mean_over_time, request_rates
 from foreshock_dashboard.analysis.detectors.retry_risk import DEFAULT, INFERRED, SEEN, loops, patience, vulnerable
 from foreshock_dashboard.analysis.detectors.retry_storm import gain, retry_storms, slope
 from foreshock_dashboard.render.action import action_text
@@ -28,7 +28,7 @@ def test_attempts_multiply_along_a_chain() -> None:
     alone = {("edge_rate", DIRECT): 0, ("edge_rate", CODE): 0}
     tried = {("attempts", ASK): 2.0, ("attempts", ANSWER): 3.0}
     now = scan({**alone, **tried, ("edge_rate", ASK): 10, ("edge_rate", ANSWER): 30})
-    found = asked(now)
+    found = request_rates(now)
     row = {edge: i for i, edge in enumerate(now.world.edges)}
     assert found.first[row[ANSWER]] == pytest.approx(10)
     assert found.fresh[row[ANSWER]] == pytest.approx(5)
@@ -57,7 +57,7 @@ def test_no_graph_gives_fewer_than_one_attempt(edges: list[tuple[int, int, float
 
 
 def test_means_leave_out_what_is_missing() -> None:
-    assert mean(np.array([[1.0, np.nan, 3.0], [np.nan] * 3])) == pytest.approx([2.0, np.nan], nan_ok=True)
+    assert mean_over_time(np.array([[1.0, np.nan, 3.0], [np.nan] * 3])) == pytest.approx([2.0, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.9, 1.5])

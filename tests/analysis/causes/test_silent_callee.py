@@ -7,8 +7,8 @@ import math
 import pytest
 from tests.analysis.causes.made import FEED, FRONT, IN, LLM, QUERY, STORE, Bent, scan, since, world
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
-from foreshock_dashboard.analysis.baseline.objectives import objectives
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
+from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
@@ -31,8 +31,8 @@ FAILS: Bent = {
 def moment(bent: Bent) -> tuple[Moment, tuple[Trouble, ...]]:
     """All that is known, and every trouble."""
     made = scan(bent)
-    now = Scan(made.world, made.at, made.base, strains=strains(made.world, made.at, learned(made.world, made.at)))
-    own, found = own_risks(now, objectives(now, {})), dependency(now)
+    now = Scan(made.world, made.at, made.base, utilizations=strains(made.world, made.at, learned(made.world, made.at)))
+    own, found = own_risks(now, slos(now, {})), dependency(now)
     return Moment(now, own, found), troubles(now, own, found, {})
 
 
@@ -59,7 +59,7 @@ def test_who_tells_nothing_is_not_said_to_miss_an_objective_soon() -> None:
     ids=["nobody tells it", "all along", "from where it is told", "within before"],
 )
 def test_an_excursion_began_no_earlier_than_anybody_told_of_it(first: int, began: int) -> None:
-    usual = usual_at(world(), 299)
+    usual = baselines_at(world(), 299)
     told = world({("p95", LLM): lambda i: math.nan if i < first and first != 290 else 8.0 if i < first else 40.0})
     now = Scan(told, 299, usual)
     assert now.since("p95", LLM) == told.times[began]

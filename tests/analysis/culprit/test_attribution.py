@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.contention import contended, predicted
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -231,7 +231,7 @@ def test_whatever_is_missing_strength_and_severity_are_defined(platforms: Kit, b
     world = replace(world, busy=_holed(world.busy, busy), stalled_by=_holed(world.stalled_by, stalled))
 
     for at in (0, 1, 45, 59):
-        for finding in contended(Scan(world, at, usual_at(world, min(at, 40)))):
+        for finding in contended(Scan(world, at, baselines_at(world, min(at, 40)))):
             assert 0 < finding.strength <= 1
             assert 1 <= finding.severity <= 20
             assert np.isfinite(finding.since)
@@ -271,7 +271,7 @@ def test_another_order_of_services_gpus_and_tenants_changes_no_finding(platforms
         utilization=world.utilization[::-1],
     )
 
-    assert contended(Scan(turned, scan.at, usual_at(turned, 240))) == contended(scan)
+    assert contended(Scan(turned, scan.at, baselines_at(turned, 240))) == contended(scan)
 
 
 def test_a_silent_service_changes_nothing(platforms: Kit) -> None:

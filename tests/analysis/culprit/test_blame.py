@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.root_cause.ranking import blame
@@ -328,7 +328,7 @@ def _rows(red: Any, order: list[int]) -> Any:  # noqa: ANN401 - Red in, Red out
 
 
 def _ranking(world: World, kit: Kit) -> dict[str, float]:
-    return dict(names(kit, Scan(world, 260, usual_at(world, 240)), "front", "gateway"))
+    return dict(names(kit, Scan(world, 260, baselines_at(world, 240)), "front", "gateway"))
 
 
 @given(
@@ -344,7 +344,7 @@ def test_whatever_is_missing_scores_are_shares(platforms: Kit, holes: list[tuple
         p95[row, column] = rate[row, column] = np.nan
     holed = replace(world, red=replace(world.red, p95=p95), calls=replace(world.calls, rate=rate))
 
-    found = names(platforms, Scan(holed, at, usual_at(holed, min(at, 240))), "front", "model")
+    found = names(platforms, Scan(holed, at, baselines_at(holed, min(at, 240))), "front", "model")
 
     assert all(0 < score <= 1 for _, score in found)
     assert sum(score for _, score in found) <= 1 + 1e-9

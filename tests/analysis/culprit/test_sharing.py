@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.baseline.gpu_shares import Sharing, pool_of
+from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares, pool_of
 from foreshock_dashboard.analysis.detectors.evidence import squeezed
 from foreshock_dashboard.model.world import Gpu
 
 Kit = Any
 
 
-def sharing(kit: Kit, later: int, **busy: Any) -> Sharing:  # noqa: ANN401 - courses
+def sharing(kit: Kit, later: int, **busy: Any) -> GpuShares:  # noqa: ANN401 - courses
     """Of services on one GPU."""
-    return Sharing(kit.Platform(busy={(1, name): course for name, course in busy.items()}).scan(later))
+    return GpuShares(kit.Platform(busy={(1, name): course for name, course in busy.items()}).scan(later))
 
 
 @pytest.mark.parametrize(("later", "now", "newest"), [(0, 0.8, 0.8), (1, 0.5, 0.35), (2, 0.2, 0.2), (3, 0.2, 0.2)])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.model_swapping import swapped
 from foreshock_dashboard.analysis.incidents.lifecycle import State, states
@@ -191,7 +191,7 @@ def test_whatever_is_missing_or_nothing_strength_and_severity_are_defined(
     holed = replace(world, red=red, calls=edges, operation_rate=asked)
 
     for at in (0, 1, 242, 299):
-        for finding in swapped(Scan(holed, at, usual_at(holed, min(at, 240)))):
+        for finding in swapped(Scan(holed, at, baselines_at(holed, min(at, 240)))):
             assert 0 < finding.strength <= 1
             assert 1 <= finding.severity <= 20
 

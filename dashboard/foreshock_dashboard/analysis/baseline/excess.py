@@ -1,4 +1,4 @@
-"""How far services and calls are above usual, in durations, failures and load; what blame is measured by."""
+"""How far services and calls exceed their baselines in latency, errors, and load."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.robust import percentile
 
-Z = 2.5
-"""Scales above usual at which something is believed to be out of the ordinary by 1 − 1/e."""
-FAILING = math.log(2) / 0.05
-"""Five more failures in a hundred requests weigh as much as taking twice as long; per unit of the failed share."""
-LATELY = 300.0
-"""Seconds back in which load counts as grown: a service that is saturated answers fewer requests than it is asked."""
-MOST_LATELY = 80.0
-"""Percentile of that time that stands for it: one burst does not, a minute does."""
-ASKED = ("rate", "prompt", "generated")
-"""Signals of what a service is asked."""
-MOST = 20.0
-"""Slow-down beyond which the figure says no more than that it stands still."""
-DURATIONS = ("per_token", "p50", "p95")
-"""Signals of a service's slow-down. Time per token first: waiting in the queue is no part of it."""
+ANOMALOUS_SCALES = 2.5
+"""Scales above the baseline at which the confidence in an anomaly is 1 − 1/e."""
+ERROR_RATE_WEIGHT = math.log(2) / 0.05
+"""Weight of the error rate: 5 more errors per 100 requests equal a doubled latency."""
+LOAD_LOOKBACK_SECONDS = 300.0
+"""Lookback of load growth, because a saturated service answers fewer requests than it receives."""
+LOAD_PERCENTILE = 80.0
+"""Percentile over the lookback: a burst does not count, a minute does."""
+LOAD_SIGNALS = ("rate", "prompt", "generated")
+"""Load signals of a service."""
+MAX_SLOWDOWN_RATIO = 20.0
+"""Cap of a slowdown; beyond it the service has stopped."""
+DURATION_SIGNALS = ("per_token", "p50", "p95")
+"""Latency signals of a service. Time per token first, because it does not contain queue time."""
 
 
 class Excess(NamedTuple):
-    """How far above usual: as a logarithm of ratios, in the signal's unit, in scales; of what."""
+    """Excess over the baseline: as a log ratio, in the signal's unit, and in scales; of which signal and entity."""
 
     log: float
     amount: float
@@ -40,155 +40,155 @@ class Excess(NamedTuple):
     key: Service | Edge | None = None
 
 
-class Slow(NamedTuple):
-    """How much slower than usual a service is, and by which signal."""
+class Slowdown(NamedTuple):
+    """Slowdown of a service over its baseline, and the signal that shows it."""
 
     signal: str
     ratio: float
     z: float
 
 
-class Load(NamedTuple):
-    """How many times the usual, and how many scales above it."""
+class LoadGrowth(NamedTuple):
+    """Load over its baseline, as a ratio and in scales."""
 
     times: float
     z: float
 
 
-NOTHING = Excess(0.0, 0.0, 0.0)
-AS_EVER = Load(1.0, 0.0)
+NO_EXCESS = Excess(0.0, 0.0, 0.0)
+NO_GROWTH = LoadGrowth(1.0, 0.0)
 
 
-def believed(z: float) -> float:
-    """0…1: how far z scales above usual are believed to be out of the ordinary."""
-    return 1 - math.exp(-((z / Z) ** 2)) if z > 0 else 0.0
+def anomaly_confidence(z: float) -> float:
+    """Confidence, 0 to 1, that `z` scales above the baseline are an anomaly."""
+    return 1 - math.exp(-((z / ANOMALOUS_SCALES) ** 2)) if z > 0 else 0.0
 
 
-def slowdown(scan: Scan, service: Service) -> Slow:
-    """The surest of the signals that tell how long the service takes; time per token alone where there is one."""
-    for names in (DURATIONS[:1], DURATIONS[1:]):
-        found = [Slow(name, scan.ratio(name, service), scan.z(name, service)) for name in names]
-        known = [slow for slow in found if math.isfinite(slow.z)]
+def slowdown(scan: Scan, service: Service) -> Slowdown:
+    """Largest slowdown in scales over the latency signals; time per token alone where known."""
+    for names in (DURATION_SIGNALS[:1], DURATION_SIGNALS[1:]):
+        slowdowns = [Slowdown(name, scan.ratio(name, service), scan.z(name, service)) for name in names]
+        known = [slow for slow in slowdowns if math.isfinite(slow.z)]
         if known:
             return max(known, key=lambda slow: slow.z)
-    return Slow(DURATIONS[-1], math.nan, math.nan)
+    return Slowdown(DURATION_SIGNALS[-1], math.nan, math.nan)
 
 
 class Excesses:
-    """Excesses of a scan, each looked up once."""
+    """Excesses at one evaluation point, each computed once."""
 
     def __init__(self, scan: Scan) -> None:
         self.scan = scan
         self._own: dict[Service, tuple[Excess, Excess]] = {}
-        self._called: dict[Edge, tuple[Excess, Excess]] = {}
-        self._load: dict[Service, Load] = {}
+        self._edges: dict[Edge, tuple[Excess, Excess]] = {}
+        self._load: dict[Service, LoadGrowth] = {}
         self._since: dict[tuple[str, Service | Edge], float] = {}
-        self._most: dict[str, Floats] = {}
+        self._percentiles: dict[str, Floats] = {}
 
     @property
     def into(self) -> Mapping[Service, tuple[Edge, ...]]:
-        """The edges on which each service is called, those of users among them."""
-        return self.scan.remembered.get(_into, self.scan.world.edges)
+        """Incoming edges of each service, with those of users."""
+        return self.scan.cache.get(_into, self.scan.world.edges)
 
     @property
     def out(self) -> Mapping[Service, tuple[Edge, ...]]:
-        """The edges on which each service calls."""
-        return self.scan.remembered.get(_out, self.scan.world.edges)
+        """Outgoing edges of each service."""
+        return self.scan.cache.get(_out, self.scan.world.edges)
 
     def own(self, service: Service) -> tuple[Excess, Excess]:
-        """A service's excess of duration and of failures; where it tells of neither, the worst of calls to it."""
+        """Excess of latency and of errors of a service; of the calls to it where it reports neither."""
         if service not in self._own:
             slow = max((self._excess(name, service) for name in ("p95", "p50")), key=lambda excess: excess.z)
             self._own[service] = slow, self._excess("failed", service)
             if not math.isfinite(self.scan.z("p95", service)):
-                calls = [(NOTHING, NOTHING), *(self.called(edge) for edge in self.into.get(service, ()))]
+                calls = [(NO_EXCESS, NO_EXCESS), *(self.called(edge) for edge in self.into.get(service, ()))]
                 slow, failing = (max(kind, key=lambda excess: excess.z) for kind in zip(*calls, strict=True))
                 self._own[service] = slow, failing
         return self._own[service]
 
     def worst(self, services: Iterable[Service]) -> float:
-        """The largest z of anything that these services, or calls to them, show; their load among it."""
-        z = [self.scan.z(name, who) for who in services for name in ("p95", "p50", "failed", "rate")]
-        edges = (edge for who in services for edge in self.into.get(who, ()))
+        """Largest z of these services and of calls to them, load included."""
+        z = [self.scan.z(name, service) for service in services for name in ("p95", "p50", "failed", "rate")]
+        edges = (edge for service in services for edge in self.into.get(service, ()))
         z += [self.scan.z(name, edge) for edge in edges for name in ("edge_p95", "edge_failed")]
         return float(np.fmax.reduce(z, initial=0.0))
 
-    def told(self, edge: Edge) -> bool:
-        """Whether the server tells of its durations itself."""
+    def reports_latency(self, edge: Edge) -> bool:
+        """Whether the server reports its own latency."""
         return math.isfinite(self.scan.z("edge_server", edge)) or math.isfinite(self.scan.z("p95", edge.server))
 
     def called(self, edge: Edge) -> tuple[Excess, Excess]:
-        """An edge's excess of duration, as its server sees it if it tells, and of failures, if its server has them too.
+        """Excess of latency and of errors of an edge, latency as measured by the server where reported.
 
-        A client's failures without the server's are of the way between them, or of the client's patience.
+        Errors of an edge count only where the server itself does not report them.
         """
-        if edge not in self._called:
-            seen = "edge_server" if math.isfinite(self.scan.z("edge_server", edge)) else "edge_p95"
+        if edge not in self._edges:
+            signal = "edge_server" if math.isfinite(self.scan.z("edge_server", edge)) else "edge_p95"
             own = self.scan.z("failed", edge.server)
-            failing = NOTHING if own < Z else self._excess("edge_failed", edge)
-            self._called[edge] = self._excess(seen, edge), failing
-        return self._called[edge]
+            failing = NO_EXCESS if own < ANOMALOUS_SCALES else self._excess("edge_failed", edge)
+            self._edges[edge] = self._excess(signal, edge), failing
+        return self._edges[edge]
 
     def since(self, excess: Excess) -> float:
-        """Since when something is above usual, Unix seconds; never where it is not."""
+        """Unix seconds since when the excess exists; infinite without one."""
         if excess.key is None:
             return math.inf
-        of = excess.name, excess.key
-        if of not in self._since:
-            self._since[of] = self.scan.since(*of, Z)
-        return self._since[of]
+        lookup = excess.name, excess.key
+        if lookup not in self._since:
+            self._since[lookup] = self.scan.since(*lookup, ANOMALOUS_SCALES)
+        return self._since[lookup]
 
     def _excess(self, name: str, key: Service | Edge) -> Excess:
         z = self.scan.z(name, key)
         if not (math.isfinite(z) and z > 0):
-            return NOTHING
+            return NO_EXCESS
         value, level = self.scan.value(name, key), self.scan.level(name, key)
-        log = FAILING * (value - level) if name.endswith("failed") else math.log(value / level)
+        log = ERROR_RATE_WEIGHT * (value - level) if name.endswith("failed") else math.log(value / level)
         return Excess(log, value - level, z, name, key)
 
-    def load(self, service: Service) -> Load:
-        """What a service was asked lately, first attempts only: in requests, or in tokens where that says more."""
+    def load(self, service: Service) -> LoadGrowth:
+        """Recent load growth of a service without retries, in requests, or in tokens where that is larger."""
         if service not in self._load:
-            self._load[service] = self._loaded(service)
+            self._load[service] = self._load_growth(service)
         return self._load[service]
 
-    def _loaded(self, service: Service) -> Load:
+    def _load_growth(self, service: Service) -> LoadGrowth:
         edges = self.into.get(service, ())
         rates = [self.scan.value("edge_rate", edge) for edge in edges]
         firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
-        again = float(np.nansum(rates) / np.nansum(firsts)) if np.nansum(firsts) > 0 else 1.0
-        told = [self._lately(name, service, again) for name in ASKED]
+        attempts = float(np.nansum(rates) / np.nansum(firsts)) if np.nansum(firsts) > 0 else 1.0
+        growth = [self._recent_growth(name, service, attempts) for name in LOAD_SIGNALS]
         if not math.isfinite(self.scan.level("rate", service)):
-            told += [self.asked(edge) for edge in edges]
-        return max(told, key=lambda load: load.z)
+            growth += [self.edge_load(edge) for edge in edges]
+        return max(growth, key=lambda load: load.z)
 
-    def asked(self, edge: Edge) -> Load:
-        """First attempts on an edge lately."""
-        return self._lately("edge_rate", edge, self._attempts(edge))
+    def edge_load(self, edge: Edge) -> LoadGrowth:
+        """Recent load growth of an edge, without retries."""
+        return self._recent_growth("edge_rate", edge, self._attempts(edge))
 
     def _attempts(self, edge: Edge) -> float:
         attempts = self.scan.value("attempts", edge)
         return attempts if attempts > 1 else 1.0
 
-    def _lately(self, name: str, key: Service | Edge, attempts: float) -> Load:
-        level, scale = self.scan.pair(name, key)
-        if name not in self._most:
-            self._most[name] = percentile(self.scan.histories(name, LATELY), MOST_LATELY)
+    def _recent_growth(self, name: str, key: Service | Edge, attempts: float) -> LoadGrowth:
+        level, scale = self.scan.level_and_scale(name, key)
+        if name not in self._percentiles:
+            self._percentiles[name] = percentile(self.scan.histories(name, LOAD_LOOKBACK_SECONDS), LOAD_PERCENTILE)
         row = self.scan[name].keys.get(key)
-        more = math.nan if row is None else float(self._most[name][row]) - level - math.log(attempts)
-        return Load(math.exp(more), more / scale) if math.isfinite(more) else AS_EVER
+        more = math.nan if row is None else float(self._percentiles[name][row]) - level - math.log(attempts)
+        return LoadGrowth(math.exp(more), more / scale) if math.isfinite(more) else NO_GROWTH
 
 
 def _into(edges: Sequence[Edge]) -> Mapping[Service, tuple[Edge, ...]]:
-    found: dict[Service, list[Edge]] = {}
+    incoming: dict[Service, list[Edge]] = {}
     for edge in edges:
-        found.setdefault(edge.server, []).append(edge)
-    return {service: tuple(some) for service, some in found.items()}
+        incoming.setdefault(edge.server, []).append(edge)
+    return {service: tuple(some) for service, some in incoming.items()}
 
 
 def _out(edges: Sequence[Edge]) -> Mapping[Service, tuple[Edge, ...]]:
-    found: dict[Service, list[Edge]] = {}
+    outgoing: dict[Service, list[Edge]] = {}
     for edge in edges:
         if edge.connection != "virtual_node":
-            found.setdefault(edge.client, []).append(edge)
-    return {service: tuple(some) for service, some in found.items()}
+            outgoing.setdefault(edge.client, []).append(edge)
+    return {service: tuple(some) for service, some in outgoing.items()}

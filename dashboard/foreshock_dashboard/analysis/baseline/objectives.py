@@ -1,4 +1,4 @@
-"""What a service promises: as configured, or else learned from how it usually is."""
+"""SLO targets of services: configured, or learned from the baseline."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.robust import MAX_EXCURSION_SCALES
 
-SLOWER = (1.6, 3.0)
-"""How many times its usual p95 a service may take at least and at most, where nobody says: people notice the first
-(Nielsen 1993 puts a lost train of thought at about that), and above the second no fluctuation is usual."""
-SCALES = 4.0
-"""Between the two, so many scales above the usual level; in any case above what is an ordinary excursion."""
-FAILED = 0.01
-"""Share of failed requests that a service may have, above what it usually has."""
+LEARNED_SLO_FACTORS = (1.6, 3.0)
+"""Bounds of a learned p95 target over the baseline. Users notice the lower one (Nielsen 1993); no normal fluctuation
+exceeds the upper one."""
+LEARNED_SLO_SCALES = 4.0
+"""Scales above the baseline of a learned target, within these bounds and above ordinary excursions."""
+LEARNED_ERROR_RATE_MARGIN = 0.01
+"""Error rate of a learned target above the baseline, as a share of requests."""
 
 
-class Objective(NamedTuple):
-    """p95 in seconds and share 0…1 of failed requests that are not to be passed. learned: nobody promised them."""
+class Slo(NamedTuple):
+    """SLO targets: p95 in seconds and error rate as a share, 0 to 1. `learned`: not configured."""
 
     seconds: float
     failed: float
     learned: bool = False
 
 
-def objectives(scan: Scan, configured: Mapping[Service, Objective]) -> Mapping[Service, Objective]:
-    """Of every service that has one configured, or a baseline to learn one from."""
-    found = dict(configured)
-    usual_failed = scan.base.of("failed")
+def slos(scan: Scan, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
+    """Targets of every service with a configured SLO or a baseline."""
+    targets = dict(configured)
+    error_levels = scan.base.of("failed")
     for service, (level, scale) in scan.base.of("p95").items():
-        if isinstance(service, Service) and service not in found:
+        if isinstance(service, Service) and service not in targets:
             factor = max(
-                min(max(math.exp(SCALES * scale), SLOWER[0]), SLOWER[1]), math.exp(MAX_EXCURSION_SCALES * scale)
+                min(max(math.exp(LEARNED_SLO_SCALES * scale), LEARNED_SLO_FACTORS[0]), LEARNED_SLO_FACTORS[1]),
+                math.exp(MAX_EXCURSION_SCALES * scale),
             )
-            lost, spread = usual_failed.get(service, (0.0, 0.0))
-            allowed = max(lost, 0.0) + max(FAILED, SCALES * spread)
-            found[service] = Objective(math.exp(level) * factor, allowed, learned=True)
-    return found
+            errors, spread = error_levels.get(service, (0.0, 0.0))
+            allowed = max(errors, 0.0) + max(LEARNED_ERROR_RATE_MARGIN, LEARNED_SLO_SCALES * spread)
+            targets[service] = Slo(math.exp(level) * factor, allowed, learned=True)
+    return targets

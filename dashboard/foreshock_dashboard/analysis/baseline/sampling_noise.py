@@ -1,8 +1,8 @@
-"""An estimate that is above what is usual by the luck of a few requests.
+"""Sampling noise of an estimated p95.
 
-Where a twentieth of all requests takes long, as what no cache holds, the p95 lies among these or not by a few of them,
-and no scale tells that before it has happened. It is luck where what the true p95 is hardly below is not above what is
-usual, and where it has not left what the long ones usually take: more of them are told of, and longer ones.
+If about 5% of requests are slow (cache misses), the estimated p95 jumps between the fast and the slow mode by chance.
+It is noise where the lower confidence bound of the p95 is not above the baseline, and where the p95 stays within the
+normal range of the slow requests. More slow requests, or slower ones, are not noise.
 """
 
 from __future__ import annotations
@@ -10,28 +10,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.levels import Usual
+from foreshock_dashboard.analysis.baseline.levels import Baselines
 from foreshock_dashboard.analysis.baseline.signals import Signal, transformed
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
-LONGER = 2.0
-"""Scales above the usual p99 from which the long requests have become longer themselves."""
+TAIL_SHIFT_SCALES = 2.0
+"""Scales above the normal p99 at which the slow requests themselves have become slower."""
 
 
-def by_chance(
-    base: Usual, signal: Signal, world: World, rows: slice, values: Floats, least: Floats
+def is_sampling_noise(
+    base: Baselines, signal: Signal, world: World, rows: slice, values: Floats, lower_bound: Floats
 ) -> NDArray[np.bool_]:
-    """Where estimates of some rows may be above what is usual by chance; nowhere where nobody tells of their tails.
+    """Where estimates may exceed the baseline by chance; False without a known tail.
 
-    values, least: what is estimated and what that is hardly below, in the signal's unit; shape (rows, points).
+    `values` and their `lower_bound` are in the signal's unit, shape (rows, points); so is the result.
     """
     keys = signal.keys(world)
     level, _ = base.of(signal.name).of(keys)[rows].T[:, :, None]
     tail, scale = base.of(signal.tail).of(keys)[rows].T[:, :, None]
-    seen = transformed(signal, values)
+    estimate = transformed(signal, values)
     with np.errstate(invalid="ignore"):
-        found: NDArray[np.bool_] = (
-            (seen > level) & (transformed(signal, least) <= level) & (seen <= tail + LONGER * scale)
+        noise: NDArray[np.bool_] = (
+            (estimate > level)
+            & (transformed(signal, lower_bound) <= level)
+            & (estimate <= tail + TAIL_SHIFT_SCALES * scale)
         )
-    return found
+    return noise

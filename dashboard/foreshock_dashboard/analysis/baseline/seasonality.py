@@ -1,9 +1,8 @@
-"""Growth that comes at this time every week or every day is nobody's doing.
+"""Seasonal growth of load, learned from the same time of earlier weeks or days.
 
-A baseline of the last two hours takes every morning for a surge. So of the same time of earlier weeks, or of earlier
-days while there are no two weeks, it is asked by how much load had grown then over the two hours before. Seasonal
-baselines keep bins of median and MAD for each hour of the week; here their medians are taken from what the source still
-holds, so that nothing has to be kept and every hub gets the same.
+A baseline of two hours takes every morning for a surge. So the growth over the two hours before is compared with the
+growth at the same time of earlier weeks, or of earlier days with less than two weeks of history. The history comes
+from the metrics source, so no state is kept and every hub gets the same result.
 """
 
 from __future__ import annotations
@@ -17,73 +16,75 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import median
 
-WEEKS = (7, 14, 21, 28)
-"""How many days ago the same time of the week was."""
-DAYS = (1, 2, 3, 4, 5, 6, 7)
-"""The same of the same time of the day."""
-ENOUGH = (2, 3)
-"""Of how many of the weeks, and of the days, growth has to be known: what happened once is no habit."""
-BEFORE = 8
-"""Bins before a bin that its growth is over: two hours, as baselines are."""
-LEAST = 5
-"""How many of these have to be known."""
-AROUND = 1
-"""Bins before and after that count as well: who comes at nine may come at ten to."""
-HABIT = 1.15
-"""Growth from which it is a habit; less is none."""
-MOST = 10.0
-"""Growth that is believed at most."""
+WEEK_LAGS_DAYS = (7, 14, 21, 28)
+"""Lags of the same time of the week, in days."""
+DAY_LAGS_DAYS = (1, 2, 3, 4, 5, 6, 7)
+"""Lags of the same time of the day, in days."""
+MIN_LAGS = (2, 3)
+"""Fewest weekly and daily lags with a known growth."""
+LEVEL_BINS = 8
+"""Bins before a bin whose median is the level: two hours, as for baselines."""
+MIN_LEVEL_BINS = 5
+"""Fewest known bins of the level."""
+NEIGHBOR_BINS = 1
+"""Bins on each side that count as well, because peaks move by minutes."""
+MIN_GROWTH_RATIO = 1.15
+"""Smallest growth that counts as seasonal."""
+MAX_GROWTH_RATIO = 10.0
+"""Cap of seasonal growth."""
 
-Past = Mapping[Service, Floats]
-"""Requests per second of services, shape (bins,), NaN where nothing is known: of bins in a row that are asked about,
-`BEFORE` before them, and `AROUND` behind."""
+RatesByService = Mapping[Service, Floats]
+"""Requests per second by service, shape (bins,), NaN where unknown: consecutive bins, with `LEVEL_BINS` before and
+`NEIGHBOR_BINS` after those in question."""
 
 
-def season(times: Floats, pasts: Mapping[int, Past]) -> Seasonality:
-    """What is usual in some bins in a row.
+def seasonality(times: Floats, pasts: Mapping[int, RatesByService]) -> Seasonality:
+    """Seasonal growth in consecutive bins.
 
     Args:
-        times: when they begin, Unix seconds.
-        pasts: by how many days ago (`WEEKS` and `DAYS`), what services were asked then.
+        times: start of each bin, Unix seconds.
+        pasts: request rates by lag in days (`WEEK_LAGS_DAYS`, `DAY_LAGS_DAYS`).
     """
     services = sorted({service for past in pasts.values() for service in past})
     if not services or not len(times):
         return UNKNOWN_SEASONALITY
-    grown = {ago: _growth([past.get(who) for who in services], len(times)) for ago, past in pasts.items()}
+    growth = {lag: _growth([past.get(service) for service in services], len(times)) for lag, past in pasts.items()}
     usual = np.full((len(services), len(times)), np.nan)
-    for lags, enough in zip((DAYS, WEEKS), reversed(ENOUGH), strict=True):  # weeks take the place of days
-        seen = [grown[ago] for ago in lags if ago in grown]
-        if len(seen) >= enough:
-            usual = np.where(np.isnan(found := _habit(np.stack(seen), enough)), usual, found)
-    return Seasonality({who: row for row, who in enumerate(services)}, times, usual)
+    for lags, min_lags in zip(
+        (DAY_LAGS_DAYS, WEEK_LAGS_DAYS), reversed(MIN_LAGS), strict=True
+    ):  # weekly replaces daily growth
+        known = [growth[lag] for lag in lags if lag in growth]
+        if len(known) >= min_lags:
+            usual = np.where(np.isnan(found := _typical(np.stack(known), min_lags)), usual, found)
+    return Seasonality({service: row for row, service in enumerate(services)}, times, usual)
 
 
 def _growth(rates: Sequence[Floats | None], bins: int) -> Floats:
-    """How many times as much as in the bins before was asked in each bin, or in one beside it; shape (rows, bins)."""
-    nothing = np.full(BEFORE + bins + AROUND, np.nan)
-    known = np.stack([nothing if each is None else each for each in rates])
-    found = np.full((len(rates), bins), np.nan)
+    """Rate of each bin, or of the highest neighbor, over the level before it; shape (rows, bins)."""
+    nothing = np.full(LEVEL_BINS + bins + NEIGHBOR_BINS, np.nan)
+    known = np.stack([nothing if rate is None else rate for rate in rates])
+    growth = np.full((len(rates), bins), np.nan)
     for column in range(bins):
-        before, at = known[:, column : column + BEFORE], column + BEFORE
+        before, at = known[:, column : column + LEVEL_BINS], column + LEVEL_BINS
         level = median(before)
-        level[np.isfinite(before).sum(axis=1) < LEAST] = np.nan
-        lately = known[:, at - AROUND : at + AROUND + 1]
-        now = np.fmax.reduce(lately - np.sqrt(lately / BIN_SECONDS), axis=1)  # the largest of three is high by chance
+        level[np.isfinite(before).sum(axis=1) < MIN_LEVEL_BINS] = np.nan
+        around = known[:, at - NEIGHBOR_BINS : at + NEIGHBOR_BINS + 1]
+        now = np.fmax.reduce(around - np.sqrt(around / BIN_SECONDS), axis=1)  # less noise: the largest of three
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            found[:, column] = np.where(level > 0, now / level, np.nan)
-    believed: Floats = np.clip(found, 1.0, MOST)
-    return believed
+            growth[:, column] = np.where(level > 0, now / level, np.nan)
+    capped: Floats = np.clip(growth, 1.0, MAX_GROWTH_RATIO)
+    return capped
 
 
-def _habit(seen: Floats, enough: int) -> Floats:
-    """The lower median of what was seen, shape (lags, rows, bins), where that is often enough."""
-    count = np.isfinite(seen).sum(axis=0)
-    ranked = np.sort(seen, axis=0)  # NaN behind
+def _typical(growth: Floats, min_lags: int) -> Floats:
+    """Lower median over lags of `growth`, shape (lags, rows, bins); NaN with fewer than `min_lags` known."""
+    count = np.isfinite(growth).sum(axis=0)
+    ranked = np.sort(growth, axis=0)  # NaN last
     middle = np.maximum(count - 1, 0) // 2
-    found: Floats = np.take_along_axis(ranked, middle[None], axis=0)[0]
-    return np.where(count >= enough, np.where(found >= HABIT, found, 1.0), np.nan)
+    median_growth: Floats = np.take_along_axis(ranked, middle[None], axis=0)[0]
+    return np.where(count >= min_lags, np.where(median_growth >= MIN_GROWTH_RATIO, median_growth, 1.0), np.nan)
 
 
-def begins(start: float, end: float) -> Floats:
-    """When the bins begin in which `start` to `end` (Unix seconds) lie."""
+def bin_starts(start: float, end: float) -> Floats:
+    """Starts of the bins that cover `start` to `end` (Unix seconds)."""
     return np.arange(np.floor(start / BIN_SECONDS), np.floor(end / BIN_SECONDS) + 1) * BIN_SECONDS

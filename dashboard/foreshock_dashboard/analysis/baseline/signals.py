@@ -1,4 +1,4 @@
-"""Every figure that is compared with what is usual: one table, so that signals, evidence and explanations agree."""
+"""The table of signals compared with a baseline; detection, evidence, and explanations share it."""
 
 from __future__ import annotations
 
@@ -16,38 +16,45 @@ from foreshock_dashboard.model.world import World
 
 Key = Hashable
 At = tuple[slice | list[int], slice]
-"""Rows and columns of an array."""
-ALL = slice(None)
+"""Index of rows and columns."""
+ALL_ROWS = slice(None)
 
 
-def inference(world: World) -> ModelServers:
-    """What model servers tell, if only that there are none."""
+def model_servers(world: World) -> ModelServers:
+    """Model servers of the World; empty where there are none."""
     return world.model_servers or ModelServers.empty(len(world.times))
 
 
 def capacity(world: World) -> Capacity:
-    """What the cluster tells of replicas and quotas."""
+    """Replicas and quotas of the World; empty where unknown."""
     return world.capacity or Capacity.empty(len(world.times))
 
 
 def network(world: World) -> Network:
-    """What hosts tell of their network."""
+    """Host networks of the World; empty where unknown."""
     return world.network or Network.empty(len(world.times))
 
 
 def hardware(world: World) -> Hardware:
-    """What GPUs tell of their health."""
+    """GPU health of the World; NaN where unknown."""
     return world.hardware or Hardware.empty(len(world.gpus), len(world.times))
 
 
 class Signal(NamedTuple):
-    """A figure of every thing of a kind.
+    """A quantity measured of every entity of one kind.
 
-    keys: what the rows are of. values: of some of them at some grid points, shape (rows, points). log: compared as
-    ratios, else as differences. floor: least scale, in logarithms or in the signal's unit, below which a difference is
-    never remarkable. bad: +1 where more is worse, -1 where less is, 0 where it only tells of load. quick: the newest
-    point stands for now. least: what the values are hardly below, where they are estimates; None where nobody tells.
-    tail: the signal that tells how long the longest of them are.
+    Attributes:
+        name: identifier.
+        text: description for people.
+        unit: unit of the values.
+        keys: entities, by row.
+        values: values of some rows at some grid points, shape (rows, points).
+        log: whether values are compared as ratios, else as differences.
+        floor: smallest scale, in logarithms or in the signal's unit.
+        worse: +1 if more is worse, -1 if less is worse, 0 for a load signal.
+        unsmoothed: whether the newest point alone is the current value.
+        lower_bound: lower confidence bound of estimated values; None where unknown.
+        tail: name of the signal of the slowest requests, "" without one.
     """
 
     name: str
@@ -57,14 +64,14 @@ class Signal(NamedTuple):
     values: Callable[[World, At], Floats]
     log: bool
     floor: float
-    bad: int = 1
-    quick: bool = False
+    worse: int = 1
+    unsmoothed: bool = False
     lower_bound: Callable[[World, At], Floats | None] | None = None
     tail: str = ""
 
 
 def _excess(world: World, at: At) -> Floats:
-    """How many times as long a call takes for its client as for its server."""
+    """Client-side p95 of a call over the server-side p95."""
     server = world.server_p95[at]
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(server > 0, world.calls.p95[at] / server, np.nan)
@@ -79,14 +86,14 @@ def _client_lower_bound(world: World, at: At) -> Floats | None:
 
 
 def _server_lower_bound(world: World, at: At) -> Floats | None:
-    """The requests are those that the client sees, so chance has as much to say."""
-    seen = _client_lower_bound(world, at)
+    """Scaled from the client's bound: the requests, and so the sampling noise, are the same."""
+    bound = _client_lower_bound(world, at)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return None if seen is None else seen / world.calls.p95[at] * world.server_p95[at]
+        return None if bound is None else bound / world.calls.p95[at] * world.server_p95[at]
 
 
 def _wide(values: Floats) -> Floats:
-    return values.astype(np.float64)  # it is kept in less
+    return values.astype(np.float64)  # stored in half precision
 
 
 def _flight(world: World, at: At) -> Floats:
@@ -95,27 +102,27 @@ def _flight(world: World, at: At) -> Floats:
 
 
 def _waiting(world: World, at: At) -> Floats:
-    return inference(world).waiting[at] + 1.0
+    return model_servers(world).waiting[at] + 1.0
 
 
 def _held(world: World, at: At) -> Floats:
-    """A replica's KV cache per running request, mean of a minute: how long requests are, prompt and answer."""
-    found, (rows, columns) = inference(world), at
+    """KV cache per running request, mean of a minute: a measure of request length (prompt and answer)."""
+    servers, (rows, columns) = model_servers(world), at
     first, last, _ = columns.indices(len(world.times))
     wide = slice(max(0, first - round(60.0 / world.step)), last)
     inside = rows, slice(first - wide.start, None)
-    running = _before(world, found.running[:, wide] / found.reporting_replicas(wide), inside, 60.0)
+    running = _trailing_mean(world, servers.running[:, wide] / servers.reporting_replicas(wide), inside, 60.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(running > 0, _before(world, found.cache[:, wide], inside, 60.0) / running, np.nan)
+        return np.where(running > 0, _trailing_mean(world, servers.cache[:, wide], inside, 60.0) / running, np.nan)
 
 
 def _tokens(world: World, at: At) -> Floats:
-    """Tokens generated, mean of three minutes: arrivals of people come in bursts of minutes, their work less so."""
-    return _before(world, inference(world).generated_tokens, at, 180.0)
+    """Generated tokens, mean of three minutes, because user traffic arrives in bursts of minutes."""
+    return _trailing_mean(world, model_servers(world).generated_tokens, at, 180.0)
 
 
-def _before(world: World, values: Floats, where: At, seconds: float) -> Floats:
-    """The mean of the seconds up to each of the columns, as far as there are samples."""
+def _trailing_mean(world: World, values: Floats, where: At, seconds: float) -> Floats:
+    """Mean of the `seconds` before each selected column, of the samples there are."""
     values, at = values[where[0]], np.arange(values.shape[1])[where[1]]
     known = np.isfinite(values)
     sums = np.cumsum(np.pad(np.where(known, values, 0.0), ((0, 0), (1, 0))), axis=1)
@@ -127,15 +134,15 @@ def _before(world: World, values: Floats, where: At, seconds: float) -> Floats:
 
 
 def _running(world: World, at: At) -> Floats:
-    found = inference(world)
-    return found.running[at] + np.nan_to_num(found.waiting[at]) + 1.0
+    servers = model_servers(world)
+    return servers.running[at] + np.nan_to_num(servers.waiting[at]) + 1.0
 
 
 def _ready(world: World, at: At) -> Floats:
-    found = capacity(world)
-    wanted = found.wanted[at]
+    replicas = capacity(world)
+    wanted = replicas.wanted[at]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(wanted > 0, found.ready[at] / wanted, np.nan)
+        return np.where(wanted > 0, replicas.ready[at] / wanted, np.nan)
 
 
 def _services(world: World) -> Sequence[Key]:
@@ -147,7 +154,7 @@ def _edges(world: World) -> Sequence[Key]:
 
 
 def _models(world: World) -> Sequence[Key]:
-    return inference(world).services
+    return model_servers(world).services
 
 
 def _gpus(world: World) -> Sequence[Key]:
@@ -194,16 +201,31 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),
     Signal("waiting", "requests in the queue", "", _models, _waiting, True, 0.35),
     Signal("running", "requests running and waiting", "", _models, _running, True, 0.20),
-    Signal("cache", "KV cache used", "ratio", _models, lambda w, at: inference(w).cache[at], False, 0.05),
-    Signal("preempted", "preemptions", "1/s", _models, lambda w, at: inference(w).preempted[at], False, 0.02),
-    Signal("queued", "time in the queue", "s", _models, lambda w, at: inference(w).queued[at], False, 0.1),
+    Signal("cache", "KV cache used", "ratio", _models, lambda w, at: model_servers(w).cache[at], False, 0.05),
+    Signal("preempted", "preemptions", "1/s", _models, lambda w, at: model_servers(w).preempted[at], False, 0.02),
+    Signal("queued", "time in the queue", "s", _models, lambda w, at: model_servers(w).queued[at], False, 0.1),
     Signal(
-        "first_token", "time to the first token", "s", _models, lambda w, at: inference(w).first_token[at], True, 0.15
+        "first_token",
+        "time to the first token",
+        "s",
+        _models,
+        lambda w, at: model_servers(w).first_token[at],
+        True,
+        0.15,
     ),
-    Signal("per_token", "time per token", "s", _models, lambda w, at: inference(w).per_token[at], True, 0.06),
-    Signal("prompt", "tokens in prompts", "1/s", _models, lambda w, at: inference(w).prompt_tokens[at], True, 0.2, 0),
+    Signal("per_token", "time per token", "s", _models, lambda w, at: model_servers(w).per_token[at], True, 0.06),
     Signal(
-        "generated", "tokens in answers", "1/s", _models, lambda w, at: inference(w).generated_tokens[at], True, 0.2, 0
+        "prompt", "tokens in prompts", "1/s", _models, lambda w, at: model_servers(w).prompt_tokens[at], True, 0.2, 0
+    ),
+    Signal(
+        "generated",
+        "tokens in answers",
+        "1/s",
+        _models,
+        lambda w, at: model_servers(w).generated_tokens[at],
+        True,
+        0.2,
+        0,
     ),
     Signal("held", "KV cache per request", "ratio", _models, _held, True, 0.06),
     Signal("tokens", "tokens in answers over minutes", "1/s", _models, _tokens, True, 0.06, 0),
@@ -236,11 +258,11 @@ SIGNALS: tuple[Signal, ...] = (
     ),
     Signal("dropped", "packets dropped", "1/s", _hosts, lambda w, at: network(w).dropped[at], False, 1.0),
 )
-NAMED: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
+SIGNAL_BY_NAME: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
 
 
 def transformed(signal: Signal, values: Floats) -> Floats:
-    """The values as they are compared."""
+    """Values as compared: logarithms for ratio signals."""
     if not signal.log:
         return values
     with np.errstate(invalid="ignore", divide="ignore"):

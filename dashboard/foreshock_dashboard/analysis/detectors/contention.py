@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.excess import DURATIONS, MOST, Slow, slowdown
-from foreshock_dashboard.analysis.baseline.gpu_shares import NOISE, Flags, Rows, Sharing, pool_of
+from foreshock_dashboard.analysis.baseline.excess import DURATION_SIGNALS, MAX_SLOWDOWN_RATIO, Slowdown, slowdown
+from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, BoolArray, GpuShares, Rows, pool_of
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import slower_clock
 from foreshock_dashboard.analysis.detectors.model_swapping import swapped
@@ -75,49 +75,49 @@ def contended(scan: Scan) -> tuple[Finding, ...]:
     """A finding for each service that shares its GPUs, or itself, with what slows it down, the surest first."""
     if not scan.world.tenants:
         return ()
-    sharing = scan.once(Sharing)
+    sharing = scan.memo(GpuShares)
     found = [finding for victim in _suspects(scan, sharing) if (finding := _judged(scan, sharing, victim))]
     found += swapped(scan)
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
-def _suspects(scan: Scan, sharing: Sharing) -> tuple[Service, ...]:
+def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
     """Services that serve requests, are slower or lost time of full GPUs, and beside whom somebody grew.
 
     Each by what a finding of `LEAST` needs, so that the rest is looked at for few only.
     """
-    weight = np.where(sharing.usual > NOISE, sharing.usual, 0.0)
+    weight = np.where(sharing.usual > MIN_SHARE_CHANGE, sharing.usual, 0.0)
     grown = sharing.now - sharing.usual > 2 * LEAST * BUSY_GROWTH
-    beside = sharing.by_service(sharing.beside(grown)) > 0
+    beside = sharing.by_service(sharing.neighbors(grown)) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         lost = sharing.by_service(weight * _slower(sharing.usual, sharing.now, sharing.full)) / sharing.by_service(
             weight
         )
-    z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATIONS])
+    z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
     worse = (lost - 1 >= 2 * LEAST * (SQUEEZE - 1)) | (z >= 2 * LEAST * Z).any(axis=0)
     found = (sharing.services[row] for row in np.flatnonzero(beside & worse))
     serving = [who for who in found if not all(math.isnan(scan.level(name, who)) for name in ("rate", "running"))]
     return tuple(sorted(serving))
 
 
-def predicted(usual: Floats, now: Floats, full: Flags) -> float:
+def predicted(usual: Floats, now: Floats, full: BoolArray) -> float:
     """How many times as long requests take: mean of usual part over present part, by usual part, of GPUs that are full.
 
     Requests are spread over GPUs as their usual parts are; where a GPU is not full, nobody is kept from more of it.
     """
-    held = usual > NOISE
+    held = usual > MIN_SHARE_CHANGE
     if not held.any():
         return 1.0
     return float(np.average(_slower(usual[held], now[held], full[held]), weights=usual[held]))
 
 
-def _slower(usual: Floats, now: Floats, full: Flags) -> Floats:
+def _slower(usual: Floats, now: Floats, full: BoolArray) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        slower = np.clip(usual / now, 1.0, MOST)
+        slower = np.clip(usual / now, 1.0, MAX_SLOWDOWN_RATIO)
     return np.where(full & np.isfinite(slower), slower, 1.0)
 
 
-def _judged(scan: Scan, sharing: Sharing, victim: Service) -> Finding | None:
+def _judged(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     rows = sharing.rows[victim]
     slow = slowdown(scan, victim)
     most = predicted(sharing.usual[rows], sharing.newest[rows], sharing.full[rows])
@@ -144,7 +144,7 @@ def _judged(scan: Scan, sharing: Sharing, victim: Service) -> Finding | None:
     if strength < LEAST:
         return None
     held = squeeze if squeezed > 0 else 1.0
-    severity = max(held, min(MOST, slow.ratio) if pressed > 0 else 1.0)
+    severity = max(held, min(MAX_SLOWDOWN_RATIO, slow.ratio) if pressed > 0 else 1.0)
     return Finding(
         service=victim,
         cause="pool contention",
@@ -162,7 +162,9 @@ def _action(scan: Scan, victim: Service, neighbor: Neighbour, fight: Fight, slow
     """Move the neighbor, or cap it at its baseline; services of different tiers are better on pools of their own."""
     tiers = dict(zip(scan.world.services, scan.world.tier, strict=False))
     tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
-    alternatives = [Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=max(fight.theirs, NOISE))]
+    alternatives = [
+        Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=max(fight.theirs, MIN_SHARE_CHANGE))
+    ]
     if tier and other_tier and tier != other_tier:
         alternatives.append(Action("dedicate_pool", target=tier))
     return Action(
@@ -182,7 +184,7 @@ def _effect(scan: Scan, victim: Service, slowdown: float) -> Effect | None:
     )
 
 
-def _fight(scan: Scan, sharing: Sharing, victim: Service, other: Neighbour) -> Fight:
+def _fight(scan: Scan, sharing: GpuShares, victim: Service, other: Neighbour) -> Fight:
     at = [row for row in sharing.rows[victim] if scan.world.tenants[row].gpu in other.gpus]
     theirs = [scan.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
     waits, waited = _stalled(scan, victim, other)
@@ -197,14 +199,14 @@ def _fight(scan: Scan, sharing: Sharing, victim: Service, other: Neighbour) -> F
     )
 
 
-def _evidence(scan: Scan, victim: Service, other: Neighbour, slow: Slow, fight: Fight) -> tuple[Evidence, ...]:
+def _evidence(scan: Scan, victim: Service, other: Neighbour, slow: Slowdown, fight: Fight) -> tuple[Evidence, ...]:
     takes, took = (of(slow.signal, victim) for of in (scan.value, scan.level))
     theirs, since, part = fight.theirs + fight.growth, fight.since, "share of the GPUs' time"
     told = (
         Evidence(part, fight.now, fight.usual, "ratio", since, str(victim)),
         Evidence(part, theirs, fight.theirs, "ratio", since, str(other.service)),
         Evidence("GPU time waited", fight.waits, fight.waited, "ratio", since, f"{victim} by {other.service}"),
-        Evidence(NAMED[slow.signal].text, takes, took, "s", since, str(victim)),
+        Evidence(SIGNAL_BY_NAME[slow.signal].text, takes, took, "s", since, str(victim)),
     )
     return tuple(item for item in told if math.isfinite(item.value))
 
@@ -219,13 +221,13 @@ def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
     return bool(scan.world.stalls) and Stall(gpu, victim, other) not in scan["stalled_by"].keys
 
 
-def _neighbours(scan: Scan, sharing: Sharing, victim: Service, rows: Rows) -> tuple[Neighbour, ...]:
+def _neighbours(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Neighbour, ...]:
     """Who has more of the victim's GPUs than usual, the one that grew most first."""
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (scan.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):
             other, growth = scan.world.tenants[row].service, float(sharing.now[row] - sharing.usual[row])
-            if other != victim and growth > NOISE and not _apart(scan, gpu, victim, other):
+            if other != victim and growth > MIN_SHARE_CHANGE and not _apart(scan, gpu, victim, other):
                 growths.setdefault(other, {})[gpu] = growth
     total = sum(sum(by_gpu.values()) for by_gpu in growths.values())
     found = [
@@ -235,13 +237,15 @@ def _neighbours(scan: Scan, sharing: Sharing, victim: Service, rows: Rows) -> tu
     return tuple(sorted(found, key=lambda other: (-other.growth, other.service)))
 
 
-def _explained(scan: Scan, sharing: Sharing, victim: Service, neighbours: Sequence[Neighbour], slow: Slow) -> Neighbour:
+def _explained(
+    scan: Scan, sharing: GpuShares, victim: Service, neighbours: Sequence[Neighbour], slow: Slowdown
+) -> Neighbour:
     """The neighbour with the largest share: its growth times what the regression says that a unit of it costs."""
     if len(neighbours) == 1:
         return neighbours[0]
     world = scan.world
     history = scan.history(slow.signal, victim, EXPLAINED)
-    level, _ = scan.pair(slow.signal, victim)
+    level, _ = scan.level_and_scale(slow.signal, victim)
     first = scan.at + 1 - len(history)
     places = scan["busy"].keys
     columns = [
@@ -260,7 +264,7 @@ def _explained(scan: Scan, sharing: Sharing, victim: Service, neighbours: Sequen
     )
 
 
-def _asked(scan: Scan, sharing: Sharing, victim: Service, rows: Rows, slow: Slow) -> Flags:
+def _asked(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows, slow: Slowdown) -> BoolArray:
     """Where its part fell although it wants the GPU as much as ever: what it has and what it waits for, together.
 
     Where nobody tells of waiting: if as many requests run as ever, or it is slower.
@@ -278,13 +282,13 @@ def _asked(scan: Scan, sharing: Sharing, victim: Service, rows: Rows, slow: Slow
     return np.where(told, wants, running > -1 if math.isfinite(running) else slow.z > 1)
 
 
-def _fall(scan: Scan, sharing: Sharing, rows: Rows) -> float:
+def _fall(scan: Scan, sharing: GpuShares, rows: Rows) -> float:
     """By how many scales the victim's part fell, over these rows together."""
     if not len(rows):
         return 0.0
     levels = scan.base.of("busy")
     tenants = scan.world.tenants
-    scales = [levels.get(tenants[row], (0.0, NAMED["busy"].floor))[1] for row in rows]
+    scales = [levels.get(tenants[row], (0.0, SIGNAL_BY_NAME["busy"].floor))[1] for row in rows]
     return float(np.sum(sharing.usual[rows] - sharing.now[rows])) / math.hypot(*scales)
 
 
@@ -301,7 +305,7 @@ def _left(scan: Scan, tenant: Tenant) -> float:
     """When a tenant's part left what is usual; where it is new, when it appeared."""
     if math.isfinite(scan.level("busy", tenant)):
         return scan.since("busy", tenant)
-    there = scan.history("busy", tenant, 3600.0) > NOISE
+    there = scan.history("busy", tenant, 3600.0) > MIN_SHARE_CHANGE
     absent = np.flatnonzero(~there)
     points = len(there) - 1 - (absent[-1] if len(absent) else -1)
     return scan.time - max(0, int(points) - 1) * scan.world.step

@@ -14,9 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import RECENT, Scan
-from foreshock_dashboard.analysis.baseline.retry_amplification import MINUTES, Asked, asked, mean
-from foreshock_dashboard.analysis.baseline.signals import Key, inference
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Scan
+from foreshock_dashboard.analysis.baseline.retry_amplification import (
+    WINDOW_SECONDS,
+    RequestRates,
+    mean_over_time,
+    request_rates,
+)
+from foreshock_dashboard.analysis.baseline.signals import Key, model_servers
 from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
 from foreshock_dashboard.analysis.detectors.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -80,7 +85,7 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
     Growth that comes at this time of the week is nobody's doing: it explains only what nothing else does, and there it
     is not the load that is out of the ordinary, but too few replicas for it.
     """
-    load = asked(scan)
+    load = request_rates(scan)
     growth = growth_of_edges(scan, load)
     found = []
     for service in _candidates(scan):
@@ -92,7 +97,7 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
         strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
         if strength < 0.1:
             continue
-        whose = growth if more.signal == "rate" else growth + scan.once(longer_of_edges)
+        whose = growth if more.signal == "rate" else growth + scan.memo(longer_of_edges)
         who = service if expected else origin(scan, service, whose).service
         found.append(
             Finding(
@@ -130,7 +135,7 @@ def _candidates(scan: Scan) -> list[Service]:
     return [service for service in scan.world.services if service in seen]
 
 
-def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], habit: float = 1.0) -> Grown:
+def grown(scan: Scan, service: Service, load: RequestRates, rows: Sequence[int], habit: float = 1.0) -> Grown:
     """What is really asked of a service over what is usual, by tokens where they are counted.
 
     Both are counted when they are done; what model servers have at once tells of a crowd that has only just come, and
@@ -142,25 +147,25 @@ def grown(scan: Scan, service: Service, load: Asked, rows: Sequence[int], habit:
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
-    late = scan.once(worked_off).get(service, 0.0)
+    late = scan.memo(worked_off).get(service, 0.0)
     ratio = scan.ratio("tokens", service) * (1 - late) * real / habit
     if math.isfinite(ratio):
         return Grown(ratio, sure(ratio - _scatter(scan, service), *TOKENS), "tokens")
     ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / habit
     usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
-    chance = CHANCE / math.sqrt(usual * MINUTES) if usual > 0 else math.nan
+    chance = CHANCE / math.sqrt(usual * WINDOW_SECONDS) if usual > 0 else math.nan
     return Grown(ratio, sure(ratio - chance, *REQUESTS), "rate")
 
 
 def _scatter(scan: Scan, service: Service) -> float:
     """By how much the tokens of few requests grow by chance beyond what `TOKENS` allows for, as a part of the usual."""
-    requests = scan.level("rate", service) * MINUTES
+    requests = scan.level("rate", service) * WINDOW_SECONDS
     return max(0.0, CHANCE * math.sqrt(LENGTHS / requests) - (TOKENS[0] - 1)) if requests > 0 else 0.0
 
 
 def _came(scan: Scan, service: Service) -> float:
     """Load of this moment over the usual, where model servers have more than they carry for no other reason; else 0."""
-    strain = scan.strains.get(service)
+    strain = scan.utilizations.get(service)
     if strain is None or not strain.usual > 0 or not crowd(strain) or has_reason(scan, service, strain):
         return 0.0
     return strain.loads[0] / strain.usual * (1 - in_vain(scan, service))
@@ -172,12 +177,12 @@ def worked_off(scan: Scan) -> Mapping[Service, float]:
     What comes is what is finished and what more is there (flow conservation): once capacity is back, model servers work
     off their queue faster than anybody asks, and whoever waits for them is done as fast, by its part that calls them.
     """
-    told = inference(scan.world)
-    window = slice(max(0, scan.at + 1 - round(MINUTES / scan.world.step)), scan.at + 1)
-    finished = mean(told.finished[:, window]) * MINUTES
+    told = model_servers(scan.world)
+    window = slice(max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step)), scan.at + 1)
+    finished = mean_over_time(told.finished[:, window]) * WINDOW_SECONDS
     there = told.running[:, window] + np.nan_to_num(told.waiting[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.minimum(1.0, (median(there[:, :RECENT]) - median(there[:, -RECENT:])) / finished)
+        part = np.minimum(1.0, (median(there[:, :SMOOTHING_POINTS]) - median(there[:, -SMOOTHING_POINTS:])) / finished)
     found = {service: float(part[row]) for row, service in enumerate(told.services) if part[row] > 0}
     reached = list(found)
     for service in reached:
@@ -195,8 +200,8 @@ def _requests(scan: Scan, service: Service) -> float:
     row, level = scan["rate"].keys.get(service), scan.level("rate", service)
     if row is None or not level > 0:
         return math.nan
-    first = max(0, scan.at + 1 - round(MINUTES / scan.world.step))
-    return float(mean(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
+    first = max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step))
+    return float(mean_over_time(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
 
 
 def crowded(scan: Scan, service: Service) -> float:
@@ -206,11 +211,11 @@ def crowded(scan: Scan, service: Service) -> float:
     row = scan.models.get(service)
     if row is None:
         return 0.0
-    first = max(0, scan.at + 1 - round(MINUTES / scan.world.step))
-    return sure(float(mean(inference(scan.world).cache[row : row + 1, first : scan.at + 1])[0]), *FULL)
+    first = max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step))
+    return sure(float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0]), *FULL)
 
 
-def growth_of_edges(scan: Scan, load: Asked) -> Floats:
+def growth_of_edges(scan: Scan, load: RequestRates) -> Floats:
     """Calls per second by which each edge grew, shape (edges,): over what is usual, and over its low of late.
 
     Half of either: people come in waves, and what grows out of a trough is no less the reason for the load that grows
@@ -218,7 +223,7 @@ def growth_of_edges(scan: Scan, load: Asked) -> Floats:
     """
     means = climbing(scan.world.calls.rate, scan.world.attempts, scan.at, scan.world.step)
     lows = np.fmin.accumulate(means, axis=1)
-    late = slice(-max(1, round(LATE / (MINUTES / 2))), None)
+    late = slice(-max(1, round(LATE / (WINDOW_SECONDS / 2))), None)
     with np.errstate(invalid="ignore"):
         climb = np.fmax.reduce((means - lows)[:, late], axis=1)
         more = np.fmax.reduce(means[:, late], axis=1) - load.usual
@@ -231,11 +236,11 @@ def climbing(rate: Floats, attempts: Floats, at: int, step: float) -> Floats:
 
     They overlap by half and reach back `BACK` seconds.
     """
-    points = max(1, round(MINUTES / step))
+    points = max(1, round(WINDOW_SECONDS / step))
     ends = range(at + 1, max(0, at + 1 - round(BACK / step)), -max(1, points // 2))
     windows = [slice(max(0, end - points), end) for end in reversed(ends)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = [mean(rate[:, each] / np.fmax(attempts[:, each], 1.0)) for each in windows]
+        means = [mean_over_time(rate[:, each] / np.fmax(attempts[:, each], 1.0)) for each in windows]
     return np.stack(means, axis=1)
 
 
@@ -286,7 +291,9 @@ def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floa
     return found
 
 
-def _evidence(scan: Scan, service: Service, more: Grown, load: Asked, rows: Sequence[int]) -> tuple[Evidence, ...]:
+def _evidence(
+    scan: Scan, service: Service, more: Grown, load: RequestRates, rows: Sequence[int]
+) -> tuple[Evidence, ...]:
     most = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.usual[row]))[:2]
     edges = [figure(scan, "edge_rate", scan.world.edges[row]) for row in most]
     return (figure(scan, more.signal, service), *edges)

@@ -102,7 +102,7 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
     with np.errstate(invalid="ignore"):
         away = (slow.z > WORSE) | (failing.z > WORSE) | (np.isnan(slow.value) & (seen.z > WORSE))
     worse = {scan.world.edges[row].server for row in np.flatnonzero(away)}
-    worse |= {service for service in scan.strains if service in scan.into and slowed(scan, service) > LEAST}
+    worse |= {service for service in scan.utilizations if service in scan.into and slowed(scan, service) > LEAST}
     return {server: [scan.world.edges[row] for row in scan.into[server]] for server in worse}
 
 
@@ -234,7 +234,7 @@ def part(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> floa
 
 
 def _rise(scan: Scan, name: str, key: Key) -> float:
-    value = scan.firm(name, key) - scan.level(name, key)
+    value = scan.denoised(name, key) - scan.level(name, key)
     return value if math.isfinite(value) else 0.0
 
 

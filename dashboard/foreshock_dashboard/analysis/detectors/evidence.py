@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.gpu_shares import Sharing
+from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.signals import NAMED, Key
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
@@ -47,7 +47,7 @@ def entity(key: Key) -> str:
 
 def figure(scan: Scan, name: str, key: Key) -> Evidence:
     """The signal of one thing as evidence."""
-    signal = NAMED[name]
+    signal = SIGNAL_BY_NAME[name]
     return Evidence(
         name=signal.text,
         value=scan.value(name, key),
@@ -61,8 +61,8 @@ def figure(scan: Scan, name: str, key: Key) -> Evidence:
 def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
     """Unix seconds at which a slow excursion of a signal began: where a CUSUM of it left zero; now if it is in none."""
     history = scan.history(name, key, seconds)
-    level, scale = scan.pair(name, key)
-    first = change_point((history - level) / scale * (NAMED[name].bad or 1))
+    level, scale = scan.level_and_scale(name, key)
+    first = change_point((history - level) / scale * (SIGNAL_BY_NAME[name].worse or 1))
     return scan.time - max(0, len(history) - 1 - first) * scan.world.step
 
 
@@ -80,10 +80,10 @@ def slower(scan: Scan, service: Key) -> float:
 
 def squeezed(scan: Scan, service: Service) -> float:
     """How sure it is that others took GPU time from a service, 0…1; 0 where it has no GPUs."""
-    rows = scan.tenancies.get(service)
+    rows = scan.tenant_rows.get(service)
     if not rows:
         return 0.0
-    sharing = scan.once(Sharing)
+    sharing = scan.memo(GpuShares)
     now, usually = sharing.now[rows], sharing.usual[rows]
     told = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(usually)  # who left was not robbed
     usual = float(usually[told].sum())
@@ -92,11 +92,11 @@ def squeezed(scan: Scan, service: Service) -> float:
 
 def slowed(scan: Scan, service: Service) -> float:
     """How sure it is that a service's model servers take longer per token than their load explains, 0…1."""
-    strain = scan.strains.get(service)
+    strain = scan.utilizations.get(service)
     return min(sure(strain.z, EXTREME, 0.7), sure(strain.slowdown, *SLOWED)) if strain else 0.0
 
 
 def slowness(scan: Scan, service: Service) -> float:
     """Seconds per token of a service's model servers over what their load explains; NaN where it is not known."""
-    strain = scan.strains.get(service)
+    strain = scan.utilizations.get(service)
     return strain.slowdown if strain else math.nan

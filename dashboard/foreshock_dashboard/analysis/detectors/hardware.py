@@ -103,7 +103,7 @@ def _effect(scan: Scan, service: Service, gone: float) -> Effect | None:
 
     Where neither is known, as for GPUs with errors alone, the service returns to its baseline.
     """
-    slower = slower_clock(scan, [scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())])
+    slower = slower_clock(scan, [scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())])
     return (
         reduced("load", service, 1 - gone, "gpus_restored")
         or first(
@@ -122,7 +122,7 @@ def slower_clock(scan: Scan, gpus: Sequence[Gpu]) -> float:
 
 def _gone(scan: Scan, service: Service, ill: Sequence[Gpu]) -> float:
     """The share of a service's GPUs that the driver no longer answers for, 0…1."""
-    mine = {scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())}
+    mine = {scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())}
     lost = health(scan.world).lost
     return sum(bool(lost[scan["clock"].keys[gpu], scan.at] > 0) for gpu in ill) / len(mine)
 

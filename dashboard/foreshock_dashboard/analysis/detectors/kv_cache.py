@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.retry_amplification import Asked, asked
-from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.demand import growth_of_edges, origin
 from foreshock_dashboard.analysis.detectors.evidence import figure, onset, slower, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -42,7 +42,7 @@ def memory(scan: Scan) -> tuple[Finding, ...]:
     rows = np.flatnonzero(held.ratio > LONGER[0] - 2 * LONGER[1])
     if not len(rows):
         return ()
-    load = asked(scan)
+    load = request_rates(scan)
     weights = growth_of_edges(scan, load)
     found = []
     for row in rows:
@@ -83,7 +83,7 @@ def _longer(scan: Scan, service: Service) -> str:
 def _effect(scan: Scan, service: Service, longer: float) -> Effect | None:
     """The effect of requests of their baseline length on the KV cache in use."""
     used = scan.value("cache", service)
-    return improvement(NAMED["cache"].text, service, "ratio", used, used / longer, "usual_length")
+    return improvement(SIGNAL_BY_NAME["cache"].text, service, "ratio", used, used / longer, "usual_length")
 
 
 def pressure(scan: Scan, service: Service) -> float:
@@ -94,7 +94,7 @@ def pressure(scan: Scan, service: Service) -> float:
     )
 
 
-def _by_calls(load: Asked, weights: Floats) -> Floats:
+def _by_calls(load: RequestRates, weights: Floats) -> Floats:
     """Who makes most of the calls: of length there are only totals, so growth of number counts where there is any."""
     calls: Floats = np.nan_to_num(load.first) + weights
     return calls

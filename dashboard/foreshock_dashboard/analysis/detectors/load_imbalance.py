@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.retry_amplification import mean
-from foreshock_dashboard.analysis.baseline.signals import inference
+from foreshock_dashboard.analysis.baseline.retry_amplification import mean_over_time
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.evidence import suffering, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
@@ -101,11 +101,11 @@ def _all_slow(scan: Scan, service: Service, spread: Spread) -> float:
 
 def spreads(scan: Scan) -> Mapping[Service, Spread]:
     """Every service with at least two replicas that tell something."""
-    told = inference(scan.world)
+    told = model_servers(scan.world)
     if not told.replicas:
         return {}
     window = slice(max(0, scan.at + 1 - round(OVER / scan.world.step)), scan.at + 1)
-    busy, finished = mean(told.replica_busy[:, window]), mean(told.replica_finished[:, window])
+    busy, finished = mean_over_time(told.replica_busy[:, window]), mean_over_time(told.replica_finished[:, window])
     seconds = weighted(told.replica_seconds[:, window], told.replica_finished[:, window])
     alive = np.isfinite(told.replica_busy[:, scan.at])
     rows: dict[Service, list[int]] = {}

@@ -12,10 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.excess import MOST, MOST_LATELY, Excesses, Slow, believed, slowdown
+from foreshock_dashboard.analysis.baseline.excess import (
+    LOAD_PERCENTILE,
+    MAX_SLOWDOWN_RATIO,
+    Excesses,
+    Slowdown,
+    anomaly_confidence,
+    slowdown,
+)
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -50,7 +57,7 @@ class Asking(NamedTuple):
 
 def swapped(scan: Scan) -> tuple[Finding, ...]:
     """One finding for each service that waits with idle GPUs since a caller asks more of it, the surest first."""
-    slow = [who for who in sorted(scan.tenancies) if scan.z("p95", who) >= Z or scan.z("queued", who) >= Z]
+    slow = [who for who in sorted(scan.tenant_rows) if scan.z("p95", who) >= Z or scan.z("queued", who) >= Z]
     excesses = Excesses(scan)
     found = [finding for service in slow if (finding := _judged(excesses, service))]
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
@@ -61,7 +68,7 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
     slow = _slowdown(scan, service)
     if not slow.ratio > 1:
         return None
-    gpus = [scan.world.tenants[row].gpu for row in scan.tenancies[service]]
+    gpus = [scan.world.tenants[row].gpu for row in scan.tenant_rows[service]]
     fullest = max(scan.value("utilization", gpu) for gpu in gpus)
     if not fullest < IDLE:
         return None
@@ -69,7 +76,7 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
     evident = min(1.0, min((waits - 1) / (SLOWDOWN - 1), slow.z / Z) / 2)
     if not evident > 0 or _passed_on(excesses, service):
         return None
-    since = scan.since(slow.signal, service, most=LONGEST)
+    since = scan.since(slow.signal, service, lookback=LONGEST)
     asking = _asking(scan, service, since)
     if asking is None:
         return None
@@ -78,7 +85,7 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
         asking = begun
     if not asking.z > 0:
         return None
-    strength = believed(asking.z) * evident
+    strength = anomaly_confidence(asking.z) * evident
     caller = asking.edge.client
     now, usual = (of(slow.signal, service) for of in (scan.value, scan.level))
     busy, busy_usual = _busy(scan, service)
@@ -88,10 +95,10 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
         cause="pool contention",
         culprit=Culprit(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(scan.world, gpus)),
         strength=strength,
-        severity=min(MOST, slow.ratio),
+        severity=min(MAX_SLOWDOWN_RATIO, slow.ratio),
         since=since,
         evidence=(
-            Evidence(NAMED[slow.signal].text, now, usual, "s", since, str(service)),
+            Evidence(SIGNAL_BY_NAME[slow.signal].text, now, usual, "s", since, str(service)),
             Evidence(f"calls {asking.kind}".rstrip(), asking.now, asking.usual, "1/s", since, f"{caller} -> {service}"),
             Evidence("GPU time", busy, busy_usual, "ratio", since, str(service)),
         ),
@@ -100,11 +107,11 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
     )
 
 
-def _slowdown(scan: Scan, service: Service) -> Slow:
+def _slowdown(scan: Scan, service: Service) -> Slowdown:
     """The surest sign of waiting: durations, or what model servers say of their queue, over a median that is known."""
     slow = slowdown(scan, service)
     queued = scan.value("queued", service) - scan.level("queued", service)
-    waits = Slow("queued", 1 + queued / scan.level("p50", service), scan.z("queued", service))
+    waits = Slowdown("queued", 1 + queued / scan.level("p50", service), scan.z("queued", service))
     surer = waits.z > slow.z or not math.isfinite(slow.z)
     return waits if surer and math.isfinite(waits.ratio) else slow
 
@@ -116,13 +123,13 @@ def _asking(scan: Scan, service: Service, since: float) -> Asking | None:
     points = min(max(1, round((scan.time - since + BEFORE) / step) + 1), round((LONGEST + BEFORE) / step))
     found = scan.past("edge_rate", rows, points)
     split = min(found.shape[1], round((BEFORE - LEAD) / step))
-    usual, now = median(found[:, :split]), percentile(found[:, split:], MOST_LATELY)
+    usual, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
     grown = np.where(np.isfinite(usual) & np.isfinite(now), np.exp(now) - np.exp(usual), -np.inf)
     if not np.isfinite(grown).any():
         return None
     most = int(grown.argmax())
     before, lately = float(usual[most]), float(now[most])
-    z = (lately - before) / NAMED["edge_rate"].floor
+    z = (lately - before) / SIGNAL_BY_NAME["edge_rate"].floor
     return Asking(scan.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
 
 
@@ -141,9 +148,9 @@ def _begun(scan: Scan, service: Service, since: float, edge: Edge) -> Asking | N
     if np.count_nonzero(told[:, :split]) < (BEFORE - LEAD) / step:
         return None
     found = np.where(told, np.nan_to_num(scan.world.operation_rate[rows, at - points : at]), np.nan)
-    usual, now = median(found[:, :split]), percentile(found[:, split:], MOST_LATELY)
+    usual, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
     few = max(FEW, RARE * float(usual.sum()))
-    grown = np.log((now + few) / (usual + few)) / NAMED["edge_rate"].floor
+    grown = np.log((now + few) / (usual + few)) / SIGNAL_BY_NAME["edge_rate"].floor
     if not np.isfinite(grown).any():
         return None
     most = int(np.nanargmax(grown))
@@ -181,5 +188,5 @@ def _dearer(scan: Scan, service: Service) -> float:
 
 def _busy(scan: Scan, service: Service) -> tuple[float, float]:
     """GPUs' worth of time that a service takes, now and usually."""
-    busy, rows = scan["busy"], scan.tenancies[service]
+    busy, rows = scan["busy"], scan.tenant_rows[service]
     return float(np.nansum(busy.value[rows].astype(np.float64))), float(np.nansum(busy.level[rows]))

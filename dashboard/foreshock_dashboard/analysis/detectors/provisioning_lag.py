@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.analysis.baseline.retry_amplification import Asked, asked
+from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
 from foreshock_dashboard.analysis.detectors.demand import REQUESTS, crowded, growth_of_edges, origin
@@ -66,7 +66,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     short = [each for row in _rows(scan) if (each := behind(scan, row)) is not None]
     if not short:
         return ()
-    load = asked(scan)
+    load = request_rates(scan)
     weights = growth_of_edges(scan, load)
     found = []
     for each in short:
@@ -90,7 +90,7 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def otherwise(scan: Scan, service: Service, load: Asked) -> float:
+def otherwise(scan: Scan, service: Service, load: RequestRates) -> float:
     """How sure it is that more replicas are wanted for another reason than more requests, 0…1."""
     rows = list(scan.into.get(service, ()))
     retried = min(sure(load.retried(rows), *RETRIED), 1 - sure(load.growth(rows), *REQUESTS)) if rows else 0.0
@@ -207,7 +207,7 @@ def _let_in(scan: Scan, told: Capacity, row: int, pool: str, since: float) -> fl
     used, ready = told.used[[told.pools.index(pool)]], told.ready[[row]]
     more, came = (float((_now(rows, scan.at) - _now(rows, before))[0]) for rows in (used, ready))
     there = float(_now(ready, scan.at)[0])
-    held = len([each for each in scan.tenancies.get(told.services[row], ()) if _holds(scan, each)])
+    held = len([each for each in scan.tenant_rows.get(told.services[row], ()) if _holds(scan, each)])
     gpus = max(1, round(held / there)) if there > 0 else 1
     return max(0.0, math.floor(more / gpus) - came) if math.isfinite(more - came) else 0.0
 
@@ -221,7 +221,7 @@ def _pools(scan: Scan, service: Service) -> Set[str]:
     if not scan.world.pool:
         return frozenset()
     pool = dict(zip(scan.world.gpus, scan.world.pool, strict=True))
-    rows = scan.tenancies.get(service, ())
+    rows = scan.tenant_rows.get(service, ())
     return {name for row in rows if (name := pool[scan.world.tenants[row].gpu])}
 
 
@@ -273,7 +273,7 @@ def _effect(scan: Scan, each: Behind) -> Effect | None:
     """
     further = each.missing or 1.0
     ratio = each.ready / (each.ready + further)
-    strain = scan.strains.get(each.service)
+    strain = scan.utilizations.get(each.service)
     load = strain.load if strain is not None and strain.load < MAX_LOAD_RATIO else math.nan
     condition: EffectCondition = "more_replicas" if each.missing else "one_more_replica"
     known = improvement("load", each.service, "ratio", load, load * ratio, condition) if ratio > 0 else None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import HISTORY
+from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
 from foreshock_dashboard.analysis.detectors.evidence import entity, sure
@@ -119,7 +119,7 @@ def _effect(service: Service, seen: Seen, seconds: float) -> Effect | None:
 def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
     """The loops about services whose load is known and whose callers retry."""
     world = scan.world
-    past = slice(max(0, scan.at + 1 - round(HISTORY / world.step)), scan.at + 1)
+    past = slice(max(0, scan.at + 1 - round(HISTORY_SECONDS / world.step)), scan.at + 1)
     wanted = {service for service, load in loads.items() if load > 0}
     if not wanted or not len(world.edges):
         return {}

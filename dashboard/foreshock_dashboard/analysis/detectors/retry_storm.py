@@ -13,11 +13,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY
+from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.analysis.baseline.retry_amplification import MINUTES, Asked, asked, mean
-from foreshock_dashboard.analysis.baseline.signals import inference
+from foreshock_dashboard.analysis.baseline.retry_amplification import (
+    WINDOW_SECONDS,
+    RequestRates,
+    mean_over_time,
+    request_rates,
+)
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.demand import REQUESTS, TOKENS, grown
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, squeezed, sure
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -55,7 +60,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRIED[0] / 2)}
     if not some:
         return ()
-    now = asked(scan, MINUTE)
+    now = request_rates(scan, MINUTE)
     found = []
     for service in sorted(some):
         rows = scan.into[service]
@@ -88,7 +93,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> float:
+def storm(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """How sure it is that retries, and nothing else that is still there, keep a service down, 0…1."""
     real = now.real(rows)
     if not real > 0 or not np.nansum(now.usual[rows]) > 0:
@@ -109,7 +114,7 @@ def storm(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
     return min(doubts)
 
 
-def _more(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> float:
+def _more(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """How sure it is that more is really asked than usual, in requests or in tokens, 0…1."""
     more = grown(scan, service, now, rows)
     tokens = sure(more.ratio, *TOKENS) if more.signal == "tokens" else 0.0
@@ -118,7 +123,7 @@ def _more(scan: Scan, service: Service, now: Asked, rows: Sequence[int]) -> floa
 
 def _works(scan: Scan, service: Service) -> float:
     """How sure it is that a service's GPUs are at work, 0…1: one that idles waits for something else than for load."""
-    rows = scan.tenancies.get(service, ())
+    rows = scan.tenant_rows.get(service, ())
     there = [row for row in rows if math.isfinite(scan.value("busy", scan.world.tenants[row]))]
     gpus = {scan.world.tenants[row].gpu for row in there or rows}
     used = [value for gpu in gpus if math.isfinite(value := scan.value("utilization", gpu))]
@@ -139,9 +144,11 @@ def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
     if np.isfinite(tokens).any():
         return sure(float(np.nanmax(tokens)), *TOKENS)
     last = max(1, scan.at + 1 - round(back / world.step))
-    window = slice(max(0, last - round(MINUTES / world.step)), last)
+    window = slice(max(0, last - round(WINDOW_SECONDS / world.step)), last)
     usual = [scan.level("edge_rate", world.edges[row]) for row in rows]
-    return sure(float(np.nansum(mean(world.calls.rate[list(rows), window]))) / float(np.nansum(usual)), *REQUESTS)
+    return sure(
+        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(usual)), *REQUESTS
+    )
 
 
 def _waiting(scan: Scan, service: Service) -> float:
@@ -152,22 +159,24 @@ def _waiting(scan: Scan, service: Service) -> float:
 
 def _served(scan: Scan, service: Service) -> float:
     """Requests per second that the service finishes: as its model servers count them, or else those that succeed."""
-    told, world = inference(scan.world), scan.world
+    told, world = model_servers(scan.world), scan.world
     window = slice(max(0, scan.at + 1 - round(MINUTE / world.step)), scan.at + 1)
     if service in told.services:
-        counted = float(mean(told.finished[[told.services.index(service)], window])[0])
+        counted = float(mean_over_time(told.finished[[told.services.index(service)], window])[0])
         if math.isfinite(counted):
             return counted
     if service not in world.services:
         return math.nan
     row = [world.services.index(service)]
-    return float(mean(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
+    return float(mean_over_time(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
 
 
 def _carried(scan: Scan, rows: Sequence[int]) -> float:
     """The most that was asked over the edges while all was well: the 99th percentile of the past."""
-    last = max(0, scan.at + 1 - round(GUARD / scan.world.step))
-    past = np.nansum(scan.world.calls.rate[list(rows), max(0, last - round(HISTORY / scan.world.step)) : last], axis=0)
+    last = max(0, scan.at + 1 - round(GUARD_SECONDS / scan.world.step))
+    past = np.nansum(
+        scan.world.calls.rate[list(rows), max(0, last - round(HISTORY_SECONDS / scan.world.step)) : last], axis=0
+    )
     usual = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
     calm = past[(past > 0) & (past < 3 * usual)]
     return float(np.percentile(calm, 99)) if len(calm) else math.nan
@@ -203,7 +212,7 @@ def _wait(scan: Scan, service: Service) -> float:
 
 
 def _evidence(
-    scan: Scan, service: Service, now: Asked, rows: Sequence[int], worst: int, loop: float
+    scan: Scan, service: Service, now: RequestRates, rows: Sequence[int], worst: int, loop: float
 ) -> tuple[Evidence, ...]:
     edge = scan.world.edges[worst]
     since, who = scan.since("attempts", edge), str(service)

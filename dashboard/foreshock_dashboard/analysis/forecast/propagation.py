@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.gpu_shares import NOISE, Sharing
+from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, GpuShares
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.common.identity_cache import row_by_key
 from foreshock_dashboard.model.service import Service
@@ -76,7 +76,7 @@ class Spreading:
 
     def __init__(self, scan: Scan, own: Mapping[Service, Risky]) -> None:
         self._services = scan.world.services
-        self._rows = scan.remembered.get(row_by_key, self._services)
+        self._rows = scan.cache.get(row_by_key, self._services)
         self._ways = _joined(calls(scan), shared(scan))
         never = (math.inf,) * len(QUANTILES)
         self._chance = np.array([own[service].chance if service in own else 0.0 for service in self._services])
@@ -166,14 +166,14 @@ def shared(scan: Scan) -> Ways:
     rows = {service: row for row, service in enumerate(world.services) if math.isfinite(scan.level("rate", service))}
     if not world.tenants:
         return _none()
-    sharing = scan.once(Sharing)
+    sharing = scan.memo(GpuShares)
     took = np.nan_to_num(sharing.now - sharing.usual)
     found: dict[tuple[int, int], float] = {}
-    for at in np.flatnonzero(sharing.full & (took > NOISE)):
+    for at in np.flatnonzero(sharing.full & (took > MIN_SHARE_CHANGE)):
         source = world.tenants[at]
         for other in sharing.on(source.gpu):
             target = world.tenants[other].service
-            if other != at and source.service in rows and target in rows and sharing.usual[other] > NOISE:
+            if other != at and source.service in rows and target in rows and sharing.usual[other] > MIN_SHARE_CHANGE:
                 pair = rows[source.service], rows[target]
                 found[pair] = max(found.get(pair, 0.0), min(1.0, float(took[at] / sharing.usual[other])))
     pairs = np.array(list(found), dtype=np.intp).reshape(-1, 2)

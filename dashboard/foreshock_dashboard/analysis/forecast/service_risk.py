@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.signals import inference
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.batching_model import averaged
 from foreshock_dashboard.analysis.saturation.overload import crowding
 from foreshock_dashboard.model.batching_law import Utilization
@@ -52,10 +52,10 @@ class Own:
     by: str
     crowded: bool
     strain: Utilization | None
-    objective: Objective | None = None
+    objective: Slo | None = None
 
 
-def own_risks(scan: Scan, promised: Mapping[Service, Objective]) -> Mapping[Service, Own]:
+def own_risks(scan: Scan, promised: Mapping[Service, Slo]) -> Mapping[Service, Own]:
     """Every service of the World."""
     world, at = scan.world, scan.at
     duration, rate, failed = scan["p95"], scan["rate"], scan["failed"]
@@ -64,15 +64,15 @@ def own_risks(scan: Scan, promised: Mapping[Service, Objective]) -> Mapping[Serv
     asked = rate.value * max(LASTING, world.step) >= ENOUGH
     with np.errstate(invalid="ignore"):
         lost = failed.value * rate.value * LASTING
-        missing = asked & ((duration.firm > limit) | ((failed.value > allowed) & (lost >= FEW)))
+        missing = asked & ((duration.denoised > limit) | ((failed.value > allowed) & (lost >= FEW)))
         slower = asked & (duration.z >= REMARKABLE)
     chances, seconds = _crossing(_window(world.red.p95, at, world.step, LOOK_BACK), np.log(limit), world.step)
     chances = np.where(slower, chances, 0.0)
-    loads = _loads(scan, scan.strains)
+    loads = _loads(scan, scan.utilizations)
     never = (math.inf,) * len(QUANTILES)
     out = {}
     for i, service in enumerate(world.services):
-        strain = scan.strains.get(service)
+        strain = scan.utilizations.get(service)
         crowded = crowding(scan, service)
         if missing[i]:
             out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, strain, promised.get(service))
@@ -102,7 +102,7 @@ def _crossing(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats,
 
 def _loads(scan: Scan, found: Mapping[Service, Utilization]) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
     """Chance and seconds until the model servers of a service are full."""
-    servers = inference(scan.world)
+    servers = model_servers(scan.world)
     if not servers.services:
         return {}
     back = round((LOOK_BACK + 60) / scan.world.step)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.propagation import Ahead, Spreading
 from foreshock_dashboard.analysis.forecast.service_risk import Own
@@ -187,7 +187,7 @@ def _requests(incident: Incident, scan: Scan) -> str | None:
     client, gpus = incident.culprit.service, incident.culprit.gpus
     if incident.cause != "pool contention" or client in (None, incident.service) or not gpus:
         return None
-    if any(scan.world.tenants[row].gpu in gpus for row in scan.tenancies.get(client, ())):
+    if any(scan.world.tenants[row].gpu in gpus for row in scan.tenant_rows.get(client, ())):
         return None
     return incident.action.requests if incident.action else ""
 
@@ -285,7 +285,7 @@ def _evidence(trouble: Trouble, scan: Scan) -> tuple[Evidence, ...]:
 
 
 def _figure(name: str, who: Service, scan: Scan) -> Evidence:
-    signal = NAMED[name]
+    signal = SIGNAL_BY_NAME[name]
     value, level = scan.value(name, who), scan.level(name, who)
     return Evidence(signal.text, value, level, signal.unit, scan.since(name, who), str(who))
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
-from foreshock_dashboard.analysis.baseline.objectives import Objective, objectives
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
+from foreshock_dashboard.analysis.baseline.objectives import Slo, slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -51,13 +51,13 @@ def costs(world: World, since: float, until: float, paged: float | None) -> tupl
     """What each entry lost from `since` to `until`, of it after the page (Unix seconds); none is left out."""
     first = int(np.searchsorted(world.times, since))
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
-    scan = Scan(world, min(first, len(world.times) - 1), usual_at(world, first))
-    promised = objectives(scan, {})
+    scan = Scan(world, min(first, len(world.times) - 1), baselines_at(world, first))
+    promised = slos(scan, {})
     acted = world.times[columns] >= (math.inf if paged is None else paged + ACTED)
     return tuple(_cost(world, who, columns, promised.get(who), acted) for who in entries(world))
 
 
-def _cost(world: World, who: Service, columns: slice, promised: Objective | None, acted: NDArray[np.bool_]) -> Cost:
+def _cost(world: World, who: Service, columns: slice, promised: Slo | None, acted: NDArray[np.bool_]) -> Cost:
     limit = promised.seconds if promised else math.nan
     served = _quantiles(world.red, world.services.index(who), columns)
     asked = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, who)]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.levels import HISTORY
+from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.load_imbalance import spreads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
@@ -22,7 +22,7 @@ P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 
 def outlook(state: State, world: World) -> Forecast:
     """What follows from a state that was advanced to the World's last grid point."""
-    scan = Scan(world, len(world.times) - 1, state.learned.usual, state.remembered.next_step())
+    scan = Scan(world, len(world.times) - 1, state.learned.usual, state.cache.next_step())
     return Forecast(
         _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _promises(state)
     )
@@ -49,7 +49,7 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     on: dict[Service, list[Gpu]] = {}
     for tenant in world.tenants:
         on.setdefault(tenant.service, []).append(tenant.gpu)
-    rates = dict(zip(world.services, world.red.rate[:, -round(HISTORY / world.step) :], strict=True))
+    rates = dict(zip(world.services, world.red.rate[:, -round(HISTORY_SECONDS / world.step) :], strict=True))
     found = []
     for who, own in sorted(state.own.items()):
         if own.strain is not None and math.isfinite(own.strain.load):

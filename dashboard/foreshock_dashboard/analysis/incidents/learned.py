@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
+from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
 from foreshock_dashboard.analysis.saturation.batching_model import learned
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.batching_law import BatchingLaw
@@ -20,12 +20,12 @@ EVERY = 60.0
 class Learned:
     """Baselines of all signals, and how model servers slow down with their load."""
 
-    usual: Usual = field(default_factory=lambda: Usual(float("-inf"), {}))
+    usual: Baselines = field(default_factory=lambda: Baselines(float("-inf"), {}))
     laws: Mapping[Service, BatchingLaw] = field(default_factory=dict)
 
 
 def refreshed(
-    known: Learned, world: World, at: int, frozen: Set[Service], remembered: IdentityCache | None = None
+    known: Learned, world: World, at: int, frozen: Set[Service], cache: IdentityCache | None = None
 ) -> Learned:
     """Look again where a minute has gone by. What concerns `frozen` services stays as it was, if anything was known.
 
@@ -34,7 +34,7 @@ def refreshed(
     time = float(world.times[at])
     if known.usual.levels and time // EVERY == known.usual.time // EVERY:
         return known
-    usual, laws = usual_at(world, at, remembered=remembered), learned(world, at)
+    usual, laws = baselines_at(world, at, cache=cache), learned(world, at)
     if not frozen or not known.usual.levels:
         return Learned(usual, laws)
     gpus = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)
@@ -45,12 +45,12 @@ def refreshed(
         if (before := known.usual.levels.get(name)) is None:
             levels[name] = found
             continue
-        kind = id(before.things)
+        kind = id(before.entities)
         if kind not in which:
-            which[kind] = [row for row, key in enumerate(before.things) if _concerns(key, frozen, theirs)]
-        levels[name] = found.kept(before, which[kind])
+            which[kind] = [row for row, key in enumerate(before.entities) if _concerns(key, frozen, theirs)]
+        levels[name] = found.with_frozen(before, which[kind])
     kept = {service: law for service, law in known.laws.items() if service in frozen}
-    return Learned(Usual(usual.time, levels), {**laws, **kept})
+    return Learned(Baselines(usual.time, levels), {**laws, **kept})
 
 
 def _concerns(key: Hashable, services: Set[Service], theirs: Set[Hashable]) -> bool:

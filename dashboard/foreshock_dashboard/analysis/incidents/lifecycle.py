@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.objectives import Objective, objectives
+from foreshock_dashboard.analysis.baseline.objectives import Slo, slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.registry import findings
@@ -87,7 +87,7 @@ class Standing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that one step hands to the next. remembered: what need not be worked out anew; it decides nothing."""
+    """All that one step hands to the next. cache: what need not be worked out anew; it decides nothing."""
 
     time: float = -np.inf
     learned: Learned = field(default_factory=Learned)
@@ -96,7 +96,7 @@ class State:
     standing: tuple[Standing, ...] = ()
     over: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
-    remembered: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
+    cache: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
@@ -118,28 +118,28 @@ def _history(world: World, at: int) -> float:
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
-def states(state: State, world: World, promised: Mapping[Service, Objective] | None = None) -> Iterator[State]:
+def states(state: State, world: World, promised: Mapping[Service, Slo] | None = None) -> Iterator[State]:
     """The states after each grid point of the World that `state` has not seen. `promised`: objectives configured."""
     for at in np.flatnonzero(world.times > state.time):
         state = advance(state, world, int(at), promised)
         yield state
 
 
-def fold(state: State, world: World, promised: Mapping[Service, Objective] | None = None) -> State:
+def fold(state: State, world: World, promised: Mapping[Service, Slo] | None = None) -> State:
     """The last of the `states`; `state` itself where there is no new grid point."""
     return deque(chain((state,), states(state, world, promised)), maxlen=1)[0]
 
 
-def advance(state: State, world: World, at: int, promised: Mapping[Service, Objective] | None = None) -> State:
+def advance(state: State, world: World, at: int, promised: Mapping[Service, Slo] | None = None) -> State:
     """One step: what the World shows at grid point `at` opens, keeps, worsens or ends incidents."""
     time = float(world.times[at])
     if not state.cases and _history(world, at) < NEEDED:
         return replace(state, time=time)
     frozen = frozenset(who for case in state.cases for who in case.members)
-    remembered = state.remembered.next_step()
-    known = refreshed(state.learned, world, at, frozen, remembered)
-    scan = Scan(world, at, known.usual, remembered, strains(world, at, known.laws))
-    own = own_risks(scan, objectives(scan, promised or {}))
+    cache = state.cache.next_step()
+    known = refreshed(state.learned, world, at, frozen, cache)
+    scan = Scan(world, at, known.usual, cache, strains(world, at, known.laws))
+    own = own_risks(scan, slos(scan, promised or {}))
     causes = findings(scan)
     weak = state.weak if known is state.learned else _weak(scan, own)
     cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))
@@ -147,7 +147,7 @@ def advance(state: State, world: World, at: int, promised: Mapping[Service, Obje
     stood = [each for each in state.standing if time - each.seen > CLEAR]
     ended = (*ended, *(_over(each.incident, time) for each in stood))
     over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
-    return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own, remembered)
+    return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own, cache)
 
 
 def _over(incident: Incident, time: float) -> Incident:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import usual_at
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.incidents.learned import EVERY, Learned
@@ -32,7 +32,7 @@ class Hindsight(NamedTuple):
     """
 
     candidates: tuple[Candidate, ...]
-    told: bool
+    reports_latency: bool
     lasting: bool
 
 
@@ -43,7 +43,7 @@ def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsigh
     reasons: dict[Service, tuple[Reason, ...]] = {}
     looked = sorted({min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in LATER})
     for point in looked:
-        scan = Scan(world, point, known.usual, strains=strains(world, point, known.laws))
+        scan = Scan(world, point, known.usual, utilizations=strains(world, point, known.laws))
         if not any(math.isfinite(scan.z(name, victim)) for name in ("p95", "failed")):
             continue
         told += 1
@@ -66,4 +66,4 @@ def _known_before(world: World, at: int) -> Learned:
     state = State()
     for point in range(at - 1, -1, -max(1, round(EVERY / world.step)))[::-1]:
         state = advance(state, world, point)
-    return state.learned if state.learned.usual.levels else Learned(usual_at(world, at), learned(world, at))
+    return state.learned if state.learned.usual.levels else Learned(baselines_at(world, at), learned(world, at))

@@ -226,7 +226,7 @@ def matters(scan: Scan, who: Service) -> bool:
 
 def _more(scan: Scan, name: str, who: Service | Edge) -> float:
     """How much more than usual, in the signal's unit; 0 where that is not known."""
-    value, level = scan.firm(name, who), scan.level(name, who)
+    value, level = scan.denoised(name, who), scan.level(name, who)
     if not math.isfinite(value):
         return 0.0
     return max(0.0, value - (level if math.isfinite(level) else 0.0))

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.excess import FAILING
+from foreshock_dashboard.analysis.baseline.excess import ERROR_RATE_WEIGHT
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.action import Effect, EffectCondition, Unit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -47,7 +47,7 @@ def of_signal(
     condition: EffectCondition,
 ) -> Effect | None:
     """The effect on a signal of a service or an edge that would fall to `projected`, or to its baseline if higher."""
-    signal = NAMED[name]
+    signal = SIGNAL_BY_NAME[name]
     floor = float(np.maximum(projected, scan.level(name, key)))  # NaN where either is
     unit: Unit = "ratio" if signal.unit == "ratio" else "s"
     now = scan.value(name, key)
@@ -83,7 +83,7 @@ def first(effects: Iterable[Effect | None]) -> Effect | None:
 
 
 def gain(effect: Effect) -> float:
-    """How much better the figure becomes: the logarithm of its ratio; for failed requests by `excess.FAILING`."""
+    """Improvement of a figure: logarithm of its ratio; for error rates weighted by `ERROR_RATE_WEIGHT`."""
     if effect.unit == "ratio":
-        return FAILING * (effect.now - effect.projected)
+        return ERROR_RATE_WEIGHT * (effect.now - effect.projected)
     return math.log(effect.now / effect.projected) if effect.projected > 0 else math.inf

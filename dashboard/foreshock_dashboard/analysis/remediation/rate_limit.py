@@ -39,8 +39,8 @@ def _short_of_replicas(scan: Scan, service: Service) -> Service:
     """
     if service in scan.models:
         return service
-    behind = [model for model in scan.strains if service in scan.upstream[model] and crowding(scan, model)]
-    return max(behind, key=lambda model: scan.strains[model].load, default=service)
+    behind = [model for model in scan.utilizations if service in scan.upstream[model] and crowding(scan, model)]
+    return max(behind, key=lambda model: scan.utilizations[model].load, default=service)
 
 
 def _limit(scan: Scan, service: Service, growth: float) -> Action:

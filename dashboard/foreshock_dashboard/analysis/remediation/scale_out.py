@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.signals import inference
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.overload import CARRIED
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.service import Service
@@ -31,7 +31,7 @@ class Shortfall(NamedTuple):
 
 def add_replicas(scan: Scan, service: Service, growth: float = math.nan) -> Action:
     """Recommend to add replicas; without a number where the shortfall is unknown."""
-    pool = pool_of(scan.world, [scan.world.tenants[row].gpu for row in scan.tenancies.get(service, ())])
+    pool = pool_of(scan.world, [scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())])
     needed = shortfall(scan, service, growth)
     if needed is None:
         return Action("add_replicas", service, target=pool)
@@ -44,7 +44,7 @@ def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
     With them each has no more load than model servers carry with bursts (`overload.CARRIED`, of the longest mean).
     The queue does not count: it goes once there is capacity.
     """
-    strain, replicas = scan.strains.get(service), _live_replicas(scan, service)
+    strain, replicas = scan.utilizations.get(service), _live_replicas(scan, service)
     if strain is None or not replicas or not 0 < strain.usual < MAX_LOAD_RATIO or not 1 <= growth <= MAX_LOAD_RATIO:
         return None
     load = strain.usual * growth
@@ -55,7 +55,7 @@ def _live_replicas(scan: Scan, service: Service) -> int:
     """The number of replicas that report now."""
     row = scan.models.get(service)
     count = (
-        float(inference(scan.world).reporting_replicas(slice(scan.at, scan.at + 1))[row, 0])
+        float(model_servers(scan.world).reporting_replicas(slice(scan.at, scan.at + 1))[row, 0])
         if row is not None
         else math.nan
     )

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from foreshock_dashboard.analysis.baseline.excess import Excess, Excesses, Z, believed
+from foreshock_dashboard.analysis.baseline.excess import ANOMALOUS_SCALES, Excess, Excesses, anomaly_confidence
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.fanout import several, tail_alone
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -91,7 +91,7 @@ class Walk:
         own, load = max(excess.z for excess in self.found.own(victim)), self.found.load(victim).z
         if own >= SURE or any(finding.strength >= 0.5 for finding in self.findings[victim]):
             return True
-        if own < SEEN and load < Z:
+        if own < SEEN and load < ANOMALOUS_SCALES:
             return False
         reached, frontier = {victim}, [victim]
         while frontier:
@@ -131,13 +131,13 @@ class Walk:
         load, slow = self.found.load(service), self.found.own(service)[0].log
         if load.times > 1:
             enough = min(1.0, ELASTIC * math.log(load.times) / slow) if slow > 0 else 1.0
-            found.append(Move((service, "load"), believed(LIKELY * load.z) * enough))
+            found.append(Move((service, "load"), anomaly_confidence(LIKELY * load.z) * enough))
         return found
 
     def _callees(self, service: Service) -> list[Move]:
         own = self.found.own(service)
         found = [
-            (edge.server, self._explained(own, self._theirs(edge, own[0])), self.found.told(edge))
+            (edge.server, self._explained(own, self._theirs(edge, own[0])), self.found.reports_latency(edge))
             for edge in self.found.out.get(service, ())
         ]
         doubt = UNSEEN if any(told and weight >= 0.5 for _, weight, told in found) else 1.0
@@ -149,7 +149,7 @@ class Walk:
         Who calls several times a request is slow before its calls show it. What would have cost it more is not it.
         """
         scan, (slow, failing) = self.found.scan, self.found.called(edge)
-        if slow.z >= Z or min(several(scan, edge), tail_alone(scan, edge.client)) < 0.5:
+        if slow.z >= ANOMALOUS_SCALES or min(several(scan, edge), tail_alone(scan, edge.client)) < 0.5:
             return slow, failing
         others = [self.found.called(each)[0] for each in self.found.into[edge.server] if each.client != edge.client]
         fits = [other for other in others if other.amount <= FITS * mine.amount]
@@ -159,7 +159,7 @@ class Walk:
         """Blame goes to callers by their shares of the growth, and stays there where their own arrivals grew less."""
         grown = {}
         for edge in self.found.into.get(service, ()):
-            growth = self.found.scan.level("edge_rate", edge) * (self.found.asked(edge).times - 1)
+            growth = self.found.scan.level("edge_rate", edge) * (self.found.edge_load(edge).times - 1)
             if growth > 0:
                 grown[edge] = growth
         found = []
@@ -168,7 +168,7 @@ class Walk:
             if edge.connection == "virtual_node":
                 continue
             share = growth / total
-            times, arrivals = self.found.asked(edge).times, max(1.0, self.found.load(edge.client).times)
+            times, arrivals = self.found.edge_load(edge).times, max(1.0, self.found.load(edge.client).times)
             passed = min(1.0, math.log(arrivals) / math.log(times))
             found.append(Move((edge.client, "load"), share * passed))
             reason = Reason("calls_grew", service, value=times)
@@ -205,7 +205,7 @@ class Walk:
         if mine.log <= 0 or theirs.log <= 0:
             return 0.0
         late = max(0.0, self.found.since(theirs) - self.found.since(mine))
-        return min(1.0, theirs.log / mine.log) * believed(theirs.z) * math.exp(-late / LATE)
+        return min(1.0, theirs.log / mine.log) * anomaly_confidence(theirs.z) * math.exp(-late / LATE)
 
 
 def _odds(weight: float) -> float:

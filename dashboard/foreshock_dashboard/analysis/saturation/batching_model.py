@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY
-from foreshock_dashboard.analysis.baseline.point import recent
-from foreshock_dashboard.analysis.baseline.signals import inference
+from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.point import recent_median
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.model.batching_law import BatchingLaw, Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -54,7 +54,7 @@ def averaged(values: Floats, step: float, over: float = MINUTE) -> Floats:
 
 def _per_replica(world: World, columns: slice) -> Floats:
     """Sequences that run on each replica; shape (services with model servers, points)."""
-    return inference(world).running[:, columns] / inference(world).reporting_replicas(columns)
+    return model_servers(world).running[:, columns] / model_servers(world).reporting_replicas(columns)
 
 
 def learned(world: World, at: int) -> Mapping[Service, BatchingLaw]:
@@ -62,9 +62,9 @@ def learned(world: World, at: int) -> Mapping[Service, BatchingLaw]:
 
     Least squares with weights 1/level, and once more without what lies far off (a line through bursts of prompts).
     """
-    found = inference(world)
-    last = max(0, at - round(GUARD / world.step))
-    first = max(0, last - round(HISTORY / world.step))
+    found = model_servers(world)
+    last = max(0, at - round(GUARD_SECONDS / world.step))
+    first = max(0, last - round(HISTORY_SECONDS / world.step))
     running = averaged(_per_replica(world, slice(first, last)), world.step)
     rooms = _rooms(world, slice(first, last))
     laws = {}
@@ -96,21 +96,25 @@ def _line(n: Floats, y: Floats) -> BatchingLaw | None:
 
 def _rooms(world: World, columns: slice) -> Floats:
     """Sequences per replica at which its KV cache is full, by what those that run take; shape (services,)."""
-    cache, running = inference(world).cache[:, columns], _per_replica(world, columns)
+    cache, running = model_servers(world).cache[:, columns], _per_replica(world, columns)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.where((cache > LITTLE) & (running > 0), running / cache, np.nan)
-    return recent(found, found.shape[1] - 1, max(found.shape[1], 1)) if found.shape[1] else np.full(len(found), np.nan)
+    return (
+        recent_median(found, found.shape[1] - 1, max(found.shape[1], 1))
+        if found.shape[1]
+        else np.full(len(found), np.nan)
+    )
 
 
 def strains(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mapping[Service, Utilization]:
     """Every service with model servers at grid point `at`."""
-    found = inference(world)
+    found = model_servers(world)
     window = slice(max(0, at + 1 - max(1, round(WINDOWS[-1] / world.step))), at + 1)
     told, queued = _per_replica(world, window), found.waiting[:, window] / found.reporting_replicas(window)
     running, waiting = averaged(told, world.step), np.nan_to_num(averaged(queued, world.step))
     asked, newest = told + np.nan_to_num(queued), running.shape[1] - 1
-    token = recent(found.per_token[:, window], newest)
-    cache = recent(averaged(found.cache[:, window], world.step), newest)
+    token = recent_median(found.per_token[:, window], newest)
+    cache = recent_median(averaged(found.cache[:, window], world.step), newest)
     rooms = _rooms(world, window)
     full = _lasting(found.cache[:, window] >= FULL) * world.step
     out = {}
@@ -122,7 +126,7 @@ def strains(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mappi
                 math.nan, math.nan, cache[i], full[i], rooms[i], math.nan, unknown, math.nan, math.nan
             )
             continue
-        over = float(token[i] / law.seconds(recent(running[i : i + 1], newest)[0]))
+        over = float(token[i] / law.seconds(recent_median(running[i : i + 1], newest)[0]))
         at_once, load = (
             law.offered_load(asked[i], rooms[i].item()),
             law.offered_load(running[i] + waiting[i], rooms[i].item()),

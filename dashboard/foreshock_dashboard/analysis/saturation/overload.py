@@ -33,7 +33,7 @@ Without any it is a burst, which goes as it came."""
 
 def crowding(scan: Scan, service: Service) -> bool:
     """Whether a service's model servers are asked for more than they carry, or soon will be; not where it has none."""
-    strain = scan.strains.get(service)
+    strain = scan.utilizations.get(service)
     return strain is not None and (crowd(strain) or (filling(strain) and has_reason(scan, service, strain)))
 
 

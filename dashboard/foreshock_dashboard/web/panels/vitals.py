@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.levels import GUARD, HISTORY, SPACING
-from foreshock_dashboard.analysis.baseline.signals import inference
+from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS, SPACING_SECONDS
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.batching_model import learned
 from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
@@ -96,10 +96,10 @@ def _columns(world: World, trouble: float) -> tuple[Places, int]:
     last = len(world.times) - 1
     first = max(0, last - round(SPARK / world.step))
     spark = np.unique(np.linspace(first, last, POINTS).round().astype(np.intp))
-    stride = max(1, round(SPACING / world.step))
-    end = max(0, last - round(max(SPARK, GUARD) / world.step))
+    stride = max(1, round(SPACING_SECONDS / world.step))
+    end = max(0, last - round(max(SPARK, GUARD_SECONDS) / world.step))
     end = min(end, int(np.searchsorted(world.times, trouble)))
-    history = np.arange(max(0, end - round(HISTORY / world.step)), end, stride)
+    history = np.arange(max(0, end - round(HISTORY_SECONDS / world.step)), end, stride)
     return np.concatenate([history, spark]), len(history)
 
 
@@ -156,7 +156,7 @@ def offered(world: World, columns: Places, judged: Mapping[Service, BatchingLaw]
 
     judged: laws that the analysis judges by. A World that is crowded from its beginning teaches none itself.
     """
-    found = inference(world)
+    found = model_servers(world)
     laws = {**learned(world, len(world.times) - 1), **judged}
     each = found.reporting_replicas(slice(None))[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):

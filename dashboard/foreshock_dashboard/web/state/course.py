@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
-from foreshock_dashboard.analysis.baseline.objectives import Objective, objectives
-from foreshock_dashboard.analysis.baseline.point import RECENT, Scan
-from foreshock_dashboard.analysis.baseline.sampling_noise import by_chance
-from foreshock_dashboard.analysis.baseline.signals import ALL, NAMED, Signal, transformed
+from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
+from foreshock_dashboard.analysis.baseline.objectives import Slo, slos
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Scan
+from foreshock_dashboard.analysis.baseline.sampling_noise import is_sampling_noise
+from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.detectors.evidence import entity
 from foreshock_dashboard.analysis.forecast.service_risk import ENOUGH, LASTING
 from foreshock_dashboard.model.service import Service
@@ -35,7 +35,7 @@ GAP = 60.0
 """Seconds of calm that do not end it."""
 BEFORE = 60.0
 """Seconds before the first sign at which what was usual is taken."""
-LOOKED_AT = tuple(NAMED[name] for name in ("p95", "p99", "failed", *LEADING))
+LOOKED_AT = tuple(SIGNAL_BY_NAME[name] for name in ("p95", "p99", "failed", *LEADING))
 
 Key = Hashable
 
@@ -45,10 +45,10 @@ def course(
     start: float,
     end: float,
     onset: float | None = None,
-    promised: Mapping[Service, Objective] | None = None,
+    promised: Mapping[Service, Slo] | None = None,
     missing: frozenset[Service] = frozenset(),
     most: int = 360,
-    base: Callable[[int], Usual] | None = None,
+    base: Callable[[int], Baselines] | None = None,
 ) -> Course:
     """Follow all services from `start` to `end` (Unix seconds), against what was usual before `onset`.
 
@@ -63,8 +63,8 @@ def course(
     at = max(0, int(last) - 1)
     if onset is not None:
         at = min(at, max(0, int(np.searchsorted(world.times, onset - BEFORE))))
-    usual = base(at) if base else usual_at(world, at, LOOKED_AT)
-    found = _Follow(world, usual, columns, objectives(Scan(world, at, usual), promised or {})).course()
+    usual = base(at) if base else baselines_at(world, at, LOOKED_AT)
+    found = _Follow(world, usual, columns, slos(Scan(world, at, usual), promised or {})).course()
     if len(found.times):
         found.stages[[who in missing for who in found.services], -1] = STAGES.index("failing")
     return found
@@ -73,7 +73,7 @@ def course(
 class _Follow:
     """Looks at signals over some columns, each against its level and scale."""
 
-    def __init__(self, world: World, base: Usual, columns: slice, limits: Mapping[Service, Objective]) -> None:
+    def __init__(self, world: World, base: Baselines, columns: slice, limits: Mapping[Service, Slo]) -> None:
         self.world, self.base, self.columns, self.limits = world, base, columns, limits
         self.times = world.times[columns]
         step = world.step * (columns.step or 1)
@@ -95,7 +95,7 @@ class _Follow:
         early = np.zeros(shape, np.bool_)
         signs: list[Sign] = []
         for name in LEADING:
-            signs += self._leading(NAMED[name], early)
+            signs += self._leading(SIGNAL_BY_NAME[name], early)
         degraded, failing, known = self._suffering(signs)
         stages = np.where(failing, 3, np.where(degraded, 2, np.where(early, 1, 0))).astype(np.int8)
         stages[~(known | early)] = -1
@@ -130,9 +130,9 @@ class _Follow:
     def _suffering(self, signs: list[Sign]) -> tuple[BoolArray, BoolArray, BoolArray]:
         """Where services are degraded, where they miss their objective, and where anything is known of them."""
         world, columns = self.world, self.columns
-        p95, slower = self._looked_at(NAMED["p95"], world.services, world.red.p95[:, columns])
+        p95, slower = self._looked_at(SIGNAL_BY_NAME["p95"], world.services, world.red.p95[:, columns])
         luck = self._luck(p95)
-        failed, _ = self._looked_at(NAMED["failed"], world.services, world.red.failed[:, columns])
+        failed, _ = self._looked_at(SIGNAL_BY_NAME["failed"], world.services, world.red.failed[:, columns])
         rate = world.red.rate[:, columns]
         usually = np.array([self.base.of("failed").get(who, (0.0, 0.0))[0] for who in world.services])
         limit = np.array([self.limits[who].seconds if who in self.limits else np.nan for who in world.services])
@@ -150,28 +150,28 @@ class _Follow:
             for i in np.flatnonzero(beyond[:, -1:].any(axis=1)).tolist():
                 who = world.services[i]
                 z = float(slower[i, -1]) if name == "p95" else math.nan
-                signs.append(self._sign(NAMED[name], who, who, beyond[i], float(values[i, -1]), z))
+                signs.append(self._sign(SIGNAL_BY_NAME[name], who, who, beyond[i], float(values[i, -1]), z))
         suffers = slow | losing | over
         return suffers | _held(suffers, self.gap), over, np.isfinite(rate)
 
     def _luck(self, p95: Floats) -> BoolArray:
         """Where services are slower than usual only by the luck of a few requests."""
-        signal = NAMED["p95"]
-        least = signal.lower_bound and signal.lower_bound(self.world, (ALL, self.columns))
+        signal = SIGNAL_BY_NAME["p95"]
+        least = signal.lower_bound and signal.lower_bound(self.world, (ALL_ROWS, self.columns))
         if least is None:
             return np.zeros(p95.shape, np.bool_)
-        return by_chance(self.base, signal, self.world, ALL, p95, moving_median(least, RECENT))
+        return is_sampling_noise(self.base, signal, self.world, ALL_ROWS, p95, moving_median(least, SMOOTHING_POINTS))
 
     def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
         """Values, smoothed as the analysis does it, and how many scales each is worse than usual."""
-        values = values if signal.quick else moving_median(values, RECENT)
+        values = values if signal.unsmoothed else moving_median(values, SMOOTHING_POINTS)
         return values, self._scales(signal, keys, values)
 
     def _scales(self, signal: Signal, keys: Sequence[Key], values: Floats) -> Floats:
         """How many scales values are worse than usual; shape as theirs, NaN where nothing is known."""
         pairs = self.base.of(signal.name).of(keys)
         with np.errstate(invalid="ignore", divide="ignore"):
-            z: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.bad or 1)
+            z: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.worse or 1)
         return z
 
     def _whose(self, key: Key) -> Sequence[Service]:
@@ -189,7 +189,7 @@ class _Follow:
     def _sign(self, signal: Signal, who: Service, key: Key, beyond: BoolArray, value: float, scales: float) -> Sign:
         level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
         many = WORSE if signal.name in ("p95", "failed") else EARLY
-        edge = level + many * scale * (signal.bad or 1)
+        edge = level + many * scale * (signal.worse or 1)
         if signal.log:
             level, edge = math.exp(level), math.exp(edge)
         edge = max(edge, LITTLE.get(signal.name, edge))
@@ -214,7 +214,7 @@ def _worst(signal: Signal, values: Floats) -> Floats:
     """The value of each row that is the most scales worse than usual, shape (rows, 1); NaN where none is known."""
     if not values.size:
         return np.full((len(values), 1), np.nan)
-    if signal.bad >= 0:
+    if signal.worse >= 0:
         return np.fmax.reduce(values, axis=1, keepdims=True)
     comparable = np.where(values > 0, values, np.nan) if signal.log else values
     return np.fmin.reduce(comparable, axis=1, keepdims=True)

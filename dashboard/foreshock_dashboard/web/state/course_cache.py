@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from foreshock_dashboard.analysis.baseline.levels import Usual, usual_at
-from foreshock_dashboard.analysis.baseline.objectives import Objective
+from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
+from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service
@@ -25,7 +25,7 @@ class Followed:
 
     def __init__(self) -> None:
         self._courses: SingleFlightCache[Course] = SingleFlightCache(MOST)
-        self._usual: SingleFlightCache[Usual] = SingleFlightCache(MOST)
+        self._usual: SingleFlightCache[Baselines] = SingleFlightCache(MOST)
         self._turn = threading.Lock()
         self._of: Snapshot | None = None
         self._who = IdentityCache()
@@ -38,8 +38,8 @@ class Followed:
         if world is not snapshot.world:
             return course(world, start, world.time, onset, promised(snapshot), _missing(snapshot))
 
-        def base(at: int) -> Usual:
-            return self._usual.get(at, lambda: usual_at(world, at, LOOKED_AT, self._remembered(snapshot)), snapshot)
+        def base(at: int) -> Baselines:
+            return self._usual.get(at, lambda: baselines_at(world, at, LOOKED_AT, self._remembered(snapshot)), snapshot)
 
         def make() -> Course:
             return course(world, start, world.time, onset, promised(snapshot), _missing(snapshot), base=base)
@@ -57,9 +57,9 @@ class Followed:
 followed = Followed()
 
 
-def promised(snapshot: Snapshot) -> Mapping[Service, Objective]:
+def promised(snapshot: Snapshot) -> Mapping[Service, Slo]:
     """What services are judged by."""
-    return {each.service: Objective(each.seconds, each.failed) for each in snapshot.forecast.slos}
+    return {each.service: Slo(each.seconds, each.failed) for each in snapshot.forecast.slos}
 
 
 def _missing(snapshot: Snapshot) -> frozenset[Service]:

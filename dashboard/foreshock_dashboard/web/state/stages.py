@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.signals import NAMED
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
@@ -52,12 +52,12 @@ class Sign(NamedTuple):
     @property
     def text(self) -> str:
         """What the figure is called."""
-        return NAMED[self.signal].text
+        return SIGNAL_BY_NAME[self.signal].text
 
     @property
     def unit(self) -> str:
         """Of the figures."""
-        return NAMED[self.signal].unit
+        return SIGNAL_BY_NAME[self.signal].unit
 
 
 class Spell(NamedTuple):

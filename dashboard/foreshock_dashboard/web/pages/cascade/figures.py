@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.levels import HISTORY
-from foreshock_dashboard.analysis.baseline.signals import capacity, inference
+from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.analysis.saturation.pooling import safe_load
 from foreshock_dashboard.model.forecast import Load
 from foreshock_dashboard.model.service import Service
@@ -56,7 +56,7 @@ def load(
     if world is None or who is None:
         return blank("No service tells of its load.", look)
     told, why = [], f"{who} has no model server that tells of its load."
-    found = inference(world)
+    found = model_servers(world)
     if who in found.services:
         why = f"The load of {who} is not known: its model servers have not told enough."
         laws = {who: judged.law} if judged and judged.law else {}
@@ -78,7 +78,7 @@ def load(
 def _safe(world: World, who: Service) -> float:
     if who not in world.services:
         return math.nan
-    return safe_load(world.red.rate[world.services.index(who), -round(HISTORY / world.step) :], world.step)
+    return safe_load(world.red.rate[world.services.index(who), -round(HISTORY_SECONDS / world.step) :], world.step)
 
 
 def _used(world: World, who: Service) -> Floats | None:
