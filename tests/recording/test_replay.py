@@ -25,8 +25,7 @@ from foreshock_dashboard.model.seasonality import DAY_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_summary import incident_sentence
-from foreshock_dashboard.replay import replay
-from foreshock_dashboard.replay.replay import ReplayResult, ReplayTiming, replay_folder, worlds
+from foreshock_dashboard.replay.replay import ReplayResult, ReplayTiming, replay, replay_folder, worlds
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Foreshock, Incident, Write
@@ -89,13 +88,10 @@ def test_too_little_history_is_reported(starve: Path, capsys: pytest.CaptureFixt
     assert "min of history that a baseline needs" in capsys.readouterr().out
 
 
-def test_a_long_recording_is_evaluated_in_pieces_with_the_same_result(
-    starve: Path, whole: ReplayResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_recording_is_evaluated_in_pieces_with_the_same_result(starve: Path, whole: ReplayResult) -> None:
     """Pieces of ten minutes, each with the hour before, equal one World."""
-    monkeypatch.setattr(replay, "MAX_WHOLE_SECONDS", 60.0)
-    monkeypatch.setattr(replay, "PIECE_SECONDS", 600.0)
-    pieces = replay_folder(starve)
+    with Recording(starve) as recording:
+        pieces = replay(recording, max_whole_seconds=60.0, piece_seconds=600.0)
     assert pieces.times.tolist() == whole.times.tolist()
     assert [(time, [item.phase for item in now]) for time, now in pieces.history] == [
         (time, [item.phase for item in now]) for time, now in whole.history

@@ -23,6 +23,17 @@ Values = Callable[..., dict[int, list[float]]]
 MakeSpan = Callable[..., Span]
 
 
+class FullDisk(Disk):
+    """A disk that refuses writes while `full`."""
+
+    full = False
+
+    def write(self, path: Path, data: bytes) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().write(path, data)
+
+
 @dataclass
 class Bench:
     """Opens stores in one folder, with a clock that the test sets."""

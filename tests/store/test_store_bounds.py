@@ -13,26 +13,14 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import pytest
-from tests.store.conftest import CUT_ALWAYS
+from tests.store.conftest import CUT_ALWAYS, FullDisk
 
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.store import Retention, Store, StoreError, StoreLocked
-from foreshock_dashboard.store.blocks.disk import Disk
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
-
-
-class FullDisk(Disk):
-    """A disk that refuses writes while `full`."""
-
-    full = False
-
-    def write(self, path: Path, data: bytes) -> None:
-        if self.full:
-            raise OSError(28, "No space left on device")
-        super().write(path, data)
 
 
 def test_a_second_owner_is_refused_with_the_process_id_of_the_first(bench: Bench) -> None:

@@ -14,13 +14,14 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.store.conftest import CUT_ALWAYS
+from tests.store.conftest import CUT_ALWAYS, FullDisk
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.store import Store, StoreError, StoreLimits
 from foreshock_dashboard.store.blocks.block_meta import contiguous_ranges
+from foreshock_dashboard.store.blocks.disk import Disk
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -315,24 +316,25 @@ def test_cutting_a_block_makes_room_in_a_full_head(bench: Bench, scrape: Scrape,
     assert set(values(store, 2)) == {0, 1}
 
 
-def test_a_block_whose_last_sync_failed_is_written_again(
-    bench: Bench, scrape: Scrape, values: Values, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was renamed, but not synced: neither stuck nor duplicated."""
-    store = bench.open()
-    store.append_samples([scrape(0)])
-    disk = store._samples.block_dir._disk
-    sync = disk.sync
+class UnsyncedDisk(Disk):
+    """A disk that fails to sync the folder of sample blocks while `failing`."""
 
-    def fail(path: Path) -> None:
-        if path.name == "metrics":
+    failing = True
+
+    def sync(self, path: Path) -> None:
+        if self.failing and path.name == "metrics":
             raise OSError(5, "Input/output error")
-        sync(path)
+        super().sync(path)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(disk, "sync", fail)
-        store.maintain()
-        assert "Input/output error" in store.stats().last_error
+
+def test_a_block_whose_last_sync_failed_is_written_again(bench: Bench, scrape: Scrape, values: Values) -> None:
+    """It was renamed, but not synced: neither stuck nor duplicated."""
+    disk = UnsyncedDisk()
+    store = bench.open(disk=disk)
+    store.append_samples([scrape(0)])
+    store.maintain()
+    assert "Input/output error" in store.stats().last_error
+    disk.failing = False
     store.maintain()
     assert store.stats().last_error == ""
     assert sum(meta.rows for meta in store._samples.blocks()) == 3
@@ -342,19 +344,14 @@ def test_a_block_whose_last_sync_failed_is_written_again(
     assert sum(meta.rows for meta in store._samples.blocks()) == 3
 
 
-def test_one_maintenance_makes_room_after_refused_appends(
-    bench: Bench, scrape: Scrape, values: Values, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_maintenance_makes_room_after_refused_appends(bench: Bench, scrape: Scrape, values: Values) -> None:
     """Even if a block that could not be written was waiting before."""
-    store = bench.open(replace(CUT_ALWAYS, max_head_bytes=3_000))
+    disk = FullDisk()
+    store = bench.open(replace(CUT_ALWAYS, max_head_bytes=3_000), disk=disk)
     store.append_samples([scrape(0)])
-
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store._samples.block_format, "write", fail)
-        store.maintain()
+    disk.full = True
+    store.maintain()
+    disk.full = False
     acknowledged = 1
     while accepted(store, scrape(acknowledged)):
         acknowledged += 1

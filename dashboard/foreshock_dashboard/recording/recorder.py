@@ -34,7 +34,7 @@ class ScrapeConfig:
         max_skew_seconds: largest offset of a target's scrapes from the grid.
         loss_ratio: ratio of failed scrapes.
         gpu_sample_seconds: time between two GPU samples of an exporter. Samples are exact means: at 1, 2 and 5 s, the
-            contended seconds differ by up to 8 %; at 10 s bursts begin to be lost.
+            contended seconds differ by up to 8%; at 10 s bursts begin to be lost.
     """
 
     interval_seconds: float = 10.0

@@ -95,6 +95,8 @@ def replay(
     until: float | None = None,
     progress: Progress = lambda *_: None,
     source: Callable[[Recording], MetricSource] = RecordedMetrics,
+    max_whole_seconds: float = MAX_WHOLE_SECONDS,
+    piece_seconds: float = PIECE_SECONDS,
 ) -> ReplayResult:
     """Replay an open recording; see `replay_folder`. source: makes the source of its metrics."""
     state, world = State(), None
@@ -102,7 +104,15 @@ def replay(
     history: list[tuple[float, tuple[Incident, ...]]] = []
     latest: dict[str, Incident] = {}
     paged: dict[str, Incident] = {}
-    for world, first in worlds(recording, until, progress, source=source):
+    pieces = worlds(
+        recording,
+        until,
+        progress,
+        source=source,
+        max_whole_seconds=max_whole_seconds,
+        piece_seconds=piece_seconds,
+    )
+    for world, first in pieces:
         for point in range(first, len(world.times)):
             previous, state = state.incidents, advance(state, world, point)
             time, incidents = float(world.times[point]), state.incidents
@@ -123,6 +133,8 @@ def worlds(
     progress: Progress = lambda *_: None,
     timing: ReplayTiming | None = None,
     source: Callable[[Recording], MetricSource] = RecordedMetrics,
+    max_whole_seconds: float = MAX_WHOLE_SECONDS,
+    piece_seconds: float = PIECE_SECONDS,
 ) -> Iterator[tuple[World, int]]:
     """Read a recording in pieces: Worlds, each with the index of its first new grid point.
 
@@ -133,8 +145,8 @@ def worlds(
     timing = timing or ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
     first, last = math.ceil(start / timing.step) * timing.step, math.floor(end / timing.step) * timing.step
     scale = timing.step / DEFAULTS.step
-    whole = last - first <= MAX_WHOLE_SECONDS * scale
-    piece = last - first + timing.step if whole else PIECE_SECONDS * scale
+    whole = last - first <= max_whole_seconds * scale
+    piece = last - first + timing.step if whole else piece_seconds * scale
     keep = math.inf if whole else piece + LOOKBACK_SECONDS * scale
     metrics, rows = source(recording), catalogue(timing.window, timing.quick)
     observer = Observer(metrics, rows, timing.step, with_quantiles, keep, begin=lambda _: first)
