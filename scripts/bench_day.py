@@ -97,9 +97,9 @@ def span_series(spans: Sequence[Span], now: float) -> ExtrapolatedSeries:
     for span in spans:
         ends.setdefault(span.trace_id, []).append(str(span.service))
     edges = set(sorted({tuple(services) for services in ends.values()})[:EDGES])
-    intake = IngestPipeline(NullStore(), Clock())
-    intake.count([span for span in spans if tuple(ends[span.trace_id]) in edges], now)
-    return ExtrapolatedSeries.of("foreshock", (), intake.collect(now + 60.0).samples, STEP_SECONDS)
+    pipeline = IngestPipeline(NullStore(), Clock())
+    pipeline.count([span for span in spans if tuple(ends[span.trace_id]) in edges], now)
+    return ExtrapolatedSeries.of("foreshock", (), pipeline.collect(now + 60.0).samples, STEP_SECONDS)
 
 
 class NullStore:

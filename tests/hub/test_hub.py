@@ -55,13 +55,13 @@ def test_what_was_counted_since_the_last_tick_is_written_on_close(tmp_path: Path
     hub = Hub(settings(tmp_path), Clock())
     ends = int(now * 1e9)
     name = {"service.name": "llm"}
-    hub.intake.write(now - 1)
+    hub.pipeline.write(now - 1)
     for number in range(2):
-        hub.intake.accept(
+        hub.pipeline.accept(
             [Span(f"{number + 1:032x}", "b" * 16, "", "POST", "server", ends, ends, "unset", "", name, {})]
         )
         if number == 0:
-            hub.intake.write(now - 0.5)
+            hub.pipeline.write(now - 0.5)
     hub.close()
 
     again = Hub(settings(tmp_path), Clock())

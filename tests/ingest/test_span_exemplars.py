@@ -108,7 +108,7 @@ def test_the_hub_s_status_tells_where_spans_make_more_series_than_it_may_have(tm
         hub.start()
         url = f"http://127.0.0.1:{hub.web.port}/api/status"
         for number, full in ((1, False), (2, True)):
-            hub.intake.accept([span("server", "a", number, trace=number, name=f"GET /{number}", end=hub.now())])
+            hub.pipeline.accept([span("server", "a", number, trace=number, name=f"GET /{number}", end=hub.now())])
             told = httpx.get(url, trust_env=False).json()["hub"]["spans"]
             assert (told["series"] <= told["series_limit"] == 100, "--span-series" in told["warning"]) == (True, full)
     finally:
@@ -131,7 +131,7 @@ def test_the_hub_writes_openmetrics_for_those_who_ask(
     try:
         hub.start()
         now = hub.now()
-        hub.intake.accept([span("server", "a", 1, end=now)])
+        hub.pipeline.accept([span("server", "a", 1, end=now)])
         url = f"http://127.0.0.1:{hub.web.port}/metrics"
         answer = httpx.get(url, headers={"Accept": accept}, trust_env=False)
         assert answer.headers["content-type"].startswith("application/openmetrics" if openmetrics else "text/plain")

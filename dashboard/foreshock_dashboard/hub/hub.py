@@ -93,7 +93,7 @@ class Hub:
             if recording is not None:
                 self.metrics = RecordedMetrics(recording)
                 load_spans(recording, self.store)
-            self.intake = IngestPipeline(self.store, clock, max_series=settings.span_series)
+            self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_series)
             opened.callback(self._write_last_samples)
             self.traces: TraceSource = self.store
             self._traces_probe: HealthProbe | None = None
@@ -102,7 +102,7 @@ class Hub:
                 self.traces = remote
                 self._traces_probe = opened.enter_context(closing(HealthProbe(remote.probe, settings.step)))
             self.receiver = Receiver(
-                accept=self._refuse if settings.at is not None else self.intake.accept,
+                accept=self._refuse if settings.at is not None else self.pipeline.accept,
                 allows=token_authorizer(settings),
                 now=clock.now,
                 attributes=attribute_reader(trace_keys),
@@ -175,7 +175,7 @@ class Hub:
         raise StoreError("this hub stands at a past time and takes nothing in")
 
     def _write_samples(self, now: float, incidents: Sequence[Incident] = ()) -> None:
-        self.intake.write(now, incident_samples(incidents))
+        self.pipeline.write(now, incident_samples(incidents))
 
     def _write_last_samples(self) -> None:
         """Append what was counted since the last evaluation; the receivers are closed by now."""
@@ -252,7 +252,7 @@ class Hub:
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:
         """Span metrics and the hub's own metrics, in the Prometheus text format or in OpenMetrics with exemplars."""
-        spans = self.intake.text(self.now(), openmetrics=openmetrics)
+        spans = self.pipeline.text(self.now(), openmetrics=openmetrics)
         return spans + metrics_text(self._stats(), openmetrics=openmetrics)
 
     def _stats(self) -> HubStats:
@@ -264,7 +264,7 @@ class Hub:
             store=self.store.stats(),
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
-            spans=self.intake.usage(),
+            spans=self.pipeline.usage(),
             unmatched_slos=self._loop.slos.unmatched,
             unmatched_tiers=self._loop.tiers.unmatched,
         )

@@ -50,7 +50,7 @@ class Backfill:
             look = LOOK if now + LOOK <= until - TRACED_SECONDS else self._sampling
             now = min(now + look, until)
             spans = [to_span(span) for span in self._simulation.advance(now)]
-            self._hub.intake.count(spans, now)
+            self._hub.pipeline.count(spans, now)
             if now >= until - TRACED_SECONDS and spans:
                 self._hub.store.append_spans(spans)
             for exporter in self._hosts:
@@ -66,8 +66,8 @@ class Backfill:
                 yield now
 
     def _scrape(self, now: float) -> list[SampleBatch]:
-        own = self._hub.intake.collect(now)
-        self._hub.intake.mark_written(own)
+        own = self._hub.pipeline.collect(now)
+        self._hub.pipeline.mark_written(own)
         batches = [own]
         for (page, target), known in zip(self._pages, self._known, strict=True):
             samples = parse(page().decode(), target.target_labels, known)

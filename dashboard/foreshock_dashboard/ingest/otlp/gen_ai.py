@@ -54,16 +54,16 @@ class LlmRequest(NamedTuple):
     output_tokens: int | None
 
 
-def llm_request(found: Attributes) -> LlmRequest | None:
+def llm_request(attributes: Attributes) -> LlmRequest | None:
     """Return the model request that attributes describe; None if they describe none."""
-    if MEASURED.isdisjoint(found) or first_text(map(found.get, OPERATION)) in _COMPOUND_OPERATIONS:
+    if MEASURED.isdisjoint(attributes) or first_text(map(attributes.get, OPERATION)) in _COMPOUND_OPERATIONS:
         return None
     request = LlmRequest(
-        first_text(map(found.get, MODEL)),
-        _first(map(found.get, _QUEUE)),
-        _first(map(found.get, _FIRST_TOKEN)),
-        _whole(_first(map(found.get, _INPUT))),
-        _whole(_first(map(found.get, _OUTPUT))),
+        first_text(map(attributes.get, MODEL)),
+        _first(map(attributes.get, _QUEUE)),
+        _first(map(attributes.get, _FIRST_TOKEN)),
+        _whole(_first(map(attributes.get, _INPUT))),
+        _whole(_first(map(attributes.get, _OUTPUT))),
     )
     return None if request[1:] == (None,) * 4 else request
 

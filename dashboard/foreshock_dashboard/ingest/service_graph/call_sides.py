@@ -92,9 +92,17 @@ class ClientSide:
     )  # fmt: skip
 
     def __init__(
-        self, service: Service, key: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
+        self,
+        service: Service,
+        key: Id,
+        kind: Kind,
+        name: str,
+        start: int,
+        end: int,
+        status: Status,
+        attributes: Attributes,
     ) -> None:
-        key_set = _key_set(found)
+        key_set = _key_set(attributes)
         self.service = service
         self.key = key
         self.kind = kind
@@ -103,12 +111,12 @@ class ClientSide:
         self.name = name[:MAX_TEXT_CHARACTERS]
         self.url = ""
         for attribute in key_set.url:
-            if url := found[attribute]:
+            if url := attributes[attribute]:
                 self.url = url.partition("?")[0][:MAX_TEXT_CHARACTERS] if isinstance(url, str) else ""
                 break
         (
             callee, attempt_failed, outcome_unknown, self.resend_number, self.is_resend, self.operation, self.model,
-        ) = _cached_facts(key_set, found)  # fmt: skip
+        ) = _cached_facts(key_set, attributes)  # fmt: skip
         self.failed = status == "error"
         self.attempt_failed = attempt_failed or self.failed
         self.outcome_unknown = outcome_unknown and status == "unset"
@@ -179,10 +187,10 @@ class ServerSide(NamedTuple):
 
 
 def server_side(
-    service: Service, key: Id, kind: Kind, name: str, start: int, end: int, status: Status, found: Attributes
+    service: Service, key: Id, kind: Kind, name: str, start: int, end: int, status: Status, attributes: Attributes
 ) -> ServerSide:
     """Return the server side that a SERVER or CONSUMER span describes, or a CLIENT span that `is_receive`."""
-    attempts, grpc_attempts = map(found.get, _PREVIOUS_ATTEMPTS) if found else (None, None)
+    attempts, grpc_attempts = map(attributes.get, _PREVIOUS_ATTEMPTS) if attributes else (None, None)
     is_reattempt = attempts is not grpc_attempts and (_count(attempts) > 0 or _count(grpc_attempts) > 0)
     return ServerSide(
         service,
@@ -195,12 +203,12 @@ def server_side(
     )
 
 
-def is_receive(found: Attributes) -> bool:
+def is_receive(attributes: Attributes) -> bool:
     """Whether a CLIENT span receives messages, so that it is the consumer side of the spans it links to.
 
     OpenTelemetry gives the operation `receive` the kind CLIENT (semantic conventions, messaging spans).
     """
-    return any(found.get(name) == "receive" for name in _RECEIVE)
+    return any(attributes.get(name) == "receive" for name in _RECEIVE)
 
 
 class _Facts(NamedTuple):
@@ -223,9 +231,9 @@ class _KeySet:
 
     __slots__ = ("facts", "url", "values")
 
-    def __init__(self, found: Attributes) -> None:
-        self.facts = tuple(key for key in _FACTS if key in found)
-        self.url = tuple(key for key in _URL if key in found)
+    def __init__(self, attributes: Attributes) -> None:
+        self.facts = tuple(key for key in _FACTS if key in attributes)
+        self.url = tuple(key for key in _URL if key in attributes)
         self.values: Callable[[Attributes], Hashable] = itemgetter(*self.facts) if self.facts else lambda _: None
 
 
@@ -233,35 +241,35 @@ _key_sets: dict[tuple[str, ...], _KeySet] = {}
 _facts_cache: dict[tuple[_KeySet, Hashable], _Facts] = {}
 
 
-def _key_set(found: Attributes) -> _KeySet:
-    key_set = _key_sets.get(keys := tuple(found))
+def _key_set(attributes: Attributes) -> _KeySet:
+    key_set = _key_sets.get(keys := tuple(attributes))
     if key_set is None:
-        key_set = _KeySet(found)
+        key_set = _KeySet(attributes)
         if len(_key_sets) >= MAX_CACHED_KEY_SETS:
             _key_sets.clear()
         _key_sets[keys] = key_set
     return key_set
 
 
-def _cached_facts(key_set: _KeySet, found: Attributes) -> _Facts:
-    key = key_set, key_set.values(found)
+def _cached_facts(key_set: _KeySet, attributes: Attributes) -> _Facts:
+    key = key_set, key_set.values(attributes)
     try:
         facts = _facts_cache.get(key)
     except TypeError:  # an attribute is a list
-        return _parse_facts(found)
+        return _parse_facts(attributes)
     if facts is None:
-        facts = _parse_facts(found)
+        facts = _parse_facts(attributes)
         if len(_facts_cache) >= MAX_CACHED_FACTS:
             _facts_cache.clear()
-        texts = (value for value in map(found.get, key_set.facts) if isinstance(value, str | bytes))
+        texts = (value for value in map(attributes.get, key_set.facts) if isinstance(value, str | bytes))
         if all(len(text) <= MAX_TEXT_CHARACTERS for text in texts):
             _facts_cache[key] = facts
     return facts
 
 
-def _parse_facts(found: Attributes) -> _Facts:
-    get = found.get
-    callee = _parse_callee(found)
+def _parse_facts(attributes: Attributes) -> _Facts:
+    get = attributes.get
+    callee = _parse_callee(attributes)
     http_codes = [code for code in map(get, _HTTP_CODES) if code is not None]
     rpc_ok = [ok for ok in map(_is_rpc_ok, map(get, _RPC_CODES)) if ok is not None]
     has_error = bool(get(_ERROR))
@@ -276,9 +284,9 @@ def _parse_facts(found: Attributes) -> _Facts:
     )
 
 
-def _parse_callee(found: Attributes) -> Callee:
+def _parse_callee(attributes: Attributes) -> Callee:
     def text(*keys: str) -> str:
-        return first_text(map(found.get, keys), MAX_TEXT_CHARACTERS)
+        return first_text(map(attributes.get, keys), MAX_TEXT_CHARACTERS)
 
     peer, host = text(*_PEER), text(*_HOST)
     return Callee(

@@ -390,9 +390,9 @@ class ServiceGraph:
         self._siblings.defer(span, now + self._ttl)
 
 
-def _effective_kind(kind: Kind, links: Sequence[Link], found: Attributes) -> Kind:
+def _effective_kind(kind: Kind, links: Sequence[Link], attributes: Attributes) -> Kind:
     """Return "consumer" for a CLIENT span that receives the messages it links to, else its kind."""
-    return "consumer" if links and kind == "client" and is_receive(found) else kind
+    return "consumer" if links and kind == "client" and is_receive(attributes) else kind
 
 
 def _set_kind(span: PendingSpan, service: Service, parent: Id, *, attempt: bool) -> None:
