@@ -7,7 +7,6 @@ staleness markers: they are left out, as in promtool.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from typing import IO, NamedTuple
@@ -19,6 +18,7 @@ from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
+from foreshock_exporter.exposition.text_format import series_text, value_text
 
 MAX_LINE_BYTES = 1 << 20
 BATCH_SAMPLES = 100_000
@@ -173,14 +173,14 @@ def write(recording: Recording, file: IO[bytes], progress: Callable[[int], None]
 
     `progress` is called now and then with the number of samples written.
     """
-    heads = [_head(series.metric, series.labels) for series in recording.series]
+    heads = [series_text(series.metric, series.labels) for series in recording.series]
     count = 0
     for batch in recording.samples():
         fresh = batch.values.view(np.int64) != STALE_BITS
         series, times, values = (column[fresh].tolist() for column in batch)
         file.write(
             "".join(
-                f"{heads[position]} {_value(value)} {_seconds(time)}\n"
+                f"{heads[position]} {value_text(value)} {_seconds(time)}\n"
                 for position, time, value in zip(series, times, values, strict=True)
             ).encode()
         )
@@ -190,20 +190,6 @@ def write(recording: Recording, file: IO[bytes], progress: Callable[[int], None]
     return count
 
 
-def _head(metric: str, labels: Labels) -> str:
-    return metric + ("{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}" if labels else "")
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
 def _seconds(milliseconds: int) -> str:
     sign = "-" if milliseconds < 0 else ""
     return f"{sign}{abs(milliseconds) // 1000}.{abs(milliseconds) % 1000:03d}"
-
-
-def _value(value: float) -> str:
-    if math.isfinite(value):
-        return repr(value)
-    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"

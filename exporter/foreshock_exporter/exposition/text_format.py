@@ -19,6 +19,29 @@ _WITHOUT_UNIT = ("node_network_speed_bytes",)
 """Names with a unit suffix that is not their unit: bytes per second."""
 
 
+def family_header(name: str, description: str, kind: str, *, openmetrics: bool = False) -> str:
+    """HELP and TYPE lines of a family."""
+    text = _escaped(description) if openmetrics else description.replace("\\", "\\\\").replace("\n", "\\n")
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+
+
+def series_text(name: str, labels: Iterable[tuple[str, str]]) -> str:
+    """Series as `name{label="value"}`, without braces if there are no labels."""
+    pairs = ",".join([f'{label}="{_escaped(value)}"' for label, value in labels])
+    return f"{name}{{{pairs}}}" if pairs else name
+
+
+def value_text(value: float) -> str:
+    """Value in shortest decimal form, or NaN, +Inf, -Inf."""
+    if math.isfinite(value):
+        return repr(float(value))
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
 def render(exposition: Families, openmetrics: bool = False) -> bytes:
     """Families as exposition text. Families without samples and NaN values are left out.
 
@@ -51,7 +74,7 @@ def _append_samples(
         if value - value == 0.0:
             parts.append(f"{prefixes[0]}{float(value)!r}\n")
         elif value == value:  # an infinity; a NaN does not equal itself
-            parts.append(f"{prefixes[0]}{_number(value)}\n")
+            parts.append(f"{prefixes[0]}{value_text(value)}\n")
 
 
 def _append_histogram(parts: list[str], prefixes: tuple[str, ...], sample: HistogramSample, fraction: str) -> None:
@@ -59,7 +82,7 @@ def _append_histogram(parts: list[str], prefixes: tuple[str, ...], sample: Histo
     total = 0
     for prefix, total in zip(buckets, accumulate(sample.counts), strict=True):
         parts.append(f"{prefix}{total}{fraction}\n")
-    parts.append(f"{sum_prefix}{_number(sample.sum)}\n{count_prefix}{total}{fraction}\n")
+    parts.append(f"{sum_prefix}{value_text(sample.sum)}\n{count_prefix}{total}{fraction}\n")
 
 
 @lru_cache(maxsize=512)
@@ -79,31 +102,25 @@ def _cache_prefixes(
 
 def _line_prefixes(family: Family, labels: tuple[str, ...]) -> tuple[str, ...]:
     """Line prefixes of a sample up to the value; for a histogram of its buckets, sum, and count."""
+    pairs = tuple(zip(family.labels, labels, strict=True))
     if family.kind != "histogram":
-        return (_series(family.name, family.labels, labels),)
-    bounds = (_number(bound) for bound in (*family.bounds, math.inf))
+        return (f"{series_text(family.name, pairs)} ",)
+    bounds = (value_text(bound) for bound in (*family.bounds, math.inf))
     return (
-        *(_series(f"{family.name}_bucket", (*family.labels, "le"), (*labels, bound)) for bound in bounds),
-        _series(f"{family.name}_sum", family.labels, labels),
-        _series(f"{family.name}_count", family.labels, labels),
+        *(f"{series_text(f'{family.name}_bucket', (*pairs, ('le', bound)))} " for bound in bounds),
+        f"{series_text(f'{family.name}_sum', pairs)} ",
+        f"{series_text(f'{family.name}_count', pairs)} ",
     )
-
-
-def _series(name: str, labels: tuple[str, ...], values: tuple[str, ...]) -> str:
-    pairs = ",".join(f'{label}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True))
-    return f"{name}{{{pairs}}} " if pairs else f"{name} "
 
 
 @lru_cache(maxsize=1024)
 def _header(family: Family, openmetrics: bool) -> str:
     if not openmetrics:
-        text = family.help.replace("\\", "\\\\").replace("\n", "\\n")
-        return f"# HELP {family.name} {text}\n# TYPE {family.name} {family.kind}\n"
+        return family_header(family.name, family.help, family.kind)
     name, kind = _openmetrics_name(family)
     unit = _unit(name)
-    return f"# HELP {name} {_escaped(family.help)}\n# TYPE {name} {kind}\n" + (
-        f"# UNIT {name} {unit}\n" if unit else ""
-    )
+    header = family_header(name, family.help, kind, openmetrics=True)
+    return f"{header}# UNIT {name} {unit}\n" if unit else header
 
 
 def _openmetrics_name(family: Family) -> tuple[str, str]:
@@ -121,13 +138,3 @@ def _openmetrics_name(family: Family) -> tuple[str, str]:
 def _unit(name: str) -> str:
     suffix = name.rpartition("_")[2]
     return suffix if suffix in _UNITS and name not in _WITHOUT_UNIT else ""
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-
-
-def _number(value: float) -> str:
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(float(value))

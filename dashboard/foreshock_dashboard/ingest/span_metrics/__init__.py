@@ -1,4 +1,4 @@
 """Metrics derived from spans, as the Collector's span metrics connector derives them.
 
-Imports: `ingest.otlp`, `ingest.service_graph`, `model`.
+Imports: `foreshock_exporter.exposition`, `ingest.otlp`, `ingest.service_graph`, `model`.
 """

@@ -11,7 +11,8 @@ from prometheus_client import Metric
 
 from foreshock_dashboard.ingest.span_metrics.histogram import Exemplar
 from foreshock_dashboard.ingest.span_metrics.registry import Family, SeriesSamples
-from foreshock_dashboard.model.samples import Labels, Sample
+from foreshock_dashboard.model.samples import Sample
+from foreshock_exporter.exposition.text_format import family_header, series_text, value_text
 
 _TEXT_SUFFIXES = {"counter": "_total", "info": "_info"}
 """What the text format appends to the name of a family of this type."""
@@ -30,7 +31,7 @@ def render_series(series: Iterable[SeriesSamples], *, openmetrics: bool = False)
     page: list[str] = []
     for family in sorted(blocks):
         name = family.name.removesuffix("_total") if openmetrics and family.type == "counter" else family.name
-        page += _head(name, family.help, family.type), *blocks[family]
+        page += family_header(name, family.help, family.type, openmetrics=openmetrics), *blocks[family]
     return "".join(page)
 
 
@@ -40,31 +41,19 @@ def render_families(families: Iterable[Metric], *, openmetrics: bool = False) ->
     for family in families:
         suffix = "" if openmetrics else _TEXT_SUFFIXES.get(family.type, "")
         type_ = "gauge" if suffix == "_info" else family.type
-        page.append(_head(family.name + suffix, family.documentation, type_))
+        page.append(family_header(family.name + suffix, family.documentation, type_, openmetrics=openmetrics))
         for sample in family.samples:
-            labels = _labels(tuple(sorted(sample.labels.items())))
-            page.append(f"{sample.name}{labels} {float(sample.value)!r}\n")
+            series = series_text(sample.name, sorted(sample.labels.items()))
+            page.append(f"{series} {value_text(sample.value)}\n")
     return "".join([*page, "# EOF\n"] if openmetrics else page)
-
-
-def _head(name: str, text: str, type_: str) -> str:
-    return f"# HELP {name} {text}\n# TYPE {name} {type_}\n"
 
 
 def _with_exemplar(sample: Sample, exemplar: Exemplar | None) -> str:
     if exemplar is None:
         return _line(sample)
-    ids = _labels((("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id)))
+    ids = series_text("", (("trace_id", exemplar.trace_id), ("span_id", exemplar.span_id)))
     return f"{_line(sample)[:-1]} # {ids} {exemplar.seconds!r} {exemplar.time!r}\n"
 
 
 def _line(sample: Sample) -> str:
-    return f"{sample.metric}{_labels(sample.labels)} {sample.value!r}\n"
-
-
-def _labels(labels: Labels) -> str:
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}" if labels else ""
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f"{series_text(sample.metric, sample.labels)} {value_text(sample.value)}\n"
