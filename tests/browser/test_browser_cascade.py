@@ -151,19 +151,22 @@ def test_what_was_asked_for_last_is_shown(visit: Open) -> None:
     _ready(page)
     page.keyboard.press("t")
     page.keyboard.press("r")
-    slid = """(time) => {
+    slid = """async (time) => {
+      const { runTimeAction } = await import("#web/shell/time_picker.js");
       const slider = document.getElementById("rewind-at");
       slider.value = time;
       slider.dispatchEvent(new Event("input", { bubbles: true }));
-      foreshock.range.act("live");
+      runTimeAction("live");
       return new Promise((done) => setTimeout(done, 300)); // the slider's own wait was begun before, and is shorter
     }"""
     page.evaluate(slid, NOW - 400)
     assert "to=" not in page.url
     moved = """async (time) => {
-      while (foreshock.live.busy()) await new Promise((done) => setTimeout(done, 5));
-      foreshock.go(foreshock.href({ to: "2025-99-01T00:00:00Z" }));
-      foreshock.go(foreshock.href({ to: time }));
+      const { hrefWith, navigate } = await import("#web/assets/address.js");
+      const { isBusy } = await import("#web/shell/feed.js");
+      while (isBusy()) await new Promise((done) => setTimeout(done, 5));
+      navigate(hrefWith({ to: "2025-99-01T00:00:00Z" }));
+      navigate(hrefWith({ to: time }));
     }"""
     page.evaluate(moved, str(int(NOW - 400) * 1000))
     expect(page.locator("#map .node.critical")).to_have_count(0)

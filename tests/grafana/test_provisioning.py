@@ -48,7 +48,7 @@ def test_exemplars_are_found_by_the_label_that_they_have(sources: dict[str, Yaml
     assert hub.get(asked.geturl()).status_code == 200, asked.geturl()
     ((name, values),) = parse_qs(asked.query).items()
     assert values == [value]
-    assert f'search().get("{name}")' in hub.get(f"/assets{asked.path}.js").text  # the page's script opens it
+    assert f'param("{name}")' in hub.get(f"/assets{asked.path}.js").text  # the page's script opens it
 
 
 def test_the_interval_is_that_of_the_scrapes(sources: dict[str, Yaml]) -> None:

@@ -15,3 +15,14 @@ test("the lock file names versions and hashes, and no host", () => {
     if (path) assert.match(entry.integrity, /^sha512-/, path);
   }
 });
+
+test("the served morphdom is that of the pinned package", () => {
+  const served = "dashboard/foreshock_dashboard/web/assets";
+  const read = (/** @type {string} */ path) => readFileSync(path, "utf8");
+  assert.equal(read(`${served}/morphdom.js`), read("node_modules/morphdom/dist/morphdom-esm.js"));
+  assert.equal(read(`${served}/morphdom.LICENSE`), read("node_modules/morphdom/LICENSE"));
+  assert.equal(
+    JSON.parse(read("node_modules/morphdom/package.json")).version,
+    JSON.parse(read("package.json")).devDependencies.morphdom,
+  );
+});

@@ -11,32 +11,30 @@ import pytest
 from foreshock_dashboard import web
 from foreshock_dashboard.web.app import PAGES
 
-TOLD = re.compile(r'param: (?:"(\w+)"|id\b)')
-NAMED_BY_ID = re.compile(r'\brows\("([\w-]+)"')
+PARAMETER = re.compile(r'param: "([\w-]+)"')
 SCRIPTS = {
-    file.stem: text
-    for file in Path(web.__file__).parent.glob("assets/*.js")
-    if "F.table(" in (text := file.read_text()) and "F.pages." in text
+    f"{file.parent.name}/{file.name}": text
+    for file in Path(web.__file__).parent.glob("pages/*/*.js")
+    if "drawTable(" in (text := file.read_text())
 }
 
 
-def known() -> dict[str, set[str]]:
-    """The parameters of each page, by the name that its script has."""
-    props: list[dict[str, Any]] = [page.layout().to_plotly_json()["props"] for page in PAGES]  # type: ignore[no-untyped-call]
-    return {
-        told["data-page"]: {word for name in ("takes", "keeps", "orders") for word in told[f"data-{name}"].split()}
-        for told in props
-    }
+def known(folder: str) -> set[str]:
+    """The parameters of the pages in a folder."""
+    props: list[dict[str, Any]] = [
+        page.layout().to_plotly_json()["props"]  # type: ignore[no-untyped-call]
+        for page in PAGES
+        if page.layout.__module__.split(".")[-2] == folder
+    ]
+    return {word for each in props for name in ("takes", "keeps", "orders") for word in each[f"data-{name}"].split()}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_an_order_that_a_table_writes_into_the_address_is_known_to_its_page(name: str) -> None:
     """Or a click on a head is answered by "This page does not know …"."""
     text = SCRIPTS[name]
-    told = TOLD.findall(text)
-    assert len(told) == text.count("param:"), "a parameter in a form that this test cannot read"
-    written = {*told, *NAMED_BY_ID.findall(text)} - {""}
-    if text.count("F.table(") > len(told):
-        written.add("sort")
-    pages = known()
-    assert written <= {word for page in set(re.findall(r"F\.pages\.(\w+) = ", text)) for word in pages[page]}
+    written = PARAMETER.findall(text)
+    assert len(written) == text.count("param:"), "a parameter in a form that this test cannot read"
+    if text.count("drawTable(") > len(written):
+        written.append("sort")
+    assert set(written) <= known(name.split("/", maxsplit=1)[0])

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from tests.web.caller import Caller
 
-from foreshock_dashboard.web.http.static_files import content_hash, with_content_hashes
+from foreshock_dashboard.web.http.assets import Assets
+from foreshock_dashboard.web.http.static_files import content_hash
 
 
 @pytest.mark.parametrize(
     ("path", "kept"),
     [
-        ("/assets/base.js?m={state}", "immutable"),
-        ("/assets/base.js?m=1.5", "no-cache"),
-        ("/assets/base.js", "no-cache"),
+        ("/assets/dom.js?m={state}", "immutable"),
+        ("/assets/dom.js?m=1.5", "no-cache"),
+        ("/assets/dom.js", "no-cache"),
         ("/_dash-component-suites/dash/deps/react-dom@18.v4_4_1m1.3.1.min.js", "max-age=31536000"),
     ],
 )
@@ -25,7 +26,7 @@ def test_scripts_are_compressed_and_kept_where_their_address_names_their_state(
     caller: Caller, path: str, kept: str
 ) -> None:
     """At any other address another script may be tomorrow: it is asked for again, and comes if it is another."""
-    path = path.format(state=content_hash(caller.get("/assets/base.js").content))
+    path = path.format(state=content_hash(caller.get("/assets/dom.js").content))
     packed = caller.get(path, headers={"Accept-Encoding": "gzip"})
     plain = caller.get(path, headers={"Accept-Encoding": "identity"})
     assert (packed.headers["content-encoding"], packed.headers["vary"]) == ("gzip", "Accept-Encoding")
@@ -45,16 +46,25 @@ def test_scripts_are_compressed_and_kept_where_their_address_names_their_state(
 def test_a_page_names_the_state_of_each_of_its_scripts(caller: Caller) -> None:
     """Also of those that Dash does not list."""
     links = re.findall(r'="(/assets/[^"]+)"', caller.get("/").text)
-    assert {"base.js", "theme.js", "icon.svg", "base.css"} <= {link[8:].partition("?")[0] for link in links}
+    assert {"dom.js", "main.js", "theme.js", "icon.svg", "base.css"} <= {link[8:].partition("?")[0] for link in links}
     assert [link for link in links if "immutable" not in caller.get(link).headers["cache-control"]] == []
 
 
 def test_files_of_one_size_and_time_that_differ_have_different_addresses(tmp_path: Path) -> None:
     """Builds that can be repeated set one time for all."""
-    page, pages = '<script src="/assets/a.js?m=1.0">', []
+    maps = []
     for text in ("one", "two"):
         (tmp_path / "a.js").write_text(text)
         os.utime(tmp_path / "a.js", (1, 1))
-        pages.append(with_content_hashes(page, tmp_path))
-    assert pages[0] != pages[1]
-    assert all(re.fullmatch(r'<script src="/assets/a\.js\?m=[0-9a-f]{16}">', page) for page in pages)
+        maps.append(Assets(tmp_path, [tmp_path / "a.js"]).import_map)
+    assert maps[0] != maps[1]
+    assert all(re.fullmatch(r'{"imports": {"#web/a\.js": "/assets/a\.js\?m=[0-9a-f]{16}"}}', text) for text in maps)
+
+
+def test_two_assets_of_one_name_are_refused(tmp_path: Path) -> None:
+    """All are served from one folder."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "page.js").write_text("")
+    with pytest.raises(ValueError, match="same name"):
+        Assets(tmp_path, tmp_path.rglob("*.js"))

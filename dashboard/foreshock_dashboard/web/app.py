@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from pathlib import Path
 
 import httpx
 from dash import Dash
@@ -19,6 +18,7 @@ from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.api import routes
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.documents import runbooks
+from foreshock_dashboard.web.http.assets import Assets
 from foreshock_dashboard.web.http.authentication import Access, Authenticated
 from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
@@ -30,7 +30,7 @@ from foreshock_dashboard.web.http.security import (
     callback_fault,
     policy,
 )
-from foreshock_dashboard.web.http.static_files import CompressedFiles, with_content_hashes
+from foreshock_dashboard.web.http.static_files import CompressedFiles
 from foreshock_dashboard.web.pages.cascade import layout as cascade
 from foreshock_dashboard.web.pages.contention import layout as contention
 from foreshock_dashboard.web.pages.fleet import layout as fleet
@@ -39,7 +39,7 @@ from foreshock_dashboard.web.pages.services import layout as services
 from foreshock_dashboard.web.pages.status import layout as status
 from foreshock_dashboard.web.pages.traces import layout as traces
 from foreshock_dashboard.web.shell.page import Page, find
-from foreshock_dashboard.web.shell.shell import FEED, INDEX, feed_of, shell
+from foreshock_dashboard.web.shell.shell import ASSET_TAGS, FEED, INDEX, feed_of, shell
 
 PAGES: tuple[Page, ...] = (
     now.PAGE,
@@ -52,7 +52,6 @@ PAGES: tuple[Page, ...] = (
     status.PAGE,
 )
 CALLBACK_PATH = "/_dash-update-component"
-ASSETS = Path(__file__).parent / "assets"
 
 
 def create_app(
@@ -67,23 +66,26 @@ def create_app(
     routes.register(server, hub, version)
     server.add_api_route("/theme.css", _theme, include_in_schema=False)
     runbooks.register(server)
+    assets = Assets.packaged()
+    assets.register(server)
     pages = FastAPI(openapi_url=None)
     routes.add_error_handlers(pages)
-    dash = _dash(pages, hub)
+    dash = _dash(pages, hub, assets)
     callback_inputs = callbacks.register(dash, hub, PAGES)
     pages.add_api_route("/{path:path}", _page(pages))
     server.mount("/", pages)
-    _protect(server, policy(dash.csp_hashes()), callback_inputs, hosts, access or Access())
+    _protect(server, policy([*dash.csp_hashes(), assets.csp_hash]), callback_inputs, hosts, access or Access())
     return server
 
 
 class _Dash(Dash):
-    """Dash, in whose pages the address of each script and style names its content."""
+    """Dash, started by a module: it runs after the modules of the page, which its callbacks call."""
 
     def interpolate_index(self, **parts: str) -> str:  # type: ignore[override]  # Dash itself passes all by name
         """The page around the app."""
         parts["config"] = _without_websocket(parts["config"])
-        return with_content_hashes(super().interpolate_index(**parts), ASSETS)  # type: ignore[no-untyped-call]  # Dash's
+        parts["renderer"] = parts["renderer"].replace('type="application/javascript"', 'type="module"')
+        return super().interpolate_index(**parts)  # type: ignore[no-untyped-call,no-any-return]  # Dash's
 
 
 def _without_websocket(script: str) -> str:
@@ -93,7 +95,7 @@ def _without_websocket(script: str) -> str:
     return start + json.dumps({name: value for name, value in config.items() if name != "websocket"}) + end
 
 
-def _dash(server: FastAPI, hub: HubView) -> Dash:
+def _dash(server: FastAPI, hub: HubView, assets: Assets) -> Dash:
     def frame() -> Component:
         world, bounds = hub.snapshot.world, hub.snapshot.bounds
         return shell(PAGES, simulated=world is not None and world.simulated, recorded=bounds is not None)
@@ -102,9 +104,8 @@ def _dash(server: FastAPI, hub: HubView) -> Dash:
         __name__,
         server=server,  # type: ignore[arg-type]  # Dash's annotation knows only its own factories
         backend="fastapi",
-        assets_folder=str(ASSETS),
-        assets_ignore=r"theme\.js",
-        index_string=INDEX.replace(FEED, feed_of(now.PAGE)),  # Dash itself answers for /
+        assets_ignore=".",  # the frame has its own tags for them
+        index_string=INDEX.replace(FEED, feed_of(now.PAGE)).replace(ASSET_TAGS, assets.head),  # Dash answers for /
         title="foreshock",
         update_title=None,  # type: ignore[arg-type]  # None is documented: the title is ours
         use_async=True,

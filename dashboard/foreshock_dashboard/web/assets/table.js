@@ -1,116 +1,194 @@
-// One table for all pages: sorted by a click on a head, which the address keeps; names are text, figures stay in columns.
-"use strict";
-(() => {
-  const F = (window.foreshock = window.foreshock || {});
-  const { h, put } = F;
-  const drawn = new Map();
-  let page = "";
+// A table whose order is a parameter of the address: a click on a column's head sorts by it.
+import { hrefWith, navigate, param } from "#web/assets/address.js";
+import { closest, h, put, scrollTable } from "#web/assets/dom.js";
+import { NOT_KNOWN } from "#web/assets/format.js";
 
-  // The order that the address asks for: a column's key, "-" before it for the largest first.
-  const order = (spec) => {
-    const told = new URLSearchParams(location.search).get(spec.param || "sort") || "";
-    const key = told.replace(/^-/, "");
-    return spec.columns.some((column) => column.key === key) ? told : spec.by || "";
-  };
-  const value = (column, row) => (column.value ? column.value(row) : row[column.key]);
-  const absent = (known) => known === null || known === undefined || Number.isNaN(known);
-  // What is not known comes last either way: it is neither small nor large.
-  const sorted = (spec, by) => {
-    const down = by.startsWith("-");
-    const column = spec.columns.find((one) => one.key === by.replace(/^-/, ""));
-    if (!column || spec.remote) return spec.rows;
-    const keyed = spec.rows.map((row) => [value(column, row), row]);
-    const compare = (a, b) =>
-      typeof a === "string" || typeof b === "string"
-        ? String(a).localeCompare(String(b), undefined, { numeric: true })
-        : a - b;
-    keyed.sort(([a], [b]) => (absent(a) || absent(b) ? absent(a) - absent(b) : down ? compare(b, a) : compare(a, b)));
-    return keyed.map(([, row]) => row);
-  };
-  // The first click gives what is looked for most: large figures, or names from A on; the second turns it round.
-  const next = (column, by) => {
-    const first = column.text ? column.key : `-${column.key}`;
-    const other = column.text ? `-${column.key}` : column.key;
-    return by === first ? other : first;
-  };
+/** @typedef {import("#web/assets/dom.js").Content} Content */
 
-  const head = (spec, by) =>
-    h(
-      "tr",
-      null,
-      spec.columns.map((column) => {
-        const here = by.replace(/^-/, "") === column.key;
-        const way = here ? (by.startsWith("-") ? "descending" : "ascending") : null;
-        const kind = [column.text ? "text-cell" : "", column.minor ? "minor" : ""].join(" ").trim();
-        return h(
-          "th",
-          { scope: "col", class: kind || null, "aria-sort": way, title: column.hint },
-          column.fixed
-            ? column.name
-            : h(
-                "button",
-                { type: "button", "data-order": next(column, by), "data-table": spec.id },
-                column.name,
-                here ? h("span", { "aria-hidden": "true" }, way === "descending" ? " ▾" : " ▴") : "",
-              ),
-        );
-      }),
-    );
-  const line = (spec, row) =>
-    h(
-      "tr",
-      { "data-health": spec.health?.(row), "aria-current": spec.current?.(row) ? "true" : null },
-      spec.columns.map((column, i) => {
-        const shown = column.cell ? column.cell(row) : value(column, row);
-        const kind = [column.text && i ? "text-cell" : "", column.minor ? "minor" : "", column.kind?.(row) || ""]
-          .join(" ")
-          .trim();
-        const content = absent(shown) ? "–" : shown;
-        return i ? h("td", { class: kind || null }, content) : h("th", { scope: "row", class: kind || null }, content);
-      }),
-    );
+const MAX_ROWS = 500;
 
-  // Draw rows into an element.
-  //   id: of this table, one a page. label: what a screen reader calls it.
-  //   columns: {key, name, text: names and not figures, value(row): what is sorted by, cell(row): what is shown,
-  //     kind(row): a class, hint, minor: not on a phone, fixed: not sorted by}; the first is the row's head.
-  //   rows; by: the order where the address has none, such as "-wait"; param: its name in the address, "sort" unless told.
-  //   remote: the rows come in the order asked for. most: rows that are drawn. note: below the table.
-  //   current(row): the row that is open; health(row): its state.
-  F.table = (body, spec) => {
-    if (!body) return;
-    if (page !== location.pathname) drawn.clear(); // one table of a page that was left would hold all of that page
-    page = location.pathname;
-    drawn.set(spec.id, [body, spec]);
-    const by = order(spec);
-    const rows = sorted(spec, by);
-    const shown = rows.slice(0, spec.most || 500);
-    put(
-      body,
+/**
+ * A column. The first one of a table is the head of its rows.
+ * @template R
+ * @typedef {object} Column
+ * @property {string} key of the row's value, and of the column in the address
+ * @property {string} name
+ * @property {boolean} [text] names, not numbers: aligned left, sorted from A
+ * @property {(row: R) => unknown} [value] to sort by, else the row's value of this key
+ * @property {(row: R) => Content} [cell] to show, else the value
+ * @property {(row: R) => string} [kind] a class of the cell
+ * @property {string} [hint] tooltip of the head
+ * @property {boolean} [minor] left out on a phone
+ * @property {boolean} [fixed] not to be sorted by
+ */
+/**
+ * A table.
+ * @template R
+ * @typedef {object} TableSpec
+ * @property {string} id unique on the page
+ * @property {string} label for screen readers
+ * @property {readonly Column<R>[]} columns
+ * @property {readonly R[]} rows
+ * @property {string} [by] the order where the address has none: a column's key, after "-" for the largest first
+ * @property {string} [param] the parameter of the address that has the order, "sort" by default
+ * @property {boolean} [remote] the rows come in the requested order
+ * @property {number} [maxRows] rows that are drawn
+ * @property {Content} [above] above the table
+ * @property {Content} [note] below the table
+ * @property {(row: R) => boolean} [current] whether a row is the one that is open
+ * @property {(row: R) => string} [health] state of a row
+ */
+
+/** @type {Map<string, { body: Element, spec: TableSpec<any> }>} */
+const drawn = new Map();
+let drawnPath = "";
+
+/** @param {unknown} value */
+const isMissing = (value) => value === null || value === undefined || Number.isNaN(value);
+
+/**
+ * @template R
+ * @param {Column<R>} column
+ * @param {R} row
+ * @returns {unknown}
+ */
+const cellValue = (column, row) =>
+  column.value ? column.value(row) : /** @type {Record<string, unknown>} */ (row)[column.key];
+
+/** @param {string} order */
+const columnKey = (order) => order.replace(/^-/, "");
+
+/**
+ * @param {any} a
+ * @param {any} b
+ */
+const compare = (a, b) => {
+  const isText = typeof a === "string" || typeof b === "string";
+  return isText ? String(a).localeCompare(String(b), undefined, { numeric: true }) : a - b;
+};
+
+/**
+ * Rows in an order; those whose value is missing come last either way.
+ * @template R
+ * @param {readonly R[]} rows
+ * @param {readonly Column<R>[]} columns
+ * @param {string} order a column's key, after "-" for the largest first
+ * @returns {readonly R[]}
+ */
+export const sortRows = (rows, columns, order) => {
+  const column = columns.find(({ key }) => key === columnKey(order));
+  if (!column) return rows;
+  const direction = order.startsWith("-") ? -1 : 1;
+  return rows
+    .map((row) => ({ row, value: cellValue(column, row) }))
+    .sort((a, b) => {
+      const missing = Number(isMissing(a.value)) - Number(isMissing(b.value));
+      if (missing || isMissing(a.value)) return missing;
+      return direction * compare(a.value, b.value);
+    })
+    .map(({ row }) => row);
+};
+
+/**
+ * The order after a click on a column's head: first the largest numbers, or names from A; then the other way round.
+ * @param {Pick<Column<unknown>, "key" | "text">} column
+ * @param {string} order the current one
+ */
+export const nextOrder = ({ key, text }, order) => {
+  const [first, second] = text ? [key, `-${key}`] : [`-${key}`, key];
+  return order === first ? second : first;
+};
+
+/** @param {TableSpec<any>} spec */
+const currentOrder = (spec) => {
+  const written = param(spec.param ?? "sort");
+  return spec.columns.some(({ key }) => key === columnKey(written)) ? written : (spec.by ?? "");
+};
+
+/** @param {...(string | false | undefined)} names */
+const classes = (...names) => names.filter(Boolean).join(" ") || null;
+
+/**
+ * @param {TableSpec<any>} spec
+ * @param {string} order
+ */
+const headCells = (spec, order) =>
+  spec.columns.map((column) => {
+    const isSorted = columnKey(order) === column.key;
+    const isDescending = order.startsWith("-");
+    const direction = isDescending ? "descending" : "ascending";
+    const button = () =>
       h(
-        "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": `${spec.label}, table` },
-        h(
-          "table",
-          { class: "rows", id: spec.id },
-          h("thead", null, head(spec, by)),
-          h(
-            "tbody",
-            null,
-            shown.map((row) => line(spec, row)),
-          ),
-        ),
-      ),
-      shown.length < rows.length ? h("p", { class: "note" }, `The first ${shown.length} of ${rows.length}.`) : null,
-      spec.note || null,
+        "button",
+        { type: "button", "data-order": nextOrder(column, order), "data-table": spec.id },
+        column.name,
+        isSorted ? h("span", { "aria-hidden": "true" }, isDescending ? " ▾" : " ▴") : "",
+      );
+    return h(
+      "th",
+      {
+        scope: "col",
+        class: classes(column.text && "text-cell", column.minor && "minor"),
+        "aria-sort": isSorted ? direction : null,
+        title: column.hint,
+      },
+      column.fixed ? column.name : button(),
     );
-  };
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("button[data-order]");
-    const [body, spec] = (button && drawn.get(button.dataset.table)) || [];
-    if (!spec) return;
-    const { order: wanted } = button.dataset;
-    F.go(F.href({ [spec.param || "sort"]: wanted === spec.by ? null : wanted }), true);
-    if (body.isConnected) F.table(body, spec);
   });
-})();
+
+/**
+ * @param {TableSpec<any>} spec
+ * @param {any} row
+ */
+const bodyRow = (spec, row) =>
+  h(
+    "tr",
+    { "data-health": spec.health?.(row), "aria-current": spec.current?.(row) ? "true" : null },
+    spec.columns.map((column, i) => {
+      const value = column.cell ? column.cell(row) : /** @type {Content} */ (cellValue(column, row));
+      const content = isMissing(value) ? NOT_KNOWN : value;
+      const kind = classes(column.text && i > 0 && "text-cell", column.minor && "minor", column.kind?.(row));
+      return i ? h("td", { class: kind }, content) : h("th", { scope: "row", class: kind }, content);
+    }),
+  );
+
+/**
+ * Draw a table into an element.
+ * @template R
+ * @param {Element | null} body
+ * @param {TableSpec<R>} spec
+ */
+export const drawTable = (body, spec) => {
+  if (!body) return;
+  if (drawnPath !== location.pathname) drawn.clear(); // a table of a page that was left would keep all of that page
+  drawnPath = location.pathname;
+  drawn.set(spec.id, { body, spec });
+  const order = currentOrder(spec);
+  const rows = spec.remote ? spec.rows : sortRows(spec.rows, spec.columns, order);
+  const shown = rows.slice(0, spec.maxRows ?? MAX_ROWS);
+  put(
+    body,
+    spec.above ?? null,
+    scrollTable(
+      spec.label,
+      { class: "rows", id: spec.id },
+      headCells(spec, order),
+      shown.map((row) => bodyRow(spec, row)),
+    ),
+    shown.length < rows.length ? h("p", { class: "note" }, `The first ${shown.length} of ${rows.length}.`) : null,
+    spec.note ?? null,
+  );
+};
+
+/** Sort a table whose head is clicked. */
+export const startTables = () => {
+  document.addEventListener("click", (event) => {
+    const button = closest(event, "button[data-order]");
+    const table = drawn.get(button?.dataset.table ?? "");
+    if (!button || !table) return;
+    const { body, spec } = table;
+    const order = button.dataset.order ?? "";
+    navigate(hrefWith({ [spec.param ?? "sort"]: order === spec.by ? null : order }), true);
+    if (body.isConnected) drawTable(body, spec);
+  });
+};

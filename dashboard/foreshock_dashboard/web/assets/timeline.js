@@ -1,339 +1,431 @@
-// The cascade as lanes, one a service, in the order of the first sign; beyond now the forecast, hatched.
-"use strict";
-(() => {
-  const F = (window.foreshock = window.foreshock || {});
-  const { h, s, put } = F;
-  const ROW = 34;
-  const BAR = 16;
-  const TOP = 8;
-  const FOOT = 26;
-  const NARROW = 600;
-  const LETTER = 6.3;
-  const WORDS = { calm: "as usual", early: "early sign", degraded: "degraded", failing: "misses its objective" };
-  const WAS = { early: "had an early sign", degraded: "was degraded", failing: "missed its objective" };
-  const MARKS = { calm: "○", early: "▲", degraded: "◆", failing: "■" };
-  F.STAGES = WORDS;
-  F.MARKS = MARKS;
-  F.stage = (stage) =>
-    stage
-      ? h(
-          "span",
-          { class: `state ${{ calm: "ok", early: "warning", degraded: "warning", failing: "critical" }[stage]}` },
-          h("span", { "aria-hidden": "true" }, MARKS[stage]),
-          ` ${WORDS[stage]}`,
-        )
-      : F.state("unknown", "no data");
+// A cascade as lanes, one per service, in the order of the first sign; beyond now the forecast, hatched.
+import { link, serviceHref } from "#web/assets/address.js";
+import { timeElement } from "#web/assets/clock.js";
+import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
+import {
+  formatDuration,
+  formatInterval,
+  formatTimeToEvent,
+  formatValue,
+  isNumber,
+  NOT_KNOWN,
+  shortLabels,
+  truncate,
+} from "#web/assets/format.js";
+import { hiddenSign, STAGE_SIGNS, STAGE_WORDS, serviceColor } from "#web/assets/signs.js";
 
-  // How long until something, as people say it; null is beyond the horizon.
-  F.about = (seconds) => {
-    if (!F.known(seconds)) return "more than 30 min";
-    if (seconds < 90) return `${Math.max(10, Math.round(seconds / 10) * 10)} s`;
-    return `${Math.round(seconds / 60)} min`;
-  };
-  // "2 to 9 min", "40 s to 6 min": the interval in which it happens with a chance of 80 %.
-  F.interval = (low, high) => {
-    const [from, to] = [F.about(low), F.about(high)];
-    if (from === to) return `about ${to}`;
-    return from.endsWith(" min") && to.endsWith(" min") && F.known(high)
-      ? `${from.replace(" min", "")} to ${to}`
-      : `${from} to ${to}`;
-  };
+/** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
+/** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
+/** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
+/** @typedef {import("#web/assets/signs.js").Stage} Stage */
 
-  const figures = (sign) =>
-    `${sign.text} ${F.figure(sign.value, sign.unit).trim()}, usually ${F.figure(sign.level, sign.unit).trim()}`;
-  const sign = (lane) => (lane.why ? lane.why : lane.sign ? figures(lane.sign) : "");
-  const expected = (forecast) =>
-    `misses its objective in about ${F.about(forecast.p50)} (${F.interval(forecast.p10, forecast.p90)})`;
-  const part = (lane) => (lane.part === "culprit" ? "culprit" : lane.part === "next" ? "next" : String(lane.order));
-  const worst = (lane) => lane.spells.reduce((most, [, , stage]) => Math.max(most, stage), 0);
-  const latest = (lane, now, stages) => {
-    const last = lane.spells[lane.spells.length - 1];
-    return last && last[1] >= now - 30 ? stages[last[2]] : "calm";
-  };
+const ROW_HEIGHT = 34;
+const BAR_HEIGHT = 16;
+const TOP_MARGIN = 8;
+const AXIS_HEIGHT = 26;
+const RIGHT_MARGIN = 26;
+const MIN_PICTURE_WIDTH = 600;
+const LABEL_CHARACTER_WIDTH = 7.4;
+const CAPTION_CHARACTER_WIDTH = 6.3;
+const LATEST_WITHIN_SECONDS = 30;
+const MAX_TICKS = 8;
+const TICK_SECONDS = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+/** @type {Record<Stage, string>} */
+const PAST_WORDS = {
+  calm: "",
+  early: "had an early sign",
+  degraded: "was degraded",
+  failing: "missed its objective",
+};
 
-  F.timeline = (
-    name,
-    data,
-    { empty = "No service is worse than usual, and none was in this time.", all = null } = {},
-  ) => {
-    const body = F.byId(name);
-    if (!body) return;
-    if (!data.lanes.length) {
-      put(body);
-      return F.panel(name, "empty", empty);
-    }
-    const width = body.clientWidth;
-    put(
-      body,
-      width < NARROW ? list(data) : picture(data, width),
-      h(
-        "p",
-        { class: "legend" },
-        width < NARROW ? null : legend(data),
-        data.hidden && all ? h("a", { href: all, "data-go": true }, `${data.hidden} more`) : null,
-      ),
-      h("details", null, h("summary", null, "Timeline as a table"), twin(data)),
-    );
-    F.panel(name, "ready");
-  };
+/** @param {Lane} lane */
+const signText = ({ why, sign }) => {
+  if (why) return why;
+  if (!sign) return "";
+  return `${sign.text} ${formatValue(sign.value, sign.unit)}, usually ${formatValue(sign.level, sign.unit)}`;
+};
 
-  // Every mark of the picture that is there to be seen.
-  const legend = ({ lanes }) => {
-    const has = (name) => lanes.some((lane) => lane.part === name);
-    const key = (mark, kind, text) =>
-      h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
-    return [
-      has("culprit") ? key("⚑", "flag", "culprit") : null,
-      has("hit") ? key("1", "lane-part", "the first that was hit, then 2, 3, …") : null,
-      has("next") ? key("…", "lane-dots", "not hit yet, expected next") : null,
-      ["early", "degraded", "failing"].map((stage) =>
-        h(
-          "span",
-          { class: `lane-key ${stage}` },
-          h("span", { "aria-hidden": "true" }, MARKS[stage]),
-          ` ${WORDS[stage]}`,
-        ),
-      ),
-      lanes.some((lane) => lane.forecast)
-        ? h(
-            "span",
-            { class: "lane-key forecast" },
-            "forecast: 80 % sure between its ends, the mark is as likely as not",
-          )
-        : null,
-    ];
-  };
-  const row = (lane, data) => {
-    const now = latest(lane, data.now, data.stages);
-    const stage =
-      lane.part === "next"
-        ? "expected"
-        : lane.spells.length
-          ? now === "calm"
-            ? `over: it ${WAS[data.stages[worst(lane)]]}`
-            : WORDS[now]
-          : "–";
-    return { now, stage };
-  };
-  const twin = (data) =>
+/** @param {LaneForecast} forecast */
+const forecastText = ({ p10, p50, p90 }) =>
+  `misses its objective in about ${formatTimeToEvent(p50)} (${formatInterval(p10, p90)})`;
+
+/** @param {Lane} lane */
+const partText = ({ part, order }) => (part === "hit" ? String(order) : part);
+
+/**
+ * The worst stage that a service was in, by index.
+ * @param {Lane} lane
+ */
+const worstStage = (lane) => lane.spells.reduce((worst, [, , stage]) => Math.max(worst, stage), 0);
+
+/**
+ * The stage of a service at the end of what is known.
+ * @param {Lane} lane
+ * @param {number} now Unix seconds
+ * @param {readonly Stage[]} stages
+ * @returns {Stage}
+ */
+export const latestStage = (lane, now, stages) => {
+  const last = lane.spells.at(-1);
+  return (last && last[1] >= now - LATEST_WITHIN_SECONDS && stages[last[2]]) || "calm";
+};
+
+/**
+ * The stage of a service as words.
+ * @param {Lane} lane
+ * @param {Timeline} data
+ */
+const stageText = (lane, data) => {
+  if (lane.part === "next") return "expected";
+  if (!lane.spells.length) return NOT_KNOWN;
+  const stage = latestStage(lane, data.now, data.stages);
+  return stage === "calm" ? `over: it ${PAST_WORDS[data.stages[worstStage(lane)] ?? "calm"]}` : STAGE_WORDS[stage];
+};
+
+/**
+ * Distances of ticks from now in seconds, negative before it, and their texts.
+ * @param {{ start: number, now: number, end: number }} range in Unix seconds
+ * @returns {[offsetSeconds: number, text: string][]}
+ */
+export const timelineTicks = ({ start, now, end }) => {
+  const step = TICK_SECONDS.find((seconds) => (end - start) / seconds <= MAX_TICKS) ?? 172_800;
+  const before = Math.max(0, Math.floor((now - start) / step));
+  const after = Math.max(0, Math.floor((end - now) / step));
+  return Array.from({ length: before + after + 1 }, (_, i) => i - before)
+    .filter((steps) => steps !== 0)
+    .map((steps) => [steps * step, `${steps < 0 ? "−" : "+"}${tickText(Math.abs(steps) * step)}`]);
+};
+
+/** @param {number} seconds */
+const tickText = (seconds) => {
+  if (seconds % 86400 === 0) return `${seconds / 86400} d`;
+  return seconds % 3600 === 0 ? `${seconds / 3600} h` : `${seconds / 60} min`;
+};
+
+/**
+ * Draw the timeline of a panel: a picture, or a list where that is too narrow, and a table.
+ * @param {string} name of the panel
+ * @param {Timeline} data
+ * @param {object} [options]
+ * @param {string} [options.empty] the message without lanes
+ * @param {string | null} [options.allHref] where lanes are that are left out
+ */
+export const drawTimeline = (
+  name,
+  data,
+  { empty = "No service is worse than usual, and none was in this time.", allHref = null } = {},
+) => {
+  const body = byId(name);
+  if (!body) return;
+  if (!data.lanes.length) {
+    setPanelEmpty(name, empty);
+    return;
+  }
+  const width = body.clientWidth;
+  const isNarrow = width < MIN_PICTURE_WIDTH;
+  put(
+    body,
+    isNarrow ? laneList(data) : picture(data, width),
     h(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Timeline, table" },
+      "p",
+      { class: "legend" },
+      isNarrow ? null : legend(data.lanes),
+      data.hidden && allHref ? link(allHref, `${data.hidden} more`) : null,
+    ),
+    h("details", null, h("summary", null, "Timeline as a table"), laneTable(data)),
+  );
+  setPanel(name, "ready");
+};
+
+/**
+ * An entry for each kind of mark in the picture.
+ * @param {readonly Lane[]} lanes
+ */
+const legend = (lanes) => {
+  const hasPart = (/** @type {string} */ name) => lanes.some((lane) => lane.part === name);
+  const entry = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {string} */ text) =>
+    h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
+  return [
+    hasPart("culprit") ? entry("⚑", "flag", "culprit") : null,
+    hasPart("hit") ? entry("1", "lane-part", "the first that was hit, then 2, 3, …") : null,
+    hasPart("next") ? entry("…", "lane-dots", "not hit yet, expected next") : null,
+    /** @type {Stage[]} */ (["early", "degraded", "failing"]).map((stage) =>
+      h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGE_WORDS[stage]}`),
+    ),
+    lanes.some((lane) => lane.forecast)
+      ? h("span", { class: "lane-key forecast" }, "forecast: 80 % sure between its ends, the mark is as likely as not")
+      : null,
+  ];
+};
+
+/** @param {Timeline} data */
+const laneTable = (data) =>
+  scrollTable(
+    "Timeline",
+    null,
+    headCells(["Service", "Part", "First sign", "What", "Stage", "Forecast"]),
+    data.lanes.map((lane) =>
       h(
-        "table",
+        "tr",
         null,
-        h(
-          "thead",
-          null,
-          h(
-            "tr",
-            null,
-            ["Service", "Part", "First sign", "What", "Stage", "Forecast"].map((text) =>
-              h("th", { scope: "col" }, text),
-            ),
-          ),
-        ),
-        h(
-          "tbody",
-          null,
-          data.lanes.map((lane) =>
-            h(
-              "tr",
-              null,
-              h("th", { scope: "row" }, lane.service),
-              h("td", null, lane.part === "hit" ? `hit ${lane.order}` : lane.part),
-              h("td", null, lane.part === "next" ? "–" : F.time(lane.first, data.now)),
-              h("td", { class: "wide-cell" }, sign(lane) || "–"),
-              h("td", null, row(lane, data).stage),
-              h("td", { class: "wide-cell" }, lane.forecast ? expected(lane.forecast) : "–"),
-            ),
-          ),
-        ),
+        h("th", { scope: "row" }, lane.service),
+        h("td", null, lane.part === "hit" ? `hit ${lane.order}` : lane.part),
+        h("td", null, lane.part === "next" ? NOT_KNOWN : timeElement(lane.first, data.now)),
+        h("td", { class: "wide-cell" }, signText(lane) || NOT_KNOWN),
+        h("td", null, stageText(lane, data)),
+        h("td", { class: "wide-cell" }, lane.forecast ? forecastText(lane.forecast) : NOT_KNOWN),
       ),
-    );
-  const list = (data) =>
-    h(
-      "ol",
-      { class: "lane-list" },
-      data.lanes.map((lane) => {
-        const { stage } = row(lane, data);
-        return h(
-          "li",
-          { class: `lane-${lane.part}` },
-          h("span", { class: "lane-part" }, part(lane)),
-          " ",
-          h("a", { href: F.serviceOf(lane.service), "data-go": true }, lane.service),
-          lane.part === "next" ? null : h("span", { class: "muted" }, ` ${F.span(data.now - lane.first)} ago`),
-          h("br"),
-          [sign(lane), stage === "–" || lane.part === "next" ? "" : stage, lane.forecast ? expected(lane.forecast) : ""]
-            .filter(Boolean)
-            .join("; "),
-        );
-      }),
-    );
+    ),
+  );
 
-  const picture = (data, width) => {
-    const label = F.labels(data.lanes.map((lane) => lane.service));
-    const left = Math.min(
-      210,
-      Math.max(130, Math.max(...data.lanes.map((lane) => label(lane.service).length)) * 7.4 + 62),
-    );
-    const right = 26;
-    const x = (time) =>
-      left +
-      ((Math.max(data.start, Math.min(data.end, time)) - data.start) / (data.end - data.start)) *
-        (width - left - right);
-    const height = TOP + data.lanes.length * ROW + FOOT;
-    const now = x(data.now);
-    const bottom = height - FOOT;
-    return s(
-      "svg",
-      { width, height, class: "lanes", role: "group", "aria-label": "Timeline of the cascade" },
-      s(
-        "defs",
-        null,
-        s(
-          "pattern",
-          { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-          s("line", { x1: 0, y1: 0, x2: 0, y2: 7, class: "hatch-line" }),
-        ),
-      ),
-      ticks(data).map(([time, text]) => [
-        s("line", { x1: x(time), x2: x(time), y1: TOP, y2: bottom, class: "tick" }),
-        s("text", { x: x(time), y: height - 8, class: "tick-text", "text-anchor": "middle" }, text),
-      ]),
-      data.lanes.map((lane, i) =>
-        strip(lane, data, TOP + i * ROW + ROW / 2, x, left, width - right, label(lane.service)),
-      ),
-      s("line", { x1: now, x2: now, y1: TOP - 4, y2: bottom + 4, class: "now-line" }),
-      s("text", { x: now, y: height - 8, class: "now-text", "text-anchor": "middle" }, data.past ? "then" : "now"),
-    );
-  };
-  const ticks = (data) => {
-    const span = data.end - data.start;
-    const every =
-      [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400].find((size) => span / size <= 8) || 172800;
-    const found = [];
-    for (let back = Math.floor((data.now - data.start) / every); back >= 1; back -= 1)
-      found.push([data.now - back * every, `−${short(back * every)}`]);
-    for (let on = 1; data.now + on * every <= data.end; on += 1)
-      found.push([data.now + on * every, `+${short(on * every)}`]);
-    return found;
-  };
-  const short = (seconds) =>
-    seconds % 86400 === 0
-      ? `${seconds / 86400} d`
-      : seconds % 3600 === 0
-        ? `${seconds / 3600} h`
-        : `${seconds / 60} min`;
+/** @param {Timeline} data */
+const laneList = (data) =>
+  h(
+    "ol",
+    { class: "lane-list" },
+    data.lanes.map((lane) => {
+      const isNext = lane.part === "next";
+      const stage = isNext || !lane.spells.length ? "" : stageText(lane, data);
+      const notes = [signText(lane), stage, lane.forecast ? forecastText(lane.forecast) : ""];
+      return h(
+        "li",
+        { class: `lane-${lane.part}` },
+        h("span", { class: "lane-part" }, partText(lane)),
+        " ",
+        link(serviceHref(lane.service), lane.service),
+        isNext ? null : h("span", { class: "muted" }, ` ${formatDuration(data.now - lane.first)} ago`),
+        h("br"),
+        notes.filter(Boolean).join("; "),
+      );
+    }),
+  );
 
-  const strip = (lane, data, y, x, left, edge, name) => {
-    const now = x(data.now);
-    const from = x(lane.first);
-    const words =
-      lane.part === "next" || (lane.forecast && !sign(lane))
-        ? `in about ${F.about(lane.forecast.p50)} (80 % sure: ${F.interval(lane.forecast.p10, lane.forecast.p90)})`
-        : sign(lane);
-    const [low, high] = lane.forecast
-      ? [
-          x(data.now + (F.known(lane.forecast.p10) ? lane.forecast.p10 : lane.forecast.p20)),
-          x(F.known(lane.forecast.p90) ? data.now + lane.forecast.p90 : data.end),
-        ]
-      : [edge, edge];
-    const room = Math.floor((left - 44) / 7.4);
-    const told = `${lane.service}: ${[part(lane) === String(lane.order) ? `hit ${lane.order}` : part(lane), words, lane.part === "next" ? "" : `first sign ${F.span(data.now - lane.first)} before now`, lane.forecast && lane.part !== "next" ? expected(lane.forecast) : ""].filter(Boolean).join(", ")}`;
-    const spells = lane.spells.filter(([, end]) => end >= data.start);
-    return s(
-      "g",
-      { class: `lane ${lane.part}` },
-      s("title", null, told),
-      s("line", { x1: left, x2: edge, y1: y, y2: y, class: "lane-line" }),
-      s(
-        "a",
-        { href: F.serviceOf(lane.service), "data-go": true, "aria-label": told },
-        lane.part === "hit"
-          ? [
-              s("circle", { cx: 11, cy: y, r: 9, class: "lane-order" }),
-              s("text", { x: 11, y: y + 4, class: "lane-number", "text-anchor": "middle" }, lane.order),
-            ]
-          : s("text", { x: 2, y: y + 4, class: "lane-role" }, lane.part === "culprit" ? "⚑" : "…"),
-        s("rect", {
-          x: 24,
-          y: y - 7,
-          width: 4,
-          height: 14,
-          rx: 2,
-          style: `fill:var(--service-${Number(lane.colour)})`,
-        }),
-        s("text", { x: 33, y: y + 4, class: "lane-name" }, F.short(name, room)),
-      ),
-      lane.part === "culprit"
-        ? s("rect", { x: from, y: y - 3, width: Math.max(2, now - from), height: 6, rx: 3, class: "lane-culprit" })
-        : null,
-      spells.map(([start, end, stage]) =>
-        s("rect", {
-          x: x(start),
-          y: y - BAR / 2,
-          width: Math.max(3, x(end) - x(start)),
-          height: BAR,
-          rx: 3,
-          class: `spell ${data.stages[stage]}`,
-        }),
-      ),
-      lane.forecast ? ahead(low, high, x(data.now + (lane.forecast.p50 || 0)), y) : null,
-      spells
-        .filter((spell, i) => !i || spells[i - 1][2] < spell[2])
-        .map(([start, , stage]) => mark(data.stages[stage], x(start), y)),
-      lane.part === "culprit"
-        ? s("text", { x: from, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑")
-        : null,
-      caption(lane, words, y, from, now, [low, high], left, edge),
-    );
+/**
+ * Where times and names stand in the picture.
+ * @typedef {object} Scale
+ * @property {(unix: number) => number} x of a time
+ * @property {number} left edge of the lanes
+ * @property {number} right edge of the lanes
+ * @property {number} now x of now
+ */
+
+/**
+ * @param {Timeline} data
+ * @param {number} width
+ */
+const picture = (data, width) => {
+  const label = shortLabels(data.lanes.map((lane) => lane.service));
+  const longest = Math.max(...data.lanes.map((lane) => label(lane.service).length));
+  const left = Math.min(210, Math.max(130, longest * LABEL_CHARACTER_WIDTH + 62));
+  const right = width - RIGHT_MARGIN;
+  const x = (/** @type {number} */ unix) => {
+    const within = Math.max(data.start, Math.min(data.end, unix));
+    return left + ((within - data.start) / (data.end - data.start)) * (right - left);
   };
-  const mark = (stage, at, y) => {
-    const kind = `lane-mark ${stage}`;
-    if (stage === "early") return s("path", { d: `M${at} ${y - 7}L${at + 7} ${y + 6}H${at - 7}z`, class: kind });
-    if (stage === "degraded")
-      return s("path", { d: `M${at} ${y - 7.5}L${at + 7.5} ${y}L${at} ${y + 7.5}L${at - 7.5} ${y}z`, class: kind });
-    return s("rect", { x: at - 6, y: y - 6, width: 12, height: 12, class: kind });
-  };
-  const ahead = (low, high, middle, y) =>
+  const scale = { x, left, right, now: x(data.now) };
+  const height = TOP_MARGIN + data.lanes.length * ROW_HEIGHT + AXIS_HEIGHT;
+  const bottom = height - AXIS_HEIGHT;
+  const textY = height - 8;
+  const hatch = s(
+    "pattern",
+    { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
+    s("line", { x1: 0, y1: 0, x2: 0, y2: 7, class: "hatch-line" }),
+  );
+  return s(
+    "svg",
+    { width, height, class: "lanes", role: "group", "aria-label": "Timeline of the cascade" },
+    s("defs", null, hatch),
+    timelineTicks(data).map(([offset, text]) => {
+      const at = x(data.now + offset);
+      return [
+        s("line", { x1: at, x2: at, y1: TOP_MARGIN, y2: bottom, class: "tick" }),
+        s("text", { x: at, y: textY, class: "tick-text", "text-anchor": "middle" }, text),
+      ];
+    }),
+    data.lanes.map((lane, i) => {
+      const y = TOP_MARGIN + i * ROW_HEIGHT + ROW_HEIGHT / 2;
+      return laneStrip(lane, data, y, scale, label(lane.service));
+    }),
+    s("line", { x1: scale.now, x2: scale.now, y1: TOP_MARGIN - 4, y2: bottom + 4, class: "now-line" }),
+    s("text", { x: scale.now, y: textY, class: "now-text", "text-anchor": "middle" }, data.past ? "then" : "now"),
+  );
+};
+
+/**
+ * A lane's words: the sign, or the forecast where there is no sign or none yet.
+ * @param {Lane} lane
+ */
+const captionText = (lane) => {
+  const { forecast } = lane;
+  if (forecast && (lane.part === "next" || !signText(lane))) {
+    const interval = formatInterval(forecast.p10, forecast.p90);
+    return `in about ${formatTimeToEvent(forecast.p50)} (80 % sure: ${interval})`;
+  }
+  return signText(lane);
+};
+
+/**
+ * @param {Lane} lane
+ * @param {Timeline} data
+ */
+const laneTitle = (lane, data) => {
+  const isNext = lane.part === "next";
+  const notes = [
+    lane.part === "hit" ? `hit ${lane.order}` : lane.part,
+    captionText(lane),
+    isNext ? "" : `first sign ${formatDuration(data.now - lane.first)} before now`,
+    lane.forecast && !isNext ? forecastText(lane.forecast) : "",
+  ];
+  return `${lane.service}: ${notes.filter(Boolean).join(", ")}`;
+};
+
+/**
+ * @param {Lane} lane
+ * @param {Timeline} data
+ * @param {number} y of the lane's middle
+ * @param {Scale} scale
+ * @param {string} name
+ */
+const laneStrip = (lane, data, y, scale, name) => {
+  const { x, left, right, now } = scale;
+  const first = x(lane.first);
+  const title = laneTitle(lane, data);
+  const isCulprit = lane.part === "culprit";
+  const spells = lane.spells.filter(([, end]) => end >= data.start);
+  return s(
+    "g",
+    { class: `lane ${lane.part}` },
+    s("title", null, title),
+    s("line", { x1: left, x2: right, y1: y, y2: y, class: "lane-line" }),
     s(
-      "g",
-      { class: "lane-forecast" },
-      ["ahead", "ahead-hatch"].map((kind) =>
-        s("rect", {
-          x: low,
-          y: y - BAR / 2,
-          width: Math.max(3, high - low),
-          height: BAR,
-          rx: 3,
-          class: kind,
-          fill: kind === "ahead" ? null : "url(#hatch)",
-        }),
-      ),
-      s("line", { x1: middle, x2: middle, y1: y - BAR / 2 - 3, y2: y + BAR / 2 + 3, class: "ahead-middle" }),
-    );
-  // Before its mark, where nothing is drawn, or after now, beyond the forecast, or on its bar: the first place with room for all of it, else the one with most.
-  const caption = (lane, words, y, at, now, [low, high], left, edge) => {
-    if (!words) return null;
-    const places =
-      lane.part === "next"
+      "a",
+      { href: serviceHref(lane.service), "data-go": true, "aria-label": title },
+      lane.part === "hit"
         ? [
-            [high + 9, edge, "start"],
-            [left, now - 8, "end"],
+            s("circle", { cx: 11, cy: y, r: 9, class: "lane-order" }),
+            s("text", { x: 11, y: y + 4, class: "lane-number", "text-anchor": "middle" }, lane.order),
           ]
-        : [
-            [left, at - 11, "end"],
-            [now + 8, lane.forecast ? low - 6 : edge, "start"],
-            ...(lane.forecast ? [[high + 9, edge, "start"]] : []),
-            [at + 11, now - 8, "start"],
-          ];
-    const wanted = words.length * LETTER;
-    const [from, to, anchor] =
-      places.find(([start, end]) => end - start >= wanted) ||
-      places.reduce((best, place) => (place[1] - place[0] > best[1] - best[0] ? place : best));
-    const text = F.short(words, Math.max(6, Math.floor((to - from) / LETTER)));
-    return s("text", { x: anchor === "start" ? from : to, y: y + 4, class: "lane-words", "text-anchor": anchor }, text);
-  };
-})();
+        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isCulprit ? "⚑" : "…"),
+      s("rect", { x: 24, y: y - 7, width: 4, height: 14, rx: 2, style: `fill:${serviceColor(lane.colour)}` }),
+      s(
+        "text",
+        { x: 33, y: y + 4, class: "lane-name" },
+        truncate(name, Math.floor((left - 44) / LABEL_CHARACTER_WIDTH)),
+      ),
+    ),
+    isCulprit
+      ? s("rect", { x: first, y: y - 3, width: Math.max(2, now - first), height: 6, rx: 3, class: "lane-culprit" })
+      : null,
+    spells.map(([start, end, stage]) =>
+      s("rect", {
+        x: x(start),
+        y: y - BAR_HEIGHT / 2,
+        width: Math.max(3, x(end) - x(start)),
+        height: BAR_HEIGHT,
+        rx: 3,
+        class: `spell ${data.stages[stage]}`,
+      }),
+    ),
+    lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
+    spells
+      .filter(([, , stage], i) => (spells[i - 1]?.[2] ?? -1) < stage)
+      .map(([start, , stage]) => stageMark(data.stages[stage] ?? "calm", x(start), y)),
+    isCulprit ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
+    caption(lane, data, y, scale),
+  );
+};
+
+/**
+ * @param {Stage} stage
+ * @param {number} x
+ * @param {number} y
+ */
+const stageMark = (stage, x, y) => {
+  const kind = `lane-mark ${stage}`;
+  if (stage === "early") return s("path", { d: `M${x} ${y - 7}L${x + 7} ${y + 6}H${x - 7}z`, class: kind });
+  if (stage === "degraded") {
+    return s("path", { d: `M${x} ${y - 7.5}L${x + 7.5} ${y}L${x} ${y + 7.5}L${x - 7.5} ${y}z`, class: kind });
+  }
+  return s("rect", { x: x - 6, y: y - 6, width: 12, height: 12, class: kind });
+};
+
+/**
+ * The ends of a forecast's interval in the picture.
+ * @param {LaneForecast} forecast
+ * @param {Timeline} data
+ * @param {(unix: number) => number} x
+ * @returns {[low: number, high: number]}
+ */
+const forecastEnds = ({ p10, p20, p90 }, data, x) => [
+  x(data.now + (isNumber(p10) ? p10 : p20)),
+  x(isNumber(p90) ? data.now + p90 : data.end),
+];
+
+/**
+ * @param {LaneForecast} forecast
+ * @param {Timeline} data
+ * @param {number} y
+ * @param {(unix: number) => number} x
+ */
+const forecastBar = (forecast, data, y, x) => {
+  const [low, high] = forecastEnds(forecast, data, x);
+  const middle = x(data.now + (forecast.p50 || 0));
+  const box = { x: low, y: y - BAR_HEIGHT / 2, width: Math.max(3, high - low), height: BAR_HEIGHT, rx: 3 };
+  return s(
+    "g",
+    { class: "lane-forecast" },
+    s("rect", { ...box, class: "ahead" }),
+    s("rect", { ...box, class: "ahead-hatch", fill: "url(#hatch)" }),
+    s("line", {
+      x1: middle,
+      x2: middle,
+      y1: y - BAR_HEIGHT / 2 - 3,
+      y2: y + BAR_HEIGHT / 2 + 3,
+      class: "ahead-middle",
+    }),
+  );
+};
+
+/**
+ * A lane's words: before its mark, after now, or on its bar, in the first place with room for all of them, else in the
+ * widest.
+ * @param {Lane} lane
+ * @param {Timeline} data
+ * @param {number} y
+ * @param {Scale} scale
+ */
+const caption = (lane, data, y, { x, left, right, now }) => {
+  const text = captionText(lane);
+  if (!text) return null;
+  const first = x(lane.first);
+  const [low, high] = lane.forecast ? forecastEnds(lane.forecast, data, x) : [right, right];
+  /** @type {[start: number, end: number, anchor: "start" | "end"][]} */
+  const afterForecast = lane.forecast || lane.part === "next" ? [[high + 9, right, "start"]] : [];
+  /** @type {[start: number, end: number, anchor: "start" | "end"][]} */
+  const places =
+    lane.part === "next"
+      ? [...afterForecast, [left, now - 8, "end"]]
+      : [
+          [left, first - 11, "end"],
+          [now + 8, lane.forecast ? low - 6 : right, "start"],
+          ...afterForecast,
+          [first + 11, now - 8, "start"],
+        ];
+  const [start, end, anchor] = captionPlace(places, text.length * CAPTION_CHARACTER_WIDTH);
+  return s(
+    "text",
+    { x: anchor === "start" ? start : end, y: y + 4, class: "lane-words", "text-anchor": anchor },
+    truncate(text, Math.max(6, Math.floor((end - start) / CAPTION_CHARACTER_WIDTH))),
+  );
+};
+
+/**
+ * The first place that is wide enough, else the widest.
+ * @template {readonly [start: number, end: number, ...rest: unknown[]]} P
+ * @param {readonly P[]} places
+ * @param {number} width
+ * @returns {P}
+ */
+export const captionPlace = (places, width) =>
+  places.find(([start, end]) => end - start >= width) ??
+  places.reduce((widest, place) => (place[1] - place[0] > widest[1] - widest[0] ? place : widest));

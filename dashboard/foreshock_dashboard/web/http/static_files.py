@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import re
-from pathlib import Path
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,8 +22,6 @@ MAX_CACHE_BYTES = 16 * 2**20
 GZIP_LEVEL = 6
 IMMUTABLE = "private, max-age=31536000, immutable"
 """Cache-Control of an address that names the content."""
-ASSET_LINK = re.compile(rf'="({ASSETS}([\w./-]+))(?:\?m=[\d.]+)?"')
-"""An asset in a page; Dash adds the time of its file to most."""
 CONDITIONAL_HEADERS = (b"accept-encoding", b"if-none-match", b"if-modified-since")
 """Not passed on: the app below would compress anew, or compare the file's time."""
 
@@ -33,11 +29,6 @@ CONDITIONAL_HEADERS = (b"accept-encoding", b"if-none-match", b"if-modified-since
 def content_hash(body: bytes) -> str:
     """A digest that names this content."""
     return hashlib.blake2b(body, digest_size=8).hexdigest()
-
-
-def with_content_hashes(page: str, folder: Path) -> str:
-    """A page with the content hash of each asset, a file of `folder`, in its address."""
-    return ASSET_LINK.sub(lambda link: f'="{link[1]}?m={content_hash((folder / link[2]).read_bytes())}"', page)
 
 
 class CompressedFiles:

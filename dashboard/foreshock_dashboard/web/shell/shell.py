@@ -12,6 +12,7 @@ from dash.development.base_component import Component
 from foreshock_dashboard.web.shell.page import Page
 
 FEED = '<meta name="feed">'
+ASSET_TAGS = "<!-- assets -->"
 INDEX = """<!DOCTYPE html>
 <html lang="en">
   <head>
@@ -19,9 +20,8 @@ INDEX = """<!DOCTYPE html>
     {%metas%}
     <meta name="feed">
     <title>{%title%}</title>
-    <link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
     <link rel="stylesheet" href="/theme.css">
-    <script src="/assets/theme.js"></script>
+    <!-- assets -->
     {%css%}
   </head>
   <body>

@@ -1,0 +1,112 @@
+// Times of day in the reader's time zone.
+import { h } from "#web/assets/dom.js";
+import { isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import { readPreference, storePreference } from "#web/assets/preferences.js";
+import { live } from "#web/assets/state.js";
+
+const DATE_AFTER_SECONDS = 12 * 3600;
+/** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
+/** @typedef {"local" | "utc"} Zone */
+
+/** @type {Zone} */
+let zone = readPreference("foreshock-zone") === "utc" ? "utc" : "local";
+/** @type {[clock: Intl.DateTimeFormat, day: Intl.DateTimeFormat] | null} */
+let formats = null;
+
+/** The time zone in which times are shown. */
+export const currentZone = () => zone;
+
+/**
+ * Show times in another zone from now on.
+ * @param {Zone} chosen
+ */
+export const setZone = (chosen) => {
+  zone = chosen;
+  formats = null;
+  storePreference("foreshock-zone", chosen);
+  window.dispatchEvent(new CustomEvent("foreshock:zone"));
+};
+
+/** Minutes that the shown zone is ahead of UTC. */
+export const utcOffsetMinutes = () => (zone === "utc" ? 0 : -new Date().getTimezoneOffset());
+
+const currentFormats = () => {
+  const timeZone = zone === "utc" ? "UTC" : undefined;
+  formats ??= [
+    new Intl.DateTimeFormat(undefined, {
+      hour: "2-digit",
+      minute: "2-digit",
+      second: "2-digit",
+      hourCycle: "h23",
+      timeZone,
+    }),
+    new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", timeZone }),
+  ];
+  return formats;
+};
+
+/**
+ * A time of day, with its date where it is more than twelve hours from `now`.
+ * @param {number} unix seconds
+ * @param {number | null | undefined} now Unix seconds
+ */
+const formatTime = (unix, now) => {
+  const date = new Date(unix * 1000);
+  const [clock, day] = currentFormats();
+  const otherDay = isNumber(now) && Math.abs(now - unix) > DATE_AFTER_SECONDS;
+  return `${otherDay ? `${day.format(date)} ` : ""}${clock.format(date)}${zone === "utc" ? " UTC" : ""}`;
+};
+
+/**
+ * A time of day relative to the hub's clock.
+ * @param {number | null | undefined} unix seconds
+ */
+export const formatTimestamp = (unix) => (isNumber(unix) ? formatTime(unix, live.time) : NOT_KNOWN);
+
+/**
+ * A time of day with the name of its zone, for a place where no other time stands beside it.
+ * @param {number | null | undefined} unix seconds
+ */
+export const formatTimestampWithZone = (unix) => {
+  if (!isNumber(unix)) return NOT_KNOWN;
+  const named = new Intl.DateTimeFormat(undefined, { timeZoneName: "short" });
+  const parts = zone === "utc" ? [] : named.formatToParts(new Date(unix * 1000));
+  const name = parts.find(({ type }) => type === "timeZoneName")?.value;
+  return name ? `${formatTimestamp(unix)} ${name}` : formatTimestamp(unix);
+};
+
+/**
+ * A date and time of day.
+ * @param {number} unix seconds
+ */
+export const formatDateTime = (unix) => {
+  const date = new Date(unix * 1000).toLocaleDateString("sv-SE", zone === "utc" ? { timeZone: "UTC" } : {});
+  return `${date} ${formatTimestamp(unix)}`;
+};
+
+/**
+ * An element with a time of day, whose tooltip has the exact time in UTC.
+ * @param {number | null | undefined} unix seconds
+ * @param {number | null} [now] Unix seconds of the hub's clock
+ */
+export const timeElement = (unix, now) => {
+  if (!isNumber(unix)) return NOT_KNOWN;
+  const exact = new Date(unix * 1000).toISOString();
+  return h("time", { datetime: exact, title: exact }, formatTime(unix, now));
+};
+
+/**
+ * The text of a clause; a time is in the reader's zone, as all other times of a page.
+ * @param {Clause} clause
+ */
+export const clauseText = ({ text, kind, at }) => {
+  if (zone === "utc" || !isNumber(at)) return text;
+  const clock = currentFormats()[0].format(new Date(at * 1000));
+  return kind === "minute" ? clock.slice(0, "hh:mm".length) : clock;
+};
+
+/**
+ * The text of clauses.
+ * @param {readonly Clause[]} clauses
+ */
+export const clausesText = (clauses) => clauses.map(clauseText).join("");

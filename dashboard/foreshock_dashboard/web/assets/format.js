@@ -1,0 +1,150 @@
+// Numbers and durations as text. A value that is not known is a dash, never a zero.
+
+export const NOT_KNOWN = "–";
+
+/**
+ * Whether a value is a finite number.
+ * @param {unknown} value
+ * @returns {value is number}
+ */
+export const isNumber = (value) => Number.isFinite(value);
+
+/** @param {number} value */
+const threeDigits = (value) => {
+  if (value >= 100) return value.toFixed(0);
+  return value.toFixed(value >= 10 ? 1 : 2);
+};
+
+/**
+ * A length of time with three digits: "14.6 s", "29 ms".
+ * @param {unknown} seconds
+ */
+export const formatSeconds = (seconds) => {
+  if (!isNumber(seconds)) return NOT_KNOWN;
+  if (seconds === 0) return "0 s";
+  if (seconds < 1e-3) return `${threeDigits(seconds * 1e6)} µs`;
+  if (seconds < 0.1) return `${threeDigits(seconds * 1e3)} ms`;
+  if (seconds < 1) return `${(seconds * 1e3).toFixed(0)} ms`;
+  return seconds < 120 ? `${threeDigits(seconds)} s` : formatDuration(seconds);
+};
+
+/**
+ * A length of time in its two largest units: "9 min 30 s", "2 h 5 min".
+ * @param {number} seconds
+ */
+export const formatDuration = (seconds) => {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min${whole < 600 && whole % 60 ? ` ${whole % 60} s` : ""}`;
+  const [unitSeconds, unit, partSeconds, part] =
+    whole < 86400 ? /** @type {const} */ ([3600, "h", 60, "min"]) : /** @type {const} */ ([86400, "d", 3600, "h"]);
+  const rest = Math.floor((whole % unitSeconds) / partSeconds);
+  return `${Math.floor(whole / unitSeconds)} ${unit}${rest ? ` ${rest} ${part}` : ""}`;
+};
+
+/**
+ * A ratio as a percentage: "82 %".
+ * @param {unknown} ratio
+ */
+export const formatPercent = (ratio) => {
+  if (!isNumber(ratio)) return NOT_KNOWN;
+  const percent = ratio * 100;
+  if (percent === 0 || percent >= 10) return `${percent.toFixed(0)} %`;
+  return percent < 0.1 ? "<0.1 %" : `${percent.toFixed(1)} %`;
+};
+
+/**
+ * A rate in events per second: "14.0/s".
+ * @param {unknown} perSecond
+ */
+export const formatRate = (perSecond) => {
+  if (perSecond === 0) return "0/s";
+  return isNumber(perSecond) ? `${threeDigits(perSecond)}/s` : NOT_KNOWN;
+};
+
+/**
+ * A value with its unit: "s", "ratio", "count", "1/s", or any other, which follows the number.
+ * @param {unknown} value
+ * @param {string} [unit]
+ */
+export const formatValue = (value, unit) => {
+  if (!isNumber(value)) return NOT_KNOWN;
+  if (unit === "s") return formatSeconds(value);
+  if (unit === "ratio") return formatPercent(value);
+  if (unit === "count" || (!unit && Number.isInteger(value))) return value.toFixed(0);
+  if (unit === "1/s") return formatRate(value);
+  return unit ? `${threeDigits(value)} ${unit}` : threeDigits(value);
+};
+
+/**
+ * A ratio of 2 or more as a multiple, "3.1 ×", else as a percentage.
+ * @param {unknown} ratio
+ */
+export const formatMultiple = (ratio) =>
+  isNumber(ratio) && ratio >= 2 ? `${ratio.toFixed(ratio >= 10 ? 0 : 1)} ×` : formatPercent(ratio);
+
+/**
+ * Bytes in GiB.
+ * @param {unknown} bytes
+ */
+export const formatGibibytes = (bytes) => (isNumber(bytes) ? `${(bytes / 2 ** 30).toFixed(1)} GiB` : NOT_KNOWN);
+
+/**
+ * Bytes in the largest binary unit of which there is one.
+ * @param {unknown} bytes
+ */
+export const formatBytes = (bytes) => {
+  if (!isNumber(bytes)) return NOT_KNOWN;
+  const power = Math.min(4, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
+  return `${(bytes / 1024 ** power).toFixed(power ? 1 : 0)} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
+};
+
+/**
+ * The seconds until a forecast event; `null` is beyond the horizon.
+ * @param {number | null | undefined} seconds
+ */
+export const formatTimeToEvent = (seconds) => {
+  if (!isNumber(seconds)) return "more than 30 min";
+  if (seconds < 90) return `${Math.max(10, Math.round(seconds / 10) * 10)} s`;
+  return `${Math.round(seconds / 60)} min`;
+};
+
+/**
+ * An interval of seconds until a forecast event: "2 to 9 min", "40 s to 6 min".
+ * @param {number | null | undefined} low
+ * @param {number | null | undefined} high
+ */
+export const formatInterval = (low, high) => {
+  const [from, to] = [formatTimeToEvent(low), formatTimeToEvent(high)];
+  if (from === to) return `about ${to}`;
+  const oneUnit = from.endsWith(" min") && to.endsWith(" min") && isNumber(high);
+  return oneUnit ? `${from.replace(" min", "")} to ${to}` : `${from} to ${to}`;
+};
+
+/**
+ * A number of things: "1 GPU", "2 GPUs".
+ * @param {number} count
+ * @param {string} noun
+ */
+export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/**
+ * Text of at most so many characters; what is longer ends in "…".
+ * @param {string} text
+ * @param {number} maxLength
+ */
+export const truncate = (text, maxLength) =>
+  text.length > maxLength ? `${text.slice(0, Math.max(1, maxLength - 1))}…` : text;
+
+/**
+ * A function that gives the name of each service without its namespace where that is unique among these.
+ * @param {readonly string[]} ids such as "prod/embedder"
+ * @returns {(id: string) => string}
+ */
+export const shortLabels = (ids) => {
+  const bareName = (/** @type {string} */ id) => id.slice(id.indexOf("/") + 1);
+  /** @type {Map<string, number>} */
+  const counts = new Map();
+  for (const id of ids) counts.set(bareName(id), (counts.get(bareName(id)) ?? 0) + 1);
+  return (id) => (counts.get(bareName(id)) === 1 ? bareName(id) : id);
+};

@@ -1,0 +1,10 @@
+/** A page's script. Pages are found by the `data-page` of what Dash puts into the document. */
+export interface Page {
+  /** Called when the page is put into the document. */
+  mount?(): void;
+  /** Called with the page's values; `unchanged` where they are those of the call before. */
+  // biome-ignore lint/suspicious/noExplicitAny: each page has values of its own.
+  update?(data: any, unchanged: boolean): void;
+  /** The parameters of the address for a range that was dragged on the other axis of a chart. */
+  yRangeParams?(low: number, high: number): Record<string, string>;
+}

@@ -1,0 +1,116 @@
+// The hub's values that several pages show, as its JSON has them. Times are Unix seconds.
+import type { Health, Stage } from "#web/assets/signs.js";
+
+/** What the values of every page have in common. */
+export interface LivePayload {
+  seq: number;
+  ready: boolean;
+  error: string | null;
+  simulated: boolean;
+  data_time: number | null;
+  /** The reach of the recording that is shown; null for a live hub. */
+  bounds: [start: number, end: number] | null;
+  /** The id of the topology whose indices the values use. */
+  topology: string;
+  warnings?: unknown[];
+  verdict?: { state?: string };
+}
+
+export interface Topology {
+  id: string;
+  services: { id: string; colour: number }[];
+  hosts: { name: string; gpus: [index: number, ...rest: unknown[]][] }[];
+  pools?: { names: string[]; of: number[] };
+  /** Pairs of a GPU and a service on it, both by index. */
+  tenants: [gpu: number, service: number][];
+  map: ServiceMap;
+}
+
+export interface ServiceMap {
+  nodes: { id: string; kind: string; colour: number; column: number; row: number }[];
+  edges: MapEdge[];
+  /** Rows of each column. */
+  heights: number[];
+  hidden: number;
+}
+
+export interface MapEdge {
+  client: string;
+  server: string;
+  back: boolean;
+  /** Columns and rows that the edge passes. */
+  points: [column: number, row: number][];
+}
+
+/** Seconds until an event: percentiles, null beyond the horizon. */
+export interface Percentiles {
+  p10: number | null;
+  p20: number;
+  p50: number | null;
+  p80: number | null;
+  p90: number | null;
+}
+
+/** A part of a text: words, or what they name. */
+export interface Clause {
+  text: string;
+  kind: "" | "service" | "gpus" | "pair" | "time" | "minute";
+  services: string[];
+  gpus: string[];
+  at: number | null;
+}
+
+/** A recommended action. */
+export interface Action {
+  clauses: Clause[];
+}
+
+export interface Incident {
+  id: string;
+  phase: "advisory" | "page" | "cascading" | "over";
+  cause: string;
+  victim: string;
+  victims: string[];
+  aggressor: string | null;
+  since: number;
+  opened: number;
+  until: number | null;
+  summary: Clause[];
+  action: Action | null;
+  confidence: number;
+  quality: string;
+}
+
+export type LaneForecast = Pick<Percentiles, "p10" | "p20" | "p50" | "p90"> & { p20: number };
+
+export interface Lane {
+  service: string;
+  colour: number;
+  part: "culprit" | "hit" | "next";
+  /** The place in the order of first signs, from 1. */
+  order: number;
+  first: number;
+  why: string | null;
+  sign: { text: string; value: number; level: number; unit: string } | null;
+  forecast: LaneForecast | null;
+  /** Stretches of one stage, by index of the timeline's stages. */
+  spells: [start: number, end: number, stage: number][];
+}
+
+export interface Timeline {
+  start: number;
+  now: number;
+  end: number;
+  past?: boolean;
+  stages: Stage[];
+  lanes: Lane[];
+  hidden: number;
+}
+
+export interface Promise {
+  seconds: number;
+  failed: number;
+  learned: boolean;
+}
+
+export type { Health, Stage };

@@ -1,0 +1,56 @@
+// Plotly, a script of 4.8 MB: it runs once the page's own values are on the screen, so that nobody waits for it.
+import { h } from "#web/assets/dom.js";
+
+/** @typedef {import("#web/assets/browser.d.ts").Plotly} Plotly */
+
+let releaseScript = () => {};
+/** @type {Promise<void>} */
+const pageShown = new Promise((resolve) => {
+  releaseScript = resolve;
+});
+/** @type {Promise<Plotly> | null} */
+let loading = null;
+
+const whenIdle = window.requestIdleCallback ?? ((/** @type {() => void} */ run) => setTimeout(run));
+
+/** Say that the page shows its values, or knows that it cannot have them: Plotly may run. */
+export const allowPlotly = () => requestAnimationFrame(() => whenIdle(() => releaseScript()));
+
+/**
+ * @param {string} src
+ * @returns {Promise<Plotly>}
+ */
+const runScript = (src) =>
+  new Promise((resolve, reject) => {
+    const script = h("script", { src });
+    script.addEventListener("load", () => resolve(/** @type {Plotly} */ (window.Plotly)));
+    script.addEventListener("error", () => {
+      loading = null;
+      reject(new Error("Plotly cannot be loaded"));
+    });
+    document.head.append(script);
+  });
+
+/**
+ * Plotly. It is fetched at once, and run, which takes a second on a phone, once the page can be read.
+ * @returns {Promise<Plotly>}
+ */
+export const loadPlotly = () => {
+  const src = window._dashPlotlyJSURL ?? "";
+  const fetched = () => fetch(src, { priority: "low" }).then((response) => response.blob());
+  loading ??= Promise.all([fetched().catch(() => null), pageShown]).then(() => runScript(src));
+  return loading;
+};
+
+/** Plotly where it is loaded, else null. */
+export const loadedPlotly = () => (window.Plotly && "react" in window.Plotly ? window.Plotly : null);
+
+/** Dash's charts wait for what has this name, and load the script themselves where nothing has. */
+export const providePlotly = () => {
+  window.Plotly = {
+    // biome-ignore lint/suspicious/noThenProperty: Dash waits for Plotly as for a promise.
+    then: (/** @type {() => void} */ resolve, /** @type {(error: unknown) => void} */ reject) => {
+      loadPlotly().then(() => resolve(), reject);
+    },
+  };
+};

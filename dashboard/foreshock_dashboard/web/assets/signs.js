@@ -1,0 +1,77 @@
+// The signs of states and stages, and the colors of services.
+import { h } from "#web/assets/dom.js";
+
+/** @typedef {"ok" | "warning" | "critical" | "idle" | "unknown"} Health */
+/** @typedef {"calm" | "early" | "degraded" | "failing"} Stage */
+
+/** @type {Record<Health, string>} */
+export const HEALTH_SIGNS = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
+/** @type {Record<Health, string>} */
+const HEALTH_WORDS = {
+  ok: "as usual",
+  warning: "warning",
+  critical: "critical",
+  idle: "no requests",
+  unknown: "no data",
+};
+/** @type {Record<Stage, string>} */
+export const STAGE_WORDS = {
+  calm: "as usual",
+  early: "early sign",
+  degraded: "degraded",
+  failing: "misses its objective",
+};
+/** @type {Record<Stage, string>} */
+export const STAGE_SIGNS = { calm: "○", early: "▲", degraded: "◆", failing: "■" };
+/** @type {Record<Stage, Health>} */
+const STAGE_HEALTH = { calm: "ok", early: "warning", degraded: "warning", failing: "critical" };
+
+/**
+ * A sign that screen readers skip.
+ * @param {string} sign
+ */
+export const hiddenSign = (sign) => h("span", { "aria-hidden": "true" }, sign);
+
+/**
+ * A state: its sign, colored by its health, and a word.
+ * @param {Health} health
+ * @param {string} word
+ * @param {string | null} [sign]
+ */
+export const healthState = (health, word, sign = null) =>
+  h("span", { class: `state ${health}` }, hiddenSign(sign || HEALTH_SIGNS[health]), ` ${word}`);
+
+/**
+ * The stage of a service in a cascade.
+ * @param {Stage | null | undefined} stage
+ */
+export const stageState = (stage) =>
+  stage
+    ? h("span", { class: `state ${STAGE_HEALTH[stage]}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGE_WORDS[stage]}`)
+    : healthState("unknown", "no data");
+
+/**
+ * A legend of the signs of states.
+ * @param {readonly Health[]} [healths]
+ */
+export const healthLegend = (healths = /** @type {Health[]} */ (Object.keys(HEALTH_SIGNS))) =>
+  h(
+    "p",
+    { class: "legend" },
+    /** @type {Health[]} */ (Object.keys(HEALTH_SIGNS))
+      .filter((health) => healths.includes(health))
+      .map((health) => healthState(health, HEALTH_WORDS[health])),
+  );
+
+/**
+ * The color of a service.
+ * @param {unknown} number of the color
+ */
+export const serviceColor = (number) => `var(--service-${Number(number)})`;
+
+/**
+ * A dot in the color of a service.
+ * @param {unknown} number of the color
+ */
+export const serviceDot = (number) =>
+  h("span", { class: "dot", style: `background:${serviceColor(number)}`, "aria-hidden": "true" });

@@ -1,0 +1,83 @@
+// Small parts of panels: figures, sparklines, heat, and names that may break.
+import { h, s } from "#web/assets/dom.js";
+import { isNumber } from "#web/assets/format.js";
+
+/** @typedef {import("#web/assets/dom.js").Content} Content */
+
+/**
+ * A value with its name above it.
+ * @param {string} name
+ * @param {string} value
+ * @param {object} [options]
+ * @param {string} [options.note] after the value
+ * @param {boolean} [options.isGrave]
+ * @param {string | null} [options.title]
+ */
+export const figure = (name, value, { note = "", isGrave = false, title = null } = {}) =>
+  h(
+    "div",
+    { class: isGrave ? "figure grave" : "figure", title },
+    h("span", { class: "figure-name" }, name),
+    h("span", null, h("b", null, value), note ? ` ${note}` : ""),
+  );
+
+/**
+ * Text that may break after a slash within it, and not in the middle of a word.
+ * @param {string} text
+ * @returns {Content[]}
+ */
+export const breakable = (text) => text.split(/(?<=[^\s/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+
+/**
+ * The path of a line through values from left to right; gaps stay gaps.
+ * @param {readonly (number | null)[]} values
+ * @param {number} width
+ * @param {(value: number) => number} y
+ */
+export const linePath = (values, width, y) => {
+  let command = "M";
+  let path = "";
+  values.forEach((value, i) => {
+    if (isNumber(value)) {
+      const x = (i / Math.max(1, values.length - 1)) * width;
+      path += `${command}${x.toFixed(1)} ${y(value).toFixed(1)}`;
+    }
+    command = isNumber(value) ? "L" : "M";
+  });
+  return path;
+};
+
+/**
+ * A small line over time, before its normal range; null with fewer than two values.
+ * @param {readonly (number | null)[]} values
+ * @param {object} [options]
+ * @param {readonly [number, number] | null} [options.normal] lowest and highest value of the normal range
+ * @param {string} [options.kind] a class that gives the color
+ * @param {string | null} [options.label] for screen readers
+ * @param {string | null} [options.title]
+ */
+export const sparkline = (values, { normal = null, kind = "", label = null, title = null } = {}) => {
+  const [width, height] = [96, 24];
+  const measured = values.filter(isNumber);
+  if (measured.length < 2) return null;
+  const top = Math.max(...measured, normal ? normal[1] : 0) || 1;
+  const y = (/** @type {number} */ value) => height - 2 - (value / top) * (height - 4);
+  const role = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
+  return s(
+    "svg",
+    { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark ${kind}`, ...role },
+    title ? s("title", null, title) : null,
+    normal &&
+      s("rect", { x: 0, width, y: y(normal[1]), height: Math.max(1, y(normal[0]) - y(normal[1])), class: "usual" }),
+    s("path", { d: linePath(values, width, y) }),
+  );
+};
+
+const FULL_HEAT_RATIO = 0.5;
+const MAX_HEAT_PERCENT = 60;
+
+/**
+ * How strong the color of a cell for a share of time is, in percent.
+ * @param {number | null} ratio
+ */
+export const heatPercent = (ratio) => Math.round(Math.min((ratio || 0) / FULL_HEAT_RATIO, 1) * MAX_HEAT_PERCENT);

@@ -1,0 +1,384 @@
+// The map of services and their calls, drawn at its real width; on a phone a list, since a small picture cannot be read.
+import { link, pairHref, serviceHref } from "#web/assets/address.js";
+import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
+import {
+  formatPercent,
+  formatRate,
+  formatSeconds,
+  isNumber,
+  NOT_KNOWN,
+  plural,
+  shortLabels,
+  truncate,
+} from "#web/assets/format.js";
+import { HEALTH_SIGNS, healthState, STAGE_SIGNS, STAGE_WORDS, serviceColor, stageState } from "#web/assets/signs.js";
+
+/** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
+/** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
+/** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
+/** @typedef {import("#web/assets/signs.js").Stage} Stage */
+/** @typedef {import("#web/pages/cascade/payload.d.ts").EdgeValue} EdgeValue */
+/** @typedef {import("#web/pages/cascade/payload.d.ts").MapData} MapData */
+/** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */
+/** @typedef {import("#web/pages/cascade/payload.d.ts").PropagationStep} PropagationStep */
+/** @typedef {[x: number, y: number]} Point */
+
+const ROW_HEIGHT = 66;
+const BOX_HEIGHT = 46;
+const MIN_BOX_WIDTH = 84;
+const MAX_BOX_WIDTH = 190;
+const MIN_PICTURE_WIDTH = 600;
+const ERROR_RATE_CRITICAL = 0.05;
+const ERROR_RATE_WARNING = 0.01;
+const MANY_ATTEMPTS = 1.2;
+const VIA_TEXT = { gpu: "takes the GPU time of", load: "sends its load to", call: "slows its caller" };
+const NO_CALLS =
+  "No service has called another yet: no spans with a caller and a callee have arrived. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).";
+
+/** @param {string[]} names */
+const keyOf = (...names) => names.join("\n");
+
+/**
+ * The retries per call beyond the first attempt.
+ * @param {number | null | undefined} attempts
+ * @param {string} otherwise
+ */
+const retriesText = (attempts, otherwise) => (isNumber(attempts) ? (attempts - 1).toFixed(2) : otherwise);
+
+/** @param {EdgeValue | undefined} value */
+const edgeClass = (value) => {
+  const [, , , failed, , attempts] = value ?? [];
+  if ((failed ?? 0) >= ERROR_RATE_CRITICAL) return "crit";
+  return (failed ?? 0) >= ERROR_RATE_WARNING || (attempts ?? 0) >= MANY_ATTEMPTS ? "warn" : "plain";
+};
+
+/**
+ * @param {MapEdge} edge
+ * @param {EdgeValue | undefined} value
+ */
+const edgeText = ({ client, server }, value) => {
+  const [, , rate, failed, p95, attempts] = value ?? [];
+  if (!isNumber(rate)) return `${client} calls ${server}: no data`;
+  const retries = isNumber(attempts) ? `${retriesText(attempts, "")} retries per call` : "retries unknown";
+  const errors = `${formatPercent(failed)} failed`;
+  return `${client} calls ${server}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
+};
+
+/** @param {PropagationStep} step */
+const stepText = ({ from, to, via }) => `${from} ${VIA_TEXT[via]} ${to}`;
+
+/**
+ * Draw the map's panel.
+ * @param {MapData} data
+ * @param {Topology} topology
+ */
+export const drawServiceMap = (data, topology) => {
+  const body = byId("map");
+  if (!body) return;
+  const { nodes, hidden } = topology.map;
+  if (!nodes.length) {
+    setPanelEmpty("map", NO_CALLS);
+    return;
+  }
+  const width = body.clientWidth;
+  const isNarrow = width < MIN_PICTURE_WIDTH;
+  const culprits = new Set(data.chosen.flatMap(({ aggressor }) => aggressor ?? []));
+  put(
+    body,
+    isNarrow ? null : new MapPicture(data, topology, width, culprits).draw(),
+    legend(culprits.size > 0, hidden),
+    h("details", { open: isNarrow }, h("summary", null, "Map as tables"), tables(data, topology)),
+  );
+  setPanel("map", "ready");
+};
+
+/**
+ * @param {boolean} hasCulprit
+ * @param {number} hidden services that are not drawn
+ */
+const legend = (hasCulprit, hidden) =>
+  h(
+    "p",
+    { class: "legend" },
+    healthState("ok", "as usual"),
+    /** @type {Stage[]} */ (["early", "degraded", "failing"]).map(stageState),
+    healthState("idle", "no requests"),
+    healthState("unknown", "no data"),
+    h("span", { class: "key spread" }, "how it spread"),
+    h("span", { class: "key starves" }, "waits for GPU time of"),
+    hasCulprit ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " culprit") : null,
+    hidden ? h("span", null, `${hidden} more services are not drawn`) : null,
+  );
+
+/** @param {MapData} data */
+const valuesByEdge = (data) => new Map(data.edges.map((value) => [keyOf(value[0], value[1]), value]));
+
+/**
+ * @param {MapData} data
+ * @param {Topology} topology
+ */
+const tables = (data, topology) => {
+  const values = valuesByEdge(data);
+  const calls = topology.map.edges.map(({ client, server }) => {
+    const [, , rate, failed, p95, attempts] = values.get(keyOf(client, server)) ?? [];
+    return h(
+      "tr",
+      null,
+      h("th", { scope: "row" }, `${client} → ${server}`),
+      h("td", null, isNumber(rate) ? formatRate(rate) : "no data"),
+      h("td", null, formatPercent(failed)),
+      h("td", null, formatSeconds(p95)),
+      h("td", { class: "minor" }, retriesText(attempts, NOT_KNOWN)),
+    );
+  });
+  const callHead = [
+    ...headCells(["Caller → callee", "Calls", "Errors", "p95"]),
+    h("th", { scope: "col", class: "minor" }, "Retries per call"),
+  ];
+  const waits = data.sharing.map(([victim, aggressor, ratio, gpus]) =>
+    h(
+      "tr",
+      null,
+      h("th", { scope: "row" }, link(pairHref(victim, aggressor), `${victim} → ${aggressor}`)),
+      h("td", null, formatPercent(ratio)),
+      h("td", null, gpus),
+    ),
+  );
+  const steps = data.path.map((step) => h("li", null, stepText(step)));
+  return [
+    steps.length ? [h("h3", null, "How it spread"), h("ol", { class: "path" }, steps)] : null,
+    scrollTable("Calls", null, callHead, calls),
+    waits.length
+      ? scrollTable("Waits for GPUs", null, headCells(["Waits → runs", "Share of time", "GPUs"]), waits)
+      : null,
+  ];
+};
+
+/** The picture of the map: services in columns, from callers to callees. */
+class MapPicture {
+  /**
+   * @param {MapData} data
+   * @param {Topology} topology
+   * @param {number} width in pixels
+   * @param {ReadonlySet<string>} culprits
+   */
+  constructor(data, { map }, width, culprits) {
+    this.data = data;
+    this.map = map;
+    this.culprits = culprits;
+    this.width = width;
+    this.columnWidth = width / map.heights.length;
+    this.boxWidth = Math.min(MAX_BOX_WIDTH, Math.max(MIN_BOX_WIDTH, this.columnWidth - 44));
+    this.height = Math.max(...map.heights) * ROW_HEIGHT + 8;
+    this.label = shortLabels(map.nodes.map(({ id }) => id));
+    this.values = valuesByEdge(data);
+    this.services = new Map(data.services.map((service) => [service.id, service]));
+    /** The middle of each service's box. @type {Map<string, Point>} */
+    this.places = new Map(map.nodes.map(({ id, column, row }) => [id, this.point(column, row)]));
+  }
+
+  /**
+   * The pixels of a place in the grid of columns and rows.
+   * @param {number} column
+   * @param {number} row
+   * @returns {Point}
+   */
+  point(column, row) {
+    const rows = this.map.heights[column] ?? 0;
+    return [this.columnWidth * (column + 0.5), (this.height - rows * ROW_HEIGHT) / 2 + (row + 0.5) * ROW_HEIGHT];
+  }
+
+  draw() {
+    return s(
+      "svg",
+      { width: this.width, height: this.height, class: "map", role: "group", "aria-label": "Service map" },
+      s("defs", null, arrowHead("tip", 8), arrowHead("tip-crit", 13)),
+      this.calls(),
+      this.waits(),
+      s("g", { class: "spread" }, this.steps()),
+      this.map.nodes.map((node) => this.node(node)),
+    );
+  }
+
+  calls() {
+    const maxRate = Math.max(1, ...this.data.edges.map(([, , rate]) => rate || 0));
+    return this.map.edges.map((edge) => {
+      const value = this.values.get(keyOf(edge.client, edge.server));
+      const rate = value?.[2] || 0;
+      return s(
+        "path",
+        {
+          d: this.curve(edge),
+          class: `edge ${edgeClass(value)}${rate ? "" : " still"}`,
+          "stroke-width": (1 + 5 * Math.sqrt(rate / maxRate)).toFixed(1),
+          "marker-end": "url(#tip)",
+        },
+        s("title", null, edgeText(edge, value)),
+      );
+    });
+  }
+
+  /** Who waits for whom on GPUs, except where the way it spread shows that. */
+  waits() {
+    const spread = new Set(this.data.path.flatMap(({ from, to, via }) => (via === "gpu" ? keyOf(to, from) : [])));
+    return this.data.sharing.map(([victim, aggressor, ratio, gpus]) => {
+      const d = this.arc(aggressor, victim);
+      if (!d || spread.has(keyOf(victim, aggressor))) return null;
+      const title = `${victim} waits for ${aggressor} ${formatPercent(ratio)} of the time on ${plural(gpus, "GPU")}`;
+      const width = (1 + 3 * Math.min(1, ratio / 0.5)).toFixed(1);
+      return s("path", { d, class: "shares", "stroke-width": width }, s("title", null, title));
+    });
+  }
+
+  /** How the incident spread: along calls, or between services that share GPUs. */
+  steps() {
+    const edges = new Map(this.map.edges.map((edge) => [keyOf(edge.client, edge.server), edge]));
+    return this.data.path.map((step) => {
+      const { from, to, via } = step;
+      const edge = edges.get(via === "load" ? keyOf(from, to) : keyOf(to, from));
+      const callPath = edge ? this.curve(edge) : null;
+      const d = via === "gpu" ? this.arc(from, to) : callPath;
+      const marker = via === "call" ? "marker-start" : "marker-end";
+      if (!d) return null;
+      return s("path", { d, class: `step ${via}`, [marker]: "url(#tip-crit)" }, s("title", null, stepText(step)));
+    });
+  }
+
+  /**
+   * The path of a call, through the middle of every bend, so that it passes between boxes and not behind them.
+   * @param {MapEdge} edge
+   */
+  curve({ points, back }) {
+    const side = back ? -1 : 1;
+    const halfBox = (side * this.boxWidth) / 2;
+    const [first = [0, 0], ...rest] = points.map(([column, row]) => this.point(column, row));
+    let [x, y] = [first[0] + halfBox, first[1]];
+    let path = `M${x} ${y}`;
+    rest.forEach(([nextX, nextY], i) => {
+      const isLast = i === rest.length - 1;
+      const endX = nextX - halfBox - (isLast ? side * 3 : 0);
+      const half = (endX - x) / 2;
+      path += `C${x + half} ${y} ${endX - half} ${nextY} ${endX} ${nextY}`;
+      if (!isLast) path += `H${nextX + halfBox}`;
+      [x, y] = [isLast ? endX : nextX + halfBox, nextY];
+    });
+    return path;
+  }
+
+  /**
+   * The path between two services that share GPUs; null where one is not drawn.
+   * @param {string} from
+   * @param {string} to
+   */
+  arc(from, to) {
+    const [start, end] = [this.places.get(from), this.places.get(to)];
+    if (!start || !end) return null;
+    const [[x, y], [endX, endY]] = [start, end];
+    const halfBox = this.boxWidth / 2;
+    if (Math.abs(x - endX) < 1) {
+      if (Math.abs(endY - y) > ROW_HEIGHT * 1.2) {
+        const bulge = x + halfBox + 26;
+        return `M${x + halfBox} ${y}C${bulge} ${y} ${bulge} ${endY} ${endX + halfBox + 4} ${endY}`;
+      }
+      const down = endY > y ? 1 : -1;
+      return `M${x} ${y + (down * BOX_HEIGHT) / 2}L${endX} ${endY - down * (BOX_HEIGHT / 2 + 4)}`;
+    }
+    const side = endX > x ? 1 : -1;
+    const half = (endX - x) / 2;
+    const tip = endX - side * (halfBox + 4);
+    return `M${x + side * halfBox} ${y}C${x + half} ${y} ${endX - half} ${endY} ${tip} ${endY}`;
+  }
+
+  /** @param {MapNode} node */
+  node(node) {
+    const service = this.services.get(node.id);
+    const isCulprit = this.culprits.has(node.id);
+    const { word, health, sign } = nodeState(node, service);
+    const [x, y] = this.places.get(node.id) ?? [0, 0];
+    const values = service?.rate
+      ? `, ${formatRate(service.rate)}, p95 ${formatSeconds(service.p95)}, ${formatPercent(service.failed)} failed`
+      : "";
+    const order = service?.order ? `hit ${service.order}, ` : "";
+    const name = `${node.id}: ${isCulprit ? "culprit, " : order}${word}${values}`;
+    const label = truncate(this.label(node.id), Math.floor((this.boxWidth - 42) / 7.6));
+    const valueText = truncate(nodeValueText(service, word), Math.floor((this.boxWidth - 24) / 6.1));
+    const [left, top] = [x - this.boxWidth / 2, y - BOX_HEIGHT / 2];
+    const group = s(
+      "g",
+      { class: `node ${health} ${node.kind}`, transform: `translate(${left} ${top})` },
+      s("title", null, name),
+      s("rect", { class: "box", width: this.boxWidth, height: BOX_HEIGHT, rx: 8 }),
+      s("rect", {
+        width: 5,
+        height: BOX_HEIGHT - 12,
+        x: 6,
+        y: 6,
+        rx: 2.5,
+        style: `fill:${serviceColor(node.colour)}`,
+      }),
+      s("text", { x: 18, y: 19, class: "name" }, label),
+      s("text", { x: 18, y: 36, class: "value" }, valueText),
+      s("text", { x: this.boxWidth - 16, y: 19, class: "shape" }, sign),
+      isCulprit ? s("text", { x: -6, y: 6, class: "flag" }, "⚑") : hitNumber(service?.order),
+    );
+    return service ? s("a", { href: serviceHref(node.id), "data-go": true, "aria-label": name }, group) : group;
+  }
+}
+
+/**
+ * @param {string} id
+ * @param {number} size
+ */
+const arrowHead = (id, size) =>
+  s(
+    "marker",
+    {
+      id,
+      viewBox: "0 0 8 8",
+      refX: "7",
+      refY: "4",
+      markerWidth: size,
+      markerHeight: size,
+      markerUnits: "userSpaceOnUse",
+      orient: "auto-start-reverse",
+    },
+    s("path", { d: "M0 0L8 4L0 8z" }),
+  );
+
+/** @param {number | null | undefined} order */
+const hitNumber = (order) =>
+  order
+    ? [
+        s("circle", { cx: 0, cy: 2, r: 10, class: "hit" }),
+        s("text", { x: 0, y: 6, class: "hit-number", "text-anchor": "middle" }, order),
+      ]
+    : null;
+
+/**
+ * The word, the class and the sign of a service's box.
+ * @param {MapNode} node
+ * @param {MapService | undefined} service
+ */
+const nodeState = (node, service) => {
+  const stage = service?.stage;
+  if (stage && stage !== "calm") {
+    const health = { early: "warning early", degraded: "warning", failing: "critical" }[stage];
+    return { word: STAGE_WORDS[stage], health, sign: STAGE_SIGNS[stage] };
+  }
+  if (stage) return { word: service.rate ? "as usual" : service.word, health: "ok", sign: HEALTH_SIGNS.ok };
+  const outside = ["outside", "database"].includes(node.kind) ? node.kind : "";
+  const health = service?.word.includes("no data") ? "unknown" : "idle";
+  return { word: service ? service.word : outside, health, sign: HEALTH_SIGNS[health] };
+};
+
+/**
+ * @param {MapService | undefined} service
+ * @param {string} word
+ */
+const nodeValueText = (service, word) => {
+  const p95 = `p95 ${formatSeconds(service?.p95)}`;
+  if (service?.stage && service.stage !== "calm") {
+    return (service.failed ?? 0) >= ERROR_RATE_CRITICAL ? `${formatPercent(service.failed)} failed · ${p95}` : p95;
+  }
+  return service?.rate ? `${formatRate(service.rate)} · ${p95}` : word;
+};

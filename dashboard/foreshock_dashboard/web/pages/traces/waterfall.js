@@ -1,0 +1,437 @@
+// One trace as a tree of bars over time. Only the rows in sight are in the document, so thousands of spans stay quick.
+import { hrefWith, navigate } from "#web/assets/address.js";
+import { timeElement } from "#web/assets/clock.js";
+import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
+import { formatDuration, formatPercent, formatSeconds } from "#web/assets/format.js";
+import { healthState, serviceColor, serviceDot } from "#web/assets/signs.js";
+import { live } from "#web/assets/state.js";
+import { gpuLanes, MIN_EXTENT_SECONDS, waitSentence } from "#web/pages/traces/gpu_lanes.js";
+import { drawSpanDetail } from "#web/pages/traces/span_detail.js";
+import { treeRows, visibleRows } from "#web/pages/traces/span_tree.js";
+
+/** @typedef {import("#web/pages/traces/payload.d.ts").GpuLane} GpuLane */
+/** @typedef {import("#web/pages/traces/payload.d.ts").Trace} Trace */
+/** @typedef {import("#web/pages/traces/span_tree.js").TreeRow} TreeRow */
+/** @typedef {import("#web/pages/traces/span_tree.js").TreeSpan} TreeSpan */
+/**
+ * The trace that is shown.
+ * @typedef {object} View
+ * @property {Trace} trace
+ * @property {TreeRow[]} rows
+ * @property {Map<string, GpuLane>} lanes by GPU
+ * @property {Set<string>} folded ids of spans
+ * @property {string} selected id of the span whose detail is shown
+ * @property {number} cursor row at which the keys are
+ * @property {number} rowHeight in pixels, 0 before the first drawing
+ */
+
+const ROWS_AROUND = 20;
+const MAX_HEIGHT = 560;
+const INDENT = 14;
+const MAX_INDENTED_LEVELS = 12;
+const MAX_PATH_SERVICES = 3;
+const MIN_PATH_RATIO = 0.01;
+/** Where a bar ends and begins, in percent, so that its length is written beside it. */
+const [ROOM_AFTER_PERCENT, ROOM_BEFORE_PERCENT] = [80, 22];
+
+/** @type {View | null} */
+let view = null;
+/** Elements whose events are followed. @type {WeakSet<Element>} */
+const followed = new WeakSet();
+
+/**
+ * The height of a row as the style has it: on a phone a span's name stands above its bar.
+ * @param {Element} field
+ */
+const rowHeightOf = (field) => Number.parseFloat(getComputedStyle(field).getPropertyValue("--row"));
+
+/**
+ * Show a trace.
+ * @param {HTMLElement} body
+ * @param {Trace} trace
+ * @param {string} selected id of the span whose detail is shown, "" for none
+ * @param {boolean} isSame the trace is shown already: what is folded stays so
+ */
+export const showTrace = (body, trace, selected, isSame) => {
+  const rows = treeRows(trace.spans);
+  const groups = rows.flatMap(({ span: { span_id: id, members } }) =>
+    members && !members.some((member) => member.span_id === selected) ? [id] : [],
+  );
+  const folded = isSame && view ? view.folded : new Set(groups);
+  const selectedRow = visibleRows(rows, folded).findIndex(({ span }) => span.span_id === selected);
+  const lanes = new Map((trace.lanes ?? []).map((lane) => [lane.gpu, lane]));
+  view = { trace, rows, lanes, folded, selected, cursor: Math.max(0, selectedRow), rowHeight: 0 };
+  requireId("trace-hint").textContent = trace.trace_id;
+  put(
+    body,
+    waitSentence(trace),
+    facts(trace),
+    legend(trace),
+    axis(trace),
+    h(
+      "div",
+      {
+        class: "wf",
+        id: "wf",
+        tabindex: "0",
+        role: "tree",
+        "aria-label": "Spans; arrow keys move, left and right fold, Enter shows a span",
+      },
+      h("div", { class: "wf-space", role: "none" }),
+    ),
+    gpuLanes(trace),
+    h("div", { id: "span-detail", class: "span-detail", "aria-live": "polite" }),
+  );
+  follow(body);
+  draw();
+  if (selected) drawSelected(view);
+};
+
+/**
+ * Select a span of the shown trace.
+ * @param {string} id "" for none
+ */
+export const selectSpan = (id) => {
+  if (!view || !byId("wf")) return;
+  view.selected = id;
+  draw();
+  drawSelected(view);
+};
+
+/** @param {View} shown */
+const drawSelected = ({ trace, selected }) => drawSpanDetail(trace.spans.find(({ span_id: id }) => id === selected));
+
+/** @param {Trace} trace */
+const facts = (trace) => {
+  const errors = trace.spans.filter(({ status }) => status === "error").length;
+  const now = live.time;
+  return h(
+    "p",
+    { class: "facts" },
+    h("span", null, h("b", null, formatSeconds(trace.duration_seconds))),
+    h("span", null, `${trace.total ?? trace.spans.length} spans`),
+    h("span", null, errors ? healthState("critical", `${errors} failed`) : "no errors"),
+    h(
+      "span",
+      null,
+      "started ",
+      timeElement(trace.start, now),
+      now ? ` (${formatDuration(now - trace.start)} ago)` : "",
+    ),
+    criticalPath(trace),
+    trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null,
+    trace.note ? h("span", null, trace.note) : null,
+    trace.clock_note ? h("span", null, trace.clock_note) : null,
+    h("button", { type: "button", class: "quiet", id: "trace-close" }, "Close trace"),
+  );
+};
+
+/**
+ * The services of the critical path, the most time first.
+ * @param {Trace} trace
+ */
+const criticalPath = ({ critical_seconds: byService = {}, duration_seconds: duration }) => {
+  const parts = Object.entries(byService)
+    .filter(([, seconds]) => seconds >= MIN_PATH_RATIO * duration)
+    .slice(0, MAX_PATH_SERVICES)
+    .map(([service, seconds]) => `${service} ${formatPercent(seconds / duration)}`);
+  const title = "own time of services on the critical path";
+  return parts.length ? h("span", { title }, `critical path: ${parts.join(", ")}`) : null;
+};
+
+/** @param {Trace} trace */
+const legend = ({ spans, lanes }) => {
+  const services = new Map(spans.map(({ service, colour }) => [service, colour]));
+  const hasGaps = spans.some(({ gaps }) => gaps?.length);
+  return h(
+    "p",
+    { class: "legend" },
+    [...services].map(([service, colour]) => h("span", null, serviceDot(colour), service)),
+    h("span", { class: "key critical" }, "critical path"),
+    lanes?.length ? h("span", { class: "key held" }, "others held its GPU") : null,
+    hasGaps ? h("span", { class: "key gap" }, "no span tells what it did") : null,
+  );
+};
+
+/** @param {Trace} trace */
+const axis = ({ extent_seconds: extent }) =>
+  h(
+    "div",
+    { class: "wf-axis", "aria-hidden": "true" },
+    h("span"),
+    h(
+      "div",
+      null,
+      [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", { style: `left:${part * 100}%` }, formatSeconds(part * extent))),
+    ),
+  );
+
+/** Draw the rows in sight. */
+const draw = () => {
+  const field = byId("wf");
+  const space = field?.firstElementChild;
+  if (!field || !(space instanceof HTMLElement) || !view) return;
+  const rows = visibleRows(view.rows, view.folded);
+  const rowHeight = rowHeightOf(field);
+  const { scrollTop } = field;
+  view.cursor = Math.min(view.cursor, rows.length - 1);
+  field.style.height = `${Math.min(rows.length * rowHeight + 2, MAX_HEIGHT)}px`;
+  space.style.height = `${rows.length * rowHeight}px`;
+  // The same span stays at the top where the height of rows changes.
+  if (view.rowHeight && view.rowHeight !== rowHeight) field.scrollTop = (scrollTop * rowHeight) / view.rowHeight;
+  view.rowHeight = rowHeight;
+  const first = Math.max(0, Math.floor(field.scrollTop / rowHeight) - ROWS_AROUND);
+  const last = Math.min(rows.length, Math.ceil((field.scrollTop + MAX_HEIGHT) / rowHeight) + ROWS_AROUND);
+  const shown = view;
+  put(
+    space,
+    rows.slice(first, last).map((row, i) => spanRow(row, first + i, shown)),
+  );
+  field.setAttribute("aria-activedescendant", `wf-${view.cursor}`);
+};
+
+/**
+ * A part of a row's bar.
+ * @param {string} kind
+ * @param {number} start in seconds
+ * @param {number} seconds
+ * @param {View} shown
+ * @param {{ title?: string | null, style?: string }} [options]
+ */
+const barPart = (kind, start, seconds, { trace }, { title = null, style = "" } = {}) => {
+  const extent = trace.extent_seconds || MIN_EXTENT_SECONDS;
+  const place = `left:${(start / extent) * 100}%;width:max(1px,${(seconds / extent) * 100}%)`;
+  return h("div", { class: kind, style: `${place};${style}`, title });
+};
+
+/**
+ * When others held the GPU of a span, as far as that is known of one GPU.
+ * @param {TreeSpan} span
+ * @param {View} shown
+ */
+const heldParts = (span, shown) => {
+  const [gpu, ...others] = span.gpu?.gpus ?? [];
+  const lane = gpu !== undefined && !others.length ? shown.lanes.get(gpu) : undefined;
+  if (!lane) return [];
+  const spanEnd = span.offset_seconds + span.duration_seconds;
+  return lane.intervals
+    .filter(({ service }) => service !== lane.own)
+    .map(({ service, share, offset_seconds: offset, duration_seconds: seconds }) => {
+      const start = Math.max(offset, span.offset_seconds);
+      const end = Math.min(offset + seconds, spanEnd);
+      const title = `${service} had ${formatPercent(share)} of ${lane.gpu}`;
+      const style = `opacity:${(0.35 + 0.65 * share).toFixed(2)}`;
+      return end > start ? barPart("wf-held", start, end - start, shown, { title, style }) : null;
+    });
+};
+
+/**
+ * Where the length of a bar is written: after it where there is room, else before it, else inside.
+ * @param {number} left of the bar in percent
+ * @param {number} width of the bar in percent
+ */
+export const lengthPlace = (left, width) => {
+  const end = left + width;
+  if (end < ROOM_AFTER_PERCENT) return { isInside: false, style: `left:calc(${end}% + 6px)` };
+  if (left > ROOM_BEFORE_PERCENT) return { isInside: false, style: `right:calc(${100 - left}% + 6px)` };
+  return { isInside: true, style: `right:calc(${Math.max(0, 100 - end)}% + 8px)` };
+};
+
+/** @param {TreeSpan} span */
+const spanNotes = ({ status, gpu, critical = [] }) => {
+  const criticalSeconds = critical.reduce((sum, [, seconds]) => sum + seconds, 0);
+  const waited = gpu?.waited_seconds ?? 0;
+  return [
+    status === "error" ? ", error" : "",
+    waited > 0 ? `, waited ${formatSeconds(waited)} for a GPU` : "",
+    criticalSeconds > 0 ? `, ${formatSeconds(criticalSeconds)} on the critical path` : "",
+  ].join("");
+};
+
+/**
+ * @param {TreeRow} row
+ * @param {number} i its number among the visible rows
+ * @param {View} shown
+ */
+const spanRow = (row, i, shown) => {
+  const { span, level, childCount } = row;
+  const { service, name, members, span_id: id } = span;
+  const isFolded = shown.folded.has(id);
+  const isSelected = id === shown.selected;
+  const times = members ? ` ×${members.length}` : "";
+  const kind = `wf-row${i === shown.cursor ? " at" : ""}${isSelected ? " picked" : ""}`;
+  const when = `${formatSeconds(span.duration_seconds)}, starts at ${formatSeconds(span.offset_seconds)}`;
+  return h(
+    "div",
+    {
+      id: `wf-${i}`,
+      class: kind,
+      style: `top:calc(${i} * var(--row))`,
+      role: "treeitem",
+      "data-row": i,
+      "aria-level": level,
+      "aria-expanded": childCount ? String(!isFolded) : null,
+      "aria-selected": String(isSelected),
+      "aria-label": `${service} ${name}${times}, ${when}${spanNotes(span)}`,
+    },
+    spanName(row, times, isFolded),
+    spanTrack(span, isFolded, shown),
+  );
+};
+
+/**
+ * @param {TreeRow} row
+ * @param {string} times
+ * @param {boolean} isFolded
+ */
+const spanName = ({ span, level, childCount, isOrphan }, times, isFolded) => {
+  const foldSign = isFolded ? "▸" : "▾";
+  const indent = Math.min(level - 1, MAX_INDENTED_LEVELS) * INDENT;
+  return h(
+    "div",
+    { class: "wf-name", style: `padding-left:${indent}px`, title: `${span.service} ${span.name}` },
+    h(
+      "span",
+      { class: "wf-fold", "data-fold": childCount ? "yes" : null, "aria-hidden": "true" },
+      childCount ? foldSign : "·",
+    ),
+    serviceDot(span.colour),
+    h("b", null, span.service),
+    ` ${span.name}`,
+    times ? h("b", null, times) : null,
+    isOrphan ? h("small", { class: "muted" }, " (parent not seen)") : null,
+  );
+};
+
+/**
+ * @param {TreeSpan} span
+ * @param {boolean} isFolded
+ * @param {View} shown
+ */
+const spanTrack = (span, isFolded, shown) => {
+  const extent = shown.trace.extent_seconds || MIN_EXTENT_SECONDS;
+  const left = (span.offset_seconds / extent) * 100;
+  const width = (span.duration_seconds / extent) * 100;
+  const background = `background:${serviceColor(span.colour)}`;
+  const isFailed = span.status === "error";
+  const waited = span.gpu?.waited_seconds ?? 0;
+  const { isInside, style } = lengthPlace(left, width);
+  const ownBar = () =>
+    h("div", {
+      class: `wf-bar${isFailed ? " failed" : ""}`,
+      style: `left:${left}%;width:max(2px,${width}%);${background}`,
+    });
+  const memberBars = (span.members ?? []).map((member) => {
+    const kind = `wf-bar${member.status === "error" ? " failed" : ""}`;
+    return barPart(kind, member.offset_seconds, member.duration_seconds, shown, { style: background });
+  });
+  return h(
+    "div",
+    { class: "wf-track" },
+    span.members && isFolded ? memberBars : ownBar(),
+    heldParts(span, shown),
+    (span.gaps ?? []).map(([start, seconds]) => {
+      const title = `${formatSeconds(seconds)} in which no span tells what it did`;
+      return barPart("wf-gap", start, seconds, shown, { title });
+    }),
+    (span.critical ?? []).map(([start, seconds]) => barPart("wf-critical", start, seconds, shown)),
+    h(
+      "span",
+      { class: isInside ? "wf-length inside" : "wf-length", style },
+      formatSeconds(span.duration_seconds),
+      waited > 0 ? h("span", { class: "poor" }, ` ${formatSeconds(waited)} waited`) : null,
+      isFailed ? healthState("critical", "error") : null,
+    ),
+  );
+};
+
+/**
+ * Fold or unfold a row.
+ * @param {number} i
+ * @param {View} shown
+ * @param {boolean} [isFolded] it is toggled by default
+ */
+const fold = (i, shown, isFolded) => {
+  const row = visibleRows(shown.rows, shown.folded)[i];
+  if (!row) return;
+  const { span_id: id } = row.span;
+  if (row.childCount && (isFolded ?? !shown.folded.has(id))) shown.folded.add(id);
+  else if (row.childCount) shown.folded.delete(id);
+  draw();
+};
+
+/**
+ * Select a row's span, or unfold it where it stands for several.
+ * @param {number} i
+ * @param {View} shown
+ */
+const openRow = (i, shown) => {
+  const span = visibleRows(shown.rows, shown.folded)[i]?.span;
+  if (!span) return;
+  shown.cursor = i;
+  if (span.members) fold(i, shown);
+  else navigate(hrefWith({ span: shown.selected === span.span_id ? null : span.span_id }, "/traces"), true);
+};
+
+/**
+ * Follow events on an element that stays while its children come and go.
+ * @param {HTMLElement} body
+ */
+const follow = (body) => {
+  if (followed.has(body)) return;
+  followed.add(body);
+  const isInTree = (/** @type {Event} */ event) => closest(event, "#wf") !== null;
+  // A scroll event does not bubble.
+  body.addEventListener("scroll", (event) => isInTree(event) && requestAnimationFrame(draw), true);
+  body.addEventListener("keydown", (event) => {
+    if (view && isInTree(event)) onKey(event, view);
+  });
+  body.addEventListener("click", (event) => {
+    if (closest(event, "#trace-close")) navigate(hrefWith({ trace: null, span: null }, "/traces"));
+    const row = closest(event, "#wf [data-row]");
+    if (!row || !view) return;
+    const i = Number(row.dataset.row);
+    if (event.target instanceof HTMLElement && event.target.dataset.fold) fold(i, view);
+    else openRow(i, view);
+  });
+};
+
+/**
+ * @param {number} cursor
+ * @param {View} shown
+ */
+const moveCursor = (cursor, shown) => {
+  const rows = visibleRows(shown.rows, shown.folded).length;
+  shown.cursor = Math.max(0, Math.min(rows - 1, cursor));
+  const field = requireId("wf");
+  const rowHeight = rowHeightOf(field);
+  const top = shown.cursor * rowHeight;
+  if (top < field.scrollTop) field.scrollTop = top;
+  if (top + rowHeight > field.scrollTop + field.clientHeight) field.scrollTop = top + rowHeight - field.clientHeight;
+  draw();
+};
+
+/**
+ * @param {KeyboardEvent} event
+ * @param {View} shown
+ */
+const onKey = (event, shown) => {
+  const { cursor } = shown;
+  /** @type {Record<string, () => void>} */
+  const actions = {
+    ArrowDown: () => moveCursor(cursor + 1, shown),
+    ArrowUp: () => moveCursor(cursor - 1, shown),
+    Home: () => moveCursor(0, shown),
+    End: () => moveCursor(Number.POSITIVE_INFINITY, shown),
+    ArrowLeft: () => fold(cursor, shown, true),
+    ArrowRight: () => fold(cursor, shown, false),
+    Enter: () => openRow(cursor, shown),
+    " ": () => openRow(cursor, shown),
+  };
+  const action = actions[event.key];
+  if (!action) return;
+  event.preventDefault();
+  action();
+};
+
+matchMedia("(max-width: 600px)").addEventListener("change", draw);

@@ -1,0 +1,101 @@
+// The badge that says whether the values are live, and the title of the document.
+import { formatTimestampWithZone } from "#web/assets/clock.js";
+import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
+import { formatDuration, isNumber } from "#web/assets/format.js";
+import { live } from "#web/assets/state.js";
+import * as timeRange from "#web/assets/time_range.js";
+
+const STANDSTILL_MS = 30_000;
+const MIN_STANDSTILL_SECONDS = 60;
+const SILENT_SECONDS = 15;
+
+/**
+ * How the requests of the shown page fare. Times are those of `performance.now()`.
+ * @typedef {object} Connection
+ * @property {HTMLElement | null} page
+ * @property {number} receivedAt of the last answer, 0 before the first
+ * @property {number} changedAt when the values last changed
+ * @property {number} nextRequestAt
+ * @property {number} failures in a row
+ * @property {string} reason of the last failure in the hub's words
+ * @property {boolean} isComplete the values of this address cannot change
+ */
+/** @typedef {"loading" | "paused" | "lost" | "past" | "stale" | "live"} State */
+
+/**
+ * The state, its word, and what follows the word.
+ * @param {Connection} connection
+ * @returns {[state: State, word: string, note: string]}
+ */
+const describe = (connection) => {
+  const { page, receivedAt, failures } = connection;
+  const { data } = live;
+  if (!page) return ["loading", "Loading", ""];
+  if (!page.dataset.feed) return ["paused", "No page", ""];
+  if (!receivedAt) return failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
+  if (document.hidden) return ["paused", "Paused", ""];
+  const silentSeconds = (performance.now() - receivedAt) / 1000;
+  const refreshSeconds = timeRange.refreshSeconds();
+  const isRequesting = timeRange.isLive() && refreshSeconds > 0 && !data?.bounds;
+  if (failures >= 2 || (isRequesting && silentSeconds > SILENT_SECONDS + refreshSeconds)) {
+    return ["lost", "Connection lost", `: data is ${formatDuration(silentSeconds)} old`];
+  }
+  if (!timeRange.isLive()) {
+    return connection.isComplete
+      ? ["past", "Past", `: ${formatTimestampWithZone(data?.data_time)}`]
+      : ["loading", "Reading the past", ""];
+  }
+  return describeLive(connection);
+};
+
+/**
+ * @param {Connection} connection
+ * @returns {[state: State, word: string, note: string]}
+ */
+const describeLive = ({ changedAt }) => {
+  const { data, time } = live;
+  if (data?.bounds) return ["past", "Recorded", `: ${formatTimestampWithZone(data.data_time)}`];
+  const ageSeconds = isNumber(data?.data_time) && isNumber(time) ? time - data.data_time : null;
+  const note = ageSeconds === null ? ": no data yet" : `: data is ${formatDuration(ageSeconds)} old`;
+  if (data?.error) return ["stale", "Stale", note];
+  const standsStill = performance.now() - changedAt > STANDSTILL_MS && (ageSeconds ?? 0) > MIN_STANDSTILL_SECONDS;
+  return standsStill ? ["stale", "Stands still", note] : ["live", "Live", ""];
+};
+
+/**
+ * The document's title: what is wrong, before the page's name.
+ * @param {Connection} connection
+ * @param {State} state
+ */
+const titleText = ({ page }, state) => {
+  const name = `${page?.dataset.title || "foreshock"} · foreshock`;
+  const warnings = live.data?.warnings?.length ?? 0;
+  if (state === "lost") return `✕ no connection · ${name}`;
+  if (warnings) return `■ ${warnings} ${warnings === 1 ? "warning" : "warnings"} · ${name}`;
+  return live.data?.verdict?.state === "blind" ? `? cannot tell · ${name}` : name;
+};
+
+/**
+ * Draw the badge, the line about a lost connection, and the document's title.
+ * @param {Connection} connection
+ */
+export const drawConnection = (connection) => {
+  const badge = byId("live");
+  if (!badge) return;
+  const [state, word, note] = describe(connection);
+  const { data } = live;
+  badge.dataset.state = state;
+  badge.title = data?.data_time ? `tick ${data.seq} of ${new Date(data.data_time * 1000).toISOString()}` : "";
+  put(badge, h("span", null, word), h("span", { "aria-hidden": "true" }, note));
+  const line = requireId("lost");
+  line.hidden = state !== "lost";
+  if (state === "lost") {
+    const seconds = Math.max(0, Math.ceil((connection.nextRequestAt - performance.now()) / 1000));
+    const reason = connection.reason ? ` The hub says: ${connection.reason}.` : "";
+    setText(line, `${word}${note}.${reason} Trying again${seconds ? ` in ${seconds} s` : ""}.`);
+  }
+  document.body.dataset.live = state;
+  if (state === "lost" || state === "stale") markStale(true);
+  const title = titleText(connection, state);
+  if (document.title !== title) document.title = title;
+};

@@ -1,0 +1,91 @@
+// The entry of the page's scripts: puts the frame to work and names the pages.
+import { onNavigation, openPage } from "#web/assets/address.js";
+import { closest } from "#web/assets/dom.js";
+import { providePlotly } from "#web/assets/plotly.js";
+import { updateRangeLinks } from "#web/assets/range_links.js";
+import { startTables } from "#web/assets/table.js";
+import { copy } from "#web/assets/toast.js";
+import { cascade } from "#web/pages/cascade/cascade.js";
+import { contention } from "#web/pages/contention/contention.js";
+import { fleet } from "#web/pages/fleet/fleet.js";
+import { now } from "#web/pages/now/now.js";
+import { service } from "#web/pages/services/service.js";
+import { services } from "#web/pages/services/services.js";
+import { status } from "#web/pages/status/status.js";
+import { openClickedTrace, traces } from "#web/pages/traces/traces.js";
+import { startChartTables } from "#web/shell/chart_table.js";
+import { zoomed } from "#web/shell/chart_zoom.js";
+import { announceBrowser, drawThemeButton, startColorScheme } from "#web/shell/color_scheme.js";
+import { drawBadge, prefetch, redraw, startFeed } from "#web/shell/feed.js";
+import { drawIgnoredParameters } from "#web/shell/ignored_parameters.js";
+import { drawSlider, startSlider } from "#web/shell/replay_slider.js";
+import { startShortcuts } from "#web/shell/shortcuts.js";
+import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
+
+/** By the `data-page` that a page's layout has. */
+const PAGES = { now, contention, cascade, fleet, traces, services, service, status };
+
+/** Draw what of the frame depends on the time range. */
+const drawFrame = () => {
+  drawTimePicker();
+  updateRangeLinks();
+  drawIgnoredParameters();
+  drawSlider();
+};
+
+/** Links within the app do not load the document again. */
+const followLinks = () => {
+  document.addEventListener("click", (event) => {
+    const href = closest(event, "a[data-go]")?.getAttribute("href");
+    if (!href || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    openPage(href);
+  });
+};
+
+const startCopyButtons = () => {
+  document.addEventListener("click", (event) => {
+    const button = closest(event, "[data-copy]");
+    if (button) copy(button.dataset.copy ?? "", button.textContent);
+  });
+};
+
+/** Panels that a phone shows folded. */
+const startFolds = () => {
+  document.addEventListener("click", (event) => {
+    const button = closest(event, "button[data-fold]");
+    if (!button) return;
+    const isOpened = button.getAttribute("aria-expanded") !== "true";
+    button.setAttribute("aria-expanded", String(isOpened));
+    redraw();
+    if (isOpened) window.dispatchEvent(new Event("resize")); // a chart that was not shown has no size yet
+  });
+};
+
+providePlotly();
+// What Dash's callbacks call (web/callbacks.py).
+window.dash_clientside ??= {};
+window.dash_clientside.foreshock = { zoomed, open_point: openClickedTrace };
+prefetch();
+
+for (const start of [
+  followLinks,
+  startCopyButtons,
+  startFolds,
+  startTables,
+  startTimePicker,
+  startSlider,
+  startShortcuts,
+  startChartTables,
+]) {
+  start();
+}
+onNavigation(drawFrame);
+startColorScheme(redraw);
+window.addEventListener("foreshock:zone", () => {
+  announceBrowser();
+  drawFrame();
+  redraw();
+  drawBadge();
+});
+startFeed({ pages: PAGES, drawFrame, onPage: announceBrowser, onMutation: () => drawThemeButton(redraw) });

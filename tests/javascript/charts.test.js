@@ -1,0 +1,138 @@
+// Timeline, matrix, map scale and the tables of charts: what is drawn where.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import "./document.js";
+
+const { captionPlace, latestStage, timelineTicks } = await import("#web/assets/timeline.js");
+const { orderServices } = await import("#web/pages/contention/wait_matrix.js");
+const { scalePosition } = await import("#web/pages/cascade/cascade.js");
+const { chartRows, formatTraceValue, plainText } = await import("#web/shell/chart_table.js");
+const { findEntries } = await import("#web/shell/search.js");
+const { durationParam } = await import("#web/pages/traces/traces.js");
+
+test("ticks stand at round distances from now", () => {
+  assert.deepEqual(timelineTicks({ start: 0, now: 900, end: 1200 }), [
+    [-900, "−15 min"],
+    [-600, "−10 min"],
+    [-300, "−5 min"],
+    [300, "+5 min"],
+  ]);
+  const day = timelineTicks({ start: -86_400, now: 0, end: 0 }).map(([, text]) => text);
+  assert.deepEqual(day.slice(-2), ["−8 h", "−4 h"]);
+});
+
+test("the latest stage counts only while it lasts", () => {
+  /** @type {any} */
+  const lane = { spells: [[0, 100, 2]] };
+  /** @type {any} */
+  const stages = ["calm", "early", "degraded"];
+  assert.equal(latestStage(lane, 120, stages), "degraded");
+  assert.equal(latestStage(lane, 200, stages), "calm");
+});
+
+test("a caption stands in the first place that has room, else in the widest", () => {
+  /** @type {[number, number, string][]} */
+  const places = [
+    [0, 40, "before"],
+    [100, 180, "after"],
+    [200, 320, "beyond"],
+  ];
+  assert.equal(captionPlace(places, 30)[2], "before");
+  assert.equal(captionPlace(places, 60)[2], "after");
+  assert.equal(captionPlace(places, 500)[2], "beyond");
+});
+
+test("the matrix is ordered as the hub says, by name, or by a row or column", () => {
+  /** @type {any} */
+  const data = {
+    services: [
+      ["c", 0],
+      ["a", 1],
+      ["b", 2],
+    ],
+    victims: [2, 0],
+    aggressors: [1, 2],
+  };
+  /** @type {any} */
+  const pairs = [
+    [0, 1, 0.5, 1, false],
+    [2, 1, 0.1, 1, false],
+    [0, 2, 0.9, 1, false],
+  ];
+  assert.deepEqual(orderServices(data, pairs, ""), { victims: [2, 0], aggressors: [1, 2] });
+  assert.deepEqual(orderServices(data, pairs, "name").victims, [2, 0]);
+  assert.deepEqual(orderServices(data, pairs, "runs:a").victims, [0, 2]);
+  assert.deepEqual(orderServices(data, pairs, "waits:c").aggressors, [2, 1]);
+  assert.deepEqual(orderServices(data, pairs, "waits:unknown").aggressors, [1, 2]);
+});
+
+test("near times have more room on the scale, and the horizon is its end", () => {
+  assert.equal(scalePosition(0), 0);
+  assert.ok(scalePosition(60) > 260 / 30);
+  assert.equal(scalePosition(1800), 260);
+  assert.equal(scalePosition(null), 260);
+});
+
+test("lines that share their times are one table, the newest first", () => {
+  const y = { type: "scatter", mode: "lines", hovertemplate: "%{y:.1%}<extra></extra>" };
+  const [head, rows] = chartRows([
+    { ...y, name: "a &amp; b", x: ["10:00", "10:01"], y: [0.5, null] },
+    { ...y, name: "c", x: ["10:01"], y: [0.25] },
+  ]);
+  assert.deepEqual(head, ["Time", "a & b", "c"]);
+  assert.deepEqual(rows, [
+    ["10:01", "–", "25 %"],
+    ["10:00", "50 %", "–"],
+  ]);
+});
+
+test("other marks have a row each, with the words of their tooltip", () => {
+  const [head, rows] = chartRows([
+    {
+      type: "heatmap",
+      x: ["10:00", "10:01"],
+      text: [
+        ["", "2 traces"],
+        ["1 trace", ""],
+      ],
+    },
+    { type: "bar", name: "errors", x: ["10:02"], y: [3] },
+  ]);
+  assert.deepEqual(head, ["At", "What"]);
+  assert.deepEqual(rows, [
+    ["10:02", "errors 3"],
+    ["10:00", "1 trace"],
+    ["10:01", "2 traces"],
+  ]);
+});
+
+test("a value of a chart has the unit of its tooltip", () => {
+  assert.equal(formatTraceValue({ hovertemplate: "%{y:.3s}s" }, 0.29), "290 ms");
+  assert.equal(formatTraceValue({ hovertemplate: "%{y:.2f}/s" }, 14), "14.0/s");
+  assert.equal(formatTraceValue({ hovertemplate: "%{y} W" }, 80.12345), "80.12 W");
+  assert.equal(formatTraceValue({}, "a &lt; b"), "a < b");
+  assert.equal(plainText("a<br>b"), "a, b");
+});
+
+test("the search puts exact names first, then beginnings, parts and details", () => {
+  const entries = ["prod/chat-api", "prod/chat", "prod/batch-chat", "other"].map((name) => ({
+    kind: "service",
+    name,
+    href: "/",
+    detail: name === "other" ? "about chats" : "",
+  }));
+  assert.deepEqual(
+    findEntries(entries, " Chat ").map(({ name }) => name),
+    ["prod/chat", "prod/chat-api", "prod/batch-chat", "other"],
+  );
+  const id = "0af7651916cd43dd8448eb211c80319c";
+  assert.deepEqual(
+    findEntries([], id).map(({ kind, href }) => [kind, href]),
+    [["trace", `/traces?trace=${id}`]],
+  );
+});
+
+test("a place on the duration axis is a duration for the address", () => {
+  assert.equal(durationParam(-1), "100ms");
+  assert.equal(durationParam(0.5), "3.16s");
+});

@@ -1,0 +1,104 @@
+// Numbers and durations as text.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as format from "#web/assets/format.js";
+
+/**
+ * @param {string} name
+ * @param {(value: any) => string} function_
+ * @param {[value: unknown, text: string][]} cases
+ */
+const table = (name, function_, cases) => {
+  for (const [value, text] of cases) {
+    test(`${name}: ${value} is ${JSON.stringify(text)}`, () => assert.equal(function_(value), text));
+  }
+};
+
+table("seconds have three digits and the unit that fits", format.formatSeconds, [
+  [0, "0 s"],
+  [2.5e-5, "25.0 µs"],
+  [0.0123, "12.3 ms"],
+  [0.29, "290 ms"],
+  [1.234, "1.23 s"],
+  [14.56, "14.6 s"],
+  [119, "119 s"],
+  [125, "2 min 5 s"],
+  [null, "–"],
+  [undefined, "–"],
+  [Number.NaN, "–"],
+]);
+table("a duration has its two largest units", format.formatDuration, [
+  [-3, "0 s"],
+  [59.4, "59 s"],
+  [60, "1 min"],
+  [570, "9 min 30 s"],
+  [601, "10 min"],
+  [3600, "1 h"],
+  [7500, "2 h 5 min"],
+  [90_000, "1 d 1 h"],
+]);
+table("a ratio is a percentage", format.formatPercent, [
+  [0, "0 %"],
+  [0.0004, "<0.1 %"],
+  [0.046, "4.6 %"],
+  [0.46, "46 %"],
+  [1.2, "120 %"],
+  [null, "–"],
+]);
+table("a rate is per second", format.formatRate, [
+  [0, "0/s"],
+  [0.123, "0.12/s"],
+  [14, "14.0/s"],
+  [250.4, "250/s"],
+  [null, "–"],
+]);
+table("a ratio of 2 or more is a multiple", format.formatMultiple, [
+  [1.99, "199 %"],
+  [2.04, "2.0 ×"],
+  [12.6, "13 ×"],
+  [null, "–"],
+]);
+table("bytes have the largest unit of which there is one", format.formatBytes, [
+  [0, "0 B"],
+  [1023, "1023 B"],
+  [1024, "1.0 KiB"],
+  [3 * 2 ** 40, "3.0 TiB"],
+  [2 ** 52, "4096.0 TiB"],
+  [null, "–"],
+]);
+table("a forecast is rounded, and has a horizon", format.formatTimeToEvent, [
+  [3, "10 s"],
+  [84, "80 s"],
+  [90, "2 min"],
+  [1000, "17 min"],
+  [null, "more than 30 min"],
+]);
+
+test("a value has the unit of its metric", () => {
+  assert.equal(format.formatValue(0.29, "s"), "290 ms");
+  assert.equal(format.formatValue(0.5, "ratio"), "50 %");
+  assert.equal(format.formatValue(7.6, "count"), "8");
+  assert.equal(format.formatValue(7), "7");
+  assert.equal(format.formatValue(0.5), "0.50");
+  assert.equal(format.formatValue(3, "1/s"), "3.00/s");
+  assert.equal(format.formatValue(80, "W"), "80.0 W");
+  assert.equal(format.formatValue(null, "W"), "–");
+});
+
+test("an interval names its unit once where both ends have it", () => {
+  assert.equal(format.formatInterval(120, 540), "2 to 9 min");
+  assert.equal(format.formatInterval(40, 360), "40 s to 6 min");
+  assert.equal(format.formatInterval(120, 121), "about 2 min");
+  assert.equal(format.formatInterval(120, null), "2 min to more than 30 min");
+});
+
+test("text that is too long ends in an ellipsis", () => {
+  assert.equal(format.truncate("embedder", 8), "embedder");
+  assert.equal(format.truncate("embedder", 5), "embe…");
+  assert.equal(format.truncate("embedder", 0), "e…");
+});
+
+test("a service is named without its namespace where no other has that name", () => {
+  const label = format.shortLabels(["prod/chat", "prod/embedder", "test/chat"]);
+  assert.deepEqual(["prod/chat", "prod/embedder", "test/chat"].map(label), ["prod/chat", "embedder", "test/chat"]);
+});
