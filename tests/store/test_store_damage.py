@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import sqlite3
@@ -192,3 +193,16 @@ def test_a_folder_of_another_format_is_refused_unchanged(bench: Bench, scrape: S
     with pytest.raises(StoreError, match=r"format '1'.*another folder"):
         bench.open()
     assert before == sorted((path, path.stat().st_mtime_ns) for path in bench.path.rglob("*") if path.name != "lock")
+
+
+def test_a_block_meta_keeps_the_names_of_0_1(bench: Bench, scrape: Scrape) -> None:
+    """Stores of 0.1 are read, whatever the fields are called in the code."""
+    store_with_blocks(bench, scrape, 1).close()
+    _, _, body = (bench.path / "metrics" / "0000000001.0" / "segment.json").read_bytes().partition(b"\n")
+    content = json.loads(body)
+
+    assert content.keys() == {
+        "format", "kind", "ranks", "level", "rows", "start", "end", "held", "metrics", "files",
+    }  # fmt: skip
+    assert (content["ranks"], content["level"], content["rows"]) == ([1, 1], 0, 3)
+    assert [held.keys() for held in content["held"]] == [{"inbox", "first", "last"}]

@@ -241,7 +241,12 @@ def some_spans(draw: st.DrawFn) -> list[tuple[int, int, int, str, float, float]]
     order=st.sampled_from(["newest", "slowest"]),
     limit=st.integers(1, 4),
     shortest=st.sampled_from([None, 0.5]),
-    bounds=st.builds(SearchBounds, few=st.integers(1, 9), look=st.integers(1, 3), heap=st.integers(1, 9)),
+    bounds=st.builds(
+        SearchBounds,
+        few_spans=st.integers(1, 9),
+        min_read_spans=st.integers(1, 3),
+        max_heap_rows=st.integers(1, 9),
+    ),
 )
 def test_a_search_result_does_not_depend_on_the_strategy(
     tmp_path_factory: pytest.TempPathFactory,

@@ -36,13 +36,13 @@ from foreshock_dashboard.store.spans.scan import Scan, scan
 from foreshock_dashboard.store.spans.table import SpanTable
 
 _CERTAINLY_MANY_RATIO = 4
-"""Spans in the range, estimated from metadata, over `SearchBounds.few` from which they are not counted."""
+"""Spans in the range, estimated from metadata, over `SearchBounds.few_spans` from which they are not counted."""
 _SAMPLE_PARTS = 8
 """Parts of the snapshot, each from the whole range, that are counted one after the other. A LIMIT clause instead would
 make DuckDB read with one thread."""
 _SELECTIVE_FACTOR = 25
-"""Multiple of `SearchBounds.look` read by selective queries. With `SearchBounds.few` matches among ten million spans,
-it is twice what fifty traces take."""
+"""Multiple of `SearchBounds.min_read_spans` read by selective queries. With `SearchBounds.few_spans` matches among ten
+million spans, it is twice what fifty traces take."""
 _PROMISING_DIVISOR = 2
 """Traces found in one part, times the parts, times this number, must reach the requested number; otherwise all matching
 traces are read at once."""
@@ -113,11 +113,11 @@ Run = Callable[..., list[tuple[Any, ...]]]
 class SearchBounds(NamedTuple):
     """Thresholds of the search strategy. The result does not depend on them."""
 
-    few: int = 100_000
+    few_spans: int = 100_000
     """Matching spans up to which all their traces are read."""
-    look: int = 400
+    min_read_spans: int = 400
     """Minimum of spans read; fewer would save no time."""
-    heap: int = 5_000
+    max_heap_rows: int = 5_000
     """Largest LIMIT for which DuckDB keeps the best rows in a heap. Beyond, it may sort all rows, which takes seconds
     and more memory than available."""
     spans_per_trace: tuple[int, ...] = (8, 60)
@@ -160,19 +160,19 @@ class Search:
 
         Few suffice if nearly all spans match. A failed attempt costs as much as reading many spans.
         """
-        minimum = self._bounds.look * (_SELECTIVE_FACTOR if is_selective(self._query) else 1)
+        minimum = self._bounds.min_read_spans * (_SELECTIVE_FACTOR if is_selective(self._query) else 1)
         return dict.fromkeys(max(minimum, per_trace * self._query.limit) for per_trace in self._bounds.spans_per_trace)
 
     def _certainly_many(self) -> bool:
         """Whether many spans match, judged by metadata."""
         return (
             not is_selective(self._query)
-            and self._spans_in_range(self._snapshot) > _CERTAINLY_MANY_RATIO * self._bounds.few
+            and self._spans_in_range(self._snapshot) > _CERTAINLY_MANY_RATIO * self._bounds.few_spans
         )
 
     def _many_by_count(self) -> bool:
         """Whether many spans match, judged by counting part after part. If not, all their traces are candidates."""
-        few, count, covered, total = self._bounds.few, 0, 0.0, self._spans_in_range(self._snapshot)
+        few, count, covered, total = self._bounds.few_spans, 0, 0.0, self._spans_in_range(self._snapshot)
         for number, part in enumerate(_parts(self._snapshot, _SAMPLE_PARTS)):
             count += self._add_matches(part, append=number > 0)
             covered += self._spans_in_range(part)
@@ -222,7 +222,7 @@ class Search:
         since = _start_of_last(self._snapshot, nanoseconds(query.end), count * _UNEVEN_FACTOR) if newest else None
         if since is not None:
             where.append(started_since(since))
-        parts = _parts(self._snapshot, -(-count // self._bounds.heap))
+        parts = _parts(self._snapshot, -(-count // self._bounds.max_heap_rows))
         count_of_part = -(-count // len(parts))
         for number, part in enumerate(parts):
             spans = scan(part, (*_TRACE_ID, "start_ns", "end_ns"), where, name="best")
