@@ -1,4 +1,4 @@
-"""A receiver of OTLP on loopback."""
+"""An OTLP receiver on loopback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Receiver:
-    """Takes OTLP over HTTP and keeps what came."""
+    """Receives OTLP over HTTP and stores the requests."""
 
     def __init__(self) -> None:
         self.requests: list[ExportTraceServiceRequest] = []
@@ -39,12 +39,12 @@ class Receiver:
 
     @property
     def endpoint(self) -> str:
-        """Where it listens."""
+        """Its address."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def count(self) -> int:
-        """How many spans came."""
+        """Number of received spans."""
         return sum(
             len(scope.spans)
             for request in tuple(self.requests)
@@ -61,7 +61,7 @@ class Receiver:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """A receiver of OTLP on a free port of loopback."""
+    """An OTLP receiver on a free loopback port."""
     listening = Receiver()
     yield listening
     listening.close()

@@ -1,4 +1,4 @@
-"""What the simulation says it did is what arrives over OTLP."""
+"""The spans of the simulation arrive unchanged over OTLP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {
 }
 
 
-class Seen(NamedTuple):
+class ReceivedSpan(NamedTuple):
     """A span in OpenTelemetry's terms."""
 
     trace_id: str
@@ -39,16 +39,16 @@ class Seen(NamedTuple):
     attributes: Mapping[str, AttributeValue]
 
 
-def of(span: SimSpan) -> Seen:
-    return Seen(*(getattr(span, name) for name in Seen._fields))
+def of(span: SimSpan) -> ReceivedSpan:
+    return ReceivedSpan(*(getattr(span, name) for name in ReceivedSpan._fields))
 
 
 def simulation(scenario: str, seed: int) -> Simulation:
     return Simulation(load(scenario, "demo"), seed, START)
 
 
-class Steps:
-    """A clock that goes on by a second each time it is looked at; `speed` is what it says of itself."""
+class SteppingClock:
+    """A clock that advances by a second at each reading; `speed` is its stated speed."""
 
     def __init__(self, start: float, speed: float = 100.0) -> None:
         self.time, self.speed = start, speed
@@ -71,13 +71,13 @@ def pair_of(pair: KeyValue) -> tuple[str, AttributeValue]:
     return pair.key, getattr(pair.value, which)
 
 
-def arrived(receiver: Any) -> Iterator[Seen]:  # noqa: ANN401 - the fixture's class is the conftest's
+def arrived(receiver: Any) -> Iterator[ReceivedSpan]:  # noqa: ANN401 - the fixture's class is the conftest's
     for request in receiver.requests:
         for group in request.resource_spans:
             resource = attributes(group.resource.attributes)
             for scope in group.scope_spans:
                 for span in scope.spans:
-                    yield Seen(
+                    yield ReceivedSpan(
                         span.trace_id.hex(),
                         span.span_id.hex(),
                         span.parent_span_id.hex(),
@@ -92,12 +92,12 @@ def arrived(receiver: Any) -> Iterator[Seen]:  # noqa: ANN401 - the fixture's cl
                     )
 
 
-def in_order(spans: Iterable[Seen]) -> list[Seen]:
+def in_order(spans: Iterable[ReceivedSpan]) -> list[ReceivedSpan]:
     return sorted(spans, key=lambda span: span.span_id)
 
 
-def test_spans_arrive_as_they_were(receiver: Any) -> None:  # noqa: ANN401
-    """Ids, parents, times, kinds, statuses, resources and attributes are equal on the other side of the wire."""
+def test_spans_arrive_unchanged(receiver: Any) -> None:  # noqa: ANN401
+    """Ids, parents, times, kinds, statuses, resources and attributes are equal after transport."""
     sent = simulation("starve", 1).advance(START + 90)
     sender = SpanSender(receiver.endpoint)
     for span in sent:
@@ -109,8 +109,8 @@ def test_spans_arrive_as_they_were(receiver: Any) -> None:  # noqa: ANN401
 
 
 def test_an_emitter_keeps_up_with_its_clock_and_loses_nothing(receiver: Any, eventually: Any) -> None:  # noqa: ANN401
-    """Each step sends what finished since the last; after closing, everything has arrived once."""
-    running, clock = simulation("calm", 2), Steps(START)
+    """Each step sends the spans finished since the last. After closing, all have arrived once."""
+    running, clock = simulation("calm", 2), SteppingClock(START)
     emitter = Emitter(running, clock, receiver.endpoint, period=0.01)
     emitter.start()
     eventually(lambda: receiver.count > 200, "200 spans arrive while the emitter runs")
@@ -119,9 +119,9 @@ def test_an_emitter_keeps_up_with_its_clock_and_loses_nothing(receiver: Any, eve
     assert in_order(arrived(receiver)) == in_order(map(of, simulation("calm", 2).advance(running.now)))
 
 
-def test_devices_stand_at_the_clock_while_an_emitter_runs(receiver: Any) -> None:  # noqa: ANN401
-    """A reading between two steps is of now, not of the last step; afterwards the simulation stands still."""
-    running, clock = simulation("calm", 2), Steps(START, speed=1e-4)
+def test_devices_are_read_at_the_clocks_time_while_an_emitter_runs(receiver: Any) -> None:  # noqa: ANN401
+    """A reading between two steps is at the present time. After closing, the simulation stands still."""
+    running, clock = simulation("calm", 2), SteppingClock(START, speed=1e-4)
     emitter = Emitter(running, clock, receiver.endpoint, period=3600.0)
     emitter.start()
     driver = running.hosts[0].driver
@@ -132,7 +132,7 @@ def test_devices_stand_at_the_clock_while_an_emitter_runs(receiver: Any) -> None
 
 
 def test_each_service_instance_sends_under_its_own_resource(receiver: Any) -> None:  # noqa: ANN401
-    """Every replica is told apart by service.instance.id, on the host and with the pid where it runs."""
+    """Replicas differ in service.instance.id, host and pid."""
     sender = SpanSender(receiver.endpoint + "/v1/traces")
     for span in simulation("calm", 3).advance(START + 30):
         sender.send(span)
@@ -147,4 +147,4 @@ def test_each_service_instance_sends_under_its_own_resource(receiver: Any) -> No
 
 def test_closing_an_emitter_that_never_started_is_no_error(receiver: Any) -> None:  # noqa: ANN401
     """A demo that fails early can still clean up."""
-    Emitter(simulation("calm", 1), Steps(START), receiver.endpoint).close()
+    Emitter(simulation("calm", 1), SteppingClock(START), receiver.endpoint).close()

@@ -1,4 +1,4 @@
-"""Processes run in order of time, wait for signals, and settle races once."""
+"""Processes run in order of time and wait for signals; the first of racing results wins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from foreshock_simulator.core.engine import Engine, Process, Signal
 
 
 def test_processes_sleep_and_wake_in_order_of_time() -> None:
-    """Of two sleepers the shorter one wakes first, and the clock shows when."""
+    """The shorter of two sleepers wakes first, and the clock shows its time."""
     engine = Engine()
     log: list[tuple[str, float]] = []
 
@@ -23,7 +23,7 @@ def test_processes_sleep_and_wake_in_order_of_time() -> None:
     assert engine.now == 10.0
 
 
-def test_what_lies_beyond_the_end_of_a_run_waits_for_the_next() -> None:
+def test_actions_beyond_the_end_of_a_run_wait_for_the_next() -> None:
     """An action later than `until` is not lost."""
     engine = Engine()
     log: list[str] = []
@@ -34,8 +34,8 @@ def test_what_lies_beyond_the_end_of_a_run_waits_for_the_next() -> None:
     assert log == ["later"]
 
 
-def test_a_run_that_fails_leaves_nothing_behind_for_the_next() -> None:
-    """Later runs go to their own ends."""
+def test_a_failed_run_does_not_affect_the_next() -> None:
+    """Later runs reach their own ends."""
     engine = Engine()
 
     def fail(_: object) -> None:
@@ -51,7 +51,7 @@ def test_a_run_that_fails_leaves_nothing_behind_for_the_next() -> None:
 
 
 def test_a_signal_carries_its_first_value_and_ignores_the_second() -> None:
-    """A reply and a time-out race; whoever comes first wins, and the other changes nothing."""
+    """In a race of a reply and a timeout, the first one counts."""
     engine, got = Engine(), []
     signal = Signal(engine)
 
@@ -65,8 +65,8 @@ def test_a_signal_carries_its_first_value_and_ignores_the_second() -> None:
     assert got == ["reply"]
 
 
-def test_a_process_that_comes_late_to_a_signal_is_not_kept_waiting() -> None:
-    """A signal that fired already hands over its value at once."""
+def test_a_process_that_attaches_to_a_fired_signal_resumes_at_once() -> None:
+    """A fired signal keeps its value."""
     engine, got = Engine(), []
     signal = Signal(engine)
     signal.fire(7)
@@ -80,8 +80,8 @@ def test_a_process_that_comes_late_to_a_signal_is_not_kept_waiting() -> None:
     assert got == [(7, 5.0)]
 
 
-def test_a_second_waiter_is_refused() -> None:
-    """A signal has one waiter; a second would silently never wake."""
+def test_a_second_waiter_is_rejected() -> None:
+    """It would never resume."""
     engine = Engine()
     signal = Signal(engine)
 

@@ -1,4 +1,4 @@
-"""A platform for a stack that is not foreshock's own: what it tells a Prometheus. tests/compose runs it whole."""
+"""The simulated platform for another stack: its Prometheus pages. tests/compose runs all of it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def url() -> Iterator[str]:
         thread.join()
 
 
-def test_every_page_is_a_target_with_its_job_and_instance_and_says_that_it_is_a_demo() -> None:
-    """At the address by which the platform was asked."""
+def test_every_page_is_a_target_with_job_instance_and_demo_label() -> None:
+    """At the address of the request."""
     found = targets(["/hosts/host-1:10877", "/cluster/kube-state-metrics:8080"], "platform:9400")
     assert [each["targets"] for each in found] == [["platform:9400"]] * 2
     assert [each["labels"] for each in found] == [
@@ -48,14 +48,14 @@ def test_targets_lead_to_the_pages(url: str) -> None:
     assert all(page.headers["Content-Type"].startswith("text/plain; version=0.0.4") for page in pages)
 
 
-def test_what_is_not_there_says_what_is(url: str) -> None:
-    """A page that has gone, such as that of a model server, or a wrong address."""
+def test_an_unknown_page_refers_to_the_known_ones(url: str) -> None:
+    """A removed page, such as that of a model server, or a wrong address."""
     answer = httpx.get(f"{url}/hosts/host-9:10877")
     assert (answer.status_code, answer.text) == (404, "there is no such page; /targets lists all\n")
 
 
 @pytest.mark.parametrize("words", [[], ["--otlp=http://127.0.0.1:9", "--scenario=nothing-of-the-kind"]])
-def test_wrong_usage_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_reported(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """With exit code 2."""
     with pytest.raises(SystemExit, match="2"):
         main(words)

@@ -1,4 +1,4 @@
-"""A scenario that runs: deterministic, complete, and the same whoever looks at it."""
+"""A running scenario: deterministic, complete, and unaffected by readers."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def plain(spans: tuple[SimSpan, ...]) -> list[tuple[object, ...]]:
 
 
 def values(families: Families, name: str) -> dict[tuple[str, ...], float]:
-    """A family's samples."""
+    """Samples of a family."""
     return {sample.labels: sample.value for family, samples in families for sample in samples if family.name == name}  # type: ignore[union-attr]  # no histogram is asked for
 
 
-def test_however_the_time_is_cut_and_whoever_reads_meanwhile_the_spans_are_the_same() -> None:
-    """Byte for byte; another seed gives others."""
+def test_spans_do_not_depend_on_the_split_of_the_run_or_on_readers() -> None:
+    """Byte for byte; another seed gives other spans."""
     whole = plain(simulation("starve").advance(START + 60))
     cut = simulation("starve")
     read = exporters(cut, lambda: cut.now)
@@ -59,8 +59,8 @@ def test_however_the_time_is_cut_and_whoever_reads_meanwhile_the_spans_are_the_s
     assert plain(simulation("starve", seed=2).advance(START + 60)) != whole
 
 
-def test_sampling_and_counting_change_nothing_that_happens() -> None:
-    """Sampled spans are a part of all; users fare the same."""
+def test_sampling_and_counting_do_not_affect_the_run() -> None:
+    """Sampled spans are a subset; outcomes of users are equal."""
     everything, part = simulation(), simulation(sample=0.2, count=True)
     spans, some = plain(everything.advance(START + 120)), plain(part.advance(START + 120))
     assert everything.users == part.users
@@ -72,7 +72,7 @@ def test_sampling_and_counting_change_nothing_that_happens() -> None:
 
 
 def test_every_request_of_a_user_ends_once() -> None:
-    """Through a squeeze that makes them fail."""
+    """Through an overload in which some fail."""
     running = with_faults(TenantGrows("batch-embed", 30.0, 3, onto=("llm-chat",), ramp=10.0))
     for minute in range(1, 11):
         running.advance(START + 60.0 * minute)
@@ -81,8 +81,8 @@ def test_every_request_of_a_user_ends_once() -> None:
     assert users.entered > 1000
 
 
-def test_an_exporter_sees_who_takes_whose_time() -> None:
-    """From when the batch tenant grows on, llm-chat is stalled by it, and the parts add up to the device."""
+def test_an_exporter_reports_gpu_contention_by_service() -> None:
+    """From the growth of the batch tenant on, it stalls llm-chat, and the parts add up to the device."""
     running = with_faults(TenantGrows("batch-embed", 60.0, 2, onto=("llm-chat",), ramp=5.0))
     hosts = exporters(running, lambda: running.now)
     for second in range(1, 181):
@@ -100,7 +100,7 @@ def test_an_exporter_sees_who_takes_whose_time() -> None:
     assert stalled > 20.0
 
 
-def test_model_servers_tell_under_vllm_s_names_what_they_did() -> None:
+def test_model_servers_export_vllm_metrics() -> None:
     """Tokens and requests are those of the spans; each server is a target of its own."""
     running = simulation()
     spans = running.advance(START + 120)
@@ -119,8 +119,8 @@ def test_model_servers_tell_under_vllm_s_names_what_they_did() -> None:
         assert {"vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:time_to_first_token_seconds"} <= names
 
 
-def test_a_cluster_tells_of_replicas_as_kube_state_metrics_does() -> None:
-    """Replicas that fail are not ready until new ones have loaded; GPUs report the error."""
+def test_a_cluster_exports_kube_state_metrics() -> None:
+    """Failed replicas are not ready until new ones have loaded; GPUs report the error."""
     running = with_faults(ReplicasFail("llm-chat", 30.0, 1, duration=30.0, xid=79))
     chat = ("serving", "llm-chat")
     running.advance(START + 10)
@@ -144,8 +144,8 @@ def test_a_rolling_restart_replaces_every_replica_and_loses_no_request() -> None
 
 
 @pytest.mark.parametrize("restarted", ["", "reranker"])
-def test_services_of_a_pool_cut_by_mig_have_instances_of_their_own(restarted: str) -> None:
-    """The embedder, the reranker and the batch tenant fit together into the first; a new replica finds the free one."""
+def test_services_of_a_mig_pool_have_instances_of_their_own(restarted: str) -> None:
+    """Embedder, reranker and batch tenant fit together on the first GPU; a new replica finds the free instance."""
     spec = load("isolated-batch", "demo")
     faults = (Restart(restarted, 1.0, pause=1.0),) if restarted else ()
     running = Simulation(replace(spec, faults=faults), 1, START, sample=0.0)
@@ -157,8 +157,8 @@ def test_services_of_a_pool_cut_by_mig_have_instances_of_their_own(restarted: st
         assert held == [8e9, 10e9, 4e9]
 
 
-def test_a_service_decays_over_the_ramp_and_is_well_at_once_afterwards() -> None:
-    """An idle platform's store answers in the time that its own work takes: 4 times as long halfway, 7 at the end."""
+def test_a_service_degrades_over_the_ramp_and_recovers_at_once() -> None:
+    """The store of an idle platform answers in the time of its own work: 4 times as long halfway, 7 at the end."""
 
     def median(spans: tuple[SimSpan, ...]) -> float:
         took = [span.end_ns - span.start_ns for span in spans if _of(span, "vector-store") and "POST" in span.name]
@@ -179,7 +179,7 @@ def test_a_service_decays_over_the_ramp_and_is_well_at_once_afterwards() -> None
 
 
 def test_losses_grow_over_the_ramp_and_end() -> None:
-    """TCP segments sent again, of those sent, between the hosts of two services."""
+    """Ratio of retransmitted TCP segments between the hosts of two services."""
     running = with_faults(PacketLoss(("gateway", "vector-store"), 60.0, 0.2, ramp=120.0, duration=240.0))
     again = []
     for until in (60.0, 120.0, 180.0, 300.0, 310.0, 370.0):
@@ -191,8 +191,8 @@ def test_losses_grow_over_the_ramp_and_end() -> None:
     assert 0.0 < 2.0 * first < second < full
 
 
-def test_counters_never_go_back_and_scrapes_are_lost_where_the_scenario_says_so() -> None:
-    """The recorder is told when, and that exporters begin anew."""
+def test_counters_never_decrease_and_outages_follow_the_scenario() -> None:
+    """The recorder gets the times, and the restart of the exporters."""
     running = with_faults(LostScrapes(20.0, 10.0, hosts=("host-1",)))
     assert [tuple(each) for each in running.outages] == [(START + 20.0, START + 30.0, ("host-1",), True)]
     energy = []

@@ -1,4 +1,4 @@
-"""What stands in for hosts, network and model servers, each exact and with a closed form, and short ways to build."""
+"""Test doubles with closed forms for hosts, network and model servers, and short ways to build services."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EPOCH_NS = 1_800_000_000 * 10**9
 
 
 class ConstantNetwork:
-    """Every message takes the same time; it keeps what was sent."""
+    """A network with a constant delay that records its messages."""
 
     def __init__(self, seconds: float = 0.0003) -> None:
         self.seconds = seconds
@@ -41,7 +41,7 @@ class ConstantNetwork:
 
 
 class StandHost:
-    """A host with pids, and nothing else."""
+    """A host that assigns pids."""
 
     def __init__(self, name: str) -> None:
         self.name, self.host_id = name, name * 2
@@ -58,7 +58,7 @@ class StandHost:
 
 
 class DrawnJob:
-    """A request that needs so many seconds alone."""
+    """A job with its duration alone."""
 
     def __init__(self, engine: Engine, seconds: float) -> None:
         self.done = Signal(engine)
@@ -67,8 +67,8 @@ class DrawnJob:
         self.first_token_seconds: float | None = seconds
 
 
-class EnoughServers:
-    """A model server that never makes anyone wait: a job takes what is drawn for it (·/G/∞)."""
+class InfiniteServers:
+    """A model server without waits: a job takes the drawn time (·/G/∞)."""
 
     def __init__(self, engine: Engine, draw: Callable[[], float]) -> None:
         self._engine, self._draw = engine, draw
@@ -86,7 +86,7 @@ class EnoughServers:
 
 
 class SharedServer:
-    """A model server whose jobs share one processor evenly: egalitarian processor sharing, exactly."""
+    """A model server whose jobs share one processor equally: exact egalitarian processor sharing."""
 
     def __init__(self, engine: Engine, draw: Callable[[], float]) -> None:
         self._engine, self._draw = engine, draw
@@ -135,7 +135,7 @@ MODEL = BatchModelSpec("stand-in", seconds=0.0)
 
 @dataclass(frozen=True)
 class Ended:
-    """A request that a service is done with."""
+    """A request that a service has completed."""
 
     time: float
     service: str
@@ -144,7 +144,7 @@ class Ended:
 
 
 class Stand:
-    """A mesh on stand-ins. `ended` keeps what the services' observers were told."""
+    """A mesh on test doubles. `ended` records the calls of the services' observers."""
 
     def __init__(self, specs: Sequence[ServiceSpec], *, seed: int = 1, delay: float = 0.0003, **how: float) -> None:
         self.engine = Engine()
@@ -158,17 +158,17 @@ class Stand:
         self.rng = Random(seed)
 
     def start(self, name: str, replicas: int = 1, draw: Callable[[], float] | None = None) -> list[Replica]:
-        """Give a service replicas; with `draw`, each has enough servers."""
+        """Add replicas to a service; with `draw`, each has infinite servers."""
         service = self[name]
         service.observe = lambda time, seconds, ok: self.ended.append(Ended(time, name, seconds, ok))
         hosts = list(self.hosts.values())
         return [
-            service.add(hosts[index % len(hosts)], EnoughServers(self.engine, draw) if draw else None)
+            service.add(hosts[index % len(hosts)], InfiniteServers(self.engine, draw) if draw else None)
             for index in range(replicas)
         ]
 
     def start_all(self, replicas: int = 1) -> None:
-        """Give every service so many replicas."""
+        """Add replicas to every service."""
         for name in self.mesh.services:
             self.start(name, replicas)
 
@@ -176,7 +176,7 @@ class Stand:
         return self.mesh.services[name]
 
     def poisson(self, flow: FlowSpec, until: float, tokens: tuple[int, int] = (100, 10)) -> None:
-        """Let users come at the flow's rate."""
+        """Start Poisson arrivals of users at the flow's rate."""
 
         def arrive() -> Process:
             while True:
@@ -192,7 +192,7 @@ class Stand:
         self.engine.run(until)
 
     def take(self) -> list[SimSpan]:
-        """The spans that finished since the last call."""
+        """The spans that have finished since the last call."""
         spans, self.mesh.spans = self.mesh.spans, []
         return spans
 
@@ -218,10 +218,10 @@ def service(
 
 
 def call(name: str, policy: CallPolicy | None = None, **how: float) -> Call:
-    """A call of its one operation."""
+    """A call of the one operation of a service."""
     return Call(name, ROUTE, policy or CallPolicy(**how))  # type: ignore[arg-type]  # numbers of the policy
 
 
 def flow(name: str, rate: float = 1.0, timeout: float = 1e9, attempts: int = 1) -> FlowSpec:
-    """Users of a service's one operation."""
+    """Users of the one operation of a service."""
     return FlowSpec(f"to-{name}", name, ROUTE, rate, timeout=timeout, attempts=attempts)

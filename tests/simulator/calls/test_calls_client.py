@@ -1,4 +1,4 @@
-"""How callers make trouble worse, or keep it small: retries, budgets, cancellation, breakers, fallbacks."""
+"""Callers amplify or contain an overload: retries, budgets, cancellation, circuit breakers, fallbacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BACK = Cpu(0.1, 0.2)
 
 
 def chain(policy: CallPolicy, threads: int = 4) -> Stand:
-    """front → back; back answers 40 requests a second."""
+    """front → back; back answers 40 requests per second."""
     stand = Stand([service("front", call("back", policy)), service("back", BACK, threads=threads)], count=1)
     stand.start_all()
     return stand
@@ -26,8 +26,8 @@ def clients(spans: list[SimSpan], service: str) -> list[SimSpan]:
     return [span for span in spans if span.kind == "client" and span.attributes["server.address"] == service]
 
 
-def after_a_dip(policy: CallPolicy) -> tuple[float, float]:
-    """A minute after a dip of capacity, with 32 requests a second: the share answered, and attempts per call."""
+def success_and_attempts_after_dip(policy: CallPolicy) -> tuple[float, float]:
+    """A minute after a dip of capacity, with 32 requests per second: success ratio, and attempts per call."""
     stand = chain(policy)
     stand.poisson(flow("front", rate=32.0), 200.0)
     stand.run(20.0)
@@ -43,9 +43,9 @@ def after_a_dip(policy: CallPolicy) -> tuple[float, float]:
     return answered / (answered + failed), requests / (requests - retries)
 
 
-def test_retries_keep_an_overload_alive_that_has_lost_its_cause() -> None:
-    """A metastable failure: capacity is back for a minute, and still nobody is answered in time."""
-    answered, attempts = after_a_dip(CallPolicy(1.0, attempts=4))
+def test_retries_sustain_an_overload_after_its_cause_has_ended() -> None:
+    """A metastable failure: a minute after capacity is back, most requests still time out."""
+    answered, attempts = success_and_attempts_after_dip(CallPolicy(1.0, attempts=4))
     assert answered < 0.5
     assert attempts > 2.5
 
@@ -58,15 +58,15 @@ def test_retries_keep_an_overload_alive_that_has_lost_its_cause() -> None:
         pytest.param(CallPolicy(1.0, attempts=4, breaker=10, breaker_open=5.0), id="breaker"),
     ],
 )
-def test_without_the_amplification_the_platform_recovers(policy: CallPolicy) -> None:
-    """The same dip, and a minute later all is as before it."""
-    answered, attempts = after_a_dip(policy)
+def test_without_retry_amplification_the_platform_recovers(policy: CallPolicy) -> None:
+    """A minute after the same dip, the platform works as before."""
+    answered, attempts = success_and_attempts_after_dip(policy)
     assert answered > 0.98
     assert attempts < 1.05
 
 
-def test_a_budget_bounds_the_retries_of_a_callee_that_only_fails() -> None:
-    """Ten per cent of the first attempts, where there would be three each."""
+def test_a_retry_budget_bounds_retries_to_a_failing_callee() -> None:
+    """Ten percent of the first attempts, where there would be three retries each."""
     stand = chain(CallPolicy(1.0, attempts=4, retry_budget=0.1))
     stand["back"].fail_ratio = 1.0
     stand.poisson(flow("front", rate=20.0), 60.0)
@@ -76,8 +76,8 @@ def test_a_budget_bounds_the_retries_of_a_callee_that_only_fails() -> None:
     assert 0.05 * firsts < edge.retries <= 0.1 * firsts
 
 
-def test_back_off_is_a_full_jitter() -> None:
-    """The pause before the n-th retry is anything up to backoff · 2ⁿ⁻¹."""
+def test_backoff_has_full_jitter() -> None:
+    """The pause before the n-th retry is uniform up to backoff · 2ⁿ⁻¹."""
     stand = Stand(
         [service("front", call("back", timeout=1.0, attempts=4, backoff=0.2)), service("back", Cpu(1e-6, 0.0))]
     )
@@ -100,7 +100,10 @@ def test_back_off_is_a_full_jitter() -> None:
 
 @pytest.mark.parametrize(("cancels", "busy"), [(True, 0), (False, 1)])
 def test_cancellation_frees_the_thread_at_once(cancels: bool, busy: int) -> None:
-    """Without it the callee works on for nobody; with it also what the callee itself has asked for is given up."""
+    """Without it, the callee continues for a caller that is gone.
+
+    With it, the calls of the callee are cancelled too.
+    """
     middle = service("middle", call("back", timeout=50.0, cancels=cancels), threads=1)
     front = service("front", call("middle", timeout=0.5, cancels=cancels))
     stand = Stand([front, middle, service("back", Cpu(20.0, 0.0), threads=1)])
@@ -118,8 +121,8 @@ def test_cancellation_frees_the_thread_at_once(cancels: bool, busy: int) -> None
     assert spans["back"].ended == pytest.approx(0.5 if cancels else 20.0, abs=0.01)
 
 
-def test_what_a_cancelled_service_has_asked_for_is_not_begun_any_more() -> None:
-    """Its callee does not stop for it, but drops what still waits when its turn comes."""
+def test_queued_calls_of_a_cancelled_service_are_dropped() -> None:
+    """A callee without cancellation drops them at the head of its queue."""
     front = service("front", call("middle", timeout=0.5, cancels=True))
     back = service("back", Cpu(2.0, 0.0), threads=1)
     stand = Stand([front, service("middle", call("back", timeout=50.0)), back], delay=0.0)
@@ -131,8 +134,8 @@ def test_what_a_cancelled_service_has_asked_for_is_not_begun_any_more() -> None:
     assert stand["back"].cpu_seconds == pytest.approx(2.0)
 
 
-def test_the_next_in_the_queue_begins_when_one_is_cancelled() -> None:
-    """A freed thread does not stay idle while others wait."""
+def test_a_cancellation_starts_the_next_queued_request() -> None:
+    """A freed thread does not stay idle while requests wait."""
     impatient = service("impatient", call("back", timeout=0.5, cancels=True))
     patient = service("patient", call("back", timeout=50.0))
     stand = Stand([impatient, patient, service("back", Cpu(2.0, 0.0), threads=1)], delay=0.0)
@@ -147,7 +150,7 @@ def test_the_next_in_the_queue_begins_when_one_is_cancelled() -> None:
 
 
 def test_cancellation_reaches_the_model_server_and_every_branch() -> None:
-    """A fan-out that is given up leaves nothing running."""
+    """A cancelled fan-out leaves nothing running."""
     front = service("front", call("middle", timeout=0.5, cancels=True))
     wide = Together((call("model", timeout=9.0, cancels=True), call("model", timeout=9.0, cancels=True), Cpu(5.0)))
     stand = Stand([front, service("middle", wide), service("model", Serve())])
@@ -162,8 +165,8 @@ def test_cancellation_reaches_the_model_server_and_every_branch() -> None:
     assert stand["middle"].busy_threads.value == 0
 
 
-def test_a_breaker_stops_asking_and_asks_again() -> None:
-    """While it is open the callee is left alone, callers fail at once, and one attempt tries after a while."""
+def test_an_open_breaker_blocks_calls_until_a_trial_succeeds() -> None:
+    """While it is open, the callee gets no calls and callers fail at once; later one trial is sent."""
     stand = chain(CallPolicy(1.0, breaker=5, breaker_open=10.0), threads=64)
     stand["back"].fail_ratio = 1.0
     stand.poisson(flow("front", rate=20.0), 100.0)
@@ -193,8 +196,8 @@ def test_a_breaker_that_opens_ends_the_attempts_of_a_call() -> None:
     assert len(clients(stand.take(), "back")) == 2
 
 
-def test_a_fallback_hides_a_failure_that_spans_still_show() -> None:
-    """Users are answered; the failed CLIENT spans and the one that took their place are there, and are counted."""
+def test_a_fallback_hides_a_failure_from_users_but_not_from_spans() -> None:
+    """Users get an answer. The failed CLIENT spans and the fallback's span exist, and are counted."""
     policy = CallPolicy(1.0, attempts=2, fallback=("spare", ROUTE))
     stand = Stand([service("front", call("main", policy)), service("main", BACK), service("spare", BACK)], count=1)
     stand.start_all()
@@ -214,8 +217,8 @@ def test_a_fallback_hides_a_failure_that_spans_still_show() -> None:
     assert edge.fallbacks == {ServiceName("test", "spare"): 40}
 
 
-def test_a_fallback_is_asked_once_and_its_failure_is_the_callers() -> None:
-    """It has no attempts beyond the first, and no fallback of its own."""
+def test_a_fallback_has_one_attempt_and_its_failure_fails_the_caller() -> None:
+    """It has no retries, and no fallback of its own."""
     policy = CallPolicy(1.0, attempts=3, fallback=("spare", ROUTE))
     stand = Stand([service("front", call("main", policy)), service("main", BACK), service("spare", BACK)])
     stand.start_all()
@@ -227,8 +230,8 @@ def test_a_fallback_is_asked_once_and_its_failure_is_the_callers() -> None:
 
 
 @pytest.mark.parametrize(("required", "answered"), [(True, 0), (False, 1)])
-def test_a_caller_goes_on_without_what_it_does_not_require(required: bool, answered: int) -> None:
-    """The same failure, borne or not."""
+def test_a_caller_continues_without_an_optional_call(required: bool, answered: int) -> None:
+    """The same failure with a required and an optional call."""
     stand = chain(CallPolicy(1.0, required=required))
     stand["back"].fail_ratio = 1.0
     stand.mesh.enter(flow("front"), 0, 0)
@@ -239,8 +242,8 @@ def test_a_caller_goes_on_without_what_it_does_not_require(required: bool, answe
 @pytest.mark.parametrize(
     ("trouble", "status"), [("slow", 504), ("failing", 502), ("gone", 502), ("killed", 502), ("breaker", 503)]
 )
-def test_what_a_service_answers_depends_on_how_its_call_failed(trouble: str, status: int) -> None:
-    """504 after a time-out, 503 behind an open breaker, else 502."""
+def test_the_status_of_a_service_depends_on_the_failure_of_its_call(trouble: str, status: int) -> None:
+    """504 after a timeout, 503 with an open breaker, else 502."""
     stand = chain(CallPolicy(1.0, breaker=1 if trouble == "breaker" else None))
     back = stand["back"]
     if trouble == "slow":
@@ -262,8 +265,8 @@ def test_what_a_service_answers_depends_on_how_its_call_failed(trouble: str, sta
     assert answer.attributes["http.response.status_code"] == status
 
 
-def test_a_time_out_far_down_is_told_all_the_way_up() -> None:
-    """504 stays 504, also where the services on the way have defects of their own."""
+def test_a_timeout_propagates_as_504_through_all_callers() -> None:
+    """504 stays 504, even through services with defects of their own."""
     middle = service("middle", call("back", timeout=0.05))
     stand = Stand([service("front", call("middle", timeout=9.0)), middle, service("back", Cpu(1.0))])
     stand.start_all()
@@ -275,7 +278,7 @@ def test_a_time_out_far_down_is_told_all_the_way_up() -> None:
 
 
 def test_a_deploy_changes_a_callers_policy() -> None:
-    """A shorter time-out and more attempts hold from the next call on, and for that callee alone."""
+    """A shorter timeout and more attempts apply from the next call on, and to that callee only."""
     stand = chain(CallPolicy(1.0))
     stand["front"].override("back", timeout=0.01, attempts=3)
     stand.mesh.enter(flow("front"), 0, 0)
@@ -294,10 +297,11 @@ def test_a_deploy_changes_a_callers_policy() -> None:
         (5.0, 2, -1.0, (0, 1, 0, 2)),
     ],
 )
-def test_users_give_up_and_try_again(
-    timeout: float, attempts: int, slow: float, ends: tuple[int, int, int, int]
-) -> None:
-    """A request of a user is answered, failed or given up, once, however often it is tried; each try is a trace."""
+def test_users_retry_and_end_once(timeout: float, attempts: int, slow: float, ends: tuple[int, int, int, int]) -> None:
+    """A user request is answered, failed or given up, once, whatever its number of attempts.
+
+    Each attempt is a trace.
+    """
     stand = Stand([service("front", Cpu(0.1, 0.0))])
     stand.start_all()
     stand["front"].slow_down(abs(slow))
@@ -310,7 +314,7 @@ def test_users_give_up_and_try_again(
 
 
 def test_tokens_of_a_call_are_at_most_those_of_the_request() -> None:
-    """And with them the bytes on the wire, except to a database."""
+    """The same holds for the bytes on the wire, except to a database."""
     steps = [
         Call("model", ROUTE, CallPolicy(9.0), prompt_tokens=512, generated_tokens=0),
         Call("model", ROUTE, CallPolicy(9.0)),
@@ -327,8 +331,8 @@ def test_tokens_of_a_call_are_at_most_those_of_the_request() -> None:
         assert sizes == [900 + 5 * min(512, prompt), 900, 900 + 5 * prompt, 900 + 5 * 40, 70, 30]
 
 
-def test_a_tenants_calls_have_the_tokens_that_they_say() -> None:
-    """No request stands behind them; where they say nothing there are none."""
+def test_a_tenants_calls_have_the_tokens_of_their_spec() -> None:
+    """No request precedes them; without token counts they have 0 tokens."""
     stand = Stand([service("s", Cpu(0.01))])
     stand.start_all()
     calls = [Call("s", ROUTE, CallPolicy(1.0), prompt_tokens=512), Call("s", ROUTE, CallPolicy(1.0))]
@@ -363,14 +367,14 @@ def test_a_tenants_calls_have_the_tokens_that_they_say() -> None:
         ),
     ],
 )
-def test_what_cannot_be_called_is_refused_with_a_remedy(specs: list[ServiceSpec], message: str) -> None:
-    """Before anything runs, and by name."""
+def test_calls_to_unknown_targets_are_rejected_with_a_remedy(specs: list[ServiceSpec], message: str) -> None:
+    """Before anything runs, with the names in the message."""
     with pytest.raises(ValueError, match=message):
         Stand(specs)
 
 
-def test_users_and_caches_that_are_not_there_are_refused() -> None:
-    """Flows name what they ask, and a flush names the caches that there are."""
+def test_flows_and_flushes_of_unknown_targets_are_rejected() -> None:
+    """The message names the flow, or the known caches."""
     stand = Stand([service("a", Cpu(1.0))])
     with pytest.raises(ValueError, match="flow to-b asks 'b', but there is no such service; there are a"):
         stand.mesh.enter(flow("b"), 0, 0)

@@ -1,4 +1,4 @@
-"""Whatever the topology, the policies and the faults: each request ends exactly once, and no thread is lost."""
+"""For any topology, policies and faults, each request ends exactly once, and no thread is lost."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ policies = st.builds(
 
 @st.composite
 def plans(draw: st.DrawFn, callees: str, depth: int = 2) -> tuple[Step, ...]:
-    """Steps of a service that may call these."""
+    """Steps of a service that may call these services."""
     steps: list[Step] = []
     for _ in range(draw(st.integers(1, 3))):
         kind = draw(st.sampled_from(["cpu", "call", "call", "together", "sometimes", "cached"]))
@@ -83,7 +83,7 @@ def topologies(draw: st.DrawFn) -> list[ServiceSpec]:
 
 
 class Platform(RuleBasedStateMachine):
-    """Users come, time passes, and things break."""
+    """State machine: users arrive, time passes, faults occur."""
 
     @initialize(specs=topologies(), seed=st.integers(0, 99))
     def build(self, specs: list[ServiceSpec], seed: int) -> None:
@@ -158,7 +158,7 @@ class Platform(RuleBasedStateMachine):
                 assert there.population.integral(now) == pytest.approx(resident, rel=1e-9, abs=1e-9)
 
     def teardown(self) -> None:
-        """Without probes, and with time enough, nothing is left; and what there was is all told."""
+        """Without probes and with enough time, no request is left, and all are accounted for."""
         if not hasattr(self, "stand"):
             return
         stand, mesh = self.stand, self.stand.mesh
@@ -196,8 +196,8 @@ TestConservation = Platform.TestCase
 TestConservation.settings = settings(stateful_step_count=25)
 
 
-def test_a_request_that_nobody_can_take_has_failed() -> None:
-    """Without a ready replica users are refused, and callers too; both end."""
+def test_a_request_without_ready_replica_fails() -> None:
+    """Users and callers are refused, and both requests end."""
     stand = Stand([service("front", call("back", timeout=1.0, attempts=2)), service("back", Cpu(0.01))])
     stand.mesh.enter(replace(flow("front"), attempts=2), 0, 0)
     stand.run(10.0)

@@ -1,4 +1,4 @@
-"""What callers remember of callees, caches, balancing and deadlines, each by itself."""
+"""Circuit breaker, retry budget, cache, load balancing and deadlines, each by itself."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from foreshock_simulator.spec.services import Balancing
 from foreshock_simulator.tracing.spans import TIMED_OUT, scramble
 
 
-def test_a_breaker_opens_lets_one_try_and_closes_again() -> None:
-    """Closed, open after enough failures, half-open for one attempt; its outcome decides."""
+def test_a_breaker_opens_allows_one_trial_and_closes_again() -> None:
+    """Closed, open after enough failures, half-open for one trial, whose result decides."""
     breaker = CircuitBreaker(limit=3, seconds=10.0)
     for failed in (True, False, True, True):
         assert breaker.admit(0.0) == "yes"
@@ -40,7 +40,7 @@ def test_a_breaker_opens_lets_one_try_and_closes_again() -> None:
     assert (breaker.state(21.5), breaker.admit(21.5)) == ("closed", "yes")
 
 
-def test_a_breaker_forgets_what_lies_more_than_twenty_attempts_back() -> None:
+def test_a_breaker_considers_the_last_twenty_attempts() -> None:
     """Five failures among twenty-one attempts are four among the last twenty."""
     breaker = CircuitBreaker(limit=5, seconds=10.0)
     for failed in [True] * 4 + [False] * 16 + [True]:
@@ -48,8 +48,8 @@ def test_a_breaker_forgets_what_lies_more_than_twenty_attempts_back() -> None:
     assert breaker.state(0.0) == "closed"
 
 
-def test_a_trial_that_was_given_up_leaves_room_for_another() -> None:
-    """Otherwise a breaker whose trial was cancelled would stay open for ever."""
+def test_a_cancelled_trial_allows_another() -> None:
+    """Otherwise a breaker with a cancelled trial would stay open forever."""
     breaker = CircuitBreaker(limit=1, seconds=1.0)
     breaker.record(0.0, breaker.admit(0.0), failed=True)
     assert breaker.admit(2.0) == "trial"
@@ -57,8 +57,8 @@ def test_a_trial_that_was_given_up_leaves_room_for_another() -> None:
     assert breaker.admit(2.2) == "trial"
 
 
-def test_stragglers_from_before_a_breaker_opened_change_nothing() -> None:
-    """Neither a late failure nor a late success is taken for the trial's."""
+def test_results_from_before_a_breaker_opened_are_ignored() -> None:
+    """Neither a late failure nor a late success counts as the trial's."""
     breaker = CircuitBreaker(limit=1, seconds=1.0)
     early = [breaker.admit(0.0), breaker.admit(0.0), breaker.admit(0.0)]
     breaker.record(0.5, early[0], failed=True)
@@ -73,7 +73,7 @@ def test_stragglers_from_before_a_breaker_opened_change_nothing() -> None:
 
 @given(outcomes=st.lists(st.booleans(), max_size=80), limit=st.integers(1, BREAKER_WINDOW_ATTEMPTS))
 def test_a_breaker_is_closed_until_the_window_has_too_many_failures(outcomes: list[bool], limit: int) -> None:
-    """It looks at the last twenty attempts, no more."""
+    """Only the last twenty attempts count."""
     breaker = CircuitBreaker(limit, 10.0)
     for count, failed in enumerate(outcomes, 1):
         breaker.record(0.0, breaker.admit(0.0), failed)
@@ -87,8 +87,8 @@ def test_a_breaker_is_closed_until_the_window_has_too_many_failures(outcomes: li
     ratio=st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.0]),
     steps=st.lists(st.tuples(st.sampled_from([0.0, 0.5, 4.0, 11.0]), st.booleans()), max_size=80),
 )
-def test_a_budget_never_lets_more_retries_through_than_its_share(ratio: float, steps: list[tuple[float, bool]]) -> None:
-    """Within any ten seconds, and it refuses none that it need not."""
+def test_a_budget_allows_exactly_its_ratio_of_retries(ratio: float, steps: list[tuple[float, bool]]) -> None:
+    """Within any ten seconds; it rejects no retry below the ratio."""
     budget, now = RetryBudget(ratio), 0.0
     firsts: list[float] = []
     retries: list[float] = []
@@ -117,7 +117,7 @@ def test_a_flushed_cache_fills_with_its_misses() -> None:
 
 
 class Loaded:
-    """A replica as balancing sees it."""
+    """A replica as load balancing sees it."""
 
     def __init__(self, name: int, load: int) -> None:
         self.name, self.load = name, load
@@ -136,7 +136,7 @@ class Loaded:
 def test_replicas_are_chosen_by_the_policy(
     policy: Balancing, loads: tuple[int, ...], shares: tuple[float, ...]
 ) -> None:
-    """Each gets the share of requests that the policy gives it at these loads."""
+    """Each replica gets the policy's share of requests at these loads."""
     replicas = [Loaded(index, load) for index, load in enumerate(loads)]
     choose: Balancer[Loaded] = balancer(policy, Random(1))
     chosen = Counter(choose(replicas).name for _ in range(8000))
@@ -144,8 +144,8 @@ def test_replicas_are_chosen_by_the_policy(
         assert chosen[index] / 8000 == pytest.approx(share, abs=0.02)
 
 
-def test_equals_take_turns() -> None:
-    """Where several have as little to do, they are asked evenly, not the first one always."""
+def test_equally_loaded_replicas_take_turns() -> None:
+    """Among equals, the choice rotates instead of falling on the first one."""
     replicas = [Loaded(index, load) for index, load in enumerate((0, 0, 0, 0, 0))]
     choose: Balancer[Loaded] = balancer("least-load", Random(1))
     assert Counter(choose(replicas).name for _ in range(100)) == dict.fromkeys(range(5), 20)
@@ -158,10 +158,10 @@ def test_equals_take_turns() -> None:
         max_size=30,
     )
 )
-def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
+def test_deadlines_expire_on_time_unless_lifted(
     waits: list[tuple[float, float, float | None]],
 ) -> None:
-    """A signal fires with TIMED_OUT exactly at its deadline, or before that with what was sent; nothing is kept."""
+    """A signal fires with TIMED_OUT exactly at its deadline, or earlier with the sent value. No entry is left over."""
     engine = Engine()
     deadlines = Deadlines(engine)
     seen: list[tuple[float, object]] = []
@@ -191,8 +191,8 @@ def test_deadlines_come_true_on_time_and_only_where_nothing_came_before(
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 10.0), st.booleans()), max_size=30))
-def test_a_level_integrates_exactly_and_reading_it_changes_nothing(steps: list[tuple[float, bool]]) -> None:
-    """Two levels, one of which is read all the time, stay equal to the last bit."""
+def test_a_time_weighted_count_integrates_exactly_and_reads_are_pure(steps: list[tuple[float, bool]]) -> None:
+    """Two counts, one of them read continuously, stay equal to the last bit."""
     read, unread, now, area = TimeWeightedCount(), TimeWeightedCount(), 0.0, 0.0
     for pause, up in steps:
         read.integral(now + pause / 2)
@@ -204,8 +204,8 @@ def test_a_level_integrates_exactly_and_reading_it_changes_nothing(steps: list[t
     assert read.integral(now) == pytest.approx(area, abs=1e-9)
 
 
-def test_ids_are_all_different_and_evenly_spread() -> None:
-    """As sampling by a trace id's low bits needs it."""
+def test_ids_are_unique_and_uniform() -> None:
+    """Sampling by the low bits of a trace id needs it."""
     ids = [scramble(number) for number in range(20_000)]
     assert len(set(ids)) == 20_000
     for bit in range(64):

@@ -1,4 +1,4 @@
-"""Waits, losses and numbers of requests are those that queueing theory has closed forms for."""
+"""Waits, losses and numbers of requests match the closed forms of queueing theory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T_99 = 2.756
 
 
 def assert_mean(values: list[float], expected: float, precision: float) -> None:
-    """The expected value lies within the 99 % confidence bounds of batch means, and those are narrow enough to tell."""
+    """The expected value lies within the 99% confidence interval of batch means, and the interval is narrow enough."""
     size = len(values) // BATCHES
     means = [fmean(values[i * size : (i + 1) * size]) for i in range(BATCHES)]
     bound = T_99 * stdev(means) / sqrt(BATCHES)
@@ -27,7 +27,7 @@ def assert_mean(values: list[float], expected: float, precision: float) -> None:
 
 
 def sojourns(stand: Stand, requests: int) -> list[float]:
-    """Seconds that requests spent in the service, the first tenth left out."""
+    """Seconds that requests spent in the service, without the first tenth."""
     ended = [each.seconds for each in stand.ended]
     assert len(ended) > requests * 0.9
     return ended[len(ended) // 10 :]
@@ -40,7 +40,7 @@ def erlang_c(servers: int, load: float) -> float:
 
 
 @pytest.mark.parametrize(("servers", "utilisation"), [(1, 0.7), (3, 0.7), (8, 0.8)])
-def test_requests_wait_for_a_thread_as_erlang_says(servers: int, utilisation: float) -> None:
+def test_waits_for_threads_match_erlang_c(servers: int, utilisation: float) -> None:
     """M/M/c: threads are the servers, and a model takes an exponential time: W = C(c, λ/μ) / (cμ − λ) + 1/μ."""
     rate, requests = utilisation * servers, 50_000
     stand = Stand([service("s", Serve(), threads=servers, backlog=10**9)], delay=0.0, seed=11)
@@ -53,7 +53,7 @@ def test_requests_wait_for_a_thread_as_erlang_says(servers: int, utilisation: fl
 
 
 @pytest.mark.parametrize("spread", [0.3, 1.0])
-def test_log_normal_work_waits_as_pollaczek_and_khinchine_say(spread: float) -> None:
+def test_log_normal_work_waits_match_pollaczek_khinchine(spread: float) -> None:
     """M/G/1 on the CPU: W = λE[S²] / (2(1 − ρ)) + E[S]."""
     rate, requests, mean = 0.6, 50_000, exp(spread**2 / 2)
     stand = Stand([service("s", Cpu(1.0 / mean, spread), threads=1, backlog=10**9)], delay=0.0, seed=7)
@@ -65,7 +65,7 @@ def test_log_normal_work_waits_as_pollaczek_and_khinchine_say(spread: float) -> 
 
 
 @pytest.mark.parametrize(("places", "load"), [(1, 0.5), (4, 0.9), (6, 1.5)])
-def test_a_full_queue_turns_away_as_many_as_it_must(places: int, load: float) -> None:
+def test_a_full_queue_rejects_the_share_of_m_m_1_k(places: int, load: float) -> None:
     """M/M/1/K: one thread and a backlog of K − 1 lose (1 − ρ)ρᴷ / (1 − ρᴷ⁺¹) of the requests."""
     requests = 40_000
     stand = Stand([service("s", Serve(), threads=1, backlog=places - 1)], delay=0.0, seed=3)
@@ -86,8 +86,8 @@ def test_a_full_queue_turns_away_as_many_as_it_must(places: int, load: float) ->
         pytest.param(lambda rng: rng.expovariate(4.0 if rng.random() < 0.8 else 0.25), id="hyperexponential"),
     ],
 )
-def test_a_shared_processor_does_not_care_how_work_is_distributed(draw: Callable[[Random], float]) -> None:
-    """M/G/1-PS: W = E[S] / (1 − ρ), whatever the distribution (Kleinrock, Queueing Systems II, 4.4)."""
+def test_processor_sharing_is_insensitive_to_the_distribution(draw: Callable[[Random], float]) -> None:
+    """M/G/1-PS: W = E[S] / (1 − ρ), for any distribution (Kleinrock, Queueing Systems II, 4.4)."""
     rate, requests, rng = 0.5, 40_000, Random(2)
     stand = Stand([service("s", Serve(), threads=10**6)], delay=0.0, seed=5)
     stand.start("s")
@@ -98,7 +98,7 @@ def test_a_shared_processor_does_not_care_how_work_is_distributed(draw: Callable
 
 
 def test_littles_law_holds_exactly() -> None:
-    """∫ N dt is the sum of the seconds that requests were there, for each service of a chain, to rounding."""
+    """∫ N dt is the sum of the sojourn times, for each service of a chain, up to rounding."""
     front = service("front", Cpu(0.01), call("back", timeout=0.2, attempts=3), threads=8, backlog=20)
     stand = Stand([front, service("back", Cpu(0.05), threads=2, backlog=5)], seed=2)
     stand.start_all(2)
@@ -113,8 +113,8 @@ def test_littles_law_holds_exactly() -> None:
         assert stand[name].population.integral(stand.engine.now) == pytest.approx(there, rel=1e-11)
 
 
-def test_the_cpu_is_busy_for_as_long_as_threads_compute() -> None:
-    """The integral that an autoscaler reads is the mean work times the requests; slow code takes more of it."""
+def test_cpu_time_is_the_work_of_all_threads() -> None:
+    """The integral that an autoscaler reads is the mean work times the requests; slow code uses more."""
     stand = Stand([service("s", Cpu(0.02, 0.0))])
     stand.start("s", 2)
     for expected in (100 * 0.02, 100 * 0.02 + 100 * 0.06):
@@ -127,8 +127,8 @@ def test_the_cpu_is_busy_for_as_long_as_threads_compute() -> None:
 
 @pytest.mark.parametrize("attempts", [1, 2, 4])
 @pytest.mark.parametrize("failing", [0.1, 0.5, 0.9])
-def test_calls_are_tried_as_often_as_failures_make_them(attempts: int, failing: float) -> None:
-    """A(p) = (1 − pᵃ) / (1 − p) attempts per call, where a attempts fail independently with p."""
+def test_attempts_per_call_follow_the_failure_probability(attempts: int, failing: float) -> None:
+    """A(p) = (1 − pᵃ) / (1 − p) attempts per call, with up to a attempts that fail independently with p."""
     calls = 4000
     policy = CallPolicy(10.0, attempts=attempts)
     stand = Stand([service("front", call("back", policy)), service("back", Cpu(0.001))], count=1, seed=4)

@@ -1,11 +1,11 @@
-"""Replicas: threads and queues, what blocks what, draining, death, and health checks that evict."""
+"""Replicas: threads and queues, head-of-line blocking, draining, kills, and health probes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from tests.simulator.calls.stand import ROUTE, EnoughServers, Stand, call, flow, service
+from tests.simulator.calls.stand import ROUTE, InfiniteServers, Stand, call, flow, service
 
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import (
@@ -22,8 +22,8 @@ from foreshock_simulator.spec.services import (
 from foreshock_simulator.spec.traffic import FlowSpec
 
 
-def test_requests_are_taken_in_the_order_in_which_they_came() -> None:
-    """First in, first out, as many at once as there are threads, and further ones turned away at once."""
+def test_requests_run_in_order_of_arrival() -> None:
+    """First in, first out, as many at once as there are threads, with rejections beyond the backlog."""
     stand = Stand([service("s", Cpu(1.0, 0.0), threads=2, backlog=3)])
     stand.start("s")
     for _ in range(7):
@@ -35,8 +35,8 @@ def test_requests_are_taken_in_the_order_in_which_they_came() -> None:
     assert stand["s"].outcomes["rejected"] == 2
 
 
-def test_a_queued_request_that_nobody_waits_for_costs_nothing() -> None:
-    """It is dropped when its turn comes, and told as 499 without taking any time."""
+def test_a_queued_request_without_its_caller_is_dropped() -> None:
+    """It is dropped at the head of the queue, recorded as 499, and takes no time."""
     back = service("back", Cpu(1.0, 0.0), threads=1)
     stand = Stand([service("front", call("back", timeout=1.5)), back], delay=0.0)
     stand.start_all()
@@ -63,7 +63,7 @@ def gateway(threads: int) -> list[ServiceSpec]:
 
 
 @pytest.mark.parametrize(("threads", "blocked"), [(8, True), (1000, False)])
-def test_a_slow_callee_blocks_those_who_do_not_call_it(threads: int, blocked: bool) -> None:
+def test_a_slow_callee_blocks_requests_that_do_not_call_it(threads: int, blocked: bool) -> None:
     """Head-of-line blocking: requests share the gateway's threads, so the fast route waits behind the slow one."""
     stand = Stand(gateway(threads))
     stand.start_all()
@@ -82,8 +82,8 @@ def test_a_slow_callee_blocks_those_who_do_not_call_it(threads: int, blocked: bo
     assert (longest["gateway GET /fast"] > 2.0) == blocked
 
 
-def test_a_drained_replica_answers_what_it_has_and_gets_no_more() -> None:
-    """Nothing is lost, requests on their way included; its pid is free when it has gone."""
+def test_a_draining_replica_completes_its_requests_and_gets_no_more() -> None:
+    """No request is lost, including those on the network; its pid is free afterwards."""
     stand = Stand([service("front", call("back", timeout=9.0)), service("back", Cpu(1.0, 0.0), threads=1)], delay=0.01)
     stand.start("front")
     first, second = stand.start("back", 2)
@@ -104,16 +104,16 @@ def test_a_drained_replica_answers_what_it_has_and_gets_no_more() -> None:
     assert [len(host.pids) for host in stand.hosts.values()] == [1, 1]
 
 
-def test_an_idle_replica_goes_at_once() -> None:
-    """Draining takes as long as there is something to drain."""
+def test_an_idle_replica_drains_at_once() -> None:
+    """Draining takes as long as the remaining requests."""
     stand = Stand([service("s", Cpu(1.0))])
     (replica,) = stand.start("s")
     assert stand["s"].retire(replica).fired
     assert (stand["s"].ready, stand["s"].replicas) == (0, [])
 
 
-def test_a_killed_replica_takes_its_requests_and_their_spans_with_it() -> None:
-    """Callers see a reset and try another; the dead process tells no span, and a model stops working for it."""
+def test_a_killed_replica_loses_its_requests_and_their_spans() -> None:
+    """Callers see a reset and retry elsewhere. The dead process records no span, and its model jobs are cancelled."""
     front = service("front", call("back", timeout=9.0, attempts=2))
     stand = Stand([front, service("back", Serve(), threads=2)])
     stand.start("front")
@@ -123,7 +123,7 @@ def test_a_killed_replica_takes_its_requests_and_their_spans_with_it() -> None:
     stand.run(0.5)
     assert (first.load, second.load) == (5, 5)
     assert stand["back"].retire(first, drain=False).fired
-    assert isinstance(first.model, EnoughServers)
+    assert isinstance(first.model, InfiniteServers)
     assert first.model.cancelled == 2
     stand.run(30.0)
     assert stand.mesh.answered == 10
@@ -137,8 +137,8 @@ def test_a_killed_replica_takes_its_requests_and_their_spans_with_it() -> None:
     assert first.resource["service.instance.id"] not in told
 
 
-def test_a_killed_callers_callees_go_on_or_stop_as_its_policy_says() -> None:
-    """The connections of a dead process are closed; whoever watches for that stops."""
+def test_callees_of_a_killed_caller_follow_its_policy() -> None:
+    """The connections of a dead process close; with `cancels`, its callees stop."""
     for cancels in (False, True):
         stand = Stand([service("front", call("back", timeout=9.0, cancels=cancels)), service("back", Cpu(5.0, 0.0))])
         (front,) = stand.start("front")
@@ -153,7 +153,7 @@ def test_a_killed_callers_callees_go_on_or_stop_as_its_policy_says() -> None:
 
 
 def test_a_request_that_arrives_at_a_dead_replica_is_reset() -> None:
-    """It was on its way when the replica died."""
+    """It was on the network when the replica died."""
     stand = Stand([service("front", call("back", timeout=9.0)), service("back", Cpu(0.1))], delay=0.01)
     stand.start("front")
     (back,) = stand.start("back")
@@ -170,8 +170,8 @@ HEALTH = HealthCheck(period=1.0, timeout=0.5, failures=2)
 
 
 @pytest.mark.parametrize("health", [HEALTH, None])
-def test_busy_replicas_are_evicted_and_the_rest_gets_busier(health: HealthCheck | None) -> None:
-    """An eviction spiral: with checks that wait in the same queue, an overload ends with no replica at all."""
+def test_evictions_of_busy_replicas_spiral(health: HealthCheck | None) -> None:
+    """With probes that wait in the same queue, an overload ends without a healthy replica."""
     stand = Stand([service("s", Cpu(0.1, 0.1), threads=4, backlog=200, health=health)])
     stand.start("s", 4)
     stand.poisson(flow("s", rate=120.0), 30.0)
@@ -188,8 +188,8 @@ def test_busy_replicas_are_evicted_and_the_rest_gets_busier(health: HealthCheck 
 
 
 @pytest.mark.parametrize(("seconds", "ready"), [(1.0, 1), (2.0, 0)])
-def test_one_failed_probe_is_not_enough(seconds: float, ready: int) -> None:
-    """Two in a row evict."""
+def test_one_failed_probe_does_not_evict(seconds: float, ready: int) -> None:
+    """Two in a row do."""
     stand = Stand([service("s", Cpu(0.01), health=HEALTH)])
     stand.start("s")
     stand.run(10.0)
@@ -203,8 +203,8 @@ def test_one_failed_probe_is_not_enough(seconds: float, ready: int) -> None:
     assert min(seen) == ready
 
 
-def test_a_replica_comes_back_with_the_first_probe_that_passes() -> None:
-    """Probes leave no spans, and are not told to who watches objectives."""
+def test_a_replica_returns_with_the_first_successful_probe() -> None:
+    """Probes leave no spans, and observers of the SLO do not see them."""
     stand = Stand([service("s", Cpu(0.01), health=HEALTH)])
     (replica,) = stand.start("s")
     stand.run(10.0)
@@ -225,7 +225,7 @@ def test_a_replica_comes_back_with_the_first_probe_that_passes() -> None:
 
 
 def test_a_flushed_cache_sends_its_misses_to_the_database() -> None:
-    """Work amplification that heals by itself: all miss at first, and after `refill` misses 63 % hit again."""
+    """Work amplification that recovers: all lookups miss at first, and after `refill` misses 63% hit again."""
     steps = (Cached("answers", 0.95, (call("table", timeout=1.0),), refill=500.0),)
     stand = Stand([service("s", *steps), service("table", Cpu(0.001), kind="database")], count=1, seed=3)
     stand.start_all()
@@ -249,8 +249,8 @@ def test_a_flushed_cache_sends_its_misses_to_the_database() -> None:
     assert sum(per_second[-50:]) / 50 < 9.0
 
 
-def test_a_failed_fetch_is_not_kept() -> None:
-    """A cache does not fill with answers that nobody gave."""
+def test_a_failed_fetch_does_not_fill_the_cache() -> None:
+    """Only answers are cached."""
     stand = Stand(
         [service("s", Cached("answers", 1.0, (call("t", timeout=1.0),), refill=5.0)), service("t", Cpu(0.001))]
     )
@@ -263,8 +263,8 @@ def test_a_failed_fetch_is_not_kept() -> None:
     assert stand.mesh.caches["answers"].fill_ratio == 0.0
 
 
-def test_some_requests_take_steps_that_others_do_not() -> None:
-    """With the given probability."""
+def test_probabilistic_steps_run_with_their_probability() -> None:
+    """Over many requests."""
     stand = Stand([service("s", Sometimes(0.3, (call("t", timeout=1.0),))), service("t", Cpu(0.001))], count=1)
     stand.start_all()
     for _ in range(4000):
@@ -275,23 +275,23 @@ def test_some_requests_take_steps_that_others_do_not() -> None:
 
 
 def test_a_slower_deploy_slows_the_gpu_process_too() -> None:
-    """CPU work and the worker's own, of replicas that are there and of those to come."""
+    """CPU work and GPU work slow down, on present replicas and on later ones."""
 
     class Process:
         pid, slowdown = 77, 1.0
 
     stand = Stand([service("s", Serve())])
     early, late = Process(), Process()
-    stand["s"].add(stand.hosts["host-1"], EnoughServers(stand.engine, lambda: 1.0), early)
+    stand["s"].add(stand.hosts["host-1"], InfiniteServers(stand.engine, lambda: 1.0), early)
     stand["s"].slow_down(2.5)
-    replica = stand["s"].add(stand.hosts["host-1"], EnoughServers(stand.engine, lambda: 1.0), late)
+    replica = stand["s"].add(stand.hosts["host-1"], InfiniteServers(stand.engine, lambda: 1.0), late)
     assert (early.slowdown, late.slowdown) == (2.5, 2.5)
     assert replica.resource["process.pid"] == 77
     assert stand.hosts["host-1"].pids == {}, "whoever gave it a worker keeps the pids"
 
 
-def test_a_model_that_refuses_is_answered_503() -> None:
-    """As vLLM does when too many wait."""
+def test_a_rejection_by_the_model_server_is_answered_503() -> None:
+    """As in vLLM with a full queue."""
     stand = Stand([service("s", Serve())])
     (replica,) = stand.start("s", draw=lambda: 5.0)
     stand.mesh.enter(flow("s"), 0, 0)
@@ -304,8 +304,8 @@ def test_a_model_that_refuses_is_answered_503() -> None:
     assert span.attributes["http.response.status_code"] == 503
 
 
-def test_a_replica_that_lacks_its_model_server_says_so() -> None:
-    """A mistake in wiring is not answered with an error to users."""
+def test_a_replica_without_its_model_server_raises_an_error() -> None:
+    """A wiring mistake is not a failed request."""
     stand = Stand([replace(service("s", Serve()), replicas=1)])
     stand.start("s")
     stand.mesh.enter(flow("s"), 0, 0)

@@ -1,4 +1,4 @@
-"""Spans are those of instrumented services, the same for the same seed, and counted whether sampled or not."""
+"""Spans match those of instrumented services, depend on the seed only, and are counted whether sampled or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.conftest import Golden
-from tests.simulator.calls.stand import ROUTE, EnoughServers, Stand, call, flow, service
+from tests.simulator.calls.stand import ROUTE, InfiniteServers, Stand, call, flow, service
 
 from foreshock_dashboard.ingest.otlp.gen_ai import llm_request
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
@@ -39,7 +39,7 @@ def language_model(name: str) -> ServiceSpec:
 
 
 def platform(**how: float) -> Stand:
-    """One of everything, and trouble enough that calls time out, fail, are tried again and replaced."""
+    """A platform with one of everything, and enough trouble for timeouts, failures, retries and fallbacks."""
     chat = CallPolicy(1.5, attempts=2, fallback=("spare", CHAT), retry_budget=0.5, cancels=True)
     front = service(
         "front",
@@ -65,8 +65,8 @@ def platform(**how: float) -> Stand:
     return stand
 
 
-def test_the_same_seed_gives_the_same_spans_however_time_is_cut() -> None:
-    """In one go, or in pieces of any length with everything read between them; another seed gives others."""
+def test_the_same_seed_gives_the_same_spans_for_any_split_of_the_run() -> None:
+    """In one run, or in pieces of any length with all values read in between. Another seed gives other spans."""
     whole = platform()
     whole.run(40.0)
     spans = whole.take()
@@ -82,7 +82,7 @@ def test_the_same_seed_gives_the_same_spans_however_time_is_cut() -> None:
             for each in pieces.mesh.services.values():
                 _ = each.cpu_seconds, each.in_flight, each.ready, each.population.integral(time)
         pieces.run(40.0)
-        assert list(map(written, got + pieces.take())) == list(map(written, spans))
+        assert list(map(as_line, got + pieces.take())) == list(map(as_line, spans))
 
     cut()
     other = Stand([service("front", Cpu(0.002))], seed=7)
@@ -93,21 +93,21 @@ def test_the_same_seed_gives_the_same_spans_however_time_is_cut() -> None:
 
 
 def test_sampling_keeps_whole_traces_and_changes_nothing_else() -> None:
-    """The spans of a run at 20 % are those of the whole run whose trace id is below the bound; counts are of all."""
+    """The spans of a run at 20% are those of the full run whose trace id is below the bound. Counts cover all spans."""
     whole, part = platform(count=1), platform(sample=0.2, count=1)
     for stand in (whole, part):
         stand.run(60.0)
     spans, kept = whole.take(), part.take()
     bound = round(0.2 * 2**64)
-    assert list(map(written, kept)) == [written(span) for span in spans if int(span.trace_id[16:], 16) < bound]
+    assert list(map(as_line, kept)) == [as_line(span) for span in spans if int(span.trace_id[16:], 16) < bound]
     assert len(kept) / len(spans) == pytest.approx(0.2, abs=0.03)
     for one, other in zip(whole.mesh.counts.edges, part.mesh.counts.edges, strict=True):
         assert (one.requests, one.failed, one.retries) == (other.requests, other.failed, other.retries)
         assert (one.client_seconds, one.server_seconds) == (other.client_seconds, other.server_seconds)
 
 
-def test_nothing_piles_up_where_nobody_counts() -> None:
-    """Durations are kept for somebody who takes them, or not at all."""
+def test_no_durations_accumulate_without_counting() -> None:
+    """Durations are stored for a reader, or not at all."""
     stand = platform()
     stand.run(20.0)
     assert stand.take()
@@ -117,15 +117,15 @@ def test_nothing_piles_up_where_nobody_counts() -> None:
     assert not any(model.queued_seconds or model.prompt_tokens for model in counts.models)
 
 
-def test_counts_over_all_spans_are_what_the_hub_finds_in_them() -> None:
-    """Edge by edge and operation by operation: requests, failures, retries, fallbacks, durations, tokens."""
+def test_counts_over_all_spans_match_those_of_the_hub() -> None:
+    """By edge and by operation: requests, failures, retries, fallbacks, durations, tokens."""
     stand = platform(count=1)
     stand.run(200.0)
     spans = stand.take()
     graph = ServiceGraph(ttl=1e6, max_items=10**7)
     durations: dict[tuple[str, Kind, str, str], list[float]] = defaultdict(list)
     tokens: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for span in map(hubs, spans):
+    for span in map(hub_spans, spans):
         graph.add(span, span.end_ns / 1e9)
         seconds = span.duration_ns / 1e9
         durations[span.service.name, span.kind, span.name, span.status].append(seconds)
@@ -174,8 +174,8 @@ def test_counts_over_all_spans_are_what_the_hub_finds_in_them() -> None:
     assert fallbacks["spare"] > 20
 
 
-def test_each_server_span_answers_a_client_span_of_its_trace() -> None:
-    """It begins and ends within it, unless the caller did not wait; roots are users' requests."""
+def test_each_server_span_has_a_client_span_in_its_trace() -> None:
+    """It starts and ends within it, unless the caller gave up. Roots are requests of users."""
     stand = platform()
     stand.run(200.0)
     spans = stand.take()
@@ -199,13 +199,13 @@ def test_each_server_span_answers_a_client_span_of_its_trace() -> None:
     assert sum(span.kind == "server" for span in spans if not span.parent_id) == stand.mesh.attempts
 
 
-def test_what_spans_tell_of_calls_golden(golden: Golden) -> None:
-    """Traces of what goes well, of time-outs, retries and errors, of a database that is full, of a tenant's work."""
+def test_spans_of_calls_golden(golden: Golden) -> None:
+    """Traces of successes, timeouts, retries, errors, an overloaded database, and a tenant's work."""
     lines: list[str] = []
 
     def show(title: str, spans: Sequence[SimSpan]) -> None:
         lines.append(f"# {title}")
-        lines.extend(written(span) for span in sorted(spans, key=lambda span: (span.began, span.number)))
+        lines.extend(as_line(span) for span in sorted(spans, key=lambda span: (span.began, span.number)))
         lines.append("")
 
     policy = CallPolicy(0.5, attempts=2, backoff=0.2)
@@ -227,9 +227,9 @@ def test_what_spans_tell_of_calls_golden(golden: Golden) -> None:
         show(title, stand.take())
 
     ask("all is well")
-    model.model = EnoughServers(stand.engine, lambda: 0.7)
+    model.model = InfiniteServers(stand.engine, lambda: 0.7)
     ask("the model takes longer than its caller waits")
-    model.model = EnoughServers(stand.engine, lambda: 0.01)
+    model.model = InfiniteServers(stand.engine, lambda: 0.01)
     stand["model"].fail_ratio = 1.0
     ask("the model fails")
     stand["model"].fail_ratio = 0.0
@@ -254,8 +254,8 @@ def test_what_spans_tell_of_calls_golden(golden: Golden) -> None:
     golden("simulator/calls_spans.txt", "\n".join(lines))
 
 
-def test_callees_of_one_name_are_told_apart() -> None:
-    """Two callees with the same route share a span name, and keep their own addresses."""
+def test_callees_with_one_span_name_keep_their_addresses() -> None:
+    """Two callees with the same route share a span name, and differ in the address."""
     specs = [
         service("front", call("a", timeout=1.0), call("b", timeout=1.0)),
         service("a", Cpu(0.1)),
@@ -271,8 +271,8 @@ def test_callees_of_one_name_are_told_apart() -> None:
     assert len(together.answered) == 2
 
 
-def written(span: SimSpan) -> str:
-    """All that is public of a span, on a line."""
+def as_line(span: SimSpan) -> str:
+    """All public attributes of a span, on one line."""
     attributes = " ".join(f"{key}={value}" for key, value in span.attributes.items())
     return (
         f"{span.trace_id} {span.parent_id or '-':16} {span.span_id} {(span.start_ns - span.epoch_ns) / 1e9:.4f} "
@@ -281,8 +281,8 @@ def written(span: SimSpan) -> str:
     )
 
 
-def hubs(span: SimSpan) -> Span:
-    """As the hub has it after it came over OTLP."""
+def hub_spans(span: SimSpan) -> Span:
+    """The spans as the hub decodes them from OTLP."""
     return Span(
         span.trace_id,
         span.span_id,

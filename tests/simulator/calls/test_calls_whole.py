@@ -1,4 +1,4 @@
-"""Calls over the modelled network to model servers on modelled GPUs: the parts fit, and what they count agrees."""
+"""Calls over the simulated network to model servers on simulated GPUs: the parts fit, and their counts agree."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LLM = LlmSpec("chat-13b")
 
 
 class Rack:
-    """Two hosts; a gateway on one, two language-model servers on the other's GPUs."""
+    """Two hosts; a gateway on one, two language model servers on the other's GPUs."""
 
     def __init__(self, policy: CallPolicy) -> None:
         self.engine = Engine()
@@ -48,7 +48,7 @@ class Rack:
         return server
 
     def ask(self, count: int, seconds: float) -> list[SimSpan]:
-        """Let users come evenly, and give them time."""
+        """Let users arrive evenly, and run until they are answered."""
         for _ in range(count):
             self.mesh.enter(flow("gateway"), 500, 40)
             self.engine.run(self.engine.now + seconds / count)
@@ -57,8 +57,8 @@ class Rack:
         return spans
 
 
-def test_a_model_servers_spans_and_its_metrics_tell_the_same() -> None:
-    """Requests and tokens add up, and the first token of each lies within its span, after the queue."""
+def test_spans_and_metrics_of_a_model_server_agree() -> None:
+    """Requests and tokens add up, and the first token of each request lies within its span, after the queue time."""
     rack = Rack(CallPolicy(30.0))
     spans = [span for span in rack.ask(200, 20.0) if span.resource["service.name"] == "model"]
     assert rack.mesh.answered == len(spans) == 200
@@ -84,7 +84,7 @@ def test_a_model_servers_spans_and_its_metrics_tell_the_same() -> None:
 
 
 def test_every_byte_of_calls_crosses_the_interfaces() -> None:
-    """Requests one way, answers the other, each with its headers."""
+    """Requests in one direction, responses in the other, each with its headers."""
     rack = Rack(CallPolicy(30.0))
     rack.ask(50, 5.0)
     out, back = (rack.network.counters(host.name) for host in rack.hosts)
@@ -93,7 +93,7 @@ def test_every_byte_of_calls_crosses_the_interfaces() -> None:
 
 
 def test_cancelled_requests_leave_the_gpu() -> None:
-    """Callers who give up early and say so leave nothing running, and are no success."""
+    """Cancelled requests leave nothing running, and are no success."""
     rack = Rack(CallPolicy(0.1, cancels=True))
     spans = rack.ask(20, 1.0)
     assert rack.mesh.failed == 20
@@ -113,8 +113,8 @@ def test_spans_name_the_process_that_holds_the_gpu() -> None:
     assert all(re.fullmatch(r"model-host-2-\d+", str(span.resource["service.instance.id"])) for span in spans)
 
 
-def test_a_killed_server_process_fails_what_it_had() -> None:
-    """Its worker is stopped by whoever made it; callers see resets and ask the other one."""
+def test_a_killed_server_process_fails_its_requests() -> None:
+    """Its owner stops the worker; callers see resets and retry at the other replica."""
     rack = Rack(CallPolicy(30.0, attempts=2))
     for _ in range(10):
         rack.mesh.enter(flow("gateway"), 500, 40)

@@ -1,4 +1,4 @@
-"""Pods claim, load, serve and end; and kube-state-metrics' families tell of them."""
+"""Pods claim GPUs, load, serve and end; the families of kube-state-metrics report them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EPOCH = 1_800_000_000.0
 
 @dataclass
 class Cluster:
-    """A deployment of one-GPU replicas in a pool; `load` is what its replicas share."""
+    """A deployment of one-GPU replicas in a pool; its replicas share `load`."""
 
     quota: int = 8
     provisioning: float = 0.0
@@ -54,17 +54,17 @@ class Cluster:
         return gone
 
     def phases(self) -> list[str]:
-        """Of the pods, oldest first."""
+        """Phases of the pods, oldest first."""
         return [pod.phase for pod in self.deployment.state().pods]
 
     @property
     def used(self) -> int:
-        """GPUs held."""
+        """Held GPUs."""
         return self.capacity.quotas("gpu")[0].used
 
 
-def test_replicas_of_the_start_serve_at_once_and_later_ones_after_they_have_loaded() -> None:
-    """A minute is enough for nearly all; Running and not ready meanwhile."""
+def test_initial_replicas_serve_at_once_and_later_ones_after_loading() -> None:
+    """A minute is enough for nearly all; meanwhile they are Running and not ready."""
     cluster = Cluster()
     cluster.deployment.begin(2)
     assert [at for at, _ in cluster.started] == [0.0, 0.0]
@@ -77,7 +77,7 @@ def test_replicas_of_the_start_serve_at_once_and_later_ones_after_they_have_load
 
 
 def test_beyond_the_quota_pods_stay_pending_until_there_is_room() -> None:
-    """The whole story of a scale-up that never comes: wanted 6, held 3, pending 3, for a day."""
+    """A scale-up that never completes: desired 6, held 3, pending 3, for a day."""
     cluster = Cluster(quota=3)
     cluster.deployment.begin(2)
     cluster.deployment.scale_to(6)
@@ -86,8 +86,8 @@ def test_beyond_the_quota_pods_stay_pending_until_there_is_room() -> None:
     assert cluster.phases() == ["Running"] * 3 + ["Pending"] * 3
 
 
-def test_what_waits_goes_before_what_loads_and_the_newest_before_the_oldest() -> None:
-    """As a ReplicaSet chooses; what serves is drained, and every GPU comes back."""
+def test_scale_down_removes_pending_then_loading_then_newest_pods() -> None:
+    """The order of a ReplicaSet. Serving replicas are drained, and every GPU is released."""
     cluster = Cluster(quota=4)
     cluster.deployment.begin(2)
     cluster.engine.run(100.0)
@@ -104,8 +104,8 @@ def test_what_waits_goes_before_what_loads_and_the_newest_before_the_oldest() ->
     assert (cluster.deployment.ready, len(cluster.started)) == (1, 3)
 
 
-def test_a_pod_that_ends_at_the_instant_of_its_grant_gives_its_gpu_back() -> None:
-    """No GPU leaks between the grant and the pod's waking."""
+def test_a_pod_removed_in_the_instant_of_its_grant_releases_its_gpu() -> None:
+    """No GPU leaks between the grant and the start of the pod."""
     cluster = Cluster(quota=1)
     cluster.deployment.scale_to(1)
     cluster.deployment.scale_to(0)
@@ -113,8 +113,8 @@ def test_a_pod_that_ends_at_the_instant_of_its_grant_gives_its_gpu_back() -> Non
     assert (cluster.used, cluster.started) == (0, [])
 
 
-def test_failed_replicas_keep_their_places_and_come_back_cold() -> None:
-    """They count as unavailable meanwhile; nobody else gets their GPUs."""
+def test_failed_replicas_keep_their_places_and_restart_cold() -> None:
+    """They count as unavailable meanwhile, and no other replica gets their GPUs."""
     cluster = Cluster(quota=2)
     cluster.deployment.begin(2)
     cluster.engine.run(50.0)
@@ -130,7 +130,7 @@ def test_failed_replicas_keep_their_places_and_come_back_cold() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_surge_is_followed_after_provisioning_and_cold_start(seed: int) -> None:
-    """Wanted within a minute, ready minutes later: the lag in which cascades happen."""
+    """Desired within a minute, ready minutes later: the scale-up lag in which cascades occur."""
     cluster = Cluster(provisioning=380.0, load=60.0, seed=seed)
     cluster.deployment.begin(2)
     spec = AutoscalerSpec("in_flight", target=10.0, maximum=8)
@@ -143,8 +143,8 @@ def test_a_surge_is_followed_after_provisioning_and_cold_start(seed: int) -> Non
     assert cluster.started[-1][0] < 1200.0
 
 
-def test_kube_state_metrics_families_tell_the_same() -> None:
-    """Names, labels and values as its documentation has them."""
+def test_kube_state_metrics_families_match_the_state() -> None:
+    """Names, labels and values as in its documentation."""
     cluster = Cluster(quota=3, load=80.0)
     cluster.deployment.begin(2)
     scaler = Autoscaler(cluster.engine, NAME, AutoscalerSpec("in_flight", target=10.0, maximum=6), cluster.deployment)
@@ -190,8 +190,8 @@ def test_kube_state_metrics_families_tell_the_same() -> None:
     assert len({key[3] for key in values if key[0] == "kube_pod_created"}) == 6
 
 
-def test_gpus_of_a_replica_that_drains_are_held_until_it_has_gone() -> None:
-    """Or the next one would find no memory there."""
+def test_gpus_of_a_draining_replica_are_held_until_it_ends() -> None:
+    """Otherwise the next replica would find no memory there."""
     cluster = Cluster(quota=1, draining=30.0)
     cluster.deployment.begin(1)
     cluster.deployment.scale_to(0)
@@ -202,7 +202,7 @@ def test_gpus_of_a_replica_that_drains_are_held_until_it_has_gone() -> None:
 
 
 def test_a_replica_is_replaced_in_its_place_once_it_has_drained() -> None:
-    """The new one starts cold; meanwhile there is one less."""
+    """The new one starts cold; meanwhile one replica is missing."""
     cluster = Cluster(draining=5.0)
     cluster.deployment.begin(2)
     first = cluster.started[0][1]

@@ -1,4 +1,4 @@
-"""Replicas are those that Kubernetes documents for its HorizontalPodAutoscaler."""
+"""Replicas follow the documented algorithm of the Kubernetes HorizontalPodAutoscaler."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ def test_the_recommendation_follows_the_documented_algorithm(
     ("current", "recommended", "wanted"),
     [(1, 40, 5), (4, 40, 8), (5, 40, 10), (30, 100, 60), (30, 31, 31)],
 )
-def test_in_fifteen_seconds_it_grows_by_four_or_doubles(current: int, recommended: int, wanted: int) -> None:
-    """Whichever is more."""
+def test_scale_up_is_limited_to_four_pods_or_doubling_in_fifteen_seconds(
+    current: int, recommended: int, wanted: int
+) -> None:
+    """The larger of the two."""
     assert Behavior(1, 1000, 300.0).decide(0.0, current, recommended) == wanted
 
 
-def test_the_limit_of_growth_counts_what_was_added_within_the_period() -> None:
-    """Looking more often does not grow faster: 10 at the start of a period allow 20 at its end."""
+def test_the_scale_up_limit_includes_pods_added_within_the_period() -> None:
+    """More frequent evaluations do not grow faster: 10 at the start of a period allow 20 at its end."""
     behavior = Behavior(1, 1000, 300.0)
     assert behavior.decide(0.0, 10, 15) == 15
     assert behavior.decide(5.0, 15, 100) == 20
@@ -62,8 +64,8 @@ def test_the_limit_of_growth_counts_what_was_added_within_the_period() -> None:
     assert behavior.decide(15.0, 20, 100) == 30
 
 
-def test_it_shrinks_to_the_highest_recommendation_of_the_window() -> None:
-    """The documentation's stabilisation: 300 s by default, then all at once."""
+def test_scale_down_follows_the_highest_recommendation_of_the_window() -> None:
+    """The documented stabilization: 300 s by default, then all at once."""
     behavior = Behavior(1, 100, 300.0)
     current = 10
     seen = []
@@ -76,12 +78,8 @@ def test_it_shrinks_to_the_highest_recommendation_of_the_window() -> None:
 @given(
     st.integers(1, 5), st.integers(0, 30), st.lists(st.tuples(st.integers(0, 200), st.floats(1.0, 60.0)), max_size=40)
 )
-def test_what_is_wanted_stays_within_limits_whatever_is_recommended(
-    minimum: int, more: int, looks: list[tuple[int, float]]
-) -> None:
-    """Between minimum and maximum, never above twice or four more than there were within the period, never down when up
-    is recommended.
-    """
+def test_desired_replicas_stay_within_limits(minimum: int, more: int, looks: list[tuple[int, float]]) -> None:
+    """Between minimum and maximum and within the scale-up limit. They never fall on a recommendation to scale up."""
     behavior, now, current, past = Behavior(minimum, minimum + more, 120.0), 0.0, minimum, [(0.0, minimum)]
     for recommended, pause in looks:
         now += pause
@@ -97,7 +95,7 @@ def test_what_is_wanted_stays_within_limits_whatever_is_recommended(
 
 @dataclass
 class Replicas:
-    """Something to scale, all of it ready at once; `load` is shared evenly."""
+    """A scalable target, all of it ready at once; `load` is shared evenly."""
 
     engine: Engine
     load: float
@@ -107,16 +105,16 @@ class Replicas:
 
     @property
     def ready(self) -> int:
-        """All."""
+        """All replicas."""
         return self.desired
 
     def metric(self, name: str) -> float:
-        """What each has to do."""
+        """Load of each replica."""
         assert name == "in_flight"
         return self.load / self.desired
 
     def scale_to(self, count: int) -> None:
-        """At once."""
+        """Takes effect at once."""
         self.desired = count
         self.history.append((self.engine.now, count))
 
@@ -125,8 +123,8 @@ SPEC = AutoscalerSpec("in_flight", target=10.0, minimum=1, maximum=30)
 NAME = ServiceName("serving", "llm")
 
 
-def test_an_autoscaler_looks_every_fifteen_seconds_and_comes_to_rest_where_the_metric_meets_its_target() -> None:
-    """160 requests at 10 each need 16 replicas: 5, 10, 16; then a window after the load has gone, 2."""
+def test_an_autoscaler_evaluates_every_fifteen_seconds_and_converges_to_its_target() -> None:
+    """160 requests at 10 each need 16 replicas: 5, 10, 16. A window after the load has ended, 2."""
     engine = Engine()
     replicas = Replicas(engine, load=160.0)
     scaler = Autoscaler(engine, NAME, SPEC, replicas)
@@ -138,8 +136,8 @@ def test_an_autoscaler_looks_every_fifteen_seconds_and_comes_to_rest_where_the_m
     assert (state.desired, state.minimum, state.maximum, state.value) == (2, 1, 30, 10.0)
 
 
-def test_a_short_window_lets_it_flap_on_a_load_that_swings() -> None:
-    """Without memory it follows each swing; with the default window it does not shrink at all."""
+def test_a_short_window_flaps_with_an_oscillating_load() -> None:
+    """It follows each swing; with the default window it does not scale down at all."""
     moves = {}
     for window in (0.0, 300.0):
         engine = Engine()
@@ -156,7 +154,7 @@ def test_a_short_window_lets_it_flap_on_a_load_that_swings() -> None:
 @pytest.mark.parametrize(
     "spec", [AutoscalerSpec("cpu", target=0.0), AutoscalerSpec("cpu", target=1.0, minimum=5, maximum=2)]
 )
-def test_an_autoscaler_that_cannot_work_is_refused(spec: AutoscalerSpec) -> None:
-    """With its name and what is wrong."""
+def test_an_invalid_autoscaler_is_rejected(spec: AutoscalerSpec) -> None:
+    """With its name and the reason."""
     with pytest.raises(ValueError, match="autoscaler of serving/llm"):
         Autoscaler(Engine(), NAME, spec, Replicas(Engine(), 1.0))

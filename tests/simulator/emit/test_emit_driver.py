@@ -1,4 +1,4 @@
-"""The exporter's driver over modelled GPUs: exact means, counters that follow the physics, and errors as NVML's."""
+"""The exporter's driver over simulated GPUs: exact means, physical counters, and errors as in NVML."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHAT, BATCH = ServiceName("serving", "llm-chat"), ServiceName("ml", "batch-embed
 
 
 class World:
-    """One host with two GPUs, and the clock that its driver reads."""
+    """One host with two GPUs, and the clock of its driver."""
 
     def __init__(self, mig_slices: tuple[int, ...] = ()) -> None:
         self.lock, self.start, self.engine = RLock(), START, Engine()
@@ -41,8 +41,8 @@ class World:
         return Worker((self.gpus[0],), pid, service, 10e9, instance)
 
 
-def test_a_reading_is_the_mean_since_the_one_before() -> None:
-    """Half a second of work within two is a quarter; asked again at the same moment, the answer is the same."""
+def test_a_reading_is_the_mean_since_the_last_one() -> None:
+    """Half a second of work within two is a quarter. A second reading at the same time is the same."""
     world = World()
     world.driver.read(0)
     world.worker(1, CHAT).run(GpuWork(0.5, sm=1.0, dram=0.5))
@@ -56,7 +56,10 @@ def test_a_reading_is_the_mean_since_the_one_before() -> None:
 
 
 def test_each_process_has_its_share_of_the_time_since_the_last_sample() -> None:
-    """Two that want all of a GPU get half each; the one that rests is left out; the parts are the device's whole."""
+    """Two processes that want all of a GPU get half each.
+
+    An idle process is omitted, and the shares add up to the device.
+    """
     world = World()
     one, other = world.worker(11, CHAT), world.worker(12, BATCH)
     world.driver.process_utilization(0, 0)
@@ -73,8 +76,8 @@ def test_each_process_has_its_share_of_the_time_since_the_last_sample() -> None:
     assert world.driver.process_utilization(1, 0) == []
 
 
-def test_time_of_an_idle_stretch_does_not_dilute_the_next_sample() -> None:
-    """A look at which all were idle gives no sample, whose time nobody can then pass on."""
+def test_idle_time_does_not_dilute_the_next_sample() -> None:
+    """A call while all processes are idle returns no sample, so there is no timestamp to pass on."""
     world = World()
     worker = world.worker(5, CHAT)
     world.engine.run(1.0)
@@ -85,7 +88,7 @@ def test_time_of_an_idle_stretch_does_not_dilute_the_next_sample() -> None:
 
 
 def test_processes_hold_memory_until_they_end() -> None:
-    """And the resolver knows whose they are."""
+    """The resolver knows their services."""
     world = World()
     worker = world.worker(7, CHAT)
     assert [(each.pid, each.memory_used_bytes) for each in world.driver.processes(0)] == [(7, 10e9)]
@@ -99,7 +102,7 @@ def test_processes_hold_memory_until_they_end() -> None:
 
 
 def test_counters_follow_energy_links_and_throttling() -> None:
-    """They grow with use; a lowered power limit is seen as time throttled for power and as a lower clock."""
+    """They grow with use. A lower power limit shows as throttled time and as a lower clock."""
     world = World()
     gpu = world.gpus[0]
     world.worker(1, CHAT).run(GpuWork(100.0, sm=1.0, dram=0.9, tensor=0.9, nvlink=0.5, pcie=0.25))
@@ -118,8 +121,8 @@ def test_counters_follow_energy_links_and_throttling() -> None:
     assert before.nvlink_transmit_bytes > 0.0
 
 
-def test_mig_instances_are_told_with_their_profile() -> None:
-    """As nvidia-smi names them."""
+def test_mig_instances_have_their_profile() -> None:
+    """Profile names as in nvidia-smi."""
     world = World((3, 2, 1))
     world.worker(1, CHAT, 1)
     instances = world.driver.read(0).instances
@@ -129,7 +132,7 @@ def test_mig_instances_are_told_with_their_profile() -> None:
     assert world.driver.identity(0).sharing == "mig"
 
 
-def test_an_error_of_a_gpu_is_told_once_and_its_health_shows_it() -> None:
+def test_a_gpu_error_is_reported_once_and_shows_in_its_health() -> None:
     """XID 94 is a contained uncorrectable ECC error."""
     world = World()
     world.gpus[1].xids.append((0.5, 94))
@@ -139,8 +142,8 @@ def test_an_error_of_a_gpu_is_told_once_and_its_health_shows_it() -> None:
     assert world.driver.health(0).ecc_errors["uncorrected"] == 0.0
 
 
-def test_a_gpu_that_is_not_there_is_refused() -> None:
-    """With the word that the driver's contract has for it."""
+def test_an_unknown_gpu_raises_not_found() -> None:
+    """With the reason of the driver interface."""
     world = World()
     for call in (world.driver.identity, world.driver.read, world.driver.processes, world.driver.counters):
         with pytest.raises(DeviceError, match="no GPU 2") as error:

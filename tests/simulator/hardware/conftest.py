@@ -1,4 +1,4 @@
-"""GPUs to try things on."""
+"""Fixtures with an engine, GPUs and processes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MakeWorker = Callable[..., Worker]
 
 @pytest.fixture
 def engine() -> Engine:
-    """A clockwork at 0."""
+    """An engine at time 0."""
     return Engine()
 
 
 @pytest.fixture
 def make_gpu(engine: Engine) -> MakeGpu:
-    """Further GPUs of one host."""
+    """Makes GPUs of one host."""
     count = 0
 
     def make(model: str = "H100", sharing: Sharing = "time-slicing", slices: tuple[int, ...] = ()) -> Gpu:
@@ -40,7 +40,7 @@ def make_gpu(engine: Engine) -> MakeGpu:
 
 @pytest.fixture
 def make_worker() -> MakeWorker:
-    """Further processes on some GPUs."""
+    """Makes processes on GPUs."""
     count = 0
 
     def make(*gpus: Gpu, memory: float = 1e9, instance: int | None = None) -> Worker:

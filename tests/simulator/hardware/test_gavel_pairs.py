@@ -1,4 +1,4 @@
-"""Slow-downs of jobs in pairs: what the channels of the model give, against what was measured."""
+"""Slowdowns of jobs in pairs: the model of channels against measurements."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MEASURED = {
 
 @pytest.mark.parametrize("gpu", MEASURED)
 def test_slowdowns_of_pairs_have_the_measured_quantiles(gpu: str) -> None:
-    """Each within 10 %, computed from drawn jobs by the division of channels that the GPUs use."""
+    """Each within 10%, computed from drawn jobs with the sharing of channels that the GPUs use."""
     cuts = quantiles(slowdowns(POPULATIONS[gpu], 20_000, Random(2)), n=100)
     assert {percent: cuts[percent - 1] for percent in MEASURED[gpu]} == pytest.approx(MEASURED[gpu], rel=0.10)
 
 
 def test_the_slower_the_gpu_the_more_of_it_a_job_needs() -> None:
-    """The distributions differ, and in this order: the fit is no accident of one data set."""
+    """The distributions differ in this order, so the fit is not specific to one data set."""
     median = {gpu: quantiles(slowdowns(of, 4000, Random(3)), n=100)[49] for gpu, of in POPULATIONS.items()}
     assert median["V100"] < median["P100"] < median["K80"]

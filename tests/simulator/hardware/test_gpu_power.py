@@ -1,4 +1,4 @@
-"""Power, clocks and heat: against measurements, closed forms, and the limits."""
+"""Power, clocks and temperature against measurements, closed forms, and limits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE_MODEL = GpuWork(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
 def test_power_rises_and_clocks_fall_as_measured(
     make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker], engine: Engine, models: int
 ) -> None:
-    """Within 5 % for one to five models on a V100 under MPS."""
+    """Within 5% for one to five models on a V100 under MPS."""
     gpu = make_gpu("V100", "mps")
     for _ in range(models):
         make_worker(gpu).run(ONE_MODEL)
@@ -37,7 +37,7 @@ def test_power_rises_and_clocks_fall_as_measured(
 
 
 def test_an_idle_gpu_draws_its_idle_power(engine: Engine, make_gpu: Callable[..., Gpu]) -> None:
-    """And is as warm as that makes it, from the start."""
+    """It starts at the temperature of its idle power."""
     gpu = make_gpu()
     engine.run(100.0)
     state = gpu.state_at(100.0)
@@ -61,7 +61,7 @@ def test_matrix_work_runs_into_the_limit_and_memory_work_does_not(
     assert cool.power_watts < 0.75 * H100.limit_watts
 
 
-def test_a_lower_limit_lowers_clocks_and_slows_what_clocks_bind(
+def test_a_lower_limit_slows_compute_bound_work(
     make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
     """Memory-bound work at the same clock loses less; lifting the limit restores the speed."""
@@ -83,10 +83,10 @@ def test_a_lower_limit_lowers_clocks_and_slows_what_clocks_bind(
     assert speeds["compute"] < speeds["memory"] < 1.0
 
 
-def test_a_limit_that_no_clock_keeps_leaves_the_lowest_clock(
+def test_a_limit_below_all_clocks_leaves_the_lowest_clock(
     make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """Memory's power does not fall with the clock, so the GPU draws what it must."""
+    """Memory power does not fall with the clock, so the GPU exceeds the limit."""
     gpu = make_gpu()
     make_worker(gpu).run(LIGHT)
     gpu.power_limit_ratio = 0.15
@@ -95,8 +95,8 @@ def test_a_limit_that_no_clock_keeps_leaves_the_lowest_clock(
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, 1.1])
-def test_a_limit_out_of_range_is_refused(make_gpu: Callable[..., Gpu], ratio: float) -> None:
-    """By name."""
+def test_a_limit_out_of_range_is_rejected(make_gpu: Callable[..., Gpu], ratio: float) -> None:
+    """With the value in the message."""
     with pytest.raises(ValueError, match="host-1/gpu-0: a power limit is above 0 and at most 1"):
         make_gpu().power_limit_ratio = ratio
 
@@ -104,7 +104,7 @@ def test_a_limit_out_of_range_is_refused(make_gpu: Callable[..., Gpu], ratio: fl
 def test_temperature_follows_power_with_one_time_constant(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """T(t) = T∞ + (T₀ − T∞)·e^(−t/τ), looked at while nothing changes and when something did."""
+    """T(t) = T∞ + (T₀ − T∞)·e^(−t/τ), read without a change and after one."""
     gpu = make_gpu()
     worker = make_worker(gpu)
     start = gpu.state_at(0.0).celsius
@@ -118,10 +118,10 @@ def test_temperature_follows_power_with_one_time_constant(
     assert gpu.state_at(3000.0).celsius == pytest.approx(start)
 
 
-def test_too_hot_a_gpu_is_held_where_it_may_just_be_and_let_go_when_it_has_cooled(
+def test_a_hot_gpu_throttles_at_its_maximum_temperature_until_it_has_cooled(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """In warm air it reaches its highest temperature and stays there, throttled; then, cooler, it is free."""
+    """In warm air it reaches its maximum temperature and stays there, throttled. In cooler air it recovers."""
     gpu = make_gpu()
     worker = make_worker(gpu)
     gpu.inlet_celsius = 55.0
@@ -156,7 +156,7 @@ def test_energy_is_the_integral_of_power(
     assert gpu.state_at(20.0).energy_joules == pytest.approx(15.0 * H100.idle_watts + 5.0 * power)
 
 
-def test_an_unknown_kind_of_gpu_is_named_with_those_there_are() -> None:
-    """So that a scenario can be mended."""
+def test_an_unknown_kind_of_gpu_is_rejected_with_the_known_ones() -> None:
+    """The message helps to fix a scenario."""
     with pytest.raises(ValueError, match="no GPU model 'H900'; there are H100, H200"):
         gpu_model("H900")

@@ -1,4 +1,4 @@
-"""Who gets how much of a GPU: against closed forms, under every way of sharing, whatever is started and given up."""
+"""Sharing of a GPU against closed forms, in every sharing mode, for any sequence of starts and cancellations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = ServiceName("ml", "some-service")
 
 
 def times(engine: Engine, tasks: list[Task], until: float = 1000.0) -> list[float]:
-    """When each of some tasks is done."""
+    """End times of tasks."""
     done = [math.inf] * len(tasks)
 
     def watch(index: int, task: Task) -> Process:
@@ -35,10 +35,10 @@ def times(engine: Engine, tasks: list[Task], until: float = 1000.0) -> list[floa
     return done
 
 
-def test_work_alone_takes_as_long_as_it_says(
+def test_work_alone_takes_its_stated_time(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """On any GPU, whatever its channels."""
+    """On any GPU, for any channels."""
     work = GpuWork(2.0, sm=0.9, dram=0.7, tensor=0.2, nvlink=0.3, pcie=0.1, kernels=500.0)
     assert times(engine, [make_worker(make_gpu(model)).run(work) for model in MODELS]) == pytest.approx(
         [2.0] * len(MODELS)
@@ -55,7 +55,7 @@ SECONDS: dict[str, Callable[[Random], float]] = {
 @pytest.mark.parametrize("law", SECONDS)
 @pytest.mark.parametrize("processes", [1, 3])
 def test_full_use_is_processor_sharing(law: str, processes: int) -> None:
-    """M/G/1-PS: the mean time is E[S] / (1 − ρ), whatever the distribution, within three standard errors."""
+    """M/G/1-PS: the mean time is E[S] / (1 − ρ) for any distribution, within three standard errors."""
     engine, rng, rho = Engine(), Random(f"{law}/{processes}"), 0.6
     gpu = Gpu(engine, MODELS["H100"], "host-1", 0)
     sizes = [SECONDS[law](rng) for _ in range(20_000)]
@@ -86,10 +86,10 @@ def test_full_use_is_processor_sharing(law: str, processes: int) -> None:
     assert error < 0.06 * centre
 
 
-def test_who_asks_for_little_gets_it_and_the_others_share_the_rest(
+def test_small_demands_are_met_and_the_others_share_the_rest(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """Max-min fairness: 0.2 of it is asked for and given; the two who ask for all have 0.4 each."""
+    """Max-min fairness: a demand of 0.2 is met; the two with a demand of 1 have 0.4 each."""
     gpu = make_gpu("H100", "mps")
     workers = [make_worker(gpu) for _ in range(3)]
     for worker, sm in zip(workers, (0.2, 1.0, 1.0), strict=True):
@@ -102,14 +102,14 @@ def test_who_asks_for_little_gets_it_and_the_others_share_the_rest(
     ("sharing", "slower"),
     [("time-slicing", True), ("mps", False)],
 )
-def test_only_time_slicing_makes_dispatches_wait_for_a_neighbours_turn(
+def test_only_time_slicing_delays_dispatches_by_a_neighbors_slice(
     engine: Engine,
     make_gpu: Callable[..., Gpu],
     make_worker: Callable[..., Worker],
     sharing: Sharing,
     slower: bool,
 ) -> None:
-    """Work in a thousand small dispatches a second loses much more than its share where the neighbour runs in turns."""
+    """With time-slicing, work in a thousand small dispatches per second loses much more than its share."""
     gpu = make_gpu("H100", sharing)
     chatty, greedy = make_worker(gpu), make_worker(gpu)
     greedy.run(GpuWork(1000.0, sm=0.5))
@@ -118,10 +118,10 @@ def test_only_time_slicing_makes_dispatches_wait_for_a_neighbours_turn(
     assert took >= 1.0
 
 
-def test_side_by_side_memory_bandwidth_is_what_is_fought_for(
+def test_under_mps_processes_contend_for_memory_bandwidth(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """Two processes that need 0.4 of the SMs and 0.4 of the bandwidth fit; with 0.8 of the bandwidth they do not."""
+    """Two processes with 0.4 of the SMs and 0.4 of the bandwidth each fit; with 0.8 of the bandwidth they do not."""
     for dram, slow in ((0.3, False), (0.8, True)):
         gpu = make_gpu("H100", "mps")
         took = times(
@@ -149,7 +149,7 @@ def test_processes_on_different_mig_instances_do_not_slow_each_other(
     assert took[2] > 1.5 * took[0]
 
 
-def test_a_mig_instance_is_as_slow_as_it_is_small(
+def test_a_mig_instance_is_slower_by_its_share(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
     """Work that needs all SMs takes 7/3 of its time on three sevenths."""
@@ -157,10 +157,10 @@ def test_a_mig_instance_is_as_slow_as_it_is_small(
     assert times(engine, [make_worker(gpu, instance=0).run(GpuWork(3.0, sm=1.0))]) == [pytest.approx(7.0)]
 
 
-def test_the_slowest_gpu_decides_for_a_process_on_several(
+def test_the_slowest_gpu_determines_the_speed_of_a_process_on_several(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """With a neighbour on one of two GPUs, work takes as long as there; on the other it holds the SMs and waits."""
+    """With a neighbor on one of two GPUs, work takes as long as there; on the other it holds the SMs and waits."""
     first, second = make_gpu(), make_gpu()
     both, neighbour = make_worker(first, second), make_worker(second)
     task = both.run(GpuWork(1.0, sm=1.0, nvlink=0.5))
@@ -175,7 +175,7 @@ def test_the_slowest_gpu_decides_for_a_process_on_several(
 def test_a_slower_deploy_takes_as_many_times_as_long(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """Also for what is under way, from when it changes; and it holds the GPU for as long."""
+    """Also for running work, from the change on; it holds the GPU for as long."""
     gpu = make_gpu()
     worker = make_worker(gpu)
     task = worker.run(GpuWork(2.0, sm=0.5))
@@ -184,10 +184,10 @@ def test_a_slower_deploy_takes_as_many_times_as_long(
     assert gpu.busy_seconds_at(engine.now) == pytest.approx(2.0)
 
 
-def test_work_given_up_frees_its_place_at_once(
+def test_cancelled_work_frees_its_share_at_once(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """The other one goes on at full speed; the signal says False; giving up twice changes nothing."""
+    """The other task continues at full speed; the signal fires with False; a second cancellation has no effect."""
     gpu = make_gpu()
     kept, lost = make_worker(gpu), make_worker(gpu)
     tasks = [kept.run(GpuWork(2.0, sm=1.0)), lost.run(GpuWork(9.0, sm=1.0))]
@@ -201,7 +201,7 @@ def test_work_given_up_frees_its_place_at_once(
 def test_a_process_that_ends_leaves_nothing_behind(
     engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """Its tasks fail, its memory is free, and it runs nothing any more."""
+    """Its tasks fail, its memory is free, and it runs no further work."""
     gpu = make_gpu()
     worker = make_worker(gpu, memory=70e9)
     task = worker.run(GpuWork(9.0, sm=1.0))
@@ -213,10 +213,10 @@ def test_a_process_that_ends_leaves_nothing_behind(
     make_worker(gpu, memory=80e9)
 
 
-def test_a_process_that_does_not_fit_in_memory_is_refused_by_name(
+def test_a_process_that_does_not_fit_in_memory_is_rejected(
     make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
 ) -> None:
-    """The message names the GPU and how much it holds."""
+    """The message names the GPU and its free memory."""
     gpu = make_gpu()
     make_worker(gpu, memory=60e9)
     with pytest.raises(ValueError, match=r"host-1/gpu-0: a process needs 3e\+10 bytes of memory and .* are free"):
@@ -233,10 +233,10 @@ def test_a_process_that_does_not_fit_in_memory_is_refused_by_name(
         ("H100", "mig", (3, 3, 1), "do not fit on one GPU"),
     ],
 )
-def test_instances_that_there_cannot_be_are_refused(
+def test_impossible_mig_instances_are_rejected(
     make_gpu: Callable[..., Gpu], model: str, sharing: Sharing, slices: tuple[int, ...], message: str
 ) -> None:
-    """With what is wrong."""
+    """With the reason."""
     with pytest.raises(ValueError, match=message):
         make_gpu(model, sharing, slices)
 
@@ -258,10 +258,10 @@ starts = st.tuples(
 )
 
 
-def played(
+def run_plan(
     plan: list[tuple[int, float, GpuWork, float | None]], sharing: Sharing, cuts: list[float]
 ) -> tuple[list[Gpu], list[Worker], list[tuple[int, bool, float, float]]]:
-    """Play a plan on two GPUs with five processes, one of them on both, and read at some moments."""
+    """Run a plan on two GPUs with five processes, one of them on both, and read at some times."""
     engine = Engine()
     slices = (3, 4) if sharing == "mig" else ()
     gpus = [Gpu(engine, MODELS["A100"], "host-1", index, sharing, slices) for index in range(2)]
@@ -294,14 +294,16 @@ def played(
     st.sampled_from(["time-slicing", "mps", "mig"]),
     st.lists(st.floats(0.0, 30.0), max_size=8),
 )
-def test_nothing_is_lost_and_the_parts_sum_to_the_whole(
+def test_tasks_end_once_and_shares_add_up(
     plan: list[tuple[int, float, GpuWork, float | None]], sharing: Sharing, cuts: list[float]
 ) -> None:
-    """Each task ends once, none before its time; busy seconds of the processes are the GPUs'; no channel is overdrawn.
+    """Each task ends once and not early.
 
-    And where a run is cut to be looked at changes nothing, to the last bit.
+    Busy seconds of the processes add up to the GPUs'. No channel exceeds its capacity.
+
+    Splitting a run to read it changes nothing, to the last bit.
     """
-    gpus, workers, ends = played(plan, sharing, cuts)
+    gpus, workers, ends = run_plan(plan, sharing, cuts)
     assert sorted(index for index, *_ in ends) == list(range(len(plan)))
     assert all(took >= seconds - 1e-6 for _, done, took, seconds in ends if done)
     now = gpus[0].engine.now
@@ -313,4 +315,4 @@ def test_nothing_is_lost_and_the_parts_sum_to_the_whole(
         assert max(state.busy_seconds, state.dram_seconds) <= now
         assert gpu.model.idle_watts * now <= state.energy_joules + 1e-6
         assert state.energy_joules <= gpu.model.limit_watts * now + 1e-6
-    assert played(plan, sharing, [])[2] == ends
+    assert run_plan(plan, sharing, [])[2] == ends

@@ -1,4 +1,4 @@
-"""Large transfers move at their fair share, end on time, and lose no byte unaccounted."""
+"""Bulk transfers have their fair rate, end on time, and account for every byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GIGABYTE = 1e9
 
 @dataclass
 class Wire:
-    """A network of hosts with 1 GB/s each way, and when each named transfer ended."""
+    """A network of hosts with 1 GB/s in each direction, and the end times of named transfers."""
 
     engine: Engine = field(default_factory=Engine)
     ended: dict[str, float] = field(default_factory=dict)
@@ -29,18 +29,18 @@ class Wire:
             self.network.add(host, GIGABYTE)
 
     def wait(self, name: str, signal: Signal) -> Process:
-        """Note when a transfer ends."""
+        """Record the end of a transfer."""
         yield signal
         self.ended[name] = self.engine.now
 
     def send(self, name: str, source: str, target: str, size: float, **options: float) -> Signal:
-        """Begin a transfer now."""
+        """Start a transfer now."""
         signal = self.network.bulk(source, target, size, **options)  # type: ignore[arg-type]
         self.engine.spawn(self.wait(name, signal))
         return signal
 
     def send_at(self, at: float, name: str, source: str, target: str, size: float, **options: float) -> None:
-        """Begin a transfer later."""
+        """Start a transfer later."""
 
         def begin(_: object) -> None:
             self.send(name, source, target, size, **options)
@@ -48,8 +48,8 @@ class Wire:
         self.engine.schedule(at, begin)
 
 
-def test_two_into_one_interface_halve_it_and_the_longer_gets_all_afterwards() -> None:
-    """2 s at half the rate for the first; the second has 2 GB left then, at the whole rate."""
+def test_two_transfers_halve_an_interface_until_the_shorter_ends() -> None:
+    """2 s at half the rate for the first; the second then has 2 GB left, at the full rate."""
     wire = Wire()
     wire.send("short", "a", "c", 1 * GIGABYTE)
     wire.send("long", "b", "c", 3 * GIGABYTE)
@@ -66,8 +66,8 @@ def test_a_transfer_that_joins_takes_its_share_at_once() -> None:
     assert wire.ended == pytest.approx({"first": 3.0, "second": 4.0}, rel=1e-12)
 
 
-def test_both_directions_of_an_interface_are_apart() -> None:
-    """Full duplex: what comes does not slow what goes."""
+def test_the_directions_of_an_interface_are_independent() -> None:
+    """Full duplex: incoming traffic does not slow outgoing traffic."""
     wire = Wire()
     wire.send("there", "a", "b", GIGABYTE)
     wire.send("back", "b", "a", GIGABYTE)
@@ -76,7 +76,7 @@ def test_both_directions_of_an_interface_are_apart() -> None:
 
 
 def test_a_ceiling_leaves_the_rest_to_others() -> None:
-    """A transfer held to 0.2 GB/s leaves 0.8 to its neighbour."""
+    """A transfer limited to 0.2 GB/s leaves 0.8 to its neighbor."""
     wire = Wire()
     wire.send("held", "a", "c", 1 * GIGABYTE, ceiling=0.2 * GIGABYTE)
     wire.send("free", "b", "c", 2 * GIGABYTE)
@@ -84,8 +84,8 @@ def test_a_ceiling_leaves_the_rest_to_others() -> None:
     assert wire.ended == pytest.approx({"free": 2.5, "held": 5.0}, rel=1e-12)
 
 
-def test_messages_take_their_room_from_transfers_and_give_it_back() -> None:
-    """40 MB ten times a second is 0.4 GB/s: of 10 GB, some 6 move meanwhile, and the rest at the whole rate."""
+def test_messages_take_capacity_from_transfers_and_return_it() -> None:
+    """40 MB ten times per second is 0.4 GB/s: about 6 of 10 GB move meanwhile, and the rest at the full rate."""
     wire = Wire()
     wire.send("bulk", "a", "b", 10 * GIGABYTE)
 
@@ -103,8 +103,8 @@ def test_messages_take_their_room_from_transfers_and_give_it_back() -> None:
     assert wire.ended["bulk"] == pytest.approx(10.0 + (10 * GIGABYTE - moved) / GIGABYTE, rel=0.05)
 
 
-def test_a_stopped_transfer_keeps_what_has_moved_and_never_ends() -> None:
-    """A transfer of unlimited size is ended by hand; the room it leaves is taken at that instant."""
+def test_a_stopped_transfer_stays_counted_and_never_fires() -> None:
+    """A transfer of unlimited size is stopped; its capacity is used at that instant."""
     wire = Wire()
     endless = wire.send("endless", "a", "c", float("inf"))
     wire.send("other", "b", "c", 3 * GIGABYTE)
@@ -114,8 +114,8 @@ def test_a_stopped_transfer_keeps_what_has_moved_and_never_ends() -> None:
     assert wire.network.counters("a").transmit_bytes - wire.network.lost_bytes == pytest.approx(GIGABYTE, rel=1e-6)
 
 
-def test_rdma_is_told_by_its_own_counters() -> None:
-    """The kernel sees nothing of it, the adapter all."""
+def test_rdma_has_counters_of_its_own() -> None:
+    """The kernel counts none of it, the adapter all."""
     wire = Wire()
     wire.send("ring", "a", "b", GIGABYTE, rdma=True)
     wire.engine.run(5.0)
@@ -125,8 +125,8 @@ def test_rdma_is_told_by_its_own_counters() -> None:
     assert sender.rdma_transmit_packets == receiver.rdma_receive_packets == -(-1_000_000_000 // 4096)
 
 
-def test_a_lossy_path_slows_tcp_as_the_formula_says_and_shows_as_retransmits() -> None:
-    """At 1 % loss a connection of 240 µs round trip reaches 1448 / 240e-6 · √150 = 73.9 MB/s (Mathis)."""
+def test_a_lossy_path_slows_tcp_by_the_formula_and_retransmits() -> None:
+    """At 1% loss a connection with a round trip of 240 µs reaches 1448 / 240e-6 · √150 = 73.9 MB/s (Mathis)."""
     wire = Wire()
     wire.network.lose(["a"], ["b"], 0.01)
     wire.send("slow", "a", "b", 739e6)
@@ -136,8 +136,8 @@ def test_a_lossy_path_slows_tcp_as_the_formula_says_and_shows_as_retransmits() -
     assert sender.segments_retransmitted == pytest.approx(sender.segments_out * 0.01 / 0.99, rel=0.001)
 
 
-def test_a_cut_path_holds_a_transfer_until_it_is_healed() -> None:
-    """Nothing moves meanwhile, and nothing is lost for good."""
+def test_a_cut_path_stops_a_transfer_until_it_is_healed() -> None:
+    """Nothing moves meanwhile, and nothing is lost permanently."""
     wire = Wire()
     wire.send("held", "a", "b", 2 * GIGABYTE)
     wire.engine.schedule(1.0, lambda _: wire.network.lose(["a"], ["b"], 1.0))
@@ -146,8 +146,8 @@ def test_a_cut_path_holds_a_transfer_until_it_is_healed() -> None:
     assert wire.ended == pytest.approx({"held": 6.0}, rel=1e-12)
 
 
-def test_many_connections_that_fill_an_interface_lose_packets_there_and_few_hardly_do() -> None:
-    """The receiver's side drops, the more connections the more; messages of others pass the same port."""
+def test_many_connections_on_a_full_interface_lose_packets_and_few_hardly_do() -> None:
+    """The receiving port drops packets, more with more connections, and messages of others pass the same port."""
     drops = {}
     for connections in (1, 256):
         wire = Wire()
@@ -166,10 +166,10 @@ TRANSFER = st.tuples(
 
 
 @given(st.lists(TRANSFER, max_size=8), st.lists(st.floats(0.0, 30.0), max_size=5), st.sampled_from([0.0, 0.001, 0.2]))
-def test_all_that_is_sent_is_received_or_lost_whenever_one_looks(
+def test_sent_bytes_are_received_or_lost_at_any_time(
     transfers: list[tuple[float, list[str], int, bool, int, float]], looks: list[float], loss: float
 ) -> None:
-    """To the byte, at any time; and looking, or running in pieces, does not change when transfers end."""
+    """To the byte, at any time. Reading, or running in pieces, does not change the end times."""
 
     def play(cuts: list[float]) -> dict[str, float]:
         wire = Wire()

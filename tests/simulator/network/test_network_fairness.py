@@ -13,8 +13,8 @@ from foreshock_simulator.network.max_min import Demand, max_min_rates
 INF = float("inf")
 
 
-def filled(demands: list[Demand[int]], capacities: dict[int, float], steps: int = 20_000) -> list[float]:
-    """The same by brute force: give every flow that can still grow a small piece by weight, again and again."""
+def brute_force_rates(demands: list[Demand[int]], capacities: dict[int, float], steps: int = 20_000) -> list[float]:
+    """The rates by brute force: grow every flow that can grow by a small step per weight, repeatedly."""
     piece = max(capacities.values()) / steps
     rates = [0.0] * len(demands)
     left = dict(capacities)
@@ -42,18 +42,18 @@ def networks(draw: st.DrawFn) -> tuple[list[Demand[int]], dict[int, float]]:
 
 
 @given(networks())
-def test_rates_are_those_of_filling_up_little_by_little(network: tuple[list[Demand[int]], dict[int, float]]) -> None:
+def test_rates_match_brute_force_filling(network: tuple[list[Demand[int]], dict[int, float]]) -> None:
     """The closed form and the brute force agree on every flow."""
     demands, capacities = network
-    expected = filled(demands, capacities)
+    expected = brute_force_rates(demands, capacities)
     assert max_min_rates(demands, capacities) == pytest.approx(expected, abs=0.005 * max(capacities.values()))
 
 
 @given(networks())
-def test_no_flow_can_grow_but_at_the_cost_of_one_that_has_no_more(
+def test_no_flow_can_grow_without_reducing_one_with_no_higher_rate(
     network: tuple[list[Demand[int]], dict[int, float]],
 ) -> None:
-    """The definition: each is at its ceiling, or passes a full link on which none has more per connection."""
+    """The definition: each flow is at its ceiling, or passes a full link on which no flow has more per connection."""
     demands, capacities = network
     rates = max_min_rates(demands, capacities)
     used = {link: sum(r for r, d in zip(rates, demands, strict=True) if link in d.links) for link in capacities}

@@ -1,4 +1,4 @@
-"""Messages take latency, transmission, a queue's wait and the recovery from losses, and are counted at both ends."""
+"""Messages take latency, transmission, queueing and recovery from losses, and are counted at both ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def network(engine: Engine, *hosts: str) -> Network:
 
 @pytest.mark.parametrize(("size", "packets"), [(0, 1), (900, 1), (1448, 1), (1449, 2), (1_000_000, 691)])
 def test_an_idle_network_costs_latency_and_transmission(size: int, packets: int) -> None:
-    """Nothing else, and both ends count the same bytes and packets, headers included."""
+    """Nothing else; both ends count the same bytes and packets, headers included."""
     net = network(Engine(), "a", "b")
     wire = size + 66 * packets
     assert net.message("a", "b", size) == pytest.approx(LATENCY_SECONDS + wire / SPEED, rel=1e-9)
@@ -43,7 +43,7 @@ def test_an_idle_network_costs_latency_and_transmission(size: int, packets: int)
     assert (receiver.receive_bytes, receiver.receive_packets, receiver.segments_in) == (wire, packets, packets)
 
 
-def test_within_a_host_the_interface_sees_nothing() -> None:
+def test_messages_within_a_host_bypass_the_interface() -> None:
     """As with the loopback device."""
     net = network(Engine(), "a")
     assert net.message("a", "a", 1_000_000) == LOOPBACK_SECONDS
@@ -52,7 +52,10 @@ def test_within_a_host_the_interface_sees_nothing() -> None:
 
 @pytest.mark.parametrize("rho", [0.1, 0.3, 0.6, 0.9])
 def test_messages_of_one_size_wait_as_in_an_m_d_1_queue(rho: float) -> None:
-    """Poisson arrivals at a share ρ of the capacity wait ρ · S / (2 · (1 − ρ)) in the mean, S the transmission."""
+    """Poisson arrivals at a share ρ of the capacity have the mean wait ρ · S / (2 · (1 − ρ)).
+
+    S is the transmission time.
+    """
     link, rng, now, size = Link(SPEED), random_stream(3, f"poisson/{rho}"), 0.0, 125_000
     waits = []
     for _ in range(200_000):
@@ -62,8 +65,8 @@ def test_messages_of_one_size_wait_as_in_an_m_d_1_queue(rho: float) -> None:
     assert fmean(waits[100_000:]) == pytest.approx(rho * service / (2.0 * (1.0 - rho)), rel=0.03)
 
 
-def test_the_wait_grows_with_what_flows_take_and_ends_at_a_full_buffer() -> None:
-    """From nothing over half the capacity to all of it, where a buffer's worth stands before a message."""
+def test_the_wait_grows_with_flows_up_to_a_full_buffer() -> None:
+    """From no flows over half the capacity to all of it, where a full buffer precedes each message."""
     delays = []
     for share in (0.0, 0.5, 0.9, 0.99, 1.0):
         engine = Engine()
@@ -77,8 +80,8 @@ def test_the_wait_grows_with_what_flows_take_and_ends_at_a_full_buffer() -> None
     assert delays[4] - delays[0] == pytest.approx(BUFFER_BYTES / SPEED, rel=0.01)
 
 
-def test_what_messages_offer_beyond_the_capacity_is_dropped() -> None:
-    """At twice the capacity half of the packets are lost at the receiver's side, and sent again."""
+def test_messages_beyond_the_capacity_are_dropped() -> None:
+    """At twice the capacity, the receiving port drops half of the packets, which are sent again."""
     engine = Engine()
     net = network(engine, "a", "b", "c", "d", "e")
     for _ in range(3000):
@@ -99,8 +102,8 @@ def test_what_messages_offer_beyond_the_capacity_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.3])
-def test_a_lost_single_packet_waits_for_the_timer_which_doubles(loss: float) -> None:
-    """Mean delay Σ pᵏ (1 − p) · 0.2 · (2ᵏ − 1); the counters show each retransmission and each run of the timer."""
+def test_a_lost_single_packet_waits_for_the_doubling_timer(loss: float) -> None:
+    """Mean delay Σ pᵏ (1 − p) · 0.2 · (2ᵏ − 1); the counters show each retransmission and each timeout."""
     net = network(Engine(), "a", "b")
     calm = net.message("a", "b", 900)
     net.lose(["a"], ["b"], loss)
@@ -115,8 +118,8 @@ def test_a_lost_single_packet_waits_for_the_timer_which_doubles(loss: float) -> 
     assert sender.segments_retransmitted == sender.timeouts == pytest.approx(count * loss / (1 - loss), rel=0.1)
 
 
-def test_a_gap_that_three_later_packets_show_costs_a_round_trip_only() -> None:
-    """Of a message of 70 packets one in about 20 losses is in the tail, and waits for the timer."""
+def test_a_gap_before_three_later_packets_costs_one_round_trip() -> None:
+    """In a message of 70 packets, about one in 20 losses is in the tail and waits for the timer."""
     rng = random_stream(2, "tail")
     delays = [recover(rng, 100_000, 70, 0.001).delay for _ in range(200_000)]
     fast = sum(delay == ROUND_TRIP_SECONDS for delay in delays)
@@ -125,8 +128,8 @@ def test_a_gap_that_three_later_packets_show_costs_a_round_trip_only() -> None:
     assert (fast + slow) / len(delays) == pytest.approx(1 - 0.999**70, rel=0.03)
 
 
-def test_over_a_cut_path_nothing_arrives_until_the_connection_is_given_up() -> None:
-    """After 924.6 seconds, as Linux documents; others are not touched, and healing ends it."""
+def test_a_cut_path_times_out_the_connection() -> None:
+    """After 924.6 seconds, as Linux documents. Other paths are unaffected, and healing ends it."""
     net = network(Engine(), "a", "b", "c")
     net.lose(["a"], ["b"], 1.0)
     assert net.message("a", "b", 900) == pytest.approx(924.6, abs=0.1)
@@ -143,7 +146,7 @@ def test_over_a_cut_path_nothing_arrives_until_the_connection_is_given_up() -> N
     st.sampled_from([0.0, 0.01, 0.6, 1.0]),
 )
 def test_bytes_and_packets_of_messages_add_up(messages: list[tuple[str, str, int]], loss: float) -> None:
-    """What all sent is what all received and what was lost, to the byte, and a retransmission is a loss made good."""
+    """Sent bytes are received or lost, to the byte, and each retransmission replaces a loss."""
     net = network(Engine(), "a", "b", "c")
     net.lose(["a"], ["b"], loss)
     for source, target, size in messages:
@@ -157,7 +160,7 @@ def test_bytes_and_packets_of_messages_add_up(messages: list[tuple[str, str, int
 
 
 def test_the_same_seed_loses_the_same_packets() -> None:
-    """However the run is cut."""
+    """For any split of the run."""
 
     def play(cuts: tuple[float, ...]) -> list[float]:
         engine, delays = Engine(), []
@@ -181,7 +184,7 @@ def test_the_same_seed_loses_the_same_packets() -> None:
         (lambda net: net.bulk("a", "b", 0), "no transfer"),
     ],
 )
-def test_what_makes_no_sense_is_refused(act: object, error: str) -> None:
+def test_invalid_arguments_are_rejected(act: object, error: str) -> None:
     """With the input in the message."""
     with pytest.raises(ValueError, match=error):
         act(network(Engine(), "a", "b"))  # type: ignore[operator]

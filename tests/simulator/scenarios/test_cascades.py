@@ -1,4 +1,4 @@
-"""The scenarios that come along do what they say, on the small platform; without their culprit nothing comes of it."""
+"""The scenarios of the package cascade as stated, on the small platform, and do not without their culprit."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SEEDS = [1, pytest.param(2, marks=pytest.mark.soak), pytest.param(3, marks=pytes
 
 
 class Played(NamedTuple):
-    """A run that has ended: its truth, and for how many seconds it was played."""
+    """A finished run: its truth, and its length in seconds."""
 
     truth: Truth
     seconds: float
 
 
 def play(name: str, seed: int, *, leave_out: str = "", until: float | None = None) -> Played:
-    """Play a scenario to its end, or `until` so many seconds; or until some time after a cascade has begun."""
+    """Run a scenario to its end, to `until` seconds, or to some time after the start of a cascade."""
     spec = load(name, "small", seed)
     simulation = Simulation(spec, seed, START, leave_out=leave_out, sample=0.0)
     seconds, end = 0.0, until or spec.duration
@@ -44,7 +44,7 @@ def play(name: str, seed: int, *, leave_out: str = "", until: float | None = Non
 @pytest.mark.parametrize("name", CASCADES)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_cascade_happens_after_its_onset_and_not_without_its_culprit(name: str, seed: int) -> None:
-    """Up to the onset all is well; the origin breaches, and others with it."""
+    """No breach before the onset; the origin breaches, and others with it."""
     spec = load(name, "small", seed)
     truth, seconds = play(name, seed)
 
@@ -60,8 +60,8 @@ def test_a_cascade_happens_after_its_onset_and_not_without_its_culprit(name: str
 
 @pytest.mark.parametrize("name", LOOK_ALIKES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_look_alike_takes_nobody_down(name: str, seed: int) -> None:
-    """At most the service that it is about breaches by itself."""
+def test_a_look_alike_does_not_cascade(name: str, seed: int) -> None:
+    """At most its own service breaches."""
     truth, _ = play(name, seed)
 
     assert not truth.cascaded

@@ -1,4 +1,4 @@
-"""docs/scenarios.md says what the schema is."""
+"""docs/scenarios.md describes the schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 def test_examples_are_scenarios(example: str) -> None:
-    """As they stand, but for the description of one that shows a platform."""
+    """Without changes, except for the missing description of a platform example."""
     text = example if "description:" in example else "description: An example.\n" + example
 
     assert parse(text, "example.yaml").platform.services
@@ -30,7 +30,7 @@ def test_examples_are_scenarios(example: str) -> None:
 
 @pytest.mark.parametrize("fault", get_args(Fault), ids=tag)
 def test_every_fault_is_described_with_its_fields(fault: type) -> None:
-    """`at` and `duration`, which they have in common, are described above the table."""
+    """`at` and `duration`, common to all, are described above the table."""
     (row,) = re.findall(rf"^\| `{tag(fault)}` \| (.*) \|$", DOCUMENT, re.MULTILINE)
     own = {item.name for item in fields(fault)} - {"at", "duration"}
 
@@ -39,11 +39,11 @@ def test_every_fault_is_described_with_its_fields(fault: type) -> None:
 
 @pytest.mark.parametrize("cls", [ScenarioFile, Topology, Expectation], ids=lambda cls: cls.__name__)
 def test_every_key_is_described(cls: type) -> None:
-    """Of the file, of `topology`, of `expects`."""
+    """Keys of the file, of `topology`, of `expects`."""
     assert [item.name for item in fields(cls) if f"`{item.name}`" not in DOCUMENT] == []
 
 
-def test_the_words_that_may_be_chosen_from_are_there() -> None:
+def test_all_choices_are_described() -> None:
     """Causes, steps, models."""
     words = [*get_args(Cause), *(tag(cls) for cls in (*get_args(Step), *get_args(ModelSpec)))]
 
@@ -51,7 +51,7 @@ def test_the_words_that_may_be_chosen_from_are_there() -> None:
 
 
 def test_defaults_are_those_of_the_code() -> None:
-    """Of `topology`."""
+    """Defaults of `topology`."""
     for item in fields(Topology):
         (default,) = re.findall(rf"^\| `{item.name}` \| .* \| (\S+) \|$", DOCUMENT, re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""Scenario files: what is read from them, and what is said of one that cannot be used."""
+"""Scenario files: their values, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ expects: {cascade: true, cause: demand, culprit: questions, origin: llm}
 """
 
 
-def told(text: str) -> list[str]:
-    """The lines of the error that a text of a file `s.yaml` leads to."""
+def error_lines(text: str) -> list[str]:
+    """The lines of the error of a file `s.yaml` with this text."""
     with pytest.raises(ScenarioError) as caught:
         parse(text, "s.yaml")
     return str(caught.value).splitlines()
 
 
 def test_a_platform_written_out_is_read_with_units_ranges_and_defaults() -> None:
-    """Durations, sizes and shares are numbers in base units afterwards."""
+    """Durations, sizes and shares become numbers in base units."""
     spec = parse(WHOLE, "folder/shop.yaml")
 
     assert (spec.name, spec.description, spec.duration) == ("shop", "A shop that answers questions.", 1800.0)
@@ -119,8 +119,8 @@ adjust:
     assert next(pool for pool in changed.pools if pool.name == "chat").quota == 2
 
 
-def test_a_star_changes_the_calls_of_whoever_makes_them() -> None:
-    """A larger platform has callers that a scenario's author does not know by name."""
+def test_a_star_changes_the_calls_of_all_callers() -> None:
+    """A larger platform has callers whose names a scenario cannot know."""
     text = 'description: All go without.\nadjust:\n  calls: {"* -> vector-store": {required: false}}\n'
     for size in ("small", "medium"):
         platform = parse(text, "s.yaml", size).platform
@@ -136,7 +136,7 @@ def test_a_star_changes_the_calls_of_whoever_makes_them() -> None:
 
 
 def test_a_scenario_is_found_by_name_or_by_path(tmp_path: Path) -> None:
-    """Both are the same where the text is."""
+    """Equal texts give equal scenarios."""
     file = tmp_path / "calm.yaml"
     file.write_text("description: Nothing happens.\n")
 
@@ -146,8 +146,8 @@ def test_a_scenario_is_found_by_name_or_by_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("size", ["demo", "small", "medium", "large"])
-def test_every_scenario_that_comes_along_is_sound_on_every_size(name: str, size: str) -> None:
-    """It loads, says what it is in a sentence, and its faults lie within it."""
+def test_every_scenario_of_the_package_is_valid_on_every_size(name: str, size: str) -> None:
+    """It loads, its description is a sentence, and its faults lie within its duration."""
     for seed in (1, 2, 3):
         spec = load(name, size, seed)
 
@@ -200,8 +200,8 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("old", "new", "message"), CHANGES, ids=[message[:40] for *_, message in CHANGES])
-def test_what_is_wrong_is_told_with_its_line_and_a_remedy(old: str, new: str, message: str) -> None:
-    """One mistake in a sound file."""
+def test_an_error_has_its_line_and_a_remedy(old: str, new: str, message: str) -> None:
+    """One mistake in a valid file."""
     assert old in WHOLE
 
     wrong = WHOLE.replace(old, new, 1)
@@ -210,7 +210,7 @@ def test_what_is_wrong_is_told_with_its_line_and_a_remedy(old: str, new: str, me
         for number, pair in enumerate(zip(WHOLE.split("\n"), wrong.split("\n"), strict=False))
         if len(set(pair)) > 1
     )
-    first = told(wrong)[0]
+    first = error_lines(wrong)[0]
 
     place, _, text = first.partition(": ")
     assert message in text
@@ -219,29 +219,29 @@ def test_what_is_wrong_is_told_with_its_line_and_a_remedy(old: str, new: str, me
 
 
 def test_a_cycle_of_calls_is_listed() -> None:
-    """Every operation on it, in the order of calling."""
+    """Every operation on it, in the order of calls."""
     round_trip = "[{call: {service: front, route: POST /ask, policy: {timeout: 1}}}]"
 
-    (message,) = told(WHOLE.replace("[serve]", round_trip))
+    (message,) = error_lines(WHOLE.replace("[serve]", round_trip))
 
     steps = message.partition("calls go round: ")[2].partition(";")[0].split(" -> ")
     assert steps[0] == steps[-1]
     assert set(steps) == {"front POST /ask", "llm POST /generate"}
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
+def test_all_errors_are_reported_at_once_in_order_of_lines() -> None:
     """References, ranges and unknown keys together."""
     text = WHOLE.replace("flow: questions", "flow: quest").replace("workers: 1", "workers: 0").replace("30m", "0s")
 
     surge = text.splitlines().index("faults:") + 2
-    assert [line.split(": ")[0] for line in told(text)] == ["s.yaml:2", f"s.yaml:{surge}", f"s.yaml:{surge + 1}"]
+    assert [line.split(": ")[0] for line in error_lines(text)] == ["s.yaml:2", f"s.yaml:{surge}", f"s.yaml:{surge + 1}"]
 
 
-def test_of_many_mistakes_the_first_ten_are_told_and_the_rest_counted() -> None:
-    """A wall of text helps nobody."""
+def test_of_many_errors_ten_are_listed_and_the_rest_counted() -> None:
+    """A readable message."""
     text = "description: x.\nfaults:\n" + "".join(f"  - surge: {{flow: f{n}, at: 1, factor: 2}}\n" for n in range(25))
 
-    lines = told(text)
+    lines = error_lines(text)
 
     assert len(lines) == MAX_LISTED_PROBLEMS + 1
     assert lines[-1] == "s.yaml: and 15 more"
@@ -267,9 +267,9 @@ def test_of_many_mistakes_the_first_ten_are_told_and_the_rest_counted() -> None:
     ],
     ids=["empty", "list", "type", "itself", "deep", "escape", "null", "two", "bomb", "long"],
 )
-def test_what_is_no_scenario_at_all_is_refused_with_a_reason(text: str, message: str) -> None:
-    """Bombs among them: what aliases expand to is bounded."""
-    assert message in told(text)[0]
+def test_files_that_are_no_scenario_are_rejected_with_a_reason(text: str, message: str) -> None:
+    """Including alias bombs, whose expansion is bounded."""
+    assert message in error_lines(text)[0]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_what_is_no_scenario_at_all_is_refused_with_a_reason(text: str, message:
         ("nowhere/s.yaml", "small", "nowhere/s.yaml:1: cannot be read: No such file or directory; give the path"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(path: str, size: str, message: str) -> None:
+def test_unknown_names_are_reported_with_the_known_ones(path: str, size: str, message: str) -> None:
     """Names, sizes, files."""
     with pytest.raises(ScenarioError) as caught:
         load(path, size)
@@ -327,11 +327,11 @@ def test_a_path_of_packets_names_two_services() -> None:
     text = "description: x.\nfaults:\n  - packet_loss: {between: %s, at: 1m, ratio: 5%%}\n"
 
     assert parse(text % "[gateway, llm-chat]", "s.yaml").faults == (PacketLoss(("gateway", "llm-chat"), 60.0, 0.05),)
-    assert told(text % "[gateway]") == ["s.yaml:3: between has 1 entries; give 2"]
+    assert error_lines(text % "[gateway]") == ["s.yaml:3: between has 1 entries; give 2"]
 
 
 def numeric_fields(cls: type, seen: set[type]) -> set[str]:
-    """Names of the numbers in a dataclass of the spec, and in those that it is made of."""
+    """Names of the numbers in a dataclass of the spec, nested ones included."""
     if cls in seen:
         return set()
     seen.add(cls)
@@ -350,12 +350,12 @@ def numeric_fields(cls: type, seen: set[type]) -> set[str]:
 
 
 def test_every_number_of_the_spec_has_its_unit_and_range() -> None:
-    """One that is added needs an entry in quantities.py, or a scenario could set it to anything."""
+    """A new field needs an entry in quantities.py, or a scenario could set it to anything."""
     assert numeric_fields(ScenarioFile, set()) - QUANTITIES.keys() == set()
 
 
-def test_data_that_is_missing_is_told_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a package of which a part was lost."""
+def test_missing_data_is_reported_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an incomplete installation of the package."""
 
     def lost(_: str) -> None:
         raise FileNotFoundError(2, "No such file or directory", "azure_conversation_2023.csv.gz")
@@ -364,4 +364,4 @@ def test_data_that_is_missing_is_told_with_the_file(monkeypatch: pytest.MonkeyPa
 
     line = WHOLE.splitlines().index("  flows:") + 2
     missing = "the data of 'azure-conversation' is missing: azure_conversation_2023.csv.gz"
-    assert told(WHOLE) == [f"s.yaml:{line}: {missing}; install the package anew, or name other data"]
+    assert error_lines(WHOLE) == [f"s.yaml:{line}: {missing}; install the package anew, or name other data"]

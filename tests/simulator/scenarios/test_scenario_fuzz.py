@@ -1,4 +1,4 @@
-"""Whatever stands in a file, it is a scenario or a ScenarioError."""
+"""Any file is a scenario or a ScenarioError."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FILES = st.lists(st.tuples(WORDS, VALUES), max_size=6).map(
 
 
 def outcome(text: str) -> None:
-    """Parse; where that is refused, the message has its form."""
+    """Parse a text; check the form of the message on an error."""
     try:
         spec = parse(text, "s.yaml")
     except ScenarioError as error:
@@ -58,7 +58,7 @@ def outcome(text: str) -> None:
 @example("description: x.\nadjust: {services: {gateway: {hosts: []}}, tenants: {batch-embed: {slice: 0}}}")
 @example("description: x.\nplatform: {hosts: [], pools: [], services: []}")
 def test_a_file_of_known_words_in_any_order_is_a_scenario_or_an_error(text: str) -> None:
-    """Keys where they do not belong, values of other kinds, numbers out of range."""
+    """Misplaced keys, values of other kinds, numbers out of range."""
     outcome(text)
 
 
@@ -68,6 +68,6 @@ def test_a_file_of_known_words_in_any_order_is_a_scenario_or_an_error(text: str)
 @example("description: !!binary x")
 @example("<<: *a")
 def test_any_text_is_a_scenario_or_an_error(text: str) -> None:
-    """Tags, anchors and control characters too; nothing of them is executed."""
+    """Including tags, anchors and control characters, of which nothing is executed."""
     with contextlib.suppress(UnicodeEncodeError):
         outcome(text)

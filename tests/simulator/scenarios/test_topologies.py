@@ -1,4 +1,4 @@
-"""Generated platforms: sizes, names that are always there, and sensible loads."""
+"""Generated platforms: sizes, fixed names, and sensible loads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GENERATED = [(size, seed) for size in ("small", "medium", "large") for seed in S
 
 
 def platform(size: str, seed: int) -> PlatformSpec:
-    """Of the scenario in which nothing happens."""
+    """The platform of the scenario without faults."""
     return load("calm", size, seed).platform
 
 
@@ -23,8 +23,8 @@ def platform(size: str, seed: int) -> PlatformSpec:
     ("size", "services", "gpus"), [("demo", 11, 32), ("small", 5, 8), ("medium", 25, 64), ("large", 100, 1000)]
 )
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_size_has_so_many_services_and_gpus(size: str, services: int, gpus: int, seed: int) -> None:
-    """Tenants, which nobody calls, come besides."""
+def test_a_size_has_its_number_of_services_and_gpus(size: str, services: int, gpus: int, seed: int) -> None:
+    """Tenants, which receive no calls, come in addition."""
     made = platform(size, seed)
 
     assert len(made.services) == services
@@ -33,7 +33,7 @@ def test_a_size_has_so_many_services_and_gpus(size: str, services: int, gpus: in
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_same_seed_gives_the_same_platform(size: str) -> None:
-    """Down to the last number."""
+    """To the last number."""
     assert platform(size, 7) == platform(size, 7)
 
 
@@ -57,8 +57,8 @@ def test_names_that_scenarios_use_are_on_every_platform(size: str) -> None:
     assert {"assistant", "chat", "ingest"} <= {flow.name for flow in made.flows}
 
 
-def test_more_documents_are_taken_in_where_there_are_more_embedders() -> None:
-    """Else what a scenario makes of them would not be felt on a large platform."""
+def test_document_ingest_grows_with_the_embedders() -> None:
+    """Otherwise its faults would have no effect on a large platform."""
 
     def per_embedder(size: str) -> float:
         made = platform(size, 1)
@@ -70,7 +70,7 @@ def test_more_documents_are_taken_in_where_there_are_more_embedders() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_service_is_reached_by_some_flow_or_tenant(size: str) -> None:
-    """None stands idle: a service that nobody asks tells nothing."""
+    """A service without calls would emit nothing."""
     made = platform(size, 1)
     called = {
         service.name.name: {call.service for operation in service.operations for call in calls(operation.steps)}
@@ -87,8 +87,8 @@ def test_every_service_is_reached_by_some_flow_or_tenant(size: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "seed"), GENERATED)
-def test_memory_holds_what_starts_and_language_models_have_gpus_to_grow_onto(size: str, seed: int) -> None:
-    """With room to spare for a scenario that brings more."""
+def test_memory_fits_initial_processes_and_language_models_can_grow(size: str, seed: int) -> None:
+    """With room for the additional workers of a scenario."""
     made = platform(size, seed)
     held, rooms = initial_placement(made), memory_by_slot(made)
 
@@ -101,7 +101,7 @@ def test_memory_holds_what_starts_and_language_models_have_gpus_to_grow_onto(siz
 
 @pytest.mark.parametrize("size", ["medium", "large"])
 def test_services_share_pools_gpus_and_interfaces(size: str) -> None:
-    """As real platforms do; otherwise nobody could be in another's way."""
+    """As on real platforms; without sharing there would be no contention."""
     made = platform(size, 1)
     pools = [service.pool for service in made.services if service.pool]
     hosts = [host for service in made.services for host in service.hosts]

@@ -1,4 +1,4 @@
-"""The truth of a run: when an objective counts as missed, what a cascade is, and the run without its culprit."""
+"""Ground truth: SLO breaches, cascades, and scenarios without their culprit."""
 
 from __future__ import annotations
 
@@ -58,10 +58,8 @@ def starved() -> ScenarioSpec:
         "nothing",
     ],
 )
-def test_an_objective_is_missed_over_a_minute_at_three_scrapes_in_a_row(
-    answered: list[StepCounts], begun: list[float]
-) -> None:
-    """A breach begins with the first of these scrapes; one that goes on is one."""
+def test_a_breach_needs_a_missed_slo_at_three_scrapes_in_a_row(answered: list[StepCounts], begun: list[float]) -> None:
+    """A breach begins with the first of these scrapes; a continued one is the same breach."""
     assert breaches(answered, 0.95) == begun
 
 
@@ -69,7 +67,7 @@ def test_an_objective_is_missed_over_a_minute_at_three_scrapes_in_a_row(
     st.lists(st.builds(lambda bad, well: StepCounts(bad + well, bad, bad // 2), *[st.integers(0, 40)] * 2), max_size=60)
 )
 def test_worse_answers_never_breach_later(answered: list[StepCounts]) -> None:
-    """Where some requests more go badly, the first breach comes as early or earlier."""
+    """With more bad requests, the first breach is at the same time or earlier."""
     worse = [StepCounts(step.requests, min(step.requests, step.bad + 1), step.failed) for step in answered]
 
     first, sooner = breaches(answered, 0.95), breaches(worse, 0.95)
@@ -77,8 +75,8 @@ def test_worse_answers_never_breach_later(answered: list[StepCounts]) -> None:
     assert not first or sooner[0] <= first[0]
 
 
-def test_the_watch_counts_by_step_what_was_slow_and_what_failed() -> None:
-    """A request that failed is bad however fast it was."""
+def test_the_watch_counts_slow_and_failed_requests_by_step() -> None:
+    """A failed request is bad at any latency."""
     watch = SloWatch(Slo(2.0))
     assert watch.steps() == ()
 
@@ -90,7 +88,7 @@ def test_the_watch_counts_by_step_what_was_slow_and_what_failed() -> None:
 
 
 def test_a_cascade_is_a_breach_of_another_service_after_the_onset() -> None:
-    """The truth names origin, victims in the order of their breaches, and the pool."""
+    """The truth names the origin, the victims in order of their breaches, and the pool."""
     late = [WELL] * 24 + [SLOW] * 12
     later = [WELL] * 30 + [SLOW] * 12
 
@@ -104,8 +102,8 @@ def test_a_cascade_is_a_breach_of_another_service_after_the_onset() -> None:
     assert truth.origin.name == "llm-chat"
 
 
-def test_where_only_the_origin_breaches_or_others_did_before_there_is_no_cascade() -> None:
-    """What the scenario expects does not make it so."""
+def test_breaches_of_the_origin_alone_or_before_the_onset_are_no_cascade() -> None:
+    """The expectation of the scenario does not matter."""
     late = [WELL] * 24 + [SLOW] * 12
     early = [SLOW] * 12 + [WELL] * 30
 
@@ -117,14 +115,14 @@ def test_where_only_the_origin_breaches_or_others_did_before_there_is_no_cascade
 
 
 def test_without_faults_there_is_no_onset() -> None:
-    """A calm day has nothing to name."""
+    """A calm scenario has none."""
     truth = evaluate(load("calm"), 1, 0.0, 3600.0, {})
 
     assert (truth.onset, truth.origin, truth.cause, truth.culprit, truth.pool) == (None, None, None, "", "")
 
 
-def test_the_counterfactual_leaves_the_culprit_out_and_everything_else_in() -> None:
-    """A tenant goes with what it does; the surge stays."""
+def test_the_counterfactual_removes_the_culprit_only() -> None:
+    """A tenant is removed with its faults; the surge stays."""
     spec = starved()
     other = without_culprit(spec, spec.expects.culprit)
 
@@ -134,7 +132,7 @@ def test_the_counterfactual_leaves_the_culprit_out_and_everything_else_in() -> N
     assert other.platform.services == spec.platform.services
 
 
-def test_a_flow_without_its_surge_still_asks() -> None:
+def test_a_flow_without_its_surge_remains() -> None:
     """The growth is the culprit, not the users."""
     spec = starved()
     other = without_culprit(spec, "assistant")
@@ -143,22 +141,22 @@ def test_a_flow_without_its_surge_still_asks() -> None:
     assert other.platform == spec.platform
 
 
-def test_a_culprit_that_no_fault_is_about_is_refused() -> None:
-    """The message says who there is."""
+def test_an_unknown_culprit_is_rejected() -> None:
+    """The message lists the subjects of the faults."""
     with pytest.raises(ValueError, match="nothing in 'starved' is about 'gateway'; its faults are about batch-embed"):
         without_culprit(starved(), "gateway")
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_cascade_that_comes_along_has_a_counterfactual(name: str) -> None:
-    """Which differs from it."""
+def test_every_cascade_of_the_package_has_a_counterfactual(name: str) -> None:
+    """It differs from the scenario."""
     spec = load(name)
 
     if spec.expects.cascade:
         assert without_culprit(spec, spec.expects.culprit).faults != spec.faults
 
 
-def test_a_minute_with_few_requests_says_nothing() -> None:
+def test_a_minute_with_few_requests_is_no_breach() -> None:
     """One slow request at night is no outage."""
     few = MIN_REQUESTS // 6 - 1
 

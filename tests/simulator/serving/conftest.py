@@ -22,13 +22,16 @@ MakeServer = Callable[..., LlmServer]
 
 @pytest.fixture
 def engine() -> Engine:
-    """A clockwork at 0."""
+    """An engine at time 0."""
     return Engine()
 
 
 @pytest.fixture
 def make_llm(engine: Engine) -> MakeServer:
-    """A server of a 13-billion-parameter model; fields of its spec by name, `blocks` of cache at most."""
+    """Makes servers of a 13-billion-parameter model.
+
+    Takes fields of its spec by name, and up to `blocks` of KV cache.
+    """
 
     def make(blocks: int | None = None, model: str = "H100", **changed: object) -> LlmServer:
         spec = replace(LlmSpec("llama-13b"), **changed)  # type: ignore[arg-type]

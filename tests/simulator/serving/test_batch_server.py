@@ -29,8 +29,8 @@ def serving(engine: Engine, **changed: float) -> BatchServer:
 
 
 @pytest.mark.parametrize(("sm", "seconds"), [(0.5, 1.0), (1.0, 2.0)])
-def test_requests_at_once_take_longer_only_beyond_the_gpu(engine: Engine, sm: float, seconds: float) -> None:
-    """Two at half of the SMs each do not slow each other; two that need all of them share."""
+def test_concurrent_requests_slow_down_only_beyond_the_gpus_capacity(engine: Engine, sm: float, seconds: float) -> None:
+    """Two with half of the SMs each are not slower; two that need all of them share."""
     server = serving(engine, sm=sm)
     for _ in range(2):
         server.submit(100)
@@ -40,15 +40,15 @@ def test_requests_at_once_take_longer_only_beyond_the_gpu(engine: Engine, sm: fl
 
 
 def test_longer_prompts_take_longer(engine: Engine) -> None:
-    """By so much a token."""
+    """By a constant time per token."""
     server = serving(engine, seconds_per_token=0.01)
     server.submit(300)
     engine.run(10.0)
     assert server.stats().histograms["e2e_request_latency"].sum == pytest.approx(4.0)
 
 
-def test_beyond_the_batch_they_wait_and_beyond_that_are_refused(engine: Engine) -> None:
-    """Two run, two wait, in order; the fifth is refused at once."""
+def test_requests_beyond_the_batch_wait_and_beyond_the_queue_are_rejected(engine: Engine) -> None:
+    """Two run, two wait in order, the fifth is rejected at once."""
     server = serving(engine)
     jobs = [server.submit(100) for _ in range(5)]
     assert [job.done.fired for job in jobs] == [False] * 4 + [True]
@@ -59,8 +59,8 @@ def test_beyond_the_batch_they_wait_and_beyond_that_are_refused(engine: Engine) 
     assert [job.done.value for job in jobs] == [True] * 4 + [False]
 
 
-def test_who_gives_up_makes_room_at_once(engine: Engine) -> None:
-    """Running or waiting; what follows begins."""
+def test_a_cancelled_request_makes_room_at_once(engine: Engine) -> None:
+    """Running or waiting; the next one starts."""
     server = serving(engine)
     jobs = [server.submit(100) for _ in range(4)]
     engine.run(0.4)
@@ -75,7 +75,7 @@ def test_who_gives_up_makes_room_at_once(engine: Engine) -> None:
 
 @pytest.mark.parametrize(("swap", "swaps"), [(3.0, 3), (0.0, 0)])
 def test_requests_for_other_weights_wait_for_them(engine: Engine, swap: float, swaps: int) -> None:
-    """A, B, A, B in turn swap three times; where swapping takes no time they run together."""
+    """A, B, A, B in turn swap three times; without a swap time they run together."""
     server = serving(engine, swap=swap, max_waiting=10)
     jobs = [server.submit(1, 1, variant) for variant in "ABAB"]
     engine.run(60.0)
@@ -88,7 +88,7 @@ def test_requests_for_other_weights_wait_for_them(engine: Engine, swap: float, s
 
 
 def test_a_server_drains_and_ends(engine: Engine) -> None:
-    """It refuses what comes, and says when nothing is left; ending fails what is under way."""
+    """It rejects new requests, and signals when none is left; stopping fails running ones."""
     server = serving(engine)
     job = server.submit(1)
     drained = server.drain()

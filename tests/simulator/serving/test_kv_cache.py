@@ -1,4 +1,4 @@
-"""Blocks of keys and values, against counting them request by request."""
+"""Blocks of the KV cache against counts per request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from foreshock_simulator.serving.kv_cache import KvCache, block_count
 @given(
     st.lists(st.integers(1, 100), min_size=1, max_size=8), st.integers(0, 200), st.lists(st.integers(0, 60), max_size=6)
 )
-def test_blocks_are_those_that_each_request_has(tokens: list[int], start: int, stretches: list[int]) -> None:
-    """After any number of steps, however they are cut, and when they leave."""
+def test_blocks_add_up_over_requests(tokens: list[int], start: int, stretches: list[int]) -> None:
+    """After any number of steps in any split, and after requests leave."""
     cache = KvCache(10_000)
     for each in tokens:
         cache.hold(each)
@@ -30,8 +30,8 @@ def test_blocks_are_those_that_each_request_has(tokens: list[int], start: int, s
 @given(
     st.lists(st.integers(1, 100), min_size=1, max_size=8), st.integers(0, 50), st.integers(0, 40), st.integers(1, 300)
 )
-def test_steps_go_on_as_long_as_blocks_last(tokens: list[int], start: int, spare: int, limit: int) -> None:
-    """The number of steps found fits; one more would not, unless it is the limit."""
+def test_steps_run_until_the_blocks_are_used(tokens: list[int], start: int, spare: int, limit: int) -> None:
+    """The number of steps fits; one more would not, unless it is the limit."""
     cache = KvCache(sum(block_count(each) for each in tokens) + spare)
     for each in tokens:
         cache.hold(each)

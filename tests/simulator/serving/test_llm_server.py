@@ -1,4 +1,4 @@
-"""A language model's server: batching, the cache, preemption, giving up; exact against simulating every step."""
+"""A language model server: batching, KV cache, preemption, cancellation; exact against a simulation of every step."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def count(stats: ModelStats, timing: Timing) -> int:
 
 
 def test_a_request_alone_takes_its_prompt_and_its_steps(engine: Engine, make_llm: MakeServer) -> None:
-    """First token after the prompt; then each step reads one token's keys and values more than the one before."""
+    """First token after the prompt; then each step reads one token of KV cache more than the one before."""
     server = make_llm()
     job = server.submit(1000, 101)
     engine.run(60.0)
@@ -48,8 +48,8 @@ def test_a_request_alone_takes_its_prompt_and_its_steps(engine: Engine, make_llm
     assert stats.kv_cache_usage_ratio == 0.0
 
 
-def test_those_who_come_join_at_the_next_step(engine: Engine, make_llm: MakeServer) -> None:
-    """One that comes during a step waits for the rest of it and no longer."""
+def test_new_requests_join_at_the_next_step(engine: Engine, make_llm: MakeServer) -> None:
+    """An arrival during a step waits for its rest and no longer."""
     server = make_llm()
     first = server.submit(100, 400)
     engine.run(1.0)
@@ -62,8 +62,8 @@ def test_those_who_come_join_at_the_next_step(engine: Engine, make_llm: MakeServ
     assert (first.done.value, second.done.value) == (True, True)
 
 
-def test_long_prompts_starve_those_who_generate(engine: Engine, make_llm: MakeServer) -> None:
-    """At the same request rate, prompts sixteen times as long make tokens come several times as slowly."""
+def test_long_prompts_slow_down_generating_requests(engine: Engine, make_llm: MakeServer) -> None:
+    """At the same request rate, prompts sixteen times as long multiply the time per output token."""
     pace = {}
     for tokens in (500, 8000):
         server, rng, start = make_llm(), Random(1), engine.now
@@ -81,7 +81,7 @@ def test_long_prompts_starve_those_who_generate(engine: Engine, make_llm: MakeSe
 
 
 def test_a_prompt_longer_than_the_budget_of_a_step_is_computed_in_parts(engine: Engine, make_llm: MakeServer) -> None:
-    """Those who generate get a token at every part."""
+    """Generating requests get a token with every part."""
     server = make_llm(max_batched_tokens=1024)
     other = server.submit(10, 1000)
     engine.run(1.0)
@@ -95,8 +95,8 @@ def test_a_prompt_longer_than_the_budget_of_a_step_is_computed_in_parts(engine: 
     assert server.stats().generation_tokens_total - before >= parts
 
 
-def test_a_full_cache_preempts_the_last_who_came(engine: Engine, make_llm: MakeServer) -> None:
-    """Its tokens are computed anew, it gets all of them, the others are not held up, the cache is never overdrawn."""
+def test_a_full_cache_preempts_the_last_admitted_request(engine: Engine, make_llm: MakeServer) -> None:
+    """Its tokens are recomputed and all are generated. Others are not delayed, and the cache never overflows."""
     server = make_llm(blocks=100)
     jobs = [server.submit(300, 600) for _ in range(4)]
     usage = []
@@ -116,10 +116,10 @@ def test_a_full_cache_preempts_the_last_who_came(engine: Engine, make_llm: MakeS
 
 
 @pytest.mark.parametrize(("changed", "running"), [({"max_sequences": 3}, 3), ({"blocks": 150}, 2)])
-def test_those_for_whom_there_is_no_place_wait(
+def test_requests_without_slot_or_blocks_wait(
     engine: Engine, make_llm: MakeServer, changed: dict[str, int], running: int
 ) -> None:
-    """Places or blocks; they are served in order."""
+    """They are served in order."""
     server = make_llm(**changed)
     jobs = [server.submit(1000, 20) for _ in range(5)]
     engine.run(0.1)
@@ -132,8 +132,8 @@ def test_those_for_whom_there_is_no_place_wait(
     assert queued[-1] > 0.0
 
 
-def test_what_can_never_be_served_or_would_wait_too_long_is_refused(engine: Engine, make_llm: MakeServer) -> None:
-    """At once, with False; also after the server was told to drain."""
+def test_too_large_requests_and_full_queues_are_rejected(engine: Engine, make_llm: MakeServer) -> None:
+    """At once, with False; also while the server drains."""
     server = make_llm(blocks=100, max_waiting=1)
     assert server.submit(1500, 200).done.value is False
     jobs = [server.submit(1400, 100) for _ in range(3)]
@@ -146,8 +146,8 @@ def test_what_can_never_be_served_or_would_wait_too_long_is_refused(engine: Engi
     assert [job.done.value for job in jobs] == [True, True, False]
 
 
-def test_a_request_given_up_frees_its_blocks_after_the_step_under_way(engine: Engine, make_llm: MakeServer) -> None:
-    """While it waits, computes its prompt, or generates; giving up again changes nothing."""
+def test_a_cancelled_request_frees_its_blocks_after_the_current_step(engine: Engine, make_llm: MakeServer) -> None:
+    """Waiting, in its prompt, or generating; a second cancellation has no effect."""
     server = make_llm(max_sequences=2, max_batched_tokens=512)
     generating = server.submit(100, 5000)
     engine.run(1.0)
@@ -167,8 +167,8 @@ def test_a_request_given_up_frees_its_blocks_after_the_step_under_way(engine: En
     assert server.stats().request_success_total == 1
 
 
-def test_a_server_that_ends_fails_all_it_has(engine: Engine, make_llm: MakeServer) -> None:
-    """Those who run and those who wait, and those who come later."""
+def test_a_stopped_server_fails_all_its_requests(engine: Engine, make_llm: MakeServer) -> None:
+    """Running and waiting requests, and later ones."""
     server = make_llm(max_sequences=1)
     jobs = [server.submit(100, 1000) for _ in range(3)]
     engine.run(1.0)
@@ -179,8 +179,8 @@ def test_a_server_that_ends_fails_all_it_has(engine: Engine, make_llm: MakeServe
     assert server.load == 0
 
 
-def test_a_neighbour_on_the_gpu_slows_every_step(engine: Engine, make_llm: MakeServer) -> None:
-    """A greedy tenant takes half of the time, so tokens take at least twice as long."""
+def test_a_neighbor_on_the_gpu_slows_every_step(engine: Engine, make_llm: MakeServer) -> None:
+    """A noisy tenant takes half of the time, so tokens take at least twice as long."""
     pace = []
     for greedy in (False, True):
         start, server = engine.now, make_llm(memory_share=0.8)
@@ -199,14 +199,14 @@ def test_a_neighbour_on_the_gpu_slows_every_step(engine: Engine, make_llm: MakeS
         ({"memory_share": 0.2}, "raise memory_share or tensor_parallel"),
     ],
 )
-def test_a_model_that_does_not_fit_is_refused(make_llm: MakeServer, changed: dict[str, float], message: str) -> None:
-    """With what it needs and what would help."""
+def test_a_model_that_does_not_fit_is_rejected(make_llm: MakeServer, changed: dict[str, float], message: str) -> None:
+    """With its size and a remedy."""
     with pytest.raises(ValueError, match=message):
         make_llm(**changed)
 
 
-def test_a_model_for_several_gpus_needs_as_many(engine: Engine) -> None:
-    """The message says how many there are."""
+def test_a_model_for_several_gpus_needs_exactly_as_many(engine: Engine) -> None:
+    """The message states the number of GPUs."""
     worker = Worker([Gpu(engine, MODELS["H100"], "host-1", 0)], 1, NAME, 70e9)
     with pytest.raises(ValueError, match="runs on 2 GPUs at once; its process has 1"):
         LlmServer(engine, LlmSpec("llama-13b", tensor_parallel=2), worker)
@@ -218,8 +218,8 @@ requests = st.lists(
 )
 
 
-def played(plan: list[tuple[float, int, int, float | None]], longest: int) -> tuple[list[Job], LlmServer]:
-    """Play requests at a server whose cache soon is full, in stretches of so many steps at most."""
+def run_requests(plan: list[tuple[float, int, int, float | None]], longest: int) -> tuple[list[Job], LlmServer]:
+    """Run requests at a server with a small cache, in runs of up to `steps` steps."""
     engine = Engine()
     gpus = [Gpu(engine, MODELS["H100"], "host-1", index) for index in range(2)]
     spec = LlmSpec("llama-13b", tensor_parallel=2, max_sequences=6, max_batched_tokens=512)
@@ -246,16 +246,16 @@ def played(plan: list[tuple[float, int, int, float | None]], longest: int) -> tu
 
 @settings(max_examples=60, deadline=None)
 @given(requests)
-def test_many_steps_at_once_are_the_same_as_step_by_step(plan: list[tuple[float, int, int, float | None]]) -> None:
-    """Every request ends once, and nothing stays behind; simulating each step by itself gives the same times."""
-    jobs, server = played(plan, 128)
+def test_runs_of_steps_equal_single_steps(plan: list[tuple[float, int, int, float | None]]) -> None:
+    """Every request ends once, and nothing is left over; a simulation of single steps gives the same times."""
+    jobs, server = run_requests(plan, 128)
     stats = server.stats()
     assert all(job.done.fired for job in jobs)
     assert (server.load, stats.kv_cache_usage_ratio) == (0, 0.0)
     served = [job for job in jobs if job.done.value]
     assert stats.request_success_total == len(served) == count(stats, "e2e_request_latency")
     assert stats.generation_tokens_total >= sum(job.generated_tokens for job in served)
-    single, other = played(plan, 1)
+    single, other = run_requests(plan, 1)
     assert [job.done.value for job in single] == [job.done.value for job in jobs]
     for timing in ("queued_seconds", "first_token_seconds", "preemptions"):
         assert [getattr(job, timing) for job in single] == pytest.approx([getattr(job, timing) for job in jobs])

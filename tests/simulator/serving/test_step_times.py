@@ -1,4 +1,4 @@
-"""How long the steps of a language model take, against Vidur's measured kernel times."""
+"""Step times of language models against Vidur's measured kernel times."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MEASURED = {
 
 @pytest.mark.parametrize(("gpu", "model"), MEASURED)
 def test_a_layer_takes_as_long_as_measured(gpu: str, model: str) -> None:
-    """Within 6 % in the mean, and nowhere more than 30 % off (where a matrix size suits the kernels badly)."""
+    """Within 6% on average, and always within 30% (where a matrix size suits the kernels badly)."""
     hidden, weights = LAYERS[model]
     errors = [
         abs(1e3 * layer_seconds(MODELS[gpu], weights, hidden, tokens, gpus) / measured - 1.0)
@@ -64,23 +64,23 @@ def test_decoding_is_bound_by_reading_the_weights_and_prompts_by_multiplying() -
     assert work.sm == pytest.approx(1.0 - HOST_SECONDS / prompt)
 
 
-def test_more_context_costs_its_reading() -> None:
-    """Each further token of context adds its keys and values over the bandwidth that is reached."""
+def test_more_context_costs_its_reading_time() -> None:
+    """Each further token of context adds its KV cache over the bandwidth."""
     steps = StepTimes(MODELS["A100"], 13.0, 819_200.0, 1)
     more = steps.decode_seconds(8, 20_000) - steps.decode_seconds(8, 10_000)
     assert more == pytest.approx(10_000 * 819_200.0 / (0.85 * 2.039e12))
 
 
 def test_a_prompt_in_parts_costs_more_than_at_once() -> None:
-    """The same multiplications, but the weights and the earlier part are read again."""
+    """The products are the same, but the weights and the earlier part are read again."""
     steps = StepTimes(MODELS["H100"], 13.0, 819_200.0, 1)
     parts = sum(steps.seconds(0, 0, [(1024, earlier)]) for earlier in range(0, 8192, 1024))
     assert parts > steps.seconds(0, 0, [(8192, 0)])
 
 
 @pytest.mark.parametrize(("model", "link"), [("H100", "nvlink"), ("L40S", "pcie")])
-def test_several_gpus_are_faster_but_not_as_many_times(model: str, link: str) -> None:
-    """They exchange activations over NVLink, or over PCIe where there is none."""
+def test_several_gpus_are_faster_with_diminishing_returns(model: str, link: str) -> None:
+    """They exchange activations over NVLink, or over PCIe without NVLink."""
     one, four = (StepTimes(MODELS[model], 13.0, 819_200.0, gpus) for gpus in (1, 4))
     alone, together = one.seconds(16, 8000, []), four.seconds(16, 8000, [])
     assert alone / 4.0 < together < alone

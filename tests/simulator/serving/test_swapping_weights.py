@@ -25,8 +25,8 @@ def server(swap: float = SWAP) -> tuple[Engine, BatchServer]:
     return engine, BatchServer(engine, BatchModelSpec("embed", SECONDS, sm=0.1, dram=0.1, swap=swap), worker)
 
 
-def ends(engine: Engine, jobs: list[Job]) -> list[float]:
-    """When each was done, looked at every hundredth of a second; infinite where it was not."""
+def end_times(engine: Engine, jobs: list[Job]) -> list[float]:
+    """End times with a resolution of 10 ms; infinite for unfinished ones."""
     found = [float("inf")] * len(jobs)
     for tick in range(3000):
         engine.run(tick / 100)
@@ -36,12 +36,12 @@ def ends(engine: Engine, jobs: list[Job]) -> list[float]:
     return found
 
 
-def test_another_variant_waits_until_its_weights_are_there() -> None:
-    """And whoever comes after it waits behind it, for two swaps."""
+def test_another_variant_waits_until_its_weights_are_loaded() -> None:
+    """Later requests wait behind it, for two swaps."""
     engine, serving = server()
     jobs = [serving.submit(1, 1, variant) for variant in ("a", "b", "a")]
 
-    first, second, third = ends(engine, jobs)
+    first, second, third = end_times(engine, jobs)
 
     assert first == pytest.approx(SECONDS, abs=0.02)
     assert second == pytest.approx(first + SWAP + SECONDS, rel=0.05)
@@ -53,28 +53,28 @@ def test_requests_of_one_variant_run_together() -> None:
     engine, serving = server()
     jobs = [serving.submit(1, 1, variant) for variant in "abbb"]
 
-    _, *others = ends(engine, jobs)
+    _, *others = end_times(engine, jobs)
 
     assert others == pytest.approx([SECONDS + SWAP + SECONDS] * 3, rel=0.05)
 
 
 def test_without_a_swap_variants_do_not_matter() -> None:
-    """All weights are there."""
+    """All weights are loaded."""
     engine, serving = server(swap=0.0)
     jobs = [serving.submit(1, 1, variant) for variant in "abab"]
 
-    assert ends(engine, jobs) == pytest.approx([SECONDS] * 4, abs=0.02)
+    assert end_times(engine, jobs) == pytest.approx([SECONDS] * 4, abs=0.02)
 
 
-def test_who_gives_up_while_weights_are_loaded_holds_nobody_up() -> None:
-    """The weights are there in the end, and the next in the queue decides what comes."""
+def test_a_cancellation_during_a_swap_delays_no_other_request() -> None:
+    """The swap completes, and the next request in the queue decides."""
     engine, serving = server()
     jobs = [serving.submit(1, 1, variant) for variant in ("a", "b", "a")]
     engine.run(1.0)
     serving.cancel(jobs[1])
     drained = serving.drain()
 
-    first, _, third = ends(engine, jobs)
+    first, _, third = end_times(engine, jobs)
 
     assert jobs[2].done.value is True
     assert third == pytest.approx(first + 2 * SWAP + SECONDS, rel=0.05)

@@ -1,4 +1,4 @@
-"""A flow's requests are as many, as bursty and as long as those that were measured, and change when faults say so."""
+"""Requests of a flow match the measured numbers, burstiness and lengths, and follow the changes of faults."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def dispersion(times: list[float], width: float, until: float) -> float:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("name", ["azure-code", "azure-conversation", "mooncake"])
-def test_at_its_own_rate_a_flow_is_the_trace_from_some_point_on(name: TraceName, seed: int) -> None:
-    """Request for request over a loop, to the microsecond: so every figure measured of the trace is one of the flow."""
+def test_at_its_own_rate_a_flow_replays_the_trace_from_a_random_point(name: TraceName, seed: int) -> None:
+    """Request for request over a loop, to the microsecond, so all measured values of the trace apply to the flow."""
     trace = load(name)
     flow = replace(FLOW, arrivals=name, tokens=name, rate=trace.rate)
     found = play(flow, trace.period * (1 - 1e-9), seed)
@@ -69,8 +69,8 @@ def test_at_its_own_rate_a_flow_is_the_trace_from_some_point_on(name: TraceName,
 @pytest.mark.parametrize(
     ("name", "share"), [("azure-code", 0.5), ("azure-conversation", 0.3), ("azure-code", 1.6), ("mooncake", 1.5)]
 )
-def test_thinned_or_taken_several_times_it_is_as_bursty_as_theory_says(name: TraceName, share: float) -> None:
-    """With I the trace's index: 1 + p · (I − 1), p the share of each of the independent copies that is kept."""
+def test_thinned_and_multiplied_flows_have_the_theoretical_burstiness(name: TraceName, share: float) -> None:
+    """With I the trace's index: 1 + p · (I − 1), with p the kept share of each of the independent copies."""
     trace = load(name)
     until = 2.0 * trace.period
     flow = replace(FLOW, arrivals=name, tokens=name, rate=share * trace.rate)
@@ -86,7 +86,7 @@ def test_thinned_or_taken_several_times_it_is_as_bursty_as_theory_says(name: Tra
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_flow_has_its_rate(name: ArrivalsName) -> None:
-    """In the mean over some seeds, and over the day where it has one."""
+    """Mean over some seeds, and over the day for diurnal ones."""
     flow = replace(FLOW, arrivals=name, rate=0.7, cv=3.0)
     until = DAY_SECONDS if name == "servegen" else 21_000.0
     counts = [len(play(flow, until, seed)) for seed in range(3)]
@@ -101,10 +101,10 @@ def test_a_flow_has_its_rate(name: ArrivalsName) -> None:
         ("mooncake", (6909, 85400), (350, 1118)),
     ],
 )
-def test_tokens_are_those_of_the_trace_whatever_the_arrivals(
+def test_token_counts_match_the_trace_for_any_arrivals(
     tokens: TraceName, prompt: tuple[int, int], generated: tuple[int, int]
 ) -> None:
-    """The p50 and p99 that were measured, within 10 %."""
+    """The measured p50 and p99, within 10%."""
     found = play(replace(FLOW, arrivals="poisson", tokens=tokens), 6000.0)
     for values, expected in (
         (sorted(a.prompt_tokens for a in found), prompt),
@@ -115,7 +115,7 @@ def test_tokens_are_those_of_the_trace_whatever_the_arrivals(
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_surge_plays_the_same_requests_faster(name: ArrivalsName) -> None:
-    """Up to the surge nothing changes; from there on each gap is a third, so the surge is as bursty as the traffic."""
+    """Nothing changes before the surge; from there on each gap is a third, so the surge is as bursty as the traffic."""
     flow = replace(FLOW, arrivals=name, cv=3.0, diurnal=0.0)
     calm, surge = play(flow, 900.0), play(flow, 500.0, changes=((300.0, 3.0, 0.0),))
     if name == "servegen":
@@ -130,8 +130,8 @@ def test_a_surge_plays_the_same_requests_faster(name: ArrivalsName) -> None:
 
 
 @given(st.sampled_from(EVERY), st.integers(0, 60), st.integers(1, 5))
-def test_a_change_said_late_is_as_one_said_early(name: ArrivalsName, after: int, seed: int) -> None:
-    """As long as it is said before the last request before it has gone by."""
+def test_a_late_change_equals_an_early_one(name: ArrivalsName, after: int, seed: int) -> None:
+    """As long as it is made before the last request before its time."""
     flow = replace(FLOW, arrivals=name, cv=2.0, diurnal=0.5)
     early, late = arrivals(flow, seed, START), arrivals(flow, seed, START)
     first = [late.next() for _ in range(after)]
@@ -142,7 +142,7 @@ def test_a_change_said_late_is_as_one_said_early(name: ArrivalsName, after: int,
 
 
 def test_a_flow_that_is_switched_off_comes_back() -> None:
-    """No request meanwhile, and none that piled up."""
+    """No requests meanwhile, and no backlog afterwards."""
     source = arrivals(replace(FLOW, arrivals="poisson"), 1, START)
     source.rate_factor.change(100.0, 0.0)
     source.rate_factor.change(500.0, 1.0)
@@ -168,8 +168,8 @@ def test_longer_prompts_are_longer_from_their_time_on_and_nothing_else_changes()
         )
 
 
-def test_days_and_weekends_show() -> None:
-    """The hour of the peak has 1 + d of the mean, that of the low 1 − d; Saturday its share."""
+def test_rates_follow_day_and_weekend() -> None:
+    """The peak hour has 1 + d of the mean, the lowest 1 − d; Saturday has its share."""
     flow = replace(FLOW, arrivals="poisson", rate=0.5, diurnal=0.6, peak_hour=14.0, weekend=0.5)
     start_hour = START % DAY_SECONDS / 3600.0
     times = [a.time for a in play(flow, 7 * DAY_SECONDS)]
@@ -186,8 +186,8 @@ def test_days_and_weekends_show() -> None:
 
 @pytest.mark.parametrize("cv", [0.3, 1.0, 2.0, 4.0])
 @pytest.mark.parametrize("family", ["gamma", "weibull"])
-def test_gaps_have_mean_one_and_their_cv_and_begin_anywhere(family: Family, cv: float) -> None:
-    """The first is what is left of a gap: its mean is (1 + CV²) / 2 of the mean gap."""
+def test_gaps_have_mean_one_their_cv_and_a_stationary_start(family: Family, cv: float) -> None:
+    """The first is the rest of a gap: its mean is (1 + CV²) / 2 of the mean gap."""
     rng = random_stream(1, f"{family}/{cv}")
     gaps = [gap(rng, family, cv) for _ in range(300_000)]
     assert fmean(gaps) == pytest.approx(1.0, rel=0.03)
@@ -197,7 +197,7 @@ def test_gaps_have_mean_one_and_their_cv_and_begin_anywhere(family: Family, cv: 
 
 
 def test_a_weibull_of_cv_one_is_exponential() -> None:
-    """And no figure beyond reason is taken."""
+    """A CV out of range is rejected."""
     assert weibull_shape(1.0) == pytest.approx(1.0)
     with pytest.raises(ValueError, match="coefficient of variation"):
         weibull_shape(0.0)
@@ -205,7 +205,7 @@ def test_a_weibull_of_cv_one_is_exponential() -> None:
 
 @pytest.mark.parametrize(("cv", "family"), [(0.8, "gamma"), (2.0, "gamma"), (3.0, "weibull")])
 def test_a_client_has_the_rate_of_each_window_and_the_cv_between_requests(cv: float, family: Family) -> None:
-    """Silent in some, busy in others, three times as busy while the flow surges."""
+    """Idle in some windows, busy in others, three times as busy in a surge of the flow."""
     day = tuple(Window((0.0, 2.0, 6.0)[index % 3], cv, family) for index in range(servegen.WINDOWS))
     client = Client(day, 0.5, 0.0, random_stream(4, f"client/{cv}"), lambda: (1, 1))
     level, at, times = RelativeRate(Curve(), 0.0), 0.0, []
@@ -222,7 +222,7 @@ def test_a_client_has_the_rate_of_each_window_and_the_cv_between_requests(cv: fl
 
 
 def test_servegen_traffic_follows_the_day_of_its_clients() -> None:
-    """By windows of ten minutes, scaled to the flow's rate; peak over median within the range measured of models."""
+    """By windows of ten minutes, scaled to the flow's rate; peak over median within the measured range."""
     flow = replace(FLOW, arrivals="servegen", rate=2.0)
     counts = Counter(
         int((START + a.time) % DAY_SECONDS // 600.0) for seed in range(2) for a in play(flow, DAY_SECONDS, seed)
@@ -236,7 +236,7 @@ def test_servegen_traffic_follows_the_day_of_its_clients() -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_the_same_seed_gives_the_same_requests_and_another_others(name: ArrivalsName) -> None:
-    """And flows of other names are independent of each other."""
+    """Flows with other names are independent."""
     flow = replace(FLOW, arrivals=name, cv=2.0, diurnal=0.3)
     assert play(flow, 300.0, 7) == play(flow, 300.0, 7)
     assert play(flow, 300.0, 7) != play(flow, 300.0, 8)
@@ -244,14 +244,14 @@ def test_the_same_seed_gives_the_same_requests_and_another_others(name: Arrivals
 
 
 def test_a_flow_of_no_rate_sends_nothing() -> None:
-    """Which is no error: a fault may be all there is to see."""
+    """This is no error: a platform may have faults only."""
     assert arrivals(replace(FLOW, rate=0.0), 1, START).next().time == float("inf")
 
 
 @pytest.mark.parametrize(
     ("field", "value"), [("rate", -1.0), ("cv", 0.0), ("diurnal", 1.5), ("peak_hour", 25.0), ("weekend", -0.1)]
 )
-def test_a_flow_that_cannot_be_is_refused_by_name(field: str, value: float) -> None:
-    """With the figure and the range."""
+def test_an_invalid_flow_is_rejected_by_name(field: str, value: float) -> None:
+    """With the value and the range."""
     with pytest.raises(ValueError, match=f"flow 'users': {field} is {value}; give a figure from"):
         arrivals(replace(FLOW, **{field: value}), 1, START)  # type: ignore[arg-type]

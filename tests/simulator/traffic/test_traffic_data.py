@@ -1,4 +1,4 @@
-"""What comes with the package is what was measured, small, and with its licences."""
+"""The data of the package match the measurements, are small, and have their licenses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DATA = files("foreshock_simulator") / "data"
 
 
 def counts(times: Sequence[float], width: float) -> list[int]:
-    """Arrivals in windows of `width` seconds, the last one in part included: so the measured figures were counted."""
+    """Arrivals in windows of `width` seconds, the partial last one included, as in the published figures."""
     found = Counter(int(time // width) for time in times)
     return [found[window] for window in range(int(max(times) // width) + 1)]
 
@@ -27,7 +27,7 @@ def dispersion(times: Sequence[float], width: float) -> float:
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """By rank."""
+    """Quantile by rank."""
     return sorted(values)[round(q * (len(values) - 1))]
 
 
@@ -61,7 +61,7 @@ def test_a_trace_has_the_measured_figures(
 
 
 def test_mooncakes_figure_at_ten_seconds_is_that_of_its_time_stamps() -> None:
-    """Multiples of three seconds, which ten is not: put back on these, the spread requests have the measured 2.1."""
+    """Time stamps are multiples of three seconds, and ten is not. Rounded to them, requests have the measured 2.1."""
     times = [arrival.time for arrival in load("mooncake").arrivals]
     assert dispersion([time // 3 * 3 for time in times], 10) == pytest.approx(2.1, rel=0.05)
     assert dispersion(times, 10) == pytest.approx(1.4, rel=0.05)
@@ -82,12 +82,12 @@ def test_servegens_clients_are_as_bursty_as_measured() -> None:
 
 @pytest.mark.parametrize("table", ["mooncake_conversation.csv.gz", "servegen_m_large_day.csv.gz"])
 def test_derived_tables_are_small(table: str) -> None:
-    """They travel with every installation."""
+    """They are part of every installation."""
     assert len((DATA / table).read_bytes()) < 60_000
 
 
-def test_the_data_comes_with_its_licences_and_its_authors() -> None:
-    """Whoever gets a table gets its licence, the paper to cite, and what was changed."""
+def test_the_data_has_its_licenses_and_authors() -> None:
+    """Each table has its license, the paper to cite, and the changes."""
     assert "Attribution 4.0 International" in (DATA / "LICENSE-CC-BY-4.0.txt").read_text()
     assert "Apache License" in (DATA / "LICENSE-Apache-2.0.txt").read_text()
     sections = (DATA / "ATTRIBUTION.md").read_text().split("\n## ")[1:]

@@ -1,4 +1,4 @@
-"""Curves and levels say how much traffic goes by, and when so much of it has."""
+"""Curves and relative rates: their values, integrals, and inverse."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def curve(*changes: tuple[float, float, float]) -> Curve:
 def test_a_curve_goes_from_change_to_change(
     changes: list[tuple[float, float, float]], times: list[float], values: list[float]
 ) -> None:
-    """A ramp that is cut short goes on from where it was; a change drops what was to follow it."""
+    """An interrupted ramp continues from its present value; a change replaces later ones."""
     made = curve(*changes)
     assert [made(time) for time in times] == pytest.approx(values)
 
@@ -54,8 +54,8 @@ LEVELS = st.builds(
 
 
 @given(LEVELS, st.floats(0, 4 * DAY_SECONDS), st.floats(1e-6, 2 * DAY_SECONDS))
-def test_when_so_much_has_gone_by_so_much_has_gone_by(level: RelativeRate, time: float, amount: float) -> None:
-    """`after` is the inverse of `between`, across ramps, nights, midnights and standstills."""
+def test_after_is_the_inverse_of_between(level: RelativeRate, time: float, amount: float) -> None:
+    """Across ramps, nights, midnights and standstills."""
     end = level.after(time, amount)
     assume(end < inf)
     assert end >= time
@@ -63,8 +63,8 @@ def test_when_so_much_has_gone_by_so_much_has_gone_by(level: RelativeRate, time:
 
 
 @given(LEVELS, st.floats(0, 4 * DAY_SECONDS), st.floats(1.0, 20_000.0))
-def test_the_integral_is_that_of_summing_up(level: RelativeRate, time: float, length: float) -> None:
-    """The closed form against the middles of many thin slices."""
+def test_the_integral_matches_a_riemann_sum(level: RelativeRate, time: float, length: float) -> None:
+    """The closed form against the midpoints of many thin slices."""
     slices = 1000
     width = length / slices
     total = sum(level(time + (i + 0.5) * width) for i in range(slices)) * width
@@ -73,7 +73,7 @@ def test_the_integral_is_that_of_summing_up(level: RelativeRate, time: float, le
 
 
 def test_a_day_has_its_mean_its_peak_and_its_weekend() -> None:
-    """The cosine cancels out over a day; Saturday and Sunday have their share of it."""
+    """The cosine cancels out over a day; Saturday and Sunday have their share."""
     level = RelativeRate(Curve(), THURSDAY, diurnal=0.6, peak_hour=14.0, weekend=0.5)
     days = [level.between(day * DAY_SECONDS, (day + 1) * DAY_SECONDS) / DAY_SECONDS for day in range(7)]
     assert days == pytest.approx([1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 1.0])
@@ -84,15 +84,15 @@ def test_a_day_has_its_mean_its_peak_and_its_weekend() -> None:
 
 
 @pytest.mark.parametrize(("diurnal", "weekend"), [(0.0, 1.0), (0.5, 1.0), (0.0, 0.5), (0.5, 0.0)])
-def test_a_flow_that_stands_still_for_ever_never_gets_there(diurnal: float, weekend: float) -> None:
-    """By night and at weekends as well; and one that stands still for a while gets there after it."""
+def test_a_permanent_standstill_never_reaches_the_amount(diurnal: float, weekend: float) -> None:
+    """By night and on weekends as well; after a temporary standstill it is reached."""
     assert RelativeRate(curve((10, 0, 0)), 0.0, diurnal, 14.0, weekend).after(5.0, 60.0) == inf
     back = RelativeRate(curve((10, 0, 0), (3 * DAY_SECONDS, 2, 0)), THURSDAY, diurnal, 14.0, weekend).after(5.0, 60.0)
     assert 3 * DAY_SECONDS < back < 5 * DAY_SECONDS
 
 
 @pytest.mark.parametrize(("to", "ramp"), [(-1.0, 0.0), (1.0, -1.0), (inf, 0.0)])
-def test_a_change_that_cannot_be_is_refused(to: float, ramp: float) -> None:
+def test_an_invalid_change_is_rejected(to: float, ramp: float) -> None:
     """Rates are not negative."""
     with pytest.raises(ValueError, match="negative"):
         Curve().change(0.0, to, ramp)

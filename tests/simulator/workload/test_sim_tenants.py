@@ -1,4 +1,4 @@
-"""Batch work and training: what they do to GPUs and hosts, and what they tell."""
+"""Batch work and training: their use of GPUs and hosts, and their traces."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WRITE = Call("vector-store", "PUT /points", CallPolicy(5.0))
 
 
 class World:
-    """Takes note of what a tenant does; calls take a tenth of a second, bytes move at 1 GB/s."""
+    """Records the work of a tenant; calls take a tenth of a second, bytes move at 1 GB/s."""
 
     def __init__(self) -> None:
         self.engine = Engine()
@@ -31,11 +31,11 @@ class World:
         self.spans: list[tuple[str, float, float, dict[str, Any]]] = []
         self.moved: list[tuple[str, str, float]] = []
         self.environment: Environment[str] = Environment(
-            self.engine, Random(1), lambda worker: f"pid {worker.pid}", self.call, self.record, self.bulk
+            self.engine, Random(1), lambda worker: f"pid {worker.pid}", self.call, self.record, self.transfer
         )
 
     def call(self, trace: str, call: Call) -> Process:
-        """A call that takes its time."""
+        """A call with a fixed duration."""
         self.calls.append((trace, call.service))
         yield 0.1
 
@@ -44,7 +44,7 @@ class World:
         self.spans.append((trace, began, self.engine.now, dict(attributes)))
         assert name in ("process unit", "train step")
 
-    def bulk(self, source: str, target: str, size: float) -> Signal:
+    def transfer(self, source: str, target: str, size: float) -> Signal:
         """A transfer at a fixed rate."""
         self.moved.append((source, target, size))
         signal = Signal(self.engine)
@@ -71,7 +71,7 @@ def test_a_batch_worker_claims_computes_and_writes() -> None:
 
 
 def test_a_batch_worker_whose_process_ends_stops_in_the_middle() -> None:
-    """No span for the unit that it did not finish."""
+    """The unfinished unit has no span."""
     world = World()
     worker = world.worker()
     world.engine.spawn(batch(TenantSpec(NAME, "batch", (), work=100.0, pause=0.0), worker, world.environment))
@@ -82,7 +82,7 @@ def test_a_batch_worker_whose_process_ends_stops_in_the_middle() -> None:
 
 
 def test_training_waits_for_the_slowest() -> None:
-    """With a neighbour on one of its GPUs, every step takes as long as there, and the others idle."""
+    """With a neighbor on one of its GPUs, every step takes as long as there, and the other GPUs idle."""
     took = {}
     for shared in (False, True):
         world = World()
@@ -98,7 +98,7 @@ def test_training_waits_for_the_slowest() -> None:
     assert min(idle[0], idle[1], idle[3]) > 40.0
 
 
-def test_gradients_go_round_a_ring() -> None:
+def test_gradients_move_around_a_ring() -> None:
     """Over NVLink within a host, over the network between two; the step waits for the slower."""
     world = World()
     ranks = [world.worker(host, index) for host in ("host-1", "host-2") for index in range(2)]
@@ -112,7 +112,7 @@ def test_gradients_go_round_a_ring() -> None:
 
 
 def test_gpus_without_nvlink_exchange_gradients_over_pcie() -> None:
-    """At its speed."""
+    """At its bandwidth."""
     world = World()
     ranks = [world.worker(index=index, model="L40S") for index in range(2)]
     world.engine.spawn(train(TenantSpec(NAME, "training", (), gradient_bytes=32e9), ranks, world.environment))
@@ -121,8 +121,8 @@ def test_gpus_without_nvlink_exchange_gradients_over_pcie() -> None:
     assert world.spans[0][3]["app.reduce_seconds"] == pytest.approx(1.0)
 
 
-def test_checkpoints_leave_the_gpus_idle_for_a_while() -> None:
-    """Every fourth step takes eight seconds more, and says so."""
+def test_gpus_idle_during_checkpoints() -> None:
+    """Every fourth step takes eight seconds more and has an attribute for it."""
     world = World()
     rank = world.worker()
     tenant = TenantSpec(NAME, "training", (), work=1.0, sm=1.0, checkpoint_every=4, checkpoint_seconds=8.0)
