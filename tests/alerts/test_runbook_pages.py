@@ -62,16 +62,18 @@ def test_an_alert_without_a_runbook_is_told_as_such(caller: Caller, path: str) -
 
 MARKDOWN = {
     "# A\n\n## B and `c`": "<h1>A</h1>\n<h2>B and <code>c</code></h2>",
-    "one\ntwo *three* **four**": "<p>one two <em>three</em> <strong>four</strong></p>",
-    "1. a\n   b\n2. c": "<ol><li>a b</li><li>c</li></ol>",
-    "- a\n- b": "<ul><li>a</li><li>b</li></ul>",
-    "```yaml\na: <b>\n```": "<pre><code>a: &lt;b&gt;</code></pre>",
-    "| a |\n|---|\n| 1 |": "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>",
+    "one\ntwo *three* **four**": "<p>one\ntwo <em>three</em> <strong>four</strong></p>",
+    "1. a\n   b\n2. c": "<ol>\n<li>a\nb</li>\n<li>c</li>\n</ol>",
+    "- a\n- b": "<ul>\n<li>a</li>\n<li>b</li>\n</ul>",
+    "```yaml\na: <b>\n```": '<pre><code class="language-yaml">a: &lt;b&gt;\n</code></pre>',
+    "| a |\n|---|\n| 1 |": (
+        "<table>\n<thead>\n<tr>\n<th>a</th>\n</tr>\n</thead>\n<tbody>\n<tr>\n<td>1</td>\n</tr>\n</tbody>\n</table>"
+    ),
     "[x](Other.md)": '<p><a href="/runbooks/Other">x</a></p>',
     "[y](https://a.example/?a=1&b=2)": '<p><a href="https://a.example/?a=1&amp;b=2">y</a></p>',
     "<img src=x onerror=alert(1)> `<script>`": "<p>&lt;img src=x onerror=alert(1)&gt; <code>&lt;script&gt;</code></p>",
-    "[x](javascript:alert)": '<p><a href="#">x</a></p>',
-    '["x"](https://a"onclick=b)': '<p><a href="https://a&quot;onclick=b">&quot;x&quot;</a></p>',
+    "[x](javascript:alert)": "<p>[x](javascript:alert)</p>",
+    '["x"](https://a"onclick=b)': '<p><a href="https://a%22onclick=b">&quot;x&quot;</a></p>',
     'rate(x{a="b"}[5m]) * 2 * 3': "<p>rate(x{a=&quot;b&quot;}[5m]) * 2 * 3</p>",
 }
 

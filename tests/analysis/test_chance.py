@@ -18,7 +18,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles, quantile_lower_bound
-from foreshock_dashboard.web.state.course import course
+from foreshock_dashboard.web.state.service_history import service_history
 
 BOUNDS = np.array([0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, np.inf])
 CHANGES = 240
@@ -114,7 +114,9 @@ def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:
 def test_who_is_slow_by_luck_is_not_shown_as_degraded(later: float, stages: set[int]) -> None:
     for seed in range(6):
         made = world(later, seed)
-        shown = course(made, float(made.times[CHANGES - 60]), float(made.times[-1]), float(made.times[CHANGES]))
+        shown = service_history(
+            made, float(made.times[CHANGES - 60]), float(made.times[-1]), float(made.times[CHANGES])
+        )
         told = shown.stages[[shown.services.index(who) for who in (VICTIM, CALLER)]]
         assert set(told.ravel().tolist()) - {1, 2} == stages, seed
 

@@ -15,7 +15,7 @@ import yaml
 
 from foreshock_dashboard.cli.commands import parser
 from foreshock_dashboard.settings.settings import load_settings
-from foreshock_dashboard.web.http.security import host_name, loopback
+from foreshock_dashboard.web.http.security import host_name, is_loopback
 
 Yaml = dict[str, Any]
 ALWAYS = ("collector", "tempo", "hub", "prometheus", "alertmanager", "grafana")
@@ -168,7 +168,7 @@ def test_the_hub_answers_only_to_the_names_by_which_it_is_asked(compose: Yaml, r
     """It asks nobody who looks: else any page in a browser on this machine could read it by a name of its own."""
     settings = load_settings(parser().parse_args(compose["services"]["hub"]["command"]))
     assert settings.allow_unauthenticated
-    assert not loopback(settings.host)
+    assert not is_loopback(settings.host)
     scraped = yaml.safe_load((root / "compose/prometheus.yml").read_text())["scrape_configs"]
     targets = [each for job in scraped for found in job.get("static_configs", []) for each in found["targets"]]
     assert set(settings.allowed_hosts) == {"hub"} == {host_name(each) for each in targets if each.endswith(":8050")}

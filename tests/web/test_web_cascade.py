@@ -25,9 +25,9 @@ from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.cascade import figures
-from foreshock_dashboard.web.pages.cascade.data import breaches, cascade, focused, spread
+from foreshock_dashboard.web.pages.cascade.data import breaches, cascade, headroom_service, propagation
 from foreshock_dashboard.web.panels import service_map
-from foreshock_dashboard.web.panels.timeline import Chosen, picked
+from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents
 
 LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))
 LOOK = Look(LIGHT)
@@ -56,8 +56,8 @@ def serving(world: World) -> World:
     return replace(world, model_servers=told, capacity=room, pool=pools)
 
 
-def _chosen(*incidents: Incident) -> Chosen:
-    return Chosen(incidents, NOW - 190)
+def _chosen(*incidents: Incident) -> ChosenIncidents:
+    return ChosenIncidents(incidents, NOW - 190)
 
 
 def _asked(world: World, culprit: str, origin: str) -> Incident:
@@ -68,7 +68,7 @@ def _asked(world: World, culprit: str, origin: str) -> Incident:
 def test_trouble_spreads_from_the_culprit_over_gpus_and_up_the_calls() -> None:
     """From who takes the GPUs to the victim, from there to its callers that were hit later."""
     world = starving()
-    steps = spread(world, _chosen(starvation(world)), ["embedder", "rag-api", "gateway"])
+    steps = propagation(world, _chosen(starvation(world)), ["embedder", "rag-api", "gateway"])
     assert [(step["from"], step["to"], step["via"]) for step in steps] == [
         ("train-llm", "embedder", "gpu"),
         ("embedder", "rag-api", "call"),
@@ -88,7 +88,7 @@ def test_load_spreads_along_the_calls_by_which_it_comes(
     culprit: str, origin: str, steps: list[tuple[str, str]]
 ) -> None:
     """The shortest way; none where nobody calls, or where it is its own doing."""
-    found = spread(calm(), _chosen(_asked(calm(), culprit, origin)), [])
+    found = propagation(calm(), _chosen(_asked(calm(), culprit, origin)), [])
     assert [(step["from"], step["to"]) for step in found] == steps
     assert {step["via"] for step in found} <= {"load"}
 
@@ -103,7 +103,7 @@ def test_the_time_left_is_told_of_the_incident_and_of_whoever_else_is_likely() -
         Risk(service("auth"), 0.1, 50.0, 900.0, 1200.0),
     )
     seen = replace(snapshot(world, item), forecast=Forecast(risks=risks))
-    rows = breaches(seen, picked(seen))
+    rows = breaches(seen, chosen_incidents(seen))
     assert [row["service"] for row in rows] == ["embedder", "vllm-70b"]
     assert rows[1]["seconds"] == {"p10": None, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
 
@@ -112,11 +112,11 @@ def test_the_room_shown_is_of_who_is_asked_for_else_of_the_incident_else_of_the_
     """None where nobody tells of replicas or load."""
     world = serving(starving())
     seen = snapshot(world)
-    assert focused(seen, _chosen(), "vllm-70b") == LLM
-    assert focused(seen, _chosen(), "nobody") is None
-    assert focused(seen, _chosen(_asked(world, "gateway", "vllm-70b"))) == LLM
-    assert focused(replace(seen, forecast=Forecast(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
-    assert focused(snapshot(starving()), _chosen()) is None
+    assert headroom_service(seen, _chosen(), "vllm-70b") == LLM
+    assert headroom_service(seen, _chosen(), "nobody") is None
+    assert headroom_service(seen, _chosen(_asked(world, "gateway", "vllm-70b"))) == LLM
+    assert headroom_service(replace(seen, forecast=Forecast(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
+    assert headroom_service(snapshot(starving()), _chosen()) is None
 
 
 def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> None:
@@ -229,7 +229,7 @@ def test_a_post_mortem_is_one_file() -> None:
 
 def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large platform, everything else would be most of a refresh that nobody sees."""
-    monkeypatch.setattr(service_map, "MOST_NODES", 6)
+    monkeypatch.setattr(service_map, "MAX_NODES", 6)
     world = starving()
     drawn = {node["id"] for node in service_map.service_map(world)["nodes"]}
     told = cascade(snapshot(world), NOW - 900)

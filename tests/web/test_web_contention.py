@@ -16,11 +16,11 @@ from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Mark
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.pages.contention.data import contention, headline, split, worst_first
-from foreshock_dashboard.web.pages.contention.figures import Looked, slowness, use, waits
+from foreshock_dashboard.web.pages.contention.data import contention, headline, time_split, worst_first
+from foreshock_dashboard.web.pages.contention.figures import PairView, latency_figure, usage_figure, wait_figure
 from foreshock_dashboard.web.state.placement import Pair
 
-PAIR = Looked(service("embedder"), service("train-llm"), (NOW - 900, NOW), (Mark(NOW - 190, "first sign", "crit"),))
+PAIR = PairView(service("embedder"), service("train-llm"), (NOW - 900, NOW), (Mark(NOW - 190, "first sign", "crit"),))
 LOOK = Look(LIGHT)
 
 
@@ -78,11 +78,11 @@ def test_who_answers_requests_comes_before_jobs_that_wait_longer() -> None:
 
 def test_the_time_of_a_gpu_is_useful_contended_or_idle() -> None:
     """They add up; time that several fight for is not useful; where nobody tells of contention none is claimed."""
-    spent = split(starving())
+    spent = time_split(starving())
     assert spent.contended[0] == pytest.approx(0.83 * 20 / 30)
     assert spent.useful[4] > 0
     assert np.allclose(spent.useful + np.nan_to_num(spent.contended) + spent.idle, 1.0)
-    blind = split(dark())
+    blind = time_split(dark())
     assert np.isnan(blind.contended).all()
     assert np.isnan(blind.idle).all()
 
@@ -144,7 +144,7 @@ def test_a_pair_that_is_none_says_why(aggressor: str, words: str) -> None:
 def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
     """Waiting, slowness and use of the shared GPUs, over fifteen minutes with the first sign marked."""
     world = starving()
-    drawn = [draw(world, PAIR, LOOK) for draw in (waits, slowness, use)]
+    drawn = [draw(world, PAIR, LOOK) for draw in (wait_figure, latency_figure, usage_figure)]
     for figure in drawn:
         for trace in figure["data"]:
             del trace["x"][6:], trace["y"][6:]
@@ -154,10 +154,10 @@ def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
 def test_a_chart_without_anything_to_show_says_why() -> None:
     """Two that share nothing; a victim that serves nobody."""
     apart = PAIR._replace(aggressor=service("vllm-8b"))
-    for draw in (waits, use):
+    for draw in (wait_figure, usage_figure):
         assert "share no GPU" in json.dumps(draw(calm(), apart, LOOK))
     idle = PAIR._replace(victim=service("train-llm"), aggressor=service("embedder"))
-    assert "had no requests" in json.dumps(slowness(calm(), idle, LOOK))
+    assert "had no requests" in json.dumps(latency_figure(calm(), idle, LOOK))
 
 
 def test_traces_of_a_pair_are_asked_of_the_victim_alone(caller: Caller, hub: FakeHub) -> None:

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.trace_heatmap import Bins, Heat, counted, heat_of
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import BELOW, LEGEND, Line, lines
-from foreshock_dashboard.web.charts.text import LONGEST, plain
+from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, plain
 from foreshock_dashboard.web.charts.theme import DARK, LIGHT, stylesheet
 from foreshock_dashboard.web.pages.traces.figures import heat_map, log_ticks
 
@@ -61,7 +61,7 @@ def test_a_name_is_shown_as_it_is(name: str) -> None:
 
 def test_a_long_name_is_shortened() -> None:
     """A tooltip is not a page."""
-    assert len(plain("x" * 5000)) == LONGEST
+    assert len(plain("x" * 5000)) == MAX_TEXT_LENGTH
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.fleet import figures as gpu
 from foreshock_dashboard.web.pages.fleet.data import Selection, fleet, table_rows, typed_array
-from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid, gpu_detail, judged
-from foreshock_dashboard.web.pages.fleet.gpu_queries import hardware_of, nvlink_of
+from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid, gpu_detail, hardware_verdict
+from foreshock_dashboard.web.pages.fleet.gpu_queries import read_hardware, read_nvlink
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.state.parameters import BadParameterError
 
@@ -113,21 +113,21 @@ def test_a_wrong_parameter_is_told(given: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("world", "health", "sick", "words"),
     [
-        (_sick(), Hardware(corrected=3.0, uncorrected=0.0), False, "Nothing points at the hardware"),
-        (_sick(), Hardware(xids=(Xid(31, 2, NOW),)), False, "Nothing points at the hardware"),
-        (_sick(), Hardware(xids=(Xid(48, 1, NOW),)), True, "XID 48 (memory: an error of two bits"),
-        (_sick(lost=1.0), Hardware(), True, "it fell off the bus"),
-        (_sick(throttled=0.3), Hardware(), True, "holds it back 30 % of the time"),
-        (_sick(), Hardware(uncorrected=2.0), True, "2 memory errors that ECC could not correct"),
-        (_sick(), Hardware(remap_pending=1.0), True, "waits for a reset"),
-        (_sick(), Hardware(links=18.0, links_up=16.0), True, "2 of 18 NVLinks are down"),
-        (_sick(errors=0.01), Hardware(), True, "9 errors in 15 min"),
-        (calm(), Hardware(), None, "cannot be told"),
+        (_sick(), HardwareHealth(corrected=3.0, uncorrected=0.0), False, "Nothing points at the hardware"),
+        (_sick(), HardwareHealth(xids=(Xid(31, 2, NOW),)), False, "Nothing points at the hardware"),
+        (_sick(), HardwareHealth(xids=(Xid(48, 1, NOW),)), True, "XID 48 (memory: an error of two bits"),
+        (_sick(lost=1.0), HardwareHealth(), True, "it fell off the bus"),
+        (_sick(throttled=0.3), HardwareHealth(), True, "holds it back 30 % of the time"),
+        (_sick(), HardwareHealth(uncorrected=2.0), True, "2 memory errors that ECC could not correct"),
+        (_sick(), HardwareHealth(remap_pending=1.0), True, "waits for a reset"),
+        (_sick(), HardwareHealth(links=18.0, links_up=16.0), True, "2 of 18 NVLinks are down"),
+        (_sick(errors=0.01), HardwareHealth(), True, "9 errors in 15 min"),
+        (calm(), HardwareHealth(), None, "cannot be told"),
     ],
 )
-def test_whether_it_is_the_hardware(world: World, health: Hardware, sick: bool | None, words: str) -> None:
+def test_whether_it_is_the_hardware(world: World, health: HardwareHealth, sick: bool | None, words: str) -> None:
     """Only what the GPU says of itself counts; an application's fault does not, and silence is no health."""
-    said, found = judged(world, 0, health)
+    said, found = hardware_verdict(world, 0, health)
     assert found is sick
     assert words in said
 
@@ -136,12 +136,12 @@ def test_one_gpu_in_full() -> None:
     """Its services, who waits there, its incident; by label or UUID."""
     world = starving()
     item = starvation(world)
-    body = gpu_detail(snapshot(world, item), "GPU-0-0", Hardware())
+    body = gpu_detail(snapshot(world, item), "GPU-0-0", HardwareHealth())
     assert (body["gpu"], body["host"], body["model"]) == ("host-0/gpu-0", "host-0", "H100")
     assert [one["service"] for one in body["services"]] == ["train-llm", "embedder"]
     assert body["pairs"][0] == {"victim": "embedder", "aggressor": "train-llm", "stalled": pytest.approx(0.46)}
     assert [one["id"] for one in body["incidents"]] == [item.id]
-    assert gpu_detail(snapshot(world), "host-9/gpu-0", Hardware()) == {"name": "host-9/gpu-0", "gpu": None}
+    assert gpu_detail(snapshot(world), "host-9/gpu-0", HardwareHealth()) == {"name": "host-9/gpu-0", "gpu": None}
 
 
 @dataclass
@@ -171,7 +171,7 @@ def test_the_errors_of_a_gpu_are_read_with_their_numbers() -> None:
             "gpu_throttled_seconds_total": [({"reason": "hw_thermal"}, 0.2), ({"reason": "idle"}, 0.0)],
         }
     )
-    found = hardware_of(source, calm().gpus[0], NOW)
+    found = read_hardware(source, calm().gpus[0], NOW)
     assert found.xids == (Xid(63, 2.0, NOW - 60),)
     assert (found.corrected, found.uncorrected, found.links) == (5.0, 0.0, 18.0)
     assert math.isnan(found.links_up)
@@ -182,7 +182,7 @@ def test_nvlink_is_both_ways_and_read_only_when_looked_at() -> None:
     """Sent and received; unknown GPUs have none."""
     both = [({"uuid": "GPU-0-1"}, 2e9)]
     source = Counted(series={"gpu_nvlink_transmit_bytes_total": both, "gpu_nvlink_receive_bytes_total": both})
-    values = nvlink_of(source, calm())
+    values = read_nvlink(source, calm())
     assert values[1] == 4e9
     assert np.isnan(values[0])
     caller = Caller(create_app(FakeHub(SCENES["calm"](), metrics=source), version="0"))
@@ -222,5 +222,5 @@ def test_a_fleet_of_nothing_is_empty() -> None:
 def test_now_leaves_out_who_has_what_of_so_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be most of what a refresh sends; the grid then names the services alone."""
     assert data.now(snapshot(calm()), "x")["tenants"]["busy"]
-    monkeypatch.setattr(data, "MOST_TENANTS", 3)
+    monkeypatch.setattr(data, "MAX_TENANTS", 3)
     assert data.now(snapshot(calm()), "x")["tenants"] == {"busy": "", "stalled": ""}

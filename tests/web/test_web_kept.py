@@ -26,9 +26,9 @@ from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.http.responses import PayloadCache
 from foreshock_dashboard.web.pages.fleet import gpu_queries
-from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid
+from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid
 from foreshock_dashboard.web.pages.traces import reader
-from foreshock_dashboard.web.pages.traces.gpu_time import AT_ONCE
+from foreshock_dashboard.web.pages.traces.gpu_time import MAX_WHOLE_TRACES
 from foreshock_dashboard.web.state.time_range import View
 
 CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
@@ -105,7 +105,7 @@ def test_figures_that_take_long_leave_threads_for_everything_else(monkeypatch: p
                 asyncio.create_task(client.post("/_dash-update-component", content=body, headers=headers))
                 for body in bodies
             ]
-            for _ in range(callbacks.AT_ONCE):
+            for _ in range(callbacks.MAX_CONCURRENT_FIGURES):
                 await asyncio.to_thread(waiting.acquire)
             try:
                 paths = ("/metrics", "/api/services")
@@ -123,15 +123,15 @@ def test_the_picture_of_traces_is_read_once_for_about_the_same_range() -> None:
     hub, view = FakeHub(SCENES["starving"]()), View(NOW - 600, NOW)
 
     def draw(hub: FakeHub, seen: View, scheme: str = "light") -> None:
-        CHARTS["heat"].draw(hub, seen, Look.of({"scheme": scheme}))
+        CHARTS["heat"].draw(hub, seen, Look.from_store({"scheme": scheme}))
 
     for seen, scheme in [(view, "light"), (replace(view, start=NOW - 598, end=NOW - 2), "dark")]:
         draw(hub, seen, scheme)
         assert len(hub.traces.asked) == 3
-    draw(hub, replace(view, given={"errors": "true"}))
+    draw(hub, replace(view, parameters={"errors": "true"}))
     draw(FakeHub(hub.snapshot), view)
     assert len(hub.traces.asked) == 6
-    hub.time += reader.HOLD
+    hub.time += reader.CACHE_SECONDS
     draw(hub, view)
     assert len(hub.traces.asked) == 9
 
@@ -141,11 +141,11 @@ def test_each_viewer_gets_the_errors_of_the_gpu_looked_at(monkeypatch: pytest.Mo
     hub, read = FakeHub(SCENES["starving"]()), []
     caller = Caller(create_app(hub, version="0"))
 
-    def hardware(_metrics: object, gpu: Gpu, _time: float) -> Hardware:
+    def hardware(_metrics: object, gpu: Gpu, _time: float) -> HardwareHealth:
         read.append(gpu.label)
-        return Hardware(xids=(Xid(60 + int(gpu.index), 1.0, NOW),))
+        return HardwareHealth(xids=(Xid(60 + int(gpu.index), 1.0, NOW),))
 
-    monkeypatch.setattr(gpu_queries, "hardware_of", hardware)
+    monkeypatch.setattr(gpu_queries, "read_hardware", hardware)
     for look in ("", "host-0", "host"):
         for index in (0, 1):
             body = caller.get(f"/api/pages/fleet?gpu=host-0/gpu-{index}&q={look}").json()
@@ -191,7 +191,7 @@ def test_few_whole_traces_are_read_at_once_whoever_asks() -> None:
             return [each.status_code for each in answers]
 
     assert asyncio.run(go()) == [200] * 16
-    assert 1 <= source.most <= AT_ONCE
+    assert 1 <= source.most <= MAX_WHOLE_TRACES
 
 
 def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
@@ -203,7 +203,7 @@ def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
         (NOW - 600, NOW, 0.0, 1),
         (NOW - 599, NOW - 1, 1.0, 1),
         (NOW - 300, NOW, 0.0, 2),
-        (NOW - 600, NOW, reader.HOLD, 3),
+        (NOW - 600, NOW, reader.CACHE_SECONDS, 3),
     ]:
         hub.time += after
         found = caller.get(f"{path}&start={start}&end={end}").json()
@@ -271,7 +271,7 @@ def test_a_chart_of_the_past_tells_only_what_was_known_then(chart: str, asked: s
     """Marks of incidents and the learned promise are those of the end of the range."""
     promise = Slo(service("embedder"), 0.2, 0.01, learned=True)
     hub = Past(replace(SCENES["starving"](), forecast=Forecast(slos=(promise,))))
-    look, given = Look.of({}), dict(parse_qsl(asked))
+    look, given = Look.from_store({}), dict(parse_qsl(asked))
     live = View(NOW - 800, NOW, True, given, "embedder")
     now, then = (json.dumps(CHARTS[chart].draw(hub, seen, look)) for seen in (live, replace(live, live=False)))
     assert "0.077" not in now

@@ -34,12 +34,12 @@ from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.pages.services.data import services
-from foreshock_dashboard.web.pages.traces import json as traces_json
+from foreshock_dashboard.web.pages.traces import trace_json as traces_json
 from foreshock_dashboard.web.panels import vitals
 from foreshock_dashboard.web.panels.topology import topology
 from foreshock_dashboard.web.state import conditions, lists, numbers
 from foreshock_dashboard.web.state.numbers import number
-from foreshock_dashboard.web.state.placement import WAITING, pairs
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 
 Golden = Callable[[str, str], None]
 
@@ -326,7 +326,7 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
     assert {"embedder", "train-llm", "reranker", "batch-eval"} <= names
     assert drawn["hidden"] == 300
     values = data.now(snapshot(large), "x")
-    assert len(values["services"]) == data.MOST_ROWS
+    assert len(values["services"]) == data.MAX_ROWS
     assert len(values["services"]) + values["hidden"] == len(large.services)
 
 
@@ -344,8 +344,8 @@ def test_a_sparkline_keeps_peaks_and_gaps() -> None:
     row = np.ones(len(world.times))
     row[60] = 9.0
     row[10:20] = np.nan
-    line = vitals.spark(world, row)
-    assert len(line) <= vitals.POINTS
+    line = vitals.sparkline(world, row)
+    assert len(line) <= vitals.SPARKLINE_POINTS
     assert max(v for v in line if v is not None) == 9.0
     assert None in line
 
@@ -439,5 +439,5 @@ def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() 
 
     ratios = [cell["ratio"] for row in data.matrix(world)["cells"] for cell in row if cell]
     assert ratios
-    assert min(ratios) >= WAITING
+    assert min(ratios) >= MIN_WAIT_RATIO
     assert len(data.matrix(peaceful)["victims"]) >= 1

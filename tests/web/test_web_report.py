@@ -14,7 +14,7 @@ from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starv
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
 from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
-from foreshock_dashboard.web.documents.postmortem import chosen, report
+from foreshock_dashboard.web.documents.postmortem import find_incident, report
 
 
 def over() -> Incident:
@@ -127,17 +127,17 @@ def test_who_is_at_risk_is_in_the_timeline() -> None:
 def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> None:
     """And a name that fits none or several is refused with those that there are."""
     one, two = over(), replace(over(), id="20251125T100000Z-reranker", opened=NOW)
-    assert chosen(one.id, (one, two)) == one
-    assert chosen("20251125T10", (one, two)) == two
-    assert chosen("latest", (one, two)) == two
-    assert chosen("latest", (one, replace(two, paged=None))) == one
-    assert chosen("latest", (replace(one, paged=None), replace(two, paged=None))).id == two.id
+    assert find_incident(one.id, (one, two)) == one
+    assert find_incident("20251125T10", (one, two)) == two
+    assert find_incident("latest", (one, two)) == two
+    assert find_incident("latest", (one, replace(two, paged=None))) == one
+    assert find_incident("latest", (replace(one, paged=None), replace(two, paged=None))).id == two.id
     with pytest.raises(LookupError, match=r"several incidents begin with '2025'; there is 2025.*, 2025"):
-        chosen("2025", (one, two))
+        find_incident("2025", (one, two))
     with pytest.raises(LookupError, match="no incident begins with 'x'"):
-        chosen("x", (one, two))
+        find_incident("x", (one, two))
     with pytest.raises(LookupError, match="there is no incident"):
-        chosen("latest", ())
+        find_incident("latest", ())
 
 
 def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> None:

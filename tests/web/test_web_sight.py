@@ -30,7 +30,7 @@ from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.state import conditions
-from foreshock_dashboard.web.state.freshness import fresh_for, sight, silent, untold
+from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale, why_unknown
 
 UNREACHABLE = "prometheus http://127.0.0.1:9090 refuses connections: start it"
 
@@ -70,7 +70,7 @@ def test_a_minute_without_data_is_blind(points: int, state: str) -> None:
 @pytest.mark.parametrize(("step", "seconds"), [(5.0, 60.0), (10.0, 60.0), (15.0, 60.0), (20.0, 60.0), (30.0, 90.0)])
 def test_fresh_is_a_minute_or_three_points(step: float, seconds: float) -> None:
     """A coarse grid has no three points in a minute."""
-    assert fresh_for(step) == seconds
+    assert fresh_seconds(step) == seconds
 
 
 def test_what_is_watched_is_what_tells() -> None:
@@ -98,7 +98,7 @@ def test_what_is_watched_is_what_tells() -> None:
 )
 def test_a_target_that_was_up_two_hours_ago_is_silent(up: bool | None, age: float | None, expected: bool) -> None:
     """Its last word counts for a minute."""
-    assert silent(Target("host-0:10877", "foreshock", up, age), STEP) is expected
+    assert is_stale(Target("host-0:10877", "foreshock", up, age), STEP) is expected
 
 
 def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
@@ -108,10 +108,10 @@ def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
     rate = world.red.rate.copy()
     rate[row] = np.nan
     quiet = replace(world, red=replace(world.red, rate=rate))
-    assert sight(quiet).silent_services == ()
+    assert freshness(quiet).stale_services == ()
     assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "no requests"
     gone = without(quiet, ("busy", "stalled", "memory"))
-    assert service("train-llm") in sight(gone).silent_services
+    assert service("train-llm") in freshness(gone).stale_services
     assert conditions.conditions(snapshot(gone))[service("train-llm")] == ("unknown", "no data")
 
 
@@ -185,4 +185,4 @@ def test_blind_figures_are_unknown_not_zero() -> None:
 )
 def test_that_nobody_is_worse_than_usual_is_said_only_where_it_is_known(scene: str, words: str) -> None:
     """Where nothing is known, nothing is as usual either."""
-    assert untold(SCENES[scene]()) == words
+    assert why_unknown(SCENES[scene]()) == words

@@ -16,18 +16,18 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world_slice import slice_world
 from foreshock_dashboard.stats.runs import long_runs, moving_median
-from foreshock_dashboard.web.panels.timeline import AHEAD, picked, timeline, window
-from foreshock_dashboard.web.panels.vitals import offered, vitals
-from foreshock_dashboard.web.state.course import course
-from foreshock_dashboard.web.state.course_cache import followed
-from foreshock_dashboard.web.state.stages import Course
+from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, timeline
+from foreshock_dashboard.web.panels.vitals import load_ratios, vitals
+from foreshock_dashboard.web.state.history_cache import HistoryCache
+from foreshock_dashboard.web.state.service_history import service_history
+from foreshock_dashboard.web.state.stages import ServiceHistory
 
 ONSET = NOW - 190
 EMBEDDER, RAG, TRAIN, GATEWAY = map(service, ("embedder", "rag-api", "train-llm", "gateway"))
 
 
-def _fared(**more: object) -> Course:
-    return course(starving(), NOW - 900, NOW, ONSET, **more)  # type: ignore[arg-type]  # tests name parameters
+def _fared(**more: object) -> ServiceHistory:
+    return service_history(starving(), NOW - 900, NOW, ONSET, **more)  # type: ignore[arg-type]  # tests name parameters
 
 
 def _seen(*risks: AtRisk) -> Snapshot:
@@ -37,35 +37,38 @@ def _seen(*risks: AtRisk) -> Snapshot:
 
 def _lanes(seen: Snapshot, most: int = 8) -> Json:
     assert seen.world
-    chosen = picked(seen)
-    start = window(seen.world, chosen)
-    return timeline(seen.world, start, followed(seen, seen.world, chosen.onset, start), chosen, most)
+    chosen = chosen_incidents(seen)
+    start = lanes_start(seen.world, chosen)
+    return timeline(seen.world, start, HistoryCache().get(seen, seen.world, chosen.onset, start), chosen, most)
 
 
 def _numbers(seen: Snapshot) -> dict[str, Json]:
     assert seen.world
-    return {row["name"]: row for row in vitals(seen, followed(seen, seen.world, picked(seen).onset, NOW - 900))}
+    return {
+        row["name"]: row
+        for row in vitals(seen, HistoryCache().get(seen, seen.world, chosen_incidents(seen).onset, NOW - 900))
+    }
 
 
 def test_nothing_is_out_of_the_ordinary_in_calm() -> None:
     """No sign, no spell, and everybody with data is calm."""
-    fared = course(calm(), NOW - 900, NOW)
-    assert fared.signs == ()
-    assert set(fared.now().values()) == {"calm"}
-    assert all(fared.spells(who) == () for who in fared.services)
+    history = service_history(calm(), NOW - 900, NOW)
+    assert history.signs == ()
+    assert set(history.now().values()) == {"calm"}
+    assert all(history.intervals(who) == () for who in history.services)
 
 
 def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage() -> None:
     """The victim goes through the stages; who is slower because of it is degraded or worse; nobody else is touched."""
-    fared = _fared()
-    stages = fared.now()
+    history = _fared()
+    stages = history.now()
     assert stages[EMBEDDER] == "failing"
     assert stages[RAG] in ("degraded", "failing")
     assert stages[service("auth")] == "calm"
-    first = fared.signs[0]
+    first = history.signs[0]
     assert (first.service, first.text) in {(EMBEDDER, "GPU time waited"), (EMBEDDER, "attempts per call")}
-    assert all(sign.level < sign.threshold < sign.value for sign in fared.signs)
-    assert all(abs(sign.since - (NOW - 190)) <= 3 * STEP for sign in fared.signs if sign.service == EMBEDDER)
+    assert all(sign.level < sign.threshold < sign.value for sign in history.signs)
+    assert all(abs(sign.since - (NOW - 190)) <= 3 * STEP for sign in history.signs if sign.service == EMBEDDER)
 
 
 def test_what_services_promised_counts_where_it_is_known() -> None:
@@ -82,8 +85,8 @@ def test_a_moment_of_calm_does_not_end_trouble() -> None:
         p95 = world.red.p95.copy()
         p95[row, -calm_points:] = np.nanmedian(p95[row, : POINTS // 2])
         p95[row, -calm_points - 3 : -calm_points] = 1.2  # what is smoothed must not blur when it ended
-        fared = course(replace(world, red=replace(world.red, p95=p95)), NOW - 900, NOW, ONSET)
-        assert fared.now()[RAG] == stage
+        history = service_history(replace(world, red=replace(world.red, p95=p95)), NOW - 900, NOW, ONSET)
+        assert history.now()[RAG] == stage
 
 
 def test_what_is_not_known_is_no_stage() -> None:
@@ -93,7 +96,7 @@ def test_what_is_not_known_is_no_stage() -> None:
     red = replace(world.red, **{name: getattr(world.red, name).copy() for name in ("rate", "p95", "failed", "p50")})
     for values in (red.rate, red.p95, red.failed, red.p50):
         values[row, -30:] = np.nan
-    assert course(replace(world, red=red), NOW - 900, NOW).now()[service("auth")] is None
+    assert service_history(replace(world, red=red), NOW - 900, NOW).now()[service("auth")] is None
 
 
 @pytest.mark.parametrize(
@@ -119,10 +122,10 @@ def test_a_short_past_is_no_obstacle(points: int) -> None:
     """A hub that has just begun, or an instant right after the beginning of a recording."""
     world = slice_world(starving(), NOW - 900, NOW - 900 + (points - 1) * STEP)
     seen = snapshot(world)
-    fared = course(world, NOW - 900, NOW)
-    assert len(fared.times) == points
-    assert vitals(seen, fared)[0]["value"] == 0
-    assert timeline(world, NOW - 900, fared, picked(seen))["lanes"] == []
+    history = service_history(world, NOW - 900, NOW)
+    assert len(history.times) == points
+    assert vitals(seen, history)[0]["value"] == 0
+    assert timeline(world, NOW - 900, history, chosen_incidents(seen))["lanes"] == []
 
 
 def test_one_odd_point_moves_no_figure() -> None:
@@ -147,7 +150,7 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
     assert victim["spells"][-1][1:] == [NOW, 3]
     assert victim["forecast"] is None
     assert following["forecast"]["p50"] == 240.0
-    assert told["end"] == NOW + AHEAD
+    assert told["end"] == NOW + FORECAST_SECONDS
 
 
 def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
@@ -172,8 +175,8 @@ def test_lanes_that_do_not_fit_are_counted() -> None:
 def test_one_incident_can_be_picked_and_an_unknown_one_is_none() -> None:
     """By its id."""
     seen = _seen()
-    assert picked(seen, seen.incidents[0].id).incidents == seen.incidents
-    assert picked(seen, "nobody") == ((), None)
+    assert chosen_incidents(seen, seen.incidents[0].id).incidents == seen.incidents
+    assert chosen_incidents(seen, "nobody") == ((), None)
 
 
 def test_each_number_has_its_course_its_usual_band_and_its_evidence() -> None:
@@ -203,7 +206,7 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
         name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99", "lower_bound")
     }
     world = replace(late, red=replace(late.red, **red), **pairs)
-    wait = next(row for row in vitals(snapshot(world), course(world, NOW - 900, NOW)) if "wait" in row["name"])
+    wait = next(row for row in vitals(snapshot(world), service_history(world, NOW - 900, NOW)) if "wait" in row["name"])
     assert wait["usual"] is not None
     assert wait["usual"][1] < wait["value"]
 
@@ -213,4 +216,4 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
     told = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest offered load"]
     assert (told["value"], told["who"], told["note"]) == (1.31, "embedder", "safe up to 72 %")
-    assert offered(calm(), np.arange(3), {}).shape == (0, 3)
+    assert load_ratios(calm(), np.arange(3), {}).shape == (0, 3)

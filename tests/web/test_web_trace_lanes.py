@@ -25,7 +25,7 @@ from foreshock_dashboard.web.pages.traces import gpu_time
 from foreshock_dashboard.web.pages.traces.exemplars import exemplars
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime, GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
-from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waits, by_wait
+from foreshock_dashboard.web.pages.traces.search import MAX_CANDIDATES, WaitCache, by_wait
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import Occupancy, attributes, span_id, trace_id
 
@@ -324,8 +324,8 @@ def test_occupancy_of_which_some_may_be_missing_is_left_out_and_searched_again(
     assert (found.left_out, found.note, found.settled) == (2, "", True)
     first = len(traces.asked)
     rows = [row for row in traces.search(TraceQuery(0, NOW, any_namespace=True)) if row.trace_id == TRACE]
-    assert Waits(times).of(rows, hub.time) == {}
-    wall[0] += gpu_time.HELD
+    assert WaitCache(times).of(rows, hub.time) == {}
+    wall[0] += gpu_time.INCOMPLETE_CACHE_SECONDS
     traces.note, traces.spans = "", STARVED
     assert times.of(asked_of(host__id=HOST, process__pid=7)).waited == pytest.approx(0.357)
     assert len(traces.asked) > first
@@ -341,7 +341,7 @@ def test_that_there_is_nothing_and_that_a_search_failed_hold_for_a_while(error: 
     found = times.of(spans)
     assert (found.lanes.lanes, found.error) == ((), error)
     count = len(traces.asked)
-    wall[0] += gpu_time.HELD - 0.1
+    wall[0] += gpu_time.INCOMPLETE_CACHE_SECONDS - 0.1
     assert times.of(spans) == found
     assert len(traces.asked) == count
     wall[0] += 0.1
@@ -360,7 +360,7 @@ def test_a_search_from_before_a_trace_was_settled_settles_nothing() -> None:
     hub.time += 5
     found = times.of(spans)
     assert (found.settled, found.note, found.waited) == (False, "", None)
-    wall[0] += gpu_time.HELD
+    wall[0] += gpu_time.INCOMPLETE_CACHE_SECONDS
     found = times.of(spans)
     assert found.settled
     assert found.waited == pytest.approx(0.357)
@@ -388,7 +388,7 @@ def test_one_thread_searches_a_minute_for_all_who_ask() -> None:
 
 def test_the_ids_that_are_remembered_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fleet has hundreds of GPUs in each minute; those least lately asked for are searched again."""
-    monkeypatch.setattr(gpu_time, "REMEMBERED_IDS", 12)
+    monkeypatch.setattr(gpu_time, "MAX_CACHED_IDS", 12)
     many = [replace(told("a", 0, 1, 0.5), trace_id=f"{n:032x}") for n in range(100, 108)]
     later = [
         replace(each, start_ns=each.start_ns + 240 * 10**9, end_ns=each.end_ns + 240 * 10**9) for each in request()
@@ -423,7 +423,7 @@ def test_lists_hand_down_the_time_that_they_have() -> None:
     given: list[float] = []
 
     class Hurried(GpuTimes):
-        def of_trace(self, trace_id: str, patience: float = gpu_time.PATIENCE) -> GpuTime:
+        def of_trace(self, trace_id: str, patience: float = gpu_time.TIMEOUT_SECONDS) -> GpuTime:
             given.append(patience)
             return GpuTime(left_out=1 if trace_id else 0)
 
@@ -437,7 +437,7 @@ def test_lists_hand_down_the_time_that_they_have() -> None:
     given.clear()
     halves = iter(range(1000))
     rows = hub.traces.search(query)
-    assert Waits(times, lambda: next(halves) / 2).of(rows, NOW + 600) == {}
+    assert WaitCache(times, lambda: next(halves) / 2).of(rows, NOW + 600) == {}
     assert given == [1.0, 0.5, 0.0]
 
 
@@ -459,7 +459,7 @@ def test_a_minute_that_is_over_is_read_once_and_a_new_one_again_after_seconds() 
     count = len(traces.read)
     times.of(spans)
     assert len(traces.read) == count
-    wall[0] += gpu_time.FRESH
+    wall[0] += gpu_time.CACHE_SECONDS
     times.of(spans)
     assert len(traces.read) == 2 * count
 
@@ -498,7 +498,7 @@ def test_gpu_minutes_that_take_too_long_to_read_are_left_out_and_counted() -> No
     hub, traces = hub_of([*spans, *STARVED])
     ticks = iter(range(1000))
     found = GpuTimes(hub, lambda: float(next(ticks))).of(spans)
-    assert 0 < len(traces.read) <= gpu_time.PATIENCE
+    assert 0 < len(traces.read) <= gpu_time.TIMEOUT_SECONDS
     assert found.left_out > 0
     assert found.waited == pytest.approx(0.357)
 
@@ -526,7 +526,7 @@ def test_a_list_by_wait_has_the_longest_first_and_tells_how_many_were_looked_at(
     assert [int(row["trace_id"], 16) for row in rows] == [1, 2, 3]
     waits = [row["gpu_wait_seconds"] for row in rows]
     assert waits == sorted(waits, reverse=True)
-    assert body["candidates"] == {"looked_at": 5, "bound": CANDIDATES, "bound_reached": False}
+    assert body["candidates"] == {"looked_at": 5, "bound": MAX_CANDIDATES, "bound_reached": False}
     assert body["query"]["order"] == "gpu_wait"
     assert body["query"]["min_gpu_wait"] == 0.001
     assert hub.traces.asked[-1].order == "slowest"
@@ -545,10 +545,10 @@ def test_a_list_by_wait_leaves_out_traces_that_waited_less_or_ran_on_no_gpu() ->
 def test_a_list_by_wait_says_when_there_were_more_candidates_or_too_little_time() -> None:
     """Then some that waited longer may be missing."""
     _, hub = many(5)
-    hub.traces.count = CANDIDATES + 20
+    hub.traces.count = MAX_CANDIDATES + 20
     query = TraceQuery(NOW - 1e5, NOW, limit=10)
     found = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True))
-    assert (found.looked_at, found.bounded) == (CANDIDATES, True)
+    assert (found.looked_at, found.bounded) == (MAX_CANDIDATES, True)
 
     hub.traces.count = 5
     ticks = iter(range(0, 1000, 3))

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.span import Event, Span
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.sources.otlp.codec import decode
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.pages.traces import json
+from foreshock_dashboard.web.pages.traces import trace_json
 
 START = round((NOW - 60) * 1e9)
 TRACE = f"{1:032x}"
@@ -169,7 +169,7 @@ def test_what_a_source_cannot_read_counts_as_left_out() -> None:
 
 def test_a_page_of_large_spans_is_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     """One at least; the next page goes on behind it."""
-    monkeypatch.setattr(json, "MOST_BYTES", 1)
+    monkeypatch.setattr(trace_json, "MAX_SPAN_BYTES", 1)
     spans = tuple(replace(each, span_id=f"{n:016x}") for n, each in enumerate(sent() * 3, 1))
     large = tuple(one for each in spans for one in decode(encoded(each)).spans)
     body = ask(large)

@@ -45,7 +45,7 @@ def test_a_time_is_read_as_grafana_writes_it(text: str, up: bool, expected: floa
         ({"from": "1764060000000", "to": "1764064000000"}, View(1_764_060_000.0, 1_764_064_000.0, live=False)),
         ({"to": "now-1h"}, View(NOW - 3600 - DEFAULT_RANGE_SECONDS, NOW - 3600, live=False)),
         ({"to": "now/d", "from": "now/d"}, View(NOW - 36_000, NOW, live=False)),
-        ({"victim": " a "}, View(NOW - DEFAULT_RANGE_SECONDS, NOW, given={"victim": " a "})),
+        ({"victim": " a "}, View(NOW - DEFAULT_RANGE_SECONDS, NOW, parameters={"victim": " a "})),
     ],
 )
 def test_a_view_is_what_the_address_says(given_: dict[str, str], expected: View) -> None:

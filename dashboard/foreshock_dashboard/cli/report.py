@@ -11,7 +11,7 @@ from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, au
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.atomic_files import new_file
 from foreshock_dashboard.replay.replay import replay_folder
-from foreshock_dashboard.web.documents.postmortem import Report, chosen, report
+from foreshock_dashboard.web.documents.postmortem import Report, find_incident, report
 
 REPORT = """\
 Writes a post-mortem: timeline, first sign, whose doing, evidence with plots, what it cost, what acting on the warning
@@ -75,7 +75,7 @@ def look_up(folder: Path, wanted: str) -> Report:
     played = replay_folder(folder, None, bar)
     bar.end()
     try:
-        item = chosen(wanted, played.final)
+        item = find_incident(wanted, played.final)
     except LookupError as error:
         raise AnswerError(f"recording {folder}: {error}") from None
     return report(played.world, item, played.paged.get(item.id))

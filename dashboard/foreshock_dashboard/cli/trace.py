@@ -14,7 +14,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings, SettingsError
-from foreshock_dashboard.web.pages.traces import json as traces_json
+from foreshock_dashboard.web.pages.traces import trace_json as traces_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import trace_id_of
 from foreshock_dashboard.web.state.parameters import BadParameterError

@@ -22,13 +22,13 @@ from foreshock_dashboard.web.http.assets import Assets
 from foreshock_dashboard.web.http.authentication import Access, Authenticated
 from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
-    MOST_BODY,
+    MAX_BODY_BYTES,
     BodyLimit,
     KnownHost,
     SameSite,
     SecurityHeaders,
     callback_fault,
-    policy,
+    content_security_policy,
 )
 from foreshock_dashboard.web.http.static_files import CompressedFiles
 from foreshock_dashboard.web.pages.cascade import layout as cascade
@@ -74,7 +74,13 @@ def create_app(
     callback_inputs = callbacks.register(dash, hub, PAGES)
     pages.add_api_route("/{path:path}", _page(pages))
     server.mount("/", pages)
-    _protect(server, policy([*dash.csp_hashes(), assets.csp_hash]), callback_inputs, hosts, access or Access())
+    _protect(
+        server,
+        content_security_policy([*dash.csp_hashes(), assets.csp_hash]),
+        callback_inputs,
+        hosts,
+        access or Access(),
+    )
     return server
 
 
@@ -145,7 +151,7 @@ def _protect(
     server.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=GZIP_LEVEL)
     server.add_middleware(CompressedFiles)
     server.add_middleware(
-        BodyLimit, most=MOST_BODY, path=CALLBACK_PATH, check=lambda body: callback_fault(body, callback_inputs)
+        BodyLimit, most=MAX_BODY_BYTES, path=CALLBACK_PATH, check=lambda body: callback_fault(body, callback_inputs)
     )
     server.add_middleware(SameSite)
     server.add_middleware(Authenticated, access=access)

@@ -21,11 +21,11 @@ from foreshock_dashboard.web.state.parameters import BadParameterError
 from foreshock_dashboard.web.state.time_range import MAX_SEARCH_LENGTH, view_of
 
 CHART_INPUTS = (("url", "search"), ("url", "pathname"), ("tick", "data"), ("browser", "data"))
-AT_ONCE = 8
+MAX_CONCURRENT_FIGURES = 8
 """Figures that are drawn at once; a page has as many at most. Further ones wait."""
-MOST_NUMBERS = 500_000
+MAX_CACHED_NUMBERS = 500_000
 """Numbers in the figures of one tick that are kept, 32 bytes each."""
-ITSELF = 1000
+FIGURE_OVERHEAD_NUMBERS = 1000
 """Numbers' worth of room that a figure takes for its layout and for what it was asked for with."""
 
 
@@ -65,14 +65,14 @@ class Figures:
 
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
-        self._kept: SingleFlightCache[Json] = SingleFlightCache(MOST_NUMBERS, _numbers)
-        self._threads = CapacityLimiter(AT_ONCE)
+        self._kept: SingleFlightCache[Json] = SingleFlightCache(MAX_CACHED_NUMBERS, _numbers)
+        self._threads = CapacityLimiter(MAX_CONCURRENT_FIGURES)
 
     def of(self, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:
         """What Dash calls for a chart: the address, the tick and the browser give its figure."""
 
         async def draw(search: object, pathname: object, _tick: object, browser: object) -> Json:
-            look, rest = Look.of(browser), page.rest(pathname)
+            look, rest = Look.from_store(browser), page.rest(pathname)
             asked = search if isinstance(search, str) and len(search) <= MAX_SEARCH_LENGTH else ""
             snapshot = self._hub.snapshot
 
@@ -91,4 +91,4 @@ class Figures:
 def _numbers(figure: Json) -> int:
     """How much room a figure takes: the numbers in its lists, and some for itself."""
     values = [value for trace in figure["data"] for value in trace.values() if isinstance(value, list)]
-    return ITSELF + sum(len(row) if isinstance(row, list) else 1 for value in values for row in value)
+    return FIGURE_OVERHEAD_NUMBERS + sum(len(row) if isinstance(row, list) else 1 for value in values for row in value)

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.web.api.load_balancing import Headroom, Health
 from foreshock_dashboard.web.http.responses import Envelope
-from foreshock_dashboard.web.pages.traces.json import Trace, TraceList
+from foreshock_dashboard.web.pages.traces.trace_json import Trace, TraceList
 from foreshock_dashboard.web.state.lists import Contention, Gpus, HubStatus, Incidents, Pools, Services, Warnings
 
 

@@ -20,9 +20,9 @@ from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf
 
 Row = Mapping[str, object]
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a text that a spreadsheet would compute instead of showing (OWASP, CSV injection)."""
-SAFE = "'"
+TEXT_PREFIX = "'"
 """Put before such a text: spreadsheets then take it as text."""
 
 
@@ -87,7 +87,7 @@ def _cell(value: object) -> object:
     if isinstance(value, int | float):
         return value
     text = " ".join(map(_part, value)) if isinstance(value, list | tuple) else str(value)
-    return SAFE + text if text.startswith(FORMULA) else text
+    return TEXT_PREFIX + text if text.startswith(FORMULA_PREFIXES) else text
 
 
 def _part(item: object) -> str:

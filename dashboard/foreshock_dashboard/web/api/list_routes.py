@@ -25,7 +25,7 @@ from foreshock_dashboard.web.api.answers import (
 )
 from foreshock_dashboard.web.api.parameters import HeadroomParameters, ReportParameters
 from foreshock_dashboard.web.documents import runbooks as runbook_pages
-from foreshock_dashboard.web.documents.postmortem import chosen, report, zipped
+from foreshock_dashboard.web.documents.postmortem import find_incident, report, zipped
 from foreshock_dashboard.web.http.responses import ZIP, Answers, Envelope, download
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state import lists
@@ -108,7 +108,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         if snapshot.world is None:
             raise HTTPException(404, "there is no incident: the first tick has not ended")
         try:
-            item = chosen(incident, snapshot.incidents)
+            item = find_incident(incident, snapshot.incidents)
         except LookupError as error:
             raise HTTPException(404, str(error)) from None
         written = report(snapshot.world, item)

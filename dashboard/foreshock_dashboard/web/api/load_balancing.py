@@ -17,7 +17,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.freshness import sight
+from foreshock_dashboard.web.state.freshness import freshness
 from foreshock_dashboard.web.state.numbers import number
 
 State = Literal["ok", "degraded", "shed"]
@@ -62,11 +62,11 @@ class Headroom(TypedDict):
     replicas: Annotated[list[ReplicaRoom], Field(description="each replica, the most room first")]
 
 
-LIKELY = 0.5
+DEGRADED_PROBABILITY = 0.5
 """Chance of missing its objective within ten minutes from which a service is degraded."""
-LONGEST = 300.0
+MAX_RETRY_AFTER_SECONDS = 300.0
 """Seconds that a caller is asked to stay away at most: by then the hub says more."""
-NOW = 120.0
+REPLICA_LOAD_SECONDS = 120.0
 """Seconds whose mean is a replica's load, as the analysis compares replicas."""
 
 
@@ -89,17 +89,17 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
     *degraded*: it is about to, or slower than usual; send what cannot wait, look again at the next tick.
     """
     world = snapshot.world
-    if world is None or snapshot.error or service in sight(world).silent_services:
+    if world is None or snapshot.error or service in freshness(world).stale_services:
         return Advice("ok", None, snapshot.error or "no fresh data of it", known=False)
     soon = world.step
     for item in open_incidents(snapshot):
         if service not in (item.service, *item.victims):
             continue
         if item.phase in ("page", "cascading") and service in (item.service, item.victim):
-            return Advice("shed", _longest(world, service), incident_sentence(item))
+            return Advice("shed", _retry_seconds(world, service), incident_sentence(item))
         return Advice("degraded", soon, incident_sentence(item))
     risk = next((each for each in snapshot.forecast.risks if each.service == service), None)
-    if risk and risk.chance >= LIKELY:
+    if risk and risk.chance >= DEGRADED_PROBABILITY:
         when = "it misses its objective" if risk.p50 <= 0 else f"it may miss its objective in {risk.p50 / 60:.0f} min"
         return Advice("degraded", soon, when)
     over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]
@@ -109,24 +109,24 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
             soon,
             f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe",
         )
-    if not _told(world, service):
+    if not _has_figures(world, service):
         return Advice("ok", None, "nothing is told of its requests, GPU time or queue", known=False)
     return Advice("ok", None, "")
 
 
-def _told(world: World, service: Service) -> bool:
+def _has_figures(world: World, service: Service) -> bool:
     """Whether there is any figure to judge it by: of its requests, or of what it does on GPUs or as a model server."""
     rows = [world.red.rate[world.services.index(service)]] if service in world.services else []
     rows += [world.busy[row] for row, tenant in enumerate(world.tenants) if tenant.service == service]
     if world.model_servers is not None and service in world.model_servers.services:
         rows.append(world.model_servers.running[world.model_servers.services.index(service)])
-    recent = max(1, round(NOW / world.step))
+    recent = max(1, round(REPLICA_LOAD_SECONDS / world.step))
     return any(bool(np.isfinite(row[-recent:]).any()) for row in rows)
 
 
-def _longest(world: World, service: Service) -> float:
+def _retry_seconds(world: World, service: Service) -> float:
     p95 = float(world.red.p95[world.services.index(service), -1]) if service in world.services else math.nan
-    return min(LONGEST, max(world.step, p95 if math.isfinite(p95) else 0.0))
+    return min(MAX_RETRY_AFTER_SECONDS, max(world.step, p95 if math.isfinite(p95) else 0.0))
 
 
 def health(snapshot: Snapshot, service: Service) -> Health:
@@ -169,7 +169,7 @@ def _replicas(world: World | None, load: Load) -> Iterator[ReplicaRoom]:
         return
     found = world.model_servers
     rows = [row for row, replica in enumerate(found.replicas) if replica.service == load.service]
-    recent = found.replica_busy[rows, -max(1, round(NOW / world.step)) :]
+    recent = found.replica_busy[rows, -max(1, round(REPLICA_LOAD_SECONDS / world.step)) :]
     alive = np.isfinite(recent[:, -1]) if len(rows) else np.empty(0, dtype=bool)
     counted = [row for row, is_alive in zip(rows, alive, strict=True) if is_alive]
     busy = np.nanmean(recent[alive], axis=1) if counted else np.empty(0)

@@ -22,6 +22,7 @@ from foreshock_dashboard.web.pages.services.data import service as service_paylo
 from foreshock_dashboard.web.pages.services.data import services as services_payload
 from foreshock_dashboard.web.pages.status.data import status as status_payload
 from foreshock_dashboard.web.panels.topology import TopologyCache
+from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.parameters import (
     MAX_VALUE_LENGTH,
     AsOf,
@@ -40,6 +41,8 @@ def add(
 ) -> None:
     """Add the addresses to the API."""
 
+    histories = HistoryCache()
+
     def with_topology(payload: MakePayload) -> MakePayload:
         """A payload with the id of the topology that its indexes point into."""
         return lambda snapshot, past: {
@@ -51,7 +54,7 @@ def add(
     async def now(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         def payload(snapshot: Snapshot, past: bool) -> Payload:
             time = snapshot.world.time if past and snapshot.world else hub.now()
-            return now_payload(snapshot, topologies.of(snapshot, past)["id"], time)
+            return now_payload(snapshot, topologies.of(snapshot, past)["id"], time, histories)
 
         return await answers.tick(request, query, payload)
 
@@ -81,7 +84,7 @@ def add(
             start = min(end - MIN_RANGE_SECONDS, time_parameter("from", query.start, now, end - DEFAULT_RANGE_SECONDS))
             # A range that the snapshot does not hold needs a World of its own.
             wide = hub.over(start, end) if world is not None and start < world.times[0] - world.step else None
-            return cascade_payload(snapshot, start, query.incident, query.service, wide)
+            return cascade_payload(snapshot, start, query.incident, query.service, wide, histories)
 
         return await answers.tick(request, query, with_topology(payload))
 

@@ -11,7 +11,7 @@ from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.web.api.answers import TraceAnswer, TracesAnswer
 from foreshock_dashboard.web.api.parameters import ExemplarParameters
 from foreshock_dashboard.web.http.responses import Answers, Envelope
-from foreshock_dashboard.web.pages.contention.pair import named
+from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.pages.traces.exemplars import exemplar_query
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters, trace_id_of
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
@@ -49,7 +49,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, reads: TraceReads) -> No
     async def exemplars(request: Request, query: Annotated[ExemplarParameters, Query()]) -> Response:
         snapshot = hub.snapshot
         known = snapshot.world.services if snapshot.world else ()
-        victim, aggressor = named(query.victim, known), named(query.aggressor, known)
+        victim, aggressor = find_service(query.victim, known), find_service(query.aggressor, known)
         if victim is None or aggressor is None:
             raise HTTPException(404, "victim and aggressor have to be services; /api/services lists those known")
         body = await reads.exemplars(exemplar_query(victim, query.start, query.end, hub.now()), aggressor)

@@ -10,7 +10,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.state.time_range import View
 
-FURTHEST = 14 * 60
+MAX_UTC_OFFSET_MINUTES = 14 * 60
 """Minutes that a time zone is off UTC at most."""
 
 
@@ -26,13 +26,13 @@ class Look:
     narrow: bool = False
 
     @classmethod
-    def of(cls, told: object) -> Look:
+    def from_store(cls, store: object) -> Look:
         """From what the page's store holds: text and numbers from anyone."""
-        given = told if isinstance(told, dict) else {}
-        minutes = given.get("offset", 0)
-        usable = isinstance(minutes, int | float) and -FURTHEST <= minutes <= FURTHEST
-        colours = theme.DARK if given.get("scheme") == "dark" else theme.LIGHT
-        return cls(colours, 60.0 * minutes if usable else 0.0, given.get("narrow") is True)
+        values = store if isinstance(store, dict) else {}
+        minutes = values.get("offset", 0)
+        usable = isinstance(minutes, int | float) and -MAX_UTC_OFFSET_MINUTES <= minutes <= MAX_UTC_OFFSET_MINUTES
+        colours = theme.DARK if values.get("scheme") == "dark" else theme.LIGHT
+        return cls(colours, 60.0 * minutes if usable else 0.0, values.get("narrow") is True)
 
     @property
     def key(self) -> Hashable:
@@ -48,7 +48,7 @@ class Chart:
     draw: Callable[[HubView, View, Look], Json]
 
 
-def seen_at(hub: HubView, view: View) -> Snapshot:
+def snapshot_at(hub: HubView, view: View) -> Snapshot:
     """The snapshot of the end of what is looked at: a chart of the past tells nothing that was known only later.
 
     Raises:

@@ -12,21 +12,21 @@ import numpy as np
 
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.text import LONGEST, plain
+from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, plain
 from foreshock_dashboard.web.charts.theme import service_colour
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-MOST_POINTS = 360
+MAX_POINTS = 360
 """Points of a line; where there are more, each is the largest of its stretch, so that no peak is lost."""
 BELOW, LEGEND = 36, 20
 """Pixels below a chart: times with the day in a second line, then each row of names where there are several lines."""
 ROW = 46
 """Characters of names, with their marks, that a row holds in a narrow chart."""
-MOST_ROWS = 4
+MAX_LEGEND_ROWS = 4
 """Rows of names that leave room for the chart; where there are more, pointing at it names the lines."""
 MARK = 6
 """Characters that the mark before a name takes."""
-MOST_LINES = 10
+MAX_LINES = 10
 """Lines that can be told apart."""
 UNITS = {
     "s": (",.3s", "s"),
@@ -38,7 +38,7 @@ UNITS = {
     "bytes": (",.3~s", "B"),
 }
 """How a unit's ticks are written: d3's format, and what is put behind it. Half a request is not `500m`."""
-FEW = 5
+MAX_DIRECT_LABELS = 5
 """Up to which an axis of counts has each number: there is no half of a replica."""
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot")
 
@@ -103,12 +103,12 @@ def lines(
     stamps = [stamp(time, look) for time in at.tolist()]
     highest = max(float(np.nanmax(line.values)) for line in drawn)
     layout = frame(look, unit, span)
-    if unit == "count" and highest <= FEW:
+    if unit == "count" and highest <= MAX_DIRECT_LABELS:
         layout["yaxis"]["dtick"] = 1
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
     rows_of_names = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
-    layout["showlegend"] = 0 < rows_of_names <= MOST_ROWS
+    layout["showlegend"] = 0 < rows_of_names <= MAX_LEGEND_ROWS
     layout["margin"]["b"] = BELOW + LEGEND * rows_of_names * layout["showlegend"]
     layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
     layout["annotations"] = [_named(mark, look, i, span) for i, mark in enumerate(marks)]
@@ -126,7 +126,7 @@ def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
     """
     if look.narrow:
         return len(drawn)
-    widths = [min(len(line.name), LONGEST) + MARK for line in drawn]
+    widths = [min(len(line.name), MAX_TEXT_LENGTH) + MARK for line in drawn]
     return 1 if sum(widths) <= row else math.ceil(len(widths) / max(1, row // max(widths)))
 
 
@@ -192,7 +192,7 @@ def _sheet(look: Look) -> dict[str, Any]:
 
 def _fewer(times: Floats, found: Sequence[Line]) -> tuple[Floats, list[Floats]]:
     """At most `MOST_POINTS`: the largest value of each stretch, at the time the stretch begins."""
-    size = math.ceil(len(times) / MOST_POINTS)
+    size = math.ceil(len(times) / MAX_POINTS)
     if size <= 1:
         return times, [line.values for line in found]
     starts = np.arange(0, len(times), size)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-LONGEST = 80
+MAX_TEXT_LENGTH = 80
 
 
-def plain(text: str, longest: int = LONGEST) -> str:
+def plain(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
     """Text that Plotly shows as it is, shortened to a length that fits a tooltip."""
     return escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
+from foreshock_dashboard.analysis.incidents.cost import ACTED, Cost, costs, entries
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -21,10 +21,10 @@ from foreshock_dashboard.render.incident_text import blamed, day, figure, risk_l
 from foreshock_dashboard.render.units import clock, duration, percent
 from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
 
-BEFORE, AFTER = 900.0, 600.0
+SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
 """Seconds before the first sign and after the end that the plots show."""
 LATEST = "latest"
-MOST_LINES = 5
+MAX_LINES = 5
 """Services in one plot."""
 
 
@@ -40,7 +40,7 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     """Write up an incident. world: what was seen around it; at_page: what it said when it paged, where that is kept."""
     until = incident.until or world.time
     since = min(incident.since, *(each.since for each in incident.evidence), incident.opened)
-    lost = incident_costs(world, since, until, incident.paged)
+    lost = costs(world, since, until, incident.paged)
     plots = dict(_plots(world, incident, since, until))
     parts = [
         f"# {_text(incident.id)}",
@@ -73,7 +73,7 @@ def zipped(found: Report, name: str) -> bytes:
     return archive.getvalue()
 
 
-def chosen(wanted: str, incidents: Iterable[Incident]) -> Incident:
+def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
     """The incident that is meant: by its id, the beginning of one, or as `latest` the one that opened last,
     of those that woke somebody if any did.
 
@@ -166,23 +166,23 @@ def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
     saved = sum(each.failed_after + each.slowed_after for each in lost)
     if not paged:
         return f"{text}\n\n{notes} It never paged, so there was no warning to act on."
-    acting = f"Acting on the page within {REACTION_SECONDS / 60:.0f} min would have saved up to {saved:,.0f} requests"
+    acting = f"Acting on the page within {ACTED / 60:.0f} min would have saved up to {saved:,.0f} requests"
     return f"{text}\n\n{notes}\n\n**{acting}**: those that failed or were slowed from then on."
 
 
 def _plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
     """Name and SVG of each plot for which there is data."""
     shown = slice(
-        int(np.searchsorted(world.times, since - BEFORE)),
-        int(np.searchsorted(world.times, until + AFTER, side="right")),
+        int(np.searchsorted(world.times, since - SECONDS_BEFORE)),
+        int(np.searchsorted(world.times, until + SECONDS_AFTER, side="right")),
     )
     times = world.times[shown]
     if len(times) < 2:
         return
     moments = [("first sign", since), ("opened", incident.opened), ("paged", incident.paged), ("over", incident.until)]
     marks = [Mark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
-    who = list(dict.fromkeys((*incident.victims, incident.service, *ingress_services(world))))[:MOST_LINES]
-    suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *who)))[:MOST_LINES]
+    who = list(dict.fromkeys((*incident.victims, incident.service, *entries(world))))[:MAX_LINES]
+    suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *who)))[:MAX_LINES]
     colours = {str(service): number for number, service in enumerate(dict.fromkeys((*who, *suspects)))}
     stalls = {
         str(stall.aggressor): world.stalled_by[row]

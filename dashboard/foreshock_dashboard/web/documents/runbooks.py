@@ -1,18 +1,14 @@
-"""`/runbooks/<alert>`: the runbooks that come along, as plain HTML that needs no script.
-
-Of Markdown it knows what the runbooks use: headings, paragraphs, lists, tables, blocks of code, and in a line code,
-emphasis and links. All else is text, and all text is escaped.
-"""
+"""The runbooks that ship with the alerts, as plain HTML pages at `/runbooks/<alert>` that need no script."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
+from markdown_it import MarkdownIt
 from starlette.exceptions import HTTPException
 
 from foreshock_dashboard.common.package_data import alerts_dir
@@ -42,8 +38,8 @@ td,th{{padding:.25rem .75rem .25rem 0;text-align:left;vertical-align:top}}
 </body>
 </html>
 """
-_SPAN = re.compile(r"`([^`]+)`|\[([^\]]+)\]\(([^)\s]+)\)|\*\*([^*]+)\*\*|\*([^*\s][^*]*)\*")
-_ITEM = re.compile(r"(?:(\d+)\.|-) +")
+_RUNBOOK_LINK = re.compile(r"(\w+)\.md")
+_markdown = MarkdownIt("js-default", {"html": False})  # CommonMark and tables; HTML in the text is escaped
 
 
 def register(app: FastAPI) -> None:
@@ -53,8 +49,13 @@ def register(app: FastAPI) -> None:
 
 
 def html_of(markdown: str) -> str:
-    """A runbook as HTML, a line for each block."""
-    return "\n".join(_blocks(markdown.splitlines()))
+    """A runbook as HTML. Links to other runbooks lead to their pages."""
+    tokens = _markdown.parse(markdown)
+    for token in tokens:
+        for child in token.children or ():
+            if link := _RUNBOOK_LINK.fullmatch(str(child.attrGet("href") or "")):
+                child.attrSet("href", f"/runbooks/{link[1]}")
+    return str(_markdown.renderer.render(tokens, _markdown.options, {})).strip()
 
 
 def listed() -> Json:
@@ -88,74 +89,3 @@ def _runbook(alert: str) -> HTMLResponse:
 
 def _files() -> dict[str, Path]:
     return {file.stem: file for file in (alerts_dir() / "runbooks").glob("*.md")}
-
-
-def _blocks(lines: Sequence[str]) -> Iterator[str]:
-    at = 0
-    while at < len(lines):
-        line = lines[at]
-        end = at + 1
-        if line.startswith("```"):
-            while end < len(lines) and not lines[end].startswith("```"):
-                end += 1
-            yield f"<pre><code>{escape(chr(10).join(lines[at + 1 : end]))}</code></pre>"
-            end += 1
-        elif heading := re.match(r"(#{1,4}) +(.*)", line):
-            level = len(heading[1])
-            yield f"<h{level}>{_inline(heading[2])}</h{level}>"
-        elif line.strip():
-            while end < len(lines) and lines[end].strip() and not lines[end].startswith(("```", "#")):
-                end += 1
-            yield _block(lines[at:end])
-        at = end
-
-
-def _block(lines: Sequence[str]) -> str:
-    if lines[0].startswith("|"):
-        return _table(lines)
-    if first := _ITEM.match(lines[0]):
-        tag = "ol" if first[1] else "ul"
-        return f"<{tag}>{''.join(f'<li>{_inline(item)}</li>' for item in _items(lines))}</{tag}>"
-    return f"<p>{_inline(' '.join(line.strip() for line in lines))}</p>"
-
-
-def _items(lines: Sequence[str]) -> list[str]:
-    """List items, each with the lines that go on with it."""
-    items: list[str] = []
-    for line in lines:
-        if mark := _ITEM.match(line):
-            items.append(line[mark.end() :])
-        else:
-            items[-1] += " " + line.strip()
-    return items
-
-
-def _table(lines: Sequence[str]) -> str:
-    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
-    head = "".join(f"<th>{_inline(cell)}</th>" for cell in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in rows[2:])
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _inline(text: str) -> str:
-    found, at = [], 0
-    for match in _SPAN.finditer(text):
-        found += [escape(text[at : match.start()]), _span(match)]
-        at = match.end()
-    return "".join([*found, escape(text[at:])])
-
-
-def _span(match: re.Match[str]) -> str:
-    code, label, target, strong, emphasis = match.groups()
-    if code is not None:
-        return f"<code>{escape(code)}</code>"
-    if label is not None:
-        return f'<a href="{escape(_address(target))}">{_inline(label)}</a>'
-    return f"<strong>{_inline(strong)}</strong>" if strong is not None else f"<em>{_inline(emphasis)}</em>"
-
-
-def _address(target: str) -> str:
-    """Of a link: another runbook, or the web; never a script."""
-    if match := re.fullmatch(r"(\w+)\.md", target):
-        return f"/runbooks/{match[1]}"
-    return target if target.startswith(("http://", "https://", "/")) else "#"

@@ -13,15 +13,15 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-OPEN = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Addresses that anyone may ask: whoever runs the hub has to see whether it lives, and they tell nothing else."""
-AT_ONCE = 4
+MAX_CONCURRENT_CHECKS = 4
 """Passwords that are looked at together: each takes a thread for a while, and a wrong one rests in it."""
-LINE = 32
+MAX_WAITING_CHECKS = 32
 """Requests that may wait for that."""
 
 
-class Basic(Protocol):
+class PasswordAuth(Protocol):
     """Names and passwords."""
 
     def known(self, authorization: str) -> bool:
@@ -42,23 +42,25 @@ class Access:
     """
 
     bearer: Callable[[str], bool] | None = None
-    basic: Basic | None = None
+    basic: PasswordAuth | None = None
     header: str = ""
     proxies: tuple[Network, ...] = ()
 
     @property
-    def asks(self) -> bool:
+    def required(self) -> bool:
         """Whether anyone is asked."""
         return bool(self.bearer or self.basic or self.header)
 
-    def vouched(self, peer: str, headers: Headers) -> bool:
+    def trusts_proxy(self, peer: str, headers: Headers) -> bool:
         """Whether a proxy says who asks. peer: the address that the connection comes from."""
         return (
-            bool(self.header) and _within(peer, self.proxies) and any(v.strip() for v in headers.getlist(self.header))
+            bool(self.header)
+            and _in_networks(peer, self.proxies)
+            and any(v.strip() for v in headers.getlist(self.header))
         )
 
 
-def _within(peer: str, networks: tuple[Network, ...]) -> bool:
+def _in_networks(peer: str, networks: tuple[Network, ...]) -> bool:
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])
     except ValueError:
@@ -73,11 +75,11 @@ class Authenticated:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
         self._access = access
-        self._room = CapacityLimiter(AT_ONCE)
+        self._room = CapacityLimiter(MAX_CONCURRENT_CHECKS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass the request on."""
-        if scope["type"] == "http" and self._access.asks and scope["path"] not in OPEN:
+        if scope["type"] == "http" and self._access.required and scope["path"] not in OPEN_PATHS:
             refusal = await self._refusal(scope)
             if refusal:
                 await refusal(scope, receive, send)
@@ -87,7 +89,7 @@ class Authenticated:
     async def _refusal(self, scope: Scope) -> JSONResponse | None:
         access, headers = self._access, Headers(scope=scope)
         peer = scope["client"][0] if scope.get("client") else ""
-        if access.vouched(peer, headers):
+        if access.trusts_proxy(peer, headers):
             return None
         given = headers.get("authorization", "")
         if given and access.bearer and access.bearer(given):
@@ -96,10 +98,10 @@ class Authenticated:
             return self._who()
         if access.basic.known(given):
             return None
-        if self._room.statistics().tasks_waiting >= LINE:
-            return _busy()
+        if self._room.statistics().tasks_waiting >= MAX_WAITING_CHECKS:
+            return _too_busy()
         found = await to_thread.run_sync(access.basic.check, given, peer, limiter=self._room)
-        return {"right": None, "wrong": self._who(), "busy": _busy()}[found]
+        return {"right": None, "wrong": self._who(), "busy": _too_busy()}[found]
 
     def _who(self) -> JSONResponse:
         """401 with what can be sent; 403 where nothing can, since only a proxy may say who asks."""
@@ -115,5 +117,5 @@ class Authenticated:
         return answer
 
 
-def _busy() -> JSONResponse:
+def _too_busy() -> JSONResponse:
     return JSONResponse({"error": "too many passwords are being checked: try again"}, 503, {"Retry-After": "5"})

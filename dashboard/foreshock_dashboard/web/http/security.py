@@ -12,14 +12,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BODY = 1 << 20
+MAX_BODY_BYTES = 1 << 20
 """Bytes of a request's body; Dash's callbacks need a few hundred."""
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 """Characters of a host's name that a refusal repeats."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def policy(script_hashes: Sequence[str]) -> str:
+def content_security_policy(script_hashes: Sequence[str]) -> str:
     """The Content-Security-Policy: nothing from elsewhere, and no inline script but those with these hashes."""
     scripts = " ".join(["'self'", *script_hashes])
     return (
@@ -57,7 +57,7 @@ class SecurityHeaders:
         await self._app(scope, receive, with_headers)
 
 
-def cross_site(headers: Mapping[str, str]) -> bool:
+def is_cross_site(headers: Mapping[str, str]) -> bool:
     """Whether a browser sent this for a page of another site. Clients that are no browsers send neither header.
 
     Browsers set Sec-Fetch-Site and no script can change it; Origin is what older ones send.
@@ -83,7 +83,7 @@ class SameSite:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
             return
-        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and cross_site(Headers(scope=scope)):
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and is_cross_site(Headers(scope=scope)):
             await _refuse(403, "this request came from a page of another site; open the dashboard itself")(
                 scope, receive, send
             )
@@ -100,7 +100,7 @@ def host_name(authority: str) -> str:
     return (match["v6"] or match["name"]).lower().removesuffix(".") if match else ""
 
 
-def loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
     """Whether a name can only mean this machine: localhost, or a loopback address written out."""
     if name == "localhost":
         return True
@@ -130,16 +130,16 @@ class KnownHost:
             given = Headers(scope=scope).getlist("host") or [""]
             for authority in given:
                 name = host_name(authority)
-                if not (loopback(name) or (name and name in self._names)):
-                    await _refuse(421, _stranger(authority))(scope, receive, send)
+                if not (is_loopback(name) or (name and name in self._names)):
+                    await _refuse(421, _unknown_host(authority))(scope, receive, send)
                     return
         await self._app(scope, receive, send)
 
 
-def _stranger(authority: str) -> str:
+def _unknown_host(authority: str) -> str:
     return (
-        f"this hub does not answer to the host {authority[:LONGEST_NAME]!r}: ask for localhost or a loopback address, "
-        "or add the name to --allowed-hosts"
+        f"this hub does not answer to the host {authority[:MAX_NAME_LENGTH]!r}: ask for localhost or a loopback "
+        "address, or add the name to --allowed-hosts"
     )
 
 

@@ -15,7 +15,7 @@ from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionPro
 
 IDLE_SECONDS = 75.0
 """How long a connection may be open without a request that begins or is answered."""
-LOG_EVERY = 60.0
+LOG_INTERVAL_SECONDS = 60.0
 """Seconds between two log lines about the same kind of trouble."""
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class WebServer:
 
     def _note(self, trouble: ConnectionProblem, message: str) -> None:
         now = time.monotonic()
-        if now - self._logged.get(trouble, -LOG_EVERY) >= LOG_EVERY:
+        if now - self._logged.get(trouble, -LOG_INTERVAL_SECONDS) >= LOG_INTERVAL_SECONDS:
             self._logged[trouble] = now
             _log.warning("a connection to the page was ended: %s", message)
 

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 
-MOST = 6
+MAX_SERIES = 6
 """Neighbours, or replicas, that are told apart in a chart; the others are drawn as one."""
 
 Span = tuple[float, float]
@@ -57,8 +57,8 @@ def gpu_time(world: World, who: Service, look: Look, span: Span, marks: Sequence
             by.setdefault(stall.aggressor, []).append(i)
     waits = {str(other): _sum(world.stalled_by[rows]) / len(on) for other, rows in by.items()}
     first = sorted(waits, key=lambda name: (-float(np.nansum(waits[name])), name))
-    drawn = [Line(name, waits[name], stack="waits") for name in first[:MOST]]
-    if rest := first[MOST:]:
+    drawn = [Line(name, waits[name], stack="waits") for name in first[:MAX_SERIES]]
+    if rest := first[MAX_SERIES:]:
         drawn.append(Line("others", _sum(np.array([waits[name] for name in rest])), "idle", stack="waits"))
     used = Line("uses itself", _mean(world.busy[on]), "text", dash="dash")
     figure = lines(world.times, [*drawn, used], look, unit="ratio", span=span, marks=marks)

@@ -11,7 +11,7 @@ from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.panels.graph_layout import Arrow, layered
 from foreshock_dashboard.web.state.numbers import last
 
-MOST_NODES = 60
+MAX_NODES = 60
 """Nodes of the service map; beyond that no picture of a graph can be read."""
 
 
@@ -20,7 +20,7 @@ def service_map(world: World | None) -> Json:
     if world is None:
         return {"nodes": [], "edges": [], "heights": [], "hidden": 0}
     kinds = _kinds(world)
-    shown = drawn(world)
+    shown = map_nodes(world)
     arrows = [Arrow(str(edge.client), str(edge.server)) for edge in world.edges]
     picture = layered(shown, arrows, _beside(world))
     connection = {(str(edge.client), str(edge.server)): edge.connection for edge in world.edges}
@@ -58,13 +58,13 @@ def _kinds(world: World) -> dict[str, str]:
     return kinds
 
 
-def drawn(world: World) -> list[str]:
+def map_nodes(world: World) -> list[str]:
     """The nodes of the map: all, or those that share GPUs and those with the most edges, as many as can be read.
 
     Identity alone decides, not the load, so that the map does not jump.
     """
     nodes = list(_kinds(world))
-    if len(nodes) <= MOST_NODES:
+    if len(nodes) <= MAX_NODES:
         return nodes
     sharing = {str(who) for who in {who for stall in world.stalls for who in (stall.victim, stall.aggressor)}}
     degree: dict[str, int] = {}
@@ -73,7 +73,7 @@ def drawn(world: World) -> list[str]:
             degree[end] = degree.get(end, 0) + 1
     placed = [node for node in nodes if node in sharing or node in degree]
     ranked = sorted(placed, key=lambda node: (node not in sharing, -degree.get(node, 0), node))
-    return ranked[:MOST_NODES]
+    return ranked[:MAX_NODES]
 
 
 def _beside(world: World) -> dict[str, str]:

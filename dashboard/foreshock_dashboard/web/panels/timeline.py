@@ -15,39 +15,39 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.course_cache import followed
+from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import breach_seconds
 from foreshock_dashboard.web.state.numbers import number, number_of_time
-from foreshock_dashboard.web.state.stages import STAGES, Course, Sign, Spell
+from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Sign
 
-MOST_LANES = 8
+MAX_LANES = 8
 """Lanes on the Now page; the rest is on the page of the cascade."""
-LEAD_IN = 450.0
+LEAD_IN_SECONDS = 450.0
 """Seconds before the first sign that are shown."""
-SHORTEST, LONGEST = 900.0, 3600.0
+MIN_SECONDS, MAX_SECONDS = 900.0, 3600.0
 """Seconds that the Now page's lanes cover, forecast apart, at least and at most."""
-AHEAD = 600.0
+FORECAST_SECONDS = 600.0
 """Seconds beyond now that a forecast is drawn for."""
-CLOSE = 120.0
+RELATED_BEFORE_SECONDS = 120.0
 """Seconds before the first sign from which on trouble belongs to it."""
-RELATED = 600.0
+MAX_GAP_SECONDS = 600.0
 """Seconds of calm after which a new spell of trouble is told apart from the one before."""
 
 
-class Chosen(NamedTuple):
+class ChosenIncidents(NamedTuple):
     """What lanes are of: open incidents or one that was picked. onset: their first sign, None without any."""
 
     incidents: tuple[Incident, ...]
     onset: float | None
 
 
-def picked(snapshot: Snapshot, wanted: str = "") -> Chosen:
+def chosen_incidents(snapshot: Snapshot, wanted: str = "") -> ChosenIncidents:
     """The incident of an id, or all that are open and that somebody suffers from."""
     if wanted:
         found = tuple(item for item in snapshot.incidents if item.id == wanted)
     else:
         found = tuple(item for item in open_incidents(snapshot) if item.victims)
-    return Chosen(found, min((first_sign(item) for item in found), default=None))
+    return ChosenIncidents(found, min((first_sign(item) for item in found), default=None))
 
 
 def first_sign(incident: Incident) -> float:
@@ -55,26 +55,42 @@ def first_sign(incident: Incident) -> float:
     return min(incident.since, incident.opened)
 
 
-def window(world: World, chosen: Chosen) -> float:
+def lanes_start(world: World, chosen: ChosenIncidents) -> float:
     """Since when the Now page shows lanes: from a while before the first sign on."""
-    since = world.time if chosen.onset is None else chosen.onset - LEAD_IN
-    return min(world.time - SHORTEST, max(world.time - LONGEST, since))
+    since = world.time if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS
+    return min(world.time - MIN_SECONDS, max(world.time - MAX_SECONDS, since))
 
 
-def hits(snapshot: Snapshot, world: World, chosen: Chosen, fared: Course, start: float) -> tuple[str, ...]:
+def affected_order(
+    snapshot: Snapshot,
+    world: World,
+    chosen: ChosenIncidents,
+    history: ServiceHistory,
+    start: float,
+    histories: HistoryCache,
+) -> tuple[str, ...]:
     """Who was hit, in the order of the first sign: from before the incident began, whatever stretch is looked at.
 
-    fared: the course from `start` on, Unix seconds, which is used where it begins there.
+    history: the course from `start` on, Unix seconds, which is used where it begins there.
     """
-    since = world.time - SHORTEST if chosen.onset is None else min(world.time - SHORTEST, chosen.onset - LEAD_IN)
+    since = (
+        world.time - MIN_SECONDS
+        if chosen.onset is None
+        else min(world.time - MIN_SECONDS, chosen.onset - LEAD_IN_SECONDS)
+    )
     if abs(since - start) >= world.step:
-        fared, start = followed(snapshot, world, chosen.onset, since), since
-    lanes = timeline(world, start, fared, chosen, len(world.services))["lanes"]
+        history, start = histories.get(snapshot, world, chosen.onset, since), since
+    lanes = timeline(world, start, history, chosen, len(world.services))["lanes"]
     return tuple(lane["service"] for lane in lanes if lane["part"] == "hit")
 
 
 def timeline(
-    world: World, start: float, fared: Course, chosen: Chosen, most: int = MOST_LANES, order: Sequence[str] = ()
+    world: World,
+    start: float,
+    history: ServiceHistory,
+    chosen: ChosenIncidents,
+    most: int = MAX_LANES,
+    order: Sequence[str] = (),
 ) -> Json:
     """Lanes in the order of the first sign: culprits first, then who was hit, then who is expected to be.
 
@@ -84,12 +100,12 @@ def timeline(
     place = {who: i for i, who in enumerate(order, 1)}
     risks = _soonest(chosen.incidents)
     named = {who for item in chosen.incidents for who in (item.service, *item.victims)}
-    hit = _hit(fared, named, chosen.onset)
+    hit = _hit(history, named, chosen.onset)
     culprits = {item.culprit.service: item for item in chosen.incidents if item.culprit.service is not None}
     if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
         hit = {who: spells for who, spells in hit.items() if str(who) in place or who in culprits}
     shown = _shown(chosen.incidents)
-    lanes = [_hit_lane(who, spells, fared, risks, shown.get(str(who))) for who, spells in hit.items()]
+    lanes = [_hit_lane(who, spells, history, risks, shown.get(str(who))) for who, spells in hit.items()]
     by_name = {lane["service"]: lane for lane in lanes}
     for who, item in culprits.items():
         lane = by_name.get(str(who))
@@ -109,7 +125,7 @@ def timeline(
     further = count(last)
     for lane in (lane for lane in lanes if lane["part"] == "hit"):
         lane["order"] = place.get(lane["service"]) or next(further)
-    end = world.time + (AHEAD if any(lane["forecast"] for lane in lanes) else 0.0)
+    end = world.time + (FORECAST_SECONDS if any(lane["forecast"] for lane in lanes) else 0.0)
     return {
         "start": number_of_time(start),
         "now": number_of_time(world.time),
@@ -130,13 +146,13 @@ def _soonest(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
     return found
 
 
-def _hit(fared: Course, named: set[Service], onset: float | None) -> dict[Service, tuple[Spell, ...]]:
+def _hit(history: ServiceHistory, named: set[Service], onset: float | None) -> dict[Service, tuple[Interval, ...]]:
     """Who is or was in trouble, with the spells that belong together: those named, and whoever is worse than early."""
     found = {}
-    for who in fared.troubled():
-        spells = fared.spells(who)
+    for who in history.anomalous_services():
+        spells = history.intervals(who)
         if onset is not None:
-            spells = tuple(spell for spell in spells if spell.end >= onset - CLOSE)
+            spells = tuple(spell for spell in spells if spell.end >= onset - RELATED_BEFORE_SECONDS)
         worst = max((STAGES.index(spell.stage) for spell in spells), default=0)
         if worst >= 2 or (worst and who in named):
             found[who] = spells
@@ -155,17 +171,21 @@ def _shown(incidents: Sequence[Incident]) -> dict[str, Evidence]:
 
 
 def _hit_lane(
-    who: Service, spells: Sequence[Spell], fared: Course, risks: Mapping[Service, AtRisk], shown: Evidence | None
+    who: Service,
+    spells: Sequence[Interval],
+    history: ServiceHistory,
+    risks: Mapping[Service, AtRisk],
+    shown: Evidence | None,
 ) -> Json:
     last = [spells[-1]]
     for spell in reversed(spells[:-1]):
-        if last[0].start - spell.end > RELATED:
+        if last[0].start - spell.end > MAX_GAP_SECONDS:
             break
         last.insert(0, spell)
-    signs = [sign for sign in fared.signs if sign.service == who]
+    signs = [sign for sign in history.signs if sign.service == who]
     told = _sign(signs[0]) if signs else None
-    if shown is not None and last[0].start - RELATED < shown.since < last[0].start:
-        spells = (*spells[: -len(last)], Spell(shown.since, last[0].start, "early"), *last)
+    if shown is not None and last[0].start - MAX_GAP_SECONDS < shown.since < last[0].start:
+        spells = (*spells[: -len(last)], Interval(shown.since, last[0].start, "early"), *last)
         last, told = [spells[-len(last) - 1]], _figure(shown)
     return _lane(who, last[0].start) | {
         "spells": [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in spells],
@@ -212,7 +232,7 @@ def _figure(shown: Evidence) -> Json:
 
 def _soon(risk: AtRisk | None) -> bool:
     """Whether it is near enough to be drawn, and still to come."""
-    return risk is not None and risk.p50 > 0 and risk.p20 <= AHEAD
+    return risk is not None and risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
 
 
 def _forecast(risk: AtRisk | None) -> Json | None:

@@ -10,7 +10,7 @@ from dash.development.base_component import Component
 
 from foreshock_dashboard.web.charts.chart import Chart
 
-LONGEST = 600
+MAX_ADDRESS_LENGTH = 600
 """Characters of an address that are read."""
 
 
@@ -32,7 +32,7 @@ class Page:
 
     def rest(self, address: object) -> str:
         """What of an address lies below the page's own: `prod/embedder`; "" where nothing does."""
-        if not self.deep or not isinstance(address, str) or len(address) > LONGEST:
+        if not self.deep or not isinstance(address, str) or len(address) > MAX_ADDRESS_LENGTH:
             return ""
         below = address.removeprefix(f"{self.path}/") if address.startswith(f"{self.path}/") else ""
         return unquote(below).strip("/")

@@ -12,15 +12,15 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.web.state.forecast import Expected
+from foreshock_dashboard.web.state.forecast import ServiceForecasts
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import last
-from foreshock_dashboard.web.state.stages import Course
+from foreshock_dashboard.web.state.stages import ServiceHistory
 
 Health = Literal["ok", "warning", "critical", "idle", "unknown"]
-FAILING = 0.05
+CRITICAL_ERROR_RATIO = 0.05
 """Share of failed requests from which a service is critical."""
-TROUBLED = 0.01
+WARNING_ERROR_RATIO = 0.01
 """Share of failed requests from which a service is in a warning state."""
 
 
@@ -50,19 +50,19 @@ def condition(
 
     used: how much of its objective it uses, above 1 it misses it. silent: what it told has stopped coming.
     """
-    named = _part(service, incidents)
+    named = _role_condition(service, incidents)
     if silent:
         return Condition(named.health, f"{named.word}, no data") if named else Condition("unknown", "no data")
     if named:
         return named
-    if failed is not None and failed >= TROUBLED:
-        return Condition("critical" if failed >= FAILING else "warning", "errors")
+    if failed is not None and failed >= WARNING_ERROR_RATIO:
+        return Condition("critical" if failed >= CRITICAL_ERROR_RATIO else "warning", "errors")
     if used is not None and used > 1.0:
         return Condition("warning", "over objective")
     return Condition("idle", "no requests") if not rate else Condition("ok", "ok")
 
 
-def _part(service: Service, incidents: Sequence[Incident]) -> Condition | None:
+def _role_condition(service: Service, incidents: Sequence[Incident]) -> Condition | None:
     """The part that a service has in the open incidents, if any."""
     incidents = [each for each in incidents if each.victims]  # nothing is wrong yet with what is only weak
     for incident in incidents:
@@ -87,7 +87,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     current = open_incidents(snapshot)
     known = np.isfinite(world.red.rate)
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
-    expected, red = Expected(snapshot), world.red
+    expected, red = ServiceForecasts(snapshot), world.red
     rows = zip(world.services, last(red.rate), last(red.failed), last(red.p95), lost.tolist(), strict=True)
     return {
         who: condition(who, current, rate, failed, expected.used(who, p95, failed), silent)
@@ -95,7 +95,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     }
 
 
-def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
+def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[Json]:
     """Every service with its figures, its condition and its stage; in the World's order.
 
     One that what was followed does not know, such as one that came after it was read, has no stage.
@@ -105,7 +105,7 @@ def service_rows(snapshot: Snapshot, fared: Course) -> list[Json]:
         return []
     red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p50, world.red.p95, world.red.p99)]
     state = conditions(snapshot)
-    stages = fared.now()
+    stages = history.now()
     return [
         {
             "id": str(service),

@@ -14,11 +14,11 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.state.numbers import number
 
-SOON = 600.0
+RISK_HORIZON_SECONDS = 600.0
 """Seconds within which the chance of missing an objective is told."""
 
 
-def chance(told: AtRisk, within: float) -> float:
+def breach_probability(told: AtRisk, within: float) -> float:
     """The chance that an objective is missed within so many seconds, 0…1, from the times that are told of it."""
     if told.p50 <= 0:
         return 1.0
@@ -28,7 +28,7 @@ def chance(told: AtRisk, within: float) -> float:
     return float(np.interp(within, seconds, shares, left=0.0)) if known else 0.0
 
 
-class Expected:
+class ServiceForecasts:
     """What the outlook says of services, by service."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -39,7 +39,9 @@ class Expected:
         for item in reversed(snapshot.incidents):  # what the incident says is what all other pages say
             for each in item.at_risk if item.phase != "over" else ():
                 self._breaches[each.service] = each.p50
-                self._chances[each.service] = max(self._chances.get(each.service, 0.0), chance(each, SOON))
+                self._chances[each.service] = max(
+                    self._chances.get(each.service, 0.0), breach_probability(each, RISK_HORIZON_SECONDS)
+                )
         self._loads = {each.service: each for each in found.loads}
         self._uneven = {each.service: each.ratio for each in found.imbalance}
 

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, Target, World
-from foreshock_dashboard.web.state.placement import Rows, placed
+from foreshock_dashboard.web.state.placement import Rows, placement
 
-FRESH = 60.0
+FRESH_SECONDS = 60.0
 """Seconds for which data counts as fresh, unless `LEAST_POINTS` of the grid take longer."""
-LEAST_POINTS = 3
+FRESH_POINTS = 3
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Freshness:
     """Who has no fresh data, in the World's order; `gpus` and `services` count those that have.
 
     blind: what nobody can be judged without and nobody gives any more: "GPU", "service", "GPU or service", or "".
@@ -30,19 +30,19 @@ class Sight:
 
     gpus: int
     services: int
-    silent_gpus: tuple[Gpu, ...]
-    silent_services: tuple[Service, ...]
-    silent_targets: tuple[Target, ...]
-    blind: str
+    stale_gpus: tuple[Gpu, ...]
+    stale_services: tuple[Service, ...]
+    stale_targets: tuple[Target, ...]
+    no_data: str
     since: float | None
 
 
-def fresh_for(step: float) -> float:
+def fresh_seconds(step: float) -> float:
     """Seconds for which data counts as fresh on a grid of `step` seconds."""
-    return max(FRESH, LEAST_POINTS * step)
+    return max(FRESH_SECONDS, FRESH_POINTS * step)
 
 
-def sight(world: World) -> Sight:
+def freshness(world: World) -> Freshness:
     """What of a World is fresh.
 
     A GPU needs figures of its time. A service that ever told of its requests has to go on telling; one that never did,
@@ -58,23 +58,23 @@ def sight(world: World) -> Sight:
         lost["GPU"] = _gpus_seen(world, slice(None))
     if not judged[:, newest].any():
         lost["service"] = judged
-    return Sight(
+    return Freshness(
         gpus=int(gpus.sum()),
         services=int(services.sum()),
-        silent_gpus=tuple(gpu for gpu, fresh in zip(world.gpus, gpus, strict=True) if not fresh),
-        silent_services=tuple(who for who, fresh in zip(world.services, services, strict=True) if not fresh),
-        silent_targets=tuple(target for target in world.targets if silent(target, world.step)),
-        blind=" or ".join(lost),
+        stale_gpus=tuple(gpu for gpu, fresh in zip(world.gpus, gpus, strict=True) if not fresh),
+        stale_services=tuple(who for who, fresh in zip(world.services, services, strict=True) if not fresh),
+        stale_targets=tuple(target for target in world.targets if is_stale(target, world.step)),
+        no_data=" or ".join(lost),
         since=max((_last(world, seen) for seen in lost.values() if seen.any()), default=None),
     )
 
 
-def untold(snapshot: Snapshot) -> str:
+def why_unknown(snapshot: Snapshot) -> str:
     """Why it cannot be told whether any service is worse than usual; "" where it can."""
     world = snapshot.world
     if world is None or not world.services:
         return "No service is known yet."
-    if "service" in sight(world).blind:
+    if "service" in freshness(world).no_data:
         return "It cannot be told: no fresh data comes from any service."
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
@@ -89,17 +89,17 @@ def fresh_services(world: World) -> Bools:
 
 def _newest(step: float) -> slice:
     """The columns that are fresh."""
-    return slice(-math.ceil(fresh_for(step) / step), None)
+    return slice(-math.ceil(fresh_seconds(step) / step), None)
 
 
-def answering(world: World) -> frozenset[Service]:
+def serving_services(world: World) -> frozenset[Service]:
     """Services that answer requests. The others, such as batch jobs, wait for GPUs all day, and no harm is done."""
     return frozenset(world.services[row] for row in np.flatnonzero(_rows(np.isfinite(world.red.p95))).tolist())
 
 
-def silent(target: Target, step: float) -> bool:
+def is_stale(target: Target, step: float) -> bool:
     """Whether a target does not answer, or was last heard of too long ago to say that it does."""
-    return target.up is not True or target.age is None or target.age > fresh_for(step)
+    return target.up is not True or target.age is None or target.age > fresh_seconds(step)
 
 
 def _rows(seen: Bools) -> Bools:
@@ -111,7 +111,7 @@ def _gpus_seen(world: World, columns: slice) -> Bools:
     """Where a GPU's time is known. Shape (gpus, points)."""
     seen: Bools = np.isfinite(world.utilization[:, columns]) | np.isfinite(world.contended[:, columns])
     shared = np.isfinite(world.busy[:, columns]) | np.isfinite(world.stalled[:, columns])
-    return seen | _any(placed(world).gpu, shared, len(seen))
+    return seen | _any(placement(world).gpu, shared, len(seen))
 
 
 def _services_seen(world: World) -> Bools:
@@ -127,7 +127,7 @@ def _services_seen(world: World) -> Bools:
 def _seen_by_others(world: World) -> Bools:
     """Where a service is seen on a GPU or on a call. Shape (services, times)."""
     place = {service: i for i, service in enumerate(world.services)}
-    on, services = placed(world), len(world.services)
+    on, services = placement(world), len(world.services)
     known = np.array([place.get(service, services) for service in on.services], np.int64)  # one row more: others
     on_gpus = np.isfinite(world.busy) | np.isfinite(world.stalled) | np.isfinite(world.memory)
     seen = _any(known[on.service], on_gpus, services + 1)[:services]

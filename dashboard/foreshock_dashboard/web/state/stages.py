@@ -16,7 +16,7 @@ from foreshock_dashboard.model.types import Floats
 
 Stage = Literal["calm", "early", "degraded", "failing"]
 STAGES: tuple[Stage, ...] = ("calm", "early", "degraded", "failing")
-LEADING: Mapping[str, str] = {
+LEADING_SIGNALS: Mapping[str, str] = {
     "stalled_by": "its work waits while another service runs on the same GPU",
     "per_token": "each token takes longer: fuller batches, or somebody takes its GPU time",
     "first_token": "requests wait longer before their answer begins",
@@ -60,7 +60,7 @@ class Sign(NamedTuple):
         return SIGNAL_BY_NAME[self.signal].unit
 
 
-class Spell(NamedTuple):
+class Interval(NamedTuple):
     """A stretch in one stage, Unix seconds; the end is that of its last point."""
 
     start: float
@@ -69,8 +69,8 @@ class Spell(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """How every service of a World fared over a stretch.
+class ServiceHistory:
+    """How every service of a World history over a stretch.
 
     stages: index into `STAGES`, -1 where nothing is known; shape (services, points). signs: those that hold at the last
     point, the first first.
@@ -86,11 +86,11 @@ class Course:
         last = self.stages[:, -1].tolist() if self.stages.shape[1] else [-1] * len(self.services)
         return {who: STAGES[stage] if stage >= 0 else None for who, stage in zip(self.services, last, strict=True)}
 
-    def troubled(self) -> tuple[Service, ...]:
+    def anomalous_services(self) -> tuple[Service, ...]:
         """Those that were not calm all the time, in the World's order."""
         return tuple(self.services[row] for row in np.flatnonzero((self.stages > 0).any(axis=1)).tolist())
 
-    def spells(self, service: Service) -> tuple[Spell, ...]:
+    def intervals(self, service: Service) -> tuple[Interval, ...]:
         """The stretches that a service was not calm."""
         row = self.stages[self.services.index(service)].tolist()
         runs = groupby(zip(self.times.tolist(), row, strict=True), key=lambda point: point[1])
@@ -98,5 +98,5 @@ class Course:
         for stage, points in runs:
             at = [time for time, _ in points]
             if stage > 0:
-                found.append(Spell(at[0], at[-1], STAGES[stage]))
+                found.append(Interval(at[0], at[-1], STAGES[stage]))
         return tuple(found)

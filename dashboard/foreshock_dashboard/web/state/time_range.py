@@ -28,12 +28,12 @@ class View:
     start: float
     end: float
     live: bool = True
-    given: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
     rest: str = ""
 
     def get(self, name: str) -> str:
         """A parameter of the page; "" where the address has none."""
-        return self.given.get(name, "").strip()
+        return self.parameters.get(name, "").strip()
 
 
 def view(given: Mapping[str, str], now: float) -> View:

@@ -13,70 +13,77 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.panels.service_map import drawn, edges
-from foreshock_dashboard.web.panels.timeline import Chosen, hits, picked, timeline
+from foreshock_dashboard.web.panels.service_map import edges, map_nodes
+from foreshock_dashboard.web.panels.timeline import ChosenIncidents, affected_order, chosen_incidents, timeline
 from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
-from foreshock_dashboard.web.state.course_cache import followed
-from foreshock_dashboard.web.state.freshness import untold
+from foreshock_dashboard.web.state.freshness import why_unknown
+from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import breach_seconds, cause, incident
 from foreshock_dashboard.web.state.numbers import number, number_of_time
-from foreshock_dashboard.web.state.placement import WAITING, pairs
-from foreshock_dashboard.web.state.stages import LEADING, Sign
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
+from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign
 
-MOST_SIGNS = 40
-OF_A_NODE = ("id", "word", "stage", "rate", "failed", "p95")
+MAX_SIGNS = 40
+NODE_FIELDS = ("id", "word", "stage", "rate", "failed", "p95")
 """What the map shows of a service."""
-MOST_LANES = 30
-MOST_LINKS = 40
+MAX_LANES = 30
+MAX_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
-WORTH = 1800.0
+MAX_BREACH_SECONDS = 1800.0
 """Seconds within which a breach is worth a line."""
-LIKELY = 0.2
+MIN_BREACH_PROBABILITY = 0.2
 """Chance of missing its objective within ten minutes from which a service outside the incident is listed."""
-FELT = {"p95": "its callers wait longer", "failed": "its callers get errors"}
+IMPACT_TEXTS = {"p95": "its callers wait longer", "failed": "its callers get errors"}
 
 
-def cascade(snapshot: Snapshot, start: float, wanted: str = "", asked: str = "", wide: World | None = None) -> Json:
-    """All values of the page.
+def cascade(
+    snapshot: Snapshot,
+    start: float,
+    incident_id: str = "",
+    service: str = "",
+    wide: World | None = None,
+    histories: HistoryCache | None = None,
+) -> Json:
+    """All values of the Cascade page.
 
-    start: Unix seconds from which on lanes are drawn. wanted: the id of an incident; all that are open otherwise.
-    asked: the service whose room is shown. wide: the World of a stretch that begins before the snapshot's.
+    start: Unix seconds from which lanes are drawn. incident_id: one incident; all open ones by default.
+    service: the one whose headroom is shown. wide: the World of a range that begins before the snapshot's.
     """
-    world = snapshot.world
-    chosen = picked(snapshot, wanted)
+    world, histories = snapshot.world, histories or HistoryCache()
+    chosen = chosen_incidents(snapshot, incident_id)
     body: Json = {
-        "incidents": [_row(item) for item in snapshot.incidents if item.victims or item.id == wanted],
+        "incidents": [_row(item) for item in snapshot.incidents if item.victims or item.id == incident_id],
         "chosen": [incident(item) for item in chosen.incidents],
-        "wanted": wanted,
+        "wanted": incident_id,
         "warnings": [incident(item) for item in open_incidents(snapshot)],
     }
     if world is None:
         return body | {"ready": False}
     seen = wide or world
     since = max(start, float(seen.times[0]))
-    fared = followed(snapshot, seen, chosen.onset, since)
-    order = hits(snapshot, world, chosen, fared, since)
-    lanes = timeline(seen, since, fared, chosen, MOST_LANES, order)
+    history = histories.get(snapshot, seen, chosen.onset, since)
+    order = affected_order(snapshot, world, chosen, history, since, histories)
+    lanes = timeline(seen, since, history, chosen, MAX_LANES, order)
     number = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {who: i for i, who in enumerate(order, 1)}
-    rows, nodes = service_rows(snapshot, fared), set(drawn(world))
-    focus = focused(snapshot, chosen, asked)
+    rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
+    focus = headroom_service(snapshot, chosen, service)
     return body | {
         "ready": True,
-        "untold": untold(snapshot),
+        "untold": why_unknown(snapshot),
         "earliest": number_of_time(float(seen.times[0])) if since > start + seen.step else None,
         "timeline": lanes,
         "services": [
-            {name: row[name] for name in OF_A_NODE} | {"order": number.get(row["id"])}
+            {name: row[name] for name in NODE_FIELDS} | {"order": number.get(row["id"])}
             for row in rows
             if row["id"] in nodes
         ],
         "edges": edges(world, nodes),
         "sharing": _sharing(world),
-        "path": spread(world, chosen, order),
-        "signs": [_sign(sign) for sign in fared.signs[:MOST_SIGNS]],
+        "path": propagation(world, chosen, order),
+        "signs": [_sign(sign) for sign in history.signs[:MAX_SIGNS]],
         "breaches": breaches(snapshot, chosen),
         "focus": None if focus is None else str(focus),
-        "room": [str(who) for who in with_room(snapshot)],
+        "room": [str(who) for who in services_with_headroom(snapshot)],
     }
 
 
@@ -97,12 +104,12 @@ def _sharing(world: World) -> list[list[str | float | None]]:
     """Who waits for whom on GPUs: victim, aggressor, share of time, number of GPUs."""
     return [
         [str(pair.victim), str(pair.aggressor), pair.ratio, len(pair.gpus)]
-        for pair in pairs(world)[:MOST_LINKS]
-        if pair.ratio is not None and pair.ratio >= WAITING
+        for pair in pairs(world)[:MAX_LINKS]
+        if pair.ratio is not None and pair.ratio >= MIN_WAIT_RATIO
     ]
 
 
-def spread(world: World, chosen: Chosen, order: Sequence[str]) -> list[Json]:
+def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> list[Json]:
     """How trouble went from one to the next, as far as calls and shared GPUs explain it.
 
     From a culprit to whom it takes GPUs from, or along the calls by which its load comes; then from each that was hit
@@ -118,7 +125,7 @@ def spread(world: World, chosen: Chosen, order: Sequence[str]) -> list[Json]:
         if item.cause == "pool contention":
             found.append((str(item.aggressor), str(item.victim), "gpu"))
         else:
-            way = _way(calls, str(item.aggressor), str(item.service))
+            way = _shortest_path(calls, str(item.aggressor), str(item.service))
             found += [(one, other, "load") for one, other in pairwise(way)]
     for place, who in enumerate(order):
         earlier = [other for other in order[:place] if other in calls.get(who, ())]
@@ -127,7 +134,7 @@ def spread(world: World, chosen: Chosen, order: Sequence[str]) -> list[Json]:
     return [{"from": one, "to": other, "via": via} for one, other, via in dict.fromkeys(found)]
 
 
-def _way(calls: Mapping[str, Sequence[str]], start: str, goal: str) -> list[str]:
+def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) -> list[str]:
     """The shortest way along calls; empty where there is none."""
     before: dict[str, str] = {start: ""}
     queue = deque([start])
@@ -154,12 +161,12 @@ def _sign(sign: Sign) -> Json:
         "level": number(sign.level),
         "threshold": number(sign.threshold),
         "unit": sign.unit,
-        "why": LEADING.get(sign.signal) or FELT[sign.signal],
-        "early": sign.signal in LEADING,
+        "why": LEADING_SIGNALS.get(sign.signal) or IMPACT_TEXTS[sign.signal],
+        "early": sign.signal in LEADING_SIGNALS,
     }
 
 
-def breaches(snapshot: Snapshot, chosen: Chosen) -> list[Json]:
+def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[Json]:
     """Seconds until services miss their objectives, the soonest first: of the incidents, and who else is likely to."""
     found: dict[Service, AtRisk] = {}
     for item in chosen.incidents:
@@ -168,7 +175,7 @@ def breaches(snapshot: Snapshot, chosen: Chosen) -> list[Json]:
                 found[risk.service] = risk
     chances = {risk.service: risk.chance for risk in snapshot.forecast.risks}
     for each in snapshot.forecast.risks:
-        if each.chance >= LIKELY:
+        if each.chance >= MIN_BREACH_PROBABILITY:
             found.setdefault(each.service, AtRisk(each.service, each.p20, each.p50, each.p80))
     rows = sorted(found.values(), key=lambda risk: (risk.p50, risk.service))
     return [
@@ -179,11 +186,11 @@ def breaches(snapshot: Snapshot, chosen: Chosen) -> list[Json]:
             "seconds": breach_seconds(risk),
         }
         for risk in rows
-        if risk.p20 <= WORTH
+        if risk.p20 <= MAX_BREACH_SECONDS
     ]
 
 
-def with_room(snapshot: Snapshot) -> tuple[Service, ...]:
+def services_with_headroom(snapshot: Snapshot) -> tuple[Service, ...]:
     """Services whose replicas or load are known."""
     world = snapshot.world
     told = set(world.capacity.services) if world and world.capacity else set()
@@ -191,9 +198,9 @@ def with_room(snapshot: Snapshot) -> tuple[Service, ...]:
     return tuple(sorted(told))
 
 
-def focused(snapshot: Snapshot, chosen: Chosen, asked: str = "") -> Service | None:
+def headroom_service(snapshot: Snapshot, chosen: ChosenIncidents, asked: str = "") -> Service | None:
     """The service whose room is shown: the one asked for, that of the incident, or the one with the highest load."""
-    known = with_room(snapshot)
+    known = services_with_headroom(snapshot)
     if asked:
         return next((who for who in known if str(who) == asked), None)
     for item in chosen.incidents:

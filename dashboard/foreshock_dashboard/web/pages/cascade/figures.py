@@ -16,7 +16,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
-from foreshock_dashboard.web.panels.vitals import offered
+from foreshock_dashboard.web.panels.vitals import load_ratios
 
 WIDE = 72
 """Characters of names that a row holds below these charts, of which two stand side by side."""
@@ -60,7 +60,7 @@ def load(
     if who in found.services:
         why = f"The load of {who} is not known: its model servers have not told enough."
         laws = {who: judged.law} if judged and judged.law else {}
-        values = offered(world, np.arange(len(world.times)), laws)[found.services.index(who)]
+        values = load_ratios(world, np.arange(len(world.times)), laws)[found.services.index(who)]
         told.append(Line("offered load", values, "crit"))
     known = bool(told) and bool(np.isfinite(told[0].values).any())
     safe = judged.safe if judged else _safe(world, who)

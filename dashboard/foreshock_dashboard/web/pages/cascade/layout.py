@@ -12,11 +12,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
+from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Mark
 from foreshock_dashboard.web.pages.cascade import figures
-from foreshock_dashboard.web.pages.cascade.data import focused
-from foreshock_dashboard.web.panels.timeline import picked
+from foreshock_dashboard.web.pages.cascade.data import headroom_service
+from foreshock_dashboard.web.panels.timeline import chosen_incidents
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
 from foreshock_dashboard.web.state.time_range import View
@@ -67,7 +67,7 @@ def layout() -> Component:
     )
 
 
-class Seen(NamedTuple):
+class HeadroomView(NamedTuple):
     """What both charts are of: a stretch of time, the service that is looked at, and the first sign of the trouble."""
 
     world: World | None
@@ -77,22 +77,22 @@ class Seen(NamedTuple):
     judged: Load | None
 
 
-def _seen(hub: HubView, view: View) -> Seen:
-    snapshot = seen_at(hub, view)
-    chosen = picked(snapshot, view.get("incident"))
-    who = focused(snapshot, chosen, view.get("service"))
+def _headroom_view(hub: HubView, view: View) -> HeadroomView:
+    snapshot = snapshot_at(hub, view)
+    chosen = chosen_incidents(snapshot, view.get("incident"))
+    who = headroom_service(snapshot, chosen, view.get("service"))
     marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)
     judged = next((load for load in snapshot.forecast.loads if load.service == who), None)
-    return Seen(hub.over(view.start, view.end), who, (view.start, view.end), marks, judged)
+    return HeadroomView(hub.over(view.start, view.end), who, (view.start, view.end), marks, judged)
 
 
 def _replicas(hub: HubView, view: View, look: Look) -> Json:
-    seen = _seen(hub, view)
+    seen = _headroom_view(hub, view)
     return figures.replicas(seen.world, seen.who, look, seen.span, seen.marks)
 
 
 def _load(hub: HubView, view: View, look: Look) -> Json:
-    seen = _seen(hub, view)
+    seen = _headroom_view(hub, view)
     return figures.load(seen.world, seen.who, look, seen.span, seen.marks, seen.judged)
 
 

@@ -15,25 +15,25 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.pages.contention.pair import count, opened
+from foreshock_dashboard.web.pages.contention.pair import counted, pair_detail
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.freshness import answering
+from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import newest, number
-from foreshock_dashboard.web.state.placement import WAITING, Pair, pairs, placed
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair, pairs, placement
 
-MOST_PAIRS = 600
+MAX_PAIRS = 600
 """Pairs on the page, the longest waits first; all are in /api/contention and its CSV."""
-MOST_GPUS = 60
+MAX_GPUS = 60
 """GPUs that are ranked on the page."""
-MOST_GROUPS = 60
+MAX_GROUPS = 60
 """Pools or hosts on the page."""
-LATELY = 300.0
+TIME_SPLIT_SECONDS = 300.0
 """Seconds whose mean says what a GPU's time goes into: a moment says little."""
-UNKNOWN, NOBODY = -1.0, -2.0
+UNKNOWN_RANK, ABSENT_RANK = -1.0, -2.0
 """Where waits that are not known, and those of nobody, sort."""
 
 
-class Split(NamedTuple):
+class TimeSplit(NamedTuple):
     """What the time of GPUs goes into, shares 0…1 of it; NaN where nothing is known.
 
     useful: busy for one service, or for several that do not hinder each other. contended: full, and several want it
@@ -45,13 +45,13 @@ class Split(NamedTuple):
     idle: Floats
 
 
-def split(world: World) -> Split:
+def time_split(world: World) -> TimeSplit:
     """Of each GPU, mean of the last `LATELY` seconds; shape (gpus,). Without word of contention, none is told."""
-    points = max(1, round(LATELY / world.step))
+    points = max(1, round(TIME_SPLIT_SECONDS / world.step))
     busy, contended = (_mean(values[:, -points:]) for values in (world.utilization, world.contended))
     busy = np.clip(busy, 0.0, 1.0)
     both = np.minimum(contended, busy)
-    return Split(busy - np.nan_to_num(both), both, 1.0 - busy)
+    return TimeSplit(busy - np.nan_to_num(both), both, 1.0 - busy)
 
 
 def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Json:
@@ -60,11 +60,11 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
     if world is None:
         return {"ready": False}
     found = pairs(world)
-    listed = found[:MOST_PAIRS]
+    listed = found[:MAX_PAIRS]
     names = sorted({str(who) for pair in listed for who in (pair.victim, pair.aggressor)})
     place = {name: i for i, name in enumerate(names)}
     warned = {(str(item.victim), str(item.aggressor)): item for item in open_incidents(snapshot) if item.aggressor}
-    spent, serving = split(world), answering(world)
+    spent, serving = time_split(world), serving_services(world)
     return {
         "ready": True,
         "headline": headline(found, serving, warned) if world.gpus else "No GPU is known yet.",
@@ -83,11 +83,11 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
             for pair in listed
         ],
         "hidden": len(found) - len(listed),
-        "gpus": ranked(world, spent),
+        "gpus": ranked_gpus(world, spent),
         "groups": groups(world, spent),
         "tiers": tiers(world),
         "missing": [name for name in world.missing if "stalled" in name or "contended" in name],
-        "pair": opened(snapshot, found, victim, aggressor) if victim or aggressor else None,
+        "pair": pair_detail(snapshot, found, victim, aggressor) if victim or aggressor else None,
     }
 
 
@@ -100,9 +100,9 @@ def worst_first(
     """
     longest: dict[Service, tuple[float, float]] = {}
     for pair in found:
-        wait = UNKNOWN if pair.ratio is None else pair.ratio
-        of_those, of_any = longest.get(who := getattr(pair, side), (NOBODY, NOBODY))
-        longest[who] = max(of_those, wait if pair.victim in serving else NOBODY), max(of_any, wait)
+        wait = UNKNOWN_RANK if pair.ratio is None else pair.ratio
+        of_those, of_any = longest.get(who := getattr(pair, side), (ABSENT_RANK, ABSENT_RANK))
+        longest[who] = max(of_those, wait if pair.victim in serving else ABSENT_RANK), max(of_any, wait)
     return sorted(longest, key=lambda who: (-longest[who][0], -longest[who][1], str(who)))
 
 
@@ -116,9 +116,9 @@ def headline(found: Sequence[Pair], serving: Collection[Service], warned: Collec
     known = [pair for pair in found if pair.ratio is not None]
     if not known:
         return "Cannot tell: nothing says who waits for whom."
-    waiting = [pair for pair in known if (pair.ratio or 0.0) >= WAITING]
+    waiting = [pair for pair in known if (pair.ratio or 0.0) >= MIN_WAIT_RATIO]
     if not waiting:
-        return f"No service waits for another: {count(len(found), 'pair')} share GPUs in peace."
+        return f"No service waits for another: {counted(len(found), 'pair')} share GPUs in peace."
     worst = next((pair for pair in waiting if pair.victim in serving), waiting[0])
     who = f"{worst.victim}{'' if worst.victim in serving else ', which answers no requests,'}"
     longest = f"{who} waits up to {percent(worst.ratio or 0.0)} of its time for {worst.aggressor}"
@@ -126,19 +126,19 @@ def headline(found: Sequence[Pair], serving: Collection[Service], warned: Collec
     none = (
         "" if any((str(pair.victim), str(pair.aggressor)) in warned for pair in found) else "; none is in an incident"
     )
-    more = f" Of {count(len(found), 'pair')} that share GPUs, {wait}{none}." if len(found) > 1 else ""
-    return f"{longest} on {count(len(worst.gpus), 'GPU')}.{more}"
+    more = f" Of {counted(len(found), 'pair')} that share GPUs, {wait}{none}." if len(found) > 1 else ""
+    return f"{longest} on {counted(len(worst.gpus), 'GPU')}.{more}"
 
 
-def ranked(world: World, spent: Split) -> list[Json]:
+def ranked_gpus(world: World, spent: TimeSplit) -> list[Json]:
     """GPUs by how many services wait there times how long they do, the worst first; then those contended."""
-    place, stalled = placed(world), newest(world.stalled)
-    waiting = np.nan_to_num(stalled) >= WAITING
+    place, stalled = placement(world), newest(world.stalled)
+    waiting = np.nan_to_num(stalled) >= MIN_WAIT_RATIO
     count = len(world.gpus)
     waits = np.bincount(place.gpu[waiting], stalled[waiting], count)
     waiters = np.bincount(place.gpu[waiting], minlength=count)
     score = waits * waiters
-    order = np.lexsort((np.arange(count), -np.nan_to_num(spent.contended), -score))[:MOST_GPUS].tolist()
+    order = np.lexsort((np.arange(count), -np.nan_to_num(spent.contended), -score))[:MAX_GPUS].tolist()
     told = bool(np.isfinite(stalled).any())
     return [
         {
@@ -147,13 +147,13 @@ def ranked(world: World, spent: Split) -> list[Json]:
             "waiters": int(waiters[row]) if told else None,
             "wait": number(float(waits[row])) if told else None,
             **_shares(spent, np.array([row])),
-            "services": _on(world, place.on(row).tolist()),
+            "services": _tenants(world, place.on(row).tolist()),
         }
         for row in order
     ]
 
 
-def _on(world: World, rows: Sequence[int]) -> list[Json]:
+def _tenants(world: World, rows: Sequence[int]) -> list[Json]:
     """Tenants of a GPU, the busiest first."""
     busy, stalled = newest(world.busy), newest(world.stalled)
     rows = sorted(rows, key=lambda row: (-np.nan_to_num(busy[row]), world.tenants[row].service))
@@ -167,7 +167,7 @@ def _on(world: World, rows: Sequence[int]) -> list[Json]:
     ]
 
 
-def groups(world: World, spent: Split) -> Json:
+def groups(world: World, spent: TimeSplit) -> Json:
     """What the time of each pool goes into; of each host, where nobody tells of pools. The most contended first."""
     by_pool = any(world.pool)
     rows: dict[str, list[int]] = {}
@@ -175,7 +175,7 @@ def groups(world: World, spent: Split) -> Json:
         rows.setdefault((world.pool[i] or "no pool") if by_pool else gpu.host, []).append(i)
     listed = [{"name": name, "gpus": len(those), **_shares(spent, np.array(those))} for name, those in rows.items()]
     listed.sort(key=lambda row: (-(row["contended"] or 0.0), str(row["name"])))
-    return {"by": "pool" if by_pool else "host", "rows": listed[:MOST_GROUPS], "all": len(listed)}
+    return {"by": "pool" if by_pool else "host", "rows": listed[:MAX_GROUPS], "all": len(listed)}
 
 
 def tiers(world: World) -> Json:
@@ -183,7 +183,7 @@ def tiers(world: World) -> Json:
 
     `cells` has a row a tier: of each pool [GPUs, of these shared with another tier].
     """
-    of, place = tier_of(world), placed(world)
+    of, place = tier_of(world), placement(world)
     names = sorted({of.get(service, "") for service in place.services})
     places = sorted(set(world.pool)) if any(world.pool) else [""]
     pool = np.array([places.index(name) for name in world.pool] if any(world.pool) else [0] * len(world.gpus), np.int64)
@@ -191,7 +191,9 @@ def tiers(world: World) -> Json:
     on = np.zeros((len(world.gpus), len(names)), bool)
     on[place.gpu, tier[place.service]] = True
     crowded = on.sum(axis=1) > 1
-    cells = [[_counted(on[:, i] & (pool == where), crowded) for where in range(len(places))] for i in range(len(names))]
+    cells = [
+        [_gpu_counts(on[:, i] & (pool == where), crowded) for where in range(len(places))] for i in range(len(names))
+    ]
     return {
         "tiers": names,
         "pools": places,
@@ -201,12 +203,12 @@ def tiers(world: World) -> Json:
     }
 
 
-def _counted(these: NDArray[np.bool_], crowded: NDArray[np.bool_]) -> list[int] | None:
+def _gpu_counts(these: NDArray[np.bool_], crowded: NDArray[np.bool_]) -> list[int] | None:
     """How many GPUs, and how many of them carry another tier too; None for none."""
     return [int(these.sum()), int((these & crowded).sum())] if these.any() else None
 
 
-def _shares(spent: Split, rows: NDArray[np.int64]) -> Json:
+def _shares(spent: TimeSplit, rows: NDArray[np.int64]) -> Json:
     """Mean over GPUs of what their time goes into."""
     return {name: number(float(_mean(values[rows][None])[0])) for name, values in spent._asdict().items()}
 

@@ -14,7 +14,7 @@ from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 
 
-class Looked(NamedTuple):
+class PairView(NamedTuple):
     """What a chart of a pair covers: the pair, the Unix seconds of its axis, and the moments marked on it."""
 
     victim: Service
@@ -23,17 +23,17 @@ class Looked(NamedTuple):
     marks: Sequence[Mark] = ()
 
 
-def shared(world: World, seen: Looked) -> tuple[Gpu, ...]:
+def shared_gpus(world: World, seen: PairView) -> tuple[Gpu, ...]:
     """The GPUs on which one makes the other wait."""
     found = {stall.gpu for stall in world.stalls if (stall.victim, stall.aggressor) == (seen.victim, seen.aggressor)}
     return tuple(sorted(found))
 
 
-def waits(world: World, seen: Looked, look: Look) -> Json:
+def wait_figure(world: World, seen: PairView, look: Look) -> Json:
     """Share of time that the victim waits: for the aggressor, and for anybody; mean over the GPUs they share."""
-    on = shared(world, seen)
+    on = shared_gpus(world, seen)
     if not on:
-        return blank(_apart(seen), look)
+        return blank(_no_shared_gpu(seen), look)
     pair = [i for i, stall in enumerate(world.stalls) if stall[1:] == (seen.victim, seen.aggressor)]
     anybody = [i for i, row in enumerate(world.tenants) if row.service == seen.victim and row.gpu in on]
     found = [
@@ -44,7 +44,7 @@ def waits(world: World, seen: Looked, look: Look) -> Json:
     return lines(world.times, found, look, unit="ratio", span=seen.span, marks=seen.marks, empty=why, top=0.1)
 
 
-def slowness(world: World, seen: Looked, look: Look) -> Json:
+def latency_figure(world: World, seen: PairView, look: Look) -> Json:
     """How slow the victim is: time for each token of a model server, else p95 and median of its requests."""
     told = world.model_servers
     if told and seen.victim in told.services:
@@ -60,11 +60,11 @@ def slowness(world: World, seen: Looked, look: Look) -> Json:
     return lines(world.times, found, look, unit="s", span=seen.span, marks=seen.marks, empty=why)
 
 
-def use(world: World, seen: Looked, look: Look) -> Json:
+def usage_figure(world: World, seen: PairView, look: Look) -> Json:
     """Share of time that each of the two is busy, and both contend; mean over the GPUs they share."""
-    on = set(shared(world, seen))
+    on = set(shared_gpus(world, seen))
     if not on:
-        return blank(_apart(seen), look)
+        return blank(_no_shared_gpu(seen), look)
     found = [Line(str(who), _mean(world.busy[_rows(world, who, on)])) for who in (seen.victim, seen.aggressor)]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in on]]
     found.append(Line("contended", _mean(contended), "warn", dash="dot"))
@@ -76,7 +76,7 @@ def _rows(world: World, who: Service, on: set[Gpu]) -> list[int]:
     return [i for i, row in enumerate(world.tenants) if row.service == who and row.gpu in on]
 
 
-def _apart(seen: Looked) -> str:
+def _no_shared_gpu(seen: PairView) -> str:
     return f"{seen.victim} and {seen.aggressor} share no GPU in this range."
 
 

@@ -10,10 +10,10 @@ from dash.development.base_component import Component
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
+from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Mark, blank
 from foreshock_dashboard.web.pages.contention import figures
-from foreshock_dashboard.web.pages.contention.pair import named
+from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import attributes, chart, page_of, panel
 from foreshock_dashboard.web.state.time_range import View
@@ -78,10 +78,10 @@ def layout() -> Component:
     )
 
 
-Draw = Callable[[World, figures.Looked, Look], Json]
+Draw = Callable[[World, figures.PairView, Look], Json]
 
 
-def _of_pair(draw: Draw) -> Callable[[HubView, View, Look], Json]:
+def _pair_chart(draw: Draw) -> Callable[[HubView, View, Look], Json]:
     """A chart of the pair that the address names, over what is looked at."""
 
     def drawn(hub: HubView, seen: View, look: Look) -> Json:
@@ -90,15 +90,15 @@ def _of_pair(draw: Draw) -> Callable[[HubView, View, Look], Json]:
         world = hub.over(seen.start, seen.end)
         if world is None:
             return blank("Nothing is known of this range.", look)
-        victim, aggressor = (named(seen.get(who), world.services) for who in ("victim", "aggressor"))
+        victim, aggressor = (find_service(seen.get(who), world.services) for who in ("victim", "aggressor"))
         if victim is None or aggressor is None:
             return blank("No such service in this range.", look)
         marks = [
             Mark(item.since, "first sign", "crit")
-            for item in seen_at(hub, seen).incidents
+            for item in snapshot_at(hub, seen).incidents
             if (item.victim, item.aggressor) == (victim, aggressor) and seen.start <= item.since <= seen.end
         ]
-        return draw(world, figures.Looked(victim, aggressor, (seen.start, seen.end), marks), look)
+        return draw(world, figures.PairView(victim, aggressor, (seen.start, seen.end), marks), look)
 
     return drawn
 
@@ -110,7 +110,11 @@ PAGE = Page(
     layout,
     key="c",
     charts=tuple(
-        Chart(name, _of_pair(draw))
-        for name, draw in (("pair-wait", figures.waits), ("pair-slow", figures.slowness), ("pair-use", figures.use))
+        Chart(name, _pair_chart(draw))
+        for name, draw in (
+            ("pair-wait", figures.wait_figure),
+            ("pair-slow", figures.latency_figure),
+            ("pair-use", figures.usage_figure),
+        )
     ),
 )

@@ -19,10 +19,10 @@ from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import action, clauses
 from foreshock_dashboard.web.state.numbers import last, number, number_of_time
 from foreshock_dashboard.web.state.parameters import service_named
-from foreshock_dashboard.web.state.placement import WAITING, Pair
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair
 
 
-def named(text: str, known: Collection[Service]) -> Service | None:
+def find_service(text: str, known: Collection[Service]) -> Service | None:
     """The service that an address means, by its whole name or a name that no two have; None where none is meant."""
     if exact := next((service for service in known if str(service) == text), None):
         return exact  # first of all: a name may have a slash in it
@@ -33,11 +33,11 @@ def named(text: str, known: Collection[Service]) -> Service | None:
     return found if found in known else None
 
 
-def opened(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: str) -> Json:
+def pair_detail(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: str) -> Json:
     """The pair that is open: what is to be said of it, and the GPUs that it shares."""
     world = snapshot.world
     known = world.services if world else ()
-    of = tuple(named(text, known) for text in (victim, aggressor))
+    of = tuple(find_service(text, known) for text in (victim, aggressor))
     pair = next((each for each in found if (each.victim, each.aggressor) == of), None)
     names = {"victim": str(of[0] or victim), "aggressor": str(of[1] or aggressor)}
     if world is None or pair is None:
@@ -79,17 +79,17 @@ def opened(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: st
 
 
 def _sentence(world: World, pair: Pair) -> str:
-    where = f"on the {count(len(pair.gpus), 'GPU')} they share"
+    where = f"on the {counted(len(pair.gpus), 'GPU')} they share"
     if pair.ratio is None:
         return f"How long {pair.victim} waits for {pair.aggressor} {where} is not known."
-    if pair.ratio < WAITING:
-        said = f"{pair.victim} and {pair.aggressor} share {count(len(pair.gpus), 'GPU')} in peace"
+    if pair.ratio < MIN_WAIT_RATIO:
+        said = f"{pair.victim} and {pair.aggressor} share {counted(len(pair.gpus), 'GPU')} in peace"
     else:
         said = f"{pair.victim} waits for {pair.aggressor} up to {percent(pair.ratio)} of its time {where}"
-    return f"{said}{_slower(world, pair.victim)}."
+    return f"{said}{_latency_clause(world, pair.victim)}."
 
 
-def _slower(world: World, victim: Service) -> str:
+def _latency_clause(world: World, victim: Service) -> str:
     """How the victim fares meanwhile, beside what is usual for it."""
     if victim not in world.services:
         return ""
@@ -101,6 +101,6 @@ def _slower(world: World, victim: Service) -> str:
     return f"; its p95 is {duration(float(row[-1]))}, usually {usual}"
 
 
-def count(number_: int, thing: str) -> str:
+def counted(number_: int, thing: str) -> str:
     """`1 GPU`, `1,250 GPUs`."""
     return f"{number_:,} {thing}{'' if number_ == 1 else 's'}"

@@ -12,21 +12,21 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import newest, number, packed
-from foreshock_dashboard.web.state.placement import placed
+from foreshock_dashboard.web.state.placement import placement
 
-RECENT = 900.0
+ERROR_WINDOW_SECONDS = 900.0
 """Seconds over which errors are counted."""
-CONTENDED = 0.1
+MIN_CONTENDED_RATIO = 0.1
 """Share of time from which a GPU counts as contended."""
-THROTTLED = 0.05
+MIN_THROTTLED_RATIO = 0.05
 """Share of time from which a GPU counts as held back."""
-COLD, HOT = 20.0, 100.0
+MIN_CELSIUS, MAX_CELSIUS = 20.0, 100.0
 """°C between which temperatures are told apart."""
-MOST_BARS = 1500
+MAX_CONTENTION_BARS = 1500
 """GPUs up to which the grid shows how contended each is beside whatever else it shows."""
-MOST_ROWS = 100
+MAX_ROWS = 100
 """Rows of the inventory on the page; all are in its CSV."""
-MOST_INCIDENTS = 3
+MAX_INCIDENTS = 3
 
 
 class Metric(NamedTuple):
@@ -42,24 +42,24 @@ class Metric(NamedTuple):
     high: float | None = 1.0
 
 
-def unknown(world: World) -> Floats:
+def all_unknown(world: World) -> Floats:
     """Of each GPU nothing."""
     return np.full(len(world.gpus), np.nan)
 
 
-def errors(world: World) -> Floats:
+def error_counts(world: World) -> Floats:
     """XID errors that are the hardware's, and uncorrected memory errors, within `RECENT` seconds; shape (gpus,)."""
     if world.hardware is None:
-        return unknown(world)
-    rate = world.hardware.errors[:, -max(1, round(RECENT / world.step)) :]
+        return all_unknown(world)
+    rate = world.hardware.errors[:, -max(1, round(ERROR_WINDOW_SECONDS / world.step)) :]
     known = np.isfinite(rate)
     counted = np.where(known, rate, 0.0).sum(axis=1, dtype=np.float64) * world.step
     return np.where(known.any(axis=1), np.round(counted), np.nan)
 
 
-def lost(world: World) -> Floats:
+def lost_flags(world: World) -> Floats:
     """1 for a GPU that fell off the bus; shape (gpus,)."""
-    return newest(world.hardware.lost) if world.hardware else unknown(world)
+    return newest(world.hardware.lost) if world.hardware else all_unknown(world)
 
 
 def _memory(world: World) -> Floats:
@@ -72,12 +72,12 @@ METRICS: Mapping[str, Metric] = {
     "contended": Metric("Contended", "ratio", lambda world: newest(world.contended)),
     "memory": Metric("Memory", "ratio", _memory),
     "power": Metric("Power", "W", lambda world: newest(world.power), 0.0, None),
-    "temperature": Metric("Temperature", "°C", lambda world: newest(world.temperature), COLD, HOT),
+    "temperature": Metric("Temperature", "°C", lambda world: newest(world.temperature), MIN_CELSIUS, MAX_CELSIUS),
     "throttled": Metric(
-        "Throttled", "ratio", lambda world: newest(world.hardware.throttled) if world.hardware else unknown(world)
+        "Throttled", "ratio", lambda world: newest(world.hardware.throttled) if world.hardware else all_unknown(world)
     ),
-    "nvlink": Metric("NVLink", "B/s", unknown, 0.0, None),
-    "errors": Metric("Errors", "count", errors, 0.0, None),
+    "nvlink": Metric("NVLink", "B/s", all_unknown, 0.0, None),
+    "errors": Metric("Errors", "count", error_counts, 0.0, None),
 }
 """By the name that the address has. `nvlink` is no part of the World: it is read when somebody looks at it."""
 DEFAULT_METRIC = "busy"
@@ -107,7 +107,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
     values, metric = columns[selection.metric], METRICS[selection.metric]
     high = metric.high if metric.high is not None else _round_up(values)
     place, current = {gpu: i for i, gpu in enumerate(world.gpus)}, open_incidents(snapshot)
-    rows = _chosen(world, columns, selection)
+    rows = _selected_rows(world, columns, selection)
     return {
         "ready": True,
         "metric": selection.metric,
@@ -116,7 +116,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
             for name, one in METRICS.items()
         ],
         "values": typed_array(values, metric.low, high),
-        "contended": packed(columns["contended"]) if len(world.gpus) <= MOST_BARS else "",
+        "contended": packed(columns["contended"]) if len(world.gpus) <= MAX_CONTENTION_BARS else "",
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,
@@ -130,11 +130,11 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
                 "victims": [str(who) for who in item.victims],
                 "gpus": len(item.gpus),
             }
-            for item in current[:MOST_INCIDENTS]
+            for item in current[:MAX_INCIDENTS]
         ],
         "lost": np.flatnonzero(columns["lost"] > 0).tolist(),
         "counts": _counts(world, columns),
-        "rows": listed(world, columns, rows[:MOST_ROWS]),
+        "rows": inventory_rows(world, columns, rows[:MAX_ROWS]),
         "found": len(rows),
     }
 
@@ -145,7 +145,7 @@ def table_rows(snapshot: Snapshot, selection: Selection, nvlink: Floats | None =
     if world is None:
         return []
     columns = _columns(world, nvlink)
-    return listed(world, columns, _chosen(world, columns, selection))
+    return inventory_rows(world, columns, _selected_rows(world, columns, selection))
 
 
 def typed_array(values: Floats, low: float, high: float) -> Json:
@@ -153,7 +153,7 @@ def typed_array(values: Floats, low: float, high: float) -> Json:
     return {"dtype": "u1", "bdata": packed(values, low, high), "shape": str(len(values))}
 
 
-def listed(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[Json]:
+def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[Json]:
     """Rows of the inventory, by their numbers."""
     on = _services(world, rows)
     told = {name: dict(zip(rows, values[list(rows)].tolist(), strict=True)) for name, values in columns.items()}
@@ -171,13 +171,13 @@ def listed(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> 
 
 
 def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
-    found = {name: metric.of(world) for name, metric in METRICS.items()} | {"lost": lost(world)}
+    found = {name: metric.of(world) for name, metric in METRICS.items()} | {"lost": lost_flags(world)}
     return found if nvlink is None else found | {"nvlink": nvlink}
 
 
 def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list[str]]:
     """The services on each GPU, or on some, by its row."""
-    place = placed(world)
+    place = placement(world)
     names = [str(service) for service in place.services]
     wanted = np.arange(len(place.gpu)) if rows is None else np.flatnonzero(np.isin(place.gpu, rows))
     on: dict[int, list[str]] = {}
@@ -186,7 +186,7 @@ def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list
     return on
 
 
-def _chosen(world: World, columns: Mapping[str, Floats], selection: Selection) -> list[int]:
+def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selection) -> list[int]:
     """The rows that have the text in GPU, UUID, model, pool or a service's name, in the order asked for."""
     rows = np.arange(len(world.gpus))
     by, down = selection.sort.removeprefix("-"), selection.sort.startswith("-")
@@ -223,8 +223,8 @@ def _counts(world: World, columns: Mapping[str, Floats]) -> Json:
         "gpus": len(world.gpus),
         "hosts": len({gpu.host for gpu in world.gpus}),
         "silent": int(np.isnan(columns["busy"]).sum()),
-        "contended": over("contended", CONTENDED),
-        "throttled": over("throttled", THROTTLED),
+        "contended": over("contended", MIN_CONTENDED_RATIO),
+        "throttled": over("throttled", MIN_THROTTLED_RATIO),
         "errors": over("errors", 1.0),
         "lost": over("lost", 1.0),
     }

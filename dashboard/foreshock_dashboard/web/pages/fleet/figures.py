@@ -7,7 +7,7 @@ import numpy as np
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.lines import MOST_LINES, Line, lines
+from foreshock_dashboard.web.charts.lines import MAX_LINES, Line, lines
 
 Span = tuple[float, float]
 
@@ -19,7 +19,7 @@ def use(world: World, row: int, span: Span, look: Look) -> Json:
     found = [
         Line("busy", world.utilization[row], "text"),
         Line("contended", world.contended[row], "warn", fill=True),
-        *(Line(str(world.tenants[i].service), world.busy[i], dash="dot") for i in rows[: MOST_LINES - 2]),
+        *(Line(str(world.tenants[i].service), world.busy[i], dash="dot") for i in rows[: MAX_LINES - 2]),
     ]
     why = "Nothing told in this range how busy it was."
     return lines(world.times, found, look, unit="ratio", span=span, empty=why, top=1.0)

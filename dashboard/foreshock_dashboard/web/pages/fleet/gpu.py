@@ -14,11 +14,17 @@ from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.pages.fleet.data import METRICS, RECENT, THROTTLED, errors, lost
+from foreshock_dashboard.web.pages.fleet.data import (
+    ERROR_WINDOW_SECONDS,
+    METRICS,
+    MIN_THROTTLED_RATIO,
+    error_counts,
+    lost_flags,
+)
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import clauses
 from foreshock_dashboard.web.state.numbers import last, newest, number
-from foreshock_dashboard.web.state.placement import WAITING
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO
 
 XIDS = {
     13: ("an application's fault: graphics engine exception", False),
@@ -47,7 +53,7 @@ class Xid(NamedTuple):
     last: float
 
 
-class Hardware(NamedTuple):
+class HardwareHealth(NamedTuple):
     """What was read of one GPU's health. corrected, uncorrected: memory errors since the driver was loaded.
 
     remap_pending, remap_failed: 1 where a row of memory waits to be replaced, or could not be. links, links_up: of
@@ -64,19 +70,19 @@ class Hardware(NamedTuple):
     throttled: Sequence[tuple[str, float]] = ()
 
 
-def found(world: World, label: str) -> int | None:
+def gpu_row(world: World, label: str) -> int | None:
     """The row of the GPU that is called so, or has this UUID; None where none is."""
     return next((i for i, gpu in enumerate(world.gpus) if label in (gpu.label, gpu.uuid)), None)
 
 
-def gpu_detail(snapshot: Snapshot, label: str, health: Hardware) -> Json:
+def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> Json:
     """The side panel of a GPU; `gpu` None where none is called so."""
     world = snapshot.world
-    row = found(world, label) if world else None
+    row = gpu_row(world, label) if world else None
     if world is None or row is None:
         return {"name": label, "gpu": None}
     gpu = world.gpus[row]
-    verdict, sick = judged(world, row, health)
+    verdict, sick = hardware_verdict(world, row, health)
     return {
         "name": label,
         "gpu": gpu.label,
@@ -100,7 +106,12 @@ def gpu_detail(snapshot: Snapshot, label: str, health: Hardware) -> Json:
         "verdict": verdict,
         "sick": sick,
         "xids": [
-            {"xid": xid.number, "times": number(xid.times), "last": number(xid.last), "means": _means(xid.number)[0]}
+            {
+                "xid": xid.number,
+                "times": number(xid.times),
+                "last": number(xid.last),
+                "means": _xid_meaning(xid.number)[0],
+            }
             for xid in health.xids
         ],
         "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
@@ -110,15 +121,15 @@ def gpu_detail(snapshot: Snapshot, label: str, health: Hardware) -> Json:
     }
 
 
-def judged(world: World, row: int, health: Hardware) -> tuple[str, bool | None]:
+def hardware_verdict(world: World, row: int, health: HardwareHealth) -> tuple[str, bool | None]:
     """Whether it is the hardware, as a sentence; and True, False, or None where nobody tells.
 
     Only what the GPU says of itself counts: whoever is slow on a healthy GPU is slow for another reason.
     """
     said = []
-    if lost(world)[row] > 0:
+    if lost_flags(world)[row] > 0:
         said.append("the driver no longer reaches it: it fell off the bus")
-    said += [f"XID {xid.number} ({_means(xid.number)[0]})" for xid in health.xids if _means(xid.number)[1]]
+    said += [f"XID {xid.number} ({_xid_meaning(xid.number)[0]})" for xid in health.xids if _xid_meaning(xid.number)[1]]
     if health.uncorrected > 0:
         said.append(f"{health.uncorrected:.0f} memory errors that ECC could not correct")
     if health.remap_failed > 0:
@@ -128,11 +139,11 @@ def judged(world: World, row: int, health: Hardware) -> tuple[str, bool | None]:
     if health.links_up < health.links:
         said.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks are down")
     held = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
-    if held >= THROTTLED:
+    if held >= MIN_THROTTLED_RATIO:
         said.append(f"heat or a lack of power holds it back {percent(held)} of the time")
-    counted = float(errors(world)[row])
+    counted = float(error_counts(world)[row])
     if not said and counted > 0:
-        said.append(f"{counted:.0f} errors in {RECENT / 60:.0f} min")
+        said.append(f"{counted:.0f} errors in {ERROR_WINDOW_SECONDS / 60:.0f} min")
     if said:
         return f"It is the hardware: {'; '.join(said)}.", True
     told = (*newest_health(world, row), counted, health.corrected, health.uncorrected)
@@ -147,7 +158,7 @@ def newest_health(world: World, row: int) -> tuple[float, ...]:
     return () if told is None else tuple(float(newest(each)[row]) for each in (told.throttled, told.errors, told.lost))
 
 
-def _means(xid: int) -> tuple[str, bool]:
+def _xid_meaning(xid: int) -> tuple[str, bool]:
     return XIDS.get(xid, ("see NVIDIA's XID catalog", True))
 
 
@@ -171,7 +182,7 @@ def _pairs(world: World, gpu: Gpu) -> list[Json]:
     """Who waits for whom on it, the longest first."""
     rows = [i for i, stall in enumerate(world.stalls) if stall.gpu == gpu]
     ratios = newest(world.stalled_by)[rows]
-    kept = [(rows[i], float(ratios[i])) for i in np.argsort(-np.nan_to_num(ratios)) if not ratios[i] < WAITING]
+    kept = [(rows[i], float(ratios[i])) for i in np.argsort(-np.nan_to_num(ratios)) if not ratios[i] < MIN_WAIT_RATIO]
     return [
         {
             "victim": str(world.stalls[row].victim),

@@ -12,19 +12,19 @@ from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.web.pages.fleet.gpu import Hardware, Xid, found
+from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid, gpu_row
 
-RATE = 119.0
+RATE_WINDOW_SECONDS = 119.0
 """Seconds over which rates are taken."""
-LAST = 299.0
+LAST_VALUE_WINDOW_SECONDS = 299.0
 """Seconds that a last value is looked for."""
-HISTORY = 86_399.0
+XID_HISTORY_SECONDS = 86_399.0
 """Seconds in which errors are looked for."""
 MAX_GPUS = 1000
 """GPUs whose health is cached."""
 
 
-def hardware_of(source: MetricSource, gpu: Gpu, time: float) -> Hardware:
+def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth:
     """What the source has of one GPU's health up to `time`, Unix seconds.
 
     Raises:
@@ -38,18 +38,18 @@ def hardware_of(source: MetricSource, gpu: Gpu, time: float) -> Hardware:
         return {labels.get(by, ""): value for labels, value in rows if math.isfinite(value)}
 
     def one(metric: str) -> float:
-        return max(read(metric, "uuid", "last", LAST).values(), default=math.nan)
+        return max(read(metric, "uuid", "last", LAST_VALUE_WINDOW_SECONDS).values(), default=math.nan)
 
-    counted = read("gpu_xid_errors_total", "xid", "last", LAST)
-    when = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST)
-    memory = read("gpu_ecc_errors_total", "severity", "last", LAST)
-    held = read("gpu_throttled_seconds_total", "reason", "rate", RATE)
+    counted = read("gpu_xid_errors_total", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
+    when = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
+    memory = read("gpu_ecc_errors_total", "severity", "last", LAST_VALUE_WINDOW_SECONDS)
+    held = read("gpu_throttled_seconds_total", "reason", "rate", RATE_WINDOW_SECONDS)
     xids = [
         Xid(int(code), times, when.get(code, math.nan))
         for code, times in counted.items()
-        if code.isdecimal() and times > 0 and not time - when.get(code, time) > HISTORY
+        if code.isdecimal() and times > 0 and not time - when.get(code, time) > XID_HISTORY_SECONDS
     ]
-    return Hardware(
+    return HardwareHealth(
         xids=tuple(sorted(xids, key=lambda xid: (-np.nan_to_num(xid.last), xid.number))),
         corrected=memory.get("corrected", math.nan),
         uncorrected=memory.get("uncorrected", math.nan),
@@ -61,7 +61,7 @@ def hardware_of(source: MetricSource, gpu: Gpu, time: float) -> Hardware:
     )
 
 
-def nvlink_of(source: MetricSource, world: World) -> Floats:
+def read_nvlink(source: MetricSource, world: World) -> Floats:
     """Bytes per second that each GPU sends and receives over all its NVLinks; shape (gpus,), NaN where not told.
 
     Raises:
@@ -70,7 +70,7 @@ def nvlink_of(source: MetricSource, world: World) -> Floats:
     place = {gpu.uuid: i for i, gpu in enumerate(world.gpus)}
     total = np.full(len(world.gpus), np.nan)
     for metric in ("gpu_nvlink_transmit_bytes_total", "gpu_nvlink_receive_bytes_total"):
-        answer = source.fetch(Query(metric, (), ("uuid",), "rate", RATE), world.time, world.time, 1.0)
+        answer = source.fetch(Query(metric, (), ("uuid",), "rate", RATE_WINDOW_SECONDS), world.time, world.time, 1.0)
         newest = answer.values[:, -1].tolist() if answer.labels else []
         for labels, value in zip(map(dict, answer.labels), newest, strict=True):
             row = place.get(labels.get("uuid", ""))
@@ -84,21 +84,21 @@ class GpuReadings:
 
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
-        self._hardware: SingleFlightCache[Hardware] = SingleFlightCache(MAX_GPUS)
+        self._hardware: SingleFlightCache[HardwareHealth] = SingleFlightCache(MAX_GPUS)
         self._nvlink: SingleFlightCache[Floats] = SingleFlightCache(1)
 
-    def hardware(self, snapshot: Snapshot, label: str) -> Hardware:
+    def hardware(self, snapshot: Snapshot, label: str) -> HardwareHealth:
         """The health of the GPU with this name or UUID; nothing known where no GPU has it."""
         world = snapshot.world
-        row = found(world, label) if world else None
+        row = gpu_row(world, label) if world else None
         if world is None or row is None:
-            return Hardware()
+            return HardwareHealth()
         gpu = world.gpus[row]
-        return self._hardware.get(gpu, lambda: hardware_of(self._hub.metrics, gpu, world.time), snapshot)
+        return self._hardware.get(gpu, lambda: read_hardware(self._hub.metrics, gpu, world.time), snapshot)
 
     def nvlink(self, snapshot: Snapshot) -> Floats | None:
         """Bytes per second of each GPU over NVLink; None without a World."""
         world = snapshot.world
         if world is None:
             return None
-        return self._nvlink.get("nvlink", lambda: nvlink_of(self._hub.metrics, world), snapshot)
+        return self._nvlink.get("nvlink", lambda: read_nvlink(self._hub.metrics, world), snapshot)

@@ -13,7 +13,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank
 from foreshock_dashboard.web.pages.fleet import figures
-from foreshock_dashboard.web.pages.fleet.gpu import found
+from foreshock_dashboard.web.pages.fleet.gpu import gpu_row
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
 from foreshock_dashboard.web.state.time_range import View
@@ -58,14 +58,14 @@ def layout() -> Component:
 Draw = Callable[[World, int, tuple[float, float], Look], Json]
 
 
-def _of_gpu(draw: Draw) -> Callable[[HubView, View, Look], Json]:
+def _gpu_chart(draw: Draw) -> Callable[[HubView, View, Look], Json]:
     """A chart of the GPU that the address names, over what is looked at."""
 
     def drawn(hub: HubView, seen: View, look: Look) -> Json:
         if not seen.get("gpu"):
             return blank("", look)
         world = hub.over(seen.start, seen.end)
-        row = found(world, seen.get("gpu")) if world else None
+        row = gpu_row(world, seen.get("gpu")) if world else None
         if world is None or row is None:
             return blank("Nothing is known of it in this range.", look)
         return draw(world, row, (seen.start, seen.end), look)
@@ -80,7 +80,7 @@ PAGE = Page(
     layout,
     key="f",
     charts=tuple(
-        Chart(name, _of_gpu(draw))
+        Chart(name, _gpu_chart(draw))
         for name, draw in (
             ("gpu-use", figures.use),
             ("gpu-memory", figures.memory),

@@ -8,35 +8,35 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.verdict import verdict
-from foreshock_dashboard.web.panels.timeline import hits, picked, timeline, window
-from foreshock_dashboard.web.panels.vitals import SPARK, spark, vitals
+from foreshock_dashboard.web.panels.timeline import affected_order, chosen_incidents, lanes_start, timeline
+from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
-from foreshock_dashboard.web.state.course_cache import followed
-from foreshock_dashboard.web.state.freshness import answering, untold
+from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
+from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import incident
 from foreshock_dashboard.web.state.numbers import newest, packed
-from foreshock_dashboard.web.state.placement import WAITING, pairs
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 
-LEAST_ROWS, MOST_ROWS = 5, 8
+MIN_ROWS, MAX_ROWS = 5, 8
 """Services on the page, the most affected first; all of them are on a page of their own."""
-MOST_PAIRS = 6
+MAX_PAIRS = 6
 """Rows and columns of the matrix on the page; the rest is on the page of contention."""
-MOST_TENANTS = 4000
+MAX_TENANTS = 4000
 """Services on GPUs whose shares the page has; of more, Fleet has those of the GPU that is open."""
 
 
 def _tenants(world: World) -> Json:
     """What each service has of each GPU; of a large platform nothing, for it would be most of a refresh."""
-    if len(world.tenants) > MOST_TENANTS:
+    if len(world.tenants) > MAX_TENANTS:
         return {"busy": "", "stalled": ""}
     return {"busy": packed(newest(world.busy)), "stalled": packed(newest(world.stalled))}
 
 
-def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json:
-    """All values that the Now page shows. `time`: the hub's, Unix seconds; the World's own unless given."""
-    world = snapshot.world
+def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None) -> Json:
+    """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
+    world, histories = snapshot.world, histories or HistoryCache()
     said = verdict(snapshot, time)
-    chosen = picked(snapshot)
+    chosen = chosen_incidents(snapshot)
     body: Json = {
         "topology": topology_id,
         "verdict": said.payload(),
@@ -46,24 +46,26 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None) -> Json
     if world is None:
         return body | {"ready": False}
     place = {gpu: i for i, gpu in enumerate(world.gpus)}
-    start = window(world, chosen)
-    fared = followed(snapshot, world, chosen.onset, min(start, world.time - SPARK))
-    rows = ranked(service_rows(snapshot, fared), {str(item.victim) for item in open_incidents(snapshot)})
+    start = lanes_start(world, chosen)
+    history = histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS))
+    rows = most_affected(service_rows(snapshot, history), {str(item.victim) for item in open_incidents(snapshot)})
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
-    shown = min(len(rows), max(LEAST_ROWS, min(MOST_ROWS, sum(map(_affected, rows)))))
+    shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
     return body | {
         "ready": True,
         "step": world.step,
-        "figures": vitals(snapshot, fared, blind=said.state == "blind"),
+        "figures": vitals(snapshot, history, no_data=said.state == "blind"),
         "matrix": matrix(world),
-        "timeline": timeline(world, start, fared, chosen, order=hits(snapshot, world, chosen, fared, start)),
-        "services": [row | {"spark": spark(world, lines[row["id"]])} for row in rows[:shown]],
+        "timeline": timeline(
+            world, start, history, chosen, order=affected_order(snapshot, world, chosen, history, start, histories)
+        ),
+        "services": [row | {"spark": sparkline(world, lines[row["id"]])} for row in rows[:shown]],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
         "tenants": _tenants(world),
         "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
         "missing": list(world.missing),
-        "untold": untold(snapshot),
+        "untold": why_unknown(snapshot),
     }
 
 
@@ -72,12 +74,12 @@ def matrix(world: World) -> Json:
 
     Who answers requests comes before who does not. Where somebody waits, pairs that share a GPU in peace are left out.
     """
-    shared, serving = pairs(world), answering(world)
-    listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= WAITING] or list(shared)
+    shared, serving = pairs(world), serving_services(world)
+    listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= MIN_WAIT_RATIO] or list(shared)
     listed.sort(key=lambda pair: pair.victim not in serving)
     victims = list(dict.fromkeys(pair.victim for pair in listed))
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
-    rows, columns = victims[:MOST_PAIRS], aggressors[:MOST_PAIRS]
+    rows, columns = victims[:MAX_PAIRS], aggressors[:MAX_PAIRS]
     row_of, column_of = ({who: i for i, who in enumerate(named)} for named in (rows, columns))
     cells: list[list[Json | None]] = [[None] * len(columns) for _ in rows]
     for pair in listed:
@@ -96,7 +98,7 @@ def _affected(row: Json) -> bool:
     return row["health"] in ("critical", "warning", "unknown") or row["stage"] not in (None, "calm")
 
 
-def ranked(rows: list[Json], victims: Collection[str] = ()) -> list[Json]:
+def most_affected(rows: list[Json], victims: Collection[str] = ()) -> list[Json]:
     """The most affected first: by stage, then by condition, then incidents' victims, then by failed requests."""
     stages = {"failing": 0, "degraded": 1, "early": 2}
     health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}

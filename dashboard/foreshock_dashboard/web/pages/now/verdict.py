@@ -17,7 +17,7 @@ from foreshock_dashboard.render.clause import Clause, Text, plain, text, time
 from foreshock_dashboard.render.incident_summary import condition_clauses, starving_verb, summary_clauses
 from foreshock_dashboard.render.units import gpu_list
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
-from foreshock_dashboard.web.state.freshness import Sight, fresh_for, sight
+from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import breach_seconds, clauses, incident
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
@@ -76,11 +76,11 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
         if snapshot.error:
             return Verdict("error", text(f"foreshock cannot read its source: {snapshot.error}"))
         return Verdict("empty", text("No data yet: the hub has not finished its first look."), (text(_FIRST_STEPS),))
-    seen = sight(world)
+    seen = freshness(world)
     gaps = _gaps(snapshot, world, seen)
-    still = bool(snapshot.error) and now is not None and now - world.time > fresh_for(world.step)
+    still = bool(snapshot.error) and now is not None and now - world.time > fresh_seconds(world.step)
     since = world.time if still else seen.since
-    blind = _blind("anybody" if still else seen.blind and f"any {seen.blind}", since)
+    blind = _blind("anybody" if still else seen.no_data and f"any {seen.no_data}", since)
     current = tuple(item for item in open_incidents(snapshot) if item.victims)
     unseen = bool(gaps)
     gaps = (*gaps, *(summary_clauses(item) for item in open_incidents(snapshot) if not item.victims))
@@ -88,9 +88,9 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
         told = _starving(world, current, (text("This may have changed. ", blind), *gaps) if blind else gaps)
         slos = {each.service: each.seconds for each in snapshot.forecast.slos}
         return replace(told, slos=slos)
-    if not world.services and not world.gpus and not seen.silent_targets:
+    if not world.services and not world.gpus and not seen.stale_targets:
         return Verdict("empty", text("No services and no GPUs are known yet."), (text(_FIRST_STEPS), *gaps))
-    if blind and (since is not None or snapshot.learning.done or seen.silent_targets):
+    if blind and (since is not None or snapshot.learning.done or seen.stale_targets):
         return Verdict("blind", blind, gaps, since)
     size = f"{_count(seen.services, 'service')} on {_count(seen.gpus, 'GPU')}"
     if not snapshot.learning.done:
@@ -168,15 +168,15 @@ def _blind(whom: str, since: float | None) -> Text:
     return text(f"Cannot tell: no fresh data from {whom} since ", time(since), ".")
 
 
-def _gaps(snapshot: Snapshot, world: World, seen: Sight) -> tuple[Text, ...]:
+def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]:
     """What the page does not see, so that calm is not mistaken for blind."""
     found = []
     if snapshot.error:
         found.append(f"These figures stand still: {snapshot.error}")
     silent = (
-        ("target", len(world.targets), [target.instance for target in seen.silent_targets]),
-        ("GPU", len(world.gpus), [gpu.label for gpu in seen.silent_gpus]),
-        ("service", len(world.services), [str(service) for service in seen.silent_services]),
+        ("target", len(world.targets), [target.instance for target in seen.stale_targets]),
+        ("GPU", len(world.gpus), [gpu.label for gpu in seen.stale_gpus]),
+        ("service", len(world.services), [str(service) for service in seen.stale_services]),
     )
     for noun, known, names in silent:
         if names:

@@ -16,13 +16,13 @@ from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.clause import plain
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.services.sentence import sentence, worst
-from foreshock_dashboard.web.panels.vitals import spark
+from foreshock_dashboard.web.panels.vitals import sparkline
 from foreshock_dashboard.web.state.conditions import conditions
-from foreshock_dashboard.web.state.forecast import Expected
+from foreshock_dashboard.web.state.forecast import ServiceForecasts
 from foreshock_dashboard.web.state.incident_json import action, clauses, incident
 from foreshock_dashboard.web.state.numbers import last, number
 
-MOST = 1000
+MAX_SERVICES = 1000
 """Services in the list; all are in /api/services."""
 
 
@@ -31,7 +31,7 @@ def services(snapshot: Snapshot) -> Json:
     world = snapshot.world
     if world is None:
         return {"ready": False, "services": [], "hidden": 0}
-    state, tiers, expected = conditions(snapshot), tier_of(world), Expected(snapshot)
+    state, tiers, expected = conditions(snapshot), tier_of(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
     red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p95)]
     rows: list[Json] = [
@@ -44,7 +44,7 @@ def services(snapshot: Snapshot) -> Json:
             "rate": rate,
             "failed": failed,
             "p95": p95,
-            "spark": spark(world, world.red.p95[i]),
+            "spark": sparkline(world, world.red.p95[i]),
             "attempts": attempts.get(who),
             **shares.get(who, _NO_GPU),
             **expected.of(who, p95, failed),
@@ -52,7 +52,11 @@ def services(snapshot: Snapshot) -> Json:
         for i, (who, rate, failed, p95) in enumerate(zip(world.services, *red, strict=True))
     ]
     grave = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
-    kept = rows if len(rows) <= MOST else sorted(rows, key=lambda row: (grave[row["health"]], row["id"]))[:MOST]
+    kept = (
+        rows
+        if len(rows) <= MAX_SERVICES
+        else sorted(rows, key=lambda row: (grave[row["health"]], row["id"]))[:MAX_SERVICES]
+    )
     return {"ready": True, "services": kept, "hidden": len(rows) - len(kept), "learning_done": snapshot.learning.done}
 
 
@@ -70,7 +74,7 @@ def service(snapshot: Snapshot, who: Service) -> Json:
         )
     }  # fmt: skip
     state = conditions(snapshot)[who]
-    expected = Expected(snapshot).of(who, figures["p95"], figures["failed"])
+    expected = ServiceForecasts(snapshot).of(who, figures["p95"], figures["failed"])
     told: Json = {
         "ready": True,
         "service": str(who),
@@ -82,12 +86,12 @@ def service(snapshot: Snapshot, who: Service) -> Json:
         **_shares(world, who).get(who, _NO_GPU),
         **expected,
         "neighbours": _neighbours(world, who),
-        "on": _on(world, who),
+        "on": _gpu_rows(world, who),
         "callers": _calls(world, who, [i for i, edge in enumerate(world.edges) if edge.server == who]),
         "callees": _calls(world, who, [i for i, edge in enumerate(world.edges) if edge.client == who]),
         "inference": _inference(snapshot, who),
         "capacity": _capacity(world, who),
-        "incidents": [incident(item) for item in snapshot.incidents if who in parts(item)],
+        "incidents": [incident(item) for item in snapshot.incidents if who in involved_services(item)],
     }
     current = worst(snapshot, who)
     step, summary = current.action if current else None, sentence(snapshot, who, told)
@@ -137,7 +141,7 @@ def _attempts(world: World) -> Mapping[Service, float]:
     return found
 
 
-def _on(world: World, who: Service) -> list[Json]:
+def _gpu_rows(world: World, who: Service) -> list[Json]:
     """The GPUs that it is on, those where it waits longest first."""
     pool = dict(zip(world.gpus, world.pool, strict=True)) if world.pool else {}
     rows = [
@@ -208,15 +212,15 @@ def _call(world: World, row: int, edge: Edge, who: Service) -> Json:
         "colour": service_colour(str(other)),
         "known": other in world.services,
         "connection": edge.connection,
-        "rate": _at(calls.rate, row),
-        "failed": _at(calls.failed, row),
-        "p95": _at(calls.p95, row),
-        "server_p95": _at(world.server_p95, row),
-        "attempts": _at(world.attempts, row),
+        "rate": _newest_of(calls.rate, row),
+        "failed": _newest_of(calls.failed, row),
+        "p95": _newest_of(calls.p95, row),
+        "server_p95": _newest_of(world.server_p95, row),
+        "attempts": _newest_of(world.attempts, row),
     }
 
 
-def _at(values: Floats, row: int) -> float | None:
+def _newest_of(values: Floats, row: int) -> float | None:
     return number(float(values[row, -1])) if values.shape[1] else None
 
 
@@ -236,15 +240,15 @@ def _inference(snapshot: Snapshot, who: Service) -> Json | None:
     replicas: list[Json] = [
         {
             "instance": replica.instance,
-            "requests": _at(found.replica_busy, i),
-            "finished": _at(found.replica_finished, i),
-            "seconds": _at(found.replica_seconds, i),
+            "requests": _newest_of(found.replica_busy, i),
+            "finished": _newest_of(found.replica_finished, i),
+            "seconds": _newest_of(found.replica_seconds, i),
         }
         for i, replica in enumerate(found.replicas)
         if replica.service == who
     ]
     alive = [each for each in replicas if each["requests"] is not None]
-    return {name: _at(getattr(found, name), row) for name in _SERVING} | {
+    return {name: _newest_of(getattr(found, name), row) for name in _SERVING} | {
         "replicas": sorted(alive, key=lambda each: (-(each["requests"] or 0.0), str(each["instance"]))),
         "silent": len(replicas) - len(alive),
     }
@@ -257,10 +261,10 @@ def _capacity(world: World, who: Service) -> Json | None:
         return None
     row = found.services.index(who)
     rows = {"wanted": found.wanted, "ready": found.ready, "most": found.max_replicas, "pending": found.pending}
-    return {name: _at(values, row) for name, values in rows.items()}
+    return {name: _newest_of(values, row) for name, values in rows.items()}
 
 
-def parts(item: Incident) -> Iterable[Service]:
+def involved_services(item: Incident) -> Iterable[Service]:
     """Everybody who has a part in an incident."""
     edge = item.culprit.edge or ()
     found = [item.service, *item.victims, *edge, *(each.service for each in item.at_risk)]

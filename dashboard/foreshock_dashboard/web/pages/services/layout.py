@@ -11,9 +11,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
+from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Mark, blank
-from foreshock_dashboard.web.pages.services.data import parts
+from foreshock_dashboard.web.pages.services.data import involved_services
 from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import attributes, chart, page_of, panel
@@ -23,7 +23,7 @@ from foreshock_dashboard.web.state.time_range import View
 _BY = "by_service_namespace, by_service_name"
 
 
-def every() -> Component:
+def service_list() -> Component:
     """A sentence, what is looked for, and the table."""
     return page_of(
         "services",
@@ -43,7 +43,7 @@ def every() -> Component:
     )
 
 
-def one() -> Component:
+def service_page() -> Component:
     """The sentence, what it promises and asks for, then its time, its neighbours, its calls and its servers."""
     spans = "traces_span_metrics"
     named = 'service_name="{name}",service_namespace="{namespace}"'
@@ -133,8 +133,10 @@ def _marked(name: str, draw: Marked) -> Chart:
 
     def drawn(hub: HubView, seen: View, look: Look) -> Json:
         def marked(world: World, who: Service, look: Look, span: tuple[float, float]) -> Json:
-            known = seen_at(hub, seen)
-            told = [item for item in known.incidents if who in parts(item) and span[0] <= item.since <= span[1]]
+            known = snapshot_at(hub, seen)
+            told = [
+                item for item in known.incidents if who in involved_services(item) and span[0] <= item.since <= span[1]
+            ]
             return draw(known, world, who, look, span, figures.marks_of(told))
 
         return _drawn(hub, seen, look, marked)
@@ -159,5 +161,5 @@ CHARTS = (
     _chart("service-per-token", figures.per_token),
     _chart("service-replicas", figures.replicas),
 )
-PAGE = Page("/services", "Services", "Services", every, key="s")
-ONE = Page("/services", "", "Service", one, charts=CHARTS, deep=True)
+PAGE = Page("/services", "Services", "Services", service_list, key="s")
+ONE = Page("/services", "", "Service", service_page, charts=CHARTS, deep=True)

@@ -12,17 +12,17 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, plain, text, time
-from foreshock_dashboard.web.state.freshness import fresh_for, sight, silent
+from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import clauses
 from foreshock_dashboard.web.state.lists import TargetRow, target
 from foreshock_dashboard.web.state.numbers import number
 
 State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
-MOST = 400
+MAX_TARGETS = 400
 """Targets on the page, the silent ones first."""
-FULL = 0.9
+NEARLY_FULL_RATIO = 0.9
 """Share of its room from which the store, or the series of spans, is nearly full."""
-LONGEST = 80
+MAX_DOUBT_LENGTH = 80
 """Characters of a doubt that the headline has room for."""
 
 
@@ -50,7 +50,7 @@ def status(
     world = snapshot.world
     found = trust(snapshot, hub, ready, now, past=past)
     scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
-    rows = [_target(target(item), scrapes, silent(item, world.step)) for item in world.targets] if world else []
+    rows = [_target(target(item), scrapes, is_stale(item, world.step)) for item in world.targets] if world else []
     rows = rows or [_scraped(row) for row in scrapes.values()]
     rows.sort(key=lambda row: (not row["silent"], -(row["age"] or 0.0), str(row["instance"])))
     return {
@@ -65,8 +65,8 @@ def status(
         "past": past,
         "lag": None if world is None or past else number(max(0.0, now - world.time)),
         "step": world.step if world else None,
-        "targets": rows[:MOST],
-        "hidden": max(0, len(rows) - MOST),
+        "targets": rows[:MAX_TARGETS],
+        "hidden": max(0, len(rows) - MAX_TARGETS),
         "signals": signals(world),
         "missing": list(world.missing) if world else [],
         "hub": hub,
@@ -79,18 +79,18 @@ def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *,
     if world is None:
         why = snapshot.error
         return Trust("critical", text(f"No: foreshock cannot read its source: {why}")) if why else _FIRST
-    seen, doubts = sight(world), tuple(_doubts(snapshot, world, hub, ready))
+    seen, doubts = freshness(world), tuple(_doubts(snapshot, world, hub, ready))
     lag = now - world.time
     past = past or snapshot.bounds is not None
     if snapshot.error and not past:
         still = text("No: figures stand still since ", time(world.time), f": {snapshot.error}.")
         return Trust("critical", still, doubts)
-    if seen.blind and not past:
+    if seen.no_data and not past:
         if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
-            return Trust("blind", text(f"Not yet: no data has come from any {seen.blind} so far."), doubts)
-        no_data = text(f"No: there is no fresh data from any {seen.blind} since ", time(seen.since), ".")
+            return Trust("blind", text(f"Not yet: no data has come from any {seen.no_data} so far."), doubts)
+        no_data = text(f"No: there is no fresh data from any {seen.no_data} since ", time(seen.since), ".")
         return Trust("blind", no_data, doubts)
-    if lag > 2 * fresh_for(world.step) and not past:
+    if lag > 2 * fresh_seconds(world.step) and not past:
         return Trust("critical", text(f"No: the newest figures are {lag:.0f} s old; the hub is behind."), doubts)
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
@@ -107,7 +107,7 @@ def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *,
 
 def _brief(doubt: str) -> str:
     """The doubt, or what it says before its details where they make it long."""
-    return doubt if len(doubt) <= LONGEST else doubt.partition(": ")[0]
+    return doubt if len(doubt) <= MAX_DOUBT_LENGTH else doubt.partition(": ")[0]
 
 
 _FIRST = Trust("empty", text("Not yet: the hub has not finished its first look at its source."))
@@ -115,17 +115,17 @@ _FIRST = Trust("empty", text("Not yet: the hub has not finished its first look a
 
 def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
     """What there is to say against it, without what the headline says already."""
-    seen, found = sight(world), []
+    seen, found = freshness(world), []
     if not ready[0] and ready[1] and ready[1] != snapshot.error:
         found.append(ready[1])
-    quiet = seen.silent_targets
+    quiet = seen.stale_targets
     if quiet:
         found.append(f"{_some(len(quiet), len(world.targets), 'target')} silent: {_names([t.instance for t in quiet])}")
-    if seen.silent_gpus:
-        found.append(f"{_some(len(seen.silent_gpus), len(world.gpus), 'GPU')} without fresh data")
-    if seen.silent_services:
-        names = _names([str(who) for who in seen.silent_services])
-        found.append(f"{_some(len(seen.silent_services), len(world.services), 'service')} without fresh data: {names}")
+    if seen.stale_gpus:
+        found.append(f"{_some(len(seen.stale_gpus), len(world.gpus), 'GPU')} without fresh data")
+    if seen.stale_services:
+        names = _names([str(who) for who in seen.stale_services])
+        found.append(f"{_some(len(seen.stale_services), len(world.services), 'service')} without fresh data: {names}")
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
         found.append(f"the store fails: {store['last_error']}")
@@ -143,10 +143,10 @@ def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]
     uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))
     if uncounted:
         found.append(_many(uncounted, "span was", "spans were") + " kept but not counted")
-    return found + (_in_vain(_list(hub.get("in_vain"))) if world.services else [])
+    return found + (_unmatched_options(_list(hub.get("in_vain"))) if world.services else [])
 
 
-def _in_vain(rows: Sequence[Json]) -> list[str]:
+def _unmatched_options(rows: Sequence[Json]) -> list[str]:
     """Options that name services that were never seen, each with who may be meant."""
     by_flag: dict[str, list[str]] = {}
     for row in rows:

@@ -14,17 +14,17 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery, TraceSource
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
-from foreshock_dashboard.web.pages.traces.json import TraceRow, summary
+from foreshock_dashboard.web.pages.traces.trace_json import TraceRow, summary
 from foreshock_dashboard.web.state.numbers import number
 from foreshock_dashboard.web.state.parameters import BadParameterError, time_parameter
 
-CANDIDATES = 40
+MAX_CANDIDATES = 40
 """Traces that are looked at, the slowest first."""
-PATIENCE = 4.0
+TIMEOUT_SECONDS = 4.0
 """Seconds after which the list is made of those looked at so far."""
-MOST = 8
+MAX_EXEMPLARS = 8
 """Traces that are given."""
-RANGE = 1800.0
+DEFAULT_RANGE_SECONDS = 1800.0
 """Seconds before the end, unless told otherwise."""
 
 
@@ -50,10 +50,10 @@ def exemplar_query(victim: Service, start: str, end: str, now: float) -> TraceQu
         BadParameterError: a time cannot be read, or the range is upside down.
     """
     until = time_parameter("end", end, now, now)
-    since = time_parameter("start", start, now, until - RANGE)
+    since = time_parameter("start", start, now, until - DEFAULT_RANGE_SECONDS)
     if since > until:
         raise BadParameterError(f"start={since:.0f} lies after end={until:.0f}: exchange them")
-    return TraceQuery(start=since, end=until, service=victim, order="slowest", limit=CANDIDATES)
+    return TraceQuery(start=since, end=until, service=victim, order="slowest", limit=MAX_CANDIDATES)
 
 
 def exemplars(
@@ -71,10 +71,10 @@ def exemplars(
     Raises:
         SourceError: the trace source cannot answer.
     """
-    deadline = timer() + PATIENCE
+    deadline = timer() + TIMEOUT_SECONDS
     rows: list[tuple[float, float, ExemplarRow]] = []
     looked_at = 0
-    for item in source.search(replace(query, limit=CANDIDATES)):
+    for item in source.search(replace(query, limit=MAX_CANDIDATES)):
         if (left := deadline - timer()) < 0:
             break
         found = times.of_trace(item.trace_id, left)
@@ -91,4 +91,4 @@ def exemplars(
         }
         rows.append((by, worst.held.waited, row))
     rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))
-    return {"traces": [row for _, _, row in rows[:MOST]], "looked_at": looked_at}
+    return {"traces": [row for _, _, row in rows[:MAX_EXEMPLARS]], "looked_at": looked_at}

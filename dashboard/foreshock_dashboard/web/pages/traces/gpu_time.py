@@ -29,34 +29,34 @@ from foreshock_dashboard.world.catalogue.catalogue import service_at
 from foreshock_dashboard.world.catalogue.row import GPU_LABELS, SERVICE_LABELS
 from foreshock_exporter.gpu.occupancy import TRACE_SECONDS, trace_id
 
-AT_ONCE = 2
+MAX_WHOLE_TRACES = 2
 """Whole traces that are held at once: one of many spans takes 150 MiB until it is told. Further ones wait."""
 MAX_READS = 512
 """GPUs times minutes that are read for one trace."""
-PATIENCE = 4.0
+TIMEOUT_SECONDS = 4.0
 """Seconds on the wall after which no more of them are begun: a source elsewhere may take its time over each. Callers
 may have less time."""
-REMEMBERED = 2048
+MAX_CACHED_MINUTES = 2048
 """GPUs times minutes that are remembered once nothing more is expected of them."""
-REMEMBERED_IDS = 65_536
+MAX_CACHED_IDS = 65_536
 """Ids of traces that tell of GPUs, of all minutes together, that are remembered."""
-SETTLED_AFTER = 20.0
+SETTLED_AFTER_SECONDS = 20.0
 """Seconds after which an interval has arrived: it is cut after ten, and pushed every second."""
-LATE = 120.0
+LATE_SECONDS = 120.0
 """Seconds after a minute's end until which its occupancy may still grow."""
-FRESH = 2.0
+CACHE_SECONDS = 2.0
 """Seconds on the wall for which what was read of such a minute holds: a list reads the same ones for every trace."""
-HELD = 10.0
+INCOMPLETE_CACHE_SECONDS = 10.0
 """The same of a search for what tells of GPUs in such a minute, of one that found not all, and of failures."""
-LOOK_BACK = 30.0
+LOOK_BACK_SECONDS = 30.0
 """Seconds before a span whose occupancy is read too: it tells whose process is on the GPU, and that somebody tells."""
 NO_METRICS, NO_TICK = "the hub has no metrics of GPUs", "the hub has not read its metrics yet"
 NO_OCCUPANCY = "and no exporter sent occupancy spans of that time"
 T = TypeVar("T")
 
-WINDOW = 59.0
+WINDOW_SECONDS = 59.0
 """Seconds of counters around a trace: four scrapes of ten seconds or more, off their multiples."""
-LONG_WINDOW = 239.0
+LONG_WINDOW_SECONDS = 239.0
 """The same where scrapes are a minute apart."""
 
 
@@ -111,17 +111,17 @@ class GpuTimes:
 
     def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
         self._hub, self._timer = hub, timer
-        self._minutes: SingleFlightCache[_Read[Interval]] = SingleFlightCache(REMEMBERED)
-        self._ids: SingleFlightCache[_Read[str]] = SingleFlightCache(REMEMBERED_IDS, lambda read: 1 + len(read.found))
+        self._minutes: SingleFlightCache[_Read[Interval]] = SingleFlightCache(MAX_CACHED_MINUTES)
+        self._ids: SingleFlightCache[_Read[str]] = SingleFlightCache(MAX_CACHED_IDS, lambda read: 1 + len(read.found))
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
-        self.whole = threading.BoundedSemaphore(AT_ONCE)
+        self.whole = threading.BoundedSemaphore(MAX_WHOLE_TRACES)
 
     def arrived(self) -> float:
         """Unix seconds, until shortly before which all has arrived: now; any time for a hub that stands in the past."""
         return math.inf if self._hub.snapshot.bounds else self._hub.now()
 
-    def of_trace(self, trace_id: str, patience: float = PATIENCE) -> GpuTime:
+    def of_trace(self, trace_id: str, patience: float = TIMEOUT_SECONDS) -> GpuTime:
         """What one trace had of its GPUs.
 
         patience: seconds that the caller has for all of it, its turn and the trace itself included.
@@ -134,7 +134,7 @@ class GpuTimes:
             spans = self._hub.traces.get(trace_id)
             return self.of(spans, deadline - self._timer())
 
-    def of(self, spans: Sequence[Span], patience: float = PATIENCE) -> GpuTime:
+    def of(self, spans: Sequence[Span], patience: float = TIMEOUT_SECONDS) -> GpuTime:
         """What the spans of one trace had of their GPUs; of as many as can be read in `patience` seconds.
 
         Where a source of this cannot be asked, `error` says so; the trace itself is not lost for that.
@@ -144,7 +144,7 @@ class GpuTimes:
         if not told:
             return GpuTime()
         settled = _settled(told, self.arrived())
-        deadline = self._timer() + min(patience, PATIENCE)
+        deadline = self._timer() + min(patience, TIMEOUT_SECONDS)
         try:
             if snapshot.world is None or not snapshot.world.gpus:
                 return self._unmeasured(told, snapshot, deadline)
@@ -190,7 +190,7 @@ class GpuTimes:
             at, room = min(at, told.at), room - len(told.found)
         settled = _settled(spans, at)
         lanes = lanes_of(spans, known, snapshot.world.tenants if snapshot.world is not None else ())
-        note = "" if known or missing or not settled else f"{_unknown(snapshot)}, {NO_OCCUPANCY}"
+        note = "" if known or missing or not settled else f"{_why_no_metrics(snapshot)}, {NO_OCCUPANCY}"
         return GpuTime(lanes, settled, len(missing), note=note)
 
     def _told_in(self, minute: int) -> _Read[str]:
@@ -202,7 +202,7 @@ class GpuTimes:
             found = self._hub.traces.search(query)
             return tuple(each.trace_id for each in found), len(found) < query.limit and not note_of(found)
 
-        return self._once(self._ids, minute, minute, read, HELD)
+        return self._once(self._ids, minute, minute, read, INCOMPLETE_CACHE_SECONDS)
 
     def _once(
         self,
@@ -225,9 +225,9 @@ class GpuTimes:
             try:
                 found, complete = read()
             except SourceError as error:
-                return _Read((), at, self._timer() + HELD, error=str(error))
-            over = at > (minute + 1) * TRACE_SECONDS + LATE
-            until = self._timer() + (fresh if complete else HELD)
+                return _Read((), at, self._timer() + INCOMPLETE_CACHE_SECONDS, error=str(error))
+            over = at > (minute + 1) * TRACE_SECONDS + LATE_SECONDS
+            until = self._timer() + (fresh if complete else INCOMPLETE_CACHE_SECONDS)
             return _Read(found, at, math.inf if over and complete else until, complete)
 
         found = kept.extend(key, make, lambda known: self._timer() < known.until)
@@ -242,7 +242,7 @@ class GpuTimes:
         if seq == snapshot.seq:
             return names
         at = float(world.times[-1])
-        query = Query("target_info", by=("job", "instance", "host_id", "host_name"), window=LONG_WINDOW)
+        query = Query("target_info", by=("job", "instance", "host_id", "host_name"), window=LONG_WINDOW_SECONDS)
         known = {gpu.host for gpu in world.gpus}
         rows = map(dict, self._hub.metrics.fetch(query, at, at, 1.0).labels)
         named = ((row.get("host_id", ""), row.get("host_name") or row.get("instance", "")) for row in rows)
@@ -265,13 +265,13 @@ class GpuTimes:
     def _minute(self, told: str, minute: int) -> tuple[Interval, ...]:
         """What ran on a GPU in a minute of Unix time, by the id of the trace that tells it."""
         return self._once(
-            self._minutes, told, minute, lambda: (measured(self._hub.traces.get(told)), True), FRESH
+            self._minutes, told, minute, lambda: (measured(self._hub.traces.get(told)), True), CACHE_SECONDS
         ).found
 
     def _counters(self, gpus: Sequence[Gpu], spans: Sequence[Span], host_ids: Mapping[str, str]) -> list[Interval]:
         """Mean shares around the trace, of GPUs of which there is no occupancy."""
         first, last = min(span.start_ns for span in spans) / 1e9, max(span.end_ns for span in spans) / 1e9
-        for window in (WINDOW, LONG_WINDOW):
+        for window in (WINDOW_SECONDS, LONG_WINDOW_SECONDS):
             length = min(86_400.0, window + last - first)
             end = min(self._hub.now(), last + window / 2)
             shares = self._shares(gpus, end, length)
@@ -300,10 +300,10 @@ class GpuTimes:
 
 def _settled(spans: Sequence[Span], at: float) -> bool:
     """Whether what ran in the last seconds of a trace had arrived at a time (Unix seconds)."""
-    return at - max(span.end_ns for span in spans) / 1e9 >= SETTLED_AFTER
+    return at - max(span.end_ns for span in spans) / 1e9 >= SETTLED_AFTER_SECONDS
 
 
-def _unknown(snapshot: Snapshot) -> str:
+def _why_no_metrics(snapshot: Snapshot) -> str:
     """Why there are no metrics of GPUs."""
     if snapshot.world is None and not snapshot.error:
         return NO_TICK
@@ -328,7 +328,10 @@ def _minutes(spans: Sequence[Span]) -> list[int]:
     """The minutes of Unix time in which spans ran, the last ones first; no interval crosses from one to the next."""
     found: set[int] = set()
     for span in spans:
-        first, last = int((span.start_ns / 1e9 - LOOK_BACK) // TRACE_SECONDS), int(span.end_ns / 1e9 // TRACE_SECONDS)
+        first, last = (
+            int((span.start_ns / 1e9 - LOOK_BACK_SECONDS) // TRACE_SECONDS),
+            int(span.end_ns / 1e9 // TRACE_SECONDS),
+        )
         found.update(range(max(first, last - MAX_READS), last + 1))
     return sorted(found, reverse=True)[:MAX_READS]
 

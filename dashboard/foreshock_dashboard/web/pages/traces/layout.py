@@ -14,7 +14,7 @@ from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import Bins, Heat, heat_of
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.web.charts.chart import Chart, Look, seen_at
+from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import blank
 from foreshock_dashboard.web.pages.traces.figures import heat_map
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
@@ -23,15 +23,15 @@ from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
 from foreshock_dashboard.web.state.time_range import View
 
-COLUMNS = 72
+TIME_BINS = 72
 """Bins of time in the picture."""
-MARKS = 40
+MAX_MARKS = 40
 """Slowest traces, and failed ones, that are marked in it."""
-GRID = 10.0
+RANGE_ROUNDING_SECONDS = 10.0
 """Seconds to which the range that is read is rounded outward, so that those who look at the same share what is read."""
-HOLD = 30.0
+CACHE_SECONDS = 30.0
 """Seconds for which that holds at most: traces arrive late."""
-MOST_READ = 32
+MAX_CACHED_HEATMAPS = 32
 FILTERS = tuple(name for name in TraceParameters.model_fields if name not in ("start", "end", "limit", "waits"))
 """What the address takes of a search's parameters; the range of time is that of every page."""
 
@@ -78,7 +78,7 @@ def _query(hub: HubView, seen: View) -> TraceQuery:
         BadParameterError: one cannot be read.
     """
     world = hub.snapshot.world
-    filters = {name: value for name, value in seen.given.items() if name in TraceParameters.model_fields}
+    filters = {name: value for name, value in seen.parameters.items() if name in TraceParameters.model_fields}
     query = TraceParameters.read(filters).query(hub.now(), world.services if world else ())
     return replace(query, start=seen.start, end=seen.end)
 
@@ -91,37 +91,40 @@ class _Read(NamedTuple):
     marks: tuple[TraceSummary, ...]
 
 
-_kept: SingleFlightCache[_Read] = SingleFlightCache(MOST_READ)
+class _Heatmap:
+    """The chart of trace durations. What it reads is shared by all who look at about the same range."""
 
+    def __init__(self) -> None:
+        self._cache: SingleFlightCache[_Read] = SingleFlightCache(MAX_CACHED_HEATMAPS)
 
-def _read(hub: HubView, query: TraceQuery) -> _Read:
-    """Read for a rounded range, and for all who look at about the same: it takes three searches."""
-    source = hub.traces
-    query = replace(query, start=math.floor(query.start / GRID) * GRID, end=math.ceil(query.end / GRID) * GRID)
+    def draw(self, hub: HubView, view: View, look: Look) -> Json:
+        """The figure."""
+        read, span = self._read(hub, _query(hub, view)), (view.start, view.end)
+        inside = [item for item in read.marks if span[0] <= item.start <= span[1]]
+        return heat_map(read.heat, inside, look, span, "No trace matches in this range.")
 
-    errors = query.status in (None, "error")  # else those that failed are not what was asked for
+    def _read(self, hub: HubView, query: TraceQuery) -> _Read:
+        """The heatmap and the marks of a rounded range: three searches."""
+        source, rounding = hub.traces, RANGE_ROUNDING_SECONDS
+        query = replace(
+            query, start=math.floor(query.start / rounding) * rounding, end=math.ceil(query.end / rounding) * rounding
+        )
 
-    def read() -> _Read:
-        heat = heat_of(source, query, Bins.of(query, COLUMNS))
-        slowest = source.search(replace(query, order="slowest", limit=MARKS))
-        failed = source.search(replace(query, status="error", order="newest", limit=MARKS)) if errors else ()
-        marks = {item.trace_id: item for item in (*slowest, *failed)}
-        return _Read(source, heat, tuple(marks.values()))
+        def read() -> _Read:
+            heat = heat_of(source, query, Bins.of(query, TIME_BINS))
+            marks = list(source.search(replace(query, order="slowest", limit=MAX_MARKS)))
+            if query.status in (None, "error"):
+                marks += source.search(replace(query, status="error", order="newest", limit=MAX_MARKS))
+            return _Read(source, heat, tuple({item.trace_id: item for item in marks}.values()))
 
-    return _kept.get((id(source), repr(query), hub.now() // HOLD), read)
-
-
-def _heat(hub: HubView, seen: View, look: Look) -> Json:
-    found, span = _read(hub, _query(hub, seen)), (seen.start, seen.end)
-    inside = [item for item in found.marks if span[0] <= item.start <= span[1]]
-    return heat_map(found.heat, inside, look, span, "No trace matches in this range.")
+        return self._cache.get((id(source), repr(query), hub.now() // CACHE_SECONDS), read)
 
 
 def _durations(hub: HubView, seen: View, look: Look) -> Json:
     query, world = _query(hub, seen), hub.over(seen.start, seen.end)
     if world is None or query.service is None or query.service not in world.services:
         return blank("Nothing is known of its requests in this range.", look)
-    promise = next((each for each in seen_at(hub, seen).forecast.slos if each.service == query.service), None)
+    promise = next((each for each in snapshot_at(hub, seen).forecast.slos if each.service == query.service), None)
     return figures.durations(world, query.service, look, (seen.start, seen.end), promise)
 
 
@@ -138,5 +141,5 @@ PAGE = Page(
     "Traces",
     layout,
     key="t",
-    charts=(Chart("heat", _heat), Chart("trace-durations", _durations), Chart("trace-requests", _requests)),
+    charts=(Chart("heat", _Heatmap().draw), Chart("trace-durations", _durations), Chart("trace-requests", _requests)),
 )

@@ -15,20 +15,20 @@ from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery
-from foreshock_dashboard.web.pages.traces import json
+from foreshock_dashboard.web.pages.traces import trace_json
 from foreshock_dashboard.web.pages.traces.exemplars import Exemplars, exemplars
-from foreshock_dashboard.web.pages.traces.gpu_time import AT_ONCE, GpuTimes
-from foreshock_dashboard.web.pages.traces.json import Trace, TraceList
+from foreshock_dashboard.web.pages.traces.gpu_time import MAX_WHOLE_TRACES, GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters
-from foreshock_dashboard.web.pages.traces.search import Waits, by_wait
+from foreshock_dashboard.web.pages.traces.search import WaitCache, by_wait
+from foreshock_dashboard.web.pages.traces.trace_json import Trace, TraceList
 
-LISTS = 2
+MAX_CONCURRENT_LISTS = 2
 """Lists for which whole traces are read at once; further ones wait. Who opens a trace waits for no list."""
-GRID = 10.0
+RANGE_ROUNDING_SECONDS = 10.0
 """Seconds to which the range of a list is rounded outward, so that those who look at the same share it."""
-HOLD = 30.0
+CACHE_SECONDS = 30.0
 """Seconds for which such a list holds at most."""
-MOST_LISTS = 128
+MAX_CACHED_LISTS = 128
 
 T = TypeVar("T")
 
@@ -39,10 +39,10 @@ class TraceReads:
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
         self._times = GpuTimes(hub)
-        self._waits = Waits(self._times)
-        self._opening, self._listing = CapacityLimiter(AT_ONCE), CapacityLimiter(LISTS)
+        self._waits = WaitCache(self._times)
+        self._opening, self._listing = CapacityLimiter(MAX_WHOLE_TRACES), CapacityLimiter(MAX_CONCURRENT_LISTS)
         self._opened: SingleFlight[Trace | None] = SingleFlight()
-        self._pairs: SingleFlightCache[Exemplars] = SingleFlightCache(MOST_LISTS)
+        self._pairs: SingleFlightCache[Exemplars] = SingleFlightCache(MAX_CACHED_LISTS)
 
     async def whole(self, trace_id: str, page: SpanPage) -> Trace | None:
         """A trace with what ran on its GPUs; None where there is none. Those who follow the same link share a reading.
@@ -56,7 +56,7 @@ class TraceReads:
                 spans = self._hub.traces.get(trace_id)
                 if not spans:
                     return None
-                return {**json.trace(trace_id, spans, self._times.of(spans), page), "note": note_of(spans)}
+                return {**trace_json.trace(trace_id, spans, self._times.of(spans), page), "note": note_of(spans)}
 
         return await self._opened.get((trace_id, page), lambda: to_thread.run_sync(read, limiter=self._opening))
 
@@ -71,16 +71,19 @@ class TraceReads:
         query = parameters.query(now, known)
         if wait := parameters.wait_filter:
             waited = await self._list(lambda: by_wait(source, self._times, query, wait))
-            return json.traces_by_wait(query, wait, waited)
+            return trace_json.traces_by_wait(query, wait, waited)
         found = await to_thread.run_sync(source.search, query)
         waits = await self._list(lambda: self._waits.of(found, self._times.arrived())) if parameters.waits else {}
-        return json.traces(query, found, waits, note_of(found))
+        return trace_json.traces(query, found, waits, note_of(found))
 
     async def exemplars(self, query: TraceQuery, aggressor: Service) -> Exemplars:
         """Traces that waited for an aggressor, as `exemplars`; those who ask for about the same range share them."""
-        start, end = math.floor(query.start / GRID) * GRID, math.ceil(min(query.end, self._hub.now()) / GRID) * GRID
+        start, end = (
+            math.floor(query.start / RANGE_ROUNDING_SECONDS) * RANGE_ROUNDING_SECONDS,
+            math.ceil(min(query.end, self._hub.now()) / RANGE_ROUNDING_SECONDS) * RANGE_ROUNDING_SECONDS,
+        )
         asked = replace(query, start=start, end=max(start, end))
-        key = (query.service, aggressor, asked.start, asked.end, self._hub.now() // HOLD)
+        key = (query.service, aggressor, asked.start, asked.end, self._hub.now() // CACHE_SECONDS)
         return await self._list(
             lambda: self._pairs.get(key, lambda: exemplars(self._hub.traces, self._times, asked, aggressor))
         )

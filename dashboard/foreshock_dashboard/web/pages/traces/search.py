@@ -14,21 +14,21 @@ from dataclasses import dataclass, replace
 
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
-from foreshock_dashboard.web.pages.traces.gpu_time import SETTLED_AFTER, GpuTimes
+from foreshock_dashboard.web.pages.traces.gpu_time import SETTLED_AFTER_SECONDS, GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
 
-CANDIDATES = 500
+MAX_CANDIDATES = 500
 """Traces looked at for one list."""
-QUICK = 1.5
+WAITS_TIMEOUT_SECONDS = 1.5
 """Seconds after which the waits of a list are those that were read so far."""
-REMEMBERED = 10_000
+MAX_CACHED_WAITS = 10_000
 """Traces whose wait is remembered."""
-PATIENCE = 8.0
+TIMEOUT_SECONDS = 8.0
 """Seconds after which the list is made of those looked at so far."""
 
 
 @dataclass(frozen=True, slots=True)
-class Waited:
+class TracesByWait:
     """A list by wait: seconds by trace id (None: not known to have run on a shared GPU).
 
     looked_at: traces whose wait was computed. bounded: more matched than were looked at, or of one that was not all of
@@ -43,7 +43,7 @@ class Waited:
     note: str = ""
 
 
-class Waits:
+class WaitCache:
     """Seconds that traces of a list waited for a GPU; what will not change any more is remembered. Thread-safe."""
 
     def __init__(self, times: GpuTimes, timer: Callable[[], float] = time.monotonic) -> None:
@@ -56,13 +56,13 @@ class Waits:
 
         Left out are those there was no time for, and those so young at `now` (Unix seconds) that more may come.
         """
-        deadline, told = self._timer() + QUICK, {}
+        deadline, told = self._timer() + WAITS_TIMEOUT_SECONDS, {}
         for each in found:
             with self._lock:
                 known = each.trace_id in self._known
                 waited = self._known.get(each.trace_id)
             if not known:
-                if now - each.start - each.duration < SETTLED_AFTER or (left := deadline - self._timer()) < 0:
+                if now - each.start - each.duration < SETTLED_AFTER_SECONDS or (left := deadline - self._timer()) < 0:
                     continue
                 seen = self._times.of_trace(each.trace_id, left)
                 waited, sure = seen.waited, seen.settled and not seen.left_out
@@ -71,7 +71,7 @@ class Waits:
                 if sure and not seen.error:
                     with self._lock:
                         self._known[each.trace_id] = waited
-                        while len(self._known) > REMEMBERED:
+                        while len(self._known) > MAX_CACHED_WAITS:
                             self._known.popitem(last=False)
             told[each.trace_id] = waited
         return told
@@ -83,14 +83,14 @@ def by_wait(
     query: TraceQuery,
     wanted: WaitFilter,
     timer: Callable[[], float] = time.monotonic,
-) -> Waited:
+) -> TracesByWait:
     """List traces by their wait.
 
     Raises:
         SourceError: the trace source cannot answer.
     """
-    candidates = source.search(replace(query, order="slowest", limit=CANDIDATES))
-    deadline = timer() + PATIENCE
+    candidates = source.search(replace(query, order="slowest", limit=MAX_CANDIDATES))
+    deadline = timer() + TIMEOUT_SECONDS
     seconds: dict[str, float | None] = {}
     cut = False
     for summary in candidates:
@@ -105,5 +105,5 @@ def by_wait(
         found.sort(key=lambda each: (-(seconds[each.trace_id] or 0.0), each.trace_id))
     elif query.order == "newest":
         found.sort(key=lambda each: (-each.start, each.trace_id))
-    bounded = cut or len(candidates) == CANDIDATES or len(seconds) < len(candidates)
-    return Waited(tuple(found[: query.limit]), seconds, len(seconds), bounded, note_of(candidates))
+    bounded = cut or len(candidates) == MAX_CANDIDATES or len(seconds) < len(candidates)
+    return TracesByWait(tuple(found[: query.limit]), seconds, len(seconds), bounded, note_of(candidates))

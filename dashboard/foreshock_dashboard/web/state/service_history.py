@@ -1,4 +1,4 @@
-"""How every service of a World fared over a stretch of time, against what was usual before. Pure."""
+"""How every service of a World history over a stretch of time, against what was usual before. Pure."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
 from foreshock_dashboard.stats.runs import BoolArray, long_runs, moving_median
-from foreshock_dashboard.web.state.stages import LEADING, STAGES, Course, Sign
+from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, STAGES, ServiceHistory, Sign
 
-EARLY = 4.0
+EARLY_SCALES = 4.0
 """Scales beyond the usual from which a figure is an early sign: noise gets there once in 30,000 points."""
-WORSE = 3.0
+DEGRADED_SCALES = 3.0
 """Scales from which a service is told as degraded: nothing ordinary reaches it (`baseline.REMARKABLE`)."""
-LOST = 0.01
+DEGRADED_ERROR_RATIO = 0.01
 """Share of failed requests beyond the usual from which a service is degraded."""
-LITTLE: Mapping[str, float] = {"stalled_by": 0.05, "flight": 1.0}
+MIN_SIGN_VALUES: Mapping[str, float] = {"stalled_by": 0.05, "flight": 1.0}
 """What is no sign below, in the signal's unit, however rare it is."""
-LASTS, EARLY_LASTS = 30.0, 60.0
+DEGRADED_FOR_SECONDS, EARLY_FOR_SECONDS = 30.0, 60.0
 """Seconds that a service must be worse for, and a sign be there for, to count."""
-GAP = 60.0
+MAX_GAP_SECONDS = 60.0
 """Seconds of calm that do not end it."""
-BEFORE = 60.0
+BASELINE_LEAD_SECONDS = 60.0
 """Seconds before the first sign at which what was usual is taken."""
-LOOKED_AT = tuple(SIGNAL_BY_NAME[name] for name in ("p95", "p99", "failed", *LEADING))
+SIGNALS = tuple(SIGNAL_BY_NAME[name] for name in ("p95", "p99", "failed", *LEADING_SIGNALS))
 
 Key = Hashable
 
 
-def course(
+def service_history(
     world: World,
     start: float,
     end: float,
@@ -49,7 +49,7 @@ def course(
     missing: frozenset[Service] = frozenset(),
     most: int = 360,
     base: Callable[[int], Baselines] | None = None,
-) -> Course:
+) -> ServiceHistory:
     """Follow all services from `start` to `end` (Unix seconds), against what was usual before `onset`.
 
     onset: the first sign of what is looked at, so that trouble that lasts does not become what is usual; the end, where
@@ -62,23 +62,23 @@ def course(
     columns = slice(int(first + (last - first - 1) % size) if last > first else int(first), int(last), size)
     at = max(0, int(last) - 1)
     if onset is not None:
-        at = min(at, max(0, int(np.searchsorted(world.times, onset - BEFORE))))
-    usual = base(at) if base else baselines_at(world, at, LOOKED_AT)
-    found = _Follow(world, usual, columns, slos(Scan(world, at, usual), promised or {})).course()
+        at = min(at, max(0, int(np.searchsorted(world.times, onset - BASELINE_LEAD_SECONDS))))
+    usual = base(at) if base else baselines_at(world, at, SIGNALS)
+    found = _HistoryBuilder(world, usual, columns, slos(Scan(world, at, usual), promised or {})).course()
     if len(found.times):
         found.stages[[who in missing for who in found.services], -1] = STAGES.index("failing")
     return found
 
 
-class _Follow:
+class _HistoryBuilder:
     """Looks at signals over some columns, each against its level and scale."""
 
     def __init__(self, world: World, base: Baselines, columns: slice, limits: Mapping[Service, Slo]) -> None:
         self.world, self.base, self.columns, self.limits = world, base, columns, limits
         self.times = world.times[columns]
         step = world.step * (columns.step or 1)
-        self.least, self.gap = max(1, round(LASTS / step)), max(1, round(GAP / step))
-        self.first = max(1, round(EARLY_LASTS / step))
+        self.least, self.gap = max(1, round(DEGRADED_FOR_SECONDS / step)), max(1, round(MAX_GAP_SECONDS / step))
+        self.first = max(1, round(EARLY_FOR_SECONDS / step))
         self.row = {service: i for i, service in enumerate(world.services)}
 
     @cached_property
@@ -89,18 +89,18 @@ class _Follow:
             found.setdefault(tenant.gpu, []).append(tenant.service)
         return found
 
-    def course(self) -> Course:
+    def course(self) -> ServiceHistory:
         """Stages and signs."""
         shape = (len(self.world.services), len(self.times))
         early = np.zeros(shape, np.bool_)
         signs: list[Sign] = []
-        for name in LEADING:
+        for name in LEADING_SIGNALS:
             signs += self._leading(SIGNAL_BY_NAME[name], early)
         degraded, failing, known = self._suffering(signs)
         stages = np.where(failing, 3, np.where(degraded, 2, np.where(early, 1, 0))).astype(np.int8)
         stages[~(known | early)] = -1
         signs.sort(key=lambda sign: (sign.since, sign.service, sign.signal))
-        return Course(self.times, self.world.services, stages, tuple(signs))
+        return ServiceHistory(self.times, self.world.services, stages, tuple(signs))
 
     def _leading(self, signal: Signal, early: BoolArray) -> list[Sign]:
         """Signs of one signal at the end, the worst of each service; `early` is marked where there are any."""
@@ -108,12 +108,12 @@ class _Follow:
             return []
         keys, moment = signal.keys(self.world), signal.values(self.world, (slice(None), self.columns))
         # A median of moments is never beyond all of them, so that most rows need not be smoothed.
-        rows = np.flatnonzero(self._scales(signal, keys, _worst(signal, moment))[:, 0] >= EARLY)
+        rows = np.flatnonzero(self._scales(signal, keys, _worst(signal, moment))[:, 0] >= EARLY_SCALES)
         keys = [keys[row] for row in rows.tolist()]
         values, z = self._looked_at(signal, keys, moment[rows])
-        beyond = z >= EARLY
-        if signal.name in LITTLE:
-            beyond &= values >= LITTLE[signal.name]
+        beyond = z >= EARLY_SCALES
+        if signal.name in MIN_SIGN_VALUES:
+            beyond &= values >= MIN_SIGN_VALUES[signal.name]
         beyond = long_runs(beyond, self.first, self.gap)
         worst: dict[Service, tuple[float, int]] = {}
         for i in np.flatnonzero(beyond.any(axis=1)).tolist():
@@ -136,10 +136,12 @@ class _Follow:
         rate = world.red.rate[:, columns]
         usually = np.array([self.base.of("failed").get(who, (0.0, 0.0))[0] for who in world.services])
         limit = np.array([self.limits[who].seconds if who in self.limits else np.nan for who in world.services])
-        allowed = np.array([self.limits[who].failed if who in self.limits else LOST for who in world.services])
+        allowed = np.array(
+            [self.limits[who].failed if who in self.limits else DEGRADED_ERROR_RATIO for who in world.services]
+        )
         asked = np.nan_to_num(rate) * max(LASTING, world.step) >= ENOUGH
-        losing = np.nan_to_num(failed) > (np.maximum(usually, 0.0) + LOST)[:, None]
-        slow = long_runs(asked & (slower >= WORSE) & ~luck, self.least, self.gap)
+        losing = np.nan_to_num(failed) > (np.maximum(usually, 0.0) + DEGRADED_ERROR_RATIO)[:, None]
+        slow = long_runs(asked & (slower >= DEGRADED_SCALES) & ~luck, self.least, self.gap)
         losing = long_runs(asked & losing, self.least, self.gap)
         over = long_runs(
             asked & ((np.nan_to_num(p95) > limit[:, None]) & ~luck | (np.nan_to_num(failed) > allowed[:, None])),
@@ -152,7 +154,7 @@ class _Follow:
                 z = float(slower[i, -1]) if name == "p95" else math.nan
                 signs.append(self._sign(SIGNAL_BY_NAME[name], who, who, beyond[i], float(values[i, -1]), z))
         suffers = slow | losing | over
-        return suffers | _held(suffers, self.gap), over, np.isfinite(rate)
+        return suffers | _extended(suffers, self.gap), over, np.isfinite(rate)
 
     def _luck(self, p95: Floats) -> BoolArray:
         """Where services are slower than usual only by the luck of a few requests."""
@@ -188,13 +190,13 @@ class _Follow:
 
     def _sign(self, signal: Signal, who: Service, key: Key, beyond: BoolArray, value: float, scales: float) -> Sign:
         level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
-        many = WORSE if signal.name in ("p95", "failed") else EARLY
+        many = DEGRADED_SCALES if signal.name in ("p95", "failed") else EARLY_SCALES
         edge = level + many * scale * (signal.worse or 1)
         if signal.log:
             level, edge = math.exp(level), math.exp(edge)
-        edge = max(edge, LITTLE.get(signal.name, edge))
+        edge = max(edge, MIN_SIGN_VALUES.get(signal.name, edge))
         if signal.name == "failed":
-            edge = max(level, 0.0) + LOST
+            edge = max(level, 0.0) + DEGRADED_ERROR_RATIO
         calm = np.flatnonzero(~beyond)
         since = float(self.times[int(calm[-1]) + 1 if len(calm) else 0])
         if signal.name == "waiting":  # it counts from 1, to be compared as a ratio
@@ -202,7 +204,7 @@ class _Follow:
         return Sign(who, signal.name, entity(key), since, value, level, edge, scales)
 
 
-def _held(true: BoolArray, gap: int) -> BoolArray:
+def _extended(true: BoolArray, gap: int) -> BoolArray:
     """The last points of each row where it was true less than `gap` points ago: that is no calm yet."""
     late = true[:, -gap - 1 :]
     seen = np.zeros_like(true)

@@ -28,13 +28,13 @@ from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.traces import lanes_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 from foreshock_dashboard.web.pages.traces.parameters import BY_WAIT, FIRST_PAGE, Order, SpanPage, WaitFilter
-from foreshock_dashboard.web.pages.traces.search import CANDIDATES, Waited
+from foreshock_dashboard.web.pages.traces.search import MAX_CANDIDATES, TracesByWait
 from foreshock_dashboard.web.pages.traces.sentences import clock_note
 from foreshock_dashboard.web.state.numbers import number
 
-MOST_BYTES = 16 << 20
+MAX_SPAN_BYTES = 16 << 20
 """Bytes of the spans in one answer, as they were sent, each with its resource and scope."""
-DEEPEST = 64
+MAX_DEPTH = 64
 """Levels of nested attribute values that are kept; OTLP has at most 50 (protobuf reads 100 messages deep)."""
 
 
@@ -245,12 +245,12 @@ def _with_wait(item: TraceSummary, waits: Mapping[str, float | None]) -> TraceRo
     return row
 
 
-def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: Waited) -> TraceList:
+def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: TracesByWait) -> TraceList:
     """A trace list by GPU wait; `candidates` says among how many traces it was picked."""
     return {
         "query": query(asked, wait),
         "traces": [_with_wait(item, found.seconds) for item in found.found],
-        "candidates": {"looked_at": found.looked_at, "bound": CANDIDATES, "bound_reached": found.bounded},
+        "candidates": {"looked_at": found.looked_at, "bound": MAX_CANDIDATES, "bound_reached": found.bounded},
         "note": found.note,
     }
 
@@ -312,7 +312,7 @@ def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
     size = 0
     for count, span in enumerate(wanted):
         size += sum(map(len, (*span.raw[0], span.raw[1]))) if span.raw else 0
-        if count and size > MOST_BYTES:
+        if count and size > MAX_SPAN_BYTES:
             return wanted[:count]
     return wanted
 
@@ -392,7 +392,7 @@ def _attributes(attributes: Attributes) -> Json:
 
 
 def _value(value: AttributeValue, depth: int = 0) -> AttributeValue:
-    if depth >= DEEPEST:
+    if depth >= MAX_DEPTH:
         return "…"
     if isinstance(value, bytes):
         return value.hex()
