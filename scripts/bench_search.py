@@ -14,7 +14,7 @@ from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bench_spans import BATCH, READY, batch, renew
+from bench_spans import BATCH_SPANS, PREPARED_BATCHES, batch, renew
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.sources.otlp.codec import decode
@@ -42,11 +42,11 @@ def quick(body: bytes) -> bytes:
 def fill(store: Store, spans: int, start: float) -> tuple[float, list[str]]:
     """Write spans from the time `start` on. Return the time reached and some trace ids."""
     chance = random.Random(3)  # noqa: S311 made-up calls, no secret
-    ready = [batch(chance) for _ in range(READY)]
+    ready = [batch(chance) for _ in range(PREPARED_BATCHES)]
     now, trace_ids = start, []
-    for number in range(spans // BATCH):
-        now = start + number * BATCH / SPANS_PER_SECOND
-        body = renew(ready[number % READY], chance, round(now * 1e9))
+    for number in range(spans // BATCH_SPANS):
+        now = start + number * BATCH_SPANS / SPANS_PER_SECOND
+        body = renew(ready[number % PREPARED_BATCHES], chance, round(now * 1e9))
         batch_spans = decode(quick(body) if number % QUICK_BATCHES == 1 else body).spans
         store.append_spans(batch_spans)
         if number % MAINTENANCE_BATCHES == 0:

@@ -1,4 +1,4 @@
-"""Sends spans of made-up calls to an OTLP/HTTP receiver at a steady rate; a part of `make bench`."""
+"""Sends spans of synthetic calls to an OTLP/HTTP receiver at a constant rate; part of `make bench`."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-CALLS = 250
-"""Calls in a batch: a CLIENT and a SERVER span each."""
+CALLS_PER_BATCH = 250
+"""Each call has a CLIENT and a SERVER span."""
 SERVICES = [f"service-{i}" for i in range(12)]
 
 
-def text(key: str, value: str) -> KeyValue:
-    """An attribute."""
+def attribute(key: str, value: str) -> KeyValue:
+    """Return a KeyValue."""
     return KeyValue(key=key, value=AnyValue(string_value=value))
 
 
-def batch(chance: random.Random, now_ns: int) -> bytes:
-    """CALLS calls between random services that have just ended."""
+def batch(rng: random.Random, now_ns: int) -> bytes:
+    """Return an ExportTraceServiceRequest of calls between random services that end at `now_ns`."""
     request = ExportTraceServiceRequest()
     spans = {}
     for name in SERVICES:
         resource = request.resource_spans.add()
-        resource.resource.attributes.append(text("service.name", name))
+        resource.resource.attributes.append(attribute("service.name", name))
         spans[name] = resource.scope_spans.add().spans
-    for _ in range(CALLS):
-        caller, callee = chance.sample(SERVICES, 2)
-        took = int(chance.expovariate(20) * 1e9)
-        trace, client = chance.randbytes(16), chance.randbytes(8)
-        code = Status.STATUS_CODE_ERROR if chance.random() < 0.01 else Status.STATUS_CODE_UNSET
+    for _ in range(CALLS_PER_BATCH):
+        caller, callee = rng.sample(SERVICES, 2)
+        duration_ns = int(rng.expovariate(20) * 1e9)
+        trace, client = rng.randbytes(16), rng.randbytes(8)
+        code = Status.STATUS_CODE_ERROR if rng.random() < 0.01 else Status.STATUS_CODE_UNSET
         for owner, kind, own, parent in (
             (caller, Span.SPAN_KIND_CLIENT, client, b""),
-            (callee, Span.SPAN_KIND_SERVER, chance.randbytes(8), client),
+            (callee, Span.SPAN_KIND_SERVER, rng.randbytes(8), client),
         ):
             spans[owner].add(
                 trace_id=trace,
@@ -45,34 +45,34 @@ def batch(chance: random.Random, now_ns: int) -> bytes:
                 parent_span_id=parent,
                 name="POST /v1/generate",
                 kind=kind,
-                start_time_unix_nano=now_ns - took,
+                start_time_unix_nano=now_ns - duration_ns,
                 end_time_unix_nano=now_ns,
                 status=Status(code=code),
                 attributes=[
-                    text("http.request.method", "POST"),
-                    text("url.path", "/v1/generate"),
-                    text("server.address", callee),
-                    text("gen_ai.request.model", "llama-70b"),
-                    text("user.tier", chance.choice(("free", "paid"))),
+                    attribute("http.request.method", "POST"),
+                    attribute("url.path", "/v1/generate"),
+                    attribute("server.address", callee),
+                    attribute("gen_ai.request.model", "llama-70b"),
+                    attribute("user.tier", rng.choice(("free", "paid"))),
                 ],
             )
     return request.SerializeToString()
 
 
-def main(endpoint: str, rate: int, told: Path) -> None:
-    """Send until terminated; how many spans were accepted and refused is in `told`."""
-    chance = random.Random(1)  # noqa: S311 made-up calls, no secret
+def main(endpoint: str, rate: int, counts_file: Path) -> None:
+    """Send `rate` spans per second until terminated, and write the accepted and refused spans to `counts_file`."""
+    rng = random.Random(1)  # noqa: S311 made-up calls, no secret
     accepted = refused = 0
     due = time.monotonic()
     with httpx.Client(trust_env=False, timeout=30, headers={"Content-Type": "application/x-protobuf"}) as client:
         while True:
-            answer = client.post(endpoint, content=batch(chance, time.time_ns()))
-            if answer.status_code == 200:
-                accepted += 2 * CALLS
+            response = client.post(endpoint, content=batch(rng, time.time_ns()))
+            if response.status_code == 200:
+                accepted += 2 * CALLS_PER_BATCH
             else:
-                refused += 2 * CALLS
-            told.write_text(f"{accepted} {refused}")
-            due += 2 * CALLS / rate
+                refused += 2 * CALLS_PER_BATCH
+            counts_file.write_text(f"{accepted} {refused}")
+            due += 2 * CALLS_PER_BATCH / rate
             time.sleep(max(0.0, due - time.monotonic()))
 
 

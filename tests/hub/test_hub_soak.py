@@ -27,7 +27,9 @@ def test_memory_is_flat_under_a_steady_load(monkeypatch: pytest.MonkeyPatch, tmp
 
     with bench_spans.hub(tmp_path / "store") as hub:
         sender = [sys.executable, bench_spans.__file__, "--rate", f"{RATE / 2}", "--seconds", f"{60 * MINUTES}", "--to"]
-        senders = [subprocess.Popen([*sender, door], stdout=subprocess.PIPE, text=True) for door in hub.doors]
+        senders = [
+            subprocess.Popen([*sender, endpoint], stdout=subprocess.PIPE, text=True) for endpoint in hub.endpoints
+        ]
         begun, seconds = time.monotonic(), []
         while time.monotonic() - begun < 60 * MINUTES:
             seconds.append(hub.resident())

@@ -100,13 +100,13 @@ def test_of_two_samples_for_one_series_the_first_holds() -> None:
         ("x{" + ",".join(f'a{n}="1"' for n in range(65)) + "} 1", "line 1: more than 64 labels"),
     ],
 )
-def test_what_exceeds_a_bound_is_refused(text: str, message: str) -> None:
+def test_a_page_beyond_a_limit_is_refused(text: str, message: str) -> None:
     """No target can fill the hub's memory."""
     with pytest.raises(ValueError, match=message):
         parse(text, TARGET, max_series=10)
 
 
-def test_what_is_known_of_the_last_page_changes_no_result() -> None:
+def test_the_series_cache_does_not_change_results() -> None:
     """It only spares work; series that are gone are forgotten."""
     known: SeriesCache = {}
     first = parse('x{a="1"} 1\ny 2\n', TARGET, known)
@@ -124,7 +124,7 @@ numbers = st.floats(allow_nan=False)
 
 
 @given(st.lists(st.tuples(labelled, numbers, st.lists(st.floats(0, 20), max_size=3)), min_size=1, max_size=4))
-def test_what_the_prometheus_library_writes_is_read_as_it_reads_it(
+def test_pages_of_prometheus_client_parse_as_its_own_parser_does(
     rows: list[tuple[dict[str, str], float, list[float]]],
 ) -> None:
     """Gauges, counters, histograms and infos with any label values, in both text formats."""

@@ -94,7 +94,7 @@ def test_attributes_of_any_type_stop_nothing(span: Make, attributes: dict[str, A
     assert metrics.text(now + 301)
 
 
-def test_queue_first_token_and_tokens_are_told_per_service_and_model(span: Make, now: float) -> None:
+def test_queue_first_token_and_tokens_are_counted_per_service_and_model(span: Make, now: float) -> None:
     """The caller's figures and the model server's are series of their own."""
     served = {
         "gen_ai.latency.time_in_queue": 0.25, "gen_ai.latency.time_to_first_token": 0.5,
@@ -130,7 +130,7 @@ def test_two_instrumentations_of_one_call_are_one_request(span: Make, now: float
     assert llm(metrics, now) == {"tokens_total agent gpt-5 input": 20}
 
 
-def test_an_engine_s_internal_span_tells_too_and_is_counted_once(span: Make, now: float) -> None:
+def test_an_internal_span_of_an_engine_is_counted_once(span: Make, now: float) -> None:
     """A library that runs the model in its own process has no other; sent twice, it is one."""
     attributes = {"gen_ai.request.model": "llama", "gen_ai.latency.time_in_queue": 2.0}
     each = span("internal", "sglang", 1, 9, attributes=attributes)

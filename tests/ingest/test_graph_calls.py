@@ -80,7 +80,7 @@ def call(span: Make) -> Callable[..., list[Span]]:
 Call = Callable[..., list[Span]]
 
 
-def test_a_failed_call_whose_place_another_service_takes_is_a_fallback(call: Call) -> None:
+def test_a_failed_call_replaced_by_another_service_is_a_fallback(call: Call) -> None:
     """A success afterwards does not hide it."""
     result = found([*call(0, "big", "error"), *call(1, "small")])
     assert told(result.fallbacks) == ["web: big > small"]
@@ -103,7 +103,7 @@ def test_each_failed_call_of_a_chain_has_the_one_that_answered(call: Call) -> No
     ],
     ids=["a retry", "failed as well", "another task", "begun before the first one failed"],
 )
-def test_what_takes_nobody_s_place_is_no_fallback(call: Call, second: dict[str, object]) -> None:
+def test_a_call_that_replaces_no_failed_call_is_no_fallback(call: Call, second: dict[str, object]) -> None:
     """Retries, fan-out, and work that would have been done anyway."""
     assert found([*call(0, "big", "error"), *call(1, **second)]).fallbacks == []
 
@@ -178,7 +178,7 @@ def test_a_library_s_own_attempts_within_a_model_call_are_retries(span: Make) ->
 
 
 @pytest.mark.parametrize("above", ["client", "server", "nothing"])
-def test_attempts_under_internal_spans_are_those_of_the_call_around_them(span: Make, above: str) -> None:
+def test_attempts_under_internal_spans_belong_to_the_call_around_them(span: Make, above: str) -> None:
     """gRPC's own spans in Go: the call is a CLIENT span, each attempt within it INTERNAL, and sent as the parent.
 
     Where no CLIENT span is above, the service that the attempts are of has called all the same.
@@ -204,7 +204,7 @@ def test_attempts_under_internal_spans_are_those_of_the_call_around_them(span: M
         assert result.unpaired == []
 
 
-def test_a_call_whose_server_is_under_an_internal_span_goes_to_no_node_outside(span: Make) -> None:
+def test_a_call_with_a_server_under_an_internal_span_makes_no_virtual_node(span: Make) -> None:
     """Its address is that of the service that answered; a step of another service is not looked through."""
     call = span("client", "web", 1, 9, attributes={"server.address": "llm.internal"})
     step, server = span("internal", "web", 2, 1), span("server", "llm", 3, 2)
@@ -237,7 +237,7 @@ def test_calls_under_steps_within_a_client_span_are_calls_of_their_own(
 
 
 @pytest.mark.parametrize("depth", [MAX_INTERNAL_DEPTH, MAX_INTERNAL_DEPTH + 1])
-def test_so_many_internal_spans_are_looked_through_in_whatever_order_they_come(span: Make, depth: int) -> None:
+def test_internal_spans_are_skipped_up_to_the_limit_in_any_order(span: Make, depth: int) -> None:
     """Beyond, the service has called, and of the CLIENT span nothing more is known."""
     call = span("client", "web", 1, 99, attributes={"server.address": "llm.internal"})
     steps = [span("internal", "web", 2 + n, 1 + n, name="Attempt.x") for n in range(depth)]
@@ -265,7 +265,7 @@ def test_a_retry_at_the_next_replica_is_one(span: Make) -> None:
     assert (counts(result), result.fallbacks) == ({"proxy>vllm": (3, 2, 2)}, [])
 
 
-def test_old_conventions_tell_one_request_from_another_by_the_target(span: Make) -> None:
+def test_old_conventions_distinguish_requests_by_target(span: Make) -> None:
     """Three items, of which the first cannot be had: no retry."""
     spans = []
     for n in range(3):
@@ -276,7 +276,7 @@ def test_old_conventions_tell_one_request_from_another_by_the_target(span: Make)
 
 
 @pytest.mark.parametrize("attributes", [{"http.response.status_code": 503}, {"error.type": "timeout"}])
-def test_a_call_that_follows_one_in_vain_is_a_retry_though_no_span_failed(
+def test_a_call_after_a_failed_attempt_is_a_retry_even_without_a_failed_span(
     span: Make, attributes: dict[str, object]
 ) -> None:
     """Some libraries leave the status unset."""
@@ -375,14 +375,12 @@ def test_doubts_beyond_the_bound_are_decided_early(span: Make) -> None:
         ({"server.address": "named", "url.full": "https://other/x"}, {"web>named"}),
     ],
 )
-def test_an_address_that_only_a_url_tells_names_who_was_called(
-    span: Make, attributes: dict[str, str], edges: set[str]
-) -> None:
+def test_an_address_in_a_url_names_the_callee(span: Make, attributes: dict[str, str], edges: set[str]) -> None:
     """An IP address names nobody, nor does what is no URL."""
     assert set(counts(found([span("client", "web", 1, 9, attributes=attributes)]))) == edges
 
 
-def test_messages_that_nobody_took_go_to_their_system(span: Make) -> None:
+def test_unconsumed_messages_go_to_their_messaging_system(span: Make) -> None:
     """Where no address of a broker is told."""
     attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
     (step,) = found([span("producer", "web", 1, attributes=attributes)]).increments
@@ -418,7 +416,7 @@ def test_a_request_sent_again_is_a_retry_unless_the_one_before_was_answered(
         assert counts(found([*spans, span("server", "web", 9, end=NOW + 2)]))[f"web>{host}"][2] == retries
 
 
-def test_a_call_s_first_request_repeats_none_whoever_else_calls_under_it(span: Make) -> None:
+def test_the_first_request_of_a_call_is_no_retry(span: Make) -> None:
     """Spans of two services under one: which of them comes first changes nothing."""
     outer = span("client", "a", 1, 9, attributes={"peer.service": "x"})
     resend = {"http.request.resend_count": 1, "peer.service": "x"}
@@ -427,7 +425,7 @@ def test_a_call_s_first_request_repeats_none_whoever_else_calls_under_it(span: M
         assert counts(found(spans)) == {"a>x": (1, 0, 0), "b>x": (1, 0, 0)}
 
 
-def test_a_request_that_is_sent_again_late_is_judged_when_it_comes(span: Make) -> None:
+def test_a_late_resend_is_decided_on_arrival(span: Make) -> None:
     """After a failure the others are waited for."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     for number, code in enumerate((503, 301, 200)):
@@ -446,7 +444,7 @@ def test_a_request_that_is_sent_again_late_is_judged_when_it_comes(span: Make) -
 
 
 @pytest.mark.parametrize("kind", ["server", "internal", "client"])
-def test_a_retry_is_told_as_soon_as_the_span_above_is_known(span: Make, call: Call, kind: str) -> None:
+def test_a_retry_is_emitted_once_the_parent_span_is_known(span: Make, call: Call, kind: str) -> None:
     """It need not wait for the time to be over."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     for each in [*call(0, "llm", "error"), *call(1, "llm")]:
@@ -481,7 +479,7 @@ def test_a_provider_that_sends_spans_is_known_by_its_service(span: Make) -> None
     assert set(counts(found([outer, inner, span("server", "llm", 3, 50)]))) == {"agent>llm"}
 
 
-def test_a_client_span_that_receives_is_the_consumer_of_what_it_links_to(span: Make) -> None:
+def test_a_receiving_client_span_is_the_consumer_of_its_links(span: Make) -> None:
     """And not a call to a broker; one that sends is."""
     producer = span("producer", "orders", 1, name="send")
     kafka = {"messaging.system": "kafka", "server.address": "kafka"}

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import trustme
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, ended, opened
+from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, ended, opened
 
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG
 from foreshock_dashboard.sources.otlp.auth import TlsFiles
@@ -36,17 +36,17 @@ def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, e
     """Never by one that is being answered; a new one is always taken."""
     gate = threading.Event()
     answers: list[int] = []
-    with opened(lambda spans: gate.wait(30), connections=10) as doors, ExitStack() as stack:
-        working = [threading.Thread(target=lambda: answers.append(doors.post(body).status_code)) for _ in range(5)]
+    with opened(lambda spans: gate.wait(30), connections=10) as listeners, ExitStack() as stack:
+        working = [threading.Thread(target=lambda: answers.append(listeners.post(body).status_code)) for _ in range(5)]
         for thread in working:
             thread.start()
-        eventually(lambda: doors.receiver.stats().pending_bytes == 5 * len(body), "five requests are being kept")
-        idle = [stack.enter_context(closing(doors.connect())) for _ in range(200)]
-        eventually(lambda: doors.refused("crowded") == 195, "the idle ones made room for each other")
+        eventually(lambda: listeners.receiver.stats().pending_bytes == 5 * len(body), "five requests are being kept")
+        idle = [stack.enter_context(closing(listeners.connect())) for _ in range(200)]
+        eventually(lambda: listeners.refused("crowded") == 195, "the idle ones made room for each other")
         assert all(ended(each) == b"" for each in idle[:195])
-        late = threading.Thread(target=lambda: answers.append(doors.post(body).status_code))
+        late = threading.Thread(target=lambda: answers.append(listeners.post(body).status_code))
         late.start()
-        eventually(lambda: doors.receiver.stats().pending_bytes == 6 * len(body), "a new one is taken")
+        eventually(lambda: listeners.receiver.stats().pending_bytes == 6 * len(body), "a new one is taken")
         gate.set()
         for thread in (*working, late):
             thread.join(30)
@@ -65,33 +65,33 @@ def test_connections_that_do_not_agree_on_tls_are_bounded_too(
     context = ssl.create_default_context()
     authority.configure_trust(context)
     receiver = Receiver(accept=lambda spans: None)
-    door = serve_http(receiver, "127.0.0.1", 0, keys, connections=10)
+    listener = serve_http(receiver, "127.0.0.1", 0, keys, connections=10)
     try:
         with ExitStack() as stack:
             silent = [
-                stack.enter_context(closing(socket.create_connection(("127.0.0.1", door.port), timeout=30)))
+                stack.enter_context(closing(socket.create_connection(("127.0.0.1", listener.port), timeout=30)))
                 for _ in range(LISTEN_BACKLOG + 50)
             ]
             eventually(lambda: receiver.stats().refused.get("crowded") == 50, "the first ones made room")
             assert [ended(each) for each in silent[:50]] == [b""] * 50
-            url, kind = f"https://127.0.0.1:{door.port}/v1/traces", {"content-type": PROTOBUF}
+            url, kind = f"https://127.0.0.1:{listener.port}/v1/traces", {"content-type": PROTOBUF}
             for _ in range(20):
                 assert httpx.post(url, content=body, headers=kind, verify=context, trust_env=False).status_code == 200
     finally:
-        door.close()
+        listener.close()
 
 
 def test_idle_grpc_connections_are_bounded_and_closed(body: bytes, eventually: Eventually) -> None:
     """Those beyond the bound at once, the others when they say nothing; who was there before is served meanwhile."""
     with (
-        opened(lambda spans: None, grpc_connections=20, handshake_seconds=1.0) as doors,
-        doors.channel() as before,
+        opened(lambda spans: None, grpc_connections=20, handshake_seconds=1.0) as listeners,
+        listeners.channel() as before,
         ExitStack() as stack,
     ):
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = before.unary_unary(EXPORT)
         assert call(body, timeout=30) == b""
         idle = [
-            stack.enter_context(closing(socket.create_connection(("127.0.0.1", doors.grpc.port), timeout=30)))
+            stack.enter_context(closing(socket.create_connection(("127.0.0.1", listeners.grpc.port), timeout=30)))
             for _ in range(100)
         ]
         assert call(body, timeout=30) == b""
@@ -100,7 +100,7 @@ def test_idle_grpc_connections_are_bounded_and_closed(body: bytes, eventually: E
 
         def served() -> bool:
             try:
-                return doors.export(body) == b""
+                return listeners.export(body) == b""
             except grpc.RpcError:
                 return False
 
@@ -122,20 +122,20 @@ def test_idle_grpc_connections_are_bounded_and_closed(body: bytes, eventually: E
     ],
     ids=["garbage", "negative length", "two lengths", "endless head", "bad chunk", "bad chunk after the answer"],
 )
-def test_what_is_not_http_is_answered_counted_and_said_once(
+def test_a_request_that_is_not_http_is_refused_counted_and_logged_once(
     body: bytes, noise: bytes, caplog: pytest.LogCaptureFixture, eventually: Eventually
 ) -> None:
     """A hundred times: one line in the log, and good clients are served."""
-    with opened(lambda spans: None) as doors:
+    with opened(lambda spans: None) as listeners:
         for _ in range(100):
-            with doors.connect() as mad:
+            with listeners.connect() as mad:
                 try:
                     mad.sendall(noise)
                     mad.shutdown(socket.SHUT_WR)
                 except ConnectionError:
                     continue
                 assert ended(mad)[:13] in (b"", b"HTTP/1.1 400 ", b"HTTP/1.1 404 ")
-        eventually(lambda: doors.refused("malformed") == 100, "each is counted")
-        assert doors.good(body)
+        eventually(lambda: listeners.refused("malformed") == 100, "each is counted")
+        assert listeners.good(body)
     said = [record.message.partition(":")[0] for record in caplog.records]
     assert len(said) == len(set(said)), "each kind of refusal is said once"

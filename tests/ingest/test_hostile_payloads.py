@@ -105,7 +105,7 @@ def test_a_request_of_too_many_fields_is_refused_before_it_is_read(
         check_field_count(element * 1001, max_fields=1000)
 
 
-def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: Make) -> None:
+def test_a_too_large_part_of_a_large_request_is_rejected_alone(otlp_request: Make) -> None:
     """A span, a resource, a scope."""
     made = otlp_request(3)
     made.resource_spans[0].scope_spans[0].spans[1].name = "n" * MAX_SPAN_BYTES
@@ -124,7 +124,7 @@ def test_what_is_too_large_in_a_large_request_costs_itself_alone(otlp_request: M
     assert (list(whole.spans), whole.rejected) == (kept, reasons)
 
 
-def test_a_large_resource_of_many_scopes_is_neither_walked_nor_kept_for_each_of_them(
+def test_a_large_resource_of_many_scopes_is_walked_and_stored_once(
     otlp_request: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a request of 1 MiB would be work for thousands."""
@@ -197,7 +197,7 @@ def refusal_of(body: bytes, max_bytes: int) -> RefusedError:
     return refused.value
 
 
-def test_json_that_costs_too_much_is_refused_before_it_is_read() -> None:
+def test_expensive_json_is_refused_before_it_is_decoded() -> None:
     """By its bytes, and by its values, for `[]` takes twenty times its own length."""
     large = refusal_of(b'{"a": "%s"}' % (b"x" * 1000), 4000)
     assert (large.refusal, large.message) == (

@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from tests.ingest.doors import EXPORT, HEAD, PROTOBUF, Doors, ended, opened
+from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, Listeners, ended, opened
 
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
@@ -46,35 +46,35 @@ def stalled(count: int) -> list[Iterator[bytes]]:
     return [message() for _ in range(count)]
 
 
-# --- payloads at both doors
+# --- payloads at both listeners
 
 
 @pytest.fixture(scope="module")
 def kept() -> list[Span]:
-    """What the doors of this module have kept."""
+    """What the listeners of this module have kept."""
     return []
 
 
 @pytest.fixture(scope="module")
-def doors(kept: list[Span]) -> Iterator[Doors]:
-    """Doors that all examples share."""
+def listeners(kept: list[Span]) -> Iterator[Listeners]:
+    """Listeners that all examples share."""
     with opened(kept.extend) as both:
         yield both
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(noise=st.binary(max_size=200), cut=st.integers(0, 10_000), keep=st.integers(0, 10_000))
-def test_truncated_and_random_bytes_get_the_same_true_answer_at_both_doors(
-    doors: Doors, kept: list[Span], otlp_request: Make, noise: bytes, cut: int, keep: int
+def test_truncated_and_random_bytes_get_the_same_response_from_both_listeners(
+    listeners: Listeners, kept: list[Span], otlp_request: Make, noise: bytes, cut: int, keep: int
 ) -> None:
     """200 or OK for what can be decoded, with the count of what is left out; else 400 or INVALID_ARGUMENT."""
     good = otlp_request(3).SerializeToString()
     at = cut % len(good)
-    with httpx.Client(trust_env=False, timeout=30) as client, doors.channel() as channel:
+    with httpx.Client(trust_env=False, timeout=30) as client, listeners.channel() as channel:
         export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
 
         def over_http(data: bytes) -> bytes | None:
-            url = f"http://127.0.0.1:{doors.http.port}/v1/traces"
+            url = f"http://127.0.0.1:{listeners.http.port}/v1/traces"
             answer = client.post(url, content=data, headers={"content-type": PROTOBUF})
             return {200: answer.content, 400: None}[answer.status_code]
 
@@ -86,9 +86,9 @@ def test_truncated_and_random_bytes_get_the_same_true_answer_at_both_doors(
             return None
 
         for data in (noise, good[: keep % len(good)], good[:at] + noise + good[at + len(noise) :], good):
-            for door in (over_http, over_grpc):
+            for listener in (over_http, over_grpc):
                 kept.clear()
-                answer = door(data)
+                answer = listener(data)
                 try:
                     decoded = decode(data)
                 except MalformedError:
@@ -101,20 +101,20 @@ def test_truncated_and_random_bytes_get_the_same_true_answer_at_both_doors(
                 assert kept == list(decoded.spans)
 
 
-def test_what_is_unforeseen_in_reading_is_told_counted_and_costs_itself(
+def test_an_unexpected_error_while_decoding_is_logged_and_counted(
     body: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """500 and INTERNAL, once in the log with where it was; the next request is read."""
-    with opened(lambda spans: None) as doors:
+    with opened(lambda spans: None) as listeners:
         with monkeypatch.context() as patch:
             patch.setattr("foreshock_dashboard.sources.otlp.reader.decode", lambda *_: 1 // 0)
-            assert doors.post(body).status_code == 500
+            assert listeners.post(body).status_code == 500
             with pytest.raises(grpc.RpcError) as refused:
-                doors.export(body)
+                listeners.export(body)
             assert refused.value.code() is grpc.StatusCode.INTERNAL
-        assert doors.good(body)
-        assert doors.refused("internal") == 2
-        assert doors.receiver.stats().pending_bytes == 0
+        assert listeners.good(body)
+        assert listeners.refused("internal") == 2
+        assert listeners.receiver.stats().pending_bytes == 0
     (line,) = [record for record in caplog.records if "could not be read" in record.message]
     assert line.exc_info
 
@@ -122,24 +122,24 @@ def test_what_is_unforeseen_in_reading_is_told_counted_and_costs_itself(
 # --- slow senders
 
 
-def test_who_announces_much_and_sends_nothing_keeps_nobody_out(body: bytes) -> None:
+def test_announced_bytes_that_are_not_sent_do_not_block_other_senders(body: bytes) -> None:
     """Only bytes that have come count."""
-    with opened(lambda spans: None) as doors, ExitStack() as stack:
+    with opened(lambda spans: None) as listeners, ExitStack() as stack:
         for _ in range(20):
-            stack.enter_context(closing(doors.connect())).sendall(HEAD + b"Content-Length: 67108864\r\n\r\n")
-        assert doors.good(body)
-        assert doors.receiver.stats().pending_bytes == 0
+            stack.enter_context(closing(listeners.connect())).sendall(HEAD + b"Content-Length: 67108864\r\n\r\n")
+        assert listeners.good(body)
+        assert listeners.receiver.stats().pending_bytes == 0
 
 
-def test_large_requests_that_come_slowly_leave_room_for_small_ones(body: bytes, eventually: Eventually) -> None:
+def test_slow_large_requests_leave_room_for_small_ones(body: bytes, eventually: Eventually) -> None:
     """They share three quarters of what may be pending; the next large one is refused and may come again."""
     receiver = Receiver(accept=lambda spans: None, max_pending_bytes=8 * MIB, max_bytes=4 * MIB)
-    door = serve_http(receiver, "127.0.0.1", 0)
-    url, kind = f"http://127.0.0.1:{door.port}/v1/traces", {"content-type": PROTOBUF}
+    listener = serve_http(receiver, "127.0.0.1", 0)
+    url, kind = f"http://127.0.0.1:{listener.port}/v1/traces", {"content-type": PROTOBUF}
     try:
         with ExitStack() as stack:
             for _ in range(2):
-                slow = stack.enter_context(closing(socket.create_connection(("127.0.0.1", door.port), timeout=30)))
+                slow = stack.enter_context(closing(socket.create_connection(("127.0.0.1", listener.port), timeout=30)))
                 slow.sendall(HEAD + b"Content-Length: 4194304\r\n\r\n" + bytes(3 * MIB))
             eventually(lambda: receiver.stats().pending_bytes == 6 * MIB, "both have sent what they will")
             large = httpx.post(url, content=bytes(2 * MIB), headers=kind, trust_env=False, timeout=30)
@@ -147,32 +147,32 @@ def test_large_requests_that_come_slowly_leave_room_for_small_ones(body: bytes, 
         assert (large.status_code, small.status_code) == (503, 200)
         assert large.headers["retry-after"]
     finally:
-        door.close()
+        listener.close()
 
 
-def test_messages_that_do_not_come_keep_nobody_out_and_are_sent_away(body: bytes, eventually: Eventually) -> None:
+def test_stalled_messages_are_refused_while_others_wait(body: bytes, eventually: Eventually) -> None:
     """More of them than messages are received at once, from several connections: DEADLINE_EXCEEDED."""
-    with opened(lambda spans: None, body_seconds=60, contended_body_seconds=0.1) as doors, ExitStack() as stack:
+    with opened(lambda spans: None, body_seconds=60, contended_body_seconds=0.1) as listeners, ExitStack() as stack:
         slow = []
         for _ in range(4):
-            channel = stack.enter_context(doors.channel())
+            channel = stack.enter_context(listeners.channel())
             begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
             slow += [begin.future(message) for message in stalled(otlp_grpc.MAX_STREAMS_PER_CONNECTION)]
         assert len(slow) > otlp_grpc.MAX_RECEIVING
-        eventually(lambda: doors.refused("timeout") >= 1, "one made room for another")
-        assert doors.good(body)
+        eventually(lambda: listeners.refused("timeout") >= 1, "one made room for another")
+        assert listeners.good(body)
         gone = next(call for call in slow if call.done())
         assert gone.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-def test_a_message_that_does_not_come_is_not_waited_for_for_ever(eventually: Eventually) -> None:
+def test_a_stalled_message_times_out(eventually: Eventually) -> None:
     """Also where nobody else waits."""
-    with opened(lambda spans: None, body_seconds=1) as doors, doors.channel() as channel:
+    with opened(lambda spans: None, body_seconds=1) as listeners, listeners.channel() as channel:
         begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
         (slow,) = [begin.future(message) for message in stalled(1)]
         with pytest.raises(grpc.RpcError, match="did not arrive within 1 s"):
             slow.result(timeout=30)
-        eventually(lambda: doors.refused("timeout") == 1, "it is counted")
+        eventually(lambda: listeners.refused("timeout") == 1, "it is counted")
 
 
 @pytest.mark.parametrize(
@@ -185,17 +185,17 @@ def test_a_message_that_does_not_come_is_not_waited_for_for_ever(eventually: Eve
     ],
     ids=["nothing", "half a line", "half a head", "no second request"],
 )
-def test_a_connection_on_which_no_request_comes_is_closed(sent: bytes, answer: bytes, counted: int) -> None:
+def test_a_connection_without_a_request_is_closed(sent: bytes, answer: bytes, counted: int) -> None:
     """408 where one was begun."""
-    with opened(lambda spans: None, idle_seconds=0.5) as doors, doors.connect() as slow:
+    with opened(lambda spans: None, idle_seconds=0.5) as listeners, listeners.connect() as slow:
         slow.sendall(sent)
         assert ended(slow).startswith(answer)
-        assert doors.refused("timeout") == counted
+        assert listeners.refused("timeout") == counted
 
 
 def test_a_sender_that_dribbles_on_after_its_refusal_is_cut_off(eventually: Eventually) -> None:
     """What it sends is read and thrown away for a while, then the connection is closed."""
-    with opened(lambda spans: None, body_seconds=0.2, idle_seconds=1.0) as doors, doors.connect() as slow:
+    with opened(lambda spans: None, body_seconds=0.2, idle_seconds=1.0) as listeners, listeners.connect() as slow:
         slow.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
 
@@ -211,25 +211,25 @@ def test_a_sender_that_dribbles_on_after_its_refusal_is_cut_off(eventually: Even
 
 def test_a_client_that_reads_no_answer_is_cut_off(body: bytes, eventually: Eventually) -> None:
     """Its requests are answered as long as there is room for answers; then it is a burden no more."""
-    with opened(lambda spans: None, idle_seconds=1.0) as doors, socket.socket() as deaf:
-        doors.http._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # type: ignore[attr-defined]
+    with opened(lambda spans: None, idle_seconds=1.0) as listeners, socket.socket() as deaf:
+        listeners.http._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # type: ignore[attr-defined]
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         deaf.settimeout(1)
-        deaf.connect(("127.0.0.1", doors.http.port))
+        deaf.connect(("127.0.0.1", listeners.http.port))
         many = (HEAD + b"Content-Length: 0\r\n\r\n") * 1000
 
         def cut_off() -> bool:
             try:
                 deaf.sendall(many)
             except TimeoutError:
-                return False  # the door takes no more, for it cannot answer
+                return False  # the listener takes no more, for it cannot answer
             except ConnectionError:
                 return True
             return False
 
         eventually(cut_off, "the connection is closed")
-        assert doors.refused("timeout") == 1
-        assert doors.good(body)
+        assert listeners.refused("timeout") == 1
+        assert listeners.good(body)
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -258,16 +258,18 @@ def deaf_requests(body: bytes, count: int) -> bytes:
     return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings_ + b"".join(streams)
 
 
-def test_a_grpc_client_that_reads_no_answer_keeps_nobody_out(body: bytes, eventually: Eventually) -> None:
+def test_a_grpc_client_that_reads_no_response_does_not_block_others(body: bytes, eventually: Eventually) -> None:
     """Its requests are kept and hold no bytes any more; what it does not take is a few answers a connection."""
     kept: list[Span] = []
-    with opened(kept.extend) as doors, ExitStack() as stack:
+    with opened(kept.extend) as listeners, ExitStack() as stack:
         for _ in range(20):
-            deaf = stack.enter_context(closing(socket.create_connection(("127.0.0.1", doors.grpc.port), timeout=30)))
+            deaf = stack.enter_context(
+                closing(socket.create_connection(("127.0.0.1", listeners.grpc.port), timeout=30))
+            )
             deaf.sendall(deaf_requests(body, 3 * otlp_grpc.MAX_STREAMS_PER_CONNECTION))
         eventually(
             lambda: len(kept) == 20 * otlp_grpc.MAX_STREAMS_PER_CONNECTION,
             "those that a connection may have at once are kept",
         )
-        eventually(lambda: doors.receiver.stats().pending_bytes == 0, "they hold nothing")
-        assert doors.good(body)
+        eventually(lambda: listeners.receiver.stats().pending_bytes == 0, "they hold nothing")
+        assert listeners.good(body)

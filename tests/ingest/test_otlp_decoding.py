@@ -108,13 +108,13 @@ def test_one_bad_span_costs_only_itself(otlp_request: Make, broken: Mapping[str,
         assert (len(decoded.spans), decoded.rejected, decoded.reasons) == (2, 1, {reason: 1})
 
 
-def test_a_span_that_ends_before_it_starts_lasts_no_time_and_says_so(otlp_request: Make) -> None:
+def test_a_span_that_ends_before_it_starts_is_clamped(otlp_request: Make) -> None:
     """Its clock was set back: 0 s, marked, not refused."""
     (span,) = decode(otlp_request(1, break_span={"end_time_unix_nano": 1}).SerializeToString()).spans
     assert (span.duration_ns, span.clamped) == (0, True)
 
 
-def test_a_parent_of_zeros_is_none(otlp_request: Make) -> None:
+def test_a_parent_id_of_zeros_means_no_parent(otlp_request: Make) -> None:
     """Some senders write a root so."""
     (span,) = decode(otlp_request(1, break_span={"parent_span_id": bytes(8)}).SerializeToString()).spans
     assert span.parent_id == ""
@@ -169,7 +169,7 @@ def test_json_numbers_of_64_bits_may_be_strings(number: str | int) -> None:
         b'{"a":' * 100_000,
     ],
 )
-def test_what_is_not_a_json_request_is_malformed(body: bytes) -> None:
+def test_json_that_is_not_a_request_is_malformed(body: bytes) -> None:
     """The message says so; nothing else happens."""
     with pytest.raises(MalformedError, match="not a JSON ExportTraceServiceRequest"):
         decode_json(body)
@@ -234,7 +234,7 @@ def test_half_of_a_character_in_json_costs_that_character(written: str, read: st
 
 
 @pytest.mark.parametrize("body", [r'{"resourceSpans":"\ud800"}', r'{"\ud800', '{"a":"\ud800"}'])
-def test_what_is_said_of_half_a_character_can_be_sent(body: str) -> None:
+def test_the_error_for_half_a_character_can_be_sent(body: str) -> None:
     """A refusal is an answer in UTF-8."""
     with pytest.raises(MalformedError) as refused:
         decode_json(body.encode(errors="surrogatepass"))
@@ -249,7 +249,7 @@ def test_null_in_json_stands_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("body", [b"\xff", b"\x0a\x05ab", b"<html></html>", b'{"resourceSpans":[]}', b"\x0a\x02\x0a"])
-def test_what_is_not_a_protobuf_request_is_malformed(body: bytes) -> None:
+def test_bytes_that_are_not_a_protobuf_request_are_malformed(body: bytes) -> None:
     """The message says so; nothing else happens."""
     with pytest.raises(MalformedError, match="not a protobuf ExportTraceServiceRequest"):
         decode(body)

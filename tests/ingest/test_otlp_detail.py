@@ -60,7 +60,7 @@ EXPECTED = SpanDetail(
 )
 
 
-def test_everything_of_a_span_is_kept_as_it_was_sent(tmp_path: Path) -> None:
+def test_all_fields_of_a_span_are_stored_as_sent(tmp_path: Path) -> None:
     """From the request, from memory, and from a segment."""
     (span,) = decode(request().SerializeToString()).spans
     assert detail_of(span) == EXPECTED
@@ -92,7 +92,7 @@ def test_a_schemas_address_is_bounded_as_a_resource_is(*, sliced: bool) -> None:
     assert refused == {ORIGIN_TOO_LARGE: 1}
 
 
-def test_a_span_that_came_otherwise_has_none() -> None:
+def test_a_span_that_was_not_received_has_no_details() -> None:
     """But the times that it has."""
     (span,) = decode(request().SerializeToString()).spans
     made = Span(

@@ -75,7 +75,7 @@ def test_every_limit_is_documented_as_it_is(what: str) -> None:
     assert [row[1] for row in ROWS if row[0] == what or (what != "bytes" and row[0].startswith(what))] == [LIMITS[what]]
 
 
-def test_both_doors_have_the_same_times() -> None:
+def test_both_listeners_have_the_same_timeouts() -> None:
     assert (otlp_grpc.BODY_SECONDS, otlp_grpc.IDLE_SECONDS) == (otlp_http.BODY_SECONDS, otlp_http.IDLE_SECONDS)
 
 

@@ -60,9 +60,9 @@ def outcome() -> tuple[tuple[Sample, ...], list[Span], list[dict[str, Any]]]:
     receiver = Receiver(accept=collected.accept)
     calls: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        door = serve_http(receiver, "127.0.0.1", 0)
-        stack.callback(door.close)
-        otlp = f"http://127.0.0.1:{door.port}/v1/traces"
+        listener = serve_http(receiver, "127.0.0.1", 0)
+        stack.callback(listener.close)
+        otlp = f"http://127.0.0.1:{listener.port}/v1/traces"
         processes, url = [], ""
         for name in ("stock", "orders", "web"):
             process, url = start(stack, otlp, name, url)
@@ -109,7 +109,7 @@ def test_the_graph_has_exactly_the_edges_that_were_called(outcome: Outcome) -> N
 
 
 @pytest.mark.parametrize(("client", "server"), EDGES)
-def test_requests_failures_and_retries_are_those_that_the_callers_counted(
+def test_requests_failures_and_retries_equal_the_counts_of_the_callers(
     outcome: Outcome, client: str, server: str
 ) -> None:
     """Exactly, not nearly: nothing is lost, and nothing is counted twice."""
@@ -133,9 +133,7 @@ def test_the_callers_did_see_failures_and_retries(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(("client", "server"), EDGES)
-def test_durations_lie_between_what_the_server_slept_and_what_the_caller_waited(
-    outcome: Outcome, client: str, server: str
-) -> None:
+def test_durations_lie_between_server_sleep_and_client_wait(outcome: Outcome, client: str, server: str) -> None:
     """The sums are those of the spans, and client ≤ the caller's own stop-watch; a server may end after it."""
     samples, spans, calls = outcome
     waited = sum(call["seconds"] for call in calls if call["client"] == client)

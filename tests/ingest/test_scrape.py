@@ -206,7 +206,7 @@ def test_a_target_that_never_ends_its_answer_is_given_up(
     eventually(lambda: "within 0.2 s; raise the timeout" in scraper.states()[0].error, "the reason")
 
 
-def test_what_could_not_be_kept_is_counted_and_its_markers_come_later(
+def test_a_failing_sink_is_counted_and_its_markers_are_repeated(
     page: Page, scrape: Start, kept: Kept, eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A full disk loses samples, never the fact that a series has ended."""

@@ -79,7 +79,7 @@ def test_the_two_halves_of_a_call_are_one_request_with_each_side_s_own_duration(
 
 
 @pytest.mark.parametrize(("client", "server"), [("error", "unset"), ("unset", "error"), ("error", "error")])
-def test_a_request_failed_when_either_half_says_so(span: Make, edges: Edges, client: Status, server: Status) -> None:
+def test_a_request_failed_if_either_side_failed(span: Make, edges: Edges, client: Status, server: Status) -> None:
     """A failed request counts once, whichever half knows of it."""
     total = edges(span("client", "a", 1, status=client), span("server", "b", 2, 1, status=server))["a>b"]
     assert (total.requests, total.failed) == (1, 1)
@@ -96,7 +96,7 @@ def test_clocks_that_disagree_change_no_duration(span: Make, edges: Edges) -> No
     assert total["a>b"] == Total(1, 0, 0, (0.3,), (0.2,))
 
 
-def test_a_root_server_span_is_called_by_the_user_whose_duration_nobody_measured(span: Make, edges: Edges) -> None:
+def test_a_root_server_span_has_the_client_user_without_client_duration(span: Make, edges: Edges) -> None:
     """The absent side gets no duration, in particular not 0."""
     assert edges(span("server", "a", 1, seconds=0.2)) == {"user>a:virtual_node": Total(1, 0, 0, (), (0.2,))}
 
@@ -122,7 +122,7 @@ def test_two_instrumentations_of_one_server_are_one_request(span: Make, edges: E
     assert total == Total(1, 0, 0, (0.1,), (2.1,)), "and the longer one, which lasts until the answer was sent, tells"
 
 
-def test_two_instrumentations_of_a_server_that_was_asked_twice_are_two_requests(span: Make, edges: Edges) -> None:
+def test_two_instrumentations_of_a_server_called_twice_are_two_requests(span: Make, edges: Edges) -> None:
     """The first attempt did not get as far as the model: the spans that tell of both are the server's durations."""
     first = span("server", "b", 2, 1, name="POST /v1", seconds=0.1, status="error")
     both = [span("server", "b", 3, 1, name=name, seconds=seconds) for name, seconds in (("POST /v1", 2), ("llm", 9))]
@@ -245,7 +245,7 @@ def test_an_internal_span_of_another_service_is_not_looked_through(span: Make, e
         ({"net.peer.name": "api.example"}, "a>api.example:virtual_node"),
     ],
 )
-def test_a_call_that_nobody_answered_goes_to_what_its_attributes_name(
+def test_a_call_without_a_server_side_makes_the_virtual_node_of_its_attributes(
     span: Make, edges: Edges, attributes: dict[str, str], edge: str
 ) -> None:
     """Databases and services that send no spans are on the map, with the client's duration alone."""
@@ -259,13 +259,13 @@ def test_a_database_that_sends_spans_is_one_node(span: Make, edges: Edges) -> No
 
 
 @pytest.mark.parametrize("address", ["", "10.0.0.7", "::1", "[::1]"])
-def test_no_service_is_invented_for_a_call_whose_callee_has_no_name(span: Make, address: str) -> None:
+def test_a_call_without_a_named_callee_makes_no_node(span: Make, address: str) -> None:
     """An address is a machine; the span is counted as unpaired, and there is no `unknown`."""
     spans = [span("client", "a", 1, attributes={"server.address": address})]
     assert graph_of(spans) == ({}, Counter({"a:client": 1}), 0)
 
 
-def test_a_server_span_whose_caller_is_missing_is_unpaired(span: Make) -> None:
+def test_a_server_span_with_a_missing_caller_is_unpaired(span: Make) -> None:
     """It has a parent, so no user called it."""
     assert graph_of([span("server", "b", 2, 1)]) == ({}, Counter({"b:server": 1}), 0)
 
@@ -313,9 +313,7 @@ def test_a_consumer_under_a_producer_is_its_other_half_whatever_else_it_links_to
     assert not graph_of(spans)[1]
 
 
-def test_a_consumer_under_a_producer_has_the_messages_of_those_that_it_links_to_as_well(
-    span: Make, edges: Edges
-) -> None:
+def test_a_consumer_under_a_producer_also_pairs_with_its_links(span: Make, edges: Edges) -> None:
     """A batch that was begun for one of its messages; what is both parent and link is one message."""
     found = edges(span("producer", "a", 1), span("producer", "b", 2), span("consumer", "c", 3, 1, links=(1, 2, 7)))
     assert {name: total.requests for name, total in found.items()} == {
@@ -334,7 +332,7 @@ def test_the_parent_of_a_consumer_with_links_counts_only_if_it_sent_a_message(
     assert graph_of(spans)[1].keys() <= {f"d:{parent}"}
 
 
-def test_a_consumer_none_of_whose_links_is_known_is_unpaired_once(span: Make) -> None:
+def test_a_consumer_with_unknown_links_only_is_unpaired_once(span: Make) -> None:
     """A span is what is counted, not each of its links."""
     assert graph_of([span("consumer", "c", 3, links=(1, 2))]) == ({}, Counter({"c:consumer": 1}), 0)
     assert not graph_of([span("producer", "a", 1), span("consumer", "c", 3, links=(1, 2))])[1]
@@ -359,7 +357,7 @@ def test_a_server_span_with_links_is_still_paired_with_its_parent(span: Make, ed
     assert set(edges(above, producer, span("server", "b", 2, 4, links=(1,)))) == {"a>b:messaging_system"}
 
 
-def test_what_a_server_span_links_to_is_no_call_unless_it_sent_a_message(span: Make, edges: Edges) -> None:
+def test_a_link_of_a_server_span_is_a_call_only_to_a_producer(span: Make, edges: Edges) -> None:
     """A trace that was begun anew at a border links to the old one: the user has called all the same."""
     outside = [span("client", "app", 4, trace=1, attributes={"peer.service": "b"}), *unrelated(span)]
     found = edges(*outside, span("server", "b", 2, links=(4, 5, 6, 7)))
@@ -380,14 +378,14 @@ def test_one_span_with_many_links_takes_no_room_of_others(span: Make, kind: Kind
 
 
 @pytest.mark.parametrize("kind", ["server", "consumer"])
-def test_a_span_whose_links_find_no_room_is_dropped_once(span: Make, kind: Kind) -> None:
+def test_a_span_with_links_beyond_the_limit_is_dropped_once(span: Make, kind: Kind) -> None:
     """What is counted is spans; and it is still told what is known of it."""
     found, unpaired, dropped = graph_of([span(kind, "b", 9000, links=tuple(range(1, 9)))], max_items=2)
     assert dropped == 1
     assert (set(found), unpaired.total()) == (({"user>b:virtual_node"}, 0) if kind == "server" else (set(), 1))
 
 
-def test_a_half_that_comes_after_the_waiting_time_is_not_counted_as_a_second_request(span: Make) -> None:
+def test_a_side_that_arrives_after_the_ttl_is_not_a_second_request(span: Make) -> None:
     """What was settled stays settled."""
     graph = ServiceGraph(TTL, 1000)
     client = span("client", "a", 1, attributes={"peer.service": "b"})
@@ -493,7 +491,7 @@ def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_i
         "a database, which sends no spans",
     ],
 )
-def test_what_sends_no_spans_is_counted_as_soon_as_that_is_likely(
+def test_a_callee_without_spans_is_counted_as_soon_as_that_is_likely(
     span: Make, before: dict[str, str], status: Status, attributes: dict[str, str], decided: float
 ) -> None:
     """Calls to a model server without tracing are told in seconds, the first failure apart."""
@@ -509,7 +507,7 @@ def test_what_sends_no_spans_is_counted_as_soon_as_that_is_likely(
     assert [(step.requests, step.failed) for step in graph.take().increments] == [(1, int(status == "error"))]
 
 
-def test_where_several_services_answer_nobody_is_guessed(span: Make, told: Told) -> None:
+def test_no_server_is_assumed_for_an_address_of_several_services(span: Make, told: Told) -> None:
     """Behind one address of an ingress there are many: the call waits, and is one to the address in the end."""
     graph = answered(span, told)
     for half in (span("client", "a", 93, attributes=AT_B), span("server", "c", 94, 93)):
@@ -556,7 +554,7 @@ def test_calls_that_wait_longer_make_room_for_new_ones(span: Make) -> None:
         max_size=8,
     )
 )
-def test_a_call_is_counted_once_whenever_its_halves_come(calls: list[tuple[Status, int, int, str]]) -> None:
+def test_a_call_is_counted_once_whenever_its_sides_arrive(calls: list[tuple[Status, int, int, str]]) -> None:
     """Too late, in time or early, at addresses known or not: never twice, and never left out."""
     halves: list[tuple[float, Span]] = []
     for number, (status, client_at, server_at, host) in enumerate(calls, 1):
@@ -642,7 +640,7 @@ def _tree(rows: Sequence[Row]) -> list[Span]:
 
 
 @given(traces(), st.randoms(use_true_random=False))
-def test_the_order_in_which_spans_come_changes_no_count(spans: list[Span], random: Random) -> None:
+def test_the_order_of_arrival_changes_no_count(spans: list[Span], random: Random) -> None:
     """Any trace, shuffled: the same edges, counts and durations, and the same unpaired spans."""
     shuffled = list(spans)
     random.shuffle(shuffled)
@@ -661,9 +659,7 @@ def messages(draw: st.DrawFn) -> list[Span]:
 
 
 @given(messages(), st.randoms(use_true_random=False))
-def test_the_order_of_arrival_changes_nothing_of_what_spans_with_links_are_paired_with(
-    spans: list[Span], random: Random
-) -> None:
+def test_the_order_of_arrival_does_not_change_the_pairs_of_spans_with_links(spans: list[Span], random: Random) -> None:
     """Each of them is paired, tells who called, or is unpaired once."""
     shuffled = list(spans)
     random.shuffle(shuffled)

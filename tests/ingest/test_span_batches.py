@@ -59,7 +59,7 @@ def counted(batches: Iterable[Sequence[Span]]) -> tuple[list[Sample], dict[str, 
 
 
 @given(came=st.lists(spans(), max_size=30), cuts=st.sets(st.integers(1, 29)), most=st.sampled_from((1, 1000)))
-def test_spans_are_counted_the_same_however_many_come_at_once(came: list[Span], cuts: set[int], most: int) -> None:
+def test_counts_do_not_depend_on_batches(came: list[Span], cuts: set[int], most: int) -> None:
     """Read from their bytes, with few or many values of attributes remembered; counts, sums and buckets are equal."""
     bounds = [0, *sorted(cut for cut in cuts if cut < len(came)), len(came)]
     reader = attribute_reader(TRACE_KEYS, max_values_per_key=most)

@@ -91,7 +91,7 @@ def test_either_side_of_a_call_has_its_own_span(span: Make, now: float) -> None:
     assert [(le, e.span_id) for le, e in by_client.items()] == [("0.4", f"{1:016x}")]
 
 
-def test_a_page_may_ask_for_an_example_of_each_bucket_of_a_service(span: Make, now: float) -> None:
+def test_each_bucket_of_a_service_has_an_exemplar(span: Make, now: float) -> None:
     """Over all its operations, the newest one; nothing of another service."""
     metrics = SpanMetrics()
     metrics.add([span("server", "a", 1, seconds=0.3, name="GET"), span("server", "b", 2, trace=2, seconds=9)], now)
@@ -101,7 +101,7 @@ def test_a_page_may_ask_for_an_example_of_each_bucket_of_a_service(span: Make, n
     assert metrics.exemplars(OPERATION, {"service_name": "nobody"}) == {}
 
 
-def test_the_hub_s_status_tells_where_spans_make_more_series_than_it_may_have(tmp_path: Path, span: Make) -> None:
+def test_the_hub_s_status_reports_an_exceeded_series_limit(tmp_path: Path, span: Make) -> None:
     """As `--span-series` bounds them."""
     hub = Hub(Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=tmp_path, span_series=100), Clock())
     try:
@@ -123,9 +123,7 @@ def test_the_hub_s_status_tells_where_spans_make_more_series_than_it_may_have(tm
         ("*/*", False),
     ],
 )
-def test_the_hub_writes_openmetrics_for_those_who_ask(
-    tmp_path: Path, span: Make, accept: str, openmetrics: bool
-) -> None:
+def test_the_hub_writes_openmetrics_on_request(tmp_path: Path, span: Make, accept: str, openmetrics: bool) -> None:
     """The whole page, by a strict parser."""
     hub = Hub(Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=tmp_path, step=1.0), Clock())
     try:

@@ -46,7 +46,7 @@ def after_a_call(span: Make, now: float, **options: float) -> SpanMetrics:
     return metrics
 
 
-def test_a_call_is_told_in_the_names_that_others_use(span: Make, now: float) -> None:
+def test_a_call_has_the_metric_names_of_other_tools(span: Make, now: float) -> None:
     """The OpenTelemetry connectors' and Tempo's names and labels."""
     edge = '{client="web",client_service_namespace="shop",server="llm"}'
     get = 'span_name="GET",status_code="STATUS_CODE_UNSET"'
@@ -161,7 +161,7 @@ def test_a_series_born_later_has_its_own_0_on_the_page(span: Make, now: float) -
     assert of(parse(metrics.text(now - 3600), {}), calls, service_name="b") == [1.0]
 
 
-def test_the_text_is_what_collect_gives(span: Make, now: float) -> None:
+def test_the_text_has_the_samples_of_collect(span: Make, now: float) -> None:
     """Whatever is in a name: quotes, backslashes, newlines, other alphabets."""
     metrics = SpanMetrics()
     metrics.add([span("server", 'a"b\\c\nd é', 1, name='GET /"x"\\n\n')], now)
@@ -173,7 +173,7 @@ def test_the_text_is_what_collect_gives(span: Make, now: float) -> None:
     assert "# HELP traces_span_metrics_calls_total Spans of each operation.\n" in text
 
 
-def test_spans_that_come_again_change_nothing(span: Make, now: float) -> None:
+def test_duplicate_spans_change_nothing(span: Make, now: float) -> None:
     """A sender that missed an answer sends its batch again, also after both halves were paired and forgotten."""
     metrics = after_a_call(span, now)
     once = values(metrics.collect(now))
@@ -269,7 +269,7 @@ def test_a_series_that_nothing_adds_to_ends_and_begins_again_at_0(span: Make, no
     assert of(metrics.collect(later), "traces_service_graph_request_total") == [1.0]
 
 
-def test_series_are_bounded_and_what_has_no_room_is_counted_together(span: Make, now: float) -> None:
+def test_series_beyond_the_limit_are_counted_together(span: Make, now: float) -> None:
     """A span name with an identifier in it, in a thousand services, cannot fill the memory; the sums stay right."""
     metrics = SpanMetrics(max_series=100)
     spans = [

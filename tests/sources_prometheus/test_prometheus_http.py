@@ -160,13 +160,13 @@ def test_requests_carry_credentials_headers_and_the_grid() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "prom:9090", "ftp://prom", "http://", "http://prom:port"])
-def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+def test_an_invalid_address_is_refused_at_once(url: str) -> None:
     """With the form it should have."""
     with pytest.raises(ValueError, match="write http://HOST:PORT"):
         PrometheusSource(url)
 
 
-def test_names_are_asked_for_a_range_and_a_refusal_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_names_are_requested_for_a_range_and_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A proxy that lets no one ask for names is still asked for figures."""
     seen: list[httpx.URL] = []
 

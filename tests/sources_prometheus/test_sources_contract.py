@@ -74,7 +74,7 @@ def test_a_query_means(load: Load, fresh_name: Callable[[], str], what: str) -> 
     assert found == {pod: pytest.approx(row, rel=1e-9, nan_ok=True) for pod, row in expected.items()}
 
 
-def test_names_are_those_that_have_samples(load: Load, fresh_name: Callable[[], str]) -> None:
+def test_names_are_of_metrics_with_samples(load: Load, fresh_name: Callable[[], str]) -> None:
     """So that what is missing can be named."""
     name, absent = fresh_name(), fresh_name()
     names = load(scrapes(name, {"a": [1]})).metric_names()
@@ -105,7 +105,7 @@ VALUES = ['q"uote', "back\\slash", "line\nfeed", "tab\tand\x00nul", "ünï→", 
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_any_label_value_can_be_asked_for(load: Load, fresh_name: Callable[[], str], value: str) -> None:
+def test_any_label_value_can_be_queried(load: Load, fresh_name: Callable[[], str], value: str) -> None:
     """Whatever stands in it, it is a value and nothing else."""
     name = fresh_name()
     source = load(scrapes(name, {value: [1], "other": [2]}))
@@ -136,7 +136,7 @@ def test_a_malformed_range_is_refused(load: Load, start: float, end: float, step
         source.fetch(Query("up"), start, end, step)
 
 
-def test_the_grid_is_given_back_as_it_was_asked(load: Load, fresh_name: Callable[[], str]) -> None:
+def test_the_grid_is_returned_as_requested(load: Load, fresh_name: Callable[[], str]) -> None:
     """In floating seconds, also between milliseconds."""
     name = fresh_name()
     source = load(scrapes(name, {"a": [1, 2, 3]}))

@@ -39,7 +39,7 @@ def over(double: JaegerDouble, **given: Any) -> JaegerTraces:  # noqa: ANN401
     return source(answer, **given)
 
 
-def test_conditions_are_asked_under_both_names_of_each_parameter(span: MakeSpan) -> None:
+def test_conditions_are_sent_under_both_names_of_each_parameter(span: MakeSpan) -> None:
     """A server reads the one that it knows."""
     double = JaegerDouble()
     query = TraceQuery(
@@ -73,7 +73,7 @@ def test_times_outside_the_calendar_are_brought_into_it() -> None:
     assert double.asked[1][1]["query.startTimeMax"].startswith("2106-02-07T")
 
 
-def test_where_no_service_is_named_each_is_asked_up_to_a_bound(span: MakeSpan) -> None:
+def test_without_a_service_each_is_searched_up_to_the_limit(span: MakeSpan) -> None:
     """And it is said of how many."""
     double = JaegerDouble(spans=[span(n, service=f"s{n:02}") for n in range(1, 41)])
     found = over(double).search(TraceQuery(T0, T0 + 1))
@@ -81,7 +81,7 @@ def test_where_no_service_is_named_each_is_asked_up_to_a_bound(span: MakeSpan) -
     assert found.note.endswith(": 30 of 40 were asked for; name one")
 
 
-def test_where_requests_run_out_it_says_so(span: MakeSpan) -> None:
+def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:
     """What was found is given."""
     double = JaegerDouble(spans=[span(n, start=n / 1000, duration=n / 1000) for n in range(1, 2000)])
     found = over(double, max_rounds=1).search(TraceQuery(T0, T0 + 5, service=Service("", "gateway"), order="slowest"))
@@ -109,7 +109,7 @@ def test_a_source_that_cannot_answer_says_why(what: str) -> None:
     assert message in str(caught.value)
 
 
-def test_a_probe_tells_whether_it_answers(span: MakeSpan) -> None:
+def test_a_probe_reports_whether_the_api_answers(span: MakeSpan) -> None:
     """By the list of its services, which may be empty."""
     assert over(JaegerDouble(spans=[span()])).probe() == ""
     assert over(JaegerDouble()).probe() == ""
@@ -118,7 +118,7 @@ def test_a_probe_tells_whether_it_answers(span: MakeSpan) -> None:
     assert "to a question for its services" in source(lambda _: httpx.Response(404, text="x")).probe()
 
 
-def test_the_tenant_is_told() -> None:
+def test_the_tenant_is_sent() -> None:
     """In Jaeger's header."""
     seen = []
 

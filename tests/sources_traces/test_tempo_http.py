@@ -113,7 +113,7 @@ def test_a_recorded_trace_is_read(name: str) -> None:
     assert (tuple(found), found.note) == ((EXPECTED,), "")
 
 
-def test_a_part_of_a_trace_is_given_and_said_to_be_one() -> None:
+def test_a_partial_trace_has_a_note() -> None:
     """With Tempo's own words, and what cannot be read of it."""
     found = source(answering(200, content=recorded("tempo-trace-partial.json"))).get(TRACE)
     assert [span.name for span in found] == ["POST /chat"]
@@ -139,7 +139,7 @@ def test_an_empty_answer_is_an_unknown_trace(body: bytes) -> None:
     assert source(answering(200, content=body)).get(TRACE) == ()
 
 
-def test_an_older_address_is_asked_once_a_newer_one_is_not_known() -> None:
+def test_the_old_path_is_requested_if_the_new_one_is_unknown() -> None:
     """And not again for each unknown trace, once the newer one has answered."""
     old, new = TempoDouble(second=False, spans=[EXPECTED]), TempoDouble(spans=[EXPECTED])
     assert tuple(over(old).get(TRACE)) == (EXPECTED,)
@@ -149,7 +149,7 @@ def test_an_older_address_is_asked_once_a_newer_one_is_not_known() -> None:
     assert [path for path, _ in new.asked] == [f"/api/v2/traces/{TRACE}", f"/api/v2/traces/{'f' * 32}"]
 
 
-def test_a_trace_too_large_is_cut_and_said_to_be() -> None:
+def test_a_too_large_trace_is_cut_with_a_note() -> None:
     """The earliest spans are given."""
     spans = [replace(EXPECTED, span_id=f"{n:016x}", start_ns=EXPECTED.start_ns + n) for n in (3, 1, 2)]
     found = over(TempoDouble(spans=spans), max_trace_spans=2).get(TRACE)
@@ -188,7 +188,7 @@ def test_the_slowest_of_many_are_found_in_few_requests(span: MakeSpan) -> None:
     assert 4 <= len([path for path, _ in double.asked if path == "/api/search"]) <= 9
 
 
-def test_where_requests_run_out_it_says_so(span: MakeSpan) -> None:
+def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:
     """The slowest of those seen are given."""
     double = TempoDouble(spans=crowd(span, 5_000))
     found = over(double, max_rounds=2).search(TraceQuery(T0, T0 + 60, order="slowest", limit=50))
@@ -206,7 +206,7 @@ def test_the_newest_are_found_whatever_the_order_of_answers(span: MakeSpan, rece
     assert [int(one.trace_id, 16) for one in found] == list(range(2000, 1950, -1))
 
 
-def test_a_tempo_that_does_not_tell_roots_has_its_traces_read(span: MakeSpan) -> None:
+def test_traces_are_fetched_from_a_tempo_without_root_spans(span: MakeSpan) -> None:
     """Before 2.5: it refuses the question once, and is not asked it again."""
     double = TempoDouble(roots=False, spans=skewed(span))
     asking = over(double)
@@ -225,7 +225,7 @@ def skewed(span: MakeSpan) -> list[Span]:
     ]
 
 
-def test_namesakes_that_do_not_fit_do_not_hide_those_that_do(span: MakeSpan) -> None:
+def test_services_of_other_namespaces_do_not_hide_matches(span: MakeSpan) -> None:
     """TraceQL cannot ask for a service that has no namespace; so more are asked for."""
     others = [span(n, service="pay", namespace="shop", start=n / 1000) for n in range(1, 900)]
     double = TempoDouble(spans=[*others, span(1000, service="pay", start=0.0)])
@@ -235,7 +235,7 @@ def test_namesakes_that_do_not_fit_do_not_hide_those_that_do(span: MakeSpan) -> 
         assert [int(one.trace_id, 16) for one in over(double).search(query)] == [1000]
 
 
-def test_namespaces_are_asked_for_once_in_a_while(span: MakeSpan) -> None:
+def test_namespaces_are_cached(span: MakeSpan) -> None:
     """And what cannot be learned is left out, not waited for."""
     spans = [
         span(1, 1, namespace="edge"),
@@ -253,7 +253,7 @@ def test_namespaces_are_asked_for_once_in_a_while(span: MakeSpan) -> None:
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 2
 
 
-def test_who_asks_is_told(tmp_path: Path) -> None:
+def test_the_credentials_are_sent(tmp_path: Path) -> None:
     """Tenant and credentials; a renewed file is read again; the URL's password is not sent beside them."""
     file, seen = tmp_path / "credentials", []
 
@@ -292,7 +292,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["tempo:3200", "ftp://tempo", "http://", "http://:80", ""])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     """With an example of one."""
     with pytest.raises(ValueError, match="write http://HOST:PORT"):
         TempoTraces(url)
@@ -340,7 +340,7 @@ def test_a_source_that_cannot_answer_says_why(what: str) -> None:
 @pytest.mark.parametrize(
     "body", [b"<html>", b"{}", b"[]", b"null", b'{"trace": 5}', b'{"trace": {"resourceSpans": 1}}']
 )
-def test_a_trace_that_is_none_says_so(body: bytes) -> None:
+def test_a_malformed_trace_is_an_error(body: bytes) -> None:
     """By its id."""
     with pytest.raises(SourceError, match=f"{STRANGE}.*for trace {TRACE}"):
         source(answering(200, content=body)).get(TRACE)
@@ -353,7 +353,7 @@ def test_an_answer_that_trickles_is_given_up() -> None:
         source(answering(200, content=(b"{" for _ in range(9))), monotonic=lambda: next(times)).search(ASKED)
 
 
-def test_a_probe_tells_whether_it_answers() -> None:
+def test_a_probe_reports_whether_the_api_answers() -> None:
     """By the echo of its query frontend, which gateways pass on."""
     assert over(TempoDouble()).probe() == ""
     assert "cannot be reached (refused)" in source(raising(httpx.ConnectError("refused"))).probe()

@@ -91,7 +91,7 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
 )
 @pytest.mark.parametrize("sealed", [False, True], ids=["memory", "segments"])
 @pytest.mark.parametrize("order", ["newest", "slowest"])
-def test_the_store_lists_what_looking_at_everything_gives(
+def test_the_store_lists_the_same_as_a_full_scan(
     span: MakeSpan,
     tmp_path: Path,
     few: int,
@@ -132,7 +132,7 @@ def test_a_trace_is_found_by_a_child_in_the_range_though_its_head_lies_outside(
 
 
 @pytest.mark.parametrize("order", ["newest", "slowest"])
-def test_every_source_lists_what_looking_at_everything_gives_or_says_that_it_may_not(
+def test_every_source_lists_the_same_as_a_full_scan_or_has_a_note(
     load: Load, span: MakeSpan, order: Literal["newest", "slowest"]
 ) -> None:
     """The same of sources that are asked over HTTP and know less of traces; namespaces of shared names aside."""

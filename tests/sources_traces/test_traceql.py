@@ -56,7 +56,7 @@ def test_a_query_is_written_as(query: TraceQuery, expected: str) -> None:
     parse(expected)
 
 
-def test_longer_ones_can_be_asked_for() -> None:
+def test_longer_traces_can_be_requested() -> None:
     """To the nanosecond; nothing longer than a duration of Go can hold."""
     asked = replace(ANY, operation="x", order="slowest")
     assert traceql(asked, 5) == f'{{ name = "x" }} && {{ duration > 5ns }}{TAIL}'
@@ -74,7 +74,7 @@ def test_longer_ones_can_be_asked_for() -> None:
          " && duration >= 1000000000ns && duration > 5ns && duration <= 2000000000ns"),
     ],
 )  # fmt: skip
-def test_how_long_a_trace_took_is_asked_of_its_root(given_: dict[str, Any], longer: int | None, expected: str) -> None:
+def test_the_duration_of_a_trace_is_that_of_its_root(given_: dict[str, Any], longer: int | None, expected: str) -> None:
     """Whatever the conditions are on its other spans."""
     asked = traceql(replace(ANY, operation="x", order="slowest", **given_), longer, roots=True)
     assert asked == f'{{ name = "x" }} && {{ nestedSetParent < 0{expected} }}{TAIL[:-1]}, nestedSetParent)'
@@ -132,7 +132,7 @@ def test_no_service_can_change_the_question_for_its_namespaces(name: str) -> Non
     "query",
     ['{ name = "a" b" }', '{ name = "a', '{ name = "\\x" }', '{ name = "a" } || { true }', "{ } extra", "{ evil = 1 }"],
 )
-def test_the_double_refuses_what_is_no_traceql(query: str) -> None:
+def test_the_double_refuses_invalid_traceql(query: str) -> None:
     """Or it would prove nothing."""
     with pytest.raises(TraceQLError):
         parse(query)

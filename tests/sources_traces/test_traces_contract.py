@@ -97,7 +97,7 @@ def test_a_search_finds(load: Load, span: MakeSpan, what: str) -> None:
         assert note_of(found) == ""
 
 
-def test_a_list_tells_of_whole_traces(load: Load, span: MakeSpan) -> None:
+def test_a_list_has_the_values_of_whole_traces(load: Load, span: MakeSpan) -> None:
     """Service, operation, start, duration, spans, errors and services, whatever matched."""
     spans = platform(span)
     expected: dict[str, list[Span]] = {}
@@ -109,7 +109,7 @@ def test_a_list_tells_of_whole_traces(load: Load, span: MakeSpan) -> None:
         assert summary == summary_of(summary.trace_id, expected[summary.trace_id])
 
 
-def test_services_are_told_with_their_namespaces_though_others_matched(load: Load, span: MakeSpan) -> None:
+def test_all_services_of_a_trace_have_their_namespaces(load: Load, span: MakeSpan) -> None:
     """Also the root's."""
     source = load([
         span(1, 1, namespace="edge", service="door"),
@@ -212,7 +212,7 @@ SPECIAL = [
 
 
 @pytest.mark.parametrize("value", SPECIAL)
-def test_any_name_can_be_asked_for(load: Load, span: MakeSpan, value: str) -> None:
+def test_any_name_can_be_queried(load: Load, span: MakeSpan, value: str) -> None:
     """Whatever stands in it, it is a value and nothing else."""
     source = load([
         span(1, name=value),

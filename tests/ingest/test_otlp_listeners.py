@@ -1,4 +1,4 @@
-"""Both OTLP doors answer as the specification demands, over real sockets."""
+"""Both OTLP listeners respond as the specification demands, over real sockets."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ def receiver(keeper: Keeper) -> Receiver:
 
 @pytest.fixture
 def http(receiver: Receiver) -> Iterator[Listener]:
-    """The HTTP door."""
-    door = serve_http(receiver, "127.0.0.1", 0, body_seconds=0.5)
-    yield door
-    door.close()
+    """The HTTP listener."""
+    listener = serve_http(receiver, "127.0.0.1", 0, body_seconds=0.5)
+    yield listener
+    listener.close()
 
 
 @pytest.fixture
 def post(http: Listener) -> Iterator[Callable[..., httpx.Response]]:
-    """Send to the HTTP door, over one kept-alive connection."""
+    """Send to the HTTP listener, over one kept-alive connection."""
     with httpx.Client(base_url=f"http://127.0.0.1:{http.port}", trust_env=False, timeout=30) as client:
 
         def send(
@@ -92,16 +92,16 @@ Post = Callable[..., httpx.Response]
 
 @pytest.fixture
 def export(receiver: Receiver) -> Iterator[Callable[..., bytes]]:
-    """Call the gRPC door."""
-    door = serve_grpc(receiver, "127.0.0.1", 0)
-    with grpc.insecure_channel(f"127.0.0.1:{door.port}") as channel:
+    """Call the gRPC listener."""
+    listener = serve_grpc(receiver, "127.0.0.1", 0)
+    with grpc.insecure_channel(f"127.0.0.1:{listener.port}") as channel:
 
         def call(payload: bytes, method: str = EXPORT, compression: grpc.Compression | None = None) -> bytes:
             send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             return send(payload, compression=compression, timeout=30)
 
         yield call
-    door.close()
+    listener.close()
 
 
 Export = Callable[..., bytes]
@@ -242,7 +242,7 @@ def test_grpc_refusals_have_a_code_and_a_status(export: Export, keeper: Keeper, 
     assert len(keeper.spans) == 1
 
 
-def test_what_could_not_be_kept_is_not_acknowledged_and_may_come_again(
+def test_spans_that_could_not_be_stored_are_not_acknowledged(
     post: Post, export: Export, keeper: Keeper, receiver: Receiver, otlp_request: Make
 ) -> None:
     """503 with Retry-After, UNAVAILABLE with RetryInfo; afterwards the same request succeeds."""
@@ -263,7 +263,7 @@ def test_what_could_not_be_kept_is_not_acknowledged_and_may_come_again(
     assert (stats.spans, stats.refused, stats.pending_bytes) == (2, {"unavailable": 2}, 0)
 
 
-def test_a_request_beyond_what_may_wait_is_refused_whole(
+def test_a_request_beyond_the_pending_bytes_is_refused(
     post: Post,
     export: Export,
     keeper: Keeper,
@@ -317,20 +317,20 @@ def test_a_web_page_cannot_send_spans_by_a_name_that_leads_to_loopback(
         assert "send to localhost" in status_of(answer).message
 
 
-def test_a_door_that_is_open_to_other_machines_answers_to_any_name(
+def test_a_listener_on_other_addresses_accepts_any_host_name(
     receiver: Receiver, keeper: Keeper, otlp_request: Make
 ) -> None:
-    """Collectors use whatever name leads there: only a door on loopback is choosy."""
-    door = serve_http(receiver, "0.0.0.0", 0)  # noqa: S104 the wide door is the subject
+    """Collectors use any name that resolves to it; only a listener on loopback checks the name."""
+    listener = serve_http(receiver, "0.0.0.0", 0)  # noqa: S104 the wide listener is the subject
     try:
         answer = httpx.post(
-            f"http://127.0.0.1:{door.port}/v1/traces",
+            f"http://127.0.0.1:{listener.port}/v1/traces",
             content=otlp_request(1).SerializeToString(),
             headers={"content-type": PROTOBUF, "host": "hub.internal"},
             trust_env=False,
         )
     finally:
-        door.close()
+        listener.close()
     assert (answer.status_code, len(keeper.spans)) == (200, 1)
 
 
@@ -346,7 +346,7 @@ def test_a_body_without_an_announced_length_is_bounded_too(post: Post, keeper: K
     assert len(keeper.spans) == 1
 
 
-def test_a_sender_that_dawdles_is_sent_away_and_stops_nobody(http: Listener, post: Post, otlp_request: Make) -> None:
+def test_a_slow_sender_times_out_and_blocks_no_other(http: Listener, post: Post, otlp_request: Make) -> None:
     """The body has to arrive in time; others are served meanwhile."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as slow:
         slow.sendall(
@@ -385,16 +385,14 @@ def test_noise_on_the_ports_stops_nothing(
 
 
 @pytest.mark.parametrize("serve", [serve_grpc, serve_http])
-def test_a_port_in_use_is_an_error_that_says_so(
-    serve: Callable[[Receiver, str, int], Listener], receiver: Receiver
-) -> None:
-    """Two hubs on one port do not share it silently; a closed door may be closed again."""
-    door = serve(receiver, "127.0.0.1", 0)
+def test_a_port_in_use_is_reported(serve: Callable[[Receiver, str, int], Listener], receiver: Receiver) -> None:
+    """Two hubs on one port do not share it silently; a closed listener may be closed again."""
+    listener = serve(receiver, "127.0.0.1", 0)
     with pytest.raises(OSError, match="in use"):
-        serve(receiver, "127.0.0.1", door.port)
-    door.close()
-    door.close()
-    serve(receiver, "127.0.0.1", door.port).close()
+        serve(receiver, "127.0.0.1", listener.port)
+    listener.close()
+    listener.close()
+    serve(receiver, "127.0.0.1", listener.port).close()
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])

@@ -48,7 +48,7 @@ def request(spans: Sequence[tuple[int, list[KeyValue]]]) -> bytes:
 
 @pytest.mark.parametrize("most", [1, 3, 10_000])
 @given(requests=st.lists(SPANS, min_size=1, max_size=4))
-def test_attributes_are_read_as_if_none_had_come_before(
+def test_the_attribute_cache_does_not_change_results(
     most: int, requests: list[list[tuple[int, list[KeyValue]]]]
 ) -> None:
     """The first of a key holds; a text to search by is cut; only what is asked for of a kind of span is read."""
@@ -66,7 +66,7 @@ def test_attributes_are_read_as_if_none_had_come_before(
             assert found == ({key: whole[key] for key in asked & whole.keys()} if told else {})
 
 
-def test_a_text_that_is_no_utf_8_is_refused_also_of_a_key_with_many_values() -> None:
+def test_a_text_that_is_not_utf_8_is_rejected_also_for_a_key_with_many_values() -> None:
     """Alone, although the next one begins with what it lacks."""
     pickers = AttributeReader("a", max_values_per_key=1)
     for text in ("xy", "yz", "zx"):
@@ -77,7 +77,7 @@ def test_a_text_that_is_no_utf_8_is_refused_also_of_a_key_with_many_values() -> 
     assert [found.spans.search_columns.texts[code] for code in found.spans.search_columns.columns["a"]] == ["o3"]
 
 
-def test_a_value_before_its_key_is_read_as_well() -> None:
+def test_a_value_before_its_key_is_decoded() -> None:
     """Which no known sender writes, but protobuf allows (protobuf.dev, "Encoding")."""
     backwards = b"\x12\x03\x0a\x01x" + b"\x0a\x01a"
     assert KeyValue.FromString(backwards) == KeyValue(key="a", value=AnyValue(string_value="x"))

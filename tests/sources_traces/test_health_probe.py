@@ -14,7 +14,7 @@ from foreshock_dashboard.sources.traces.probe import HealthProbe
 Eventually = Callable[..., None]
 
 
-def test_what_the_last_answer_was_is_known(eventually: Eventually, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_probe_keeps_the_last_error(eventually: Eventually, caplog: pytest.LogCaptureFixture) -> None:
     """It is said once when it changes, not each time."""
     answers = ["away", "away", "away", ""]
     asked = []

@@ -1,4 +1,4 @@
-"""Who may send to the OTLP doors: bearer tokens and TLS, on both of them, with the real SDK as well."""
+"""Authentication at both OTLP listeners with bearer tokens and TLS, also with the real SDK."""
 
 from __future__ import annotations
 
@@ -66,24 +66,24 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextmanager
-def http_door(
+def http_listener(
     allows: Callable[[str], bool] | None = None, keys: TlsFiles | None = None
 ) -> Iterator[tuple[int, list[Span]]]:
     spans: list[Span] = []
-    door = serve_http(Receiver(accept=spans.extend, allows=allows), "127.0.0.1", 0, keys)
+    listener = serve_http(Receiver(accept=spans.extend, allows=allows), "127.0.0.1", 0, keys)
     try:
-        yield door.port, spans
+        yield listener.port, spans
     finally:
-        door.close()
+        listener.close()
 
 
 @contextmanager
-def grpc_door(allows: Callable[[str], bool] | None = None, keys: TlsFiles | None = None) -> Iterator[int]:
-    door = serve_grpc(Receiver(accept=lambda spans: None, allows=allows), "127.0.0.1", 0, keys)
+def grpc_listener(allows: Callable[[str], bool] | None = None, keys: TlsFiles | None = None) -> Iterator[int]:
+    listener = serve_grpc(Receiver(accept=lambda spans: None, allows=allows), "127.0.0.1", 0, keys)
     try:
-        yield door.port
+        yield listener.port
     finally:
-        door.close()
+        listener.close()
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_a_token_of_the_file_lets_in_and_nothing_else(header: str, allowed: bool
 
 
 @pytest.mark.parametrize(("header", "allowed"), [(f"Bearer {FIRST}", True), (f"Bearer {SECOND}", False), ("", False)])
-def test_the_http_door_asks_for_a_token(header: str, allowed: bool, token_file: Path) -> None:
-    with http_door(BearerTokens(token_file).allows) as (port, _):
+def test_the_http_listener_requires_a_token(header: str, allowed: bool, token_file: Path) -> None:
+    with http_listener(BearerTokens(token_file).allows) as (port, _):
         answer = httpx.post(
             f"http://127.0.0.1:{port}/v1/traces",
             content=b"",
@@ -117,8 +117,8 @@ def test_the_http_door_asks_for_a_token(header: str, allowed: bool, token_file: 
     assert ("www-authenticate" in answer.headers) == (not allowed)
 
 
-def test_the_grpc_door_asks_for_the_same_tokens(token_file: Path) -> None:
-    with grpc_door(BearerTokens(token_file).allows) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+def test_the_grpc_listener_requires_the_same_tokens(token_file: Path) -> None:
+    with grpc_listener(BearerTokens(token_file).allows) as port, grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
         assert send(b"", metadata=(("authorization", f"Bearer {FIRST}"),), timeout=30) == b""
         for metadata in ((("authorization", "Bearer wrong"),), ()):
@@ -164,7 +164,7 @@ def test_the_sdk_sends_over_tls_with_a_token(
     """As docs/hub.md tells a service to."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they win over a session's own authority
         monkeypatch.delenv(name, raising=False)
-    with http_door(BearerTokens(token_file).allows, authority.keys()) as (port, spans):
+    with http_listener(BearerTokens(token_file).allows, authority.keys()) as (port, spans):
         exporter = OTLPSpanExporter(
             f"https://127.0.0.1:{port}/v1/traces",
             certificate_file=str(authority.folder / "ca.pem"),
@@ -185,7 +185,7 @@ def test_grpc_over_tls_is_answered_and_follows_a_new_certificate(authority: Auth
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(EXPORT)
             return call(ExportTraceServiceRequest().SerializeToString(), timeout=30)
 
-    with grpc_door(keys=authority.keys()) as port:
+    with grpc_listener(keys=authority.keys()) as port:
         assert send() == b""
         authority.issue()
         assert send() == b""
@@ -205,7 +205,7 @@ def test_clients_need_a_certificate_where_an_authority_for_them_is_given(authori
         )
         return answer.status_code
 
-    with http_door(keys=authority.keys(clients=True)) as (port, _):
+    with http_listener(keys=authority.keys(clients=True)) as (port, _):
         assert post(port, str(authority.folder / "client.pem")) == 200
         with pytest.raises(httpx.TransportError):
             post(port, None)
@@ -221,7 +221,7 @@ def test_new_connections_get_a_new_certificate(authority: Authority) -> None:
         context = ssl.create_default_context(cafile=str(authority.folder / "ca.pem"))
         httpx.post(f"https://127.0.0.1:{port}/", verify=context, trust_env=False)
 
-    with http_door(keys=authority.keys()) as (port, _):
+    with http_listener(keys=authority.keys()) as (port, _):
         before = served(port)
         authority.issue()
         ask(port)
@@ -234,7 +234,7 @@ def test_new_connections_get_a_new_certificate(authority: Authority) -> None:
 @pytest.mark.parametrize("broken", ["cert.pem", "key.pem", "ca.pem"])
 def test_files_that_cannot_be_used_are_named_at_the_start(broken: str, authority: Authority) -> None:
     (authority.folder / broken).write_text("not PEM")
-    with pytest.raises(AuthError, match=broken), http_door(keys=authority.keys(clients=True)):
+    with pytest.raises(AuthError, match=broken), http_listener(keys=authority.keys(clients=True)):
         pass
-    with pytest.raises(AuthError, match=broken), grpc_door(keys=authority.keys(clients=True)):
+    with pytest.raises(AuthError, match=broken), grpc_listener(keys=authority.keys(clients=True)):
         pass
