@@ -15,8 +15,8 @@ import pytest
 from tests.hub.process import BIN
 
 from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.cli.demo import demo_options
 from foreshock_dashboard.settings.settings import SettingsError
-from foreshock_dashboard.simulated.demo import demo_options
 
 Demo = Any
 Eventually = Callable[..., None]

@@ -6,7 +6,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from foreshock_dashboard.simulated.endpoints import POD, merge_pages, serve_pages
+from foreshock_dashboard.simulated.endpoints import POD_LABEL, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
@@ -26,9 +26,9 @@ def test_servers_on_one_page_are_told_apart_by_their_pod() -> None:
     text = render(merge_pages(pages)).decode()
     found = {(sample.metric, *sample.labels): sample.value for sample in parse(text, {})}
     name = ("service_name", "chat")
-    assert found["vllm:num_requests_waiting", (POD, "chat-1.host-1"), name] == 1.0
-    assert found["vllm:num_requests_waiting", (POD, "chat-1.host-2"), name] == 2.0
-    assert found["vllm:e2e_request_latency_seconds_count", (POD, "chat-1.host-2"), name] == 2.0
+    assert found["vllm:num_requests_waiting", (POD_LABEL, "chat-1.host-1"), name] == 1.0
+    assert found["vllm:num_requests_waiting", (POD_LABEL, "chat-1.host-2"), name] == 2.0
+    assert found["vllm:e2e_request_latency_seconds_count", (POD_LABEL, "chat-1.host-2"), name] == 2.0
     assert text.count("# TYPE") == 2
 
 

@@ -1,4 +1,4 @@
-"""`foreshock alerts`: the alert rules as files for a Prometheus, with the hub's address and what services promise."""
+"""`foreshock alerts`: writes the alert rules for a Prometheus, with the hub's address and the SLOs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.cli.hub_client import HUB_URL, hub_url
 from foreshock_dashboard.common.package_data import alerts_dir
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
@@ -16,7 +17,7 @@ from foreshock_dashboard.render.rule_yaml import Group, operator_rule, rule_file
 from foreshock_dashboard.render.slo_rules import groups_of
 from foreshock_dashboard.settings.settings import SettingsError, add_flags, load_settings
 
-ALERTS = """\
+DESCRIPTION = """\
 Writes the alert rules that come along into a folder for a Prometheus, with the address of this hub in every link, and
 burn rates of what services promise. Rules are written anew; the example for Alertmanager, into which your receivers go,
 only where there is none.
@@ -24,9 +25,9 @@ only where there is none.
   foreshock alerts --out /etc/prometheus/foreshock --hub https://hub.example.com --objectives llm-chat=20s:1%
 
 With --operator, all rules as one object for the Prometheus operator, prometheusrule.yaml, and nothing else."""
-OWN = ("alertmanager.yml",)
-"""Files that people change."""
-PROMISED = "objectives.rules.yml"
+USER_FILES = ("alertmanager.yml",)
+"""Files that users edit, and that are not overwritten."""
+SLO_RULES = "objectives.rules.yml"
 HEAD = "# Written by `foreshock alerts` from the hub's objectives; write it again when they change.\n"
 OPERATOR = "prometheusrule.yaml"
 OPERATOR_HEAD = (
@@ -35,7 +36,7 @@ OPERATOR_HEAD = (
 
 
 def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
     parser.add_argument(
         "--hub",
@@ -53,7 +54,7 @@ def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_alerts(arguments: argparse.Namespace) -> int:
-    """Write the files. 0: they are there.
+    """Write the files; returns 0.
 
     Raises:
         SettingsError: an option cannot be used.
@@ -70,23 +71,23 @@ def run_alerts(arguments: argparse.Namespace) -> int:
         if arguments.operator:
             files = {OPERATOR: OPERATOR_HEAD + operator_rule([*_groups(files), *groups])}
         elif groups:
-            files[PROMISED] = HEAD + rule_file(groups)
+            files[SLO_RULES] = HEAD + rule_file(groups)
         arguments.out.mkdir(parents=True, exist_ok=True)
-        kept = {name for name in OWN if name in files and (arguments.out / name).exists()}
+        existing = {name for name in USER_FILES if name in files and (arguments.out / name).exists()}
         for name, text in files.items():
-            if name not in kept:
+            if name not in existing:
                 (arguments.out / name).write_text(text)
         if not groups and not arguments.operator:
-            (arguments.out / PROMISED).unlink(missing_ok=True)
+            (arguments.out / SLO_RULES).unlink(missing_ok=True)
     except OSError as error:
         raise SourceError(f"{error.filename or arguments.out}: {error.strerror or error}") from None
     for name in files:
-        print(f"{arguments.out / name}{' is there already, and was left as it is' if name in kept else ''}")
+        print(f"{arguments.out / name}{' is there already, and was left as it is' if name in existing else ''}")
     return 0
 
 
 def _groups(files: Mapping[str, str]) -> Iterator[Group]:
-    """Those of all rule files, by name and text."""
+    """The groups of all rule files. files: texts by name."""
     for name, text in files.items():
         if name.endswith(".rules.yml"):
             yield from yaml.safe_load(text)["groups"]
@@ -96,9 +97,12 @@ def _bounds(text: str | None) -> tuple[float, ...]:
     if text is None:
         return tuple(BUCKET_BOUNDS)
     try:
-        found = tuple(sorted(float(word) for word in text.split(",")))
+        bounds = tuple(sorted(float(word) for word in text.split(",")))
     except ValueError:
         raise SettingsError(f"--buckets: {text!r} is not like 0.1,0.5,2.5: seconds, with commas") from None
-    if found[0] <= 0:
+    if bounds[0] <= 0:
         raise SettingsError(f"--buckets: {text!r} holds a bound that is not above 0 s")
-    return found
+    return bounds
+
+
+COMMAND = Command(run_alerts, add_alerts_flags, DESCRIPTION)

@@ -1,4 +1,4 @@
-"""`foreshock boards`: the Grafana boards and their data sources as files, with the addresses of a fleet."""
+"""`foreshock boards`: writes the Grafana dashboards and their data sources, with the addresses of a fleet."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import yaml
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.cli.hub_client import HUB_URL, hub_url
 from foreshock_dashboard.common.package_data import grafana_dir
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, load_settings
 
-BOARDS = """\
+DESCRIPTION = """\
 Writes the Grafana boards that come along into DIR/dashboards, with the address of this hub in every link, and into
 DIR/provisioning what Grafana reads at its start: where the boards are and, of Prometheus and Tempo, those that are
 named, as data sources that lead to each other and to the hub. All is written anew.
 
   foreshock boards --out /var/lib/foreshock/grafana --hub https://hub.example.com --prometheus http://prometheus:9090"""
-USED = ("prometheus_url", "tempo_url", "scrape_interval")
-"""The hub's own options that matter here, read from where the hub has them."""
+OPTION_NAMES = ("prometheus_url", "tempo_url", "scrape_interval")
+"""Options of the hub that this command shares."""
 HEAD = "# Written by `foreshock boards`: change its options, and write it again.\n"
 PROVIDER = "provisioning/dashboards/foreshock.yml"
 PROMETHEUS = "provisioning/datasources/prometheus.yml"
@@ -33,7 +34,7 @@ TEMPO = "provisioning/datasources/tempo.yml"
 
 
 def add_boards_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
     parser.add_argument(
         "--hub",
@@ -44,27 +45,27 @@ def add_boards_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mounted-at", metavar="DIR", type=Path, help="where Grafana sees the folder, if it runs in a container"
     )
-    add_flags(parser, only=USED)
+    add_flags(parser, only=OPTION_NAMES)
 
 
 def run_boards(arguments: argparse.Namespace) -> int:
-    """Write the files. 0: they are there.
+    """Write the files; returns 0.
 
     Raises:
         SettingsError: an option cannot be used.
         SourceError: a file cannot be read or written.
     """
     hub, settings, out = hub_url(arguments), load_settings(arguments), arguments.out.absolute()
-    seen = out if arguments.mounted_at is None else arguments.mounted_at
-    if not seen.is_absolute():
-        raise SettingsError(f"--mounted-at: {str(seen)!r} is not a path from the root, such as /var/lib/foreshock")
+    mounted = out if arguments.mounted_at is None else arguments.mounted_at
+    if not mounted.is_absolute():
+        raise SettingsError(f"--mounted-at: {str(mounted)!r} is not a path from the root, such as /var/lib/foreshock")
     if settings.tempo_url and not settings.prometheus_url:
         if arguments.tempo_url is not None:
             raise SettingsError("--tempo: Grafana draws Tempo's service map of a Prometheus; give --prometheus as well")
         _say("Tempo is left out: Grafana draws its service map of a Prometheus; give --prometheus to have both")
         settings = replace(settings, tempo_url="")
     try:
-        files = dict(_files(grafana_dir(), seen, hub, settings))
+        files = dict(_files(grafana_dir(), mounted, hub, settings))
         for name, text in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_text(text)
@@ -77,30 +78,30 @@ def run_boards(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _files(shipped: Path, seen: Path, hub: str, settings: Settings) -> Iterator[tuple[str, str]]:
-    """What is written, by its name below the folder, which Grafana sees as `seen`."""
+def _files(shipped: Path, mounted: Path, hub: str, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Files by name below the folder, which Grafana sees as `mounted`."""
     for file in sorted(shipped.glob("dashboards/*.json")):
         yield f"dashboards/{file.name}", file.read_text().replace(json.dumps(HUB_URL), json.dumps(hub))
     provider = yaml.safe_load((shipped / PROVIDER).read_text())
-    provider["providers"][0]["options"]["path"] = _literal(str(seen / "dashboards"))
-    yield PROVIDER, _text(provider)
+    provider["providers"][0]["options"]["path"] = _literal(str(mounted / "dashboards"))
+    yield PROVIDER, _yaml_text(provider)
     if settings.prometheus_url:
-        made = yaml.safe_load((shipped / PROMETHEUS).read_text())
-        (source,) = made["datasources"]
+        config = yaml.safe_load((shipped / PROMETHEUS).read_text())
+        (source,) = config["datasources"]
         _address(source, settings.prometheus_url)
         source["jsonData"]["timeInterval"] = f"{settings.scrape_interval:g}s"
         to_tempo, to_hub = source["jsonData"]["exemplarTraceIdDestinations"]
         to_hub["url"] = to_hub["url"].replace(HUB_URL, _literal(hub))
         source["jsonData"]["exemplarTraceIdDestinations"] = [to_tempo, to_hub] if settings.tempo_url else [to_hub]
-        yield PROMETHEUS, _text(made)
+        yield PROMETHEUS, _yaml_text(config)
     if settings.tempo_url:
-        made = yaml.safe_load((shipped / TEMPO).read_text())
-        _address(made["datasources"][0], settings.tempo_url)
-        yield TEMPO, _text(made)
+        config = yaml.safe_load((shipped / TEMPO).read_text())
+        _address(config["datasources"][0], settings.tempo_url)
+        yield TEMPO, _yaml_text(config)
 
 
 def _address(source: dict[str, Any], url: str) -> None:
-    """Where the source is. A password does not come into the file: anybody may read it, and Grafana has variables."""
+    """Set the address of a data source; its password becomes a variable of Grafana, since anybody can read the file."""
     whole = urlsplit(url)
     login, _, host = whole.netloc.rpartition("@")
     source["url"] = _literal(urlunsplit(whole._replace(netloc=host)))
@@ -117,9 +118,12 @@ def _say(text: str) -> None:
 
 
 def _literal(text: str) -> str:
-    """For a file in which Grafana takes a dollar for the beginning of a variable."""
+    """A text with its dollar signs escaped: Grafana expands variables in the file."""
     return text.replace("$", "$$")
 
 
-def _text(made: object) -> str:
-    return HEAD + yaml.safe_dump(made, sort_keys=False, width=120, allow_unicode=True)
+def _yaml_text(content: object) -> str:
+    return HEAD + yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True)
+
+
+COMMAND = Command(run_boards, add_boards_flags, DESCRIPTION)

@@ -1,4 +1,4 @@
-"""`foreshock evaluate`: how good the analysis is, on recordings whose truth is known."""
+"""`foreshock evaluate`: scores the analysis on recordings with known root causes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.evaluation.as_json import as_json
 from foreshock_dashboard.evaluation.evaluation import evaluation
@@ -28,7 +29,7 @@ from foreshock_simulator.scenarios.parsing.problems import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.spec.scenario import ScenarioSpec
 
-EVALUATE = """\
+DESCRIPTION = """\
 Scores the analysis on recordings whose truth is known: is somebody warned before a cascade, how long before, is the
 right culprit named, and how often is somebody called for nothing. Simpler detectors are scored beside it.
 
@@ -40,11 +41,11 @@ right culprit named, and how often is somebody called for nothing. Simpler detec
 Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
 
 MAKERS = ("foreshock_simulator", "foreshock_exporter", "foreshock_dashboard.recording")
-"""Packages that make a recording what it is: where one of them changes, it is made anew."""
+"""Packages that determine a recording; a change in one of them invalidates the cached recordings."""
 
 
 def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("--suite", default="dev", choices=NAMES, help="which seeds (default: dev)")
     parser.add_argument("--size", choices=SIZES, help="of the platforms (default: small and medium)")
     parser.add_argument("--scenarios", default="", metavar="NAMES", help="only these, separated by commas")
@@ -61,7 +62,7 @@ def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Evaluate. 0: all is scored, whether or not what is asked was reached; 1: some run could not be played.
+    """Evaluate; returns 0, or 1 if a run could not be replayed.
 
     Raises:
         SettingsError: an option cannot be used.
@@ -69,17 +70,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
     title, picked, day = _picked(arguments)
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
-    kept = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
+    cache = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
     specs = {run: spec_of(run) for run, _ in picked}
     without = counterfactual_runs(specs)
     tasks = [
-        Task(run, expected_of(specs[run]), kept, path, arguments.quick, without=run in without) for run, path in picked
+        Task(run, expected_of(specs[run]), cache, path, arguments.quick, without=run in without) for run, path in picked
     ]
     tasks.sort(key=lambda task: -_size(task.run, specs[task.run]))
     began, bar = time.monotonic(), ProgressBar()
     entries, failed = run_all(tasks, jobs, bar)
     bar.end(
-        f"{len(tasks)} runs in {(time.monotonic() - began) / 60:.1f} min, recordings in {arguments.recordings or kept}"
+        f"{len(tasks)} runs in {(time.monotonic() - began) / 60:.1f} min, recordings in {arguments.recordings or cache}"
     )
     long = [entry.ours for entry in entries if entry.ours.run == day]
     rest = [entry for entry in entries if entry.ours.run != day]
@@ -94,24 +95,24 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _size(run: Run, spec: ScenarioSpec) -> float:
-    """How much work a run is, in service-seconds."""
+    """Approximate work of a run, in service-seconds."""
     return (run.duration or spec.duration) * len(spec.platform.services)
 
 
 def _picked(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path | None]], Run | None]:
-    """What is scored, in words; its runs, with their recordings where they are there; the long calm one of them.
+    """Title of the evaluation, its runs with their recordings if they exist, and the long calm run, if any.
 
     Raises:
-        SettingsError: an option cannot be used, or leaves no run.
+        SettingsError: an option cannot be used, or no run is left.
     """
     if arguments.recordings:
         found = recordings_in(Path(arguments.recordings))
-        there: list[tuple[Run, Path | None]] = [(run, path) for run, path in found if _wanted(run, arguments)]
-        if not there:
+        present: list[tuple[Run, Path | None]] = [(run, path) for run, path in found if _wanted(run, arguments)]
+        if not present:
             raise SettingsError("--scenarios, --size, --seeds: no recording is left; name others")
-        usual = [run for run, _ in there if run.duration is None]
-        long = next((run for run, _ in there if run.duration is not None), None)
-        return f"Recordings: {_described(usual)}", there, long
+        usual = [run for run, _ in present if run.duration is None]
+        long = next((run for run, _ in present if run.duration is not None), None)
+        return f"Recordings: {_described(usual)}", present, long
     chosen = _suite(arguments)
     runs = (*([chosen.day] if chosen.day else []), *chosen.runs)
     return f"Suite {chosen.name}: {_described(chosen.runs)}", [(run, None) for run in runs], chosen.day
@@ -137,7 +138,7 @@ def _described(runs: Sequence[Run]) -> str:
 
 
 def _document(file: str, name: str) -> str:
-    """The text of a document that has the markers for a suite."""
+    """The text of a document with the markers of a suite."""
     try:
         text = Path(file).read_text(encoding="utf-8")
         between(text, name, "")
@@ -148,14 +149,14 @@ def _document(file: str, name: str) -> str:
     return text
 
 
-def cache_of(given: str | None) -> Path:
-    """The folder where recordings are kept (XDG Base Directory Specification).
+def cache_of(folder: str | None) -> Path:
+    """The folder of the cached recordings (XDG Base Directory Specification).
 
     Raises:
-        SettingsError: none is given, and the user has no home.
+        SettingsError: no folder is given, and the user has no home.
     """
-    if given:
-        return Path(given)
+    if folder:
+        return Path(folder)
     base = os.environ.get("XDG_CACHE_HOME")
     try:
         return (Path(base) if base else Path.home() / ".cache") / "foreshock"
@@ -167,7 +168,7 @@ def recordings_in(folder: Path) -> list[tuple[Run, Path]]:
     """The recordings of a folder.
 
     Raises:
-        SettingsError: it has none, or one whose name does not say what it is.
+        SettingsError: the folder has no recording, or one with an invalid name.
     """
     found = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -200,13 +201,13 @@ def spec_of(run: Run) -> ScenarioSpec:
 
 
 def expected_of(spec: ScenarioSpec) -> Expected:
-    """What the scenario's author meant, with the names that are right for its culprit.
+    """The expected result of a scenario, with all acceptable names of its root cause.
 
-    A flow is told by the service that it enters at, a path by its edge or either end.
+    A flow counts as its entry service, a path as its edge or either end.
     """
     platform, culprit = spec.platform, spec.expects.culprit
-    known = (*(each.name for each in platform.services), *(each.name for each in platform.tenants))
-    names = {name.name: Service(*name) for name in known}
+    services = (*(each.name for each in platform.services), *(each.name for each in platform.tenants))
+    names = {name.name: Service(*name) for name in services}
     entries = {flow.name: names[flow.service] for flow in platform.flows}
     caller, arrow, callee = culprit.partition(" -> ")
     edge = (names[caller], names[callee]) if arrow else None
@@ -219,3 +220,6 @@ def expected_of(spec: ScenarioSpec) -> Expected:
         gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
         objectives={names[e.name.name]: Objective(e.slo.latency, e.slo.objective) for e in platform.services if e.slo},
     )
+
+
+COMMAND = Command(evaluate, add_evaluate_flags, DESCRIPTION)

@@ -1,4 +1,4 @@
-"""`foreshock explain RECORDING`: who is to blame for what one service suffers at one time."""
+"""`foreshock explain`: ranks the root causes of a service's anomaly in a recording."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.action import reasons_text
@@ -17,7 +18,7 @@ from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.web.state.incident_json import candidate
 from foreshock_dashboard.web.state.numbers import number_of_time
 
-EXPLAIN = """\
+DESCRIPTION = """\
 Ranks who is to blame for what one service suffers around one time. Any recording will do, also one of metrics that
 foreshock does not know: each series is compared with its own past, and is its service's by its labels.
 
@@ -25,7 +26,7 @@ foreshock does not know: each series is compared with its own past, and is its s
 
 
 def add_explain_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("recording", metavar="RECORDING", help="folder of the recording")
     parser.add_argument("--service", metavar="S", required=True, help="name or namespace/name of the one that suffers")
     parser.add_argument("--at", metavar="T", required=True, help="when: Unix seconds, or 2026-01-05T08:42:00Z")
@@ -33,32 +34,35 @@ def add_explain_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_explain(arguments: argparse.Namespace) -> int:
-    """Explain. 0: told, also where nothing is wrong.
+    """Print the ranking; returns 0, also for a healthy service.
 
     Raises:
-        SettingsError: the time is none.
-        RecordingError: the recording cannot be read, or does not have the service or the time.
+        SettingsError: the time is invalid.
+        RecordingError: the recording cannot be read, or lacks the service or the time.
     """
     at = parse_flag("--at", parse_time, arguments.at)
     with closing(Recording(Path(arguments.recording))) as recording:
-        found = explain(recording, arguments.service, at)
-    print(json.dumps(explained_json(found), indent=1) if arguments.json else explained_text(found))
+        explanation = explain(recording, arguments.service, at)
+    print(json.dumps(explained_json(explanation), indent=1) if arguments.json else explained_text(explanation))
     return 0
 
 
-def explained_json(found: Explanation) -> Json:
-    """As docs/incidents.md has it."""
+def explained_json(explanation: Explanation) -> Json:
+    """The ranking as JSON, as documented in docs/incidents.md."""
     return {
         "version": 1,
-        "service": str(found.service),
-        "at": number_of_time(found.at),
-        "candidates": [candidate(one) for one in found.candidates],
+        "service": str(explanation.service),
+        "at": number_of_time(explanation.at),
+        "candidates": [candidate(item) for item in explanation.candidates],
     }
 
 
-def explained_text(found: Explanation) -> str:
-    """For people."""
-    if not found.candidates:
-        return f"Nothing is wrong with {found.service} at {day(found.at)}."
-    lines = [f"{one.score:6.1%}  {one.service}  {reasons_text(one.reasons)}" for one in found.candidates]
-    return "\n".join([f"What {found.service} suffers at {day(found.at)} may be the doing of", *lines])
+def explained_text(explanation: Explanation) -> str:
+    """The ranking as text."""
+    if not explanation.candidates:
+        return f"Nothing is wrong with {explanation.service} at {day(explanation.at)}."
+    lines = [f"{item.score:6.1%}  {item.service}  {reasons_text(item.reasons)}" for item in explanation.candidates]
+    return "\n".join([f"What {explanation.service} suffers at {day(explanation.at)} may be the doing of", *lines])
+
+
+COMMAND = Command(run_explain, add_explain_flags, DESCRIPTION)

@@ -1,4 +1,4 @@
-"""Asks a running hub over HTTP, for commands that print what it knows."""
+"""HTTP client of a running hub's API."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.sources.traces.http_client import Credentials
 
 HUB_URL = "http://127.0.0.1:8050"
-TIMEOUT = 30.0
-"""Seconds for the hub's answer."""
-MAX_ANSWER = 64 * 2**20
-"""Bytes of an answer that are read; 5,000 spans are about 15 MB, and the hub gives fewer where they are larger."""
+TIMEOUT_SECONDS = 30.0
+MAX_BODY_BYTES = 64 * 2**20
+"""A trace of 5,000 spans is about 15 MB; the hub sends fewer spans if they are larger."""
 
 
 class AnswerError(SourceError):
-    """There is nothing to print. The message names the thing and the remedy."""
+    """The hub or the recording has no answer. The message names the missing thing and the remedy."""
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say whom to ask."""
+    """Add the flags that select a hub or a recording."""
     parser.add_argument("--hub", default=HUB_URL, metavar="URL", help=f"address of the hub's page (default: {HUB_URL})")
     parser.add_argument(
         "--hub-credentials", metavar="FILE", help="who asks the hub: a file of one line, a token or user:password"
@@ -35,16 +34,16 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def hub_url(arguments: argparse.Namespace) -> str:
-    """The hub's address.
+    """The hub's URL.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: it is no URL.
     """
     return parse_flag("--hub", parse_url, arguments.hub)
 
 
 def authorization_header(arguments: argparse.Namespace) -> str:
-    """The Authorization header with which the hub is asked; "" where nobody gave any.
+    """The value of the Authorization header; "" without credentials.
 
     Raises:
         SettingsError: the file cannot be used.
@@ -56,32 +55,36 @@ def authorization_header(arguments: argparse.Namespace) -> str:
 
 
 def get(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> Json:
-    """The hub's answer to `path`, which has these keys. authorization: the header of this name.
+    """The JSON object at `path` of the hub's API.
+
+    Args:
+        keys: keys that the object must have.
+        authorization: value of the Authorization header; "" for none.
 
     Raises:
-        AnswerError: the hub does not answer, is none, or does not know what is asked for.
+        AnswerError: the hub cannot be reached, is no hub, or answers with an error.
     """
     try:
         headers = {"Authorization": authorization} if authorization else {}
-        with httpx.stream("GET", f"{hub}{path}", timeout=TIMEOUT, headers=headers) as answer:
+        with httpx.stream("GET", f"{hub}{path}", timeout=TIMEOUT_SECONDS, headers=headers) as response:
             body = b""
-            for piece in answer.iter_bytes():
+            for piece in response.iter_bytes():
                 body += piece
-                if len(body) > MAX_ANSWER:
-                    raise AnswerError(f"{hub}: the answer is larger than {MAX_ANSWER >> 20} MiB: that is no hub's")
+                if len(body) > MAX_BODY_BYTES:
+                    raise AnswerError(f"{hub}: the answer is larger than {MAX_BODY_BYTES >> 20} MiB: that is no hub's")
     except httpx.HTTPError as error:
-        why = str(error) or type(error).__name__
-        raise AnswerError(f"{hub} does not answer: {why}; start a hub, or name another with --hub") from None
+        reason = str(error) or type(error).__name__
+        raise AnswerError(f"{hub} does not answer: {reason}; start a hub, or name another with --hub") from None
     try:
-        told = json.loads(body)
+        content = json.loads(body)
     except ValueError:
-        told = None
-    if isinstance(told, dict) and answer.status_code == 200 and keys <= told.keys():
-        return told
-    if answer.status_code in (401, 403):
+        content = None
+    if isinstance(content, dict) and response.status_code == 200 and keys <= content.keys():
+        return content
+    if response.status_code in (401, 403):
         raise AnswerError(f"{hub}: it asks who you are; give --hub-credentials FILE with a token or user:password")
-    if isinstance(told, dict) and isinstance(told.get("error"), str):
-        raise AnswerError(f"{hub}: {told['error']}")
+    if isinstance(content, dict) and isinstance(content.get("error"), str):
+        raise AnswerError(f"{hub}: {content['error']}")
     raise AnswerError(
-        f"{hub} answers with HTTP {answer.status_code}, but not as a hub does: name a hub's page with --hub"
+        f"{hub} answers with HTTP {response.status_code}, but not as a hub does: name a hub's page with --hub"
     )

@@ -1,4 +1,4 @@
-"""`foreshock`: the entry point, which also answers in the base install."""
+"""Entry point of `foreshock`, which also works in the base install."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MISSING = "foreshock needs its hub parts; install them with: pip install 'foresh
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Exit codes: 0, 1 for failure, 2 for wrong usage."""
+    """Run a command and return its exit code: 0, 1 for a failure, 2 for wrong usage."""
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         from foreshock_dashboard.cli.commands import parser, run
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not words:
             parser().print_help(sys.stderr)
             return 2
-        arguments = parser().parse_args(words)  # which imports what the command needs
+        arguments = parser().parse_args(words)  # imports the module of the command
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in HUB_PARTS:
             raise

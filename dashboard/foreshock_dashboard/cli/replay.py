@@ -1,4 +1,4 @@
-"""`foreshock replay RECORDING`: what a hub would have told of it while it happened."""
+"""`foreshock replay`: prints the incidents that a live hub would have reported of a recording."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.render.incident_text import change_line, changes, day, incident_text
 from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
@@ -13,7 +14,7 @@ from foreshock_dashboard.settings.option_types import parse_time
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.web.state.incident_json import replayed
 
-REPLAY = """\
+DESCRIPTION = """\
 Judges a recording from its start, as a hub would have while it happened, and tells every incident that opened.
 
   foreshock replay incident                       each change of state, then each incident with its evidence
@@ -22,18 +23,18 @@ Judges a recording from its start, as a hub would have while it happened, and te
 
 
 def add_replay_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("recording", metavar="RECORDING", help="folder of the recording")
     parser.add_argument("--json", action="store_true", help="print the incidents as JSON")
     parser.add_argument("--until", metavar="TIME", help="stop at this time: Unix seconds, or 2026-01-05T08:42:00Z")
 
 
 def run_replay(arguments: argparse.Namespace) -> int:
-    """Replay a recording. 0: judged, whether or not anything was wrong.
+    """Replay a recording; returns 0 with or without incidents.
 
     Raises:
-        SettingsError: the time is none.
-        RecordingError: the recording cannot be read or judged.
+        SettingsError: the time is invalid.
+        RecordingError: the recording cannot be read or replayed.
     """
     until = parse_flag("--until", parse_time, arguments.until) if arguments.until else None
     bar = ProgressBar()
@@ -44,7 +45,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
 
 
 def played_text(played: ReplayResult) -> str:
-    """A replay for people."""
+    """The incidents as text."""
     if not played.final:
         learned = played.learning
         why = (
@@ -55,3 +56,6 @@ def played_text(played: ReplayResult) -> str:
         return f"No incident from {day(played.times[0])} to {day(played.times[-1])}.{why}"
     lines = [change_line(time, item) for time, item in changes(played.history)]
     return "\n".join([*lines, *(f"\n{incident_text(item)}" for item in played.final)])
+
+
+COMMAND = Command(run_replay, add_replay_flags, DESCRIPTION)

@@ -1,4 +1,4 @@
-"""`foreshock report INCIDENT`: a post-mortem of an incident that a hub knows, or that happened in a recording."""
+"""`foreshock report`: writes a post-mortem of an incident of a running hub or of a recording."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import base64
 from pathlib import Path
 from urllib.parse import quote
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.atomic_files import new_file
 from foreshock_dashboard.replay.replay import replay_folder
 from foreshock_dashboard.web.documents.postmortem import Report, find_incident, report
 
-REPORT = """\
+DESCRIPTION = """\
 Writes a post-mortem: timeline, first sign, whose doing, evidence with plots, what it cost, what acting on the warning
 would have saved.
 
@@ -21,55 +22,54 @@ would have saved.
   foreshock report latest --recording incident                             to the terminal, the plots within
 
 An incident is named by its id, by the beginning of one, or as `latest`."""
-TOLD = frozenset({"id", "markdown", "plots"})
-"""What a hub's answer has."""
+ANSWER_KEYS = frozenset({"id", "markdown", "plots"})
 
 
 def add_report_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("incident", metavar="INCIDENT", help="its id, the beginning of one, or `latest`")
     add_source_flags(parser)
     parser.add_argument("--out", metavar="FILE", help="write it there (.md), with a plot as FILE-NAME.svg for each")
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    """Write a report. 0: written.
+    """Write a report; returns 0.
 
     Raises:
-        SettingsError: the address is none.
+        SettingsError: the address is invalid.
         SourceError: there is no such incident, the hub does not answer, or a file cannot be read or written.
     """
-    hub, who = hub_url(arguments), authorization_header(arguments)
-    found = (
-        look_up(Path(arguments.recording), arguments.incident)
+    hub, credentials = hub_url(arguments), authorization_header(arguments)
+    result = (
+        report_of_recording(Path(arguments.recording), arguments.incident)
         if arguments.recording
-        else asked(hub, arguments.incident, who)
+        else report_of_hub(hub, arguments.incident, credentials)
     )
     if arguments.out:
-        write(found, Path(arguments.out))
-        incident = found.markdown.splitlines()[0].removeprefix("# ")
-        print(f"{arguments.out}: {incident}, {len(found.plots)} plots beside it")
+        write(result, Path(arguments.out))
+        incident = result.markdown.splitlines()[0].removeprefix("# ")
+        print(f"{arguments.out}: {incident}, {len(result.plots)} plots beside it")
     else:
-        print(inlined(found), end="")
+        print(inlined(result), end="")
     return 0
 
 
-def asked(hub: str, wanted: str, authorization: str = "") -> Report:
-    """The hub's report.
+def report_of_hub(hub: str, wanted: str, authorization: str = "") -> Report:
+    """The report on an incident of a hub.
 
     Raises:
-        AnswerError: the hub does not answer, or does not know the incident.
+        AnswerError: the hub does not answer, or has no such incident.
     """
-    told = get(hub, f"/api/report/{quote(wanted, safe='')}", TOLD, authorization)
-    return Report(str(told["markdown"]), {str(name): str(svg) for name, svg in told["plots"].items()})
+    answer = get(hub, f"/api/report/{quote(wanted, safe='')}", ANSWER_KEYS, authorization)
+    return Report(str(answer["markdown"]), {str(name): str(svg) for name, svg in answer["plots"].items()})
 
 
-def look_up(folder: Path, wanted: str) -> Report:
+def report_of_recording(folder: Path, wanted: str) -> Report:
     """The report on an incident of a recording.
 
     Raises:
-        AnswerError: there is no such incident in it.
-        SourceError: it cannot be read.
+        AnswerError: the recording has no such incident.
+        SourceError: the recording cannot be read.
     """
     bar = ProgressBar()
     played = replay_folder(folder, None, bar)
@@ -81,14 +81,14 @@ def look_up(folder: Path, wanted: str) -> Report:
     return report(played.world, item, played.paged.get(item.id))
 
 
-def write(found: Report, out: Path) -> None:
-    """The report, and each plot beside it.
+def write(result: Report, out: Path) -> None:
+    """Write the report, and each plot beside it.
 
     Raises:
         RecordingError: a file exists already or cannot be written.
     """
-    markdown = found.markdown
-    for name, svg in found.plots.items():
+    markdown = result.markdown
+    for name, svg in result.plots.items():
         beside = out.with_name(f"{out.stem}-{name}.svg")
         markdown = markdown.replace(f"]({name}.svg)", f"]({quote(beside.name)})")
         with new_file(beside) as file:
@@ -97,10 +97,13 @@ def write(found: Report, out: Path) -> None:
         file.write(markdown.encode())
 
 
-def inlined(found: Report) -> str:
-    """The report in one piece: each plot as a data URI (RFC 2397)."""
-    markdown = found.markdown
-    for name, svg in found.plots.items():
+def inlined(result: Report) -> str:
+    """The report as one text, with each plot as a data URI (RFC 2397)."""
+    markdown = result.markdown
+    for name, svg in result.plots.items():
         data = base64.b64encode(svg.encode()).decode()
         markdown = markdown.replace(f"]({name}.svg)", f"](data:image/svg+xml;base64,{data})")
     return markdown
+
+
+COMMAND = Command(run_report, add_report_flags, DESCRIPTION)

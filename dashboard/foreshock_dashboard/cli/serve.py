@@ -1,18 +1,19 @@
-"""`foreshock serve`: the hub."""
+"""`foreshock serve`: runs the hub."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.common.shutdown import stop_on_signals
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.hub.process_tuning import tune_process
 from foreshock_dashboard.replay.recording_hub import open_recording
-from foreshock_dashboard.settings.settings import load_settings
+from foreshock_dashboard.settings.settings import add_flags, load_settings
 
-SERVE = """\
+DESCRIPTION = """\
 Runs the hub: takes in what exporters and services tell, judges it every few seconds, and shows the page, the JSON API
 and its own metrics.
 
@@ -25,10 +26,10 @@ file."""
 
 
 def run_serve(arguments: argparse.Namespace) -> int:
-    """Run the hub until it is told to stop."""
+    """Run the hub until SIGINT or SIGTERM."""
     settings = load_settings(arguments)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel("WARNING")  # one line per scrape would bury what matters
+    logging.getLogger("httpx").setLevel("WARNING")  # it logs a line per scrape
     with stop_on_signals() as stop, open_recording(settings) as (settings, recording):
         tune_process()
         hub = Hub(settings, clock_at(settings.at), recording=recording)
@@ -44,3 +45,6 @@ def run_serve(arguments: argparse.Namespace) -> int:
         finally:
             hub.close()
     return 0
+
+
+COMMAND = Command(run_serve, add_flags, DESCRIPTION)

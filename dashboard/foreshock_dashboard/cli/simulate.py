@@ -1,4 +1,4 @@
-"""`foreshock simulate SCENARIO --out DIR`: records what a scenario would have left in a fleet's monitoring."""
+"""`foreshock simulate` and `foreshock scenarios`: records a scenario as the monitoring of a fleet would."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.platform import Outage
@@ -17,17 +18,17 @@ from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.settings.option_types import parse_duration, parse_time
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.scenarios.load import load
+from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.parsing.problems import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.simulation import Simulation
 
 EPOCH = 1_767_600_000.0
-"""2026-01-05T08:00:00Z, a Monday: when a simulated platform starts unless told otherwise."""
+"""2026-01-05T08:00:00Z, a Monday: default start of a simulation, Unix seconds."""
 
 
 def add_simulate_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("scenario", metavar="SCENARIO", help="a name that `foreshock scenarios` lists, or a YAML file")
     parser.add_argument("--size", default="small", choices=SIZES, help="of the platform (default: small)")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the recording, which is made")
@@ -45,7 +46,7 @@ def add_simulate_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def simulate(arguments: argparse.Namespace) -> int:
-    """Record a scenario. 0: the recording is there.
+    """Record a scenario; returns 0.
 
     Raises:
         SettingsError: an option cannot be used.
@@ -57,7 +58,7 @@ def simulate(arguments: argparse.Namespace) -> int:
         raise SettingsError(str(error)) from None
     duration = parse_flag("--duration", parse_duration, arguments.duration) if arguments.duration else spec.duration
     start = parse_flag("--start", parse_time, arguments.start) if arguments.start else EPOCH
-    sampling = parse_flag("--span-sampling", _share, arguments.span_sampling)
+    sampling = parse_flag("--span-sampling", _ratio, arguments.span_sampling)
     config = ScrapeConfig()
     meta = RecordingMeta(
         scenario=spec.name,
@@ -69,7 +70,7 @@ def simulate(arguments: argparse.Namespace) -> int:
     began, bar = time.monotonic(), ProgressBar()
     with RecordingWriter(Path(arguments.out), meta) as writer:
         simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)
-        outages = [Outage(*each) for each in simulation.outages]
+        outages = [Outage(*item) for item in simulation.outages]
         recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, config=config, outages=outages)
         for reached in recorder.run(start + duration):
             bar(f"simulating {spec.name}", (reached - start) / duration)
@@ -81,7 +82,7 @@ def simulate(arguments: argparse.Namespace) -> int:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - what a truth may be made of
-    """A value as JSON has it; a service as `namespace/name`."""
+    """A value as JSON types; a service becomes `namespace/name`."""
     if isinstance(value, ServiceName):
         return str(value)
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -89,15 +90,27 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - what a truth may be made of
     if is_dataclass(value):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, tuple | list) else value
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def _share(text: str) -> float:
+def _ratio(text: str) -> float:
     try:
-        share = float(text)
+        ratio = float(text)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
         raise ValueError("is not a share between 0 and 1")
-    return share
+    return ratio
+
+
+def run_scenarios(_: argparse.Namespace) -> int:
+    """Print the name and description of each scenario."""
+    width = max(map(len, names()))
+    for name in names():
+        print(f"{name:<{width}}  {load(name).description}")
+    return 0
+
+
+SIMULATE = Command(simulate, add_simulate_flags)
+SCENARIOS = Command(run_scenarios)

@@ -1,4 +1,4 @@
-"""`foreshock trace ID`: asks a running hub, or a recording, for one trace and prints it."""
+"""`foreshock trace`: prints one trace of a running hub or of a recording."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
 from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.model.partial import note_of
@@ -19,46 +20,49 @@ from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import trace_id_of
 from foreshock_dashboard.web.state.parameters import BadParameterError
 
-TOLD = frozenset({"spans", "lanes", "sentence"})
-"""What a hub's answer has."""
+ANSWER_KEYS = frozenset({"spans", "lanes", "sentence"})
 
 
 def add_trace_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the command."""
+    """Add the command's flags."""
     parser.add_argument("id", metavar="ID", help="trace id, up to 32 hexadecimal digits")
     add_source_flags(parser)
     parser.add_argument("--json", action="store_true", help="print the hub's answer as JSON")
 
 
 def trace(arguments: argparse.Namespace) -> int:
-    """Print a trace. 0: printed.
+    """Print a trace; returns 0.
 
     Raises:
-        SettingsError: the id or the address is none.
-        SourceError: the trace is not known, the hub does not answer, or the recording cannot be read.
+        SettingsError: the id or the address is invalid.
+        SourceError: the trace is unknown, the hub does not answer, or the recording cannot be read.
     """
     try:
         wanted = trace_id_of(arguments.id)
     except BadParameterError as error:
         raise SettingsError(str(error)) from None
-    hub, who, folder = hub_url(arguments), authorization_header(arguments), arguments.recording
-    told = look_up(Path(folder), wanted) if folder else get(hub, f"/api/traces/{wanted}", TOLD, who)
-    print(json.dumps(told, indent=1) if arguments.json else trace_text(told), end="\n" if arguments.json else "")
+    hub, credentials, folder = hub_url(arguments), authorization_header(arguments), arguments.recording
+    answer = (
+        trace_of_recording(Path(folder), wanted)
+        if folder
+        else get(hub, f"/api/traces/{wanted}", ANSWER_KEYS, credentials)
+    )
+    print(json.dumps(answer, indent=1) if arguments.json else trace_text(answer), end="\n" if arguments.json else "")
     return 0
 
 
-def look_up(folder: Path, trace_id: str) -> Json:
-    """What a hub that stands at a recording's end would answer.
+def trace_of_recording(folder: Path, trace_id: str) -> Json:
+    """The answer of a hub over a recording.
 
     Raises:
         AnswerError: the recording does not have the trace.
         SourceError: the recording cannot be read.
     """
-    from foreshock_dashboard.hub.hub import Hub  # whoever asks a hub for a trace is not to wait for all that makes one
+    from foreshock_dashboard.hub.hub import Hub  # slow to import, and not needed with --hub
 
-    found = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=folder)
+    options = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=folder)
     with (
-        open_recording(found) as (settings, recording),
+        open_recording(options) as (settings, recording),
         closing(Hub(settings, clock_at(settings.at), recording=recording)) as hub,
     ):
         spans = hub.traces.get(trace_id)
@@ -66,3 +70,6 @@ def look_up(folder: Path, trace_id: str) -> Json:
             raise AnswerError(f"recording {folder}: no trace {trace_id}; not every trace is sampled")
         hub.evaluate()
         return {**traces_json.trace(trace_id, spans, GpuTimes(hub).of(spans)), "note": note_of(spans)}
+
+
+COMMAND = Command(trace, add_trace_flags)

@@ -1,4 +1,4 @@
-"""The past of a simulated platform, written into the hub's store as if it had been scraped and received."""
+"""Backfill: simulated history, written into the hub's store as if it had been scraped and received."""
 
 from __future__ import annotations
 
@@ -14,53 +14,58 @@ from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, pars
 from foreshock_exporter.exporter import Exporter
 from foreshock_simulator.simulation import Simulation
 
-CHUNK = 60.0
-"""Simulated seconds written together."""
+CHUNK_SECONDS = 60.0
+"""Simulated time written together."""
 TRACED_SECONDS = 300.0
-"""Simulated seconds before the end whose spans are kept as traces; before that they are only counted."""
-INTERVAL, LOOK = 10.0, 5.0
-"""Seconds between two scrapes of the past, and between two samples of GPUs before traces are kept."""
+"""Simulated time before the end whose spans are stored as traces; earlier spans are only counted."""
+SCRAPE_SECONDS, SAMPLING_SECONDS = 10.0, 5.0
+"""Time between two scrapes, and between two GPU samples before traces are stored."""
 
 
 class Backfill:
-    """Plays a simulation and hands on what its exporters and services emit: the same text, the same pairing as live."""
+    """Plays a simulation and stores what its exporters and services emit, parsed and paired as in a live hub.
+
+    sampling: seconds between two GPU samples while traces are stored.
+    """
 
     def __init__(
         self,
         simulation: Simulation,
         hosts: Sequence[Exporter],
         pages: Sequence[tuple[Page, ScrapeTarget]],
-        told: Sequence[OccupancySpans],
+        occupancies: Sequence[OccupancySpans],
         hub: Hub,
         sampling: float,
     ) -> None:
         self._simulation = simulation
         self._hosts, self._pages = tuple(hosts), tuple(pages)
-        self._told = tuple(told)
+        self._occupancies = tuple(occupancies)
         self._hub = hub
         self._sampling = sampling
         self._known: list[SeriesCache] = [{} for _ in pages]
 
     def play(self, until: float) -> Iterator[float]:
-        """Advance to `until` (Unix seconds) and write all of it; yields the time reached after every minute or so."""
+        """Advance to `until` (Unix seconds) and store everything; yields the reached time after each chunk."""
         pending: list[SampleBatch] = []
         now = written = self._simulation.now
-        scrape = now + INTERVAL
+        scrape = now + SCRAPE_SECONDS
         while now < until:
-            look = LOOK if now + LOOK <= until - TRACED_SECONDS else self._sampling
-            now = min(now + look, until)
+            is_traced = now + SAMPLING_SECONDS > until - TRACED_SECONDS
+            now = min(now + (self._sampling if is_traced else SAMPLING_SECONDS), until)
             spans = [to_span(span) for span in self._simulation.advance(now)]
             self._hub.pipeline.count(spans, now)
             if now >= until - TRACED_SECONDS and spans:
                 self._hub.store.append_spans(spans)
             for exporter in self._hosts:
                 exporter.sample(now)
-            if occupied := [span for told in self._told for span in told.take(last=now >= until)]:
-                self._hub.store.append_spans(occupied)
+            if occupancy_spans := [
+                span for occupancy in self._occupancies for span in occupancy.take(last=now >= until)
+            ]:
+                self._hub.store.append_spans(occupancy_spans)
             if now >= scrape:
                 pending += self._scrape(now)
-                scrape += INTERVAL
-            if now - written >= CHUNK or now >= until:
+                scrape += SCRAPE_SECONDS
+            if now - written >= CHUNK_SECONDS or now >= until:
                 self._hub.store.append_samples(pending)
                 pending, written = [], now
                 yield now

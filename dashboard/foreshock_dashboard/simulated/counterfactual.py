@@ -1,4 +1,4 @@
-"""Whether a scenario's cascade happens as well without its culprit: then it would say nothing of who is named."""
+"""Counterfactual runs: a cascade that also happens without its root cause cannot test the root-cause ranking."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from foreshock_dashboard.evaluation.truth import Truth
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 
-SIZE, SEEDS = "small", 3
-"""Platforms on which it is tried: of those that are scored, so many of this size."""
-AFTER = 300.0
-"""Seconds after the cascade's onset up to which it is played."""
+SIZE, MAX_SEEDS = "small", 3
+"""Size and number of the platforms that are played again."""
+AFTER_ONSET_SECONDS = 300.0
+"""Simulated time after the cascade's onset that is played."""
 
 
 def counterfactual_runs(runs: Iterable[Run]) -> frozenset[Run]:
-    """The runs for which it is to be tried: those on the first platforms."""
-    known = [run for run in runs if run.size == SIZE and run.duration is None]
-    first = sorted({run.seed for run in known})[:SEEDS]
-    return frozenset(run for run in known if run.seed in first)
+    """The runs that are played again: those on the first platforms."""
+    candidates = [run for run in runs if run.size == SIZE and run.duration is None]
+    first = sorted({run.seed for run in candidates})[:MAX_SEEDS]
+    return frozenset(run for run in candidates if run.seed in first)
 
 
 def cascades_without_culprit(run: Run, truth: Truth) -> bool | None:
-    """Play a run for as long as its cascade took, and `AFTER`, without its culprit; None where there was no cascade."""
+    """Whether a run's cascade happens without its root cause; None for a run without a cascade."""
     if not truth.cascaded:
         return None
     spec = load(run.scenario, run.size, run.seed)
     simulation = Simulation(spec, run.seed, truth.start, leave_out=spec.expects.culprit, sample=0.0)
-    simulation.advance(min(truth.end, truth.began + AFTER))
+    simulation.advance(min(truth.end, truth.began + AFTER_ONSET_SECONDS))
     return simulation.truth().cascaded

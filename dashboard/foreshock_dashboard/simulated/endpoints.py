@@ -1,4 +1,4 @@
-"""Pages of metrics of the simulated platform that are not the exporters': model servers and the cluster's state."""
+"""Metrics endpoints of the simulated model servers and the simulated cluster."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from foreshock_exporter.exposition.text_format import CONTENT_TYPE
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
-POD = "k8s_pod_name"
+POD_LABEL = "k8s_pod_name"
 Page = Callable[[], bytes]
 
 
 def merge_pages(pages: Mapping[str, Families]) -> Families:
-    """Many servers' families as one page, the server's name a label: with its host, for each host counts from one."""
-    found: dict[Family, list[Sample | HistogramSample]] = {}
+    """Merge the families of several servers into one page, with the pod as a label. pages: by `pod:port`."""
+    merged: dict[Family, list[Sample | HistogramSample]] = {}
     for server, page in pages.items():
         pod = server.rpartition(":")[0]
         for family, samples in page:
-            found.setdefault(family, []).extend(each._replace(labels=(pod, *each.labels)) for each in samples)
-    return [(replace(family, labels=(POD, *family.labels)), samples) for family, samples in found.items()]  # type: ignore[misc]
+            merged.setdefault(family, []).extend(item._replace(labels=(pod, *item.labels)) for item in samples)
+    return [(replace(family, labels=(POD_LABEL, *family.labels)), samples) for family, samples in merged.items()]  # type: ignore[misc]
 
 
 @contextmanager
 def serve_pages(pages: Mapping[str, Page]) -> Iterator[str]:
-    """Serve pages by their path on a free port of loopback; gives `http://host:port`."""
+    """Serve pages by path on a free loopback port; yields `http://host:port`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

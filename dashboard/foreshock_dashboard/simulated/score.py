@@ -1,4 +1,4 @@
-"""Plays runs through the analysis and scores them, several at a time."""
+"""Scores the analysis on runs, several at a time."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ log = logging.getLogger(__name__)
 
 
 class Task(NamedTuple):
-    """A run to be scored: its recording, or where that is None the folder in which it is to be made.
+    """A run to score.
 
-    quick: without other detectors and missing scrapes. without: see also whether its cascade needs its culprit.
+    Attributes:
+        folder: where the recording is made if `path` is None.
+        path: recording of the run.
+        quick: skip the other detectors and the replay with missing scrapes.
+        without: also play the run without its root cause.
     """
 
     run: Run
@@ -41,10 +45,7 @@ class Task(NamedTuple):
 
 
 def run_all(tasks: Sequence[Task], jobs: int, bar: ProgressBar) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """Score every task in processes of its own; also those that could not be played, with the reason.
-
-    Tasks begin in the order given: long ones first leave no process waiting at the end.
-    """
+    """Score tasks in parallel processes, in their order; returns the scores, and the failures as (run, reason)."""
     entries: list[Entry] = []
     failed: list[tuple[str, str]] = []
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
@@ -56,7 +57,7 @@ def run_all(tasks: Sequence[Task], jobs: int, bar: ProgressBar) -> tuple[list[En
                 entries.append(done.result())
             except SourceError as error:
                 failed.append((name, str(error)))
-            except Exception as unforeseen:  # outermost loop: whatever one run meets, the others are scored
+            except Exception as unforeseen:  # outermost loop: the other runs are scored after any failure
                 log.exception("%s cannot be scored", name)
                 failed.append((name, f"{type(unforeseen).__name__}: {unforeseen}"))
             bar(f"{i + 1} of {len(tasks)}: {name}", (i + 1) / len(tasks))
@@ -66,10 +67,10 @@ def run_all(tasks: Sequence[Task], jobs: int, bar: ProgressBar) -> tuple[list[En
 
 
 def score(task: Task) -> Entry:
-    """Make the recording if need be, play it, and score what is said of it.
+    """Record the run if necessary, replay it, and score the result.
 
     Raises:
-        SourceError: it cannot be made or played.
+        SourceError: the run cannot be recorded or replayed.
     """
     run, expected = task.run, task.expected
     path = task.path or recorded(run, task.folder)
@@ -84,7 +85,7 @@ def score(task: Task) -> Entry:
             missing = replay(recording, source=partial(LossyMetrics, seed=run.seed))
             lossy = outcome_of(run, truth, expected, missing.world, missing.history)
     others = others_heard(truth, expected, played.world)
-    said = next((each for each in paged(played.history) if each.page == ours.pages.first), None)
-    ranked = rankings(expected, played.world, said.time, said.incident.service) if said else {}
+    first_page = next((item for item in paged(played.history) if item.page == ours.pages.first), None)
+    ranked = rankings(expected, played.world, first_page.time, first_page.incident.service) if first_page else {}
     alone = cascades_without_culprit(run, truth) if task.without and expected.cascade else None
     return Entry(ours, expected.culprits, lossy, others, ranked, alone)
