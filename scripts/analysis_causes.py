@@ -11,10 +11,10 @@ from analysis_run import Run
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import Key
-from foreshock_dashboard.analysis.detectors.contention import SQUEEZE, predicted
-from foreshock_dashboard.analysis.detectors.dependency import GIVEN_UP
+from foreshock_dashboard.analysis.detectors.contention import SQUEEZE_SLOWDOWN, predicted_slowdown
+from foreshock_dashboard.analysis.detectors.dependency import FAILED_ATTEMPTS
 from foreshock_dashboard.analysis.detectors.registry import findings
-from foreshock_dashboard.analysis.incidents.triage import PAGE, SURE
+from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, PAGE_CHANCE
 from foreshock_dashboard.model.world import Tenant
 from foreshock_dashboard.web.charts.svg import Line
 
@@ -44,13 +44,13 @@ def slowdown(run: Run) -> str:
     def from_parts(scan: Scan) -> float:
         parts = GpuShares(scan)
         rows = parts.rows[victim]
-        return predicted(parts.usual[rows], parts.newest[rows], parts.full[rows])
+        return predicted_slowdown(parts.usual[rows], parts.newest[rows], parts.full[rows])
 
     lines = [
         Line("predicted from parts", x, run.over(points, from_parts)),
         Line("time per token", x, run.over(points, lambda scan: scan.ratio("per_token", victim)), colour=2),
         Line("p95", x, run.over(points, lambda scan: scan.ratio("p95", victim)), colour=4),
-        Line(f"half sure, {SQUEEZE:g}", [x[0], x[-1]], [SQUEEZE] * 2, colour=1),
+        Line(f"half sure, {SQUEEZE_SLOWDOWN:g}", [x[0], x[-1]], [SQUEEZE_SLOWDOWN] * 2, colour=1),
     ]
     return run.chart(f"Slow-down of {victim.name}", "times the usual", lines)
 
@@ -92,7 +92,7 @@ def dependency(run: Run) -> str:
             Line(f"attempts of {edge.client.name}", x, calls, colour=2 * colour),
             Line(f"requests to {edge.client.name}", x, own, colour=2 * colour + 1),
         ]
-    lines.append(Line(f"half sure, {GIVEN_UP[0]:.0%}", [x[0], x[-1]], [100 * GIVEN_UP[0]] * 2, colour=4))
+    lines.append(Line(f"half sure, {FAILED_ATTEMPTS[0]:.0%}", [x[0], x[-1]], [100 * FAILED_ATTEMPTS[0]] * 2, colour=4))
     return run.chart(f"Calls to {run.origin.name}", "per cent that fail", lines)
 
 
@@ -107,8 +107,8 @@ def decision(run: Run) -> str:
     lines = [
         Line("strength of a finding", x, sure),
         Line("chance of a breach", x, chance, colour=2),
-        Line(f"page, {PAGE:g}", [x[0], x[-1]], [PAGE] * 2, colour=1),
-        Line(f"counts, {SURE:g}", [x[0], x[-1]], [SURE] * 2, colour=4),
+        Line(f"page, {PAGE_CHANCE:g}", [x[0], x[-1]], [PAGE_CHANCE] * 2, colour=1),
+        Line(f"counts, {FINDING_STRENGTH:g}", [x[0], x[-1]], [FINDING_STRENGTH] * 2, colour=4),
     ]
     return run.chart(f"What decides about {who.name}", "0…1", lines)
 

@@ -13,8 +13,8 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.baseline.seasonality import LEVEL_BINS, NEIGHBOR_BINS, WEEK_LAGS_DAYS, seasonality
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
-from foreshock_dashboard.analysis.detectors.demand import TOKENS
-from foreshock_dashboard.analysis.detectors.kv_cache import LONGER
+from foreshock_dashboard.analysis.detectors.demand import TOKEN_GROWTH
+from foreshock_dashboard.analysis.detectors.kv_cache import REQUEST_LENGTH_GROWTH
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
 from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.model.types import Floats
@@ -32,7 +32,7 @@ def growth(run: Run) -> str:
     lines = [
         Line("tokens over minutes", x, run.over(points, lambda scan: scan.ratio("tokens", who))),
         Line("requests", x, run.over(points, lambda scan: scan.ratio("rate", who)), colour=2),
-        Line(f"half sure, {TOKENS[0]:g}", [x[0], x[-1]], [TOKENS[0]] * 2, colour=1),
+        Line(f"half sure, {TOKEN_GROWTH[0]:g}", [x[0], x[-1]], [TOKEN_GROWTH[0]] * 2, colour=1),
     ]
     return run.chart(f"What {who.name} is asked", "times the usual", lines)
 
@@ -118,7 +118,7 @@ def longer(run: Run) -> str:
     lines = [
         Line("cache per request", x, run.over(points, lambda scan: scan.ratio("held", who))),
         Line("cache in use, 0…1", x, run.over(points, lambda scan: scan.value("cache", who)), colour=2),
-        Line(f"half sure, {LONGER[0]:g}", [x[0], x[-1]], [LONGER[0]] * 2, colour=1),
+        Line(f"half sure, {REQUEST_LENGTH_GROWTH[0]:g}", [x[0], x[-1]], [REQUEST_LENGTH_GROWTH[0]] * 2, colour=1),
     ]
     return run.chart(f"What the requests of {who.name} hold", "times the usual", lines)
 

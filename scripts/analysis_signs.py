@@ -11,8 +11,8 @@ import numpy as np
 from analysis_run import Run
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, model_servers
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME
-from foreshock_dashboard.analysis.detectors.retry_risk import NEAR, loops
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z
+from foreshock_dashboard.analysis.detectors.retry_risk import SHORT_OUTAGE_SECONDS, retry_loops
 from foreshock_dashboard.analysis.saturation.batching_model import averaged
 from foreshock_dashboard.analysis.saturation.overload import CARRIED
 from foreshock_dashboard.model.types import Floats
@@ -31,13 +31,13 @@ def baseline(run: Run) -> str:
     x = run.minutes(points)
 
     def far(level: float, scale: float) -> float:
-        return 1e3 * math.exp(level + EXTREME * scale)
+        return 1e3 * math.exp(level + EXTREME_Z * scale)
 
     known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan)) for at in points]
     lines = [
         Line("p95", x, [1e3 * value for value in run.over(points, lambda scan: scan.value("p95", who))]),
         Line("usual", x, [1e3 * math.exp(level) for level, _ in known], colour=2),
-        Line(f"{EXTREME:.0f} scales above", x, [far(*each) for each in known], colour=1),
+        Line(f"{EXTREME_Z:.0f} scales above", x, [far(*each) for each in known], colour=1),
         Line("the same without the floor", x, [far(*each) for each in bare], colour=4),
     ]
     return run.chart(f"p95 of {who}, and what is usual", "milliseconds", lines)
@@ -144,7 +144,11 @@ def survives(run: Run) -> str:
         found = [outage_margin_seconds(now._replace(load=float(each), attempts=attempts)) for each in loads]
         seconds = [value if value <= MAX_OUTAGE_SECONDS else math.nan for value in found]
         lines.append(Line(f"{attempts:.0f} attempts", loads.tolist(), seconds, colour=colour))
-    lines.append(Line(f"advisory, {NEAR[0]:.0f} s", [loads[0], loads[-1]], [NEAR[0]] * 2, colour=4))
+    lines.append(
+        Line(
+            f"advisory, {SHORT_OUTAGE_SECONDS[0]:.0f} s", [loads[0], loads[-1]], [SHORT_OUTAGE_SECONDS[0]] * 2, colour=4
+        )
+    )
     axes = Axis("load: first attempts over capacity"), Axis("seconds without capacity that keep it down")
     patience = f"time-out {now.timeout:.0f} s, slack {now.slack:.0f} s"
     title = f"What keeps {run.origin.name} down, {patience} ({run.truth.scenario})"
@@ -155,7 +159,7 @@ def _loop(run: Run) -> RetryLoop:
     """The loop of retries about the origin, as it is known before t₀."""
     last = run.shown(run.world.step, -run.world.step)[-1]
     loads = {service: own.strain.load for service, own in run.states[last].own.items() if own.strain}
-    return loops(run.scan(last), loads)[run.origin].loop
+    return retry_loops(run.scan(last), loads)[run.origin].loop
 
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {

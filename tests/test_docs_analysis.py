@@ -22,7 +22,16 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 STATED = re.compile(rf"`([A-Z][A-Z_]*)`\s+=\s+({NUMBER}(?:\s+[±/]\s+{NUMBER})*)")
 """`NAME` = 1.2 or, of a pair or a triple, 1.2 ± 0.04 or 0.8 / 0.7."""
 UNSAID = {"MOST", "ROUNDS", "MINUTE", "DELAYS", "MEDIAN", "BISECTION_STEPS", "STEPS_PER_TIMEOUT", "NOTHING"}
-UNSAID |= {"NO_GROWTH", "NEWEST", "OFTEN", "NEGLIGIBLE_MASS", "SURVIVED", "DECIDED_RATIO", "MAX_SLOWDOWN_RATIO"}
+UNSAID |= {
+    "NO_GROWTH",
+    "NEWEST",
+    "OFTEN",
+    "NEGLIGIBLE_MASS",
+    "MAX_OUTAGE_SECONDS",
+    "MAX_SEVERITY",
+    "DECIDED_RATIO",
+    "MAX_SLOWDOWN_RATIO",
+}
 UNSAID |= {"NEGLIGIBLE_GRADIENT_RATIO", "BATCH_AFTER_LOOKUPS", "FIRST_LOOKBACK_POINTS", "MAX_CALLER_LAYERS"}
 UNSAID |= {"MAX_GROWTH_RATIO"}
 """Bounds of loops and of what is shown, what follows from others, and what only saves time."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.incidents.cost import ACTED, costs, entries, late
+from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, incident_costs, ingress_services, late_ratio
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Red, World
 
@@ -35,20 +35,20 @@ def platform(slow: float = 1.0, failed: float = 0.0) -> World:
 def test_people_come_in_where_those_outside_call_or_where_nobody_known_does() -> None:
     """A batch job without requests is no entry."""
     world = platform()
-    assert entries(world) == (CALLER,)
+    assert ingress_services(world) == (CALLER,)
     outside = replace(world, edges=(*world.edges, Edge(Service("", "user"), VICTIM, "virtual_node")))
-    assert entries(outside) == (VICTIM,)
+    assert ingress_services(outside) == (VICTIM,)
 
 
 def test_requests_that_fail_beyond_the_usual_are_counted_and_which_of_them_after_the_page() -> None:
     """100 points of 10 s, 5 a second, half of which fail; after the page it takes a while until somebody has acted."""
     world = platform(failed=0.5)
     since, until = world.times[ONSET], world.times[-1]
-    (cost,) = costs(world, since, until, world.times[ONSET + 8])
+    (cost,) = incident_costs(world, since, until, world.times[ONSET + 8])
     assert cost.service == CALLER
     assert cost.requests == pytest.approx(100 * STEP * 5)
     assert cost.failed == pytest.approx(0.5 * cost.requests)
-    assert cost.failed_after == pytest.approx((100 - 8 - ACTED / STEP) * STEP * 5 * 0.5)
+    assert cost.failed_after == pytest.approx((100 - 8 - REACTION_SECONDS / STEP) * STEP * 5 * 0.5)
     assert cost.slowed == 0.0
 
 
@@ -66,7 +66,7 @@ def test_what_neighbours_ask_of_an_entry_is_counted_where_it_came_in() -> None:
     calls["failed"][-1, ONSET:] = 0.1
     outside = replace(world, edges=(*world.edges, user), calls=Red(**calls))
 
-    (cost,) = costs(outside, world.times[ONSET], world.times[-1], None)
+    (cost,) = incident_costs(outside, world.times[ONSET], world.times[-1], None)
 
     assert cost.requests == pytest.approx(100 * STEP * 2)
     assert cost.failed == pytest.approx(0.1 * cost.requests)
@@ -77,25 +77,25 @@ def test_what_always_fails_is_not_the_incidents_doing() -> None:
     """Only what is beyond the usual share."""
     world = platform()
     always = replace(world, red=replace(world.red, failed=np.full(world.red.failed.shape, 0.1)))
-    (cost,) = costs(always, world.times[ONSET], world.times[-1], None)
+    (cost,) = incident_costs(always, world.times[ONSET], world.times[-1], None)
     assert (cost.failed, cost.failed_after, cost.slowed_after) == (0.0, 0.0, 0.0)
 
 
 def test_requests_that_are_answered_later_than_the_objective_are_slowed() -> None:
     """Ten times as slow: the median is past it, so that most are late."""
     world = platform(slow=10.0)
-    (cost,) = costs(world, world.times[ONSET], world.times[-1], world.times[ONSET])
+    (cost,) = incident_costs(world, world.times[ONSET], world.times[-1], world.times[ONSET])
     assert cost.objective == pytest.approx(1.6 * 0.8, rel=0.05)
     assert 0.5 * cost.requests < cost.slowed < cost.requests
     assert 0 < cost.slowed_after < cost.slowed
-    (well,) = costs(platform(slow=1.1), world.times[ONSET], world.times[-1], None)
+    (well,) = incident_costs(platform(slow=1.1), world.times[ONSET], world.times[-1], None)
     assert well.slowed < 0.05 * well.requests
 
 
 def test_no_request_counts_twice() -> None:
     """Those that fail are not late as well."""
     world = platform(slow=100.0, failed=0.9)
-    (cost,) = costs(world, world.times[ONSET], world.times[-1], None)
+    (cost,) = incident_costs(world, world.times[ONSET], world.times[-1], None)
     assert cost.failed + cost.slowed <= cost.requests * (1 + 1e-9)
 
 
@@ -104,11 +104,11 @@ def test_no_request_counts_twice() -> None:
 )
 def test_the_share_that_is_late_lies_on_the_quantiles(limit: float, share: float) -> None:
     """At p50 half, at p95 a twentieth; beyond p99 none that is known of."""
-    assert late(np.array([[0.4], [0.8], [1.2]]), limit)[0] == pytest.approx(share)
+    assert late_ratio(np.array([[0.4], [0.8], [1.2]]), limit)[0] == pytest.approx(share)
 
 
 @given(st.lists(st.floats(1e-3, 1e3) | st.just(math.nan), min_size=3, max_size=3), st.floats(1e-3, 1e3))
 def test_any_quantiles_give_a_share(quantiles: list[float], limit: float) -> None:
     """Also those that are missing or out of order."""
-    found = late(np.array(quantiles)[:, None], limit)
+    found = late_ratio(np.array(quantiles)[:, None], limit)
     assert 0.0 <= found[0] <= 1.0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_OVER, State, fold, learning, states
+from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, fold, learning, states
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text
@@ -119,7 +119,7 @@ def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(
     assert max(listed) == 1
     ended = phases.index("over")
     assert 290 + 28 <= ended <= 290 + 34
-    assert phases[ended:].count("over") == pytest.approx(KEEP_OVER / scenes.step, abs=2)
+    assert phases[ended:].count("over") == pytest.approx(KEEP_RESOLVED_SECONDS / scenes.step, abs=2)
     assert phases[-1] == ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.analysis.causes.made import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, since, world
 
-from foreshock_dashboard.analysis.incidents.learned import Learned, refreshed
+from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 
 BEFORE, LATER = 150, 299
 """Grid points at which is learned: before everything changed for good, and long after."""
@@ -31,9 +31,9 @@ OF_OTHERS = [("p95", CODER), ("nic", "host-3")]
 @pytest.mark.parametrize(("name", "key"), OF_IT, ids=[name for name, _ in OF_IT])
 def test_what_lasts_as_long_as_an_incident_does_not_become_usual(name: str, key: object) -> None:
     """A GPU that is throttled for an hour is throttled."""
-    known = refreshed(Learned(), CHANGED, BEFORE, frozenset())
+    known = relearned(Learned(), CHANGED, BEFORE, frozenset())
     usual, kept = (
-        refreshed(known, CHANGED, LATER, frozen).usual.of(name).get(key)  # type: ignore[arg-type] # of any kind
+        relearned(known, CHANGED, LATER, frozen).usual.of(name).get(key)  # type: ignore[arg-type] # of any kind
         for frozen in (frozenset[object](), frozenset((LLM,)))
     )
     assert kept == known.usual.of(name).get(key)
@@ -42,6 +42,6 @@ def test_what_lasts_as_long_as_an_incident_does_not_become_usual(name: str, key:
 
 @pytest.mark.parametrize(("name", "key"), OF_OTHERS, ids=[str(key) for _, key in OF_OTHERS])
 def test_of_others_the_new_ways_are_learned(name: str, key: object) -> None:
-    known = refreshed(Learned(), CHANGED, BEFORE, frozenset())
-    later = refreshed(known, CHANGED, LATER, frozenset((LLM, BATCH)))
+    known = relearned(Learned(), CHANGED, BEFORE, frozenset())
+    later = relearned(known, CHANGED, LATER, frozenset((LLM, BATCH)))
     assert later.usual.of(name).get(key) != known.usual.of(name).get(key)

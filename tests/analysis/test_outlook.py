@@ -10,7 +10,7 @@ import pytest
 from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, Scene, world_of_scene
 
 from foreshock_dashboard.analysis.forecast.service_risk import Own
-from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
+from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, RetryAmplification, Risk
@@ -29,7 +29,7 @@ def own(chance: float, load: float = math.nan) -> Own:
 
 def seen(world: World, known: dict[Service, Own]) -> Forecast:
     """The outlook of a state in which services show this."""
-    return outlook(replace(State(), own=known), world)
+    return forecast(replace(State(), own=known), world)
 
 
 def test_risks_have_their_quantiles() -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.objectives import Slo
-from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
-from foreshock_dashboard.analysis.incidents.lifecycle import NEEDED, State, learning, states
+from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
+from foreshock_dashboard.analysis.incidents.lifecycle import MIN_HISTORY_SECONDS, State, learning, states
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.incident import Incident, Learning
@@ -80,7 +80,7 @@ class AnalysisLoop:
             "--objectives", {Service.parse(name): Slo(p95, failed) for name, p95, failed in settings.objectives}
         )
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
-        self.snapshot = Snapshot(0, None, (), Learning(0.0, NEEDED))
+        self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_HISTORY_SECONDS))
         self.evaluation_seconds = 0.0
         self._state = State()
         self._settle_seconds = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
@@ -129,7 +129,7 @@ class AnalysisLoop:
             world,
             self._state.incidents,
             learning(world),
-            forecast=outlook(self._state, world),
+            forecast=forecast(self._state, world),
             bounds=inputs.bounds,
         )
 

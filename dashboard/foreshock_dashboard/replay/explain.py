@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.incidents.retrospective import hindsight
+from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.root_cause.generic_ranking import Suspect, blended, ranked, suspects
 from foreshock_dashboard.analysis.root_cause.metric_anomalies import LEAST, Around, Oddity, means, oddities
 from foreshock_dashboard.analysis.root_cause.series_owner import call
@@ -61,7 +61,7 @@ def explain(recording: Recording, service: str, at: float) -> Explanation:
     world = load_world(RecordedMetrics(recording), around, timing)
     anomalies = find_anomalies(RecordedMetrics(recording), around, timing.step, world.services)
     target = resolve_service(service, {*anomalies.suspects, *world.services}, f"recording {recording.path}")
-    incident = hindsight(world, target, at, float(around.times[around.first]))
+    incident = retrospective(world, target, at, float(around.times[around.first]))
     odd = ranked(target, anomalies.suspects, anomalies.calls, timing.step)
     agreed = bool(incident.candidates and odd) and incident.candidates[0].service == odd[0].service
     if incident.lasting or agreed:  # a short anomaly counts only if both rankings name the same cause

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.objectives import Slo
-from foreshock_dashboard.analysis.incidents.forecast_summary import outlook
+from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.incident import Learning
@@ -232,7 +232,7 @@ class TimeTravel:
         state, learned = cached
         world = slice_world(world, -math.inf, state.time)
         seq = round(state.time)
-        return Snapshot(seq, world, state.incidents, learned, forecast=outlook(state, world), bounds=newest.bounds)
+        return Snapshot(seq, world, state.incidents, learned, forecast=forecast(state, world), bounds=newest.bounds)
 
     def over(self, start: float, end: float, newest: Snapshot) -> World | None:
         """The World from `start` to `end` for charts, on a coarser grid for a long range; None without data.

@@ -8,7 +8,7 @@ from tests.analysis.causes.made import ANSWER, ASK, DIRECT, FRONT, GATEWAY, IN, 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
+from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Culprit
@@ -34,7 +34,7 @@ def told(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Ca
     """What is told of a trouble, and how much: the cause and the culprit."""
     here = scan(SLOW)
     trouble = Trouble(origin, (origin,), (), (origin,), cause, True, True, False, False, 0.8)
-    incident = updated(opened(trouble, here), trouble, Moment(here, {}, findings), page=True)
+    incident = updated_incident(opened_incident(trouble, here), trouble, Evaluation(here, {}, findings), page=True)
     return incident.cause, incident.culprit.service
 
 
@@ -72,15 +72,15 @@ def test_it_is_told_until_it_is_not_found_any_more_or_somebody_else_is_blamed() 
     later = Scan(minute.world, minute.at - 1, minute.base)
     assert minute.time % 60 != 0
     assert later.time % 60 != 0
-    first = updated(opened(trouble, minute), trouble, Moment(minute, {}, (network,)), page=True)
-    second = updated(first, trouble, Moment(later, {}, (network,)), page=True)
-    third = updated(second, trouble, Moment(later, {}, ()), page=True)
+    first = updated_incident(opened_incident(trouble, minute), trouble, Evaluation(minute, {}, (network,)), page=True)
+    second = updated_incident(first, trouble, Evaluation(later, {}, (network,)), page=True)
+    third = updated_incident(second, trouble, Evaluation(later, {}, ()), page=True)
     assert [(each.cause, each.culprit.service) for each in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
     asked = Scan(minute.world, minute.at - 5, minute.base)
     assert asked.time % 60 == 0
     another = found(LLM, "network", 0.4)  # with the culprit that was told, but of one who is not blamed
-    assert updated(second, trouble, Moment(asked, {}, (another,)), page=True).cause == "dependency"
+    assert updated_incident(second, trouble, Evaluation(asked, {}, (another,)), page=True).cause == "dependency"
 
 
 def test_what_is_surely_slow_by_itself_is_not_told_of_anybody_else() -> None:

@@ -39,10 +39,10 @@ from foreshock_dashboard.analysis.detectors.demand import demand
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import hardware
-from foreshock_dashboard.analysis.detectors.kv_cache import memory
-from foreshock_dashboard.analysis.detectors.load_imbalance import imbalance
+from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
-from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
+from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.remediation.scale_out import add_replicas
 from foreshock_dashboard.model.batching_law import Utilization
@@ -52,7 +52,7 @@ from foreshock_dashboard.render.action import action_text
 
 Detector = Callable[[Scan], tuple[Finding, ...]]
 DETECTORS: tuple[Detector, ...] = (
-    network, retry_storms, provisioning, memory, demand, dependency, imbalance, hardware,
+    network, retry_storms, provisioning_lag, kv_cache_pressure, demand, dependency, load_imbalance, hardware,
 )  # fmt: skip
 NOW = 290
 """Grid index from which on something is wrong: ten points before the end."""
@@ -139,7 +139,7 @@ CASES = (
             ("ready", LLM): since(285, 2, 3),
             ("used", POOLS[0]): since(285, 2, 4),
         },
-        provisioning,
+        provisioning_lag,
         LLM,
         "provisioning lag",
         FRONT,
@@ -154,7 +154,7 @@ CASES = (
             ("preempted", LLM): since(NOW, 0, 0.3),
             ("prompt_tokens", LLM): ramp(220, 290, 5000, 12000),
         },
-        memory,
+        kv_cache_pressure,
         LLM,
         "memory pressure",
         FRONT,
@@ -168,7 +168,7 @@ CASES = (
             ("replica_busy", REPLICAS[1]): since(280, 10, 28),
             **slow(LLM, 8, 20),
         },
-        imbalance,
+        load_imbalance,
         LLM,
         "hardware",
         LLM,
@@ -182,7 +182,7 @@ CASES = (
             ("replica_seconds", REPLICAS[0]): since(280, 4, 5),
             **slow(LLM, 8, 20),
         },
-        imbalance,
+        load_imbalance,
         LLM,
         "imbalance",
         LLM,
@@ -294,7 +294,7 @@ EXPLAINED: tuple[tuple[str, Bent, Detector], ...] = (
      {**SLOW_STORE, ("attempts", QUERY): since(NOW, 1, 1.4), ("edge_rate", QUERY): since(NOW, 5, 6)}, retry_storms),
     ("replicas that a squeezed model asks for are no lag",
      {**WAITS, ("wanted", LLM): since(NOW, 2, 4), ("pending", LLM): since(NOW, 0, 2),
-      **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}}, provisioning),
+      **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}}, provisioning_lag),
     ("retries are no demand", STORM, demand),
     ("a server that tells only of its fast answers is not behind a slow network",
      {**STORM, ("edge_server", ASK): since(NOW, 8.5, 0.02), ("p95", GATEWAY): since(NOW, 8.5, 0.02),

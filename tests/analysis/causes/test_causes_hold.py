@@ -17,7 +17,7 @@ from tests.analysis.causes.test_causes import CASES, DETECTORS, LOSES, SLOW_STOR
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.retry_risk import vulnerable
+from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import ModelServers
@@ -32,7 +32,7 @@ SHARES = {"failed", "edge_failed", "busy", "stalled_by", "cache", "nic", "retran
 
 def everything(now: Scan) -> tuple[Finding, ...]:
     found = [each for detect in DETECTORS for each in detect(now)]
-    return (*found, *vulnerable(now, {LLM: 0.5}))
+    return (*found, *retry_risks(now, {LLM: 0.5}))
 
 
 def assert_defined(now: Scan) -> None:

@@ -30,18 +30,18 @@ from tests.analysis.causes.test_causes import NOW, STORM, WAITS, slow
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
-from foreshock_dashboard.analysis.detectors.client_timeout import impatience
-from foreshock_dashboard.analysis.detectors.contention import contended
-from foreshock_dashboard.analysis.detectors.demand import demand, growth_of_edges, handed_on, worked_off
+from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
+from foreshock_dashboard.analysis.detectors.contention import gpu_contention
+from foreshock_dashboard.analysis.detectors.demand import demand, drained_shares, edge_growth, forwarded_calls
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.kv_cache import memory
-from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
+from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
 from foreshock_dashboard.analysis.detectors.registry import findings
-from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
+from foreshock_dashboard.analysis.detectors.request_size import request_size_growth
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
-from foreshock_dashboard.analysis.incidents.retrospective import hindsight
-from foreshock_dashboard.analysis.incidents.triage import BRIEF, troubles
+from foreshock_dashboard.analysis.incidents.retrospective import retrospective
+from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, troubles
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.incident import Culprit
@@ -91,7 +91,7 @@ def test_a_model_that_takes_longer_per_token_than_its_load_explains_is_slow_by_i
     assert found.by_itself
     assert found.severity >= 2.5
     assert any(each.name == "time per token" for each in found.evidence)
-    for other in (demand, provisioning, retry_storms):
+    for other in (demand, provisioning_lag, retry_storms):
         assert sure(other(now), other(now)[0].cause if other(now) else "") == []
     assert sure(dependency(strained(DEPLOYED, FULL)), "dependency") == []
 
@@ -108,7 +108,7 @@ def test_whoever_asks_afterwards_is_told_so_too() -> None:
         ("per_token", LLM): lambda i: (0.012 + 0.0004 * waves(i) / 2) * (1 if i < NOW else 3),
     }
     made = world(bent)
-    found = hindsight(made, LLM, made.times[NOW + 5], made.times[NOW - 5])
+    found = retrospective(made, LLM, made.times[NOW + 5], made.times[NOW - 5])
     assert found.candidates[0].service == LLM
     assert found.candidates[0].reasons == (Reason("cause", LLM, "dependency"),)
 
@@ -153,7 +153,7 @@ def test_retries_of_a_slow_model_are_no_storm_of_their_own() -> None:
     assert sure(retry_storms(strained(STORM, SLOWED)), "retry storm") == []
 
 
-@pytest.mark.parametrize(("ago", "cause"), [(BRIEF / 2, "retry storm"), (2 * BRIEF, "dependency")])
+@pytest.mark.parametrize(("ago", "cause"), [(BRIEF_SECONDS / 2, "retry storm"), (2 * BRIEF_SECONDS, "dependency")])
 def test_slowness_that_lasts_is_told_as_such_and_before_that_what_it_may_leave_behind(ago: float, cause: str) -> None:
     now = strained({}, SLOWED)
     itself = Finding(LLM, "dependency", Culprit(LLM), 0.9, 3.0, now.time - ago, (), Action("restart"), urgent=True)
@@ -165,7 +165,7 @@ def test_slowness_that_lasts_is_told_as_such_and_before_that_what_it_may_leave_b
 
 def test_a_caller_that_gives_up_sooner_than_ever_is_to_blame_for_the_work_in_vain() -> None:
     now = strained(IMPATIENT, FULL)
-    (found,) = impatience(now)
+    (found,) = client_timeout(now)
     assert found.strength > 0.8
     assert (found.cause, found.culprit.service, found.culprit.edge) == ("retry storm", GATEWAY, ANSWER[:2])
     assert "put the time-out of serving/gateway for calls to serving/llm back" in action_text(found.action)
@@ -174,16 +174,16 @@ def test_a_caller_that_gives_up_sooner_than_ever_is_to_blame_for_the_work_in_vai
         " serving/llm would be 62 % of what it is"
     )
     assert sure(demand(now), "demand") == []
-    assert sure(provisioning(now), "provisioning lag") == []
+    assert sure(provisioning_lag(now), "provisioning lag") == []
     assert findings(now)[0] == found
 
 
 def test_work_for_nobody_goes_on_after_the_caller_has_given_up() -> None:
     """By then the server fails most of it, later than anybody waits for."""
     late = {**IMPATIENT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 50)}
-    assert impatience(scan(late))[0].strength > 0.8
+    assert client_timeout(scan(late))[0].strength > 0.8
     failing = {**IMPATIENT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 3)}
-    assert impatience(scan(failing)) == ()
+    assert client_timeout(scan(failing)) == ()
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_work_for_nobody_goes_on_after_the_caller_has_given_up() -> None:
     ],
 )
 def test_failures_with_another_reason_are_nobody_s_impatience(bent: Bent) -> None:
-    assert [each for each in impatience(scan(bent)) if each.strength > 0.5] == []
+    assert [each for each in client_timeout(scan(bent)) if each.strength > 0.5] == []
 
 
 def test_what_lost_replicas_leave_to_the_others_is_neither_demand_nor_longer_requests_nor_a_lag() -> None:
@@ -233,7 +233,7 @@ def test_what_a_small_caller_hands_on_is_seen_beside_a_large_one() -> None:
     }
     now = scan(bent)
     edges = list(now.world.edges)
-    assert handed_on(now, edges.index(ANSWER), [edges.index(DIRECT), edges.index(ASK)]) == pytest.approx(
+    assert forwarded_calls(now, edges.index(ANSWER), [edges.index(DIRECT), edges.index(ASK)]) == pytest.approx(
         [1.0, 0.5], rel=0.15
     )
 
@@ -249,7 +249,9 @@ def test_what_those_outside_ask_for_by_now_is_not_what_they_asked_for_in_the_hou
     edges = list(now.world.edges)
     rows = [edges.index(DIRECT), edges.index(ASK)]
     earlier = Scan(now.world, 270, now.base)
-    assert handed_on(now, edges.index(ANSWER), rows)[0] > 2 * handed_on(earlier, edges.index(ANSWER), rows)[0]
+    assert (
+        forwarded_calls(now, edges.index(ANSWER), rows)[0] > 2 * forwarded_calls(earlier, edges.index(ANSWER), rows)[0]
+    )
 
 
 DRAINS: Bent = {
@@ -277,7 +279,7 @@ def test_what_is_worked_off_was_asked_before_and_is_no_demand() -> None:
 @pytest.mark.parametrize("rate", [0.0, math.nan])
 def test_who_is_not_told_to_be_asked_anything_works_nothing_off(rate: float) -> None:
     """Though it calls a model that does."""
-    share = worked_off(scan({**DRAINS, ("rate", GATEWAY): since(282, 7, rate)}))
+    share = drained_shares(scan({**DRAINS, ("rate", GATEWAY): since(282, 7, rate)}))
     assert share[LLM] > 0.2
     assert GATEWAY not in share
 
@@ -303,7 +305,7 @@ def test_what_is_to_be_limited_is_what_became_longer(prompts: float, answers: fl
         ("prompt_tokens", LLM): since(270, 5000, 5000 * prompts),
         ("generated_tokens", LLM): since(270, 1000, 1000 * answers),
     }
-    (found,) = memory(scan(longer))
+    (found,) = kv_cache_pressure(scan(longer))
     assert action_text(found.action).startswith(f"limit the {what} length of ")
 
 
@@ -312,7 +314,7 @@ def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
     peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
     bent: Bent = {("edge_rate", ASK): peak, ("edge_rate", DIRECT): ramp(280, 295, 2, 4)}
     now = scan(bent)
-    growth = dict(zip(now.world.edges, growth_of_edges(now, request_rates(now)), strict=True))
+    growth = dict(zip(now.world.edges, edge_growth(now, request_rates(now)), strict=True))
     assert growth[DIRECT] > 2 * growth[ASK]
 
 
@@ -326,13 +328,13 @@ def test_whose_requests_became_longer_is_seen_by_what_others_do_not_show() -> No
         ("generated_tokens", LLM): ramp(200, 280, 1000, 1600),
     }
     now = scan(bent)
-    longer = dict(zip(now.world.edges, longer_of_edges(now), strict=True))
+    longer = dict(zip(now.world.edges, request_size_growth(now), strict=True))
     assert longer[DIRECT] == pytest.approx(2 * (20 / 10 - 1), rel=0.05)
     assert all(value == 0 for edge, value in longer.items() if edge != DIRECT)
     (found,) = sure(demand(now), "demand")
     assert found.culprit.service == GATEWAY
     alike = scan({**bent, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
-    assert not longer_of_edges(alike).any()
+    assert not request_size_growth(alike).any()
 
 
 TAKEN: Bent = {
@@ -355,9 +357,9 @@ TAKEN: Bent = {
     ],
 )
 def test_what_would_be_better_with_the_usual_part_of_a_gpu_is_told(bent: Bent, told: str) -> None:
-    (found,) = sure(contended(scan({**TAKEN, **bent})), "pool contention")
+    (found,) = sure(gpu_contention(scan({**TAKEN, **bent})), "pool contention")
     assert action_text(found.action).endswith(f"now 20 %; with that again, {told}")
-    (unfelt,) = sure(contended(scan(TAKEN)), "pool contention")
+    (unfelt,) = sure(gpu_contention(scan(TAKEN)), "pool contention")
     assert action_text(unfelt.action).endswith("now 20 %")
 
 

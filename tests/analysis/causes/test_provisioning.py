@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from tests.analysis.causes.made import LLM, POOLS, Bent, scan, since
 from tests.analysis.causes.test_causes import WAITS
 
-from foreshock_dashboard.analysis.detectors.load_imbalance import odd_one, uneven, weighted
-from foreshock_dashboard.analysis.detectors.provisioning_lag import PRIOR, behind, changes, delays, provisioning
+from foreshock_dashboard.analysis.detectors.load_imbalance import slowest_replica, unevenness, weighted_means
+from foreshock_dashboard.analysis.detectors.provisioning_lag import (
+    DEFAULT_DELAY_SECONDS,
+    change_points,
+    provisioning_lag,
+    replica_lag,
+    scale_up_delays,
+)
 from foreshock_dashboard.render.action import action_text
 
 
@@ -31,13 +37,13 @@ from foreshock_dashboard.render.action import action_text
 def test_a_replica_took_from_when_it_was_wanted_to_when_it_was_ready(
     wanted: list[float], ready: list[float], expected: list[float]
 ) -> None:
-    assert delays(np.array(wanted, float), np.array(ready, float), 10.0).tolist() == expected
+    assert scale_up_delays(np.array(wanted, float), np.array(ready, float), 10.0).tolist() == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60))
 def test_no_replica_comes_before_it_is_wanted(rows: list[tuple[int, int]]) -> None:
     pairs = np.array(rows, float).reshape(-1, 2)
-    found = delays(pairs[:, 0], pairs[:, 1], 10.0)
+    found = scale_up_delays(pairs[:, 0], pairs[:, 1], 10.0)
     assert ((found > 0) & (found < 10 * max(1, len(rows)))).all()
 
 
@@ -45,21 +51,21 @@ def test_what_was_measured_stands_for_what_is_assumed() -> None:
     asked = {("wanted", LLM): lambda i: 2 if i < 100 or 200 <= i < 290 else 3}
     came = scan({**asked, ("ready", LLM): lambda i: 3 if 124 <= i < 200 else 2})
     never = scan({**asked, ("ready", LLM): 2})
-    first, second = behind(came, 0), behind(never, 0)
+    first, second = replica_lag(came, 0), replica_lag(never, 0)
     assert first is not None
     assert second is not None
     assert (first.delay, first.measured) == (240.0, True)
-    assert (second.delay, second.measured) == (PRIOR, False)
+    assert (second.delay, second.measured) == (DEFAULT_DELAY_SECONDS, False)
     assert first.missing == 1
     assert first.since == came.world.times[290]
 
 
 def test_who_has_what_it_wants_lacks_nothing() -> None:
-    assert behind(scan(), 0) is None
+    assert replica_lag(scan(), 0) is None
 
 
 def test_an_autoscaler_at_its_bound_is_told() -> None:
-    found = behind(scan({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
+    found = replica_lag(scan({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
     assert found is not None
     assert found.most
     assert found.missing == 0
@@ -76,7 +82,7 @@ def test_an_autoscaler_at_its_bound_is_told() -> None:
 )
 def test_the_pool_that_is_used_up_is_the_one_that_moved(used: dict[tuple[str, str], object], pool: str) -> None:
     lacks = {("wanted", LLM): since(290, 2, 5), ("pending", LLM): since(290, 0, 3), ("ready", LLM): since(290, 2, 4)}
-    found = behind(scan({**lacks, **used}), 0)  # type: ignore[dict-item] # shapes
+    found = replica_lag(scan({**lacks, **used}), 0)  # type: ignore[dict-item] # shapes
     assert found is not None
     assert found.pool == pool
 
@@ -85,10 +91,10 @@ def test_replicas_that_the_quota_let_in_wait_for_their_nodes_and_not_for_more_of
     """What is used of it grew with them; of four that are missing it keeps one out."""
     lacks: Bent = {("wanted", LLM): since(280, 2, 6), ("pending", LLM): since(280, 0, 4), ("quota", POOLS[0]): 5}
     some, all_ = ({**lacks, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
-    (told,) = [each for each in provisioning(scan({**some, **WAITS})) if each.service == LLM]
+    (told,) = [each for each in provisioning_lag(scan({**some, **WAITS})) if each.service == LLM]
     assert told.culprit.pool == POOLS[0]
     assert action_text(told.action).startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
-    found = behind(scan(all_), 0)
+    found = replica_lag(scan(all_), 0)
     assert found is not None
     assert found.pool == ""
 
@@ -98,7 +104,7 @@ def test_replicas_lack_since_they_do_also_where_a_scrape_is_lost() -> None:
         ("wanted", LLM): lambda i: math.nan if i == 290 else 2 if i < 280 else 4,
         ("ready", LLM): lambda i: math.nan if i == 290 else 2,
     }
-    found = behind(scan(lost), 0)
+    found = replica_lag(scan(lost), 0)
     assert found is not None
     assert found.since == scan().world.times[280]
 
@@ -108,13 +114,13 @@ def test_replicas_lack_no_longer_than_anybody_has_told_of_them() -> None:
         ("wanted", LLM): lambda i: math.nan if i < 270 else 4,
         ("ready", LLM): lambda i: math.nan if i < 270 else 2,
     }
-    found = behind(scan(late), 0)
+    found = replica_lag(scan(late), 0)
     assert found is not None
     assert found.since == scan().world.times[270]
 
 
 def test_a_series_changes_only_where_it_is_known() -> None:
-    assert changes(np.array([1, 1, math.nan, 1, math.nan, 2, 2, 1])).tolist() == [5, 7]
+    assert change_points(np.array([1, 1, math.nan, 1, math.nan, 2, 2, 1])).tolist() == [5, 7]
 
 
 @pytest.mark.parametrize(
@@ -122,24 +128,24 @@ def test_a_series_changes_only_where_it_is_known() -> None:
     [([10, 10], 0, 0), ([60, 2], 0.6, 1), ([3, 1], 0, 0), ([9, 0, 0], 0.9, 2), ([1000, 1100], 0, 0.05)],
 )
 def test_load_is_uneven_beyond_chance(load: list[float], least: float, most: float) -> None:
-    assert least <= uneven(np.array(load, float)) <= most
+    assert least <= unevenness(np.array(load, float)) <= most
 
 
 @pytest.mark.parametrize("load", [[], [0.0, 0.0]])
 def test_without_load_nothing_is_uneven(load: list[float]) -> None:
-    assert math.isnan(uneven(np.array(load)))
+    assert math.isnan(unevenness(np.array(load)))
 
 
 @given(st.integers(2, 8), st.integers(1, 300))
 def test_random_load_is_hardly_ever_called_uneven(replicas: int, load: int) -> None:
     drawn = np.random.default_rng(replicas * 1000 + load).multinomial(load, [1 / replicas] * replicas, size=50)
-    assert np.median([uneven(row.astype(float)) for row in drawn]) < 0.6
+    assert np.median([unevenness(row.astype(float)) for row in drawn]) < 0.6
 
 
 def test_the_slowest_is_compared_with_the_others() -> None:
-    assert odd_one(np.array([4.0, 4.0, 12.0])) == (3.0, 2)
-    assert odd_one(np.array([4.0]))[1] == -1
+    assert slowest_replica(np.array([4.0, 4.0, 12.0])) == (3.0, 2)
+    assert slowest_replica(np.array([4.0]))[1] == -1
 
 
 def test_a_mean_goes_by_requests() -> None:
-    assert weighted(np.array([[1.0, 5.0, np.nan]]), np.array([[3.0, 1.0, 9.0]])) == pytest.approx([2.0])
+    assert weighted_means(np.array([[1.0, 5.0, np.nan]]), np.array([[3.0, 1.0, 9.0]])) == pytest.approx([2.0])

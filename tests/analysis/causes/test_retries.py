@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, LLM, Bent, scan, since
 
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, mean_over_time, request_rates
-from foreshock_dashboard.analysis.detectors.retry_risk import DEFAULT, INFERRED, SEEN, loops, patience, vulnerable
-from foreshock_dashboard.analysis.detectors.retry_storm import gain, retry_storms, slope
+from foreshock_dashboard.analysis.detectors.retry_risk import (
+    DEFAULT_ATTEMPTS,
+    INFERRED_CONFIDENCE,
+    OBSERVED_CONFIDENCE,
+    retry_loops,
+    retry_risks,
+    timeout_seconds,
+)
+from foreshock_dashboard.analysis.detectors.retry_storm import lagged_slope, loop_gain, retry_storms
 from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.stats.metastability import MAX_ATTEMPTS
 
@@ -65,17 +72,17 @@ def test_the_gain_is_how_much_each_wave_brings_the_next(factor: float) -> None:
     """Retries three points later are `factor` of the attempts."""
     offered = 10 + np.random.default_rng(3).normal(size=60).cumsum()
     retried = np.concatenate([np.zeros(3), factor * offered[:-3]])
-    assert slope(offered, retried, 3) == pytest.approx(factor)
+    assert lagged_slope(offered, retried, 3) == pytest.approx(factor)
 
 
 @pytest.mark.parametrize("offered", [[], [5.0] * 30, [math.nan] * 30, [1.0, 2.0, 3.0]])
 def test_where_nothing_varies_there_is_no_gain(offered: list[float]) -> None:
-    assert math.isnan(slope(np.array(offered), np.array(offered), 3))
+    assert math.isnan(lagged_slope(np.array(offered), np.array(offered), 3))
 
 
 def test_the_gain_of_a_calm_edge_is_none() -> None:
     now = scan()
-    assert math.isnan(gain(now, now.into[LLM]))
+    assert math.isnan(loop_gain(now, now.into[LLM]))
 
 
 @pytest.mark.parametrize(
@@ -90,36 +97,36 @@ def test_the_gain_of_a_calm_edge_is_none() -> None:
 )
 def test_a_clients_patience_shows_when_it_runs_out(p99: list[float], failed: list[float], seconds: float) -> None:
     """Not where a few in a thousand fail: p99 is of those that were answered."""
-    assert patience(np.array(p99), np.array(failed)) == pytest.approx(seconds, nan_ok=True)
+    assert timeout_seconds(np.array(p99), np.array(failed)) == pytest.approx(seconds, nan_ok=True)
 
 
 def test_a_client_that_retried_once_is_taken_to_try_as_often_as_most() -> None:
-    seen = loops(scan(CALM), {LLM: 0.4})[LLM]
-    assert seen.loop.attempts == pytest.approx(DEFAULT)
+    seen = retry_loops(scan(CALM), {LLM: 0.4})[LLM]
+    assert seen.loop.attempts == pytest.approx(DEFAULT_ATTEMPTS)
     assert seen.loop.timeout == pytest.approx(18.0)
-    assert seen.confidence == INFERRED
+    assert seen.confidence == INFERRED_CONFIDENCE
 
 
 def test_attempts_that_were_seen_count_for_more() -> None:
-    seen = loops(scan({**CALM, ("attempts", ANSWER): lambda i: 3.4 if i == 100 else 1.0}), {LLM: 0.4})[LLM]
+    seen = retry_loops(scan({**CALM, ("attempts", ANSWER): lambda i: 3.4 if i == 100 else 1.0}), {LLM: 0.4})[LLM]
     assert seen.loop.attempts == pytest.approx(4.0)
-    assert seen.confidence == SEEN
+    assert seen.confidence == OBSERVED_CONFIDENCE
 
 
 def test_attempts_that_multiply_for_ever_are_told_as_many_times_the_capacity_and_no_more() -> None:
     """As they would in a cycle of callers."""
     often = {("attempts", each): lambda i: 9.0 if i == 100 else 1.0 for each in (ASK, ANSWER)}
-    seen = loops(scan({**CALM, **often}), {LLM: 0.4})[LLM]
+    seen = retry_loops(scan({**CALM, **often}), {LLM: 0.4})[LLM]
     assert seen.loop.attempts == MAX_ATTEMPTS
 
 
 def test_who_never_retried_makes_no_loop() -> None:
-    assert loops(scan(), {LLM: 0.4}) == {}
+    assert retry_loops(scan(), {LLM: 0.4}) == {}
 
 
 @pytest.mark.parametrize(("load", "least", "most"), [(0.2, 0.0, 0.1), (0.5, 0.5, 0.75), (0.8, 0.7, 0.75)])
 def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: float, most: float) -> None:
-    found = vulnerable(scan(CALM), {LLM: load})
+    found = retry_risks(scan(CALM), {LLM: load})
     strength = max((each.strength for each in found), default=0.0)
     assert least <= strength <= most
     assert all(each.culprit.edge == ANSWER[:2] and not each.urgent for each in found)
@@ -144,13 +151,13 @@ def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: flo
     ],
 )  # fmt: skip
 def test_it_is_told_how_long_a_loss_would_be_survived_with_a_retry_budget(load: float, bent: Bent, told: str) -> None:
-    (found,) = (each for each in vulnerable(scan(bent), {LLM: load}) if each.service == LLM)
+    (found,) = (each for each in retry_risks(scan(bent), {LLM: load}) if each.service == LLM)
     assert action_text(found.action).endswith(told), action_text(found.action)
 
 
 def test_services_of_unknown_load_are_not_called_vulnerable() -> None:
-    assert vulnerable(scan(CALM), {}) == ()
-    assert vulnerable(scan(CALM), {LLM: math.nan}) == ()
+    assert retry_risks(scan(CALM), {}) == ()
+    assert retry_risks(scan(CALM), {LLM: math.nan}) == ()
 
 
 def test_retries_of_all_layers_make_a_storm_of_the_last() -> None:

@@ -12,7 +12,7 @@ from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
-from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
+from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import Trouble, troubles
 from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
 
@@ -28,12 +28,12 @@ FAILS: Bent = {
 }
 
 
-def moment(bent: Bent) -> tuple[Moment, tuple[Trouble, ...]]:
+def moment(bent: Bent) -> tuple[Evaluation, tuple[Trouble, ...]]:
     """All that is known, and every trouble."""
     made = scan(bent)
     now = Scan(made.world, made.at, made.base, utilizations=strains(made.world, made.at, learned(made.world, made.at)))
     own, found = own_risks(now, slos(now, {})), dependency(now)
-    return Moment(now, own, found), troubles(now, own, found, {})
+    return Evaluation(now, own, found), troubles(now, own, found, {})
 
 
 @pytest.mark.parametrize(("lost", "page"), [(0.16, True), (0.0, False)], ids=["it fails as well", "it is covered"])
@@ -47,7 +47,7 @@ def test_a_failing_database_that_tells_nothing_pages_where_a_caller_misses_its_o
 
 def test_who_tells_nothing_is_not_said_to_miss_an_objective_soon() -> None:
     known, (trouble,) = moment({**FAILS, ("failed", FRONT): since(290, 0, 0.16)})
-    told = updated(opened(trouble, known.scan), trouble, known, page=True)
+    told = updated_incident(opened_incident(trouble, known.scan), trouble, known, page=True)
     assert told.service == STORE
     assert STORE not in {each.service for each in told.at_risk}
     assert told.since == known.scan.world.times[290]

@@ -8,7 +8,7 @@ import pytest
 from tests.analysis.causes.made import LLM, scan
 
 from foreshock_dashboard.analysis.forecast.service_risk import Own
-from foreshock_dashboard.analysis.incidents.content import Moment, opened, updated
+from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.batching_law import Utilization
 
@@ -33,6 +33,6 @@ def test_the_time_that_is_left_goes_by_what_is_ahead(
     own = Own(False, 0.8, trend, "duration", crowded, strain)
     trouble = Trouble(LLM, (LLM,), (), (), None, True, True, crowded, heavy, 0.8)
     here = scan()
-    incident = updated(opened(trouble, here), trouble, Moment(here, {LLM: own}, ()), page=True)
+    incident = updated_incident(opened_incident(trouble, here), trouble, Evaluation(here, {LLM: own}, ()), page=True)
     (origin,) = [each for each in incident.at_risk if each.service == LLM]
     assert origin.p50 == pytest.approx(told)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from foreshock_dashboard.analysis.incidents.content import opened
-from foreshock_dashboard.analysis.incidents.lifecycle import CLEAR, Standing, State, states
+from foreshock_dashboard.analysis.incidents.content import opened_incident
+from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS, Advisory, State, states
 from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.incident_summary import incident_sentence
@@ -51,10 +51,10 @@ def test_an_advisory_on_what_is_not_wrong_yet_ends_and_is_listed_as_over(platfor
     platform = platforms.Platform(services={"front": platforms.Served(), "back": platforms.Served()})
     state = list(states(State(), platform.world()))[240]
     back = platforms.service("back")
-    weak = opened(Trouble(back, (back,), (), (), None, False, False, False, False, 0.0), platform.scan(0))
-    later = states(replace(state, standing=(Standing(weak, state.time),)), platform.world())
+    weak = opened_incident(Trouble(back, (back,), (), (), None, False, False, False, False, 0.0), platform.scan(0))
+    later = states(replace(state, standing=(Advisory(weak, state.time),)), platform.world())
     told = [[(each.phase, each.until) for each in one.incidents] for one in later]
 
-    over = state.time + CLEAR + platform.world().step
+    over = state.time + RESOLVE_AFTER_SECONDS + platform.world().step
     assert told[0] == [("advisory", None)]
     assert told[-1] == [("over", over)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares, pool_of
-from foreshock_dashboard.analysis.detectors.evidence import squeezed
+from foreshock_dashboard.analysis.detectors.evidence import lost_gpu_time
 from foreshock_dashboard.model.world import Gpu
 
 Kit = Any
@@ -96,4 +96,4 @@ def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str,
 )
 def test_who_lost_gpu_time_to_others_is_squeezed(platforms: Kit, mine: float, theirs: float, sure: bool) -> None:
     busy = {(1, "a"): platforms.step(0.6, mine), (1, "b"): platforms.step(0.3, theirs)}
-    assert (squeezed(platforms.Platform(busy=busy).scan(5), platforms.service("a")) > 0.5) == sure
+    assert (lost_gpu_time(platforms.Platform(busy=busy).scan(5), platforms.service("a")) > 0.5) == sure

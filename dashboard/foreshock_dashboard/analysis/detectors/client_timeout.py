@@ -14,7 +14,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, sure
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, confidence, evidence_of
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import reduced
 from foreshock_dashboard.model.action import Action, Reason
@@ -22,26 +22,26 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
-GIVEN_UP = (0.05, 0.015)
+ABANDONED_RATIO = (0.05, 0.015)
 """Share of calls that fail, above the usual, from which it is as likely no accident; width of the doubt."""
-AS_FAST = (1.15, 0.05)
+UNCHANGED_LATENCY = (1.15, 0.05)
 """Times the usual duration up to which a server is as likely as fast as ever; width of the doubt."""
-GOES_ON = (1.5, 0.1)
+SERVER_LATENCY = (1.5, 0.1)
 """Times the client's p95 that the server's is, from which its failures are as likely work for nobody; width."""
-PILED = (1.3, 0.1)
+CONCURRENCY_GROWTH = (1.3, 0.1)
 """Times as many requests at once as usual from which those that were given up are as likely among them; width."""
-LEAST = 0.1
+MIN_STRENGTH = 0.1
 """Strength below which there is nothing to be said."""
-SIGNS = ("edge_failed", "edge_p95", "attempts")
+EDGE_EVIDENCE = ("edge_failed", "edge_p95", "attempts")
 
 
-def impatience(scan: Scan) -> tuple[Finding, ...]:
+def client_timeout(scan: Scan) -> tuple[Finding, ...]:
     """Model servers that work in vain, for a caller gives up sooner than it used to."""
     found = []
-    failing = {scan.world.edges[row].server for row in np.flatnonzero(scan["edge_failed"].z > WORSE)}
+    failing = {scan.world.edges[row].server for row in np.flatnonzero(scan["edge_failed"].z > WORSE_Z)}
     for service in sorted(failing.intersection(scan.models)):
         strength, edge = max(((_given_up(scan, edge), edge) for edge in _into(scan, service)), default=(0.0, None))
-        if edge is None or strength < LEAST:
+        if edge is None or strength < MIN_STRENGTH:
             continue
         tries = scan.value("attempts", edge)
         found.append(
@@ -68,11 +68,11 @@ def impatience(scan: Scan) -> tuple[Finding, ...]:
 
 
 def _evidence(scan: Scan, edge: Edge) -> tuple[Evidence, ...]:
-    told = (*(figure(scan, name, edge) for name in SIGNS), figure(scan, "running", edge.server))
+    told = (*(evidence_of(scan, name, edge) for name in EDGE_EVIDENCE), evidence_of(scan, "running", edge.server))
     return tuple(each for each in told if math.isfinite(each.value))
 
 
-def in_vain(scan: Scan, service: Service) -> float:
+def abandoned_work(scan: Scan, service: Service) -> float:
     """How sure it is that a service's model servers work on requests that were given up too soon, 0…1."""
     return max((_given_up(scan, edge) for edge in _into(scan, service)), default=0.0)
 
@@ -89,10 +89,10 @@ def _given_up(scan: Scan, edge: Edge) -> float:
     waited = scan.value("edge_p95", edge)
     served = scan.value("edge_server", edge) / waited if waited > 0 else math.nan
     return min(
-        sure(scan.z("edge_failed", edge), EXTREME, 0.7),
-        sure(failed - scan.level("edge_failed", edge), *GIVEN_UP),
-        1 - sure(slow, *AS_FAST),
-        max(sure(served, *GOES_ON), 1 - sure(scan.z("failed", edge.server), EXTREME, 0.7)),
-        sure(scan.ratio("running", edge.server), *PILED),
-        1 - sure(lost(scan, edge.server), *LOST_REPLICAS_RATIO),
+        confidence(scan.z("edge_failed", edge), EXTREME_Z, 0.7),
+        confidence(failed - scan.level("edge_failed", edge), *ABANDONED_RATIO),
+        1 - confidence(slow, *UNCHANGED_LATENCY),
+        max(confidence(served, *SERVER_LATENCY), 1 - confidence(scan.z("failed", edge.server), EXTREME_Z, 0.7)),
+        confidence(scan.ratio("running", edge.server), *CONCURRENCY_GROWTH),
+        1 - confidence(lost(scan, edge.server), *LOST_REPLICAS_RATIO),
     )

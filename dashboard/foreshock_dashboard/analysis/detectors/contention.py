@@ -20,8 +20,8 @@ from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, B
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.hardware import slower_clock
-from foreshock_dashboard.analysis.detectors.model_swapping import swapped
+from foreshock_dashboard.analysis.detectors.hardware import clock_slowdown
+from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.remediation.effect import first, of_signal
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -30,23 +30,23 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
 from foreshock_dashboard.stats.nnls import nonnegative_weights
 
-SQUEEZE = 1.25
+SQUEEZE_SLOWDOWN = 1.25
 """Predicted slow-down at which a squeeze is as likely as not: shares of GPUs waver by a few per cent."""
-SLOWDOWN, Z, STALLED_GROWTH, BUSY_GROWTH = 1.2, 3.0, 0.08, 0.10
+PRESSED_SLOWDOWN, PRESSED_Z, WAIT_GROWTH, BUSY_GROWTH = 1.2, 3.0, 0.08, 0.10
 """What a pressed service shows at which that is as likely as not; all of it must be there."""
-URGENT = 2.0
+URGENT_SLOWDOWN = 2.0
 """Predicted slow-down from which a service goes down before a trend could be seen."""
-WANTS = 0.85
+MIN_DEMAND_RATIO = 0.85
 """Share of what a service usually wants of a GPU below which it is asked less."""
-LEAST = 0.2
+MIN_STRENGTH = 0.2
 """Strength below which there is nothing to be said."""
-EXPLAINED = 600.0
+REGRESSION_SECONDS = 600.0
 """Seconds over which a slow-down is explained by what neighbours took."""
-RELIEVED = ("p95", "first_token", "per_token")
+EFFECT_SIGNALS = ("p95", "first_token", "per_token")
 """Signals that tell what would be better, the first that does."""
 
 
-class Neighbour(NamedTuple):
+class Aggressor(NamedTuple):
     """One that took time of a victim's GPUs: `gpus` on which it grew, growth summed over them, share of all growth."""
 
     service: Service
@@ -55,7 +55,7 @@ class Neighbour(NamedTuple):
     share: float
 
 
-class Fight(NamedTuple):
+class ContendedShares(NamedTuple):
     """Victim and neighbour on the GPUs on which the neighbour grew; means over these, as ratios 0…1 of time.
 
     usual, now: the victim's part; theirs: the neighbour's usual one, and its growth; waits, waited: how long the victim
@@ -71,13 +71,13 @@ class Fight(NamedTuple):
     since: float
 
 
-def contended(scan: Scan) -> tuple[Finding, ...]:
+def gpu_contention(scan: Scan) -> tuple[Finding, ...]:
     """A finding for each service that shares its GPUs, or itself, with what slows it down, the surest first."""
     if not scan.world.tenants:
         return ()
     sharing = scan.memo(GpuShares)
     found = [finding for victim in _suspects(scan, sharing) if (finding := _judged(scan, sharing, victim))]
-    found += swapped(scan)
+    found += model_swapping(scan)
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
@@ -87,20 +87,20 @@ def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
     Each by what a finding of `LEAST` needs, so that the rest is looked at for few only.
     """
     weight = np.where(sharing.usual > MIN_SHARE_CHANGE, sharing.usual, 0.0)
-    grown = sharing.now - sharing.usual > 2 * LEAST * BUSY_GROWTH
+    grown = sharing.now - sharing.usual > 2 * MIN_STRENGTH * BUSY_GROWTH
     beside = sharing.by_service(sharing.neighbors(grown)) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         lost = sharing.by_service(weight * _slower(sharing.usual, sharing.now, sharing.full)) / sharing.by_service(
             weight
         )
     z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
-    worse = (lost - 1 >= 2 * LEAST * (SQUEEZE - 1)) | (z >= 2 * LEAST * Z).any(axis=0)
+    worse = (lost - 1 >= 2 * MIN_STRENGTH * (SQUEEZE_SLOWDOWN - 1)) | (z >= 2 * MIN_STRENGTH * PRESSED_Z).any(axis=0)
     found = (sharing.services[row] for row in np.flatnonzero(beside & worse))
     serving = [who for who in found if not all(math.isnan(scan.level(name, who)) for name in ("rate", "running"))]
     return tuple(sorted(serving))
 
 
-def predicted(usual: Floats, now: Floats, full: BoolArray) -> float:
+def predicted_slowdown(usual: Floats, now: Floats, full: BoolArray) -> float:
     """How many times as long requests take: mean of usual part over present part, by usual part, of GPUs that are full.
 
     Requests are spread over GPUs as their usual parts are; where a GPU is not full, nobody is kept from more of it.
@@ -120,8 +120,12 @@ def _slower(usual: Floats, now: Floats, full: BoolArray) -> Floats:
 def _judged(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     rows = sharing.rows[victim]
     slow = slowdown(scan, victim)
-    most = predicted(sharing.usual[rows], sharing.newest[rows], sharing.full[rows])
-    if max((most - 1) / (SQUEEZE - 1), _least((slow.ratio - 1) / (SLOWDOWN - 1), slow.z / Z)) / 2 < LEAST:
+    most = predicted_slowdown(sharing.usual[rows], sharing.newest[rows], sharing.full[rows])
+    if (
+        max((most - 1) / (SQUEEZE_SLOWDOWN - 1), _least((slow.ratio - 1) / (PRESSED_SLOWDOWN - 1), slow.z / PRESSED_Z))
+        / 2
+        < MIN_STRENGTH
+    ):
         return None
     neighbours = _neighbours(scan, sharing, victim, rows)
     if not neighbours:
@@ -130,18 +134,18 @@ def _judged(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     fight = _fight(scan, sharing, victim, worst)
     kept = sharing.full[rows]
     kept = kept & _asked(scan, sharing, victim, rows, slow) if kept.any() else kept
-    squeeze = predicted(sharing.usual[rows], sharing.newest[rows], kept)
-    squeezed = _least((squeeze - 1) / (SQUEEZE - 1), _fall(scan, sharing, rows[kept]) / Z)
+    squeeze = predicted_slowdown(sharing.usual[rows], sharing.newest[rows], kept)
+    squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(scan, sharing, rows[kept]) / PRESSED_Z)
     lost = fight.waits - fight.waited if math.isfinite(fight.waits) else fight.usual - fight.now
     gpus = [scan.world.tenants[row].gpu for row in rows]
     pressed = _least(
-        (slow.ratio / slower_clock(scan, gpus) - 1) / (SLOWDOWN - 1),
-        slow.z / Z,
-        lost / STALLED_GROWTH,
+        (slow.ratio / clock_slowdown(scan, gpus) - 1) / (PRESSED_SLOWDOWN - 1),
+        slow.z / PRESSED_Z,
+        lost / WAIT_GROWTH,
         fight.growth / BUSY_GROWTH if fight.growth > fight.now - fight.usual else 0.0,
     )
     strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
-    if strength < LEAST:
+    if strength < MIN_STRENGTH:
         return None
     held = squeeze if squeezed > 0 else 1.0
     severity = max(held, min(MAX_SLOWDOWN_RATIO, slow.ratio) if pressed > 0 else 1.0)
@@ -154,11 +158,11 @@ def _judged(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
         since=fight.since,
         evidence=_evidence(scan, victim, worst, slow, fight),
         action=_action(scan, victim, worst, fight, severity),
-        urgent=held >= URGENT and squeezed >= 1,
+        urgent=held >= URGENT_SLOWDOWN and squeezed >= 1,
     )
 
 
-def _action(scan: Scan, victim: Service, neighbor: Neighbour, fight: Fight, slowdown: float) -> Action:
+def _action(scan: Scan, victim: Service, neighbor: Aggressor, fight: ContendedShares, slowdown: float) -> Action:
     """Move the neighbor, or cap it at its baseline; services of different tiers are better on pools of their own."""
     tiers = dict(zip(scan.world.services, scan.world.tier, strict=False))
     tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
@@ -180,15 +184,16 @@ def _action(scan: Scan, victim: Service, neighbor: Neighbour, fight: Fight, slow
 def _effect(scan: Scan, victim: Service, slowdown: float) -> Effect | None:
     """The effect of the baseline share of the GPUs, on the first signal that shows it."""
     return first(
-        of_signal(scan, name, victim, scan.value(name, victim) / slowdown, "gpu_share_restored") for name in RELIEVED
+        of_signal(scan, name, victim, scan.value(name, victim) / slowdown, "gpu_share_restored")
+        for name in EFFECT_SIGNALS
     )
 
 
-def _fight(scan: Scan, sharing: GpuShares, victim: Service, other: Neighbour) -> Fight:
+def _fight(scan: Scan, sharing: GpuShares, victim: Service, other: Aggressor) -> ContendedShares:
     at = [row for row in sharing.rows[victim] if scan.world.tenants[row].gpu in other.gpus]
     theirs = [scan.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
     waits, waited = _stalled(scan, victim, other)
-    return Fight(
+    return ContendedShares(
         usual=float(np.mean(sharing.usual[at])),
         now=float(np.mean(sharing.now[at])),
         theirs=float(np.mean(np.nan_to_num(theirs))),
@@ -199,7 +204,9 @@ def _fight(scan: Scan, sharing: GpuShares, victim: Service, other: Neighbour) ->
     )
 
 
-def _evidence(scan: Scan, victim: Service, other: Neighbour, slow: Slowdown, fight: Fight) -> tuple[Evidence, ...]:
+def _evidence(
+    scan: Scan, victim: Service, other: Aggressor, slow: Slowdown, fight: ContendedShares
+) -> tuple[Evidence, ...]:
     takes, took = (of(slow.signal, victim) for of in (scan.value, scan.level))
     theirs, since, part = fight.theirs + fight.growth, fight.since, "share of the GPUs' time"
     told = (
@@ -221,7 +228,7 @@ def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
     return bool(scan.world.stalls) and Stall(gpu, victim, other) not in scan["stalled_by"].keys
 
 
-def _neighbours(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Neighbour, ...]:
+def _neighbours(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
     """Who has more of the victim's GPUs than usual, the one that grew most first."""
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (scan.world.tenants[row].gpu for row in rows):
@@ -231,20 +238,20 @@ def _neighbours(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> 
                 growths.setdefault(other, {})[gpu] = growth
     total = sum(sum(by_gpu.values()) for by_gpu in growths.values())
     found = [
-        Neighbour(who, tuple(sorted(by_gpu, key=gpu_order)), sum(by_gpu.values()), sum(by_gpu.values()) / total)
+        Aggressor(who, tuple(sorted(by_gpu, key=gpu_order)), sum(by_gpu.values()), sum(by_gpu.values()) / total)
         for who, by_gpu in growths.items()
     ]
     return tuple(sorted(found, key=lambda other: (-other.growth, other.service)))
 
 
 def _explained(
-    scan: Scan, sharing: GpuShares, victim: Service, neighbours: Sequence[Neighbour], slow: Slowdown
-) -> Neighbour:
+    scan: Scan, sharing: GpuShares, victim: Service, neighbours: Sequence[Aggressor], slow: Slowdown
+) -> Aggressor:
     """The neighbour with the largest share: its growth times what the regression says that a unit of it costs."""
     if len(neighbours) == 1:
         return neighbours[0]
     world = scan.world
-    history = scan.history(slow.signal, victim, EXPLAINED)
+    history = scan.history(slow.signal, victim, REGRESSION_SECONDS)
     level, _ = scan.level_and_scale(slow.signal, victim)
     first = scan.at + 1 - len(history)
     places = scan["busy"].keys
@@ -277,7 +284,7 @@ def _asked(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows, slow: Sl
         np.array([np.nansum([of("stalled_by", stall) for stall in on]) for on in waits])
         for of in (scan.value, scan.level)
     )
-    wants = sharing.now[rows] + now >= WANTS * (sharing.usual[rows] + usual)
+    wants = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.usual[rows] + usual)
     running = scan.z("running", victim)
     return np.where(told, wants, running > -1 if math.isfinite(running) else slow.z > 1)
 
@@ -292,7 +299,7 @@ def _fall(scan: Scan, sharing: GpuShares, rows: Rows) -> float:
     return float(np.sum(sharing.usual[rows] - sharing.now[rows])) / math.hypot(*scales)
 
 
-def _stalled(scan: Scan, victim: Service, other: Neighbour) -> tuple[float, float]:
+def _stalled(scan: Scan, victim: Service, other: Aggressor) -> tuple[float, float]:
     """Share of time that the victim waits for the neighbour, mean over the GPUs, now and usually; NaN if untold."""
     stalls = [Stall(gpu, victim, other.service) for gpu in other.gpus]
     now, usual = ([scan_of("stalled_by", stall) for stall in stalls] for scan_of in (scan.value, scan.level))

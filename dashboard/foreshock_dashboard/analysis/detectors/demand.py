@@ -22,10 +22,10 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import (
     request_rates,
 )
 from foreshock_dashboard.analysis.baseline.signals import Key, model_servers
-from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
-from foreshock_dashboard.analysis.detectors.evidence import figure, onset, slower, sure
+from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
+from foreshock_dashboard.analysis.detectors.evidence import confidence, evidence_of, onset, slowdown_confidence
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.request_size import longer_of_edges
+from foreshock_dashboard.analysis.detectors.request_size import request_size_growth
 from foreshock_dashboard.analysis.remediation.rate_limit import against_growth, ahead_of_recurring_load
 from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, has_reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -35,43 +35,43 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.nnls import nonnegative_weights
 from foreshock_dashboard.stats.robust import median
 
-TOKENS = (1.2, 0.04)
+TOKEN_GROWTH = (1.2, 0.04)
 """Growth of tokens that is as likely one as not, and the width of the doubt: over three minutes they scatter by 4…9 %
 of themselves."""
-REQUESTS = (1.3, 0.08)
+REQUEST_GROWTH = (1.3, 0.08)
 """The same of requests, which scatter by up to a quarter of themselves."""
-CHANCE = 2.0
+MIN_STANDARD_ERRORS = 2.0
 """Standard errors of a count, √n of n, that growth is to be beyond."""
-LENGTHS = 2.0
+LENGTH_VARIANCE = 2.0
 """By how much more the tokens of n requests vary than their number: 1 + the squared coefficient of variation of
 lengths, which is about one."""
-FULL = (0.55, 0.06)
+FULL_KV_CACHE = (0.55, 0.06)
 """KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
 minutes, ServeGen), and the width of the doubt."""
-BACK = 900.0
+GROWTH_WINDOW_SECONDS = 900.0
 """Seconds in which the growth may have come."""
-LATE = 180.0
+RECENT_SECONDS = 180.0
 """Seconds of these in which it is counted: in an overload calls are counted when they are over."""
-HOUR = 3600.0
+ROUTING_SECONDS = 3600.0
 """Seconds from which it is learned whose requests a caller hands on where."""
-RIDGE = 0.002
+RIDGE_PENALTY = 0.002
 """Penalty of that regression, small because both sides are counts of the same calls."""
-NOW, DRAWN = 300.0, 0.1
+RECENT_ROUTING_SECONDS, RECENT_RIDGE_PENALTY = 300.0, 0.1
 """Seconds from which it is learned what is different by now, and how much that is drawn towards the hour's."""
-SURPRISES = 0.5
+UNEXPECTED_STRENGTH = 0.5
 """Strength of growth over what this time of the week brings, from which that does not explain it."""
-CONSTANT = 0.05
+BASE_RATE_SHARE = 0.05
 """Part of its rate that a caller without growth counts for, so that growth of length, not of number, has an origin."""
 
 
-class Origin(NamedTuple):
+class LoadOrigin(NamedTuple):
     """The service that those outside ask, and its share 0…1 of what was followed there."""
 
     service: Service
     share: float
 
 
-class Grown(NamedTuple):
+class LoadGrowth(NamedTuple):
     """What is asked of a service over what is usual. signal: the one that tells it."""
 
     ratio: float
@@ -86,19 +86,21 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
     is not the load that is out of the ordinary, but too few replicas for it.
     """
     load = request_rates(scan)
-    growth = growth_of_edges(scan, load)
+    growth = edge_growth(scan, load)
     found = []
     for service in _candidates(scan):
         rows, habit = scan.into.get(service, ()), scan.world.season.of(service, scan.time)
-        more = grown(scan, service, load, rows)
-        expected = habit.growth > 1.0 and grown(scan, service, load, rows, habit.growth).strength < SURPRISES
+        more = load_growth(scan, service, load, rows)
+        expected = (
+            habit.growth > 1.0 and load_growth(scan, service, load, rows, habit.growth).strength < UNEXPECTED_STRENGTH
+        )
         if more.strength < 0.1:
             continue
-        strength = min(more.strength, max(slower(scan, service), crowded(scan, service)))
+        strength = min(more.strength, max(slowdown_confidence(scan, service), near_capacity(scan, service)))
         if strength < 0.1:
             continue
-        whose = growth if more.signal == "rate" else growth + scan.memo(longer_of_edges)
-        who = service if expected else origin(scan, service, whose).service
+        whose = growth if more.signal == "rate" else growth + scan.memo(request_size_growth)
+        who = service if expected else load_origin(scan, service, whose).service
         found.append(
             Finding(
                 service=service,
@@ -135,7 +137,9 @@ def _candidates(scan: Scan) -> list[Service]:
     return [service for service in scan.world.services if service in seen]
 
 
-def grown(scan: Scan, service: Service, load: RequestRates, rows: Sequence[int], habit: float = 1.0) -> Grown:
+def load_growth(
+    scan: Scan, service: Service, load: RequestRates, rows: Sequence[int], habit: float = 1.0
+) -> LoadGrowth:
     """What is really asked of a service over what is usual, by tokens where they are counted.
 
     Both are counted when they are done; what model servers have at once tells of a crowd that has only just come, and
@@ -143,24 +147,28 @@ def grown(scan: Scan, service: Service, load: RequestRates, rows: Sequence[int],
     brings.
     """
     if came := _came(scan, service) / habit:
-        return Grown(came, sure(came, *REQUESTS), "running")
+        return LoadGrowth(came, confidence(came, *REQUEST_GROWTH), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
-    late = scan.memo(worked_off).get(service, 0.0)
+    late = scan.memo(drained_shares).get(service, 0.0)
     ratio = scan.ratio("tokens", service) * (1 - late) * real / habit
     if math.isfinite(ratio):
-        return Grown(ratio, sure(ratio - _scatter(scan, service), *TOKENS), "tokens")
+        return LoadGrowth(ratio, confidence(ratio - _scatter(scan, service), *TOKEN_GROWTH), "tokens")
     ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / habit
     usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
-    chance = CHANCE / math.sqrt(usual * WINDOW_SECONDS) if usual > 0 else math.nan
-    return Grown(ratio, sure(ratio - chance, *REQUESTS), "rate")
+    chance = MIN_STANDARD_ERRORS / math.sqrt(usual * WINDOW_SECONDS) if usual > 0 else math.nan
+    return LoadGrowth(ratio, confidence(ratio - chance, *REQUEST_GROWTH), "rate")
 
 
 def _scatter(scan: Scan, service: Service) -> float:
     """By how much the tokens of few requests grow by chance beyond what `TOKENS` allows for, as a part of the usual."""
     requests = scan.level("rate", service) * WINDOW_SECONDS
-    return max(0.0, CHANCE * math.sqrt(LENGTHS / requests) - (TOKENS[0] - 1)) if requests > 0 else 0.0
+    return (
+        max(0.0, MIN_STANDARD_ERRORS * math.sqrt(LENGTH_VARIANCE / requests) - (TOKEN_GROWTH[0] - 1))
+        if requests > 0
+        else 0.0
+    )
 
 
 def _came(scan: Scan, service: Service) -> float:
@@ -168,10 +176,10 @@ def _came(scan: Scan, service: Service) -> float:
     strain = scan.utilizations.get(service)
     if strain is None or not strain.usual > 0 or not crowd(strain) or has_reason(scan, service, strain):
         return 0.0
-    return strain.loads[0] / strain.usual * (1 - in_vain(scan, service))
+    return strain.loads[0] / strain.usual * (1 - abandoned_work(scan, service))
 
 
-def worked_off(scan: Scan) -> Mapping[Service, float]:
+def drained_shares(scan: Scan) -> Mapping[Service, float]:
     """The share 0…1 of what each service did in the last `MINUTES` that had been asked of it before; where it is any.
 
     What comes is what is finished and what more is there (flow conservation): once capacity is back, model servers work
@@ -204,7 +212,7 @@ def _requests(scan: Scan, service: Service) -> float:
     return float(mean_over_time(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
 
 
-def crowded(scan: Scan, service: Service) -> float:
+def near_capacity(scan: Scan, service: Service) -> float:
     """How sure it is that a model server is so full that a burst fills it, 0…1, by its load or its KV cache."""
     if crowding(scan, service):
         return 1.0
@@ -212,39 +220,41 @@ def crowded(scan: Scan, service: Service) -> float:
     if row is None:
         return 0.0
     first = max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step))
-    return sure(float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0]), *FULL)
+    return confidence(
+        float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0]), *FULL_KV_CACHE
+    )
 
 
-def growth_of_edges(scan: Scan, load: RequestRates) -> Floats:
+def edge_growth(scan: Scan, load: RequestRates) -> Floats:
     """Calls per second by which each edge grew, shape (edges,): over what is usual, and over its low of late.
 
     Half of either: people come in waves, and what grows out of a trough is no less the reason for the load that grows
     with it. The largest of the last `LATE` seconds counts, as in an overload calls are counted when they have failed.
     """
-    means = climbing(scan.world.calls.rate, scan.world.attempts, scan.at, scan.world.step)
+    means = windowed_means(scan.world.calls.rate, scan.world.attempts, scan.at, scan.world.step)
     lows = np.fmin.accumulate(means, axis=1)
-    late = slice(-max(1, round(LATE / (WINDOW_SECONDS / 2))), None)
+    late = slice(-max(1, round(RECENT_SECONDS / (WINDOW_SECONDS / 2))), None)
     with np.errstate(invalid="ignore"):
         climb = np.fmax.reduce((means - lows)[:, late], axis=1)
         more = np.fmax.reduce(means[:, late], axis=1) - load.usual
     grown: Floats = np.maximum(np.nan_to_num(climb), 0.0) + np.maximum(np.nan_to_num(more), 0.0)
-    return grown / 2 + CONSTANT * np.nan_to_num(load.first)
+    return grown / 2 + BASE_RATE_SHARE * np.nan_to_num(load.first)
 
 
-def climbing(rate: Floats, attempts: Floats, at: int, step: float) -> Floats:
+def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floats:
     """Means over `MINUTES` of first attempts per second, up to `at`, oldest first; shape (edges, windows), NaN if none.
 
     They overlap by half and reach back `BACK` seconds.
     """
     points = max(1, round(WINDOW_SECONDS / step))
-    ends = range(at + 1, max(0, at + 1 - round(BACK / step)), -max(1, points // 2))
+    ends = range(at + 1, max(0, at + 1 - round(GROWTH_WINDOW_SECONDS / step)), -max(1, points // 2))
     windows = [slice(max(0, end - points), end) for end in reversed(ends)]
     with np.errstate(invalid="ignore", divide="ignore"):
         means = [mean_over_time(rate[:, each] / np.fmax(attempts[:, each], 1.0)) for each in windows]
     return np.stack(means, axis=1)
 
 
-def origin(scan: Scan, service: Service, growth: Floats) -> Origin:
+def load_origin(scan: Scan, service: Service, growth: Floats) -> LoadOrigin:
     """Walk up to the service that only those outside ask, at each step to the caller that most of the growth is from.
 
     growth: shape (edges,). Of several who call the same, each counts by its growth times the calls further on that go
@@ -255,32 +265,32 @@ def origin(scan: Scan, service: Service, growth: Floats) -> Origin:
     while True:
         rows = [row for row in scan.into.get(service, ()) if edges[row].client not in seen and growth[row] > 0]
         if not rows:
-            return Origin(service, share)
-        parts = growth[rows] if before < 0 or len(rows) == 1 else growth[rows] * handed_on(scan, before, rows)
+            return LoadOrigin(service, share)
+        parts = growth[rows] if before < 0 or len(rows) == 1 else growth[rows] * forwarded_calls(scan, before, rows)
         parts = parts if parts.sum() > 0 else growth[rows]
         before = rows[int(np.argmax(parts))]
         share *= float(parts.max() / parts.sum())
         if edges[before].connection == "virtual_node":
-            return Origin(service, share)
+            return LoadOrigin(service, share)
         service = edges[before].client
         seen.add(service)
 
 
-def handed_on(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
+def forwarded_calls(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
     """Calls on the edge `row` that go with one call on each of the edges `callers`, by regression; shape (callers,).
 
     First attempts of either. Each caller counts by its own size, or what the least of them hands on would be lost.
     Where the last hour does not tell, all hand on as much of what they ask; where the last minutes tell otherwise than
     the hour, somebody asks for something else by now: those outside ask a gateway for many things.
     """
-    window = slice(max(0, scan.at + 1 - round(HOUR / scan.world.step)), scan.at + 1)
+    window = slice(max(0, scan.at + 1 - round(ROUTING_SECONDS / scan.world.step)), scan.at + 1)
     first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
     mine, theirs = first[0], np.nan_to_num(first[1:].T)
     known = np.isfinite(mine)
     alike = mine[known].sum() / max(theirs[known].sum(), 1e-9)
-    usual = _share(mine, theirs, RIDGE, np.full(len(callers), alike))
-    late = slice(-max(1, round(NOW / scan.world.step)), None)
-    return _share(mine[late], theirs[late], DRAWN, usual)
+    usual = _share(mine, theirs, RIDGE_PENALTY, np.full(len(callers), alike))
+    late = slice(-max(1, round(RECENT_ROUTING_SECONDS / scan.world.step)), None)
+    return _share(mine[late], theirs[late], RECENT_RIDGE_PENALTY, usual)
 
 
 def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floats:
@@ -292,8 +302,8 @@ def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floa
 
 
 def _evidence(
-    scan: Scan, service: Service, more: Grown, load: RequestRates, rows: Sequence[int]
+    scan: Scan, service: Service, more: LoadGrowth, load: RequestRates, rows: Sequence[int]
 ) -> tuple[Evidence, ...]:
     most = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.usual[row]))[:2]
-    edges = [figure(scan, "edge_rate", scan.world.edges[row]) for row in most]
-    return (figure(scan, more.signal, service), *edges)
+    edges = [evidence_of(scan, "edge_rate", scan.world.edges[row]) for row in most]
+    return (evidence_of(scan, more.signal, service), *edges)

@@ -15,16 +15,16 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.evidence import (
-    EXTREME,
-    WORSE,
-    figure,
-    slowed,
-    slowness,
-    squeezed,
-    suffering,
-    sure,
+    EXTREME_Z,
+    WORSE_Z,
+    confidence,
+    degradation,
+    evidence_of,
+    lost_gpu_time,
+    slow_tokens,
+    token_slowdown,
 )
-from foreshock_dashboard.analysis.detectors.fanout import hidden
+from foreshock_dashboard.analysis.detectors.fanout import hidden_by_fanout
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, of_signal
 from foreshock_dashboard.model.action import Action, Effect
@@ -32,53 +32,53 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
-COVERED = 0.45
+MAX_UNFELT_STRENGTH = 0.45
 """How sure one can be at most of a fault that no caller feels."""
-ASKED = (1.4, 0.1)
+REQUEST_GROWTH = (1.4, 0.1)
 """Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
 who gave up count as well, so it is more than a fluctuation."""
-FAILING = (3.0, 0.3)
+FAILING_REQUEST_GROWTH = (3.0, 0.3)
 """The same where it fails and is as fast as ever: a server that is asked for more than it carries is slow first, or
 turns away what is beyond."""
-PROMPTS = (1.0, 0.1)
+PROMPT_GROWTH = (1.0, 0.1)
 """Growth of tokens in prompts over that of the time per token, from which it is as likely the reason as not (prompts
 are read between the steps of answers); width of the doubt."""
-PART = (0.2, 0.05)
+EXPLAINED_SHARE = (0.2, 0.05)
 """Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
-INHERITED = (0.5, 0.1)
+INHERITED_SHARE = (0.5, 0.1)
 """The same of a callee and whom it calls itself, from which it is as likely not its own doing as it is."""
-OWN, CALLED = ("p95", "failed"), ("edge_p95", "edge_failed")
-KINDS = tuple(zip(OWN, CALLED, strict=True))
+SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "failed"), ("edge_p95", "edge_failed")
+SIGNAL_PAIRS = tuple(zip(SERVICE_SIGNALS, EDGE_SIGNALS, strict=True))
 """Signals of a service, and those of its calls that they follow."""
-SERVER = 0.55
+MAX_MODEL_SERVER_STRENGTH = 0.55
 """How sure one can be at most of a model server, whose own signs say more: neighbours, length, queue, clocks."""
-GIVEN_UP = (0.03, 0.01)
+FAILED_ATTEMPTS = (0.03, 0.01)
 """Share of attempts that fail from which a caller is as likely to suffer soon as not; width of the doubt."""
-SLOW = (4.0, 0.5)
+TIMEOUT_SLOWDOWN = (4.0, 0.5)
 """Times as slow as usual that a callee must be for its failures to be time-outs; width of the doubt."""
-SHOWS = 0.02
+VISIBLE_FAILED_RATIO = 0.02
 """Share of failed calls that would show at the caller."""
-LIKELY = 0.8
+MAX_FORECAST_STRENGTH = 0.8
 """How sure one can be at most of what has not happened yet."""
-LEAST = 0.1
+MIN_STRENGTH = 0.1
 """Strength below which there is nothing to be said."""
-MOST = 100.0
+MAX_SEVERITY = 100.0
 
 
 def dependency(scan: Scan) -> tuple[Finding, ...]:
     """Services that suffer from one they call, or are the one that is slow; a finding for each that suffers."""
     found: list[Finding] = []
     for callee, edges in sorted(_worse(scan).items()):
-        strength = by_itself(scan, callee, edges)
-        if strength < LEAST:
+        strength = own_fault(scan, callee, edges)
+        if strength < MIN_STRENGTH:
             continue
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
         felt = {caller: _hurt(scan, caller, edges) for caller in callers}
-        most = max(felt.values(), default=suffering(scan, callee) if not callers else 0.0)
-        strength = min(strength, max(most, COVERED))
+        most = max(felt.values(), default=degradation(scan, callee) if not callers else 0.0)
+        strength = min(strength, max(most, MAX_UNFELT_STRENGTH))
         worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
         severity, since = _severity(scan, callee, edges), _since(scan, callee, edges)
-        told = (*_figures(scan, callee, (*OWN, "per_token")), *_figures(scan, worst, CALLED))
+        told = (*_figures(scan, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(scan, worst, EDGE_SIGNALS))
         found += [
             Finding(
                 service=who,
@@ -87,7 +87,7 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
                 strength=strength if who == callee else min(strength, felt[who]),
                 severity=severity,
                 since=since,
-                evidence=told if who == callee else (*told, *_figures(scan, who, OWN)),
+                evidence=told if who == callee else (*told, *_figures(scan, who, SERVICE_SIGNALS)),
                 action=roll_back(callee, callers)._replace(effect=_effect(scan, who, callee, callers)),
                 urgent=most > 0.5,
             )
@@ -100,24 +100,26 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
     """Callees with an edge on which they are slower or fail more than ever, and all the edges to them."""
     slow, failing, seen = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
     with np.errstate(invalid="ignore"):
-        away = (slow.z > WORSE) | (failing.z > WORSE) | (np.isnan(slow.value) & (seen.z > WORSE))
+        away = (slow.z > WORSE_Z) | (failing.z > WORSE_Z) | (np.isnan(slow.value) & (seen.z > WORSE_Z))
     worse = {scan.world.edges[row].server for row in np.flatnonzero(away)}
-    worse |= {service for service in scan.utilizations if service in scan.into and slowed(scan, service) > LEAST}
+    worse |= {
+        service for service in scan.utilizations if service in scan.into and slow_tokens(scan, service) > MIN_STRENGTH
+    }
     return {server: [scan.world.edges[row] for row in scan.into[server]] for server in worse}
 
 
-def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+def own_fault(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that a callee is worse by its own doing, 0…1; exact from `LEAST` on."""
-    slow, failing = (sure(max(z, default=0.0), EXTREME, 0.7) for z in _own(scan, callee, edges))
-    token = min(slowed(scan, callee), 1 - _prompts(scan, callee))
-    if token < LEAST and _load_explains(scan, callee):
+    slow, failing = (confidence(max(z, default=0.0), EXTREME_Z, 0.7) for z in _own(scan, callee, edges))
+    token = min(slow_tokens(scan, callee), 1 - _prompts(scan, callee))
+    if token < MIN_STRENGTH and _load_explains(scan, callee):
         return 0.0
-    if slow >= max(LEAST, failing):
-        slow = min(slow, 1 - hidden(scan, callee))
-    most = max(SERVER, token) if callee in scan.models else 1.0
+    if slow >= max(MIN_STRENGTH, failing):
+        slow = min(slow, 1 - hidden_by_fanout(scan, callee))
+    most = max(MAX_MODEL_SERVER_STRENGTH, token) if callee in scan.models else 1.0
     left = min(most, max(slow, failing, token))
-    for reason in REASONS:  # the cheapest first: what is left of hardly anything is not asked for
-        if left < LEAST:
+    for reason in OTHER_CAUSES:  # the cheapest first: what is left of hardly anything is not asked for
+        if left < MIN_STRENGTH:
             break
         left = min(left, 1 - reason(scan, callee, edges))
     return left
@@ -126,50 +128,50 @@ def by_itself(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
 def _asked(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that a callee is worse for being asked more, 0…1; load makes it slow before it fails."""
     slow, _ = _own(scan, callee, edges)
-    fails_alone = max(slow, default=0.0) < WORSE and not scan.z("waiting", callee) >= WORSE
-    most = FAILING if fails_alone else ASKED
-    return sure(scan.ratio("rate", callee), *most) * (1 - slowed(scan, callee))
+    fails_alone = max(slow, default=0.0) < WORSE_Z and not scan.z("waiting", callee) >= WORSE_Z
+    most = FAILING_REQUEST_GROWTH if fails_alone else REQUEST_GROWTH
+    return confidence(scan.ratio("rate", callee), *most) * (1 - slow_tokens(scan, callee))
 
 
 def _prompts(scan: Scan, callee: Service) -> float:
     """How sure it is that a model server is slower per token for the prompts that it reads in between, 0…1."""
-    slow = slowness(scan, callee)
-    return sure(scan.ratio("prompt", callee) / slow, *PROMPTS) if slow > 0 else 0.0
+    slow = token_slowdown(scan, callee)
+    return confidence(scan.ratio("prompt", callee) / slow, *PROMPT_GROWTH) if slow > 0 else 0.0
 
 
 def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
     """How sure it is that a callee only hands on what it gets from those that it calls itself, 0…1."""
     calls = {edge: _z(scan, edge) for edge in _calls(scan, callee)}
-    found = sure(max(calls.values(), default=math.nan), WORSE, 0.5)
-    if 1 - found < LEAST:
+    found = confidence(max(calls.values(), default=math.nan), WORSE_Z, 0.5)
+    if 1 - found < MIN_STRENGTH:
         return found
     return max([found, *(_inherited(scan, callee, edge) for edge, z in calls.items() if z > 1)])
 
 
 def _inherited(scan: Scan, callee: Service, edge: Edge) -> float:
     """The same of one edge that is worse, by the part of the callee's excess that it makes up for."""
-    slow, failing = (part(scan, callee, edge, own, called) for own, called in KINDS)
-    return sure(max(slow, failing), *INHERITED)
+    slow, failing = (explained_share(scan, callee, edge, own, called) for own, called in SIGNAL_PAIRS)
+    return confidence(max(slow, failing), *INHERITED_SHARE)
 
 
 def _apart(scan: Scan, _: Service, edges: Sequence[Edge]) -> float:
     """How sure it is that it is slow on the way to its clients, 0…1."""
     found = (scan.z("excess", edge) for edge in edges)
-    return sure(max(found, key=lambda z: 0.0 if math.isnan(z) else z, default=math.nan), EXTREME, 1.0)
+    return confidence(max(found, key=lambda z: 0.0 if math.isnan(z) else z, default=math.nan), EXTREME_Z, 1.0)
 
 
 def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
     """How sure it is that it waits for others on its GPUs, 0…1."""
-    return sure(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME, 1.0)
+    return confidence(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME_Z, 1.0)
 
 
-REASONS: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
+OTHER_CAUSES: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
     _asked,
-    lambda scan, callee, _: sure(scan.z("held", callee), EXTREME, 1.0),
+    lambda scan, callee, _: confidence(scan.z("held", callee), EXTREME_Z, 1.0),
     _handed_on,
     _apart,
     _waits,
-    lambda scan, callee, _: squeezed(scan, callee),
+    lambda scan, callee, _: lost_gpu_time(scan, callee),
 )
 """What else may make a callee worse than its own doing, each as how sure one is of it, 0…1."""
 
@@ -219,15 +221,15 @@ def _felt(scan: Scan, caller: Service, edge: Edge) -> float:
     """How sure it is that a caller is slower, or fails more, by what an edge is slower or fails more, 0…1."""
     return max(
         min(
-            sure(scan.z(own, caller), WORSE, 0.5),
-            sure(scan.z(called, edge), WORSE, 0.5),
-            sure(part(scan, caller, edge, own, called), *PART),
+            confidence(scan.z(own, caller), WORSE_Z, 0.5),
+            confidence(scan.z(called, edge), WORSE_Z, 0.5),
+            confidence(explained_share(scan, caller, edge, own, called), *EXPLAINED_SHARE),
         )
-        for own, called in KINDS
+        for own, called in SIGNAL_PAIRS
     )
 
 
-def part(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> float:
+def explained_share(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> float:
     """The share of the rise of a caller's signal that the rise of its edge's can explain, 0 and above."""
     whole, some = _rise(scan, own, caller), _rise(scan, called, edge)
     return some / whole if whole > 0 and some > 0 else 0.0
@@ -247,9 +249,13 @@ def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
     failed, shown = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
     often = scan.level("edge_rate", edge) / scan.level("rate", caller)
     twice = failed**2 * (min(1.0, often) if math.isfinite(often) else 1.0)
-    if twice > SHOWS and shown < twice / 4:
+    if twice > VISIBLE_FAILED_RATIO and shown < twice / 4:
         return 0.0
-    return min(LIKELY, sure(failed, *GIVEN_UP), sure(scan.ratio("edge_p95", edge), *SLOW))
+    return min(
+        MAX_FORECAST_STRENGTH,
+        confidence(failed, *FAILED_ATTEMPTS),
+        confidence(scan.ratio("edge_p95", edge), *TIMEOUT_SLOWDOWN),
+    )
 
 
 def _effect(scan: Scan, service: Service, callee: Service, callers: Sequence[Service]) -> Effect | None:
@@ -267,7 +273,7 @@ def caller_effect(scan: Scan, callers: Sequence[Service], callee: Service) -> Ef
     return best(
         of_signal(scan, own, edge.client, scan.value(own, edge.client) - _rise(scan, called, edge), "callee_as_usual")
         for edge in edges
-        for own, called in KINDS
+        for own, called in SIGNAL_PAIRS
     )
 
 
@@ -277,16 +283,16 @@ def _severity(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
         scan.ratio("per_token", callee),
         *(scan.ratio("edge_p95", edge) for edge in edges),
     ]
-    return min(MOST, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
+    return min(MAX_SEVERITY, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
 
 
 def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
-    times = [scan.since(name, callee) for name in (*OWN, "per_token")]
+    times = [scan.since(name, callee) for name in (*SERVICE_SIGNALS, "per_token")]
     return min([*times, *(scan.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
 
 
 def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
-    told = (figure(scan, name, key) for name in names)
+    told = (evidence_of(scan, name, key) for name in names)
     return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 

@@ -14,18 +14,18 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
 from foreshock_dashboard.stats.cusum import change_point
 
-EXTREME = 4.0
+EXTREME_Z = 4.0
 """Scales from which an excursion is as likely something as noise: a Gaussian is beyond it once in 30,000 points."""
-SQUEEZED = (0.15, 0.04)
+LOST_GPU_TIME = (0.15, 0.04)
 """Share of its GPU time that a service lost, from which others are as likely the cause; width of the doubt."""
-SLOWED = (1.3, 0.05)
+TOKEN_SLOWDOWN = (1.3, 0.05)
 """Times the seconds per token that a model server's load explains, from which it is as likely slow by something else as
 not; width of the doubt."""
-WORSE = 3.0
+WORSE_Z = 3.0
 """Scales from which a service that others blame counts as suffering: one series is asked, not all of them."""
 
 
-def sure(value: float, half: float, width: float) -> float:
+def confidence(value: float, half: float, width: float) -> float:
     """How sure a figure makes one, 0…1: 0.5 at `half`, 0.88 two widths above; 0 where the figure is not known."""
     if math.isnan(value):
         return 0.0
@@ -45,7 +45,7 @@ def entity(key: Key) -> str:
     return str(key)
 
 
-def figure(scan: Scan, name: str, key: Key) -> Evidence:
+def evidence_of(scan: Scan, name: str, key: Key) -> Evidence:
     """The signal of one thing as evidence."""
     signal = SIGNAL_BY_NAME[name]
     return Evidence(
@@ -66,19 +66,20 @@ def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
     return scan.time - max(0, len(history) - 1 - first) * scan.world.step
 
 
-def suffering(scan: Scan, service: Key) -> float:
+def degradation(scan: Scan, service: Key) -> float:
     """How sure it is that a service is worse than usual to those who call it, 0…1: slower, failing, or piling up."""
     return max(
-        sure(scan.z(name, service), WORSE, 0.5) for name in ("p95", "failed", "flight", "first_token", "waiting")
+        confidence(scan.z(name, service), WORSE_Z, 0.5)
+        for name in ("p95", "failed", "flight", "first_token", "waiting")
     )
 
 
-def slower(scan: Scan, service: Key) -> float:
+def slowdown_confidence(scan: Scan, service: Key) -> float:
     """How sure it is that requests of a service wait or take longer than usual, 0…1, as an overload makes them."""
-    return max(sure(scan.z(name, service), EXTREME, 0.7) for name in ("p95", "first_token", "waiting"))
+    return max(confidence(scan.z(name, service), EXTREME_Z, 0.7) for name in ("p95", "first_token", "waiting"))
 
 
-def squeezed(scan: Scan, service: Service) -> float:
+def lost_gpu_time(scan: Scan, service: Service) -> float:
     """How sure it is that others took GPU time from a service, 0…1; 0 where it has no GPUs."""
     rows = scan.tenant_rows.get(service)
     if not rows:
@@ -87,16 +88,16 @@ def squeezed(scan: Scan, service: Service) -> float:
     now, usually = sharing.now[rows], sharing.usual[rows]
     told = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(usually)  # who left was not robbed
     usual = float(usually[told].sum())
-    return sure(1 - float(now[told].sum()) / usual, *SQUEEZED) if usual > 0 else 0.0
+    return confidence(1 - float(now[told].sum()) / usual, *LOST_GPU_TIME) if usual > 0 else 0.0
 
 
-def slowed(scan: Scan, service: Service) -> float:
+def slow_tokens(scan: Scan, service: Service) -> float:
     """How sure it is that a service's model servers take longer per token than their load explains, 0…1."""
     strain = scan.utilizations.get(service)
-    return min(sure(strain.z, EXTREME, 0.7), sure(strain.slowdown, *SLOWED)) if strain else 0.0
+    return min(confidence(strain.z, EXTREME_Z, 0.7), confidence(strain.slowdown, *TOKEN_SLOWDOWN)) if strain else 0.0
 
 
-def slowness(scan: Scan, service: Service) -> float:
+def token_slowdown(scan: Scan, service: Service) -> float:
     """Seconds per token of a service's model servers over what their load explains; NaN where it is not known."""
     strain = scan.utilizations.get(service)
     return strain.slowdown if strain else math.nan

@@ -10,39 +10,39 @@ from __future__ import annotations
 import math
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.evidence import WORSE, sure
+from foreshock_dashboard.analysis.detectors.evidence import WORSE_Z, confidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
-SEVERAL = (1.5, 0.1)
+FANOUT = (1.5, 0.1)
 """Calls for each request from which they are as likely several as one, and the width of the doubt."""
 
 
-def several(scan: Scan, edge: Edge) -> float:
+def fans_out(scan: Scan, edge: Edge) -> float:
     """How sure it is that a client usually makes several calls on an edge for each of its requests, 0…1."""
     asked = scan.level("rate", edge.client)
-    return sure(scan.level("edge_rate", edge) / asked, *SEVERAL) if asked > 0 else 0.0
+    return confidence(scan.level("edge_rate", edge) / asked, *FANOUT) if asked > 0 else 0.0
 
 
-def tail_alone(scan: Scan, service: Service) -> float:
+def tail_only(scan: Scan, service: Service) -> float:
     """How sure it is that the median of a service is as usual, whatever its p95 is, 0…1."""
     z = scan.z("p50", service)
-    return 0.0 if math.isnan(z) else 1 - sure(z, WORSE, 0.5)
+    return 0.0 if math.isnan(z) else 1 - confidence(z, WORSE_Z, 0.5)
 
 
-def hidden(scan: Scan, service: Service) -> float:
+def hidden_by_fanout(scan: Scan, service: Service) -> float:
     """How sure it is that what slows some of its requests is one of those it calls, without its calls' p95 showing it,
     0…1: it calls that one several times a request, and others that call it find it slower than usual."""
     found = 0.0
     for row in scan.out.get(service, ()):
         edge = scan.world.edges[row]
-        if (often := several(scan, edge)) > found:
-            found = max(found, min(often, seen_slow(scan, edge.server)))
-    return min(found, tail_alone(scan, service)) if found else 0.0
+        if (often := fans_out(scan, edge)) > found:
+            found = max(found, min(often, slow_for_callers(scan, edge.server)))
+    return min(found, tail_only(scan, service)) if found else 0.0
 
 
-def seen_slow(scan: Scan, callee: Service) -> float:
+def slow_for_callers(scan: Scan, callee: Service) -> float:
     """How sure it is that a service is slower than usual for any of those that call it, 0…1."""
     rows = scan.into.get(callee, [])
     worst = [float(z) for name in ("edge_p95", "edge_server") for z in scan[name].z[rows] if not math.isnan(z)]
-    return sure(max(worst, default=math.nan), WORSE, 0.5)
+    return confidence(max(worst, default=math.nan), WORSE_Z, 0.5)

@@ -15,7 +15,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME, WORSE, figure, suffering, sure
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, confidence, degradation, evidence_of
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal, reduced
 from foreshock_dashboard.model.action import Action, Effect, Reason
@@ -23,14 +23,14 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, gpu_order
 
-HELD_BACK = (0.25, 0.07)
+THROTTLED_RATIO = (0.25, 0.07)
 """Share of time throttled, above what is usual, that is as likely felt as not, and the width of the doubt."""
-SLOWER = (0.08, 0.03)
+CLOCK_LOSS = (0.08, 0.03)
 """Share of the clock lost that is as likely felt as not, and the width of the doubt."""
-UNFELT = 0.45
+MAX_UNFELT_STRENGTH = 0.45
 """How sure one can be at most of a fault that the service does not feel."""
-SIGNALS = ("clock", "throttled", "errors")
-DURATIONS = ("p95", "first_token", "per_token")
+GPU_SIGNALS = ("clock", "throttled", "errors")
+LATENCY_SIGNALS = ("p95", "first_token", "per_token")
 """Signals of a service that a slower clock stretches, those that its callers see first."""
 
 
@@ -39,19 +39,24 @@ def hardware(scan: Scan) -> tuple[Finding, ...]:
     return (*_of_gpus(scan), *_of_replicas(scan))
 
 
-def unwell(scan: Scan) -> Mapping[Gpu, float]:
+def faulty_gpus(scan: Scan) -> Mapping[Gpu, float]:
     """How sure it is that each GPU is held back or failing, 0…1; only those that may be."""
-    clock, throttled, errors = (scan[name] for name in SIGNALS)
+    clock, throttled, errors = (scan[name] for name in GPU_SIGNALS)
     lost = health(scan.world).lost
     with np.errstate(invalid="ignore"):
-        held = throttled.value - throttled.level > HELD_BACK[0] / 2
-        rows = np.flatnonzero((clock.ratio < 1 - SLOWER[0] / 2) | held | (errors.value > 0) | (lost[:, scan.at] > 0))
+        held = throttled.value - throttled.level > THROTTLED_RATIO[0] / 2
+        rows = np.flatnonzero(
+            (clock.ratio < 1 - CLOCK_LOSS[0] / 2) | held | (errors.value > 0) | (lost[:, scan.at] > 0)
+        )
     found = {}
     for row in rows:
         gpu = scan.world.gpus[row]
         doubts = (
-            min(sure(1 - float(clock.ratio[row]), *SLOWER), sure(float(clock.z[row]), EXTREME, 1.0)),
-            min(sure(float(throttled.value[row] - throttled.level[row]), *HELD_BACK), _slowed(scan, int(row))),
+            min(confidence(1 - float(clock.ratio[row]), *CLOCK_LOSS), confidence(float(clock.z[row]), EXTREME_Z, 1.0)),
+            min(
+                confidence(float(throttled.value[row] - throttled.level[row]), *THROTTLED_RATIO),
+                _slowed(scan, int(row)),
+            ),
             0.9 if errors.value[row] > 0 and not errors.level[row] > 0 else 0.0,
             1.0 if lost[row, scan.at] > 0 else 0.0,
         )
@@ -63,11 +68,11 @@ def unwell(scan: Scan) -> Mapping[Gpu, float]:
 def _slowed(scan: Scan, row: int) -> float:
     """Throttled is held back from more than the usual clock: where the clock is told, it must have fallen."""
     ratio = float(scan["clock"].ratio[row])
-    return 1.0 if math.isnan(ratio) else sure(1 - ratio, SLOWER[0] / 2, SLOWER[1] / 2)
+    return 1.0 if math.isnan(ratio) else confidence(1 - ratio, CLOCK_LOSS[0] / 2, CLOCK_LOSS[1] / 2)
 
 
 def _of_gpus(scan: Scan) -> list[Finding]:
-    ill = unwell(scan)
+    ill = faulty_gpus(scan)
     if not ill:
         return []
     by_service: dict[Service, set[Gpu]] = {}
@@ -77,7 +82,7 @@ def _of_gpus(scan: Scan) -> list[Finding]:
     found = []
     for service, some in sorted(by_service.items()):
         gpus = tuple(sorted(some, key=gpu_order))
-        felt = max(suffering(scan, service), sure(scan.z("per_token", service), WORSE, 0.5))
+        felt = max(degradation(scan, service), confidence(scan.z("per_token", service), WORSE_Z, 0.5))
         clock = min((scan.ratio("clock", gpu) for gpu in gpus), default=math.nan)
         slow = scan.ratio("per_token", service)
         gone = _gone(scan, service, gpus)
@@ -87,9 +92,9 @@ def _of_gpus(scan: Scan) -> list[Finding]:
                 service=service,
                 cause="hardware",
                 culprit=Culprit(service, gpus, host=gpus[0].host),
-                strength=min(max(ill[gpu] for gpu in gpus), max(felt, UNFELT)),
+                strength=min(max(ill[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
                 severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
-                since=min(scan.since(name, gpu) for name in SIGNALS for gpu in gpus),
+                since=min(scan.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
                 evidence=_evidence(scan, gpus, service),
                 action=Action("drain_gpus", service, gpus=gpus, effect=_effect(scan, service, gone)),
                 urgent=felt > 0.5,
@@ -103,17 +108,18 @@ def _effect(scan: Scan, service: Service, gone: float) -> Effect | None:
 
     Where neither is known, as for GPUs with errors alone, the service returns to its baseline.
     """
-    slower = slower_clock(scan, [scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())])
+    slower = clock_slowdown(scan, [scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())])
     return (
         reduced("load", service, 1 - gone, "gpus_restored")
         or first(
-            of_signal(scan, name, service, scan.value(name, service) / slower, "usual_clock") for name in DURATIONS
+            of_signal(scan, name, service, scan.value(name, service) / slower, "usual_clock")
+            for name in LATENCY_SIGNALS
         )
         or at_baseline(scan, service, "healthy_gpus")
     )
 
 
-def slower_clock(scan: Scan, gpus: Sequence[Gpu]) -> float:
+def clock_slowdown(scan: Scan, gpus: Sequence[Gpu]) -> float:
     """How many times as long work takes because clocks fell, mean over the GPUs; 1 where nobody tells of clocks."""
     ratios = [scan.ratio("clock", gpu) for gpu in gpus]
     slower = [1 / ratio for ratio in ratios if ratio > 0]
@@ -132,10 +138,10 @@ def _of_replicas(scan: Scan) -> list[Finding]:
     ready = scan["ready"]
     found = []
     for service, row in ready.keys.items():
-        if not ready.z[row] > WORSE or not isinstance(service, Service):
+        if not ready.z[row] > WORSE_Z or not isinstance(service, Service):
             continue
         gone = lost(scan, service)
-        strength = min(sure(gone, *LOST_REPLICAS_RATIO), suffering(scan, service))
+        strength = min(confidence(gone, *LOST_REPLICAS_RATIO), degradation(scan, service))
         if strength < 0.1:
             continue
         found.append(
@@ -146,7 +152,7 @@ def _of_replicas(scan: Scan) -> list[Finding]:
                 strength=strength,
                 severity=1 / max(1 - gone, 0.1),
                 since=scan.since("ready", service),
-                evidence=(figure(scan, "ready", service), figure(scan, "p95", service)),
+                evidence=(evidence_of(scan, "ready", service), evidence_of(scan, "p95", service)),
                 action=Action(
                     "inspect_replicas",
                     service,
@@ -159,6 +165,6 @@ def _of_replicas(scan: Scan) -> list[Finding]:
 
 
 def _evidence(scan: Scan, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:
-    told = [figure(scan, name, gpu) for gpu in gpus[:2] for name in SIGNALS]
-    told += [figure(scan, name, service) for name in ("per_token", "p95")]
+    told = [evidence_of(scan, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
+    told += [evidence_of(scan, name, service) for name in ("per_token", "p95")]
     return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)

@@ -16,8 +16,8 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
-from foreshock_dashboard.analysis.detectors.demand import growth_of_edges, origin
-from foreshock_dashboard.analysis.detectors.evidence import figure, onset, slower, sure
+from foreshock_dashboard.analysis.detectors.demand import edge_growth, load_origin
+from foreshock_dashboard.analysis.detectors.evidence import confidence, evidence_of, onset, slowdown_confidence
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.analysis.saturation.overload import crowding
@@ -26,33 +26,33 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-LONGER = (1.25, 0.05)
+REQUEST_LENGTH_GROWTH = (1.25, 0.05)
 """Times as much cache per request as usual that is as likely growth as not, and the width of the doubt: over a minute
 it scatters by 4…9 % of itself, and drifts by as much again over the hours of a day."""
-PRESSED = (0.65, 0.07)
+FULL_KV_CACHE = (0.65, 0.07)
 """KV cache in use from which bursts fill it up, and the width of the doubt."""
-PREEMPTED = (0.05, 0.02)
+PREEMPTION_RATE = (0.05, 0.02)
 """Preemptions per second that tell of a full cache, and the width of the doubt."""
 
 
-def memory(scan: Scan) -> tuple[Finding, ...]:
+def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
     """Language models whose cache fills up because requests are longer than usual."""
     held = scan["held"]
     keys = list(held.keys)
-    rows = np.flatnonzero(held.ratio > LONGER[0] - 2 * LONGER[1])
+    rows = np.flatnonzero(held.ratio > REQUEST_LENGTH_GROWTH[0] - 2 * REQUEST_LENGTH_GROWTH[1])
     if not len(rows):
         return ()
     load = request_rates(scan)
-    weights = growth_of_edges(scan, load)
+    weights = edge_growth(scan, load)
     found = []
     for row in rows:
         service = keys[row]
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
-        felt = max(pressure(scan, service), slower(scan, service), float(crowding(scan, service)))
-        strength = min(sure(float(held.ratio[row]), *LONGER), felt)
+        felt = max(cache_pressure(scan, service), slowdown_confidence(scan, service), float(crowding(scan, service)))
+        strength = min(confidence(float(held.ratio[row]), *REQUEST_LENGTH_GROWTH), felt)
         if strength < 0.1:
             continue
-        who = origin(scan, service, _by_calls(load, weights)).service
+        who = load_origin(scan, service, _by_calls(load, weights)).service
         found.append(
             Finding(
                 service=service,
@@ -86,11 +86,11 @@ def _effect(scan: Scan, service: Service, longer: float) -> Effect | None:
     return improvement(SIGNAL_BY_NAME["cache"].text, service, "ratio", used, used / longer, "usual_length")
 
 
-def pressure(scan: Scan, service: Service) -> float:
+def cache_pressure(scan: Scan, service: Service) -> float:
     """How sure it is that a model server's KV cache is short, 0…1: nearly full, or requests are preempted."""
     return max(
-        sure(scan.value("cache", service), *PRESSED),
-        sure(scan.value("preempted", service) - max(0.0, scan.level("preempted", service)), *PREEMPTED),
+        confidence(scan.value("cache", service), *FULL_KV_CACHE),
+        confidence(scan.value("preempted", service) - max(0.0, scan.level("preempted", service)), *PREEMPTION_RATE),
     )
 
 
@@ -102,4 +102,4 @@ def _by_calls(load: RequestRates, weights: Floats) -> Floats:
 
 def _evidence(scan: Scan, service: Service) -> tuple[Evidence, ...]:
     names: Sequence[str] = ("held", "cache", "preempted", "waiting", "prompt", "generated")
-    return tuple(figure(scan, name, service) for name in names if math.isfinite(scan.value(name, service)))
+    return tuple(evidence_of(scan, name, service) for name in names if math.isfinite(scan.value(name, service)))

@@ -16,7 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import mean_over_time
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.evidence import suffering, sure
+from foreshock_dashboard.analysis.detectors.evidence import confidence, degradation
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.model.action import Action
@@ -24,23 +24,23 @@ from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-OVER = 120.0
+WINDOW_SECONDS = 120.0
 """Seconds whose mean is compared: longer than a request, shorter than what a page may wait for."""
-UNEVEN = (0.6, 0.1)
+UNEVENNESS = (0.6, 0.1)
 """Load beyond the mean, a share of it and above chance, that is as likely felt as not, and the width of the doubt."""
-SLOW = (1.6, 0.15)
+REPLICA_SLOWDOWN = (1.6, 0.15)
 """Times as long as the median of the siblings that is as likely a slow replica as not, and the width of the doubt."""
-LIKE_OTHERS = (2.5, 0.3)
+SIBLING_SLOWDOWN = (2.5, 0.3)
 """Times the usual median that the siblings take, from which all are as likely slow as not; width of the doubt."""
-LEAST = 4.0
+MIN_REQUESTS = 4.0
 """Requests on the busiest replica below which a share of them says nothing."""
-FINISHED = 5.0
+MIN_FINISHED = 5.0
 """Requests that a replica finished in that time, from which their mean duration says something."""
-UNFELT = 0.45
+MAX_UNFELT_STRENGTH = 0.45
 """How sure one can be at most of what the service does not feel."""
 
 
-class Spread(NamedTuple):
+class ReplicaLoads(NamedTuple):
     """How a service's replicas share its load, mean of the last minutes.
 
     uneven: max/mean − 1 of the requests on each, above what chance gives. busiest, slowest: instances. busy: requests
@@ -60,13 +60,13 @@ class Spread(NamedTuple):
     others: float
 
 
-def imbalance(scan: Scan) -> tuple[Finding, ...]:
+def load_imbalance(scan: Scan) -> tuple[Finding, ...]:
     """Services that suffer while one replica of theirs has more load, or is slower, than the others."""
     found = []
-    for service, spread in sorted(spreads(scan).items()):
-        slow = min(sure(spread.slower, *SLOW), 1 - _all_slow(scan, service, spread))
-        uneven = sure(spread.uneven, *UNEVEN) if spread.busy >= LEAST else 0.0
-        strength = min(max(slow, uneven), max(suffering(scan, service), UNFELT))
+    for service, spread in sorted(replica_loads(scan).items()):
+        slow = min(confidence(spread.slower, *REPLICA_SLOWDOWN), 1 - _all_slow(scan, service, spread))
+        uneven = confidence(spread.uneven, *UNEVENNESS) if spread.busy >= MIN_REQUESTS else 0.0
+        strength = min(max(slow, uneven), max(degradation(scan, service), MAX_UNFELT_STRENGTH))
         if strength < 0.1:
             continue
         cause: Cause = "hardware" if slow >= uneven else "imbalance"
@@ -86,7 +86,7 @@ def imbalance(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _action(service: Service, spread: Spread, slow: bool) -> Action:
+def _action(service: Service, spread: ReplicaLoads, slow: bool) -> Action:
     if slow:
         effect = improvement("mean duration", service, "s", spread.mean, spread.others, "as_fast_as_others")
         return Action("drain_replica", service, target=spread.slowest, effect=effect)
@@ -94,19 +94,19 @@ def _action(service: Service, spread: Spread, slow: bool) -> Action:
     return Action("balance_load", service, effect=effect)
 
 
-def _all_slow(scan: Scan, service: Service, spread: Spread) -> float:
+def _all_slow(scan: Scan, service: Service, spread: ReplicaLoads) -> float:
     """How sure it is that the siblings are slow as well, 0…1: of queues that differ no replica is to blame."""
-    return sure(spread.seconds / spread.slower / scan.level("p50", service), *LIKE_OTHERS)
+    return confidence(spread.seconds / spread.slower / scan.level("p50", service), *SIBLING_SLOWDOWN)
 
 
-def spreads(scan: Scan) -> Mapping[Service, Spread]:
+def replica_loads(scan: Scan) -> Mapping[Service, ReplicaLoads]:
     """Every service with at least two replicas that tell something."""
     told = model_servers(scan.world)
     if not told.replicas:
         return {}
-    window = slice(max(0, scan.at + 1 - round(OVER / scan.world.step)), scan.at + 1)
+    window = slice(max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step)), scan.at + 1)
     busy, finished = mean_over_time(told.replica_busy[:, window]), mean_over_time(told.replica_finished[:, window])
-    seconds = weighted(told.replica_seconds[:, window], told.replica_finished[:, window])
+    seconds = weighted_means(told.replica_seconds[:, window], told.replica_finished[:, window])
     alive = np.isfinite(told.replica_busy[:, scan.at])
     rows: dict[Service, list[int]] = {}
     for row in np.flatnonzero(alive):
@@ -116,25 +116,25 @@ def spreads(scan: Scan) -> Mapping[Service, Spread]:
         if len(some) < 2:
             continue
         load = busy[some]
-        enough = [row for row in some if finished[row] * OVER >= FINISHED and math.isfinite(seconds[row])]
-        slower, slowest = odd_one(seconds[enough])
+        enough = [row for row in some if finished[row] * WINDOW_SECONDS >= MIN_FINISHED and math.isfinite(seconds[row])]
+        slower, slowest = slowest_replica(seconds[enough])
         top = int(np.argmax(load))
         others = [row for place, row in enumerate(enough) if place != slowest]
-        found[service] = Spread(
-            uneven=uneven(load),
+        found[service] = ReplicaLoads(
+            uneven=unevenness(load),
             busiest=told.replicas[some[top]].instance,
             busy=float(load[top]),
             even=float(load.mean()),
             slower=slower,
             slowest=told.replicas[enough[slowest]].instance if slowest >= 0 else "",
             seconds=float(seconds[enough[slowest]]) if slowest >= 0 else math.nan,
-            mean=overall(seconds[enough], finished[enough]),
-            others=overall(seconds[others], finished[others]),
+            mean=overall_mean(seconds[enough], finished[enough]),
+            others=overall_mean(seconds[others], finished[others]),
         )
     return found
 
 
-def uneven(load: Floats) -> float:
+def unevenness(load: Floats) -> float:
     """max/mean − 1 beyond what chance gives of so many requests, at least 0; shape (replicas,). NaN without load."""
     even = float(load.mean()) if len(load) else 0.0
     if not even > 0:
@@ -143,7 +143,7 @@ def uneven(load: Floats) -> float:
     return max(0.0, (float(load.max()) - even - chance) / even)
 
 
-def odd_one(seconds: Floats) -> tuple[float, int]:
+def slowest_replica(seconds: Floats) -> tuple[float, int]:
     """How many times the median of the others the slowest takes, and its index; (NaN, −1) of fewer than two."""
     if len(seconds) < 2:
         return math.nan, -1
@@ -152,7 +152,7 @@ def odd_one(seconds: Floats) -> tuple[float, int]:
     return (float(seconds[slowest]) / others, slowest) if others > 0 else (math.nan, -1)
 
 
-def weighted(values: Floats, weights: Floats) -> Floats:
+def weighted_means(values: Floats, weights: Floats) -> Floats:
     """The mean over time of each row by its weights; NaN where none is known."""
     known = np.where(np.isfinite(values) & np.isfinite(weights), weights, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -160,14 +160,14 @@ def weighted(values: Floats, weights: Floats) -> Floats:
     return found
 
 
-def overall(seconds: Floats, finished: Floats) -> float:
+def overall_mean(seconds: Floats, finished: Floats) -> float:
     """The mean duration of the requests of several replicas, by how many each finished; NaN of none."""
     return float(seconds @ finished / finished.sum()) if len(seconds) else math.nan
 
 
 def _since(scan: Scan) -> float:
     """The begin of what is averaged over."""
-    return float(scan.world.times[max(0, scan.at - round(OVER / scan.world.step))])
+    return float(scan.world.times[max(0, scan.at - round(WINDOW_SECONDS / scan.world.step))])
 
 
 def _host(instance: str) -> str:
@@ -176,7 +176,7 @@ def _host(instance: str) -> str:
     return address if address.count(".") == 0 else address.split(".", 1)[1]
 
 
-def _evidence(scan: Scan, spread: Spread, slow: bool) -> tuple[Evidence, ...]:
+def _evidence(scan: Scan, spread: ReplicaLoads, slow: bool) -> tuple[Evidence, ...]:
     since = _since(scan)
     if slow:
         usual = spread.seconds / spread.slower

@@ -30,21 +30,21 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, gpu_order
 from foreshock_dashboard.stats.robust import median, percentile
 
-IDLE = 0.5
+MAX_BUSY_RATIO = 0.5
 """Busy share of the fullest of its GPUs up to which a service does not wait for their time."""
-SLOWDOWN, Z = 2.0, 3.0
+WAIT_SLOWDOWN, WAIT_Z = 2.0, 3.0
 """How many times as long as usual requests take, and in scales, at which waiting is as likely as not; both at once."""
-LONGEST = 3600.0
+MAX_WAIT_SECONDS = 3600.0
 """Seconds that the waiting is looked back for at most."""
-BEFORE, LEAD = 180.0, 30.0
+BASELINE_SECONDS, LEAD_SECONDS = 180.0, 30.0
 """Seconds before the waiting began that a caller's requests are compared with, but for the last of them."""
 
 
-FEW, RARE = 0.05, 0.002
+MIN_OPERATION_RATE, MIN_OPERATION_SHARE = 0.05, 0.002
 """Requests of a kind a second, and as a share of all of a service, whose coming and going means little."""
 
 
-class Asking(NamedTuple):
+class CallGrowth(NamedTuple):
     """The caller that asks more than before: on which edge, calls a second before and now, by how many scales; of what
     kind, where that is one kind of them."""
 
@@ -55,9 +55,9 @@ class Asking(NamedTuple):
     kind: str = ""
 
 
-def swapped(scan: Scan) -> tuple[Finding, ...]:
+def model_swapping(scan: Scan) -> tuple[Finding, ...]:
     """One finding for each service that waits with idle GPUs since a caller asks more of it, the surest first."""
-    slow = [who for who in sorted(scan.tenant_rows) if scan.z("p95", who) >= Z or scan.z("queued", who) >= Z]
+    slow = [who for who in sorted(scan.tenant_rows) if scan.z("p95", who) >= WAIT_Z or scan.z("queued", who) >= WAIT_Z]
     excesses = Excesses(scan)
     found = [finding for service in slow if (finding := _judged(excesses, service))]
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
@@ -70,13 +70,13 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
         return None
     gpus = [scan.world.tenants[row].gpu for row in scan.tenant_rows[service]]
     fullest = max(scan.value("utilization", gpu) for gpu in gpus)
-    if not fullest < IDLE:
+    if not fullest < MAX_BUSY_RATIO:
         return None
     waits = slow.ratio / max(1.0, _dearer(scan, service))
-    evident = min(1.0, min((waits - 1) / (SLOWDOWN - 1), slow.z / Z) / 2)
+    evident = min(1.0, min((waits - 1) / (WAIT_SLOWDOWN - 1), slow.z / WAIT_Z) / 2)
     if not evident > 0 or _passed_on(excesses, service):
         return None
-    since = scan.since(slow.signal, service, lookback=LONGEST)
+    since = scan.since(slow.signal, service, lookback=MAX_WAIT_SECONDS)
     asking = _asking(scan, service, since)
     if asking is None:
         return None
@@ -103,7 +103,7 @@ def _judged(excesses: Excesses, service: Service) -> Finding | None:
             Evidence("GPU time", busy, busy_usual, "ratio", since, str(service)),
         ),
         action=_action(asking, waiting_on, 1 - fullest),
-        urgent=strength >= 0.5 and slow.ratio >= SLOWDOWN,
+        urgent=strength >= 0.5 and slow.ratio >= WAIT_SLOWDOWN,
     )
 
 
@@ -116,13 +116,16 @@ def _slowdown(scan: Scan, service: Service) -> Slowdown:
     return waits if surer and math.isfinite(waits.ratio) else slow
 
 
-def _asking(scan: Scan, service: Service, since: float) -> Asking | None:
+def _asking(scan: Scan, service: Service, since: float) -> CallGrowth | None:
     """The caller whose calls grew most as the waiting began, against what they were in the minutes before."""
     step = scan.world.step
     rows = [row for row in scan.into.get(service, ()) if scan.world.edges[row].connection != "virtual_node"]
-    points = min(max(1, round((scan.time - since + BEFORE) / step) + 1), round((LONGEST + BEFORE) / step))
+    points = min(
+        max(1, round((scan.time - since + BASELINE_SECONDS) / step) + 1),
+        round((MAX_WAIT_SECONDS + BASELINE_SECONDS) / step),
+    )
     found = scan.past("edge_rate", rows, points)
-    split = min(found.shape[1], round((BEFORE - LEAD) / step))
+    split = min(found.shape[1], round((BASELINE_SECONDS - LEAD_SECONDS) / step))
     usual, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
     grown = np.where(np.isfinite(usual) & np.isfinite(now), np.exp(now) - np.exp(usual), -np.inf)
     if not np.isfinite(grown).any():
@@ -130,35 +133,35 @@ def _asking(scan: Scan, service: Service, since: float) -> Asking | None:
     most = int(grown.argmax())
     before, lately = float(usual[most]), float(now[most])
     z = (lately - before) / SIGNAL_BY_NAME["edge_rate"].floor
-    return Asking(scan.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
+    return CallGrowth(scan.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
 
 
-def _begun(scan: Scan, service: Service, since: float, edge: Edge) -> Asking | None:
+def _begun(scan: Scan, service: Service, since: float, edge: Edge) -> CallGrowth | None:
     """The kind of request that grew most, against the hour before the waiting began; it is taken to come over `edge`.
 
     Ten requests a minute of another kind show in no sum, and who comes in bursts does so in all kinds.
     """
     step, at = scan.world.step, scan.at + 1
-    points = min(at, round((scan.time - since + LONGEST) / step))
-    split = points - round((scan.time - since + LEAD) / step)
+    points = min(at, round((scan.time - since + MAX_WAIT_SECONDS) / step))
+    split = points - round((scan.time - since + LEAD_SECONDS) / step)
     rows, row = scan.operations.get(service, []), scan["rate"].keys.get(service)
     if not rows or row is None or split <= 0:
         return None
     told = np.isfinite(scan.past("rate", [row], points))
-    if np.count_nonzero(told[:, :split]) < (BEFORE - LEAD) / step:
+    if np.count_nonzero(told[:, :split]) < (BASELINE_SECONDS - LEAD_SECONDS) / step:
         return None
     found = np.where(told, np.nan_to_num(scan.world.operation_rate[rows, at - points : at]), np.nan)
     usual, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
-    few = max(FEW, RARE * float(usual.sum()))
+    few = max(MIN_OPERATION_RATE, MIN_OPERATION_SHARE * float(usual.sum()))
     grown = np.log((now + few) / (usual + few)) / SIGNAL_BY_NAME["edge_rate"].floor
     if not np.isfinite(grown).any():
         return None
     most = int(np.nanargmax(grown))
     kind = scan.world.operations[rows[most]].name
-    return Asking(edge, float(usual[most]), float(now[most]), float(grown[most]), kind)
+    return CallGrowth(edge, float(usual[most]), float(now[most]), float(grown[most]), kind)
 
 
-def _action(asking: Asking, gpus: tuple[Gpu, ...], idle: float) -> Action:
+def _action(asking: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
     """Keep the caller's requests apart from the others, or limit them to their baseline rate if there is one."""
     caller, service = asking.edge.client, asking.edge.server
     limit = Action("limit_calls", caller, callee=service, requests=asking.kind)
@@ -169,7 +172,7 @@ def _action(asking: Asking, gpus: tuple[Gpu, ...], idle: float) -> Action:
         gpus=gpus,
         requests=asking.kind,
         reason=Reason("idle_gpus", service, value=idle),
-        alternatives=(limit._replace(amount=asking.usual) if asking.usual >= FEW else limit,),
+        alternatives=(limit._replace(amount=asking.usual) if asking.usual >= MIN_OPERATION_RATE else limit,),
     )
 
 

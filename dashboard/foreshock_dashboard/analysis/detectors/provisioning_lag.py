@@ -17,9 +17,16 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import capacity
-from foreshock_dashboard.analysis.detectors.client_timeout import in_vain
-from foreshock_dashboard.analysis.detectors.demand import REQUESTS, crowded, growth_of_edges, origin
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, slower, squeezed, sure
+from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
+from foreshock_dashboard.analysis.detectors.demand import REQUEST_GROWTH, edge_growth, load_origin, near_capacity
+from foreshock_dashboard.analysis.detectors.evidence import (
+    EXTREME_Z,
+    confidence,
+    evidence_of,
+    lost_gpu_time,
+    slow_tokens,
+    slowdown_confidence,
+)
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement, reduced
 from foreshock_dashboard.analysis.remediation.scale_out import MAX_LOAD_RATIO
@@ -29,15 +36,15 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-PRIOR = 420.0
+DEFAULT_DELAY_SECONDS = 420.0
 """Seconds until a node is there where nothing was measured yet: cluster autoscalers take 4…10 minutes."""
-RETRIED = (1.0, 0.15)
+RETRY_RATIO = (1.0, 0.15)
 """Retries per first attempt from which most of what is asked is asked again; width of the doubt."""
-SHORT = (0.12, 0.05)
+MISSING_REPLICAS = (0.12, 0.05)
 """Missing replicas as a share of those wanted that are as likely felt as not, and the width of the doubt."""
 
 
-class Behind(NamedTuple):
+class ReplicaLag(NamedTuple):
     """What a service lacks. missing, wanted, ready, pending in replicas; since: Unix seconds from which on some lacked.
 
     delay: seconds that a replica takes to come, median of what was measured, or the prior. pool: the quota that is used
@@ -61,25 +68,25 @@ class Behind(NamedTuple):
         return max(self.wanted - self.ready, self.pending, 0.0)
 
 
-def provisioning(scan: Scan) -> tuple[Finding, ...]:
+def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
     """Services that suffer, or are close to it, while replicas are on their way or cannot come."""
-    short = [each for row in _rows(scan) if (each := behind(scan, row)) is not None]
+    short = [each for row in _rows(scan) if (each := replica_lag(scan, row)) is not None]
     if not short:
         return ()
     load = request_rates(scan)
-    weights = growth_of_edges(scan, load)
+    weights = edge_growth(scan, load)
     found = []
     for each in short:
-        felt = max(slower(scan, each.service), crowded(scan, each.service))
+        felt = max(slowdown_confidence(scan, each.service), near_capacity(scan, each.service))
         lacking = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
-        strength = min(sure(lacking, *SHORT), felt, 1 - otherwise(scan, each.service, load))
+        strength = min(confidence(lacking, *MISSING_REPLICAS), felt, 1 - other_reason(scan, each.service, load))
         if strength < 0.1:
             continue
         found.append(
             Finding(
                 service=each.service,
                 cause="provisioning lag",
-                culprit=Culprit(origin(scan, each.service, weights).service, pool=each.pool),
+                culprit=Culprit(load_origin(scan, each.service, weights).service, pool=each.pool),
                 strength=strength,
                 severity=max(1.0, each.wanted / max(each.ready, 1.0)),
                 since=each.since,
@@ -90,17 +97,21 @@ def provisioning(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def otherwise(scan: Scan, service: Service, load: RequestRates) -> float:
+def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
     """How sure it is that more replicas are wanted for another reason than more requests, 0…1."""
     rows = list(scan.into.get(service, ()))
-    retried = min(sure(load.retried(rows), *RETRIED), 1 - sure(load.growth(rows), *REQUESTS)) if rows else 0.0
+    retried = (
+        min(confidence(load.retried(rows), *RETRY_RATIO), 1 - confidence(load.growth(rows), *REQUEST_GROWTH))
+        if rows
+        else 0.0
+    )
     return max(
         retried,
-        squeezed(scan, service),
-        sure(scan.z("held", service), EXTREME, 1.0),
-        slowed(scan, service),
-        sure(lost(scan, service), *LOST_REPLICAS_RATIO),
-        in_vain(scan, service),
+        lost_gpu_time(scan, service),
+        confidence(scan.z("held", service), EXTREME_Z, 1.0),
+        slow_tokens(scan, service),
+        confidence(lost(scan, service), *LOST_REPLICAS_RATIO),
+        abandoned_work(scan, service),
     )
 
 
@@ -122,7 +133,7 @@ def _now(rows: Floats, at: int) -> Floats:
     return out
 
 
-def behind(scan: Scan, row: int) -> Behind | None:
+def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
     """What the service of this row of the capacity lacks now; None where it lacks nothing."""
     told, at = capacity(scan.world), scan.at
     wanted, ready, pending, most = (
@@ -133,19 +144,19 @@ def behind(scan: Scan, row: int) -> Behind | None:
     if not (lacks or bound) or math.isnan(wanted) or math.isnan(ready):
         return None
     history = slice(0, at + 1)
-    measured = delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
+    measured = scale_up_delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
     lacking = (told.wanted[row, history] > told.ready[row, history]) | (told.pending[row, history] > 0)
     known = np.isfinite(told.wanted[row, history] + told.ready[row, history])
     since = _since(scan, lacking if lacks else told.wanted[row, history] >= told.max_replicas[row, history], known)
     pool = _blocked(scan, told, row) if lacks else ""
     out = max(wanted - ready, np.nan_to_num(pending)) - _let_in(scan, told, row, pool, since) if pool else 0.0
-    return Behind(
+    return ReplicaLag(
         service=told.services[row],
         wanted=wanted,
         ready=ready,
         pending=pending if math.isfinite(pending) else 0.0,
         since=since,
-        delay=float(np.median(measured)) if len(measured) else PRIOR,
+        delay=float(np.median(measured)) if len(measured) else DEFAULT_DELAY_SECONDS,
         measured=bool(len(measured)),
         pool=pool if out > 0 else "",
         out=out,
@@ -160,7 +171,7 @@ def _since(scan: Scan, beyond: NDArray[np.bool_], known: NDArray[np.bool_]) -> f
     return float(scan.world.times[min(first, scan.at)])
 
 
-def delays(wanted: Floats, ready: Floats, step: float) -> Floats:
+def scale_up_delays(wanted: Floats, ready: Floats, step: float) -> Floats:
     """Seconds from when each further replica was wanted to when it was ready, shape (replicas,).
 
     wanted, ready: shape (times,). Those that were no longer wanted before they came, or are not there yet, count not.
@@ -225,7 +236,7 @@ def _pools(scan: Scan, service: Service) -> Set[str]:
     return {name for row in rows if (name := pool[scan.world.tenants[row].gpu])}
 
 
-def changes(values: Floats) -> NDArray[np.intp]:
+def change_points(values: Floats) -> NDArray[np.intp]:
     """Indices at which a series, shape (times,), is another than when it was last known."""
     known = np.flatnonzero(np.isfinite(values))
     moved: NDArray[np.intp] = known[1:][np.diff(values[known]) != 0]
@@ -234,14 +245,14 @@ def changes(values: Floats) -> NDArray[np.intp]:
 
 def _together(one: Floats, two: Floats) -> bool:
     """Whether both changed, and within a minute of each other more often than not."""
-    first, second = changes(one), changes(two)
+    first, second = change_points(one), change_points(two)
     if not len(first) or not len(second):
         return False
     near = np.abs(second[:, None] - first[None, :]).min(axis=1) <= 6
     return bool(near.mean() > 0.5)
 
 
-def _evidence(scan: Scan, each: Behind) -> tuple[Evidence, ...]:
+def _evidence(scan: Scan, each: ReplicaLag) -> tuple[Evidence, ...]:
     who = str(each.service)
     told = [
         Evidence("replicas wanted", each.wanted, each.ready, "", each.since, who),
@@ -251,11 +262,11 @@ def _evidence(scan: Scan, each: Behind) -> tuple[Evidence, ...]:
         told.append(Evidence("pods that wait for a node", each.pending, 0.0, "", each.since, who))
     worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(scan.z(name, each.service), nan=-np.inf))
     if math.isfinite(scan.z(worst, each.service)):
-        told.append(figure(scan, worst, each.service))
+        told.append(evidence_of(scan, worst, each.service))
     return tuple(told)
 
 
-def _action(each: Behind, time: float) -> Action:
+def _action(each: ReplicaLag, time: float) -> Action:
     """Raise the limit that keeps replicas out; else shed load until they are ready. time: Unix seconds."""
     replicas = math.ceil(each.out if each.pool else each.missing)
     shed = Action("shed_load", each.service)
@@ -266,7 +277,7 @@ def _action(each: Behind, time: float) -> Action:
     return shed._replace(amount=replicas, delay_seconds=each.since + each.delay - time)
 
 
-def _effect(scan: Scan, each: Behind) -> Effect | None:
+def _effect(scan: Scan, each: ReplicaLag) -> Effect | None:
     """The effect of the missing replicas on the load; of one more where only the autoscaler's limit is reached.
 
     As load over capacity where that is known and not a backlog; else as a ratio of what it is.

@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.client_timeout import impatience
-from foreshock_dashboard.analysis.detectors.contention import contended
+from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
+from foreshock_dashboard.analysis.detectors.contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.demand import demand
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import hardware
-from foreshock_dashboard.analysis.detectors.kv_cache import memory
-from foreshock_dashboard.analysis.detectors.load_imbalance import imbalance
+from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
+from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
-from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
+from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 
 Detector = Callable[[Scan], tuple[Finding, ...]]
 
 DETECTORS: tuple[Detector, ...] = (
-    contended,
+    gpu_contention,
     network,
     hardware,
-    memory,
-    provisioning,
+    kv_cache_pressure,
+    provisioning_lag,
     retry_storms,
-    impatience,
+    client_timeout,
     dependency,
-    imbalance,
+    load_imbalance,
     demand,
 )
 

@@ -16,7 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
-from foreshock_dashboard.analysis.detectors.evidence import entity, sure
+from foreshock_dashboard.analysis.detectors.evidence import confidence, entity
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -31,27 +31,27 @@ from foreshock_dashboard.stats.metastability import (
     stays_down,
 )
 
-DEFAULT = 3.0
+DEFAULT_ATTEMPTS = 3.0
 """Attempts of a client that is known to retry."""
-ONCE = 1.002
+RETRYING_ATTEMPTS = 1.002
 """Attempts per call from which a client is known to retry: one in five hundred, in some minute."""
-INFERRED, SEEN = 0.75, 1.0
+INFERRED_CONFIDENCE, OBSERVED_CONFIDENCE = 0.75, 1.0
 """How far to trust a loop whose attempts are inferred, and one whose attempts were seen to be as many."""
-TOLD = 0.01
+MIN_FAILED_RATIO = 0.01
 """Share of calls that fail, from which on p99 is how long one of these took: where a few in a thousand always fail it
 is of those that were answered, and no time-out."""
-NEAR = (60.0, 12.0)
+SHORT_OUTAGE_SECONDS = (60.0, 12.0)
 """Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
 restarts of a server take as long; and the width of the doubt."""
 BUDGET_RATIO = 0.1
 """Retries per call of the recommended retry budget."""
-LEAST = 0.1
+MIN_STRENGTH = 0.1
 """Strength below which there is nothing to be said."""
-SURVIVED = NEAR[0] + NEAR[1] * math.log(1 / LEAST - 1)
+MAX_OUTAGE_SECONDS = SHORT_OUTAGE_SECONDS[0] + SHORT_OUTAGE_SECONDS[1] * math.log(1 / MIN_STRENGTH - 1)
 """Seconds without capacity of which who survives them is not said to be vulnerable, however sure its loop is."""
 
 
-class Seen(NamedTuple):
+class ObservedLoop(NamedTuple):
     """A loop about a service. edge: row of the edge with most of the retries, and its attempts of a call at most.
     confidence: 0…1 in its numbers."""
 
@@ -61,18 +61,18 @@ class Seen(NamedTuple):
     confidence: float
 
 
-def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
+def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
     """Services that are well, and that a short loss of capacity would take down for good: for an advisory.
 
     loads: offered load of each service over its capacity, 0…1 and above.
     """
     found = []
-    for service, seen in sorted(loops(scan, loads).items()):
-        if not (can_stay_down(seen.loop) and stays_down(seen.loop, SURVIVED)):
+    for service, seen in sorted(retry_loops(scan, loads).items()):
+        if not (can_stay_down(seen.loop) and stays_down(seen.loop, MAX_OUTAGE_SECONDS)):
             continue
         seconds = outage_margin_seconds(seen.loop)
-        strength = seen.confidence * sure(-seconds, -NEAR[0], NEAR[1])
-        if strength < LEAST:
+        strength = seen.confidence * confidence(-seconds, -SHORT_OUTAGE_SECONDS[0], SHORT_OUTAGE_SECONDS[1])
+        if strength < MIN_STRENGTH:
             continue
         edge = scan.world.edges[seen.edge]
         all_retried = seen.loop.load * seen.loop.attempts
@@ -85,7 +85,14 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
                 severity=1.0,
                 since=scan.time,
                 evidence=(
-                    Evidence("time without capacity it survives", seconds, NEAR[0], "s", scan.time, str(service)),
+                    Evidence(
+                        "time without capacity it survives",
+                        seconds,
+                        SHORT_OUTAGE_SECONDS[0],
+                        "s",
+                        scan.time,
+                        str(service),
+                    ),
                     Evidence("load if all is retried", all_retried, 1.0, "ratio", scan.time, str(service)),
                     Evidence("attempts at most, inferred", seen.loop.attempts, 1.0, "", scan.time, entity(edge)),
                 ),
@@ -103,7 +110,7 @@ def vulnerable(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...
     return tuple(found)
 
 
-def _effect(service: Service, seen: Seen, seconds: float) -> Effect | None:
+def _effect(service: Service, seen: ObservedLoop, seconds: float) -> Effect | None:
     """The effect of a retry budget on the outage that a service survives; None where that is no longer."""
     loop = seen.loop._replace(attempts=max(1.0, seen.loop.attempts / seen.tries * (1 + BUDGET_RATIO)))
     survived = outage_margin_seconds(loop)
@@ -116,7 +123,7 @@ def _effect(service: Service, seen: Seen, seconds: float) -> Effect | None:
     return Effect("outage survived", service, "s", seconds, survived, "retry_budget", at_least=bound)
 
 
-def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
+def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:
     """The loops about services whose load is known and whose callers retry."""
     world = scan.world
     past = slice(max(0, scan.at + 1 - round(HISTORY_SECONDS / world.step)), scan.at + 1)
@@ -124,7 +131,7 @@ def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
     if not wanted or not len(world.edges):
         return {}
     most = _largest(world.attempts[:, past])
-    tries = np.where(most > ONCE, np.maximum(np.ceil(most), DEFAULT), 1.0)
+    tries = np.where(most > RETRYING_ATTEMPTS, np.maximum(np.ceil(most), DEFAULT_ATTEMPTS), 1.0)
     places = {service: i for i, service in enumerate(dict.fromkeys(each for edge in world.edges for each in edge[:2]))}
     client = np.array([places[edge.client] for edge in world.edges], np.intp)
     server = np.array([places[edge.server] for edge in world.edges], np.intp)
@@ -137,7 +144,7 @@ def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
         if service not in wanted or not calls:
             continue
         worst = max(calls, key=lambda row: (rates[row] * tries[row], -row))
-        timeout = patience(world.calls.p99[worst, past], world.calls.failed[worst, past])
+        timeout = timeout_seconds(world.calls.p99[worst, past], world.calls.failed[worst, past])
         usual = scan.level("edge_p95", world.edges[worst])
         if not timeout > 0 or math.isnan(usual):
             continue
@@ -145,7 +152,12 @@ def loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, Seen]:
             float(every[places[service]]), MAX_ATTEMPTS
         )  # in a cycle of callers they would multiply for ever
         loop = RetryLoop(loads[service], attempts, max(timeout - usual, 0.1 * timeout), timeout)
-        found[service] = Seen(loop, worst, float(tries[worst]), SEEN if most[worst] > DEFAULT - 1 else INFERRED)
+        found[service] = ObservedLoop(
+            loop,
+            worst,
+            float(tries[worst]),
+            OBSERVED_CONFIDENCE if most[worst] > DEFAULT_ATTEMPTS - 1 else INFERRED_CONFIDENCE,
+        )
     return found
 
 
@@ -154,11 +166,11 @@ def _largest(attempts: Floats) -> Floats:
     return np.where(known.any(axis=1), np.where(known, attempts, 1.0).max(axis=1, initial=1.0), 1.0)
 
 
-def patience(p99: Floats, failed: Floats) -> float:
+def timeout_seconds(p99: Floats, failed: Floats) -> float:
     """Seconds after which a client gives up: the most that calls took when `TOLD` of them failed; NaN if so many never
     did.
 
     It is exact to a bucket of the histogram. p99 in seconds, failed as a share, both of shape (times,).
     """
-    given_up = p99[np.isfinite(p99) & (failed > TOLD)]
+    given_up = p99[np.isfinite(p99) & (failed > MIN_FAILED_RATIO)]
     return float(given_up.max()) if len(given_up) else math.nan

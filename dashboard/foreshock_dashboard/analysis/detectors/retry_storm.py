@@ -23,8 +23,14 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import (
     request_rates,
 )
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.demand import REQUESTS, TOKENS, grown
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME, figure, slowed, squeezed, sure
+from foreshock_dashboard.analysis.detectors.demand import REQUEST_GROWTH, TOKEN_GROWTH, load_growth
+from foreshock_dashboard.analysis.detectors.evidence import (
+    EXTREME_Z,
+    confidence,
+    evidence_of,
+    lost_gpu_time,
+    slow_tokens,
+)
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
 from foreshock_dashboard.model.action import Action, Effect
@@ -34,41 +40,41 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 
 MINUTE = 60.0
-RETRIED = (0.1, 0.03)
+RETRY_RATIO = (0.1, 0.03)
 """Retries per first attempt that are as likely the trouble as not (a client's budget, *Site Reliability Engineering*
 chapter 21), and the width of the doubt."""
-REALLY = (1.5, 0.1)
+LOAD_GROWTH = (1.5, 0.1)
 """Times the usual that is really asked, from which demand is as likely the cause, and the width of the doubt."""
-SERVED = (0.9, 0.08)
+SERVED_SHARE = (0.9, 0.08)
 """Share of what is really asked that is finished, from which the capacity is as likely there as not; width."""
-CARRIED, UNTOLD = (1.15, 0.07), (1.5, 0.1)
+PEAK_LOAD_RATIO, PEAK_LOAD_RATIO_WITHOUT_QUEUE = (1.15, 0.07), (1.5, 0.1)
 """Times the most that the service ever carried while it was well that retries must ask of it, where its queue is told
 and where it is not; widths of the doubt."""
-AT_WORK = (0.6, 0.08)
+GPU_UTILIZATION = (0.6, 0.08)
 """Utilization of its GPUs from which a service is as likely busy as not; width of the doubt."""
-LATELY = 900.0
+TRIGGER_SECONDS = 900.0
 """Seconds for which what led to retries counts as their cause."""
-LAG = 30.0
+RETRY_LAG_SECONDS = 30.0
 """Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
-MOST = 100.0
+MAX_SEVERITY = 100.0
 
 
 def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     """Services that retries keep down, one finding for each, and for each of their callers that suffers for it."""
     edges = scan.world.edges
     tried = scan["attempts"].value
-    some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRIED[0] / 2)}
+    some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRY_RATIO[0] / 2)}
     if not some:
         return ()
     now = request_rates(scan, MINUTE)
     found = []
     for service in sorted(some):
         rows = scan.into[service]
-        strength = storm(scan, service, now, rows)
+        strength = storm_strength(scan, service, now, rows)
         if strength < 0.1:
             continue
         worst = max(rows, key=lambda row: (np.nan_to_num(now.offered[row] - now.first[row]), -row))
-        loop = gain(scan, rows)
+        loop = loop_gain(scan, rows)
         amplified = 1 / now.real(rows)
         found.append(
             Finding(
@@ -76,7 +82,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
                 cause="retry storm",
                 culprit=Culprit(service, edge=edges[worst][:2]),
                 strength=strength,
-                severity=min(MOST, max(amplified, scan.ratio("p95", service))),
+                severity=min(MAX_SEVERITY, max(amplified, scan.ratio("p95", service))),
                 since=min(scan.since("attempts", edges[row]) for row in rows),
                 evidence=_evidence(scan, service, now, rows, worst, loop),
                 action=Action(
@@ -93,7 +99,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def storm(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
+def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """How sure it is that retries, and nothing else that is still there, keep a service down, 0…1."""
     real = now.real(rows)
     if not real > 0 or not np.nansum(now.usual[rows]) > 0:
@@ -102,23 +108,31 @@ def storm(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) 
     usual = float(np.nansum(now.usual[rows]))
     queue = math.isfinite(scan.z("waiting", service))
     doubts = (
-        sure(1 / real - 1, *RETRIED),
-        sure(_waiting(scan, service), EXTREME, 1.0),
+        confidence(1 / real - 1, *RETRY_RATIO),
+        confidence(_waiting(scan, service), EXTREME_Z, 1.0),
         1 - max(_more(scan, service, now, rows), _led(scan, service, rows)),
-        sure(_served(scan, service) / max(fresh, usual), *SERVED),
-        sure(float(np.nansum(now.offered[rows])) / _carried(scan, rows), *(CARRIED if queue else UNTOLD)),
-        1 - max(squeezed(scan, service), slowed(scan, service), sure(lost(scan, service), *LOST_REPLICAS_RATIO)),
+        confidence(_served(scan, service) / max(fresh, usual), *SERVED_SHARE),
+        confidence(
+            float(np.nansum(now.offered[rows])) / _carried(scan, rows),
+            *(PEAK_LOAD_RATIO if queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE),
+        ),
+        1
+        - max(
+            lost_gpu_time(scan, service),
+            slow_tokens(scan, service),
+            confidence(lost(scan, service), *LOST_REPLICAS_RATIO),
+        ),
         _works(scan, service),
-        1 - sure(scan.z("held", service), EXTREME, 1.0),
+        1 - confidence(scan.z("held", service), EXTREME_Z, 1.0),
     )
     return min(doubts)
 
 
 def _more(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """How sure it is that more is really asked than usual, in requests or in tokens, 0…1."""
-    more = grown(scan, service, now, rows)
-    tokens = sure(more.ratio, *TOKENS) if more.signal == "tokens" else 0.0
-    return max(sure(now.growth(rows), *REALLY), tokens)
+    more = load_growth(scan, service, now, rows)
+    tokens = confidence(more.ratio, *TOKEN_GROWTH) if more.signal == "tokens" else 0.0
+    return max(confidence(now.growth(rows), *LOAD_GROWTH), tokens)
 
 
 def _works(scan: Scan, service: Service) -> float:
@@ -127,7 +141,7 @@ def _works(scan: Scan, service: Service) -> float:
     there = [row for row in rows if math.isfinite(scan.value("busy", scan.world.tenants[row]))]
     gpus = {scan.world.tenants[row].gpu for row in there or rows}
     used = [value for gpu in gpus if math.isfinite(value := scan.value("utilization", gpu))]
-    return sure(sum(used) / len(used), *AT_WORK) if used else 1.0
+    return confidence(sum(used) / len(used), *GPU_UTILIZATION) if used else 1.0
 
 
 def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
@@ -137,17 +151,18 @@ def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
     """
     world = scan.world
     back = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
-    if back > LATELY:
+    if back > TRIGGER_SECONDS:
         return 0.0
     points = round(MINUTE / world.step)
     tokens = np.exp(scan.history("tokens", service, back + MINUTE)[:points]) / scan.level("tokens", service)
     if np.isfinite(tokens).any():
-        return sure(float(np.nanmax(tokens)), *TOKENS)
+        return confidence(float(np.nanmax(tokens)), *TOKEN_GROWTH)
     last = max(1, scan.at + 1 - round(back / world.step))
     window = slice(max(0, last - round(WINDOW_SECONDS / world.step)), last)
     usual = [scan.level("edge_rate", world.edges[row]) for row in rows]
-    return sure(
-        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(usual)), *REQUESTS
+    return confidence(
+        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(usual)),
+        *REQUEST_GROWTH,
     )
 
 
@@ -182,7 +197,7 @@ def _carried(scan: Scan, rows: Sequence[int]) -> float:
     return float(np.percentile(calm, 99)) if len(calm) else math.nan
 
 
-def gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
+def loop_gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
     """Loop gain g = λ₀·A′(p)·p′(λ) over some edges: retries per second that a further attempt per second brings.
 
     The slope of a regression of retries on the attempts `LAG` seconds before, over the last minutes; above 1 each wave
@@ -193,10 +208,12 @@ def gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
     offered = world.calls.rate[list(rows), window]
     with np.errstate(invalid="ignore", divide="ignore"):
         retried = offered - offered / np.fmax(world.attempts[list(rows), window], 1.0)
-    return slope(np.nansum(offered, axis=0), np.nansum(retried, axis=0), max(1, round(LAG / world.step)))
+    return lagged_slope(
+        np.nansum(offered, axis=0), np.nansum(retried, axis=0), max(1, round(RETRY_LAG_SECONDS / world.step))
+    )
 
 
-def slope(offered: Floats, retried: Floats, lag: int) -> float:
+def lagged_slope(offered: Floats, retried: Floats, lag: int) -> float:
     """Of `retried` on `offered` that many points before, both of shape (times,); NaN with fewer than five pairs."""
     x, y = offered[:-lag], retried[lag:]
     known = np.isfinite(x) & np.isfinite(y)
@@ -218,10 +235,10 @@ def _evidence(
     since, who = scan.since("attempts", edge), str(service)
     fresh = float(np.nansum(now.fresh[rows]))
     told = [
-        figure(scan, "attempts", edge),
+        evidence_of(scan, "attempts", edge),
         Evidence("really asked", fresh, float(np.nansum(now.usual[rows])), "1/s", since, who),
         Evidence("finished", _served(scan, service), fresh, "1/s", since, who),
-        figure(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
+        evidence_of(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
         Evidence("wait of who joins the queue", _wait(scan, service), 0.0, "s", since, who),
     ]
     if math.isfinite(loop):

@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.propagation import Ahead, Spreading
 from foreshock_dashboard.analysis.forecast.service_risk import Own
 from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
-from foreshock_dashboard.analysis.incidents.triage import SURE, Trouble, best, silent
+from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, best_finding, lacks_baseline
 from foreshock_dashboard.analysis.root_cause.ranking import Walk, blamed
 from foreshock_dashboard.analysis.saturation.overload import brimming
 from foreshock_dashboard.model.action import Reason
@@ -31,32 +31,32 @@ from foreshock_dashboard.model.incident import (
 )
 from foreshock_dashboard.model.service import Service
 
-SYMPTOMS = ("p95", "failed", "flight")
+SYMPTOM_SIGNALS = ("p95", "failed", "flight")
 MIN_FAILED_RATIO = 0.02
 """Ratio of failed requests from which it is the symptom of an incident, instead of p95."""
-SERVING = ("cache", "waiting", "per_token", "first_token")
-WORSE = 2.0
+SERVER_SIGNALS = ("cache", "waiting", "per_token", "first_token")
+EVIDENCE_Z = 2.0
 """Scales from which a figure is told as evidence, and a service counted among the victims."""
-FIRST_SIGN = 2.5
+FIRST_SIGN_Z = 2.5
 """The same for the first sign."""
-PAGED = (0.07, 0.1, 0.28, 0.6, 1.2)
+PAGED_TREND_RATIOS = (0.07, 0.1, 0.28, 0.6, 1.2)
 """Seconds until the origin of a page misses its objective, by `hazard.QUANTILES`, over the trend's median. Whoever is
 paged for is further on than a trend of minutes shows. This and the next two are what came after pages on the
 development seeds of the evaluation (`foreshock evaluate --suite dev`)."""
-SOON = (10.0, 20.0, 70.0, 300.0, 700.0)
+SOON_SECONDS = (10.0, 20.0, 70.0, 300.0, 700.0)
 """The same in seconds, where no trend says when, and where model servers fill up, which p95 does not show yet."""
-AT_ONCE = (5.0, 10.0, 20.0, 60.0, 200.0)
+IMMINENT_SECONDS = (5.0, 10.0, 20.0, 60.0, 200.0)
 """The same of what takes a service down by itself, and where model servers have more than they carry by now."""
-SUSPECTED = 0.5
+SUSPECTED_RATIO = 0.5
 """As sure as this of another cause, over how sure one is that a service is slow by itself, the other one is told."""
-HEARD = 8
+MAX_RANKED_CALLERS = 8
 """Callers whose trouble counts when somebody is to be blamed, nearest first."""
-MINUTE = 60.0
-RANK: Sequence[Phase] = ("advisory", "page", "cascading")
+RANKING_SECONDS = 60.0
+PHASES: Sequence[Phase] = ("advisory", "page", "cascading")
 
 
 @dataclass(frozen=True)
-class Moment:
+class Evaluation:
     """All that is known at one grid point: what services show themselves, and every finding."""
 
     scan: Scan
@@ -79,12 +79,12 @@ class Moment:
         return self.spreading.ahead()
 
 
-def opened(trouble: Trouble, scan: Scan) -> Incident:
+def opened_incident(trouble: Trouble, scan: Scan) -> Incident:
     """A new incident, as yet without any figures."""
     return _blank(trouble.origin, "", _since(trouble, scan), scan)
 
 
-def warned(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
+def advisory(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
     """An advisory on what is not wrong yet: it has no victims."""
     told = replace(
         known or _blank(finding.service, "-weak", scan.time, scan),
@@ -95,7 +95,7 @@ def warned(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
         quality="inferred",
         action=finding.action,
     )
-    return summarized(told, scan)
+    return with_summary(told, scan)
 
 
 def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
@@ -121,20 +121,20 @@ def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
     )
 
 
-def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool) -> Incident:
+def updated_incident(incident: Incident, trouble: Trouble, moment: Evaluation, *, page: bool) -> Incident:
     """The incident as it is at this grid point. It never falls back to a lesser phase while it is open."""
     spread = len(trouble.missing) > 1 or bool(trouble.missing and trouble.missing[0] != trouble.origin)
     phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
     paged = incident.paged if incident.paged is not None else moment.scan.time if page else None
     again = not incident.candidates or paged != incident.paged or _minute(moment.scan)
-    victims = (trouble.origin, *trouble.felt[:HEARD])
+    victims = (trouble.origin, *trouble.felt[:MAX_RANKED_CALLERS])
     suspects = blamed(moment.walk, victims) if again else incident.candidates
     guilty = suspects[0].service if again and suspects else None
     trouble = _suspected(incident, trouble, guilty, moment.findings)
     cause, culprit = _cause(trouble, suspects)
     told = replace(
         incident,
-        phase=max(phase, incident.phase, key=RANK.index),
+        phase=max(phase, incident.phase, key=PHASES.index),
         paged=paged,
         cause=cause,
         service=trouble.origin,
@@ -149,21 +149,21 @@ def updated(incident: Incident, trouble: Trouble, moment: Moment, *, page: bool)
         if trouble.cause
         else fallback_action(moment.scan, cause, trouble.origin, culprit.service),
     )
-    return summarized(told, moment.scan)
+    return with_summary(told, moment.scan)
 
 
-def standing(incident: Incident, moment: Moment) -> Incident:
+def with_forecast(incident: Incident, moment: Evaluation) -> Incident:
     """An incident that is told as it was while something else is found: who is next is as of now all the same."""
     ahead = tuple(each for each in _near(incident.service, moment) if math.isfinite(each.p50))
-    return summarized(replace(incident, at_risk=ahead), moment.scan)
+    return with_summary(replace(incident, at_risk=ahead), moment.scan)
 
 
-def calming(incident: Incident, scan: Scan) -> Incident:
+def recovering_incident(incident: Incident, scan: Scan) -> Incident:
     """An incident while nothing is wrong any more and it is not over yet: nobody is next."""
-    return summarized(replace(incident, at_risk=(), quality="sampled"), scan, recovering=True)
+    return with_summary(replace(incident, at_risk=(), quality="sampled"), scan, recovering=True)
 
 
-def summarized(incident: Incident, scan: Scan, *, recovering: bool = False) -> Incident:
+def with_summary(incident: Incident, scan: Scan, *, recovering: bool = False) -> Incident:
     """The incident with its summary as of this grid point."""
     summary = Summary(
         symptom=_symptom(incident.service, scan),
@@ -194,7 +194,7 @@ def _requests(incident: Incident, scan: Scan) -> str | None:
 
 def _minute(scan: Scan) -> bool:
     """Whether a minute has begun since the last grid point: who is to blame is asked no more often."""
-    return bool(scan.time // MINUTE != (scan.time - scan.world.step) // MINUTE)
+    return bool(scan.time // RANKING_SECONDS != (scan.time - scan.world.step) // RANKING_SECONDS)
 
 
 def _suspected(incident: Incident, trouble: Trouble, guilty: Service | None, findings: Sequence[Finding]) -> Trouble:
@@ -207,17 +207,17 @@ def _suspected(incident: Incident, trouble: Trouble, guilty: Service | None, fin
     known = trouble.cause
     if known is not None and not known.by_itself:
         return trouble
-    least = SUSPECTED * max(SURE, known.strength if known is not None else 0.0)
+    least = SUSPECTED_RATIO * max(FINDING_STRENGTH, known.strength if known is not None else 0.0)
     likely = [each for each in findings if each.strength >= least and not each.by_itself]
     whose = {trouble.origin, known.service} if known is not None else {trouble.origin}
     about = [each for each in likely if each.service in whose]
-    if not about and (known is None or known.strength < SURE):
+    if not about and (known is None or known.strength < FINDING_STRENGTH):
         lost = [each for each in likely if each.cause == "network"]
         before = [
             each for each in lost if (each.cause, each.culprit.service) == (incident.cause, incident.culprit.service)
         ]
         about = before if guilty is None else [each for each in lost if each.service == guilty]
-    return replace(trouble, cause=best(about)) if about else trouble
+    return replace(trouble, cause=best_finding(about)) if about else trouble
 
 
 def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culprit]:
@@ -228,7 +228,7 @@ def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culpri
     return "demand" if trouble.crowded else "dependency", Culprit(guilty)
 
 
-def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
+def _at_risk(trouble: Trouble, moment: Evaluation) -> tuple[AtRisk, ...]:
     """The origin and all that call it, in the order in which they are to be hit."""
     first = moment.own.get(trouble.origin)
     known: dict[Service, Own] = {}
@@ -238,24 +238,24 @@ def _at_risk(trouble: Trouble, moment: Moment) -> tuple[AtRisk, ...]:
     return _near(trouble.origin, moment, known)
 
 
-def _near(origin: Service, moment: Moment, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
+def _near(origin: Service, moment: Evaluation, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
     """A service and all that call it, the soonest hit first. known: what more is known of some than they show.
 
     Not those that tell nothing of themselves: nobody could see whether they miss anything.
     """
     near = {origin, *moment.scan.upstream[origin]}
     ahead = moment.spreading.ahead(known) if known else moment.ahead
-    found = [_risk(each) for each in ahead if each.service in near and not silent(moment.scan, each.service)]
+    found = [_risk(each) for each in ahead if each.service in near and not lacks_baseline(moment.scan, each.service)]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
 def _seconds(trouble: Trouble, own: Own) -> tuple[float, ...]:
     """Until the origin misses its objective, by `hazard.QUANTILES`. What model servers are asked is ahead of p95."""
     if trouble.heavy or (own.crowded and own.strain is not None and brimming(own.strain)):
-        return AT_ONCE
+        return IMMINENT_SECONDS
     if own.crowded or math.isinf(own.seconds[2]):
-        return SOON
-    return tuple(share * own.seconds[2] for share in PAGED) if trouble.page else own.seconds
+        return SOON_SECONDS
+    return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if trouble.page else own.seconds
 
 
 def _risk(each: Ahead) -> AtRisk:
@@ -278,8 +278,8 @@ def _candidates(culprit: Culprit, trouble: Trouble, blamed: Sequence[Candidate])
 
 def _evidence(trouble: Trouble, scan: Scan) -> tuple[Evidence, ...]:
     found = list(trouble.cause.evidence) if trouble.cause else []
-    names = (*SYMPTOMS, *SERVING)
-    found += [_figure(name, trouble.origin, scan) for name in names if scan.z(name, trouble.origin) >= WORSE]
+    names = (*SYMPTOM_SIGNALS, *SERVER_SIGNALS)
+    found += [_figure(name, trouble.origin, scan) for name in names if scan.z(name, trouble.origin) >= EVIDENCE_Z]
     found += [_figure("p95", who, scan) for who in trouble.felt[:3] if math.isfinite(scan.value("p95", who))]
     return tuple({(each.name, each.entity): each for each in found}.values())
 
@@ -291,7 +291,9 @@ def _figure(name: str, who: Service, scan: Scan) -> Evidence:
 
 
 def _since(trouble: Trouble, scan: Scan) -> float:
-    found = [scan.since(name, trouble.origin) for name in SYMPTOMS if scan.z(name, trouble.origin) >= FIRST_SIGN]
+    found = [
+        scan.since(name, trouble.origin) for name in SYMPTOM_SIGNALS if scan.z(name, trouble.origin) >= FIRST_SIGN_Z
+    ]
     if trouble.cause:
         found.append(trouble.cause.since)
     return min(found, default=scan.time)

@@ -16,9 +16,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
 
-ACTED = 120.0
+REACTION_SECONDS = 120.0
 """Seconds from a page until what was done about it works: to shed load or move a job takes about two minutes."""
-KNOWN = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 """Shares of requests that take no longer than these."""
 
 
@@ -39,7 +39,7 @@ class Cost(NamedTuple):
     objective: float
 
 
-def entries(world: World) -> tuple[Service, ...]:
+def ingress_services(world: World) -> tuple[Service, ...]:
     """The services that those outside ask; those that nobody known calls where nobody tells of any outside."""
     outside = {edge.server for edge in world.edges if edge.connection == "virtual_node"}
     called = {edge.server for edge in world.edges if edge.connection != "virtual_node"}
@@ -47,14 +47,14 @@ def entries(world: World) -> tuple[Service, ...]:
     return tuple(sorted((outside or asked - called) & asked))
 
 
-def costs(world: World, since: float, until: float, paged: float | None) -> tuple[Cost, ...]:
+def incident_costs(world: World, since: float, until: float, paged: float | None) -> tuple[Cost, ...]:
     """What each entry lost from `since` to `until`, of it after the page (Unix seconds); none is left out."""
     first = int(np.searchsorted(world.times, since))
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
     scan = Scan(world, min(first, len(world.times) - 1), baselines_at(world, first))
     promised = slos(scan, {})
-    acted = world.times[columns] >= (math.inf if paged is None else paged + ACTED)
-    return tuple(_cost(world, who, columns, promised.get(who), acted) for who in entries(world))
+    acted = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
+    return tuple(_cost(world, who, columns, promised.get(who), acted) for who in ingress_services(world))
 
 
 def _cost(world: World, who: Service, columns: slice, promised: Slo | None, acted: NDArray[np.bool_]) -> Cost:
@@ -93,22 +93,22 @@ def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> F
     failed = requests * np.maximum(np.nan_to_num(red.failed[row, columns]) - usual, 0.0)
     seen = _quantiles(red, row, columns)
     quantiles = np.where(np.isfinite(seen).all(axis=0), seen, served)
-    slowed = np.minimum(requests * late(quantiles, limit), requests - failed)
+    slowed = np.minimum(requests * late_ratio(quantiles, limit), requests - failed)
     return np.stack([requests, failed, slowed])
 
 
 def _quantiles(red: Red, row: int, columns: slice) -> Floats:
     """Durations of a row as `KNOWN`, shape (3, times)."""
-    return np.stack([getattr(red, name)[row, columns] for _, name in KNOWN])
+    return np.stack([getattr(red, name)[row, columns] for _, name in QUANTILES])
 
 
-def late(quantiles: Floats, limit: float) -> Floats:
+def late_ratio(quantiles: Floats, limit: float) -> Floats:
     """Share 0…1 of requests that take longer than `limit` seconds, at each time; quantiles: shape (3, times), as KNOWN.
 
     Between the quantiles by the logarithm of the duration, below the first in proportion to it; beyond the last none
     are counted, and 0 where nothing is known.
     """
-    shares = np.array([share for share, _ in KNOWN])
+    shares = np.array([share for share, _ in QUANTILES])
     out = np.zeros(quantiles.shape[1])
     if not limit > 0:
         return out

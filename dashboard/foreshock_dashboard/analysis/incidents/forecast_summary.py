@@ -9,7 +9,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.load_imbalance import spreads
+from foreshock_dashboard.analysis.detectors.load_imbalance import replica_loads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.analysis.saturation.pooling import safe_load
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk, Slo
@@ -20,7 +20,7 @@ from foreshock_dashboard.stats.level_crossing import QUANTILES
 P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 
 
-def outlook(state: State, world: World) -> Forecast:
+def forecast(state: State, world: World) -> Forecast:
     """What follows from a state that was advanced to the World's last grid point."""
     scan = Scan(world, len(world.times) - 1, state.learned.usual, state.cache.next_step())
     return Forecast(
@@ -72,7 +72,7 @@ def _amplification(scan: Scan) -> tuple[RetryAmplification, ...]:
 def _imbalance(scan: Scan) -> tuple[Imbalance, ...]:
     return tuple(
         Imbalance(who, spread.busy / spread.even)
-        for who, spread in sorted(spreads(scan).items())
+        for who, spread in sorted(replica_loads(scan).items())
         if spread.even > 0 and math.isfinite(spread.busy)
     )
 

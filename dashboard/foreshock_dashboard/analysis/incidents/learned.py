@@ -12,7 +12,7 @@ from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 
-EVERY = 60.0
+LEARN_SECONDS = 60.0
 """Seconds from one look to the next, on the grid since the epoch: two hubs look at the same times."""
 
 
@@ -24,7 +24,7 @@ class Learned:
     laws: Mapping[Service, BatchingLaw] = field(default_factory=dict)
 
 
-def refreshed(
+def relearned(
     known: Learned, world: World, at: int, frozen: Set[Service], cache: IdentityCache | None = None
 ) -> Learned:
     """Look again where a minute has gone by. What concerns `frozen` services stays as it was, if anything was known.
@@ -32,7 +32,7 @@ def refreshed(
     So what lasts for as long as an incident does not become what is usual.
     """
     time = float(world.times[at])
-    if known.usual.levels and time // EVERY == known.usual.time // EVERY:
+    if known.usual.levels and time // LEARN_SECONDS == known.usual.time // LEARN_SECONDS:
         return known
     usual, laws = baselines_at(world, at, cache=cache), learned(world, at)
     if not frozen or not known.usual.levels:

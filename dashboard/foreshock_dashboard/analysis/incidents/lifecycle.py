@@ -14,49 +14,49 @@ from foreshock_dashboard.analysis.baseline.objectives import Slo, slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.registry import findings
-from foreshock_dashboard.analysis.detectors.retry_risk import vulnerable
+from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
 from foreshock_dashboard.analysis.forecast.service_risk import Own, own_risks
 from foreshock_dashboard.analysis.incidents.content import (
-    Moment,
-    calming,
-    opened,
-    standing,
-    summarized,
-    updated,
-    warned,
+    Evaluation,
+    advisory,
+    opened_incident,
+    recovering_incident,
+    updated_incident,
+    with_forecast,
+    with_summary,
 )
-from foreshock_dashboard.analysis.incidents.learned import Learned, refreshed
-from foreshock_dashboard.analysis.incidents.triage import SURE, Trouble, troubles
+from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
+from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, troubles
 from foreshock_dashboard.analysis.saturation.batching_model import strains
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
-NEEDED = 1800.0
+MIN_HISTORY_SECONDS = 1800.0
 """Seconds of history before anything is judged."""
-PERSIST = 3
+FOR_POINTS = 3
 """Grid points in a row that must agree before an incident opens, or becomes a page."""
-URGENT = 2
+URGENT_FOR_POINTS = 2
 """The same where no trend has to be waited for."""
-SWITCH = 6
+SWITCH_POINTS = 6
 """Grid points in a row that must name another cause, culprit or origin before an open incident does."""
-SETTLED = 30
+PAGED_SWITCH_POINTS = 30
 """The same once somebody was woken: what they act on holds for minutes."""
-PROVED, MAY_BE = 0.9, 0.25
+PROVED_STRENGTH, POSSIBLE_STRENGTH = 0.9, 0.25
 """How sure another cause must be found, and the one that is told not even be suspected, for that not to hold."""
-CLEAR = 300.0
+RESOLVE_AFTER_SECONDS = 300.0
 """Seconds that an incident must be *seen* calm before it is over."""
-BLIND = 3600.0
+NO_DATA_SECONDS = 3600.0
 """Seconds without data on it after which an incident is given up."""
-MEMORY = 3600.0
+HISTORY_SECONDS = 3600.0
 """Seconds back in which the history that a baseline needs may lie: a gap does not switch the analysis off."""
-KEEP_OVER = 3600.0
+KEEP_RESOLVED_SECONDS = 3600.0
 """Seconds that an incident is still listed after it is over."""
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class TrackedIncident:
     """A group of services that is being watched.
 
     members: all that ever belonged to it. hits, pages: grid points in a row that agreed on trouble, on a page. calm:
@@ -78,7 +78,7 @@ class Case:
     shown: Incident | None = None
 
 
-class Standing(NamedTuple):
+class Advisory(NamedTuple):
     """An advisory on what is not wrong yet, and when it was last so (Unix seconds)."""
 
     incident: Incident
@@ -91,9 +91,9 @@ class State:
 
     time: float = -np.inf
     learned: Learned = field(default_factory=Learned)
-    cases: tuple[Case, ...] = ()
+    cases: tuple[TrackedIncident, ...] = ()
     weak: Mapping[Service, Finding] = field(default_factory=dict)
-    standing: tuple[Standing, ...] = ()
+    standing: tuple[Advisory, ...] = ()
     over: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
@@ -109,12 +109,12 @@ class State:
 
 def learning(world: World) -> Learning:
     """How much history there is at the World's time."""
-    return Learning(_history(world, len(world.times) - 1), NEEDED)
+    return Learning(_history(world, len(world.times) - 1), MIN_HISTORY_SECONDS)
 
 
 def _history(world: World, at: int) -> float:
     """Seconds in the last hour before grid point `at` at which some service's duration was known."""
-    columns = world.red.p95[:, max(0, at - round(MEMORY / world.step)) : at]
+    columns = world.red.p95[:, max(0, at - round(HISTORY_SECONDS / world.step)) : at]
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
@@ -133,20 +133,20 @@ def fold(state: State, world: World, promised: Mapping[Service, Slo] | None = No
 def advance(state: State, world: World, at: int, promised: Mapping[Service, Slo] | None = None) -> State:
     """One step: what the World shows at grid point `at` opens, keeps, worsens or ends incidents."""
     time = float(world.times[at])
-    if not state.cases and _history(world, at) < NEEDED:
+    if not state.cases and _history(world, at) < MIN_HISTORY_SECONDS:
         return replace(state, time=time)
     frozen = frozenset(who for case in state.cases for who in case.members)
     cache = state.cache.next_step()
-    known = refreshed(state.learned, world, at, frozen, cache)
+    known = relearned(state.learned, world, at, frozen, cache)
     scan = Scan(world, at, known.usual, cache, strains(world, at, known.laws))
     own = own_risks(scan, slos(scan, promised or {}))
     causes = findings(scan)
     weak = state.weak if known is state.learned else _weak(scan, own)
-    cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Moment(scan, own, causes))
+    cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Evaluation(scan, own, causes))
     well = {who: each for who, each in weak.items() if who in own and not (own[who].missing or own[who].crowded)}
-    stood = [each for each in state.standing if time - each.seen > CLEAR]
+    stood = [each for each in state.standing if time - each.seen > RESOLVE_AFTER_SECONDS]
     ended = (*ended, *(_over(each.incident, time) for each in stood))
-    over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_OVER]
+    over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_RESOLVED_SECONDS]
     return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own, cache)
 
 
@@ -158,27 +158,27 @@ def _over(incident: Incident, time: float) -> Incident:
 def _weak(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
     """What retries would keep down once it is down; looked at as often as baselines are."""
     loads = {who: risk.strain.load for who, risk in own.items() if risk.strain}
-    return {each.service: each for each in vulnerable(scan, loads) if each.strength >= SURE}
+    return {each.service: each for each in retry_risks(scan, loads) if each.strength >= FINDING_STRENGTH}
 
 
-def _standing(known: Sequence[Standing], weak: Mapping[Service, Finding], scan: Scan) -> tuple[Standing, ...]:
+def _standing(known: Sequence[Advisory], weak: Mapping[Service, Finding], scan: Scan) -> tuple[Advisory, ...]:
     """Advisories on what retries would keep down: nothing is wrong yet. Each stands until it was not so for a while."""
-    told = {each.incident.service: each for each in known if scan.time - each.seen <= CLEAR}
+    told = {each.incident.service: each for each in known if scan.time - each.seen <= RESOLVE_AFTER_SECONDS}
     for service, finding in weak.items():
         before = told.get(service)
-        told[service] = Standing(warned(before.incident if before else None, finding, scan), scan.time)
+        told[service] = Advisory(advisory(before.incident if before else None, finding, scan), scan.time)
     return tuple(told[service] for service in sorted(told))
 
 
 def _next(
-    cases: Sequence[Case], found: Sequence[Trouble], moment: Moment
-) -> tuple[tuple[Case, ...], tuple[Incident, ...]]:
+    cases: Sequence[TrackedIncident], found: Sequence[Trouble], moment: Evaluation
+) -> tuple[tuple[TrackedIncident, ...], tuple[Incident, ...]]:
     """What becomes of the cases, and the incidents that ended.
 
     A case whose trouble is another's for a while is over: one component has one incident, of which somebody was woken
     or which is older.
     """
-    kept: list[Case] = []
+    kept: list[TrackedIncident] = []
     ended: list[Incident] = []
     left = list(found)
     for case in sorted(cases, key=_seniority):
@@ -190,36 +190,40 @@ def _next(
             kept.append(grown)
         elif case.incident is not None:
             ended.append(_over(case.incident, moment.scan.time))
-    kept += [Case(each.origin, frozenset(each.members), 1, int(each.page), 0.0, moment.scan.time) for each in left]
+    kept += [
+        TrackedIncident(each.origin, frozenset(each.members), 1, int(each.page), 0.0, moment.scan.time) for each in left
+    ]
     return tuple(kept), tuple(ended)
 
 
-def _seniority(case: Case) -> tuple[bool, bool, float]:
+def _seniority(case: TrackedIncident) -> tuple[bool, bool, float]:
     """Which of several cases goes on where their trouble is one, the first first."""
     incident = case.incident
     return incident is None, incident is None or incident.paged is None, incident.opened if incident else 0.0
 
 
-def _joined(case: Case, scan: Scan) -> Case | None:
+def _joined(case: TrackedIncident, scan: Scan) -> TrackedIncident | None:
     """What becomes of a case all of whose trouble is another's; None where it ends."""
-    if case.incident is None or case.joined + 1 >= PERSIST:
+    if case.incident is None or case.joined + 1 >= FOR_POINTS:
         return None
     return replace(case, joined=case.joined + 1, calm=0.0, seen=scan.time, shown=None)
 
 
-def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
+def _grown(case: TrackedIncident, mine: Sequence[Trouble], moment: Evaluation) -> TrackedIncident | None:
     """What becomes of one case at this grid point; None where it ends. Missing data neither confirms nor calms."""
     scan = moment.scan
     if not mine:
         if not _seen(scan, case.members):
             blind = case.incident and replace(case.incident, quality="inferred")
-            return replace(case, incident=blind, shown=None) if scan.time - case.seen < BLIND else None
+            return replace(case, incident=blind, shown=None) if scan.time - case.seen < NO_DATA_SECONDS else None
         calm = case.calm + scan.world.step
         if case.incident is None:
             return None
-        if calm >= CLEAR:
+        if calm >= RESOLVE_AFTER_SECONDS:
             return None
-        return replace(case, calm=calm, seen=scan.time, pages=0, joined=0, shown=calming(case.incident, scan))
+        return replace(
+            case, calm=calm, seen=scan.time, pages=0, joined=0, shown=recovering_incident(case.incident, scan)
+        )
     worst = _lead(case.incident, mine)
     pages = case.pages + 1 if any(each.page for each in mine) else 0
     grown = replace(
@@ -233,29 +237,32 @@ def _grown(case: Case, mine: Sequence[Trouble], moment: Moment) -> Case | None:
         joined=0,
         shown=None,
     )
-    needed = URGENT if worst.urgent else PERSIST
+    needed = URGENT_FOR_POINTS if worst.urgent else FOR_POINTS
     if grown.incident is None:
         if grown.hits < needed:
             return grown
-        return replace(grown, incident=updated(opened(worst, scan), worst, moment, page=pages >= needed))
-    told = updated(grown.incident, worst, moment, page=pages >= needed)
+        return replace(
+            grown, incident=updated_incident(opened_incident(worst, scan), worst, moment, page=pages >= needed)
+        )
+    told = updated_incident(grown.incident, worst, moment, page=pages >= needed)
     if _says(told) == _says(grown.incident) or (told.paged is not None and grown.incident.paged is None):
         return replace(grown, incident=told, other=0)
     other = grown.other + 1
-    disproved = told.confidence >= PROVED and not _found(grown.incident, moment.findings)
-    if other >= (SETTLED if grown.incident.paged is not None and not disproved else SWITCH):
+    disproved = told.confidence >= PROVED_STRENGTH and not _found(grown.incident, moment.findings)
+    if other >= (PAGED_SWITCH_POINTS if grown.incident.paged is not None and not disproved else SWITCH_POINTS):
         return replace(grown, incident=told, other=0)
     kept = replace(grown.incident, phase=told.phase)
     if told.service == kept.service:
-        return replace(grown, incident=summarized(replace(kept, at_risk=told.at_risk), scan), other=other)
-    return replace(grown, incident=standing(kept, moment), other=other)
+        return replace(grown, incident=with_summary(replace(kept, at_risk=told.at_risk), scan), other=other)
+    return replace(grown, incident=with_forecast(kept, moment), other=other)
 
 
 def _found(incident: Incident, findings: Sequence[Finding]) -> bool:
     """Whether what an incident tells may still be so: somebody finds that cause and that culprit."""
     told = (incident.service, incident.cause, incident.culprit.service)
     return any(
-        (each.service, each.cause, each.culprit.service) == told and each.strength >= MAY_BE for each in findings
+        (each.service, each.cause, each.culprit.service) == told and each.strength >= POSSIBLE_STRENGTH
+        for each in findings
     )
 
 

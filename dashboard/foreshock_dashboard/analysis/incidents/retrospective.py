@@ -11,7 +11,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.registry import findings
-from foreshock_dashboard.analysis.incidents.learned import EVERY, Learned
+from foreshock_dashboard.analysis.incidents.learned import LEARN_SECONDS, Learned
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.analysis.root_cause.ranking import blame
 from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
@@ -20,11 +20,11 @@ from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
-LATER = (0.0, 60.0, 120.0, 180.0, 300.0, 600.0)
+OFFSETS_SECONDS = (0.0, 60.0, 120.0, 180.0, 300.0, 600.0)
 """Seconds after the time at which is looked: it may be when the cause began, and blame takes minutes to be clear."""
 
 
-class Hindsight(NamedTuple):
+class Retrospective(NamedTuple):
     """Candidates, the likeliest first, with the mean of their shares of blame.
 
     told: the World tells how the service does. lasting: at most of the times at which it does somebody was to blame, so
@@ -36,12 +36,14 @@ class Hindsight(NamedTuple):
     lasting: bool
 
 
-def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsight:
+def retrospective(world: World, victim: Service, at: float, past: float) -> Retrospective:
     """Look at the World around a time. at, past: Unix seconds; what came before `past` is usual."""
     known = _known_before(world, int(np.searchsorted(world.times, past)))
     told, blamed, shares = 0, 0, defaultdict[Service, float](float)
     reasons: dict[Service, tuple[Reason, ...]] = {}
-    looked = sorted({min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in LATER})
+    looked = sorted(
+        {min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in OFFSETS_SECONDS}
+    )
     for point in looked:
         scan = Scan(world, point, known.usual, utilizations=strains(world, point, known.laws))
         if not any(math.isfinite(scan.z(name, victim)) for name in ("p95", "failed")):
@@ -55,7 +57,7 @@ def hindsight(world: World, victim: Service, at: float, past: float) -> Hindsigh
     total = sum(shares.values())
     candidates = [Candidate(who, share / total, reasons[who]) for who, share in shares.items()]
     order = tuple(sorted(candidates, key=lambda each: (-each.score, each.service)))
-    return Hindsight(order, told > 0, 2 * blamed > told and blamed >= min(2, len(looked)))
+    return Retrospective(order, told > 0, 2 * blamed > told and blamed >= min(2, len(looked)))
 
 
 def _known_before(world: World, at: int) -> Learned:
@@ -64,6 +66,6 @@ def _known_before(world: World, at: int) -> Learned:
     It learns once a minute, and leaves out the last three: so a look a minute is enough to know who is.
     """
     state = State()
-    for point in range(at - 1, -1, -max(1, round(EVERY / world.step)))[::-1]:
+    for point in range(at - 1, -1, -max(1, round(LEARN_SECONDS / world.step)))[::-1]:
         state = advance(state, world, point)
     return state.learned if state.learned.usual.levels else Learned(baselines_at(world, at), learned(world, at))

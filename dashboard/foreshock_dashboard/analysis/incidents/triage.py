@@ -13,27 +13,27 @@ from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
-ADVISE = 0.3
+ADVISORY_CHANCE = 0.3
 """Chance of missing an objective from which a service is told of."""
-PAGE = 0.6
+PAGE_CHANCE = 0.6
 """The same from which somebody is to be woken."""
-SURE = 0.5
+FINDING_STRENGTH = 0.5
 """Strength from which a finding counts."""
-SLOWS = 1.25
+CONTENTION_SEVERITY = 1.25
 """Severity of contention from which it is told of: a quarter more time than usual."""
-TAKES_DOWN = 2.0
+OUTAGE_SEVERITY = 2.0
 """Severity of what takes a service down by itself."""
-PART = 0.3
+CALLEE_SHARE = 0.3
 """Share of a callee's extra seconds that a caller shows at least where they are its trouble."""
-SHOWS = 0.02
+VISIBLE_FAILED_RATIO = 0.02
 """Share of failed requests above the usual from which somebody is said to fail."""
-ITS_PART = 0.1
+ORIGIN_SHARE = 0.1
 """Part of a caller's extra seconds, or failures, that the origin of its trouble shows at least."""
-MATTERS = 0.05
+RELEVANT_SHARE = 0.05
 """Extra seconds of a callee, as a share of what its callers usually take, from which they are anybody's business."""
-BRIEF = 120.0
+BRIEF_SECONDS = 120.0
 """Seconds for which slowness may be one that goes by and leaves its retries behind; later it is the trouble itself."""
-FELT = 3.0
+AFFECTED_Z = 3.0
 """Scales from which a caller is said to feel its callee's trouble."""
 
 
@@ -64,17 +64,19 @@ def troubles(
     scan: Scan, own: Mapping[Service, Own], found: Sequence[Finding], weak: Mapping[Service, Finding]
 ) -> tuple[Trouble, ...]:
     """Every group of services in trouble, the worst first. weak: what retries would keep down once it is down."""
-    strong = [each for each in found if each.strength >= SURE]
+    strong = [each for each in found if each.strength >= FINDING_STRENGTH]
     by_service: dict[Service, list[Finding]] = {}
     for each in strong:
         by_service.setdefault(each.service, []).append(each)
-    shown = {who for who, risk in own.items() if risk.crowded or (risk.chance >= ADVISE and matters(scan, who))}
+    shown = {
+        who for who, risk in own.items() if risk.crowded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, who))
+    }
     bad = shown | by_service.keys()
     unsure: dict[Service, list[Finding]] = {}
     for each in found:
         unsure.setdefault(each.service, []).append(each)
     groups = _joined(scan, bad, strong)
-    worse = {who for who in scan.world.services if feels(scan, who, own)} if groups else set()
+    worse = {who for who in scan.world.services if is_affected(scan, who, own)} if groups else set()
     made = [_trouble(scan, members, own, worse, by_service, unsure, weak) for members in groups]
     return tuple(sorted(made, key=lambda each: (not each.page, -each.chance, each.origin)))
 
@@ -118,20 +120,22 @@ def _trouble(
 ) -> Trouble:
     origin = _origin(scan, members, own, findings)
     above = scan.upstream[origin]
-    felt = tuple(who for who in above if who in worse and carries(scan, origin, who))
+    felt = tuple(who for who in above if who in worse and propagates(scan, origin, who))
     missing = tuple(who for who in (origin, *above) if who in own and own[who].missing)
     cause = _cause(origin, members, findings) or _likeliest(origin, unsure)
-    if origin in weak and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF)):
+    if origin in weak and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
         cause = weak[origin]
     risk = own.get(origin)
     chance = risk.chance if risk else 0.0
-    heavy = cause is not None and cause.severity >= TAKES_DOWN and cause.urgent and cause.strength >= SURE
+    heavy = (
+        cause is not None and cause.severity >= OUTAGE_SEVERITY and cause.urgent and cause.strength >= FINDING_STRENGTH
+    )
     if cause is not None and cause.cause == "dependency":
         heavy = heavy and bool(felt)
     if cause is not None and heavy:
         chance = max(chance, cause.strength)
     if risk is not None and risk.crowded:
-        chance = max(chance, PAGE)
+        chance = max(chance, PAGE_CHANCE)
     urgent = heavy or (risk is not None and risk.crowded)  # its means have waited long enough
     return Trouble(
         origin=origin,
@@ -161,47 +165,52 @@ def _pages(
         return False
     explained = (
         cause is not None
-        and cause.strength >= SURE
+        and cause.strength >= FINDING_STRENGTH
         and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
         and scan.value("rate", origin) * LASTING >= ENOUGH
     )
     if risk.missing:
         return bool(felt) or not above or explained
-    if silent(scan, origin) and any(who in own and own[who].missing for who in felt):
+    if lacks_baseline(scan, origin) and any(who in own and own[who].missing for who in felt):
         return True  # they have the only objective that there is
     if risk.crowded:
         return True
-    if explained and cause is not None and cause.severity >= SLOWS and scan.z("p95", origin) >= FELT:
+    if (
+        explained
+        and cause is not None
+        and cause.severity >= CONTENTION_SEVERITY
+        and scan.z("p95", origin) >= AFFECTED_Z
+    ):
         return True
-    return risk.chance >= PAGE and explained
+    return risk.chance >= PAGE_CHANCE and explained
 
 
-def silent(scan: Scan, who: Service) -> bool:
+def lacks_baseline(scan: Scan, who: Service) -> bool:
     """Whether nobody knows how long a service usually takes but who calls it, as of a database: it tells no breach."""
     return not math.isfinite(scan.level("p95", who))
 
 
-def feels(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
+def is_affected(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
     """Whether a service is worse than usual in what its callers see."""
     figures = (scan.z("p95", who), scan.z("failed", who), scan.z("flight", who))
-    return (who in own and own[who].missing) or any(math.isfinite(z) and z >= FELT for z in figures)
+    return (who in own and own[who].missing) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
 
 
-def carries(scan: Scan, origin: Service, who: Service) -> bool:
+def propagates(scan: Scan, origin: Service, who: Service) -> bool:
     """Whether a caller's trouble can be the origin's: about as many seconds more, or failures where that one fails.
 
     A caller that is covered (a fallback, a cached answer) carries nothing on, whatever else befalls it.
     """
     failing, lost = _more(scan, "failed", origin), _more(scan, "failed", who)
-    part = PART * PART * failing
-    shows = scan.z("failed", who) >= FELT and lost >= part * _asks(scan, who, origin)
-    if failing > SHOWS and (lost >= part or shows):
+    part = CALLEE_SHARE * CALLEE_SHARE * failing
+    shows = scan.z("failed", who) >= AFFECTED_Z and lost >= part * _asks(scan, who, origin)
+    if failing > VISIBLE_FAILED_RATIO and (lost >= part or shows):
         return True
     late, own = _more(scan, "p95", origin), _more(scan, "p95", who)
     usual = scan.level("p95", who)
-    if not (late > 0 and (math.isnan(usual) or late >= MATTERS * usual)):
-        return failing <= SHOWS  # it shows nothing of its own yet, or fails and this one is covered
-    return own >= PART * late or lost > SHOWS  # slower, or it gives up
+    if not (late > 0 and (math.isnan(usual) or late >= RELEVANT_SHARE * usual)):
+        return failing <= VISIBLE_FAILED_RATIO  # it shows nothing of its own yet, or fails and this one is covered
+    return own >= CALLEE_SHARE * late or lost > VISIBLE_FAILED_RATIO  # slower, or it gives up
 
 
 def _asks(scan: Scan, who: Service, origin: Service) -> float:
@@ -214,14 +223,14 @@ def _asks(scan: Scan, who: Service, origin: Service) -> float:
     return min(1.0, max(found, default=1.0))
 
 
-def matters(scan: Scan, who: Service) -> bool:
+def is_relevant(scan: Scan, who: Service) -> bool:
     """Whether what a service takes more is some part of what its callers take, or it fails; nobody calls an entry."""
     callers = scan.callers.get(who, ())
-    if not callers or _more(scan, "failed", who) > SHOWS:
+    if not callers or _more(scan, "failed", who) > VISIBLE_FAILED_RATIO:
         return True
     late = _more(scan, "p95", who)
     usual = [level for caller in callers if math.isfinite(level := scan.level("p95", caller))]
-    return not usual or late >= MATTERS * min(usual)
+    return not usual or late >= RELEVANT_SHARE * min(usual)
 
 
 def _more(scan: Scan, name: str, who: Service | Edge) -> float:
@@ -242,12 +251,12 @@ def _origin(
         strongest = max((each.strength for each in findings.get(who, ())), default=0.0)
         shown = max(strongest, own[who].chance if who in own else 0.0)
         crowded = who in own and own[who].crowded
-        return (below, not (crowded or explains(scan, who, own)), -shown, who)
+        return (below, not (crowded or explains_callers(scan, who, own)), -shown, who)
 
     return min(members, key=rank)
 
 
-def explains(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
+def explains_callers(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
     """Whether a service shows a good part of what some caller that misses its objective takes or fails more.
 
     Any does where no caller misses it. What only its clients tell of is as they see it.
@@ -260,16 +269,17 @@ def explains(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
     missing = [caller for caller in scan.upstream[who] if caller in own and own[caller].missing]
     told = [(_more(scan, "p95", caller), _more(scan, "failed", caller)) for caller in missing]
     return not told or any(
-        (more > 0 and ITS_PART * more <= late) or (lost > 0 and ITS_PART * lost <= failing) for more, lost in told
+        (more > 0 and ORIGIN_SHARE * more <= late) or (lost > 0 and ORIGIN_SHARE * lost <= failing)
+        for more, lost in told
     )
 
 
 def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
     """The best finding about the origin; where there is none, about any of the others."""
-    return best(list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())])
+    return best_finding(list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())])
 
 
-def best(findings: Sequence[Finding]) -> Finding | None:
+def best_finding(findings: Sequence[Finding]) -> Finding | None:
     """The one that explains most.
 
     That a service is slow by itself is what is left where nothing else explains it, and before that, load that comes at

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.excess import ANOMALOUS_SCALES, Excess, Excesses, anomaly_confidence
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.fanout import several, tail_alone
+from foreshock_dashboard.analysis.detectors.fanout import fans_out, tail_only
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
@@ -149,7 +149,7 @@ class Walk:
         Who calls several times a request is slow before its calls show it. What would have cost it more is not it.
         """
         scan, (slow, failing) = self.found.scan, self.found.called(edge)
-        if slow.z >= ANOMALOUS_SCALES or min(several(scan, edge), tail_alone(scan, edge.client)) < 0.5:
+        if slow.z >= ANOMALOUS_SCALES or min(fans_out(scan, edge), tail_only(scan, edge.client)) < 0.5:
             return slow, failing
         others = [self.found.called(each)[0] for each in self.found.into[edge.server] if each.client != edge.client]
         fits = [other for other in others if other.amount <= FITS * mine.amount]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.incidents.cost import ACTED, Cost, costs, entries
+from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -40,7 +40,7 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     """Write up an incident. world: what was seen around it; at_page: what it said when it paged, where that is kept."""
     until = incident.until or world.time
     since = min(incident.since, *(each.since for each in incident.evidence), incident.opened)
-    lost = costs(world, since, until, incident.paged)
+    lost = incident_costs(world, since, until, incident.paged)
     plots = dict(_plots(world, incident, since, until))
     parts = [
         f"# {_text(incident.id)}",
@@ -166,7 +166,7 @@ def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
     saved = sum(each.failed_after + each.slowed_after for each in lost)
     if not paged:
         return f"{text}\n\n{notes} It never paged, so there was no warning to act on."
-    acting = f"Acting on the page within {ACTED / 60:.0f} min would have saved up to {saved:,.0f} requests"
+    acting = f"Acting on the page within {REACTION_SECONDS / 60:.0f} min would have saved up to {saved:,.0f} requests"
     return f"{text}\n\n{notes}\n\n**{acting}**: those that failed or were slowed from then on."
 
 
@@ -181,7 +181,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
         return
     moments = [("first sign", since), ("opened", incident.opened), ("paged", incident.paged), ("over", incident.until)]
     marks = [Mark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
-    who = list(dict.fromkeys((*incident.victims, incident.service, *entries(world))))[:MAX_LINES]
+    who = list(dict.fromkeys((*incident.victims, incident.service, *ingress_services(world))))[:MAX_LINES]
     suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *who)))[:MAX_LINES]
     colours = {str(service): number for number, service in enumerate(dict.fromkeys((*who, *suspects)))}
     stalls = {
