@@ -7,10 +7,11 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.threshold import Threshold
 
 LOOKBACK_SECONDS = 3600.0
 """How far back a replica may have been ready to count as lost now."""
-LOST_REPLICAS_RATIO = (0.1, 0.03)
+LOST_REPLICAS_RATIO = Threshold(0.1, 0.03)
 """Share of replicas lost at which an effect on the service is 50% likely, and the width of the transition."""
 
 

@@ -14,21 +14,22 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, confidence, evidence_of
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, evidence_of
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import reduced
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
-ABANDONED_RATIO = (0.05, 0.015)
+ABANDONED_RATIO = Threshold(0.05, 0.015)
 """Share of calls that fail, above the usual, from which it is as likely no accident; width of the doubt."""
-UNCHANGED_LATENCY = (1.15, 0.05)
+UNCHANGED_LATENCY = Threshold(1.15, 0.05)
 """Times the usual duration up to which a server is as likely as fast as ever; width of the doubt."""
-SERVER_LATENCY = (1.5, 0.1)
+SERVER_LATENCY = Threshold(1.5, 0.1)
 """Times the client's p95 that the server's is, from which its failures are as likely work for nobody; width."""
-CONCURRENCY_GROWTH = (1.3, 0.1)
+CONCURRENCY_GROWTH = Threshold(1.3, 0.1)
 """Times as many requests at once as usual from which those that were given up are as likely among them; width."""
 MIN_STRENGTH = 0.1
 """Strength below which there is nothing to be said."""
@@ -90,9 +91,9 @@ def _given_up(scan: Scan, edge: Edge) -> float:
     served = scan.value("edge_server", edge) / waited if waited > 0 else math.nan
     return min(
         confidence(scan.z("edge_failed", edge), EXTREME_Z, 0.7),
-        confidence(failed - scan.level("edge_failed", edge), *ABANDONED_RATIO),
-        1 - confidence(slow, *UNCHANGED_LATENCY),
-        max(confidence(served, *SERVER_LATENCY), 1 - confidence(scan.z("failed", edge.server), EXTREME_Z, 0.7)),
-        confidence(scan.ratio("running", edge.server), *CONCURRENCY_GROWTH),
-        1 - confidence(lost(scan, edge.server), *LOST_REPLICAS_RATIO),
+        ABANDONED_RATIO.confidence(failed - scan.level("edge_failed", edge)),
+        1 - UNCHANGED_LATENCY.confidence(slow),
+        max(SERVER_LATENCY.confidence(served), 1 - confidence(scan.z("failed", edge.server), EXTREME_Z, 0.7)),
+        CONCURRENCY_GROWTH.confidence(scan.ratio("running", edge.server)),
+        1 - LOST_REPLICAS_RATIO.confidence(lost(scan, edge.server)),
     )

@@ -23,7 +23,7 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import (
 )
 from foreshock_dashboard.analysis.baseline.signals import Key, model_servers
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
-from foreshock_dashboard.analysis.detectors.evidence import confidence, evidence_of, onset, slowdown_confidence
+from foreshock_dashboard.analysis.detectors.evidence import evidence_of, onset, slowdown_confidence
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.request_size import request_size_growth
 from foreshock_dashboard.analysis.remediation.rate_limit import against_growth, ahead_of_recurring_load
@@ -34,18 +34,19 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.nnls import nonnegative_weights
 from foreshock_dashboard.stats.robust import median
+from foreshock_dashboard.stats.threshold import Threshold
 
-TOKEN_GROWTH = (1.2, 0.04)
+TOKEN_GROWTH = Threshold(1.2, 0.04)
 """Growth of tokens that is as likely one as not, and the width of the doubt: over three minutes they scatter by 4…9 %
 of themselves."""
-REQUEST_GROWTH = (1.3, 0.08)
+REQUEST_GROWTH = Threshold(1.3, 0.08)
 """The same of requests, which scatter by up to a quarter of themselves."""
 MIN_STANDARD_ERRORS = 2.0
 """Standard errors of a count, √n of n, that growth is to be beyond."""
 LENGTH_VARIANCE = 2.0
 """By how much more the tokens of n requests vary than their number: 1 + the squared coefficient of variation of
 lengths, which is about one."""
-FULL_KV_CACHE = (0.55, 0.06)
+FULL_KV_CACHE = Threshold(0.55, 0.06)
 """KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
 minutes, ServeGen), and the width of the doubt."""
 GROWTH_WINDOW_SECONDS = 900.0
@@ -147,25 +148,25 @@ def load_growth(
     brings.
     """
     if came := _came(scan, service) / habit:
-        return LoadGrowth(came, confidence(came, *REQUEST_GROWTH), "running")
+        return LoadGrowth(came, REQUEST_GROWTH.confidence(came), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
     late = scan.memo(drained_shares).get(service, 0.0)
     ratio = scan.ratio("tokens", service) * (1 - late) * real / habit
     if math.isfinite(ratio):
-        return LoadGrowth(ratio, confidence(ratio - _scatter(scan, service), *TOKEN_GROWTH), "tokens")
+        return LoadGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(scan, service)), "tokens")
     ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / habit
     usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
     chance = MIN_STANDARD_ERRORS / math.sqrt(usual * WINDOW_SECONDS) if usual > 0 else math.nan
-    return LoadGrowth(ratio, confidence(ratio - chance, *REQUEST_GROWTH), "rate")
+    return LoadGrowth(ratio, REQUEST_GROWTH.confidence(ratio - chance), "rate")
 
 
 def _scatter(scan: Scan, service: Service) -> float:
     """By how much the tokens of few requests grow by chance beyond what `TOKENS` allows for, as a part of the usual."""
     requests = scan.level("rate", service) * WINDOW_SECONDS
     return (
-        max(0.0, MIN_STANDARD_ERRORS * math.sqrt(LENGTH_VARIANCE / requests) - (TOKEN_GROWTH[0] - 1))
+        max(0.0, MIN_STANDARD_ERRORS * math.sqrt(LENGTH_VARIANCE / requests) - (TOKEN_GROWTH.midpoint - 1))
         if requests > 0
         else 0.0
     )
@@ -220,8 +221,8 @@ def near_capacity(scan: Scan, service: Service) -> float:
     if row is None:
         return 0.0
     first = max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step))
-    return confidence(
-        float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0]), *FULL_KV_CACHE
+    return FULL_KV_CACHE.confidence(
+        float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0])
     )
 
 

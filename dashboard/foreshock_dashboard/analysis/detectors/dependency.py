@@ -17,7 +17,6 @@ from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.evidence import (
     EXTREME_Z,
     WORSE_Z,
-    confidence,
     degradation,
     evidence_of,
     lost_gpu_time,
@@ -31,30 +30,31 @@ from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 MAX_UNFELT_STRENGTH = 0.45
 """How sure one can be at most of a fault that no caller feels."""
-REQUEST_GROWTH = (1.4, 0.1)
+REQUEST_GROWTH = Threshold(1.4, 0.1)
 """Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
 who gave up count as well, so it is more than a fluctuation."""
-FAILING_REQUEST_GROWTH = (3.0, 0.3)
+FAILING_REQUEST_GROWTH = Threshold(3.0, 0.3)
 """The same where it fails and is as fast as ever: a server that is asked for more than it carries is slow first, or
 turns away what is beyond."""
-PROMPT_GROWTH = (1.0, 0.1)
+PROMPT_GROWTH = Threshold(1.0, 0.1)
 """Growth of tokens in prompts over that of the time per token, from which it is as likely the reason as not (prompts
 are read between the steps of answers); width of the doubt."""
-EXPLAINED_SHARE = (0.2, 0.05)
+EXPLAINED_SHARE = Threshold(0.2, 0.05)
 """Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
-INHERITED_SHARE = (0.5, 0.1)
+INHERITED_SHARE = Threshold(0.5, 0.1)
 """The same of a callee and whom it calls itself, from which it is as likely not its own doing as it is."""
 SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "failed"), ("edge_p95", "edge_failed")
 SIGNAL_PAIRS = tuple(zip(SERVICE_SIGNALS, EDGE_SIGNALS, strict=True))
 """Signals of a service, and those of its calls that they follow."""
 MAX_MODEL_SERVER_STRENGTH = 0.55
 """How sure one can be at most of a model server, whose own signs say more: neighbours, length, queue, clocks."""
-FAILED_ATTEMPTS = (0.03, 0.01)
+FAILED_ATTEMPTS = Threshold(0.03, 0.01)
 """Share of attempts that fail from which a caller is as likely to suffer soon as not; width of the doubt."""
-TIMEOUT_SLOWDOWN = (4.0, 0.5)
+TIMEOUT_SLOWDOWN = Threshold(4.0, 0.5)
 """Times as slow as usual that a callee must be for its failures to be time-outs; width of the doubt."""
 VISIBLE_FAILED_RATIO = 0.02
 """Share of failed calls that would show at the caller."""
@@ -130,13 +130,13 @@ def _asked(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     slow, _ = _own(scan, callee, edges)
     fails_alone = max(slow, default=0.0) < WORSE_Z and not scan.z("waiting", callee) >= WORSE_Z
     most = FAILING_REQUEST_GROWTH if fails_alone else REQUEST_GROWTH
-    return confidence(scan.ratio("rate", callee), *most) * (1 - slow_tokens(scan, callee))
+    return most.confidence(scan.ratio("rate", callee)) * (1 - slow_tokens(scan, callee))
 
 
 def _prompts(scan: Scan, callee: Service) -> float:
     """How sure it is that a model server is slower per token for the prompts that it reads in between, 0…1."""
     slow = token_slowdown(scan, callee)
-    return confidence(scan.ratio("prompt", callee) / slow, *PROMPT_GROWTH) if slow > 0 else 0.0
+    return PROMPT_GROWTH.confidence(scan.ratio("prompt", callee) / slow) if slow > 0 else 0.0
 
 
 def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
@@ -151,7 +151,7 @@ def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
 def _inherited(scan: Scan, callee: Service, edge: Edge) -> float:
     """The same of one edge that is worse, by the part of the callee's excess that it makes up for."""
     slow, failing = (explained_share(scan, callee, edge, own, called) for own, called in SIGNAL_PAIRS)
-    return confidence(max(slow, failing), *INHERITED_SHARE)
+    return INHERITED_SHARE.confidence(max(slow, failing))
 
 
 def _apart(scan: Scan, _: Service, edges: Sequence[Edge]) -> float:
@@ -223,7 +223,7 @@ def _felt(scan: Scan, caller: Service, edge: Edge) -> float:
         min(
             confidence(scan.z(own, caller), WORSE_Z, 0.5),
             confidence(scan.z(called, edge), WORSE_Z, 0.5),
-            confidence(explained_share(scan, caller, edge, own, called), *EXPLAINED_SHARE),
+            EXPLAINED_SHARE.confidence(explained_share(scan, caller, edge, own, called)),
         )
         for own, called in SIGNAL_PAIRS
     )
@@ -253,8 +253,8 @@ def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
         return 0.0
     return min(
         MAX_FORECAST_STRENGTH,
-        confidence(failed, *FAILED_ATTEMPTS),
-        confidence(scan.ratio("edge_p95", edge), *TIMEOUT_SLOWDOWN),
+        FAILED_ATTEMPTS.confidence(failed),
+        TIMEOUT_SLOWDOWN.confidence(scan.ratio("edge_p95", edge)),
     )
 
 

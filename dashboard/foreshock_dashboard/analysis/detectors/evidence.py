@@ -13,23 +13,17 @@ from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant
 from foreshock_dashboard.stats.cusum import change_point
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 EXTREME_Z = 4.0
 """Scales from which an excursion is as likely something as noise: a Gaussian is beyond it once in 30,000 points."""
-LOST_GPU_TIME = (0.15, 0.04)
+LOST_GPU_TIME = Threshold(0.15, 0.04)
 """Share of its GPU time that a service lost, from which others are as likely the cause; width of the doubt."""
-TOKEN_SLOWDOWN = (1.3, 0.05)
+TOKEN_SLOWDOWN = Threshold(1.3, 0.05)
 """Times the seconds per token that a model server's load explains, from which it is as likely slow by something else as
 not; width of the doubt."""
 WORSE_Z = 3.0
 """Scales from which a service that others blame counts as suffering: one series is asked, not all of them."""
-
-
-def confidence(value: float, half: float, width: float) -> float:
-    """How sure a figure makes one, 0…1: 0.5 at `half`, 0.88 two widths above; 0 where the figure is not known."""
-    if math.isnan(value):
-        return 0.0
-    return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, (value - half) / width))))
 
 
 def entity(key: Key) -> str:
@@ -88,13 +82,13 @@ def lost_gpu_time(scan: Scan, service: Service) -> float:
     now, usually = sharing.now[rows], sharing.usual[rows]
     told = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(usually)  # who left was not robbed
     usual = float(usually[told].sum())
-    return confidence(1 - float(now[told].sum()) / usual, *LOST_GPU_TIME) if usual > 0 else 0.0
+    return LOST_GPU_TIME.confidence(1 - float(now[told].sum()) / usual) if usual > 0 else 0.0
 
 
 def slow_tokens(scan: Scan, service: Service) -> float:
     """How sure it is that a service's model servers take longer per token than their load explains, 0…1."""
     strain = scan.utilizations.get(service)
-    return min(confidence(strain.z, EXTREME_Z, 0.7), confidence(strain.slowdown, *TOKEN_SLOWDOWN)) if strain else 0.0
+    return min(confidence(strain.z, EXTREME_Z, 0.7), TOKEN_SLOWDOWN.confidence(strain.slowdown)) if strain else 0.0
 
 
 def token_slowdown(scan: Scan, service: Service) -> float:

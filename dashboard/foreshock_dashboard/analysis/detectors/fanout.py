@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.evidence import WORSE_Z, confidence
+from foreshock_dashboard.analysis.detectors.evidence import WORSE_Z
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
-FANOUT = (1.5, 0.1)
+FANOUT = Threshold(1.5, 0.1)
 """Calls for each request from which they are as likely several as one, and the width of the doubt."""
 
 
 def fans_out(scan: Scan, edge: Edge) -> float:
     """How sure it is that a client usually makes several calls on an edge for each of its requests, 0…1."""
     asked = scan.level("rate", edge.client)
-    return confidence(scan.level("edge_rate", edge) / asked, *FANOUT) if asked > 0 else 0.0
+    return FANOUT.confidence(scan.level("edge_rate", edge) / asked) if asked > 0 else 0.0
 
 
 def tail_only(scan: Scan, service: Service) -> float:

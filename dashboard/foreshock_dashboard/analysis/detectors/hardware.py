@@ -15,17 +15,18 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, confidence, degradation, evidence_of
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, degradation, evidence_of
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal, reduced
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, gpu_order
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
-THROTTLED_RATIO = (0.25, 0.07)
+THROTTLED_RATIO = Threshold(0.25, 0.07)
 """Share of time throttled, above what is usual, that is as likely felt as not, and the width of the doubt."""
-CLOCK_LOSS = (0.08, 0.03)
+CLOCK_LOSS = Threshold(0.08, 0.03)
 """Share of the clock lost that is as likely felt as not, and the width of the doubt."""
 MAX_UNFELT_STRENGTH = 0.45
 """How sure one can be at most of a fault that the service does not feel."""
@@ -44,17 +45,17 @@ def faulty_gpus(scan: Scan) -> Mapping[Gpu, float]:
     clock, throttled, errors = (scan[name] for name in GPU_SIGNALS)
     lost = health(scan.world).lost
     with np.errstate(invalid="ignore"):
-        held = throttled.value - throttled.level > THROTTLED_RATIO[0] / 2
+        held = throttled.value - throttled.level > THROTTLED_RATIO.midpoint / 2
         rows = np.flatnonzero(
-            (clock.ratio < 1 - CLOCK_LOSS[0] / 2) | held | (errors.value > 0) | (lost[:, scan.at] > 0)
+            (clock.ratio < 1 - CLOCK_LOSS.midpoint / 2) | held | (errors.value > 0) | (lost[:, scan.at] > 0)
         )
     found = {}
     for row in rows:
         gpu = scan.world.gpus[row]
         doubts = (
-            min(confidence(1 - float(clock.ratio[row]), *CLOCK_LOSS), confidence(float(clock.z[row]), EXTREME_Z, 1.0)),
+            min(CLOCK_LOSS.confidence(1 - float(clock.ratio[row])), confidence(float(clock.z[row]), EXTREME_Z, 1.0)),
             min(
-                confidence(float(throttled.value[row] - throttled.level[row]), *THROTTLED_RATIO),
+                THROTTLED_RATIO.confidence(float(throttled.value[row] - throttled.level[row])),
                 _slowed(scan, int(row)),
             ),
             0.9 if errors.value[row] > 0 and not errors.level[row] > 0 else 0.0,
@@ -68,7 +69,7 @@ def faulty_gpus(scan: Scan) -> Mapping[Gpu, float]:
 def _slowed(scan: Scan, row: int) -> float:
     """Throttled is held back from more than the usual clock: where the clock is told, it must have fallen."""
     ratio = float(scan["clock"].ratio[row])
-    return 1.0 if math.isnan(ratio) else confidence(1 - ratio, CLOCK_LOSS[0] / 2, CLOCK_LOSS[1] / 2)
+    return 1.0 if math.isnan(ratio) else confidence(1 - ratio, CLOCK_LOSS.midpoint / 2, CLOCK_LOSS.width / 2)
 
 
 def _of_gpus(scan: Scan) -> list[Finding]:
@@ -141,7 +142,7 @@ def _of_replicas(scan: Scan) -> list[Finding]:
         if not ready.z[row] > WORSE_Z or not isinstance(service, Service):
             continue
         gone = lost(scan, service)
-        strength = min(confidence(gone, *LOST_REPLICAS_RATIO), degradation(scan, service))
+        strength = min(LOST_REPLICAS_RATIO.confidence(gone), degradation(scan, service))
         if strength < 0.1:
             continue
         found.append(

@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.demand import edge_growth, load_origin
-from foreshock_dashboard.analysis.detectors.evidence import confidence, evidence_of, onset, slowdown_confidence
+from foreshock_dashboard.analysis.detectors.evidence import evidence_of, onset, slowdown_confidence
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.analysis.saturation.overload import crowding
@@ -25,13 +25,14 @@ from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.threshold import Threshold
 
-REQUEST_LENGTH_GROWTH = (1.25, 0.05)
+REQUEST_LENGTH_GROWTH = Threshold(1.25, 0.05)
 """Times as much cache per request as usual that is as likely growth as not, and the width of the doubt: over a minute
 it scatters by 4…9 % of itself, and drifts by as much again over the hours of a day."""
-FULL_KV_CACHE = (0.65, 0.07)
+FULL_KV_CACHE = Threshold(0.65, 0.07)
 """KV cache in use from which bursts fill it up, and the width of the doubt."""
-PREEMPTION_RATE = (0.05, 0.02)
+PREEMPTION_RATE = Threshold(0.05, 0.02)
 """Preemptions per second that tell of a full cache, and the width of the doubt."""
 
 
@@ -39,7 +40,7 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
     """Language models whose cache fills up because requests are longer than usual."""
     held = scan["held"]
     keys = list(held.keys)
-    rows = np.flatnonzero(held.ratio > REQUEST_LENGTH_GROWTH[0] - 2 * REQUEST_LENGTH_GROWTH[1])
+    rows = np.flatnonzero(held.ratio > REQUEST_LENGTH_GROWTH.midpoint - 2 * REQUEST_LENGTH_GROWTH.width)
     if not len(rows):
         return ()
     load = request_rates(scan)
@@ -49,7 +50,7 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
         service = keys[row]
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
         felt = max(cache_pressure(scan, service), slowdown_confidence(scan, service), float(crowding(scan, service)))
-        strength = min(confidence(float(held.ratio[row]), *REQUEST_LENGTH_GROWTH), felt)
+        strength = min(REQUEST_LENGTH_GROWTH.confidence(float(held.ratio[row])), felt)
         if strength < 0.1:
             continue
         who = load_origin(scan, service, _by_calls(load, weights)).service
@@ -89,8 +90,8 @@ def _effect(scan: Scan, service: Service, longer: float) -> Effect | None:
 def cache_pressure(scan: Scan, service: Service) -> float:
     """How sure it is that a model server's KV cache is short, 0…1: nearly full, or requests are preempted."""
     return max(
-        confidence(scan.value("cache", service), *FULL_KV_CACHE),
-        confidence(scan.value("preempted", service) - max(0.0, scan.level("preempted", service)), *PREEMPTION_RATE),
+        FULL_KV_CACHE.confidence(scan.value("cache", service)),
+        PREEMPTION_RATE.confidence(scan.value("preempted", service) - max(0.0, scan.level("preempted", service))),
     )
 
 

@@ -16,21 +16,22 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import mean_over_time
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.evidence import confidence, degradation
+from foreshock_dashboard.analysis.detectors.evidence import degradation
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.threshold import Threshold
 
 WINDOW_SECONDS = 120.0
 """Seconds whose mean is compared: longer than a request, shorter than what a page may wait for."""
-UNEVENNESS = (0.6, 0.1)
+UNEVENNESS = Threshold(0.6, 0.1)
 """Load beyond the mean, a share of it and above chance, that is as likely felt as not, and the width of the doubt."""
-REPLICA_SLOWDOWN = (1.6, 0.15)
+REPLICA_SLOWDOWN = Threshold(1.6, 0.15)
 """Times as long as the median of the siblings that is as likely a slow replica as not, and the width of the doubt."""
-SIBLING_SLOWDOWN = (2.5, 0.3)
+SIBLING_SLOWDOWN = Threshold(2.5, 0.3)
 """Times the usual median that the siblings take, from which all are as likely slow as not; width of the doubt."""
 MIN_REQUESTS = 4.0
 """Requests on the busiest replica below which a share of them says nothing."""
@@ -64,8 +65,8 @@ def load_imbalance(scan: Scan) -> tuple[Finding, ...]:
     """Services that suffer while one replica of theirs has more load, or is slower, than the others."""
     found = []
     for service, spread in sorted(replica_loads(scan).items()):
-        slow = min(confidence(spread.slower, *REPLICA_SLOWDOWN), 1 - _all_slow(scan, service, spread))
-        uneven = confidence(spread.uneven, *UNEVENNESS) if spread.busy >= MIN_REQUESTS else 0.0
+        slow = min(REPLICA_SLOWDOWN.confidence(spread.slower), 1 - _all_slow(scan, service, spread))
+        uneven = UNEVENNESS.confidence(spread.uneven) if spread.busy >= MIN_REQUESTS else 0.0
         strength = min(max(slow, uneven), max(degradation(scan, service), MAX_UNFELT_STRENGTH))
         if strength < 0.1:
             continue
@@ -96,7 +97,7 @@ def _action(service: Service, spread: ReplicaLoads, slow: bool) -> Action:
 
 def _all_slow(scan: Scan, service: Service, spread: ReplicaLoads) -> float:
     """How sure it is that the siblings are slow as well, 0…1: of queues that differ no replica is to blame."""
-    return confidence(spread.seconds / spread.slower / scan.level("p50", service), *SIBLING_SLOWDOWN)
+    return SIBLING_SLOWDOWN.confidence(spread.seconds / spread.slower / scan.level("p50", service))
 
 
 def replica_loads(scan: Scan) -> Mapping[Service, ReplicaLoads]:

@@ -15,20 +15,21 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, confidence, degradation, evidence_of
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, degradation, evidence_of
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal
 from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
-LOST_SEGMENTS = (0.02, 0.005)
+LOST_SEGMENTS = Threshold(0.02, 0.005)
 """Share of TCP segments sent again that is as likely felt as not, and the width of the doubt: of requests of thirty
 segments half then meet one; 0.5…1 % is common on busy links and is felt in the tail only."""
-LINK_UTILIZATION = (0.9, 0.02)
+LINK_UTILIZATION = Threshold(0.9, 0.02)
 """Share of an interface's rate from which packets queue (ρ/(1 − ρ) is 9), and the width of the doubt."""
-DROPPED_PACKETS = (10.0, 3.0)
+DROPPED_PACKETS = Threshold(10.0, 3.0)
 """Packets dropped per second more than usual, and the width of the doubt."""
 MAX_EDGE_STRENGTH = 0.7
 """How sure an excess on edges can make one where hosts tell nothing of their network."""
@@ -64,9 +65,9 @@ def lossy_hosts(scan: Scan) -> Mapping[str, float]:
     lost, full, dropped = scan["retransmitted"], scan["nic"], scan["dropped"]
     for host, row in lost.keys.items():
         doubts = (
-            min(confidence(float(lost.value[row]), *LOST_SEGMENTS), confidence(float(lost.z[row]), EXTREME_Z, 1.0)),
-            min(confidence(float(full.value[row]), *LINK_UTILIZATION), confidence(float(full.z[row]), EXTREME_Z, 1.0)),
-            confidence(float(dropped.value[row] - dropped.level[row]), *DROPPED_PACKETS),
+            min(LOST_SEGMENTS.confidence(float(lost.value[row])), confidence(float(lost.z[row]), EXTREME_Z, 1.0)),
+            min(LINK_UTILIZATION.confidence(float(full.value[row])), confidence(float(full.z[row]), EXTREME_Z, 1.0)),
+            DROPPED_PACKETS.confidence(float(dropped.value[row] - dropped.level[row])),
         )
         if max(doubts) > 0.1:
             found[str(host)] = max(doubts)

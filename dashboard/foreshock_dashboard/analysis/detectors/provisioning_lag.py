@@ -21,7 +21,6 @@ from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
 from foreshock_dashboard.analysis.detectors.demand import REQUEST_GROWTH, edge_growth, load_origin, near_capacity
 from foreshock_dashboard.analysis.detectors.evidence import (
     EXTREME_Z,
-    confidence,
     evidence_of,
     lost_gpu_time,
     slow_tokens,
@@ -35,12 +34,13 @@ from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 DEFAULT_DELAY_SECONDS = 420.0
 """Seconds until a node is there where nothing was measured yet: cluster autoscalers take 4…10 minutes."""
-RETRY_RATIO = (1.0, 0.15)
+RETRY_RATIO = Threshold(1.0, 0.15)
 """Retries per first attempt from which most of what is asked is asked again; width of the doubt."""
-MISSING_REPLICAS = (0.12, 0.05)
+MISSING_REPLICAS = Threshold(0.12, 0.05)
 """Missing replicas as a share of those wanted that are as likely felt as not, and the width of the doubt."""
 
 
@@ -79,7 +79,7 @@ def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
     for each in short:
         felt = max(slowdown_confidence(scan, each.service), near_capacity(scan, each.service))
         lacking = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
-        strength = min(confidence(lacking, *MISSING_REPLICAS), felt, 1 - other_reason(scan, each.service, load))
+        strength = min(MISSING_REPLICAS.confidence(lacking), felt, 1 - other_reason(scan, each.service, load))
         if strength < 0.1:
             continue
         found.append(
@@ -101,7 +101,7 @@ def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
     """How sure it is that more replicas are wanted for another reason than more requests, 0…1."""
     rows = list(scan.into.get(service, ()))
     retried = (
-        min(confidence(load.retried(rows), *RETRY_RATIO), 1 - confidence(load.growth(rows), *REQUEST_GROWTH))
+        min(RETRY_RATIO.confidence(load.retried(rows)), 1 - REQUEST_GROWTH.confidence(load.growth(rows)))
         if rows
         else 0.0
     )
@@ -110,7 +110,7 @@ def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
         lost_gpu_time(scan, service),
         confidence(scan.z("held", service), EXTREME_Z, 1.0),
         slow_tokens(scan, service),
-        confidence(lost(scan, service), *LOST_REPLICAS_RATIO),
+        LOST_REPLICAS_RATIO.confidence(lost(scan, service)),
         abandoned_work(scan, service),
     )
 

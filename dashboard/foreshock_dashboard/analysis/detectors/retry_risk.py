@@ -16,7 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
-from foreshock_dashboard.analysis.detectors.evidence import confidence, entity
+from foreshock_dashboard.analysis.detectors.evidence import entity
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Culprit, Evidence
@@ -30,6 +30,7 @@ from foreshock_dashboard.stats.metastability import (
     outage_margin_seconds,
     stays_down,
 )
+from foreshock_dashboard.stats.threshold import Threshold
 
 DEFAULT_ATTEMPTS = 3.0
 """Attempts of a client that is known to retry."""
@@ -40,14 +41,14 @@ INFERRED_CONFIDENCE, OBSERVED_CONFIDENCE = 0.75, 1.0
 MIN_FAILED_RATIO = 0.01
 """Share of calls that fail, from which on p99 is how long one of these took: where a few in a thousand always fail it
 is of those that were answered, and no time-out."""
-SHORT_OUTAGE_SECONDS = (60.0, 12.0)
+SHORT_OUTAGE_SECONDS = Threshold(60.0, 12.0)
 """Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
 restarts of a server take as long; and the width of the doubt."""
 BUDGET_RATIO = 0.1
 """Retries per call of the recommended retry budget."""
 MIN_STRENGTH = 0.1
 """Strength below which there is nothing to be said."""
-MAX_OUTAGE_SECONDS = SHORT_OUTAGE_SECONDS[0] + SHORT_OUTAGE_SECONDS[1] * math.log(1 / MIN_STRENGTH - 1)
+MAX_OUTAGE_SECONDS = SHORT_OUTAGE_SECONDS.midpoint + SHORT_OUTAGE_SECONDS.width * math.log(1 / MIN_STRENGTH - 1)
 """Seconds without capacity of which who survives them is not said to be vulnerable, however sure its loop is."""
 
 
@@ -71,7 +72,7 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
         if not (can_stay_down(seen.loop) and stays_down(seen.loop, MAX_OUTAGE_SECONDS)):
             continue
         seconds = outage_margin_seconds(seen.loop)
-        strength = seen.confidence * confidence(-seconds, -SHORT_OUTAGE_SECONDS[0], SHORT_OUTAGE_SECONDS[1])
+        strength = seen.confidence * (1 - SHORT_OUTAGE_SECONDS.confidence(seconds))
         if strength < MIN_STRENGTH:
             continue
         edge = scan.world.edges[seen.edge]
@@ -88,7 +89,7 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
                     Evidence(
                         "time without capacity it survives",
                         seconds,
-                        SHORT_OUTAGE_SECONDS[0],
+                        SHORT_OUTAGE_SECONDS.midpoint,
                         "s",
                         scan.time,
                         str(service),

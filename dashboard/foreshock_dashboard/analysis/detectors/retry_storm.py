@@ -24,13 +24,7 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import (
 )
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.demand import REQUEST_GROWTH, TOKEN_GROWTH, load_growth
-from foreshock_dashboard.analysis.detectors.evidence import (
-    EXTREME_Z,
-    confidence,
-    evidence_of,
-    lost_gpu_time,
-    slow_tokens,
-)
+from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, evidence_of, lost_gpu_time, slow_tokens
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
 from foreshock_dashboard.model.action import Action, Effect
@@ -38,19 +32,20 @@ from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 MINUTE = 60.0
-RETRY_RATIO = (0.1, 0.03)
+RETRY_RATIO = Threshold(0.1, 0.03)
 """Retries per first attempt that are as likely the trouble as not (a client's budget, *Site Reliability Engineering*
 chapter 21), and the width of the doubt."""
-LOAD_GROWTH = (1.5, 0.1)
+LOAD_GROWTH = Threshold(1.5, 0.1)
 """Times the usual that is really asked, from which demand is as likely the cause, and the width of the doubt."""
-SERVED_SHARE = (0.9, 0.08)
+SERVED_SHARE = Threshold(0.9, 0.08)
 """Share of what is really asked that is finished, from which the capacity is as likely there as not; width."""
-PEAK_LOAD_RATIO, PEAK_LOAD_RATIO_WITHOUT_QUEUE = (1.15, 0.07), (1.5, 0.1)
+PEAK_LOAD_RATIO, PEAK_LOAD_RATIO_WITHOUT_QUEUE = Threshold(1.15, 0.07), Threshold(1.5, 0.1)
 """Times the most that the service ever carried while it was well that retries must ask of it, where its queue is told
 and where it is not; widths of the doubt."""
-GPU_UTILIZATION = (0.6, 0.08)
+GPU_UTILIZATION = Threshold(0.6, 0.08)
 """Utilization of its GPUs from which a service is as likely busy as not; width of the doubt."""
 TRIGGER_SECONDS = 900.0
 """Seconds for which what led to retries counts as their cause."""
@@ -63,7 +58,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     """Services that retries keep down, one finding for each, and for each of their callers that suffers for it."""
     edges = scan.world.edges
     tried = scan["attempts"].value
-    some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRY_RATIO[0] / 2)}
+    some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRY_RATIO.midpoint / 2)}
     if not some:
         return ()
     now = request_rates(scan, MINUTE)
@@ -108,19 +103,18 @@ def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequen
     usual = float(np.nansum(now.usual[rows]))
     queue = math.isfinite(scan.z("waiting", service))
     doubts = (
-        confidence(1 / real - 1, *RETRY_RATIO),
+        RETRY_RATIO.confidence(1 / real - 1),
         confidence(_waiting(scan, service), EXTREME_Z, 1.0),
         1 - max(_more(scan, service, now, rows), _led(scan, service, rows)),
-        confidence(_served(scan, service) / max(fresh, usual), *SERVED_SHARE),
-        confidence(
-            float(np.nansum(now.offered[rows])) / _carried(scan, rows),
-            *(PEAK_LOAD_RATIO if queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE),
+        SERVED_SHARE.confidence(_served(scan, service) / max(fresh, usual)),
+        (PEAK_LOAD_RATIO if queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE).confidence(
+            float(np.nansum(now.offered[rows])) / _carried(scan, rows)
         ),
         1
         - max(
             lost_gpu_time(scan, service),
             slow_tokens(scan, service),
-            confidence(lost(scan, service), *LOST_REPLICAS_RATIO),
+            LOST_REPLICAS_RATIO.confidence(lost(scan, service)),
         ),
         _works(scan, service),
         1 - confidence(scan.z("held", service), EXTREME_Z, 1.0),
@@ -131,8 +125,8 @@ def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequen
 def _more(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """How sure it is that more is really asked than usual, in requests or in tokens, 0…1."""
     more = load_growth(scan, service, now, rows)
-    tokens = confidence(more.ratio, *TOKEN_GROWTH) if more.signal == "tokens" else 0.0
-    return max(confidence(now.growth(rows), *LOAD_GROWTH), tokens)
+    tokens = TOKEN_GROWTH.confidence(more.ratio) if more.signal == "tokens" else 0.0
+    return max(LOAD_GROWTH.confidence(now.growth(rows)), tokens)
 
 
 def _works(scan: Scan, service: Service) -> float:
@@ -141,7 +135,7 @@ def _works(scan: Scan, service: Service) -> float:
     there = [row for row in rows if math.isfinite(scan.value("busy", scan.world.tenants[row]))]
     gpus = {scan.world.tenants[row].gpu for row in there or rows}
     used = [value for gpu in gpus if math.isfinite(value := scan.value("utilization", gpu))]
-    return confidence(sum(used) / len(used), *GPU_UTILIZATION) if used else 1.0
+    return GPU_UTILIZATION.confidence(sum(used) / len(used)) if used else 1.0
 
 
 def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
@@ -156,13 +150,12 @@ def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
     points = round(MINUTE / world.step)
     tokens = np.exp(scan.history("tokens", service, back + MINUTE)[:points]) / scan.level("tokens", service)
     if np.isfinite(tokens).any():
-        return confidence(float(np.nanmax(tokens)), *TOKEN_GROWTH)
+        return TOKEN_GROWTH.confidence(float(np.nanmax(tokens)))
     last = max(1, scan.at + 1 - round(back / world.step))
     window = slice(max(0, last - round(WINDOW_SECONDS / world.step)), last)
     usual = [scan.level("edge_rate", world.edges[row]) for row in rows]
-    return confidence(
-        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(usual)),
-        *REQUEST_GROWTH,
+    return REQUEST_GROWTH.confidence(
+        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(usual))
     )
 
 

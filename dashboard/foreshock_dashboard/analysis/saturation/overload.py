@@ -77,7 +77,7 @@ def has_reason(scan: Scan, service: Service, strain: Utilization) -> bool:
     grown = (scan.ratio("tokens", service), scan.ratio("held", service), strain.slowdown)
     return (
         any(ratio >= least for ratio, least in zip(grown, REASONS, strict=True))
-        or lost(scan, service) >= LOST_REPLICAS_RATIO[0]
+        or lost(scan, service) >= LOST_REPLICAS_RATIO.midpoint
     )
 
 
