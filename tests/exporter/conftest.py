@@ -1,4 +1,4 @@
-"""What the exporter's tests share: a host whose GPUs say what a test tells them, and trees like /proc."""
+"""Shared fixtures: a scripted host, and file trees such as /proc."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 @dataclass
 class ScriptedGpu:
-    """One GPU: what it answers, or the error that it raises instead."""
+    """GPU with values, or the error that its calls raise."""
 
     utilization: float | None = 0.95
     shares: dict[int, float] = field(default_factory=dict)

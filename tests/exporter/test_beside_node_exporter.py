@@ -1,4 +1,4 @@
-"""What we say of the host beside what the real node_exporter says of the same: same names, types, labels, values."""
+"""Host families compared with the real node_exporter: names, types, labels, values."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ COLUMNS_NOT_REPORTED = re.compile(
 Scrape = Callable[[Path, Path], str]
 
 
-class Said(NamedTuple):
+class FamiliesByName(NamedTuple):
     """An exposition: types by family, and values by series."""
 
     types: Mapping[str, str]
     values: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def said(exposition: str) -> Said:
+def families_by_name(exposition: str) -> FamiliesByName:
     families = [
         family
         for family in text_string_to_metric_families(exposition)
         if OURS.match(family.name) and not COLUMNS_NOT_REPORTED.fullmatch(family.name)
     ]
-    return Said(
+    return FamiliesByName(
         {family.name: family.type for family in families},
         {
             (sample.name, frozenset(sample.labels.items())): sample.value
@@ -68,16 +68,16 @@ def said(exposition: str) -> Said:
     )
 
 
-def ours(procfs: Path, sysfs: Path) -> Said:
+def ours(procfs: Path, sysfs: Path) -> FamiliesByName:
     collectors: tuple[Callable[[], Families], ...] = (
         ProcNetwork(procfs, sysfs), SysInfiniband(sysfs), ProcNetstat(procfs), ProcPressure(procfs),
     )  # fmt: skip
-    return said("".join(render(collect()).decode() for collect in collectors))
+    return families_by_name("".join(render(collect()).decode() for collect in collectors))
 
 
 @pytest.fixture
 def node_exporter() -> Iterator[Scrape]:
-    """What a real node_exporter says of a /proc and a /sys."""
+    """Output of a real node_exporter for a /proc and a /sys."""
     assert NODE_EXPORTER is not None, "the Debian package prometheus-node-exporter is missing; `make test` installs it"
     with ExitStack() as stack:
 
@@ -148,13 +148,13 @@ HOST = {
 }  # fmt: skip
 
 
-def test_of_a_tree_node_exporter_says_what_we_say(node_exporter: Scrape, tree: Tree) -> None:
-    """Every family of ours and no other in its part of the names, with the same type, labels and values."""
+def test_on_a_fixture_tree_families_equal_those_of_node_exporter(node_exporter: Scrape, tree: Tree) -> None:
+    """Every family of ours, with type, labels, and values; node_exporter has no others of these names."""
     files = {name: text for name, text in HOST.items() if not name.endswith("/")}
     root = tree(files)
     for name in HOST.keys() - files.keys():
         (root / name).mkdir()
-    theirs = said(node_exporter(root / "proc", root / "sys"))
+    theirs = families_by_name(node_exporter(root / "proc", root / "sys"))
     we = ours(root / "proc", root / "sys")
     assert we.types == theirs.types
     assert we.values.keys() == theirs.values.keys()
@@ -162,11 +162,11 @@ def test_of_a_tree_node_exporter_says_what_we_say(node_exporter: Scrape, tree: T
     assert len(we.values) > 80
 
 
-def test_of_this_host_node_exporter_says_what_we_say(node_exporter: Scrape) -> None:
-    """Names and types are equal; a counter lies between what we read before and after."""
+def test_on_this_host_families_equal_those_of_node_exporter(node_exporter: Scrape) -> None:
+    """Names and types are equal; a counter lies between our readings before and after."""
     procfs, sysfs = Path("/proc"), Path("/sys")
     before = ours(procfs, sysfs)
-    theirs = said(node_exporter(procfs, sysfs))
+    theirs = families_by_name(node_exporter(procfs, sysfs))
     after = ours(procfs, sysfs)
     assert before.types == theirs.types
     assert before.values.keys() == theirs.values.keys() == after.values.keys()
@@ -176,11 +176,11 @@ def test_of_this_host_node_exporter_says_what_we_say(node_exporter: Scrape) -> N
             assert low * (1 - 1e-12) <= value <= high * (1 + 1e-12), series
 
 
-def test_a_saturated_counter_is_what_only_node_exporter_goes_on_reporting(node_exporter: Scrape, tree: Tree) -> None:
+def test_only_node_exporter_reports_a_saturated_counter(node_exporter: Scrape, tree: Tree) -> None:
     root = tree({name: text for name, text in HOST.items() if not name.endswith("/")})
     (root / PORT / "hw_counters").mkdir()
     tree({f"{PORT}/counters/link_downed": "255\n", f"{PORT}/counters/port_xmit_wait": "4294967295\n"})
-    theirs, we = said(node_exporter(root / "proc", root / "sys")), ours(root / "proc", root / "sys")
+    theirs, we = families_by_name(node_exporter(root / "proc", root / "sys")), ours(root / "proc", root / "sys")
     assert {name for name, _ in theirs.values.keys() - we.values.keys()} == {
         "node_infiniband_link_downed_total",
         "node_infiniband_port_transmit_wait_total",
@@ -188,8 +188,8 @@ def test_a_saturated_counter_is_what_only_node_exporter_goes_on_reporting(node_e
     assert we.values.keys() < theirs.values.keys()
 
 
-def test_promtool_finds_nothing_to_say_but_of_netstat(tree: Tree) -> None:
-    """node_exporter's names of TCP counters mix cases; they are kept because dashboards know them."""
+def test_promtool_complains_about_netstat_only(tree: Tree) -> None:
+    """node_exporter's TCP counters mix upper and lower case; dashboards depend on these names."""
     promtool = shutil.which("promtool")
     assert promtool is not None, "the Debian package prometheus is missing; `make test` installs it"
     root = tree({name: text for name, text in HOST.items() if not name.endswith("/")})

@@ -1,4 +1,4 @@
-"""Where a process runs, from every shape of cgroup path that schedulers, runtimes and systemd write."""
+"""Placement from all known forms of cgroup paths."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ UNIFIED, LEGACY = "0::", "4:memory:"
     ids=lambda value: None,
 )  # fmt: skip
 @pytest.mark.parametrize("hierarchy", [UNIFIED, LEGACY])
-def test_a_path_says_where_a_process_runs(
+def test_a_cgroup_path_gives_the_placement(
     hierarchy: str,
     written_by: str,
     path: str,

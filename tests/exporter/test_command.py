@@ -1,4 +1,4 @@
-"""The command as its users run it: a process of its own, over loopback."""
+"""The command as a separate process, over loopback."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def ask(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int,
 
 
 def promtool(text: bytes) -> tuple[int, bytes, bytes]:
-    """What promtool says of all but `node_netstat_*`, whose names, the kernel's own, it does not like."""
+    """Output of promtool, without its complaints about the kernel's names in `node_netstat_*`."""
     text = b"".join(line for line in text.splitlines(keepends=True) if b"node_netstat_" not in line)
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
     return checked.returncode, checked.stdout, checked.stderr
@@ -86,8 +86,8 @@ def test_once_prints_this_host_and_promtool_accepts_it(series: Callable[[bytes],
     assert interfaces <= {name for _, name in socket.if_nameindex()}
 
 
-def test_a_host_without_gpus_is_told_as_such_and_once_in_the_log(tree: Tree, series: Callable[[bytes], Series]) -> None:
-    """The library's folder is replaced, so that this holds on a machine with GPUs as well."""
+def test_a_host_without_gpus_is_reported_and_logged_once(tree: Tree, series: Callable[[bytes], Series]) -> None:
+    """The library folder is replaced, so that this also holds on a machine with GPUs."""
     ran = once("--once", *FAST, LD_LIBRARY_PATH=str(tree({"libnvidia-ml.so.1": "not a library"})))
     assert ran.returncode == 0
     assert series(ran.stdout)["gpu_present", frozenset()] == 0.0
@@ -99,8 +99,8 @@ def test_once_with_mock_prints_the_simulated_host(series: Callable[[bytes], Seri
     assert (found["foreshock_exporter_mock", frozenset()], found["gpu_present", frozenset()]) == (1.0, 4.0)
 
 
-def test_once_samples_long_enough_to_tell_who_is_busy(series: Callable[[bytes], Series]) -> None:
-    """Counters of zero beside a utilisation of 96 % would be a false statement."""
+def test_once_samples_long_enough_for_busy_counters(series: Callable[[bytes], Series]) -> None:
+    """Zero counters beside a utilization of 96 % would be wrong."""
     found = series(once("--once", "--mock").stdout)
     busy = {dict(labels)["gpu"]: value for (name, labels), value in found.items() if name == "gpu_busy_seconds_total"}
     assert busy["0"] > 0.3
@@ -111,7 +111,7 @@ def test_once_samples_long_enough_to_tell_who_is_busy(series: Callable[[bytes], 
 def test_a_host_whose_driver_did_not_come_up_does_not_look_healthy(
     tree: Tree, eventually: Eventually, series: Callable[[bytes], Series]
 ) -> None:
-    """Its slots hold a GPU, and no driver answers for it."""
+    """Its PCI bus has a GPU, but no driver responds."""
     device = "sys/bus/pci/devices/0000:1b:00.0"
     root = tree({
         f"{device}/vendor": "0x10de\n", f"{device}/class": "0x030200\n", "libnvidia-ml.so.1": "not a library",
@@ -130,7 +130,7 @@ def test_a_folder_that_is_not_there_is_named(option: str) -> None:
     assert (ran.returncode, f"{option}: '/nowhere' is not a folder".encode() in ran.stderr) == (2, True)
 
 
-def test_output_that_cannot_be_written_is_told_as_such() -> None:
+def test_unwritable_output_is_reported() -> None:
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run(
             [COMMAND, "--once", "--mock"], stdout=full, stderr=subprocess.PIPE, check=False, env=environment()
@@ -217,7 +217,7 @@ def test_an_exporter_that_has_not_sampled_is_alive_but_not_ready(
         server.close()
 
 
-def test_connections_beyond_the_limit_are_told_so_and_free_places_are_used_again(
+def test_connections_beyond_the_limit_get_503_and_free_places_are_reused(
     scripted: Callable[..., ScriptedHost], eventually: Eventually
 ) -> None:
     server = serve(scripted().exporter(), "127.0.0.1", 0)
@@ -300,10 +300,10 @@ def test_the_log_can_be_json_one_record_a_line() -> None:
     assert records
 
 
-def test_a_hung_call_is_told_and_a_signal_still_ends_it_within_a_second(
+def test_a_hung_call_is_reported_and_a_signal_ends_the_command_within_a_second(
     tree: Tree, eventually: Eventually, series: Callable[[bytes], Series]
 ) -> None:
-    """The GPU whose driver hangs goes dark, the other one stays, and nothing waits for the call."""
+    """The hung GPU goes dark, the other one stays, and nothing waits for the call."""
     lines = (
         {"foreshock_device_script": 1, "host": "h"},
         {"at": 0, "gpu": 0, "device": {"model": "M", "memory_bytes": 1000}},
@@ -359,7 +359,7 @@ def test_version_is_printed() -> None:
 
 
 def test_the_base_install_is_enough() -> None:
-    """Neither the hub nor what only the hub needs is imported on a GPU host."""
+    """Neither the hub nor its dependencies are imported on a GPU host."""
     code = (
         "import sys, foreshock_exporter.cli; "
         "print([m for m in ('numpy', 'dash', 'duckdb', 'grpc', 'fastapi', 'foreshock_dashboard', 'foreshock_simulator',"

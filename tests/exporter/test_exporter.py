@@ -1,4 +1,4 @@
-"""The exporter as its callers use it: sampled at given times or in threads, rendered at any moment."""
+"""The exporter sampled at given times or in threads, and rendered."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_history_is_made_by_sampling_at_given_times(
     assert found["gpu_busy_seconds_total", frozenset({("gpu", "0"), ("uuid", "GPU-0")})] == 30.0
 
 
-def test_a_scrape_asks_neither_driver_nor_host(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
+def test_a_scrape_calls_neither_driver_nor_host(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
     host = scripted(gpu())
     exporter = host.exporter()
     exporter.sample()
@@ -163,10 +163,10 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
     hang_over.set()
 
 
-def test_times_are_told_by_the_wall_clock_though_counters_go_by_one_that_does_not_jump(
+def test_timestamps_use_the_wall_clock_and_counters_the_steady_clock(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Values
 ) -> None:
-    """After a night asleep the steady clock is hours behind."""
+    """After a suspend the steady clock is hours behind."""
     host = scripted(gpu())
     exporter = Exporter(
         host, host.resolve, host_id="1", host_name="n", now=host.now, wall=lambda: 5e9, timer=lambda: 0.0
@@ -201,7 +201,7 @@ def test_a_driver_that_does_not_let_go_is_left_behind(
     never.set()
 
 
-def test_a_call_that_hangs_is_told_in_the_log_though_nobody_scrapes(
+def test_a_hung_call_is_logged_without_a_scrape(
     scripted: Callable[..., ScriptedHost],
     gpu: type[ScriptedGpu],
     eventually: Eventually,

@@ -1,4 +1,4 @@
-"""What a scrape reads: the mock host's text as a golden file, accepted by promtool; what is absent stays absent."""
+"""Exposition of the mock host, compared with a golden file and accepted by promtool; absent values stay absent."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def test_a_gpu_has_at_most_sixty_series_besides_those_of_its_services(series: Ca
     assert 40 < len([labels for labels in of_gpu if not labels.get("service_name")]) <= 60
 
 
-def test_promtool_finds_nothing_to_say_of_the_mock_host() -> None:
+def test_promtool_accepts_the_mock_host() -> None:
     checked = subprocess.run(["promtool", "check", "metrics"], input=mock_text(3), capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
 
-def test_what_the_device_does_not_say_is_left_out(
+def test_unsupported_values_are_left_out(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
     host = scripted(gpu(utilization=None, broken_utilization=DeviceError("not_supported", "no"), memory={1: None}))
@@ -112,7 +112,7 @@ def test_what_the_device_does_not_say_is_left_out(
     assert {"gpu_info", "gpu_power_watts", "gpu_service_processes", "foreshock_exporter_metric_absent"} <= present
 
 
-def test_before_the_first_sample_only_the_exporter_and_its_host_are_told(
+def test_before_the_first_sample_only_exporter_and_host_are_exposed(
     scripted: Callable[..., ScriptedHost], series: Callable[[bytes], Series]
 ) -> None:
     assert {name for name, _ in series(scripted().exporter().render())} == {
@@ -133,7 +133,7 @@ def test_a_value_that_is_no_number_is_left_out() -> None:
 
 
 def documented(golden: bool) -> str:
-    """The tables of docs/metrics.md; with `golden`, written anew from the code."""
+    """Tables of docs/metrics.md; written from the code with `golden`."""
     text = DOCS.read_text()
     begin, end = "<!-- exporter-tables -->\n", "<!-- /exporter-tables -->"
     head, _, rest = text.partition(begin)
@@ -145,7 +145,7 @@ def documented(golden: bool) -> str:
 
 
 def tables() -> str:
-    """What the code says of its metrics, as tables."""
+    """Metrics of the code as Markdown tables."""
     parts = (("GPUs", metrics), ("The host", host_metrics), ("Pushes over OTLP", otlp_metrics))
     return "".join(f"\n### {title}\n\n{table(part.FAMILIES, part.SOURCES)}" for title, part in parts) + "\n"
 
@@ -171,7 +171,7 @@ def test_golden_documentation_of_every_metric(request: pytest.FixtureRequest) ->
     assert documented(bool(request.config.getoption("--golden"))) == tables()
 
 
-def test_instances_of_a_partitioned_gpu_are_told_with_their_memory(
+def test_mig_instances_are_exposed_with_their_memory(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
     host = scripted(gpu(sharing="mig"))
@@ -189,7 +189,7 @@ def test_instances_of_a_partitioned_gpu_are_told_with_their_memory(
 def test_every_absent_metric_has_its_reason(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
-    """Whoever misses a metric finds out why without asking."""
+    """A missing metric is explained in the same scrape."""
     counters = Counters(
         energy_joules=1.0, nvlink_links={3: LinkBytes(5.0, 6.0)}, absent={"pcie_transmit_bytes": "no_permission"}
     )

@@ -1,4 +1,4 @@
-"""Network, TCP and pressure of the host, from trees like /proc and /sys."""
+"""Network, TCP, and pressure collectors on file trees."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_name_that_is_no_text_keeps_its_bytes_apart(tree: Tree) -> None:
     assert [one.device for one in interfaces(root)] == ["a\\xff", "a\\xfe", "a\x1cb"]
 
 
-def test_what_an_interface_does_not_say_is_left_out() -> None:
+def test_missing_interface_values_are_left_out() -> None:
     emitted = dict(network.families([InterfaceCounters("eth0", receive_bytes=1.0, up=False), InterfaceCounters("lo")]))
     assert emitted[host_metrics.NETWORK_RECEIVE_BYTES] == [Sample(("eth0",), 1.0)]
     assert emitted[host_metrics.NETWORK_UP] == [Sample(("eth0",), 0.0)]
@@ -108,7 +108,7 @@ def test_no_text_breaks_the_parsers_but_by_saying_so(text: str) -> None:
             assert "cannot read the line" in str(error)  # noqa: PT017 - it may also be readable
 
 
-def test_pressure_is_read_in_seconds_and_what_the_kernel_lacks_is_none(tree: Tree) -> None:
+def test_pressure_is_in_seconds_and_missing_resources_are_none(tree: Tree) -> None:
     root = tree({
         "proc/pressure/cpu": SOME + FULL, "proc/pressure/memory": SOME + FULL, "proc/pressure/irq": FULL,
     })  # fmt: skip
@@ -121,20 +121,20 @@ def test_pressure_that_the_kernel_does_not_keep_is_left_out() -> None:
     assert pressure.families(Pressure(io_waiting=0.0)) == [(host_metrics.PRESSURE_IO_WAITING, [Sample((), 0.0)])]
 
 
-def test_a_kernel_without_pressure_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_an_error_for_a_kernel_without_pressure_has_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="psi=1"):
         ProcPressure(tmp_path)()
 
 
-def test_a_kernel_that_shows_pressure_and_lets_nobody_read_it_is_told_alike(tmp_path: Path) -> None:
-    """With psi=0 the files are there, and reading them fails, as it does here with folders."""
+def test_unreadable_pressure_files_raise_the_same_error(tmp_path: Path) -> None:
+    """With psi=0 the files exist but cannot be read; folders have the same effect."""
     for resource in ("cpu", "io", "memory"):
         (tmp_path / "pressure" / resource).mkdir(parents=True)
     with pytest.raises(OSError, match="psi=1"):
         ProcPressure(tmp_path)()
 
 
-def test_tcp_counters_are_read_and_what_the_kernel_lacks_is_left_out(tree: Tree) -> None:
+def test_tcp_counters_are_read_and_missing_ones_are_left_out(tree: Tree) -> None:
     root = tree({"proc/net/snmp": SNMP, "proc/net/netstat": NETSTAT})
     values = {family.name: samples for family, samples in ProcNetstat(root / "proc")()}
     assert values == {
@@ -159,7 +159,7 @@ def test_the_tcp_of_process_1_is_the_hosts(tree: Tree) -> None:
 @pytest.mark.parametrize(
     "text", ["Tcp: InSegs OutSegs\nTcp: 1\n", "Tcp: InSegs\nUdp: 1\n", "Tcp: InSegs\n", "Tcp: InSegs\nTcp: many\n"]
 )
-def test_malformed_tcp_counters_are_told_with_their_file(text: str) -> None:
+def test_an_error_for_malformed_tcp_counters_names_the_file(text: str) -> None:
     with pytest.raises(ValueError, match=r"^/proc/net/snmp"):
         parse_tcp(text, "/proc/net/snmp")
 

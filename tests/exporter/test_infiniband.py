@@ -1,4 +1,4 @@
-"""InfiniBand ports from trees like /sys/class/infiniband."""
+"""InfiniBand ports on file trees."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_port_that_hides_its_files_is_still_an_adapter(tree: Tree) -> None:
 
 @pytest.mark.parametrize("file", COUNTER_BITS)
 def test_a_counter_that_saturated_is_left_out_and_one_below_its_limit_is_not(file: str, tree: Tree) -> None:
-    """What a port of an H100 host said: port_xmit_wait 4294967295, link_downed 255, port_xmit_discards 65535."""
+    """Values of a real H100 host: port_xmit_wait 4294967295, link_downed 255, port_xmit_discards 65535."""
     limit = 2 ** COUNTER_BITS[file] - 1
     family = INFINIBAND_COUNTERS[file].name
     series = (family, ("mlx5_0", "1"))
@@ -96,7 +96,7 @@ def test_a_counter_of_64_bits_does_not_stop_at_32(tree: Tree) -> None:
     assert values(SysInfiniband(root)())["node_infiniband_port_data_transmitted_bytes_total", ("mlx5_0", "1")] == 2**34
 
 
-def test_saturation_is_told_once_and_again_after_a_reset(tree: Tree, caplog: pytest.LogCaptureFixture) -> None:
+def test_saturation_is_logged_once_and_again_after_a_reset(tree: Tree, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "foreshock_exporter")
     root = tree({**ADAPTER, f"{PORT}/counters/link_downed": "255\n", f"{PORT}/counters/port_xmit_discards": "65535\n"})
     read = SysInfiniband(root)
@@ -115,7 +115,7 @@ def test_saturation_is_told_once_and_again_after_a_reset(tree: Tree, caplog: pyt
     assert len(caplog.messages) == 2
 
 
-def test_a_malformed_counter_is_told_with_its_file(tree: Tree) -> None:
+def test_an_error_for_a_malformed_counter_names_the_file(tree: Tree) -> None:
     root = tree({**ADAPTER, f"{PORT}/counters/link_downed": "many\n"})
     with pytest.raises(ValueError, match=r"ports/1/counters/link_downed: 'many' is no count"):
         SysInfiniband(root)()

@@ -1,4 +1,4 @@
-"""Counters that never go back."""
+"""Monotonic counters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_count_follows_the_device(
 
 
 @given(st.lists(st.floats(0, 2**40), min_size=1), st.sampled_from([None, TURN, 2.0**64]))
-def test_whatever_the_device_says_the_count_never_goes_back(raws: list[float], wraps: float | None) -> None:
+def test_the_total_never_decreases(raws: list[float], wraps: float | None) -> None:
     count = None
     for raw in raws:
         after = advance(count, raw, wraps)
@@ -46,8 +46,8 @@ def test_whatever_the_device_says_the_count_never_goes_back(raws: list[float], w
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=50))
-def test_a_counter_of_32_bits_is_followed_over_any_number_of_turns(steps: list[int]) -> None:
-    """As long as less than a turn passes between two looks."""
+def test_a_32_bit_counter_survives_any_number_of_wraps(steps: list[int]) -> None:
+    """With less than one wrap between two reads."""
     true, count = 0, advance(None, 0.0)
     for step in steps:
         true += step
@@ -55,7 +55,7 @@ def test_a_counter_of_32_bits_is_followed_over_any_number_of_turns(steps: list[i
     assert count.total == true
 
 
-def test_every_counter_of_a_part_is_followed_and_what_is_absent_stays_absent() -> None:
+def test_every_counter_becomes_monotonic_and_absent_ones_stay_absent() -> None:
     counter_states: dict[tuple[object, ...], CounterState] = {}
     first = Counters(
         energy_joules=1000.0,
@@ -73,8 +73,8 @@ def test_every_counter_of_a_part_is_followed_and_what_is_absent_stays_absent() -
     )
 
 
-def test_of_a_gpus_health_counts_are_followed_and_states_are_not() -> None:
-    """A remapped row is a state of the memory; its number may be told anew after a repair."""
+def test_health_counts_become_monotonic_and_states_do_not() -> None:
+    """A remapped row is a state of the memory; its number may change after a repair."""
     counter_states: dict[tuple[object, ...], CounterState] = {}
     make_monotonic(
         counter_states, Health(ecc_errors={"corrected": 5.0}, remapped_rows={"corrected": 4.0}, pcie_link_width=16)

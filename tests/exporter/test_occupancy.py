@@ -1,4 +1,4 @@
-"""Which service ran on a shared GPU, and when: fast samples folded into intervals."""
+"""Occupancy intervals from fast samples."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def observations(pattern: str, *, step: float = 0.1, start: float = T0, uuid: st
     ]
 
 
-def told(seen: Sequence[Observation]) -> list[Occupancy]:
+def all_intervals(seen: Sequence[Observation]) -> list[Occupancy]:
     """All intervals of one GPU, the last ones too."""
     fold = OccupancyState()
     found: list[Occupancy] = []
@@ -57,7 +57,7 @@ def told(seen: Sequence[Observation]) -> list[Occupancy]:
 
 def spans(seen: Sequence[Observation], service: ServiceKey = A) -> list[tuple[float, float]]:
     """Intervals of one service in seconds from T0."""
-    return [(round(i.start - T0, 3), round(i.end - T0, 3)) for i in told(seen) if i.service == service]
+    return [(round(i.start - T0, 3), round(i.end - T0, 3)) for i in all_intervals(seen) if i.service == service]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_share_below_five_percent_is_not_activity() -> None:
     idle = Observation("GPU-0", "0", T0, T0 + 0.1, {A: 0.9, B: 0.049})
     active = Observation("GPU-0", "0", T0 + 0.1, T0 + 0.2, {A: 0.9, B: 0.05, C: 0.01})
 
-    assert {(i.service, round(i.start - T0, 3)) for i in told([idle, active])} == {(A, 0.1), (B, 0.1)}
+    assert {(i.service, round(i.start - T0, 3)) for i in all_intervals([idle, active])} == {(A, 0.1), (B, 0.1)}
 
 
 def test_an_interval_ends_as_soon_as_nothing_can_extend_it() -> None:
@@ -108,13 +108,13 @@ def test_a_long_interval_arrives_in_pieces_of_ten_seconds_and_none_crosses_a_min
 
 def test_the_resolution_is_the_longest_sample_or_bridged_pause() -> None:
     """No shorter pause is seen in the interval."""
-    assert [i.resolution for i in told(observations("222"))] == pytest.approx([0.1, 0.1], abs=1e-6)
-    assert [i.resolution for i in told(observations("22..22"))] == pytest.approx([0.2, 0.2], abs=1e-6)
-    assert [i.resolution for i in told(observations("22", step=1.0))] == pytest.approx([1.0, 1.0], abs=1e-6)
+    assert [i.resolution for i in all_intervals(observations("222"))] == pytest.approx([0.1, 0.1], abs=1e-6)
+    assert [i.resolution for i in all_intervals(observations("22..22"))] == pytest.approx([0.2, 0.2], abs=1e-6)
+    assert [i.resolution for i in all_intervals(observations("22", step=1.0))] == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
 def test_samples_that_come_twice_or_overlap_count_once() -> None:
-    """The time already observed is not told again."""
+    """Time already observed is not recorded again."""
     once = observations("2222")
 
     assert spans([*once, *once]) == spans(once)
@@ -128,8 +128,8 @@ def test_after_the_clock_was_set_back_intervals_go_on() -> None:
     assert spans(seen) == [(3600.0, 3600.2), (0.0, 0.2)]
 
 
-def test_an_observation_over_a_minute_says_too_little_and_is_counted() -> None:
-    """It is dropped, not spread over intervals that nobody saw."""
+def test_an_observation_over_a_minute_is_dropped_and_counted() -> None:
+    """It is not spread over unobserved intervals."""
     fold, ended = advance(
         OccupancyState(), Observation("GPU-0", "0", T0, T0 + MAX_OBSERVATION_SECONDS + 1, {A: 0.5, B: 0.5})
     )
@@ -197,7 +197,7 @@ GAP_TICKS = int(MERGE_GAP_SECONDS / TICK)
 def test_intervals_never_overlap_and_cover_exactly_the_active_time_up_to_bridged_gaps(
     steps: list[tuple[int, int, frozenset[ServiceKey]]],
 ) -> None:
-    """Against a model that paints ticks: whatever the samples, nothing is told twice, invented, or left out."""
+    """Compared with a model on a time grid: nothing is recorded twice, invented, or left out."""
     fold, at = OccupancyState(tokens=1e9), 0
     found: list[Occupancy] = []
     painted: dict[ServiceKey, set[int]] = {A: set(), B: set(), C: set()}
@@ -256,31 +256,31 @@ def test_the_intervals_of_a_gpu_do_not_depend_on_the_order_in_which_gpus_are_obs
     assert run(mixed) == apart
 
 
-def test_an_interval_tells_for_which_share_of_it_the_service_ran() -> None:
-    """The mean over its samples; what was bridged counts as rest, and pieces of a long one keep their own part."""
+def test_an_interval_has_the_share_during_which_the_service_ran() -> None:
+    """Mean over its samples; bridged gaps count as idle, and parts of a cut interval have their own share."""
     halves = [
         Observation("GPU-0", "0", T0, T0 + 1, {A: 0.8, B: 0.2}),
         Observation("GPU-0", "0", T0 + 1, T0 + 2, {A: 0.4, B: 0.4}),
     ]
-    assert {i.service: round(i.share, 6) for i in told(halves)} == {A: 0.6, B: 0.3}
-    assert [round(i.share, 6) for i in told(observations("2.2")) if i.service == A] == [round(0.1 / 0.3, 6)]
-    assert {round(i.share, 6) for i in told(observations("2" * 240)) if i.service == A} == {0.5}
+    assert {i.service: round(i.share, 6) for i in all_intervals(halves)} == {A: 0.6, B: 0.3}
+    assert [round(i.share, 6) for i in all_intervals(observations("2.2")) if i.service == A] == [round(0.1 / 0.3, 6)]
+    assert {round(i.share, 6) for i in all_intervals(observations("2" * 240)) if i.service == A} == {0.5}
 
 
-def test_that_samples_are_looked_at_unevenly_does_not_change_the_share() -> None:
-    """A driver samples each sixth of a second and is asked each tenth: samples overlap here and leave gaps there."""
+def test_uneven_sampling_does_not_change_the_share() -> None:
+    """A driver samples every sixth of a second and is read every tenth: samples overlap or leave gaps."""
     ends = [0.405, 0.505, 0.706, 0.907, 1.007, 1.208, 1.409, 1.509, 1.71]
     seen = [Observation("GPU-0", "0", T0 + end - 1 / 6, T0 + end, {A: 0.25, B: 0.75}) for end in ends]
 
-    assert {(i.service, round(i.share, 6)) for i in told(seen)} == {(A, 0.25), (B, 0.75)}
+    assert {(i.service, round(i.share, 6)) for i in all_intervals(seen)} == {(A, 0.25), (B, 0.75)}
 
 
-def test_an_interval_names_the_processes_that_were_there() -> None:
-    """In the words by which their spans are told, each asked for once while it is there."""
-    asked: list[int] = []
+def test_an_interval_has_the_join_keys_of_its_processes() -> None:
+    """Each process is looked up once."""
+    looked_up: list[int] = []
 
     def names(pid: int) -> tuple[str, ...]:
-        asked.append(pid)
+        looked_up.append(pid)
         return (f"host/{pid}",)
 
     def observed(at: float, pids: dict[ServiceKey, tuple[int, ...]]) -> Observation:
@@ -293,10 +293,10 @@ def test_an_interval_names_the_processes_that_were_there() -> None:
     ended = occupancies.settle(T0 + 5)
 
     assert {i.service: i.processes for i in ended} == {A: ("host/7", "host/9"), B: ("host/8",)}
-    assert asked == [7, 8, 9]
+    assert looked_up == [7, 8, 9]
     occupancies.observe(observed(9.0, {A: (9,)}))
     occupancies.observe(observed(9.1, {A: (7,)}))
-    assert asked == [7, 8, 9, 7]
+    assert looked_up == [7, 8, 9, 7]
 
 
 def test_an_interval_names_a_bounded_number_of_processes() -> None:
@@ -317,8 +317,8 @@ def test_an_interval_names_a_bounded_number_of_processes() -> None:
         (ProcessContainer(3, True), ()),
     ],
 )
-def test_a_process_is_told_in_the_words_of_its_spans(place: ProcessContainer, words: tuple[str, ...]) -> None:
-    """Its number inside its container; that of the host only where the process itself sees the host's numbers."""
+def test_join_keys_match_the_spans_of_a_process(place: ProcessContainer, words: tuple[str, ...]) -> None:
+    """The PID inside its container; the host's PID only in the host's namespace."""
     assert container_join_keys(place) == words
 
 

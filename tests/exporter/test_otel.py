@@ -1,4 +1,4 @@
-"""What a service says of itself, so that its spans meet its GPUs."""
+"""The resource detector."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ DOCKER_POD = CONTAINERD_POD + mount(f"/var/lib/docker/containers/{SANDBOX}/resol
         pytest.param("", "", (None, None), id="no /proc at all"),
     ],
 )
-def test_a_process_knows_its_container_and_its_pod(
+def test_container_and_pod_of_a_process_are_detected(
     cgroup: str, mountinfo: str, expected: tuple[str | None, str | None]
 ) -> None:
-    """By the cgroup of either version, or by what the runtime mounts where a namespace hides it."""
+    """From either cgroup version, or from mounts if a namespace hides them."""
     assert container_ids(cgroup, parse_mountinfo(mountinfo)) == expected
 
 
@@ -97,7 +97,7 @@ def test_a_process_knows_its_container_and_its_pod(
         ({"NVIDIA_VISIBLE_DEVICES": "none"}, ()),
     ],
 )
-def test_the_visible_gpus_are_told_as_they_are_given(environ: dict[str, str], expected: tuple[str, ...] | None) -> None:
+def test_visible_gpus_are_those_of_the_variable(environ: dict[str, str], expected: tuple[str, ...] | None) -> None:
     """None of them is not the same as not known."""
     assert visible_gpus(environ) == expected
 
@@ -141,7 +141,7 @@ def test_the_machine_id_of_an_image_is_not_that_of_the_host(
 
 
 def test_a_service_needs_one_variable() -> None:
-    """The SDK of a real process finds the detector by its entry point, and what the user says goes before it."""
+    """The SDK of a real process loads the detector by its entry point; settings of the user win."""
     script = (
         "import json, os; from opentelemetry.sdk.resources import Resource;"
         "print(json.dumps([os.getpid(), dict(Resource.create().attributes)]))"

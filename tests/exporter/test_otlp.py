@@ -1,4 +1,4 @@
-"""Pushing over OTLP: to a receiver on loopback that takes it as any other would."""
+"""Pushes over OTLP to a receiver on loopback."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _receiver() -> Iterator[Receiver]:
 
 
 def gpu(index: int) -> GpuState:
-    """A GPU that says all there is to say."""
+    """GPU with all values."""
     return GpuState(
         identity=Identity(str(index), f"GPU-{index}", "H100", f"0000:0{index}:00.0", "590.1", "13.0"),
         reading=Reading(
@@ -263,7 +263,7 @@ def test_what_is_pushed_equals_the_scrape_value_by_value(
     receiver: Receiver,
     series: Callable[[bytes], Mapping[tuple[str, frozenset[tuple[str, str]]], float]],
 ) -> None:
-    """Within 1 %, and neither has a value that the other lacks, as the table in the documentation pairs them."""
+    """Within 1 %, with the same set of values, as the table in the documentation pairs them."""
     scrape = series(render(snapshot_families(RICH)))
     pushing().flush()
     points = receiver.points()
@@ -292,8 +292,8 @@ def test_the_documentation_has_every_instrument_with_its_unit() -> None:
     assert {(metric, unit) for _, metric, unit, _ in documented()} == {(i.name, i.unit) for i in INSTRUMENTS}
 
 
-def test_points_tell_which_gpu_of_which_host_they_are_of(pushing: MakePush, receiver: Receiver) -> None:
-    """In the words of the hardware conventions; the host is in the resource."""
+def test_points_identify_gpu_and_host(pushing: MakePush, receiver: Receiver) -> None:
+    """With the attributes of the hardware conventions; the host is in the resource."""
     pushing().flush()
 
     (utilization, _) = receiver.points()["hw.gpu.utilization"]
@@ -312,7 +312,7 @@ def test_points_tell_which_gpu_of_which_host_they_are_of(pushing: MakePush, rece
     assert (resource["host.id"], resource["host.name"]) == ("id-1", "node-1")
 
 
-def test_what_a_gpu_does_not_say_is_not_pushed(pushing: MakePush, receiver: Receiver) -> None:
+def test_missing_values_are_not_pushed(pushing: MakePush, receiver: Receiver) -> None:
     """Absent is never zero."""
     poor = replace(gpu(0), reading=Reading(utilization_ratio=0.0), counters=None, health=None)
     pushing(host(poor)).flush()
@@ -324,7 +324,7 @@ def test_what_a_gpu_does_not_say_is_not_pushed(pushing: MakePush, receiver: Rece
 
 
 def test_a_gpu_has_one_state_and_a_lost_one_has_failed() -> None:
-    """Though nothing else is known of it than what it once was."""
+    """With the last known identity."""
     readings = ReadingConverter(lambda: T0)
     readings.convert(snapshot_families(host(gpu(0), gpu(1))))
     points = readings.convert(
@@ -357,7 +357,7 @@ def test_a_gpu_that_heat_slows_down_is_degraded_until_it_no_longer_does() -> Non
 
 
 def test_series_that_ended_do_not_fill_the_sdk(receiver: Receiver) -> None:
-    """It remembers every series it has seen and would at last tell new ones no longer apart."""
+    """It keeps ended series and would finally merge new ones."""
     turn = 0
 
     def read() -> dict[str, list[Point]]:
@@ -420,7 +420,7 @@ def test_spans_follow_the_wall_clock_when_it_is_set(
 
 
 def test_what_is_open_when_the_exporter_stops_is_pushed(pushing: MakePush, receiver: Receiver) -> None:
-    """The last seconds before a restart are not lost, nor is the last reading."""
+    """The last seconds and the last reading are not lost."""
     push = pushing()
     for observation in both(0.5)[:-1]:
         push.observe(observation)
@@ -459,7 +459,7 @@ def test_spans_that_a_busy_endpoint_does_not_take_are_sent_again(
 def test_spans_that_the_endpoint_refuses_are_lost_and_counted(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A body that is wrong today is wrong tomorrow. It is said once, and once that it is over."""
+    """A refused body is not retried. Refusal and recovery are logged once each."""
     caplog.set_level(logging.INFO, "foreshock_exporter")
     report = PushReport(receiver.url)
     spans = SpanPusher(f"{receiver.url}/v1/traces", Resource({}), "1.0", report)
@@ -499,10 +499,10 @@ def test_no_more_spans_wait_than_is_allowed(receiver: Receiver) -> None:
 # --- the endpoint
 
 
-def test_an_endpoint_that_is_down_blocks_nothing_and_is_said_once(
+def test_an_unreachable_endpoint_blocks_nothing_and_is_logged_once(
     pushing: MakePush, eventually: Eventually, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither does the SDK say it, once for every attempt."""
+    """The SDK does not log each attempt."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
     closed = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     url = f"http://127.0.0.1:{closed.server_port}"
@@ -516,8 +516,8 @@ def test_an_endpoint_that_is_down_blocks_nothing_and_is_said_once(
     eventually(lambda: push._report.failing("traces"), "the spans are tried")
     push.close()
 
-    (said,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert said == f"OTLP endpoint {url}: Connection refused; what is not pushed meanwhile is counted"
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert message == f"OTLP endpoint {url}: Connection refused; what is not pushed meanwhile is counted"
     assert otlp_counts(push.families())["failed", "metrics"] > 0
     assert otlp_counts(push.families())["pushed", "metrics"] == 0
 
@@ -537,7 +537,7 @@ def test_closing_does_not_wait_for_an_endpoint_that_holds_the_answer_back(
     receiver.release.set()
 
 
-def test_what_opentelemetrys_variables_say_of_headers_and_compression_holds(
+def test_opentelemetry_variables_for_headers_and_compression_apply(
     pushing: MakePush, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with any SDK."""

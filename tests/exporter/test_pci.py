@@ -1,4 +1,4 @@
-"""GPUs in the slots of a host, from trees like /sys/bus/pci."""
+"""GPUs on the PCI bus, on file trees."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def device(address: str, vendor: str, kind: str) -> Mapping[str, str]:
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
 )
-def test_what_counts_as_a_gpu_of_the_host(
+def test_gpus_of_the_host_are_counted(
     case: str, vendor: str, kind: str, links: Mapping[str, str], count: int, tree: Tree
 ) -> None:
     root = tree(device("0000:17:00.0", vendor, kind))

@@ -1,4 +1,4 @@
-"""Pids of containers and of the host: fixture trees always, and real namespaces where this machine allows them."""
+"""PIDs of containers and of the host, on file trees and in real namespaces if available."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def linked(root: Path, process: str, namespace: int) -> None:
     (folder / "pid").symlink_to(f"pid:[{namespace}]")
 
 
-def test_two_processes_that_are_each_number_1_in_their_container_are_told_apart(tree: Tree) -> None:
-    """NVML gives the host's pids: each leads to its own service, container and span, never to the other's."""
+def test_two_processes_with_pid_1_in_their_containers_are_distinguished(tree: Tree) -> None:
+    """NVML reports PIDs of the host; each leads to its own service, container, and span."""
     root = tree({**process(1001, 1, ONE, "chat"), **process(1002, 1, OTHER, "tts")})
     resolve = ProcResolver(root / "proc", root)
     assert [resolve(1001), resolve(1002)] == [
@@ -177,14 +177,14 @@ def namespaced() -> Iterator[Namespaced]:
         yield start
 
 
-def test_real_processes_that_are_both_process_1_are_told_apart(
+def test_real_processes_with_pid_1_are_distinguished(
     namespaced: Namespaced,
     scripted: Callable[..., ScriptedHost],
     gpu: type[ScriptedGpu],
     series: Callable[[bytes], Series],
     tmp_path: Path,
 ) -> None:
-    """Two namespaces, in each a process that calls itself 1: by the host's pids none is taken for the other."""
+    """Two namespaces with a PID 1 each; their PIDs on the host differ."""
     code = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
     services = ("chat", "tts")
     outer = [namespaced(code, "--mount-proc", OTEL_SERVICE_NAME=service) for service in services]
@@ -204,10 +204,8 @@ def test_real_processes_that_are_both_process_1_are_told_apart(
     [("its own /proc", ["--mount-proc"]), ("the host's /proc", [])],
     ids=["own", "host"],
 )
-def test_a_real_container_knows_whose_pids_its_proc_shows(
-    case: str, options: list[str], namespaced: Namespaced
-) -> None:
-    """With a /proc of its own it does not show the host's; with the host's it shows what the host itself would see."""
+def test_shows_host_pids_is_correct_in_a_real_container(case: str, options: list[str], namespaced: Namespaced) -> None:
+    """Not with its own /proc; with the host's /proc as on the host."""
     child = namespaced(ASK, *options)
     answer, _ = child.communicate(timeout=60)
     assert answer.strip() == str(case == "the host's /proc" and shows_host_pids(Path("/proc")))

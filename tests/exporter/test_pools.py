@@ -1,4 +1,4 @@
-"""Pools that options give to GPUs: how they are written, which GPU gets which, and what is said of those in vain."""
+"""GPU pools: parsing, assignment, and unmatched rules."""
 
 from __future__ import annotations
 
@@ -147,14 +147,14 @@ def test_a_gpu_is_in_the_pool_that_its_uuid_or_index_or_nothing_else_names(rules
         ("chat=0;chat=GPU-a", 3, (), (), ()),
     ],
 )
-def test_a_rule_is_in_vain_where_the_host_has_no_such_gpu_or_its_uuid_is_in_another_pool(
+def test_a_rule_is_unmatched_without_its_gpu_or_overruled_by_uuid(
     rules: str,
     count: int,
     lost: tuple[PoolMember, ...],
     before: tuple[UnmatchedRule, ...],
     found: tuple[UnmatchedRule, ...],
 ) -> None:
-    """A GPU that was lost is told elsewhere, and one that does not answer may be the one that is meant."""
+    """A lost GPU is reported elsewhere, and a GPU that does not respond may be the one."""
     assert unmatched_rules(parse_pools(rules), HOST, (*lost, *HOST), count, before) == found
 
 
@@ -165,7 +165,7 @@ def exporter_of(host: ScriptedHost, rules: str) -> Exporter:
     )
 
 
-def told(series: Series, name: str, *labels: str) -> list[tuple[str, ...]]:
+def label_values(series: Series, name: str, *labels: str) -> list[tuple[str, ...]]:
     """These labels of every series of a metric."""
     return sorted(tuple(dict(of)[label] for label in labels) for found, of in series if found == name)
 
@@ -173,12 +173,12 @@ def told(series: Series, name: str, *labels: str) -> list[tuple[str, ...]]:
 def test_each_gpu_that_a_rule_is_for_has_one_series_also_while_it_is_lost(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
-    """Whoever looks for lost GPUs by pool finds it; without rules there is no series."""
+    """So lost GPUs can be selected by pool. Without rules there is no series."""
     host = scripted(gpu(), gpu(), gpu())
     exporter = exporter_of(host, "chat=0;batch=GPU-1")
     exporter.sample()
     pools = [("GPU-0", "chat"), ("GPU-1", "batch")]
-    assert told(series(exporter.render()), "gpu_pool_info", "uuid", "pool") == pools
+    assert label_values(series(exporter.render()), "gpu_pool_info", "uuid", "pool") == pools
     assert b"gpu_pool_info" not in exporter.render(collectors=frozenset(("network",)))
 
     host.gpus[0].broken = DeviceError("lost", "GPU 0 is lost")
@@ -186,8 +186,8 @@ def test_each_gpu_that_a_rule_is_for_has_one_series_also_while_it_is_lost(
     exporter.sample()
     found = series(exporter.render())
     assert found["gpu_lost", frozenset({("gpu", "0"), ("uuid", "GPU-0"), ("pci_bus_id", "0000:00:00.0")})] == 1.0
-    assert told(found, "gpu_pool_info", "uuid", "pool") == pools
-    assert told(found, "foreshock_exporter_pool_in_vain", "gpu") == []
+    assert label_values(found, "gpu_pool_info", "uuid", "pool") == pools
+    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu") == []
 
     bare = host.exporter()
     bare.sample()
@@ -203,18 +203,18 @@ def test_an_instance_that_a_rule_names_is_in_its_pool(
     exporter = exporter_of(host, "large;small=MIG-2")
     exporter.sample()
     found = series(exporter.render())
-    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-0", "large")]
-    of_instances = told(found, "gpu_mig_pool_info", "gpu", "uuid", "mig_uuid", "pool")
+    assert label_values(found, "gpu_pool_info", "uuid", "pool") == [("GPU-0", "large")]
+    of_instances = label_values(found, "gpu_mig_pool_info", "gpu", "uuid", "mig_uuid", "pool")
     assert of_instances == [("0", "GPU-0", "MIG-2", "small")]
 
 
-def test_a_rule_for_a_gpu_that_was_lost_is_not_in_vain(
+def test_a_rule_for_a_lost_gpu_is_not_unmatched(
     scripted: Callable[..., ScriptedHost],
     gpu: type[ScriptedGpu],
     series: Callable[[bytes], Series],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """By its index or an instance of it, also once the driver was reloaded without it; it is told that it is lost."""
+    """By its index or an instance, also after a reload of the driver without it."""
     host = scripted(gpu(), gpu(), gpu(sharing="mig"))
     host.read = lambda gpu: Reading(instances=(Instance(f"MIG-{gpu}", 7, 0, "1g.10gb"),))  # type: ignore[method-assign]
     exporter = exporter_of(host, "chat=2;small=MIG-2")
@@ -234,8 +234,8 @@ def test_a_rule_for_a_gpu_that_was_lost_is_not_in_vain(
     found = series(exporter.render())
     lost = {dict(of)["uuid"]: value for (name, of), value in found.items() if name == "gpu_lost"}
     assert lost == {"GPU-0": 0.0, "GPU-1": 0.0, "GPU-2": 1.0}
-    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-2", "chat")]
-    assert told(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid") == []
+    assert label_values(found, "gpu_pool_info", "uuid", "pool") == [("GPU-2", "chat")]
+    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid") == []
     assert [line for line in caplog.messages if "--pool" in line] == []
 
 
@@ -245,7 +245,7 @@ def test_a_gpu_that_is_not_there_is_logged_once_and_counted_until_it_comes(
     series: Callable[[bytes], Series],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It may be plugged in later: that is no reason not to start, and no reason to forget what was said of it."""
+    """It may be added later, so the exporter starts and keeps the rule."""
     caplog.set_level(logging.INFO, logger="foreshock_exporter")
 
     def pass_over() -> Series:
@@ -253,7 +253,7 @@ def test_a_gpu_that_is_not_there_is_logged_once_and_counted_until_it_comes(
         host.time += 1.0
         return series(exporter.render())
 
-    def said() -> list[str]:
+    def pool_log() -> list[str]:
         return [line for line in caplog.messages if "--pool" in line]
 
     host = scripted(gpu())
@@ -265,28 +265,34 @@ def test_a_gpu_that_is_not_there_is_logged_once_and_counted_until_it_comes(
         ("", "GPU-x", "batch", "not_found"),
         ("1", "", "chat", "not_found"),
     ]
-    assert told(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid", "pool", "reason") == vain_ones
+    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid", "pool", "reason") == vain_ones
     no_such = "this host has no such GPU; nvidia-smi -L lists those that it has"
-    assert said() == [f"--pool chat=1: {no_such}", f"--pool batch=GPU-2: {no_such}", f"--pool batch=GPU-x: {no_such}"]
+    assert pool_log() == [
+        f"--pool chat=1: {no_such}",
+        f"--pool batch=GPU-2: {no_such}",
+        f"--pool batch=GPU-x: {no_such}",
+    ]
 
     host.broken = DeviceError("driver", "the driver is reloaded")
-    assert told(pass_over(), "foreshock_exporter_pool_in_vain", "uuid") == [("",), ("GPU-2",), ("GPU-x",)]
+    assert label_values(pass_over(), "foreshock_exporter_pool_in_vain", "uuid") == [("",), ("GPU-2",), ("GPU-x",)]
     host.broken = None
     host.gpus += [gpu(), gpu()]
     pass_over()
     found = pass_over()
-    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-1", "chat"), ("GPU-2", "batch")]
-    assert told(found, "foreshock_exporter_pool_in_vain", "uuid") == [("GPU-x",)]
-    assert said()[3:] == ["--pool chat=1: works again", "--pool batch=GPU-2: works again"]
+    assert label_values(found, "gpu_pool_info", "uuid", "pool") == [("GPU-1", "chat"), ("GPU-2", "batch")]
+    assert label_values(found, "foreshock_exporter_pool_in_vain", "uuid") == [("GPU-x",)]
+    assert pool_log()[3:] == ["--pool chat=1: works again", "--pool batch=GPU-2: works again"]
 
 
 def test_where_an_index_and_a_uuid_name_one_gpu_for_two_pools_the_uuid_holds(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
-    """That it is one GPU is known only once it answers; it is told as soon as it is."""
+    """Detected and reported as soon as the GPU responds."""
     exporter = exporter_of(scripted(gpu()), "chat=0;batch=GPU-0")
     exporter.sample()
     exporter.sample()
     found = series(exporter.render())
-    assert told(found, "gpu_pool_info", "uuid", "pool") == [("GPU-0", "batch")]
-    assert told(found, "foreshock_exporter_pool_in_vain", "gpu", "pool", "reason") == [("0", "chat", "overruled")]
+    assert label_values(found, "gpu_pool_info", "uuid", "pool") == [("GPU-0", "batch")]
+    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu", "pool", "reason") == [
+        ("0", "chat", "overruled")
+    ]

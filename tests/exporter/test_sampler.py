@@ -1,4 +1,4 @@
-"""Samples of scripted GPUs: what is attributed to whom, and that a failure costs only the GPU it happens on."""
+"""Sampling of scripted GPUs: attribution, and isolation of failures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_first_sample_counts_nothing(scripted: Callable[..., ScriptedHost], 
     assert (state.totals.busy, state.totals.service_busy) == (0.0, {ONE: 0.0})
 
 
-def test_the_driver_is_asked_for_what_came_after_the_newest_sample(
+def test_samples_are_requested_since_the_newest_one(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
 ) -> None:
     host = scripted(gpu(shares={1: 0.9}))
@@ -215,7 +215,9 @@ def test_a_gpu_that_never_gives_process_time_is_no_failure(
     assert snapshot.gpus[0].absent["gpu_contended_seconds_total"] == "mig"
 
 
-def test_mps_gives_no_waiting_and_says_why(scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]) -> None:
+def test_under_mps_stalled_time_is_absent_with_a_reason(
+    scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
+) -> None:
     host = scripted(gpu(utilization=1.0, shares={1: 0.5, 2: 0.5}, sharing="mps"))
     state = advance(host, Sampler(host, host.resolve), 1, 1).gpus[0]
     assert set(state.absent.values()) == {"mps"}
@@ -243,7 +245,7 @@ def test_a_process_that_has_just_ended_keeps_its_service(
     assert advance(host, sampler, 1).gpus[0].totals.service_busy == {ONE: 0.5}
 
 
-def test_memory_that_one_process_does_not_tell_is_not_summed_as_zero(
+def test_unknown_memory_of_a_process_is_not_summed_as_zero(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu]
 ) -> None:
     host = scripted(gpu(memory={1: 10.0, 3: None}))

@@ -1,4 +1,4 @@
-"""The names of services: workloads of pods, programs behind interpreters."""
+"""Service names from pods and programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from foreshock_exporter.attribution.service_resolver import program, workload
         ("plain", "plain"),
     ],
 )
-def test_a_pod_is_named_after_what_made_it(pod: str, expected: str) -> None:
+def test_a_pod_is_named_after_its_controller(pod: str, expected: str) -> None:
     assert workload(pod) == expected
 
 
@@ -56,7 +56,7 @@ def test_all_replicas_of_a_deployment_are_one_service(name: str, template: str, 
         ("java", b"java\0-jar\0/opt/engine.jar\0", "engine.jar"),
     ],
 )
-def test_an_interpreter_is_named_after_what_it_runs_and_never_by_its_arguments(
+def test_an_interpreter_is_named_after_its_program_and_never_by_arguments(
     executable: str, cmdline: bytes, expected: str
 ) -> None:
     assert program(executable, cmdline) == expected

@@ -1,4 +1,4 @@
-"""What an exposition of a real card must satisfy, whatever the card: nothing is missing without a reason, or absurd."""
+"""Checks of an exposition of any real card: nothing missing without a reason, and nothing implausible."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def value(values: Values, name: str, **labels: str) -> float | None:
 
 
 def unexplained(values: Values) -> list[tuple[str, str]]:
-    """By GPU, each family that is neither there nor said to be absent."""
+    """By GPU, families that are neither present nor listed as absent."""
     found: dict[str, set[str]] = {uuid: set() for uuid in gpus(values)}
     for name, labels in labelled(values):
         if labels.get("uuid") in found:

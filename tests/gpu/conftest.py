@@ -1,4 +1,4 @@
-"""What tests of a real NVIDIA GPU need; without one they are skipped, and the reason says why."""
+"""Fixtures of the tests on a real NVIDIA GPU, which are skipped without one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ASK = "import pynvml; pynvml.nvmlInit(); print(pynvml.nvmlDeviceGetCount())"
 
 @pytest.fixture(scope="session")
 def cards() -> int:
-    """How many GPUs the NVIDIA driver of this machine names; asked in a process of its own."""
+    """Number of GPUs of the NVIDIA driver, counted in a separate process."""
     ran = subprocess.run([sys.executable, "-W", "ignore", "-c", ASK], capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         pytest.skip(f"no NVIDIA driver answers here: {ran.stderr.strip().splitlines()[-1]}")

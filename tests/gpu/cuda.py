@@ -1,7 +1,6 @@
-"""As much of CUDA's driver API as it takes to keep a GPU busy, through ctypes. Signatures are those of cuda.h.
+"""Minimal CUDA driver API over ctypes to keep a GPU busy; signatures as in cuda.h.
 
-Names that cuda.h maps to a later version carry it here (`cuCtxCreate_v2`), so that what is called is what is declared,
-whatever driver is installed.
+Names have the version suffix that cuda.h maps to (`cuCtxCreate_v2`), independent of the installed driver.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class CudaError(RuntimeError):
 
 
 class Cuda:
-    """The driver's library, whose failures are exceptions."""
+    """CUDA driver library that raises its errors."""
 
     def __init__(self, name: str = NAME) -> None:
         self._library = ctypes.CDLL(name)

@@ -1,4 +1,4 @@
-"""How well the counters of waiting foretell what a service loses by not being alone."""
+"""Accuracy of stalled time as a prediction of lost throughput."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foreshock_exporter.model import metrics
 
 
 class Prediction(NamedTuple):
-    """Of one service: the share of the time for which it is said to have waited, and of its throughput that it lost."""
+    """Stalled share of time and lost share of throughput of one service."""
 
     service: str
     predicted: float
@@ -36,6 +36,6 @@ def gained(before: Values, after: Values, name: str, **labels: str) -> float:
 
 
 def prediction(service: str, before: Values, after: Values, alone: Work, together: Work) -> Prediction:
-    """Compare what the exporter said of the time two services ran together with what one got done, then and alone."""
+    """Compare stalled time while two services ran together with the throughput of one, together and alone."""
     stalled = gained(before, after, metrics.STALLED.name, service_name=service)
     return Prediction(service, stalled / together.seconds, 1.0 - together.rate / alone.rate)

@@ -1,8 +1,8 @@
-"""Keeps one GPU busy on demand: `python -m tests.gpu.spin`, in an environment that says which service it is.
+"""GPU load on demand: `python -m tests.gpu.spin`, with the service name in the environment.
 
-It says one JSON object a line. First `{"pid": …}`, once it has a context. Then, for each line `calibrate SECONDS` that
-it reads, `{"iterations": …}`: for how many iterations a kernel takes so long. For each line `run SECONDS ITERATIONS`,
-`{"kernels": …, "seconds": …}`: how many kernels it ran. It ends with its input.
+Reads lines from standard input and writes JSON lines. First `{"pid": …}`, once it has a context. For `calibrate
+SECONDS`, `{"iterations": …}` of a kernel of that duration. For `run SECONDS ITERATIONS`, `{"kernels": …, "seconds":
+…}`. Ends with its input.
 """
 
 from __future__ import annotations

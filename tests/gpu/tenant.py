@@ -1,4 +1,4 @@
-"""A process that works on a GPU on demand, seen from the test; spin.py is the other end."""
+"""Control of a process that uses a GPU on demand; spin.py is that process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of a real card are made of, without one: checks, arithmetic, and CUDA's ABI by a stand-in."""
+"""The tools of the real-card tests, tested without a card."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_kernel_declares_every_register_that_it_uses() -> None:
 
 
 class Clock:
-    """A GPU whose kernels take a microsecond each thousand iterations, and the clock by which they do."""
+    """GPU with kernels of one microsecond per thousand iterations, and its clock."""
 
     def __init__(self) -> None:
         self.time = 0.0
@@ -95,7 +95,7 @@ class Clock:
 
 
 @pytest.mark.parametrize("seconds", [1e-6, 0.002, 0.5])
-def test_a_kernel_is_calibrated_to_take_as_long_as_is_asked(seconds: float) -> None:
+def test_a_kernel_is_calibrated_to_the_requested_duration(seconds: float) -> None:
     gpu = Clock()
     assert calibrated(gpu, seconds, gpu) == pytest.approx(seconds * 1e9, rel=1e-6)
     assert calibrated(gpu, 1e6, gpu) == MOST
@@ -116,8 +116,8 @@ def test_orders_are_answered_in_turn_and_a_wrong_one_is_refused() -> None:
         list(served(gpu, ["stop"], gpu))
 
 
-def test_two_tenants_work_at_once_in_processes_that_say_their_service(stand_in: Path) -> None:
-    """Over the stand-in, whose kernels take time on the CPU."""
+def test_two_tenants_run_in_processes_with_their_service_name(stand_in: Path) -> None:
+    """Over the CUDA double, with kernels that use the CPU."""
     with tenant("shop-a", "GPU-1", str(stand_in)) as one, tenant("shop-b", "GPU-1", str(stand_in)) as other:
         iterations = one.calibrate(1e-4)
         work = at_once((one, other), 0.2, iterations)
@@ -129,12 +129,12 @@ def test_two_tenants_work_at_once_in_processes_that_say_their_service(stand_in: 
         assert b"OTEL_SERVICE_NAME=shop-b" in Path(f"/proc/{other.pid}/environ").read_bytes()
 
 
-def test_a_tenant_that_cannot_work_says_why(tmp_path: Path) -> None:
+def test_a_failing_tenant_reports_its_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="nowhere"), tenant("shop", "GPU-1", str(tmp_path / "nowhere")):
         pass
 
 
-def said(contended: float, stalled: Mapping[str, float]) -> Values:
+def output(contended: float, stalled: Mapping[str, float]) -> Values:
     lines = [f'gpu_contended_seconds_total{{gpu="0",uuid="GPU-0"}} {contended}']
     lines += [
         f'gpu_service_stalled_seconds_total{{gpu="0",uuid="GPU-0",service_name="{name}"}} {seconds}'
@@ -145,7 +145,7 @@ def said(contended: float, stalled: Mapping[str, float]) -> Values:
 
 def test_waiting_is_compared_with_the_loss_of_throughput() -> None:
     """Ten seconds together, half of them waited; three fifths of the throughput left."""
-    before, after = said(1.0, {"a": 2.0}), said(11.0, {"a": 7.0, "b": 4.0})
+    before, after = output(1.0, {"a": 2.0}), output(11.0, {"a": 7.0, "b": 4.0})
     found = prediction("a", before, after, alone=Work(500, 5.0), together=Work(600, 10.0))
     assert found.service == "a"
     assert found[1:] == pytest.approx((0.5, 0.4))
@@ -156,10 +156,8 @@ def test_waiting_is_compared_with_the_loss_of_throughput() -> None:
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_every_kind_of_host_there_is_explains_what_is_missing_and_says_nothing_absurd(
-    name: str, host_of: HostOf
-) -> None:
-    """The checks that a real card has to pass."""
+def test_every_kind_of_host_has_plausible_values_and_reasons(name: str, host_of: HostOf) -> None:
+    """With the checks for a real card."""
     scene = host_of(name)
     scene.run(12.0, 1.0)
     text = scene.exporter.render()
@@ -173,13 +171,13 @@ def test_every_kind_of_host_there_is_explains_what_is_missing_and_says_nothing_a
 
 @pytest.fixture
 def no_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine whose libnvidia-ml is no library."""
+    """Machine with a libnvidia-ml that is not a library."""
     (tmp_path / "libnvidia-ml.so.1").write_text("not a library")
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
     return tmp_path
 
 
-def test_without_a_driver_the_tests_of_a_card_are_skipped_and_say_why(no_driver: Path) -> None:
+def test_without_a_driver_card_tests_are_skipped_with_a_reason(no_driver: Path) -> None:
     assert no_driver.exists()
     tests = str(Path(__file__).with_name("test_real_card.py"))
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""The exporter on a real NVIDIA GPU: what it says of it, and whether waiting that it predicts is throughput lost."""
+"""The exporter on a real NVIDIA GPU, and predicted stalls compared with lost throughput."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def scrape(address: str) -> Values:
     return from_text(ask(address))
 
 
-def test_once_tells_of_every_card_in_words_that_promtool_accepts(cards: int) -> None:
+def test_once_exposes_every_card_and_promtool_accepts_it(cards: int) -> None:
     ran = subprocess.run([COMMAND, "--once"], capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr.decode()
     assert not refused_by_promtool(ran.stdout)
@@ -71,9 +71,7 @@ def test_once_tells_of_every_card_in_words_that_promtool_accepts(cards: int) -> 
     assert value(seen, "gpu_present") == len(gpus(seen)) == cards
 
 
-def test_every_metric_is_there_or_absent_with_a_reason_and_what_is_there_can_be(
-    cards: int, tmp_path: Path, eventually: Eventually
-) -> None:
+def test_every_metric_is_plausible_or_absent_with_a_reason(cards: int, tmp_path: Path, eventually: Eventually) -> None:
     with serving(tmp_path / "log") as address:
         eventually(lambda: value(scrape(address), "gpu_present") == cards, "all cards")
         eventually(lambda: not unexplained(scrape(address)), f"no family without a reason: {tmp_path / 'log'}")
@@ -112,7 +110,7 @@ def shared(cards: int, tmp_path: Path, eventually: Eventually) -> Iterator[tuple
 
 
 def settled(address: str, eventually: Eventually) -> Values:
-    """A scrape after the driver has told of all that ran: two in a row, a second apart, with the same busy seconds."""
+    """Scrape after all samples have arrived: two in a row, a second apart, with equal busy seconds."""
     readings: list[float | None] = [None]
 
     def still() -> bool:
@@ -127,7 +125,7 @@ def settled(address: str, eventually: Eventually) -> Values:
 def test_two_services_on_one_gpu_are_seen_to_wait_for_each_other(
     shared: tuple[str, str, list[Tenant]], eventually: Eventually, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The predicted share of waiting beside the measured loss of throughput is printed; only who waited is asserted."""
+    """Predicted stalls and measured loss are printed; only the stalled pairs are asserted."""
     address, uuid, tenants = shared
     iterations = tenants[0].calibrate(KERNEL)
     alone = [at_once([each], ALONE, iterations)[0] for each in tenants]

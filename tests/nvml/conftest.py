@@ -1,4 +1,4 @@
-"""The test double of NVML for a test: compiled once, with a state file and a journal of its own."""
+"""The NVML double for a test: compiled once, with its own state file and journal."""
 
 from __future__ import annotations
 

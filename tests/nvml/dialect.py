@@ -1,4 +1,4 @@
-"""How a generation of GPUs says things over NVML."""
+"""NVML behavior of a GPU generation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a generation of GPUs and its driver says things, and what it does not say.
+    """NVML behavior of a GPU generation and its driver.
 
-    `codes` are return codes by function, `delays` seconds by function. `nvlink`: the counters are fields 138 and 139
-    in KiB (Volta to Hopper), or 202 and 204 in bytes (Blackwell); `all_links`: they have a sum over all links.
-    `pcie_bits`: the width at which fields 197 and 198 wrap.
+    `codes` are return codes by function, `delays` seconds by function. `nvlink`: counters are fields 138 and 139 in KiB
+    (Volta to Hopper), or 202 and 204 in bytes (Blackwell); `all_links`: totals over all links exist. `pcie_bits`: width
+    at which fields 197 and 198 wrap.
     """
 
     codes: Mapping[str, int] = field(default_factory=dict)

@@ -1,14 +1,13 @@
-"""The test double of NVML: a C library with NVML's ABI, and whoever tells it what to answer.
+"""The NVML double: a C library with NVML's ABI, and its control.
 
-How it is built. `compile_library` compiles library/*.c against the nvml.h of the package nvidia-nvml-dev into
-libnvidia-ml.so.1, which a process loads as it loads NVML: by name, from LD_LIBRARY_PATH. The library answers from a
-state file, named by FORESHOCK_NVML_STATE, that it maps into memory (library/state.h); `Double.show` writes a whole
-scripted host there under a sequence lock (an odd number while it writes), so that no answer mixes two states. After
-the state lies a journal in which the library counts what it was asked: calls by function and GPU, the times passed as
-lastSeenTimeStamp, calls that hang now, handles that were used after they failed.
+`compile_library` compiles library/*.c against nvml.h of the package nvidia-nvml-dev into libnvidia-ml.so.1, which a
+process loads by name from LD_LIBRARY_PATH. The library reads a memory-mapped state file, named by FORESHOCK_NVML_STATE
+(library/state.h). `Double.show` writes a whole scripted host there under a sequence lock (odd while it writes). A
+journal after the state counts calls by function and GPU, times passed as lastSeenTimeStamp, hung calls, and uses of
+failed handles.
 
-It is linked without a SONAME: inside the test process it is given to pynvml directly (fixture `nvml` in conftest.py),
-and a later search for libnvidia-ml.so.1 there must not find it.
+The library has no SONAME. Inside the test process it is passed to pynvml directly (fixture `nvml` in conftest.py), and
+a later search for libnvidia-ml.so.1 must not find it.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ class Double:
         self._write(_SEQUENCE, ctypes.c_uint32(self._sequence))
 
     def journal(self) -> layout.Journal:
-        """What the library was asked so far, in every process."""
+        """Counts of calls so far, over all processes."""
         size = ctypes.sizeof(layout.Journal)
         return layout.Journal.from_buffer_copy(os.pread(self._descriptor, size, ctypes.sizeof(layout.State)))
 
@@ -98,7 +97,7 @@ class Double:
         return int(self.journal().calls[row][layout.CALLS.index(function)])
 
     def since(self, gpu: int, what: str) -> list[int]:
-        """The times passed as lastSeenTimeStamp, the last 512 of them; `what` is "samples" or "processes"."""
+        """The last 512 times passed as lastSeenTimeStamp; `what` is "samples" or "processes"."""
         asked = getattr(self.journal(), what)[gpu]
         first = max(0, asked.count - layout.MAX_SINCE)
         return [int(asked.at[number % layout.MAX_SINCE]) for number in range(first, asked.count)]

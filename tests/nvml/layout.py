@@ -1,4 +1,4 @@
-"""The double's state file, as library/state.h lays it out: the two must change together, and the size is checked."""
+"""Layout of the double's state file, equal to library/state.h; the size is checked."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Instance(ctypes.Structure):
 
 
 class Device(ctypes.Structure):
-    """What a GPU is and what is wrong with it."""
+    """Properties and faults of a GPU."""
 
     _fields_ = (
         ("late", _u32),
@@ -165,7 +165,7 @@ class Since(ctypes.Structure):
 
 
 class Journal(ctypes.Structure):
-    """What the library was asked."""
+    """Counts of calls."""
 
     _fields_ = (
         ("calls", (_u64 * len(CALLS)) * (MAX_GPUS + 1)),

@@ -1,4 +1,4 @@
-"""A scripted host in the terms of NVML: which function, field and return code says what a script says. Pure."""
+"""A scripted host as NVML functions, fields, and return codes. Pure."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
 
 
 class Loading(NamedTuple):
-    """What the driver as a whole does. `init` is what nvmlInit answers, `call` what every other function does.
+    """State of the driver. `init` is the code of nvmlInit, `call` that of all other functions.
 
-    Another `generation` means that the driver was loaded anew.
+    A new `generation` means that the driver was reloaded.
     """
 
     init: int = 0
@@ -169,12 +169,12 @@ def _state_of(gpu: ScriptedGpu) -> dict[str, Said]:
         reading.memory_free_bytes,
         reading.memory_used_bytes,
     )
-    temperature = _say([reading.temperature_celsius.get("gpu")], absent, "temperature_celsius")
-    power = _say([reading.power_watts], absent, "power_watts", 1e3)
-    limit = _say([reading.power_limit_watts], absent, "power_limit_watts", 1e3)
-    memory_info = _say(memory, absent, "memory_used_bytes")
+    temperature = _pack_values([reading.temperature_celsius.get("gpu")], absent, "temperature_celsius")
+    power = _pack_values([reading.power_watts], absent, "power_watts", 1e3)
+    limit = _pack_values([reading.power_limit_watts], absent, "power_limit_watts", 1e3)
+    memory_info = _pack_values(memory, absent, "memory_used_bytes")
     return {
-        "nvmlDeviceGetUtilizationRates": _say(
+        "nvmlDeviceGetUtilizationRates": _pack_values(
             [reading.utilization_ratio, reading.memory_busy_ratio], absent, "utilization_ratio", 100
         ),
         "nvmlDeviceGetMemoryInfo": memory_info,
@@ -185,7 +185,7 @@ def _state_of(gpu: ScriptedGpu) -> dict[str, Said]:
         "nvmlDeviceGetTemperature": temperature,
         "nvmlDeviceGetTemperatureV": temperature,
         "nvmlDeviceGetClockInfo": _clocks(reading.clock_hertz, absent, "clock_hertz"),
-        "nvmlDeviceGetTotalEnergyConsumption": _say(
+        "nvmlDeviceGetTotalEnergyConsumption": _pack_values(
             [gpu.counters.energy_joules], gpu.counters.absent, "energy_joules", 1e3
         ),
     }
@@ -199,25 +199,29 @@ def _health_of(gpu: ScriptedGpu) -> dict[str, Said]:
     errors = health.nvlink_errors
     return {
         "nvmlDeviceGetMaxClockInfo": _clocks(health.clock_max_hertz, absent, "clock_max_hertz"),
-        "nvmlDeviceGetTotalEccErrors": _say([corrected, corrected, uncorrected, uncorrected], absent, "ecc_errors"),
+        "nvmlDeviceGetTotalEccErrors": _pack_values(
+            [corrected, corrected, uncorrected, uncorrected], absent, "ecc_errors"
+        ),
         "nvmlDeviceGetEccMode": Said(0, (1, 1)) if health.ecc_errors else Said(CODES["not_supported"]),
-        "nvmlDeviceGetRemappedRows": _say(remapped(gpu), absent, "remapped_rows"),
+        "nvmlDeviceGetRemappedRows": _pack_values(remapped(gpu), absent, "remapped_rows"),
         "nvmlDeviceGetNvLinkState": Said(0, (links, up)) if links else Said(CODES["not_supported"]),
-        "nvmlDeviceGetNvLinkErrorCounter": _say(
+        "nvmlDeviceGetNvLinkErrorCounter": _pack_values(
             [errors.get("replay"), errors.get("recovery"), errors.get("crc")], absent, "nvlink_errors"
         ),
-        "nvmlDeviceGetPcieReplayCounter": _say([health.pcie_replays], absent, "pcie_replays"),
-        "nvmlDeviceGetCurrPcieLinkWidth": _say([health.pcie_link_width], absent, "pcie_link_width"),
-        "nvmlDeviceGetMaxPcieLinkWidth": _say([health.pcie_link_width_max], absent, "pcie_link_width_max"),
-        "nvmlDeviceGetCurrPcieLinkGeneration": _say([health.pcie_link_generation], absent, "pcie_link_generation"),
-        "nvmlDeviceGetMaxPcieLinkGeneration": _say(
+        "nvmlDeviceGetPcieReplayCounter": _pack_values([health.pcie_replays], absent, "pcie_replays"),
+        "nvmlDeviceGetCurrPcieLinkWidth": _pack_values([health.pcie_link_width], absent, "pcie_link_width"),
+        "nvmlDeviceGetMaxPcieLinkWidth": _pack_values([health.pcie_link_width_max], absent, "pcie_link_width_max"),
+        "nvmlDeviceGetCurrPcieLinkGeneration": _pack_values(
+            [health.pcie_link_generation], absent, "pcie_link_generation"
+        ),
+        "nvmlDeviceGetMaxPcieLinkGeneration": _pack_values(
             [health.pcie_link_generation_max], absent, "pcie_link_generation_max"
         ),
     }
 
 
 def _trifles(gpu: ScriptedGpu, index: int) -> dict[str, Said]:
-    """What no script says and only other programs ask for."""
+    """Values outside of scripts that only other programs read."""
     mig = int(gpu.identity.sharing == "mig")
     return {
         "nvmlDeviceGetMigMode": Said(0, (mig, mig)),
@@ -240,7 +244,7 @@ def _trifles(gpu: ScriptedGpu, index: int) -> dict[str, Said]:
     }
 
 
-def _say(values: Iterable[float | None], absent: Mapping[str, Reason], name: str, scale: float = 1.0) -> Said:
+def _pack_values(values: Iterable[float | None], absent: Mapping[str, Reason], name: str, scale: float = 1.0) -> Said:
     """Values in NVML's unit; where none of them is there, the code of the reason."""
     known = tuple(layout.ABSENT if value is None else round(value * scale) for value in values)
     if all(value == layout.ABSENT for value in known):
@@ -251,7 +255,7 @@ def _say(values: Iterable[float | None], absent: Mapping[str, Reason], name: str
 def _clocks(hertz: Mapping[Literal["sm", "memory"], float], absent: Mapping[str, Reason], name: str) -> Said:
     """Graphics, SM, memory and video clock in MHz; the first and the last follow the SM's."""
     sm, memory = hertz.get("sm"), hertz.get("memory")
-    return _say([sm, sm, memory, sm], absent, name, 1e-6)
+    return _pack_values([sm, sm, memory, sm], absent, name, 1e-6)
 
 
 def _pack_instances(to: layout.Gpu, gpu: ScriptedGpu) -> None:

@@ -1,4 +1,4 @@
-"""The field values of a scripted GPU (NVML_FI_DEV_… of nvml.h), in NVML's units and types. Pure."""
+"""Field values of a scripted GPU (NVML_FI_DEV_… of nvml.h) in NVML's units and types. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
 
 
 class FieldValue(NamedTuple):
-    """A field: what it is about (link, or 0), and its value in NVML's unit and type."""
+    """Field with its scope (link, or 0), and its value in NVML's unit and type."""
 
     id: int
     scope: int

@@ -1,7 +1,7 @@
-"""Hosts as in the field: one GPU each of a T4, an A100 with MIG, an H100 and a B200, two services on it.
+"""Real-world hosts: one GPU each of a T4, an A100 with MIG, an H100, and a B200, with two services.
 
-What a generation has and lacks is from nvml.h and NVIDIA's documentation of the model; the H100 is as captured with
-driver 590.48.01. Their load is the same for all: five seconds of work, two of rest.
+Supported values are from nvml.h and NVIDIA's documentation; the H100 was captured with driver 590.48.01. The load is
+equal: five busy seconds, two idle ones.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PROCESSES = (
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A host as a function of time (Unix seconds), and how its GPUs say things."""
+    """Host as a function of time (Unix seconds), and the NVML behavior of its GPUs."""
 
     name: str
     at: Callable[[float], ScriptedHost]

@@ -1,4 +1,4 @@
-"""A real exporter over the real pynvml over the double, in lockstep with a clock that a test advances."""
+"""A real exporter over real pynvml over the double, with a clock that the test advances."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FAST = 0.1
 
 
 class Scene:
-    """Shows a script to the double and lets the exporter look, turn about.
+    """Shows a script to the double and samples the exporter, in turn.
 
     Args:
         nvml: pynvml over the double.
-        at: the script as a function of time, Unix seconds; a test may replace it.
-        time: when it begins.
-        per_link: whether the exporter asks for the bytes of each NVLink.
+        at: script as a function of time in Unix seconds; replaceable.
+        time: start time.
+        per_link: whether the exporter collects each NVLink.
     """
 
     def __init__(self, nvml: ModuleType, double: Double, at: At, time: float, *, per_link: bool = False) -> None:
@@ -53,7 +53,7 @@ class Scene:
             self.exporter.sample()
 
     def scrape(self) -> dict[str, Any]:
-        """What the exporter says now."""
+        """Current exposition."""
         return read(self.exporter.render())
 
     def resolve(self, pid: int) -> AttributedService | None:

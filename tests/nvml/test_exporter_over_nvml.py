@@ -1,4 +1,4 @@
-"""The real exporter over NVML's ABI: what each generation of GPUs exposes, and that it is what happened."""
+"""The real exporter over NVML's ABI, per GPU generation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def without_words(text: bytes) -> str:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_generation_of_gpus_gives_its_golden_exposition(profile: str, scene_of: SceneOf, golden: Golden) -> None:
-    """What a T4, an A100 with MIG, an H100 and a B200 say, and for what is absent the reason."""
+    """Values of a T4, an A100 with MIG, an H100, and a B200, with reasons for absent ones."""
     scene = scene_of(profile)
     scene.run(20.0)
     text = scene.exporter.render()
@@ -77,8 +77,8 @@ def test_a_burst_of_300_ms_between_two_scrapes_is_in_the_counter_and_in_the_dist
     assert total(after["gpu_busy_ratio_count"]) - total(idle) == 2
 
 
-def test_process_utilisation_is_asked_for_since_the_newest_sample_seen(scene_of: SceneOf) -> None:
-    """Never by a pid, and from the beginning of time but once."""
+def test_process_samples_are_requested_since_the_newest_one(scene_of: SceneOf) -> None:
+    """Never by PID, and from time 0 only once."""
     scene = scene_of("h100")
     scene.run(20.0)
     asked = scene.double.since(0, "processes")
@@ -130,7 +130,7 @@ def test_services_get_their_time_also_after_a_rest(scene_of: SceneOf) -> None:
     assert services["idle"] == 0.0
 
 
-def test_a_gpu_whose_driver_keeps_no_samples_is_polled(scene_of: SceneOf) -> None:
+def test_a_gpu_without_driver_samples_is_polled(scene_of: SceneOf) -> None:
     scene = scene_of("h100")
     scene.double.dialects = (Dialect(codes={"nvmlDeviceGetSamples": pynvml.NVML_ERROR_NOT_SUPPORTED}),)
     scene.run(70.0)
@@ -139,8 +139,8 @@ def test_a_gpu_whose_driver_keeps_no_samples_is_polled(scene_of: SceneOf) -> Non
     assert scene.double.calls("nvmlDeviceGetSamples") <= 2, "it is not asked again and again in vain"
 
 
-def test_clients_of_mps_are_told_apart_and_not_said_to_wait(scene_of: SceneOf) -> None:
-    """They are in two lists of NVML and still counted once."""
+def test_mps_clients_are_distinguished_and_have_no_stalls(scene_of: SceneOf) -> None:
+    """They are in two NVML lists and count once."""
     scene = scene_of("h100")
 
     def at(time: float) -> ScriptedHost:
@@ -178,7 +178,7 @@ def test_the_bytes_of_each_nvlink_sum_to_those_of_all(profile: str, scene_of: Sc
         assert total(links) == pytest.approx(total(whole), rel=1e-6)
 
 
-def test_what_the_driver_does_not_permit_is_absent_with_that_reason(scene_of: SceneOf) -> None:
+def test_forbidden_values_are_absent_with_that_reason(scene_of: SceneOf) -> None:
     scene = scene_of("h100")
     scene.double.dialects = (Dialect(codes={"nvmlDeviceGetPowerUsage": pynvml.NVML_ERROR_NO_PERMISSION}),)
     scene.run(2.0)
@@ -188,10 +188,8 @@ def test_what_the_driver_does_not_permit_is_absent_with_that_reason(scene_of: Sc
 
 
 @pytest.mark.parametrize("script", ["contended", "healthy", "sick"])
-def test_a_device_script_is_told_alike_through_nvml_and_by_the_mock_mode(
-    script: str, nvml: ModuleType, double: Double
-) -> None:
-    """For the first two minutes; but for NVML's units: whole percents, which fall in other buckets, KiB, milliwatts."""
+def test_a_device_script_is_equal_through_nvml_and_in_mock_mode(script: str, nvml: ModuleType, double: Double) -> None:
+    """For two minutes, except for NVML's units: whole percents (other buckets), KiB, milliwatts."""
     playback = Playback(load_script(script), START)
     scene = Scene(nvml, double, playback.at, START)
     driver, now = ScriptDriver(playback, scene.now), scene.now

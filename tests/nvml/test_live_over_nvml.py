@@ -1,4 +1,4 @@
-"""Exporters that run live over the double: hung calls, and the command as a process that finds the library by name."""
+"""Exporters running live over the double: hung calls, and the command as a process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GPU_0, GPU_1 = ("0", "GPU-0"), ("1", "GPU-1")
 
 
 class Stage:
-    """Two H100s whose script begins now; `faults` may be changed while it plays."""
+    """Two H100s with a script that starts now; `faults` may change meanwhile."""
 
     def __init__(self) -> None:
         self.faults: list[Fault] = ["", ""]
@@ -104,7 +104,7 @@ def age(exporter: Exporter, gpu: str) -> float:
     return max(float(value) for (_, of), value in ages.items() if of == gpu)
 
 
-def test_a_hung_call_is_seen_and_the_other_gpus_keep_flowing(
+def test_a_hung_call_is_detected_and_other_gpus_continue(
     exporter: Exporter,
     stage: Stage,
     late: list[float],
@@ -112,7 +112,7 @@ def test_a_hung_call_is_seen_and_the_other_gpus_keep_flowing(
     eventually: Eventually,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its age grows, the log says so, and what it said before is dropped; when it returns, all is as it was."""
+    """Its age grows, it is logged, and its values are dropped; they return with the call."""
     eventually(lambda: {GPU_0, GPU_1} <= busy(exporter).keys(), "both GPUs are there")
     stage.faults[0] = "hang"
     eventually(lambda: double.blocked() > 0, "a call hangs")
@@ -160,7 +160,7 @@ def ask(address: str) -> dict[str, Any]:
         return read(answer.read())
 
 
-def test_the_command_finds_the_library_by_its_name_and_tells_of_its_gpus(double: Double, stage: Stage) -> None:
+def test_the_command_finds_the_library_by_name(double: Double, stage: Stage) -> None:
     assert stage.faults == ["", ""]
     ran = subprocess.run(
         [COMMAND, "--once"], env=double.environment(os.environ), capture_output=True, text=True, check=False
@@ -204,23 +204,23 @@ def test_nvitop_exporter_runs_over_the_double_as_well(double: Double, stage: Sta
             assert process.stdout is not None
             address = f"http://127.0.0.1:{int(process.stdout.readline())}/metrics"
 
-            def told() -> bool:
+            def both_gpus_are_exposed() -> bool:
                 try:
                     return len(ask(address).get("gpu_nvlink_total_tx_throughput_MiBps", ())) == 2
                 except OSError:
                     return False
 
-            eventually(told, "both GPUs are told of")
+            eventually(both_gpus_are_exposed, "both GPUs are told of")
             assert set(ask(address)["gpu_power_usage_W"].values()) == {612.345}
         finally:
             process.kill()
             process.communicate()
 
 
-def test_a_library_that_was_upgraded_under_the_process_asks_for_a_new_process(
+def test_an_upgraded_library_requires_a_restart(
     double: Double, nvml: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The library in memory is the old driver's; only where another file took its place does a restart help."""
+    """The library in memory is that of the old driver; a restart helps only if the file was replaced."""
     library = shutil.copy(double.library, tmp_path / "libnvidia-ml.so.1")
     monkeypatch.setattr(nvml, "nvmlLib", ctypes.CDLL(str(library)))
     monkeypatch.setattr(nvml, "_nvmlGetFunctionPointer_cache", {})

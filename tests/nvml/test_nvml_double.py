@@ -1,4 +1,4 @@
-"""The double itself, asked through the real pynvml: it answers as NVML does where NVML surprises."""
+"""The double itself through the real pynvml, including NVML's surprises."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_list_may_grow_between_the_size_query_and_the_call(opened: ModuleType,
     assert len(ask(handle, 0)) == 2
 
 
-def test_processes_are_told_by_kind_and_their_memory_may_be_unknown(opened: ModuleType, double: Double) -> None:
+def test_processes_are_listed_by_kind_and_memory_may_be_unknown(opened: ModuleType, double: Double) -> None:
     nvml = opened
     double.show(host(replace(H100, processes=(H100.processes[0]._replace(mps=True), *H100.processes[1:]))))
     handle = nvml.nvmlDeviceGetHandleByIndex(0)
@@ -276,7 +276,7 @@ def test_a_driver_may_be_absent_go_away_and_come_back(nvml: ModuleType, double: 
 
 
 def test_a_late_gpu_takes_its_place_in_the_order_of_the_bus(nvml: ModuleType, double: Double) -> None:
-    """At once, as nvml.h says of a process that runs on, or, if the test wants so, after the next opening."""
+    """Immediately, as nvml.h says of a running process, or after the next initialization."""
     late = replace(OTHER, fault="late")
     for once in (False, True):
         double.loading = Loading(enumerates_once=once)

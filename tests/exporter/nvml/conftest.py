@@ -1,4 +1,4 @@
-"""An adapter that is open on a fake NVML."""
+"""An NVML driver on a fake NVML."""
 
 from __future__ import annotations
 

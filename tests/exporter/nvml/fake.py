@@ -1,4 +1,4 @@
-"""A module shaped like pynvml over an imagined host."""
+"""Fake pynvml module."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class FakeLibrary:
         return 0
 
     def _fields(self, number: int, array: Any) -> int:  # noqa: ANN401
-        self._nvml.asked_fields.append([])
+        self._nvml.requested_fields.append([])
         for at in range(0, number * 40, 40):
             identity, scope = struct.unpack_from("=II", array, at)
-            self._nvml.asked_fields[-1].append((identity, scope))
-            said = self._nvml.field_values.get((identity, scope), CONSTANTS["NVML_ERROR_NOT_SUPPORTED"])
-            kind, value, code = (*said, 0) if isinstance(said, tuple) else (3, 0, said)
+            self._nvml.requested_fields[-1].append((identity, scope))
+            values_read = self._nvml.field_values.get((identity, scope), CONSTANTS["NVML_ERROR_NOT_SUPPORTED"])
+            kind, value, code = (*values_read, 0) if isinstance(values_read, tuple) else (3, 0, values_read)
             raw = struct.pack(f"={FORMATS[kind]}", value)
             array[at : at + 40] = struct.pack("=IIqqII8s", identity, scope, 1, 1, kind, code, raw)
         return 0
@@ -118,7 +118,7 @@ class FakeNvml:
     field_values: dict[tuple[int, int], tuple[int, float] | int] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     since: list[int] = field(default_factory=list)
-    asked_fields: list[list[tuple[int, int]]] = field(default_factory=list)
+    requested_fields: list[list[tuple[int, int]]] = field(default_factory=list)
     NVMLError = FakeError
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The adapter over a module shaped like pynvml: units, what NVML really answers, and errors that stop here."""
+"""The NVML driver over a fake pynvml: units, fallbacks, and errors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_identity_is_text_whatever_the_binding_returns(driver: Open) -> None:
         ({}, "time-slicing"),
     ],
 )
-def test_how_a_gpu_is_shared_is_told(answers: dict[str, Any], sharing: str, driver: Open) -> None:
+def test_identity_has_the_sharing_mode(answers: dict[str, Any], sharing: str, driver: Open) -> None:
     assert driver(**answers)[0].identity(0).sharing == sharing
 
 
@@ -52,7 +52,7 @@ def test_a_reading_that_the_gpu_does_not_have_is_none_and_the_others_stay(driver
     }  # fmt: skip
 
 
-def test_a_reading_that_the_installed_binding_cannot_ask_for_is_none(driver: Open) -> None:
+def test_a_reading_without_a_function_in_the_binding_is_none(driver: Open) -> None:
     adapter, fake = driver()
     del fake.answers["nvmlDeviceGetEnforcedPowerLimit"]
     assert adapter.read(0).power_limit_watts is None
@@ -76,12 +76,12 @@ def test_an_old_driver_gives_memory_without_the_reserved_part(driver: Open) -> N
     assert (reading.memory_used_bytes, reading.memory_reserved_bytes) == (60_600, None)
 
 
-def test_a_driver_without_the_old_thermometer_is_asked_by_the_new_name(driver: Open) -> None:
+def test_temperature_falls_back_to_the_newer_function(driver: Open) -> None:
     reading = driver({"nvmlDeviceGetTemperature": "FUNCTION_NOT_FOUND"})[0].read(0)
     assert reading.temperature_celsius == {"gpu": 62.0}
 
 
-def test_a_memory_without_a_sensor_says_0_and_has_no_temperature(driver: Open) -> None:
+def test_a_memory_temperature_of_0_means_no_sensor(driver: Open) -> None:
     assert driver(field_values={(82, 0): (1, 0)})[0].read(0).temperature_celsius == {"gpu": 61.0}
 
 
@@ -90,7 +90,7 @@ def test_garbage_utilisation_is_dropped(driver: Open) -> None:
     assert (reading.utilization_ratio, reading.memory_busy_ratio) == (None, 0.41)
 
 
-def test_health_tells_memory_errors_links_and_what_could_be(driver: Open) -> None:
+def test_health_has_memory_errors_links_and_maximum_clocks(driver: Open) -> None:
     fields: Any = {(91, 0): (1, 3), (94, 0): (1, 7)}
     fields |= {
         (163, 0): (3, 5),
@@ -150,7 +150,7 @@ def test_entries_of_another_size_are_read_from_the_older_list(garbage: int, driv
     assert adapter.processes(0) == (GpuProcess(20, 4000),)
 
 
-def test_a_process_list_that_grows_is_asked_for_again(driver: Open) -> None:
+def test_a_process_list_that_grows_is_read_again(driver: Open) -> None:
     tries: list[int] = []
 
     def grows(_handle: object) -> list[SimpleNamespace]:

@@ -1,4 +1,4 @@
-"""The errors that the driver reports by itself."""
+"""XID errors from NVML events."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_all_that_is_pending_comes_at_once_with_the_gpu_it_is_about(listening: L
     assert all(call[2] == 8 for call in fake.calls if call[0] == "nvmlDeviceRegisterEvents")
 
 
-def test_waiting_is_never_longer_than_asked_for(listening: Listening, clock: list[float]) -> None:
+def test_waiting_never_exceeds_the_timeout(listening: Listening, clock: list[float]) -> None:
     adapter, _, pending = listening
     pending.events.extend(SimpleNamespace(device=handle_of(0), eventType=16, eventData=1) for _ in range(3))
     assert adapter.xids(2.0) == []
@@ -88,7 +88,7 @@ def test_a_gpu_that_comes_late_is_listened_to(listening: Listening) -> None:
     assert registered(fake) == [0, 1, 2]
 
 
-def test_a_lost_gpu_is_named_by_what_it_was_and_the_others_are_heard(listening: Listening) -> None:
+def test_events_of_a_lost_gpu_have_its_uuid_and_others_still_report(listening: Listening) -> None:
     adapter, fake, pending = listening
     adapter.xids(0.0)
     fake.fail("nvmlDeviceGetUUID", "GPU_IS_LOST")
@@ -114,7 +114,7 @@ def test_a_gpu_that_cannot_be_registered_does_not_silence_the_others(listening: 
     assert adapter.xids(0.0) == [Xid("GPU-0", 31)]
 
 
-def test_after_a_failed_wait_the_gpus_are_registered_anew(listening: Listening) -> None:
+def test_after_a_failed_wait_the_gpus_are_registered_again(listening: Listening) -> None:
     adapter, fake, pending = listening
     pending.add(0, 79)
     pending.events.append("GPU_IS_LOST")
@@ -155,7 +155,7 @@ def test_the_set_is_freed_before_nvml_is_shut_down_and_made_again_after(
         ({"gpus": 0}, "not_found"),
     ],
 )
-def test_where_there_is_nothing_to_listen_to_it_is_said_why(parts: dict[str, Any], reason: str, driver: Open) -> None:
+def test_without_events_the_error_has_the_reason(parts: dict[str, Any], reason: str, driver: Open) -> None:
     adapter, _ = driver(**parts)
     for _ in range(2):
         with pytest.raises(DeviceError) as raised:

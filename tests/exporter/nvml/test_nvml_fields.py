@@ -1,4 +1,4 @@
-"""Counters out of one call for many fields, each with its own type and its own way to fail."""
+"""Counters from nvmlDeviceGetFieldValues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def counters(driver: Open, fields: dict[tuple[int, int], Any], **parts: Any) -> 
     return driver(field_values=fields, **parts)[0].counters(0)
 
 
-def test_counters_are_in_base_units_and_tell_where_they_wrap(driver: Open) -> None:
+def test_counters_are_in_base_units_with_their_wrap_values(driver: Open) -> None:
     assert counters(driver, HOPPER) == Counters(
         energy_joules=5000.5,
         throttled_seconds={"power": 2.5, "thermal": 0.0, "sync_boost": 1.0, "hw_thermal": 0.5},
@@ -38,19 +38,19 @@ def test_counters_are_in_base_units_and_tell_where_they_wrap(driver: Open) -> No
     )  # fmt: skip
 
 
-def test_counters_take_one_call_and_leave_out_what_the_gpu_does_not_have(driver: Open) -> None:
+def test_counters_take_one_call_without_unsupported_fields(driver: Open) -> None:
     adapter, fake = driver(field_values=dict(HOPPER))
     first, second = adapter.counters(0), adapter.counters(0)
     assert first == second
-    _links, asked, again = fake.asked_fields
-    assert {(202, ALL), (202, 0), (77, 0)} <= set(asked)
+    _links, requested, again = fake.requested_fields
+    assert {(202, ALL), (202, 0), (77, 0)} <= set(requested)
     assert set(again) == {
         (83, 0), (74, 0), (75, 0), (76, 0), (270, 0), (197, 0), (198, 0), (138, ALL), (139, ALL),
     }  # fmt: skip
 
 
-def test_a_device_that_was_lost_is_asked_for_everything_again(driver: Open) -> None:
-    """Another may sit in its place."""
+def test_after_a_loss_all_fields_are_requested_again(driver: Open) -> None:
+    """Another device may have its place."""
     adapter, fake = driver(field_values=dict(HOPPER))
     adapter.counters(0)
     fake.field_values[83, 0] = CONSTANTS["NVML_ERROR_GPU_IS_LOST"]
@@ -62,28 +62,28 @@ def test_a_device_that_was_lost_is_asked_for_everything_again(driver: Open) -> N
     assert adapter.counters(0).throttled_seconds["board_limit"] == 1.0
 
 
-def test_each_link_is_told_only_when_asked_for(driver: Open) -> None:
-    said = counters(driver, HOPPER, per_link=True)
-    assert said.nvlink_links == {0: LinkBytes(1024.0, 4096.0), 1: LinkBytes(2048.0, 0.0)}
-    assert said.wraps["nvlink_links"] == 2.0**74
+def test_per_link_counters_are_optional(driver: Open) -> None:
+    values_read = counters(driver, HOPPER, per_link=True)
+    assert values_read.nvlink_links == {0: LinkBytes(1024.0, 4096.0), 1: LinkBytes(2048.0, 0.0)}
+    assert values_read.wraps["nvlink_links"] == 2.0**74
 
 
 def test_nvlink_5_counts_bytes_over_all_links(driver: Open) -> None:
-    said = counters(driver, {(91, 0): (1, 2), (202, ALL): (3, 10), (204, ALL): (3, 20)})
-    assert (said.nvlink_transmit_bytes, said.nvlink_receive_bytes) == (10.0, 20.0)
+    values_read = counters(driver, {(91, 0): (1, 2), (202, ALL): (3, 10), (204, ALL): (3, 20)})
+    assert (values_read.nvlink_transmit_bytes, values_read.nvlink_receive_bytes) == (10.0, 20.0)
 
 
 def test_nvlink_5_is_summed_where_it_is_only_known_by_link(driver: Open) -> None:
     fields: dict[tuple[int, int], Any] = {(91, 0): (1, 2)}
     fields |= {(202, 0): (3, 1), (202, 1): (3, 2), (204, 0): (3, 4)}
     adapter, fake = driver(field_values=fields)
-    said = adapter.counters(0)
-    assert (said.nvlink_transmit_bytes, said.nvlink_receive_bytes) == (3.0, 4.0)
-    assert "nvlink_transmit_bytes" not in said.wraps, "a sum wraps nowhere in particular"
+    values_read = adapter.counters(0)
+    assert (values_read.nvlink_transmit_bytes, values_read.nvlink_receive_bytes) == (3.0, 4.0)
+    assert "nvlink_transmit_bytes" not in values_read.wraps, "a sum wraps nowhere in particular"
     fake.field_values[202, 1] = CONSTANTS["NVML_ERROR_UNKNOWN"]
-    said = adapter.counters(0)
-    assert said.nvlink_transmit_bytes is None, "a part of the sum would look like a reset"
-    assert said.absent["nvlink_transmit_bytes"] == "driver"
+    values_read = adapter.counters(0)
+    assert values_read.nvlink_transmit_bytes is None, "a part of the sum would look like a reset"
+    assert values_read.absent["nvlink_transmit_bytes"] == "driver"
 
 
 def test_the_field_of_another_generation_that_stays_0_does_not_hide_the_right_one(driver: Open) -> None:
@@ -91,13 +91,13 @@ def test_the_field_of_another_generation_that_stays_0_does_not_hide_the_right_on
     assert adapter.counters(0).nvlink_transmit_bytes == 0.0
     fake.field_values[202, ALL] = (3, 7)
     assert [adapter.counters(0).nvlink_transmit_bytes for _ in range(2)] == [7.0, 7.0]
-    assert (138, ALL) not in fake.asked_fields[-1]
+    assert (138, ALL) not in fake.requested_fields[-1]
 
 
-def test_links_are_not_asked_one_by_one_where_their_sum_is_known(driver: Open) -> None:
+def test_links_are_not_read_one_by_one_if_their_total_is_available(driver: Open) -> None:
     adapter, fake = driver(field_values={(91, 0): (1, 2), (202, ALL): (3, 0), (202, 0): (3, 0), (202, 1): (3, 0)})
     assert [adapter.counters(0).nvlink_transmit_bytes for _ in range(2)] == [0.0, 0.0]
-    assert fake.asked_fields[-1] == [(202, ALL)]
+    assert fake.requested_fields[-1] == [(202, ALL)]
 
 
 def test_energy_comes_by_a_call_of_its_own_from_older_drivers(driver: Open) -> None:
@@ -105,33 +105,37 @@ def test_energy_comes_by_a_call_of_its_own_from_older_drivers(driver: Open) -> N
     assert counters(driver, {}, errors={"nvmlDeviceGetTotalEnergyConsumption": "NOT_SUPPORTED"}) == Counters()
 
 
-def test_the_reason_for_a_missing_counter_is_told_unless_it_is_not_supported(driver: Open) -> None:
-    said = counters(
+def test_a_missing_counter_has_its_reason_unless_not_supported(driver: Open) -> None:
+    values_read = counters(
         driver,
         {(197, 0): CONSTANTS["NVML_ERROR_NO_PERMISSION"], (198, 0): CONSTANTS["NVML_ERROR_INVALID_ARGUMENT"],
          (83, 0): (4, -1), (74, 0): CONSTANTS["NVML_ERROR_UNKNOWN"], (75, 0): (3, 0)},
         errors={"nvmlDeviceGetTotalEnergyConsumption": "NOT_SUPPORTED"},
     )  # fmt: skip
-    assert (said.pcie_transmit_bytes, said.pcie_receive_bytes, said.energy_joules) == (None, None, None)
-    assert said.absent == {"pcie_transmit_bytes": "no_permission", "energy_joules": "driver"}
-    assert said.throttled_seconds == {"thermal": 0.0}
+    assert (values_read.pcie_transmit_bytes, values_read.pcie_receive_bytes, values_read.energy_joules) == (
+        None,
+        None,
+        None,
+    )
+    assert values_read.absent == {"pcie_transmit_bytes": "no_permission", "energy_joules": "driver"}
+    assert values_read.throttled_seconds == {"thermal": 0.0}
 
 
 @pytest.mark.parametrize(
     ("code", "absent"),
     [("NOT_SUPPORTED", set()), ("UNKNOWN", {"pcie_transmit_bytes", "throttled_seconds", "nvlink_receive_bytes"})],
 )
-def test_where_the_whole_call_fails_the_energy_is_still_told(code: str, absent: set[str], driver: Open) -> None:
-    said = counters(driver, {}, codes={"nvmlDeviceGetFieldValues": CONSTANTS[f"NVML_ERROR_{code}"]})
-    assert said.pcie_transmit_bytes is None
-    assert absent <= said.absent.keys()
+def test_energy_is_read_even_if_the_fields_call_fails(code: str, absent: set[str], driver: Open) -> None:
+    values_read = counters(driver, {}, codes={"nvmlDeviceGetFieldValues": CONSTANTS[f"NVML_ERROR_{code}"]})
+    assert values_read.pcie_transmit_bytes is None
+    assert absent <= values_read.absent.keys()
 
 
 def test_a_driver_without_field_values_has_only_the_energy(driver: Open) -> None:
     assert counters(driver, {}, missing={"nvmlDeviceGetFieldValues"}).energy_joules == 1234.567
 
 
-def test_links_are_counted_one_by_one_where_the_driver_does_not_say(driver: Open) -> None:
+def test_links_are_counted_one_by_one_without_the_link_count_field(driver: Open) -> None:
     adapter, _ = driver(nvmlDeviceGetNvLinkState=lambda _handle, link: 1 if link < 4 else _invalid())
     health = adapter.health(0)
     assert (health.nvlink_links, health.nvlink_links_up) == (4, 4)
@@ -159,11 +163,11 @@ def test_whatever_the_fields_answer_no_counter_is_negative_and_none_lacks_its_re
     adapter = NvmlDriver(fake, per_link=True)
     for fields in rounds:
         fake.field_values = {(91, 0): (1, 2), **fields}
-        said = adapter.counters(0)
-        values = (said.energy_joules, said.pcie_transmit_bytes, said.nvlink_transmit_bytes)
-        assert all(value is None or value >= 0.0 for value in (*values, *said.throttled_seconds.values()))
-        for name in said.absent:
-            assert not getattr(said, name), f"{name} is there and yet it is said why not"
+        values_read = adapter.counters(0)
+        values = (values_read.energy_joules, values_read.pcie_transmit_bytes, values_read.nvlink_transmit_bytes)
+        assert all(value is None or value >= 0.0 for value in (*values, *values_read.throttled_seconds.values()))
+        for name in values_read.absent:
+            assert not getattr(values_read, name), f"{name} is there and yet it is said why not"
 
 
 def _invalid() -> int:

@@ -1,4 +1,4 @@
-"""NVML is opened, shut and opened again around calls from several threads, of which one may never return."""
+"""Lifecycle of NVML with concurrent calls, of which one may never return."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def hung(driver: Open) -> Iterator[tuple[NvmlDriver, FakeNvml, Hang, Future[Any]
 Hung = tuple[NvmlDriver, FakeNvml, Hang, "Future[Any]"]
 
 
-def test_without_a_driver_there_are_no_gpus_and_the_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_driver_there_are_no_gpus_and_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     fake, clock = FakeNvml(), [0.0]
     fake.fail("nvmlInit", "LIBRARY_NOT_FOUND")
@@ -95,7 +95,7 @@ def test_a_driver_that_was_unloaded_is_let_go_of_and_found_again(
     assert fake.times("nvmlInit") == 2
 
 
-def test_a_handle_is_looked_up_once(driver: Open) -> None:
+def test_a_handle_is_cached(driver: Open) -> None:
     adapter, fake = driver()
     adapter.read(0)
     adapter.health(0)
@@ -120,7 +120,7 @@ def test_a_handle_that_failed_is_never_used_again(driver: Open) -> None:
 
 
 @pytest.mark.parametrize("code", ["GPU_IS_LOST", "GPU_NOT_FOUND", "RESET_REQUIRED", "TIMEOUT"])
-def test_a_lost_gpu_is_asked_nothing_more_until_its_handle_is_found_again(code: str, driver: Open) -> None:
+def test_a_lost_gpu_is_not_called_until_its_handle_is_looked_up_again(code: str, driver: Open) -> None:
     adapter, fake = driver({"nvmlDeviceGetUtilizationRates": code})
     for _ in range(2):
         with pytest.raises(DeviceError):
@@ -206,7 +206,7 @@ def test_nvml_is_not_shut_down_under_a_call_but_when_the_call_returns(
     assert adapter.count() == 2
 
 
-def test_while_a_call_hangs_nvml_stays_open_and_the_log_says_so_once(
+def test_while_a_call_hangs_nvml_stays_open_with_one_log_line(
     hung: Hung, clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     adapter, fake, _, _ = hung
@@ -246,7 +246,7 @@ def test_closing_shuts_nvml_down_once_and_for_good(driver: Open, clock: list[flo
     assert (fake.times("nvmlInit"), fake.times("nvmlShutdown")) == (1, 1)
 
 
-def test_an_opening_that_hangs_holds_up_nobody() -> None:
+def test_a_hung_initialization_blocks_no_other_caller() -> None:
     opening, released = threading.Event(), threading.Event()
 
     def init() -> None:

@@ -1,4 +1,4 @@
-"""A divided GPU: its MIG devices, and who runs on them."""
+"""MIG devices and their processes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def divided(driver: Open) -> tuple[NvmlDriver, FakeNvml]:
     )
 
 
-def test_mig_devices_are_told_by_their_place_profile_and_memory(divided: tuple[NvmlDriver, FakeNvml]) -> None:
+def test_mig_devices_have_their_instance_profile_and_memory(divided: tuple[NvmlDriver, FakeNvml]) -> None:
     adapter, _ = divided
     reading = adapter.read(0)
     assert reading.instances == (
@@ -81,7 +81,7 @@ def test_processes_of_a_divided_gpu_are_those_of_its_parts(divided: tuple[NvmlDr
     assert divided[0].processes(0) == (GpuProcess(10, 4005.0), GpuProcess(11, 30.0), GpuProcess(12, None))
 
 
-def test_a_mig_device_that_is_taken_away_meanwhile_is_left_out_and_asked_nothing_more(
+def test_a_removed_mig_device_is_left_out_and_not_called_again(
     divided: tuple[NvmlDriver, FakeNvml],
 ) -> None:
     adapter, fake = divided
@@ -99,7 +99,7 @@ def test_a_mig_device_that_is_taken_away_meanwhile_is_left_out_and_asked_nothing
     assert fake.times("nvmlDeviceGetHandleByIndex") == 1, "the GPU itself did not fail"
 
 
-def test_a_mig_device_whose_handle_failed_is_asked_nothing_more(divided: tuple[NvmlDriver, FakeNvml]) -> None:
+def test_a_mig_device_with_a_failed_handle_is_not_called_again(divided: tuple[NvmlDriver, FakeNvml]) -> None:
     adapter, fake = divided
     inner = fake.answers["nvmlDeviceGetMemoryInfo"]
 
@@ -109,13 +109,13 @@ def test_a_mig_device_whose_handle_failed_is_asked_nothing_more(divided: tuple[N
         return inner(handle, *version)
 
     fake.answers["nvmlDeviceGetMemoryInfo"] = fails
-    told = adapter.read(0).instances[1]
-    assert (told.profile, told.memory_used_bytes) == ("1c.3g.20gb", None)
-    asked = [call for call in fake.calls if call[0] == "nvmlDeviceGetMemoryInfo" and slot_of(call[1]) == 2]
-    assert len(asked) == 1
+    instance = adapter.read(0).instances[1]
+    assert (instance.profile, instance.memory_used_bytes) == ("1c.3g.20gb", None)
+    memory_calls = [call for call in fake.calls if call[0] == "nvmlDeviceGetMemoryInfo" and slot_of(call[1]) == 2]
+    assert len(memory_calls) == 1
 
 
-def test_a_gpu_that_is_lost_while_its_parts_are_asked_is_lost(divided: tuple[NvmlDriver, FakeNvml]) -> None:
+def test_a_gpu_lost_during_a_query_is_reported_as_lost(divided: tuple[NvmlDriver, FakeNvml]) -> None:
     adapter, fake = divided
     fake.fail("nvmlDeviceGetGpuInstanceId", "GPU_IS_LOST")
     with pytest.raises(DeviceError) as raised:

@@ -1,4 +1,4 @@
-"""The samples that the driver keeps of a device and of its processes, read straight from its memory."""
+"""Device and process samples through ctypes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_samples_are_read_by_the_type_that_the_driver_gives(value_type: int, val
     assert fake.since == [5]
 
 
-def test_what_was_seen_is_left_out_of_the_samples_and_garbage_is_handed_on_to_be_counted(driver: Open) -> None:
+def test_known_samples_are_left_out_and_implausible_ones_are_kept(driver: Open) -> None:
     adapter, _ = driver(samples=[(0, 10), (5, 20), (6, 101), (8, 0)])
     assert adapter.utilization(0, 5) == [UtilizationSample(6, 1.01), UtilizationSample(8, 0.0)]
 
 
-def test_process_time_is_asked_for_by_time_and_cleaned_of_what_was_left_unwritten(driver: Open) -> None:
+def test_process_samples_are_requested_by_time_without_unwritten_entries(driver: Open) -> None:
     adapter, fake = driver(
         used=[(10, 2_000, 60), (11, 2_100, 0), (0, 2_100, 50), (12, 0, 50), (13, 2_100, 101), (14, 1_000, 30)]
     )
@@ -62,12 +62,12 @@ def test_a_driver_that_lacks_the_function_does_not_support_it(call: str, driver:
 def test_more_samples_than_there_is_room_for_are_all_read(driver: Open) -> None:
     adapter, fake = driver(samples=[(at, 50) for at in range(1, 5001)])
     assert len(adapter.utilization(0, 0)) == 5000
-    asked = fake.times("nvmlDeviceGetSamples")
+    calls_before = fake.times("nvmlDeviceGetSamples")
     adapter.utilization(0, 0)
-    assert fake.times("nvmlDeviceGetSamples") == asked + 1, "the room is kept"
+    assert fake.times("nvmlDeviceGetSamples") == calls_before + 1, "the room is kept"
 
 
-def test_a_list_that_grew_is_asked_for_again_with_room_for_it(driver: Open) -> None:
+def test_a_list_that_grew_is_read_again_with_a_larger_buffer(driver: Open) -> None:
     code = CONSTANTS["NVML_ERROR_INSUFFICIENT_SIZE"]
     adapter, fake = driver(used=[(pid, 9, 1) for pid in range(1, 401)], codes={NAMES["process_utilization"]: [code]})
     assert len(adapter.process_utilization(0, 5)) == 400
@@ -76,7 +76,7 @@ def test_a_list_that_grew_is_asked_for_again_with_room_for_it(driver: Open) -> N
         adapter.process_utilization(0, 5)
 
 
-def test_entries_that_the_driver_says_it_wrote_and_did_not_are_not_those_of_before(driver: Open) -> None:
+def test_unwritten_entries_are_not_those_of_the_previous_call(driver: Open) -> None:
     adapter, fake = driver(used=[(10, 9, 50), (11, 9, 50)], overstates=True)
     assert len(adapter.process_utilization(0, 0)) == 2
     fake.used = fake.used[:1]
@@ -86,7 +86,7 @@ def test_entries_that_the_driver_says_it_wrote_and_did_not_are_not_those_of_befo
 
 @given(st.binary(max_size=640), st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(0, 2**64 - 1))
 def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: int, kind: int, since: int) -> None:
-    """What counts lies in 0…1, times are newer than asked for, device samples rise in time."""
+    """Ratios are 0 to 1, times are newer than requested, and device samples are sorted by time."""
 
     def write(array: Any, count_: Any) -> int:  # noqa: ANN401 - ctypes' objects
         array[: len(raw)] = raw

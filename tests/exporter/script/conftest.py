@@ -1,4 +1,4 @@
-"""What the tests of device scripts share."""
+"""Shared fixtures of the device script tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The driver that a device script plays: it answers as NVML does, faults included."""
+"""The driver of a device script, faults included."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ def test_samples_are_those_newer_than_the_last_seen(play: Play) -> None:
 
 
 def test_process_utilization_is_the_mean_since_the_last_seen(play: Play) -> None:
-    """Of each pid that ran, with the time of the newest sample; 0 asks for all that is kept; none where all idled."""
+    """Of each PID that ran, with the newest time; 0 requests all samples; empty if all were idle."""
     stage = play(*SHARED, '{"at": 3, "gpu": 0, "process": {"pid": 7, "sm": 0}}')
 
-    def asked(since: float) -> dict[int, tuple[float, int]]:
+    def query_in_steps(since: float) -> dict[int, tuple[float, int]]:
         found = stage.driver.process_utilization(0, stage.us(since) if since else 0)
         return {entry.pid: (round(entry.sm_ratio, 9), entry.timestamp_us) for entry in found}
 
     stage.to(2.5)
-    assert asked(1.5) == {7: (0.3, stage.us(2.5)), 8: (0.3, stage.us(2.5))}
-    assert asked(2.0) == {7: (0.3, stage.us(2.5))}
-    assert asked(0) == {7: (0.3, stage.us(2.5)), 8: (0.6 * 2 / 2.5, stage.us(2.5))}
-    assert asked(2.5) == {}
+    assert query_in_steps(1.5) == {7: (0.3, stage.us(2.5)), 8: (0.3, stage.us(2.5))}
+    assert query_in_steps(2.0) == {7: (0.3, stage.us(2.5))}
+    assert query_in_steps(0) == {7: (0.3, stage.us(2.5)), 8: (0.6 * 2 / 2.5, stage.us(2.5))}
+    assert query_in_steps(2.5) == {}
     stage.to(4.0)
-    assert asked(3.0) == {}
+    assert query_in_steps(3.0) == {}
 
 
-def test_what_is_asked_in_steps_is_what_is_asked_at_once(play: Play) -> None:
-    """Means times their lengths add up to the same SM time, however often it is asked."""
+def test_queries_in_steps_sum_to_one_query(play: Play) -> None:
+    """Means times durations sum to the same SM time for any query interval."""
     stage = play('{"gpu": 0, "process": {"pid": 7, "sm": {"mean": 0.4, "swing": 0.3, "period": 3}}}')
 
     def sm_seconds(step: float) -> float:
@@ -75,8 +75,8 @@ def test_what_is_asked_in_steps_is_what_is_asked_at_once(play: Play) -> None:
     assert sm_seconds(0.1) == pytest.approx(sm_seconds(1.0)) == pytest.approx(sm_seconds(9.0)) == pytest.approx(3.6)
 
 
-def test_it_says_what_holds_the_gpu_and_whose_it_is(play: Play) -> None:
-    """A process without a service has none that is known; one that ended is gone."""
+def test_processes_and_their_services_are_reported(play: Play) -> None:
+    """A process without a service has none; an ended process is gone."""
     stage = play(*SHARED, '{"at": 5, "gpu": 0, "process": {"pid": 7, "ends": true}}')
 
     assert stage.to(1).processes(0) == [GpuProcess(7, 1e9), GpuProcess(8, None)]
@@ -109,8 +109,8 @@ def test_a_late_gpu_is_not_counted_until_it_comes(play: Play) -> None:
     assert refusal(lambda: stage.driver.read(2))[0] == "not_found"
 
 
-def test_what_a_gpu_refuses_is_not_supported(play: Play) -> None:
-    """Each call by itself."""
+def test_refused_calls_are_not_supported(play: Play) -> None:
+    """Each call separately."""
     calls = ["utilization", "process_utilization", "read", "counters", "health", "processes"]
     lines = [f'{{"gpu": {gpu}, "device": {{"refuses": ["{call}"]}}}}' for gpu, call in enumerate(calls)]
     driver = play(*lines, gpu=False).to(1)
@@ -124,7 +124,7 @@ def test_what_a_gpu_refuses_is_not_supported(play: Play) -> None:
                 getattr(driver, call)(*arguments)
 
 
-def test_links_are_told_apart_only_where_that_is_asked_for(play: Play) -> None:
+def test_links_are_separate_only_on_request(play: Play) -> None:
     """18 of them would be 36 series."""
     rate = '{"gpu": 0, "set": {"nvlink_transmit_bytes_per_second": 1.8e9}}'
 
@@ -162,8 +162,8 @@ def test_a_hung_call_comes_back_when_the_driver_is_closed(play: Play) -> None:
     assert errors == ["the call to GPU 0 hung until the driver was closed"]
 
 
-def test_xids_are_told_once_in_their_order(play: Play) -> None:
-    """Those of a lost GPU as well, and none of a GPU that reports none."""
+def test_xids_are_reported_once_in_order(play: Play) -> None:
+    """Including those of a lost GPU, without those of a GPU that refuses them."""
     stage = play(
         '{"gpu": 1, "device": {"refuses": ["xids"], "uuid": "GPU-mute"}}',
         '{"at": 1, "gpu": 0, "xid": 79}',
@@ -195,15 +195,15 @@ def test_an_xid_is_waited_for(play: Play) -> None:
     assert found == [[79], []]
 
 
-def test_a_host_whose_gpus_report_no_xids_says_so(play: Play) -> None:
-    """Rather than that there were none."""
+def test_a_host_without_xid_reports_raises_not_supported(play: Play) -> None:
+    """Instead of an empty list."""
     stage = play('{"gpu": 0, "device": {"refuses": ["xids"]}}', gpu=False)
 
     assert refusal(lambda: stage.driver.xids(0.0))[0] == "not_supported"
 
 
 def test_processes_share_a_scaled_gpu(play: Play) -> None:
-    """A test of the sum: what processes get is never more than what the device was busy."""
+    """Processes together never have more time than the device was busy."""
     stage = play('{"gpu": 0, "process": {"pid": 7, "sm": 0.9}}', '{"gpu": 0, "process": {"pid": 8, "sm": 0.9}}')
 
     shares = [entry.sm_ratio for entry in stage.to(2).process_utilization(0, stage.us(1))]

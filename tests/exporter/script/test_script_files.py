@@ -1,4 +1,4 @@
-"""Where scripts come from: built in, a file, or standard input; and the documentation of what they may say."""
+"""Sources of device scripts, and their documentation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def piped(text: str) -> Iterator[tuple[int, int]]:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_built_in_scripts_play_for_ever(name: str) -> None:
-    """A day later as on the first: four GPUs whose services are known."""
+    """A day later as on the first day: four GPUs with services."""
     clock = [START]
     opened = open_script(name, lambda: clock[0])
     for clock[0] in (START + 100, START + 86_400 + 100):
@@ -92,8 +92,8 @@ def test_nothing_is_wrong_with_the_healthy_host() -> None:
             assert max((sample.ratio for sample in gpu.samples), default=0.0) < 0.9
 
 
-def test_the_sick_host_has_most_of_what_can_be_wrong() -> None:
-    """In its first ten minutes: a late, a lost and a hung GPU, throttling, errors of memory, links and slot, XIDs."""
+def test_the_sick_script_has_most_faults() -> None:
+    """Within ten minutes: a late, a lost, and a hung GPU, throttling, errors of memory, links, and slot, XIDs."""
     hosts = states(Playback(load_script("sick"), START), *range(1, 600, 5))
     last = hosts[-1]
 
@@ -134,7 +134,7 @@ def test_a_wrong_file_is_refused_with_its_name_and_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["contented", "", "/", "no/such.jsonl"])
-def test_a_file_that_cannot_be_read_is_refused_with_what_could_be_given(name: str) -> None:
+def test_an_unreadable_file_is_refused_with_the_alternatives(name: str) -> None:
     """The built-in scripts are named."""
     with pytest.raises(ScriptError, match=r"cannot be read: .*; give a file, - for .* contended, healthy, sick"):
         open_script(name, lambda: START)
@@ -160,7 +160,7 @@ def test_a_script_on_standard_input_gives_what_the_file_gives(name: str, tmp_pat
 
 
 def test_a_line_on_standard_input_happens_as_it_is_read(eventually: Eventually) -> None:
-    """At the time that it says, or now; not before."""
+    """At its own time or immediately, never before."""
     clock = [START]
     with piped('{"foreshock_device_script": 1, "host": "node-9"}\n{"gpu": 0, "device": {}}\n') as (read, write):
         opened = open_script("-", lambda: clock[0], descriptor=read)
@@ -250,7 +250,7 @@ def table(record: type) -> str:
 
 @pytest.mark.parametrize("record", [Device, MigInstance, Process])
 def test_every_key_is_documented(record: type) -> None:
-    """With what it is, in the words of the code."""
+    """With the help text of the code."""
     assert table(record) in DOCS.read_text()
 
 
@@ -264,7 +264,7 @@ def test_every_setting_and_every_action_is_documented() -> None:
 
 
 def test_the_defaults_of_a_device_are_documented() -> None:
-    """The line in the documentation that spells them out is the device that says nothing."""
+    """The documented line with all defaults equals an empty device."""
     (line,) = re.findall(r'^\{"gpu": 0, "device": \{"model": "Mock.*$', DOCS.read_text(), re.MULTILINE)
     told = parse(['{"foreshock_device_script": 1}', line], "docs").events[0].action
 
@@ -273,7 +273,7 @@ def test_the_defaults_of_a_device_are_documented() -> None:
 
 
 def test_the_example_in_the_documentation_plays() -> None:
-    """As the text beside it says."""
+    """With the values in the text beside it."""
     (example,) = re.findall(r"```jsonl\n(\{\"foreshock_device_script\".*?)```", DOCS.read_text(), re.DOTALL)
     playback = Playback(parse(example.splitlines(), "docs"), START)
     before, contended, hung, after = (host.gpus[0] for host in states(playback, 9.0, 25.0, 70.0, 85.0))
@@ -285,6 +285,6 @@ def test_the_example_in_the_documentation_plays() -> None:
     assert [xid.xid for xid in playback.at(START + 85).xids] == [31]
 
 
-def test_opened_is_what_the_command_needs() -> None:
+def test_open_script_has_driver_resolver_and_host_identity() -> None:
     """Driver, resolver, and who the host is."""
     assert OpenScript._fields == ("driver", "resolver", "host_id", "host_name")

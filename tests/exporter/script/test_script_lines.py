@@ -1,4 +1,4 @@
-"""Reading a device script: what a line may say, and what is said of a line that is wrong."""
+"""Parsing of device script lines, and errors of wrong lines."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def reader() -> LineReader:
     return made
 
 
-def test_a_line_says_when_which_gpu_and_what(write: Write) -> None:
-    """The header, then events; comments and blank lines do not count."""
+def test_a_line_has_a_time_a_gpu_and_an_action(write: Write) -> None:
+    """The header, then events; comments and blank lines are skipped."""
     script = write(
         "# what happens",
         "",
@@ -106,8 +106,8 @@ def test_a_line_without_a_time_happens_with_the_line_before_or_when_it_is_read()
         ('{"gpu": 0, "xid": 1}' + " " * MAX_LINE_CHARS, "", "is longer than"),
     ],
 )
-def test_a_wrong_line_is_told_by_script_line_key_and_remedy(line: str, key: str, says: str) -> None:
-    """And the next one is read nevertheless."""
+def test_an_error_names_script_line_key_and_remedy(line: str, key: str, says: str) -> None:
+    """Reading continues with the next line."""
     read = reader()
 
     with pytest.raises(ScriptError) as error:
@@ -138,7 +138,7 @@ def test_a_wrong_line_is_told_by_script_line_key_and_remedy(line: str, key: str,
     ],
 )
 def test_a_script_that_cannot_be_played_is_refused(text: tuple[str, ...], says: str) -> None:
-    """With a message that says why."""
+    """With a message."""
     with pytest.raises(ScriptError, match=r"^gpus\.jsonl") as error:
         parse(text, "gpus.jsonl")
 
@@ -179,7 +179,7 @@ JSON = st.recursive(
 
 @given(st.dictionaries(KEYS, JSON, max_size=4) | JSON)
 def test_no_json_value_harms_the_reader(value: object) -> None:
-    """Each is an event or an error that says so; the line after it is read."""
+    """Each value is an event or an error; the next line is still read."""
     read = reader()
     with contextlib.suppress(ScriptError):
         read.read(json.dumps(value), now=1.0)

@@ -1,4 +1,4 @@
-"""Playing a device script: what its GPUs show at a time follows from the events and the time alone."""
+"""Playback of device scripts: the state is a pure function of events and time."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ ACTIONS = st.one_of(
 
 @st.composite
 def scripts(draw: st.DrawFn, actions: st.SearchStrategy[object] = ACTIONS) -> Script:
-    """Two GPUs and what happens to them; processes end only where they are."""
+    """Scripts with two GPUs; processes end only where they exist."""
     events = [Event(0.0, gpu, draw(DEVICES)) for gpu in (0, 1)]
     there: dict[int, set[int]] = {0: set(), 1: set()}
     at = 0.0
@@ -146,8 +146,8 @@ def test_counters_never_go_back(script: Script, times: list[float]) -> None:
 
 @settings(deadline=None)
 @given(scripts(), TIMES, st.randoms(use_true_random=False))
-def test_asking_changes_nothing(script: Script, times: list[float], order: random.Random) -> None:
-    """A time gives the same state, whatever other times were asked for and in which order."""
+def test_queries_have_no_side_effects(script: Script, times: list[float], order: random.Random) -> None:
+    """A time has the same state after any other queries."""
     asked = Playback(script, START)
     shuffled = sorted(times, key=lambda _: order.random())
     states = {time: asked.at(START + time) for time in [*shuffled, *times]}
@@ -159,7 +159,7 @@ def test_asking_changes_nothing(script: Script, times: list[float], order: rando
 @settings(deadline=None)
 @given(scripts(), TIMES)
 def test_events_that_come_one_by_one_give_what_a_file_gives(script: Script, times: list[float]) -> None:
-    """As long as they come before their time, in any order."""
+    """In any order, if they arrive before their time."""
     whole = dataclasses.replace(script, header=Header("node-1"))
     playback = Playback(Script(whole.header, ()), START)
     for event in whole.events:
@@ -197,7 +197,7 @@ def test_shares_are_shares(script: Script, time: float) -> None:
 
 @given(st.dictionaries(st.integers(0, 4), waves(), max_size=5), st.floats(0.0, 1e6))
 def test_waves_that_are_fitted_never_sum_to_more_than_one(wanted: dict[int, Wave], time: float) -> None:
-    """Nor does one of them go below 0; what fits already stays."""
+    """None of them falls below 0; waves that fit are unchanged."""
     fit = scaled_to_one(wanted)
 
     assert sum(wave.at(time) for wave in fit.values()) <= 1.0 + 1e-9
@@ -240,7 +240,7 @@ def test_busy_time_is_the_time_that_processes_ran(play: Play) -> None:
 
 
 def test_samples_of_about_ten_seconds_are_kept(play: Play) -> None:
-    """As many as fit, of periods of the length that the device says; of idle ones where it keeps those."""
+    """With the device's sample period; idle samples only if the device keeps them."""
     lines = [
         '{"gpu": 0, "device": {"sample_period": 0.5}}',
         '{"gpu": 1, "device": {"idle_samples": false}}',
@@ -265,8 +265,8 @@ def test_shares_beyond_one_are_scaled_down(play: Play) -> None:
     assert gpu.reading.utilization_ratio == pytest.approx(1.0)
 
 
-def test_what_is_not_set_follows_from_the_load(play: Play) -> None:
-    """Power, temperatures and clocks; what is set holds until it is taken back."""
+def test_values_without_a_setting_follow_from_the_load(play: Play) -> None:
+    """Power, temperatures, and clocks; settings apply until they are reset."""
     stage = play(
         '{"at": 10, "gpu": 0, "process": {"pid": 7, "sm": 0.5}}',
         '{"at": 20, "gpu": 0, "set": {"power_watts": 100, "temperature_celsius": 90, "sm_clock_hertz": 1e9}}',
@@ -298,7 +298,7 @@ def test_counters_are_integrals(play: Play) -> None:
     assert counters.nvlink_links[17] == LinkBytes(4 * 1e8, 0.0)
 
 
-def test_a_gpu_that_is_away_does_nothing(play: Play) -> None:
+def test_a_gpu_off_the_bus_does_nothing(play: Play) -> None:
     """Its counters and processes wait; one whose driver hangs goes on."""
     stage = play(
         '{"gpu": 0, "set": {"power_watts": 100}}',
@@ -312,8 +312,8 @@ def test_a_gpu_that_is_away_does_nothing(play: Play) -> None:
     assert energy == pytest.approx([1000.0, 1000.0, 2000.0])
 
 
-def test_a_restart_begins_all_counters_anew(play: Play) -> None:
-    """As loading the driver again does; another card begins at zero as well, the same one goes on."""
+def test_a_restart_resets_all_counters(play: Play) -> None:
+    """As a reload of the driver. Another card starts at zero, the same card continues."""
     stage = play(
         '{"gpu": 0, "set": {"power_watts": 100}}',
         '{"at": 10, "gpu": 0, "ecc": {"corrected": 3}}',
@@ -328,7 +328,7 @@ def test_a_restart_begins_all_counters_anew(play: Play) -> None:
     assert gpus[3].identity.uuid == "GPU-other"
 
 
-def test_a_counter_that_wraps_says_where(play: Play) -> None:
+def test_a_wrapping_counter_has_its_wrap_value(play: Play) -> None:
     """It starts again at zero there."""
     stage = play(
         '{"gpu": 0, "device": {"wraps": {"energy_joules": 1000}}}', '{"gpu": 0, "set": {"power_watts": 300}}', gpu=False
@@ -340,7 +340,7 @@ def test_a_counter_that_wraps_says_where(play: Play) -> None:
 
 
 def test_a_loop_repeats_the_events_but_not_those_that_happen_once(play: Play) -> None:
-    """Counters go on; a device that is described anew starts without what was set."""
+    """Counters continue; a device that is described again loses its settings."""
     stage = play(
         '{"at": 2, "gpu": 0, "xid": 31, "once": true}',
         '{"at": 4, "gpu": 0, "xid": 79}',
@@ -355,7 +355,7 @@ def test_a_loop_repeats_the_events_but_not_those_that_happen_once(play: Play) ->
 
 
 def test_sharing_follows_from_instances_and_processes(play: Play) -> None:
-    """MIG hides what NVML hides; siblings of a GPU instance share its memory."""
+    """MIG hides the values that NVML hides; siblings of a GPU instance share memory."""
     instances = ", ".join(
         f'{{"uuid": "MIG-{number}", "gpu_instance": {number // 2}, "compute_instance": {number % 2}}}'
         for number in range(4)
@@ -377,7 +377,7 @@ def test_sharing_follows_from_instances_and_processes(play: Play) -> None:
 
 
 def test_values_that_a_device_refuses_are_absent(play: Play) -> None:
-    """Absent, not zero; and a GPU without NVLinks says nothing of them."""
+    """Absent, not zero. A GPU without NVLinks has no link values."""
     stage = play(
         '{"gpu": 0, "device": {"refuses": ["energy_joules", "ecc_errors", "health"], "nvlinks": 0}}', gpu=False
     )
@@ -408,8 +408,8 @@ def test_hosts_of_other_names_have_other_gpus(play: Play) -> None:
 # --- bounds ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_live_script_forgets_what_is_long_over() -> None:
-    """Its events do not pile up; what they added up to stays, and the time after them can still be asked for."""
+def test_a_live_script_drops_old_events() -> None:
+    """Their totals stay, and later times can still be queried."""
     playback = Playback(Script(Header(), ()), START)
     playback.feed(Event(0.0, 0, Device()))
     for number in range(3 * MAX_PAST_EVENTS):
@@ -423,7 +423,7 @@ def test_a_live_script_forgets_what_is_long_over() -> None:
 
 
 def test_an_event_that_comes_late_counts_from_its_own_time() -> None:
-    """Also where states after it were asked for before."""
+    """Also after queries of later times."""
     playback = Playback(Script(Header(), (Event(0.0, 0, Device()), Event(20.0, 0, XidError(1)))), START)
     playback.at(START + 30)
     playback.feed(Event(10.0, 0, Set({"power_watts": Wave(170.0)})))
@@ -432,7 +432,7 @@ def test_an_event_that_comes_late_counts_from_its_own_time() -> None:
 
 
 def test_a_script_that_loops_takes_no_more_events() -> None:
-    """And says what to change."""
+    """The error has the remedy."""
     playback = Playback(Script(Header(loop=10.0), (Event(0.0, 0, Device()),)), START)
 
     with pytest.raises(ValueError, match="leave loop out"):

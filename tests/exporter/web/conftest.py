@@ -1,4 +1,4 @@
-"""What the tests of the exporter's HTTP side share: readings to serve, certificates, configurations, clients."""
+"""Shared fixtures of the HTTP tests: readings, certificates, configurations, clients."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Ask(Protocol):
 
 @pytest.fixture
 def ask() -> Ask:
-    """A client; underscores in names of headers stand for dashes."""
+    """HTTP client; underscores in header names become dashes."""
 
     def once(
         port: int,
@@ -222,7 +222,7 @@ Query = Callable[[str], list[dict[str, Any]]]
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Callable[[str], Query]]:
-    """Start a real Prometheus with scrape configurations; gives what asks it."""
+    """Start a real Prometheus with scrape configurations; return a query function."""
     binary = shutil.which("prometheus")
     if binary is None:
         pytest.skip("prometheus is not installed; `make setup-tests` installs it")

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes: over TLS with a password and with a certificate, in the format that it asks for."""
+"""Scrapes by a real Prometheus over TLS, with a password and with a certificate."""
 
 from __future__ import annotations
 

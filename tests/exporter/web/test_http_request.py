@@ -1,4 +1,4 @@
-"""The heads of requests, and which format and coding a client is given."""
+"""Request heads and content negotiation."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_a_proxy_may_send_the_whole_address(target: str) -> None:
         ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked", False),
     ],
 )
-def test_a_connection_lives_on_unless_told_otherwise_or_a_body_follows(head: str, keeps_alive: bool) -> None:
+def test_a_connection_is_kept_alive_by_default(head: str, keeps_alive: bool) -> None:
     assert parse(head.encode()).keeps_alive is keeps_alive
 
 
@@ -129,7 +129,7 @@ def test_a_connection_lives_on_unless_told_otherwise_or_a_body_follows(head: str
         (b"GET /" + b"a" * MAX_TARGET_BYTES + b" HTTP/1.1", 414),
     ],
 )
-def test_what_is_no_request_is_refused(head: bytes, status: int) -> None:
+def test_a_malformed_request_is_refused(head: bytes, status: int) -> None:
     with pytest.raises(RefusedError) as refused:
         parse(head)
     assert refused.value.status == HTTPStatus(status)

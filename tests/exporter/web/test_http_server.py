@@ -1,4 +1,4 @@
-"""The server over real sockets: formats, bounds, slow and crowding clients, closing."""
+"""The server over real sockets: formats, limits, slow clients, closing."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def until_closed(connection: socket.socket) -> bytes:
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-def test_the_text_format_is_what_a_plain_client_gets(serving: Serving, ask: Ask) -> None:
+def test_a_plain_client_gets_the_text_format(serving: Serving, ask: Ask) -> None:
     reply = ask(serving().port)
     assert (reply.status, reply.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     assert "gpu_busy_seconds" in {family.name for family in text_families(reply.body.decode())}
     assert "date" in reply.headers
 
 
-def test_openmetrics_is_what_a_client_gets_that_asks_for_it(serving: Serving, ask: Ask) -> None:
+def test_openmetrics_is_negotiated(serving: Serving, ask: Ask) -> None:
     reply = ask(serving().port, Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert reply.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     assert reply.headers["vary"] == "Accept, Accept-Encoding"
@@ -48,7 +48,7 @@ def test_openmetrics_is_what_a_client_gets_that_asks_for_it(serving: Serving, as
     assert "gpu_busy_seconds" in {family.name for family in families}
 
 
-def test_compressed_and_plain_say_the_same(serving: Serving, ask: Ask) -> None:
+def test_compressed_and_plain_bodies_are_equal(serving: Serving, ask: Ask) -> None:
     port = serving().port
     plain, compressed = ask(port), ask(port, Accept_Encoding="gzip")
     assert "content-encoding" not in plain.headers
@@ -56,7 +56,7 @@ def test_compressed_and_plain_say_the_same(serving: Serving, ask: Ask) -> None:
     assert gzip.decompress(compressed.body) == plain.body
 
 
-def test_a_head_request_is_told_all_but_the_body(serving: Serving, ask: Ask) -> None:
+def test_a_head_request_gets_all_but_the_body(serving: Serving, ask: Ask) -> None:
     port = serving().port
     head, whole = ask(port, method="HEAD"), ask(port)
     assert (head.status, head.body, int(head.headers["content-length"])) == (200, b"", len(whole.body))
@@ -77,7 +77,7 @@ def test_a_request_with_a_body_is_answered_and_its_body_is_no_request(serving: S
     assert answers.count(b"HTTP/1.1 ") == 1
 
 
-def test_collectors_can_be_asked_for_alone(serving: Serving, ask: Ask) -> None:
+def test_collectors_can_be_selected(serving: Serving, ask: Ask) -> None:
     reply = ask(serving().port, "/metrics?collect[]=network", Accept_Encoding="gzip")
     text = gzip.decompress(reply.body)
     assert (b"node_network_up" in text, b"gpu_info" in text) == (True, False)
@@ -158,16 +158,14 @@ def test_a_client_of_http_1_0_is_answered_and_let_go(serving: Serving, dial: Dia
         (b"PRI * HTTP/2.0\r\n\r\n", 505),
     ],
 )
-def test_what_is_too_long_or_no_request_is_told_so(sent: bytes, status: int, serving: Serving, dial: Dial) -> None:
+def test_an_overlong_or_malformed_request_gets_an_error(sent: bytes, status: int, serving: Serving, dial: Dial) -> None:
     connection = dial(serving().port)
     connection.sendall(sent[: MAX_HEAD_BYTES + 100])
     assert until_closed(connection).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_client_that_dribbles_is_told_so_and_dropped(
-    serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The deadline is for the whole head: a byte now and then does not extend it."""
+def test_a_slow_client_gets_408_and_is_dropped(serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deadline applies to the whole head: single bytes do not extend it."""
     monkeypatch.setattr(http_connection, "IO_TIMEOUT_SECONDS", 0.3)
     connection = dial(serving().port)
     ended = threading.Event()
@@ -187,7 +185,7 @@ def test_a_client_that_dribbles_is_told_so_and_dropped(
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_client_that_says_nothing_is_dropped(serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_dropped(serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporter_http, "IO_TIMEOUT_SECONDS", 0.1)
     assert until_closed(dial(serving().port)) == b""
 
@@ -205,7 +203,7 @@ def test_a_client_that_does_not_read_its_answer_is_dropped(
     assert connection.recv(12) == b"HTTP/1.1 200"
 
 
-def test_beyond_the_limit_a_client_is_told_to_come_back(
+def test_beyond_the_limit_a_client_gets_503_with_retry_after(
     serving: Serving, dial: Dial, ask: Ask, eventually: Eventually
 ) -> None:
     server = serving()
@@ -218,7 +216,7 @@ def test_beyond_the_limit_a_client_is_told_to_come_back(
     eventually(lambda: ask(server.port, "/healthz").status == 200, "places are free again")
 
 
-def test_in_a_crowd_nobody_keeps_a_place_between_scrapes(
+def test_near_the_limit_connections_are_not_kept_alive(
     serving: Serving, dial: Dial, ask: Ask, eventually: Eventually
 ) -> None:
     server = serving()
@@ -272,7 +270,7 @@ def test_closing_does_not_wait_for_an_answer_that_does_not_come(
     readings.hold.set()
 
 
-def test_a_system_out_of_files_is_said_once_and_survived(
+def test_a_lack_of_file_descriptors_is_logged_once_and_survived(
     serving: Serving, ask: Ask, caplog: pytest.LogCaptureFixture, eventually: Eventually
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -1,4 +1,4 @@
-"""The two formats: what OpenMetrics has otherwise, and that both say the same to their parsers."""
+"""The text format and OpenMetrics, compared through their parsers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_both_formats_give_the_same_series_of_every_family() -> None:
     assert len(found) > 100
 
 
-def test_openmetrics_says_the_unit_where_the_name_has_it_and_it_is_true() -> None:
+def test_openmetrics_has_the_unit_of_the_name() -> None:
     lines = render(everything(), True).decode().splitlines()
     units = dict(line.split()[2:] for line in lines if line.startswith("# UNIT"))
     assert units["gpu_service_busy_seconds"] == "seconds"

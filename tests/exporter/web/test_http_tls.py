@@ -1,4 +1,4 @@
-"""TLS and basic authentication over real sockets, with certificates that change while it runs."""
+"""TLS and basic authentication over real sockets, with changing certificates."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_metrics_are_served_over_tls(
     assert (reply.status, b"gpu_info" in reply.body) == (200, True)
 
 
-def test_a_plain_client_is_told_to_use_https(serving: Serving, config: Config, ask: Ask) -> None:
+def test_a_plain_http_client_gets_an_error_that_names_https(serving: Serving, config: Config, ask: Ask) -> None:
     reply = ask(serving(config(TLS)).port)
     assert (reply.status, reply.body) == (400, b"This port speaks HTTPS; ask it with https://\n")
 
@@ -145,7 +145,7 @@ def test_where_certificates_may_be_given_one_that_is_given_is_checked(
         ("ops@example.com", True),
     ],
 )
-def test_of_clients_with_certificates_only_those_named_may_ask(
+def test_only_certificates_with_an_allowed_name_are_accepted(
     name: str, allowed: bool, serving: Serving, config: Config, ask: Ask, trusting: Trusting
 ) -> None:
     text = MUTUAL + '  client_allowed_sans: [prometheus.example, 10.0.0.1, "fd00::1", ops@example.com]\n'
@@ -166,7 +166,7 @@ def test_names_of_a_certificate_are_read_in_their_usual_form() -> None:
     assert alternative_names(None) == frozenset()
 
 
-def test_a_client_that_is_silent_before_the_handshake_keeps_nobody_waiting(
+def test_a_client_without_a_handshake_blocks_no_other(
     serving: Serving, config: Config, ask: Ask, trusting: Trusting, dial: Dial
 ) -> None:
     port = serving(config(TLS)).port
@@ -189,10 +189,10 @@ def test_a_client_that_is_silent_in_the_handshake_is_dropped(
     eventually(lambda: not server._connections, "no place is kept")
 
 
-def test_beyond_the_limit_a_tls_client_is_hung_up_on(
+def test_beyond_the_limit_a_tls_connection_is_closed(
     serving: Serving, config: Config, dial: Dial, ask: Ask, trusting: Trusting, eventually: Eventually
 ) -> None:
-    """A refusal in plain text would be noise to it, and a handshake is what there is no room for."""
+    """A plain text response would be noise, and a handshake costs too much."""
     server = serving(config(TLS))
     for _ in range(MAX_CONNECTIONS):
         dial(server.port)
@@ -229,7 +229,7 @@ def test_users_change_while_a_connection_is_open(serving: Serving, config: Confi
     assert ask(port, login=("bob", "pear")).status == 200
 
 
-def test_where_too_many_passwords_are_tried_a_client_is_told_to_come_back(
+def test_with_too_many_password_checks_a_client_gets_503(
     serving: Serving, config: Config, hashed: Hashed, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PasswordChecker, "check", lambda *_: "busy")

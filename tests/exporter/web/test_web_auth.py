@@ -1,4 +1,4 @@
-"""Passwords: who is let in, what is remembered, and what guessing costs."""
+"""Password checks: results, cache, and cost of guessing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foreshock_exporter.web.auth import DELAY_RATIO, MAX_DELAY_SECONDS, Password
 
 
 class Slow:
-    """Stands for bcrypt: says yes where the hash is that of the password; counts."""
+    """Replacement of bcrypt that counts checks."""
 
     def __init__(self) -> None:
         self.tried: list[tuple[bytes, bytes]] = []
@@ -58,7 +58,7 @@ def test_bcrypt_runs_once_for_a_password_that_is_right(slow: Slow) -> None:
     assert len(slow.tried) == 1
 
 
-def test_a_wrong_password_is_never_remembered_and_forgets_nobody(slow: Slow) -> None:
+def test_a_wrong_password_is_never_cached_and_evicts_no_user(slow: Slow) -> None:
     passwords = PasswordChecker(sleep=lambda seconds: None)
     passwords.check(USERS, "alice", b"apple", "a")
     assert [passwords.check(USERS, "alice", b"plum", "a") for _ in range(3)] == ["wrong"] * 3
@@ -76,7 +76,7 @@ def test_a_changed_hash_ends_the_old_password_at_once() -> None:
 
 
 @pytest.mark.usefixtures("slow")
-def test_what_is_kept_is_bounded_by_the_users_and_holds_no_password() -> None:
+def test_the_cache_is_bounded_by_the_users_and_holds_no_password() -> None:
     passwords = PasswordChecker(sleep=lambda seconds: None)
     for user, password in (("alice", b"apple"), ("bob", b"pear"), ("mallory", b"apple"), ("eve", b"pear")):
         passwords.check(USERS, user, password, "a")
@@ -131,7 +131,7 @@ def test_many_that_send_the_same_right_password_at_once_cost_one_bcrypt(slow: Sl
 
 
 @pytest.mark.usefixtures("slow")
-def test_a_guesser_who_rests_makes_no_other_address_wait() -> None:
+def test_a_delayed_guesser_delays_no_other_address() -> None:
     resting, over = threading.Event(), threading.Event()
 
     def rest(_: float) -> None:
@@ -147,7 +147,7 @@ def test_a_guesser_who_rests_makes_no_other_address_wait() -> None:
     guesser.join()
 
 
-def test_an_attempt_that_cannot_have_its_turn_is_told_so(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_that_waits_too_long_is_busy(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_auth, "MAX_WAIT_SECONDS", 0.01)
     passwords = PasswordChecker()
     slow.go_on.clear()

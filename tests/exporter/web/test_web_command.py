@@ -1,4 +1,4 @@
-"""The command with a web configuration: a process of its own, guarded from the first moment or not there at all."""
+"""The command with a web configuration, as a separate process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_bad_file_ends_the_start_with_two(
     assert "Traceback" not in ran.stderr
 
 
-def test_the_command_serves_tls_with_passwords_and_ends_when_told(
+def test_the_command_serves_tls_with_passwords_until_a_signal(
     config: Callable[[str], Path], hashed: Callable[[str], str], trusting: Callable[..., ssl.SSLContext], ask: Ask
 ) -> None:
     path = config(TLS + f"basic_auth_users:\n  alice: {hashed('apple')}\n")

@@ -1,4 +1,4 @@
-"""The web configuration file: what is taken, what is refused and in which words, and that promtool agrees."""
+"""The web configuration file: accepted and refused settings, also checked with promtool."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def test_a_bad_file_is_refused_here_and_by_promtool(text: str, says: str, config
 
 
 @pytest.mark.parametrize(("text", "says"), STRICTER.values(), ids=STRICTER)
-def test_what_cannot_be_done_here_is_refused_and_not_ignored(
-    text: str, says: str, config: Callable[[str], Path]
-) -> None:
+def test_unsupported_settings_are_refused(text: str, says: str, config: Callable[[str], Path]) -> None:
     path = config(text)
     with pytest.raises(ConfigError, match=says):
         check(path)
@@ -152,7 +150,7 @@ def test_a_file_that_is_no_configuration_is_named(data: bytes | None, says: str,
         check(path)
 
 
-def test_a_newer_section_is_refused_with_what_to_do(config: Callable[[str], Path]) -> None:
+def test_an_unknown_section_is_refused_with_a_remedy(config: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match=r"rate_limit is not offered; .* remove it"):
         check(config("rate_limit: {interval: 1s, burst: 2}\n"))
 
@@ -197,7 +195,7 @@ def test_a_changed_file_holds_from_the_next_moment(config: Callable[[str], Path]
     assert set(watched.current().users) == {"alice", "bob"}
 
 
-def test_a_file_that_went_bad_keeps_what_held_and_is_said_once(
+def test_an_invalid_change_is_ignored_and_logged_once(
     config: Callable[[str], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -256,7 +254,7 @@ def test_certificates_that_come_after_the_file_that_names_them_are_found(
     assert watched.current() is not held
 
 
-def test_a_file_that_is_deleted_keeps_what_held(config: Callable[[str], Path]) -> None:
+def test_a_deleted_file_keeps_the_configuration(config: Callable[[str], Path]) -> None:
     path = config(USERS)
     watched = WatchedConfig(path)
     path.unlink()

@@ -1,4 +1,4 @@
-"""What the tests of the whole exporter share: every kind of host there is, and scripts told while they play."""
+"""Shared fixtures of the whole-exporter tests: all kinds of hosts, and live scripts."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _script(name: str) -> tuple[At, float]:
 
 
 def falling(at: At) -> At:
-    """The same, but that a GPU whose calls would hang is lost: in one thread with the test, they never came back."""
+    """As the fixture above, with hung GPUs lost instead: in the test's thread a hung call would never return."""
 
     def fallen(time: float) -> ScriptedHost:
         host = at(time)
@@ -73,17 +73,17 @@ def script_of(lines: Sequence[dict[str, object]], *, loop: float | None = None) 
     return Script(Header(loop=loop), tuple(sorted(events, key=lambda event: event.at)))
 
 
-class Telling:
-    """A device script that begins now and is told line by line."""
+class LiveScriptFile:
+    """Live device script that starts now."""
 
     def __init__(self, *lines: dict[str, object]) -> None:
         self._reader = _reader()
         self._began = time.time()
         self.playback = Playback(Script(Header(), ()), self._began)
-        self.say(*lines)
+        self.add(*lines)
 
-    def say(self, *lines: dict[str, object]) -> None:
-        """These things happen now."""
+    def add(self, *lines: dict[str, object]) -> None:
+        """Add events at the current time."""
         for line in lines:
             event = self._reader.read(json.dumps(line), time.time() - self._began)
             assert isinstance(event, Event)

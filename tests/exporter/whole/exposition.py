@@ -1,4 +1,4 @@
-"""What an exposition says, read by the reference parsers, and how many series it has of each GPU."""
+"""Parsed expositions and series counts per GPU."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def refused_by_promtool(text: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SeriesOf:
-    """How many series there are of one GPU, and of them how many for what the design counts apart."""
+    """Series of one GPU, in total and by the groups of the design."""
 
     all: int
     services: int

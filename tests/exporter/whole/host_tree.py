@@ -1,4 +1,4 @@
-"""Files of a GPU host as below /, for a test that must not tell of the machine it runs on."""
+"""File tree of a GPU host, independent of the machine that runs the tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HOST: Mapping[str, str] = {
 
 
 def process(pid: int, service: str) -> dict[str, str]:
-    """A process that says in its environment which service it is."""
+    """Process with its service name in its environment."""
     return {
         f"proc/{pid}/stat": _STAT.format(pid=pid, name="python", flags=4194560),
         f"proc/{pid}/cgroup": "0::/\n",

@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver on loopback, which may come after those who push to it."""
+"""OTLP/HTTP receiver on loopback that may start late."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Receiver:
-    """Keeps what is pushed. It has its address from the beginning, and refuses connections until it is `open`."""
+    """Stores pushes. Its address is fixed from the start; it refuses connections until `open`."""
 
     def __init__(self) -> None:
         self._bodies: list[tuple[str, bytes]] = []
@@ -65,7 +65,7 @@ class Receiver:
 
 
 def attributes(pairs: object) -> dict[str, str]:
-    """Those whose values are texts."""
+    """String attributes."""
     found: list[KeyValue] = list(pairs)  # type: ignore[call-overload] # a container of protobuf
     return {pair.key: pair.value.string_value for pair in found}
 

@@ -1,4 +1,4 @@
-"""What Prometheus knows of 300 ms of work between two scrapes that are 30 s apart."""
+"""A 300 ms burst between two scrapes 30 s apart, as stored in Prometheus."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LINES: tuple[dict[str, object], ...] = (
 
 
 @pytest.fixture
-def asked(
+def query_scrapes(
     nvml: ModuleType, double: Double, tmp_path: Path, prometheus: Callable[[str], Query]
 ) -> Callable[[str], list[float]]:
     """Ask a Prometheus whose store holds the scrapes, for a value at each of their times.
@@ -91,20 +91,20 @@ def backfilled(text: str, folder: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_a_burst_of_300_ms_between_two_scrapes_is_what_the_counters_gained(
-    asked: Callable[[str], list[float]],
+def test_counters_contain_a_300_ms_burst_between_two_scrapes(
+    query_scrapes: Callable[[str], list[float]],
 ) -> None:
-    """And what its service gained. No gauge shows it, before or after."""
-    assert asked("gpu_utilization_ratio @") == [0.0] * SCRAPES
+    """Device and service counters do; no gauge shows it."""
+    assert query_scrapes("gpu_utilization_ratio @") == [0.0] * SCRAPES
     for counter in ("gpu_busy_seconds_total", 'gpu_service_busy_seconds_total{service_name="search"}'):
-        values = asked(f"{counter} @")
+        values = query_scrapes(f"{counter} @")
         assert [value - values[0] for value in values] == pytest.approx([0.0] * 3 + [SHARE * LASTS] * 2, abs=0.01)
-    assert asked("gpu_contended_seconds_total @") == [0.0] * SCRAPES
+    assert query_scrapes("gpu_contended_seconds_total @") == [0.0] * SCRAPES
 
 
-def test_a_burst_is_told_as_when_it_was_and_how_hard_the_gpu_worked(asked: Callable[[str], list[float]]) -> None:
-    """Between which scrapes the counter grew, and into which bucket of the distribution its samples fell."""
-    gained = asked(f"delta(gpu_busy_seconds_total[{EVERY + 1:.0f}s] @)")
+def test_a_burst_has_its_time_and_intensity(query_scrapes: Callable[[str], list[float]]) -> None:
+    """The scrapes between which the counter grew, and the histogram bucket of its samples."""
+    gained = query_scrapes(f"delta(gpu_busy_seconds_total[{EVERY + 1:.0f}s] @)")
     assert [second > 0 for second in gained] == [False, False, True, False], "of the four times between two scrapes"
-    busy = asked('gpu_busy_ratio_bucket{le="0.9"} @ - ignoring(le) gpu_busy_ratio_bucket{le="0.5"} @')
+    busy = query_scrapes('gpu_busy_ratio_bucket{le="0.9"} @ - ignoring(le) gpu_busy_ratio_bucket{le="0.5"} @')
     assert [samples - busy[0] for samples in busy] == [0.0] * 3 + [pytest.approx(LASTS / PERIOD)] * 2

@@ -1,4 +1,4 @@
-"""What every kind of host exposes: few enough series, names that promtool accepts, alike in both formats."""
+"""Exposition of all kinds of hosts: number of series, promtool, both formats."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def seven_instances(time: float) -> ScriptedHost:
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_gpu_has_at_most_60_series_besides_those_of_its_services_and_errors(name: str, host_of: HostOf) -> None:
-    """Every series with its index or uuid counts, those that the exporter tells of itself as well."""
+    """Every series with its index or UUID counts, including those about the exporter."""
     scene = host_of(name)
     for text in played(scene, name):
         bounded(series_by_gpu(text))
@@ -88,7 +88,7 @@ def test_a_mig_instance_adds_three_series(host_of: HostOf) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_nvlinks_told_apart_add_two_series_for_each_and_change_nothing_else(name: str, host_of: HostOf) -> None:
+def test_per_link_counters_add_two_series_per_link(name: str, host_of: HostOf) -> None:
     apart, together = (early(host_of(name, per_link=per_link)) for per_link in (True, False))
     bounded(apart)
     links = {"t4": 0, "a100-mig": 12}.get(name, 18)
@@ -99,7 +99,7 @@ def test_nvlinks_told_apart_add_two_series_for_each_and_change_nothing_else(name
 
 @pytest.mark.parametrize("name", HOSTS)
 @pytest.mark.parametrize("per_link", [False, True], ids=["", "per-link"])
-def test_promtool_accepts_it_and_both_formats_say_the_same(name: str, per_link: bool, host_of: HostOf) -> None:
+def test_promtool_accepts_both_formats_and_they_are_equal(name: str, per_link: bool, host_of: HostOf) -> None:
     scene = host_of(name, per_link=per_link)
     seen: set[str] = set()
     for text in played(scene, name):

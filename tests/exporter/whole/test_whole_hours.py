@@ -1,4 +1,4 @@
-"""Eight hours of coming and going in compressed time: neither memory nor series grow with what has passed."""
+"""Eight hours of churn in compressed time: memory and series stay bounded."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def day() -> Iterator[dict[str, object]]:
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:
-    """What is logged is kept for the report of a test, and would be taken for what the exporter keeps."""
+    """Log records are kept for test reports and would count as memory of the exporter."""
     caplog.set_level(logging.CRITICAL, log.name)
 
 
@@ -86,7 +86,7 @@ class Held(NamedTuple):
 
 
 def held() -> Held:
-    """Now. The texts of label sets, a cache whose bound has a test of its own, are let go of first."""
+    """Memory held now, after the cache of label texts is cleared; its bound has its own test."""
     text_module._prefix_cache.cache_clear()
     gc.collect()
     with Path("/proc/self/statm").open() as file:
@@ -95,7 +95,7 @@ def held() -> Held:
 
 
 class Day:
-    """An exporter over NVML's ABI that lives through the script, and what is seen of it each ten minutes."""
+    """Exporter over NVML's ABI that runs the script, with a record every ten minutes."""
 
     def __init__(self, nvml: ModuleType, double: Double) -> None:
         self.spans = 0

@@ -1,4 +1,4 @@
-"""The command pushes readings and occupancy spans: to a receiver that is there, and to one that comes late or never."""
+"""Pushes of the command to a receiver that is present, late, or missing."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def pushing(endpoint: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes],
     script.write_text("".join(json.dumps(each) + "\n" for each in lines))
     line = [COMMAND, f"--mock={script}", "--web.listen-address=127.0.0.1:0", f"--otlp.endpoint={endpoint}"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FORESHOCK_", "OTEL_"))}
-    with log.open("wb") as said:
-        running = subprocess.Popen([*line, "--otlp.interval=1"], stderr=said, env=kept)
+    with log.open("wb") as values:
+        running = subprocess.Popen([*line, "--otlp.interval=1"], stderr=values, env=kept)
     try:
         yield running, _address(running, log)
     finally:
@@ -88,12 +88,12 @@ def test_readings_and_spans_arrive_from_the_command(receiver: Receiver, tmp_path
     with pushing(receiver.url, tmp_path / "log") as (_, address):
         eventually(lambda: len(receiver.readings().get("hw.gpu.utilization", ())) == 4, "readings of four GPUs")
         eventually(lambda: len(receiver.spans()) >= 4, "occupancy spans")
-        said = scrape(address)
+        values = scrape(address)
         pushed = receiver.readings()
-    assert sum(pushed["hw.gpu.memory.limit"].values()) == total(said, "gpu_memory_total_bytes")
+    assert sum(pushed["hw.gpu.memory.limit"].values()) == total(values, "gpu_memory_total_bytes")
     assert set(pushed["hw.gpu.memory.limit"].values()) == {80.0 * 2**30}
-    assert total(said, "foreshock_exporter_otlp_pushed_total", signal="metrics") > 0
-    assert total(said, "foreshock_exporter_otlp_failed_total") == 0
+    assert total(values, "foreshock_exporter_otlp_pushed_total", signal="metrics") > 0
+    assert total(values, "foreshock_exporter_otlp_failed_total") == 0
     for resource, span in receiver.spans():
         assert resource["service.name"] == "foreshock-exporter"
         assert resource["foreshock.mock"] == "true"
@@ -101,11 +101,11 @@ def test_readings_and_spans_arrive_from_the_command(receiver: Receiver, tmp_path
 
 
 def check_occupancy(span: Span) -> None:
-    """It tells which of the two services was on GPU 0, and when."""
-    said = attributes(span.attributes)
+    """Spans show which of the two services was on GPU 0, and when."""
+    values = attributes(span.attributes)
     assert span.name == "gpu.occupancy"
-    assert said["hw.name"] == "GPU 0"
-    assert said["foreshock.occupant.name"] in ("chat", "batch")
+    assert values["hw.name"] == "GPU 0"
+    assert values["foreshock.occupant.name"] in ("chat", "batch")
     assert 0 < span.end_time_unix_nano - span.start_time_unix_nano <= 10e9
     assert abs(span.end_time_unix_nano / 1e9 - time.time()) < 120
 
@@ -139,10 +139,10 @@ def test_a_receiver_that_never_comes_neither_delays_the_end_nor_a_scrape(
         assert running.wait(30) == 0
 
 
-def test_readings_that_cannot_be_put_together_are_told_and_the_next_are_pushed(
+def test_failed_readings_are_logged_and_the_next_are_pushed(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The SDK swallows what its callbacks raise."""
+    """The SDK swallows exceptions of its callbacks."""
     receiver.open()
     played = open_script("healthy", time.time)
     exporter = Exporter(played.driver, played.resolver, host_id="1", host_name="host")
@@ -165,10 +165,10 @@ def test_readings_that_cannot_be_put_together_are_told_and_the_next_are_pushed(
     exporter.close()
 
 
-def test_spans_for_a_receiver_that_is_down_for_eight_hours_are_bounded_and_what_is_dropped_is_counted(
+def test_spans_of_an_eight_hour_outage_are_bounded_and_drops_are_counted(
     receiver: Receiver,
 ) -> None:
-    """A day's worth of two services that take turns, from one GPU, at a sample each second."""
+    """Two alternating services on one GPU with one sample per second."""
     clock = [1.8e9]
     push = OtlpPusher(receiver.url, lambda: Snapshot("", "", "", "", True), {}, 10.0, lambda: clock[0])
     chat, batch = ServiceKey("", "chat"), ServiceKey("", "batch")

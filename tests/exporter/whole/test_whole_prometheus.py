@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes the real command, which reads NVML's ABI, while GPUs hang, are lost and come late."""
+"""A real Prometheus scrapes the real command over NVML's ABI, while GPUs hang, are lost, and come late."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.exporter.whole.conftest import Telling
+from tests.exporter.whole.conftest import LiveScriptFile
 from tests.exporter.whole.host_tree import HOST, process, slot
 from tests.nvml.double import Double, Player
 
@@ -39,7 +39,7 @@ BUSY_WELL = 0.96
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PrometheusClient:
     """A Prometheus, asked over its own API."""
 
     query: Query
@@ -62,11 +62,11 @@ class Asked:
 
 
 @pytest.fixture
-def told(double: Double) -> Iterator[Telling]:
+def live_script(double: Double) -> Iterator[LiveScriptFile]:
     """A script that plays while the test runs."""
-    telling = Telling(*GPUS, *LOAD)
-    with Player(double, telling.playback.at, now=time.time):
-        yield telling
+    script_file = LiveScriptFile(*GPUS, *LOAD)
+    with Player(double, script_file.playback.at, now=time.time):
+        yield script_file
 
 
 @contextmanager
@@ -103,15 +103,15 @@ def targets(port: int, folder: Path) -> str:
 @pytest.fixture
 def scraped(
     double: Double,
-    told: Telling,
+    live_script: LiveScriptFile,
     folder: Path,
     config: Callable[[str], Path],
     hashed: Callable[[str], str],
     prometheus: Callable[[str], Query],
     tree: Callable[[Mapping[str, str]], Path],
-) -> Iterator[tuple[Asked, subprocess.Popen[bytes], Path]]:
+) -> Iterator[tuple[PrometheusClient, subprocess.Popen[bytes], Path]]:
     """Prometheus, the exporter that it scrapes over TLS with a password, and that one's log."""
-    assert told.playback
+    assert live_script.playback
     files = {**HOST, **slot("0000:17:00.0"), **slot("0000:65:00.0"), **slot("0000:ca:00.0"), **slot("0000:e3:00.0")}
     for pid, service in SERVICES.items():
         files |= process(pid, service)
@@ -122,7 +122,7 @@ def scraped(
     )
     paths = (f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", f"--path.rootfs={root}")
     with command(double, log, (*paths, f"--web.config.file={config(secret)}")) as (running, port):
-        yield Asked(prometheus(targets(port, folder))), running, log
+        yield PrometheusClient(prometheus(targets(port, folder))), running, log
 
 
 def busy_of(gpu: int) -> str:
@@ -130,7 +130,7 @@ def busy_of(gpu: int) -> str:
 
 
 def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrape(
-    scraped: tuple[Asked, subprocess.Popen[bytes], Path], told: Telling, eventually: Eventually
+    scraped: tuple[PrometheusClient, subprocess.Popen[bytes], Path], live_script: LiveScriptFile, eventually: Eventually
 ) -> None:
     asked, running, log = scraped
     value = asked.value
@@ -139,7 +139,7 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
     eventually(lambda: (value(busy_of(HUNG)) or 0) > 1, "its time is counted")
     eventually(lambda: value(f'gpu_power_watts{{gpu="{HUNG}"}}') is not None, "its gauges are there")
 
-    told.say(
+    live_script.add(
         {"gpu": HUNG, "fault": "hang"},
         {"gpu": FALLEN, "xid": 79},
         {"gpu": FALLEN, "fault": "lost"},
@@ -158,13 +158,13 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
         assert reported is not None
         assert 5 < reported < 60
 
-    told.say({"gpu": FALLEN, "clear": True}, {"gpu": LATE, "clear": True})
-    told.say({"gpu": LATE, "process": {"pid": 4001, "sm": 0.7}})
+    live_script.add({"gpu": FALLEN, "clear": True}, {"gpu": LATE, "clear": True})
+    live_script.add({"gpu": LATE, "process": {"pid": 4001, "sm": 0.7}})
     eventually(lambda: value("gpu_present") == 3, "the lost one is back and the late one there")
     assert value(f"{age} > bool 9") == 1, "while the call still hangs"
     eventually(lambda: (value(busy_of(LATE)) or 0) > 0, "the late one is counted")
 
-    told.say({"gpu": HUNG, "clear": True})
+    live_script.add({"gpu": HUNG, "clear": True})
     eventually(lambda: value("gpu_present") == 4, "all four")
     eventually(lambda: value(f"{age} < bool 1") == 1, "no call is in flight for long")
     eventually(lambda: value("sum(gpu_lost)") == 0, "none is lost")
@@ -177,11 +177,11 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
     assert value("min_over_time(up[1h])") == 1, "not one scrape failed"
     assert value("count_over_time(up[1h]) >= bool 10") == 1
     check_counters(asked)
-    check_the_well_one(asked)
+    check_healthy_gpu(asked)
     check_sharing(asked)
 
 
-def check_counters(asked: Asked) -> None:
+def check_counters(asked: PrometheusClient) -> None:
     """No counter ever went back, so that no rate is too high or, by a subtraction of one's own, negative."""
     counters = asked.history('{__name__=~".+(_total|_bucket|_count|_sum)"}')
     assert {"gpu_busy_seconds_total", "gpu_energy_joules_total", "gpu_busy_ratio_bucket"} <= {
@@ -192,8 +192,8 @@ def check_counters(asked: Asked) -> None:
         assert values == sorted(values), metric
 
 
-def check_the_well_one(asked: Asked) -> None:
-    """It was read all the time: what it was busy for is what it was said to be, over the whole and in each part."""
+def check_healthy_gpu(asked: PrometheusClient) -> None:
+    """It was read all the time: its busy time equals that of the script, in total and in each part."""
     ((_, samples),) = asked.history(busy_of(WELL))
     first, last = samples[0], samples[-1]
     assert last[1] - first[1] == pytest.approx(BUSY_WELL * (last[0] - first[0]), rel=0.2)
@@ -202,8 +202,8 @@ def check_the_well_one(asked: Asked) -> None:
         assert part[-1][1] > part[0][1]
 
 
-def check_sharing(asked: Asked) -> None:
-    """Who waited for whom is told by name, and where nobody did, that is told as well."""
+def check_sharing(asked: PrometheusClient) -> None:
+    """Stalls are attributed by name; absence of stalls is exposed as well."""
     waited = f'gpu_service_stalled_by_seconds_total{{gpu="{WELL}",service_name="batch",by_service_name="chat"}}'
     assert asked.value(f'increase({waited[:-1]},source="otel"}}[1h]) > bool 5') == 1
     assert asked.value(f'gpu_contended_seconds_total{{gpu="{FALLEN}"}}') == 0

@@ -1,4 +1,4 @@
-"""Each collector can be left out, by a switch or by a scrape, and takes exactly its own families with it."""
+"""Each collector can be disabled or deselected, with exactly its own families."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SCRAPED = ("gpu", "network", "infiniband", "netstat", "pressure")
 
 @pytest.fixture
 def started(tree: Tree, nvml: ModuleType, double: Double) -> Callable[..., Daemon]:
-    """Build what the command would run with these arguments, over an H100 that has reported an error, and read it."""
+    """Build the daemon of these arguments over an H100 with an XID error, and sample it."""
     root = tree({**HOST, **process(4001, "train")})
     assert nvml is not None
 
@@ -113,8 +113,8 @@ def port(started: Callable[..., Daemon]) -> Iterator[int]:
     daemon.close()
 
 
-def test_a_scrape_may_ask_for_some_collectors_alone(port: int) -> None:
-    """What the exporter tells of itself and its host stands beside each, so that they can be joined."""
+def test_a_scrape_may_select_collectors(port: int) -> None:
+    """Families of the exporter and its host are always included, for joins."""
     everything, common = ask(port), set.intersection(*(ask(port, name) for name in SCRAPED))
     assert {"target_info", "foreshock_exporter_mock", "foreshock_exporter_collector_success"} <= common
     assert not [family for family in common if family.startswith(("gpu_", "node_"))]
@@ -126,7 +126,7 @@ def test_a_scrape_may_ask_for_some_collectors_alone(port: int) -> None:
     assert ask(port, "gpu", "netstat") == found["gpu"] | found["netstat"] | common
 
 
-def test_a_scrape_that_asks_for_a_collector_there_is_not_is_told_which_there_are(port: int) -> None:
+def test_an_unknown_collector_gets_an_error_with_the_known_ones(port: int) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(port, "gpu", "infinityband")
     with refused.value as answer:
@@ -136,10 +136,10 @@ def test_a_scrape_that_asks_for_a_collector_there_is_not_is_told_which_there_are
         )
 
 
-def test_a_scrape_may_ask_for_what_is_switched_off_and_not_for_what_there_never_is(
+def test_a_scrape_may_select_disabled_collectors_but_no_unknown_ones(
     started: Callable[..., Daemon],
 ) -> None:
-    """One scrape configuration fits all hosts; a slip of the pen is told."""
+    """One scrape configuration fits all hosts; a typo is an error."""
     daemon = started("--no-collector.netstat")
     assert b"node_" not in daemon.exporter.render(collectors=frozenset({"netstat"}))
     with pytest.raises(ValueError, match="No collector netsat; there are gpu, "):
@@ -157,7 +157,7 @@ def test_the_families_of_a_whole_host_are_accepted_and_alike_in_both_formats(sta
 
 
 def test_the_paths_of_the_host_are_those_of_the_fixture(started: Callable[..., Daemon], tmp_path: Path) -> None:
-    """Else the tests above would tell of this machine."""
+    """Otherwise the tests above would read this machine."""
     daemon = started()
     text = daemon.exporter.render().decode()
     daemon.close()

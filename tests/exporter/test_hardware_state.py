@@ -1,4 +1,4 @@
-"""How well a GPU is, in OpenTelemetry's words."""
+"""GPU state in terms of OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from foreshock_exporter.otlp.hardware_state import (
         (Condition(throttled={"power": 1.0, "low_utilization": 1.0, "sync_boost": 1.0}), "ok"),
     ],
 )
-def test_the_worst_that_holds_is_the_state(condition: Condition, expected: State) -> None:
-    """Faults of applications, the power limit and what happened long ago are no sickness of the GPU."""
+def test_the_state_is_the_worst_applicable(condition: Condition, expected: State) -> None:
+    """Application errors, the power limit, and old events do not count."""
     assert hardware_state(condition) == expected
 
 
 def test_how_long_a_gpu_was_throttled_comes_from_two_readings() -> None:
-    """A reason that was not told before says nothing yet; a counter that began again does not either."""
+    """A new reason and a reset counter have no growth yet."""
     assert growth_ratios({"thermal": 10.0, "power": 5.0}, {"thermal": 12.5, "power": 0.0, "board_limit": 9.0}, 5.0) == {
         "thermal": 0.5,
         "power": 0.0,

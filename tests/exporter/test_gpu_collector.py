@@ -1,4 +1,4 @@
-"""One GPU whose driver keeps samples: no burst is missed, and the parts sum to the device."""
+"""Collection of one GPU whose driver keeps samples: no burst is missed, and parts sum to the device."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def play(
     shares: Callable[[float], dict[int, float]],
     every: float = 0.1,
 ) -> GpuState:
-    """Let the host's one GPU be busy as told while it is looked at; idle, it keeps no samples, as NVML has it."""
+    """Collect the host's GPU while it is busy as given. An idle GPU keeps no samples, as in NVML."""
     gpu, end = host.gpus[0], host.time + seconds
     assert gpu.samples is not None
     assert gpu.process_samples is not None
@@ -67,7 +67,7 @@ def host(scripted: Made, gpu: type[ScriptedGpu]) -> ScriptedHost:
 
 @pytest.mark.parametrize("every", [0.1, 1.0, 5.0])
 def test_a_burst_between_two_scrapes_is_in_the_counters(host: ScriptedHost, every: float) -> None:
-    """300 ms of full use within 30 idle seconds, however seldom the driver is asked."""
+    """300 ms of full use within 30 idle seconds, at any collection interval."""
     sampler = Sampler(host, host.resolve)
     play(host, sampler, 5.0, lambda at: 0.1, lambda at: {1: 0.1}, every)
     began = host.time + 10.0
@@ -93,7 +93,7 @@ def test_contention_within_the_drivers_samples_is_counted(host: ScriptedHost) ->
 
 
 def test_processes_sampled_more_slowly_than_the_device_are_waited_for(host: ScriptedHost) -> None:
-    """Else most of a busy second would be nobody's."""
+    """Otherwise most of a busy second would be unattributed."""
     sampler = Sampler(host, host.resolve)
 
     def slowly(at: float) -> dict[int, float]:
@@ -104,7 +104,7 @@ def test_processes_sampled_more_slowly_than_the_device_are_waited_for(host: Scri
     assert state.totals.unattributed == pytest.approx(0.0, abs=0.2)
 
 
-def test_a_busy_gpu_whose_processes_stay_silent_is_nobodys(host: ScriptedHost) -> None:
+def test_a_busy_gpu_without_process_samples_is_unattributed(host: ScriptedHost) -> None:
     sampler = Sampler(host, host.resolve)
     state = play(host, sampler, 10.0, lambda at: 0.5, lambda at: {})
     assert state.totals.unattributed == pytest.approx(5.0, abs=MAX_PROCESS_WAIT_SECONDS)
@@ -146,7 +146,7 @@ def test_a_driver_clock_that_goes_back_does_not_silence_the_gpu(host: ScriptedHo
 def test_parts_sum_to_the_device_and_no_counter_goes_back(
     steps: list[tuple[int, float, list[float]]],
 ) -> None:
-    """Whatever device and processes say, at whatever pace."""
+    """For any values and sample periods of device and processes."""
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost
 
     services = {1: AttributedService("shop", "one", "otel"), 2: AttributedService("shop", "two", "otel")}
@@ -171,7 +171,7 @@ def test_parts_sum_to_the_device_and_no_counter_goes_back(
         before = totals
 
 
-def test_health_is_asked_for_every_ten_seconds(host: ScriptedHost) -> None:
+def test_health_is_read_every_ten_seconds(host: ScriptedHost) -> None:
     sampler = Sampler(host, host.resolve)
     host.gpus[0].health = Health(pcie_link_width=16)
     sampler.sample(host.time)
@@ -185,7 +185,7 @@ def test_health_is_asked_for_every_ten_seconds(host: ScriptedHost) -> None:
     assert widths == [16] * 9 + [4]
 
 
-def test_counters_that_cannot_be_read_leave_the_rest_and_say_why(host: ScriptedHost) -> None:
+def test_unreadable_counters_leave_the_rest_and_have_a_reason(host: ScriptedHost) -> None:
     host.gpus[0].counters = DeviceError("no_permission", "not for you")
     sampler = Sampler(host, host.resolve)
     sampler.sample(host.time)
@@ -238,8 +238,8 @@ def test_a_counter_of_32_bits_is_followed_at_every_pass(host: ScriptedHost) -> N
     assert counters.pcie_transmit_bytes == carried - 2e9
 
 
-def test_services_that_ran_long_ago_get_none_of_what_nobody_accounts_for(host: ScriptedHost) -> None:
-    """A driver asked from time 0 gives what is left of them."""
+def test_services_that_ended_long_ago_get_no_unattributed_time(host: ScriptedHost) -> None:
+    """A request from time 0 returns their old entries."""
     gpu = host.gpus[0]
     gpu.process_samples = [ProcessUtilization(pid, round((host.time - 60.0) * 1e6), 0.5) for pid in (1, 2)]
     sampler = Sampler(host, host.resolve)
@@ -249,7 +249,7 @@ def test_services_that_ran_long_ago_get_none_of_what_nobody_accounts_for(host: S
     assert state.totals.contended == 0.0
 
 
-def test_what_a_driver_kept_while_it_did_not_answer_is_counted_when_it_does(host: ScriptedHost) -> None:
+def test_samples_kept_during_an_outage_are_counted_afterward(host: ScriptedHost) -> None:
     sampler = Sampler(host, host.resolve)
     before = play(host, sampler, 10.0, lambda at: 1.0, lambda at: {1: 1.0}).totals
     gpu = host.gpus[0]
@@ -262,9 +262,7 @@ def test_what_a_driver_kept_while_it_did_not_answer_is_counted_when_it_does(host
 
 
 @pytest.mark.parametrize("reason", ["no_permission", "driver", "not_found", "not_supported"])
-def test_a_gpu_whose_samples_are_refused_is_polled_and_shown(
-    reason: Reason, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gpu_without_samples_is_polled(reason: Reason, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(gpu: int, since_us: int) -> list[UtilizationSample]:  # noqa: ARG001 - as the driver has it
         raise DeviceError(reason, "not that one")
 
@@ -286,8 +284,8 @@ def test_garbage_of_processes_is_dropped_and_counted(host: ScriptedHost) -> None
     assert state.totals.service_busy[ONE] == pytest.approx(2.5, abs=0.5)
 
 
-def test_a_call_that_keeps_failing_is_told_by_every_pass_until_it_works(host: ScriptedHost) -> None:
-    """Not only by the one in ten that makes it."""
+def test_a_persistent_failure_is_reported_by_every_pass(host: ScriptedHost) -> None:
+    """Not only by the one pass in ten that makes the call."""
     host.gpus[0].counters = DeviceError("driver", "unknown error")
     sampler = Sampler(host, host.resolve)
     failed = []

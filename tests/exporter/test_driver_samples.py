@@ -1,4 +1,4 @@
-"""What the driver's samples say of a GPU's time."""
+"""Conversion of driver samples to busy intervals."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_each_sample_covers_the_time_since_the_one_before() -> None:
     assert drained.cursor == Cursor(START + 1_000_000, 0.5)
 
 
-def test_the_first_sample_ever_seen_only_sets_the_mark() -> None:
-    """How long it lasted is not known, and what the buffer holds from before the start was not asked for."""
+def test_the_first_sample_only_sets_the_cursor() -> None:
+    """Its duration is unknown, and older samples precede the start."""
     drained = new_intervals(Cursor(), [sample(0.0, 1.0), sample(0.2, 1.0)])
     assert (drained.intervals, drained.cursor.newest_us) == ((), START + 200_000)
 
@@ -54,8 +54,8 @@ def test_after_a_pause_a_sample_covers_one_period_and_not_the_pause() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_is_dropped_and_counted(name: str, bad: UtilizationSample) -> None:
-    """Drivers have been seen to report a utilisation of 808,334,905 %."""
+def test_implausible_samples_are_dropped_and_counted(name: str, bad: UtilizationSample) -> None:
+    """Drivers have reported a utilization of 808,334,905 %."""
     drained = new_intervals(Cursor(START), [sample(0.1, 0.5), bad, sample(0.2, 0.5)])
     assert (drained.dropped, [interval.ratio for interval in drained.intervals]) == (1, [0.5, 0.5]), name
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_is_dropped_and_counted(name: str, bad: UtilizationSample
     st.lists(st.integers(0, 40), max_size=5),
 )
 def test_it_does_not_matter_how_often_the_buffer_is_drained(steps: list[tuple[int, float]], cuts: list[int]) -> None:
-    """Samples seen twice count once, and draining in parts gives what draining at once gives."""
+    """Repeated samples count once, and several reads sum to one."""
     time, samples = START, []
     for step, ratio in steps:
         time += step
@@ -92,13 +92,13 @@ def test_stretches_become_one_with_their_mean() -> None:
 
 @pytest.mark.parametrize(("ratio", "bucket"), [(0.0, 0), (0.01, 1), (0.5, 1), (0.51, 2), (1.0, 2)])
 def test_a_share_falls_in_the_bucket_whose_bound_it_does_not_exceed(ratio: float, bucket: int) -> None:
-    """As Prometheus has it: `le` is less or equal."""
+    """As in Prometheus: `le` means less or equal."""
     after = observed(BusyHistogram((0, 0, 0)), [Interval(1.0, ratio)], (0.0, 0.5))
     assert (after.counts.index(1), after.sum) == (bucket, ratio)
 
 
-def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long_ago() -> None:
-    """Those that lie near the newest sample of the device are of now; without one to compare, none is known to be."""
+def test_a_first_request_also_returns_processes_that_ended_long_ago() -> None:
+    """Entries near the newest device sample are current; without one, none is."""
     entries = [ProcessUtilization(1, START, 0.9), ProcessUtilization(2, START + 9_000_000, 0.3)]
     interval = Interval(0.2, 1.0)
     assert [entry.pid for entry in recent(entries, START + 9_100_000, interval)] == [2]
@@ -117,7 +117,7 @@ def test_asked_for_everything_a_driver_also_tells_of_processes_that_stopped_long
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_mean_over_a_rest_is_told_as_a_share_of_the_stretch_after_it(
+def test_a_mean_over_idle_time_is_rescaled_to_the_interval_after_it(
     what: str, shares: dict[int, float], seconds_since: float, interval: Interval, expected: dict[int, float]
 ) -> None:
     newest = START + round(seconds_since * 1e6)

@@ -1,4 +1,4 @@
-"""The service of a process, from trees like /proc."""
+"""Services of processes on trees like /proc."""
 
 from __future__ import annotations
 
@@ -137,13 +137,13 @@ def test_a_process_that_is_gone_has_no_service(tree: Tree) -> None:
     assert resolver(tree({"proc/1/stat": ""}))(1) is None
 
 
-def test_the_environment_is_left_alone_when_told_so(tree: Tree) -> None:
+def test_the_environment_is_not_read_if_disabled(tree: Tree) -> None:
     root = tree(proc("0::/system.slice/vllm.service\n", "OTEL_SERVICE_NAME=chat\0"))
     assert resolver(root, environ=False)(42) == Service("", "vllm", "systemd")
 
 
 def test_a_reused_pid_is_a_new_process(tree: Tree) -> None:
-    """Within a second it is not looked at; later, the start time tells whether it is still the same process."""
+    """Within a second it is trusted; later the start time is compared."""
     now = Watch()
     find = resolver(tree(proc(comm="one")), now)
     one, other = Service("", "one", "executable"), Service("", "other", "executable")
@@ -194,7 +194,7 @@ def test_a_pod_gets_its_name_when_the_entry_appears(tree: Tree) -> None:
     assert find(42) == Service("prod", "trainer", "kubernetes")
 
 
-def test_the_name_of_a_pod_is_not_looked_for_for_ever(tree: Tree) -> None:
+def test_the_search_for_a_pod_name_ends(tree: Tree) -> None:
     now = Watch()
     find = resolver(tree(proc(KUBERNETES)), now)
     unnamed = find(42)
@@ -216,7 +216,7 @@ def test_no_more_processes_than_the_limit_are_remembered(tree: Tree) -> None:
     assert 1005 in find._cache
 
 
-def test_an_environment_that_may_not_be_read_is_told_once_with_the_remedy(
+def test_an_unreadable_environment_is_logged_once_with_the_remedy(
     tree: Tree, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tree(proc("0::/system.slice/vllm.service\n") | proc("0::/system.slice/tts.service\n", pid=43))

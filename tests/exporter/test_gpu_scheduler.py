@@ -1,4 +1,4 @@
-"""GPUs share a thread while they answer at once. Threads are steps here, and a test takes them in turn."""
+"""The scheduler of GPU collection, with threads stepped by the test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foreshock_exporter.gpu.scheduler import DEDICATED_SECONDS, SLOW_PASS_SECOND
 
 @dataclass
 class Stage:
-    """Threads that a test steps through by hand; a pass over a GPU takes as long as it says in `takes`."""
+    """Threads stepped by the test; `takes` has the duration of a pass over each GPU."""
 
     time: float = 0.0
     takes: dict[str, float] = field(default_factory=dict)

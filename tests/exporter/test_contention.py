@@ -1,4 +1,4 @@
-"""Busy, contended and stalled seconds follow from fast samples exactly as they are defined."""
+"""Busy, contended, and stalled seconds from fast samples."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_contention_is_as_defined(
     assert {key: pytest.approx(value) for key, value in totals.stalled.items()} == stalled, case
 
 
-def test_each_stall_names_who_ran_and_the_rest_is_nobodys() -> None:
+def test_each_stall_has_its_aggressors_and_the_rest_is_unattributed() -> None:
     totals = accumulate(Totals(), FastSample(10.0, 1.0, {A: 0.2, B: 0.5, C: 0.1}))
     assert {pair: round(seconds, 9) for pair, seconds in totals.stalled_by.items()} == {
         (A, B): 5.0, (A, C): 1.0, (A, UNATTRIBUTED): 2.0,
@@ -69,7 +69,7 @@ def test_without_shares_all_busy_time_is_unattributed() -> None:
     assert accumulate(Totals(), FastSample(10.0, 0.8, None)) == Totals(busy=8.0, unattributed=8.0)
 
 
-def test_a_device_that_says_nothing_advances_nothing() -> None:
+def test_a_sample_without_values_changes_nothing() -> None:
     assert accumulate(Totals(busy=3.0), FastSample(10.0, None, None)) == Totals(busy=3.0)
 
 
@@ -86,7 +86,7 @@ def test_a_service_that_holds_memory_but_has_not_run_starts_at_zero() -> None:
 
 
 def test_services_that_share_a_gpu_have_pairs_at_zero_before_they_contend() -> None:
-    """A rate loses what a counter is born with: stalled_by would sum to less than stalled."""
+    """`rate` misses the first value of a counter: stalled_by would sum to less than stalled."""
     together = register(register(Totals(), [A]), [A, B])
     assert together.stalled_by == dict.fromkeys([(A, B), (A, UNATTRIBUTED), (B, A), (B, UNATTRIBUTED)], 0.0)
     after = accumulate(together, FastSample(10.0, 1.0, {A: 0.25, B: 0.5}))
@@ -153,6 +153,6 @@ def test_counters_never_go_back_and_their_parts_sum_to_the_whole(samples: list[F
 
 
 @given(steps)
-def test_nobody_stalls_unless_the_gpu_was_contended(step: FastSample) -> None:
+def test_no_service_stalls_on_an_uncontended_gpu(step: FastSample) -> None:
     totals = accumulate(Totals(), step)
     assert (totals.contended > 0.0) == bool(totals.stalled)
