@@ -104,17 +104,17 @@ def test_model_servers_export_vllm_metrics() -> None:
     """Tokens and requests are those of the spans; each server is a target of its own."""
     running = simulation()
     spans = running.advance(START + 120)
-    told = {where: page for where, page in running.inference().items() if where.startswith("llm-chat-")}
+    pages = {address: page for address, page in running.inference().items() if address.startswith("llm-chat-")}
     served = [span for span in spans if span.kind == "server" and span.resource["service.name"] == "llm-chat"]
 
     def total(name: str) -> float:
-        return sum(sum(values(page, name).values()) for page in told.values())
+        return sum(sum(values(page, name).values()) for page in pages.values())
 
     assert total("vllm:request_success_total") == sum(span.code == 200 for span in served) > 50
     tokens = sum(int(span.attributes["gen_ai.usage.output_tokens"]) for span in served)
     assert total("vllm:generation_tokens_total") >= tokens
-    assert len(told) == len({span.resource["service.instance.id"] for span in served})
-    for page in told.values():
+    assert len(pages) == len({span.resource["service.instance.id"] for span in served})
+    for page in pages.values():
         names = {family.name for family, _ in page}
         assert {"vllm:num_requests_waiting", "vllm:kv_cache_usage_perc", "vllm:time_to_first_token_seconds"} <= names
 

@@ -15,8 +15,7 @@ from typing import Final
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.hardware.work import GpuWork
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.serving.queue import JobQueue
-from foreshock_simulator.serving.server import Job, ModelStats, ServerCounters
+from foreshock_simulator.serving.server import Job, JobQueue, ModelStats, ServerCounters
 from foreshock_simulator.spec.services import BatchModelSpec
 
 TENSOR_RATIO: Final = 0.4

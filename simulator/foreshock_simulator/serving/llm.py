@@ -6,7 +6,7 @@ free, the last admitted request is preempted: its blocks are freed, it moves to 
 recomputes its prompt and its generated tokens.
 
 Steps are not simulated one by one: while the set of requests does not change, they are one piece of GPU work
-(`step_run.py`). It ends with the first finished request, before the first step without enough blocks, or with the
+(`StepRun`). It ends with the first finished request, before the first step without enough blocks, or with the
 current step when a request arrives or is cancelled.
 """
 
@@ -19,10 +19,8 @@ from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.decoding import Decoding
 from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, KvCache, block_count
-from foreshock_simulator.serving.queue import JobQueue
-from foreshock_simulator.serving.server import Job, ModelStats, ServerCounters
-from foreshock_simulator.serving.step_run import StepRun
-from foreshock_simulator.serving.steps import StepTimes
+from foreshock_simulator.serving.server import Job, JobQueue, ModelStats, ServerCounters
+from foreshock_simulator.serving.steps import StepRun, StepTimes
 from foreshock_simulator.spec.services import LlmSpec
 
 ACTIVATION_BYTES: Final = 2e9

@@ -1,20 +1,22 @@
-"""The running platform: all parts of its spec on one clock."""
+"""The running platform: all parts of its spec on one clock, and its traffic."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.control.autoscaler import Autoscaler
 from foreshock_simulator.control.capacity import Capacity
-from foreshock_simulator.core.engine import Engine
+from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.spec.faults import Fault
+from foreshock_simulator.spec.faults import Fault, LongerPrompts, Surge
 from foreshock_simulator.spec.hosts import PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
-from foreshock_simulator.world.flows import start_flows
+from foreshock_simulator.spec.traffic import FlowSpec
+from foreshock_simulator.traffic.arrivals import Arrivals, arrivals
 from foreshock_simulator.world.replicas import Replicas
 from foreshock_simulator.world.tenants import Tenants
 
@@ -77,3 +79,45 @@ def _pools_by_host(pools: Iterable[PoolSpec]) -> dict[str, dict[int, PoolSpec]]:
         for place in pool.places:
             by_host.setdefault(place.host, {})[place.gpu] = pool
     return by_host
+
+
+def start_flows(
+    engine: Engine, mesh: Mesh, flows: Iterable[FlowSpec], faults: Iterable[Fault], seed: int, start: float
+) -> None:
+    """Start the traffic of all flows, with surges and longer prompts of the faults.
+
+    Raises:
+        ValueError: an invalid value of a flow, or an unknown service or operation.
+    """
+    traffic_faults = sorted(
+        (fault for fault in faults if isinstance(fault, Surge | LongerPrompts)), key=lambda fault: fault.at
+    )
+    for flow in flows:
+        requests = arrivals(flow, seed, start)
+        for fault in traffic_faults:
+            if fault.flow == flow.name:
+                _apply(requests, fault)
+        engine.spawn(_generate(engine, mesh, flow, requests))
+
+
+def _apply(requests: Arrivals, fault: Surge | LongerPrompts) -> None:
+    curves = (
+        [(requests.rate_factor, fault.factor)]
+        if isinstance(fault, Surge)
+        else [(requests.prompt_factor, fault.factor), (requests.answer_factor, fault.answers)]
+    )
+    for curve, factor in curves:
+        before = curve(fault.at)
+        curve.change(fault.at, before * factor, fault.ramp)
+        if fault.duration is not None:
+            curve.change(fault.at + fault.duration, before)
+
+
+def _generate(engine: Engine, mesh: Mesh, flow: FlowSpec, requests: Arrivals) -> Process:
+    while True:
+        time, prompt, generated = requests.next()
+        if time == inf:
+            return
+        if time > engine.now:
+            yield time - engine.now
+        mesh.enter(flow, prompt, generated)

@@ -171,13 +171,13 @@ def test_an_open_breaker_blocks_calls_until_a_trial_succeeds() -> None:
     stand["back"].fail_ratio = 1.0
     stand.poisson(flow("front", rate=20.0), 100.0)
     stand.run(40.0)
-    asked = clients(stand.take(), "back")
+    spans = clients(stand.take(), "back")
     (replica,) = stand["front"].replicas
     (line,) = stand["front"].call_sites
     breaker = replica.breaker(line.target, line.policy)
     assert breaker is not None
     assert breaker.state(stand.engine.now) != "closed"
-    assert 5 + 3 <= len(asked) <= 5 + 3 + 4, "five failures, some under way by then, and a trial every ten seconds"
+    assert 5 + 3 <= len(spans) <= 5 + 3 + 4, "five failures, some under way by then, and a trial every ten seconds"
     assert stand["front"].outcomes["failed"] > 500
     stand["back"].fail_ratio = 0.0
     stand.run(55.0)

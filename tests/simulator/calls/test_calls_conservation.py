@@ -175,11 +175,11 @@ class Platform(RuleBasedStateMachine):
             gone = [replica for replica in there.replicas if replica.draining]
             assert gone == [], "a drained replica never ended"
             assert all(len(r.queue) == 0 for r in there.replicas)
-            told = sum(1 for s in self.spans if s.kind == "server" and s.resource["service.name"] == name)
+            recorded = sum(1 for s in self.spans if s.kind == "server" and s.resource["service.name"] == name)
             ended = sum(count for how, count in there.outcomes.items() if how != "killed")
             if there.spec.health is None:
                 assert (there.in_flight, there.busy_threads.value) == (0, 0)
-                assert told == (0 if name == "e" else ended)
+                assert recorded == (0 if name == "e" else ended)
         for edge in mesh.counts.edges:
             if edge.connection != "virtual_node":
                 mine = [

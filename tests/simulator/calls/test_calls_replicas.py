@@ -48,7 +48,7 @@ def test_a_queued_request_without_its_caller_is_dropped() -> None:
         for span in stand.take()
         if span.kind == "server" and span.resource["service.name"] == "back"
     ]
-    assert codes == [(1.0, 200), (2.0, 200), (2.0, 499), (2.0, 499)], "the second was begun, and is finished for nobody"
+    assert codes == [(1.0, 200), (2.0, 200), (2.0, 499), (2.0, 499)], "the second completes without its caller"
     assert (stand.mesh.answered, stand.mesh.failed) == (1, 3)
 
 
@@ -78,7 +78,7 @@ def test_a_slow_callee_blocks_requests_that_do_not_call_it(threads: int, blocked
         if span.kind == "server" and span.began > 30.0:
             seconds.setdefault(f"{span.resource['service.name']} {span.name}", []).append(span.ended - span.began)
     longest = {name: max(values) for name, values in seconds.items()}
-    assert longest["fast POST /work"] < 0.05, "what is asked is as fast as ever"
+    assert longest["fast POST /work"] < 0.05, "the fast callee itself is unaffected"
     assert (longest["gateway GET /fast"] > 2.0) == blocked
 
 
@@ -133,8 +133,8 @@ def test_a_killed_replica_loses_its_requests_and_their_spans() -> None:
     assert len(resets) == 5
     assert all(span.ended == pytest.approx(0.5003) for span in resets)
     assert all("http.response.status_code" not in span.attributes for span in resets)
-    told = [span.resource["service.instance.id"] for span in spans if span.name == ROUTE and span.kind == "server"]
-    assert first.resource["service.instance.id"] not in told
+    instances = [span.resource["service.instance.id"] for span in spans if span.name == ROUTE and span.kind == "server"]
+    assert first.resource["service.instance.id"] not in instances
 
 
 def test_callees_of_a_killed_caller_follow_its_policy() -> None:
@@ -287,7 +287,7 @@ def test_a_slower_deploy_slows_the_gpu_process_too() -> None:
     replica = stand["s"].add(stand.hosts["host-1"], InfiniteServers(stand.engine, lambda: 1.0), late)
     assert (early.slowdown, late.slowdown) == (2.5, 2.5)
     assert replica.resource["process.pid"] == 77
-    assert stand.hosts["host-1"].pids == {}, "whoever gave it a worker keeps the pids"
+    assert stand.hosts["host-1"].pids == {}, "the owner of the worker keeps its pid"
 
 
 def test_a_rejection_by_the_model_server_is_answered_503() -> None:

@@ -156,15 +156,17 @@ def test_counts_over_all_spans_match_those_of_the_hub() -> None:
     assert dict(edges) == mine
     troubled = {(client, server) for (client, server, _), row in edges.items() if row[1] > 20 and row[2] > 20}
     assert troubled >= {("front", "auth"), ("front", "table"), ("front", "model")}
-    told: dict[tuple[str, Kind, str, str], list[float]] = {
+    expected: dict[tuple[str, Kind, str, str], list[float]] = {
         (each.service.name, each.kind, each.name, status): sorted(values)
         for each in counts.durations
         for status, values in (("unset", each.answered), ("error", each.failed))
         if values
     }
-    assert {key: len(values) for key, values in durations.items()} == {key: len(values) for key, values in told.items()}
+    assert {key: len(values) for key, values in durations.items()} == {
+        key: len(values) for key, values in expected.items()
+    }
     for key, values in durations.items():
-        assert sorted(values) == pytest.approx(told[key], abs=2e-9)
+        assert sorted(values) == pytest.approx(expected[key], abs=2e-9)
     assert {each.service.name: [each.prompt_tokens, each.generated_tokens] for each in counts.models} == tokens
     fallbacks: dict[str, int] = defaultdict(int)
     for fallback in found.fallbacks:

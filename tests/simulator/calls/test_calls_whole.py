@@ -64,7 +64,7 @@ def test_spans_and_metrics_of_a_model_server_agree() -> None:
     assert rack.mesh.answered == len(spans) == 200
     stats = [server.stats() for server in rack.servers]
     assert sum(each.request_success_total for each in stats) == 200
-    assert all(each.request_success_total > 50 for each in stats), "both replicas were asked"
+    assert all(each.request_success_total > 50 for each in stats), "both replicas have served requests"
     for key, total in (
         ("gen_ai.usage.input_tokens", sum(each.prompt_tokens_total for each in stats)),
         ("gen_ai.usage.output_tokens", sum(each.generation_tokens_total for each in stats)),

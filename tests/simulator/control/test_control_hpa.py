@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.control.autoscaler import Autoscaler
-from foreshock_simulator.control.hpa import Behavior, recommend
+from foreshock_simulator.control.autoscaler import Autoscaler, Behavior, recommend
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import AutoscalerSpec

@@ -162,9 +162,9 @@ def test_the_slowest_gpu_determines_the_speed_of_a_process_on_several(
 ) -> None:
     """With a neighbor on one of two GPUs, work takes as long as there; on the other it holds the SMs and waits."""
     first, second = make_gpu(), make_gpu()
-    both, neighbour = make_worker(first, second), make_worker(second)
+    both, neighbor = make_worker(first, second), make_worker(second)
     task = both.run(GpuWork(1.0, sm=1.0, nvlink=0.5))
-    neighbour.run(GpuWork(1.0, sm=1.0))
+    neighbor.run(GpuWork(1.0, sm=1.0))
     [took] = times(engine, [task])
     assert took == pytest.approx(2.0, rel=0.01)
     assert first.busy_seconds_at(engine.now) == pytest.approx(took)

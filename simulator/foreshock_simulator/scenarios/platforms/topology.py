@@ -1,4 +1,4 @@
-"""Platforms of four sizes: the demo, and small, medium and large ones drawn by seed."""
+"""Platforms of four sizes: the demo, and small, medium and large ones drawn by seed from the catalogue."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ from typing import Final, Literal
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.capacity import autoscaler
+from foreshock_simulator.scenarios.platforms.catalogue import MODEL_BY_ROUTE
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices, draw_services
 from foreshock_simulator.scenarios.platforms.demo import demo
 from foreshock_simulator.scenarios.platforms.flows import flows_of
 from foreshock_simulator.scenarios.platforms.layout import FreeGpus, hosts_of, mig_tenants, with_mig
-from foreshock_simulator.scenarios.platforms.restrict import restrict
 from foreshock_simulator.scenarios.validation.memory import initial_places
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
-from foreshock_simulator.spec.queries import gpus_per_replica
+from foreshock_simulator.spec.queries import calls, gpus_per_replica
 from foreshock_simulator.spec.scenario import PlatformSpec, Topology
-from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
+from foreshock_simulator.spec.services import (
+    Cached,
+    Call,
+    LlmSpec,
+    OperationSpec,
+    ServiceSpec,
+    Sometimes,
+    Step,
+    TenantSpec,
+    Together,
+)
 
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
@@ -196,3 +206,40 @@ def _flat(replicas: list[tuple[Place, ...]]) -> tuple[Place, ...]:
 
 def _placed(tenant: TenantSpec, places: tuple[tuple[str, int], ...], names: frozenset[str]) -> TenantSpec:
     return replace(tenant, places=places, calls=tuple(call for call in tenant.calls if call.service in names))
+
+
+def restrict(services: tuple[ServiceSpec, ...], names: frozenset[str]) -> tuple[ServiceSpec, ...]:
+    """The services with these names, without calls to others and without operations that only forward to others."""
+    return tuple(
+        replace(
+            service,
+            operations=tuple(
+                replace(operation, steps=without_calls(operation.steps, names))
+                for operation in service.operations
+                if not _forwards_only_to_others(operation, names)
+            ),
+        )
+        for service in services
+        if service.name.name in names
+    )
+
+
+def without_calls(steps: tuple[Step, ...], names: frozenset[str]) -> tuple[Step, ...]:
+    """The steps without calls to services outside `names`, directly or behind a route of the gateway."""
+    kept: list[Step] = []
+    for step in steps:
+        if isinstance(step, Call):
+            if step.service in names and MODEL_BY_ROUTE.get(step.route, step.service) in names:
+                kept.append(step)
+        elif isinstance(step, Together | Sometimes | Cached):
+            inner = without_calls(step.steps, names)
+            if inner:
+                kept.append(replace(step, steps=inner))
+        else:
+            kept.append(step)
+    return tuple(kept)
+
+
+def _forwards_only_to_others(operation: OperationSpec, names: frozenset[str]) -> bool:
+    targets = [call.service for call in calls(operation.steps)]
+    return operation.route in MODEL_BY_ROUTE and bool(targets) and targets[-1] not in names
