@@ -1,4 +1,4 @@
-"""What is read of attributes at once is what reading them whole gives, however much is remembered of earlier ones."""
+"""Attributes read from bytes equal fully decoded ones, whatever the cache holds."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def request(spans: Sequence[tuple[int, list[KeyValue]]]) -> bytes:
 def test_the_attribute_cache_does_not_change_results(
     most: int, requests: list[list[tuple[int, list[KeyValue]]]]
 ) -> None:
-    """The first of a key holds; a text to search by is cut; only what is asked for of a kind of span is read."""
+    """The first value of a key is used, search texts are cut, and only the attributes needed for a kind are read."""
     pickers = AttributeReader(SEARCHED, CALLS, TELLING, TOLD, max_cached=2 * most, max_values_per_key=most)
     for spans in requests:
         batch = decode_spans(request(spans), pickers).spans
@@ -67,7 +67,7 @@ def test_the_attribute_cache_does_not_change_results(
 
 
 def test_a_text_that_is_not_utf_8_is_rejected_also_for_a_key_with_many_values() -> None:
-    """Alone, although the next one begins with what it lacks."""
+    """It is rejected alone, although the next text begins with the missing bytes."""
     pickers = AttributeReader("a", max_values_per_key=1)
     for text in ("xy", "yz", "zx"):
         decode_spans(request([(2, [KeyValue(key="a", value=AnyValue(string_value=text))])]), pickers)
@@ -78,7 +78,7 @@ def test_a_text_that_is_not_utf_8_is_rejected_also_for_a_key_with_many_values() 
 
 
 def test_a_value_before_its_key_is_decoded() -> None:
-    """Which no known sender writes, but protobuf allows (protobuf.dev, "Encoding")."""
+    """No known sender writes it, but protobuf allows it (protobuf.dev, "Encoding")."""
     backwards = b"\x12\x03\x0a\x01x" + b"\x0a\x01a"
     assert KeyValue.FromString(backwards) == KeyValue(key="a", value=AnyValue(string_value="x"))
     span = OtlpSpan(trace_id=b"1" * 16, span_id=b"2" * 8, start_time_unix_nano=1, end_time_unix_nano=2)

@@ -1,4 +1,4 @@
-"""What calls to models tell, under the names of today and of yesterday, whatever else is in the attributes."""
+"""Model requests are read from current and former attribute names."""
 
 from __future__ import annotations
 
@@ -158,5 +158,5 @@ def test_models_are_bounded_and_the_rest_is_counted_together(span: Make, now: fl
     ],
 )  # fmt: skip
 def test_a_provider_has_one_name(value: AttributeValue, name: str) -> None:
-    """Whichever convention wrote it."""
+    """The convention that wrote the value does not matter."""
     assert provider_of(value) == name

@@ -135,7 +135,7 @@ def chat(span: Make, number: int, model: str, status: Status = "unset", provider
 
 
 def test_a_model_that_another_provider_or_model_replaces_is_a_fallback(span: Make) -> None:
-    """Names and addresses of the calls differ; what they ask for is the same."""
+    """Names and addresses of the calls differ; their operation is the same."""
     other = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "opus", provider="anthropic")])
     assert told(other.fallbacks) == ["agent: openai:gpt-5 > anthropic:opus"]
     smaller = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "gpt-5-mini")])
@@ -326,7 +326,7 @@ def twice(span: Make, *servers: tuple[str, Status], callee: str = "llm", **first
 def test_a_call_after_one_of_which_the_server_alone_says_that_it_failed_is_a_retry_unless_the_caller_had_its_answer(
     span: Make, servers: list[tuple[str, Status]], first: dict[str, Any], retries: int
 ) -> None:
-    """A CLIENT span whose library tells nothing of the outcome: unset, and no code."""
+    """A CLIENT span with unknown outcome: status unset, and no code."""
     spans = twice(span, *servers, **first)
     for each in (spans, spans[::-1], spans[::2] + spans[1::2]):
         assert counts(found(each))["web>llm"][2] == retries
@@ -376,12 +376,12 @@ def test_doubts_beyond_the_bound_are_decided_early(span: Make) -> None:
     ],
 )
 def test_an_address_in_a_url_names_the_callee(span: Make, attributes: dict[str, str], edges: set[str]) -> None:
-    """An IP address names nobody, nor does what is no URL."""
+    """An IP address or an invalid URL names no callee."""
     assert set(counts(found([span("client", "web", 1, 9, attributes=attributes)]))) == edges
 
 
 def test_unconsumed_messages_go_to_their_messaging_system(span: Make) -> None:
-    """Where no address of a broker is told."""
+    """No attribute has the address of a broker."""
     attributes = {"messaging.system": "kafka", "messaging.destination.name": "orders"}
     (step,) = found([span("producer", "web", 1, attributes=attributes)]).increments
     assert (str(step.edge.server), step.edge.connection) == ("kafka", "messaging_system")

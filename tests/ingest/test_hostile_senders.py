@@ -166,7 +166,7 @@ def test_stalled_messages_are_refused_while_others_wait(body: bytes, eventually:
 
 
 def test_a_stalled_message_times_out(eventually: Eventually) -> None:
-    """Also where nobody else waits."""
+    """It does so even if no other request waits."""
     with opened(lambda spans: None, body_seconds=1) as listeners, listeners.channel() as channel:
         begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
         (slow,) = [begin.future(message) for message in stalled(1)]

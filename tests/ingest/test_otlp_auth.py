@@ -54,7 +54,7 @@ class Authority:
         (self.folder / "cert.pem").write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
 
     def keys(self, *, clients: bool = False) -> TlsFiles:
-        """The files; `clients`: of whose authority clients need a certificate."""
+        """Return the TLS files; with `clients`, clients need a certificate."""
         folder = self.folder
         return TlsFiles(folder / "cert.pem", folder / "key.pem", folder / "ca.pem" if clients else None)
 
@@ -161,7 +161,7 @@ def test_a_file_without_usable_tokens_is_refused(content: str | None, says: str,
 def test_the_sdk_sends_over_tls_with_a_token(
     authority: Authority, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As docs/hub.md tells a service to."""
+    """The service is configured as docs/hub.md describes."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they win over a session's own authority
         monkeypatch.delenv(name, raising=False)
     with http_listener(BearerTokens(token_file).allows, authority.keys()) as (port, spans):

@@ -1,4 +1,4 @@
-"""The fields of spans that are read together are those of each of them alone, whatever its bytes are."""
+"""Fields of spans decoded together equal those of each span decoded alone, for any bytes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_span_that_is_cut_off_takes_nothing_from_the_next_one(cut: int) -> Non
 @pytest.mark.parametrize("behind", [b"", WHOLE])
 @pytest.mark.parametrize("tag", [b"\x0a", b"\x2a", b"\x4a", b"\x7a", b"\xc2\x3e"])
 def test_a_field_that_reaches_beyond_its_span_is_malformed(tag: bytes, behind: bytes) -> None:
-    """However far it reaches: into what tells where the span ends, to its end, or into the next span."""
+    """It may reach into the marker after the span, to its end, or into the next span."""
     for size in range(1, 128):
         with pytest.raises(DecodeError):
             span_fields([WHOLE + tag + bytes([size]), behind])

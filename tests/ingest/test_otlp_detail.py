@@ -1,4 +1,4 @@
-"""What is hardly ever asked for of a span: kept as it was sent, on every way in, and read when a trace is looked at."""
+"""Rarely used fields of a span are stored as sent, and decoded when a trace is viewed."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def keeper() -> Keeper:
 
 @pytest.fixture
 def receiver(keeper: Keeper) -> Receiver:
-    """A receiver with small limits that always asks to come again in 1.5 s."""
+    """A receiver with small limits and a retry delay of 1.5 s."""
     return Receiver(accept=keeper, max_bytes=MAX_BYTES, max_pending_bytes=2 * MAX_BYTES, retry_after=lambda: 1.5)
 
 

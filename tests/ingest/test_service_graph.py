@@ -123,14 +123,14 @@ def test_two_instrumentations_of_one_server_are_one_request(span: Make, edges: E
 
 
 def test_two_instrumentations_of_a_server_called_twice_are_two_requests(span: Make, edges: Edges) -> None:
-    """The first attempt did not get as far as the model: the spans that tell of both are the server's durations."""
+    """The first attempt did not reach the model: the spans that cover both attempts give the server durations."""
     first = span("server", "b", 2, 1, name="POST /v1", seconds=0.1, status="error")
     both = [span("server", "b", 3, 1, name=name, seconds=seconds) for name, seconds in (("POST /v1", 2), ("llm", 9))]
     assert edges(span("client", "a", 1), first, *both)["a>b"] == Total(2, 1, 1, (0.1,), (0.1, 2.0))
 
 
 def test_a_message_that_is_received_and_then_processed_is_one_request(span: Make, edges: Edges) -> None:
-    """Two spans of one consumer tell of it; processing is what takes time."""
+    """Two spans of one consumer describe it; processing takes the time."""
     receive = {"messaging.operation.type": "receive"}
     total = edges(
         span("producer", "a", 1, name="send"),
@@ -174,7 +174,7 @@ def test_a_call_that_repeats_nothing_is_no_retry(span: Make, edges: Edges, secon
 
 @pytest.mark.parametrize("attribute", ["http.request.resend_count", "http.resend_count"])
 def test_an_instrumentation_that_counts_resends_is_believed_once(span: Make, edges: Edges, attribute: str) -> None:
-    """The attribute and the failed sibling tell of the same retry."""
+    """The attribute and the failed sibling reveal the same retry."""
     total = edges(
         span("client", "a", 10, 1, status="error"),
         span("server", "b", 20, 10),
@@ -304,7 +304,7 @@ def unrelated(span: Make) -> list[Span]:
 def test_a_consumer_under_a_producer_is_its_other_half_whatever_else_it_links_to(
     span: Make, edges: Edges, links: tuple[int, ...]
 ) -> None:
-    """The message's context is the parent; the links tell of something else, such as the request that began it all."""
+    """The context of the message is the parent; the links lead to other spans, such as the first request."""
     spans = [span("producer", "a", 1), span("consumer", "c", 3, 1, links=links), *unrelated(span)]
     assert edges(*spans) == {
         "a>c:messaging_system": Total(1, 0, 0, (0.1,), (0.1,)),
@@ -326,7 +326,7 @@ def test_a_consumer_under_a_producer_also_pairs_with_its_links(span: Make, edges
 def test_the_parent_of_a_consumer_with_links_counts_only_if_it_sent_a_message(
     span: Make, edges: Edges, parent: Kind
 ) -> None:
-    """Such as its own polling around it, or whoever asked it to poll."""
+    """Such spans are its own polling around it, or the caller of that."""
     spans = [span("producer", "a", 1), span(parent, "d", 2, 9), span("consumer", "c", 3, 2, links=(1,))]
     assert edges(*spans).keys() == {"a>c:messaging_system"}
     assert graph_of(spans)[1].keys() <= {f"d:{parent}"}
@@ -358,7 +358,7 @@ def test_a_server_span_with_links_is_still_paired_with_its_parent(span: Make, ed
 
 
 def test_a_link_of_a_server_span_is_a_call_only_to_a_producer(span: Make, edges: Edges) -> None:
-    """A trace that was begun anew at a border links to the old one: the user has called all the same."""
+    """A new trace that links to the previous one still has the client `user`."""
     outside = [span("client", "app", 4, trace=1, attributes={"peer.service": "b"}), *unrelated(span)]
     found = edges(*outside, span("server", "b", 2, links=(4, 5, 6, 7)))
     assert set(found) == {"app>b:virtual_node", "user>web:virtual_node", "user>b:virtual_node"}
@@ -367,7 +367,7 @@ def test_a_link_of_a_server_span_is_a_call_only_to_a_producer(span: Make, edges:
 
 @pytest.mark.parametrize(("kind", "most"), [("server", MAX_SERVER_LINKS), ("consumer", MAX_LINKS)])
 def test_one_span_with_many_links_takes_no_room_of_others(span: Make, kind: Kind, most: int) -> None:
-    """The first ones tell of the messages; a request that comes next is paired as ever."""
+    """The first links are followed; later requests are paired as usual."""
     many = span(kind, "b", 9000, links=(1, *range(2, 5000)))
     spans = [span("producer", "a", 1), many, span("server", "d", 9002, 9001), span("client", "c", 9001)]
     found, unpaired, dropped = graph_of(spans, max_items=200)
@@ -379,7 +379,7 @@ def test_one_span_with_many_links_takes_no_room_of_others(span: Make, kind: Kind
 
 @pytest.mark.parametrize("kind", ["server", "consumer"])
 def test_a_span_with_links_beyond_the_limit_is_dropped_once(span: Make, kind: Kind) -> None:
-    """What is counted is spans; and it is still told what is known of it."""
+    """Dropped spans are counted, not links, and the known links still count."""
     found, unpaired, dropped = graph_of([span(kind, "b", 9000, links=tuple(range(1, 9)))], max_items=2)
     assert dropped == 1
     assert (set(found), unpaired.total()) == (({"user>b:virtual_node"}, 0) if kind == "server" else (set(), 1))
@@ -401,7 +401,7 @@ def test_a_side_that_arrives_after_the_ttl_is_not_a_second_request(span: Make) -
 
 @pytest.fixture
 def told() -> Callable[[ServiceGraph], list[tuple[str, int, int, int, float | None, float | None]]]:
-    """What a graph has found since it was last asked: edges as `client>server[:connection]` with their increments."""
+    """Return the last update of a graph: increments by edge, written as `client>server[:connection]`."""
 
     def take(graph: ServiceGraph) -> list[tuple[str, int, int, int, float | None, float | None]]:
         found = graph.take()
@@ -494,7 +494,7 @@ def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_i
 def test_a_callee_without_spans_is_counted_as_soon_as_that_is_likely(
     span: Make, before: dict[str, str], status: Status, attributes: dict[str, str], decided: float
 ) -> None:
-    """Calls to a model server without tracing are told in seconds, the first failure apart."""
+    """Calls to a model server without tracing are counted within seconds, except the first failure."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     if before:
         graph.add(span("client", "a", 91, attributes=before), -TTL)
@@ -590,7 +590,7 @@ def test_nothing_is_decided_before_the_waiting_time_is_over(span: Make) -> None:
 
 
 def test_too_many_waiting_spans_are_dropped_and_counted(span: Make) -> None:
-    """The memory is bounded, and what it costs is told."""
+    """Memory is bounded, and the dropped spans are counted."""
     edges, unpaired, dropped = graph_of([span("client", "a", n) for n in range(1, 16)], max_items=10)
     assert (edges, unpaired.total(), dropped) == ({}, 10, 5)
 
@@ -660,7 +660,7 @@ def messages(draw: st.DrawFn) -> list[Span]:
 
 @given(messages(), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_change_the_pairs_of_spans_with_links(spans: list[Span], random: Random) -> None:
-    """Each of them is paired, tells who called, or is unpaired once."""
+    """Each link is paired, names the caller, or is unpaired once."""
     shuffled = list(spans)
     random.shuffle(shuffled)
     found = graph_of(spans)
@@ -671,7 +671,7 @@ def test_the_order_of_arrival_does_not_change_the_pairs_of_spans_with_links(span
 
 @given(traces())
 def test_no_figure_contradicts_another(spans: list[Span]) -> None:
-    """At most every request failed or is a retry, and every request has a half that tells of it."""
+    """Failures and retries do not exceed requests, and each request has a side."""
     for total in graph_of(spans)[0].values():
         assert 0 <= total.failed <= total.requests
         assert 0 <= total.retries <= total.requests

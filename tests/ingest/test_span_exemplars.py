@@ -1,4 +1,4 @@
-"""Each bucket knows a span that fell into it, for whoever reads OpenMetrics, and for the pages."""
+"""Each bucket has an exemplar, in OpenMetrics and for the pages."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def values(samples: tuple[Sample, ...]) -> dict[str, float]:
 
 
 def of(samples: tuple[Sample, ...], metric: str, **labels: str) -> list[float]:
-    """The values of one metric whose labels include these."""
+    """Return the values of the series of a metric with these labels."""
     wanted = set(labels.items())
     return [sample.value for sample in samples if sample.metric == metric and wanted <= set(sample.labels)]
 
@@ -232,7 +232,7 @@ def test_a_half_that_stays_alone_is_counted_when_its_time_is_over(span: Make, no
 
 
 def test_a_model_that_answers_long_after_its_caller_gave_up_is_no_second_node(span: Make, now: float) -> None:
-    """The caller's time-out is 5 s; the model finishes the generation nobody waits for after 35 s."""
+    """The client times out after 5 s; the model finishes the abandoned generation after 35 s."""
     metrics = SpanMetrics()
     address = {"server.address": "llm.internal", "error.type": "timeout"}
     metrics.add([span("client", "web", 1, 9, seconds=5, end=now + 5, status="error", attributes=address)], now + 6)
@@ -250,7 +250,7 @@ def test_a_model_that_answers_long_after_its_caller_gave_up_is_no_second_node(sp
 
 
 def test_a_clamped_span_is_counted(span: Make, now: float) -> None:
-    """It lasted 0 s as far as anybody can tell."""
+    """Its duration counts as 0 s."""
     metrics = SpanMetrics()
     whole: Span = span("server", "a", 1, seconds=0)
     metrics.add([Span(**{name: getattr(whole, name) for name in whole.__slots__} | {"clamped": True})], now)

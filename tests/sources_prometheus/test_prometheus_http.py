@@ -45,7 +45,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def source(answer: Answer, **given: object) -> PrometheusSource:
-    """A source whose network is a function."""
+    """Return a source over a transport function."""
     return PrometheusSource("http://user:secret@prom:9090/base/", transport=httpx.MockTransport(answer), **given)  # type: ignore[arg-type]  # by name
 
 
@@ -103,7 +103,7 @@ REFUSALS: dict[str, tuple[Answer, str]] = {
 
 @pytest.mark.parametrize("what", REFUSALS)
 def test_an_api_that_cannot_answer_is_named_with_the_remedy(what: str) -> None:
-    """Every way in which it fails; and its password is told to nobody."""
+    """Every kind of failure is covered, and the password does not appear in the message."""
     answer, expected = REFUSALS[what]
     message = ask(answer)
     assert message.startswith("Prometheus http://prom:9090/base")
@@ -167,7 +167,7 @@ def test_an_invalid_address_is_refused_at_once(url: str) -> None:
 
 
 def test_names_are_requested_for_a_range_and_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A proxy that lets no one ask for names is still asked for figures."""
+    """A proxy that refuses requests for names still gets queries."""
     seen: list[httpx.URL] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

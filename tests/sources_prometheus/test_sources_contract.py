@@ -1,4 +1,4 @@
-"""What every metrics source promises, asked of the embedded store, a recording and a real Prometheus alike."""
+"""The contract of metric sources, tested with the embedded store, a recording and a real Prometheus."""
 
 from __future__ import annotations
 

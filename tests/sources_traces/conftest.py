@@ -91,7 +91,7 @@ def serving(opened: ExitStack) -> Callable[[object], str]:
 
 @pytest.fixture(params=["store", "recording", *DOUBLES])
 def load(request: pytest.FixtureRequest, tmp_path: Path, opened: ExitStack, serving: Callable[[object], str]) -> Load:
-    """Puts spans into a source: the embedded store, a recording behind a hub, or one that is asked over HTTP."""
+    """Load spans into a source: the embedded store, a recording behind a hub, or an HTTP source."""
 
     def into(spans: Sequence[Span]) -> TraceSource:
         if request.param in ("store", "recording"):

@@ -1,4 +1,4 @@
-"""What Jaeger is asked, and what is said when it cannot answer."""
+"""Requests to Jaeger, and error messages when it cannot answer."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def source(answer: Answer, **given: Any) -> JaegerTraces:  # noqa: ANN401
-    """A source whose network is a function."""
+    """Return a source over a transport function."""
     return JaegerTraces("http://jaeger:16686", transport=httpx.MockTransport(answer), **given)
 
 
 def over(double: JaegerDouble, **given: Any) -> JaegerTraces:  # noqa: ANN401
-    """A source whose network is a double."""
+    """Return a source over a test double."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         reply = double.answer(request.url.raw_path.decode(), request.headers)

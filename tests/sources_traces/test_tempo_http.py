@@ -1,4 +1,4 @@
-"""Tempo's answers as they are documented, who asks, and what is said when it cannot answer."""
+"""Tempo's documented responses, credentials, and error messages when it cannot answer."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def recorded(name: str) -> bytes:
 
 
 def source(answer: Answer, url: str = "http://user:secret@tempo:3200/base/", **given: Any) -> TempoTraces:  # noqa: ANN401
-    """A source whose network is a function."""
+    """Return a source over a transport function."""
     return TempoTraces(url, transport=httpx.MockTransport(answer), **given)
 
 
 def over(double: TempoDouble, **given: Any) -> TempoTraces:  # noqa: ANN401
-    """A source whose network is a double."""
+    """Return a source over a test double."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         accepted = {"Accept": request.headers.get("accept", "")}
@@ -207,7 +207,7 @@ def test_the_newest_are_found_whatever_the_order_of_answers(span: MakeSpan, rece
 
 
 def test_traces_are_fetched_from_a_tempo_without_root_spans(span: MakeSpan) -> None:
-    """Before 2.5: it refuses the question once, and is not asked it again."""
+    """Tempo before 2.5 refuses the first query, and gets no second one of that kind."""
     double = TempoDouble(roots=False, spans=skewed(span))
     asking = over(double)
     for _ in range(2):
@@ -226,7 +226,7 @@ def skewed(span: MakeSpan) -> list[Span]:
 
 
 def test_services_of_other_namespaces_do_not_hide_matches(span: MakeSpan) -> None:
-    """TraceQL cannot ask for a service that has no namespace; so more are asked for."""
+    """TraceQL cannot express a service without a namespace, so more traces are requested."""
     others = [span(n, service="pay", namespace="shop", start=n / 1000) for n in range(1, 900)]
     double = TempoDouble(spans=[*others, span(1000, service="pay", start=0.0)])
     orders: tuple[Literal["newest", "slowest"], ...] = ("newest", "slowest")

@@ -135,7 +135,7 @@ def test_a_trace_is_found_by_a_child_in_the_range_though_its_head_lies_outside(
 def test_every_source_lists_the_same_as_a_full_scan_or_has_a_note(
     load: Load, span: MakeSpan, order: Literal["newest", "slowest"]
 ) -> None:
-    """The same of sources that are asked over HTTP and know less of traces; namespaces of shared names aside."""
+    """HTTP sources return the same, except namespaces of names that several services share."""
     sent = traffic_of(span, 6, orderly=True)
     source = load(sent)
     rank = attrgetter("duration" if order == "slowest" else "start")

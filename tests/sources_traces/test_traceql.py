@@ -1,4 +1,4 @@
-"""TraceQL that is asked of Tempo: what a person would write, and nothing that a value could change."""
+"""TraceQL for Tempo is readable, and no value can change its structure."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_text_means_itself_and_nothing_else(value: str) -> None:
 
 
 def plain(value: str) -> bool:
-    """Whether it is text only: what looks like a number is asked for as both."""
+    """Whether a value is text only; one that looks like a number is matched as both."""
     return value not in ("true", "false") and not re.fullmatch(r"-?\d+(\.\d+)?", value)
 
 

@@ -1,4 +1,4 @@
-"""What every trace source promises, asked of the embedded store and of doubles of the others alike."""
+"""The contract of trace sources, tested with the embedded store and doubles of the others."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_list_picks_among_all_that_match(load: Load, span: MakeSpan, order: An
 
 
 def test_many_of_one_length_are_no_reason_to_miss_a_longer_one(load: Load, span: MakeSpan) -> None:
-    """Whichever of the equal ones are told beside it."""
+    """The other equal traces in the list do not matter."""
     spans = [span(n, start=n / 100, duration=0.1) for n in range(1, 1200)] + [span(2000, start=1, duration=0.2)]
     found = load(spans).search(query(order="slowest", limit=5))
     assert len(found) == 5

@@ -50,7 +50,7 @@ def parse(query: str, *, roots: bool = True) -> Parsed:
 
 
 def nested_parent(span: Span) -> int:
-    """As Tempo numbers parents: -1 at a root; which number another has is not asked for here."""
+    """Tempo's number of the parent: -1 at a root; other numbers are not used here."""
     return 1 if span.parent_id else -1
 
 
