@@ -1,4 +1,4 @@
-"""The few callbacks of Dash: which page is shown, and the figures of its charts. All of them only read."""
+"""Dash's callbacks: the page at an address, and the figures of its charts. All of them only read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from foreshock_dashboard.web.state.time_range import MAX_SEARCH_LENGTH, view_of
 
 CHART_INPUTS = (("url", "search"), ("url", "pathname"), ("tick", "data"), ("browser", "data"))
 MAX_CONCURRENT_FIGURES = 8
-"""Figures that are drawn at once; a page has as many at most. Further ones wait."""
+"""Figures drawn at a time; a page has up to as many. Further ones wait."""
 MAX_CACHED_NUMBERS = 500_000
-"""Numbers in the figures of one tick that are kept, 32 bytes each."""
+"""Numbers in the cached figures of one snapshot, 32 bytes each."""
 FIGURE_OVERHEAD_NUMBERS = 1000
-"""Numbers' worth of room that a figure takes for its layout and for what it was asked for with."""
+"""Size of a figure's layout and key, in numbers."""
 
 
 def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> Mapping[str, Sequence[tuple[str, str]]]:
@@ -59,8 +59,9 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> Mapping[str, S
 
 
 class Figures:
-    """The figures of charts, drawn once a tick for all who look at the same, on threads of their own: those that answer
-    everything else, /metrics among it, never wait for one.
+    """The figures of charts, drawn once per snapshot for all viewers, on threads of their own.
+
+    Other answers, such as /metrics, never wait for a figure.
     """
 
     def __init__(self, hub: HubView) -> None:
@@ -69,17 +70,17 @@ class Figures:
         self._threads = CapacityLimiter(MAX_CONCURRENT_FIGURES)
 
     def of(self, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:
-        """What Dash calls for a chart: the address, the tick and the browser give its figure."""
+        """A chart's callback: its figure by address, evaluation, and browser."""
 
         async def draw(search: object, pathname: object, _tick: object, browser: object) -> Json:
             look, rest = Look.from_store(browser), page.rest(pathname)
-            asked = search if isinstance(search, str) and len(search) <= MAX_SEARCH_LENGTH else ""
+            query = search if isinstance(search, str) and len(search) <= MAX_SEARCH_LENGTH else ""
             snapshot = self._hub.snapshot
 
             def drawn() -> Json:
-                return chart.draw(self._hub, view_of(asked, self._hub.now(), rest), look)
+                return chart.draw(self._hub, view_of(query, self._hub.now(), rest), look)
 
-            key = (chart.id, asked, rest, look.key)
+            key = (chart.id, query, rest, look.key)
             try:
                 return await to_thread.run_sync(self._kept.get, key, drawn, snapshot, limiter=self._threads)
             except (BadParameterError, SourceError) as error:
@@ -89,6 +90,6 @@ class Figures:
 
 
 def _numbers(figure: Json) -> int:
-    """How much room a figure takes: the numbers in its lists, and some for itself."""
+    """The size of a figure in numbers."""
     values = [value for trace in figure["data"] for value in trace.values() if isinstance(value, list)]
     return FIGURE_OVERHEAD_NUMBERS + sum(len(row) if isinstance(row, list) else 1 for value in values for row in value)

@@ -1,4 +1,4 @@
-"""What callers and load balancers are told without a person: whether to send, and where there is room. Pure."""
+"""Advice to callers and load balancers: whether to send to a service, and where there is headroom. Pure."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ class Headroom(TypedDict):
 
 
 DEGRADED_PROBABILITY = 0.5
-"""Chance of missing its objective within ten minutes from which a service is degraded."""
+"""Probability of an SLO breach within ten minutes from which a service is degraded."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-"""Seconds that a caller is asked to stay away at most: by then the hub says more."""
+"""The hub knows more by then."""
 REPLICA_LOAD_SECONDS = 120.0
-"""Seconds whose mean is a replica's load, as the analysis compares replicas."""
+"""Window of a replica's mean load, as in the analysis."""
 
 
 class Advice(NamedTuple):
-    """How a service is for those who call it. retry_after: seconds; None where it is well.
+    """How a service is for its callers. retry_after: seconds; None where it is ok.
 
-    known: whether there is data to judge by. A service that nothing is known of is not kept from work.
+    known: whether there is data to judge by. A service without data is not kept from work.
     """
 
     state: State
@@ -83,10 +83,11 @@ class Advice(NamedTuple):
 
 
 def advice(snapshot: Snapshot, service: Service) -> Advice:
-    """What to do about calls to a service.
+    """The advice to the callers of a service.
 
-    *shed*: it suffers so much that more requests make it worse; stay away for as long as one of its requests takes now.
-    *degraded*: it is about to, or slower than usual; send what cannot wait, look again at the next tick.
+    *shed*: it breaches its SLO so much that more requests make it worse; stay away for as long as one of its requests
+    takes. *degraded*: it is slower than its baseline, or is about to be; send what cannot wait, and look again after
+    one evaluation.
     """
     world = snapshot.world
     if world is None or snapshot.error or service in freshness(world).stale_services:
@@ -98,7 +99,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         if item.phase in ("page", "cascading") and service in (item.service, item.victim):
             return Advice("shed", _retry_seconds(world, service), incident_sentence(item))
         return Advice("degraded", soon, incident_sentence(item))
-    risk = next((each for each in snapshot.forecast.risks if each.service == service), None)
+    risk = next((risk_ for risk_ in snapshot.forecast.risks if risk_.service == service), None)
     if risk and risk.chance >= DEGRADED_PROBABILITY:
         when = "it misses its objective" if risk.p50 <= 0 else f"it may miss its objective in {risk.p50 / 60:.0f} min"
         return Advice("degraded", soon, when)
@@ -115,7 +116,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
 
 
 def _has_figures(world: World, service: Service) -> bool:
-    """Whether there is any figure to judge it by: of its requests, or of what it does on GPUs or as a model server."""
+    """Whether a service has recent figures of requests, GPU time, or model servers."""
     rows = [world.red.rate[world.services.index(service)]] if service in world.services else []
     rows += [world.busy[row] for row, tenant in enumerate(world.tenants) if tenant.service == service]
     if world.model_servers is not None and service in world.model_servers.services:
@@ -125,19 +126,20 @@ def _has_figures(world: World, service: Service) -> bool:
 
 
 def _retry_seconds(world: World, service: Service) -> float:
+    """The p95 of a service, within the evaluation interval and `MAX_RETRY_AFTER_SECONDS`."""
     p95 = float(world.red.p95[world.services.index(service), -1]) if service in world.services else math.nan
     return min(MAX_RETRY_AFTER_SECONDS, max(world.step, p95 if math.isfinite(p95) else 0.0))
 
 
 def health(snapshot: Snapshot, service: Service) -> Health:
-    """The answer about one service."""
-    found = advice(snapshot, service)
+    """The health of one service."""
+    servers = advice(snapshot, service)
     return {
         "service": str(service),
-        "state": found.state,
-        "retry_after": None if found.retry_after is None else math.ceil(found.retry_after),
-        "reason": found.reason,
-        "known": found.known,
+        "state": servers.state,
+        "retry_after": None if servers.retry_after is None else math.ceil(servers.retry_after),
+        "reason": servers.reason,
+        "known": servers.known,
     }
 
 
@@ -164,21 +166,21 @@ def _by_room(row: Room) -> tuple[bool, float, str]:
 
 
 def _replicas(world: World | None, load: Load) -> Iterator[ReplicaRoom]:
-    """Each replica's part of its service's load, by the requests on it."""
+    """Each replica's part of its service's load, in proportion to its requests."""
     if world is None or world.model_servers is None:
         return
-    found = world.model_servers
-    rows = [row for row, replica in enumerate(found.replicas) if replica.service == load.service]
-    recent = found.replica_busy[rows, -max(1, round(REPLICA_LOAD_SECONDS / world.step)) :]
-    alive = np.isfinite(recent[:, -1]) if len(rows) else np.empty(0, dtype=bool)
-    counted = [row for row, is_alive in zip(rows, alive, strict=True) if is_alive]
-    busy = np.nanmean(recent[alive], axis=1) if counted else np.empty(0)
-    even = float(busy.mean()) if len(busy) else 0.0
-    for row, requests in zip(counted, busy.tolist(), strict=True):
-        ratio = load.ratio * requests / even if even > 0 else load.ratio
+    servers = world.model_servers
+    rows = [row for row, replica in enumerate(servers.replicas) if replica.service == load.service]
+    recent = servers.replica_busy[rows, -max(1, round(REPLICA_LOAD_SECONDS / world.step)) :]
+    is_reporting = np.isfinite(recent[:, -1]) if len(rows) else np.empty(0, dtype=bool)
+    reporting = [row for row, is_alive in zip(rows, is_reporting, strict=True) if is_alive]
+    busy = np.nanmean(recent[is_reporting], axis=1) if reporting else np.empty(0)
+    mean_requests = float(busy.mean()) if len(busy) else 0.0
+    for row, requests in zip(reporting, busy.tolist(), strict=True):
+        ratio = load.ratio * requests / mean_requests if mean_requests > 0 else load.ratio
         yield {
             "service": str(load.service),
-            "instance": found.replicas[row].instance,
+            "instance": servers.replicas[row].instance,
             "requests": number(requests),
             "load_ratio": number(ratio),
             "safe_ratio": number(load.safe),

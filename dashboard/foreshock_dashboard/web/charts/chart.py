@@ -1,4 +1,4 @@
-"""Charts that Dash draws: an id on a page, and the function that gives its figure for what is looked at."""
+"""Charts that Dash draws: an id on a page, and the function that makes its figure for a time range."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.state.time_range import View
 
 MAX_UTC_OFFSET_MINUTES = 14 * 60
-"""Minutes that a time zone is off UTC at most."""
+"""Largest offset of a time zone from UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a browser shows things. colours: tokens of its theme. offset: seconds of its clock ahead of UTC.
+    """The presentation in a browser. colours: tokens of its theme. offset: seconds of its clock ahead of UTC.
 
     narrow: it is as wide as a phone.
     """
@@ -27,7 +27,7 @@ class Look:
 
     @classmethod
     def from_store(cls, store: object) -> Look:
-        """From what the page's store holds: text and numbers from anyone."""
+        """From the page's store: text and numbers from anyone."""
         values = store if isinstance(store, dict) else {}
         minutes = values.get("offset", 0)
         usable = isinstance(minutes, int | float) and -MAX_UTC_OFFSET_MINUTES <= minutes <= MAX_UTC_OFFSET_MINUTES
@@ -36,20 +36,20 @@ class Look:
 
     @property
     def key(self) -> Hashable:
-        """Equal for browsers that show things the same way."""
+        """Equal for browsers with the same presentation."""
         return tuple(self.colours.values()), self.offset, self.narrow
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`draw` gives a Plotly figure as a plain dictionary; it may read the hub, and raise SourceError."""
+    """A chart. `draw` makes a Plotly figure as a dictionary; it may read the hub, and raise SourceError."""
 
     id: str
     draw: Callable[[HubView, View, Look], Json]
 
 
 def snapshot_at(hub: HubView, view: View) -> Snapshot:
-    """The snapshot of the end of what is looked at: a chart of the past tells nothing that was known only later.
+    """The snapshot of the end of the time range: a chart of the past shows nothing that was known only later.
 
     Raises:
         SourceError: the source cannot answer, or holds nothing so early.

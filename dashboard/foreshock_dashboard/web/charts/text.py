@@ -1,4 +1,4 @@
-"""The one door through which names get into a figure: Plotly reads a subset of HTML in every text."""
+"""The one place where names get into a figure: Plotly reads a subset of HTML in every text."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ MAX_TEXT_LENGTH = 80
 
 
 def plain(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
-    """Text that Plotly shows as it is, shortened to a length that fits a tooltip."""
+    """Escaped text, shortened to a length that fits a tooltip."""
     return escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)

@@ -1,7 +1,7 @@
-"""Colours as tokens: one table a theme, from which the style sheet and the figures are made.
+"""Colors as tokens: one table per theme, from which the style sheet and the figures are made.
 
-Marks have a contrast of 3:1 and text of 4.5:1 at least on their background, and the four states stay apart for the
-common colour deficiencies; state is never told by colour alone.
+Marks have a contrast of at least 3:1 and text of 4.5:1, and the four states stay apart for the common color
+deficiencies; state is never shown by color alone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SERVICE_COLOURS = len(LIGHT["services"].split())
 
 
 def service_colour(service: str) -> int:
-    """Which of the service colours a service has, by its name alone, so that it has it on every page and every hub."""
+    """The index of a service in the service colors, by its name alone: the same on every page and hub."""
     return hashlib.blake2s(service.encode(), digest_size=2).digest()[0] % SERVICE_COLOURS
 
 
@@ -73,7 +73,7 @@ def _rule(selector: str, scheme: str, tokens: Mapping[str, str]) -> str:
 
 
 def stylesheet() -> str:
-    """The tokens as CSS custom properties: light, dark where the system asks for it, and what the toggle chose."""
+    """The tokens as CSS custom properties: light, dark by the system's setting, and the toggle's choice."""
     return "\n".join(
         [
             _rule(":root", "light", LIGHT),

@@ -1,4 +1,4 @@
-"""Who may look: a bearer token, a name and a password, or the word of a proxy that asked already."""
+"""Authentication: a bearer token, a user with a password, or a trusted proxy."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Addresses that anyone may ask: whoever runs the hub has to see whether it lives, and they tell nothing else."""
+"""Paths without authentication: liveness and readiness reveal nothing else."""
 MAX_CONCURRENT_CHECKS = 4
-"""Passwords that are looked at together: each takes a thread for a while, and a wrong one rests in it."""
+"""Password checks at a time: each takes a thread for a while, and delays a wrong password."""
 MAX_WAITING_CHECKS = 32
-"""Requests that may wait for that."""
+"""Requests that may wait for a check."""
 
 
 class PasswordAuth(Protocol):
-    """Names and passwords."""
+    """Users with passwords."""
 
     def known(self, authorization: str) -> bool:
-        """Whether an Authorization header has a password that was found right before. Quick."""
+        """Whether an Authorization header has a password that was accepted before. Quick."""
         ...
 
     def check(self, authorization: str, address: str) -> Literal["right", "wrong", "busy"]:
-        """Whether it has a right one; slow."""
+        """The result of checking an Authorization header. Slow."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may look; anyone where nothing is set, and who satisfies one of them where several are.
+    """The credentials that a request needs; none where nothing is set, one of several where several are.
 
-    bearer: whether an Authorization header has a right token. basic: names and passwords. header: in which a proxy at
-    one of `proxies` says who asks; what others write into it counts for nothing.
+    bearer: checks the token of an Authorization header. basic: users with passwords. header: the header in which a
+    trusted proxy at one of `proxies` names the user; it is ignored from other addresses.
     """
 
     bearer: Callable[[str], bool] | None = None
@@ -48,11 +48,11 @@ class Access:
 
     @property
     def required(self) -> bool:
-        """Whether anyone is asked."""
+        """Whether credentials are required."""
         return bool(self.bearer or self.basic or self.header)
 
     def trusts_proxy(self, peer: str, headers: Headers) -> bool:
-        """Whether a proxy says who asks. peer: the address that the connection comes from."""
+        """Whether a trusted proxy has authenticated the request. peer: address of the connection."""
         return (
             bool(self.header)
             and _in_networks(peer, self.proxies)
@@ -70,7 +70,7 @@ def _in_networks(peer: str, networks: tuple[Network, ...]) -> bool:
 
 
 class Authenticated:
-    """Answers 401 to whoever may not look, for every address but `OPEN`: pages, figures, scripts, API and metrics."""
+    """Answers 401 without valid credentials, for every path but `OPEN_PATHS`."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
@@ -91,29 +91,29 @@ class Authenticated:
         peer = scope["client"][0] if scope.get("client") else ""
         if access.trusts_proxy(peer, headers):
             return None
-        given = headers.get("authorization", "")
-        if given and access.bearer and access.bearer(given):
+        authorization = headers.get("authorization", "")
+        if authorization and access.bearer and access.bearer(authorization):
             return None
-        if not given or access.basic is None or not given[:6].lower().startswith("basic "):
+        if not authorization or access.basic is None or not authorization[:6].lower().startswith("basic "):
             return self._who()
-        if access.basic.known(given):
+        if access.basic.known(authorization):
             return None
         if self._room.statistics().tasks_waiting >= MAX_WAITING_CHECKS:
             return _too_busy()
-        found = await to_thread.run_sync(access.basic.check, given, peer, limiter=self._room)
-        return {"right": None, "wrong": self._who(), "busy": _too_busy()}[found]
+        result = await to_thread.run_sync(access.basic.check, authorization, peer, limiter=self._room)
+        return {"right": None, "wrong": self._who(), "busy": _too_busy()}[result]
 
     def _who(self) -> JSONResponse:
-        """401 with what can be sent; 403 where nothing can, since only a proxy may say who asks."""
-        ways = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.bearer))
-        offered = [name for name, way in ways if way]
+        """401 with the accepted schemes; 403 where only a proxy can authenticate."""
+        schemes = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.bearer))
+        offered = [name for name, method in schemes if method]
         if not offered:
             text = "this hub answers to its proxy alone, once that has asked who you are: open the proxy's address"
             return JSONResponse({"error": text}, 403)
         text = "this hub asks who you are: send a token or a name and a password that it knows"
         answer = JSONResponse({"error": text}, 401)
-        for each in offered:  # one header each: not every browser reads several in one
-            answer.headers.append("WWW-Authenticate", each)
+        for scheme in offered:  # one header each: not every browser reads several in one
+            answer.headers.append("WWW-Authenticate", scheme)
         return answer
 
 

@@ -1,4 +1,4 @@
-"""Who may look at the hub by name and password: lines of `user:bcrypt`, followed as their file changes."""
+"""Users of the hub: lines of `user:bcrypt` in a file, reloaded when it changes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ _log = logging.getLogger(__name__)
 
 MAX_BYTES = 262_144
 MAX_COST = 16
-"""A cost of 16 takes about 4 s for each attempt, and twice as long with each step."""
+"""A bcrypt cost of 16 takes about 4 s for each attempt; each step doubles it."""
 _HASH = re.compile(r"\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53}")
 
 
 class Users:
-    """The users of a file as `htpasswd -B` writes it; blank lines and those that begin with # are left out.
+    """The users of a file as `htpasswd -B` writes it; blank lines and lines that begin with # are ignored.
 
-    The file is read again when it changes. One that then cannot be used is said once, and what held goes on holding.
-    For any thread.
+    The file is reloaded when it changes. An unusable file is logged once, and the users before it stay. Thread-safe.
 
     Raises:
-        GuardError: it cannot be used at the beginning.
+        AuthError: the file is unusable at the start.
     """
 
     def __init__(self, path: Path, passwords: PasswordChecker | None = None) -> None:
@@ -38,14 +37,14 @@ class Users:
         self._users = _users(path)
 
     def known(self, authorization: str) -> bool:
-        """Whether an Authorization header has a password that was found right before. Quick."""
-        given, users = basic_credentials(authorization), self._current()
-        return given is not None and self._passwords.is_verified(users, *given)
+        """Whether an Authorization header has a password that was accepted before. Quick."""
+        pair, users = basic_credentials(authorization), self._current()
+        return pair is not None and self._passwords.is_verified(users, *pair)
 
     def check(self, authorization: str, address: str) -> PasswordResult:
-        """Whether it has a right one. Slow, and slower where it has not; `address`: from where it comes."""
-        given, users = basic_credentials(authorization), self._current()
-        return "wrong" if given is None else self._passwords.check(users, *given, address)
+        """The result of checking an Authorization header. Slow, and slower for a wrong one. address: the client's."""
+        pair, users = basic_credentials(authorization), self._current()
+        return "wrong" if pair is None else self._passwords.check(users, *pair, address)
 
     def _current(self) -> Mapping[str, bytes]:
         with self._lock:

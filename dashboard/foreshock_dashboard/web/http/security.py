@@ -1,4 +1,4 @@
-"""What stands between the network and the app: headers, cross-site requests, body size, malformed callbacks."""
+"""Security middleware: headers, cross-site requests, Host names, body size, and malformed callbacks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 1 << 20
-"""Bytes of a request's body; Dash's callbacks need a few hundred."""
+"""Dash's callbacks need a few hundred."""
 MAX_NAME_LENGTH = 200
-"""Characters of a host's name that a refusal repeats."""
+"""Characters of a Host name that an error repeats."""
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def content_security_policy(script_hashes: Sequence[str]) -> str:
-    """The Content-Security-Policy: nothing from elsewhere, and no inline script but those with these hashes."""
+    """The Content-Security-Policy: nothing from other origins, and inline scripts only with these hashes."""
     scripts = " ".join(["'self'", *script_hashes])
     return (
         f"default-src 'self'; script-src {scripts}; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -30,7 +30,7 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
 
 
 class SecurityHeaders:
-    """Adds the headers that keep a browser from doing what this app never asks for."""
+    """Adds headers that deny a browser what this app never needs."""
 
     def __init__(self, app: ASGIApp, csp: str) -> None:
         self._app = app
@@ -44,7 +44,7 @@ class SecurityHeaders:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on and add the headers to its answer."""
+        """Pass the request on and add the headers to the answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -58,9 +58,9 @@ class SecurityHeaders:
 
 
 def is_cross_site(headers: Mapping[str, str]) -> bool:
-    """Whether a browser sent this for a page of another site. Clients that are no browsers send neither header.
+    """Whether a browser sent the request for a page of another site. Other clients send neither header.
 
-    Browsers set Sec-Fetch-Site and no script can change it; Origin is what older ones send.
+    Browsers set Sec-Fetch-Site, and no script can change it; older ones send Origin.
     """
     site = headers.get("sec-fetch-site", "")
     if site:
@@ -70,9 +70,9 @@ def is_cross_site(headers: Mapping[str, str]) -> bool:
 
 
 class SameSite:
-    """Refuses requests that may change something when a page of another site made the browser send them.
+    """Refuses unsafe requests that a browser sends for a page of another site.
 
-    WebSockets are refused altogether: nothing here speaks over them.
+    WebSockets are refused altogether: this app has none.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -95,13 +95,13 @@ _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:/@\s]+))
 
 
 def host_name(authority: str) -> str:
-    """The name or address in a Host header, lower-case and without its port; "" if it is malformed."""
+    """The name or address in a Host header, lower-case and without port; "" if it is malformed."""
     match = _AUTHORITY.fullmatch(authority)
     return (match["v6"] or match["name"]).lower().removesuffix(".") if match else ""
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name can only mean this machine: localhost, or a loopback address written out."""
+    """Whether a name means this machine alone: localhost, or a loopback address."""
     if name == "localhost":
         return True
     try:
@@ -111,11 +111,11 @@ def is_loopback(name: str) -> bool:
 
 
 class KnownHost:
-    """Refuses requests for names that the app does not go by.
+    """Refuses requests for unknown Host names.
 
-    A page of evil.example can make its own name point at this machine ("DNS rebinding"); to the browser the app then
-    is of the same origin as that page, which may read all of it. What gives it away is the name in Host.
-    hosts: names and addresses besides those of loopback; None for no others, "*" among them for any.
+    A page of evil.example can make its own name resolve to this machine ("DNS rebinding"), and is then of the same
+    origin as this app to the browser. The Host header reveals it. hosts: names and addresses besides loopback ones; "*"
+    accepts any.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
@@ -127,8 +127,8 @@ class KnownHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 421, or pass the request on."""
         if scope["type"] == "http" and not self._any:
-            given = Headers(scope=scope).getlist("host") or [""]
-            for authority in given:
+            hosts_header = Headers(scope=scope).getlist("host") or [""]
+            for authority in hosts_header:
                 name = host_name(authority)
                 if not (is_loopback(name) or (name and name in self._names)):
                     await _refuse(421, _unknown_host(authority))(scope, receive, send)
@@ -144,9 +144,9 @@ def _unknown_host(authority: str) -> str:
 
 
 class BodyLimit:
-    """Reads a body of at most `most` bytes before the app sees it; 413 beyond.
+    """Reads a body of up to `most` bytes before the app sees it; 413 beyond.
 
-    `check` looks at the whole body of a POST to `path` and says what is wrong with it, or nothing: then 400.
+    `check` returns the fault of a POST body to `path`, or "": then 400.
     """
 
     def __init__(self, app: ASGIApp, most: int, path: str, check: Callable[[bytes], str]) -> None:

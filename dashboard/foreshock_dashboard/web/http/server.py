@@ -1,4 +1,4 @@
-"""Serves the app with uvicorn in a thread of its own, on a socket that is bound at once."""
+"""The web server: uvicorn in a thread of its own, on a socket that is bound at once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastapi import FastAPI
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 
 IDLE_SECONDS = 75.0
-"""How long a connection may be open without a request that begins or is answered."""
+"""Time for which a connection may be open without a request."""
 LOG_INTERVAL_SECONDS = 60.0
-"""Seconds between two log lines about the same kind of trouble."""
+"""Time between two log lines about the same connection problem."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,15 +62,15 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The address of the page."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start serving."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, letting answers in flight end."""
+        """Stop after the answers in flight."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(5)

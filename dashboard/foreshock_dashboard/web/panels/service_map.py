@@ -59,14 +59,16 @@ def _kinds(world: World) -> dict[str, str]:
 
 
 def map_nodes(world: World) -> list[str]:
-    """The nodes of the map: all, or those that share GPUs and those with the most edges, as many as can be read.
+    """The nodes of the map: all, or those that share GPUs and those with the most edges, up to `MAX_NODES`.
 
-    Identity alone decides, not the load, so that the map does not jump.
+    The choice depends on identities, not on load, so that the map does not jump.
     """
     nodes = list(_kinds(world))
     if len(nodes) <= MAX_NODES:
         return nodes
-    sharing = {str(who) for who in {who for stall in world.stalls for who in (stall.victim, stall.aggressor)}}
+    sharing = {
+        str(service) for service in {service for stall in world.stalls for service in (stall.victim, stall.aggressor)}
+    }
     degree: dict[str, int] = {}
     for edge in world.edges:
         for end in (str(edge.client), str(edge.server)):
@@ -77,7 +79,7 @@ def map_nodes(world: World) -> list[str]:
 
 
 def _beside(world: World) -> dict[str, str]:
-    """For every service, a service with calls that it shares a GPU with; a batch job then stands below its victim."""
+    """For every service, a service with calls that it shares a GPU with; a batch job is drawn below its victim."""
     linked = {end for edge in world.edges for end in (edge.client, edge.server)}
     shared: dict[Service, dict[Service, int]] = {}
     for stall in world.stalls:
@@ -85,13 +87,13 @@ def _beside(world: World) -> dict[str, str]:
             count = shared.setdefault(stall.aggressor, {})
             count[stall.victim] = count.get(stall.victim, 0) + 1
     return {
-        str(who): str(min(count, key=lambda other, count=count: (-count[other], other)))  # type: ignore[misc]  # as above
-        for who, count in shared.items()
+        str(service): str(min(count, key=lambda other, count=count: (-count[other], other)))  # type: ignore[misc]  # as above
+        for service, count in shared.items()
     }
 
 
 def edges(world: World, shown: Collection[str]) -> list[list[float | str | None]]:
-    """Calls between what is shown: client, server, requests/s, failed share, p95 in seconds, attempts per call."""
+    """Calls between the shown nodes: client, server, requests/s, failed share, p95 in seconds, attempts per call."""
     rows = [i for i, edge in enumerate(world.edges) if str(edge.client) in shown and str(edge.server) in shown]
     columns = (last(of[rows]) for of in (world.calls.rate, world.calls.failed, world.calls.p95, world.attempts))
     return [

@@ -1,4 +1,4 @@
-"""The cascade as lanes: who was hit in which order, how badly and since when, and who is next. Pure."""
+"""The lanes of a cascade: the services in the order of their first sign, their stages, and their forecast. Pure."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from foreshock_dashboard.web.state.numbers import number, number_of_time
 from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Sign
 
 MAX_LANES = 8
-"""Lanes on the Now page; the rest is on the page of the cascade."""
+"""Lanes on the Now page; the Cascade page has the rest."""
 LEAD_IN_SECONDS = 450.0
-"""Seconds before the first sign that are shown."""
+"""Time before the first sign that is shown."""
 MIN_SECONDS, MAX_SECONDS = 900.0, 3600.0
-"""Seconds that the Now page's lanes cover, forecast apart, at least and at most."""
+"""Bounds of the time range of the Now page's lanes, without the forecast."""
 FORECAST_SECONDS = 600.0
-"""Seconds beyond now that a forecast is drawn for."""
+"""Time beyond now for which a forecast is drawn."""
 RELATED_BEFORE_SECONDS = 120.0
-"""Seconds before the first sign from which on trouble belongs to it."""
+"""Time before the first sign from which an interval belongs to the incident."""
 MAX_GAP_SECONDS = 600.0
-"""Seconds of calm after which a new spell of trouble is told apart from the one before."""
+"""Calm after which an interval counts as another one."""
 
 
 class ChosenIncidents(NamedTuple):
-    """What lanes are of: open incidents or one that was picked. onset: their first sign, None without any."""
+    """The open incidents, or a chosen one. onset: their first sign, None without any."""
 
     incidents: tuple[Incident, ...]
     onset: float | None
 
 
-def chosen_incidents(snapshot: Snapshot, wanted: str = "") -> ChosenIncidents:
-    """The incident of an id, or all that are open and that somebody suffers from."""
-    if wanted:
-        found = tuple(item for item in snapshot.incidents if item.id == wanted)
+def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenIncidents:
+    """The incident with an id, or all open ones that affect a service."""
+    if incident_id:
+        incidents = tuple(item for item in snapshot.incidents if item.id == incident_id)
     else:
-        found = tuple(item for item in open_incidents(snapshot) if item.victims)
-    return ChosenIncidents(found, min((first_sign(item) for item in found), default=None))
+        incidents = tuple(item for item in open_incidents(snapshot) if item.victims)
+    return ChosenIncidents(incidents, min((first_sign(item) for item in incidents), default=None))
 
 
 def first_sign(incident: Incident) -> float:
-    """Unix seconds of the first that was seen of it."""
+    """Unix seconds of the first sign of an incident."""
     return min(incident.since, incident.opened)
 
 
 def lanes_start(world: World, chosen: ChosenIncidents) -> float:
-    """Since when the Now page shows lanes: from a while before the first sign on."""
+    """Start of the lanes on the Now page: `LEAD_IN_SECONDS` before the first sign, within bounds."""
     since = world.time if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS
     return min(world.time - MIN_SECONDS, max(world.time - MAX_SECONDS, since))
 
@@ -69,9 +69,9 @@ def affected_order(
     start: float,
     histories: HistoryCache,
 ) -> tuple[str, ...]:
-    """Who was hit, in the order of the first sign: from before the incident began, whatever stretch is looked at.
+    """The affected services in the order of their first sign, which does not depend on the shown time range.
 
-    history: the course from `start` on, Unix seconds, which is used where it begins there.
+    history: from `start` on, Unix seconds; used where the order needs no earlier start.
     """
     since = (
         world.time - MIN_SECONDS
@@ -89,28 +89,30 @@ def timeline(
     start: float,
     history: ServiceHistory,
     chosen: ChosenIncidents,
-    most: int = MAX_LANES,
+    max_lanes: int = MAX_LANES,
     order: Sequence[str] = (),
 ) -> Json:
-    """Lanes in the order of the first sign: culprits first, then who was hit, then who is expected to be.
+    """Lanes in the order of the first sign: suspected causes, then affected services, then those at risk.
 
-    start: Unix seconds from which on they are drawn. order: who was hit, as `hits` tells it; of an incident nobody
-    else was. Times in Unix seconds; stages are indexes into `stages`.
+    start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. Times in
+    Unix seconds; stages are indexes into `stages`.
     """
-    place = {who: i for i, who in enumerate(order, 1)}
+    place = {service: i for i, service in enumerate(order, 1)}
     risks = _soonest(chosen.incidents)
-    named = {who for item in chosen.incidents for who in (item.service, *item.victims)}
+    named = {service for item in chosen.incidents for service in (item.service, *item.victims)}
     hit = _hit(history, named, chosen.onset)
     culprits = {item.culprit.service: item for item in chosen.incidents if item.culprit.service is not None}
     if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
-        hit = {who: spells for who, spells in hit.items() if str(who) in place or who in culprits}
+        hit = {service: intervals for service, intervals in hit.items() if str(service) in place or service in culprits}
     shown = _shown(chosen.incidents)
-    lanes = [_hit_lane(who, spells, history, risks, shown.get(str(who))) for who, spells in hit.items()]
+    lanes = [
+        _hit_lane(service, intervals, history, risks, shown.get(str(service))) for service, intervals in hit.items()
+    ]
     by_name = {lane["service"]: lane for lane in lanes}
-    for who, item in culprits.items():
-        lane = by_name.get(str(who))
+    for service, item in culprits.items():
+        lane = by_name.get(str(service))
         if lane is None:
-            lane = _lane(who, first_sign(item)) | {"forecast": _forecast(risks.get(who))}
+            lane = _lane(service, first_sign(item)) | {"forecast": _forecast(risks.get(service))}
             lanes.append(lane)
         lane |= {"part": "culprit", "why": _blame(item), "first": number_of_time(min(lane["first"], first_sign(item)))}
     last = len(place) + 1
@@ -118,9 +120,9 @@ def timeline(
         key=lambda lane: (lane["part"] != "culprit", place.get(lane["service"], last), lane["first"], lane["service"])
     )
     lanes += [
-        _lane(who, world.time) | {"part": "next", "forecast": _forecast(risk)}
-        for who, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0]))
-        if who not in hit and who not in culprits and _soon(risk)
+        _lane(service, world.time) | {"part": "next", "forecast": _forecast(risk)}
+        for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0]))
+        if service not in hit and service not in culprits and _soon(risk)
     ]
     further = count(last)
     for lane in (lane for lane in lanes if lane["part"] == "hit"):
@@ -131,73 +133,73 @@ def timeline(
         "now": number_of_time(world.time),
         "end": number_of_time(end),
         "stages": list(STAGES),
-        "lanes": lanes[:most],
-        "hidden": max(0, len(lanes) - most),
+        "lanes": lanes[:max_lanes],
+        "hidden": max(0, len(lanes) - max_lanes),
     }
 
 
 def _soonest(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
-    """Of each service, the nearest breach that an incident tells."""
-    found: dict[Service, AtRisk] = {}
+    """The nearest forecast breach of each service."""
+    nearest: dict[Service, AtRisk] = {}
     for item in incidents:
         for risk in item.at_risk if item.until is None else ():
-            if risk.service not in found or risk.p50 < found[risk.service].p50:
-                found[risk.service] = risk
-    return found
+            if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
+                nearest[risk.service] = risk
+    return nearest
 
 
 def _hit(history: ServiceHistory, named: set[Service], onset: float | None) -> dict[Service, tuple[Interval, ...]]:
-    """Who is or was in trouble, with the spells that belong together: those named, and whoever is worse than early."""
-    found = {}
-    for who in history.anomalous_services():
-        spells = history.intervals(who)
+    """The affected services and their related intervals: the named ones, and those with a stage beyond early."""
+    affected = {}
+    for service in history.anomalous_services():
+        intervals = history.intervals(service)
         if onset is not None:
-            spells = tuple(spell for spell in spells if spell.end >= onset - RELATED_BEFORE_SECONDS)
-        worst = max((STAGES.index(spell.stage) for spell in spells), default=0)
-        if worst >= 2 or (worst and who in named):
-            found[who] = spells
-    return found
+            intervals = tuple(interval for interval in intervals if interval.end >= onset - RELATED_BEFORE_SECONDS)
+        worst = max((STAGES.index(interval.stage) for interval in intervals), default=0)
+        if worst >= 2 or (worst and service in named):
+            affected[service] = intervals
+    return affected
 
 
 def _shown(incidents: Sequence[Incident]) -> dict[str, Evidence]:
-    """Of each service, the first figure that shows an open incident: it has been weighed against others there."""
-    found: dict[str, Evidence] = {}
+    """The first evidence of an open incident for each service."""
+    first: dict[str, Evidence] = {}
     for item in incidents:
-        for each in item.evidence if item.until is None else ():
-            who = each.entity.partition(" ")[0] if " -> " not in each.entity else ""
-            if who and (who not in found or each.since < found[who].since):
-                found[who] = each
-    return found
+        for figure in item.evidence if item.until is None else ():
+            service = figure.entity.partition(" ")[0] if " -> " not in figure.entity else ""
+            if service and (service not in first or figure.since < first[service].since):
+                first[service] = figure
+    return first
 
 
 def _hit_lane(
-    who: Service,
-    spells: Sequence[Interval],
+    service: Service,
+    intervals: Sequence[Interval],
     history: ServiceHistory,
     risks: Mapping[Service, AtRisk],
     shown: Evidence | None,
 ) -> Json:
-    last = [spells[-1]]
-    for spell in reversed(spells[:-1]):
-        if last[0].start - spell.end > MAX_GAP_SECONDS:
+    last = [intervals[-1]]
+    for interval in reversed(intervals[:-1]):
+        if last[0].start - interval.end > MAX_GAP_SECONDS:
             break
-        last.insert(0, spell)
-    signs = [sign for sign in history.signs if sign.service == who]
-    told = _sign(signs[0]) if signs else None
+        last.insert(0, interval)
+    signs = [sign for sign in history.signs if sign.service == service]
+    sign_ = _sign(signs[0]) if signs else None
     if shown is not None and last[0].start - MAX_GAP_SECONDS < shown.since < last[0].start:
-        spells = (*spells[: -len(last)], Interval(shown.since, last[0].start, "early"), *last)
-        last, told = [spells[-len(last) - 1]], _figure(shown)
-    return _lane(who, last[0].start) | {
-        "spells": [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in spells],
-        "sign": told,
-        "forecast": _forecast(risks.get(who)),
+        intervals = (*intervals[: -len(last)], Interval(shown.since, last[0].start, "early"), *last)
+        last, sign_ = [intervals[-len(last) - 1]], _figure(shown)
+    return _lane(service, last[0].start) | {
+        "spells": [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in intervals],
+        "sign": sign_,
+        "forecast": _forecast(risks.get(service)),
     }
 
 
-def _lane(who: Service, first: float) -> Json:
+def _lane(service: Service, first: float) -> Json:
     return {
-        "service": str(who),
-        "colour": service_colour(str(who)),
+        "service": str(service),
+        "colour": service_colour(str(service)),
         "part": "hit",
         "order": None,
         "first": number_of_time(first),
@@ -231,24 +233,28 @@ def _figure(shown: Evidence) -> Json:
 
 
 def _soon(risk: AtRisk | None) -> bool:
-    """Whether it is near enough to be drawn, and still to come."""
+    """Whether a breach is still to come, and near enough to be drawn."""
     return risk is not None and risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
 
 
 def _forecast(risk: AtRisk | None) -> Json | None:
-    """Seconds until its objective is missed; None where it already is, or that is far off."""
+    """Seconds until an SLO breach; None where it has happened, or is far off."""
     return dict(breach_seconds(risk)) if risk is not None and _soon(risk) else None
 
 
 def _blame(item: Incident) -> str:
-    """Why a culprit is one, in a few words."""
-    who = item.culprit.service
-    reasons = next((each.reasons for each in item.candidates if each.service == who and each.reasons), ())
-    if item.cause == "pool contention" and any(each.entity == f"{who} -> {item.victim}" for each in item.evidence):
+    """The reason why a service is a suspected cause, in a few words."""
+    service = item.culprit.service
+    reasons = next(
+        (evidence_.reasons for evidence_ in item.candidates if evidence_.service == service and evidence_.reasons), ()
+    )
+    if item.cause == "pool contention" and any(
+        evidence_.entity == f"{service} -> {item.victim}" for evidence_ in item.evidence
+    ):
         return "asks for what makes others wait"
     if item.cause == "pool contention" and item.culprit.gpus:
         same = (Reason("cause", item.victim, item.cause), Reason("cause", name=item.cause))
-        further = reasons_text(each for each in reasons if each not in same)
+        further = reasons_text(evidence_ for evidence_ in reasons if evidence_ not in same)
         return f"takes the time of {_gpus(len(item.culprit.gpus))}" + (f": {further}" if further else "")
     if item.cause == "demand" and reasons in ((), (Reason("cause", name=item.cause),)):
         return "asks for more than usual"

@@ -14,7 +14,7 @@ from foreshock_dashboard.web.panels.service_map import service_map
 
 
 def topology(world: World | None) -> Json:
-    """Who and what there is. `id` names this state of it; indexes in the payload of `now` point into these lists."""
+    """The identities of a platform. id: digest of them; indexes in the payload of `now` point into these lists."""
     if world is None:
         body: Json = {"services": [], "hosts": [], "pools": _pools(()), "tenants": [], "map": service_map(None)}
     else:
@@ -35,7 +35,7 @@ def topology(world: World | None) -> Json:
 
 
 def _pools(told: Sequence[str]) -> Json:
-    """The pools, and which of them each GPU belongs to; both empty where nobody tells."""
+    """The pools, and the index of the pool of each GPU; both empty without pools."""
     names = sorted(set(told)) if any(told) else []
     place = {name: i for i, name in enumerate(names)}
     return {"names": names, "of": [place[name] for name in told] if names else []}

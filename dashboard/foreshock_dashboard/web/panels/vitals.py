@@ -1,4 +1,4 @@
-"""The five numbers under the verdict: each with its last quarter of an hour, what is usual, and its evidence. Pure."""
+"""The five numbers under the verdict: value, sparkline, baseline range, and link to the evidence. Pure."""
 
 from __future__ import annotations
 
@@ -28,18 +28,17 @@ from foreshock_dashboard.web.state.stages import ServiceHistory
 SPARKLINE_SECONDS = 900.0
 """Seconds that a sparkline covers."""
 SPARKLINE_POINTS = 45
-"""Points of a sparkline."""
 MIN_HISTORY_POINTS = 8
-"""Points of history from which something is usual."""
+"""Points of history that a baseline needs."""
 Columns = NDArray[np.intp]
 BAND_SCALES = 3.0
-"""Scales up to which a figure is as usual, as the analysis counts them."""
+"""Scales up to which a figure is in its normal range, as in the analysis."""
 
 
 class Vital(NamedTuple):
-    """A number over time. values: one at each of the columns. who: what the newest is of; href: its evidence.
+    """A number over time. values: one per column. who: subject of the newest value; href: its evidence.
 
-    floor: the least scale that a difference is measured in, in the number's unit.
+    floor: the least scale of a difference, in the number's unit. of: the total that the number is out of.
     """
 
     values: Floats
@@ -51,12 +50,12 @@ class Vital(NamedTuple):
 
 
 def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -> list[Json]:
-    """The numbers. `value` is None where nothing is known; no_data: the number of degraded services is unknown too."""
+    """The numbers. `value` is None where it is unknown. no_data: the number of degraded services is unknown too."""
     world = snapshot.world
     if world is None:
         return []
-    grave = [item.since for item in open_incidents(snapshot) if item.phase != "advisory"]
-    columns, past = _columns(world, min(grave, default=math.inf))
+    onsets = [item.since for item in open_incidents(snapshot) if item.phase != "advisory"]
+    columns, past = _columns(world, min(onsets, default=math.inf))
     rows = (
         ("Services degraded", "count", _degraded(history, world, columns)),
         ("Longest wait for a GPU", "ratio", _waits(world, columns)),
@@ -64,34 +63,34 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
         ("Retries per call", "per call", _retries(world, columns)),
         ("Failed requests", "ratio", _failed(world, columns)),
     )
-    return [_payload(name, unit, told, past, unknown=no_data and not i) for i, (name, unit, told) in enumerate(rows)]
+    return [_payload(name, unit, vital, past, unknown=no_data and not i) for i, (name, unit, vital) in enumerate(rows)]
 
 
-def _payload(name: str, unit: str, told: Vital, past: int, *, unknown: bool) -> Json:
-    history = told.values[:past]
+def _payload(name: str, unit: str, vital: Vital, past: int, *, unknown: bool) -> Json:
+    history = vital.values[:past]
     low = high = math.nan
     if unit != "count" and np.isfinite(history).sum() >= MIN_HISTORY_POINTS:
-        found = robust_baseline(history[None], told.floor, 1)
-        level, scale = float(found.level[0]), float(found.scale[0])
+        baseline = robust_baseline(history[None], vital.floor, 1)
+        level, scale = float(baseline.level[0]), float(baseline.scale[0])
         low, high = max(0.0, level - BAND_SCALES * scale), level + BAND_SCALES * scale
-    value = float(told.values[-1]) if len(told.values) else math.nan
+    value = float(vital.values[-1]) if len(vital.values) else math.nan
     return {
         "name": name,
         "unit": unit,
         "value": None if unknown else number(value),
-        "of": told.of,
-        "who": told.who if math.isfinite(value) else "",
-        "note": told.note,
-        "href": told.href,
-        "spark": [number(each) for each in told.values[past:].tolist()],
+        "of": vital.of,
+        "who": vital.who if math.isfinite(value) else "",
+        "note": vital.note,
+        "href": vital.href,
+        "spark": [number(value_) for value_ in vital.values[past:].tolist()],
         "usual": None if math.isnan(high) else [number(low), number(high)],
     }
 
 
 def _columns(world: World, trouble: float) -> tuple[Columns, int]:
-    """Columns that are looked at, and how many of them are history: what is usual rests on these.
+    """The columns of history and sparkline, and the number of history columns, on which the baseline rests.
 
-    trouble: Unix seconds from which on things have not been as usual, however long that lasts.
+    trouble: Unix seconds from which on values are anomalous.
     """
     last = len(world.times) - 1
     first = max(0, last - round(SPARKLINE_SECONDS / world.step))
@@ -104,27 +103,27 @@ def _columns(world: World, trouble: float) -> tuple[Columns, int]:
 
 
 def _degraded(history: ServiceHistory, world: World, columns: Columns) -> Vital:
-    """How many services are worse than an early sign, where that was followed."""
+    """The number of services that are degraded or failing."""
     values = np.full(len(columns), np.nan)
     if len(history.times):
-        bad = np.where((history.stages >= 0).any(axis=0), (history.stages >= 2).sum(axis=0), np.nan)
-        asked = world.times[columns]
-        place = np.minimum(np.searchsorted(history.times, asked), len(history.times) - 1)
-        values = np.where(asked >= history.times[0], bad[place], np.nan)
+        counts = np.where((history.stages >= 0).any(axis=0), (history.stages >= 2).sum(axis=0), np.nan)
+        times = world.times[columns]
+        nearest = np.minimum(np.searchsorted(history.times, times), len(history.times) - 1)
+        values = np.where(times >= history.times[0], counts[nearest], np.nan)
     return Vital(values, 0.5, "/services", of=freshness(world).services)
 
 
 def _waits(world: World, columns: Columns) -> Vital:
-    """The pair whose victim waits longest, mean over the GPUs that the two share: of those that answer requests.
+    """The pair with the longest wait, mean over the GPUs that the two share. Only serving victims count.
 
     A batch job that waits is how GPUs are shared.
     """
     serving = serving_services(world)
-    found = [(pair, rows) for pair, rows in pair_rows(world) if pair[0] in serving]
-    if not found:
+    serving_pairs = [(pair, rows) for pair, rows in pair_rows(world) if pair[0] in serving]
+    if not serving_pairs:
         return _unknown(columns, "/contention")
-    rows = np.array([row for _, rows in found for row in rows], np.intp)
-    first = np.cumsum([0, *(len(rows) for _, rows in found[:-1])])
+    rows = np.array([row for _, rows in serving_pairs for row in rows], np.intp)
+    first = np.cumsum([0, *(len(rows) for _, rows in serving_pairs[:-1])])
     values = world.stalled_by[np.ix_(rows, columns)]
     known = np.isfinite(values)
     sums = np.add.reduceat(np.where(known, values, 0.0), first, axis=0)
@@ -134,13 +133,13 @@ def _waits(world: World, columns: Columns) -> Vital:
     row = _worst_row(means)
     if row is None:
         return Vital(_maximum(means), 0.03, "/contention")
-    victim, aggressor = found[row][0]
+    victim, aggressor = serving_pairs[row][0]
     query = urlencode({"victim": str(victim), "aggressor": str(aggressor)})
     return Vital(_maximum(means), 0.03, f"/contention?{query}", f"{victim} for {aggressor}")
 
 
 def _load(snapshot: Snapshot, world: World, columns: Columns) -> Vital:
-    """What is asked of model servers over what full ones give, the worst of all services."""
+    """The load of the most loaded service: offered work over capacity of its model servers."""
     loads = [load for load in snapshot.forecast.loads if math.isfinite(load.ratio)]
     if not loads:
         return _unknown(columns, "/cascade")
@@ -152,21 +151,21 @@ def _load(snapshot: Snapshot, world: World, columns: Columns) -> Vital:
 
 
 def load_ratios(world: World, columns: Columns, judged: Mapping[Service, BatchingLaw]) -> Floats:
-    """Offered load of every service with model servers at some columns; shape (services with servers, points).
+    """Load of every service with model servers at some columns; shape (services with servers, points).
 
-    judged: laws that the analysis judges by. A World that is crowded from its beginning teaches none itself.
+    judged: batching laws of the analysis. A World that is overloaded from its beginning allows no fit of its own.
     """
-    found = model_servers(world)
+    servers = model_servers(world)
     laws = {**learned(world, len(world.times) - 1), **judged}
-    each = found.reporting_replicas(slice(None))[:, columns]
+    server_count = servers.reporting_replicas(slice(None))[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
-        busy = (found.running[:, columns] + np.nan_to_num(found.waiting[:, columns])) / each
-        rooms = np.where(
-            found.cache > 0.02, found.running / found.reporting_replicas(slice(None)) / found.cache, np.nan
+        busy = (servers.running[:, columns] + np.nan_to_num(servers.waiting[:, columns])) / server_count
+        cache_capacity = np.where(
+            servers.cache > 0.02, servers.running / servers.reporting_replicas(slice(None)) / servers.cache, np.nan
         )
     out = np.full(busy.shape, np.nan)
-    for i, service in enumerate(found.services):
-        known = rooms[i][np.isfinite(rooms[i])]
+    for i, service in enumerate(servers.services):
+        known = cache_capacity[i][np.isfinite(cache_capacity[i])]
         if service in laws and len(known):
             out[i] = laws[service].offered_load(busy[i], float(np.median(known)))
     return out
@@ -183,12 +182,12 @@ def _retries(world: World, columns: Columns) -> Vital:
 
 
 def _failed(world: World, columns: Columns) -> Vital:
-    """Of all requests that services received."""
+    """The share of failed requests over all services."""
     rate, failed = world.red.rate[:, columns], world.red.failed[:, columns]
     known = np.isfinite(rate) & np.isfinite(failed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        asked = np.where(known, rate, 0.0).sum(axis=0)
-        values = np.where(asked > 0, np.where(known, rate * failed, 0.0).sum(axis=0) / asked, np.nan)
+        requests = np.where(known, rate, 0.0).sum(axis=0)
+        values = np.where(requests > 0, np.where(known, rate * failed, 0.0).sum(axis=0) / requests, np.nan)
     return Vital(values, 0.004, "/traces?errors=true")
 
 
@@ -197,7 +196,7 @@ def _unknown(columns: Columns, href: str) -> Vital:
 
 
 def _maximum(values: Floats) -> Floats:
-    """The largest of each column; NaN where none is known."""
+    """The maximum of each column; NaN where none is known."""
     if not len(values):
         return np.full(values.shape[1], np.nan)
     most = np.where(np.isfinite(values), values, -np.inf).max(axis=0)
@@ -205,7 +204,7 @@ def _maximum(values: Floats) -> Floats:
 
 
 def _worst_row(values: Floats) -> int | None:
-    """The row that is largest at the last column."""
+    """The row with the maximum of the last column."""
     if not values.size or not np.isfinite(values[:, -1]).any():
         return None
     return int(np.nanargmax(values[:, -1]))

@@ -1,4 +1,4 @@
-"""The pages there are: address, name, the function that gives the skeleton which the scripts fill, and its charts."""
+"""The registry entry of a page: address, name, layout, and charts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MAX_ADDRESS_LENGTH = 600
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page. `layout` is called at each visit; `name` is in the navigation, "" is not; `title` is the one h1.
+    """A page. `layout` is called at each visit; `name` is in the navigation unless blank; `title` is its h1.
 
-    key: with `g`, the letter that leads to it. deep: addresses below `path` are the page as well, such as
+    key: with `g`, the letter that opens it. deep: addresses below `path` belong to the page too, such as
     `/services/prod/embedder`.
     """
 
@@ -31,7 +31,7 @@ class Page:
     deep: bool = False
 
     def rest(self, address: object) -> str:
-        """What of an address lies below the page's own: `prod/embedder`; "" where nothing does."""
+        """The part of an address below the page's own: `prod/embedder`; "" without one."""
         if not self.deep or not isinstance(address, str) or len(address) > MAX_ADDRESS_LENGTH:
             return ""
         below = address.removeprefix(f"{self.path}/") if address.startswith(f"{self.path}/") else ""
@@ -39,6 +39,6 @@ class Page:
 
 
 def find(pages: tuple[Page, ...], path: str) -> Page | None:
-    """The page at an address, a slash at its end or not."""
+    """The page at an address, with or without a trailing slash."""
     wanted = path.rstrip("/") or "/"
     return next((page for page in pages if page.path == wanted or (page.deep and page.rest(path))), None)

@@ -1,4 +1,4 @@
-"""The frame around every page: bar, navigation, badges, and the place where the page goes."""
+"""The frame around every page: bar, navigation, badges, and the container of the page."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def attributes(**named: str) -> dict[str, Any]:
 
 
 def shell(pages: tuple[Page, ...], *, simulated: bool = False, recorded: bool = False) -> Component:
-    """The frame; it is sent once, the page inside follows the address.
+    """The frame; it is sent once, and the page inside follows the address.
 
-    simulated: some of the data is; recorded: the hub stands in a recording. What the frame then has more is there from
-    the beginning, so that nothing moves when the values come.
+    simulated: some of the data is simulated. recorded: the hub serves a recording. Both reserve their space in the
+    frame, so that nothing moves when values arrive.
     """
     return html.Div(
         [
@@ -90,11 +90,12 @@ def shell(pages: tuple[Page, ...], *, simulated: bool = False, recorded: bool = 
 
 
 def feed_of(page: Page | None) -> str:
-    """Says in the frame which values the page will ask for, before the page is there; none where there is no page."""
+    """The meta tag with the address of the page's values, so that they load before the page; blank without a page."""
     if page is None:
         return FEED
-    told = page.layout().to_plotly_json()["props"]  # type: ignore[no-untyped-call]  # Dash's
-    return f'<meta name="feed" data-feed="{escape(told["data-feed"])}" data-takes="{escape(told["data-takes"])}">'
+    properties = page.layout().to_plotly_json()["props"]  # type: ignore[no-untyped-call]  # Dash's
+    feed, takes = escape(properties["data-feed"]), escape(properties["data-takes"])
+    return f'<meta name="feed" data-feed="{feed}" data-takes="{takes}">'
 
 
 def _link(page: Page) -> Component:
@@ -117,12 +118,12 @@ def page_of(
     orders: str = "",
     hidden: bool = False,
 ) -> Component:
-    """The skeleton of a page: its h1 and its panels, and where the script asks for its values.
+    """The skeleton of a page: its h1, its panels, and the address of its values.
 
-    feed: the address of its values, `{rest}` in it is what of the page's address lies below its own; empty where the
-    page asks on its own. takes: the parameters of the page's address that the feed takes as well, apart by spaces;
-    keeps: those that only the page reads; orders: those that say how its tables are sorted. Of any other the page says
-    that it is ignored. hidden: the title is for screen readers alone.
+    feed: the address of the values; `{rest}` in it is the part of the page's address below its own; blank where the
+    page loads on its own. takes: parameters of the page that the feed takes, space-separated. keeps: parameters that
+    only the page reads. orders: parameters with the sort order of tables. The page reports any other parameter as
+    ignored. hidden: the title is for screen readers only.
     """
     return html.Div(
         [html.H1(title, className="visually-hidden" if hidden else ""), *body],
@@ -136,10 +137,10 @@ def page_of(
 def panel(
     name: str, title: str, hint: str, wide: bool = False, csv: str = "", promql: str = "", fold: bool = False
 ) -> Component:
-    """An empty panel. The scripts fill `name` and set the panel's one state: loading, ready, empty, stale or error.
+    """An empty panel. The scripts fill `name` and set its state: loading, ready, empty, stale, or error.
 
-    csv: the address of its figures as a table; the script adds what is looked at. promql: the query that gives them.
-    fold: on a phone it is its title alone until it is opened.
+    csv: the address of its figures as a table. promql: the query of its figures. fold: on a phone it is collapsed at
+    first.
     """
     return html.Section(
         [
@@ -163,7 +164,7 @@ def chart(
     promql: str = "",
     fold: bool = False,
 ) -> Component:
-    """A panel with a figure of Plotly, which the chart of the same name draws; dragging on it zooms all."""
+    """A panel with a Plotly figure, drawn by the chart of the same name; dragging on it zooms all charts."""
     picture = dcc.Graph(
         id=name,
         config={"displaylogo": False, "modeBarButtons": [["toImage"]], "responsive": True, "doubleClick": False},
@@ -206,7 +207,7 @@ def _head(name: str, title: str, hint: str, csv: str, promql: str, fold: bool) -
 
 
 def _fold(name: str, title: str) -> Component:
-    """Opens and closes a panel on a phone; elsewhere it is not there."""
+    """The button that expands and collapses a panel on a phone."""
     return html.Button(
         html.Span(title, className="visually-hidden"),
         type="button",
@@ -216,7 +217,7 @@ def _fold(name: str, title: str) -> Component:
 
 
 def not_found() -> Component:
-    """The page for an address that has none."""
+    """The page of an unknown address."""
     return html.Div(
         [html.H1("No such page"), html.P("This address has no page."), html.A("Go to Now", href="/")],
         className="plain",

@@ -1,4 +1,4 @@
-"""Snapshot → plain dicts for the JSON API. Pure."""
+"""The condition of every service: healthy, degraded, affected by an incident, or unknown. Pure."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ WARNING_ERROR_RATIO = 0.01
 
 
 def open_incidents(snapshot: Snapshot) -> tuple[Incident, ...]:
-    """Those that are not over, the worst and then the oldest first."""
+    """The open incidents, the worst and then the oldest first."""
     rank = {"cascading": 0, "page": 1, "advisory": 2}
     current = [incident for incident in snapshot.incidents if incident.phase != "over"]
     return tuple(sorted(current, key=lambda incident: (rank[incident.phase], incident.since, incident.id)))
 
 
 class Condition(NamedTuple):
-    """How a service is: a state, and the word that is shown beside its shape."""
+    """The health of a service, and the word beside its symbol."""
 
     health: Health
     word: str
@@ -46,9 +46,9 @@ def condition(
     used: float | None = None,
     silent: bool = False,
 ) -> Condition:
-    """How a service is, from the open incidents, its own errors and its objective.
+    """The condition of a service from the open incidents, its errors, and its SLO.
 
-    used: how much of its objective it uses, above 1 it misses it. silent: what it told has stopped coming.
+    used: share of the SLO that is used, above 1 it is breached. silent: its data has stopped coming.
     """
     named = _role_condition(service, incidents)
     if silent:
@@ -63,7 +63,7 @@ def condition(
 
 
 def _role_condition(service: Service, incidents: Sequence[Incident]) -> Condition | None:
-    """The part that a service has in the open incidents, if any."""
+    """The condition by the role of a service in the open incidents; None without a role."""
     incidents = [each for each in incidents if each.victims]  # nothing is wrong yet with what is only weak
     for incident in incidents:
         if service in (incident.victim, incident.service):
@@ -80,7 +80,7 @@ def _role_condition(service: Service, incidents: Sequence[Incident]) -> Conditio
 
 
 def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
-    """Every service's condition, in the World's order."""
+    """The condition of every service, in the World's order."""
     world = snapshot.world
     if world is None:
         return {}
@@ -96,9 +96,9 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
 
 
 def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[Json]:
-    """Every service with its figures, its condition and its stage; in the World's order.
+    """Every service with its figures, condition, and stage; in the World's order.
 
-    One that what was followed does not know, such as one that came after it was read, has no stage.
+    A service that the history does not contain has no stage.
     """
     world = snapshot.world
     if world is None:

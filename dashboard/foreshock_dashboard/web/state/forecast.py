@@ -1,4 +1,4 @@
-"""What is expected of a service, beside what it promises. Pure."""
+"""The forecast of each service, beside its SLO. Pure."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.state.numbers import number
 
 RISK_HORIZON_SECONDS = 600.0
-"""Seconds within which the chance of missing an objective is told."""
+"""Horizon of the probability of an SLO breach."""
 
 
-def breach_probability(told: AtRisk, within: float) -> float:
-    """The chance that an objective is missed within so many seconds, 0…1, from the times that are told of it."""
-    if told.p50 <= 0:
+def breach_probability(risk: AtRisk, within: float) -> float:
+    """Probability 0…1 of an SLO breach within some seconds, interpolated from the quantiles of a risk."""
+    if risk.p50 <= 0:
         return 1.0
-    times = ((0.1, told.p10), (0.2, told.p20), (0.5, told.p50), (0.8, told.p80), (0.9, told.p90))
-    known = [each for each in times if math.isfinite(each[1])]
+    times = ((0.1, risk.p10), (0.2, risk.p20), (0.5, risk.p50), (0.8, risk.p80), (0.9, risk.p90))
+    known = [item for item in times if math.isfinite(item[1])]
     shares, seconds = [share for share, _ in known], [time for _, time in known]
     return float(np.interp(within, seconds, shares, left=0.0)) if known else 0.0
 
 
 class ServiceForecasts:
-    """What the outlook says of services, by service."""
+    """The forecasts of a snapshot, by service."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        found = snapshot.forecast
-        self._promises: Mapping[Service, Slo] = {each.service: each for each in found.slos}
-        self._breaches = {each.service: each.p50 for each in found.risks}
-        self._chances = {each.service: each.chance for each in found.risks}
-        for item in reversed(snapshot.incidents):  # what the incident says is what all other pages say
-            for each in item.at_risk if item.phase != "over" else ():
-                self._breaches[each.service] = each.p50
-                self._chances[each.service] = max(
-                    self._chances.get(each.service, 0.0), breach_probability(each, RISK_HORIZON_SECONDS)
+        forecast = snapshot.forecast
+        self._slos: Mapping[Service, Slo] = {item.service: item for item in forecast.slos}
+        self._breaches = {item.service: item.p50 for item in forecast.risks}
+        self._chances = {item.service: item.chance for item in forecast.risks}
+        for item in reversed(snapshot.incidents):  # incidents win, so that all pages agree
+            for risk in item.at_risk if item.phase != "over" else ():
+                self._breaches[risk.service] = risk.p50
+                self._chances[risk.service] = max(
+                    self._chances.get(risk.service, 0.0), breach_probability(risk, RISK_HORIZON_SECONDS)
                 )
-        self._loads = {each.service: each for each in found.loads}
-        self._uneven = {each.service: each.ratio for each in found.imbalance}
+        self._loads = {item.service: item for item in forecast.loads}
+        self._uneven = {item.service: item.ratio for item in forecast.imbalance}
 
-    def used(self, who: Service, p95: float | None, failed: float | None) -> float | None:
-        """How much of its objective a service uses, the larger of duration and failures; above 1 it misses it.
+    def used(self, service: Service, p95: float | None, failed: float | None) -> float | None:
+        """The used share of a service's SLO, the larger of latency and errors; above 1 it is breached.
 
-        None where it has none, or nothing is known of it now.
+        None where it has no SLO, or nothing is known of it now.
         """
-        if (promise := self._promises.get(who)) is None:
+        if (slo := self._slos.get(service)) is None:
             return None
-        pairs = ((p95, promise.seconds), (failed, promise.failed))
+        pairs = ((p95, slo.seconds), (failed, slo.failed))
         return max((value / limit for value, limit in pairs if value is not None and limit > 0), default=None)
 
-    def of(self, who: Service, p95: float | None, failed: float | None) -> Json:
-        """All of it. breach: seconds until it may miss it (with a chance of one half), None where not in sight."""
-        promise, load = self._promises.get(who), self._loads.get(who)
-        used = self.used(who, p95, failed)
+    def of(self, service: Service, p95: float | None, failed: float | None) -> Json:
+        """SLO, risk, and load. breach: median seconds until a breach, None where none is in sight."""
+        slo, load = self._slos.get(service), self._loads.get(service)
+        used = self.used(service, p95, failed)
         return {
             "promise": None
-            if promise is None
+            if slo is None
             else {
-                "seconds": number(promise.seconds),
-                "failed": number(promise.failed),
-                "learned": promise.learned,
+                "seconds": number(slo.seconds),
+                "failed": number(slo.failed),
+                "learned": slo.learned,
             },
             "used": None if used is None else number(used),
-            "risk": number(self._chances.get(who, math.nan)),
-            "breach": number(self._breaches.get(who, math.nan)),
+            "risk": number(self._chances.get(service, math.nan)),
+            "breach": number(self._breaches.get(service, math.nan)),
             "load": None if load is None else number(load.ratio),
             "safe": None if load is None else number(load.safe),
-            "uneven": number(self._uneven.get(who, math.nan)),
+            "uneven": number(self._uneven.get(service, math.nan)),
         }

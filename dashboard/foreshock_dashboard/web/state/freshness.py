@@ -1,4 +1,4 @@
-"""What can be seen at the newest points of a World: silence must not be taken for calm."""
+"""Freshness of data at the newest points of a World: missing data must not be taken for calm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foreshock_dashboard.model.world import Gpu, Target, World
 from foreshock_dashboard.web.state.placement import Rows, placement
 
 FRESH_SECONDS = 60.0
-"""Seconds for which data counts as fresh, unless `LEAST_POINTS` of the grid take longer."""
+"""Age up to which data is fresh, unless `FRESH_POINTS` points of the grid take longer."""
 FRESH_POINTS = 3
 
 Bools = NDArray[np.bool_]
@@ -22,10 +22,10 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Who has no fresh data, in the World's order; `gpus` and `services` count those that have.
+    """The objects without fresh data, in the World's order; `gpus` and `services` count those with fresh data.
 
-    blind: what nobody can be judged without and nobody gives any more: "GPU", "service", "GPU or service", or "".
-    since: Unix seconds of the last data of that, None where the World holds none.
+    no_data: the kind of data that is required and missing: "GPU", "service", "GPU or service", or "". since: Unix
+    seconds of its last data, None where the World has none.
     """
 
     gpus: int
@@ -38,15 +38,15 @@ class Freshness:
 
 
 def fresh_seconds(step: float) -> float:
-    """Seconds for which data counts as fresh on a grid of `step` seconds."""
+    """Age in seconds up to which data is fresh on a grid of `step` seconds."""
     return max(FRESH_SECONDS, FRESH_POINTS * step)
 
 
 def freshness(world: World) -> Freshness:
-    """What of a World is fresh.
+    """The freshness of a World's data.
 
-    A GPU needs figures of its time. A service that ever told of its requests has to go on telling; one that never did,
-    such as a batch job, is seen on its GPUs and by its callers. Whether any starves is judged by those with requests.
+    A GPU needs figures of its time. A service that ever reported requests has to keep reporting them; another one, such
+    as a batch job, is seen on its GPUs and by its callers. Contention is judged on the services with requests.
     """
     newest = _newest(world.step)
     on_gpus, by_service = _gpus_seen(world, newest), _services_seen(world)
@@ -70,7 +70,7 @@ def freshness(world: World) -> Freshness:
 
 
 def why_unknown(snapshot: Snapshot) -> str:
-    """Why it cannot be told whether any service is worse than usual; "" where it can."""
+    """The reason why degraded services cannot be recognized; "" where they can."""
     world = snapshot.world
     if world is None or not world.services:
         return "No service is known yet."
@@ -83,7 +83,7 @@ def why_unknown(snapshot: Snapshot) -> str:
 
 
 def fresh_services(world: World) -> Bools:
-    """Which services have fresh data. Shape (services,)."""
+    """Flags of the services with fresh data. Shape (services,)."""
     return _rows(_services_seen(world)[:, _newest(world.step)])
 
 
@@ -93,17 +93,17 @@ def _newest(step: float) -> slice:
 
 
 def serving_services(world: World) -> frozenset[Service]:
-    """Services that answer requests. The others, such as batch jobs, wait for GPUs all day, and no harm is done."""
+    """Services with requests. The others, such as batch jobs, may wait for GPUs all day without harm."""
     return frozenset(world.services[row] for row in np.flatnonzero(_rows(np.isfinite(world.red.p95))).tolist())
 
 
 def is_stale(target: Target, step: float) -> bool:
-    """Whether a target does not answer, or was last heard of too long ago to say that it does."""
+    """Whether a target is down, or was scraped too long ago."""
     return target.up is not True or target.age is None or target.age > fresh_seconds(step)
 
 
 def _rows(seen: Bools) -> Bools:
-    """Which rows hold anything."""
+    """Flags of the rows with any value."""
     return np.asarray(seen.any(axis=1))
 
 
@@ -117,7 +117,7 @@ def _gpus_seen(world: World, columns: slice) -> Bools:
 def _services_seen(world: World) -> Bools:
     """Where something is known of a service. Shape (services, times).
 
-    That is how long its requests took, or that there were none; for those that never told, what others tell.
+    That is its latency, or that it had no requests; for services that never reported, the reports of others.
     """
     seen: Bools = np.isfinite(world.red.p95) | (world.red.rate == 0)
     never = ~_rows(seen)[:, None]
@@ -140,7 +140,7 @@ def _seen_by_others(world: World) -> Bools:
 
 
 def _any(rows: Rows, flags: Bools, count: int) -> Bools:
-    """Whether any of the flags that belong to each of `count` rows is set. Shapes (flags, points), (count, points)."""
+    """Whether any of the flags of each of `count` rows is set. Shapes (flags, points), (count, points)."""
     found = np.zeros((count, flags.shape[1]), np.bool_)
     for point, column in enumerate(flags.T):
         found[rows[column], point] = True

@@ -14,12 +14,12 @@ ABSENT_BYTE, FULL_SCALE_BYTE = 255, 250
 
 
 def number(value: float) -> float | None:
-    """A float for JSON: None where there is no value, and six significant digits at most."""
+    """A float for JSON with six significant digits; None for NaN and infinity."""
     return None if not math.isfinite(value) else float(f"{value:.6g}")
 
 
 def number_of_time(seconds: float | None) -> float | None:
-    """Unix seconds to the millisecond; None where there is none."""
+    """Unix seconds to the millisecond; None without a time."""
     return None if seconds is None or not math.isfinite(seconds) else round(seconds, 3)
 
 
@@ -31,7 +31,7 @@ def last(values: Floats) -> list[float | None]:
 
 
 def newest(values: Floats) -> Floats:
-    """The last column; NaN where there is no time at all."""
+    """The newest column; NaN without any column."""
     return values[:, -1] if values.shape[1] else np.full(len(values), np.nan)
 
 

@@ -1,4 +1,4 @@
-"""What is out of the ordinary with a service, since when, and how bad it is: the stages of a cascade."""
+"""The stages of a service, from calm to failing, and the early signs of trouble."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ LEADING_SIGNALS: Mapping[str, str] = {
 
 
 class Sign(NamedTuple):
-    """A figure of a service that is not as usual. `entity`: what exactly it is of. since: Unix seconds.
+    """A figure of a service that differs from its baseline. entity: the object it is of. since: Unix seconds.
 
-    value, level, threshold: now, usually, and from where on it counts, in the signal's unit. scales: how far off it is.
+    value, level, threshold: current value, baseline, and limit, in the signal's unit. scales: distance from the
+    baseline.
     """
 
     service: Service
@@ -51,17 +52,17 @@ class Sign(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What the figure is called."""
+        """Display name of the signal."""
         return SIGNAL_BY_NAME[self.signal].text
 
     @property
     def unit(self) -> str:
-        """Of the figures."""
+        """Unit of the figures."""
         return SIGNAL_BY_NAME[self.signal].unit
 
 
 class Interval(NamedTuple):
-    """A stretch in one stage, Unix seconds; the end is that of its last point."""
+    """A time in one stage, Unix seconds; the end is that of its last point."""
 
     start: float
     end: float
@@ -70,10 +71,10 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ServiceHistory:
-    """How every service of a World history over a stretch.
+    """The stage of every service of a World over a time range.
 
     stages: index into `STAGES`, -1 where nothing is known; shape (services, points). signs: those that hold at the last
-    point, the first first.
+    point, sorted by onset.
     """
 
     times: Floats
@@ -87,11 +88,11 @@ class ServiceHistory:
         return {who: STAGES[stage] if stage >= 0 else None for who, stage in zip(self.services, last, strict=True)}
 
     def anomalous_services(self) -> tuple[Service, ...]:
-        """Those that were not calm all the time, in the World's order."""
+        """The services that were not always calm, in the World's order."""
         return tuple(self.services[row] for row in np.flatnonzero((self.stages > 0).any(axis=1)).tolist())
 
     def intervals(self, service: Service) -> tuple[Interval, ...]:
-        """The stretches that a service was not calm."""
+        """The intervals in which a service was not calm."""
         row = self.stages[self.services.index(service)].tolist()
         runs = groupby(zip(self.times.tolist(), row, strict=True), key=lambda point: point[1])
         found = []

@@ -1,4 +1,4 @@
-"""What an address asks to see: a stretch of time in Grafana's grammar, and the page's own parameters."""
+"""The time range and parameters of a page's address, in Grafana's grammar."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ MAX_RANGE_SECONDS = 360 * 86_400.0
 MAX_SEARCH_LENGTH = 4000
 """Characters of a query string that are read."""
 TIME = ("from", "to", "refresh")
-"""What every page takes; `refresh` is the browser's own affair."""
+"""Parameters of every page; `refresh` is read by the browser alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """start, end: Unix seconds. live: it goes with the time. given: the other parameters, as text from anyone.
+    """start, end: Unix seconds. live: the range ends now. parameters: the other parameters, as text from anyone.
 
-    rest: what of the address lies below the page's own, such as a service's name.
+    rest: the part of the address below the page's own, such as a service's name.
     """
 
     start: float
@@ -32,12 +32,12 @@ class View:
     rest: str = ""
 
     def get(self, name: str) -> str:
-        """A parameter of the page; "" where the address has none."""
+        """A parameter of the page; "" without it."""
         return self.parameters.get(name, "").strip()
 
 
 def view(given: Mapping[str, str], now: float) -> View:
-    """The view of a query's parameters. `now`: the hub's time, Unix seconds.
+    """The view of a query's parameters. now: the hub's time, Unix seconds.
 
     Raises:
         BadParameterError: a time cannot be read, or the range is upside down, too short or too long.
@@ -57,7 +57,7 @@ def view(given: Mapping[str, str], now: float) -> View:
 
 
 def view_of(search: object, now: float, rest: str = "") -> View:
-    """The view of a page's address; the usual one where it cannot be read, for the page itself says what is wrong."""
+    """The view of a page's address; the default range where it cannot be read, since the page shows the error."""
     if not isinstance(search, str) or len(search) > MAX_SEARCH_LENGTH:
         return View(now - DEFAULT_RANGE_SECONDS, now, rest=rest)
     given = dict(parse_qsl(search.lstrip("?")))

@@ -1,4 +1,4 @@
-"""A service's room over time: replicas that are wanted and there, and what is asked of them. Pure."""
+"""The headroom of a service over time: wanted and ready replicas, and load. Pure."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ WIDE = 72
 
 
 def replicas(
-    world: World | None, who: Service | None, look: Look, span: tuple[float, float], marks: tuple[Mark, ...] = ()
+    world: World | None, service: Service | None, look: Look, span: tuple[float, float], marks: tuple[Mark, ...] = ()
 ) -> Json:
     """Replicas that the autoscaler wants, those that are ready, and pods that wait for a node."""
-    if world is None or who is None:
+    if world is None or service is None:
         return blank("No service tells of its replicas.", look)
-    found = capacity(world)
-    if who not in found.services:
-        return blank(f"No replicas of {who} are told of: kube-state-metrics is not read.", look)
-    row = found.services.index(who)
-    told = (
-        Line("ready", found.ready[row], "ok", fill=True),
-        Line("wanted", found.wanted[row], "text", "dash"),
-        Line("at most", found.max_replicas[row], "muted", "dot"),
-        Line("waiting for a node", found.pending[row], "crit"),
+    capacity_ = capacity(world)
+    if service not in capacity_.services:
+        return blank(f"No replicas of {service} are told of: kube-state-metrics is not read.", look)
+    row = capacity_.services.index(service)
+    series = (
+        Line("ready", capacity_.ready[row], "ok", fill=True),
+        Line("wanted", capacity_.wanted[row], "text", "dash"),
+        Line("at most", capacity_.max_replicas[row], "muted", "dot"),
+        Line("waiting for a node", capacity_.pending[row], "crit"),
     )
-    return lines(world.times, told, look, unit="count", span=span, marks=marks, top=1.0, row=WIDE)
+    return lines(world.times, series, look, unit="count", span=span, marks=marks, top=1.0, row=WIDE)
 
 
 def load(
     world: World | None,
-    who: Service | None,
+    service: Service | None,
     look: Look,
     span: tuple[float, float],
     marks: tuple[Mark, ...] = (),
@@ -53,44 +53,44 @@ def load(
 
     judged: how the analysis sees its load, so that the line ends in the figure that the page tells.
     """
-    if world is None or who is None:
+    if world is None or service is None:
         return blank("No service tells of its load.", look)
-    told, why = [], f"{who} has no model server that tells of its load."
-    found = model_servers(world)
-    if who in found.services:
-        why = f"The load of {who} is not known: its model servers have not told enough."
-        laws = {who: judged.law} if judged and judged.law else {}
-        values = load_ratios(world, np.arange(len(world.times)), laws)[found.services.index(who)]
-        told.append(Line("offered load", values, "crit"))
-    known = bool(told) and bool(np.isfinite(told[0].values).any())
-    safe = judged.safe if judged else _safe(world, who)
+    series, why = [], f"{service} has no model server that tells of its load."
+    capacity_ = model_servers(world)
+    if service in capacity_.services:
+        why = f"The load of {service} is not known: its model servers have not told enough."
+        laws = {service: judged.law} if judged and judged.law else {}
+        values = load_ratios(world, np.arange(len(world.times)), laws)[capacity_.services.index(service)]
+        series.append(Line("offered load", values, "crit"))
+    known = bool(series) and bool(np.isfinite(series[0].values).any())
+    safe = judged.safe if judged else _safe(world, service)
     if known and math.isfinite(safe):
-        told.append(Line("safe, bursts included", np.full(len(world.times), safe), "ok", "dash"))
-    used = _used(world, who)
+        series.append(Line("safe, bursts included", np.full(len(world.times), safe), "ok", "dash"))
+    used = _used(world, service)
     if used is not None:
-        told.append(Line("GPU quota of its pool used", used, "muted", "dot"))
+        series.append(Line("GPU quota of its pool used", used, "muted", "dot"))
     return lines(
-        world.times, told, look, unit="ratio", span=span, marks=marks, empty=why, note="" if known else why, top=1.0,
+        world.times, series, look, unit="ratio", span=span, marks=marks, empty=why, note="" if known else why, top=1.0,
         legend=True, row=WIDE,
     )  # fmt: skip
 
 
-def _safe(world: World, who: Service) -> float:
-    if who not in world.services:
+def _safe(world: World, service: Service) -> float:
+    if service not in world.services:
         return math.nan
-    return safe_load(world.red.rate[world.services.index(who), -round(HISTORY_SECONDS / world.step) :], world.step)
+    return safe_load(world.red.rate[world.services.index(service), -round(HISTORY_SECONDS / world.step) :], world.step)
 
 
-def _used(world: World, who: Service) -> Floats | None:
+def _used(world: World, service: Service) -> Floats | None:
     """The share of its pool's quota that is given out.
 
     Its pool is that of its GPUs; where nobody tells whose they are, the one that its name tells of, as in the analysis.
     """
-    found = capacity(world)
-    pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == who])
-    named = [pool] if pool else [each for each in found.pools if each and each in who.name]
-    if len(named) != 1 or named[0] not in found.pools:
+    capacity_ = capacity(world)
+    pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == service])
+    pools = [pool] if pool else [each for each in capacity_.pools if each and each in service.name]
+    if len(pools) != 1 or pools[0] not in capacity_.pools:
         return None
-    row = found.pools.index(named[0])
+    row = capacity_.pools.index(pools[0])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(found.quota[row] > 0, found.used[row] / found.quota[row], np.nan)
+        return np.where(capacity_.quota[row] > 0, capacity_.used[row] / capacity_.quota[row], np.nan)

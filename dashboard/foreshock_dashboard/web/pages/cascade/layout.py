@@ -23,7 +23,7 @@ from foreshock_dashboard.web.state.time_range import View
 
 
 def layout() -> Component:
-    """Which incident, the map and the lanes of it, then signs, time left and room."""
+    """The chooser of incidents, map and lanes, then signs, breaches, and headroom."""
     return page_of(
         "cascade",
         "Cascade",
@@ -68,32 +68,32 @@ def layout() -> Component:
 
 
 class HeadroomView(NamedTuple):
-    """What both charts are of: a stretch of time, the service that is looked at, and the first sign of the trouble."""
+    """What both charts show: a World, a service, a time range, and the first sign of an incident."""
 
     world: World | None
-    who: Service | None
+    service: Service | None
     span: tuple[float, float]
     marks: tuple[Mark, ...]
-    judged: Load | None
+    load: Load | None
 
 
 def _headroom_view(hub: HubView, view: View) -> HeadroomView:
     snapshot = snapshot_at(hub, view)
     chosen = chosen_incidents(snapshot, view.get("incident"))
-    who = headroom_service(snapshot, chosen, view.get("service"))
+    service = headroom_service(snapshot, chosen, view.get("service"))
     marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)
-    judged = next((load for load in snapshot.forecast.loads if load.service == who), None)
-    return HeadroomView(hub.over(view.start, view.end), who, (view.start, view.end), marks, judged)
+    load = next((load for load in snapshot.forecast.loads if load.service == service), None)
+    return HeadroomView(hub.over(view.start, view.end), service, (view.start, view.end), marks, load)
 
 
 def _replicas(hub: HubView, view: View, look: Look) -> Json:
     seen = _headroom_view(hub, view)
-    return figures.replicas(seen.world, seen.who, look, seen.span, seen.marks)
+    return figures.replicas(seen.world, seen.service, look, seen.span, seen.marks)
 
 
 def _load(hub: HubView, view: View, look: Look) -> Json:
     seen = _headroom_view(hub, view)
-    return figures.load(seen.world, seen.who, look, seen.span, seen.marks, seen.judged)
+    return figures.load(seen.world, seen.service, look, seen.span, seen.marks, seen.load)
 
 
 CHARTS = (Chart("cascade-replicas", _replicas), Chart("cascade-load", _load))

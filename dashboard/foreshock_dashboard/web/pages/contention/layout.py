@@ -31,7 +31,7 @@ _BUSY = (
 
 
 def layout() -> Component:
-    """The sentence, the pair that is open, the matrix, then GPUs, their time, and tiers."""
+    """The headline, the open pair, the matrix, then GPUs, their time, and tiers."""
     return page_of(
         "contention",
         "Who starves whom",
@@ -82,7 +82,7 @@ Draw = Callable[[World, figures.PairView, Look], Json]
 
 
 def _pair_chart(draw: Draw) -> Callable[[HubView, View, Look], Json]:
-    """A chart of the pair that the address names, over what is looked at."""
+    """A chart of the pair in the address."""
 
     def drawn(hub: HubView, seen: View, look: Look) -> Json:
         if not seen.get("victim") or not seen.get("aggressor"):
@@ -90,7 +90,7 @@ def _pair_chart(draw: Draw) -> Callable[[HubView, View, Look], Json]:
         world = hub.over(seen.start, seen.end)
         if world is None:
             return blank("Nothing is known of this range.", look)
-        victim, aggressor = (find_service(seen.get(who), world.services) for who in ("victim", "aggressor"))
+        victim, aggressor = (find_service(seen.get(side), world.services) for side in ("victim", "aggressor"))
         if victim is None or aggressor is None:
             return blank("No such service in this range.", look)
         marks = [

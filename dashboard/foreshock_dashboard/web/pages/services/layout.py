@@ -24,7 +24,7 @@ _BY = "by_service_namespace, by_service_name"
 
 
 def service_list() -> Component:
-    """A sentence, what is looked for, and the table."""
+    """The headline, a search field, and the table."""
     return page_of(
         "services",
         "Services",
@@ -44,7 +44,7 @@ def service_list() -> Component:
 
 
 def service_page() -> Component:
-    """The sentence, what it promises and asks for, then its time, its neighbours, its calls and its servers."""
+    """The sentence, SLO and load, then GPU time, neighbors, calls, and model servers."""
     spans = "traces_span_metrics"
     named = 'service_name="{name}",service_namespace="{namespace}"'
     return page_of(
@@ -108,7 +108,7 @@ Draw = Callable[[World, Service, Look, tuple[float, float]], Json]
 
 
 def _chart(name: str, draw: Draw) -> Chart:
-    """Of the service that the address names."""
+    """A chart of the service in the address."""
     return Chart(name, lambda hub, seen, look: _drawn(hub, seen, look, draw))
 
 
@@ -117,12 +117,12 @@ def _drawn(hub: HubView, seen: View, look: Look, draw: Draw) -> Json:
     if world is None:
         return blank("No data in this range.", look)
     try:
-        who = service_named(seen.rest, world.services)
+        service = service_named(seen.rest, world.services)
     except ValueError:
         return blank("No such service.", look)
-    if who is None or who not in world.services:
+    if service is None or service not in world.services:
         return blank("Nothing is known of it in this range.", look)
-    return draw(world, who, look, (seen.start, seen.end))
+    return draw(world, service, look, (seen.start, seen.end))
 
 
 Marked = Callable[[Snapshot, World, Service, Look, tuple[float, float], list[Mark]], Json]
@@ -132,12 +132,14 @@ def _marked(name: str, draw: Marked) -> Chart:
     """The same with the incidents in which it had a part."""
 
     def drawn(hub: HubView, seen: View, look: Look) -> Json:
-        def marked(world: World, who: Service, look: Look, span: tuple[float, float]) -> Json:
+        def marked(world: World, service: Service, look: Look, span: tuple[float, float]) -> Json:
             known = snapshot_at(hub, seen)
-            told = [
-                item for item in known.incidents if who in involved_services(item) and span[0] <= item.since <= span[1]
+            incidents = [
+                item
+                for item in known.incidents
+                if service in involved_services(item) and span[0] <= item.since <= span[1]
             ]
-            return draw(known, world, who, look, span, figures.marks_of(told))
+            return draw(known, world, service, look, span, figures.marks_of(incidents))
 
         return _drawn(hub, seen, look, marked)
 
@@ -145,10 +147,10 @@ def _marked(name: str, draw: Marked) -> Chart:
 
 
 def _durations(
-    known: Snapshot, world: World, who: Service, look: Look, span: tuple[float, float], marks: list[Mark]
+    known: Snapshot, world: World, service: Service, look: Look, span: tuple[float, float], marks: list[Mark]
 ) -> Json:
-    promise = next((each for each in known.forecast.slos if each.service == who), None)
-    return figures.durations(world, who, look, span, promise, marks)
+    promise = next((slo for slo in known.forecast.slos if slo.service == service), None)
+    return figures.durations(world, service, look, span, promise, marks)
 
 
 CHARTS = (
