@@ -1,4 +1,4 @@
-"""What `foreshock` says to who does not know it yet."""
+"""Usage and help of `foreshock`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foreshock_dashboard.cli.main import main
 
 
 def test_without_a_command_all_of_them_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    """With what each is for; it is wrong usage all the same."""
+    """With a help text each, and the exit code of wrong usage."""
     assert main([]) == 2
     said = capsys.readouterr().err
     assert "run a simulated platform and a hub over it" in said
@@ -21,10 +21,10 @@ def test_without_a_command_all_of_them_are_listed(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("command", ["pools", "trace", "serve"])
-def test_a_word_that_a_command_does_not_know_is_refused_with_the_usage_of_that_command(
+def test_an_unknown_argument_is_refused_with_the_usage_of_the_command(
     capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    """Where the flag stands that was meant."""
+    """Which lists the right flag."""
     with pytest.raises(SystemExit) as ended:
         main([command, "one", "two", "--three"])
     assert ended.value.code == 2
@@ -34,8 +34,8 @@ def test_a_word_that_a_command_does_not_know_is_refused_with_the_usage_of_that_c
     assert "two --three" in said
 
 
-def test_a_command_line_may_be_read_twice() -> None:
-    """With its flags made once."""
+def test_a_command_line_can_be_parsed_twice() -> None:
+    """Its flags are added once."""
     top = parser()
     for folder in ("one", "two"):
         assert top.parse_args(["replay", folder, "--json"]).recording == folder
@@ -45,8 +45,8 @@ PAGELESS = sorted(set(re.findall(r"^    (\w+)  ", parser().format_help(), re.MUL
 
 
 @pytest.mark.parametrize("words", [["--help"], ["scenarios"], *([command, "--help"] for command in PAGELESS)])
-def test_who_needs_no_web_does_not_wait_for_its_libraries(words: list[str]) -> None:
-    """In a process of its own: they take most of a second to import."""
+def test_commands_without_a_page_do_not_import_the_web_libraries(words: list[str]) -> None:
+    """In a process of their own: those libraries take most of a second to import."""
     script = (
         "import atexit, sys\n"
         "atexit.register(lambda: print(sorted({'dash', 'fastapi', 'grpc'} & set(sys.modules)), file=sys.stderr))\n"

@@ -1,4 +1,4 @@
-"""What is usual at a time of the week is read from what a source still holds."""
+"""The seasonal baseline is read from the earlier weeks that a source still has."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SERVED = labels_of(
 
 
 def scrapes(days: int) -> Iterator[SampleBatch]:
-    """A counter of requests, from seven in the morning to ten of each of the days before; more of them from nine on."""
+    """A request counter from 07:00 to 10:00 of each earlier day, whose rate rises at 09:00."""
     total = 0.0
     for day in range(days, 0, -1):
         nine = NINE - day * DAY_SECONDS
@@ -40,7 +40,7 @@ def scrapes(days: int) -> Iterator[SampleBatch]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """A store that holds the mornings of two weeks and a day."""
+    """A store with the mornings of 15 days."""
     opened = Store.open(tmp_path / "store", now=lambda: NINE)
     opened.append_samples([*scrapes(15)])
     yield opened
@@ -48,23 +48,23 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def at(time: float) -> World:
-    """A World of the hours before a time."""
+    """A World that ends at a time."""
     world = calm()
     return replace(world, times=world.times + (time - world.time))
 
 
 def read(source: MetricSource) -> SeasonalHistory:
-    """As the hub reads it."""
+    """The seasonal history as the hub reads it."""
     return SeasonalHistory(source, catalogue)
 
 
 def growth(seasons: SeasonalHistory, time: float, who: Service = WHO) -> float:
-    """What it is used to at a time."""
+    """Usual growth of the load at a time."""
     return seasons.attach(at(time)).season.of(who, time).growth
 
 
-def test_every_morning_is_found_in_the_store(store: Store) -> None:
-    """From what it was asked a week ago and two weeks ago."""
+def test_a_weekly_rise_is_found_in_the_store(store: Store) -> None:
+    """From the load one week and two weeks ago."""
     seasons = read(store)
     assert growth(seasons, NINE + 600.0) == 1.0
     assert seasons.load(NINE - 7200.0, NINE + 600.0)
@@ -76,7 +76,7 @@ def test_every_morning_is_found_in_the_store(store: Store) -> None:
 
 
 def test_two_hubs_that_were_started_an_hour_apart_agree(store: Store) -> None:
-    """One has read bin after bin, and could not always; the other all at once."""
+    """One hub has read bin after bin, with failures; the other all at once."""
     source = Source(store)
     early, late = read(source), read(store)
     for quarter in range(5):
@@ -109,9 +109,7 @@ class Source:
 
 
 @pytest.mark.parametrize("empty", [False, True])
-def test_only_bins_that_are_new_are_read_also_by_a_hub_that_has_no_earlier_week(
-    store: Store, tmp_path: Path, empty: bool
-) -> None:
+def test_only_new_bins_are_read_with_or_without_earlier_weeks(store: Store, tmp_path: Path, empty: bool) -> None:
     nothing = Store.open(tmp_path / "empty", now=lambda: NINE)
     source = Source(nothing if empty else store)
     seasons = read(source)
@@ -126,9 +124,7 @@ def test_only_bins_that_are_new_are_read_also_by_a_hub_that_has_no_earlier_week(
     nothing.close()
 
 
-def test_a_source_that_cannot_tell_costs_only_that_and_is_asked_again(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_read_costs_only_its_days_and_is_repeated(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, and of which days."""
     source = Source(store)
     source.broken = True

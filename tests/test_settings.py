@@ -1,4 +1,4 @@
-"""Options: where they come from, and what is said of one that cannot be used."""
+"""Options of the hub: their sources, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def parsed(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
-    """The nearer to the person who starts it, the stronger."""
+def test_precedence_is_flag_variable_file_default(tmp_path: Path) -> None:
+    """For three ports that are set in several places."""
     file = tmp_path / "foreshock.yml"
     file.write_text("port: 1001\notlp-grpc-port: 1002\notlp_http_port: 1003\n")
     environ = {"FORESHOCK_PORT": "2001", "FORESHOCK_OTLP_GRPC_PORT": "2002", "FORESHOCK_CONFIG": str(file)}
@@ -108,7 +108,7 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--config", "/nowhere/f.yml"], {}, "/nowhere/f.yml: cannot be read: No such file"),
     ],
 )
-def test_a_bad_option_is_named_with_where_it_was_set(flags: list[str], environ: dict[str, str], message: str) -> None:
+def test_an_invalid_option_is_named_with_its_source(flags: list[str], environ: dict[str, str], message: str) -> None:
     """The message names the place, the value and the remedy."""
     with pytest.raises(SettingsError) as caught:
         load_settings(parsed(*flags), environ)
@@ -125,8 +125,8 @@ def test_a_bad_option_is_named_with_where_it_was_set(flags: list[str], environ: 
         ("port: many", "f.yml: port: 'many' is not a port"),
     ],
 )
-def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
-    """A file is never half used."""
+def test_an_invalid_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    """No option of the file is used."""
     file = tmp_path / "f.yml"
     file.write_text(text)
 
@@ -137,8 +137,8 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert str(file) in str(caught.value)
 
 
-def test_a_target_without_a_port_is_an_exporter_on_its_usual_port() -> None:
-    """And a URL is taken as it is."""
+def test_a_target_without_a_port_gets_the_exporters_port() -> None:
+    """A URL stays as it is."""
     settings = load_settings(parsed("--targets", "gpu-1, gpu-2:9000,https://gpu-3/gpu/metrics"), {})
 
     assert settings.targets == (
@@ -149,8 +149,8 @@ def test_a_target_without_a_port_is_an_exporter_on_its_usual_port() -> None:
 
 
 @pytest.mark.parametrize(("interval", "window"), [("5s", 59.0), ("10s", 59.0), ("30s", 119.0), ("1m", 239.0)])
-def test_rates_look_back_over_four_scrapes(interval: str, window: float) -> None:
-    """Or they would be empty on a fleet that scrapes once a minute."""
+def test_the_rate_window_spans_four_scrapes(interval: str, window: float) -> None:
+    """Otherwise rates are empty with a scrape interval of a minute."""
     assert load_settings(parsed("--scrape-interval", interval), {}).window == window
 
 

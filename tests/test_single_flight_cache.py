@@ -1,4 +1,4 @@
-"""What takes long to make is made once, and what was asked for lately is kept."""
+"""The cache computes each value once and evicts the least recently used values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from foreshock_dashboard.common.single_flight_cache import BusyError, SingleFlightCache
 
 
-def test_all_who_ask_at_once_get_what_one_of_them_made() -> None:
-    """Eight charts of a page ask for one stretch of the past."""
+def test_concurrent_requests_for_a_key_share_one_computation() -> None:
+    """As when the eight charts of a page need one range."""
     made: list[int] = []
     asked = threading.Barrier(8)
     kept: SingleFlightCache[int] = SingleFlightCache(2, max_pending=1)
@@ -34,8 +34,8 @@ def test_all_who_ask_at_once_get_what_one_of_them_made() -> None:
     assert (got, made) == ([7] * 8, [1])
 
 
-def test_few_different_things_are_in_the_making_at_once() -> None:
-    """Each waiting one holds a thread; the next is told to come again, and what is there is given all the same."""
+def test_a_key_beyond_the_pending_limit_is_refused() -> None:
+    """Each pending key holds a thread; cached values are returned nevertheless."""
     inside, go_on = threading.Event(), threading.Event()
     kept: SingleFlightCache[int] = SingleFlightCache(9, max_pending=1)
     kept.get("there", lambda: 1)
@@ -56,8 +56,8 @@ def test_few_different_things_are_in_the_making_at_once() -> None:
     assert kept.get("slow", lambda: 9) == 2
 
 
-def test_the_least_lately_asked_for_is_given_up_where_room_ends() -> None:
-    """The newest stays, however large it is."""
+def test_the_least_recently_used_value_is_evicted_at_the_size_limit() -> None:
+    """The newest value stays, however large it is."""
     kept: SingleFlightCache[int] = SingleFlightCache(10, float)
     for name, size in (("a", 4), ("b", 4)):
         kept.get(name, lambda size=size: size)  # type: ignore[misc]  # bound in the loop
@@ -68,16 +68,16 @@ def test_the_least_lately_asked_for_is_given_up_where_room_ends() -> None:
     assert kept.get("huge", lambda: 99) == 99
 
 
-def test_what_failed_is_tried_again() -> None:
-    """An error is for those who waited, not for ever."""
+def test_a_failure_is_not_cached() -> None:
+    """Only waiting threads get the error."""
     kept: SingleFlightCache[int] = SingleFlightCache(2, max_pending=1)
     with pytest.raises(ZeroDivisionError):
         kept.get("x", lambda: 1 // 0)
     assert kept.get("x", lambda: 5) == 5
 
 
-def test_of_another_thing_nothing_of_before_is_kept() -> None:
-    """What is made of a tick is worth nothing at the next; what is still being made then goes to those who wait."""
+def test_another_generation_empties_the_cache() -> None:
+    """A value of the earlier generation that is still pending goes to its waiting threads only."""
     kept: SingleFlightCache[str] = SingleFlightCache(10)
     inside, go_on = threading.Event(), threading.Event()
 
@@ -96,8 +96,8 @@ def test_of_another_thing_nothing_of_before_is_kept() -> None:
     assert (got, kept.get("a", lambda: "made again", 2), len(kept)) == (["old"], "new", 1)
 
 
-def test_without_a_queue_different_things_are_made_side_by_side() -> None:
-    """Each waits for nobody."""
+def test_without_a_pending_limit_keys_are_computed_in_parallel() -> None:
+    """Two computations meet at a barrier."""
     kept: SingleFlightCache[int] = SingleFlightCache(10)
     both = threading.Barrier(2, timeout=30)
     threads = [threading.Thread(target=kept.get, args=(key, both.wait)) for key in "ab"]
@@ -108,8 +108,8 @@ def test_without_a_queue_different_things_are_made_side_by_side() -> None:
     assert len(kept) == 2
 
 
-def test_of_what_failed_nothing_is_left_once_it_was_told() -> None:
-    """What a failed page was made of would stay until somebody looks for cycles of garbage."""
+def test_a_raised_error_leaves_no_reference_cycle() -> None:
+    """A cycle would keep the values of a failed page alive until the next garbage collection."""
 
     class Large:
         pass

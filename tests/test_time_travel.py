@@ -1,4 +1,4 @@
-"""A hub's past: what it showed at an earlier instant, from memory or judged again."""
+"""Time travel: earlier snapshots, cached or evaluated again."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def arrays(section: object) -> list[NDArray[Any]]:
 
 
 @given(st.integers(0, 90), st.integers(0, 90))
-def test_a_world_that_is_cut_has_the_same_rows_and_fewer_columns(one: int, other: int) -> None:
-    """Both ends belong to it, and nothing is copied."""
+def test_a_slice_of_a_world_has_the_same_rows_and_fewer_columns(one: int, other: int) -> None:
+    """Both ends are included, and nothing is copied."""
     world = calm()
     first, last = sorted((one, other))
     part = slice_world(world, world.times[first], world.times[last] + 1)
@@ -101,14 +101,14 @@ def test_a_world_that_is_cut_has_the_same_rows_and_fewer_columns(one: int, other
         assert np.shares_memory(whole, piece)
 
 
-def test_a_world_has_no_part_outside_its_time() -> None:
+def test_a_world_has_no_slice_outside_its_time() -> None:
     """The message says of which time it is."""
     with pytest.raises(ValueError, match=r"no grid point from 1 to 2: the World is of \d+ to \d+"):
         slice_world(calm(), 1, 2)
 
 
-def test_the_past_shows_what_was_known_then() -> None:
-    """Its World ends there, and incidents that opened later are not in it."""
+def test_an_earlier_snapshot_contains_only_earlier_data() -> None:
+    """Its World ends at that time, and later incidents are not in it."""
     past, newest = rewind(world=starving())
     then = past.at(NOW - 300, newest)
     assert then.world
@@ -119,8 +119,8 @@ def test_the_past_shows_what_was_known_then() -> None:
     assert past.at(NOW + 500, newest) is newest
 
 
-def test_what_is_not_remembered_is_read_again_once_an_hour_of_it() -> None:
-    """Moving about in the same hour asks the source no more; the fold begins two full hours before, as a hub's does."""
+def test_an_hour_that_is_not_cached_is_evaluated_once() -> None:
+    """Other times of the hour need no query; the fold begins two full hours earlier, as in a live hub."""
     source = Counted()
     past, newest = rewind(source)
     early = past.at(NOW - 6 * 3600 - 100, newest)
@@ -132,8 +132,8 @@ def test_what_is_not_remembered_is_read_again_once_an_hour_of_it() -> None:
     assert len(source.ranges) == asked
 
 
-def test_tiers_that_the_hub_is_given_hold_for_the_past_as_well() -> None:
-    """An earlier hour and a long range are read anew, and know what no metric tells."""
+def test_configured_tiers_apply_to_the_past() -> None:
+    """In an earlier hour and in a long range, which are read again."""
     chat = Service("ml", "chat")
     past = TimeTravel(Counted(), GRID, {}, ROOM, tiers={chat: "gold"})
     newest = Snapshot(9, calm(), (), learning(calm()))
@@ -142,8 +142,8 @@ def test_tiers_that_the_hub_is_given_hold_for_the_past_as_well() -> None:
         assert dict(zip(world.services, world.tier, strict=True)) == {chat: "gold"}
 
 
-def test_a_long_range_is_read_on_a_coarser_grid_and_kept() -> None:
-    """At most 360 points; the same range again is not read again."""
+def test_a_long_range_is_read_on_a_coarser_grid_and_cached() -> None:
+    """At most 360 points; the same range is not read again."""
     source = Counted()
     past, newest = rewind(source)
     day = past.over(NOW - 86_400, NOW, newest)
@@ -155,8 +155,8 @@ def test_a_long_range_is_read_on_a_coarser_grid_and_kept() -> None:
     assert len(source.ranges) == asked
 
 
-def test_a_range_that_moves_on_with_the_present_is_read_on() -> None:
-    """Only what is new is read, until it no longer begins near what was read; what is shown is as if read at once."""
+def test_a_sliding_range_is_extended() -> None:
+    """Only new points are read, until the start has moved on by a twelfth; the result equals one whole read."""
     source = Counted()
     past, _ = rewind(source)
     worlds = []
@@ -180,13 +180,13 @@ def test_a_range_that_moves_on_with_the_present_is_read_on() -> None:
 
 
 def later(seconds: float) -> Snapshot:
-    """The newest tick, so much later."""
+    """A newest snapshot that is this many seconds later."""
     world = replace(calm(), times=calm().times + seconds)
     return Snapshot(9, world, (), learning(world))
 
 
-def test_what_is_read_on_counts_for_the_room_as_well() -> None:
-    """Short ranges, each of which is asked for with an ever later end, as replaying one does."""
+def test_extended_ranges_count_toward_the_memory_limit() -> None:
+    """Short ranges with ever later ends, as a replay in the browser requests them."""
     room = 5 * MIN_CACHED_BYTES
     past, newest = rewind(room=room)
     for hours in range(6, 18):
@@ -196,8 +196,8 @@ def test_what_is_read_on_counts_for_the_room_as_well() -> None:
     assert sum(max(MIN_CACHED_BYTES, found.nbytes) for found in past._ranges._values.values()) <= room
 
 
-def test_what_has_no_room_any_more_is_read_again_when_it_is_asked_for() -> None:
-    """A range that has moved on, and then the one before, as by the browser's button Back."""
+def test_a_range_whose_beginning_was_dropped_is_read_again() -> None:
+    """A range that has moved on, and then the earlier one, as with the browser's Back button."""
     past, newest = rewind(room=40 * nbytes(calm()) / len(calm().times))
     first = past.over(NOW - 86_400, NOW, newest)
     assert first
@@ -209,8 +209,8 @@ def test_what_has_no_room_any_more_is_read_again_when_it_is_asked_for() -> None:
     np.testing.assert_array_equal(again.red.rate, first.red.rate)
 
 
-def test_the_past_is_read_on_by_one_at_a_time() -> None:
-    """Each of them takes a core; the others wait, or are told to come again."""
+def test_ranges_are_read_one_after_another() -> None:
+    """Each takes a core; other requests wait or are refused."""
     source = Counted()
     past, newest = rewind(source)
     starts = [NOW - hours * 3600.0 for hours in range(6, 12)]
@@ -234,8 +234,8 @@ def test_the_past_is_read_on_by_one_at_a_time() -> None:
     assert len(refused) <= 2
 
 
-def test_a_range_at_hand_is_cut_from_what_is_known() -> None:
-    """No source is asked; a range after the newest grid point has nothing."""
+def test_a_range_in_memory_needs_no_query() -> None:
+    """A range after the newest grid point is empty."""
     source = Counted()
     past, newest = rewind(source)
     part = past.over(NOW - 300, NOW + 60, newest)
@@ -245,8 +245,8 @@ def test_a_range_at_hand_is_cut_from_what_is_known() -> None:
     assert past.over(NOW + 100, NOW + 200, newest) is None
 
 
-def test_an_hour_that_is_not_over_is_judged_as_far_as_it_is_and_not_at_every_tick() -> None:
-    """A platform whose states are forgotten after minutes."""
+def test_the_current_hour_is_evaluated_every_five_minutes() -> None:
+    """On a platform whose live states are dropped after minutes."""
     source = Counted()
     past = TimeTravel(source, GRID, {}, ROOM)
     asked = set()
@@ -258,8 +258,8 @@ def test_an_hour_that_is_not_over_is_judged_as_far_as_it_is_and_not_at_every_tic
     assert len(asked) == 1
 
 
-def test_what_holds_nothing_is_asked_once() -> None:
-    """An old link in a forgotten tab must not ask a Prometheus for ever."""
+def test_a_range_without_data_is_read_once() -> None:
+    """An old link in a forgotten tab must not query a Prometheus forever."""
     source = Counted(begin=NOW - 7200)
     past, newest = rewind(source)
     for _ in range(3):
@@ -273,8 +273,8 @@ def test_what_holds_nothing_is_asked_once() -> None:
     assert len(source.ranges) == asked
 
 
-def test_empty_stretches_are_not_remembered_without_end() -> None:
-    """Whoever asks for a thousand of them costs no more memory than who asks for few."""
+def test_empty_ranges_do_not_accumulate() -> None:
+    """A thousand of them take no more memory than a few."""
     past, newest = rewind(Counted(begin=NOW - 7200), room=3 * MIN_CACHED_BYTES)
     for hours in range(30, 40):
         with pytest.raises(NothingKnownError):
@@ -282,8 +282,8 @@ def test_empty_stretches_are_not_remembered_without_end() -> None:
     assert len(past._hours) == 3
 
 
-def test_a_platform_too_large_for_two_hours_of_it_is_not_judged_again() -> None:
-    """The message says what to do instead; charts have as many points as there is room for."""
+def test_a_platform_whose_two_hours_exceed_the_memory_is_not_evaluated_again() -> None:
+    """The message names the alternative; charts have as many points as fit."""
     source = Counted()
     past, newest = rewind(source, room=40 * nbytes(calm()) / len(calm().times))
     with pytest.raises(SourceError, match="too large to judge so early a time again"):
@@ -293,22 +293,22 @@ def test_a_platform_too_large_for_two_hours_of_it_is_not_judged_again() -> None:
     assert len(day.times) <= 41
 
 
-def test_a_range_between_two_grid_points_has_nothing() -> None:
-    """It is no error: the chart says that there is no data."""
+def test_a_range_between_two_grid_points_is_empty() -> None:
+    """Without an error: the chart shows that there is no data."""
     past, newest = rewind()
     assert past.over(NOW - 9, NOW - 2, newest) is None
 
 
-def test_a_source_that_was_never_read_is_no_range_without_data() -> None:
-    """A chart tells what is wrong, and not that nobody tells of anything."""
+def test_a_source_that_was_never_read_is_an_error() -> None:
+    """A chart shows the error instead of an empty range."""
     past, _ = rewind()
     with pytest.raises(SourceError, match=r"^Cannot be read: it is away$"):
         past.over(NOW - 900, NOW, Snapshot(1, None, (), Learning(0.0, 1800.0), error="it is away"))
     assert past.over(NOW - 900, NOW, Snapshot(0, None, (), Learning(0.0, 1800.0))) is None
 
 
-def test_memory_forgets_the_oldest_and_keeps_the_newest() -> None:
-    """However little room there is."""
+def test_the_state_history_drops_the_oldest_states() -> None:
+    """The newest state stays at any limit."""
     memory = StateHistory(max_service_states=3)
     for time in (10.0, 20.0, 30.0, 40.0, 50.0):
         memory.append(State(time=time), Learning(time, 1800.0))

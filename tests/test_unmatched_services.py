@@ -1,4 +1,4 @@
-"""Tiers and objectives that are given for a service that there is not are told, until it comes."""
+"""Tiers and SLOs for services that were never seen are reported until the service appears."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from foreshock_dashboard.settings.settings import Settings
 GATEWAY, EMBEDDER, WRONG = Service("", "gateway"), Service("", "embedder"), Service("servng", "llm")
 
 
-def heard(seconds: float, *services: Service) -> World:
-    """A World of these services, that tells of them for so long."""
+def world_with(seconds: float, *services: Service) -> World:
+    """A World with this many seconds of data of these services."""
     world = calm()
     points = round(seconds / STEP)
     rates = np.full((len(services), 2 * points), np.nan)
@@ -32,14 +32,14 @@ def heard(seconds: float, *services: Service) -> World:
     )
 
 
-def test_only_services_that_were_never_seen_are_named_in_vain() -> None:
-    """A service that was seen once may go again; one that comes late is no longer told."""
+def test_only_services_that_were_never_seen_are_unmatched() -> None:
+    """A service that was seen once stays matched, also when it disappears."""
     given = {GATEWAY: "gold", EMBEDDER: "silver", WRONG: "bronze"}
     tiers = ServiceOverrides("--tiers", given)
     assert {each.service: each.value for each in tiers.unmatched} == given
-    tiers.observe(heard(60.0, GATEWAY))
+    tiers.observe(world_with(60.0, GATEWAY))
     assert {each.service: each.value for each in tiers.unmatched} == {EMBEDDER: "silver", WRONG: "bronze"}
-    tiers.observe(heard(60.0, EMBEDDER))
+    tiers.observe(world_with(60.0, EMBEDDER))
     assert {each.service: each.value for each in tiers.unmatched} == {WRONG: "bronze"}
     assert tiers.values == given
 
@@ -55,22 +55,24 @@ def test_only_services_that_were_never_seen_are_named_in_vain() -> None:
         ("billing", None),
     ],
 )
-def test_who_may_be_meant_has_the_same_name_elsewhere_or_one_spelt_much_alike(named: str, meant: str | None) -> None:
-    """Nobody, where nobody is called like it."""
+def test_the_closest_service_has_the_same_name_or_a_similar_spelling(named: str, meant: str | None) -> None:
+    """None if no name is similar."""
     there = [Service.parse(text) for text in ("web/gateway", "serving/llm", "x/llm", "serving/embedder")]
     found = closest_service(Service.parse(named), there)
     assert found == (Service.parse(meant) if meant else None)
 
 
 @pytest.mark.parametrize("flag", ["--objectives", "--tiers"])
-def test_the_log_names_them_once_when_there_was_time_to_see_them(caplog: pytest.LogCaptureFixture, flag: str) -> None:
-    """Not at the start of a hub that has seen nobody."""
+def test_unmatched_services_are_logged_once_after_half_an_hour_of_data(
+    caplog: pytest.LogCaptureFixture, flag: str
+) -> None:
+    """Not at the start of a hub, which has seen no service."""
     named = ServiceOverrides(flag, {GATEWAY: 1, WRONG: 2, Service("", "gatewya"): 3})
-    named.observe(heard(0.0))
-    named.observe(heard(WARN_AFTER_SECONDS - STEP, GATEWAY))
+    named.observe(world_with(0.0))
+    named.observe(world_with(WARN_AFTER_SECONDS - STEP, GATEWAY))
     assert caplog.messages == []
-    named.observe(heard(WARN_AFTER_SECONDS, GATEWAY))
-    named.observe(heard(WARN_AFTER_SECONDS, GATEWAY))
+    named.observe(world_with(WARN_AFTER_SECONDS, GATEWAY))
+    named.observe(world_with(WARN_AFTER_SECONDS, GATEWAY))
     assert caplog.messages == [
         f"{flag} servng/llm: no service of this name has been seen so far; is it misspelt?",
         f"{flag} gatewya: no service of this name has been seen so far; is gateway meant?",
@@ -93,8 +95,8 @@ def _hub(tmp_path: Path) -> Iterator[Hub]:
     hub.close()
 
 
-def test_the_hubs_own_metrics_tell_of_them(hub: Hub) -> None:
-    """One series for each."""
+def test_the_hubs_metrics_contain_the_unmatched_services(hub: Hub) -> None:
+    """One series per service."""
     hub.evaluate()
     assert [line for line in hub.metrics_text().splitlines() if "_in_vain{" in line] == [
         'foreshock_objective_in_vain{service_name="llm",service_namespace="servng"} 1.0',
@@ -103,8 +105,8 @@ def test_the_hubs_own_metrics_tell_of_them(hub: Hub) -> None:
     ]
 
 
-def test_the_hubs_status_tells_of_them(hub: Hub) -> None:
-    """By the option that names them."""
+def test_the_hubs_status_contains_the_unmatched_services(hub: Hub) -> None:
+    """With the option that names them."""
     assert [(row["flag"], row["service"]) for row in hub.status()["in_vain"]] == [
         ("--objectives", "servng/llm"),
         ("--tiers", "gateway"),

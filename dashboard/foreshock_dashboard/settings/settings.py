@@ -1,7 +1,7 @@
-"""The hub's options: one frozen value, read from flags, environment variables, a YAML file, defaults, in that order.
+"""Options of the hub. Flags win over environment variables, those over the YAML file, and that over the defaults.
 
-Every field below is at once a flag (`--scrape-interval`), a variable (`FORESHOCK_SCRAPE_INTERVAL`) and a key of the
-YAML file (`scrape_interval`).
+Each field of `Settings` is a flag (`--scrape-interval`), a variable (`FORESHOCK_SCRAPE_INTERVAL`), and a YAML key
+(`scrape_interval`).
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Settings:
 
     @property
     def window(self) -> float:
-        """How far rates look back, seconds: a minute or four scrapes, less one second to stay off the scrapes."""
+        """Rate window in seconds: a minute or four scrapes, less one second to be no multiple of the interval."""
         return self.rate_window or max(59.0, 4 * self.scrape_interval - 1)
 
     def __post_init__(self) -> None:
@@ -176,23 +176,27 @@ class Settings:
             raise SettingsError(
                 "auth_header, auth_proxies: anybody can write a header; give both, so that only a proxy's is believed"
             )
-        asks = self.auth_token_file or self.auth_basic_file or self.auth_header
-        if not self.allow_unauthenticated and not asks and not is_loopback(self.host):
+        authenticates = self.auth_token_file or self.auth_basic_file or self.auth_header
+        if not self.allow_unauthenticated and not authenticates and not is_loopback(self.host):
             raise SettingsError(
                 f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; add "
                 "--auth-basic-file or --auth-token-file, or put it behind a proxy that asks and listen on 127.0.0.1, "
                 "or add --allow-unauthenticated true"
             )
-        beside = {"tenant": self.traces_tenant, "credentials": self.traces_credentials, "ca": self.traces_ca}
-        if not (self.tempo_url or self.jaeger_url) and any(beside.values()):
-            given = ", ".join(f"traces_{name}" for name, value in beside.items() if value)
-            raise SettingsError(f"{given}: is for traces that are read elsewhere; give --tempo or --jaeger as well")
+        trace_options = {"tenant": self.traces_tenant, "credentials": self.traces_credentials, "ca": self.traces_ca}
+        if not (self.tempo_url or self.jaeger_url) and any(trace_options.values()):
+            names = ", ".join(f"traces_{name}" for name, value in trace_options.items() if value)
+            raise SettingsError(f"{names}: is for traces that are read elsewhere; give --tempo or --jaeger as well")
         if (self.otlp_tls_cert is None) != (self.otlp_tls_key is None):
             raise SettingsError("otlp_tls_cert, otlp_tls_key: one is no use without the other; give both")
         if self.otlp_tls_client_ca is not None and self.otlp_tls_cert is None:
             raise SettingsError("otlp_tls_client_ca: certificates are asked for over TLS; give --otlp-tls-cert as well")
-        asked = self.otlp_token_file is not None or self.otlp_tls_client_ca is not None
-        if not self.allow_unauthenticated and not asked and not is_loopback(self.otlp_host or self.host):
+        authenticates_senders = self.otlp_token_file is not None or self.otlp_tls_client_ca is not None
+        if (
+            not self.allow_unauthenticated
+            and not authenticates_senders
+            and not is_loopback(self.otlp_host or self.host)
+        ):
             raise SettingsError(
                 f"otlp_host: {self.otlp_host or self.host} is reachable from other machines and the receivers ask "
                 "nobody who they are; add --otlp-token-file FILE (and TLS), or --allow-unauthenticated true"
@@ -200,7 +204,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can reach the address."""
+    """Whether an address is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
