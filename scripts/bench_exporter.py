@@ -1,7 +1,7 @@
-"""foreshock-exporter and nvitop-exporter side by side against one C library, eight GPUs; a part of `make bench`.
+"""Cost of foreshock-exporter and nvitop-exporter on eight GPUs of one C library; part of `make bench`.
 
-All run at once and are scraped every second, so that what else the machine does meets them alike; then each alone is
-scraped as fast as it answers.
+All run at once with a scrape every second, so that other load affects them equally. Then each is scraped alone as fast
+as it responds.
 """
 
 from __future__ import annotations
@@ -25,54 +25,56 @@ from bench_gpus import GPUS, SERVICES, calls, playing, tenants
 from bench_nvml import seconds_per_call
 from bench_peers import Running, exporters, running, sink
 
-WARM_UP = 20.0
-"""Seconds: past the imports, the first reading of each process, and the first rounds of what is asked for every ten."""
+WARM_UP_SECONDS = 20.0
+"""Covers imports, first reads of each process, and the first ten-second reads."""
 SCRAPES, BLOCKS = 200, 5
-"""One after the other, and how often: the median of the blocks is told."""
-MAX_CPU, MAX_MIB, MAX_P99 = 2.0, 45.0, 9.0
-"""Bars: percent of a core, MiB, milliseconds."""
+"""Consecutive scrapes, and their number of repetitions; the median over the repetitions is printed."""
+MAX_CPU_PERCENT, MAX_MIB, MAX_P99_MS = 2.0, 45.0, 9.0
+"""Limits: percent of a core, MiB, milliseconds."""
 PASS = ("nvmlDeviceGetSamples", "nvmlDeviceGetEncoderUtilization")
-"""What ours calls once in a pass over a GPU, and what the peer does."""
+"""Function that each exporter calls once per pass over a GPU: ours and the peer's."""
 
 
-def side_by_side(all_: Sequence[Running], seconds: float, costs: Mapping[str, float]) -> None:
-    """One window: all of them run, each scraped every second."""
-    before = [(one.seconds(), calls(one.double)) for one in all_]
-    begun = time.monotonic()
-    turns = round(seconds) * len(all_)
-    for turn in range(turns):
-        one = all_[turn % len(all_)]
-        one.paced.append(one.scrape().took)
-        time.sleep(max(0.0, begun + (turn + 1) / len(all_) - time.monotonic()))
-    took = time.monotonic() - begun
-    for one, (cpu, made) in zip(all_, before, strict=True):
-        one.cpu.append(100 * (one.seconds() - cpu) / took)
-        since = {name: count - made[name] for name, count in calls(one.double).items()}
-        one.library.append(100 * sum(count * costs.get(name, costs[""]) for name, count in since.items()) / took)
-        one.passes.append(since[PASS[one.peer]] / GPUS / took)
+def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[str, float]) -> None:
+    """Run all exporters for one window, each scraped every second."""
+    before = [(exporter.seconds(), calls(exporter.double)) for exporter in all_running]
+    started = time.monotonic()
+    scrapes = round(seconds) * len(all_running)
+    for number in range(scrapes):
+        exporter = all_running[number % len(all_running)]
+        exporter.paced.append(exporter.scrape().took)
+        time.sleep(max(0.0, started + (number + 1) / len(all_running) - time.monotonic()))
+    duration = time.monotonic() - started
+    for exporter, (cpu, calls_before) in zip(all_running, before, strict=True):
+        exporter.cpu.append(100 * (exporter.seconds() - cpu) / duration)
+        since = {name: count - calls_before[name] for name, count in calls(exporter.double).items()}
+        exporter.library.append(
+            100 * sum(count * costs.get(name, costs[""]) for name, count in since.items()) / duration
+        )
+        exporter.passes.append(since[PASS[exporter.peer]] / GPUS / duration)
 
 
-def alone(all_: Sequence[Running]) -> None:
-    """Scrape each as fast as it answers while the others are stopped, several times in turn."""
-    for one in all_:
-        os.kill(one.pid, signal.SIGSTOP)
+def alone(all_running: Sequence[Running]) -> None:
+    """Scrape each exporter as fast as it responds while the others are stopped, several times in turn."""
+    for exporter in all_running:
+        os.kill(exporter.pid, signal.SIGSTOP)
     for _ in range(BLOCKS):
-        for one in all_:
-            os.kill(one.pid, signal.SIGCONT)
+        for exporter in all_running:
+            os.kill(exporter.pid, signal.SIGCONT)
             time.sleep(1.5)
-            one.blocks.append([one.scrape().took for _ in range(SCRAPES)])
-            one.page = one.scrape()
-            os.kill(one.pid, signal.SIGSTOP)
+            exporter.blocks.append([exporter.scrape().took for _ in range(SCRAPES)])
+            exporter.page = exporter.scrape()
+            os.kill(exporter.pid, signal.SIGSTOP)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """Of the values."""
+    """Percentile of the values."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def of_blocks(one: Running, percent: int) -> float:
-    """The median of the percentile over the blocks."""
-    return statistics.median(percentile(block, percent) for block in one.blocks)
+def block_median(exporter: Running, percent: int) -> float:
+    """Median of a percentile over the blocks."""
+    return statistics.median(percentile(block, percent) for block in exporter.blocks)
 
 
 HEAD = (
@@ -83,58 +85,62 @@ HEAD = (
 )
 
 
-def row(one: Running) -> str:
-    """A line of the table."""
-    page = one.page.text
+def row(exporter: Running) -> str:
+    """Line of the table."""
+    page = exporter.page.text
     series = sum(not line.startswith(b"#") for line in page.splitlines())
     return (
-        f"{one.name:<25}{one.period:>7}{statistics.median(one.passes):>8.1f}{statistics.median(one.cpu):>7.2f}"
-        f"{statistics.median(one.library):>9.2f}{one.memory():>6.1f}"
-        f"{percentile(one.paced, 50):>9.1f}{percentile(one.paced, 99):>7.1f}"
-        f"{of_blocks(one, 50):>8.1f}{of_blocks(one, 99):>7.1f}"
-        f"{len(page) / 1024:>6.0f}{one.page.sent / 1024:>6.0f}{series:>8}"
+        f"{exporter.name:<25}{exporter.period:>7}"
+        f"{statistics.median(exporter.passes):>8.1f}{statistics.median(exporter.cpu):>7.2f}"
+        f"{statistics.median(exporter.library):>9.2f}{exporter.memory():>6.1f}"
+        f"{percentile(exporter.paced, 50):>9.1f}{percentile(exporter.paced, 99):>7.1f}"
+        f"{block_median(exporter, 50):>8.1f}{block_median(exporter, 99):>7.1f}"
+        f"{len(page) / 1024:>6.0f}{exporter.page.sent / 1024:>6.0f}{series:>8}"
     )
 
 
-def bars(all_: Sequence[Running]) -> Iterator[tuple[bool, str]]:
-    """Whether each bar is held, and in words."""
-    ours, *others = all_
-    cpu, memory, p99 = statistics.median(ours.own()), ours.memory(), of_blocks(ours, 99)
-    yield cpu < MAX_CPU, f"under {MAX_CPU:g} % of a core at {ours.period:g} s ({cpu:.2f})"
+def bars(all_running: Sequence[Running]) -> Iterator[tuple[bool, str]]:
+    """Whether each limit is kept, with a description."""
+    ours, *others = all_running
+    cpu, memory, p99 = statistics.median(ours.own()), ours.memory(), block_median(ours, 99)
+    yield cpu < MAX_CPU_PERCENT, f"under {MAX_CPU_PERCENT:g} % of a core at {ours.period:g} s ({cpu:.2f})"
     yield memory < MAX_MIB, f"under {MAX_MIB:g} MiB resident without OTLP ({memory:.1f})"
-    yield p99 < MAX_P99, f"scrape p99 under {MAX_P99:g} ms ({p99:.1f})"
-    for peer in (one for one in others if one.peer):
-        equal = next(one for one in others if not one.peer and one.period == peer.period)
-        ratio = statistics.median(mine / its for mine, its in zip(equal.own(), peer.own(), strict=True))
+    yield p99 < MAX_P99_MS, f"scrape p99 under {MAX_P99_MS:g} ms ({p99:.1f})"
+    for peer in (exporter for exporter in others if exporter.peer):
+        equal = next(exporter for exporter in others if not exporter.peer and exporter.period == peer.period)
+        ratio = statistics.median(ours_cpu / theirs for ours_cpu, theirs in zip(equal.own(), peer.own(), strict=True))
         yield ratio < 1.0, f"less CPU than {peer.name} at {peer.period:g} s (ratio {ratio:.2f})"
 
 
 def compare(windows: int = 3, seconds: float = 20.0) -> bool:
-    """Run all so often and so long, print the table and the bars; whether every bar is held."""
-    with ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
+    """Run all exporters, and print the table and the limits. Return whether all limits are kept."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
         library = compile_library(folder)
-        pids = opened.enter_context(tenants())
-        wanted = list(exporters(opened.enter_context(sink())))
-        doubles = [Double(library, folder / str(number)) for number in range(len(wanted) + 1)]
-        opened.enter_context(playing(doubles, pids))
+        pids = stack.enter_context(tenants())
+        wanted_exporters = list(exporters(stack.enter_context(sink())))
+        doubles = [Double(library, folder / str(number)) for number in range(len(wanted_exporters) + 1)]
+        stack.enter_context(playing(doubles, pids))
         costs = seconds_per_call(doubles.pop())
-        all_ = [opened.enter_context(running(*one, double)) for one, double in zip(wanted, doubles, strict=True)]
+        all_running = [
+            stack.enter_context(running(*exporter, double))
+            for exporter, double in zip(wanted_exporters, doubles, strict=True)
+        ]
         print(f"{GPUS} GPUs, {len(SERVICES)} processes on each; {os.cpu_count()} cores; {windows} times {seconds:g} s")
-        time.sleep(WARM_UP)
+        time.sleep(WARM_UP_SECONDS)
         for _ in range(windows):
-            side_by_side(all_, seconds, costs)
-        alone(all_)
-        print(HEAD, *map(row, all_), sep="\n")
-        told = list(bars(all_))
+            side_by_side(all_running, seconds, costs)
+        alone(all_running)
+        print(HEAD, *map(row, all_running), sep="\n")
+        results = list(bars(all_running))
     print("CPU and library: medians; library: what the played NVML itself takes, which the bars below leave out")
-    for held, words in told:
-        print(f"{'held' if held else 'MISSED'}: {words}")
-    return all(held for held, _ in told)
+    for kept, description in results:
+        print(f"{'held' if kept else 'MISSED'}: {description}")
+    return all(kept for kept, _ in results)
 
 
 def main() -> int:
-    """1 where a bar is missed."""
+    """1 if a limit is exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--windows", type=int, default=3, help="how often to measure; medians are printed")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each time")

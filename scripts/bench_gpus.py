@@ -1,6 +1,6 @@
-"""A host of eight H100s for `make bench`: real processes that hold them, and a process that plays their load.
+"""Host with eight H100s for `make bench`: real processes that use the GPUs, and their simulated load.
 
-The GPUs are the C library of tests/nvml, played in real time. Run as a program, this plays into state files until its
+The GPUs are the C library of tests/nvml, updated in real time. As a program, this module updates state files until its
 standard input ends.
 """
 
@@ -30,23 +30,23 @@ from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedP
 
 GPUS = 8
 SERVICES = ("train", "embed", "rerank", "chat", "batch")
-"""Each has a process on each GPU."""
-KEPT = 18
-"""Samples that the driver keeps: three seconds, of which both exporters ask for one at most."""
-PLAY_EVERY = SAMPLE_US / 2e6
-"""Seconds between two states shown."""
-BUSY_FOR, IDLE_FOR = 18, 3
-"""Samples in a row with and without load."""
+"""Services; each has a process on each GPU."""
+KEPT_SAMPLES = 18
+"""Samples kept by the driver: three seconds; exporters read up to one second at a time."""
+PLAY_INTERVAL_SECONDS = SAMPLE_US / 2e6
+"""Interval between two states."""
+BUSY_SAMPLES, IDLE_SAMPLES = 18, 3
+"""Consecutive samples with and without load."""
 DIALECT = replace(PROFILES["h100"].dialect, delays={})
-"""An H100's, less the 20 ms in which NVML measures PCIe throughput: with them the peer could not keep its period."""
+"""An H100 without the 20 ms of NVML's PCIe throughput measurement, which would slow the peer below its period."""
 
 Pids = Sequence[Sequence[int]]
-"""By GPU."""
+"""PIDs by GPU."""
 
 
 @contextmanager
 def tenants() -> Iterator[Pids]:
-    """Processes that hold the GPUs: each waits for a pipe to end, and so ends with this process whatever ends that."""
+    """Processes that use the GPUs. They wait on a pipe, and so end with this process."""
     reading, writing = os.pipe()
     started = [
         [
@@ -57,19 +57,19 @@ def tenants() -> Iterator[Pids]:
     ]
     os.close(reading)
     try:
-        yield [[process.pid for process in of_gpu] for of_gpu in started]
+        yield [[process.pid for process in gpu_processes] for gpu_processes in started]
     finally:
         os.close(writing)
-        for process in (process for of_gpu in started for process in of_gpu):
+        for process in (process for gpu_processes in started for process in gpu_processes):
             process.wait(10)
 
 
 @contextmanager
 def playing(doubles: Sequence[Double], pids: Pids) -> Iterator[None]:
-    """Plays the host's load into all of these alike, in a process of its own. Returns once they show it."""
-    told = json.dumps({"states": [str(double.path) for double in doubles], "pids": pids})
+    """Update all doubles with the host's load in a separate process. Returns after the first update."""
+    arguments = json.dumps({"states": [str(double.path) for double in doubles], "pids": pids})
     process = subprocess.Popen(
-        [sys.executable, __file__, told], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin
     assert process.stdout
@@ -83,14 +83,14 @@ def playing(doubles: Sequence[Double], pids: Pids) -> Iterator[None]:
 
 
 def host(now: float, began: float, pids: Pids) -> ScriptedHost:
-    """The host at a time, Unix seconds."""
+    """Host at a time in Unix seconds."""
     base = PROFILES["h100"].at(START + 20.0 + now - began).gpus[0]
-    return ScriptedHost(now, tuple(_gpu(base, now, index, of_gpu) for index, of_gpu in enumerate(pids)))
+    return ScriptedHost(now, tuple(_gpu(base, now, index, gpu_processes) for index, gpu_processes in enumerate(pids)))
 
 
 def _gpu(base: ScriptedGpu, now: float, index: int, pids: Sequence[int]) -> ScriptedGpu:
     newest = int(now * 1e6) // SAMPLE_US
-    kept = range(newest - KEPT, newest)
+    periods = range(newest - KEPT_SAMPLES, newest)
     busy = sum(shares(index, newest - 1))
     identity = replace(base.identity, gpu=str(index), uuid=f"GPU-{index}", pci_bus_id=f"00000000:{index + 1:02X}:00.0")
     reading = replace(
@@ -101,33 +101,33 @@ def _gpu(base: ScriptedGpu, now: float, index: int, pids: Sequence[int]) -> Scri
         identity=identity,
         reading=reading,
         processes=tuple(
-            ScriptedProcess(pid, ("", service), 2.0**30 * (2 + at))
-            for at, (pid, service) in enumerate(zip(pids, SERVICES, strict=True))
+            ScriptedProcess(pid, ("", service), 2.0**30 * (2 + position))
+            for position, (pid, service) in enumerate(zip(pids, SERVICES, strict=True))
         ),
-        samples=tuple(UtilizationSample((n + 1) * SAMPLE_US, sum(shares(index, n))) for n in kept),
+        samples=tuple(UtilizationSample((n + 1) * SAMPLE_US, sum(shares(index, n))) for n in periods),
         process_samples=tuple(
             ProcessUtilization(pid, (n + 1) * SAMPLE_US, share)
-            for n in kept
+            for n in periods
             for pid, share in zip(pids, shares(index, n), strict=True)
             if share
         ),
     )
 
 
-@lru_cache(maxsize=4 * GPUS * KEPT)
+@lru_cache(maxsize=4 * GPUS * KEPT_SAMPLES)
 def shares(gpu: int, number: int) -> Sequence[float]:
-    """SM time by process in a sampling period: of three or four of them at a time, in hundredths."""
-    if (number + 5 * gpu) % (BUSY_FOR + IDLE_FOR) < IDLE_FOR:
+    """SM time by process in a sampling period: three or four active processes, in hundredths."""
+    if (number + 5 * gpu) % (BUSY_SAMPLES + IDLE_SAMPLES) < IDLE_SAMPLES:
         return (0.0,) * len(SERVICES)
-    chance = random.Random(1000 * number + gpu)  # noqa: S311 made-up load, no secret
-    return tuple(chance.choice((0, 5, 12, 19)) / 100 for _ in SERVICES)
+    generator = random.Random(1000 * number + gpu)  # noqa: S311 made-up load, no secret
+    return tuple(generator.choice((0, 5, 12, 19)) / 100 for _ in SERVICES)
 
 
 def _play(states: Sequence[str], pids: Pids) -> None:
     doubles = [Double(Path(), Path(state)) for state in states]
     began = time.time()
     first = True
-    while first or not select.select([sys.stdin], [], [], PLAY_EVERY)[0]:
+    while first or not select.select([sys.stdin], [], [], PLAY_INTERVAL_SECONDS)[0]:
         state = packing.state(host(time.time(), began, pids), (DIALECT,) * layout.MAX_GPUS)
         for double in doubles:
             double.write(state)
@@ -137,10 +137,10 @@ def _play(states: Sequence[str], pids: Pids) -> None:
 
 
 def calls(double: Double) -> Mapping[str, int]:
-    """How often each function of the library was called so far."""
+    """Number of calls of each library function."""
     return dict(zip(layout.CALLS, double.journal().calls[layout.MAX_GPUS], strict=True))
 
 
 if __name__ == "__main__":
-    told = json.loads(sys.argv[1])
-    _play(told["states"], told["pids"])
+    arguments = json.loads(sys.argv[1])
+    _play(arguments["states"], arguments["pids"])

@@ -39,10 +39,10 @@ class ProcessContainer:
 def process_container(procfs: Path, pid: int) -> ProcessContainer | None:
     """Container of the process with this PID in `procfs`; None if it is gone."""
     folder = procfs / str(pid)
-    numbers = parse_nspid(_read(folder / "status"))
+    numbers = parse_nspid(read_bytes(folder / "status"))
     if not numbers:
         return None
-    container = placement(parse_cgroup(_read(folder / "cgroup").decode(errors="replace")))
+    container = placement(parse_cgroup(read_bytes(folder / "cgroup").decode(errors="replace")))
     return ProcessContainer(numbers[-1], len(numbers) > 1, container.container, container.pod)
 
 
@@ -100,7 +100,7 @@ def _reader_in_host_namespace(procfs: Path) -> bool:
 
 def _shows_kernel_threads(procfs: Path) -> bool:
     """Whether PID 2 is kthreadd; kernel threads exist only in the initial namespace."""
-    fields = _read(procfs / "2" / "stat").rpartition(b")")[2].split()
+    fields = read_bytes(procfs / "2" / "stat").rpartition(b")")[2].split()
     return len(fields) > 6 and fields[6].isdigit() and bool(int(fields[6]) & _KERNEL_THREAD)
 
 
@@ -119,9 +119,10 @@ def _namespace(process: Path) -> int | None:
     return int(link[1]) if link else None
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path, max_bytes: int = _MAX_BYTES) -> bytes:
+    """First bytes of a file; empty if it is missing or unreadable."""
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_BYTES)
+            return file.read(max_bytes)
     except OSError:
         return b""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
+from foreshock_exporter.attribution.container import read_bytes
 from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.service import AttributedService, Source
@@ -82,7 +83,7 @@ class ProcResolver:
         if cached is not None and now - cached.checked_at < CHECK_INTERVAL_SECONDS:
             return cached.service
         folder = self._procfs / str(pid)
-        started = start_time(_read(folder / "stat", 4096))
+        started = start_time(read_bytes(folder / "stat", 4096))
         if started is None:
             cached = None
         elif cached is None or cached.started != started:
@@ -103,7 +104,7 @@ class ProcResolver:
 
     def _resolve(self, folder: Path, started: str, now: float) -> _CachedProcess | None:
         environ = parse_environ(self._environ_of(folder)) if self._environ else {}
-        place = placement(parse_cgroup(_read(folder / "cgroup", 1 << 16).decode(errors="replace")))
+        place = placement(parse_cgroup(read_bytes(folder / "cgroup", 1 << 16).decode(errors="replace")))
         pod = None
         service = from_environ(environ)
         if service is None and place.pod is not None:
@@ -111,8 +112,8 @@ class ProcResolver:
             pod = place.pod if service is None else None
             service = service or _service("", f"pod-{place.pod}", "kubernetes")
         service = service or from_placement(place, environ) or self._executable(folder)
-        if service is None or start_time(_read(folder / "stat", 4096)) != started:
-            return None  # gone meanwhile: what was read may be of another process with the same pid
+        if service is None or start_time(read_bytes(folder / "stat", 4096)) != started:
+            return None  # ended meanwhile: the values may belong to another process with this PID
         return _CachedProcess(started, service, pod, now, now)
 
     def _with_pod_name(self, cached: _CachedProcess, pod: str) -> _CachedProcess:
@@ -133,19 +134,19 @@ class ProcResolver:
         return b""
 
     def _executable(self, folder: Path) -> AttributedService | None:
-        cmdline = _read(folder / "cmdline", 1 << 16)
-        for _ in range(MAX_PARENTS):  # what multiprocessing spawned goes by what spawned it
-            parent = (
-                parent_of(_read(folder / "stat", 4096)) if _MULTIPROCESSING_ARGUMENT in cmdline.split(b"\0") else None
-            )
+        cmdline = read_bytes(folder / "cmdline", 1 << 16)
+        for _ in range(MAX_PARENTS):  # a multiprocessing child is named after its parent
+            if _MULTIPROCESSING_ARGUMENT not in cmdline.split(b"\0"):
+                break
+            parent = parent_of(read_bytes(folder / "stat", 4096))
             if parent is None:
                 break
             folder = self._procfs / str(parent)
-            cmdline = _read(folder / "cmdline", 1 << 16)
+            cmdline = read_bytes(folder / "cmdline", 1 << 16)
         try:
             executable = (folder / "exe").readlink().name.removesuffix(" (deleted)")
         except OSError:
-            executable = _read(folder / "comm", 64).decode(errors="replace").strip()
+            executable = read_bytes(folder / "comm", 64).decode(errors="replace").strip()
         return _service("", program(executable, cmdline), "executable")
 
 
@@ -239,14 +240,6 @@ def _entry_names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(os.listdir(folder)))  # noqa: PTH208 - names only, a hundred of them each second
     except OSError:
         return ()
-
-
-def _read(path: Path, max_bytes: int) -> bytes:
-    """First bytes of a file; empty if it is missing or unreadable."""
-    try:
-        return _read_some(path, max_bytes)
-    except OSError:
-        return b""
 
 
 def _read_some(path: Path, max_bytes: int) -> bytes:

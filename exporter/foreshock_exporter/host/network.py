@@ -81,7 +81,7 @@ class ProcNetwork:
 
     def _with_link(self, counters: InterfaceCounters) -> InterfaceCounters:
         link = self._interfaces / counters.device
-        state, speed = _read(link / "operstate"), _read(link / "speed")
+        state, speed = read_text(link / "operstate"), read_text(link / "speed")
         return replace(counters, up=None if state is None else state == "up", speed_bytes=parse_speed(speed))
 
 
@@ -151,7 +151,7 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def _read(path: Path) -> str | None:
+def read_text(path: Path) -> str | None:
     """Text of a file; None if it is missing or unreadable, such as the speed of an interface that is down."""
     try:
         return path.read_text(errors="replace").strip()

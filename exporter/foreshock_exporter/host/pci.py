@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from foreshock_exporter.host.network import read_text
+
 _NVIDIA_VENDOR = "0x10de"
 _GPU_CLASSES = ("0x0300", "0x0302")
 """VGA-compatible and 3D controllers (PCI Code and ID Assignment Specification, class 03h)."""
@@ -27,8 +29,8 @@ def nvidia_gpus(sysfs: Path) -> int | None:
 
 def _is_gpu(device: Path) -> bool:
     return (
-        _first_line(device / "vendor") == _NVIDIA_VENDOR
-        and _first_line(device / "class").startswith(_GPU_CLASSES)
+        _attribute(device / "vendor") == _NVIDIA_VENDOR
+        and _attribute(device / "class").startswith(_GPU_CLASSES)
         and not (device / "physfn").is_symlink()
         and _driver(device) not in _PASSTHROUGH_DRIVERS
     )
@@ -41,8 +43,5 @@ def _driver(device: Path) -> str:
         return ""
 
 
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip().lower()
-    except OSError:
-        return ""
+def _attribute(path: Path) -> str:
+    return (read_text(path) or "").lower()
