@@ -402,9 +402,10 @@ def test_a_trace_is_walked_with_the_keyboard(visit: Open) -> None:
 
 
 SHOW_AGAIN = """async () => {
-  const { foreshock: F } = window;
-  const { body } = await F.fetchJson(`/api/traces/${new URLSearchParams(location.search).get("trace")}`);
-  F.waterfall.show(F.byId("trace"), { ...body, left_out: 3, note: "some are missing" }, "", true);
+  const { fetchJson } = await import("#web/assets/fetch_json.js");
+  const { showTrace } = await import("#web/pages/traces/waterfall.js");
+  const trace = await fetchJson(`/api/traces/${new URLSearchParams(location.search).get("trace")}`);
+  showTrace(document.getElementById("trace"), { ...trace, left_out: 3, note: "some are missing" }, "", true);
 }"""
 """Shows the trace that is open with two facts more."""
 

@@ -14,6 +14,16 @@ from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
 from foreshock_dashboard.store import StoreStats
 
+STORE_KEYS = {
+    "wal_rows": "inbox_rows",
+    "wal_bytes": "inbox_bytes",
+    "head_samples": "hot_samples",
+    "head_spans": "hot_spans",
+    "blocks": "segments",
+    "block_bytes": "segment_bytes",
+}
+"""JSON keys of the store's statistics whose fields have another name."""
+
 
 @dataclass(frozen=True, slots=True)
 class HubStats:
@@ -44,7 +54,7 @@ def status_json(stats: HubStats) -> Json:
     return {
         "version": stats.version,
         "tick_seconds": stats.evaluation_seconds,
-        "store": asdict(stats.store),
+        "store": {STORE_KEYS.get(name, name): value for name, value in asdict(stats.store).items()},
         "receiver": {
             "requests": stats.receiver.requests,
             "spans": stats.receiver.spans,
