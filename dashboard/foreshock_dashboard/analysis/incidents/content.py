@@ -1,4 +1,4 @@
-"""Trouble → incident: what is told of it, and how that changes while it lasts."""
+"""The content of an incident: from a trouble to its fields, and how these change while it is open."""
 
 from __future__ import annotations
 
@@ -36,28 +36,30 @@ MIN_FAILED_RATIO = 0.02
 """Ratio of failed requests from which it is the symptom of an incident, instead of p95."""
 SERVER_SIGNALS = ("cache", "waiting", "per_token", "first_token")
 EVIDENCE_Z = 2.0
-"""Scales from which a figure is told as evidence, and a service counted among the victims."""
+"""Scales above the baseline from which a signal is evidence."""
 FIRST_SIGN_Z = 2.5
-"""The same for the first sign."""
+"""Scales above the baseline from which a signal is the first sign."""
 PAGED_TREND_RATIOS = (0.07, 0.1, 0.28, 0.6, 1.2)
-"""Seconds until the origin of a page misses its objective, by `hazard.QUANTILES`, over the trend's median. Whoever is
-paged for is further on than a trend of minutes shows. This and the next two are what came after pages on the
-development seeds of the evaluation (`foreshock evaluate --suite dev`)."""
+"""Time until the origin of a page breaches its SLO, by `level_crossing.QUANTILES`, over the median of its trend: after
+a page the breach is nearer than a trend of minutes shows. This and the next two were fitted to pages on the development
+seeds of the evaluation (`foreshock evaluate --suite dev`)."""
 SOON_SECONDS = (10.0, 20.0, 70.0, 300.0, 700.0)
-"""The same in seconds, where no trend says when, and where model servers fill up, which p95 does not show yet."""
+"""The same in seconds without a trend, and for model servers that fill up before p95 shows it."""
 IMMINENT_SECONDS = (5.0, 10.0, 20.0, 60.0, 200.0)
-"""The same of what takes a service down by itself, and where model servers have more than they carry by now."""
+"""The same for a cause that takes a service down by itself, and for overloaded model servers."""
 SUSPECTED_RATIO = 0.5
-"""As sure as this of another cause, over how sure one is that a service is slow by itself, the other one is told."""
+"""Strength of another finding over that of a fault of the service itself, from which the other one is reported."""
 MAX_RANKED_CALLERS = 8
-"""Callers whose trouble counts when somebody is to be blamed, nearest first."""
+"""Affected callers that the ranking of suspected causes takes into account, nearest first."""
 RANKING_SECONDS = 60.0
+"""Seconds between two rankings of suspected causes."""
 PHASES: Sequence[Phase] = ("advisory", "page", "cascading")
+"""Phases of an open incident in the order of escalation."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that is known at one grid point: what services show themselves, and every finding."""
+    """One evaluation: signals at a grid point, the risk of each service, and all findings."""
 
     scan: Scan
     own: Mapping[Service, Own]
@@ -65,28 +67,28 @@ class Evaluation:
 
     @cached_property
     def walk(self) -> Walk:
-        """Where blame goes, for all incidents."""
+        """The walk that ranks suspected causes, for all incidents."""
         return Walk(self.scan, self.findings)
 
     @cached_property
     def spreading(self) -> Spreading:
-        """How risk spreads, for all incidents."""
+        """Propagation of risk from callee to caller, for all incidents."""
         return Spreading(self.scan, self.own)
 
     @cached_property
     def ahead(self) -> Sequence[Ahead]:
-        """Who is next by what services show themselves."""
+        """Services at risk by their own signals."""
         return self.spreading.ahead()
 
 
 def opened_incident(trouble: Trouble, scan: Scan) -> Incident:
-    """A new incident, as yet without any figures."""
+    """A new incident of a trouble, without figures."""
     return _blank(trouble.origin, "", _since(trouble, scan), scan)
 
 
 def advisory(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
-    """An advisory on what is not wrong yet: it has no victims."""
-    told = replace(
+    """An advisory about a latent risk: no service is affected."""
+    updated = replace(
         known or _blank(finding.service, "-weak", scan.time, scan),
         cause=finding.cause,
         culprit=finding.culprit,
@@ -95,7 +97,7 @@ def advisory(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
         quality="inferred",
         action=finding.action,
     )
-    return with_summary(told, scan)
+    return with_summary(updated, scan)
 
 
 def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
@@ -121,18 +123,18 @@ def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
     )
 
 
-def updated_incident(incident: Incident, trouble: Trouble, moment: Evaluation, *, page: bool) -> Incident:
-    """The incident as it is at this grid point. It never falls back to a lesser phase while it is open."""
+def updated_incident(incident: Incident, trouble: Trouble, evaluation: Evaluation, *, page: bool) -> Incident:
+    """The incident as of this evaluation. Its phase only escalates while it is open."""
     spread = len(trouble.missing) > 1 or bool(trouble.missing and trouble.missing[0] != trouble.origin)
     phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
-    paged = incident.paged if incident.paged is not None else moment.scan.time if page else None
-    again = not incident.candidates or paged != incident.paged or _minute(moment.scan)
+    paged = incident.paged if incident.paged is not None else evaluation.scan.time if page else None
+    again = not incident.candidates or paged != incident.paged or _minute(evaluation.scan)
     victims = (trouble.origin, *trouble.felt[:MAX_RANKED_CALLERS])
-    suspects = blamed(moment.walk, victims) if again else incident.candidates
-    guilty = suspects[0].service if again and suspects else None
-    trouble = _suspected(incident, trouble, guilty, moment.findings)
+    suspects = blamed(evaluation.walk, victims) if again else incident.candidates
+    suspect = suspects[0].service if again and suspects else None
+    trouble = _suspected(incident, trouble, suspect, evaluation.findings)
     cause, culprit = _cause(trouble, suspects)
-    told = replace(
+    updated = replace(
         incident,
         phase=max(phase, incident.phase, key=PHASES.index),
         paged=paged,
@@ -140,26 +142,26 @@ def updated_incident(incident: Incident, trouble: Trouble, moment: Evaluation, *
         service=trouble.origin,
         culprit=culprit,
         victims=tuple(dict.fromkeys((trouble.origin, *trouble.felt))),
-        at_risk=_at_risk(trouble, moment),
+        at_risk=_at_risk(trouble, evaluation),
         candidates=_candidates(culprit, trouble, suspects) if again else incident.candidates,
-        evidence=_evidence(trouble, moment.scan),
+        evidence=_evidence(trouble, evaluation.scan),
         confidence=trouble.cause.strength if trouble.cause else trouble.chance,
         quality="sampled",
         action=trouble.cause.action
         if trouble.cause
-        else fallback_action(moment.scan, cause, trouble.origin, culprit.service),
+        else fallback_action(evaluation.scan, cause, trouble.origin, culprit.service),
     )
-    return with_summary(told, moment.scan)
+    return with_summary(updated, evaluation.scan)
 
 
-def with_forecast(incident: Incident, moment: Evaluation) -> Incident:
-    """An incident that is told as it was while something else is found: who is next is as of now all the same."""
-    ahead = tuple(each for each in _near(incident.service, moment) if math.isfinite(each.p50))
-    return with_summary(replace(incident, at_risk=ahead), moment.scan)
+def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
+    """The incident as before, with the services at risk as of this evaluation."""
+    ahead = tuple(each for each in _near(incident.service, evaluation) if math.isfinite(each.p50))
+    return with_summary(replace(incident, at_risk=ahead), evaluation.scan)
 
 
 def recovering_incident(incident: Incident, scan: Scan) -> Incident:
-    """An incident while nothing is wrong any more and it is not over yet: nobody is next."""
+    """The incident while it recovers: no service is at risk."""
     return with_summary(replace(incident, at_risk=(), quality="sampled"), scan, recovering=True)
 
 
@@ -193,64 +195,65 @@ def _requests(incident: Incident, scan: Scan) -> str | None:
 
 
 def _minute(scan: Scan) -> bool:
-    """Whether a minute has begun since the last grid point: who is to blame is asked no more often."""
+    """Whether `RANKING_SECONDS` have passed since a multiple of them at the previous grid point."""
     return bool(scan.time // RANKING_SECONDS != (scan.time - scan.world.step) // RANKING_SECONDS)
 
 
-def _suspected(incident: Incident, trouble: Trouble, guilty: Service | None, findings: Sequence[Finding]) -> Trouble:
-    """The trouble with the cause that is told: that a service is slow by itself is said where nothing else may be.
+def _suspected(incident: Incident, trouble: Trouble, suspect: Service | None, findings: Sequence[Finding]) -> Trouble:
+    """The trouble with the cause to report: a fault of the service itself only where no other cause is possible.
 
-    What may be is looked for at the origin, or, where nothing sure is about it, in the network of whoever is guilty:
-    another cause would be told as if it were the origin's. Where nobody was asked who is guilty just now, what was told
-    goes on to be, as long as it is found. Who is woken does not hang on it.
+    Other causes are findings about the origin, or, without a firm one, about the network of the suspect. Without a new
+    ranking the reported cause stays as long as it is found. Paging does not depend on it.
     """
     known = trouble.cause
     if known is not None and not known.by_itself:
         return trouble
     least = SUSPECTED_RATIO * max(FINDING_STRENGTH, known.strength if known is not None else 0.0)
     likely = [each for each in findings if each.strength >= least and not each.by_itself]
-    whose = {trouble.origin, known.service} if known is not None else {trouble.origin}
-    about = [each for each in likely if each.service in whose]
+    services = {trouble.origin, known.service} if known is not None else {trouble.origin}
+    about = [each for each in likely if each.service in services]
     if not about and (known is None or known.strength < FINDING_STRENGTH):
         lost = [each for each in likely if each.cause == "network"]
         before = [
             each for each in lost if (each.cause, each.culprit.service) == (incident.cause, incident.culprit.service)
         ]
-        about = before if guilty is None else [each for each in lost if each.service == guilty]
+        about = before if suspect is None else [each for each in lost if each.service == suspect]
     return replace(trouble, cause=best_finding(about)) if about else trouble
 
 
-def _cause(trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Cause, Culprit]:
-    """Cause and culprit by the finding; without one, more is asked of what is crowded, and else it is its own doing."""
+def _cause(trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Cause, Culprit]:
+    """Cause and culprit of the finding; without one, load if the origin is overloaded, else a fault of the suspect."""
     if trouble.cause is not None:
         return trouble.cause.cause, trouble.cause.culprit
-    guilty = blamed[0].service if blamed else trouble.origin
-    return "demand" if trouble.crowded else "dependency", Culprit(guilty)
+    suspect = ranked[0].service if ranked else trouble.origin
+    return "demand" if trouble.crowded else "dependency", Culprit(suspect)
 
 
-def _at_risk(trouble: Trouble, moment: Evaluation) -> tuple[AtRisk, ...]:
-    """The origin and all that call it, in the order in which they are to be hit."""
-    first = moment.own.get(trouble.origin)
+def _at_risk(trouble: Trouble, evaluation: Evaluation) -> tuple[AtRisk, ...]:
+    """The origin and its callers, direct or not, in the order in which they breach their SLOs."""
+    first = evaluation.own.get(trouble.origin)
     known: dict[Service, Own] = {}
     if first is not None and not first.missing:
         chance = max(first.chance, trouble.chance)
         known[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first))
-    return _near(trouble.origin, moment, known)
+    return _near(trouble.origin, evaluation, known)
 
 
-def _near(origin: Service, moment: Evaluation, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
-    """A service and all that call it, the soonest hit first. known: what more is known of some than they show.
+def _near(origin: Service, evaluation: Evaluation, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
+    """A service and its callers, direct or not, the soonest breach first. known: risks that replace their own.
 
-    Not those that tell nothing of themselves: nobody could see whether they miss anything.
+    Services without a latency baseline are left out: a breach could not be observed.
     """
-    near = {origin, *moment.scan.upstream[origin]}
-    ahead = moment.spreading.ahead(known) if known else moment.ahead
-    found = [_risk(each) for each in ahead if each.service in near and not lacks_baseline(moment.scan, each.service)]
+    near = {origin, *evaluation.scan.upstream[origin]}
+    ahead = evaluation.spreading.ahead(known) if known else evaluation.ahead
+    found = [
+        _risk(each) for each in ahead if each.service in near and not lacks_baseline(evaluation.scan, each.service)
+    ]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
 def _seconds(trouble: Trouble, own: Own) -> tuple[float, ...]:
-    """Until the origin misses its objective, by `hazard.QUANTILES`. What model servers are asked is ahead of p95."""
+    """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
     if trouble.heavy or (own.crowded and own.strain is not None and brimming(own.strain)):
         return IMMINENT_SECONDS
     if own.crowded or math.isinf(own.seconds[2]):
@@ -263,12 +266,12 @@ def _risk(each: Ahead) -> AtRisk:
     return AtRisk(each.service, p20, p50, p80, p10, p90)
 
 
-def _candidates(culprit: Culprit, trouble: Trouble, blamed: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Those who are blamed, the one that the finding names first."""
+def _candidates(culprit: Culprit, trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The ranked candidates, with the culprit of the finding first."""
     if culprit.service is None:
-        return tuple(blamed)
-    rest = [each for each in blamed if each.service != culprit.service]
-    own = next((each for each in blamed if each.service == culprit.service), None)
+        return tuple(ranked)
+    rest = [each for each in ranked if each.service != culprit.service]
+    own = next((each for each in ranked if each.service == culprit.service), None)
     score = max([own.score if own else 0.0, trouble.chance, *(each.score for each in rest)])
     cause = (Reason("cause", name=trouble.cause.cause),) if trouble.cause else ()
     total = score + sum(each.score for each in rest)
@@ -280,14 +283,14 @@ def _evidence(trouble: Trouble, scan: Scan) -> tuple[Evidence, ...]:
     found = list(trouble.cause.evidence) if trouble.cause else []
     names = (*SYMPTOM_SIGNALS, *SERVER_SIGNALS)
     found += [_figure(name, trouble.origin, scan) for name in names if scan.z(name, trouble.origin) >= EVIDENCE_Z]
-    found += [_figure("p95", who, scan) for who in trouble.felt[:3] if math.isfinite(scan.value("p95", who))]
+    found += [_figure("p95", caller, scan) for caller in trouble.felt[:3] if math.isfinite(scan.value("p95", caller))]
     return tuple({(each.name, each.entity): each for each in found}.values())
 
 
-def _figure(name: str, who: Service, scan: Scan) -> Evidence:
+def _figure(name: str, service: Service, scan: Scan) -> Evidence:
     signal = SIGNAL_BY_NAME[name]
-    value, level = scan.value(name, who), scan.level(name, who)
-    return Evidence(signal.text, value, level, signal.unit, scan.since(name, who), str(who))
+    value, level = scan.value(name, service), scan.level(name, service)
+    return Evidence(signal.text, value, level, signal.unit, scan.since(name, service), str(service))
 
 
 def _since(trouble: Trouble, scan: Scan) -> float:

@@ -1,4 +1,4 @@
-"""What an incident cost: requests that failed or were slow because of it, by the service at which people come in."""
+"""The cost of an incident: requests that failed or were slow because of it, by ingress service."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
 
 REACTION_SECONDS = 120.0
-"""Seconds from a page until what was done about it works: to shed load or move a job takes about two minutes."""
+"""Seconds from a page until an action takes effect: to shed load or move a job takes about two minutes."""
 QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-"""Shares of requests that take no longer than these."""
+"""Ratios of requests that take no longer than these latencies."""
 
 
 class Cost(NamedTuple):
-    """Requests of those outside at one entry while the incident lasted.
+    """Requests from outside at one ingress service during the incident.
 
-    failed: those beyond the usual share. slowed: answered, but later than the objective allows; an estimate between
-    the quantiles. `_after`: of these, the ones that came `ACTED` seconds after the page or later; 0 where none paged.
-    objective: p95 in seconds that was promised, or learned.
+    failed: above the baseline ratio. slowed: answered later than the SLO allows, estimated between the quantiles.
+    `_after`: those of them that came `REACTION_SECONDS` after the page or later; 0 without a page. objective: p95 in
+    seconds of the configured or learned SLO.
     """
 
     service: Service
@@ -40,30 +40,30 @@ class Cost(NamedTuple):
 
 
 def ingress_services(world: World) -> tuple[Service, ...]:
-    """The services that those outside ask; those that nobody known calls where nobody tells of any outside."""
+    """Ingress services: called from outside, or, without such edges, services without a known caller."""
     outside = {edge.server for edge in world.edges if edge.connection == "virtual_node"}
     called = {edge.server for edge in world.edges if edge.connection != "virtual_node"}
-    asked = {who for who, rate in zip(world.services, world.red.rate, strict=True) if np.nansum(rate) > 0}
-    return tuple(sorted((outside or asked - called) & asked))
+    used = {service for service, rate in zip(world.services, world.red.rate, strict=True) if np.nansum(rate) > 0}
+    return tuple(sorted((outside or used - called) & used))
 
 
 def incident_costs(world: World, since: float, until: float, paged: float | None) -> tuple[Cost, ...]:
-    """What each entry lost from `since` to `until`, of it after the page (Unix seconds); none is left out."""
+    """The cost at each ingress service from `since` to `until`; paged: time of the page (all in Unix seconds)."""
     first = int(np.searchsorted(world.times, since))
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
     scan = Scan(world, min(first, len(world.times) - 1), baselines_at(world, first))
     promised = slos(scan, {})
     acted = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
-    return tuple(_cost(world, who, columns, promised.get(who), acted) for who in ingress_services(world))
+    return tuple(_cost(world, service, columns, promised.get(service), acted) for service in ingress_services(world))
 
 
-def _cost(world: World, who: Service, columns: slice, promised: Slo | None, acted: NDArray[np.bool_]) -> Cost:
+def _cost(world: World, service: Service, columns: slice, promised: Slo | None, acted: NDArray[np.bool_]) -> Cost:
     limit = promised.seconds if promised else math.nan
-    served = _quantiles(world.red, world.services.index(who), columns)
-    asked = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, who)]
-    requests, failed, slowed = np.sum(asked, axis=0)
+    served = _quantiles(world.red, world.services.index(service), columns)
+    lost = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, service)]
+    requests, failed, slowed = np.sum(lost, axis=0)
     return Cost(
-        who,
+        service,
         float(requests.sum()),
         float(failed.sum()),
         float(slowed.sum()),
@@ -73,18 +73,20 @@ def _cost(world: World, who: Service, columns: slice, promised: Slo | None, acte
     )
 
 
-def _from_outside(world: World, who: Service) -> Sequence[tuple[Red, int]]:
-    """What those outside ask of an entry, as figures and their row: what its own neighbours ask of it is counted where
-    that came in. All that it is asked, where nobody tells them apart."""
-    into = [i for i, edge in enumerate(world.edges) if edge.server == who and edge.connection == "virtual_node"]
-    told = [row for row in into if np.nansum(world.calls.rate[row]) > 0]
-    return [(world.calls, row) for row in told] or [(world.red, world.services.index(who))]
+def _from_outside(world: World, service: Service) -> Sequence[tuple[Red, int]]:
+    """Signals, and rows of them, with the requests from outside; all requests where those are not told apart.
+
+    Requests from other services are counted where they entered the platform.
+    """
+    into = [i for i, edge in enumerate(world.edges) if edge.server == service and edge.connection == "virtual_node"]
+    reported = [row for row in into if np.nansum(world.calls.rate[row]) > 0]
+    return [(world.calls, row) for row in reported] or [(world.red, world.services.index(service))]
 
 
 def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> Floats:
-    """Requests, and those of them that failed and that were slowed, all a second; shape (3, times).
+    """Requests, failed requests, and slowed requests per second, shape (3, times).
 
-    Whoever is outside tells of no durations, as a rule: there those that were `served` stand for them.
+    Clients outside seldom report latency; `served`, the quantiles of the service itself, stand for it.
     """
     requests = np.nan_to_num(red.rate[row, columns])
     before = red.failed[row, : columns.start]
@@ -98,15 +100,15 @@ def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> F
 
 
 def _quantiles(red: Red, row: int, columns: slice) -> Floats:
-    """Durations of a row as `KNOWN`, shape (3, times)."""
+    """Latency quantiles of a row in the order of `QUANTILES`, shape (3, times)."""
     return np.stack([getattr(red, name)[row, columns] for _, name in QUANTILES])
 
 
 def late_ratio(quantiles: Floats, limit: float) -> Floats:
-    """Share 0…1 of requests that take longer than `limit` seconds, at each time; quantiles: shape (3, times), as KNOWN.
+    """Ratio of requests that take longer than `limit` seconds at each time, shape (times,).
 
-    Between the quantiles by the logarithm of the duration, below the first in proportion to it; beyond the last none
-    are counted, and 0 where nothing is known.
+    quantiles: in the order of `QUANTILES`, shape (3, times). Interpolated by the logarithm of the latency, below the
+    first quantile in proportion to it. 0 beyond the last quantile, and where it is unknown.
     """
     shares = np.array([share for share, _ in QUANTILES])
     out = np.zeros(quantiles.shape[1])

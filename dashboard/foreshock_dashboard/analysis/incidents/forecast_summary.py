@@ -1,4 +1,4 @@
-"""What is expected of every service at the World's time, in the form that scalers, gateways and boards read."""
+"""The forecast for every service at the World's time, as autoscalers, gateways, and dashboards read it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 
 
 def forecast(state: State, world: World) -> Forecast:
-    """What follows from a state that was advanced to the World's last grid point."""
+    """The forecast from a state as of the World's last grid point."""
     scan = Scan(world, len(world.times) - 1, state.learned.usual, state.cache.next_step())
     return Forecast(
         _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _promises(state)
@@ -30,37 +30,37 @@ def forecast(state: State, world: World) -> Forecast:
 
 def _risks(state: State) -> tuple[Risk, ...]:
     return tuple(
-        Risk(who, own.chance, own.seconds[P20], own.seconds[P50], own.seconds[P80])
-        for who, own in sorted(state.own.items())
+        Risk(service, own.chance, own.seconds[P20], own.seconds[P50], own.seconds[P80])
+        for service, own in sorted(state.own.items())
         if math.isfinite(own.chance)
     )
 
 
 def _promises(state: State) -> tuple[Slo, ...]:
     return tuple(
-        Slo(who, own.objective.seconds, own.objective.failed, own.objective.learned)
-        for who, own in sorted(state.own.items())
+        Slo(service, own.objective.seconds, own.objective.failed, own.objective.learned)
+        for service, own in sorted(state.own.items())
         if own.objective is not None
     )
 
 
 def _loads(state: State, world: World) -> tuple[Load, ...]:
-    """Of services whose model servers have told how much they carry."""
+    """Load of the services whose capacity is known."""
     on: dict[Service, list[Gpu]] = {}
     for tenant in world.tenants:
         on.setdefault(tenant.service, []).append(tenant.gpu)
     rates = dict(zip(world.services, world.red.rate[:, -round(HISTORY_SECONDS / world.step) :], strict=True))
     found = []
-    for who, own in sorted(state.own.items()):
+    for service, own in sorted(state.own.items()):
         if own.strain is not None and math.isfinite(own.strain.load):
-            safe = safe_load(rates[who], world.step) if who in rates else math.nan
-            law = state.learned.laws.get(who)
-            found.append(Load(who, pool_of(world, on.get(who, ())), own.strain.load, safe, law))
+            safe = safe_load(rates[service], world.step) if service in rates else math.nan
+            law = state.learned.laws.get(service)
+            found.append(Load(service, pool_of(world, on.get(service, ())), own.strain.load, safe, law))
     return tuple(found)
 
 
 def _amplification(scan: Scan) -> tuple[RetryAmplification, ...]:
-    """Of edges whose calls are known, the worst of parallel ones."""
+    """Retry amplification by edge; the worst of parallel edges."""
     worst: dict[tuple[Service, Service], float] = {}
     now = scan["attempts"]
     for edge, ratio in zip(scan.world.edges, now.value.tolist(), strict=True):
@@ -71,14 +71,14 @@ def _amplification(scan: Scan) -> tuple[RetryAmplification, ...]:
 
 def _imbalance(scan: Scan) -> tuple[Imbalance, ...]:
     return tuple(
-        Imbalance(who, spread.busy / spread.even)
-        for who, spread in sorted(replica_loads(scan).items())
+        Imbalance(service, spread.busy / spread.even)
+        for service, spread in sorted(replica_loads(scan).items())
         if spread.even > 0 and math.isfinite(spread.busy)
     )
 
 
 def _stalled(scan: Scan) -> tuple[GpuWait, ...]:
-    """Of each pair, the mean over the GPUs that they share and of which it is known."""
+    """GPU wait of each pair, mean over the shared GPUs where it is known."""
     shared: dict[tuple[Service, Service], list[tuple[Gpu, float]]] = {}
     for stall, ratio in zip(scan.world.stalls, scan["stalled_by"].value.tolist(), strict=True):
         if math.isfinite(ratio):

@@ -1,4 +1,4 @@
-"""What the analysis knows of the platform's ordinary ways, taken anew each minute."""
+"""What the analysis learns from history once a minute: baselines and batching laws."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 
 LEARN_SECONDS = 60.0
-"""Seconds from one look to the next, on the grid since the epoch: two hubs look at the same times."""
+"""Seconds between two updates, aligned to the epoch so that two hubs update at the same times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Baselines of all signals, and how model servers slow down with their load."""
+    """Baselines of all signals, and the batching law of each model server."""
 
     usual: Baselines = field(default_factory=lambda: Baselines(float("-inf"), {}))
     laws: Mapping[Service, BatchingLaw] = field(default_factory=dict)
@@ -27,9 +27,9 @@ class Learned:
 def relearned(
     known: Learned, world: World, at: int, frozen: Set[Service], cache: IdentityCache | None = None
 ) -> Learned:
-    """Look again where a minute has gone by. What concerns `frozen` services stays as it was, if anything was known.
+    """Learn again if `LEARN_SECONDS` have passed. What concerns `frozen` services stays, if it is known.
 
-    So what lasts for as long as an incident does not become what is usual.
+    So the state during a long incident does not become the baseline.
     """
     time = float(world.times[at])
     if known.usual.levels and time // LEARN_SECONDS == known.usual.time // LEARN_SECONDS:
@@ -39,7 +39,7 @@ def relearned(
         return Learned(usual, laws)
     gpus = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)
     theirs = gpus | {gpu.host for gpu in gpus}
-    which: dict[int, Sequence[int]] = {}  # rows by what they are of: many signals are of the same things
+    which: dict[int, Sequence[int]] = {}  # rows to keep, by the identity of their keys: many signals share them
     levels = {}
     for name, found in usual.levels.items():
         if (before := known.usual.levels.get(name)) is None:
@@ -54,7 +54,7 @@ def relearned(
 
 
 def _concerns(key: Hashable, services: Set[Service], theirs: Set[Hashable]) -> bool:
-    """Whether it is one of the services, a call or a share of theirs, or one of `theirs`: their GPUs and the hosts."""
+    """Whether a key is one of the services, an edge, tenant, or stall of one, or in `theirs`: their GPUs and hosts."""
     if isinstance(key, Edge):
         return key.client in services or key.server in services
     if isinstance(key, Stall):

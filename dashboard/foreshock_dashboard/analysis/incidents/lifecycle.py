@@ -1,4 +1,4 @@
-"""World → incidents: a pure fold, one step per grid point, so that a replay gives what live gave."""
+"""The incident lifecycle: a pure fold over the World, one step per evaluation, so that a replay equals the live run."""
 
 from __future__ import annotations
 
@@ -34,250 +34,283 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
 MIN_HISTORY_SECONDS = 1800.0
-"""Seconds of history before anything is judged."""
+"""Seconds of history before incidents open."""
 FOR_POINTS = 3
-"""Grid points in a row that must agree before an incident opens, or becomes a page."""
+"""Consecutive evaluations in trouble before an incident opens, or pages."""
 URGENT_FOR_POINTS = 2
-"""The same where no trend has to be waited for."""
+"""The same for an urgent trouble."""
 SWITCH_POINTS = 6
-"""Grid points in a row that must name another cause, culprit or origin before an open incident does."""
+"""Consecutive evaluations that disagree with an open incident before its service, cause, or culprit changes."""
 PAGED_SWITCH_POINTS = 30
-"""The same once somebody was woken: what they act on holds for minutes."""
+"""The same after the page: what a person acts on is stable for minutes."""
 PROVED_STRENGTH, POSSIBLE_STRENGTH = 0.9, 0.25
-"""How sure another cause must be found, and the one that is told not even be suspected, for that not to hold."""
+"""`SWITCH_POINTS` apply also after the page if the new cause is as sure as the first, and the old one less than the
+second."""
 RESOLVE_AFTER_SECONDS = 300.0
-"""Seconds that an incident must be *seen* calm before it is over."""
+"""Seconds of observed recovery after which an incident is resolved."""
 NO_DATA_SECONDS = 3600.0
-"""Seconds without data on it after which an incident is given up."""
+"""Seconds without data after which an incident is resolved."""
 HISTORY_SECONDS = 3600.0
-"""Seconds back in which the history that a baseline needs may lie: a gap does not switch the analysis off."""
+"""Seconds back that count as history: a gap does not disable the analysis."""
 KEEP_RESOLVED_SECONDS = 3600.0
-"""Seconds that an incident is still listed after it is over."""
+"""Seconds that a resolved incident stays in the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedIncident:
-    """A group of services that is being watched.
+    """A group of services in trouble, pending until its incident opens.
 
-    members: all that ever belonged to it. hits, pages: grid points in a row that agreed on trouble, on a page. calm:
-    seconds of calm seen in a row. seen: when there was last data on it (Unix seconds). other: grid points in a row that
-    say something else than the incident does. joined: those in a row at which all of its trouble was another case's.
-    incident: set once it opened; as it was last in trouble. shown: as it is
-    told while it is seen calm.
+    members: all services that ever belonged to it. firing_points, paging_points: consecutive evaluations in trouble,
+    and worth a page. disagreeing_points: those with another service, cause, or culprit than the incident's.
+    merged_points: those in which all of its trouble belonged to another group. recovered_seconds: seconds of observed
+    recovery. last_data: Unix seconds. incident: as of the last trouble; None while pending. recovering: the incident as
+    reported while it recovers.
     """
 
     origin: Service
     members: frozenset[Service]
-    hits: int
-    pages: int
-    calm: float
-    seen: float
-    other: int = 0
-    joined: int = 0
+    firing_points: int
+    paging_points: int
+    recovered_seconds: float
+    last_data: float
+    disagreeing_points: int = 0
+    merged_points: int = 0
     incident: Incident | None = None
-    shown: Incident | None = None
+    recovering: Incident | None = None
 
 
 class Advisory(NamedTuple):
-    """An advisory on what is not wrong yet, and when it was last so (Unix seconds)."""
+    """An advisory about a latent risk, and when that was last observed (Unix seconds)."""
 
     incident: Incident
-    seen: float
+    last_observed: float
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that one step hands to the next. cache: what need not be worked out anew; it decides nothing."""
+    """All that one evaluation passes to the next.
+
+    latent: retry loops that would turn a short outage into a lasting one, by service. own: the risk of each service.
+    cache: derived values; it changes no result.
+    """
 
     time: float = -np.inf
     learned: Learned = field(default_factory=Learned)
-    cases: tuple[TrackedIncident, ...] = ()
-    weak: Mapping[Service, Finding] = field(default_factory=dict)
-    standing: tuple[Advisory, ...] = ()
-    over: tuple[Incident, ...] = ()
+    tracked: tuple[TrackedIncident, ...] = ()
+    latent: Mapping[Service, Finding] = field(default_factory=dict)
+    advisories: tuple[Advisory, ...] = ()
+    resolved: tuple[Incident, ...] = ()
     own: Mapping[Service, Own] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
 
     @property
     def incidents(self) -> tuple[Incident, ...]:
-        """Open ones first, then what is weak, then those that are over, newest first."""
-        found = [case.shown or case.incident for case in self.cases if case.incident]
-        busy = {each.service for each in found}
-        weak = [each.incident for each in self.standing if each.incident.service not in busy]
-        return (*found, *weak, *self.over)
+        """Open incidents, then advisories about latent risks, then resolved incidents, newest first."""
+        opened = [each.recovering or each.incident for each in self.tracked if each.incident]
+        services = {each.service for each in opened}
+        latent = [each.incident for each in self.advisories if each.incident.service not in services]
+        return (*opened, *latent, *self.resolved)
 
 
 def learning(world: World) -> Learning:
-    """How much history there is at the World's time."""
+    """The history that the analysis has and needs at the World's time."""
     return Learning(_history(world, len(world.times) - 1), MIN_HISTORY_SECONDS)
 
 
 def _history(world: World, at: int) -> float:
-    """Seconds in the last hour before grid point `at` at which some service's duration was known."""
+    """Seconds within `HISTORY_SECONDS` before grid point `at` in which the latency of any service was known."""
     columns = world.red.p95[:, max(0, at - round(HISTORY_SECONDS / world.step)) : at]
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
-def states(state: State, world: World, promised: Mapping[Service, Slo] | None = None) -> Iterator[State]:
-    """The states after each grid point of the World that `state` has not seen. `promised`: objectives configured."""
+def states(state: State, world: World, configured: Mapping[Service, Slo] | None = None) -> Iterator[State]:
+    """The states after each grid point of the World that is later than `state`. configured: SLOs by service."""
     for at in np.flatnonzero(world.times > state.time):
-        state = advance(state, world, int(at), promised)
+        state = advance(state, world, int(at), configured)
         yield state
 
 
-def fold(state: State, world: World, promised: Mapping[Service, Slo] | None = None) -> State:
-    """The last of the `states`; `state` itself where there is no new grid point."""
-    return deque(chain((state,), states(state, world, promised)), maxlen=1)[0]
+def fold(state: State, world: World, configured: Mapping[Service, Slo] | None = None) -> State:
+    """The last of `states`; `state` itself without a later grid point."""
+    return deque(chain((state,), states(state, world, configured)), maxlen=1)[0]
 
 
-def advance(state: State, world: World, at: int, promised: Mapping[Service, Slo] | None = None) -> State:
-    """One step: what the World shows at grid point `at` opens, keeps, worsens or ends incidents."""
+def advance(state: State, world: World, at: int, configured: Mapping[Service, Slo] | None = None) -> State:
+    """One evaluation: open, update, or resolve incidents by what the World shows at grid point `at`."""
     time = float(world.times[at])
-    if not state.cases and _history(world, at) < MIN_HISTORY_SECONDS:
+    if not state.tracked and _history(world, at) < MIN_HISTORY_SECONDS:
         return replace(state, time=time)
-    frozen = frozenset(who for case in state.cases for who in case.members)
+    frozen = frozenset(service for each in state.tracked for service in each.members)
     cache = state.cache.next_step()
     known = relearned(state.learned, world, at, frozen, cache)
     scan = Scan(world, at, known.usual, cache, strains(world, at, known.laws))
-    own = own_risks(scan, slos(scan, promised or {}))
+    own = own_risks(scan, slos(scan, configured or {}))
     causes = findings(scan)
-    weak = state.weak if known is state.learned else _weak(scan, own)
-    cases, ended = _next(state.cases, troubles(scan, own, causes, weak), Evaluation(scan, own, causes))
-    well = {who: each for who, each in weak.items() if who in own and not (own[who].missing or own[who].crowded)}
-    stood = [each for each in state.standing if time - each.seen > RESOLVE_AFTER_SECONDS]
-    ended = (*ended, *(_over(each.incident, time) for each in stood))
-    over = [old for old in (*ended, *state.over) if old.until is None or time - old.until <= KEEP_RESOLVED_SECONDS]
-    return State(time, known, cases, weak, _standing(state.standing, well, scan), tuple(over), own, cache)
+    latent = state.latent if known is state.learned else _latent_risks(scan, own)
+    evaluation = Evaluation(scan, own, causes)
+    tracked, ended = _advanced(state.tracked, troubles(scan, own, causes, latent), evaluation)
+    healthy = {
+        service: finding
+        for service, finding in latent.items()
+        if service in own and not (own[service].missing or own[service].crowded)
+    }
+    expired = [each for each in state.advisories if time - each.last_observed > RESOLVE_AFTER_SECONDS]
+    ended = (*ended, *(_resolved(each.incident, time) for each in expired))
+    resolved = [
+        each for each in (*ended, *state.resolved) if each.until is None or time - each.until <= KEEP_RESOLVED_SECONDS
+    ]
+    advisories = _advisories(state.advisories, healthy, scan)
+    return State(time, known, tracked, latent, advisories, tuple(resolved), own, cache)
 
 
-def _over(incident: Incident, time: float) -> Incident:
-    """It tells what it was in trouble."""
+def _resolved(incident: Incident, time: float) -> Incident:
+    """The incident as it was last in trouble, resolved at `time`."""
     return replace(incident, phase="over", until=time)
 
 
-def _weak(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
-    """What retries would keep down once it is down; looked at as often as baselines are."""
-    loads = {who: risk.strain.load for who, risk in own.items() if risk.strain}
+def _latent_risks(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
+    """Retry loops that would turn a short outage into a lasting one, by service."""
+    loads = {service: risk.strain.load for service, risk in own.items() if risk.strain}
     return {each.service: each for each in retry_risks(scan, loads) if each.strength >= FINDING_STRENGTH}
 
 
-def _standing(known: Sequence[Advisory], weak: Mapping[Service, Finding], scan: Scan) -> tuple[Advisory, ...]:
-    """Advisories on what retries would keep down: nothing is wrong yet. Each stands until it was not so for a while."""
-    told = {each.incident.service: each for each in known if scan.time - each.seen <= RESOLVE_AFTER_SECONDS}
-    for service, finding in weak.items():
-        before = told.get(service)
-        told[service] = Advisory(advisory(before.incident if before else None, finding, scan), scan.time)
-    return tuple(told[service] for service in sorted(told))
+def _advisories(known: Sequence[Advisory], latent: Mapping[Service, Finding], scan: Scan) -> tuple[Advisory, ...]:
+    """Advisories about latent risks of healthy services, in the order of services."""
+    advisories = {
+        each.incident.service: each for each in known if scan.time - each.last_observed <= RESOLVE_AFTER_SECONDS
+    }
+    for service, finding in latent.items():
+        before = advisories.get(service)
+        advisories[service] = Advisory(advisory(before.incident if before else None, finding, scan), scan.time)
+    return tuple(advisories[service] for service in sorted(advisories))
 
 
-def _next(
-    cases: Sequence[TrackedIncident], found: Sequence[Trouble], moment: Evaluation
+def _advanced(
+    tracked: Sequence[TrackedIncident], found: Sequence[Trouble], evaluation: Evaluation
 ) -> tuple[tuple[TrackedIncident, ...], tuple[Incident, ...]]:
-    """What becomes of the cases, and the incidents that ended.
+    """The tracked groups after an evaluation, and the incidents that it resolved.
 
-    A case whose trouble is another's for a while is over: one component has one incident, of which somebody was woken
-    or which is older.
+    Troubles in one component have one incident: that which paged, else the oldest. The others are resolved.
     """
     kept: list[TrackedIncident] = []
     ended: list[Incident] = []
     left = list(found)
-    for case in sorted(cases, key=_seniority):
-        mine = [each for each in left if not case.members.isdisjoint(each.members)]
-        left = [each for each in left if each not in mine]
-        joined = not mine and any(not case.members.isdisjoint(each.members) for each in found)
-        grown = _joined(case, moment.scan) if joined else _grown(case, mine, moment)
-        if grown is not None:
-            kept.append(grown)
-        elif case.incident is not None:
-            ended.append(_over(case.incident, moment.scan.time))
+    for group in sorted(tracked, key=_seniority):
+        own = [each for each in left if not group.members.isdisjoint(each.members)]
+        left = [each for each in left if each not in own]
+        merged = not own and any(not group.members.isdisjoint(each.members) for each in found)
+        after = _merged(group, evaluation.scan) if merged else _updated(group, own, evaluation)
+        if after is not None:
+            kept.append(after)
+        elif group.incident is not None:
+            ended.append(_resolved(group.incident, evaluation.scan.time))
     kept += [
-        TrackedIncident(each.origin, frozenset(each.members), 1, int(each.page), 0.0, moment.scan.time) for each in left
+        TrackedIncident(each.origin, frozenset(each.members), 1, int(each.page), 0.0, evaluation.scan.time)
+        for each in left
     ]
     return tuple(kept), tuple(ended)
 
 
-def _seniority(case: TrackedIncident) -> tuple[bool, bool, float]:
-    """Which of several cases goes on where their trouble is one, the first first."""
-    incident = case.incident
+def _seniority(group: TrackedIncident) -> tuple[bool, bool, float]:
+    """Sort key: paged incidents first, then open ones, the oldest first."""
+    incident = group.incident
     return incident is None, incident is None or incident.paged is None, incident.opened if incident else 0.0
 
 
-def _joined(case: TrackedIncident, scan: Scan) -> TrackedIncident | None:
-    """What becomes of a case all of whose trouble is another's; None where it ends."""
-    if case.incident is None or case.joined + 1 >= FOR_POINTS:
+def _merged(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
+    """A group all of whose trouble belongs to another one; None after `FOR_POINTS` evaluations."""
+    if group.incident is None or group.merged_points + 1 >= FOR_POINTS:
         return None
-    return replace(case, joined=case.joined + 1, calm=0.0, seen=scan.time, shown=None)
-
-
-def _grown(case: TrackedIncident, mine: Sequence[Trouble], moment: Evaluation) -> TrackedIncident | None:
-    """What becomes of one case at this grid point; None where it ends. Missing data neither confirms nor calms."""
-    scan = moment.scan
-    if not mine:
-        if not _seen(scan, case.members):
-            blind = case.incident and replace(case.incident, quality="inferred")
-            return replace(case, incident=blind, shown=None) if scan.time - case.seen < NO_DATA_SECONDS else None
-        calm = case.calm + scan.world.step
-        if case.incident is None:
-            return None
-        if calm >= RESOLVE_AFTER_SECONDS:
-            return None
-        return replace(
-            case, calm=calm, seen=scan.time, pages=0, joined=0, shown=recovering_incident(case.incident, scan)
-        )
-    worst = _lead(case.incident, mine)
-    pages = case.pages + 1 if any(each.page for each in mine) else 0
-    grown = replace(
-        case,
-        origin=worst.origin,
-        members=case.members.union(*(each.members for each in mine)),
-        hits=case.hits + 1,
-        pages=pages,
-        calm=0.0,
-        seen=scan.time,
-        joined=0,
-        shown=None,
+    return replace(
+        group, merged_points=group.merged_points + 1, recovered_seconds=0.0, last_data=scan.time, recovering=None
     )
-    needed = URGENT_FOR_POINTS if worst.urgent else FOR_POINTS
-    if grown.incident is None:
-        if grown.hits < needed:
-            return grown
-        return replace(
-            grown, incident=updated_incident(opened_incident(worst, scan), worst, moment, page=pages >= needed)
-        )
-    told = updated_incident(grown.incident, worst, moment, page=pages >= needed)
-    if _says(told) == _says(grown.incident) or (told.paged is not None and grown.incident.paged is None):
-        return replace(grown, incident=told, other=0)
-    other = grown.other + 1
-    disproved = told.confidence >= PROVED_STRENGTH and not _found(grown.incident, moment.findings)
-    if other >= (PAGED_SWITCH_POINTS if grown.incident.paged is not None and not disproved else SWITCH_POINTS):
-        return replace(grown, incident=told, other=0)
-    kept = replace(grown.incident, phase=told.phase)
-    if told.service == kept.service:
-        return replace(grown, incident=with_summary(replace(kept, at_risk=told.at_risk), scan), other=other)
-    return replace(grown, incident=with_forecast(kept, moment), other=other)
 
 
-def _found(incident: Incident, findings: Sequence[Finding]) -> bool:
-    """Whether what an incident tells may still be so: somebody finds that cause and that culprit."""
-    told = (incident.service, incident.cause, incident.culprit.service)
+def _updated(group: TrackedIncident, own: Sequence[Trouble], evaluation: Evaluation) -> TrackedIncident | None:
+    """A group after an evaluation with its own troubles; None where it is resolved or no longer pending."""
+    if not own:
+        return _without_trouble(group, evaluation.scan)
+    trouble = _leading(group.incident, own)
+    paging_points = group.paging_points + 1 if any(each.page for each in own) else 0
+    firing = replace(
+        group,
+        origin=trouble.origin,
+        members=group.members.union(*(each.members for each in own)),
+        firing_points=group.firing_points + 1,
+        paging_points=paging_points,
+        recovered_seconds=0.0,
+        last_data=evaluation.scan.time,
+        merged_points=0,
+        recovering=None,
+    )
+    for_points = URGENT_FOR_POINTS if trouble.urgent else FOR_POINTS
+    page = paging_points >= for_points
+    if firing.incident is None:
+        if firing.firing_points < for_points:
+            return firing
+        incident = opened_incident(trouble, evaluation.scan)
+        return replace(firing, incident=updated_incident(incident, trouble, evaluation, page=page))
+    return _reported(
+        firing, firing.incident, updated_incident(firing.incident, trouble, evaluation, page=page), evaluation
+    )
+
+
+def _without_trouble(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
+    """A group without trouble now: missing data neither confirms nor resolves its incident."""
+    if not _has_data(scan, group.members):
+        inferred = group.incident and replace(group.incident, quality="inferred")
+        in_time = scan.time - group.last_data < NO_DATA_SECONDS
+        return replace(group, incident=inferred, recovering=None) if in_time else None
+    recovered_seconds = group.recovered_seconds + scan.world.step
+    if group.incident is None or recovered_seconds >= RESOLVE_AFTER_SECONDS:
+        return None
+    return replace(
+        group,
+        recovered_seconds=recovered_seconds,
+        last_data=scan.time,
+        paging_points=0,
+        merged_points=0,
+        recovering=recovering_incident(group.incident, scan),
+    )
+
+
+def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluation: Evaluation) -> TrackedIncident:
+    """A group with an open incident: as evaluated now, or as before until enough evaluations disagree with it."""
+    if _identity(after) == _identity(before) or (after.paged is not None and before.paged is None):
+        return replace(group, incident=after, disagreeing_points=0)
+    disagreeing_points = group.disagreeing_points + 1
+    disproved = after.confidence >= PROVED_STRENGTH and not _is_possible(before, evaluation.findings)
+    if disagreeing_points >= (PAGED_SWITCH_POINTS if before.paged is not None and not disproved else SWITCH_POINTS):
+        return replace(group, incident=after, disagreeing_points=0)
+    kept = replace(before, phase=after.phase)
+    if after.service == kept.service:
+        kept = with_summary(replace(kept, at_risk=after.at_risk), evaluation.scan)
+    else:
+        kept = with_forecast(kept, evaluation)
+    return replace(group, incident=kept, disagreeing_points=disagreeing_points)
+
+
+def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:
+    """Whether a finding still supports the cause and culprit of an incident."""
+    reported = _identity(incident)
     return any(
-        (each.service, each.cause, each.culprit.service) == told and each.strength >= POSSIBLE_STRENGTH
+        (each.service, each.cause, each.culprit.service) == reported and each.strength >= POSSIBLE_STRENGTH
         for each in findings
     )
 
 
-def _lead(incident: Incident | None, mine: Sequence[Trouble]) -> Trouble:
-    """Of which trouble the incident tells: once somebody was woken, of the same service as long as it is in trouble."""
+def _leading(incident: Incident | None, own: Sequence[Trouble]) -> Trouble:
+    """The trouble that an incident reports: after the page that of the same service, else the worst."""
     if incident is None or incident.paged is None:
-        return mine[0]
-    return next((each for each in mine if each.origin == incident.service), mine[0])
+        return own[0]
+    return next((each for each in own if each.origin == incident.service), own[0])
 
 
-def _says(incident: Incident) -> tuple[object, ...]:
-    """What whoever was woken acts on: it is not to change with every scrape."""
+def _identity(incident: Incident) -> tuple[object, ...]:
+    """What a person acts on: service, cause, and culprit."""
     return (incident.service, incident.cause, incident.culprit.service)
 
 
-def _seen(scan: Scan, members: Set[Service]) -> bool:
-    """Whether there is data on any of them now."""
-    return any(np.isfinite(scan.value("p95", who)) for who in members)
+def _has_data(scan: Scan, members: Set[Service]) -> bool:
+    """Whether the latency of any member is known now."""
+    return any(np.isfinite(scan.value("p95", service)) for service in members)

@@ -1,4 +1,4 @@
-"""Who is to blame for what a service suffered around a time, looking at a while before and after it."""
+"""Suspected causes of a service's trouble around a past time, from the minutes before and after it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
 OFFSETS_SECONDS = (0.0, 60.0, 120.0, 180.0, 300.0, 600.0)
-"""Seconds after the time at which is looked: it may be when the cause began, and blame takes minutes to be clear."""
+"""Seconds after the given time of the evaluations: it may be when the cause began, and takes minutes to show."""
 
 
 class Retrospective(NamedTuple):
-    """Candidates, the likeliest first, with the mean of their shares of blame.
+    """Candidates with their mean scores, the likeliest first.
 
-    told: the World tells how the service does. lasting: at most of the times at which it does somebody was to blame, so
-    that it is no tremor.
+    told: signals of the service are known. lasting: there were candidates in most evaluations.
     """
 
     candidates: tuple[Candidate, ...]
@@ -37,7 +36,7 @@ class Retrospective(NamedTuple):
 
 
 def retrospective(world: World, victim: Service, at: float, past: float) -> Retrospective:
-    """Look at the World around a time. at, past: Unix seconds; what came before `past` is usual."""
+    """Rank candidates around a time. at, past: Unix seconds; the World before `past` is the baseline."""
     known = _known_before(world, int(np.searchsorted(world.times, past)))
     told, blamed, shares = 0, 0, defaultdict[Service, float](float)
     reasons: dict[Service, tuple[Reason, ...]] = {}
@@ -61,9 +60,9 @@ def retrospective(world: World, victim: Service, at: float, past: float) -> Retr
 
 
 def _known_before(world: World, at: int) -> Learned:
-    """What was known before grid point `at`, as a hub had it: it learns nothing of who is in trouble.
+    """What a hub had learned before grid point `at`, without services in trouble.
 
-    It learns once a minute, and leaves out the last three: so a look a minute is enough to know who is.
+    A hub learns once a minute and leaves out the last three minutes, so one evaluation per minute is enough.
     """
     state = State()
     for point in range(at - 1, -1, -max(1, round(LEARN_SECONDS / world.step)))[::-1]:

@@ -1,4 +1,4 @@
-"""One grid point: which services are in trouble or about to be, which of them belong together, and where it began."""
+"""Troubles at one evaluation: groups of services in trouble, where each began, and whether to page."""
 
 from __future__ import annotations
 
@@ -14,38 +14,37 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
 ADVISORY_CHANCE = 0.3
-"""Chance of missing an objective from which a service is told of."""
+"""Chance of an SLO breach from which a service is in trouble."""
 PAGE_CHANCE = 0.6
-"""The same from which somebody is to be woken."""
+"""Chance of an SLO breach from which an explained trouble pages."""
 FINDING_STRENGTH = 0.5
-"""Strength from which a finding counts."""
+"""Strength from which a finding is firm."""
 CONTENTION_SEVERITY = 1.25
-"""Severity of contention from which it is told of: a quarter more time than usual."""
+"""Severity from which a cause pages before the SLO breach: a quarter more time than at baseline."""
 OUTAGE_SEVERITY = 2.0
-"""Severity of what takes a service down by itself."""
+"""Severity of a cause that takes a service down by itself."""
 CALLEE_SHARE = 0.3
-"""Share of a callee's extra seconds that a caller shows at least where they are its trouble."""
+"""Share of a callee's extra latency that a caller shows at least if it propagates."""
 VISIBLE_FAILED_RATIO = 0.02
-"""Share of failed requests above the usual from which somebody is said to fail."""
+"""Ratio of failed requests above the baseline from which a service is failing."""
 ORIGIN_SHARE = 0.1
-"""Part of a caller's extra seconds, or failures, that the origin of its trouble shows at least."""
+"""Share of a caller's extra latency, or failures, that the origin shows at least."""
 RELEVANT_SHARE = 0.05
-"""Extra seconds of a callee, as a share of what its callers usually take, from which they are anybody's business."""
+"""Extra latency of a callee over the baseline latency of its callers, from which it is relevant."""
 BRIEF_SECONDS = 120.0
-"""Seconds for which slowness may be one that goes by and leaves its retries behind; later it is the trouble itself."""
+"""Seconds up to which slowness may be a trigger that passes and leaves a retry loop behind."""
 AFFECTED_Z = 3.0
-"""Scales from which a caller is said to feel its callee's trouble."""
+"""Scales above the baseline from which a service is affected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Services whose trouble is one.
+    """A group of services with one trouble.
 
-    origin: where it begins. members: those in trouble or about to be, the origin first. felt: its callers, direct or
-    through others, that are worse than usual, nearest first. missing: those of all that miss their objective. cause:
-    the finding that explains it best, if any does. page: somebody is to be woken; urgent: at once. crowded: more is
-    asked of the origin than it carries; heavy: the cause takes it down by itself. chance: of the origin's missing its
-    objective, 0…1.
+    origin: the service where it begins. members: services in trouble or at risk, the origin first. felt: affected
+    callers of the origin, direct or not, nearest first. missing: those of the origin and its callers that breach their
+    SLO. cause: the finding that explains it best. page: it is worth a page; urgent: at once. crowded: the origin is
+    overloaded. heavy: the cause takes it down by itself. chance: of an SLO breach of the origin, 0 to 1.
     """
 
     origin: Service
@@ -63,33 +62,35 @@ class Trouble:
 def troubles(
     scan: Scan, own: Mapping[Service, Own], found: Sequence[Finding], weak: Mapping[Service, Finding]
 ) -> tuple[Trouble, ...]:
-    """Every group of services in trouble, the worst first. weak: what retries would keep down once it is down."""
+    """All troubles, the worst first. weak: latent retry loops by service."""
     strong = [each for each in found if each.strength >= FINDING_STRENGTH]
     by_service: dict[Service, list[Finding]] = {}
     for each in strong:
         by_service.setdefault(each.service, []).append(each)
     shown = {
-        who for who, risk in own.items() if risk.crowded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, who))
+        service
+        for service, risk in own.items()
+        if risk.crowded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, service))
     }
     bad = shown | by_service.keys()
     unsure: dict[Service, list[Finding]] = {}
     for each in found:
         unsure.setdefault(each.service, []).append(each)
     groups = _joined(scan, bad, strong)
-    worse = {who for who in scan.world.services if is_affected(scan, who, own)} if groups else set()
+    worse = {service for service in scan.world.services if is_affected(scan, service, own)} if groups else set()
     made = [_trouble(scan, members, own, worse, by_service, unsure, weak) for members in groups]
     return tuple(sorted(made, key=lambda each: (not each.page, -each.chance, each.origin)))
 
 
 def _joined(scan: Scan, bad: Set[Service], found: Sequence[Finding]) -> list[Set[Service]]:
-    """Connected components over calls between troubled services, and over what harms several of them."""
-    root = {who: who for who in bad}
+    """Connected components of services in trouble, by calls between them and by shared culprits."""
+    root = {service: service for service in bad}
 
-    def top(who: Service) -> Service:
-        while root[who] != who:
-            root[who] = root[root[who]]
-            who = root[who]
-        return who
+    def top(service: Service) -> Service:
+        while root[service] != service:
+            root[service] = root[root[service]]
+            service = root[service]
+        return service
 
     def join(one: Service, two: Service) -> None:
         if one in root and two in root:
@@ -104,9 +105,9 @@ def _joined(scan: Scan, bad: Set[Service], found: Sequence[Finding]) -> list[Set
             join(each.service, each.culprit.service)
         join(each.service, harmed.setdefault(each.culprit, each.service))
     groups: dict[Service, set[Service]] = {}
-    for who in bad:
-        groups.setdefault(top(who), set()).add(who)
-    return [groups[who] for who in sorted(groups)]
+    for service in bad:
+        groups.setdefault(top(service), set()).add(service)
+    return [groups[service] for service in sorted(groups)]
 
 
 def _trouble(
@@ -120,8 +121,8 @@ def _trouble(
 ) -> Trouble:
     origin = _origin(scan, members, own, findings)
     above = scan.upstream[origin]
-    felt = tuple(who for who in above if who in worse and propagates(scan, origin, who))
-    missing = tuple(who for who in (origin, *above) if who in own and own[who].missing)
+    felt = tuple(service for service in above if service in worse and propagates(scan, origin, service))
+    missing = tuple(service for service in (origin, *above) if service in own and own[service].missing)
     cause = _cause(origin, members, findings) or _likeliest(origin, unsure)
     if origin in weak and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
         cause = weak[origin]
@@ -136,7 +137,7 @@ def _trouble(
         chance = max(chance, cause.strength)
     if risk is not None and risk.crowded:
         chance = max(chance, PAGE_CHANCE)
-    urgent = heavy or (risk is not None and risk.crowded)  # its means have waited long enough
+    urgent = heavy or (risk is not None and risk.crowded)  # overload is averaged over minutes already
     return Trouble(
         origin=origin,
         members=(origin, *sorted(members - {origin})),
@@ -159,7 +160,7 @@ def _pages(
     own: Mapping[Service, Own],
     cause: Finding | None,
 ) -> bool:
-    """Whether somebody is to be woken: others are hit or are to be."""
+    """Whether a trouble is worth a page: callers are affected, or are about to be."""
     risk = own.get(origin)
     if risk is None:
         return False
@@ -171,8 +172,8 @@ def _pages(
     )
     if risk.missing:
         return bool(felt) or not above or explained
-    if lacks_baseline(scan, origin) and any(who in own and own[who].missing for who in felt):
-        return True  # they have the only objective that there is
+    if lacks_baseline(scan, origin) and any(service in own and own[service].missing for service in felt):
+        return True  # the callers have the only SLO
     if risk.crowded:
         return True
     if (
@@ -185,57 +186,57 @@ def _pages(
     return risk.chance >= PAGE_CHANCE and explained
 
 
-def lacks_baseline(scan: Scan, who: Service) -> bool:
-    """Whether nobody knows how long a service usually takes but who calls it, as of a database: it tells no breach."""
-    return not math.isfinite(scan.level("p95", who))
+def lacks_baseline(scan: Scan, service: Service) -> bool:
+    """Whether the latency baseline of a service is unknown, as of a database that only its clients report."""
+    return not math.isfinite(scan.level("p95", service))
 
 
-def is_affected(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
-    """Whether a service is worse than usual in what its callers see."""
-    figures = (scan.z("p95", who), scan.z("failed", who), scan.z("flight", who))
-    return (who in own and own[who].missing) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
+def is_affected(scan: Scan, service: Service, own: Mapping[Service, Own]) -> bool:
+    """Whether a service is worse than at baseline for its callers."""
+    figures = (scan.z("p95", service), scan.z("failed", service), scan.z("flight", service))
+    return (service in own and own[service].missing) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
 
 
-def propagates(scan: Scan, origin: Service, who: Service) -> bool:
-    """Whether a caller's trouble can be the origin's: about as many seconds more, or failures where that one fails.
+def propagates(scan: Scan, origin: Service, service: Service) -> bool:
+    """Whether a caller's trouble can be that of the origin: by about as much extra latency, or as many failures.
 
-    A caller that is covered (a fallback, a cached answer) carries nothing on, whatever else befalls it.
+    A caller with a fallback or a cached answer does not propagate it.
     """
-    failing, lost = _more(scan, "failed", origin), _more(scan, "failed", who)
+    failing, lost = _excess(scan, "failed", origin), _excess(scan, "failed", service)
     part = CALLEE_SHARE * CALLEE_SHARE * failing
-    shows = scan.z("failed", who) >= AFFECTED_Z and lost >= part * _asks(scan, who, origin)
+    shows = scan.z("failed", service) >= AFFECTED_Z and lost >= part * _asks(scan, service, origin)
     if failing > VISIBLE_FAILED_RATIO and (lost >= part or shows):
         return True
-    late, own = _more(scan, "p95", origin), _more(scan, "p95", who)
-    usual = scan.level("p95", who)
+    late, own = _excess(scan, "p95", origin), _excess(scan, "p95", service)
+    usual = scan.level("p95", service)
     if not (late > 0 and (math.isnan(usual) or late >= RELEVANT_SHARE * usual)):
-        return failing <= VISIBLE_FAILED_RATIO  # it shows nothing of its own yet, or fails and this one is covered
-    return own >= CALLEE_SHARE * late or lost > VISIBLE_FAILED_RATIO  # slower, or it gives up
+        return failing <= VISIBLE_FAILED_RATIO  # the origin shows nothing yet, or fails and the caller has a fallback
+    return own >= CALLEE_SHARE * late or lost > VISIBLE_FAILED_RATIO  # slower, or timing out
 
 
-def _asks(scan: Scan, who: Service, origin: Service) -> float:
-    """Which share 0…1 of a caller's requests can reach the origin at most: a cache answers the others, say."""
+def _asks(scan: Scan, service: Service, origin: Service) -> float:
+    """The largest ratio of a caller's requests that can reach the origin; a cache may answer the others."""
     found = [
         there / mine
         for of in (scan.level, scan.value)
-        if (mine := of("rate", who)) > 0 and (there := of("rate", origin)) > 0
+        if (mine := of("rate", service)) > 0 and (there := of("rate", origin)) > 0
     ]
     return min(1.0, max(found, default=1.0))
 
 
-def is_relevant(scan: Scan, who: Service) -> bool:
-    """Whether what a service takes more is some part of what its callers take, or it fails; nobody calls an entry."""
-    callers = scan.callers.get(who, ())
-    if not callers or _more(scan, "failed", who) > VISIBLE_FAILED_RATIO:
+def is_relevant(scan: Scan, service: Service) -> bool:
+    """Whether extra latency is relevant to the callers, or the service fails; always true of an ingress service."""
+    callers = scan.callers.get(service, ())
+    if not callers or _excess(scan, "failed", service) > VISIBLE_FAILED_RATIO:
         return True
-    late = _more(scan, "p95", who)
+    late = _excess(scan, "p95", service)
     usual = [level for caller in callers if math.isfinite(level := scan.level("p95", caller))]
     return not usual or late >= RELEVANT_SHARE * min(usual)
 
 
-def _more(scan: Scan, name: str, who: Service | Edge) -> float:
-    """How much more than usual, in the signal's unit; 0 where that is not known."""
-    value, level = scan.denoised(name, who), scan.level(name, who)
+def _excess(scan: Scan, name: str, service: Service | Edge) -> float:
+    """How far a signal is above its baseline, in its unit; 0 if unknown."""
+    value, level = scan.denoised(name, service), scan.level(name, service)
     if not math.isfinite(value):
         return 0.0
     return max(0.0, value - (level if math.isfinite(level) else 0.0))
@@ -244,46 +245,48 @@ def _more(scan: Scan, name: str, who: Service | Edge) -> float:
 def _origin(
     scan: Scan, members: Set[Service], own: Mapping[Service, Own], findings: Mapping[Service, Sequence[Finding]]
 ) -> Service:
-    """The one that no other explains: it calls nobody in the group, may be why its callers suffer, and shows most."""
+    """The member that no other explains: it calls no other member, explains its callers, and is the most anomalous."""
 
-    def rank(who: Service) -> tuple[float, bool, float, Service]:
-        below = sum(callee in members for callee in scan.callees.get(who, ()))
-        strongest = max((each.strength for each in findings.get(who, ())), default=0.0)
-        shown = max(strongest, own[who].chance if who in own else 0.0)
-        crowded = who in own and own[who].crowded
-        return (below, not (crowded or explains_callers(scan, who, own)), -shown, who)
+    def rank(service: Service) -> tuple[float, bool, float, Service]:
+        below = sum(callee in members for callee in scan.callees.get(service, ()))
+        strongest = max((each.strength for each in findings.get(service, ())), default=0.0)
+        shown = max(strongest, own[service].chance if service in own else 0.0)
+        crowded = service in own and own[service].crowded
+        return (below, not (crowded or explains_callers(scan, service, own)), -shown, service)
 
     return min(members, key=rank)
 
 
-def explains_callers(scan: Scan, who: Service, own: Mapping[Service, Own]) -> bool:
-    """Whether a service shows a good part of what some caller that misses its objective takes or fails more.
+def explains_callers(scan: Scan, service: Service, own: Mapping[Service, Own]) -> bool:
+    """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.
 
-    Any does where no caller misses it. What only its clients tell of is as they see it.
+    Always true if no caller breaches it. A service without signals of its own is judged by its client edges.
     """
-    edges = [scan.world.edges[row] for row in scan.into.get(who, ())]
+    edges = [scan.world.edges[row] for row in scan.into.get(service, ())]
     late, failing = (
-        max([_more(scan, name, who), *(_more(scan, seen, edge) for edge in edges)])
+        max([_excess(scan, name, service), *(_excess(scan, seen, edge) for edge in edges)])
         for name, seen in (("p95", "edge_p95"), ("failed", "edge_failed"))
     )
-    missing = [caller for caller in scan.upstream[who] if caller in own and own[caller].missing]
-    told = [(_more(scan, "p95", caller), _more(scan, "failed", caller)) for caller in missing]
-    return not told or any(
+    missing = [caller for caller in scan.upstream[service] if caller in own and own[caller].missing]
+    excess = [(_excess(scan, "p95", caller), _excess(scan, "failed", caller)) for caller in missing]
+    return not excess or any(
         (more > 0 and ORIGIN_SHARE * more <= late) or (lost > 0 and ORIGIN_SHARE * lost <= failing)
-        for more, lost in told
+        for more, lost in excess
     )
 
 
 def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
-    """The best finding about the origin; where there is none, about any of the others."""
-    return best_finding(list(findings.get(origin, ())) or [each for who in members for each in findings.get(who, ())])
+    """The best finding about the origin, else about any other member."""
+    return best_finding(
+        list(findings.get(origin, ())) or [each for service in members for each in findings.get(service, ())]
+    )
 
 
 def best_finding(findings: Sequence[Finding]) -> Finding | None:
-    """The one that explains most.
+    """The finding that explains most; None without any.
 
-    That a service is slow by itself is what is left where nothing else explains it, and before that, load that comes at
-    this time every week; where replicas for what is asked are on their way, what hurts is that they are not there.
+    A fault of the service itself ranks last, and load that recurs every week before it. Provisioning lag replaces load:
+    the replicas for it are on their way.
     """
     if any(each.cause == "provisioning lag" for each in findings):
         findings = [each for each in findings if each.cause != "demand"]
@@ -299,5 +302,5 @@ def _of_origin(cause: Finding, origin: Service) -> bool:
 
 
 def _likeliest(origin: Service, unsure: Mapping[Service, Sequence[Finding]]) -> Finding | None:
-    """The best of what is not sure, where nothing is."""
+    """The strongest finding about the origin that is not firm."""
     return max(unsure.get(origin, ()), key=lambda each: (each.strength, -each.since), default=None)
