@@ -74,8 +74,8 @@ def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage
 def test_what_services_promised_counts_where_it_is_known() -> None:
     """With an hour to answer in, slow is no miss; who the analysis says misses it does."""
     patient = {EMBEDDER: Slo(3600.0, 0.5)}
-    assert _fared(promised=patient).now()[EMBEDDER] == "degraded"
-    assert _fared(promised=patient, missing=frozenset({EMBEDDER})).now()[EMBEDDER] == "failing"
+    assert _fared(slo_by_service=patient).now()[EMBEDDER] == "degraded"
+    assert _fared(slo_by_service=patient, breaching=frozenset({EMBEDDER})).now()[EMBEDDER] == "failing"
 
 
 def test_a_moment_of_calm_does_not_end_trouble() -> None:

@@ -17,7 +17,7 @@ from foreshock_dashboard.web.charts.theme import service_colour
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MAX_POINTS = 360
-"""Points of a line; where there are more, each is the largest of its stretch, so that no peak is lost."""
+"""Points of a line; beyond, each is the maximum of its bucket, so that no peak is lost."""
 BELOW, LEGEND = 36, 20
 """Pixels below a chart: times with the day in a second line, then each row of names where there are several lines."""
 ROW = 46
@@ -67,7 +67,7 @@ class Mark(NamedTuple):
 
 
 class Band(NamedTuple):
-    """What is usual, from `low` to `high` in the chart's unit."""
+    """A normal range, from `low` to `high` in the unit of the chart."""
 
     low: float
     high: float
@@ -76,7 +76,7 @@ class Band(NamedTuple):
 
 def lines(
     times: Floats,
-    found: Sequence[Line],
+    candidates: Sequence[Line],
     look: Look,
     *,
     unit: str,
@@ -96,7 +96,7 @@ def lines(
     where the axis ends at least, in the unit. legend: a single line is named too. row:
     characters of names that a row below the chart holds.
     """
-    drawn = [line for line in found if np.isfinite(line.values).any()]
+    drawn = [line for line in candidates if np.isfinite(line.values).any()]
     if not drawn:
         return blank(empty or "No data in this range.", look)
     at, rows = _fewer(times, drawn)
@@ -131,7 +131,7 @@ def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
 
 
 def blank(text: str, look: Look) -> Json:
-    """A figure that says why there is nothing in it."""
+    """A figure with a text in place of data."""
     none = {"visible": False, "fixedrange": True}
     return {
         "data": [],
@@ -171,7 +171,7 @@ def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
 
 
 def stamp(time: float, look: Look) -> str:
-    """An instant as the browser's clock shows it, which Plotly takes as it is."""
+    """An instant by the browser's clock, which Plotly shows unchanged."""
     return f"{datetime.fromtimestamp(time + look.offset, UTC):%Y-%m-%d %H:%M:%S}"
 
 
@@ -190,14 +190,14 @@ def _sheet(look: Look) -> dict[str, Any]:
     }
 
 
-def _fewer(times: Floats, found: Sequence[Line]) -> tuple[Floats, list[Floats]]:
-    """At most `MOST_POINTS`: the largest value of each stretch, at the time the stretch begins."""
+def _fewer(times: Floats, series: Sequence[Line]) -> tuple[Floats, list[Floats]]:
+    """Up to `MAX_POINTS` points: the maximum of each bucket, at its start."""
     size = math.ceil(len(times) / MAX_POINTS)
     if size <= 1:
-        return times, [line.values for line in found]
+        return times, [line.values for line in series]
     starts = np.arange(0, len(times), size)
     rows = []
-    for line in found:
+    for line in series:
         known = np.where(np.isnan(line.values), -np.inf, line.values)
         largest = np.maximum.reduceat(known, starts)
         rows.append(np.where(np.isneginf(largest), np.nan, largest))
@@ -224,7 +224,7 @@ def _trace(line: Line, stamps: Sequence[str], row: Floats, look: Look, unit: str
 
 
 def service_ink(name: str, look: Look) -> str:
-    """The colour of a service in this theme."""
+    """The color of a service in a theme."""
     return look.colours["services"].split()[service_colour(name)]
 
 
@@ -235,7 +235,7 @@ def _across(mark: Mark, look: Look) -> Json:
 
 
 def _named(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
-    """Its name, on the side that has room for it."""
+    """The name of a mark, on the side with room for it."""
     late = mark.time > (span[0] + span[1]) / 2
     return {
         "x": stamp(mark.time, look),

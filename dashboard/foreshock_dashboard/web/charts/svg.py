@@ -61,8 +61,8 @@ class Axis:
         slack = 1e-9 * (abs(low) + abs(high))
         return [tick for tick in found if low - slack <= tick <= high + slack]
 
-    def told(self, value: float) -> str:
-        """A tick's label."""
+    def label_of(self, value: float) -> str:
+        """The label of a tick."""
         return f"{datetime.fromtimestamp(value, UTC):%H:%M}" if self.clock else f"{value:g}"
 
 
@@ -104,10 +104,10 @@ def draw(title: str, x: Axis, y: Axis, lines: Sequence[Line], marks: Sequence[Ma
     for tick in x.ticks(left, right):
         parts.append(f'<path d="M{across(tick):.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#e3e3e3"/>')
         place = f'x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 16}"'
-        parts.append(f'<text {place} text-anchor="middle">{x.told(tick)}</text>')
+        parts.append(f'<text {place} text-anchor="middle">{x.label_of(tick)}</text>')
     for tick in y.ticks(low, high):
         parts.append(f'<path d="M{LEFT} {up(tick):.1f}H{WIDTH - RIGHT}" stroke="#e3e3e3"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{y.told(tick)}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{up(tick) + 4:.1f}" text-anchor="end">{y.label_of(tick)}</text>')
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 14}" text-anchor="middle">{escape(x.label)}</text>')
     parts.append(
         f'<text transform="translate(14 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'

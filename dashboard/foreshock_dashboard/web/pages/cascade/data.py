@@ -1,4 +1,4 @@
-"""What the Cascade page shows: where it spread from and how, early signs, time left, and room to move. Pure."""
+"""The payload of the Cascade page: origin and propagation, early signs, time to breaches, and headroom. Pure."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign
 
 MAX_SIGNS = 40
 NODE_FIELDS = ("id", "word", "stage", "rate", "failed", "p95")
-"""What the map shows of a service."""
+"""Fields of a service on the map."""
 MAX_LANES = 30
 MAX_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
 MAX_BREACH_SECONDS = 1800.0
-"""Seconds within which a breach is worth a line."""
+"""Time within which a breach is listed."""
 MIN_BREACH_PROBABILITY = 0.2
-"""Chance of missing its objective within ten minutes from which a service outside the incident is listed."""
+"""Probability of a breach within ten minutes from which a service outside the incident is listed."""
 IMPACT_TEXTS = {"p95": "its callers wait longer", "failed": "its callers get errors"}
 
 
@@ -59,18 +59,20 @@ def cascade(
     }
     if world is None:
         return body | {"ready": False}
-    seen = wide or world
-    since = max(start, float(seen.times[0]))
-    history = histories.get(snapshot, seen, chosen.onset, since)
+    wide_world = wide or world
+    since = max(start, float(wide_world.times[0]))
+    history = histories.get(snapshot, wide_world, chosen.onset, since)
     order = affected_order(snapshot, world, chosen, history, since, histories)
-    lanes = timeline(seen, since, history, chosen, MAX_LANES, order)
-    number = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {who: i for i, who in enumerate(order, 1)}
+    lanes = timeline(wide_world, since, history, chosen, MAX_LANES, order)
+    number = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {
+        service_: i for i, service_ in enumerate(order, 1)
+    }
     rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
     focus = headroom_service(snapshot, chosen, service)
     return body | {
         "ready": True,
         "untold": why_unknown(snapshot),
-        "earliest": number_of_time(float(seen.times[0])) if since > start + seen.step else None,
+        "earliest": number_of_time(float(wide_world.times[0])) if since > start + wide_world.step else None,
         "timeline": lanes,
         "services": [
             {name: row[name] for name in NODE_FIELDS} | {"order": number.get(row["id"])}
@@ -83,25 +85,25 @@ def cascade(
         "signs": [_sign(sign) for sign in history.signs[:MAX_SIGNS]],
         "breaches": breaches(snapshot, chosen),
         "focus": None if focus is None else str(focus),
-        "room": [str(who) for who in services_with_headroom(snapshot)],
+        "room": [str(service_) for service_ in services_with_headroom(snapshot)],
     }
 
 
 def _row(item: Incident) -> Json:
-    """A line of the chooser."""
+    """A row of the chooser."""
     return {
         "id": item.id,
         "phase": item.phase,
         "cause": cause(item.cause),
         "victim": str(item.victim),
-        "victims": [str(who) for who in item.victims],
+        "victims": [str(service_) for service_ in item.victims],
         "since": number_of_time(item.since),
         "until": number_of_time(item.until),
     }
 
 
 def _sharing(world: World) -> list[list[str | float | None]]:
-    """Who waits for whom on GPUs: victim, aggressor, share of time, number of GPUs."""
+    """Waits on GPUs: victim, aggressor, share of time, number of GPUs."""
     return [
         [str(pair.victim), str(pair.aggressor), pair.ratio, len(pair.gpus)]
         for pair in pairs(world)[:MAX_LINKS]
@@ -110,44 +112,44 @@ def _sharing(world: World) -> list[list[str | float | None]]:
 
 
 def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> list[Json]:
-    """How trouble went from one to the next, as far as calls and shared GPUs explain it.
+    """The steps of a cascade, as far as calls and shared GPUs explain them.
 
-    From a culprit to whom it takes GPUs from, or along the calls by which its load comes; then from each that was hit
-    to its callers that were hit later.
+    From a cause to the services that wait for it, or along the calls that carry its load; then from each affected
+    service to its callers that were affected later.
     """
     calls: dict[str, list[str]] = {}
     for edge in world.edges:
         calls.setdefault(str(edge.client), []).append(str(edge.server))
-    found: list[tuple[str, str, str]] = []
+    steps: list[tuple[str, str, str]] = []
     for item in chosen.incidents:
         if item.aggressor is None or item.aggressor == item.victim:
             continue
         if item.cause == "pool contention":
-            found.append((str(item.aggressor), str(item.victim), "gpu"))
+            steps.append((str(item.aggressor), str(item.victim), "gpu"))
         else:
-            way = _shortest_path(calls, str(item.aggressor), str(item.service))
-            found += [(one, other, "load") for one, other in pairwise(way)]
-    for place, who in enumerate(order):
-        earlier = [other for other in order[:place] if other in calls.get(who, ())]
+            path = _shortest_path(calls, str(item.aggressor), str(item.service))
+            steps += [(source, target, "load") for source, target in pairwise(path)]
+    for position, service_ in enumerate(order):
+        earlier = [target for target in order[:position] if target in calls.get(service_, ())]
         if earlier:
-            found.append((earlier[0], who, "call"))
-    return [{"from": one, "to": other, "via": via} for one, other, via in dict.fromkeys(found)]
+            steps.append((earlier[0], service_, "call"))
+    return [{"from": source, "to": target, "via": via} for source, target, via in dict.fromkeys(steps)]
 
 
 def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) -> list[str]:
-    """The shortest way along calls; empty where there is none."""
-    before: dict[str, str] = {start: ""}
+    """The shortest path along calls; empty without one."""
+    previous: dict[str, str] = {start: ""}
     queue = deque([start])
-    while queue and goal not in before:
-        here = queue.popleft()
-        for following in calls.get(here, ()):
-            if following not in before:
-                before[following] = here
+    while queue and goal not in previous:
+        node = queue.popleft()
+        for following in calls.get(node, ()):
+            if following not in previous:
+                previous[following] = node
                 queue.append(following)
-    way = [goal] if goal in before else []
-    while way and before[way[0]]:
-        way.insert(0, before[way[0]])
-    return way
+    path = [goal] if goal in previous else []
+    while path and previous[path[0]]:
+        path.insert(0, previous[path[0]])
+    return path
 
 
 def _sign(sign: Sign) -> Json:
@@ -167,17 +169,17 @@ def _sign(sign: Sign) -> Json:
 
 
 def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[Json]:
-    """Seconds until services miss their objectives, the soonest first: of the incidents, and who else is likely to."""
-    found: dict[Service, AtRisk] = {}
+    """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
+    nearest: dict[Service, AtRisk] = {}
     for item in chosen.incidents:
         for risk in item.at_risk if item.until is None else ():
-            if risk.service not in found or risk.p50 < found[risk.service].p50:
-                found[risk.service] = risk
+            if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
+                nearest[risk.service] = risk
     chances = {risk.service: risk.chance for risk in snapshot.forecast.risks}
-    for each in snapshot.forecast.risks:
-        if each.chance >= MIN_BREACH_PROBABILITY:
-            found.setdefault(each.service, AtRisk(each.service, each.p20, each.p50, each.p80))
-    rows = sorted(found.values(), key=lambda risk: (risk.p50, risk.service))
+    for risk_ in snapshot.forecast.risks:
+        if risk_.chance >= MIN_BREACH_PROBABILITY:
+            nearest.setdefault(risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80))
+    rows = sorted(nearest.values(), key=lambda risk: (risk.p50, risk.service))
     return [
         {
             "service": str(risk.service),
@@ -191,21 +193,21 @@ def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[Json]:
 
 
 def services_with_headroom(snapshot: Snapshot) -> tuple[Service, ...]:
-    """Services whose replicas or load are known."""
+    """Services with known replicas or load."""
     world = snapshot.world
-    told = set(world.capacity.services) if world and world.capacity else set()
-    told |= set(world.model_servers.services) if world and world.model_servers else set()
-    return tuple(sorted(told))
+    services = set(world.capacity.services) if world and world.capacity else set()
+    services |= set(world.model_servers.services) if world and world.model_servers else set()
+    return tuple(sorted(services))
 
 
-def headroom_service(snapshot: Snapshot, chosen: ChosenIncidents, asked: str = "") -> Service | None:
-    """The service whose room is shown: the one asked for, that of the incident, or the one with the highest load."""
+def headroom_service(snapshot: Snapshot, chosen: ChosenIncidents, chosen_name: str = "") -> Service | None:
+    """The service whose headroom is shown: the chosen one, that of the incident, or the most loaded one."""
     known = services_with_headroom(snapshot)
-    if asked:
-        return next((who for who in known if str(who) == asked), None)
+    if chosen_name:
+        return next((service_ for service_ in known if str(service_) == chosen_name), None)
     for item in chosen.incidents:
-        for who in (item.service, *item.victims):
-            if who in known:
-                return who
+        for service_ in (item.service, *item.victims):
+            if service_ in known:
+                return service_
     loads = sorted(snapshot.forecast.loads, key=lambda load: (-load.ratio, load.service))
     return next((load.service for load in loads if load.service in known), known[0] if known else None)

@@ -1,4 +1,4 @@
-"""Charts of a victim and an aggressor over time: how long one waits, how slow it is, who uses the GPUs they share."""
+"""Charts of a victim and an aggressor over time: wait, latency of the victim, and use of the GPUs they share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 
 
 class PairView(NamedTuple):
-    """What a chart of a pair covers: the pair, the Unix seconds of its axis, and the moments marked on it."""
+    """A pair, the time range of a chart in Unix seconds, and its marks."""
 
     victim: Service
     aggressor: Service
@@ -23,65 +23,67 @@ class PairView(NamedTuple):
     marks: Sequence[Mark] = ()
 
 
-def shared_gpus(world: World, seen: PairView) -> tuple[Gpu, ...]:
-    """The GPUs on which one makes the other wait."""
-    found = {stall.gpu for stall in world.stalls if (stall.victim, stall.aggressor) == (seen.victim, seen.aggressor)}
-    return tuple(sorted(found))
+def shared_gpus(world: World, view: PairView) -> tuple[Gpu, ...]:
+    """The GPUs that the pair shares."""
+    gpus = {stall.gpu for stall in world.stalls if (stall.victim, stall.aggressor) == (view.victim, view.aggressor)}
+    return tuple(sorted(gpus))
 
 
-def wait_figure(world: World, seen: PairView, look: Look) -> Json:
-    """Share of time that the victim waits: for the aggressor, and for anybody; mean over the GPUs they share."""
-    on = shared_gpus(world, seen)
+def wait_figure(world: World, view: PairView, look: Look) -> Json:
+    """Share of time that the victim waits: for the aggressor, and for any service; mean over the GPUs they share."""
+    on = shared_gpus(world, view)
     if not on:
-        return blank(_no_shared_gpu(seen), look)
-    pair = [i for i, stall in enumerate(world.stalls) if stall[1:] == (seen.victim, seen.aggressor)]
-    anybody = [i for i, row in enumerate(world.tenants) if row.service == seen.victim and row.gpu in on]
-    found = [
-        Line(f"for {seen.aggressor}", _mean(world.stalled_by[pair]), "crit", fill=True),
-        Line("for anybody", _mean(world.stalled[anybody]), "muted", dash="dot"),
+        return blank(_no_shared_gpu(view), look)
+    pair = [i for i, stall in enumerate(world.stalls) if stall[1:] == (view.victim, view.aggressor)]
+    any_rows = [i for i, row in enumerate(world.tenants) if row.service == view.victim and row.gpu in on]
+    series = [
+        Line(f"for {view.aggressor}", _mean(world.stalled_by[pair]), "crit", fill=True),
+        Line("for anybody", _mean(world.stalled[any_rows]), "muted", dash="dot"),
     ]
     why = "Nothing told in this range how long one waits for the other."
-    return lines(world.times, found, look, unit="ratio", span=seen.span, marks=seen.marks, empty=why, top=0.1)
+    return lines(world.times, series, look, unit="ratio", span=view.span, marks=view.marks, empty=why, top=0.1)
 
 
-def latency_figure(world: World, seen: PairView, look: Look) -> Json:
-    """How slow the victim is: time for each token of a model server, else p95 and median of its requests."""
-    told = world.model_servers
-    if told and seen.victim in told.services:
-        per_token = told.per_token[told.services.index(seen.victim)]
+def latency_figure(world: World, view: PairView, look: Look) -> Json:
+    """Latency of the victim: time per token of its model servers, or else p95 and median of its requests."""
+    servers = world.model_servers
+    if servers and view.victim in servers.services:
+        per_token = servers.per_token[servers.services.index(view.victim)]
         if np.isfinite(per_token).any():
-            found = [Line("time per token, mean", per_token, "crit")]
-            return lines(world.times, found, look, unit="s", span=seen.span, marks=seen.marks, legend=True)
-    if seen.victim not in world.services:
-        return blank(f"{seen.victim} serves no requests: how slow it is cannot be told.", look)
-    row = world.services.index(seen.victim)
-    found = [Line("p95", world.red.p95[row], "crit"), Line("p50", world.red.p50[row], "muted", dash="dot")]
-    why = f"{seen.victim} had no requests in this range."
-    return lines(world.times, found, look, unit="s", span=seen.span, marks=seen.marks, empty=why)
+            series = [Line("time per token, mean", per_token, "crit")]
+            return lines(world.times, series, look, unit="s", span=view.span, marks=view.marks, legend=True)
+    if view.victim not in world.services:
+        return blank(f"{view.victim} serves no requests: how slow it is cannot be told.", look)
+    row = world.services.index(view.victim)
+    series = [Line("p95", world.red.p95[row], "crit"), Line("p50", world.red.p50[row], "muted", dash="dot")]
+    why = f"{view.victim} had no requests in this range."
+    return lines(world.times, series, look, unit="s", span=view.span, marks=view.marks, empty=why)
 
 
-def usage_figure(world: World, seen: PairView, look: Look) -> Json:
-    """Share of time that each of the two is busy, and both contend; mean over the GPUs they share."""
-    on = set(shared_gpus(world, seen))
+def usage_figure(world: World, view: PairView, look: Look) -> Json:
+    """Share of time that each of the two is busy, and contended; mean over the GPUs they share."""
+    on = set(shared_gpus(world, view))
     if not on:
-        return blank(_no_shared_gpu(seen), look)
-    found = [Line(str(who), _mean(world.busy[_rows(world, who, on)])) for who in (seen.victim, seen.aggressor)]
+        return blank(_no_shared_gpu(view), look)
+    series = [
+        Line(str(service), _mean(world.busy[_rows(world, service, on)])) for service in (view.victim, view.aggressor)
+    ]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in on]]
-    found.append(Line("contended", _mean(contended), "warn", dash="dot"))
+    series.append(Line("contended", _mean(contended), "warn", dash="dot"))
     why = "Nothing told in this range who used the GPUs."
-    return lines(world.times, found, look, unit="ratio", span=seen.span, marks=seen.marks, empty=why, top=1.0)
+    return lines(world.times, series, look, unit="ratio", span=view.span, marks=view.marks, empty=why, top=1.0)
 
 
-def _rows(world: World, who: Service, on: set[Gpu]) -> list[int]:
-    return [i for i, row in enumerate(world.tenants) if row.service == who and row.gpu in on]
+def _rows(world: World, service: Service, on: set[Gpu]) -> list[int]:
+    return [i for i, row in enumerate(world.tenants) if row.service == service and row.gpu in on]
 
 
-def _no_shared_gpu(seen: PairView) -> str:
-    return f"{seen.victim} and {seen.aggressor} share no GPU in this range."
+def _no_shared_gpu(view: PairView) -> str:
+    return f"{view.victim} and {view.aggressor} share no GPU in this range."
 
 
 def _mean(values: Floats) -> Floats:
-    """Over the rows, at each time; NaN where nothing is known."""
+    """The mean over rows at each time; NaN where nothing is known."""
     known = np.isfinite(values)
     count = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
     return np.asarray(np.where(known, values, 0.0).sum(axis=0, dtype=np.float64) / count)

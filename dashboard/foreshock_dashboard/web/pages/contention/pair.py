@@ -1,4 +1,4 @@
-"""A victim and an aggressor: what is to be said of them, and the GPUs that they share. Pure."""
+"""A victim and an aggressor: a sentence, and the GPUs that they share. Pure."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair
 
 
 def find_service(text: str, known: Collection[Service]) -> Service | None:
-    """The service that an address means, by its whole name or a name that no two have; None where none is meant."""
+    """The service with a full name, or with a name that no other service has; None without one."""
     if exact := next((service for service in known if str(service) == text), None):
         return exact  # first of all: a name may have a slash in it
     try:
-        found = service_named(text, known)
+        service = service_named(text, known)
     except ValueError:
         return None
-    return found if found in known else None
+    return service if service in known else None
 
 
-def pair_detail(snapshot: Snapshot, found: Sequence[Pair], victim: str, aggressor: str) -> Json:
-    """The pair that is open: what is to be said of it, and the GPUs that it shares."""
+def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggressor: str) -> Json:
+    """The open pair: its sentence, its incident, and the GPUs that it shares."""
     world = snapshot.world
     known = world.services if world else ()
-    of = tuple(find_service(text, known) for text in (victim, aggressor))
-    pair = next((each for each in found if (each.victim, each.aggressor) == of), None)
-    names = {"victim": str(of[0] or victim), "aggressor": str(of[1] or aggressor)}
+    services = tuple(find_service(text, known) for text in (victim, aggressor))
+    pair = next((pair_ for pair_ in pairs_ if (pair_.victim, pair_.aggressor) == services), None)
+    names = {"victim": str(services[0] or victim), "aggressor": str(services[1] or aggressor)}
     if world is None or pair is None:
-        unknown = [text for text, who in zip((victim, aggressor), of, strict=True) if who is None]
+        unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
         why = f"No service is called {unknown[0] or '(nothing)'}." if unknown else ""
         apart = f"{names['victim']} and {names['aggressor']} share no GPU."
         said = text(why or apart)
@@ -90,7 +90,7 @@ def _sentence(world: World, pair: Pair) -> str:
 
 
 def _latency_clause(world: World, victim: Service) -> str:
-    """How the victim fares meanwhile, beside what is usual for it."""
+    """The victim's p95 beside its median."""
     if victim not in world.services:
         return ""
     row = world.red.p95[world.services.index(victim)]

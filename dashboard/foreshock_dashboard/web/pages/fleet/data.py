@@ -1,4 +1,4 @@
-"""What the Fleet page shows of all GPUs: one byte each for the grid, and the rows of the inventory. Pure."""
+"""The payload of the Fleet page: one byte per GPU for the grid, and the rows of the inventory. Pure."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from foreshock_dashboard.web.state.numbers import newest, number, packed
 from foreshock_dashboard.web.state.placement import placement
 
 ERROR_WINDOW_SECONDS = 900.0
-"""Seconds over which errors are counted."""
 MIN_CONTENDED_RATIO = 0.1
 """Share of time from which a GPU counts as contended."""
 MIN_THROTTLED_RATIO = 0.05
-"""Share of time from which a GPU counts as held back."""
+"""Share of time from which a GPU counts as throttled."""
 MIN_CELSIUS, MAX_CELSIUS = 20.0, 100.0
-"""°C between which temperatures are told apart."""
+"""Ends of the temperature scale."""
 MAX_CONTENTION_BARS = 1500
-"""GPUs up to which the grid shows how contended each is beside whatever else it shows."""
+"""GPUs up to which the grid shows contention beside any other metric."""
 MAX_ROWS = 100
-"""Rows of the inventory on the page; all are in its CSV."""
+"""Rows of the inventory on the page; its CSV has all."""
 MAX_INCIDENTS = 3
 
 
 class Metric(NamedTuple):
-    """One thing that the grid can show. `of` gives the newest value of each GPU, NaN where there is none.
+    """A metric of the grid. `of` returns the newest value of each GPU, NaN where there is none.
 
-    low, high: the ends of its scale in `unit` ("ratio", "W", "°C", "count", "B/s"); `high` None: as the largest needs.
+    low, high: ends of its scale in `unit` ("ratio", "W", "°C", "count", "B/s"); `high` None: by the maximum.
     """
 
     title: str
@@ -43,12 +42,12 @@ class Metric(NamedTuple):
 
 
 def all_unknown(world: World) -> Floats:
-    """Of each GPU nothing."""
+    """NaN for each GPU."""
     return np.full(len(world.gpus), np.nan)
 
 
 def error_counts(world: World) -> Floats:
-    """XID errors that are the hardware's, and uncorrected memory errors, within `RECENT` seconds; shape (gpus,)."""
+    """Hardware XID errors and uncorrected memory errors within `ERROR_WINDOW_SECONDS`; shape (gpus,)."""
     if world.hardware is None:
         return all_unknown(world)
     rate = world.hardware.errors[:, -max(1, round(ERROR_WINDOW_SECONDS / world.step)) :]
@@ -79,10 +78,10 @@ METRICS: Mapping[str, Metric] = {
     "nvlink": Metric("NVLink", "B/s", all_unknown, 0.0, None),
     "errors": Metric("Errors", "count", error_counts, 0.0, None),
 }
-"""By the name that the address has. `nvlink` is no part of the World: it is read when somebody looks at it."""
+"""By the name in the address. `nvlink` is no part of the World: it is read on demand."""
 DEFAULT_METRIC = "busy"
 COLUMNS = ("gpu", "pool", "model", *METRICS, "lost", "services")
-"""Of the inventory and its CSV."""
+"""Columns of the inventory and its CSV."""
 
 
 class Selection(NamedTuple):
@@ -99,7 +98,7 @@ class Selection(NamedTuple):
 
 
 def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> Json:
-    """Values of the page. `nvlink`: bytes per second of each GPU, where they were read."""
+    """The payload of the page. nvlink: bytes per second of each GPU, where they were read."""
     world = snapshot.world
     if world is None:
         return {"ready": False, "metric": selection.metric}
@@ -127,7 +126,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
                 "phase": item.phase,
                 "cause": item.cause,
                 "of": str(item.victim),
-                "victims": [str(who) for who in item.victims],
+                "victims": [str(service) for service in item.victims],
                 "gpus": len(item.gpus),
             }
             for item in current[:MAX_INCIDENTS]
@@ -140,7 +139,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
 
 
 def table_rows(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> list[Json]:
-    """Every row of the inventory that is asked for, for CSV."""
+    """Every selected row of the inventory, for CSV."""
     world = snapshot.world
     if world is None:
         return []
@@ -156,14 +155,16 @@ def typed_array(values: Floats, low: float, high: float) -> Json:
 def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[Json]:
     """Rows of the inventory, by their numbers."""
     on = _services(world, rows)
-    told = {name: dict(zip(rows, values[list(rows)].tolist(), strict=True)) for name, values in columns.items()}
+    values_by_row = {
+        name: dict(zip(rows, values[list(rows)].tolist(), strict=True)) for name, values in columns.items()
+    }
     return [
         {
             "gpu": world.gpus[row].label,
             "pool": (world.pool[row] if world.pool else "") or None,
             "model": world.gpus[row].model or None,
-            **{name: number(told[name][row]) for name in METRICS},
-            "lost": bool(told["lost"][row] > 0),
+            **{name: number(values_by_row[name][row]) for name in METRICS},
+            "lost": bool(values_by_row["lost"][row] > 0),
             "services": on.get(row, []),
         }
         for row in rows
@@ -171,8 +172,8 @@ def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[i
 
 
 def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
-    found = {name: metric.of(world) for name, metric in METRICS.items()} | {"lost": lost_flags(world)}
-    return found if nvlink is None else found | {"nvlink": nvlink}
+    columns = {name: metric.of(world) for name, metric in METRICS.items()} | {"lost": lost_flags(world)}
+    return columns if nvlink is None else columns | {"nvlink": nvlink}
 
 
 def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list[str]]:
@@ -187,9 +188,9 @@ def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list
 
 
 def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selection) -> list[int]:
-    """The rows that have the text in GPU, UUID, model, pool or a service's name, in the order asked for."""
+    """The rows with the text in GPU, UUID, model, pool, or service names, in the selected order."""
     rows = np.arange(len(world.gpus))
-    by, down = selection.sort.removeprefix("-"), selection.sort.startswith("-")
+    by, descending = selection.sort.removeprefix("-"), selection.sort.startswith("-")
     on = _services(world) if selection.text or by == "services" else {}
     pool = world.pool or ("",) * len(world.gpus)
     if selection.text:
@@ -200,7 +201,7 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
         rows = np.array([i for i, text in enumerate(texts) if selection.text in text], dtype=np.int64)
     if by in columns:
         values = columns[by][rows]
-        key = np.where(np.isnan(values), np.inf, -values if down else values)  # what is not known comes last
+        key = np.where(np.isnan(values), np.inf, -values if descending else values)  # what is not known comes last
         return [int(row) for row in rows[np.argsort(key, kind="stable")]]
     names: dict[str, Callable[[int], str]] = {
         "gpu": lambda row: f"{row:09}",  # the World has them by host and index
@@ -208,12 +209,12 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
         "model": lambda row: world.gpus[row].model,
         "services": lambda row: " ".join(on.get(row, ())),
     }
-    found = sorted(rows.tolist(), key=names[by])
-    return found[::-1] if down else found
+    ordered = sorted(rows.tolist(), key=names[by])
+    return ordered[::-1] if descending else ordered
 
 
 def _counts(world: World, columns: Mapping[str, Floats]) -> Json:
-    """How many GPUs there are of each kind; None where nobody tells."""
+    """The number of GPUs in each state; None where it is unknown."""
 
     def over(name: str, least: float) -> int | None:
         values = columns[name]
@@ -231,7 +232,7 @@ def _counts(world: World, columns: Mapping[str, Floats]) -> Json:
 
 
 def _round_up(values: Floats) -> float:
-    """The end of a scale: a round number above the largest value."""
+    """The end of a scale: a round number above the maximum."""
     largest = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
     if largest <= 0:
         return 1.0

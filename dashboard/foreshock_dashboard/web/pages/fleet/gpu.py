@@ -1,4 +1,4 @@
-"""One GPU in full: what runs on it, who waits there, and whether what is wrong with it is the hardware. Pure."""
+"""The payload of one GPU: its services, its waits, and whether its hardware is at fault. Pure."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ XIDS = {
     119: ("the GPU's own firmware (GSP) does not answer", True),
     120: ("the GPU's own firmware (GSP) failed", True),
 }
-"""What an error means for short, and whether the hardware is to blame (NVIDIA's XID catalog)."""
+"""Meaning of an XID error, and whether the hardware is at fault (NVIDIA's XID catalog)."""
 
 
 class Xid(NamedTuple):
-    """Errors of one number. times: how many; last: Unix seconds, NaN where that is not told."""
+    """Errors of one number. last: Unix seconds, NaN where unknown."""
 
     number: int
     times: float
@@ -54,10 +54,10 @@ class Xid(NamedTuple):
 
 
 class HardwareHealth(NamedTuple):
-    """What was read of one GPU's health. corrected, uncorrected: memory errors since the driver was loaded.
+    """Health readings of a GPU; NaN where unknown. corrected, uncorrected: memory errors since the driver was loaded.
 
-    remap_pending, remap_failed: 1 where a row of memory waits to be replaced, or could not be. links, links_up: of
-    NVLink. throttled: share 0…1 of time by reason, the largest first. NaN where nobody tells.
+    remap_pending, remap_failed: 1 where a memory row waits for its replacement, or could not be replaced. links,
+    links_up: NVLinks. throttled: share 0…1 of time by reason, the largest first.
     """
 
     xids: Sequence[Xid] = ()
@@ -71,12 +71,12 @@ class HardwareHealth(NamedTuple):
 
 
 def gpu_row(world: World, label: str) -> int | None:
-    """The row of the GPU that is called so, or has this UUID; None where none is."""
+    """The row of the GPU with this label or UUID; None without one."""
     return next((i for i, gpu in enumerate(world.gpus) if label in (gpu.label, gpu.uuid)), None)
 
 
 def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> Json:
-    """The side panel of a GPU; `gpu` None where none is called so."""
+    """The side panel of a GPU; `gpu` None for an unknown label."""
     world = snapshot.world
     row = gpu_row(world, label) if world else None
     if world is None or row is None:
@@ -122,40 +122,46 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> Json:
 
 
 def hardware_verdict(world: World, row: int, health: HardwareHealth) -> tuple[str, bool | None]:
-    """Whether it is the hardware, as a sentence; and True, False, or None where nobody tells.
+    """A sentence on whether the hardware is at fault; and True, False, or None where unknown.
 
-    Only what the GPU says of itself counts: whoever is slow on a healthy GPU is slow for another reason.
+    Only the GPU's own errors count: a service that is slow on a healthy GPU has another cause.
     """
-    said = []
+    faults = []
     if lost_flags(world)[row] > 0:
-        said.append("the driver no longer reaches it: it fell off the bus")
-    said += [f"XID {xid.number} ({_xid_meaning(xid.number)[0]})" for xid in health.xids if _xid_meaning(xid.number)[1]]
+        faults.append("the driver no longer reaches it: it fell off the bus")
+    faults += [
+        f"XID {xid.number} ({_xid_meaning(xid.number)[0]})" for xid in health.xids if _xid_meaning(xid.number)[1]
+    ]
     if health.uncorrected > 0:
-        said.append(f"{health.uncorrected:.0f} memory errors that ECC could not correct")
+        faults.append(f"{health.uncorrected:.0f} memory errors that ECC could not correct")
     if health.remap_failed > 0:
-        said.append("a row of its memory could not be replaced")
+        faults.append("a row of its memory could not be replaced")
     elif health.remap_pending > 0:
-        said.append("a row of its memory waits for a reset to be replaced")
+        faults.append("a row of its memory waits for a reset to be replaced")
     if health.links_up < health.links:
-        said.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks are down")
-    held = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
-    if held >= MIN_THROTTLED_RATIO:
-        said.append(f"heat or a lack of power holds it back {percent(held)} of the time")
-    counted = float(error_counts(world)[row])
-    if not said and counted > 0:
-        said.append(f"{counted:.0f} errors in {ERROR_WINDOW_SECONDS / 60:.0f} min")
-    if said:
-        return f"It is the hardware: {'; '.join(said)}.", True
-    told = (*newest_health(world, row), counted, health.corrected, health.uncorrected)
-    if not any(math.isfinite(value) for value in told) and not health.xids:
+        faults.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks are down")
+    throttled = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
+    if throttled >= MIN_THROTTLED_RATIO:
+        faults.append(f"heat or a lack of power holds it back {percent(throttled)} of the time")
+    errors_ = float(error_counts(world)[row])
+    if not faults and errors_ > 0:
+        faults.append(f"{errors_:.0f} errors in {ERROR_WINDOW_SECONDS / 60:.0f} min")
+    if faults:
+        return f"It is the hardware: {'; '.join(faults)}.", True
+    figures = (*newest_health(world, row), errors_, health.corrected, health.uncorrected)
+    if not any(math.isfinite(value) for value in figures) and not health.xids:
         return "Whether it is the hardware cannot be told: nothing tells of errors or throttling of this GPU.", None
     return "Nothing points at the hardware: no errors of its own, nothing that holds its clocks down.", False
 
 
 def newest_health(world: World, row: int) -> tuple[float, ...]:
-    """What the World has of its health now, NaN where nothing."""
-    told = world.hardware
-    return () if told is None else tuple(float(newest(each)[row]) for each in (told.throttled, told.errors, told.lost))
+    """The World's newest figures of a GPU's health, NaN where unknown."""
+    hardware = world.hardware
+    return (
+        ()
+        if hardware is None
+        else tuple(float(newest(values)[row]) for values in (hardware.throttled, hardware.errors, hardware.lost))
+    )
 
 
 def _xid_meaning(xid: int) -> tuple[str, bool]:
@@ -179,15 +185,15 @@ def _services(world: World, gpu: Gpu) -> list[Json]:
 
 
 def _pairs(world: World, gpu: Gpu) -> list[Json]:
-    """Who waits for whom on it, the longest first."""
+    """The waits on a GPU, the longest first."""
     rows = [i for i, stall in enumerate(world.stalls) if stall.gpu == gpu]
     ratios = newest(world.stalled_by)[rows]
-    kept = [(rows[i], float(ratios[i])) for i in np.argsort(-np.nan_to_num(ratios)) if not ratios[i] < MIN_WAIT_RATIO]
+    waits = [(rows[i], float(ratios[i])) for i in np.argsort(-np.nan_to_num(ratios)) if not ratios[i] < MIN_WAIT_RATIO]
     return [
         {
             "victim": str(world.stalls[row].victim),
             "aggressor": str(world.stalls[row].aggressor),
             "stalled": number(ratio),
         }
-        for row, ratio in kept
+        for row, ratio in waits
     ]

@@ -1,4 +1,4 @@
-"""What is read of GPUs when somebody looks at them: the errors of one, and what all carry over NVLink."""
+"""Queries that run when a GPU is opened: its health, and NVLink throughput of all GPUs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid, gpu_row
 
 RATE_WINDOW_SECONDS = 119.0
-"""Seconds over which rates are taken."""
+"""Window of rates."""
 LAST_VALUE_WINDOW_SECONDS = 299.0
-"""Seconds that a last value is looked for."""
+"""Window of last values."""
 XID_HISTORY_SECONDS = 86_399.0
-"""Seconds in which errors are looked for."""
+"""Age up to which errors are listed."""
 MAX_GPUS = 1000
 """GPUs whose health is cached."""
 
 
 def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth:
-    """What the source has of one GPU's health up to `time`, Unix seconds.
+    """The health of one GPU up to `time`, Unix seconds.
 
     Raises:
         SourceError: the source cannot answer.
@@ -62,7 +62,7 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
 
 
 def read_nvlink(source: MetricSource, world: World) -> Floats:
-    """Bytes per second that each GPU sends and receives over all its NVLinks; shape (gpus,), NaN where not told.
+    """Bytes per second of each GPU over all its NVLinks, both directions; shape (gpus,), NaN where unknown.
 
     Raises:
         SourceError: the source cannot answer.

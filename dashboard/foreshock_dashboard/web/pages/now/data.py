@@ -1,4 +1,4 @@
-"""Payloads of the Now page: identities once (topology), values on every tick (now)."""
+"""The payload of the Now page."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from foreshock_dashboard.web.state.numbers import newest, packed
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 
 MIN_ROWS, MAX_ROWS = 5, 8
-"""Services on the page, the most affected first; all of them are on a page of their own."""
+"""Bounds of the services on the page, the most affected first; the Services page has all."""
 MAX_PAIRS = 6
-"""Rows and columns of the matrix on the page; the rest is on the page of contention."""
+"""Rows and columns of the matrix on the page; the Contention page has all."""
 MAX_TENANTS = 4000
-"""Services on GPUs whose shares the page has; of more, Fleet has those of the GPU that is open."""
+"""Services on GPUs up to which the page has their shares; Fleet has those of the open GPU."""
 
 
 def _tenants(world: World) -> Json:
-    """What each service has of each GPU; of a large platform nothing, for it would be most of a refresh."""
+    """The share of each service on each GPU; blank for a large platform, since it would be most of a refresh."""
     if len(world.tenants) > MAX_TENANTS:
         return {"busy": "", "stalled": ""}
     return {"busy": packed(newest(world.busy)), "stalled": packed(newest(world.stalled))}
@@ -35,17 +35,17 @@ def _tenants(world: World) -> Json:
 def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None) -> Json:
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
     world, histories = snapshot.world, histories or HistoryCache()
-    said = verdict(snapshot, time)
+    verdict_ = verdict(snapshot, time)
     chosen = chosen_incidents(snapshot)
     body: Json = {
         "topology": topology_id,
-        "verdict": said.payload(),
+        "verdict": verdict_.payload(),
         "warnings": [incident(item) for item in open_incidents(snapshot)],
         "over": [incident(item) for item in snapshot.incidents if item.phase == "over"][:5],
     }
     if world is None:
         return body | {"ready": False}
-    place = {gpu: i for i, gpu in enumerate(world.gpus)}
+    index = {gpu: i for i, gpu in enumerate(world.gpus)}
     start = lanes_start(world, chosen)
     history = histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS))
     rows = most_affected(service_rows(snapshot, history), {str(item.victim) for item in open_incidents(snapshot)})
@@ -54,7 +54,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     return body | {
         "ready": True,
         "step": world.step,
-        "figures": vitals(snapshot, history, no_data=said.state == "blind"),
+        "figures": vitals(snapshot, history, no_data=verdict_.state == "blind"),
         "matrix": matrix(world),
         "timeline": timeline(
             world, start, history, chosen, order=affected_order(snapshot, world, chosen, history, start, histories)
@@ -63,16 +63,16 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
         "tenants": _tenants(world),
-        "marked": sorted({place[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in place}),
+        "marked": sorted({index[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in index}),
         "missing": list(world.missing),
         "untold": why_unknown(snapshot),
     }
 
 
 def matrix(world: World) -> Json:
-    """Victims as rows, aggressors as columns; the pairs with the longest waits where there are more than fit.
+    """Victims as rows, aggressors as columns; the pairs with the longest waits where not all fit.
 
-    Who answers requests comes before who does not. Where somebody waits, pairs that share a GPU in peace are left out.
+    Serving victims come first. Where any service waits, pairs without a wait are left out.
     """
     shared, serving = pairs(world), serving_services(world)
     listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= MIN_WAIT_RATIO] or list(shared)
@@ -80,15 +80,15 @@ def matrix(world: World) -> Json:
     victims = list(dict.fromkeys(pair.victim for pair in listed))
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
     rows, columns = victims[:MAX_PAIRS], aggressors[:MAX_PAIRS]
-    row_of, column_of = ({who: i for i, who in enumerate(named)} for named in (rows, columns))
+    row_of, column_of = ({service: i for i, service in enumerate(named)} for named in (rows, columns))
     cells: list[list[Json | None]] = [[None] * len(columns) for _ in rows]
     for pair in listed:
         if (row := row_of.get(pair.victim)) is not None and (column := column_of.get(pair.aggressor)) is not None:
             cells[row][column] = {"ratio": pair.ratio, "gpus": [gpu.label for gpu, _ in pair.gpus]}
     return {
-        "victims": [str(who) for who in rows],
-        "jobs": [str(who) for who in rows if who not in serving],
-        "aggressors": [str(who) for who in columns],
+        "victims": [str(service) for service in rows],
+        "jobs": [str(service) for service in rows if service not in serving],
+        "aggressors": [str(service) for service in columns],
         "cells": cells,
         "hidden": max(len(victims) - len(rows), len(aggressors) - len(columns)),
     }
@@ -99,7 +99,7 @@ def _affected(row: Json) -> bool:
 
 
 def most_affected(rows: list[Json], victims: Collection[str] = ()) -> list[Json]:
-    """The most affected first: by stage, then by condition, then incidents' victims, then by failed requests."""
+    """Rows sorted by stage, condition, role as a victim, and share of failed requests."""
     stages = {"failing": 0, "degraded": 1, "early": 2}
     health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
     return sorted(

@@ -1,4 +1,4 @@
-"""What the pages of services show: a row of figures each, and all about one of them. Pure."""
+"""The payloads of the Services pages: a row per service, and all figures of one service. Pure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from foreshock_dashboard.web.state.incident_json import action, clauses, inciden
 from foreshock_dashboard.web.state.numbers import last, number
 
 MAX_SERVICES = 1000
-"""Services in the list; all are in /api/services."""
+"""Rows of the list; /api/services has all."""
 
 
 def services(snapshot: Snapshot) -> Json:
-    """Every service with its figures, the worst first where not all fit."""
+    """Every service with its figures; the worst ones where not all fit."""
     world = snapshot.world
     if world is None:
         return {"ready": False, "services": [], "hidden": 0}
@@ -36,36 +36,36 @@ def services(snapshot: Snapshot) -> Json:
     red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p95)]
     rows: list[Json] = [
         {
-            "id": str(who),
-            "colour": service_colour(str(who)),
-            "health": state[who].health,
-            "word": state[who].word,
-            "tier": tiers[who],
+            "id": str(service),
+            "colour": service_colour(str(service)),
+            "health": state[service].health,
+            "word": state[service].word,
+            "tier": tiers[service],
             "rate": rate,
             "failed": failed,
             "p95": p95,
             "spark": sparkline(world, world.red.p95[i]),
-            "attempts": attempts.get(who),
-            **shares.get(who, _NO_GPU),
-            **expected.of(who, p95, failed),
+            "attempts": attempts.get(service),
+            **shares.get(service, _NO_GPU),
+            **expected.of(service, p95, failed),
         }
-        for i, (who, rate, failed, p95) in enumerate(zip(world.services, *red, strict=True))
+        for i, (service, rate, failed, p95) in enumerate(zip(world.services, *red, strict=True))
     ]
-    grave = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
-    kept = (
+    rank = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
+    shown = (
         rows
         if len(rows) <= MAX_SERVICES
-        else sorted(rows, key=lambda row: (grave[row["health"]], row["id"]))[:MAX_SERVICES]
+        else sorted(rows, key=lambda row: (rank[row["health"]], row["id"]))[:MAX_SERVICES]
     )
-    return {"ready": True, "services": kept, "hidden": len(rows) - len(kept), "learning_done": snapshot.learning.done}
+    return {"ready": True, "services": shown, "hidden": len(rows) - len(shown), "learning_done": snapshot.learning.done}
 
 
-def service(snapshot: Snapshot, who: Service) -> Json:
-    """All about one service that the World knows."""
+def service(snapshot: Snapshot, service: Service) -> Json:
+    """All figures of one service that the World knows."""
     world = snapshot.world
-    if world is None or who not in world.services:
-        return {"ready": False, "service": str(who)}
-    row = world.services.index(who)
+    if world is None or service not in world.services:
+        return {"ready": False, "service": str(service)}
+    row = world.services.index(service)
     red = world.red
     figures = {
         name: number(float(values[row, -1])) if values.shape[1] else None
@@ -73,29 +73,29 @@ def service(snapshot: Snapshot, who: Service) -> Json:
             ("rate", red.rate), ("failed", red.failed), ("p50", red.p50), ("p95", red.p95), ("p99", red.p99),
         )
     }  # fmt: skip
-    state = conditions(snapshot)[who]
-    expected = ServiceForecasts(snapshot).of(who, figures["p95"], figures["failed"])
-    told: Json = {
+    state = conditions(snapshot)[service]
+    expected = ServiceForecasts(snapshot).of(service, figures["p95"], figures["failed"])
+    payload: Json = {
         "ready": True,
-        "service": str(who),
-        "colour": service_colour(str(who)),
+        "service": str(service),
+        "colour": service_colour(str(service)),
         "health": state.health,
         "word": state.word,
-        "tier": tier_of(world)[who],
+        "tier": tier_of(world)[service],
         **figures,
-        **_shares(world, who).get(who, _NO_GPU),
+        **_shares(world, service).get(service, _NO_GPU),
         **expected,
-        "neighbours": _neighbours(world, who),
-        "on": _gpu_rows(world, who),
-        "callers": _calls(world, who, [i for i, edge in enumerate(world.edges) if edge.server == who]),
-        "callees": _calls(world, who, [i for i, edge in enumerate(world.edges) if edge.client == who]),
-        "inference": _inference(snapshot, who),
-        "capacity": _capacity(world, who),
-        "incidents": [incident(item) for item in snapshot.incidents if who in involved_services(item)],
+        "neighbours": _neighbours(world, service),
+        "on": _gpu_rows(world, service),
+        "callers": _calls(world, service, [i for i, edge in enumerate(world.edges) if edge.server == service]),
+        "callees": _calls(world, service, [i for i, edge in enumerate(world.edges) if edge.client == service]),
+        "inference": _inference(snapshot, service),
+        "capacity": _capacity(world, service),
+        "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
     }
-    current = worst(snapshot, who)
-    step, summary = current.action if current else None, sentence(snapshot, who, told)
-    return told | {
+    current = worst(snapshot, service)
+    step, summary = current.action if current else None, sentence(snapshot, service, payload)
+    return payload | {
         "sentence": plain(summary),
         "summary": clauses(summary),
         "next_step": action_text(step),
@@ -107,14 +107,15 @@ _NO_GPU: Json = {"gpus": 0, "busy": None, "wait": None}
 
 
 def _shares(world: World, only: Service | None = None) -> dict[Service, Json]:
-    """Of services on GPUs: how many, how many GPUs' worth of time they use, and the share of time they wait."""
+    """For services on GPUs: the number of GPUs, the busy GPUs in total, and the share of time that they wait."""
     on: dict[Service, list[int]] = {}
     for i, tenant in enumerate(world.tenants):
         if only in (None, tenant.service):
             on.setdefault(tenant.service, []).append(i)
     busy, stalled = _newest(world.busy), _newest(world.stalled)
     return {
-        who: {"gpus": len(rows), "busy": _total(busy[rows]), "wait": _mean(stalled[rows])} for who, rows in on.items()
+        service: {"gpus": len(rows), "busy": _total(busy[rows]), "wait": _mean(stalled[rows])}
+        for service, rows in on.items()
     }
 
 
@@ -133,16 +134,16 @@ def _mean(values: Floats) -> float | None:
 
 
 def _attempts(world: World) -> Mapping[Service, float]:
-    """Attempts per call that a service receives, the most of its callers."""
-    found: dict[Service, float] = {}
+    """Attempts per call that a service receives, the maximum of its callers."""
+    attempts: dict[Service, float] = {}
     for edge, value in zip(world.edges, last(world.attempts), strict=True):
         if value is not None:
-            found[edge.server] = max(value, found.get(edge.server, value))
-    return found
+            attempts[edge.server] = max(value, attempts.get(edge.server, value))
+    return attempts
 
 
-def _gpu_rows(world: World, who: Service) -> list[Json]:
-    """The GPUs that it is on, those where it waits longest first."""
+def _gpu_rows(world: World, service: Service) -> list[Json]:
+    """The GPUs of a service, those with the longest wait first."""
     pool = dict(zip(world.gpus, world.pool, strict=True)) if world.pool else {}
     rows = [
         {
@@ -160,19 +161,19 @@ def _gpu_rows(world: World, who: Service) -> list[Json]:
             _newest(world.memory).tolist(),
             strict=True,
         )
-        if tenant.service == who
+        if tenant.service == service
     ]
     return sorted(rows, key=lambda row: (-(row["wait"] or 0.0), -(row["busy"] or 0.0), str(row["gpu"])))
 
 
-def _neighbours(world: World, who: Service) -> list[Json]:
-    """Who is on its GPUs: how long it waits for each there, and each for it; shares of time, means over those GPUs."""
-    mine = {tenant.gpu for tenant in world.tenants if tenant.service == who}
+def _neighbours(world: World, service: Service) -> list[Json]:
+    """The services on its GPUs: how long it waits for each, and each for it; mean shares of time over those GPUs."""
+    own_gpus = {tenant.gpu for tenant in world.tenants if tenant.service == service}
     shared: dict[Service, list[Gpu]] = {}
     for tenant in world.tenants:
-        if tenant.gpu in mine and tenant.service != who:
+        if tenant.gpu in own_gpus and tenant.service != service:
             shared.setdefault(tenant.service, []).append(tenant.gpu)
-    waits, makes_wait = _stalls(world, who)
+    waits, makes_wait = _stalls(world, service)
     rows = [
         {
             "id": str(other),
@@ -186,26 +187,26 @@ def _neighbours(world: World, who: Service) -> list[Json]:
     return sorted(rows, key=lambda row: (-(row["waits"] or 0.0), -(row["makes_wait"] or 0.0), str(row["id"])))
 
 
-def _stalls(world: World, who: Service) -> tuple[Mapping[Service, list[float]], Mapping[Service, list[float]]]:
-    """How long it waits for others, and others for it, on each GPU."""
+def _stalls(world: World, service: Service) -> tuple[Mapping[Service, list[float]], Mapping[Service, list[float]]]:
+    """The waits of a service for others, and of others for it, on each GPU."""
     waits: dict[Service, list[float]] = {}
     makes_wait: dict[Service, list[float]] = {}
     for stall, value in zip(world.stalls, _newest(world.stalled_by).tolist(), strict=True):
-        if stall.victim == who:
+        if stall.victim == service:
             waits.setdefault(stall.aggressor, []).append(value)
-        elif stall.aggressor == who:
+        elif stall.aggressor == service:
             makes_wait.setdefault(stall.victim, []).append(value)
     return waits, makes_wait
 
 
-def _calls(world: World, who: Service, rows: Sequence[int]) -> list[Json]:
-    """Edges, the one with the most requests first."""
-    edges = [_call(world, row, world.edges[row], who) for row in rows]
+def _calls(world: World, service: Service, rows: Sequence[int]) -> list[Json]:
+    """Call edges, the one with the most requests first."""
+    edges = [_call(world, row, world.edges[row], service) for row in rows]
     return sorted(edges, key=lambda edge: (-(edge["rate"] or 0.0), str(edge["id"])))
 
 
-def _call(world: World, row: int, edge: Edge, who: Service) -> Json:
-    other = edge.client if edge.server == who else edge.server
+def _call(world: World, row: int, edge: Edge, service: Service) -> Json:
+    other = edge.client if edge.server == service else edge.server
     calls = world.calls
     return {
         "id": str(other),
@@ -230,42 +231,47 @@ _SERVING = (
 )  # fmt: skip
 
 
-def _inference(snapshot: Snapshot, who: Service) -> Json | None:
-    """What its model servers tell; None where it has none."""
+def _inference(snapshot: Snapshot, service: Service) -> Json | None:
+    """The figures of its model servers; None where it has none."""
     world = snapshot.world
-    found = world.model_servers if world else None
-    if found is None or who not in found.services:
+    servers = world.model_servers if world else None
+    if servers is None or service not in servers.services:
         return None
-    row = found.services.index(who)
+    row = servers.services.index(service)
     replicas: list[Json] = [
         {
             "instance": replica.instance,
-            "requests": _newest_of(found.replica_busy, i),
-            "finished": _newest_of(found.replica_finished, i),
-            "seconds": _newest_of(found.replica_seconds, i),
+            "requests": _newest_of(servers.replica_busy, i),
+            "finished": _newest_of(servers.replica_finished, i),
+            "seconds": _newest_of(servers.replica_seconds, i),
         }
-        for i, replica in enumerate(found.replicas)
-        if replica.service == who
+        for i, replica in enumerate(servers.replicas)
+        if replica.service == service
     ]
-    alive = [each for each in replicas if each["requests"] is not None]
-    return {name: _newest_of(getattr(found, name), row) for name in _SERVING} | {
-        "replicas": sorted(alive, key=lambda each: (-(each["requests"] or 0.0), str(each["instance"]))),
-        "silent": len(replicas) - len(alive),
+    reporting = [row_ for row_ in replicas if row_["requests"] is not None]
+    return {name: _newest_of(getattr(servers, name), row) for name in _SERVING} | {
+        "replicas": sorted(reporting, key=lambda row_: (-(row_["requests"] or 0.0), str(row_["instance"]))),
+        "silent": len(replicas) - len(reporting),
     }
 
 
-def _capacity(world: World, who: Service) -> Json | None:
-    """What the cluster tells of its replicas; None where it tells nothing."""
-    found = world.capacity
-    if found is None or who not in found.services:
+def _capacity(world: World, service: Service) -> Json | None:
+    """Its replicas; None where nothing is known of them."""
+    capacity = world.capacity
+    if capacity is None or service not in capacity.services:
         return None
-    row = found.services.index(who)
-    rows = {"wanted": found.wanted, "ready": found.ready, "most": found.max_replicas, "pending": found.pending}
+    row = capacity.services.index(service)
+    rows = {
+        "wanted": capacity.wanted,
+        "ready": capacity.ready,
+        "most": capacity.max_replicas,
+        "pending": capacity.pending,
+    }
     return {name: _newest_of(values, row) for name, values in rows.items()}
 
 
 def involved_services(item: Incident) -> Iterable[Service]:
-    """Everybody who has a part in an incident."""
+    """Every service with a role in an incident."""
     edge = item.culprit.edge or ()
-    found = [item.service, *item.victims, *edge, *(each.service for each in item.at_risk)]
-    return (*found, item.aggressor) if item.aggressor else found
+    services_ = [item.service, *item.victims, *edge, *(risk.service for risk in item.at_risk)]
+    return (*services_, item.aggressor) if item.aggressor else services_

@@ -1,4 +1,4 @@
-"""Whether the pages can be trusted: who is silent, what is missing, what was dropped, how full it is. Pure."""
+"""The payload of the Status page: stale targets, missing signals, dropped data, and full stores. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from foreshock_dashboard.web.state.numbers import number
 
 State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
 MAX_TARGETS = 400
-"""Targets on the page, the silent ones first."""
+"""Targets on the page, the stale ones first."""
 NEARLY_FULL_RATIO = 0.9
-"""Share of its room from which the store, or the series of spans, is nearly full."""
+"""Used share from which the store, or the series of spans, is nearly full."""
 MAX_DOUBT_LENGTH = 80
 """Characters of a doubt that the headline has room for."""
 
@@ -48,17 +48,17 @@ def status(
     now: the hub's time, Unix seconds. past: the snapshot is of an instant of the past; what the hub says is of now.
     """
     world = snapshot.world
-    found = trust(snapshot, hub, ready, now, past=past)
+    trusted = trust(snapshot, hub, ready, now, past=past)
     scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
     rows = [_target(target(item), scrapes, is_stale(item, world.step)) for item in world.targets] if world else []
     rows = rows or [_scraped(row) for row in scrapes.values()]
     rows.sort(key=lambda row: (not row["silent"], -(row["age"] or 0.0), str(row["instance"])))
     return {
         "trust": {
-            "state": found.state,
-            "headline": found.headline,
-            "clauses": clauses(found.clauses),
-            "doubts": list(found.doubts),
+            "state": trusted.state,
+            "headline": trusted.headline,
+            "clauses": clauses(trusted.clauses),
+            "doubts": list(trusted.doubts),
         },
         "version": version,
         "ready": ready[0],
@@ -114,40 +114,42 @@ _FIRST = Trust("empty", text("Not yet: the hub has not finished its first look a
 
 
 def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
-    """What there is to say against it, without what the headline says already."""
-    seen, found = freshness(world), []
+    """The doubts, without what the headline says."""
+    seen, doubts = freshness(world), []
     if not ready[0] and ready[1] and ready[1] != snapshot.error:
-        found.append(ready[1])
-    quiet = seen.stale_targets
-    if quiet:
-        found.append(f"{_some(len(quiet), len(world.targets), 'target')} silent: {_names([t.instance for t in quiet])}")
+        doubts.append(ready[1])
+    stale = seen.stale_targets
+    if stale:
+        doubts.append(
+            f"{_some(len(stale), len(world.targets), 'target')} silent: {_names([t.instance for t in stale])}"
+        )
     if seen.stale_gpus:
-        found.append(f"{_some(len(seen.stale_gpus), len(world.gpus), 'GPU')} without fresh data")
+        doubts.append(f"{_some(len(seen.stale_gpus), len(world.gpus), 'GPU')} without fresh data")
     if seen.stale_services:
-        names = _names([str(who) for who in seen.stale_services])
-        found.append(f"{_some(len(seen.stale_services), len(world.services), 'service')} without fresh data: {names}")
+        names = _names([str(service) for service in seen.stale_services])
+        doubts.append(f"{_some(len(seen.stale_services), len(world.services), 'service')} without fresh data: {names}")
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
-        found.append(f"the store fails: {store['last_error']}")
+        doubts.append(f"the store fails: {store['last_error']}")
     lost = sum(_count(value) for value in _dict(receiver.get("rejected")).values())
     if lost:
-        found.append(_many(lost, "span was", "spans were") + " rejected")
+        doubts.append(_many(lost, "span was", "spans were") + " rejected")
     if dropped := _count(store.get("dropped")):
-        found.append(_many(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
+        doubts.append(_many(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
     if corrupt := _count(store.get("corrupt")):
-        found.append(
+        doubts.append(
             _many(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside"
         )
     if spans.get("warning"):
-        found.append(str(spans["warning"]))
+        doubts.append(str(spans["warning"]))
     uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))
     if uncounted:
-        found.append(_many(uncounted, "span was", "spans were") + " kept but not counted")
-    return found + (_unmatched_options(_list(hub.get("in_vain"))) if world.services else [])
+        doubts.append(_many(uncounted, "span was", "spans were") + " kept but not counted")
+    return doubts + (_unmatched_options(_list(hub.get("in_vain"))) if world.services else [])
 
 
 def _unmatched_options(rows: Sequence[Json]) -> list[str]:
-    """Options that name services that were never seen, each with who may be meant."""
+    """Options with names of unknown services, each with the most similar name."""
     by_flag: dict[str, list[str]] = {}
     for row in rows:
         meant = f" ({row['nearest']}?)" if row["nearest"] else ""
@@ -206,18 +208,19 @@ _HOSTS = "run foreshock-exporter or node_exporter on the hosts"
 
 
 def _rows(values: Floats) -> int:
-    """Rows of which anything is known."""
+    """The number of rows with any value."""
     return int(np.isfinite(values).any(axis=1).sum()) if values.size else 0
 
 
-def _target(row: TargetRow, scrapes: Mapping[str, Json], quiet: bool) -> Json:
+def _target(row: TargetRow, scrapes: Mapping[str, Json], is_quiet: bool) -> Json:
+    """A target, with the figures of its last scrape."""
     more = scrapes.get(str(row["instance"]), {})
     return {
         "instance": row["instance"],
         "job": row["job"],
         "up": row["up"],
         "age": row["age_seconds"],
-        "silent": quiet,
+        "silent": is_quiet,
         "took": more.get("duration"),
         "samples": more.get("samples"),
         "error": more.get("error") or "",
@@ -225,7 +228,7 @@ def _target(row: TargetRow, scrapes: Mapping[str, Json], quiet: bool) -> Json:
 
 
 def _scraped(row: Json) -> Json:
-    """A target that no tick has seen yet."""
+    """A target before its first evaluation."""
     known = ("instance", "job", "up", "age", "samples")
     named = {name: row.get(name) for name in known}
     return named | {"silent": row.get("up") is not True, "took": row.get("duration"), "error": row.get("error") or ""}

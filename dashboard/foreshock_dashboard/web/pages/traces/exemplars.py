@@ -1,6 +1,6 @@
-"""Traces of a victim by how long they waited for one aggressor: examples of what a pair costs.
+"""Exemplars of a pair: traces of a victim by their wait for one aggressor.
 
-No index knows that: it is computed, of a bounded number of the slowest traces.
+No index has the wait: it is computed for a bounded number of the slowest traces.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from foreshock_dashboard.web.state.numbers import number
 from foreshock_dashboard.web.state.parameters import BadParameterError, time_parameter
 
 MAX_CANDIDATES = 40
-"""Traces that are looked at, the slowest first."""
+"""Traces whose wait is computed, the slowest first."""
 TIMEOUT_SECONDS = 4.0
-"""Seconds after which the list is made of those looked at so far."""
+"""Time after which the list consists of the traces that were read so far."""
 MAX_EXEMPLARS = 8
-"""Traces that are given."""
 DEFAULT_RANGE_SECONDS = 1800.0
-"""Seconds before the end, unless told otherwise."""
 
 
 class ExemplarRow(TraceRow):
@@ -63,10 +61,10 @@ def exemplars(
     aggressor: Service,
     timer: Callable[[], float] = time.monotonic,
 ) -> Exemplars:
-    """The traces that waited longest for the aggressor, then those that waited for anybody.
+    """The traces with the longest wait for the aggressor, then those with any wait.
 
-    `looked_at` tells of how many; `sentence` of each says what it waited for; `gpu_seconds` how long it had work on
-    that GPU, which may be longer than it took, for work goes on when a caller has an answer or gave up.
+    `looked_at` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU, which may
+    exceed the duration, since work goes on after a caller has its answer or gives up.
 
     Raises:
         SourceError: the trace source cannot answer.
@@ -77,9 +75,9 @@ def exemplars(
     for item in source.search(replace(query, limit=MAX_CANDIDATES)):
         if (left := deadline - timer()) < 0:
             break
-        found = times.of_trace(item.trace_id, left)
+        gpu_time = times.of_trace(item.trace_id, left)
         looked_at += 1
-        if (worst := found.lanes.worst) is None:
+        if (worst := gpu_time.lanes.worst) is None:
             continue
         by = worst.held.by.get(aggressor, 0.0)
         row: ExemplarRow = {
@@ -87,7 +85,7 @@ def exemplars(
             "gpu_wait_seconds": number(worst.held.waited),
             "for_aggressor_seconds": number(by),
             "gpu_seconds": number(worst.held.length),
-            "sentence": found.sentence,
+            "sentence": gpu_time.sentence,
         }
         rows.append((by, worst.held.waited, row))
     rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))

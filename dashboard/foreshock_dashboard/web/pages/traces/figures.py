@@ -1,4 +1,4 @@
-"""All traces that match as a heat map of duration over time, with those worth opening as marks."""
+"""The heatmap of trace durations over time, with marks for the slowest and failed traces."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ROOM = 1.15
 """Factor by which the axis goes beyond what is drawn."""
 
 
-def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
+def heat_map(heat: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
     """A cell a bin, darker with more traces (their logarithm decides); marks can be opened, `customdata` is the id.
 
     span: Unix seconds that the axis covers. empty: what is said where nothing matches.
     """
-    if not found.counts.any() and not marks:
+    if not heat.counts.any() and not marks:
         return blank(empty, look)
-    rows = _rows(found, marks)
+    rows = _rows(heat, marks)
     low, high = rows.edges[0].item() / ROOM, max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0) * ROOM
     layout = frame(look, "s", span)
     ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant * (high / low) ** APART]
@@ -51,12 +51,12 @@ def heat_map(found: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple
         "rangemode": "normal",
     }
     layout["legend"] |= {"x": 1, "xanchor": "right"}
-    if found.note:
-        layout["annotations"] = [note(f"Counted: {found.note}.", look)]
+    if heat.note:
+        layout["annotations"] = [note(f"Counted: {heat.note}.", look)]
     layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
     failed = [item for item in marks if item.errors]
     fine = [item for item in marks if not item.errors]
-    cells = [_cells(rows, found.bins.times, look)] if rows.counts.any() else []
+    cells = [_cells(rows, heat.bins.times, look)] if rows.counts.any() else []
     return {
         "data": [
             *cells,
@@ -78,13 +78,13 @@ class _Rows(NamedTuple):
     instant: float
 
 
-def _rows(found: Heat, marks: Sequence[TraceSummary]) -> _Rows:
+def _rows(heat: Heat, marks: Sequence[TraceSummary]) -> _Rows:
     """From the quickest to the slowest, and right below that what failed at once.
 
     At its own place it would stretch the axis over decades in which there is nothing.
     """
-    counts, lengths = found.counts, found.bins.lengths
-    least = float(lengths[1]) if found.bins.shortest <= TOLD_APART else 0.0
+    counts, lengths = heat.counts, heat.bins.lengths
+    least = float(lengths[1]) if heat.bins.shortest <= TOLD_APART else 0.0
     filled = np.flatnonzero(counts.any(axis=1)).tolist()
     places = np.searchsorted(lengths, [item.duration for item in marks if item.duration > least], side="right") - 1
     timed = [*(row for row in filled if row or not least), *places.clip(0, len(counts) - 1).tolist()]
@@ -127,7 +127,7 @@ def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
     lengths = [f"of {duration(short)} to {duration(long)}" for short, long in pairwise(edges)]
     if rows.instant:
         lengths[0] = "that took no time"
-    told = [
+    texts = [
         [f"{count:,.0f} trace{'' if count == 1 else 's'} {length}" if count else "" for count in row]
         for row, length in zip(counts.tolist(), lengths, strict=True)
     ]
@@ -138,7 +138,7 @@ def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
         "x": [stamp(time, look) for time in times.tolist()],
         "y": [float(f"{value:.5g}") for value in edges],
         "z": [[None if math.isnan(value) else round(value, 3) for value in row] for row in shown.tolist()],
-        "text": told,
+        "text": texts,
         "hovertemplate": "%{text}<extra></extra>",
         "hoverongaps": False,
         "showscale": False,
@@ -149,15 +149,15 @@ def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
     }
 
 
-def _marks(name: str, found: Sequence[TraceSummary], least: float, look: Look, colour: str, symbol: str) -> Json:
+def _marks(name: str, traces: Sequence[TraceSummary], least: float, look: Look, colour: str, symbol: str) -> Json:
     return {
         "type": "scatter",
         "mode": "markers",
         "name": name,
-        "x": [stamp(item.start, look) for item in found],
-        "y": [max(item.duration, least) for item in found],
-        "customdata": [item.trace_id for item in found],
-        "text": [f"{plain(str(item.service))} {plain(item.operation)}<br>{duration(item.duration)}" for item in found],
+        "x": [stamp(item.start, look) for item in traces],
+        "y": [max(item.duration, least) for item in traces],
+        "customdata": [item.trace_id for item in traces],
+        "text": [f"{plain(str(item.service))} {plain(item.operation)}<br>{duration(item.duration)}" for item in traces],
         "hovertemplate": "%{text}<br>click to open<extra></extra>",
         "marker": {"color": look.colours[colour], "symbol": symbol, "size": 8, "line": {"width": 1.5}},
     }

@@ -1,4 +1,4 @@
-"""Lanes and waits of a trace → plain dicts for JSON. Offsets and durations in seconds, from the trace's start."""
+"""GPU lanes and waits of a trace as JSON. Offsets and durations in seconds from the trace's start."""
 
 from __future__ import annotations
 
@@ -72,30 +72,30 @@ class Lanes(TypedDict):
     ]
 
 
-def lanes(found: GpuTime, origin: int) -> Lanes:
-    """What a trace had of its GPUs; `origin` is its start in ns."""
-    worst = found.lanes.worst
+def lanes(gpu_time: GpuTime, origin: int) -> Lanes:
+    """What ran on the GPUs of a trace; `origin` is its start in ns."""
+    worst = gpu_time.lanes.worst
     return {
-        "lanes": [_lane(lane, origin) for lane in found.lanes.lanes],
-        "sentence": found.sentence,
+        "lanes": [_lane(lane, origin) for lane in gpu_time.lanes.lanes],
+        "sentence": gpu_time.sentence,
         "gpu_wait_seconds": None if worst is None else _seconds(worst.held.waited),
-        "lanes_settled": found.settled,
-        "lanes_left_out": found.left_out,
-        "lanes_error": found.error,
-        "lanes_note": found.note,
+        "lanes_settled": gpu_time.settled,
+        "lanes_left_out": gpu_time.left_out,
+        "lanes_error": gpu_time.error,
+        "lanes_note": gpu_time.note,
     }
 
 
-def wait(found: Wait | None) -> SpanGpu | None:
-    """What a span had of its GPU; None where it is not known to have run on a shared one."""
-    if found is None:
+def wait(wait_: Wait | None) -> SpanGpu | None:
+    """A span's time on its GPU; None where it is not known to have run on a shared one."""
+    if wait_ is None:
         return None
     return {
-        "gpus": [gpu.label for gpu in found.gpus],
-        **_held(found.held, found.quality),
-        "found_by": found.found_by,
-        "resolution_seconds": _seconds(found.held.resolution),
-        "upper_bound": not found.held.exact,
+        "gpus": [gpu.label for gpu in wait_.gpus],
+        **_held(wait_.held, wait_.quality),
+        "found_by": wait_.found_by,
+        "resolution_seconds": _seconds(wait_.held.resolution),
+        "upper_bound": not wait_.held.exact,
     }
 
 
@@ -107,7 +107,9 @@ def _lane(lane: Lane, origin: int) -> LaneRow:
         "colour": service_colour(str(lane.wait.own)),
         "spans": list(lane.spans),
         **_held(lane.wait.held, lane.wait.seen),
-        "intervals": [_interval(each, origin) for each in sorted(lane.intervals, key=lambda i: (i.start, i.service))],
+        "intervals": [
+            _interval(interval, origin) for interval in sorted(lane.intervals, key=lambda i: (i.start, i.service))
+        ],
     }
 
 
@@ -135,5 +137,5 @@ def _held(held: Held, quality: Quality) -> HeldSeconds:
 
 
 def _seconds(value: float) -> float:
-    """To a nanosecond: what lies beyond is rounding."""
+    """Seconds to a nanosecond; the rest is rounding error."""
     return round(value, 9)

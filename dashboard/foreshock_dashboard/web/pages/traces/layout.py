@@ -1,4 +1,4 @@
-"""Traces: find requests by service, duration, errors and waiting, and see where the time of one went."""
+"""The Traces page: search by service, duration, errors, and wait; and the time of one trace."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from foreshock_dashboard.web.shell.shell import chart, page_of, panel
 from foreshock_dashboard.web.state.time_range import View
 
 TIME_BINS = 72
-"""Bins of time in the picture."""
+"""Bins of the time axis of the heatmap."""
 MAX_MARKS = 40
-"""Slowest traces, and failed ones, that are marked in it."""
+"""Slowest traces, and failed ones, with a mark."""
 RANGE_ROUNDING_SECONDS = 10.0
-"""Seconds to which the range that is read is rounded outward, so that those who look at the same share what is read."""
+"""Rounding of the range that is read, so that viewers of about the same range share it."""
 CACHE_SECONDS = 30.0
-"""Seconds for which that holds at most: traces arrive late."""
+"""Time for which it is cached: traces arrive late."""
 MAX_CACHED_HEATMAPS = 32
 FILTERS = tuple(name for name in TraceParameters.model_fields if name not in ("start", "end", "limit", "waits"))
-"""What the address takes of a search's parameters; the range of time is that of every page."""
+"""Parameters of the page's address; the time range is that of every page."""
 
 
 def layout() -> Component:
-    """The trace that is open, filters, the picture of all that match, how their service does, and the list."""
+    """The open trace, filters, the heatmap of matching traces, the charts of their service, and the list."""
     return page_of(
         "traces",
         "Traces",
@@ -71,20 +71,20 @@ def layout() -> Component:
     )
 
 
-def _query(hub: HubView, seen: View) -> TraceQuery:
-    """What the filters ask for.
+def _query(hub: HubView, view: View) -> TraceQuery:
+    """The search of the filters.
 
     Raises:
         BadParameterError: one cannot be read.
     """
     world = hub.snapshot.world
-    filters = {name: value for name, value in seen.parameters.items() if name in TraceParameters.model_fields}
+    filters = {name: value for name, value in view.parameters.items() if name in TraceParameters.model_fields}
     query = TraceParameters.read(filters).query(hub.now(), world.services if world else ())
-    return replace(query, start=seen.start, end=seen.end)
+    return replace(query, start=view.start, end=view.end)
 
 
 class _Read(NamedTuple):
-    """What the picture is made of. source: kept with it, so that no other one is taken for it."""
+    """The readings of the heatmap. source: kept alive, so that its id stays unique."""
 
     source: TraceSource
     heat: Heat
@@ -92,7 +92,7 @@ class _Read(NamedTuple):
 
 
 class _Heatmap:
-    """The chart of trace durations. What it reads is shared by all who look at about the same range."""
+    """The chart of trace durations. Viewers of about the same range share its readings."""
 
     def __init__(self) -> None:
         self._cache: SingleFlightCache[_Read] = SingleFlightCache(MAX_CACHED_HEATMAPS)
@@ -120,19 +120,19 @@ class _Heatmap:
         return self._cache.get((id(source), repr(query), hub.now() // CACHE_SECONDS), read)
 
 
-def _durations(hub: HubView, seen: View, look: Look) -> Json:
-    query, world = _query(hub, seen), hub.over(seen.start, seen.end)
+def _durations(hub: HubView, view: View, look: Look) -> Json:
+    query, world = _query(hub, view), hub.over(view.start, view.end)
     if world is None or query.service is None or query.service not in world.services:
         return blank("Nothing is known of its requests in this range.", look)
-    promise = next((each for each in snapshot_at(hub, seen).forecast.slos if each.service == query.service), None)
-    return figures.durations(world, query.service, look, (seen.start, seen.end), promise)
+    slo_ = next((slo for slo in snapshot_at(hub, view).forecast.slos if slo.service == query.service), None)
+    return figures.durations(world, query.service, look, (view.start, view.end), slo_)
 
 
-def _requests(hub: HubView, seen: View, look: Look) -> Json:
-    query, world = _query(hub, seen), hub.over(seen.start, seen.end)
+def _requests(hub: HubView, view: View, look: Look) -> Json:
+    query, world = _query(hub, view), hub.over(view.start, view.end)
     if world is None or query.service is None or query.service not in world.services:
         return blank("Nothing is known of its requests in this range.", look)
-    return figures.requests(world, query.service, look, (seen.start, seen.end))
+    return figures.requests(world, query.service, look, (view.start, view.end))
 
 
 PAGE = Page(

@@ -1,4 +1,4 @@
-"""Whole traces: few of them are read at once, whoever asks, and on threads that nothing else waits for."""
+"""Reads whole traces: few at a time, on threads that nothing else waits for."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from foreshock_dashboard.web.pages.traces.search import WaitCache, by_wait
 from foreshock_dashboard.web.pages.traces.trace_json import Trace, TraceList
 
 MAX_CONCURRENT_LISTS = 2
-"""Lists for which whole traces are read at once; further ones wait. Who opens a trace waits for no list."""
+"""Lists that read whole traces at a time; further ones wait. Opening a trace waits for no list."""
 RANGE_ROUNDING_SECONDS = 10.0
-"""Seconds to which the range of a list is rounded outward, so that those who look at the same share it."""
+"""Rounding of the range of a list, so that viewers of about the same range share it."""
 CACHE_SECONDS = 30.0
-"""Seconds for which such a list holds at most."""
+"""Time for which such a list is cached."""
 MAX_CACHED_LISTS = 128
 
 T = TypeVar("T")
 
 
 class TraceReads:
-    """Of one hub."""
+    """The traces of one hub."""
 
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
@@ -45,7 +45,7 @@ class TraceReads:
         self._pairs: SingleFlightCache[Exemplars] = SingleFlightCache(MAX_CACHED_LISTS)
 
     async def whole(self, trace_id: str, page: SpanPage) -> Trace | None:
-        """A trace with what ran on its GPUs; None where there is none. Those who follow the same link share a reading.
+        """A trace with what ran on its GPUs; None where there is none. Concurrent requests share a reading.
 
         Raises:
             SourceError: the trace source cannot answer.
@@ -61,7 +61,7 @@ class TraceReads:
         return await self._opened.get((trace_id, page), lambda: to_thread.run_sync(read, limiter=self._opening))
 
     async def listed(self, parameters: TraceParameters, known: Collection[Service]) -> TraceList:
-        """The list that an address asks for; with the waits of its traces where it asks for those.
+        """The list of an address, with the waits of its traces where it asks for them.
 
         Raises:
             BadParameterError: a parameter cannot be used.
@@ -72,20 +72,20 @@ class TraceReads:
         if wait := parameters.wait_filter:
             waited = await self._list(lambda: by_wait(source, self._times, query, wait))
             return trace_json.traces_by_wait(query, wait, waited)
-        found = await to_thread.run_sync(source.search, query)
-        waits = await self._list(lambda: self._waits.of(found, self._times.arrived())) if parameters.waits else {}
-        return trace_json.traces(query, found, waits, note_of(found))
+        summaries = await to_thread.run_sync(source.search, query)
+        waits = await self._list(lambda: self._waits.of(summaries, self._times.arrived())) if parameters.waits else {}
+        return trace_json.traces(query, summaries, waits, note_of(summaries))
 
     async def exemplars(self, query: TraceQuery, aggressor: Service) -> Exemplars:
-        """Traces that waited for an aggressor, as `exemplars`; those who ask for about the same range share them."""
+        """Traces that waited for an aggressor; viewers of about the same range share them."""
         start, end = (
             math.floor(query.start / RANGE_ROUNDING_SECONDS) * RANGE_ROUNDING_SECONDS,
             math.ceil(min(query.end, self._hub.now()) / RANGE_ROUNDING_SECONDS) * RANGE_ROUNDING_SECONDS,
         )
-        asked = replace(query, start=start, end=max(start, end))
-        key = (query.service, aggressor, asked.start, asked.end, self._hub.now() // CACHE_SECONDS)
+        rounded = replace(query, start=start, end=max(start, end))
+        key = (query.service, aggressor, rounded.start, rounded.end, self._hub.now() // CACHE_SECONDS)
         return await self._list(
-            lambda: self._pairs.get(key, lambda: exemplars(self._hub.traces, self._times, asked, aggressor))
+            lambda: self._pairs.get(key, lambda: exemplars(self._hub.traces, self._times, rounded, aggressor))
         )
 
     async def _list(self, read: Callable[[], T]) -> T:

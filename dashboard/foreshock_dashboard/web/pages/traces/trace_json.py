@@ -1,4 +1,4 @@
-"""Spans and trace summaries → plain dicts for JSON. Attribute values are kept as they are; bytes become hex."""
+"""Spans and trace summaries as JSON. Attribute values are unchanged; bytes become hex."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from foreshock_dashboard.web.pages.traces.sentences import clock_note
 from foreshock_dashboard.web.state.numbers import number
 
 MAX_SPAN_BYTES = 16 << 20
-"""Bytes of the spans in one answer, as they were sent, each with its resource and scope."""
+"""Bytes of the spans in one answer, as received, each with its resource and scope."""
 MAX_DEPTH = 64
-"""Levels of nested attribute values that are kept; OTLP has at most 50 (protobuf reads 100 messages deep)."""
+"""Levels of nested attribute values; OTLP has up to 50 (protobuf reads 100 messages deep)."""
 
 
 class TraceRow(TypedDict):
@@ -198,21 +198,21 @@ class Trace(TraceSpans):
     note: Annotated[str, Field(description="why spans may be missing; empty where none is known to be")]
 
 
-def query(asked: TraceQuery, wait: WaitFilter | None = None) -> QueryJson:
-    """What was asked, so that an empty answer can say of what it is empty. Times in Unix seconds, durations in s."""
+def query(query_: TraceQuery, wait: WaitFilter | None = None) -> QueryJson:
+    """The search that was understood, so that an empty list says what it is empty of."""
     return {
-        "start": asked.start,
-        "end": asked.end,
-        "service": str(asked.service) if asked.service else None,
-        "operation": asked.operation,
-        "attributes": dict(asked.attributes),
-        "min_duration": asked.min_duration,
-        "max_duration": asked.max_duration,
+        "start": query_.start,
+        "end": query_.end,
+        "service": str(query_.service) if query_.service else None,
+        "operation": query_.operation,
+        "attributes": dict(query_.attributes),
+        "min_duration": query_.min_duration,
+        "max_duration": query_.max_duration,
         "min_gpu_wait": wait.least if wait else None,
-        "status": asked.status,
-        "errors": asked.status == "error",
-        "order": BY_WAIT if wait and wait.first else asked.order,
-        "limit": asked.limit,
+        "status": query_.status,
+        "errors": query_.status == "error",
+        "order": BY_WAIT if wait and wait.first else query_.order,
+        "limit": query_.limit,
     }
 
 
@@ -232,10 +232,12 @@ def summary(item: TraceSummary) -> TraceRow:
     }
 
 
-def traces(asked: TraceQuery, found: Sequence[TraceSummary], waits: Mapping[str, float | None], note: str) -> TraceList:
+def traces(
+    query_: TraceQuery, summaries: Sequence[TraceSummary], waits: Mapping[str, float | None], note: str
+) -> TraceList:
     """A trace list. waits: seconds that traces waited for a GPU, by id. note: what the source says of completeness."""
-    rows = [_with_wait(item, waits) for item in found]
-    return {"query": query(asked), "traces": rows, "note": note}
+    rows = [_with_wait(item, waits) for item in summaries]
+    return {"query": query(query_), "traces": rows, "note": note}
 
 
 def _with_wait(item: TraceSummary, waits: Mapping[str, float | None]) -> TraceRow:
@@ -245,41 +247,42 @@ def _with_wait(item: TraceSummary, waits: Mapping[str, float | None]) -> TraceRo
     return row
 
 
-def traces_by_wait(asked: TraceQuery, wait: WaitFilter, found: TracesByWait) -> TraceList:
+def traces_by_wait(query_: TraceQuery, wait: WaitFilter, waited: TracesByWait) -> TraceList:
     """A trace list by GPU wait; `candidates` says among how many traces it was picked."""
     return {
-        "query": query(asked, wait),
-        "traces": [_with_wait(item, found.seconds) for item in found.found],
-        "candidates": {"looked_at": found.looked_at, "bound": MAX_CANDIDATES, "bound_reached": found.bounded},
-        "note": found.note,
+        "query": query(query_, wait),
+        "traces": [_with_wait(item, waited.seconds) for item in waited.found],
+        "candidates": {"looked_at": waited.looked_at, "bound": MAX_CANDIDATES, "bound_reached": waited.bounded},
+        "note": waited.note,
     }
 
 
 def trace(
     trace_id: str, spans: Sequence[Span], gpu_time: GpuTime | None = None, page: SpanPage = FIRST_PAGE
 ) -> TraceSpans:
-    """One trace and a page of its spans. Offsets in seconds from the earliest span, which starts at `start` (Unix
-    seconds), each by the clock of its own host.
+    """A trace and a page of its spans.
+
+    Offsets in seconds from the earliest span, which starts at `start` (Unix seconds), each by the clock of its host.
     """
     gpu_time = gpu_time or GpuTime()
-    told = traffic(spans)
-    shown = _shown(told, page)
-    start = min((span.start_ns for span in told), default=0)
-    end = max((span.end_ns for span in told), default=start)
-    total, after = total_of(spans) - len(spans) + len(told), page.offset + len(shown)
-    path = critical_path(told)
+    requests = traffic(spans)
+    shown = _shown(requests, page)
+    start = min((span.start_ns for span in requests), default=0)
+    end = max((span.end_ns for span in requests), default=start)
+    total, after = total_of(spans) - len(spans) + len(requests), page.offset + len(shown)
+    path = critical_path(requests)
     return {
         "trace_id": trace_id,
         "start": start / 1e9,
-        "duration_seconds": head_of(told).duration_ns / 1e9 if told else 0.0,
+        "duration_seconds": head_of(requests).duration_ns / 1e9 if requests else 0.0,
         "extent_seconds": (end - start) / 1e9,
         "total": total,
         "offset": page.offset,
         "left_out": max(0, total - after),
-        "next_offset": after if shown and after < len(told) else None,
-        **_clocks(skew_of(told)),
+        "next_offset": after if shown and after < len(requests) else None,
+        **_clocks(skew_of(requests)),
         **lanes_json.lanes(gpu_time, start),
-        "critical_seconds": _by_service(told, path),
+        "critical_seconds": _by_service(requests, path),
         "spans": [
             {
                 **_span(span, start),
@@ -292,22 +295,24 @@ def trace(
     }
 
 
-def _stretches(found: Sequence[Stretch], origin: int) -> list[list[float]]:
-    """Offset and duration of each, seconds."""
-    return [[(start - origin) / 1e9, (end - start) / 1e9] for start, end in found]
+def _stretches(parts: Sequence[Stretch], origin: int) -> list[list[float]]:
+    """Offset and duration of each part, seconds."""
+    return [[(start - origin) / 1e9, (end - start) / 1e9] for start, end in parts]
 
 
 def _by_service(spans: Sequence[Span], path: CriticalPath) -> dict[str, float]:
     """Seconds of the critical path by service, the most first."""
-    found: dict[str, int] = {}
+    seconds_by_service: dict[str, int] = {}
     for at, own in path.stretches.items():
         name = str(spans[at].service)
-        found[name] = found.get(name, 0) + sum(end - start for start, end in own)
-    return {name: nanos / 1e9 for name, nanos in sorted(found.items(), key=lambda item: (-item[1], item[0]))}
+        seconds_by_service[name] = seconds_by_service.get(name, 0) + sum(end - start for start, end in own)
+    return {
+        name: nanos / 1e9 for name, nanos in sorted(seconds_by_service.items(), key=lambda item: (-item[1], item[0]))
+    }
 
 
 def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
-    """The spans of a page: fewer than its limit where these are large, but one at least."""
+    """The spans of a page: fewer than its limit where they are large, but at least one."""
     wanted = spans[page.offset : page.offset + page.limit]
     size = 0
     for count, span in enumerate(wanted):
@@ -317,19 +322,19 @@ def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
     return wanted
 
 
-def _clocks(found: Skew) -> Clocks:
+def _clocks(skew: Skew) -> Clocks:
     return {
-        "skewed": bool(found.hosts),
+        "skewed": bool(skew.hosts),
         "clocks": [
-            {"host": each.host, "ahead_seconds": _nanos(each.seconds), "within_seconds": _nanos(each.within)}
-            for each in found.hosts
+            {"host": host.host, "ahead_seconds": _nanos(host.seconds), "within_seconds": _nanos(host.within)}
+            for host in skew.hosts
         ],
-        "clock_note": clock_note(found),
+        "clock_note": clock_note(skew),
     }
 
 
 def _nanos(seconds: float | None) -> float | None:
-    """To a nanosecond: what lies beyond is rounding."""
+    """Seconds to a nanosecond; the rest is rounding error."""
     return None if seconds is None else round(seconds, 9)
 
 
