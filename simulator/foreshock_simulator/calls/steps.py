@@ -36,7 +36,7 @@ class Executor(Protocol):
 
 
 class Cache:
-    """A cache modelled by its fill ratio, full at the start.
+    """A cache modeled by its fill ratio, full at the start.
 
     After a flush, `refill` misses bring back 1 - 1/e (63%) of the missing part.
     """

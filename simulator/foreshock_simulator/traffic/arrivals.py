@@ -36,15 +36,8 @@ class Arrivals:
     """
 
     __slots__ = (
-        "_last",
-        "_pending",
-        "_relative_rate",
-        "_sources",
-        "_version",
-        "answer_factor",
-        "prompt_factor",
-        "rate_factor",
-    )
+        "_last", "_pending", "_relative_rate", "_sources", "_version", "answer_factor", "prompt_factor", "rate_factor",
+    )  # fmt: skip
 
     def __init__(
         self, sources: Sequence[Source], start: float, diurnal: float, peak_hour: float, weekend: float
