@@ -13,8 +13,8 @@ from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, model_servers
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z
 from foreshock_dashboard.analysis.detectors.retry_risk import SHORT_OUTAGE_SECONDS, retry_loops
-from foreshock_dashboard.analysis.saturation.batching_model import averaged
-from foreshock_dashboard.analysis.saturation.overload import CARRIED
+from foreshock_dashboard.analysis.saturation.batching_model import moving_average
+from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.level_crossing import QUANTILES
@@ -67,7 +67,7 @@ class _Steps(NamedTuple):
 def _steps(run: Run) -> _Steps:
     found = model_servers(run.world)
     row, whole = found.services.index(run.origin), slice(0, len(run.world.times))
-    sequences = averaged(found.running / found.reporting_replicas(whole), run.world.step)[row]
+    sequences = moving_average(found.running / found.reporting_replicas(whole), run.world.step)[row]
     return _Steps(sequences, 1e3 * found.per_token[row])
 
 
@@ -102,7 +102,7 @@ def load(run: Run) -> str:
     lines = [
         Line("offered load, mean of 2 minutes", x, [each[1] if each else math.nan for each in offered]),
         Line("GPU utilization", x, used, colour=4),
-        Line(f"what is carried, {CARRIED[1]:g}", [x[0], x[-1]], [CARRIED[1]] * 2, colour=1),
+        Line(f"what is carried, {SAFE_LIMITS[1]:g}", [x[0], x[-1]], [SAFE_LIMITS[1]] * 2, colour=1),
     ]
     return run.chart(f"Load of {who.name} over what it can do", "share of capacity", lines)
 
@@ -126,8 +126,8 @@ def waiting(run: Run) -> str:
     who, points = run.origin, run.shown()
     found, x = model_servers(run.world), run.minutes(points)
     row = [found.services.index(who)]
-    done = averaged(found.finished[row], run.world.step)
-    queue = queue_wait_seconds(averaged(found.waiting[row], run.world.step), done)[0]
+    done = moving_average(found.finished[row], run.world.step)
+    queue = queue_wait_seconds(moving_average(found.waiting[row], run.world.step), done)[0]
     limit = _loop(run).timeout
     lines = [
         Line("wait, queue over throughput", x, [float(queue[at]) for at in points]),

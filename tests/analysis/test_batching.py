@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
-from foreshock_dashboard.analysis.saturation.overload import crowd
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
+from foreshock_dashboard.analysis.saturation.overload import is_overloaded
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
@@ -40,7 +40,7 @@ def served(scenes: Scenes, sequences: Callable[[int], float], slower: Callable[[
 
 
 def now(world: World) -> Utilization:
-    return strains(world, AT, learned(world, AT))[LLM]
+    return utilizations(world, AT, fit_batching_laws(world, AT))[LLM]
 
 
 def usual(i: int) -> float:
@@ -54,7 +54,7 @@ def later(value: float, before: Callable[[int], float], at: int = POINTS - 12) -
 
 
 def test_time_per_token_is_learned_as_a_line_over_the_sequences(scenes: Scenes) -> None:
-    law = learned(served(scenes, usual, lambda _: 1.0, 10.0), AT)[LLM]
+    law = fit_batching_laws(served(scenes, usual, lambda _: 1.0, 10.0), AT)[LLM]
     assert law.base == pytest.approx(BASE, rel=0.05)
     assert law.per_sequence == pytest.approx(EACH, rel=0.1)
 
@@ -65,8 +65,8 @@ def test_more_load_is_no_slowdown_and_a_neighbour_is_no_load(scenes: Scenes) -> 
     assert busy.slowdown == pytest.approx(1.0, abs=0.05)
     assert pressed.slowdown == pytest.approx(1.6, rel=0.05)
     assert busy.load > 0.9 > 0.7 > pressed.load
-    assert crowd(busy)
-    assert not crowd(pressed)
+    assert is_overloaded(busy)
+    assert not is_overloaded(pressed)
 
 
 @pytest.mark.parametrize("minutes", [1, 3, 5, 20])
@@ -77,7 +77,7 @@ def test_it_is_told_for_how_long_there_has_been_no_room(scenes: Scenes, minutes:
 
 
 def test_who_always_runs_hot_is_not_crowded_by_that(scenes: Scenes) -> None:
-    assert not crowd(now(served(scenes, lambda i: 30 + math.sin(i / 7), lambda _: 1.0, 10.0)))
+    assert not is_overloaded(now(served(scenes, lambda i: 30 + math.sin(i / 7), lambda _: 1.0, 10.0)))
 
 
 @pytest.mark.parametrize("step", [60.0, 300.0])
@@ -90,12 +90,12 @@ def test_a_mean_over_less_than_a_step_is_the_newest_point(scenes: Scenes, step: 
 def test_hours_between_points_are_too_few_to_learn_from(scenes: Scenes) -> None:
     found = now(served(scenes, usual, lambda _: 1.0, 3600.0))
     assert math.isnan(found.load)
-    assert not crowd(found)
+    assert not is_overloaded(found)
 
 
 def test_a_service_that_told_too_little_has_no_law(scenes: Scenes) -> None:
     world = served(scenes, lambda i: 12.0 if i > POINTS - 10 else math.nan, lambda _: 1.0, 10.0)
     found = now(world)
-    assert learned(world, AT) == {}
+    assert fit_batching_laws(world, AT) == {}
     assert math.isnan(found.slowdown)
-    assert not crowd(found)
+    assert not is_overloaded(found)

@@ -10,7 +10,7 @@ import pytest
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, filling
+from foreshock_dashboard.analysis.saturation.overload import is_overloaded, is_overloading, will_overload
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 
@@ -40,7 +40,7 @@ def strain(loads: tuple[float, float, float], usual: float = 0.5, peak: float = 
     ],
 )
 def test_the_longer_the_mean_the_less_it_may_be(found: Utilization, crowded: bool) -> None:
-    assert crowd(found) == crowded
+    assert is_overloaded(found) == crowded
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_longer_the_mean_the_less_it_may_be(found: Utilization, crowded: boo
     ],
 )
 def test_growing_load_is_told_before_its_means_are_there(found: Utilization, soon: bool) -> None:
-    assert filling(found) == soon
+    assert will_overload(found) == soon
 
 
 @pytest.mark.parametrize(("slowdown", "soon"), [(1.0, False), (1.3, True), (math.nan, False)])
@@ -67,4 +67,4 @@ def test_growth_needs_a_reason_to_go_on(scenes: Scenes, slowdown: float, soon: b
     for service in (world.services[0], Service("other", "without servers")):
         told = {world.services[0]: replace(strain(GROWS), slowdown=slowdown)}
         scan = Scan(world, at, baselines_at(world, at), utilizations=told)
-        assert crowding(scan, service) == (soon and service in told)
+        assert is_overloading(scan, service) == (soon and service in told)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, STEP, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.saturation.pooling import mixed, needs, safe_load, tier_of
+from foreshock_dashboard.analysis.saturation.pooling import safe_load, shared_gpus, tier_by_service, tier_needs
 from foreshock_dashboard.model.world import World
 
 
@@ -25,25 +25,25 @@ def platform(busy: float = 0.3, stalled: float = 0.0) -> World:
 def test_tiers_are_as_configured_and_namespaces_where_nobody_tells() -> None:
     """Who has none while others have is of the tier without a name."""
     world = platform()
-    assert tier_of(world) == {AGGRESSOR: "ml", BYSTANDER: "ml", CALLER: "product", VICTIM: "serving"}
+    assert tier_by_service(world) == {AGGRESSOR: "ml", BYSTANDER: "ml", CALLER: "product", VICTIM: "serving"}
     told = replace(world, tier=tuple("gold" if who == VICTIM else "" for who in world.services))
-    assert tier_of(told) == {AGGRESSOR: "", BYSTANDER: "", CALLER: "", VICTIM: "gold"}
+    assert tier_by_service(told) == {AGGRESSOR: "", BYSTANDER: "", CALLER: "", VICTIM: "gold"}
 
 
 def test_a_gpu_is_mixed_where_services_of_two_tiers_are_on_it() -> None:
     """With the services of each; a GPU of one tier is not."""
     world = platform()
-    found = mixed(replace(world, pool=("chat", "chat")))
+    found = shared_gpus(replace(world, pool=("chat", "chat")))
     assert [(each.gpu, each.pool) for each in found] == [(GPUS[0], "chat"), (GPUS[1], "chat")]
     assert found[0].tiers == {"ml": (AGGRESSOR, BYSTANDER), "serving": (VICTIM,)}
     alone = replace(world, tier=("one",) * len(world.services))
-    assert mixed(alone) == ()
+    assert shared_gpus(alone) == ()
 
 
 def test_a_tier_needs_what_it_asks_for_over_what_its_bursts_allow() -> None:
     """Steady requests need the load rounded up; bursts need more; batch work needs no room for bursts."""
     world = platform()
-    steady = {need.tier: need for need in needs(world)}
+    steady = {need.tier: need for need in tier_needs(world)}
     assert steady["ml"].load == pytest.approx(1.2)
     assert (steady["ml"].safe, steady["ml"].needed, steady["ml"].by) == (1.0, 2, "load")
     assert (steady["ml"].used, steady["ml"].shared) == (2, 2)
@@ -52,16 +52,16 @@ def test_a_tier_needs_what_it_asks_for_over_what_its_bursts_allow() -> None:
 
     rate = world.red.rate.copy()
     rate[world.services.index(VICTIM)] = np.where(np.arange(rate.shape[1]) // 6 % 2, 9.0, 1.0)
-    bursty = {need.tier: need for need in needs(replace(world, red=replace(world.red, rate=rate)))}
+    bursty = {need.tier: need for need in tier_needs(replace(world, red=replace(world.red, rate=rate)))}
     assert bursty["serving"].safe == pytest.approx(1 / (1 + 3 * 0.8), rel=0.1)
     assert bursty["serving"].needed == 3
 
 
 def test_what_waits_is_asked_for_as_well() -> None:
     """A GPU that is full shows no more than it can do."""
-    load = {need.tier: need.load for need in needs(platform(0.5, 0.4))}
+    load = {need.tier: need.load for need in tier_needs(platform(0.5, 0.4))}
     assert load["serving"] == pytest.approx(1.8)
-    assert {need.tier: need.load for need in needs(platform(0.9, 0.9))}["serving"] == pytest.approx(2.0)
+    assert {need.tier: need.load for need in tier_needs(platform(0.9, 0.9))}["serving"] == pytest.approx(2.0)
 
 
 def test_memory_needs_gpus_too() -> None:
@@ -69,7 +69,7 @@ def test_memory_needs_gpus_too() -> None:
     world = platform(0.05)
     held = np.full(world.busy.shape, 45e9)
     total = np.full((len(GPUS), world.busy.shape[1]), 80e9)
-    found = {need.tier: need for need in needs(replace(world, memory=held, memory_total=total))}
+    found = {need.tier: need for need in tier_needs(replace(world, memory=held, memory_total=total))}
     assert (found["serving"].needed, found["serving"].by) == (2, "memory")
     assert (found["ml"].needed, found["ml"].by) == (3, "memory")
 
@@ -77,7 +77,7 @@ def test_memory_needs_gpus_too() -> None:
 def test_nothing_known_needs_nothing_more_than_one() -> None:
     """NaN everywhere is a defined answer."""
     world = platform(math.nan, math.nan)
-    assert {need.tier: (need.load, need.needed) for need in needs(world)} == {"ml": (0.0, 1), "serving": (0.0, 1)}
+    assert {need.tier: (need.load, need.needed) for need in tier_needs(world)} == {"ml": (0.0, 1), "serving": (0.0, 1)}
 
 
 @given(

@@ -10,7 +10,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
 from foreshock_dashboard.analysis.incidents.triage import troubles
-from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Culprit
 from foreshock_dashboard.model.service import Service
@@ -65,7 +65,12 @@ def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, sto
         ("p95", FRONT): since(290, 9, 69),
     }
     made = scan(bent)
-    now = Scan(made.world, made.at, made.base, utilizations=strains(made.world, made.at, learned(made.world, made.at)))
+    now = Scan(
+        made.world,
+        made.at,
+        made.base,
+        utilizations=utilizations(made.world, made.at, fit_batching_laws(made.world, made.at)),
+    )
     causes = [
         Finding(who, "demand", Culprit(FRONT), sure, 2.0, 0.0, (), Action("restart"))
         for who, sure in ((STORE, 1.0), (LLM, 0.9))

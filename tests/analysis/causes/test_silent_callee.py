@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.forecast.service_risk import own_risks
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import Trouble, troubles
-from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 
 SILENT: Bent = {
     **{(name, STORE): math.nan for name in ("rate", "failed", "p50", "p95")},
@@ -31,7 +31,12 @@ FAILS: Bent = {
 def moment(bent: Bent) -> tuple[Evaluation, tuple[Trouble, ...]]:
     """All that is known, and every trouble."""
     made = scan(bent)
-    now = Scan(made.world, made.at, made.base, utilizations=strains(made.world, made.at, learned(made.world, made.at)))
+    now = Scan(
+        made.world,
+        made.at,
+        made.base,
+        utilizations=utilizations(made.world, made.at, fit_batching_laws(made.world, made.at)),
+    )
     own, found = own_risks(now, slos(now, {})), dependency(now)
     return Evaluation(now, own, found), troubles(now, own, found, {})
 

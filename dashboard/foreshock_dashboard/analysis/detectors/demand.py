@@ -27,7 +27,7 @@ from foreshock_dashboard.analysis.detectors.evidence import evidence_of, onset, 
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.request_size import request_size_growth
 from foreshock_dashboard.analysis.remediation.rate_limit import against_growth, ahead_of_recurring_load
-from foreshock_dashboard.analysis.saturation.overload import crowd, crowding, has_reason
+from foreshock_dashboard.analysis.saturation.overload import has_lasting_reason, is_overloaded, is_overloading
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
@@ -175,7 +175,7 @@ def _scatter(scan: Scan, service: Service) -> float:
 def _came(scan: Scan, service: Service) -> float:
     """Load of this moment over the usual, where model servers have more than they carry for no other reason; else 0."""
     strain = scan.utilizations.get(service)
-    if strain is None or not strain.usual > 0 or not crowd(strain) or has_reason(scan, service, strain):
+    if strain is None or not strain.usual > 0 or not is_overloaded(strain) or has_lasting_reason(scan, service, strain):
         return 0.0
     return strain.loads[0] / strain.usual * (1 - abandoned_work(scan, service))
 
@@ -215,7 +215,7 @@ def _requests(scan: Scan, service: Service) -> float:
 
 def near_capacity(scan: Scan, service: Service) -> float:
     """How sure it is that a model server is so full that a burst fills it, 0…1, by its load or its KV cache."""
-    if crowding(scan, service):
+    if is_overloading(scan, service):
         return 1.0
     row = scan.models.get(service)
     if row is None:

@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.detectors.demand import edge_growth, load_orig
 from foreshock_dashboard.analysis.detectors.evidence import evidence_of, onset, slowdown_confidence
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
-from foreshock_dashboard.analysis.saturation.overload import crowding
+from foreshock_dashboard.analysis.saturation.overload import is_overloading
 from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Culprit, Evidence
 from foreshock_dashboard.model.service import Service
@@ -49,7 +49,9 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
     for row in rows:
         service = keys[row]
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
-        felt = max(cache_pressure(scan, service), slowdown_confidence(scan, service), float(crowding(scan, service)))
+        felt = max(
+            cache_pressure(scan, service), slowdown_confidence(scan, service), float(is_overloading(scan, service))
+        )
         strength = min(REQUEST_LENGTH_GROWTH.confidence(float(held.ratio[row])), felt)
         if strength < 0.1:
             continue

@@ -11,8 +11,8 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.saturation.batching_model import averaged
-from foreshock_dashboard.analysis.saturation.overload import crowding
+from foreshock_dashboard.analysis.saturation.batching_model import moving_average
+from foreshock_dashboard.analysis.saturation.overload import is_overloading
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -73,7 +73,7 @@ def own_risks(scan: Scan, promised: Mapping[Service, Slo]) -> Mapping[Service, O
     out = {}
     for i, service in enumerate(world.services):
         strain = scan.utilizations.get(service)
-        crowded = crowding(scan, service)
+        crowded = is_overloading(scan, service)
         if missing[i]:
             out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, strain, promised.get(service))
             continue
@@ -106,7 +106,7 @@ def _loads(scan: Scan, found: Mapping[Service, Utilization]) -> Mapping[Service,
     if not servers.services:
         return {}
     back = round((LOOK_BACK + 60) / scan.world.step)
-    cache = averaged(servers.cache[:, max(0, scan.at + 1 - back) : scan.at + 1], scan.world.step)
+    cache = moving_average(servers.cache[:, max(0, scan.at + 1 - back) : scan.at + 1], scan.world.step)
     logs = np.log(np.maximum(cache[:, -max(1, round(LOOK_BACK / scan.world.step)) :], 1e-3))
     chances, seconds = _crossing(logs, math.log(FULL), scan.world.step)
     out = {}

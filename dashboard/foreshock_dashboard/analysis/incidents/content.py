@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.forecast.service_risk import Own
 from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, best_finding, lacks_baseline
 from foreshock_dashboard.analysis.root_cause.ranking import Walk, blamed
-from foreshock_dashboard.analysis.saturation.overload import brimming
+from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import (
     AtRisk,
@@ -254,7 +254,7 @@ def _near(origin: Service, evaluation: Evaluation, known: Mapping[Service, Own] 
 
 def _seconds(trouble: Trouble, own: Own) -> tuple[float, ...]:
     """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
-    if trouble.heavy or (own.crowded and own.strain is not None and brimming(own.strain)):
+    if trouble.heavy or (own.crowded and own.strain is not None and exceeds_safe_limit(own.strain)):
         return IMMINENT_SECONDS
     if own.crowded or math.isinf(own.seconds[2]):
         return SOON_SECONDS

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
-from foreshock_dashboard.analysis.saturation.batching_model import learned
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
@@ -34,7 +34,7 @@ def relearned(
     time = float(world.times[at])
     if known.usual.levels and time // LEARN_SECONDS == known.usual.time // LEARN_SECONDS:
         return known
-    usual, laws = baselines_at(world, at, cache=cache), learned(world, at)
+    usual, laws = baselines_at(world, at, cache=cache), fit_batching_laws(world, at)
     if not frozen or not known.usual.levels:
         return Learned(usual, laws)
     gpus = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)

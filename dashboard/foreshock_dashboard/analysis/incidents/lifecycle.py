@@ -27,7 +27,7 @@ from foreshock_dashboard.analysis.incidents.content import (
 )
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, troubles
-from foreshock_dashboard.analysis.saturation.batching_model import strains
+from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
@@ -143,7 +143,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     frozen = frozenset(service for each in state.tracked for service in each.members)
     cache = state.cache.next_step()
     known = relearned(state.learned, world, at, frozen, cache)
-    scan = Scan(world, at, known.usual, cache, strains(world, at, known.laws))
+    scan = Scan(world, at, known.usual, cache, utilizations(world, at, known.laws))
     own = own_risks(scan, slos(scan, configured or {}))
     causes = findings(scan)
     latent = state.latent if known is state.learned else _latent_risks(scan, own)

@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.incidents.learned import LEARN_SECONDS, Learned
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.analysis.root_cause.ranking import blame
-from foreshock_dashboard.analysis.saturation.batching_model import learned, strains
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
@@ -44,7 +44,7 @@ def retrospective(world: World, victim: Service, at: float, past: float) -> Retr
         {min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in OFFSETS_SECONDS}
     )
     for point in looked:
-        scan = Scan(world, point, known.usual, utilizations=strains(world, point, known.laws))
+        scan = Scan(world, point, known.usual, utilizations=utilizations(world, point, known.laws))
         if not any(math.isfinite(scan.z(name, victim)) for name in ("p95", "failed")):
             continue
         told += 1
@@ -67,4 +67,6 @@ def _known_before(world: World, at: int) -> Learned:
     state = State()
     for point in range(at - 1, -1, -max(1, round(LEARN_SECONDS / world.step)))[::-1]:
         state = advance(state, world, point)
-    return state.learned if state.learned.usual.levels else Learned(baselines_at(world, at), learned(world, at))
+    return (
+        state.learned if state.learned.usual.levels else Learned(baselines_at(world, at), fit_batching_laws(world, at))
+    )

@@ -7,7 +7,7 @@ import math
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.analysis.remediation.scale_out import add_replicas, shortfall
-from foreshock_dashboard.analysis.saturation.overload import crowding
+from foreshock_dashboard.analysis.saturation.overload import is_overloading
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
@@ -39,7 +39,7 @@ def _short_of_replicas(scan: Scan, service: Service) -> Service:
     """
     if service in scan.models:
         return service
-    behind = [model for model in scan.utilizations if service in scan.upstream[model] and crowding(scan, model)]
+    behind = [model for model in scan.utilizations if service in scan.upstream[model] and is_overloading(scan, model)]
     return max(behind, key=lambda model: scan.utilizations[model].load, default=service)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.saturation.overload import CARRIED
+from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.service import Service
 
@@ -48,7 +48,7 @@ def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
     if strain is None or not replicas or not 0 < strain.usual < MAX_LOAD_RATIO or not 1 <= growth <= MAX_LOAD_RATIO:
         return None
     load = strain.usual * growth
-    return Shortfall(replicas, max(1, math.ceil(replicas * load / CARRIED[-1]) - replicas), load)
+    return Shortfall(replicas, max(1, math.ceil(replicas * load / SAFE_LIMITS[-1]) - replicas), load)
 
 
 def _live_replicas(scan: Scan, service: Service) -> int:

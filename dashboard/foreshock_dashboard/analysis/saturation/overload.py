@@ -1,4 +1,4 @@
-"""Model servers that are asked for more than they carry, or soon will be."""
+"""Overload of model servers, now and predicted."""
 
 from __future__ import annotations
 
@@ -7,79 +7,89 @@ from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, 
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 
-CARRIED = (0.87, 0.76, 0.72)
-"""Load up to which model servers carry their own bursts, mean over `batching.WINDOWS`: the longer a mean is, the less
-of its bursts it shows (ρ_max = 1 / (1 + z · √(IDC(w) / λw)), Gusella 1991 on the index of dispersion IDC)."""
-OF_PEAK = (1.1, 1.0, 0.9)
-"""The same as parts of the load in its busiest minutes: who always comes in bursts is known to carry them."""
-BURSTY = 2.5
-"""Times its usual load that a service has in its busiest minutes, from which what comes goes again by itself."""
-STRETCH = 1.2
-"""How many times what others carry such a one may be asked for: it is in trouble when there is hardly any room."""
-MORE = 0.1
-"""Load above the usual from which it is not what the service always carries."""
-FULL_FOR = 20.0
-"""Seconds for which all KV caches are full until that is no burst."""
-FULL_AT = 0.82
-"""Load of late from which they are full of requests, and not of what a few of them hold."""
-FILLING = 0.7
-"""Load, mean of two minutes, from which its growth is looked at."""
-AHEAD = 0.8
-"""Where it has come to by the line through the means of two and of five minutes, so that no mean needs to wait."""
-REASONS = (1.2, 1.25, 1.2)
-"""Times the usual of tokens, KV cache per request and time per token from which load has a reason to go on growing.
-Without any it is a burst, which goes as it came."""
+SAFE_LIMITS = (0.87, 0.76, 0.72)
+"""Safe limits of the mean load over each of `batching_model.WINDOWS`. A longer mean hides more of the bursts
+(ρ_max = 1 / (1 + z · √(IDC(w) / λw)), Gusella 1991 on the index of dispersion IDC)."""
+SAFE_PEAK_FACTORS = (1.1, 1.0, 0.9)
+"""Safe limits relative to the service's own peak load: a service that is always bursty carries its bursts."""
+BURSTY_PEAK_RATIO = 2.5
+"""Peak over normal load at which a service counts as bursty, so that a burst ends by itself."""
+BURSTY_LIMIT_FACTOR = 1.2
+"""Factor on the safe limits of a bursty service."""
+MIN_LOAD_INCREASE = 0.1
+"""Smallest load above the normal load that counts as more."""
+MIN_FULL_SECONDS = 20.0
+"""Shortest time of full KV caches that is no burst."""
+MIN_FULL_LOAD = 0.82
+"""Current load at which full KV caches mean many requests, not a few large ones."""
+MIN_GROWING_LOAD = 0.7
+"""Mean load of two minutes from which growth is extrapolated."""
+MIN_PREDICTED_LOAD = 0.8
+"""Extrapolated load that counts as a coming overload, by the line through the means of two and five minutes."""
+LASTING_GROWTH_RATIOS = (1.2, 1.25, 1.2)
+"""Ratios to the baseline of tokens, KV cache per request, and time per token that explain lasting growth. Without
+one of them growth is a burst, which ends by itself."""
 
 
-def crowding(scan: Scan, service: Service) -> bool:
-    """Whether a service's model servers are asked for more than they carry, or soon will be; not where it has none."""
-    strain = scan.utilizations.get(service)
-    return strain is not None and (crowd(strain) or (filling(strain) and has_reason(scan, service, strain)))
+def is_overloading(scan: Scan, service: Service) -> bool:
+    """Whether the model servers of a service are or soon will be overloaded; False without any."""
+    utilization = scan.utilizations.get(service)
+    return utilization is not None and (
+        is_overloaded(utilization) or (will_overload(utilization) and has_lasting_reason(scan, service, utilization))
+    )
 
 
-def crowd(strain: Utilization) -> bool:
-    """Whether model servers are asked for more than they carry, or have had no room for a while.
+def is_overloaded(utilization: Utilization) -> bool:
+    """Whether model servers are overloaded, or have had full KV caches for a while.
 
-    What the mean of two minutes does not show any more is gone, however long that of five minutes goes on to tell it.
+    An overload that the mean of two minutes no longer shows is over, even if the mean of five minutes still does.
     """
-    bursty = _bursty(strain)
-    more = STRETCH if bursty else 1.0
-    limits = [max(more * most, part * strain.peak) for most, part in zip(CARRIED, OF_PEAK, strict=True)]
-    shown = (strain.loads[0], strain.loads[1], min(strain.loads[1:]))
-    beyond = [
-        load >= most and least >= strain.usual + MORE
-        for load, least, most in zip(strain.loads, shown, limits, strict=True)
+    bursty = _bursty(utilization)
+    factor = BURSTY_LIMIT_FACTOR if bursty else 1.0
+    limits = [
+        max(factor * limit, part * utilization.peak) for limit, part in zip(SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True)
     ]
-    full = max(more * FULL_AT, OF_PEAK[0] * strain.peak)
-    filled = strain.full >= FULL_FOR and strain.load >= full and not strain.usual + MORE > strain.load
+    shown = (utilization.loads[0], utilization.loads[1], min(utilization.loads[1:]))
+    beyond = [
+        load >= limit and lowest >= utilization.usual + MIN_LOAD_INCREASE
+        for load, lowest, limit in zip(utilization.loads, shown, limits, strict=True)
+    ]
+    full = max(factor * MIN_FULL_LOAD, SAFE_PEAK_FACTORS[0] * utilization.peak)
+    filled = (
+        utilization.full >= MIN_FULL_SECONDS
+        and utilization.load >= full
+        and not utilization.usual + MIN_LOAD_INCREASE > utilization.load
+    )
     return any(beyond[1:] if bursty else beyond) or filled
 
 
-def brimming(strain: Utilization) -> bool:
-    """Whether model servers have more at this moment than they carry."""
-    return strain.loads[0] >= CARRIED[0]
+def exceeds_safe_limit(utilization: Utilization) -> bool:
+    """Whether the load of this moment exceeds the safe limit."""
+    return utilization.loads[0] >= SAFE_LIMITS[0]
 
 
-def filling(strain: Utilization) -> bool:
-    """Whether load grows so that model servers are asked for more than they carry before its means are there.
+def will_overload(utilization: Utilization) -> bool:
+    """Whether growing load will exceed the safe limit before its means show it.
 
-    Those of two and of five minutes are a minute and a half apart, and the newer one is as old: the load has come as
-    far above that by now as that is above the older one. Of who always comes in bursts it tells nothing: they go again.
+    The means of two and five minutes are 90 s apart, and the newer one is as old. So the load now exceeds the newer
+    mean by as much as that exceeds the older one. Not for bursty services, whose bursts end by themselves.
     """
-    _, newer, older = strain.loads
+    _, newer, older = utilization.loads
     now = newer + max(0.0, newer - older)
-    grows = newer >= max(FILLING, strain.usual + MORE) and now >= max(AHEAD, OF_PEAK[1] * strain.peak)
-    return grows and not _bursty(strain)
+    grows = newer >= max(MIN_GROWING_LOAD, utilization.usual + MIN_LOAD_INCREASE) and now >= max(
+        MIN_PREDICTED_LOAD, SAFE_PEAK_FACTORS[1] * utilization.peak
+    )
+    return grows and not _bursty(utilization)
 
 
-def has_reason(scan: Scan, service: Service, strain: Utilization) -> bool:
-    """Whether anything is known that makes the load of model servers grow."""
-    grown = (scan.ratio("tokens", service), scan.ratio("held", service), strain.slowdown)
+def has_lasting_reason(scan: Scan, service: Service, utilization: Utilization) -> bool:
+    """Whether growing load has a lasting reason: more tokens, larger or slower requests, or lost replicas."""
+    ratios = (scan.ratio("tokens", service), scan.ratio("held", service), utilization.slowdown)
     return (
-        any(ratio >= least for ratio, least in zip(grown, REASONS, strict=True))
+        any(ratio >= threshold for ratio, threshold in zip(ratios, LASTING_GROWTH_RATIOS, strict=True))
         or lost(scan, service) >= LOST_REPLICAS_RATIO.midpoint
     )
 
 
-def _bursty(strain: Utilization) -> bool:
-    return strain.peak >= BURSTY * strain.usual
+def _bursty(utilization: Utilization) -> bool:
+    return utilization.peak >= BURSTY_PEAK_RATIO * utilization.usual

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS, SPACING_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.saturation.batching_model import learned
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
 from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -156,7 +156,7 @@ def load_ratios(world: World, columns: Columns, judged: Mapping[Service, Batchin
     judged: batching laws of the analysis. A World that is overloaded from its beginning allows no fit of its own.
     """
     servers = model_servers(world)
-    laws = {**learned(world, len(world.times) - 1), **judged}
+    laws = {**fit_batching_laws(world, len(world.times) - 1), **judged}
     server_count = servers.reporting_replicas(slice(None))[:, columns]
     with np.errstate(invalid="ignore", divide="ignore"):
         busy = (servers.running[:, columns] + np.nan_to_num(servers.waiting[:, columns])) / server_count

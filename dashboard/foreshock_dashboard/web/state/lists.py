@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.saturation.pooling import mixed, needs
+from foreshock_dashboard.analysis.saturation.pooling import shared_gpus, tier_needs
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -295,7 +295,7 @@ def pools(world: World | None) -> Pools:
                 "needed": need.needed,
                 "by": need.by,
             }
-            for need in (needs(world) if world else ())
+            for need in (tier_needs(world) if world else ())
         ],
         "mixed": [
             {
@@ -303,7 +303,7 @@ def pools(world: World | None) -> Pools:
                 "pool": row.pool or None,
                 "tiers": {tier: [str(service) for service in members] for tier, members in row.tiers.items()},
             }
-            for row in (mixed(world) if world else ())
+            for row in (shared_gpus(world) if world else ())
         ],
     }
 

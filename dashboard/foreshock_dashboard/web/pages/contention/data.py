@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.saturation.pooling import tier_of
+from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
@@ -185,11 +185,11 @@ def tiers(world: World) -> Json:
 
     `cells` has a row per tier: for each pool [GPUs, GPUs that are shared with another tier].
     """
-    tier_by_service, rows_ = tier_of(world), placement(world)
-    names = sorted({tier_by_service.get(service, "") for service in rows_.services})
+    tiers, rows_ = tier_by_service(world), placement(world)
+    names = sorted({tiers.get(service, "") for service in rows_.services})
     places = sorted(set(world.pool)) if any(world.pool) else [""]
     pool = np.array([places.index(name) for name in world.pool] if any(world.pool) else [0] * len(world.gpus), np.int64)
-    tier = np.array([names.index(tier_by_service.get(service, "")) for service in rows_.services], np.int64)
+    tier = np.array([names.index(tiers.get(service, "")) for service in rows_.services], np.int64)
     on = np.zeros((len(world.gpus), len(names)), bool)
     on[rows_.gpu, tier[rows_.service]] = True
     is_mixed = on.sum(axis=1) > 1

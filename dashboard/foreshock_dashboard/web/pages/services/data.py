@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.saturation.pooling import tier_of
+from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -31,7 +31,7 @@ def services(snapshot: Snapshot) -> Json:
     world = snapshot.world
     if world is None:
         return {"ready": False, "services": [], "hidden": 0}
-    state, tiers, expected = conditions(snapshot), tier_of(world), ServiceForecasts(snapshot)
+    state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
     red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p95)]
     rows: list[Json] = [
@@ -81,7 +81,7 @@ def service(snapshot: Snapshot, service: Service) -> Json:
         "colour": service_colour(str(service)),
         "health": state.health,
         "word": state.word,
-        "tier": tier_of(world)[service],
+        "tier": tier_by_service(world)[service],
         **figures,
         **_shares(world, service).get(service, _NO_GPU),
         **expected,
