@@ -1,9 +1,8 @@
-"""Callers give up calls that are answered as fast as ever: their own time-out is what changed.
+"""Client timeouts: a caller abandons calls that are answered as fast as ever.
 
-Whoever gives up leaves its request at work, and asks again: the model server works on what nobody waits for. Where a
-server is slow, calls that fail take as long as the time-out, and longer than usual; here they fail while those that do
-not are no slower than before, the server itself fails none, or goes on with them for longer than anybody waits, and no
-replica is lost.
+An abandoned request keeps the model server busy, and the client sends it again. If the server is slow, failed calls
+take as long as the timeout, and longer than at baseline. Here they fail while the others are no slower, the server
+itself fails none or works on them longer than the client waits, and no replica is lost.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 ABANDONED_RATIO = Threshold(0.05, 0.015)
-"""Share of calls that fail, above the usual, from which it is as likely no accident; width of the doubt."""
+"""Ratio of failed calls above the baseline from which calls are abandoned."""
 UNCHANGED_LATENCY = Threshold(1.15, 0.05)
-"""Times the usual duration up to which a server is as likely as fast as ever; width of the doubt."""
+"""Latency over its baseline up to which the server is as fast as ever."""
 SERVER_LATENCY = Threshold(1.5, 0.1)
-"""Times the client's p95 that the server's is, from which its failures are as likely work for nobody; width."""
+"""Server's p95 over the client's, from which the server works on abandoned requests."""
 CONCURRENCY_GROWTH = Threshold(1.3, 0.1)
-"""Times as many requests at once as usual from which those that were given up are as likely among them; width."""
+"""Concurrent requests over their baseline, from which abandoned ones are among them."""
 MIN_STRENGTH = 0.1
-"""Strength below which there is nothing to be said."""
+"""Strength below which there is no finding."""
 EDGE_EVIDENCE = ("edge_failed", "edge_p95", "attempts")
 
 
 def client_timeout(scan: Scan) -> tuple[Finding, ...]:
-    """Model servers that work in vain, for a caller gives up sooner than it used to."""
+    """Findings for model servers whose client times out sooner than before."""
     found = []
     failing = {scan.world.edges[row].server for row in np.flatnonzero(scan["edge_failed"].z > WORSE_Z)}
     for service in sorted(failing.intersection(scan.models)):
-        strength, edge = max(((_given_up(scan, edge), edge) for edge in _into(scan, service)), default=(0.0, None))
+        strength, edge = max(((_abandons(scan, edge), edge) for edge in _calls_to(scan, service)), default=(0.0, None))
         if edge is None or strength < MIN_STRENGTH:
             continue
-        tries = scan.value("attempts", edge)
+        attempts = scan.value("attempts", edge)
         found.append(
             Finding(
                 service=service,
@@ -58,8 +57,10 @@ def client_timeout(scan: Scan) -> tuple[Finding, ...]:
                     "restore_timeout",
                     edge.client,
                     callee=service,
-                    reason=Reason("abandoned_calls", edge.client, value=tries if math.isfinite(tries) else math.nan),
-                    effect=reduced("load", service, 1 / max(tries, 1.0), "without_retries"),
+                    reason=Reason(
+                        "abandoned_calls", edge.client, value=attempts if math.isfinite(attempts) else math.nan
+                    ),
+                    effect=reduced("load", service, 1 / max(attempts, 1.0), "without_retries"),
                     alternatives=(Action("cap_retries", edge.client, callee=service),),
                 ),
                 urgent=True,
@@ -69,21 +70,21 @@ def client_timeout(scan: Scan) -> tuple[Finding, ...]:
 
 
 def _evidence(scan: Scan, edge: Edge) -> tuple[Evidence, ...]:
-    told = (*(evidence_of(scan, name, edge) for name in EDGE_EVIDENCE), evidence_of(scan, "running", edge.server))
-    return tuple(each for each in told if math.isfinite(each.value))
+    evidence = (*(evidence_of(scan, name, edge) for name in EDGE_EVIDENCE), evidence_of(scan, "running", edge.server))
+    return tuple(each for each in evidence if math.isfinite(each.value))
 
 
 def abandoned_work(scan: Scan, service: Service) -> float:
-    """How sure it is that a service's model servers work on requests that were given up too soon, 0…1."""
-    return max((_given_up(scan, edge) for edge in _into(scan, service)), default=0.0)
+    """Confidence (0 to 1) that model servers of a service work on abandoned requests."""
+    return max((_abandons(scan, edge) for edge in _calls_to(scan, service)), default=0.0)
 
 
-def _into(scan: Scan, service: Service) -> list[Edge]:
+def _calls_to(scan: Scan, service: Service) -> list[Edge]:
     edges = (scan.world.edges[row] for row in scan.into.get(service, ()))
     return [edge for edge in edges if edge.connection != "virtual_node"]
 
 
-def _given_up(scan: Scan, edge: Edge) -> float:
+def _abandons(scan: Scan, edge: Edge) -> float:
     failed, slow = scan.value("edge_failed", edge), scan.ratio("edge_p95", edge)
     if not failed > 0 or math.isnan(slow):
         return 0.0

@@ -1,4 +1,4 @@
-"""From a signal to a figure of evidence, and from figures to how sure they make one."""
+"""Signals as evidence, and confidence from signals that several detectors share."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from foreshock_dashboard.stats.cusum import change_point
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 EXTREME_Z = 4.0
-"""Scales from which an excursion is as likely something as noise: a Gaussian is beyond it once in 30,000 points."""
+"""Scales above the baseline at which an excursion is as likely real as noise: a Gaussian exceeds it once in 30,000
+points."""
 LOST_GPU_TIME = Threshold(0.15, 0.04)
-"""Share of its GPU time that a service lost, from which others are as likely the cause; width of the doubt."""
+"""Ratio of its GPU time that a service lost to others."""
 TOKEN_SLOWDOWN = Threshold(1.3, 0.05)
-"""Times the seconds per token that a model server's load explains, from which it is as likely slow by something else as
-not; width of the doubt."""
+"""Seconds per token over those that the load of a model server explains."""
 WORSE_Z = 3.0
-"""Scales from which a service that others blame counts as suffering: one series is asked, not all of them."""
+"""Scales above the baseline at which a service is worse, where other signals already point at it."""
 
 
 def entity(key: Key) -> str:
-    """What a figure is of, as people write it."""
+    """The name of what a signal describes."""
     if isinstance(key, Edge):
         return f"{key.client} -> {key.server}"
     if isinstance(key, Gpu):
@@ -40,7 +40,7 @@ def entity(key: Key) -> str:
 
 
 def evidence_of(scan: Scan, name: str, key: Key) -> Evidence:
-    """The signal of one thing as evidence."""
+    """The current value of a signal as evidence."""
     signal = SIGNAL_BY_NAME[name]
     return Evidence(
         name=signal.text,
@@ -53,7 +53,7 @@ def evidence_of(scan: Scan, name: str, key: Key) -> Evidence:
 
 
 def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
-    """Unix seconds at which a slow excursion of a signal began: where a CUSUM of it left zero; now if it is in none."""
+    """Unix seconds at which a slow excursion of a signal began, by CUSUM; the current time without an excursion."""
     history = scan.history(name, key, seconds)
     level, scale = scan.level_and_scale(name, key)
     first = change_point((history - level) / scale * (SIGNAL_BY_NAME[name].worse or 1))
@@ -61,7 +61,7 @@ def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
 
 
 def degradation(scan: Scan, service: Key) -> float:
-    """How sure it is that a service is worse than usual to those who call it, 0…1: slower, failing, or piling up."""
+    """Confidence (0 to 1) that a service is worse for its callers: slower, failing, or queueing."""
     return max(
         confidence(scan.z(name, service), WORSE_Z, 0.5)
         for name in ("p95", "failed", "flight", "first_token", "waiting")
@@ -69,29 +69,30 @@ def degradation(scan: Scan, service: Key) -> float:
 
 
 def slowdown_confidence(scan: Scan, service: Key) -> float:
-    """How sure it is that requests of a service wait or take longer than usual, 0…1, as an overload makes them."""
+    """Confidence (0 to 1) that requests of a service wait or take longer, as in an overload."""
     return max(confidence(scan.z(name, service), EXTREME_Z, 0.7) for name in ("p95", "first_token", "waiting"))
 
 
 def lost_gpu_time(scan: Scan, service: Service) -> float:
-    """How sure it is that others took GPU time from a service, 0…1; 0 where it has no GPUs."""
+    """Confidence (0 to 1) that other services took GPU time from a service; 0 without GPUs."""
     rows = scan.tenant_rows.get(service)
     if not rows:
         return 0.0
     sharing = scan.memo(GpuShares)
     now, usually = sharing.now[rows], sharing.usual[rows]
-    told = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(usually)  # who left was not robbed
-    usual = float(usually[told].sum())
-    return LOST_GPU_TIME.confidence(1 - float(now[told].sum()) / usual) if usual > 0 else 0.0
+    # A service that left its GPUs lost nothing.
+    known = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(usually)
+    usual = float(usually[known].sum())
+    return LOST_GPU_TIME.confidence(1 - float(now[known].sum()) / usual) if usual > 0 else 0.0
 
 
 def slow_tokens(scan: Scan, service: Service) -> float:
-    """How sure it is that a service's model servers take longer per token than their load explains, 0…1."""
+    """Confidence (0 to 1) that model servers take longer per token than their load explains."""
     strain = scan.utilizations.get(service)
     return min(confidence(strain.z, EXTREME_Z, 0.7), TOKEN_SLOWDOWN.confidence(strain.slowdown)) if strain else 0.0
 
 
 def token_slowdown(scan: Scan, service: Service) -> float:
-    """Seconds per token of a service's model servers over what their load explains; NaN where it is not known."""
+    """Seconds per token of model servers over those that their load explains; NaN if unknown."""
     strain = scan.utilizations.get(service)
     return strain.slowdown if strain else math.nan

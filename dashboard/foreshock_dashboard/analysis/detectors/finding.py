@@ -1,4 +1,4 @@
-"""What one kind of analysis found at one grid point; the decision weighs them and makes incidents of them."""
+"""The result of a detector at one evaluation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from foreshock_dashboard.model.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something out of the ordinary that explains why a service suffers, or is about to.
+    """A cause that explains why a service is in trouble, or is about to be.
 
-    service: who suffers. cause, culprit: what it is and whose doing. strength: 0…1, how sure it is that this is at
-    work; 0.5 is as good as not. severity: by how much it is to slow the service down, as a ratio of durations (1: not
-    at all), or how many times over its capacity it is to be asked. since: Unix seconds of the first sign. urgent: it
-    takes the service down within a minute or so by itself; no trend has to be waited for. action: what to do.
-    expected: it is so at this time of every week, and explains only what nothing else does.
+    service: the affected service. strength: confidence (0 to 1) in the cause; 0.5 is undecided. severity: expected
+    slowdown as a ratio of latencies (1: none), or load over capacity. since: Unix seconds of the first sign. urgent: it
+    takes the service down within about a minute; no trend has to be awaited. action: what to do. expected: it recurs at
+    this time every week, and explains only what nothing else does.
     """
 
     service: Service
@@ -33,5 +32,5 @@ class Finding:
 
     @property
     def by_itself(self) -> bool:
-        """Whether it says that a service is slow or fails of its own: what is left where nothing else explains it."""
+        """Whether the service itself is at fault: what remains if nothing else explains its trouble."""
         return self.cause == "dependency" and self.culprit.service == self.service

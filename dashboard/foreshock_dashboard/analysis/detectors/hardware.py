@@ -1,8 +1,8 @@
-"""A GPU is held back, fails or is gone, or replicas are: the service on it does the same work more slowly.
+"""Hardware faults: a GPU is throttled, failing, or lost, or replicas are.
 
-An error alone is no incident: many are corrected, and a throttled GPU may have time to spare. It is one where the
-service's own durations rose with it. A clock of f instead of F makes work take F/f as long (Xu et al., *iGniter*, TPDS
-2023, its frequency channel): what is beyond that has another cause.
+An error alone is no incident: many are corrected, and a throttled GPU may have spare time. It is one if the latency of
+the service rose with it. At clock f instead of F, work takes F/f as long (Xu et al., iGniter, TPDS 2023, frequency
+channel); a further slowdown has another cause.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from foreshock_dashboard.model.world import Gpu, gpu_order
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 THROTTLED_RATIO = Threshold(0.25, 0.07)
-"""Share of time throttled, above what is usual, that is as likely felt as not, and the width of the doubt."""
+"""Ratio of time throttled above the baseline that slows a service."""
 CLOCK_LOSS = Threshold(0.08, 0.03)
-"""Share of the clock lost that is as likely felt as not, and the width of the doubt."""
+"""Ratio of the clock lost that slows a service."""
 MAX_UNFELT_STRENGTH = 0.45
-"""How sure one can be at most of a fault that the service does not feel."""
+"""Largest strength of a fault that does not affect the service."""
 GPU_SIGNALS = ("clock", "throttled", "errors")
 LATENCY_SIGNALS = ("p95", "first_token", "per_token")
-"""Signals of a service that a slower clock stretches, those that its callers see first."""
+"""Signals of a service that a slower clock raises, those that callers see first."""
 
 
 def hardware(scan: Scan) -> tuple[Finding, ...]:
-    """Services that suffer while GPUs of theirs, or replicas, are not well."""
+    """Findings for services that are affected by faulty GPUs or lost replicas."""
     return (*_of_gpus(scan), *_of_replicas(scan))
 
 
 def faulty_gpus(scan: Scan) -> Mapping[Gpu, float]:
-    """How sure it is that each GPU is held back or failing, 0…1; only those that may be."""
+    """Confidence (0 to 1) that a GPU is throttled or failing, for each GPU that may be."""
     clock, throttled, errors = (scan[name] for name in GPU_SIGNALS)
     lost = health(scan.world).lost
     with np.errstate(invalid="ignore"):
@@ -67,18 +67,18 @@ def faulty_gpus(scan: Scan) -> Mapping[Gpu, float]:
 
 
 def _slowed(scan: Scan, row: int) -> float:
-    """Throttled is held back from more than the usual clock: where the clock is told, it must have fallen."""
+    """Confidence (0 to 1) that a GPU is below its baseline clock; 1 without a clock reading."""
     ratio = float(scan["clock"].ratio[row])
     return 1.0 if math.isnan(ratio) else confidence(1 - ratio, CLOCK_LOSS.midpoint / 2, CLOCK_LOSS.width / 2)
 
 
 def _of_gpus(scan: Scan) -> list[Finding]:
-    ill = faulty_gpus(scan)
-    if not ill:
+    faults = faulty_gpus(scan)
+    if not faults:
         return []
     by_service: dict[Service, set[Gpu]] = {}
     for tenant in scan.world.tenants:
-        if tenant.gpu in ill:
+        if tenant.gpu in faults:
             by_service.setdefault(tenant.service, set()).add(tenant.gpu)
     found = []
     for service, some in sorted(by_service.items()):
@@ -93,7 +93,7 @@ def _of_gpus(scan: Scan) -> list[Finding]:
                 service=service,
                 cause="hardware",
                 culprit=Culprit(service, gpus, host=gpus[0].host),
-                strength=min(max(ill[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
+                strength=min(max(faults[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
                 severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
                 since=min(scan.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
                 evidence=_evidence(scan, gpus, service),
@@ -121,21 +121,21 @@ def _effect(scan: Scan, service: Service, gone: float) -> Effect | None:
 
 
 def clock_slowdown(scan: Scan, gpus: Sequence[Gpu]) -> float:
-    """How many times as long work takes because clocks fell, mean over the GPUs; 1 where nobody tells of clocks."""
+    """Slowdown of work by lower clocks, mean over the GPUs; 1 without clock readings."""
     ratios = [scan.ratio("clock", gpu) for gpu in gpus]
     slower = [1 / ratio for ratio in ratios if ratio > 0]
     return max(1.0, float(np.mean(slower))) if slower else 1.0
 
 
-def _gone(scan: Scan, service: Service, ill: Sequence[Gpu]) -> float:
-    """The share of a service's GPUs that the driver no longer answers for, 0…1."""
-    mine = {scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())}
+def _gone(scan: Scan, service: Service, faults: Sequence[Gpu]) -> float:
+    """Ratio of a service's GPUs that the driver no longer reaches."""
+    gpus = {scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())}
     lost = health(scan.world).lost
-    return sum(bool(lost[scan["clock"].keys[gpu], scan.at] > 0) for gpu in ill) / len(mine)
+    return sum(bool(lost[scan["clock"].keys[gpu], scan.at] > 0) for gpu in faults) / len(gpus)
 
 
 def _of_replicas(scan: Scan) -> list[Finding]:
-    """Services of which fewer replicas are ready than usual, although as many are wanted, and that suffer from it."""
+    """Findings for services with fewer ready replicas than at baseline, although as many are wanted."""
     ready = scan["ready"]
     found = []
     for service, row in ready.keys.items():
@@ -166,6 +166,6 @@ def _of_replicas(scan: Scan) -> list[Finding]:
 
 
 def _evidence(scan: Scan, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:
-    told = [evidence_of(scan, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
-    told += [evidence_of(scan, name, service) for name in ("per_token", "p95")]
-    return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
+    evidence = [evidence_of(scan, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
+    evidence += [evidence_of(scan, name, service) for name in ("per_token", "p95")]
+    return tuple(each for each in evidence if math.isfinite(each.value) and not each.value == each.baseline == 0)

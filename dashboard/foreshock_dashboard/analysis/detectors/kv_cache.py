@@ -1,9 +1,8 @@
-"""Requests became longer, and a language model's KV cache holds fewer of them at once.
+"""KV cache pressure: requests became longer, so the cache of a language model holds fewer of them.
 
-The cache holds prompt and answer of every request that runs (Kwon et al., *PagedAttention*, SOSP 2023): cache in use
-over requests running is how long they are. It moves with the first longer prompts, before anything waits, whereas
-tokens per request that *finished* tell of it one answer later. When the cache is full, requests wait or are preempted,
-which is work done twice.
+The cache holds prompt and answer of every running request (Kwon et al., PagedAttention, SOSP 2023): cache in use over
+running requests is their length. It rises with the first longer prompts, before any queue; tokens per finished request
+follow one answer later. When the cache is full, requests wait or are preempted, which repeats work.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold
 
 REQUEST_LENGTH_GROWTH = Threshold(1.25, 0.05)
-"""Times as much cache per request as usual that is as likely growth as not, and the width of the doubt: over a minute
-it scatters by 4…9 % of itself, and drifts by as much again over the hours of a day."""
+"""Cache per request over its baseline from which requests are longer: over a minute it scatters by 4 to 9 %, and drifts
+as much over the hours of a day."""
 FULL_KV_CACHE = Threshold(0.65, 0.07)
-"""KV cache in use from which bursts fill it up, and the width of the doubt."""
+"""Ratio of the KV cache in use from which bursts fill it."""
 PREEMPTION_RATE = Threshold(0.05, 0.02)
-"""Preemptions per second that tell of a full cache, and the width of the doubt."""
+"""Preemptions per second above the baseline that show a full cache."""
 
 
 def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
-    """Language models whose cache fills up because requests are longer than usual."""
+    """Findings for language models whose cache fills because requests are longer."""
     held = scan["held"]
     keys = list(held.keys)
     rows = np.flatnonzero(held.ratio > REQUEST_LENGTH_GROWTH.midpoint - 2 * REQUEST_LENGTH_GROWTH.width)
@@ -55,19 +54,19 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
         strength = min(REQUEST_LENGTH_GROWTH.confidence(float(held.ratio[row])), felt)
         if strength < 0.1:
             continue
-        who = load_origin(scan, service, _by_calls(load, weights)).service
+        client = load_origin(scan, service, _by_calls(load, weights)).service
         found.append(
             Finding(
                 service=service,
                 cause="memory pressure",
-                culprit=Culprit(who),
+                culprit=Culprit(client),
                 strength=strength,
                 severity=max(1.0, float(held.ratio[row])),
                 since=onset(scan, "held", service),
                 evidence=_evidence(scan, service),
                 action=Action(
                     "limit_length",
-                    who,
+                    client,
                     requests=_longer(scan, service),
                     effect=_effect(scan, service, float(held.ratio[row])),
                     alternatives=(Action("add_kv_cache", service),),
@@ -78,7 +77,7 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
 
 
 def _longer(scan: Scan, service: Service) -> str:
-    """What of the requests became longer: a server that is full counts fewer of either, so they are compared."""
+    """Whether prompts or answers grew more. A full server counts fewer of both, so they are compared."""
     prompts, answers = scan.ratio("prompt", service), scan.ratio("tokens", service)
     return "answer" if answers > prompts else "prompt"
 
@@ -90,7 +89,7 @@ def _effect(scan: Scan, service: Service, longer: float) -> Effect | None:
 
 
 def cache_pressure(scan: Scan, service: Service) -> float:
-    """How sure it is that a model server's KV cache is short, 0…1: nearly full, or requests are preempted."""
+    """Confidence (0 to 1) that the KV cache of a model server is short: nearly full, or preempting."""
     return max(
         FULL_KV_CACHE.confidence(scan.value("cache", service)),
         PREEMPTION_RATE.confidence(scan.value("preempted", service) - max(0.0, scan.level("preempted", service))),
@@ -98,7 +97,7 @@ def cache_pressure(scan: Scan, service: Service) -> float:
 
 
 def _by_calls(load: RequestRates, weights: Floats) -> Floats:
-    """Who makes most of the calls: of length there are only totals, so growth of number counts where there is any."""
+    """Weights of edges for the origin of longer requests: their calls, as lengths are known only in total."""
     calls: Floats = np.nan_to_num(load.first) + weights
     return calls
 

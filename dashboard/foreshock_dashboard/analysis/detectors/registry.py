@@ -1,4 +1,4 @@
-"""All that looks for a cause, in one list."""
+"""All detectors."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ DETECTORS: tuple[Detector, ...] = (
 
 
 def findings(scan: Scan) -> tuple[Finding, ...]:
-    """What all of them found, the surest first."""
+    """The findings of all detectors, the strongest first."""
     found = [finding for detect in DETECTORS for finding in detect(scan)]
     return tuple(sorted(found, key=lambda each: (-each.strength, each.cause, each.service)))

@@ -1,7 +1,7 @@
-"""Whose requests became longer: not more of them came, but each is more work.
+"""Growth of request size: not more requests, but more work per request.
 
-What all callers of a service see it take longer is the service's; what one of them sees beyond that is the length of
-its own requests.
+A slowdown that all callers of a service see is the service's. What one caller sees beyond that is due to its own
+requests.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.types import Floats
 
 OWN_GROWTH = 1.15
-"""Times the rise that the callers of a service have in common, from which a caller's requests are longer themselves."""
+"""Slowdown of one caller over that common to all, from which its requests are larger."""
 MIN_Z = 2.0
-"""Scales by which its requests are slower, below which that is chance."""
+"""Scales above the baseline below which a slowdown is noise."""
 
 
 def request_size_growth(scan: Scan) -> Floats:
-    """Calls per second as many as would make as much work as what an edge's own became longer by, shape (edges,)."""
+    """Extra load per edge from larger requests, as equivalent calls per second; shape (edges,)."""
     now, edges = scan["edge_server"], scan.world.edges
     places = {server: i for i, server in enumerate(dict.fromkeys(edge.server for edge in edges))}
     server = np.array([places[edge.server] for edge in edges], np.intp)
