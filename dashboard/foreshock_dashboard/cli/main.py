@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-HUB_PARTS = frozenset({"dash", "duckdb", "fastapi", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn"})
+HUB_PARTS = frozenset(
+    {"cachetools", "dash", "duckdb", "fastapi", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn"}
+)
 MISSING = "foreshock needs its hub parts; install them with: pip install 'foreshock[hub]'"
 
 
