@@ -1,10 +1,10 @@
-"""Contention: a service is slowed down, or is about to be, because a neighbour takes the time of GPUs they share.
+"""GPU contention: a service is slowed, or is about to be, by a noisy neighbor on its GPUs.
 
-Either of two signs is enough. *Squeezed*: a neighbour's part of a full GPU grows and the service's falls, although
-there are not fewer requests. A server that batches is then slower by usual part over present part, which is seen a
-scrape or two after it begins, before any histogram moves. *Pressed*: the service is slower, waits longer for a
-neighbour than usual, and that neighbour takes more than usual. Which neighbour it is goes by their shares of the
-growth, weighed by a regression without negative weights: correlation would blame whoever shares the common demand.
+Either of two signs is enough. Squeezed: the neighbor's share of a full GPU grows and the service's falls, although its
+request rate does not. A batching server is then slower by its baseline share over its current share, a scrape or two
+later, before any histogram moves. Pressed: the service is slower, waits longer for the neighbor than at baseline, and
+the neighbor takes more. The neighbor is chosen by its share of the growth, weighted by a non-negative regression:
+correlation would pick whichever shares the common load.
 """
 
 from __future__ import annotations
@@ -31,23 +31,27 @@ from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
 from foreshock_dashboard.stats.nnls import nonnegative_weights
 
 SQUEEZE_SLOWDOWN = 1.25
-"""Predicted slow-down at which a squeeze is as likely as not: shares of GPUs waver by a few per cent."""
+"""Predicted slowdown of a squeezed service; GPU shares vary by a few percent."""
 PRESSED_SLOWDOWN, PRESSED_Z, WAIT_GROWTH, BUSY_GROWTH = 1.2, 3.0, 0.08, 0.10
-"""What a pressed service shows at which that is as likely as not; all of it must be there."""
+"""Thresholds of a pressed service, all of which must be exceeded: slowdown, scales above the baseline, growth of its
+wait, and growth of the neighbor's share."""
 URGENT_SLOWDOWN = 2.0
-"""Predicted slow-down from which a service goes down before a trend could be seen."""
+"""Predicted slowdown that takes a service down before a trend shows."""
 MIN_DEMAND_RATIO = 0.85
-"""Share of what a service usually wants of a GPU below which it is asked less."""
+"""Baseline share of a GPU that a service still demands, below which it has less load."""
 MIN_STRENGTH = 0.2
-"""Strength below which there is nothing to be said."""
+"""Strength below which there is no finding."""
 REGRESSION_SECONDS = 600.0
-"""Seconds over which a slow-down is explained by what neighbours took."""
+"""Seconds of history in which a slowdown is explained by shares of neighbors."""
 EFFECT_SIGNALS = ("p95", "first_token", "per_token")
-"""Signals that tell what would be better, the first that does."""
+"""Signals of the expected effect, the first that is known."""
 
 
 class Aggressor(NamedTuple):
-    """One that took time of a victim's GPUs: `gpus` on which it grew, growth summed over them, share of all growth."""
+    """A neighbor that took time of a service's GPUs.
+
+    gpus: those on which its share grew; growth: summed over them; share: of the growth of all neighbors.
+    """
 
     service: Service
     gpus: tuple[Gpu, ...]
@@ -56,10 +60,11 @@ class Aggressor(NamedTuple):
 
 
 class ContendedShares(NamedTuple):
-    """Victim and neighbour on the GPUs on which the neighbour grew; means over these, as ratios 0…1 of time.
+    """Shares of GPU time of a service and a neighbor, means over the GPUs on which the neighbor grew.
 
-    usual, now: the victim's part; theirs: the neighbour's usual one, and its growth; waits, waited: how long the victim
-    waits for it, now and usually, NaN where nobody tells. since: when the neighbour's part left what is usual.
+    usual, now: of the service. theirs: baseline of the neighbor; growth: above it. waits, waited: ratio of time that
+    the service waits for the neighbor, now and at baseline; NaN if unknown. since: Unix seconds at which the neighbor
+    left its baseline.
     """
 
     usual: float
@@ -72,19 +77,19 @@ class ContendedShares(NamedTuple):
 
 
 def gpu_contention(scan: Scan) -> tuple[Finding, ...]:
-    """A finding for each service that shares its GPUs, or itself, with what slows it down, the surest first."""
+    """Findings for services slowed by neighbors on their GPUs or by model swapping, the strongest first."""
     if not scan.world.tenants:
         return ()
     sharing = scan.memo(GpuShares)
-    found = [finding for victim in _suspects(scan, sharing) if (finding := _judged(scan, sharing, victim))]
+    found = [finding for victim in _suspects(scan, sharing) if (finding := _finding(scan, sharing, victim))]
     found += model_swapping(scan)
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
 def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
-    """Services that serve requests, are slower or lost time of full GPUs, and beside whom somebody grew.
+    """Services with requests that are slower or lost time of full GPUs while a neighbor's share grew.
 
-    Each by what a finding of `LEAST` needs, so that the rest is looked at for few only.
+    A cheap filter: each passes what a finding of `MIN_STRENGTH` needs.
     """
     weight = np.where(sharing.usual > MIN_SHARE_CHANGE, sharing.usual, 0.0)
     grown = sharing.now - sharing.usual > 2 * MIN_STRENGTH * BUSY_GROWTH
@@ -96,14 +101,16 @@ def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
     z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
     worse = (lost - 1 >= 2 * MIN_STRENGTH * (SQUEEZE_SLOWDOWN - 1)) | (z >= 2 * MIN_STRENGTH * PRESSED_Z).any(axis=0)
     found = (sharing.services[row] for row in np.flatnonzero(beside & worse))
-    serving = [who for who in found if not all(math.isnan(scan.level(name, who)) for name in ("rate", "running"))]
+    serving = [
+        service for service in found if not all(math.isnan(scan.level(name, service)) for name in ("rate", "running"))
+    ]
     return tuple(sorted(serving))
 
 
 def predicted_slowdown(usual: Floats, now: Floats, full: BoolArray) -> float:
-    """How many times as long requests take: mean of usual part over present part, by usual part, of GPUs that are full.
+    """Predicted slowdown: baseline share over current share on full GPUs, mean weighted by baseline share.
 
-    Requests are spread over GPUs as their usual parts are; where a GPU is not full, nobody is kept from more of it.
+    Requests are assumed to spread over GPUs as baseline shares do. A GPU that is not full takes nothing away.
     """
     held = usual > MIN_SHARE_CHANGE
     if not held.any():
@@ -117,7 +124,7 @@ def _slower(usual: Floats, now: Floats, full: BoolArray) -> Floats:
     return np.where(full & np.isfinite(slower), slower, 1.0)
 
 
-def _judged(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
+def _finding(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     rows = sharing.rows[victim]
     slow = slowdown(scan, victim)
     most = predicted_slowdown(sharing.usual[rows], sharing.newest[rows], sharing.full[rows])
@@ -127,22 +134,22 @@ def _judged(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
         < MIN_STRENGTH
     ):
         return None
-    neighbours = _neighbours(scan, sharing, victim, rows)
-    if not neighbours:
+    neighbors = _neighbors(scan, sharing, victim, rows)
+    if not neighbors:
         return None
-    worst = _explained(scan, sharing, victim, neighbours, slow)
-    fight = _fight(scan, sharing, victim, worst)
+    worst = _suspected_neighbor(scan, sharing, victim, neighbors, slow)
+    pair = _shares(scan, sharing, victim, worst)
     kept = sharing.full[rows]
-    kept = kept & _asked(scan, sharing, victim, rows, slow) if kept.any() else kept
+    kept = kept & _demands(scan, sharing, victim, rows, slow) if kept.any() else kept
     squeeze = predicted_slowdown(sharing.usual[rows], sharing.newest[rows], kept)
     squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(scan, sharing, rows[kept]) / PRESSED_Z)
-    lost = fight.waits - fight.waited if math.isfinite(fight.waits) else fight.usual - fight.now
+    lost = pair.waits - pair.waited if math.isfinite(pair.waits) else pair.usual - pair.now
     gpus = [scan.world.tenants[row].gpu for row in rows]
     pressed = _least(
         (slow.ratio / clock_slowdown(scan, gpus) - 1) / (PRESSED_SLOWDOWN - 1),
         slow.z / PRESSED_Z,
         lost / WAIT_GROWTH,
-        fight.growth / BUSY_GROWTH if fight.growth > fight.now - fight.usual else 0.0,
+        pair.growth / BUSY_GROWTH if pair.growth > pair.now - pair.usual else 0.0,
     )
     strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
     if strength < MIN_STRENGTH:
@@ -155,19 +162,19 @@ def _judged(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
         culprit=Culprit(worst.service, worst.gpus, pool_of(scan.world, worst.gpus)),
         strength=strength,
         severity=severity,
-        since=fight.since,
-        evidence=_evidence(scan, victim, worst, slow, fight),
-        action=_action(scan, victim, worst, fight, severity),
+        since=pair.since,
+        evidence=_evidence(scan, victim, worst, slow, pair),
+        action=_action(scan, victim, worst, pair, severity),
         urgent=held >= URGENT_SLOWDOWN and squeezed >= 1,
     )
 
 
-def _action(scan: Scan, victim: Service, neighbor: Aggressor, fight: ContendedShares, slowdown: float) -> Action:
+def _action(scan: Scan, victim: Service, neighbor: Aggressor, pair: ContendedShares, slowdown: float) -> Action:
     """Move the neighbor, or cap it at its baseline; services of different tiers are better on pools of their own."""
     tiers = dict(zip(scan.world.services, scan.world.tier, strict=False))
     tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
     alternatives = [
-        Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=max(fight.theirs, MIN_SHARE_CHANGE))
+        Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=max(pair.theirs, MIN_SHARE_CHANGE))
     ]
     if tier and other_tier and tier != other_tier:
         alternatives.append(Action("dedicate_pool", target=tier))
@@ -175,7 +182,7 @@ def _action(scan: Scan, victim: Service, neighbor: Aggressor, fight: ContendedSh
         "move_off_gpus",
         neighbor.service,
         gpus=neighbor.gpus,
-        reason=Reason("gpu_share", victim, value=fight.now, baseline=fight.usual),
+        reason=Reason("gpu_share", victim, value=pair.now, baseline=pair.usual),
         effect=_effect(scan, victim, slowdown),
         alternatives=tuple(alternatives),
     )
@@ -189,7 +196,7 @@ def _effect(scan: Scan, victim: Service, slowdown: float) -> Effect | None:
     )
 
 
-def _fight(scan: Scan, sharing: GpuShares, victim: Service, other: Aggressor) -> ContendedShares:
+def _shares(scan: Scan, sharing: GpuShares, victim: Service, other: Aggressor) -> ContendedShares:
     at = [row for row in sharing.rows[victim] if scan.world.tenants[row].gpu in other.gpus]
     theirs = [scan.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
     waits, waited = _stalled(scan, victim, other)
@@ -200,36 +207,36 @@ def _fight(scan: Scan, sharing: GpuShares, victim: Service, other: Aggressor) ->
         growth=other.growth / len(other.gpus),
         waits=waits,
         waited=waited,
-        since=min(_left(scan, Tenant(gpu, other.service)) for gpu in other.gpus),
+        since=min(_onset(scan, Tenant(gpu, other.service)) for gpu in other.gpus),
     )
 
 
 def _evidence(
-    scan: Scan, victim: Service, other: Aggressor, slow: Slowdown, fight: ContendedShares
+    scan: Scan, victim: Service, other: Aggressor, slow: Slowdown, pair: ContendedShares
 ) -> tuple[Evidence, ...]:
     takes, took = (of(slow.signal, victim) for of in (scan.value, scan.level))
-    theirs, since, part = fight.theirs + fight.growth, fight.since, "share of the GPUs' time"
-    told = (
-        Evidence(part, fight.now, fight.usual, "ratio", since, str(victim)),
-        Evidence(part, theirs, fight.theirs, "ratio", since, str(other.service)),
-        Evidence("GPU time waited", fight.waits, fight.waited, "ratio", since, f"{victim} by {other.service}"),
+    theirs, since, part = pair.theirs + pair.growth, pair.since, "share of the GPUs' time"
+    evidence = (
+        Evidence(part, pair.now, pair.usual, "ratio", since, str(victim)),
+        Evidence(part, theirs, pair.theirs, "ratio", since, str(other.service)),
+        Evidence("GPU time waited", pair.waits, pair.waited, "ratio", since, f"{victim} by {other.service}"),
         Evidence(SIGNAL_BY_NAME[slow.signal].text, takes, took, "s", since, str(victim)),
     )
-    return tuple(item for item in told if math.isfinite(item.value))
+    return tuple(item for item in evidence if math.isfinite(item.value))
 
 
 def _least(*shares: float) -> float:
-    """The least of them; nothing where one is not known or negative."""
+    """The smallest share; 0 if one is unknown or negative."""
     return max(0.0, min(shares)) if all(map(math.isfinite, shares)) else 0.0
 
 
 def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
-    """Whether the two are on instances of their own: where waiting is told of at all, it is of all who contend."""
+    """Whether two services are on separate MIG instances: where waiting is measured, it is for all that contend."""
     return bool(scan.world.stalls) and Stall(gpu, victim, other) not in scan["stalled_by"].keys
 
 
-def _neighbours(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
-    """Who has more of the victim's GPUs than usual, the one that grew most first."""
+def _neighbors(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
+    """Neighbors whose share of the service's GPUs grew, the largest growth first."""
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (scan.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):
@@ -238,59 +245,65 @@ def _neighbours(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> 
                 growths.setdefault(other, {})[gpu] = growth
     total = sum(sum(by_gpu.values()) for by_gpu in growths.values())
     found = [
-        Aggressor(who, tuple(sorted(by_gpu, key=gpu_order)), sum(by_gpu.values()), sum(by_gpu.values()) / total)
-        for who, by_gpu in growths.items()
+        Aggressor(neighbor, tuple(sorted(by_gpu, key=gpu_order)), sum(by_gpu.values()), sum(by_gpu.values()) / total)
+        for neighbor, by_gpu in growths.items()
     ]
     return tuple(sorted(found, key=lambda other: (-other.growth, other.service)))
 
 
-def _explained(
-    scan: Scan, sharing: GpuShares, victim: Service, neighbours: Sequence[Aggressor], slow: Slowdown
+def _suspected_neighbor(
+    scan: Scan, sharing: GpuShares, victim: Service, neighbors: Sequence[Aggressor], slow: Slowdown
 ) -> Aggressor:
-    """The neighbour with the largest share: its growth times what the regression says that a unit of it costs."""
-    if len(neighbours) == 1:
-        return neighbours[0]
+    """The neighbor with the largest share: its growth times the cost per unit from the regression."""
+    if len(neighbors) == 1:
+        return neighbors[0]
     world = scan.world
     history = scan.history(slow.signal, victim, REGRESSION_SECONDS)
     level, _ = scan.level_and_scale(slow.signal, victim)
     first = scan.at + 1 - len(history)
     places = scan["busy"].keys
     columns = [
-        np.sum([world.busy[places[Tenant(gpu, who.service)], first : scan.at + 1] for gpu in who.gpus], axis=0)
-        for who in neighbours
+        np.sum(
+            [world.busy[places[Tenant(gpu, neighbor.service)], first : scan.at + 1] for gpu in neighbor.gpus], axis=0
+        )
+        for neighbor in neighbors
     ]
-    usual = [sum(sharing.usual[places[Tenant(gpu, who.service)]] for gpu in who.gpus) for who in neighbours]
+    usual = [
+        sum(sharing.usual[places[Tenant(gpu, neighbor.service)]] for gpu in neighbor.gpus) for neighbor in neighbors
+    ]
     cost = nonnegative_weights(np.expm1(history - level), np.nan_to_num(np.stack(columns, axis=1) - usual))
-    parts = cost * [who.growth for who in neighbours]
+    parts = cost * [neighbor.growth for neighbor in neighbors]
     if not parts.sum() > 0:
-        return neighbours[0]
-    shares = (parts / parts.sum() + [who.share for who in neighbours]) / 2
+        return neighbors[0]
+    shares = (parts / parts.sum() + [neighbor.share for neighbor in neighbors]) / 2
     return max(
-        (who._replace(share=float(share)) for who, share in zip(neighbours, shares, strict=True)),
-        key=lambda who: who.share,
+        (neighbor._replace(share=float(share)) for neighbor, share in zip(neighbors, shares, strict=True)),
+        key=lambda neighbor: neighbor.share,
     )
 
 
-def _asked(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows, slow: Slowdown) -> BoolArray:
-    """Where its part fell although it wants the GPU as much as ever: what it has and what it waits for, together.
+def _demands(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows, slow: Slowdown) -> BoolArray:
+    """GPUs on which the service's share fell although it demands as much: its share plus its wait.
 
-    Where nobody tells of waiting: if as many requests run as ever, or it is slower.
+    Without wait data: as many requests run, or it is slower.
     """
     gpus = [scan.world.tenants[row].gpu for row in rows]
     others = [[scan.world.tenants[row].service for row in sharing.on(gpu)] for gpu in gpus]
-    waits = [[Stall(gpu, victim, who) for who in on] for gpu, on in zip(gpus, others, strict=True)]
-    told = np.array([any(math.isfinite(scan.value("stalled_by", stall)) for stall in on) for on in waits], dtype=bool)
+    waits = [[Stall(gpu, victim, neighbor) for neighbor in on] for gpu, on in zip(gpus, others, strict=True)]
+    measured = np.array(
+        [any(math.isfinite(scan.value("stalled_by", stall)) for stall in on) for on in waits], dtype=bool
+    )
     now, usual = (
         np.array([np.nansum([of("stalled_by", stall) for stall in on]) for on in waits])
         for of in (scan.value, scan.level)
     )
     wants = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.usual[rows] + usual)
     running = scan.z("running", victim)
-    return np.where(told, wants, running > -1 if math.isfinite(running) else slow.z > 1)
+    return np.where(measured, wants, running > -1 if math.isfinite(running) else slow.z > 1)
 
 
 def _fall(scan: Scan, sharing: GpuShares, rows: Rows) -> float:
-    """By how many scales the victim's part fell, over these rows together."""
+    """Scales by which the service's share fell, over all rows."""
     if not len(rows):
         return 0.0
     levels = scan.base.of("busy")
@@ -300,7 +313,7 @@ def _fall(scan: Scan, sharing: GpuShares, rows: Rows) -> float:
 
 
 def _stalled(scan: Scan, victim: Service, other: Aggressor) -> tuple[float, float]:
-    """Share of time that the victim waits for the neighbour, mean over the GPUs, now and usually; NaN if untold."""
+    """Ratio of time that the service waits for the neighbor, mean over GPUs, now and at baseline; NaN if unknown."""
     stalls = [Stall(gpu, victim, other.service) for gpu in other.gpus]
     now, usual = ([scan_of("stalled_by", stall) for stall in stalls] for scan_of in (scan.value, scan.level))
     if not np.isfinite(now).any():
@@ -308,8 +321,8 @@ def _stalled(scan: Scan, victim: Service, other: Aggressor) -> tuple[float, floa
     return float(np.nanmean(now)), float(np.mean(np.nan_to_num(usual)))
 
 
-def _left(scan: Scan, tenant: Tenant) -> float:
-    """When a tenant's part left what is usual; where it is new, when it appeared."""
+def _onset(scan: Scan, tenant: Tenant) -> float:
+    """Unix seconds at which a tenant left its baseline, or appeared."""
     if math.isfinite(scan.level("busy", tenant)):
         return scan.since("busy", tenant)
     there = scan.history("busy", tenant, 3600.0) > MIN_SHARE_CHANGE

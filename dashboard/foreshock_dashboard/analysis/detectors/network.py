@@ -1,9 +1,9 @@
-"""Calls take longer between two services than at either: packets are lost, or an interface is full.
+"""Network faults: calls take longer for their client than for their server, packets are lost, or a link is full.
 
-Edge excess: what the client sees over what the server sees. It is guilty where it is high while the server itself is
-as usual: a server that only answers late what its clients gave up on tells of the fast ones alone, and looks like a
-fast server behind a slow network. Host counters are surer: a segment sent again waits for a time-out of at least
-200 ms (RFC 6298; Linux), so at a few percent most requests wait for one. Several guilty edges have a common node.
+The excess of an edge is the client's latency over the server's. It points at the network if the server itself is
+healthy: a server that answers late what its clients abandoned reports only the fast calls, and looks like a fast server
+behind a slow network. Host counters are surer: a retransmitted segment waits for a timeout of at least 200 ms (RFC
+6298; Linux), so at a few percent of loss most requests wait for one. Several slow edges share an endpoint.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 LOST_SEGMENTS = Threshold(0.02, 0.005)
-"""Share of TCP segments sent again that is as likely felt as not, and the width of the doubt: of requests of thirty
-segments half then meet one; 0.5…1 % is common on busy links and is felt in the tail only."""
+"""Ratio of retransmitted TCP segments: half of all requests of thirty segments then have one; 0.5 to 1 % is common on
+busy links and affects only the tail."""
 LINK_UTILIZATION = Threshold(0.9, 0.02)
-"""Share of an interface's rate from which packets queue (ρ/(1 − ρ) is 9), and the width of the doubt."""
+"""Utilization of an interface from which packets queue: ρ/(1 − ρ) is 9."""
 DROPPED_PACKETS = Threshold(10.0, 3.0)
-"""Packets dropped per second more than usual, and the width of the doubt."""
+"""Dropped packets per second above the baseline."""
 MAX_EDGE_STRENGTH = 0.7
-"""How sure an excess on edges can make one where hosts tell nothing of their network."""
+"""Largest strength of slow edges without host counters."""
 MAX_DENIED_STRENGTH = 0.4
-"""The same where hosts tell that nothing is lost: what is between them may be slow, or the client itself."""
+"""The same while host counters show no loss: a device in between may be slow, or the client."""
 MAX_UNFELT_STRENGTH = 0.45
-"""How sure one can be of a host that loses packets and of which no service is worse than usual."""
+"""Largest strength of a lossy host without an affected service."""
 HOST_EVIDENCE = {"retransmitted": 0.001, "nic": 0.5, "dropped": 1.0}
-"""What is told of a host, and from which value on."""
+"""Signals of a host that are evidence, and from which value on."""
 MAX_SEVERITY = 100.0
 
 
 class SlowEdge(NamedTuple):
-    """An edge that takes longer than its server. lost: seconds per second that its calls wait more than usual."""
+    """An edge that takes longer than its server. lost: extra seconds of waiting per second, over all calls."""
 
     edge: Edge
     strength: float
@@ -51,7 +51,7 @@ class SlowEdge(NamedTuple):
 
 
 def network(scan: Scan) -> tuple[Finding, ...]:
-    """Services whose calls are slower or fail between hosts: one finding each, all of one fault with one culprit."""
+    """Findings for services whose calls are slower or fail between hosts; those of one fault share a culprit."""
     hosts = lossy_hosts(scan)
     edges = slow_edges(scan, hosts)
     by_edges = _of_edges(scan, edges, hosts)
@@ -60,7 +60,7 @@ def network(scan: Scan) -> tuple[Finding, ...]:
 
 
 def lossy_hosts(scan: Scan) -> Mapping[str, float]:
-    """How sure it is that each host loses or delays packets, 0…1; only those that may."""
+    """Confidence (0 to 1) that a host loses or delays packets, for each host that may."""
     found = {}
     lost, full, dropped = scan["retransmitted"], scan["nic"], scan["dropped"]
     for host, row in lost.keys.items():
@@ -77,7 +77,7 @@ def lossy_hosts(scan: Scan) -> Mapping[str, float]:
 def slow_edges(scan: Scan, hosts: Mapping[str, float]) -> tuple[SlowEdge, ...]:
     """Edges that are slower for their client than for their server, the costliest first.
 
-    Where hosts lose packets a smaller excess will do, and the server need not be as usual.
+    With lossy hosts a smaller excess is enough, and the server need not be healthy.
     """
     world, excess = scan.world, scan["excess"]
     heard = bool(np.isfinite(scan["retransmitted"].value).any())
@@ -89,12 +89,12 @@ def slow_edges(scan: Scan, hosts: Mapping[str, float]) -> tuple[SlowEdge, ...]:
     for row in rows:
         edge = world.edges[row]
         z = float(excess.z[row])
-        told = min(most, confidence(z, WORSE_Z, 0.5)) if hosts else 0.0
+        lossy = min(most, confidence(z, WORSE_Z, 0.5)) if hosts else 0.0
         quiet = min(MAX_EDGE_STRENGTH if not heard else MAX_DENIED_STRENGTH, confidence(z, EXTREME_Z, 1.0))
         if edge.server not in shown:
             shown[edge.server] = own_excess(scan, edge.server)
         calm = not max(shown[edge.server], np.nan_to_num(scan.z("edge_server", edge))) >= WORSE_Z
-        strength = max(told, quiet if calm else 0.0)
+        strength = max(lossy, quiet if calm else 0.0)
         seconds = max(0.0, scan.value("edge_p95", edge) - _ideal(scan, edge))
         if strength > 0.1:
             found.append(SlowEdge(edge, strength, seconds * np.nan_to_num(scan.value("edge_rate", edge))))
@@ -102,12 +102,12 @@ def slow_edges(scan: Scan, hosts: Mapping[str, float]) -> tuple[SlowEdge, ...]:
 
 
 def _ideal(scan: Scan, edge: Edge) -> float:
-    """The client's p95 in seconds if it were above the server's as it usually is."""
+    """The client's p95 in seconds at the baseline excess over the server's."""
     return scan.value("edge_server", edge) * scan.level("excess", edge)
 
 
 def own_excess(scan: Scan, server: Service) -> float:
-    """By how many scales a server is itself worse than usual, or those whom it waits for; 0 where that is not known."""
+    """Scales by which a server or one of its callees is worse; 0 if unknown."""
     worst = [scan.z(name, server) for name in ("p95", "failed", "waiting", "flight")]
     rows = scan.out.get(server, [])
     worst += [*scan["edge_p95"].z[rows].tolist(), *scan["edge_failed"].z[rows].tolist()]
@@ -115,7 +115,7 @@ def own_excess(scan: Scan, server: Service) -> float:
 
 
 def common_endpoint(edges: Sequence[Edge]) -> Service | None:
-    """The service that most of the edges lead to or from (greedy set cover); None where no two have one in common."""
+    """The service at which most of the edges begin or end (greedy set cover); None if no two share one."""
     ends: dict[Service, int] = {}
     for edge in edges:
         for end in (edge.client, edge.server):
@@ -125,7 +125,7 @@ def common_endpoint(edges: Sequence[Edge]) -> Service | None:
 
 
 def hosts_of_services(scan: Scan) -> Mapping[Service, Set[str]]:
-    """Hosts of the services that have GPUs; where others run is not told by metrics."""
+    """Hosts of the services with GPUs; metrics do not show where others run."""
     found: dict[Service, set[str]] = {}
     for tenant in scan.world.tenants:
         found.setdefault(tenant.service, set()).add(tenant.gpu.host)
@@ -135,9 +135,9 @@ def hosts_of_services(scan: Scan) -> Mapping[Service, Set[str]]:
 def exposed_edge(
     scan: Scan, end: Service, hosts: Mapping[str, float], where: Mapping[Service, Set[str]]
 ) -> Edge | None:
-    """Of the edges of a service that cross hosts that lose packets, the one with most time spent on its calls.
+    """Of a service's edges over lossy hosts the one with the most time spent in calls; None without such edges.
 
-    All of them cross the same links; which of them shows most is chance of its usual duration. None where it has none.
+    All of them cross the same links; which shows most depends on its baseline latency.
     """
     own = [scan.world.edges[row] for row in (*scan.into.get(end, ()), *scan.out.get(end, ()))]
     crossing = [edge for edge in own if any(host in hosts for each in edge[:2] for host in where.get(each, ()))]
@@ -156,20 +156,20 @@ def _of_edges(scan: Scan, edges: Sequence[SlowEdge], hosts: Mapping[str, float])
     culprit = Culprit(shared, edge=path[:2], host=host)
     by_client: dict[Service, SlowEdge] = {}
     for each in edges:
-        for who in (each.edge.client, each.edge.server):
-            if who not in by_client or each.strength > by_client[who].strength:
-                by_client[who] = each
+        for service in (each.edge.client, each.edge.server):
+            if service not in by_client or each.strength > by_client[service].strength:
+                by_client[service] = each
     found = []
-    for who, each in sorted(by_client.items()):
-        if who == each.edge.server and not hosts:
+    for service, each in sorted(by_client.items()):
+        if service == each.edge.server and not hosts:
             continue
         ratio = scan.ratio("edge_p95", each.edge)
         found.append(
             Finding(
-                service=who,
+                service=service,
                 cause="network",
                 culprit=culprit,
-                strength=min(each.strength, _late(scan, who, each.edge)),
+                strength=min(each.strength, _late(scan, service, each.edge)),
                 severity=min(MAX_SEVERITY, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
                 since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", name) for name in hosts)]),
                 evidence=_evidence(scan, each.edge, host),
@@ -178,7 +178,7 @@ def _of_edges(scan: Scan, edges: Sequence[SlowEdge], hosts: Mapping[str, float])
                     path.client,
                     callee=path.server,
                     target=host,
-                    effect=_effect(scan, who, path, each.edge),
+                    effect=_effect(scan, service, path, each.edge),
                 ),
                 urgent=bool(hosts),
             )
@@ -186,15 +186,15 @@ def _of_edges(scan: Scan, edges: Sequence[SlowEdge], hosts: Mapping[str, float])
     return found
 
 
-def _late(scan: Scan, who: Service, edge: Edge) -> float:
-    """How sure one can be at most that an end of a guilty edge suffers: who serves nobody has nobody to be late for."""
-    if math.isnan(scan.level("rate", who)):
+def _late(scan: Scan, service: Service, edge: Edge) -> float:
+    """Largest strength for an endpoint of a slow edge: a service without requests has no latency."""
+    if math.isnan(scan.level("rate", service)):
         return MAX_UNFELT_STRENGTH
-    return 1.0 if who == edge.client else degradation(scan, who)
+    return 1.0 if service == edge.client else degradation(scan, service)
 
 
 def _host(scan: Scan, edges: Sequence[Edge], hosts: Mapping[str, float], where: Mapping[Service, Set[str]]) -> str:
-    """Of the hosts that lose packets, one that most of the edges cross, and of those the one that loses most."""
+    """Of the lossy hosts one that most of the edges cross, and of those the one that loses most."""
     crossed = {
         host: sum(bool(host in where.get(edge.client, ()) or host in where.get(edge.server, ())) for edge in edges)
         for host in hosts
@@ -207,7 +207,7 @@ def _host(scan: Scan, edges: Sequence[Edge], hosts: Mapping[str, float], where: 
 
 
 def _of_hosts(scan: Scan, hosts: Mapping[str, float], known: Sequence[Finding]) -> list[Finding]:
-    """Services on hosts that lose packets, where no edge tells of them: without spans, or before they tell."""
+    """Findings for services on lossy hosts without a slow edge: without spans, or before these show it."""
     named = {each.service for each in known}
     found = []
     for service, where in sorted(hosts_of_services(scan).items()):
@@ -233,15 +233,15 @@ def _of_hosts(scan: Scan, hosts: Mapping[str, float], known: Sequence[Finding]) 
 
 
 def _evidence(scan: Scan, edge: Edge | None, host: str) -> tuple[Evidence, ...]:
-    told = []
+    evidence = []
     if edge is not None:
-        told = [evidence_of(scan, name, edge) for name in ("excess", "edge_p95", "edge_failed")]
-    told += [
+        evidence = [evidence_of(scan, name, edge) for name in ("excess", "edge_p95", "edge_failed")]
+    evidence += [
         evidence_of(scan, name, host)
         for name, least in HOST_EVIDENCE.items()
         if host and scan.value(name, host) > least
     ]
-    return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
+    return tuple(each for each in evidence if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 
 def _effect(scan: Scan, service: Service, path: Edge, edge: Edge) -> Effect | None:
