@@ -1,9 +1,8 @@
-"""More is asked of a service than usual: who asks for it.
+"""Demand: a service has more load than at baseline, and the service where that load enters.
 
-Offered is not served: what counts are first attempts, without the retries of anybody on the way, or else an overload
-would look like its own cause. Of a language model it is tokens: requests differ in length more than tokens in number.
-Growth is followed upstream by its share, not by correlation: everything that shares the common demand correlates with
-it.
+Offered load counts, not served: first attempts without any retries on the way, or an overload would look like its own
+cause. For language models load is tokens: requests differ more in length than tokens do in number. Growth is followed
+upstream by its share, not by correlation: everything that shares the load correlates with it.
 """
 
 from __future__ import annotations
@@ -37,43 +36,42 @@ from foreshock_dashboard.stats.robust import median
 from foreshock_dashboard.stats.threshold import Threshold
 
 TOKEN_GROWTH = Threshold(1.2, 0.04)
-"""Growth of tokens that is as likely one as not, and the width of the doubt: over three minutes they scatter by 4…9 %
-of themselves."""
+"""Tokens over their baseline; means of three minutes scatter by 4 to 9 %."""
 REQUEST_GROWTH = Threshold(1.3, 0.08)
-"""The same of requests, which scatter by up to a quarter of themselves."""
+"""Requests over their baseline; they scatter by up to a quarter."""
 MIN_STANDARD_ERRORS = 2.0
-"""Standard errors of a count, √n of n, that growth is to be beyond."""
+"""Standard errors of a count, √n of n, that growth has to exceed."""
 LENGTH_VARIANCE = 2.0
-"""By how much more the tokens of n requests vary than their number: 1 + the squared coefficient of variation of
-lengths, which is about one."""
+"""Variance of the tokens of n requests over that of n: 1 + the squared coefficient of variation of lengths, about one.
+"""
 FULL_KV_CACHE = Threshold(0.55, 0.06)
-"""KV cache in use, mean of minutes, from which the bursts of people fill it up (their peak is 1.4…1.8 times the mean of
-minutes, ServeGen), and the width of the doubt."""
+"""Ratio of the KV cache in use, mean of minutes, from which bursts fill it: peaks are 1.4 to 1.8 times the mean of
+minutes (ServeGen)."""
 GROWTH_WINDOW_SECONDS = 900.0
-"""Seconds in which the growth may have come."""
+"""Seconds within which the growth may have begun."""
 RECENT_SECONDS = 180.0
-"""Seconds of these in which it is counted: in an overload calls are counted when they are over."""
+"""Seconds of these in which growth is counted: in an overload calls are counted when they end."""
 ROUTING_SECONDS = 3600.0
-"""Seconds from which it is learned whose requests a caller hands on where."""
+"""Seconds of history from which forwarding of calls is learned."""
 RIDGE_PENALTY = 0.002
-"""Penalty of that regression, small because both sides are counts of the same calls."""
+"""Ridge penalty of that regression; small, as both sides count the same calls."""
 RECENT_ROUTING_SECONDS, RECENT_RIDGE_PENALTY = 300.0, 0.1
-"""Seconds from which it is learned what is different by now, and how much that is drawn towards the hour's."""
+"""Seconds from which recent changes of forwarding are learned, and how far these are drawn to the hour's."""
 UNEXPECTED_STRENGTH = 0.5
-"""Strength of growth over what this time of the week brings, from which that does not explain it."""
+"""Strength of the growth over the seasonal one, from which the season does not explain it."""
 BASE_RATE_SHARE = 0.05
-"""Part of its rate that a caller without growth counts for, so that growth of length, not of number, has an origin."""
+"""Share of its rate by which a caller without growth counts, so that longer requests have an origin too."""
 
 
 class LoadOrigin(NamedTuple):
-    """The service that those outside ask, and its share 0…1 of what was followed there."""
+    """The service where load enters the platform, and its share (0 to 1) of the load followed there."""
 
     service: Service
     share: float
 
 
 class LoadGrowth(NamedTuple):
-    """What is asked of a service over what is usual. signal: the one that tells it."""
+    """Load of a service over its baseline, the confidence in growth, and the signal that shows it."""
 
     ratio: float
     strength: float
@@ -81,10 +79,9 @@ class LoadGrowth(NamedTuple):
 
 
 def demand(scan: Scan) -> tuple[Finding, ...]:
-    """Services of which more is asked than usual, and that suffer from it or are close to what they can do.
+    """Findings for services with more load than at baseline that are slower, or near capacity.
 
-    Growth that comes at this time of the week is nobody's doing: it explains only what nothing else does, and there it
-    is not the load that is out of the ordinary, but too few replicas for it.
+    Seasonal growth has no culprit: it explains only what nothing else does, and then replicas are missing.
     """
     load = request_rates(scan)
     growth = edge_growth(scan, load)
@@ -100,28 +97,28 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
         strength = min(more.strength, max(slowdown_confidence(scan, service), near_capacity(scan, service)))
         if strength < 0.1:
             continue
-        whose = growth if more.signal == "rate" else growth + scan.memo(request_size_growth)
-        who = service if expected else load_origin(scan, service, whose).service
+        growth_by_edge = growth if more.signal == "rate" else growth + scan.memo(request_size_growth)
+        client = service if expected else load_origin(scan, service, growth_by_edge).service
         found.append(
             Finding(
                 service=service,
                 cause="demand",
-                culprit=Culprit(who),
+                culprit=Culprit(client),
                 strength=strength,
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
-                evidence=(*_evidence(scan, service, more, load, rows), *_habit(scan, service, habit)),
+                evidence=(*_evidence(scan, service, more, load, rows), *_seasonal_evidence(scan, service, habit)),
                 action=ahead_of_recurring_load(scan, service, habit)
                 if expected
-                else against_growth(scan, service, who, more.ratio),
+                else against_growth(scan, service, client, more.ratio),
                 expected=expected,
             )
         )
     return tuple(found)
 
 
-def _habit(scan: Scan, service: Service, habit: SeasonalGrowth) -> tuple[Evidence, ...]:
-    """Growth of requests, and what it usually is at this time, where that is known."""
+def _seasonal_evidence(scan: Scan, service: Service, habit: SeasonalGrowth) -> tuple[Evidence, ...]:
+    """Growth of requests and its seasonal baseline, as evidence if both are known."""
     now = scan.ratio("rate", service)
     if not (habit.growth > 1.0 and math.isfinite(now)):
         return ()
@@ -129,7 +126,7 @@ def _habit(scan: Scan, service: Service, habit: SeasonalGrowth) -> tuple[Evidenc
 
 
 def _candidates(scan: Scan) -> list[Service]:
-    """Services that anything at all grew at: a look at all of them at once."""
+    """Services of which any load signal grew."""
     seen: set[Key] = set()
     for name in ("rate", "flight", "tokens", "running"):
         now = scan[name]
@@ -141,14 +138,13 @@ def _candidates(scan: Scan) -> list[Service]:
 def load_growth(
     scan: Scan, service: Service, load: RequestRates, rows: Sequence[int], habit: float = 1.0
 ) -> LoadGrowth:
-    """What is really asked of a service over what is usual, by tokens where they are counted.
+    """Offered load of a service over its baseline, by tokens where these are counted.
 
-    Both are counted when they are done; what model servers have at once tells of a crowd that has only just come, and
-    by what it fell, of what was asked earlier. habit: how many times the usual of the last hours this time of the week
-    brings.
+    Tokens and requests are counted when they end. The concurrency of model servers shows a crowd before that, and its
+    decrease the load that was offered earlier. habit: seasonal growth over the last hours.
     """
-    if came := _came(scan, service) / habit:
-        return LoadGrowth(came, REQUEST_GROWTH.confidence(came), "running")
+    if growth := _overload_growth(scan, service) / habit:
+        return LoadGrowth(growth, REQUEST_GROWTH.confidence(growth), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
@@ -163,7 +159,7 @@ def load_growth(
 
 
 def _scatter(scan: Scan, service: Service) -> float:
-    """By how much the tokens of few requests grow by chance beyond what `TOKENS` allows for, as a part of the usual."""
+    """Scatter of tokens of few requests beyond `TOKEN_GROWTH`, as a ratio of the baseline."""
     requests = scan.level("rate", service) * WINDOW_SECONDS
     return (
         max(0.0, MIN_STANDARD_ERRORS * math.sqrt(LENGTH_VARIANCE / requests) - (TOKEN_GROWTH.midpoint - 1))
@@ -172,8 +168,8 @@ def _scatter(scan: Scan, service: Service) -> float:
     )
 
 
-def _came(scan: Scan, service: Service) -> float:
-    """Load of this moment over the usual, where model servers have more than they carry for no other reason; else 0."""
+def _overload_growth(scan: Scan, service: Service) -> float:
+    """Current load over its baseline for overloaded model servers without another reason; else 0."""
     strain = scan.utilizations.get(service)
     if strain is None or not strain.usual > 0 or not is_overloaded(strain) or has_lasting_reason(scan, service, strain):
         return 0.0
@@ -181,18 +177,19 @@ def _came(scan: Scan, service: Service) -> float:
 
 
 def drained_shares(scan: Scan) -> Mapping[Service, float]:
-    """The share 0…1 of what each service did in the last `MINUTES` that had been asked of it before; where it is any.
+    """Share (0 to 1) of the work of the last minutes that had been offered before, by service, where there is any.
 
-    What comes is what is finished and what more is there (flow conservation): once capacity is back, model servers work
-    off their queue faster than anybody asks, and whoever waits for them is done as fast, by its part that calls them.
+    Offered load is what finished plus the growth of what is in progress (flow conservation). Once capacity is back,
+    model servers drain their queue faster than requests arrive, and their callers finish as fast, by the share of their
+    requests that calls them.
     """
-    told = model_servers(scan.world)
+    servers = model_servers(scan.world)
     window = slice(max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step)), scan.at + 1)
-    finished = mean_over_time(told.finished[:, window]) * WINDOW_SECONDS
-    there = told.running[:, window] + np.nan_to_num(told.waiting[:, window])
+    finished = mean_over_time(servers.finished[:, window]) * WINDOW_SECONDS
+    there = servers.running[:, window] + np.nan_to_num(servers.waiting[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
         part = np.minimum(1.0, (median(there[:, :SMOOTHING_POINTS]) - median(there[:, -SMOOTHING_POINTS:])) / finished)
-    found = {service: float(part[row]) for row, service in enumerate(told.services) if part[row] > 0}
+    found = {service: float(part[row]) for row, service in enumerate(servers.services) if part[row] > 0}
     reached = list(found)
     for service in reached:
         for row in scan.into.get(service, ()):
@@ -214,7 +211,7 @@ def _requests(scan: Scan, service: Service) -> float:
 
 
 def near_capacity(scan: Scan, service: Service) -> float:
-    """How sure it is that a model server is so full that a burst fills it, 0…1, by its load or its KV cache."""
+    """Confidence (0 to 1) that a burst fills a model server, by its load or its KV cache."""
     if is_overloading(scan, service):
         return 1.0
     row = scan.models.get(service)
@@ -227,10 +224,10 @@ def near_capacity(scan: Scan, service: Service) -> float:
 
 
 def edge_growth(scan: Scan, load: RequestRates) -> Floats:
-    """Calls per second by which each edge grew, shape (edges,): over what is usual, and over its low of late.
+    """Growth of each edge in calls per second, shape (edges,): over its baseline and over its recent low.
 
-    Half of either: people come in waves, and what grows out of a trough is no less the reason for the load that grows
-    with it. The largest of the last `LATE` seconds counts, as in an overload calls are counted when they have failed.
+    Half of each: load comes in waves, and what grows out of a trough is as much a reason. The largest of the last
+    `RECENT_SECONDS` counts, as in an overload calls are counted when they fail.
     """
     means = windowed_means(scan.world.calls.rate, scan.world.attempts, scan.at, scan.world.step)
     lows = np.fmin.accumulate(means, axis=1)
@@ -243,9 +240,9 @@ def edge_growth(scan: Scan, load: RequestRates) -> Floats:
 
 
 def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floats:
-    """Means over `MINUTES` of first attempts per second, up to `at`, oldest first; shape (edges, windows), NaN if none.
+    """Means of first attempts per second up to `at`, oldest first; shape (edges, windows), NaN if unknown.
 
-    They overlap by half and reach back `BACK` seconds.
+    Windows overlap by half and reach back `GROWTH_WINDOW_SECONDS`.
     """
     points = max(1, round(WINDOW_SECONDS / step))
     ends = range(at + 1, max(0, at + 1 - round(GROWTH_WINDOW_SECONDS / step)), -max(1, points // 2))
@@ -256,10 +253,10 @@ def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floa
 
 
 def load_origin(scan: Scan, service: Service, growth: Floats) -> LoadOrigin:
-    """Walk up to the service that only those outside ask, at each step to the caller that most of the growth is from.
+    """Follow load upstream to an ingress service, at each step to the caller with most of the growth.
 
-    growth: shape (edges,). Of several who call the same, each counts by its growth times the calls further on that go
-    with one of its own: a gateway hands on the requests of many.
+    growth: shape (edges,). Among several callers each counts by its growth times the calls that one of its own calls
+    causes further down: a gateway forwards requests of many.
     """
     edges = scan.world.edges
     share, seen, before = 1.0, {service}, -1
@@ -278,11 +275,10 @@ def load_origin(scan: Scan, service: Service, growth: Floats) -> LoadOrigin:
 
 
 def forwarded_calls(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
-    """Calls on the edge `row` that go with one call on each of the edges `callers`, by regression; shape (callers,).
+    """Calls on the edge `row` per call on each of the edges `callers`, by regression; shape (callers,).
 
-    First attempts of either. Each caller counts by its own size, or what the least of them hands on would be lost.
-    Where the last hour does not tell, all hand on as much of what they ask; where the last minutes tell otherwise than
-    the hour, somebody asks for something else by now: those outside ask a gateway for many things.
+    Of first attempts. Each caller is scaled by its own size, so that small ones are not lost. Without information in
+    the last hour all forward alike; where the last minutes differ from the hour, the mix of requests has changed.
     """
     window = slice(max(0, scan.at + 1 - round(ROUTING_SECONDS / scan.world.step)), scan.at + 1)
     first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
@@ -295,7 +291,7 @@ def forwarded_calls(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
 
 
 def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floats:
-    """Weights of callers, each in units of its own size."""
+    """Regression weights of callers, each in units of its own size."""
     size = np.sqrt(np.square(theirs).mean(axis=0))
     size[size == 0] = 1.0
     found: Floats = nonnegative_weights(mine, theirs / size, ridge, supposed * size) / size

@@ -1,8 +1,7 @@
-"""Somebody who is called became slow or fails by itself, and those who call it suffer.
+"""Dependency: a callee became slow or fails by its own fault, and its callers are affected.
 
-By itself: it is asked no more than usual, its own callees are as usual and would show it if they were not, nobody takes
-its GPUs, and it is slow where it is served, not on the way. A fault that its callers are covered against (a fallback, a
-cache) is none of theirs.
+Own fault: it has no more load than at baseline, its own callees are healthy and would show it otherwise, no neighbor
+takes its GPUs, and it is slow where it serves, not on the network. A caller with a fallback or a cache is not affected.
 """
 
 from __future__ import annotations
@@ -33,71 +32,69 @@ from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 MAX_UNFELT_STRENGTH = 0.45
-"""How sure one can be at most of a fault that no caller feels."""
+"""Largest strength of a fault that affects no caller."""
 REQUEST_GROWTH = Threshold(1.4, 0.1)
-"""Times as many requests as usual that are as likely the reason as not, and the width of the doubt; retries of those
-who gave up count as well, so it is more than a fluctuation."""
+"""Requests over their baseline that explain the slowdown; retries count as well, so it is more than a fluctuation."""
 FAILING_REQUEST_GROWTH = Threshold(3.0, 0.3)
-"""The same where it fails and is as fast as ever: a server that is asked for more than it carries is slow first, or
-turns away what is beyond."""
+"""The same for a callee that fails without being slow: overload makes a server slow first, or it sheds load."""
 PROMPT_GROWTH = Threshold(1.0, 0.1)
-"""Growth of tokens in prompts over that of the time per token, from which it is as likely the reason as not (prompts
-are read between the steps of answers); width of the doubt."""
+"""Growth of prompt tokens over that of the time per token, which explains the latter: prompts are read between decoding
+steps."""
 EXPLAINED_SHARE = Threshold(0.2, 0.05)
-"""Share of a caller's slow-down or failures that an edge explains, from which it is as likely the reason; width."""
+"""Share of a caller's slowdown or failures that an edge explains."""
 INHERITED_SHARE = Threshold(0.5, 0.1)
-"""The same of a callee and whom it calls itself, from which it is as likely not its own doing as it is."""
+"""Share of a callee's slowdown or failures that one of its own callees explains."""
 SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "failed"), ("edge_p95", "edge_failed")
 SIGNAL_PAIRS = tuple(zip(SERVICE_SIGNALS, EDGE_SIGNALS, strict=True))
 """Signals of a service, and those of its calls that they follow."""
 MAX_MODEL_SERVER_STRENGTH = 0.55
-"""How sure one can be at most of a model server, whose own signs say more: neighbours, length, queue, clocks."""
+"""Largest strength for a model server, whose own signals say more: neighbors, lengths, queue, clocks."""
 FAILED_ATTEMPTS = Threshold(0.03, 0.01)
-"""Share of attempts that fail from which a caller is as likely to suffer soon as not; width of the doubt."""
+"""Ratio of failed attempts from which a caller is about to be affected."""
 TIMEOUT_SLOWDOWN = Threshold(4.0, 0.5)
-"""Times as slow as usual that a callee must be for its failures to be time-outs; width of the doubt."""
+"""Slowdown of a callee at which failures are timeouts."""
 VISIBLE_FAILED_RATIO = 0.02
-"""Share of failed calls that would show at the caller."""
+"""Ratio of failed calls that would show at the caller."""
 MAX_FORECAST_STRENGTH = 0.8
-"""How sure one can be at most of what has not happened yet."""
+"""Largest strength of an effect that has not happened yet."""
 MIN_STRENGTH = 0.1
-"""Strength below which there is nothing to be said."""
+"""Strength below which there is no finding."""
 MAX_SEVERITY = 100.0
 
 
 def dependency(scan: Scan) -> tuple[Finding, ...]:
-    """Services that suffer from one they call, or are the one that is slow; a finding for each that suffers."""
+    """Findings for slow or failing callees, one for the callee and one for each affected caller."""
     found: list[Finding] = []
     for callee, edges in sorted(_worse(scan).items()):
         strength = own_fault(scan, callee, edges)
         if strength < MIN_STRENGTH:
             continue
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
-        felt = {caller: _hurt(scan, caller, edges) for caller in callers}
+        felt = {caller: _affects(scan, caller, edges) for caller in callers}
         most = max(felt.values(), default=degradation(scan, callee) if not callers else 0.0)
         strength = min(strength, max(most, MAX_UNFELT_STRENGTH))
         worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
         severity, since = _severity(scan, callee, edges), _since(scan, callee, edges)
-        told = (*_figures(scan, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(scan, worst, EDGE_SIGNALS))
+        evidence = (*_figures(scan, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(scan, worst, EDGE_SIGNALS))
         found += [
             Finding(
-                service=who,
+                service=service,
                 cause="dependency",
-                culprit=Culprit(callee, edge=worst[:2] if who != callee else None),
-                strength=strength if who == callee else min(strength, felt[who]),
+                culprit=Culprit(callee, edge=worst[:2] if service != callee else None),
+                strength=strength if service == callee else min(strength, felt[service]),
                 severity=severity,
                 since=since,
-                evidence=told if who == callee else (*told, *_figures(scan, who, SERVICE_SIGNALS)),
-                action=roll_back(callee, callers)._replace(effect=_effect(scan, who, callee, callers)),
+                evidence=evidence if service == callee else (*evidence, *_figures(scan, service, SERVICE_SIGNALS)),
+                action=roll_back(callee, callers)._replace(effect=_effect(scan, service, callee, callers)),
                 urgent=most > 0.5,
             )
-            for who in (callee, *callers)
+            for service in (callee, *callers)
         ]
     return tuple(found)
 
 
 def _worse(scan: Scan) -> dict[Service, list[Edge]]:
-    """Callees with an edge on which they are slower or fail more than ever, and all the edges to them."""
+    """Callees with an edge on which they are slower or fail more than at baseline, and all edges to them."""
     slow, failing, seen = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
     with np.errstate(invalid="ignore"):
         away = (slow.z > WORSE_Z) | (failing.z > WORSE_Z) | (np.isnan(slow.value) & (seen.z > WORSE_Z))
@@ -109,7 +106,7 @@ def _worse(scan: Scan) -> dict[Service, list[Edge]]:
 
 
 def own_fault(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
-    """How sure it is that a callee is worse by its own doing, 0…1; exact from `LEAST` on."""
+    """Confidence (0 to 1) that a callee is worse by its own fault; exact from `MIN_STRENGTH` on."""
     slow, failing = (confidence(max(z, default=0.0), EXTREME_Z, 0.7) for z in _own(scan, callee, edges))
     token = min(slow_tokens(scan, callee), 1 - _prompts(scan, callee))
     if token < MIN_STRENGTH and _load_explains(scan, callee):
@@ -118,15 +115,15 @@ def own_fault(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
         slow = min(slow, 1 - hidden_by_fanout(scan, callee))
     most = max(MAX_MODEL_SERVER_STRENGTH, token) if callee in scan.models else 1.0
     left = min(most, max(slow, failing, token))
-    for reason in OTHER_CAUSES:  # the cheapest first: what is left of hardly anything is not asked for
+    for reason in OTHER_CAUSES:
         if left < MIN_STRENGTH:
             break
         left = min(left, 1 - reason(scan, callee, edges))
     return left
 
 
-def _asked(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
-    """How sure it is that a callee is worse for being asked more, 0…1; load makes it slow before it fails."""
+def _overloaded(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+    """Confidence (0 to 1) that more load makes a callee worse: load makes it slow before it fails."""
     slow, _ = _own(scan, callee, edges)
     fails_alone = max(slow, default=0.0) < WORSE_Z and not scan.z("waiting", callee) >= WORSE_Z
     most = FAILING_REQUEST_GROWTH if fails_alone else REQUEST_GROWTH
@@ -134,13 +131,13 @@ def _asked(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
 
 
 def _prompts(scan: Scan, callee: Service) -> float:
-    """How sure it is that a model server is slower per token for the prompts that it reads in between, 0…1."""
+    """Confidence (0 to 1) that a model server is slower per token due to the prompts that it reads in between."""
     slow = token_slowdown(scan, callee)
     return PROMPT_GROWTH.confidence(scan.ratio("prompt", callee) / slow) if slow > 0 else 0.0
 
 
-def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
-    """How sure it is that a callee only hands on what it gets from those that it calls itself, 0…1."""
+def _passes_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
+    """Confidence (0 to 1) that a callee only passes on what its own callees cause."""
     calls = {edge: _z(scan, edge) for edge in _calls(scan, callee)}
     found = confidence(max(calls.values(), default=math.nan), WORSE_Z, 0.5)
     if 1 - found < MIN_STRENGTH:
@@ -149,35 +146,35 @@ def _handed_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
 
 
 def _inherited(scan: Scan, callee: Service, edge: Edge) -> float:
-    """The same of one edge that is worse, by the part of the callee's excess that it makes up for."""
+    """Confidence (0 to 1) that one edge of a callee explains its slowdown or failures."""
     slow, failing = (explained_share(scan, callee, edge, own, called) for own, called in SIGNAL_PAIRS)
     return INHERITED_SHARE.confidence(max(slow, failing))
 
 
 def _apart(scan: Scan, _: Service, edges: Sequence[Edge]) -> float:
-    """How sure it is that it is slow on the way to its clients, 0…1."""
+    """Confidence (0 to 1) that it is slow on the way to its clients."""
     found = (scan.z("excess", edge) for edge in edges)
     return confidence(max(found, key=lambda z: 0.0 if math.isnan(z) else z, default=math.nan), EXTREME_Z, 1.0)
 
 
 def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
-    """How sure it is that it waits for others on its GPUs, 0…1."""
+    """Confidence (0 to 1) that it waits for others on its GPUs."""
     return confidence(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME_Z, 1.0)
 
 
 OTHER_CAUSES: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
-    _asked,
+    _overloaded,
     lambda scan, callee, _: confidence(scan.z("held", callee), EXTREME_Z, 1.0),
-    _handed_on,
+    _passes_on,
     _apart,
     _waits,
     lambda scan, callee, _: lost_gpu_time(scan, callee),
 )
-"""What else may make a callee worse than its own doing, each as how sure one is of it, 0…1."""
+"""Confidence (0 to 1) in each other cause that makes a callee worse, the cheapest to compute first."""
 
 
 def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> tuple[list[float], list[float]]:
-    """By how many scales the callee is slower, and fails more, where it is served."""
+    """Scales by which the callee is slower, and fails more, where it serves."""
     slow, failing = [scan.z("p95", callee)], [scan.z("failed", callee)]
     for edge in edges:
         server = scan.z("edge_server", edge)
@@ -188,7 +185,7 @@ def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> tuple[list[float
 
 
 def _load_explains(scan: Scan, callee: Service) -> bool:
-    """Whether a model server is slow for what runs on it: as many more sequences as the time per token is longer."""
+    """Whether concurrency explains the time per token of a model server: it grew at least as much."""
     token, running = scan.ratio("per_token", callee), scan.ratio("running", callee)
     return bool(math.isfinite(token) and math.isfinite(running) and running > 1.2 and token < running)
 
@@ -203,22 +200,22 @@ def _stalls(scan: Scan, callee: Service) -> list[float]:
 
 
 def _z(scan: Scan, edge: Edge) -> float:
-    """By how many scales an edge is worse, as its client sees it."""
+    """Scales by which an edge is worse for its client."""
     seen = [scan.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
     return max((z for z in seen if not math.isnan(z)), default=0.0)
 
 
-def _hurt(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
-    """How sure it is that a caller suffers for it, 0…1: its calls are worse, and that is a good part of its trouble."""
+def _affects(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
+    """Confidence (0 to 1) that a callee affects a caller: its calls are worse, and explain much of its trouble."""
     if math.isnan(scan.level("rate", caller)):
-        return 0.0  # who serves nobody has nobody to be late for
-    mine = [edge for edge in edges if edge.client == caller]
-    seen = max((_felt(scan, caller, edge) for edge in mine), default=0.0)
-    return max(seen, max((_to_come(scan, caller, edge) for edge in mine), default=0.0))
+        return 0.0  # a service without requests has no latency
+    calls = [edge for edge in edges if edge.client == caller]
+    seen = max((_slows(scan, caller, edge) for edge in calls), default=0.0)
+    return max(seen, max((_about_to_affect(scan, caller, edge) for edge in calls), default=0.0))
 
 
-def _felt(scan: Scan, caller: Service, edge: Edge) -> float:
-    """How sure it is that a caller is slower, or fails more, by what an edge is slower or fails more, 0…1."""
+def _slows(scan: Scan, caller: Service, edge: Edge) -> float:
+    """Confidence (0 to 1) that an edge makes a caller slower or fail more."""
     return max(
         min(
             confidence(scan.z(own, caller), WORSE_Z, 0.5),
@@ -230,7 +227,7 @@ def _felt(scan: Scan, caller: Service, edge: Edge) -> float:
 
 
 def explained_share(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> float:
-    """The share of the rise of a caller's signal that the rise of its edge's can explain, 0 and above."""
+    """The rise of an edge's signal over that of its caller, at least 0."""
     whole, some = _rise(scan, own, caller), _rise(scan, called, edge)
     return some / whole if whole > 0 and some > 0 else 0.0
 
@@ -240,11 +237,11 @@ def _rise(scan: Scan, name: str, key: Key) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def _to_come(scan: Scan, caller: Service, edge: Edge) -> float:
-    """How sure it is that a caller is to suffer, 0…1: the callee gets so slow that attempts are given up.
+def _about_to_affect(scan: Scan, caller: Service, edge: Edge) -> float:
+    """Confidence (0 to 1) that a caller is about to be affected: the callee is so slow that attempts time out.
 
-    Retries hide it, until too many fail twice: with p of the attempts p² of the calls. Once that would show in the
-    caller's failures and does not, it is covered; a caller that calls for few of its requests shows it for those.
+    Retries hide that until too many calls fail twice: with p of the attempts, p² of the calls. A caller that does not
+    show these failures has a fallback; one that calls for few of its requests shows them for those.
     """
     failed, shown = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
     often = scan.level("edge_rate", edge) / scan.level("rate", caller)
@@ -292,8 +289,8 @@ def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
 
 
 def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
-    told = (evidence_of(scan, name, key) for name in names)
-    return tuple(each for each in told if math.isfinite(each.value) and not each.value == each.baseline == 0)
+    evidence = (evidence_of(scan, name, key) for name in names)
+    return tuple(each for each in evidence if math.isfinite(each.value) and not each.value == each.baseline == 0)
 
 
 def roll_back(callee: Service, callers: Sequence[Service]) -> Action:

@@ -1,7 +1,7 @@
-"""Capacity is asked for and does not come in time: pods wait for a node, or the quota is used up.
+"""Provisioning lag: replicas are requested and do not come in time, as pods wait for a node or the quota is used up.
 
-What matters is not that replicas are wanted but that they come later than the trouble. How long they take is measured
-on the service's own earlier scale-ups, as far as there are any.
+Missing replicas matter only if they come later than the trouble. Their delay is measured on earlier scale-ups of the
+service, if there were any.
 """
 
 from __future__ import annotations
@@ -37,18 +37,19 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 DEFAULT_DELAY_SECONDS = 420.0
-"""Seconds until a node is there where nothing was measured yet: cluster autoscalers take 4…10 minutes."""
+"""Seconds until a node is ready if no delay was measured: cluster autoscalers take 4 to 10 minutes."""
 RETRY_RATIO = Threshold(1.0, 0.15)
-"""Retries per first attempt from which most of what is asked is asked again; width of the doubt."""
+"""Retries per first attempt from which most of the load is retries."""
 MISSING_REPLICAS = Threshold(0.12, 0.05)
-"""Missing replicas as a share of those wanted that are as likely felt as not, and the width of the doubt."""
+"""Missing replicas over wanted ones that affect the service."""
 
 
 class ReplicaLag(NamedTuple):
-    """What a service lacks. missing, wanted, ready, pending in replicas; since: Unix seconds from which on some lacked.
+    """The replicas that a service lacks.
 
-    delay: seconds that a replica takes to come, median of what was measured, or the prior. pool: the quota that is used
-    up, "" where none is; out: replicas that it keeps out. most: the autoscaler's bound is reached.
+    wanted, ready, pending: in replicas. since: Unix seconds. delay: seconds that a replica takes to come, the measured
+    median or the default. pool: whose quota is used up, "" if none; out: replicas that it blocks. most: the
+    autoscaler's limit is reached.
     """
 
     service: Service
@@ -64,12 +65,12 @@ class ReplicaLag(NamedTuple):
 
     @property
     def missing(self) -> float:
-        """Replicas that are wanted and not there."""
+        """Replicas that are wanted and not ready."""
         return max(self.wanted - self.ready, self.pending, 0.0)
 
 
 def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
-    """Services that suffer, or are close to it, while replicas are on their way or cannot come."""
+    """Findings for services that are slow or near capacity while replicas are on their way or blocked."""
     short = [each for row in _rows(scan) if (each := replica_lag(scan, row)) is not None]
     if not short:
         return ()
@@ -98,7 +99,7 @@ def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
 
 
 def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
-    """How sure it is that more replicas are wanted for another reason than more requests, 0…1."""
+    """Confidence (0 to 1) that more replicas are wanted for another reason than more requests."""
     rows = list(scan.into.get(service, ()))
     retried = (
         min(RETRY_RATIO.confidence(load.retried(rows)), 1 - REQUEST_GROWTH.confidence(load.growth(rows)))
@@ -116,17 +117,17 @@ def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
 
 
 def _rows(scan: Scan) -> Sequence[int]:
-    told = capacity(scan.world)
-    if not told.services:
+    state = capacity(scan.world)
+    if not state.services:
         return ()
     wanted, ready, pending, most = (
-        _now(rows, scan.at) for rows in (told.wanted, told.ready, told.pending, told.max_replicas)
+        _now(rows, scan.at) for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
     )
     return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= most))]
 
 
 def _now(rows: Floats, at: int) -> Floats:
-    """The newest values of the last minute: cluster state is told less often than it is asked for."""
+    """The newest values of the last minute: cluster state is reported less often than it is read."""
     out = np.full(len(rows), np.nan)
     for column in range(max(0, at - 5), at + 1):
         out = np.where(np.isnan(rows[:, column]), out, rows[:, column])
@@ -134,24 +135,25 @@ def _now(rows: Floats, at: int) -> Floats:
 
 
 def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
-    """What the service of this row of the capacity lacks now; None where it lacks nothing."""
-    told, at = capacity(scan.world), scan.at
+    """The replicas that the service of this row lacks now; None if it lacks none."""
+    state, at = capacity(scan.world), scan.at
     wanted, ready, pending, most = (
-        float(_now(rows[row : row + 1], at)[0]) for rows in (told.wanted, told.ready, told.pending, told.max_replicas)
+        float(_now(rows[row : row + 1], at)[0])
+        for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
     )
     bound = wanted >= most and wanted > 0
     lacks = wanted > ready or pending > 0
     if not (lacks or bound) or math.isnan(wanted) or math.isnan(ready):
         return None
     history = slice(0, at + 1)
-    measured = scale_up_delays(told.wanted[row, history], told.ready[row, history], scan.world.step)
-    lacking = (told.wanted[row, history] > told.ready[row, history]) | (told.pending[row, history] > 0)
-    known = np.isfinite(told.wanted[row, history] + told.ready[row, history])
-    since = _since(scan, lacking if lacks else told.wanted[row, history] >= told.max_replicas[row, history], known)
-    pool = _blocked(scan, told, row) if lacks else ""
-    out = max(wanted - ready, np.nan_to_num(pending)) - _let_in(scan, told, row, pool, since) if pool else 0.0
+    measured = scale_up_delays(state.wanted[row, history], state.ready[row, history], scan.world.step)
+    lacking = (state.wanted[row, history] > state.ready[row, history]) | (state.pending[row, history] > 0)
+    known = np.isfinite(state.wanted[row, history] + state.ready[row, history])
+    since = _since(scan, lacking if lacks else state.wanted[row, history] >= state.max_replicas[row, history], known)
+    pool = _blocked(scan, state, row) if lacks else ""
+    out = max(wanted - ready, np.nan_to_num(pending)) - _admitted(scan, state, row, pool, since) if pool else 0.0
     return ReplicaLag(
-        service=told.services[row],
+        service=state.services[row],
         wanted=wanted,
         ready=ready,
         pending=pending if math.isfinite(pending) else 0.0,
@@ -165,16 +167,17 @@ def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
 
 
 def _since(scan: Scan, beyond: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
-    """Unix seconds from which on it has been so wherever it is known, and known at all."""
+    """Unix seconds since which a condition holds wherever it is known, and since which it is known."""
     inside = np.flatnonzero(known & ~beyond)
     first = int(inside[-1]) + 1 if len(inside) else int(known.argmax())
     return float(scan.world.times[min(first, scan.at)])
 
 
 def scale_up_delays(wanted: Floats, ready: Floats, step: float) -> Floats:
-    """Seconds from when each further replica was wanted to when it was ready, shape (replicas,).
+    """Seconds from the request to the readiness of each further replica, shape (replicas,).
 
-    wanted, ready: shape (times,). Those that were no longer wanted before they came, or are not there yet, count not.
+    wanted, ready: shape (times,). Replicas that were no longer wanted before they came, or are not ready yet, are left
+    out.
     """
     found: list[float] = []
     asked_at: dict[int, int] = {}
@@ -191,34 +194,34 @@ def scale_up_delays(wanted: Floats, ready: Floats, step: float) -> Floats:
     return np.array(found)
 
 
-def _blocked(scan: Scan, told: Capacity, row: int) -> str:
-    """The pool whose quota keeps the replicas out, "" where none does or it cannot be told.
+def _blocked(scan: Scan, state: Capacity, row: int) -> str:
+    """The pool whose used-up quota blocks the replicas; "" if none or several.
 
-    It is used up, and it is that of the service's GPUs; where nobody says whose pool a GPU is, the one whose use moved
-    with the service's replicas, or whose name is part of the service's.
+    A pool of the service's GPUs; if pools of GPUs are unknown, one whose use moved with the service's replicas, or
+    whose name is part of the service's.
     """
-    at, service = scan.at, told.services[row]
-    quota, used = _now(told.quota, at), _now(told.used, at)
-    full = [i for i in range(len(told.pools)) if quota[i] > 0 and used[i] >= quota[i]]
+    at, service = scan.at, state.services[row]
+    quota, used = _now(state.quota, at), _now(state.used, at)
+    full = [i for i in range(len(state.pools)) if quota[i] > 0 and used[i] >= quota[i]]
     own = _pools(scan, service)
     if own:
-        full = [i for i in full if told.pools[i] in own]
+        full = [i for i in full if state.pools[i] in own]
     else:
-        moved = [i for i in full if _together(told.wanted[row, : at + 1], told.used[i, : at + 1])]
-        full = moved or [i for i in full if told.pools[i] in service.name]
-    return told.pools[full[0]] if len(full) == 1 else ""
+        moved = [i for i in full if _together(state.wanted[row, : at + 1], state.used[i, : at + 1])]
+        full = moved or [i for i in full if state.pools[i] in service.name]
+    return state.pools[full[0]] if len(full) == 1 else ""
 
 
-def _let_in(scan: Scan, told: Capacity, row: int, pool: str, since: float) -> float:
-    """Replicas that the quota of a pool has let in since some lacked, and that are not ready: their nodes are to come.
+def _admitted(scan: Scan, state: Capacity, row: int, pool: str, since: float) -> float:
+    """Replicas within the quota of a pool that are not ready since some lacked: their nodes are on the way.
 
-    What is used of a quota grows by the GPUs of each that it lets in, and more of it would bring them no sooner.
+    Each replica adds its GPUs to the used quota, and a higher quota would bring them no sooner.
     """
     before = max(0, int(np.searchsorted(scan.world.times, since)) - 1)
-    used, ready = told.used[[told.pools.index(pool)]], told.ready[[row]]
+    used, ready = state.used[[state.pools.index(pool)]], state.ready[[row]]
     more, came = (float((_now(rows, scan.at) - _now(rows, before))[0]) for rows in (used, ready))
     there = float(_now(ready, scan.at)[0])
-    held = len([each for each in scan.tenant_rows.get(told.services[row], ()) if _holds(scan, each)])
+    held = len([each for each in scan.tenant_rows.get(state.services[row], ()) if _holds(scan, each)])
     gpus = max(1, round(held / there)) if there > 0 else 1
     return max(0.0, math.floor(more / gpus) - came) if math.isfinite(more - came) else 0.0
 
@@ -237,37 +240,37 @@ def _pools(scan: Scan, service: Service) -> Set[str]:
 
 
 def change_points(values: Floats) -> NDArray[np.intp]:
-    """Indices at which a series, shape (times,), is another than when it was last known."""
+    """Indices at which a series, shape (times,), differs from its last known value."""
     known = np.flatnonzero(np.isfinite(values))
     moved: NDArray[np.intp] = known[1:][np.diff(values[known]) != 0]
     return moved
 
 
-def _together(one: Floats, two: Floats) -> bool:
-    """Whether both changed, and within a minute of each other more often than not."""
-    first, second = change_points(one), change_points(two)
-    if not len(first) or not len(second):
+def _together(first: Floats, second: Floats) -> bool:
+    """Whether both series changed, mostly within a minute of each other."""
+    first_changes, second_changes = change_points(first), change_points(second)
+    if not len(first_changes) or not len(second_changes):
         return False
-    near = np.abs(second[:, None] - first[None, :]).min(axis=1) <= 6
+    near = np.abs(second_changes[:, None] - first_changes[None, :]).min(axis=1) <= 6
     return bool(near.mean() > 0.5)
 
 
 def _evidence(scan: Scan, each: ReplicaLag) -> tuple[Evidence, ...]:
-    who = str(each.service)
-    told = [
-        Evidence("replicas wanted", each.wanted, each.ready, "", each.since, who),
-        Evidence("time since they lack", scan.time - each.since, each.delay, "s", each.since, who),
+    name = str(each.service)
+    evidence = [
+        Evidence("replicas wanted", each.wanted, each.ready, "", each.since, name),
+        Evidence("time since they lack", scan.time - each.since, each.delay, "s", each.since, name),
     ]
     if each.pending:
-        told.append(Evidence("pods that wait for a node", each.pending, 0.0, "", each.since, who))
+        evidence.append(Evidence("pods that wait for a node", each.pending, 0.0, "", each.since, name))
     worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(scan.z(name, each.service), nan=-np.inf))
     if math.isfinite(scan.z(worst, each.service)):
-        told.append(evidence_of(scan, worst, each.service))
-    return tuple(told)
+        evidence.append(evidence_of(scan, worst, each.service))
+    return tuple(evidence)
 
 
 def _action(each: ReplicaLag, time: float) -> Action:
-    """Raise the limit that keeps replicas out; else shed load until they are ready. time: Unix seconds."""
+    """Raise the limit that blocks replicas; else shed load until they are ready. time: Unix seconds."""
     replicas = math.ceil(each.out if each.pool else each.missing)
     shed = Action("shed_load", each.service)
     if each.pool:

@@ -1,8 +1,8 @@
-"""What loops of retries there are, as far as it shows while nothing fails.
+"""Retry loops that could keep a service down, as far as they show while nothing fails.
 
-How often a client would try is not told by metrics. What shows are a few natural retries, and the largest number of
-attempts per call that ever was: it is no less than that. Who retries at all is taken to try three times in all, as
-most clients do by default (AWS SDKs, standard mode); that it is so is inferred, not seen.
+Metrics do not report how often a client would retry. They show a few natural retries, and the largest number of
+attempts per call so far, a lower bound. A client that retries at all is assumed to make three attempts, as most do by
+default (AWS SDKs, standard mode); that is inferred, not observed.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ from foreshock_dashboard.stats.metastability import (
 from foreshock_dashboard.stats.threshold import Threshold
 
 DEFAULT_ATTEMPTS = 3.0
-"""Attempts of a client that is known to retry."""
+"""Attempts per call of a client that is known to retry."""
 RETRYING_ATTEMPTS = 1.002
-"""Attempts per call from which a client is known to retry: one in five hundred, in some minute."""
+"""Attempts per call from which a client is known to retry: one retry in five hundred calls, in some minute."""
 INFERRED_CONFIDENCE, OBSERVED_CONFIDENCE = 0.75, 1.0
-"""How far to trust a loop whose attempts are inferred, and one whose attempts were seen to be as many."""
+"""Confidence in a loop with inferred attempts, and in one with observed attempts."""
 MIN_FAILED_RATIO = 0.01
-"""Share of calls that fail, from which on p99 is how long one of these took: where a few in a thousand always fail it
-is of those that were answered, and no time-out."""
+"""Ratio of failed calls from which p99 is the latency of one: below it p99 is of answered calls, and no timeout."""
 SHORT_OUTAGE_SECONDS = Threshold(60.0, 12.0)
-"""Seconds without capacity that bring a service down for good, from which one may call it vulnerable: failovers and
-restarts of a server take as long; and the width of the doubt."""
+"""Seconds without capacity below which a service that stays down is at risk: failovers and restarts take as long."""
 BUDGET_RATIO = 0.1
 """Retries per call of the recommended retry budget."""
 MIN_STRENGTH = 0.1
-"""Strength below which there is nothing to be said."""
+"""Strength below which there is no finding."""
 MAX_OUTAGE_SECONDS = SHORT_OUTAGE_SECONDS.midpoint + SHORT_OUTAGE_SECONDS.width * math.log(1 / MIN_STRENGTH - 1)
-"""Seconds without capacity of which who survives them is not said to be vulnerable, however sure its loop is."""
+"""Seconds without capacity: a service that recovers from as long is not at risk, however sure its loop is."""
 
 
 class ObservedLoop(NamedTuple):
-    """A loop about a service. edge: row of the edge with most of the retries, and its attempts of a call at most.
-    confidence: 0…1 in its numbers."""
+    """A retry loop of a service.
+
+    edge: row of the edge with most retries; tries: its largest attempts per call. confidence: 0 to 1 in these.
+    """
 
     loop: RetryLoop
     edge: int
@@ -63,20 +63,20 @@ class ObservedLoop(NamedTuple):
 
 
 def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
-    """Services that are well, and that a short loss of capacity would take down for good: for an advisory.
+    """Findings for healthy services that a short loss of capacity would take down for good.
 
-    loads: offered load of each service over its capacity, 0…1 and above.
+    loads: offered load over capacity, by service.
     """
     found = []
-    for service, seen in sorted(retry_loops(scan, loads).items()):
-        if not (can_stay_down(seen.loop) and stays_down(seen.loop, MAX_OUTAGE_SECONDS)):
+    for service, observed in sorted(retry_loops(scan, loads).items()):
+        if not (can_stay_down(observed.loop) and stays_down(observed.loop, MAX_OUTAGE_SECONDS)):
             continue
-        seconds = outage_margin_seconds(seen.loop)
-        strength = seen.confidence * (1 - SHORT_OUTAGE_SECONDS.confidence(seconds))
+        seconds = outage_margin_seconds(observed.loop)
+        strength = observed.confidence * (1 - SHORT_OUTAGE_SECONDS.confidence(seconds))
         if strength < MIN_STRENGTH:
             continue
-        edge = scan.world.edges[seen.edge]
-        all_retried = seen.loop.load * seen.loop.attempts
+        edge = scan.world.edges[observed.edge]
+        all_retried = observed.loop.load * observed.loop.attempts
         found.append(
             Finding(
                 service=service,
@@ -95,7 +95,7 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
                         str(service),
                     ),
                     Evidence("load if all is retried", all_retried, 1.0, "ratio", scan.time, str(service)),
-                    Evidence("attempts at most, inferred", seen.loop.attempts, 1.0, "", scan.time, entity(edge)),
+                    Evidence("attempts at most, inferred", observed.loop.attempts, 1.0, "", scan.time, entity(edge)),
                 ),
                 action=Action(
                     "set_retry_budget",
@@ -103,7 +103,7 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
                     callee=service,
                     amount=BUDGET_RATIO,
                     reason=Reason("short_outage", service, value=seconds),
-                    effect=_effect(service, seen, seconds),
+                    effect=_effect(service, observed, seconds),
                     alternatives=(Action("cancel_abandoned", service),),
                 ),
             )
@@ -111,9 +111,9 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
     return tuple(found)
 
 
-def _effect(service: Service, seen: ObservedLoop, seconds: float) -> Effect | None:
-    """The effect of a retry budget on the outage that a service survives; None where that is no longer."""
-    loop = seen.loop._replace(attempts=max(1.0, seen.loop.attempts / seen.tries * (1 + BUDGET_RATIO)))
+def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect | None:
+    """The effect of a retry budget on the outage that a service survives; None if that is no longer."""
+    loop = observed.loop._replace(attempts=max(1.0, observed.loop.attempts / observed.tries * (1 + BUDGET_RATIO)))
     survived = outage_margin_seconds(loop)
     if math.isinf(survived):
         survived, bound = max_outage_seconds(loop), True
@@ -125,7 +125,7 @@ def _effect(service: Service, seen: ObservedLoop, seconds: float) -> Effect | No
 
 
 def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:
-    """The loops about services whose load is known and whose callers retry."""
+    """The retry loops of services with a known load and callers that retry."""
     world = scan.world
     past = slice(max(0, scan.at + 1 - round(HISTORY_SECONDS / world.step)), scan.at + 1)
     wanted = {service for service, load in loads.items() if load > 0}
@@ -168,10 +168,9 @@ def _largest(attempts: Floats) -> Floats:
 
 
 def timeout_seconds(p99: Floats, failed: Floats) -> float:
-    """Seconds after which a client gives up: the most that calls took when `TOLD` of them failed; NaN if so many never
-    did.
+    """The client timeout: the largest p99 while `MIN_FAILED_RATIO` of the calls failed; NaN if it never did.
 
-    It is exact to a bucket of the histogram. p99 in seconds, failed as a share, both of shape (times,).
+    Exact to a histogram bucket. p99 in seconds, failed as a ratio, both of shape (times,).
     """
-    given_up = p99[np.isfinite(p99) & (failed > MIN_FAILED_RATIO)]
-    return float(given_up.max()) if len(given_up) else math.nan
+    timed_out = p99[np.isfinite(p99) & (failed > MIN_FAILED_RATIO)]
+    return float(timed_out.max()) if len(timed_out) else math.nan

@@ -1,9 +1,8 @@
-"""Retries keep a service down that could serve what it is really asked: a storm, and what it needs to begin.
+"""Retry storm: retries keep a service down that could serve its offered load.
 
-A storm is told from retries that merely accompany another trouble by three things: what is really asked is as usual,
-the service finishes at least as much as that, and yet nearly everything waits longer than its client does, because most
-of what it finishes was given up long ago. While the trigger is still there, the second does not hold, and the trigger
-is the cause.
+Three conditions tell a storm from retries that accompany another trouble: first attempts are at their baseline, the
+service finishes at least as many, and still most requests wait longer than their client's timeout, as most of the
+finished work was abandoned before. While the trigger lasts, the second does not hold, and the trigger is the cause.
 """
 
 from __future__ import annotations
@@ -36,26 +35,24 @@ from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 MINUTE = 60.0
 RETRY_RATIO = Threshold(0.1, 0.03)
-"""Retries per first attempt that are as likely the trouble as not (a client's budget, *Site Reliability Engineering*
-chapter 21), and the width of the doubt."""
+"""Retries per first attempt that make a storm (a client's budget, Site Reliability Engineering, chapter 21)."""
 LOAD_GROWTH = Threshold(1.5, 0.1)
-"""Times the usual that is really asked, from which demand is as likely the cause, and the width of the doubt."""
+"""First attempts over their baseline from which more load is the cause."""
 SERVED_SHARE = Threshold(0.9, 0.08)
-"""Share of what is really asked that is finished, from which the capacity is as likely there as not; width."""
+"""Finished requests over first attempts from which the capacity is there."""
 PEAK_LOAD_RATIO, PEAK_LOAD_RATIO_WITHOUT_QUEUE = Threshold(1.15, 0.07), Threshold(1.5, 0.1)
-"""Times the most that the service ever carried while it was well that retries must ask of it, where its queue is told
-and where it is not; widths of the doubt."""
+"""Attempts over the largest load while the service was healthy, with and without a known queue."""
 GPU_UTILIZATION = Threshold(0.6, 0.08)
-"""Utilization of its GPUs from which a service is as likely busy as not; width of the doubt."""
+"""Utilization of its GPUs from which a service is busy."""
 TRIGGER_SECONDS = 900.0
 """Seconds for which what led to retries counts as their cause."""
 RETRY_LAG_SECONDS = 30.0
-"""Seconds from an attempt to the retry that answers it: half the window of a rate, a time-out where that is longer."""
+"""Seconds from an attempt to its retry: half the rate window, or the timeout if longer."""
 MAX_SEVERITY = 100.0
 
 
 def retry_storms(scan: Scan) -> tuple[Finding, ...]:
-    """Services that retries keep down, one finding for each, and for each of their callers that suffers for it."""
+    """Findings for services that retries keep down."""
     edges = scan.world.edges
     tried = scan["attempts"].value
     some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRY_RATIO.midpoint / 2)}
@@ -95,7 +92,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
 
 
 def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
-    """How sure it is that retries, and nothing else that is still there, keep a service down, 0…1."""
+    """Confidence (0 to 1) that retries, and no lasting trigger, keep a service down."""
     real = now.real(rows)
     if not real > 0 or not np.nansum(now.usual[rows]) > 0:
         return 0.0
@@ -105,10 +102,10 @@ def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequen
     doubts = (
         RETRY_RATIO.confidence(1 / real - 1),
         confidence(_waiting(scan, service), EXTREME_Z, 1.0),
-        1 - max(_more(scan, service, now, rows), _led(scan, service, rows)),
+        1 - max(_load_grew(scan, service, now, rows), _load_led(scan, service, rows)),
         SERVED_SHARE.confidence(_served(scan, service) / max(fresh, usual)),
         (PEAK_LOAD_RATIO if queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE).confidence(
-            float(np.nansum(now.offered[rows])) / _carried(scan, rows)
+            float(np.nansum(now.offered[rows])) / _peak_load(scan, rows)
         ),
         1
         - max(
@@ -116,21 +113,21 @@ def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequen
             slow_tokens(scan, service),
             LOST_REPLICAS_RATIO.confidence(lost(scan, service)),
         ),
-        _works(scan, service),
+        _busy(scan, service),
         1 - confidence(scan.z("held", service), EXTREME_Z, 1.0),
     )
     return min(doubts)
 
 
-def _more(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
-    """How sure it is that more is really asked than usual, in requests or in tokens, 0…1."""
+def _load_grew(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
+    """Confidence (0 to 1) that the offered load grew, in requests or in tokens."""
     more = load_growth(scan, service, now, rows)
     tokens = TOKEN_GROWTH.confidence(more.ratio) if more.signal == "tokens" else 0.0
     return max(LOAD_GROWTH.confidence(now.growth(rows)), tokens)
 
 
-def _works(scan: Scan, service: Service) -> float:
-    """How sure it is that a service's GPUs are at work, 0…1: one that idles waits for something else than for load."""
+def _busy(scan: Scan, service: Service) -> float:
+    """Confidence (0 to 1) that the GPUs of a service are busy: one that idles waits for something else than load."""
     rows = scan.tenant_rows.get(service, ())
     there = [row for row in rows if math.isfinite(scan.value("busy", scan.world.tenants[row]))]
     gpus = {scan.world.tenants[row].gpu for row in there or rows}
@@ -138,10 +135,10 @@ def _works(scan: Scan, service: Service) -> float:
     return GPU_UTILIZATION.confidence(sum(used) / len(used)) if used else 1.0
 
 
-def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
-    """How sure it is that more was asked already before the first retries, and so led to them, 0…1.
+def _load_led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
+    """Confidence (0 to 1) that the load had grown before the first retries, and so led to them.
 
-    Later on it cannot be told: what those outside ask is counted when it is over, and in a storm that takes minutes.
+    Unknown later: requests from outside are counted when they end, and in a storm that takes minutes.
     """
     world = scan.world
     back = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
@@ -160,17 +157,17 @@ def _led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
 
 
 def _waiting(scan: Scan, service: Service) -> float:
-    """By how many scales requests wait longer than usual; of what tells no queue, how much longer they take."""
-    told = scan.z("waiting", service)
-    return told if math.isfinite(told) else np.fmin(scan.z("p50", service), scan.z("flight", service))
+    """Scales by which requests wait longer; without a known queue, by which they take longer."""
+    z = scan.z("waiting", service)
+    return z if math.isfinite(z) else np.fmin(scan.z("p50", service), scan.z("flight", service))
 
 
 def _served(scan: Scan, service: Service) -> float:
-    """Requests per second that the service finishes: as its model servers count them, or else those that succeed."""
-    told, world = model_servers(scan.world), scan.world
+    """Requests per second that a service finishes, as its model servers count them, else those that succeed."""
+    servers, world = model_servers(scan.world), scan.world
     window = slice(max(0, scan.at + 1 - round(MINUTE / world.step)), scan.at + 1)
-    if service in told.services:
-        counted = float(mean_over_time(told.finished[[told.services.index(service)], window])[0])
+    if service in servers.services:
+        counted = float(mean_over_time(servers.finished[[servers.services.index(service)], window])[0])
         if math.isfinite(counted):
             return counted
     if service not in world.services:
@@ -179,8 +176,8 @@ def _served(scan: Scan, service: Service) -> float:
     return float(mean_over_time(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
 
 
-def _carried(scan: Scan, rows: Sequence[int]) -> float:
-    """The most that was asked over the edges while all was well: the 99th percentile of the past."""
+def _peak_load(scan: Scan, rows: Sequence[int]) -> float:
+    """The largest load over the edges while the service was healthy: the 99th percentile of the past."""
     last = max(0, scan.at + 1 - round(GUARD_SECONDS / scan.world.step))
     past = np.nansum(
         scan.world.calls.rate[list(rows), max(0, last - round(HISTORY_SECONDS / scan.world.step)) : last], axis=0
@@ -191,10 +188,10 @@ def _carried(scan: Scan, rows: Sequence[int]) -> float:
 
 
 def loop_gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
-    """Loop gain g = λ₀·A′(p)·p′(λ) over some edges: retries per second that a further attempt per second brings.
+    """Loop gain g = λ₀·A′(p)·p′(λ) over edges: retries per second caused by one more attempt per second.
 
-    The slope of a regression of retries on the attempts `LAG` seconds before, over the last minutes; above 1 each wave
-    of retries is larger than the last. NaN where nothing varies.
+    Slope of a regression of retries on attempts `RETRY_LAG_SECONDS` before, over the last minutes. Above 1 each wave of
+    retries is larger than the last. NaN without variation.
     """
     world = scan.world
     window = slice(max(0, scan.at + 1 - round(seconds / world.step)), scan.at + 1)
@@ -207,7 +204,7 @@ def loop_gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
 
 
 def lagged_slope(offered: Floats, retried: Floats, lag: int) -> float:
-    """Of `retried` on `offered` that many points before, both of shape (times,); NaN with fewer than five pairs."""
+    """Slope of `retried` on `offered` `lag` points before, both of shape (times,); NaN for fewer than five pairs."""
     x, y = offered[:-lag], retried[lag:]
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
@@ -225,15 +222,15 @@ def _evidence(
     scan: Scan, service: Service, now: RequestRates, rows: Sequence[int], worst: int, loop: float
 ) -> tuple[Evidence, ...]:
     edge = scan.world.edges[worst]
-    since, who = scan.since("attempts", edge), str(service)
+    since, name = scan.since("attempts", edge), str(service)
     fresh = float(np.nansum(now.fresh[rows]))
-    told = [
+    evidence = [
         evidence_of(scan, "attempts", edge),
-        Evidence("really asked", fresh, float(np.nansum(now.usual[rows])), "1/s", since, who),
-        Evidence("finished", _served(scan, service), fresh, "1/s", since, who),
+        Evidence("really asked", fresh, float(np.nansum(now.usual[rows])), "1/s", since, name),
+        Evidence("finished", _served(scan, service), fresh, "1/s", since, name),
         evidence_of(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
-        Evidence("wait of who joins the queue", _wait(scan, service), 0.0, "s", since, who),
+        Evidence("wait of who joins the queue", _wait(scan, service), 0.0, "s", since, name),
     ]
     if math.isfinite(loop):
-        told.append(Evidence("retries per further attempt", loop, 1.0, "", since, who))
-    return tuple(each for each in told if math.isfinite(each.value))
+        evidence.append(Evidence("retries per further attempt", loop, 1.0, "", since, name))
+    return tuple(each for each in evidence if math.isfinite(each.value))
