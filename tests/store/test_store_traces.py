@@ -246,6 +246,8 @@ def some_spans(draw: st.DrawFn) -> list[tuple[int, int, int, str, float, float]]
         few_spans=st.integers(1, 9),
         min_read_spans=st.integers(1, 3),
         max_heap_rows=st.integers(1, 9),
+        spans_per_trace=st.just(SearchBounds().spans_per_trace),
+        one_pass_traces=st.just(SearchBounds().one_pass_traces),
     ),
 )
 def test_a_search_result_does_not_depend_on_the_strategy(
