@@ -11,17 +11,26 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, bare, calm, dark, service, snapshot, starvation, starving
 
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Mark
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.pages.contention.data import contention, headline, time_split, worst_first
+from foreshock_dashboard.web.pages.contention.data import contention as contention_page
+from foreshock_dashboard.web.pages.contention.data import headline, time_split, worst_first
 from foreshock_dashboard.web.pages.contention.figures import PairView, latency_figure, usage_figure, wait_figure
 from foreshock_dashboard.web.state.placement import Pair
 
 PAIR = PairView(service("embedder"), service("train-llm"), (NOW - 900, NOW), (Mark(NOW - 190, "first sign", "crit"),))
 LOOK = Look(LIGHT)
+
+
+def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
+    """The payload of the page, as JSON has it."""
+    page: Json = json.loads(json.dumps(contention_page(seen, victim, aggressor)))
+    return page
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
     """By name, in the sentence after the table."""
     text = TEXT.partition("whoever was woken by it had to go by:")[2].partition(".")[0]
     told = replayed([full()], {full().id: replace(full(), confidence=0.5)})["incidents"][0]
+    assert told["at_page"]
     assert set(re.findall(r"`([^`]+)`", text)) == told["at_page"].keys()
     assert (told["confidence"], told["at_page"]["confidence"]) == (0.93, 0.5)
 

@@ -27,6 +27,7 @@ from foreshock_dashboard.model.forecast import Forecast, Slo
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Learning, Summary, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge, Target
 from foreshock_dashboard.render.clause import Clause
 from foreshock_dashboard.web.charts.theme import SERVICE_COLOURS, service_colour
@@ -240,7 +241,7 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
     """With the interval of 80 %; who misses its objective already is named beside it."""
     risks = (AtRisk(service("embedder"), 0, 0, 0, 0, 0), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 900.0))
     seen = replace(starvation(starving()), at_risk=risks)
-    told = verdict(snapshot(starving(), seen)).payload()["next"]
+    told: Json = dict(verdict(snapshot(starving(), seen)).payload()["next"] or {})
     assert (told["service"], told["missing"]) == ("gateway", ["embedder"])
     assert (told["seconds"]["p10"], told["seconds"]["p50"], told["seconds"]["p90"]) == (60.0, 240.0, 900.0)
     assert verdict(SCENES["starving"]()).payload()["next"] is None
@@ -262,7 +263,7 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     told = replace(starvation(world), cause="demand", culprit=Culprit(service("rag-api")), at_risk=(soon,))
     seen = replace(snapshot(world, told), forecast=Forecast(slos=(Slo(who, 0.25, 0.01, learned=True),)))
     assert conditions.conditions(seen)[who] == ("warning", "first at risk")
-    following = verdict(seen).payload()["next"]
+    following: Json = dict(verdict(seen).payload()["next"] or {})
     assert (following["service"], following["seconds"]["p50"], following["objective"]) == ("embedder", 70.0, 0.25)
 
 
@@ -305,7 +306,7 @@ def test_the_values_of_now_line_up_with_the_topology() -> None:
 
 def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
     """No cell where two services share nothing; a figure where they do."""
-    matrix = data.matrix(starving())
+    matrix: Json = dict(data.matrix(starving()))
     row = matrix["cells"][matrix["victims"].index("embedder")]
     assert row[matrix["aggressors"].index("train-llm")]["ratio"] == pytest.approx(0.46)
     assert row[matrix["aggressors"].index("reranker")] is None
@@ -398,7 +399,7 @@ def test_every_payload_of_every_scene_is_json(scene: str) -> None:
         lists.incidents,
     ):
         json.dumps({**envelope(seen), **make(seen)}, allow_nan=False)
-    json.dumps(data.now(seen, "x") | topology(seen.world), allow_nan=False)
+    json.dumps({**data.now(seen, "x"), **topology(seen.world)}, allow_nan=False)
 
 
 def test_golden_now_of_a_starved_service(golden: Golden) -> None:
@@ -437,7 +438,7 @@ def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() 
     world = starving()
     peaceful = replace(world, stalled_by=np.zeros_like(world.stalled_by))
 
-    ratios = [cell["ratio"] for row in data.matrix(world)["cells"] for cell in row if cell]
+    ratios = [cell["ratio"] or 0.0 for row in data.matrix(world)["cells"] for cell in row if cell]
     assert ratios
     assert min(ratios) >= MIN_WAIT_RATIO
     assert len(data.matrix(peaceful)["victims"]) >= 1

@@ -39,13 +39,13 @@ def _lanes(seen: Snapshot, most: int = 8) -> Json:
     assert seen.world
     chosen = chosen_incidents(seen)
     start = lanes_start(seen.world, chosen)
-    return timeline(seen.world, start, HistoryCache().get(seen, seen.world, chosen.onset, start), chosen, most)
+    return dict(timeline(seen.world, start, HistoryCache().get(seen, seen.world, chosen.onset, start), chosen, most))
 
 
 def _numbers(seen: Snapshot) -> dict[str, Json]:
     assert seen.world
     return {
-        row["name"]: row
+        row["name"]: dict(row)
         for row in vitals(seen, HistoryCache().get(seen, seen.world, chosen_incidents(seen).onset, NOW - 900))
     }
 
@@ -206,7 +206,8 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
         name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99", "lower_bound")
     }
     world = replace(late, red=replace(late.red, **red), **pairs)
-    wait = next(row for row in vitals(snapshot(world), service_history(world, NOW - 900, NOW)) if "wait" in row["name"])
+    rows: list[Json] = [dict(row) for row in vitals(snapshot(world), service_history(world, NOW - 900, NOW))]
+    wait = next(row for row in rows if "wait" in row["name"])
     assert wait["usual"] is not None
     assert wait["usual"][1] < wait["value"]
 

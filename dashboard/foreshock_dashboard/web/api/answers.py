@@ -9,7 +9,14 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.web.api.load_balancing import Headroom, Health
 from foreshock_dashboard.web.http.responses import Envelope
+from foreshock_dashboard.web.pages.cascade.data import CascadePage
+from foreshock_dashboard.web.pages.contention.data import ContentionPage
+from foreshock_dashboard.web.pages.fleet.data import Fleet
+from foreshock_dashboard.web.pages.fleet.gpu import GpuDetail
+from foreshock_dashboard.web.pages.now.data import NowPage
+from foreshock_dashboard.web.pages.traces.exemplars import Exemplars
 from foreshock_dashboard.web.pages.traces.trace_json import Trace, TraceList
+from foreshock_dashboard.web.panels.topology import Topology
 from foreshock_dashboard.web.state.lists import Contention, Gpus, HubStatus, Incidents, Pools, Services, Warnings
 
 
@@ -71,6 +78,37 @@ class TracesAnswer(Envelope, TraceList):
 
 class TraceAnswer(Envelope, Trace):
     """`/api/traces/{trace_id}`."""
+
+
+class TopologyAnswer(Envelope, Topology):
+    """`/api/topology`."""
+
+
+class NowAnswer(Envelope, NowPage):
+    """`/api/now`."""
+
+
+class ContentionPageAnswer(Envelope, ContentionPage):
+    """`/api/pages/contention`."""
+
+    topology: str
+
+
+class CascadeAnswer(Envelope, CascadePage):
+    """`/api/pages/cascade`."""
+
+    topology: str
+
+
+class FleetAnswer(Envelope, Fleet):
+    """`/api/pages/fleet`."""
+
+    topology: str
+    open: GpuDetail | None
+
+
+class ExemplarsAnswer(Envelope, Exemplars):
+    """`/api/pages/contention/traces`."""
 
 
 class ReportAnswer(Envelope):

@@ -21,12 +21,13 @@ from foreshock_dashboard.web.api.answers import (
     RunbooksAnswer,
     ServicesAnswer,
     StatusAnswer,
+    TopologyAnswer,
     WarningsAnswer,
 )
 from foreshock_dashboard.web.api.parameters import HeadroomParameters, ReportParameters
 from foreshock_dashboard.web.documents import runbooks as runbook_pages
 from foreshock_dashboard.web.documents.postmortem import find_incident, report, zipped
-from foreshock_dashboard.web.http.responses import ZIP, Answers, Envelope, download
+from foreshock_dashboard.web.http.responses import ZIP, Answers, download
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError, NoParameters, service_named
@@ -79,7 +80,9 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
     async def incidents(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         return await answers.tick(request, query, lambda snapshot, _: lists.incidents(snapshot))
 
-    @api.get("/topology", summary="Who and what there is, and the layout of the service map", response_model=Envelope)
+    @api.get(
+        "/topology", summary="Who and what there is, and the layout of the service map", response_model=TopologyAnswer
+    )
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = answers.as_of(query.at)
         body = topologies.of(snapshot, past)

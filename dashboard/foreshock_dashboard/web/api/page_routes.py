@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.web.api.answers import CascadeAnswer, ContentionPageAnswer, FleetAnswer, NowAnswer
 from foreshock_dashboard.web.api.parameters import CascadeParameters, ContentionParameters, FleetParameters
 from foreshock_dashboard.web.http.responses import Answers, Envelope, MakePayload, Payload
 from foreshock_dashboard.web.pages.cascade.data import cascade as cascade_payload
@@ -50,7 +51,7 @@ def add(
             **payload(snapshot, past),
         }
 
-    @api.get("/now", summary="All values of the Now page; indexes point into /api/topology", response_model=Envelope)
+    @api.get("/now", summary="All values of the Now page; indexes point into /api/topology", response_model=NowAnswer)
     async def now(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         def payload(snapshot: Snapshot, past: bool) -> Payload:
             time = snapshot.world.time if past and snapshot.world else hub.now()
@@ -61,7 +62,7 @@ def add(
     @api.get(
         "/pages/contention",
         summary="All values of the Contention page",
-        response_model=Envelope,
+        response_model=ContentionPageAnswer,
         name="page_contention",
     )
     async def contention(request: Request, query: Annotated[ContentionParameters, Query()]) -> Response:
@@ -74,7 +75,7 @@ def add(
     @api.get(
         "/pages/cascade",
         summary="All values of the Cascade page: lanes, early signs, time to breaches, how it spread",
-        response_model=Envelope,
+        response_model=CascadeAnswer,
         name="page_cascade",
     )
     async def cascade(request: Request, query: Annotated[CascadeParameters, Query()]) -> Response:
@@ -91,7 +92,7 @@ def add(
     @api.get(
         "/pages/fleet",
         summary="All values of the Fleet page: one byte a GPU, rows of the inventory, the GPU that is open",
-        response_model=Envelope,
+        response_model=FleetAnswer,
         name="page_fleet",
     )
     async def fleet(request: Request, query: Annotated[FleetParameters, Query()]) -> Response:

@@ -8,9 +8,9 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.web.api.answers import TraceAnswer, TracesAnswer
+from foreshock_dashboard.web.api.answers import ExemplarsAnswer, TraceAnswer, TracesAnswer
 from foreshock_dashboard.web.api.parameters import ExemplarParameters
-from foreshock_dashboard.web.http.responses import Answers, Envelope
+from foreshock_dashboard.web.http.responses import Answers
 from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.pages.traces.exemplars import exemplar_query
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters, trace_id_of
@@ -43,7 +43,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, reads: TraceReads) -> No
     @api.get(
         "/pages/contention/traces",
         summary="Traces of a victim that waited longest for an aggressor, among its 40 slowest",
-        response_model=Envelope,
+        response_model=ExemplarsAnswer,
         name="page_exemplars",
     )
     async def exemplars(request: Request, query: Annotated[ExemplarParameters, Query()]) -> Response:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from typing_extensions import TypedDict
+
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.panels.graph_layout import Arrow, layered
@@ -15,7 +16,36 @@ MAX_NODES = 60
 """Nodes of the service map; beyond that no picture of a graph can be read."""
 
 
-def service_map(world: World | None) -> Json:
+class MapNode(TypedDict):
+    """A node of the service map; column from the left, row from the top."""
+
+    id: str
+    kind: str
+    colour: int
+    column: int
+    row: int
+
+
+class MapEdge(TypedDict):
+    """A call edge, and the places that it runs through. back: it closes a cycle."""
+
+    client: str
+    server: str
+    connection: str
+    points: list[list[int]]
+    back: bool
+
+
+class ServiceMap(TypedDict):
+    """The layout of the service map. heights: rows of each column. hidden: nodes that are not shown."""
+
+    nodes: list[MapNode]
+    edges: list[MapEdge]
+    heights: list[int]
+    hidden: int
+
+
+def service_map(world: World | None) -> ServiceMap:
     """Nodes with their places, and edges with the places they run through."""
     if world is None:
         return {"nodes": [], "edges": [], "heights": [], "hidden": 0}

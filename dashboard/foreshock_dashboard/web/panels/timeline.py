@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.history_cache import HistoryCache
-from foreshock_dashboard.web.state.incident_json import breach_seconds
+from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import number, number_of_time
-from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Sign
+from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Sign, Stage
 
 MAX_LANES = 8
 """Lanes on the Now page; the Cascade page has the rest."""
@@ -39,6 +40,42 @@ class ChosenIncidents(NamedTuple):
 
     incidents: tuple[Incident, ...]
     onset: float | None
+
+
+class LaneSign(TypedDict):
+    """The first sign of a lane."""
+
+    text: str
+    entity: str
+    since: float | None
+    value: float | None
+    level: float | None
+    unit: str
+
+
+class Lane(TypedDict):
+    """A service over time. spells: start, end, and stage of each interval."""
+
+    service: str
+    colour: int
+    part: Literal["culprit", "hit", "next"]
+    order: int | None
+    first: float
+    why: str
+    spells: list[list[float | None]]
+    sign: LaneSign | None
+    forecast: BreachSeconds | None
+
+
+class Timeline(TypedDict):
+    """Lanes, and their time axis."""
+
+    start: float | None
+    now: float | None
+    end: float | None
+    stages: list[Stage]
+    lanes: list[Lane]
+    hidden: int
 
 
 def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenIncidents:
@@ -91,7 +128,7 @@ def timeline(
     chosen: ChosenIncidents,
     max_lanes: int = MAX_LANES,
     order: Sequence[str] = (),
-) -> Json:
+) -> Timeline:
     """Lanes in the order of the first sign: suspected causes, then affected services, then those at risk.
 
     start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. Times in
@@ -114,7 +151,7 @@ def timeline(
         if lane is None:
             lane = _lane(service, first_sign(item)) | {"forecast": _forecast(risks.get(service))}
             lanes.append(lane)
-        lane |= {"part": "culprit", "why": _blame(item), "first": number_of_time(min(lane["first"], first_sign(item)))}
+        lane |= {"part": "culprit", "why": _blame(item), "first": round(min(lane["first"], first_sign(item)), 3)}
     last = len(place) + 1
     lanes.sort(
         key=lambda lane: (lane["part"] != "culprit", place.get(lane["service"], last), lane["first"], lane["service"])
@@ -178,7 +215,7 @@ def _hit_lane(
     history: ServiceHistory,
     risks: Mapping[Service, AtRisk],
     shown: Evidence | None,
-) -> Json:
+) -> Lane:
     last = [intervals[-1]]
     for interval in reversed(intervals[:-1]):
         if last[0].start - interval.end > MAX_GAP_SECONDS:
@@ -196,13 +233,13 @@ def _hit_lane(
     }
 
 
-def _lane(service: Service, first: float) -> Json:
+def _lane(service: Service, first: float) -> Lane:
     return {
         "service": str(service),
         "colour": service_colour(str(service)),
         "part": "hit",
         "order": None,
-        "first": number_of_time(first),
+        "first": round(first, 3),
         "why": "",
         "spells": [],
         "sign": None,
@@ -210,7 +247,7 @@ def _lane(service: Service, first: float) -> Json:
     }
 
 
-def _sign(sign: Sign) -> Json:
+def _sign(sign: Sign) -> LaneSign:
     return {
         "text": sign.text,
         "entity": sign.entity,
@@ -221,7 +258,7 @@ def _sign(sign: Sign) -> Json:
     }
 
 
-def _figure(shown: Evidence) -> Json:
+def _figure(shown: Evidence) -> LaneSign:
     return {
         "text": shown.name,
         "entity": shown.entity,
@@ -237,9 +274,9 @@ def _soon(risk: AtRisk | None) -> bool:
     return risk is not None and risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
 
 
-def _forecast(risk: AtRisk | None) -> Json | None:
+def _forecast(risk: AtRisk | None) -> BreachSeconds | None:
     """Seconds until an SLO breach; None where it has happened, or is far off."""
-    return dict(breach_seconds(risk)) if risk is not None and _soon(risk) else None
+    return breach_seconds(risk) if risk is not None and _soon(risk) else None
 
 
 def _blame(item: Incident) -> str:

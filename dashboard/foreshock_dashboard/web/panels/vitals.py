@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS, SPACING_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
@@ -16,7 +17,7 @@ from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_
 from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 from foreshock_dashboard.web.state.conditions import open_incidents
@@ -49,7 +50,21 @@ class Vital(NamedTuple):
     note: str = ""
 
 
-def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -> list[Json]:
+class VitalJson(TypedDict):
+    """A number, its sparkline, and its normal range."""
+
+    name: str
+    unit: str
+    value: float | None
+    of: int | None
+    who: str
+    note: str
+    href: str
+    spark: list[float | None]
+    usual: list[float | None] | None
+
+
+def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -> list[VitalJson]:
     """The numbers. `value` is None where it is unknown. no_data: the number of degraded services is unknown too."""
     world = snapshot.world
     if world is None:
@@ -66,7 +81,7 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     return [_payload(name, unit, vital, past, unknown=no_data and not i) for i, (name, unit, vital) in enumerate(rows)]
 
 
-def _payload(name: str, unit: str, vital: Vital, past: int, *, unknown: bool) -> Json:
+def _payload(name: str, unit: str, vital: Vital, past: int, *, unknown: bool) -> VitalJson:
     history = vital.values[:past]
     low = high = math.nan
     if unit != "count" and np.isfinite(history).sum() >= MIN_HISTORY_POINTS:

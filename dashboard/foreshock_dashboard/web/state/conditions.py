@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.state.forecast import ServiceForecasts
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import last
-from foreshock_dashboard.web.state.stages import ServiceHistory
+from foreshock_dashboard.web.state.stages import ServiceHistory, Stage
 
 Health = Literal["ok", "warning", "critical", "idle", "unknown"]
 CRITICAL_ERROR_RATIO = 0.05
@@ -95,7 +95,21 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     }
 
 
-def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[Json]:
+class ServiceFigures(TypedDict):
+    """A service with its condition, stage, and request figures."""
+
+    id: str
+    health: Health
+    word: str
+    stage: Stage | None
+    rate: float | None
+    failed: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFigures]:
     """Every service with its figures, condition, and stage; in the World's order.
 
     A service that the history does not contain has no stage.

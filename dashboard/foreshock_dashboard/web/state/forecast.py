@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.forecast import Slo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.state.numbers import number
 
 RISK_HORIZON_SECONDS = 600.0
@@ -26,6 +26,26 @@ def breach_probability(risk: AtRisk, within: float) -> float:
     known = [item for item in times if math.isfinite(item[1])]
     shares, seconds = [share for share, _ in known], [time for _, time in known]
     return float(np.interp(within, seconds, shares, left=0.0)) if known else 0.0
+
+
+class SloJson(TypedDict):
+    """An SLO: bounds of p95 and of the share of failed requests."""
+
+    seconds: float | None
+    failed: float | None
+    learned: bool
+
+
+class ServiceForecast(TypedDict):
+    """The SLO of a service, its used share, the risk of a breach, and the load."""
+
+    promise: SloJson | None
+    used: float | None
+    risk: float | None
+    breach: float | None
+    load: float | None
+    safe: float | None
+    uneven: float | None
 
 
 class ServiceForecasts:
@@ -55,7 +75,7 @@ class ServiceForecasts:
         pairs = ((p95, slo.seconds), (failed, slo.failed))
         return max((value / limit for value, limit in pairs if value is not None and limit > 0), default=None)
 
-    def of(self, service: Service, p95: float | None, failed: float | None) -> Json:
+    def of(self, service: Service, p95: float | None, failed: float | None) -> ServiceForecast:
         """SLO, risk, and load. breach: median seconds until a breach, None where none is in sight."""
         slo, load = self._slos.get(service), self._loads.get(service)
         used = self.used(service, p95, failed)

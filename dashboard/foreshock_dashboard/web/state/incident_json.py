@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from typing_extensions import TypedDict
+
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident, Phase, Quality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
-from foreshock_dashboard.render.clause import Text, plain
+from foreshock_dashboard.render.clause import ClauseKind, Text, plain
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
@@ -17,21 +19,177 @@ VERSION = 1
 """Grows when a key changes its meaning or goes away; new keys do not change it."""
 
 
+class ClauseJson(TypedDict):
+    """A part of a text, and what it names."""
+
+    text: str
+    kind: ClauseKind
+    services: tuple[str, ...]
+    gpus: tuple[str, ...]
+    at: float | None
+
+
+class ReasonJson(TypedDict):
+    """The reason of a suspicion or an action."""
+
+    kind: str
+    service: str | None
+    name: str | None
+    value: float | None
+    baseline: float | None
+    since: float | None
+
+
+class EffectJson(TypedDict):
+    """The projected effect of an action."""
+
+    signal: str
+    entity: str
+    unit: str
+    now: float | None
+    projected: float | None
+    at_least: bool
+    condition: str | None
+
+
+class ActionStep(TypedDict):
+    """An action."""
+
+    kind: str
+    service: str | None
+    callee: str | None
+    callers: list[str]
+    gpus: list[str]
+    target: str | None
+    requests: str | None
+    amount: float | None
+    current: float | None
+    at: float | None
+    delay_seconds: float | None
+    reason: ReasonJson | None
+    effect: EffectJson | None
+    alternatives: list[ActionStep]
+
+
+class ActionJson(ActionStep):
+    """An action with its text."""
+
+    clauses: list[ClauseJson]
+
+
+class CulpritJson(TypedDict):
+    """The suspected cause, and where it is felt."""
+
+    service: str | None
+    gpus: list[str]
+    pool: str | None
+    edge: str | None
+    host: str | None
+
+
+class BreachSeconds(TypedDict):
+    """Seconds until an SLO breach, by percentile; null beyond the horizon."""
+
+    p10: float | None
+    p20: float | None
+    p50: float | None
+    p80: float | None
+    p90: float | None
+
+
+class AtRiskJson(TypedDict):
+    """A service at risk."""
+
+    service: str
+    breach_seconds: BreachSeconds
+
+
+class CandidateJson(TypedDict):
+    """A suspected service."""
+
+    service: str
+    score: float | None
+    why: str
+    reasons: list[ReasonJson]
+
+
+class EvidenceJson(TypedDict):
+    """A figure that supports an incident."""
+
+    signal: str
+    entity: str
+    value: float | None
+    baseline: float | None
+    unit: str
+    since: float | None
+    name: str
+
+
+class Judgement(TypedDict):
+    """The fields of an incident that may change while it is open."""
+
+    cause: str
+    confidence: float | None
+    culprit: CulpritJson
+    victims: list[str]
+    at_risk: list[AtRiskJson]
+    candidates: list[CandidateJson]
+    next_step: str
+    action: ActionJson | None
+    sentence: str
+    summary: list[ClauseJson]
+
+
+class IncidentJson(Judgement):
+    """An incident."""
+
+    id: str
+    state: Phase
+    opened: float | None
+    paged: float | None
+    closed: float | None
+    since: float | None
+    service: str
+    evidence: list[EvidenceJson]
+    quality: Quality
+    phase: Phase
+    until: float | None
+    victim: str
+    aggressor: str | None
+    gpus: list[str]
+    slowed: list[str]
+
+
+class ReplayedIncident(IncidentJson):
+    """An incident of a replay, and what it said when it paged."""
+
+    at_page: Judgement | None
+
+
+class Replay(TypedDict):
+    """The incidents of a replay."""
+
+    version: int
+    incidents: list[ReplayedIncident]
+
+
 def document(incidents: Iterable[Incident], key: str = "incidents") -> Json:
     """The versioned document, in the order given."""
     return {"version": VERSION, key: [incident(item) for item in incidents]}
 
 
-def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Json:
+def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:
     """The document of a replay: each incident as it was last, and under `at_page` what it said when it paged.
 
     paged: those that did, by id, as they were then.
     """
-    rows = [incident(item) | {"at_page": judgement(paged[item.id]) if item.id in paged else None} for item in final]
+    rows: list[ReplayedIncident] = [
+        {**incident(item), "at_page": judgement(paged[item.id]) if item.id in paged else None} for item in final
+    ]
     return {"version": VERSION, "incidents": rows}
 
 
-def incident(item: Incident) -> Json:
+def incident(item: Incident) -> IncidentJson:
     """One incident. Times in Unix seconds; null where something has not happened or is not known."""
     return {
         "id": item.id,
@@ -54,7 +212,7 @@ def incident(item: Incident) -> Json:
     }
 
 
-def judgement(item: Incident) -> Json:
+def judgement(item: Incident) -> Judgement:
     """What may change while an incident is open: whose doing it is, whom it hits, what to do."""
     summary = summary_clauses(item)
     return {
@@ -71,17 +229,26 @@ def judgement(item: Incident) -> Json:
     }
 
 
-def clauses(text: Text) -> list[Json]:
+def clauses(text: Text) -> list[ClauseJson]:
     """A text in parts: words, and the services, GPUs, and times (Unix seconds) that it names."""
-    return [clause._asdict() for clause in text]
+    return [
+        {
+            "text": clause.text,
+            "kind": clause.kind,
+            "services": clause.services,
+            "gpus": clause.gpus,
+            "at": clause.at,
+        }
+        for clause in text
+    ]
 
 
-def action(found: Action | None) -> Json | None:
+def action(found: Action | None) -> ActionJson | None:
     """The recommended action in full, with its text in clauses; None where there is none."""
-    return None if found is None else _action(found) | {"clauses": clauses(action_clauses(found))}
+    return None if found is None else {**_action(found), "clauses": clauses(action_clauses(found))}
 
 
-def _action(found: Action) -> Json:
+def _action(found: Action) -> ActionStep:
     return {
         "kind": found.kind,
         "service": _name(found.service),
@@ -100,7 +267,7 @@ def _action(found: Action) -> Json:
     }
 
 
-def effect(found: Effect) -> Json:
+def effect(found: Effect) -> EffectJson:
     """What an action would improve. `now` is null where `projected` is a ratio of the present value."""
     subject = found.subject
     return {
@@ -114,7 +281,7 @@ def effect(found: Effect) -> Json:
     }
 
 
-def reason(found: Reason) -> Json:
+def reason(found: Reason) -> ReasonJson:
     """Why a service is suspected, or an action recommended."""
     return {
         "kind": found.kind,
@@ -135,7 +302,7 @@ def cause(name: Cause) -> str:
     return "memory" if name == "memory pressure" else name.replace(" ", "_")
 
 
-def culprit(found: Culprit) -> Json:
+def culprit(found: Culprit) -> CulpritJson:
     """Whose doing it is, and where it is felt; an edge is written `client -> server`."""
     return {
         "service": None if found.service is None else str(found.service),
@@ -146,17 +313,23 @@ def culprit(found: Culprit) -> Json:
     }
 
 
-def at_risk(found: AtRisk) -> Json:
+def at_risk(found: AtRisk) -> AtRiskJson:
     """Seconds until a service misses its objective; null where that is beyond the horizon."""
     return {"service": str(found.service), "breach_seconds": breach_seconds(found)}
 
 
-def breach_seconds(found: AtRisk) -> Mapping[str, float | None]:
-    """Seconds with a chance of so many percent."""
-    return {name: number(getattr(found, name)) for name in ("p10", "p20", "p50", "p80", "p90")}
+def breach_seconds(risk: AtRisk) -> BreachSeconds:
+    """Seconds until an SLO breach, by percentile."""
+    return {
+        "p10": number(risk.p10),
+        "p20": number(risk.p20),
+        "p50": number(risk.p50),
+        "p80": number(risk.p80),
+        "p90": number(risk.p90),
+    }
 
 
-def candidate(found: Candidate) -> Json:
+def candidate(found: Candidate) -> CandidateJson:
     """A suspected service, with the reasons as text and as values."""
     return {
         "service": str(found.service),
@@ -166,7 +339,7 @@ def candidate(found: Candidate) -> Json:
     }
 
 
-def evidence(item: Evidence) -> Json:
+def evidence(item: Evidence) -> EvidenceJson:
     """One figure. `signal` is its name; `name` says the same to the pages."""
     return {
         "signal": item.name,

@@ -13,7 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
 from foreshock_dashboard.web.state.conditions import Health, conditions, open_incidents
-from foreshock_dashboard.web.state.incident_json import document
+from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import last, number
 from foreshock_dashboard.web.state.placement import pairs
 
@@ -160,14 +160,14 @@ class Warnings(TypedDict):
     """The open incidents."""
 
     version: Annotated[int, Field(description="of the form of an incident")]
-    warnings: list[Json]
+    warnings: list[IncidentJson]
 
 
 class Incidents(TypedDict):
     """All incidents."""
 
     version: Annotated[int, Field(description="of the form of an incident")]
-    incidents: list[Json]
+    incidents: list[IncidentJson]
 
 
 def red_figures(red: Red) -> list[RedFigures]:
@@ -308,16 +308,16 @@ def pools(world: World | None) -> Pools:
     }
 
 
-def warnings(snapshot: Snapshot) -> Json:
+def warnings(snapshot: Snapshot) -> Warnings:
     """The open incidents, the worst first."""
-    return document(open_incidents(snapshot), "warnings")
+    return {"version": VERSION, "warnings": [incident(item) for item in open_incidents(snapshot)]}
 
 
-def incidents(snapshot: Snapshot) -> Json:
+def incidents(snapshot: Snapshot) -> Incidents:
     """Every incident: the open ones, then the resolved ones, newest first."""
     over = [item for item in snapshot.incidents if item.phase == "over"]
     over.sort(key=lambda item: (-(item.until or item.since), item.id))
-    return document((*open_incidents(snapshot), *over))
+    return {"version": VERSION, "incidents": [incident(item) for item in (*open_incidents(snapshot), *over)]}
 
 
 def target(item: Target) -> TargetRow:

@@ -6,26 +6,32 @@ import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Required
 
-from foreshock_dashboard.model.incident import AtRisk, Incident
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.model.incident import AtRisk, Incident, Phase
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.panels.service_map import edges, map_nodes
-from foreshock_dashboard.web.panels.timeline import ChosenIncidents, affected_order, chosen_incidents, timeline
+from foreshock_dashboard.web.panels.timeline import (
+    ChosenIncidents,
+    Timeline,
+    affected_order,
+    chosen_incidents,
+    timeline,
+)
 from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import why_unknown
 from foreshock_dashboard.web.state.history_cache import HistoryCache
-from foreshock_dashboard.web.state.incident_json import breach_seconds, cause, incident
+from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJson, breach_seconds, cause, incident
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
-from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign
+from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign, Stage
 
 MAX_SIGNS = 40
-NODE_FIELDS = ("id", "word", "stage", "rate", "failed", "p95")
-"""Fields of a service on the map."""
 MAX_LANES = 30
 MAX_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
@@ -36,6 +42,80 @@ MIN_BREACH_PROBABILITY = 0.2
 IMPACT_TEXTS = {"p95": "its callers wait longer", "failed": "its callers get errors"}
 
 
+class IncidentRow(TypedDict):
+    """A row of the chooser."""
+
+    id: str
+    phase: Phase
+    cause: str
+    victim: str
+    victims: list[str]
+    since: float | None
+    until: float | None
+
+
+class CascadeNode(TypedDict):
+    """A service on the map."""
+
+    id: str
+    word: str
+    stage: Stage | None
+    rate: float | None
+    failed: float | None
+    p95: float | None
+    order: int | None
+
+
+Step = TypedDict("Step", {"from": str, "to": str, "via": str})
+"""A step of the propagation, via a GPU, load, or a call."""
+
+
+class SignRow(TypedDict):
+    """A sign that holds now."""
+
+    service: str
+    colour: int
+    text: str
+    entity: str
+    since: float | None
+    value: float | None
+    level: float | None
+    threshold: float | None
+    unit: str
+    why: str
+    early: bool
+
+
+class BreachRow(TypedDict):
+    """A service at risk."""
+
+    service: str
+    colour: int
+    chance: float | None
+    seconds: BreachSeconds
+
+
+class CascadePage(TypedDict, total=False):
+    """The payload of the Cascade page; the fields below `ready` are missing before the first evaluation."""
+
+    incidents: Required[list[IncidentRow]]
+    chosen: Required[list[IncidentJson]]
+    wanted: Required[str]
+    warnings: Required[list[IncidentJson]]
+    ready: Required[bool]
+    untold: str
+    earliest: float | None
+    timeline: Timeline
+    services: list[CascadeNode]
+    edges: list[list[float | str | None]]
+    sharing: list[list[str | float | None]]
+    path: list[Step]
+    signs: list[SignRow]
+    breaches: list[BreachRow]
+    focus: str | None
+    room: list[str]
+
+
 def cascade(
     snapshot: Snapshot,
     start: float,
@@ -43,7 +123,7 @@ def cascade(
     service: str = "",
     wide: World | None = None,
     histories: HistoryCache | None = None,
-) -> Json:
+) -> CascadePage:
     """All values of the Cascade page.
 
     start: Unix seconds from which lanes are drawn. incident_id: one incident; all open ones by default.
@@ -51,31 +131,40 @@ def cascade(
     """
     world, histories = snapshot.world, histories or HistoryCache()
     chosen = chosen_incidents(snapshot, incident_id)
-    body: Json = {
+    body: CascadePage = {
         "incidents": [_row(item) for item in snapshot.incidents if item.victims or item.id == incident_id],
         "chosen": [incident(item) for item in chosen.incidents],
         "wanted": incident_id,
         "warnings": [incident(item) for item in open_incidents(snapshot)],
+        "ready": world is not None,
     }
     if world is None:
-        return body | {"ready": False}
+        return body
     wide_world = wide or world
     since = max(start, float(wide_world.times[0]))
     history = histories.get(snapshot, wide_world, chosen.onset, since)
     order = affected_order(snapshot, world, chosen, history, since, histories)
     lanes = timeline(wide_world, since, history, chosen, MAX_LANES, order)
-    number = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {
+    order_by_service = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {
         service_: i for i, service_ in enumerate(order, 1)
     }
     rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
     focus = headroom_service(snapshot, chosen, service)
-    return body | {
-        "ready": True,
+    return {
+        **body,
         "untold": why_unknown(snapshot),
         "earliest": number_of_time(float(wide_world.times[0])) if since > start + wide_world.step else None,
         "timeline": lanes,
         "services": [
-            {name: row[name] for name in NODE_FIELDS} | {"order": number.get(row["id"])}
+            {
+                "id": row["id"],
+                "word": row["word"],
+                "stage": row["stage"],
+                "rate": row["rate"],
+                "failed": row["failed"],
+                "p95": row["p95"],
+                "order": order_by_service.get(row["id"]),
+            }
             for row in rows
             if row["id"] in nodes
         ],
@@ -89,7 +178,7 @@ def cascade(
     }
 
 
-def _row(item: Incident) -> Json:
+def _row(item: Incident) -> IncidentRow:
     """A row of the chooser."""
     return {
         "id": item.id,
@@ -111,7 +200,7 @@ def _sharing(world: World) -> list[list[str | float | None]]:
     ]
 
 
-def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> list[Json]:
+def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> list[Step]:
     """The steps of a cascade, as far as calls and shared GPUs explain them.
 
     From a cause to the services that wait for it, or along the calls that carry its load; then from each affected
@@ -152,7 +241,7 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
     return path
 
 
-def _sign(sign: Sign) -> Json:
+def _sign(sign: Sign) -> SignRow:
     return {
         "service": str(sign.service),
         "colour": service_colour(str(sign.service)),
@@ -168,7 +257,7 @@ def _sign(sign: Sign) -> Json:
     }
 
 
-def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[Json]:
+def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
     nearest: dict[Service, AtRisk] = {}
     for item in chosen.incidents:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Required
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.pages.contention.pair import counted, pair_detail
+from foreshock_dashboard.web.pages.contention.pair import PairDetail, counted, pair_detail
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import newest, number
@@ -45,6 +46,79 @@ class TimeSplit(NamedTuple):
     idle: Floats
 
 
+class TimeShares(TypedDict):
+    """The use of GPU time, shares 0…1."""
+
+    useful: float | None
+    contended: float | None
+    idle: float | None
+
+
+class TenantRow(TypedDict):
+    """A service on a GPU."""
+
+    service: str
+    busy: float | None
+    stalled: float | None
+
+
+class RankedGpu(TimeShares):
+    """A GPU with its waits."""
+
+    gpu: str
+    pool: str
+    waiters: int | None
+    wait: float | None
+    services: list[TenantRow]
+
+
+class GroupRow(TimeShares):
+    """A pool or a host."""
+
+    name: str
+    gpus: int
+
+
+class Groups(TypedDict):
+    """The use of GPU time by pool or host."""
+
+    by: Literal["pool", "host"]
+    rows: list[GroupRow]
+    all: int
+
+
+class Tiers(TypedDict):
+    """GPUs by tier and pool: [GPUs, GPUs shared with another tier] in each cell."""
+
+    tiers: list[str]
+    pools: list[str]
+    cells: list[list[list[int] | None]]
+    mixed: int
+    configured: bool
+
+
+class ContentionPage(TypedDict, total=False):
+    """The payload of the Contention page; before the first evaluation `ready` alone.
+
+    services: name and color. victims, aggressors, jobs, pairs: indexes into services; a pair is victim, aggressor,
+    share of time, number of GPUs, and whether it is in an incident.
+    """
+
+    ready: Required[bool]
+    headline: str
+    services: list[tuple[str, int]]
+    victims: list[int]
+    aggressors: list[int]
+    jobs: list[int]
+    pairs: list[tuple[int, int, float | None, int, bool]]
+    hidden: int
+    gpus: list[RankedGpu]
+    groups: Groups
+    tiers: Tiers
+    missing: list[str]
+    pair: PairDetail | None
+
+
 def time_split(world: World) -> TimeSplit:
     """The use of the time of each GPU, mean of the last `TIME_SPLIT_SECONDS`; shape (gpus,)."""
     points = max(1, round(TIME_SPLIT_SECONDS / world.step))
@@ -54,7 +128,7 @@ def time_split(world: World) -> TimeSplit:
     return TimeSplit(busy - np.nan_to_num(both), both, 1.0 - busy)
 
 
-def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Json:
+def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> ContentionPage:
     """The payload of the page. victim, aggressor: the open pair, as `namespace/name`."""
     world = snapshot.world
     if world is None:
@@ -68,18 +142,18 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Jso
     return {
         "ready": True,
         "headline": headline(all_pairs, serving, warned) if world.gpus else "No GPU is known yet.",
-        "services": [[name, service_colour(name)] for name in names],
+        "services": [(name, service_colour(name)) for name in names],
         "victims": [index[str(service)] for service in worst_first(listed, "victim", serving)],
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
         "jobs": sorted({index[str(pair.victim)] for pair in listed if pair.victim not in serving}),
         "pairs": [
-            [
+            (
                 index[str(pair.victim)],
                 index[str(pair.aggressor)],
                 pair.ratio,
                 len(pair.gpus),
                 (str(pair.victim), str(pair.aggressor)) in warned,
-            ]
+            )
             for pair in listed
         ],
         "hidden": len(all_pairs) - len(listed),
@@ -130,7 +204,7 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], warned: Colle
     return f"{wait_text} on {counted(len(worst.gpus), 'GPU')}.{more}"
 
 
-def ranked_gpus(world: World, split: TimeSplit) -> list[Json]:
+def ranked_gpus(world: World, split: TimeSplit) -> list[RankedGpu]:
     """GPUs by the number of waiting services times their wait, the worst first; then by contention."""
     rows_, stalled = placement(world), newest(world.stalled)
     waiting = np.nan_to_num(stalled) >= MIN_WAIT_RATIO
@@ -153,7 +227,7 @@ def ranked_gpus(world: World, split: TimeSplit) -> list[Json]:
     ]
 
 
-def _tenants(world: World, rows: Sequence[int]) -> list[Json]:
+def _tenants(world: World, rows: Sequence[int]) -> list[TenantRow]:
     """Services on a GPU, the busiest first."""
     busy, stalled = newest(world.busy), newest(world.stalled)
     rows = sorted(rows, key=lambda row: (-np.nan_to_num(busy[row]), world.tenants[row].service))
@@ -167,20 +241,20 @@ def _tenants(world: World, rows: Sequence[int]) -> list[Json]:
     ]
 
 
-def groups(world: World, split: TimeSplit) -> Json:
+def groups(world: World, split: TimeSplit) -> Groups:
     """The use of GPU time by pool, or by host without pools. The most contended first."""
     by_pool = any(world.pool)
     rows: dict[str, list[int]] = {}
     for i, gpu in enumerate(world.gpus):
         rows.setdefault((world.pool[i] or "no pool") if by_pool else gpu.host, []).append(i)
-    groups_ = [
+    groups_: list[GroupRow] = [
         {"name": name, "gpus": len(members), **_shares(split, np.array(members))} for name, members in rows.items()
     ]
     groups_.sort(key=lambda row: (-(row["contended"] or 0.0), str(row["name"])))
     return {"by": "pool" if by_pool else "host", "rows": groups_[:MAX_GROUPS], "all": len(groups_)}
 
 
-def tiers(world: World) -> Json:
+def tiers(world: World) -> Tiers:
     """GPUs of each pool that each tier is on, and the number of GPUs with more than one tier.
 
     `cells` has a row per tier: for each pool [GPUs, GPUs that are shared with another tier].
@@ -210,9 +284,10 @@ def _gpu_counts(selected: NDArray[np.bool_], is_mixed: NDArray[np.bool_]) -> lis
     return [int(selected.sum()), int((selected & is_mixed).sum())] if selected.any() else None
 
 
-def _shares(split: TimeSplit, rows: NDArray[np.int64]) -> Json:
+def _shares(split: TimeSplit, rows: NDArray[np.int64]) -> TimeShares:
     """The mean use of time over GPUs."""
-    return {name: number(float(_mean(values[rows][None])[0])) for name, values in split._asdict().items()}
+    useful, contended, idle = (number(float(_mean(values[rows][None])[0])) for values in split)
+    return {"useful": useful, "contended": contended, "idle": idle}
 
 
 def _mean(values: Floats) -> Floats:

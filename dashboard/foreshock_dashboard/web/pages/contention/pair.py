@@ -6,17 +6,18 @@ import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.incident import Incident, Phase, Quality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.clause import plain, text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.incident_json import action, clauses
+from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
 from foreshock_dashboard.web.state.numbers import last, number, number_of_time
 from foreshock_dashboard.web.state.parameters import service_named
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair
@@ -33,26 +34,69 @@ def find_service(text: str, known: Collection[Service]) -> Service | None:
     return service if service in known else None
 
 
-def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggressor: str) -> Json:
+class PairGpu(TypedDict):
+    """A GPU that a pair shares."""
+
+    gpu: str
+    stalled: float | None
+    victim_busy: float | None
+    aggressor_busy: float | None
+
+
+class PairIncident(TypedDict):
+    """The open incident of a pair."""
+
+    id: str
+    phase: Phase
+    since: float | None
+    confidence: float | None
+    quality: Quality
+    next_step: str
+    action: ActionJson | None
+
+
+class PairDetail(TypedDict):
+    """A pair in detail."""
+
+    victim: str
+    aggressor: str
+    ratio: float | None
+    gpus: list[PairGpu]
+    sentence: str
+    summary: list[ClauseJson]
+    incident: PairIncident | None
+
+
+def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggressor: str) -> PairDetail:
     """The open pair: its sentence, its incident, and the GPUs that it shares."""
     world = snapshot.world
     known = world.services if world else ()
     services = tuple(find_service(text, known) for text in (victim, aggressor))
     pair = next((pair_ for pair_ in pairs_ if (pair_.victim, pair_.aggressor) == services), None)
-    names = {"victim": str(services[0] or victim), "aggressor": str(services[1] or aggressor)}
+    victim_name, aggressor_name = str(services[0] or victim), str(services[1] or aggressor)
     if world is None or pair is None:
         unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
         why = f"No service is called {unknown[0] or '(nothing)'}." if unknown else ""
-        apart = f"{names['victim']} and {names['aggressor']} share no GPU."
+        apart = f"{victim_name} and {aggressor_name} share no GPU."
         said = text(why or apart)
-        return names | {"ratio": None, "gpus": [], "sentence": plain(said), "summary": clauses(said), "incident": None}
+        return {
+            "victim": victim_name,
+            "aggressor": aggressor_name,
+            "ratio": None,
+            "gpus": [],
+            "sentence": plain(said),
+            "summary": clauses(said),
+            "incident": None,
+        }
     busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
     current = (
         item for item in open_incidents(snapshot) if (item.victim, item.aggressor) == (pair.victim, pair.aggressor)
     )
     incident = next(current, None)
     summary = summary_clauses(incident) if incident else text(_sentence(world, pair))
-    return names | {
+    return {
+        "victim": victim_name,
+        "aggressor": aggressor_name,
         "ratio": pair.ratio,
         "gpus": [
             {
@@ -65,16 +109,19 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
         ],
         "sentence": plain(summary),
         "summary": clauses(summary),
-        "incident": incident
-        and {
-            "id": incident.id,
-            "phase": incident.phase,
-            "since": number_of_time(incident.since),
-            "confidence": number(incident.confidence),
-            "quality": incident.quality,
-            "next_step": action_text(incident.action),
-            "action": action(incident.action),
-        },
+        "incident": _incident(incident) if incident else None,
+    }
+
+
+def _incident(item: Incident) -> PairIncident:
+    return {
+        "id": item.id,
+        "phase": item.phase,
+        "since": number_of_time(item.since),
+        "confidence": number(item.confidence),
+        "quality": item.quality,
+        "next_step": action_text(item.action),
+        "action": action(item.action),
     }
 
 

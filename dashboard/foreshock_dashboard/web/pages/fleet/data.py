@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Required
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.incident import Cause, Phase
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import newest, number, packed
@@ -97,7 +99,83 @@ class Selection(NamedTuple):
         return "nvlink" in (self.metric, self.sort.removeprefix("-"))
 
 
-def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> Json:
+class MetricRow(TypedDict):
+    """A metric of the grid, and whether it has data."""
+
+    name: str
+    title: str
+    known: bool
+
+
+class TypedArray(TypedDict):
+    """Plotly's typed array."""
+
+    dtype: str
+    bdata: str
+    shape: str
+
+
+class FleetIncident(TypedDict):
+    """An open incident."""
+
+    id: str
+    phase: Phase
+    cause: Cause
+    of: str
+    victims: list[str]
+    gpus: int
+
+
+class GpuCounts(TypedDict):
+    """The number of GPUs in each state; null where it is unknown."""
+
+    gpus: int
+    hosts: int
+    silent: int
+    contended: int | None
+    throttled: int | None
+    errors: int | None
+    lost: int | None
+
+
+class InventoryRow(TypedDict):
+    """A GPU of the inventory."""
+
+    gpu: str
+    pool: str | None
+    model: str | None
+    busy: float | None
+    contended: float | None
+    memory: float | None
+    power: float | None
+    temperature: float | None
+    throttled: float | None
+    nvlink: float | None
+    errors: float | None
+    lost: bool
+    services: list[str]
+
+
+class Fleet(TypedDict, total=False):
+    """The payload of the Fleet page; before the first evaluation `ready` and `metric` alone."""
+
+    ready: Required[bool]
+    metric: Required[str]
+    metrics: list[MetricRow]
+    values: TypedArray
+    contended: str
+    low: float
+    high: float | None
+    unit: str
+    marked: list[int]
+    incidents: list[FleetIncident]
+    lost: list[int]
+    counts: GpuCounts
+    rows: list[InventoryRow]
+    found: int
+
+
+def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> Fleet:
     """The payload of the page. nvlink: bytes per second of each GPU, where they were read."""
     world = snapshot.world
     if world is None:
@@ -138,7 +216,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
     }
 
 
-def table_rows(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> list[Json]:
+def table_rows(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> list[InventoryRow]:
     """Every selected row of the inventory, for CSV."""
     world = snapshot.world
     if world is None:
@@ -147,27 +225,32 @@ def table_rows(snapshot: Snapshot, selection: Selection, nvlink: Floats | None =
     return inventory_rows(world, columns, _selected_rows(world, columns, selection))
 
 
-def typed_array(values: Floats, low: float, high: float) -> Json:
+def typed_array(values: Floats, low: float, high: float) -> TypedArray:
     """Plotly's typed array of `packed` bytes, one per GPU."""
     return {"dtype": "u1", "bdata": packed(values, low, high), "shape": str(len(values))}
 
 
-def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[Json]:
+def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[InventoryRow]:
     """Rows of the inventory, by their numbers."""
     on = _services(world, rows)
-    values_by_row = {
-        name: dict(zip(rows, values[list(rows)].tolist(), strict=True)) for name, values in columns.items()
-    }
+    values = {name: column[list(rows)].tolist() for name, column in columns.items()}
     return [
         {
             "gpu": world.gpus[row].label,
             "pool": (world.pool[row] if world.pool else "") or None,
             "model": world.gpus[row].model or None,
-            **{name: number(values_by_row[name][row]) for name in METRICS},
-            "lost": bool(values_by_row["lost"][row] > 0),
+            "busy": number(values["busy"][i]),
+            "contended": number(values["contended"][i]),
+            "memory": number(values["memory"][i]),
+            "power": number(values["power"][i]),
+            "temperature": number(values["temperature"][i]),
+            "throttled": number(values["throttled"][i]),
+            "nvlink": number(values["nvlink"][i]),
+            "errors": number(values["errors"][i]),
+            "lost": bool(values["lost"][i] > 0),
             "services": on.get(row, []),
         }
-        for row in rows
+        for i, row in enumerate(rows)
     ]
 
 
@@ -213,7 +296,7 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
     return ordered[::-1] if descending else ordered
 
 
-def _counts(world: World, columns: Mapping[str, Floats]) -> Json:
+def _counts(world: World, columns: Mapping[str, Floats]) -> GpuCounts:
     """The number of GPUs in each state; None where it is unknown."""
 
     def over(name: str, least: float) -> int | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Required
 
 import numpy as np
+from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.incident import Phase
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import percent
@@ -22,7 +23,7 @@ from foreshock_dashboard.web.pages.fleet.data import (
     lost_flags,
 )
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.incident_json import clauses
+from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import last, newest, number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO
 
@@ -70,12 +71,70 @@ class HardwareHealth(NamedTuple):
     throttled: Sequence[tuple[str, float]] = ()
 
 
+class GpuService(TypedDict):
+    """A service on the GPU."""
+
+    service: str
+    colour: int
+    busy: float | None
+    stalled: float | None
+    memory: float | None
+
+
+class GpuWait(TypedDict):
+    """A wait on the GPU."""
+
+    victim: str
+    aggressor: str
+    stalled: float | None
+
+
+class GpuIncident(TypedDict):
+    """An open incident on the GPU."""
+
+    id: str
+    sentence: str
+    summary: list[ClauseJson]
+    phase: Phase
+
+
+class XidRow(TypedDict):
+    """XID errors of one number."""
+
+    xid: int
+    times: float | None
+    last: float | None
+    means: str
+
+
+class GpuDetail(TypedDict, total=False):
+    """The side panel of a GPU; for an unknown label `name` and `gpu` alone."""
+
+    name: Required[str]
+    gpu: Required[str | None]
+    uuid: str
+    model: str | None
+    host: str
+    pool: str | None
+    figures: dict[str, float | None]
+    services: list[GpuService]
+    pairs: list[GpuWait]
+    incidents: list[GpuIncident]
+    verdict: str
+    sick: bool | None
+    xids: list[XidRow]
+    memory_errors: dict[str, float | None]
+    rows: dict[str, float | None]
+    nvlinks: dict[str, float | None]
+    throttled_by: list[tuple[str, float | None]]
+
+
 def gpu_row(world: World, label: str) -> int | None:
     """The row of the GPU with this label or UUID; None without one."""
     return next((i for i, gpu in enumerate(world.gpus) if label in (gpu.label, gpu.uuid)), None)
 
 
-def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> Json:
+def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDetail:
     """The side panel of a GPU; `gpu` None for an unknown label."""
     world = snapshot.world
     row = gpu_row(world, label) if world else None
@@ -117,7 +176,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> Json:
         "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
         "rows": {"pending": number(health.remap_pending), "failed": number(health.remap_failed)},
         "nvlinks": {"all": number(health.links), "up": number(health.links_up)},
-        "throttled_by": [[reason, number(share)] for reason, share in health.throttled],
+        "throttled_by": [(reason, number(share)) for reason, share in health.throttled],
     }
 
 
@@ -168,9 +227,9 @@ def _xid_meaning(xid: int) -> tuple[str, bool]:
     return XIDS.get(xid, ("see NVIDIA's XID catalog", True))
 
 
-def _services(world: World, gpu: Gpu) -> list[Json]:
+def _services(world: World, gpu: Gpu) -> list[GpuService]:
     rows = zip(world.tenants, last(world.busy), last(world.stalled), last(world.memory), strict=True)
-    listed = [
+    listed: list[GpuService] = [
         {
             "service": str(tenant.service),
             "colour": service_colour(str(tenant.service)),
@@ -184,7 +243,7 @@ def _services(world: World, gpu: Gpu) -> list[Json]:
     return sorted(listed, key=lambda one: (-float(one["busy"] or 0.0), str(one["service"])))
 
 
-def _pairs(world: World, gpu: Gpu) -> list[Json]:
+def _pairs(world: World, gpu: Gpu) -> list[GpuWait]:
     """The waits on a GPU, the longest first."""
     rows = [i for i, stall in enumerate(world.stalls) if stall.gpu == gpu]
     ratios = newest(world.stalled_by)[rows]

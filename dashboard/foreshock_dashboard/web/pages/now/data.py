@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Required
+
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.pages.now.verdict import verdict
-from foreshock_dashboard.web.panels.timeline import affected_order, chosen_incidents, lanes_start, timeline
-from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, sparkline, vitals
-from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
+from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
+from foreshock_dashboard.web.panels.timeline import Timeline, affected_order, chosen_incidents, lanes_start, timeline
+from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
+from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.history_cache import HistoryCache
-from foreshock_dashboard.web.state.incident_json import incident
+from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import newest, packed
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
+from foreshock_dashboard.web.state.stages import Stage
 
 MIN_ROWS, MAX_ROWS = 5, 8
 """Bounds of the services on the page, the most affected first; the Services page has all."""
@@ -25,41 +28,102 @@ MAX_TENANTS = 4000
 """Services on GPUs up to which the page has their shares; Fleet has those of the open GPU."""
 
 
-def _tenants(world: World) -> Json:
+class Cell(TypedDict):
+    """A pair of the matrix."""
+
+    ratio: float | None
+    gpus: list[str]
+
+
+class Matrix(TypedDict):
+    """Victims as rows, aggressors as columns. jobs: victims without requests."""
+
+    victims: list[str]
+    jobs: list[str]
+    aggressors: list[str]
+    cells: list[list[Cell | None]]
+    hidden: int
+
+
+class ServiceLine(ServiceFigures):
+    """A service with a sparkline of its p95."""
+
+    spark: list[float | None]
+
+
+class GpuBytes(TypedDict):
+    """One byte per GPU."""
+
+    busy: str
+    contended: str
+
+
+class TenantBytes(TypedDict):
+    """One byte per service on a GPU."""
+
+    busy: str
+    stalled: str
+
+
+class NowPage(TypedDict, total=False):
+    """The payload of the Now page; the fields below `ready` are missing before the first evaluation."""
+
+    topology: Required[str]
+    verdict: Required[VerdictJson]
+    warnings: Required[list[IncidentJson]]
+    over: Required[list[IncidentJson]]
+    ready: Required[bool]
+    step: float
+    figures: list[VitalJson]
+    matrix: Matrix
+    timeline: Timeline
+    services: list[ServiceLine]
+    hidden: int
+    gpus: GpuBytes
+    tenants: TenantBytes
+    marked: list[int]
+    missing: list[str]
+    untold: str
+
+
+def _tenants(world: World) -> TenantBytes:
     """The share of each service on each GPU; blank for a large platform, since it would be most of a refresh."""
     if len(world.tenants) > MAX_TENANTS:
         return {"busy": "", "stalled": ""}
     return {"busy": packed(newest(world.busy)), "stalled": packed(newest(world.stalled))}
 
 
-def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None) -> Json:
+def now(
+    snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None
+) -> NowPage:
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
     world, histories = snapshot.world, histories or HistoryCache()
     verdict_ = verdict(snapshot, time)
     chosen = chosen_incidents(snapshot)
-    body: Json = {
+    body: NowPage = {
         "topology": topology_id,
         "verdict": verdict_.payload(),
         "warnings": [incident(item) for item in open_incidents(snapshot)],
         "over": [incident(item) for item in snapshot.incidents if item.phase == "over"][:5],
+        "ready": world is not None,
     }
     if world is None:
-        return body | {"ready": False}
+        return body
     index = {gpu: i for i, gpu in enumerate(world.gpus)}
     start = lanes_start(world, chosen)
     history = histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS))
     rows = most_affected(service_rows(snapshot, history), {str(item.victim) for item in open_incidents(snapshot)})
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
-    return body | {
-        "ready": True,
+    return {
+        **body,
         "step": world.step,
         "figures": vitals(snapshot, history, no_data=verdict_.state == "blind"),
         "matrix": matrix(world),
         "timeline": timeline(
             world, start, history, chosen, order=affected_order(snapshot, world, chosen, history, start, histories)
         ),
-        "services": [row | {"spark": sparkline(world, lines[row["id"]])} for row in rows[:shown]],
+        "services": [{**row, "spark": sparkline(world, lines[row["id"]])} for row in rows[:shown]],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
         "tenants": _tenants(world),
@@ -69,7 +133,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     }
 
 
-def matrix(world: World) -> Json:
+def matrix(world: World) -> Matrix:
     """Victims as rows, aggressors as columns; the pairs with the longest waits where not all fit.
 
     Serving victims come first. Where any service waits, pairs without a wait are left out.
@@ -81,7 +145,7 @@ def matrix(world: World) -> Json:
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
     rows, columns = victims[:MAX_PAIRS], aggressors[:MAX_PAIRS]
     row_of, column_of = ({service: i for i, service in enumerate(named)} for named in (rows, columns))
-    cells: list[list[Json | None]] = [[None] * len(columns) for _ in rows]
+    cells: list[list[Cell | None]] = [[None] * len(columns) for _ in rows]
     for pair in listed:
         if (row := row_of.get(pair.victim)) is not None and (column := column_of.get(pair.aggressor)) is not None:
             cells[row][column] = {"ratio": pair.ratio, "gpus": [gpu.label for gpu, _ in pair.gpus]}
@@ -94,13 +158,13 @@ def matrix(world: World) -> Json:
     }
 
 
-def _affected(row: Json) -> bool:
+def _affected(row: ServiceFigures) -> bool:
     return row["health"] in ("critical", "warning", "unknown") or row["stage"] not in (None, "calm")
 
 
-def most_affected(rows: list[Json], victims: Collection[str] = ()) -> list[Json]:
+def most_affected(rows: list[ServiceFigures], victims: Collection[str] = ()) -> list[ServiceFigures]:
     """Rows sorted by stage, condition, role as a victim, and share of failed requests."""
-    stages = {"failing": 0, "degraded": 1, "early": 2}
+    stages: dict[Stage | None, int] = {"failing": 0, "degraded": 1, "early": 2}
     health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
     return sorted(
         rows,

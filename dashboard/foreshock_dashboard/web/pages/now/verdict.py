@@ -7,18 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from typing_extensions import TypedDict
+
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.clause import Clause, Text, plain, text, time
 from foreshock_dashboard.render.incident_summary import condition_clauses, starving_verb, summary_clauses
 from foreshock_dashboard.render.units import gpu_list
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
-from foreshock_dashboard.web.state.incident_json import breach_seconds, clauses, incident
+from foreshock_dashboard.web.state.incident_json import (
+    BreachSeconds,
+    ClauseJson,
+    IncidentJson,
+    breach_seconds,
+    clauses,
+    incident,
+)
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
 State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
@@ -28,6 +36,28 @@ FEW = 2
 """GPUs that a headline names one by one; more are counted."""
 SOON = 1800.0
 """Seconds within which it is said who is hit next."""
+
+
+class NextBreach(TypedDict):
+    """The next service at risk, and the services that breach their SLO."""
+
+    service: str | None
+    seconds: BreachSeconds | None
+    objective: float | None
+    missing: list[str]
+
+
+class VerdictJson(TypedDict):
+    """The verdict as JSON."""
+
+    state: State
+    headline: str
+    clauses: list[ClauseJson]
+    detail: list[str]
+    notes: list[list[ClauseJson]]
+    since: float | None
+    incident: IncidentJson | None
+    next: NextBreach | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +85,7 @@ class Verdict:
         """Each note as one text."""
         return tuple(map(plain, self.notes))
 
-    def payload(self) -> Json:
+    def payload(self) -> VerdictJson:
         """As JSON."""
         return {
             "state": self.state,
@@ -138,7 +168,7 @@ def _where(world: World, gpus: Sequence[Gpu]) -> str:
     return f"{len(gpus)} GPUs of {of} ({gpus[0].label} …)"
 
 
-def following(item: Incident, promises: Mapping[Service, float]) -> Json | None:
+def following(item: Incident, promises: Mapping[Service, float]) -> NextBreach | None:
     """Who misses its objective next, in how many seconds; and who does already. None where nobody is told of.
 
     promises: seconds of p95 that services are judged by.
