@@ -27,7 +27,7 @@ from typing import Any
 from alert_timeline import ROOT, Spoken, rules_of, samples_of, timeline
 from foreshock_dashboard.evaluation.truth import Truth, read_truth
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.slo_rules import groups_of
+from foreshock_dashboard.render.slo_rules import slo_rule_groups
 from foreshock_simulator.scenarios.load import load, names
 
 DOCUMENT = ROOT / "docs/alerts.md"
@@ -56,7 +56,7 @@ def judged(name: str, seed: int, duration: str | None) -> Judged:
     """Record a scenario, for so long or all that is worth seeing, and judge it."""
     services = load(name, "small", seed).platform.services
     promises = [(str(Service(*each.name)), each.slo.latency, 1 - each.slo.objective) for each in services if each.slo]
-    groups: Any = groups_of(promises)
+    groups: Any = slo_rule_groups(promises)
     rules = [*rules_of(), *(rule for group in groups for rule in group["rules"])]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / name

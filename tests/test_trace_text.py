@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.render.trace_text import MOST_LINES, WIDTH, trace_text
+from foreshock_dashboard.render.trace_text import MAX_SPANS, WIDTH, trace_text
 
 if TYPE_CHECKING:
     from tests.conftest import Golden
@@ -75,8 +75,8 @@ def test_spans_that_are_each_others_parents_are_shown_once() -> None:
 def test_a_long_trace_is_cut_and_says_so() -> None:
     """The hub itself may have left out some before."""
     text = trace_text(told(*(span(i, i - 1) for i in range(1, 1001)), left_out=7))
-    assert len(names(text)) == MOST_LINES
-    assert f"… and {1000 - MOST_LINES + 7} more spans" in text
+    assert len(names(text)) == MAX_SPANS
+    assert f"… and {1000 - MAX_SPANS + 7} more spans" in text
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import yaml
 
 from foreshock_dashboard.cli.commands import parser, run
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
-from foreshock_dashboard.render.slo_rules import bound_of, groups_of
+from foreshock_dashboard.render.slo_rules import bucket_bound, slo_rule_groups
 
 Yaml = dict[str, Any]
 HUB = "https://hub.example.com/foreshock"
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
 )
 def test_a_promise_counts_as_the_next_bound_above_it(seconds: float, bound: float) -> None:
     """No sooner is a request late."""
-    assert bound_of(seconds, BUCKET_BOUNDS) == bound
+    assert bucket_bound(seconds, BUCKET_BOUNDS) == bound
 
 
 SPANS = "traces_span_metrics"
@@ -107,7 +107,9 @@ def test_what_is_written_counts_late_and_failed_requests(
 
     Counters begin anew on the way.
     """
-    (tmp_path / "objectives.rules.yml").write_text(yaml.safe_dump({"groups": groups_of([("a/chat", 20.0, 0.01)])}))
+    (tmp_path / "objectives.rules.yml").write_text(
+        yaml.safe_dump({"groups": slo_rule_groups([("a/chat", 20.0, 0.01)])})
+    )
 
     def of(service: str, namespace: str, **more: str) -> str:
         labels = {name: service, "service_namespace": namespace, **more}

@@ -14,7 +14,7 @@ from foreshock_dashboard.common.package_data import alerts_dir
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.render.rule_yaml import Group, operator_rule, rule_file
-from foreshock_dashboard.render.slo_rules import groups_of
+from foreshock_dashboard.render.slo_rules import slo_rule_groups
 from foreshock_dashboard.settings.settings import SettingsError, add_flags, load_settings
 
 DESCRIPTION = """\
@@ -62,7 +62,7 @@ def run_alerts(arguments: argparse.Namespace) -> int:
     """
     hub, bounds = hub_url(arguments), _bounds(arguments.buckets)
     try:
-        groups = groups_of(load_settings(arguments).objectives, bounds)
+        groups = slo_rule_groups(load_settings(arguments).objectives, bounds)
     except ValueError as error:
         raise SettingsError(f"objectives: {error}") from None
     try:

@@ -13,7 +13,7 @@ from foreshock_dashboard.ingest.span_metrics.exposition import render_families
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.incident_text import blamed
+from foreshock_dashboard.render.incident_text import suspected_cause
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import StoreStats
 
@@ -36,7 +36,7 @@ def incident_labels(incident: Incident) -> dict[str, str]:
         **_service_labels("service", incident.service),
         **_service_labels("victim", incident.victim),
         **_service_labels("aggressor", incident.aggressor),
-        "culprit": blamed(incident.culprit),
+        "culprit": suspected_cause(incident.culprit),
         "pool": incident.culprit.pool,
     }
 

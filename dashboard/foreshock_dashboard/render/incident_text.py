@@ -1,4 +1,4 @@
-"""Incidents as text for a terminal or a document. Pure."""
+"""Incidents as text for a terminal or a document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import clock, duration, percent
 
-_MOST = 3
+MAX_LISTED = 3
 """Candidates and services at risk that are listed."""
 
 
@@ -20,7 +20,7 @@ def day(seconds: float) -> str:
 
 
 def changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
-    """When each incident reached a new state, and what it said then."""
+    """Time and incident of each change of phase."""
     known: dict[str, str] = {}
     for time, incidents in history:
         for item in incidents:
@@ -30,21 +30,21 @@ def changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[t
 
 
 def change_line(time: float, item: Incident) -> str:
-    """One change of state on one line."""
-    whose = blamed(item.culprit)
-    return f"{day(time)}  {item.phase:<9}  {item.service}: {item.cause}{f', {whose}' if whose else ''}"
+    """One change of phase on one line."""
+    suspect = suspected_cause(item.culprit)
+    return f"{day(time)}  {item.phase:<9}  {item.service}: {item.cause}{f', {suspect}' if suspect else ''}"
 
 
-def blamed(culprit: Culprit) -> str:
-    """Whose doing it is and where, as far as that is known: `ml/batch-embed on pool chat`."""
+def suspected_cause(culprit: Culprit) -> str:
+    """The suspected cause and where it acts, as far as known: `ml/batch-embed on pool chat`."""
     edge = " -> ".join(map(str, culprit.edge)) if culprit.edge else ""
-    who = str(culprit.service) if culprit.service else edge or culprit.host
+    service = str(culprit.service) if culprit.service else edge or culprit.host
     where = f"pool {culprit.pool}" if culprit.pool else edge or culprit.host
-    return f"{who} on {where}" if who and where and where != who else who or where
+    return f"{service} on {where}" if service and where and where != service else service or where
 
 
 def incident_text(item: Incident) -> str:
-    """An incident in full: what it says, what to do, and the figures behind it."""
+    """An incident in full: summary, next step, services at risk, candidates, and evidence."""
     ended = f" to {clock(item.until)}" if item.until is not None else ", not over"
     paged = f", paged {clock(item.paged)}" if item.paged is not None else ", never paged"
     lines = [
@@ -52,8 +52,8 @@ def incident_text(item: Incident) -> str:
         f"  {day(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
         f"  {incident_sentence(item)}",
         *([f"  next step: {action_text(item.action)}"] if item.action else []),
-        *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:_MOST]),
-        *(f"  candidate: {candidate_line(one)}" for one in item.candidates[:_MOST]),
+        *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:MAX_LISTED]),
+        *(f"  candidate: {candidate_line(one)}" for one in item.candidates[:MAX_LISTED]),
         *(f"  {evidence_line(one)}" for one in item.evidence),
     ]
     return "\n".join(lines)
@@ -66,7 +66,7 @@ def candidate_line(candidate: Candidate) -> str:
 
 
 def risk_line(risk: AtRisk) -> str:
-    """A service that is to miss its objective, and when."""
+    """A service at risk, and when it breaches its SLO."""
     if risk.p50 <= 0:
         return f"{risk.service} misses its objective"
     low, middle, high = (
@@ -76,7 +76,7 @@ def risk_line(risk: AtRisk) -> str:
 
 
 def evidence_line(item: Evidence) -> str:
-    """A figure, what is usual, and since when it is not."""
+    """A figure with its baseline, and since when it differs."""
     name = f"{item.name} of {item.entity}" if item.entity else item.name
     return (
         f"{name}: {figure(item.value, item.unit)}, usually {figure(item.baseline, item.unit)}, "
@@ -85,7 +85,7 @@ def evidence_line(item: Evidence) -> str:
 
 
 def figure(value: float, unit: str) -> str:
-    """A value with its unit: `412 ms`, `46 %`, `3.2 /s`; `unknown` where there is none."""
+    """A value with its unit: `412 ms`, `46 %`, `3.2 /s`; `unknown` for NaN."""
     if value != value:
         return "unknown"
     match unit:

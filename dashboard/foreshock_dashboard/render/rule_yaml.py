@@ -1,4 +1,4 @@
-"""Groups of Prometheus rules as YAML: a rule file, or one object for the Prometheus operator. Pure."""
+"""Groups of Prometheus rules as YAML: a rule file, or a PrometheusRule for the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Group = Mapping[str, object]
 
 
 def rule_file(groups: Sequence[Group]) -> str:
-    """For `rule_files` of a Prometheus."""
+    """A file for `rule_files` of a Prometheus."""
     return _text({"groups": list(groups)})
 
 
 def operator_rule(groups: Sequence[Group]) -> str:
-    """A PrometheusRule, which the operator hands on as it is."""
+    """A PrometheusRule with the groups."""
     return _text(
         {
             "apiVersion": "monitoring.coreos.com/v1",
@@ -27,15 +27,15 @@ def operator_rule(groups: Sequence[Group]) -> str:
     )
 
 
-def _text(made: Group) -> str:
-    return yaml.dump(made, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
+def _text(document: Group) -> str:
+    return yaml.dump(document, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
 
 
 class _Plain(yaml.SafeDumper):
-    """Writes texts of several lines as such, and what is said twice twice."""
+    """Writes multi-line texts as blocks, and no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - as inherited
-        """No `&id001` in a file that people read."""
+        """Repeat equal values instead of `&id001`."""
         return True
 
 

@@ -1,7 +1,7 @@
-"""Prometheus rules of what services promise, from the hub's objectives. Pure.
+"""Prometheus recording rules for the hub's SLOs.
 
-For each promise: how many requests a second miss it, and which share may. What is made of these two for all services
-alike, burn rates over seven windows and the alerts on them, is alerts/slo.rules.yml.
+Per SLO: requests per second that violate it, and the ratio that may. Burn rates over seven windows and the alerts on
+them are the same for all services, in alerts/slo.rules.yml.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.service import Service
 
-LATE = 0.05
-"""Share of requests that may take longer than a promised p95."""
-Promise = tuple[str, float, float]
-"""Name of a service, `name` or `namespace/name`; its p95 in seconds; share 0…1 of its requests that may fail."""
+LATE_RATIO = 0.05
+"""Ratio of requests that may take longer than the p95 of an SLO."""
+SloTarget = tuple[str, float, float]
+"""Name of a service, `name` or `namespace/name`; its p95 in seconds; ratio (0 to 1) of requests that may fail."""
 Rule = Mapping[str, object]
 _SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
 
 
-def groups_of(promises: Sequence[Promise], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
-    """One group of recording rules for each promise. `bounds`: of the buckets of request durations, seconds.
+def slo_rule_groups(promises: Sequence[SloTarget], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
+    """One group of recording rules per SLO. bounds: histogram bucket bounds of latency in seconds.
 
     Raises:
-        ValueError: a promised p95 lies beyond the last bound, or a service is named twice.
+        ValueError: a p95 lies beyond the last bound, or a service has two SLOs.
     """
     names = [name for name, _, _ in promises]
     if twice := next((name for name in names if names.count(name) > 1), ""):
@@ -40,11 +40,11 @@ def groups_of(promises: Sequence[Promise], bounds: Sequence[float] = BUCKET_BOUN
     ]
 
 
-def bound_of(seconds: float, bounds: Sequence[float]) -> float:
-    """The bound of the bucket that a duration falls into: the promise as a histogram can tell it.
+def bucket_bound(seconds: float, bounds: Sequence[float]) -> float:
+    """The bound of the bucket that a latency falls into.
 
     Raises:
-        ValueError: it lies beyond the last one.
+        ValueError: it lies beyond the last bound.
     """
     found = next((bound for bound in sorted(bounds) if bound >= seconds), None)
     if found is None:
@@ -55,7 +55,7 @@ def bound_of(seconds: float, bounds: Sequence[float]) -> float:
 
 def _rules(service: Service, latency: float, failed: float, bounds: Sequence[float]) -> Iterator[Rule]:
     try:
-        bound = bound_of(latency, bounds)
+        bound = bucket_bound(latency, bounds)
     except ValueError as error:
         raise ValueError(f"{service}: {error}") from None
     requests = f"service:requests:rate5m{{{_chosen(service)}}}"
@@ -65,7 +65,7 @@ def _rules(service: Service, latency: float, failed: float, bounds: Sequence[flo
     missed = {"latency": late, "failures": f"{requests} * {errors}\nor {requests} * 0\n"}
     # The names are there already: as labels they tell rules of several services apart.
     named = ({"service_namespace": service.namespace} if service.namespace else {}) | {"service_name": service.name}
-    for objective, share in (("latency", LATE), ("failures", failed)):
+    for objective, share in (("latency", LATE_RATIO), ("failures", failed)):
         labels = {"objective": objective, **named}
         yield {"record": "service:objective_missed:rate5m", "expr": missed[objective], "labels": labels}
         yield {"record": "service:objective_budget:ratio", "expr": f"{requests} * 0 + {share:g}", "labels": labels}

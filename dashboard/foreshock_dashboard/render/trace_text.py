@@ -1,6 +1,6 @@
-"""A trace as text for a terminal: its spans as a tree, what ran on its GPUs as bars, and one sentence. Pure.
+"""A trace as text for a terminal: its spans as a tree, the work on its GPUs as bars, and one sentence.
 
-Everything that is shown came over the network; what a terminal would take for a command is not passed on.
+All texts come from the network: characters that control a terminal are replaced.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.units import percent
 
 WIDTH = 100
-"""Columns at most."""
-MOST_LINES = 200
-"""Spans that are shown; the rest is counted."""
-DEEPEST = 12
+"""Columns of the text at most."""
+MAX_SPANS = 200
+"""Spans that are listed; the rest are counted."""
+MAX_INDENT = 12
 """Levels up to which the tree is indented."""
 _LABEL = 28
-"""Columns for the name of a service before its bar."""
+"""Columns of the service name before its bar."""
 _SHADES = " ░▒▓█"
 _TIME = 11
 _WAIT = 9
 
 
-def trace_text(told: Json) -> str:
+def trace_text(trace: Json) -> str:
     """The answer of `/api/traces/{id}` as text of at most `WIDTH` columns."""
-    parts = [_head(told), _spans(told["spans"], told["left_out"]), *(_lane(lane, told) for lane in told["lanes"])]
-    return "\n\n".join([*parts, "\n".join(_end(told))]) + "\n"
+    parts = [_head(trace), _spans(trace["spans"], trace["left_out"]), *(_lane(lane, trace) for lane in trace["lanes"])]
+    return "\n\n".join([*parts, "\n".join(_end(trace))]) + "\n"
 
 
-def _head(told: Json) -> str:
-    start = datetime.fromtimestamp(told["start"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return _cut(f"trace {told['trace_id']}, {start} UTC, {_time(told['duration_seconds'])}, {told['total']:,} spans")
+def _head(trace: Json) -> str:
+    start = datetime.fromtimestamp(trace["start"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return _cut(f"trace {trace['trace_id']}, {start} UTC, {_time(trace['duration_seconds'])}, {trace['total']:,} spans")
 
 
 def _spans(spans: list[Json], left_out: int) -> str:
     lines = [f"{'duration':>{_TIME}}  {'GPU wait':>{_WAIT}}"]
     for shown, (depth, span) in enumerate(_tree(spans)):
-        if shown == MOST_LINES:
+        if shown == MAX_SPANS:
             left_out += len(spans) - shown
             break
-        name = f"{'  ' * min(depth, DEEPEST)}{span['service']}  {span['name']}"
+        name = f"{'  ' * min(depth, MAX_INDENT)}{span['service']}  {span['name']}"
         failed = "  FAILED" if span["status"] == "error" else ""
         kind = "" if span["kind"] == "internal" else f"  {span['kind']}"
         room = WIDTH - _TIME - _WAIT - 4 - len(kind) - len(failed)
@@ -54,7 +54,7 @@ def _spans(spans: list[Json], left_out: int) -> str:
 
 
 def _tree(spans: list[Json]) -> Iterator[tuple[int, Json]]:
-    """Each span once, under its parent where that is here, by start. A span that is its own ancestor comes last."""
+    """Depth and span, each span once, under its parent if that is present, by start. Cycles come last."""
     places = {span["span_id"]: at for at, span in enumerate(spans)}
     children: dict[int | None, list[int]] = {}
     for at, span in enumerate(spans):
@@ -74,7 +74,7 @@ def _tree(spans: list[Json]) -> Iterator[tuple[int, Json]]:
 
 
 def _wait(span: Json) -> str:
-    """The share of a span that others held its GPU; `≤` where that is a bound, `~` where it is inferred."""
+    """Ratio of a span's time that other services held its GPU; `≤` for an upper bound, `~` if inferred."""
     gpu = span["gpu"]
     if gpu is None or span["duration_seconds"] <= 0:
         return ""
@@ -82,11 +82,11 @@ def _wait(span: Json) -> str:
     return f"{mark}{percent(gpu['waited_seconds'] / span['duration_seconds'])}"
 
 
-def _lane(lane: Json, told: Json) -> str:
-    """One GPU: a bar for each service over the time of the trace's spans on it."""
+def _lane(lane: Json, trace: Json) -> str:
+    """One GPU: a bar per service over the time of the trace's spans on it."""
     on = set(lane["spans"])
     times = [
-        (s["offset_seconds"], s["offset_seconds"] + s["duration_seconds"]) for s in told["spans"] if s["span_id"] in on
+        (s["offset_seconds"], s["offset_seconds"] + s["duration_seconds"]) for s in trace["spans"] if s["span_id"] in on
     ]
     times = times or [(i["offset_seconds"], i["offset_seconds"] + i["duration_seconds"]) for i in lane["intervals"]]
     first, last = min((start for start, _ in times), default=0.0), max((end for _, end in times), default=0.0)
@@ -98,26 +98,26 @@ def _lane(lane: Json, told: Json) -> str:
     width = WIDTH - _LABEL - 13
     rows = []
     for service in [lane["own"], *services]:
-        mine = [each for each in lane["intervals"] if each["service"] == service]
+        own = [each for each in lane["intervals"] if each["service"] == service]
         held = lane["own_seconds"] if service == lane["own"] else lane["by"].get(service, 0.0)
         name = f"{service} *" if service == lane["own"] else service
-        bar = _bar(mine, lane["intervals"], first, last, width)
+        bar = _bar(own, lane["intervals"], first, last, width)
         rows.append(f"{_cut(name, _LABEL):<{_LABEL}} {bar} {_time(held):>{_TIME}}")
     scale = f"{'':<{_LABEL}} {_time(first):<{width // 2}}{_time(last):>{width - width // 2}}"
     return "\n".join([_cut(head), *rows, scale])
 
 
-def _bar(mine: Iterable[Json], everyone: Iterable[Json], first: float, last: float, width: int) -> str:
-    """How much of each stretch a service had, as shades; a dot where it is not known that anybody had any."""
+def _bar(own: Iterable[Json], intervals_of_all: Iterable[Json], first: float, last: float, width: int) -> str:
+    """The share of a service in each cell as a shade; a dot where no service is known to have run."""
     if last <= first:
         return _SHADES[0] * width
-    had = _cells(mine, first, last, width, shares=True)
-    told = _cells(everyone, first, last, width, shares=False)
-    return "".join(_shade(cell) if known > 0 else "·" for cell, known in zip(had, told, strict=True))
+    had = _cells(own, first, last, width, shares=True)
+    total = _cells(intervals_of_all, first, last, width, shares=False)
+    return "".join(_shade(cell) if known > 0 else "·" for cell, known in zip(had, total, strict=True))
 
 
 def _cells(intervals: Iterable[Json], first: float, last: float, width: int, *, shares: bool) -> list[float]:
-    """Which part of each of `width` stretches is covered."""
+    """The covered ratio of each of `width` cells."""
     cells = [0.0] * width
     step = (last - first) / width
     for each in intervals:
@@ -129,29 +129,29 @@ def _cells(intervals: Iterable[Json], first: float, last: float, width: int, *, 
 
 
 def _shade(share: float) -> str:
-    """A blank only where there is nothing."""
+    """A blank only for a share of zero."""
     return _SHADES[0] if share <= 0.001 else _SHADES[min(4, max(1, round(share * 4)))]
 
 
-def _end(told: Json) -> Iterator[str]:
-    for note in (told["clock_note"], told["note"]):
+def _end(trace: Json) -> Iterator[str]:
+    for note in (trace["clock_note"], trace["note"]):
         if note:
             yield from wrap(_printable(note), WIDTH)
-    if told["lanes"]:
+    if trace["lanes"]:
         yield "* the trace's own service; · no two services were active; what others held bounds waiting from above"
-    if told["lanes_error"]:
-        yield _printable(f"what ran on the GPUs could not be read: {told['lanes_error']}")
-    if told["lanes_left_out"]:
-        yield f"of {told['lanes_left_out']} of its minutes not all GPUs were read"
-    if not told["lanes_settled"]:
+    if trace["lanes_error"]:
+        yield _printable(f"what ran on the GPUs could not be read: {trace['lanes_error']}")
+    if trace["lanes_left_out"]:
+        yield f"of {trace['lanes_left_out']} of its minutes not all GPUs were read"
+    if not trace["lanes_settled"]:
         yield "this trace is seconds old: what ran on its GPUs may still be on its way"
-    yield _printable(told["sentence"]) or _nothing(told)
+    yield _printable(trace["sentence"]) or _without_sentence(trace)
 
 
-def _nothing(told: Json) -> str:
-    if told["lanes"]:
+def _without_sentence(trace: Json) -> str:
+    if trace["lanes"]:
         return "what is known of its GPUs does not allow a statement about so short a time"
-    if note := told.get("lanes_note"):  # older hubs have none
+    if note := trace.get("lanes_note"):  # older hubs have none
         return _printable(f"nothing is known of its GPUs: {note}")
     return "no span of it is known to have run on a GPU that services shared at the time"
 

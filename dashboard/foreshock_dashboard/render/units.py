@@ -1,4 +1,4 @@
-"""What is wrong, in one sentence for somebody who was just woken up."""
+"""Units in words: times of day, durations, percentages, ratios, and lists of GPUs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from foreshock_dashboard.model.world import Gpu
 
 
 def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
-    """`host-1/gpu-0 and gpu-1`, shortened to a count and the number of hosts when there are more than `most`."""
+    """`host-1/gpu-0 and gpu-1`; for more than `most` their number and that of their hosts."""
     if len(gpus) > most:
         return f"{len(gpus)} GPUs of {len({gpu.host for gpu in gpus})} hosts"
     return _join([gpu.label for gpu in gpus])
@@ -21,20 +21,20 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds with three digits at most: `85 ms`, `1.24 s`, `12.4 s`."""
+    """Seconds with at most three digits: `85 ms`, `1.24 s`, `12.4 s`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
 
 
 def percent(share: float) -> str:
-    """A share as pages write it: `46 %`, `0.7 %`, `<0.1 %`."""
+    """A ratio in percent: `46 %`, `0.7 %`, `<0.1 %`."""
     value = share * 100
     return f"{value:.0f} %" if value == 0 or value >= 10 else "<0.1 %" if value < 0.1 else f"{value:.1f} %"
 
 
 def multiple(ratio: float) -> str:
-    """How many times as much, where that is more than before: `2.3`, `1.04`; never `1.0`."""
+    """A ratio above one: `2.3`, `1.04`; never `1.0`."""
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{max(ratio, 1.01):.2f}"
 
 

@@ -17,7 +17,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
-from foreshock_dashboard.render.incident_text import blamed, day, figure, risk_line
+from foreshock_dashboard.render.incident_text import day, figure, risk_line, suspected_cause
 from foreshock_dashboard.render.units import clock, duration, percent
 from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
 
@@ -96,7 +96,7 @@ def _summary(incident: Incident, until: float) -> str:
     rows = [
         ("state", incident.phase),
         ("cause", incident.cause),
-        ("whose doing", blamed(incident.culprit) or "not known"),
+        ("whose doing", suspected_cause(incident.culprit) or "not known"),
         ("victims", ", ".join(map(str, incident.victims)) or "none"),
         ("opened", day(incident.opened)),
         ("paged", day(incident.paged) if incident.paged is not None else "never"),
@@ -127,9 +127,9 @@ def _name(name: str, entity: str) -> str:
 
 
 def _culprit(incident: Incident, at_page: Incident | None) -> str:
-    found = [_text(f"{blamed(incident.culprit) or 'Not known'}: {incident.cause}.")]
+    found = [_text(f"{suspected_cause(incident.culprit) or 'Not known'}: {incident.cause}.")]
     if at_page is not None and at_page.culprit != incident.culprit:
-        who = blamed(at_page.culprit) or "that it is not known"
+        who = suspected_cause(at_page.culprit) or "that it is not known"
         found.append(_text(f"When it paged, it said {who}: {at_page.cause}."))
     if incident.candidates:
         rows = [(str(each.service), percent(each.score), reasons_text(each.reasons)) for each in incident.candidates]
