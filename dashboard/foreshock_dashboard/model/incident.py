@@ -1,4 +1,4 @@
-"""An incident: what the analysis says, in a form that a page, an alert and a machine can read."""
+"""Incidents: the result of the analysis, as values."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Quality = Literal["measured", "sampled", "inferred"]
 
 
 class Evidence(NamedTuple):
-    """One figure that supports an incident, with what is usual and since when it is not (Unix seconds).
+    """A figure that supports an incident, with its baseline, and since when it differs (Unix seconds).
 
-    `entity` is what it is a figure of: a service, an edge `a -> b`, a GPU, a host.
+    entity: what it describes: a service, an edge `a -> b`, a GPU, a host.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Evidence(NamedTuple):
 
 
 class Culprit(NamedTuple):
-    """Where it comes from, as far as that is known: whose doing, and on which GPUs, pool, edge or host it is felt."""
+    """The suspected cause, as far as known: the service, and the GPUs, pool, edge, or host on which it acts."""
 
     service: Service | None = None
     gpus: tuple[Gpu, ...] = ()
@@ -50,10 +50,9 @@ class Culprit(NamedTuple):
 
 
 class AtRisk(NamedTuple):
-    """A service that is to miss its objective, and in how many seconds: 0 where it does already.
+    """A service at risk, and the seconds until it breaches its SLO; 0 if it does already.
 
-    With a chance of 20, 50 and 80 %, and of 10 and 90 %, which bound the 80 % interval; infinite where that is further
-    off than the analysis looks, NaN where it is not told.
+    p10 to p90: quantiles; p10 and p90 bound the 80 % interval. Infinite beyond the horizon, NaN if unknown.
     """
 
     service: Service
@@ -96,12 +95,12 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One thing that is wrong. `id` is the opening time and the service: two hubs that saw the same agree on it.
+    """An open or resolved incident. Two hubs that saw the same agree on its `id`: opening time and service.
 
-    service: the one at risk or hit first. victims: those that are worse than usual, the first hit first. at_risk: those
-    that are to miss their objective, the soonest first. candidates: who may be guilty, the likeliest first.
-    opened, paged, until and since (the first sign) in Unix seconds; None where that has not happened. confidence 0…1.
-    action: what to do, and what that would change. summary: what its sentence is made of besides.
+    service: the one at risk or affected first. victims: affected services, the first affected first. at_risk: services
+    about to breach their SLO, the soonest first. candidates: suspected causes, the likeliest first. opened, paged,
+    until (its end), and since (the first sign): Unix seconds; None if it has not happened. confidence: 0 to 1. action:
+    what to do. summary: what its sentence says besides.
     """
 
     id: str
@@ -124,32 +123,32 @@ class Incident:
 
     @property
     def victim(self) -> Service:
-        """The service that was hit first."""
+        """The service that was affected first."""
         return self.victims[0] if self.victims else self.service
 
     @property
     def aggressor(self) -> Service | None:
-        """Whose doing it is, where a service is to blame."""
+        """The suspected service, if any."""
         return self.culprit.service
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        """The GPUs that are fought for."""
+        """The contended or faulty GPUs."""
         return self.culprit.gpus
 
     @property
     def slowed(self) -> tuple[Service, ...]:
-        """The other victims."""
+        """The other affected services."""
         return self.victims[1:]
 
 
 class Learning(NamedTuple):
-    """How much history the analysis has and needs, in seconds; it is learning while have < need."""
+    """Seconds of history that the analysis has and needs."""
 
     have: float
     need: float
 
     @property
     def done(self) -> bool:
-        """Whether the baseline rests on enough history."""
+        """Whether there is enough history for a baseline."""
         return self.have >= self.need

@@ -1,4 +1,4 @@
-"""The first thing on the page: what is wrong, or that nothing is, or why that cannot be said."""
+"""The headline of the Now page: what is wrong, that nothing is, or why that is unknown."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "er
 
 
 FEW = 2
-"""GPUs that a headline names one by one; more are counted."""
+"""GPUs that a headline names; of more their number."""
 SOON = 1800.0
-"""Seconds within which it is said who is hit next."""
+"""Seconds within which the next service at risk is named."""
 
 
 class NextBreach(TypedDict):
@@ -62,10 +62,11 @@ class VerdictJson(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`headline` changes only when what it says changes, for it is read aloud; `notes` may change with every tick.
+    """The headline and the notes below it.
 
-    clauses: the headline in parts that lead to their evidence. since: Unix seconds from which on it holds, None where
-    that is not known. incident: the worst one, if any. promises: seconds of p95 that services are judged by.
+    The headline changes only with its meaning, as screen readers read it aloud; `notes` may change with every
+    evaluation. clauses: the headline in parts that link to their evidence. since: Unix seconds since which it holds,
+    None if unknown. incident: the worst one. slos: p95 in seconds by service.
     """
 
     state: State
@@ -100,7 +101,7 @@ class Verdict:
 
 
 def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
-    """One sentence about the platform. `now`: the hub's time in Unix seconds; the World's own unless given."""
+    """The verdict on a snapshot. now: the hub's time in Unix seconds; default: the World's."""
     world = snapshot.world
     if world is None:
         if snapshot.error:
@@ -160,7 +161,7 @@ def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[Text, ...
 
 
 def _where(world: World, gpus: Sequence[Gpu]) -> str:
-    """Two GPUs by name; of more how many, in which pool, and the first of them."""
+    """Up to two GPUs by name; of more their number, their pool or hosts, and the first."""
     if len(gpus) <= FEW:
         return gpu_list(gpus)
     pool = pool_of(world, gpus)
@@ -169,9 +170,10 @@ def _where(world: World, gpus: Sequence[Gpu]) -> str:
 
 
 def following(item: Incident, promises: Mapping[Service, float]) -> NextBreach | None:
-    """Who misses its objective next, in how many seconds; and who does already. None where nobody is told of.
+    """The next service to breach its SLO, in how many seconds, and those that do already; None without services at
+    risk.
 
-    promises: seconds of p95 that services are judged by.
+    slos: p95 in seconds by service.
     """
     if not item.at_risk:
         return None
@@ -190,7 +192,7 @@ def _soonest(risk: AtRisk) -> tuple[float, Service]:
 
 
 def _blind(whom: str, since: float | None) -> Text:
-    """Why nothing can be said; () where nobody is missed. since: Unix seconds of the last data, if there was any."""
+    """Why nothing is known; empty if no data is missing. since: Unix seconds of the last data."""
     if not whom:
         return ()
     if since is None:
@@ -199,7 +201,7 @@ def _blind(whom: str, since: float | None) -> Text:
 
 
 def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]:
-    """What the page does not see, so that calm is not mistaken for blind."""
+    """What is not observed, so that no data is not mistaken for calm."""
     found = []
     if snapshot.error:
         found.append(f"These figures stand still: {snapshot.error}")
