@@ -67,7 +67,7 @@ def test_who_has_what_it_wants_lacks_nothing() -> None:
 def test_an_autoscaler_at_its_bound_is_told() -> None:
     found = replica_lag(scan({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
     assert found is not None
-    assert found.most
+    assert found.at_limit
     assert found.missing == 0
 
 

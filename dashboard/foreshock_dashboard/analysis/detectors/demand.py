@@ -87,10 +87,10 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
     growth = edge_growth(scan, load)
     found = []
     for service in _candidates(scan):
-        rows, habit = scan.into.get(service, ()), scan.world.season.of(service, scan.time)
+        rows, season = scan.into.get(service, ()), scan.world.season.of(service, scan.time)
         more = load_growth(scan, service, load, rows)
         expected = (
-            habit.growth > 1.0 and load_growth(scan, service, load, rows, habit.growth).strength < UNEXPECTED_STRENGTH
+            season.growth > 1.0 and load_growth(scan, service, load, rows, season.growth).strength < UNEXPECTED_STRENGTH
         )
         if more.strength < 0.1:
             continue
@@ -107,8 +107,8 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
                 strength=strength,
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),
-                evidence=(*_evidence(scan, service, more, load, rows), *_seasonal_evidence(scan, service, habit)),
-                action=ahead_of_recurring_load(scan, service, habit)
+                evidence=(*_evidence(scan, service, more, load, rows), *_seasonal_evidence(scan, service, season)),
+                action=ahead_of_recurring_load(scan, service, season)
                 if expected
                 else against_growth(scan, service, client, more.ratio),
                 expected=expected,
@@ -117,12 +117,12 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _seasonal_evidence(scan: Scan, service: Service, habit: SeasonalGrowth) -> tuple[Evidence, ...]:
+def _seasonal_evidence(scan: Scan, service: Service, season: SeasonalGrowth) -> tuple[Evidence, ...]:
     """Growth of requests and its seasonal baseline, as evidence if both are known."""
     now = scan.ratio("rate", service)
-    if not (habit.growth > 1.0 and math.isfinite(now)):
+    if not (season.growth > 1.0 and math.isfinite(now)):
         return ()
-    return (Evidence("requests over those of two hours before", now, habit.growth, "", habit.since, str(service)),)
+    return (Evidence("requests over those of two hours before", now, season.growth, "", season.since, str(service)),)
 
 
 def _candidates(scan: Scan) -> list[Service]:
@@ -136,23 +136,23 @@ def _candidates(scan: Scan) -> list[Service]:
 
 
 def load_growth(
-    scan: Scan, service: Service, load: RequestRates, rows: Sequence[int], habit: float = 1.0
+    scan: Scan, service: Service, load: RequestRates, rows: Sequence[int], season: float = 1.0
 ) -> LoadGrowth:
     """Offered load of a service over its baseline, by tokens where these are counted.
 
     Tokens and requests are counted when they end. The concurrency of model servers shows a crowd before that, and its
-    decrease the load that was offered earlier. habit: seasonal growth over the last hours.
+    decrease the load that was offered earlier. season: seasonal growth over the last hours.
     """
-    if growth := _overload_growth(scan, service) / habit:
+    if growth := _overload_growth(scan, service) / season:
         return LoadGrowth(growth, REQUEST_GROWTH.confidence(growth), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
     late = scan.memo(drained_shares).get(service, 0.0)
-    ratio = scan.ratio("tokens", service) * (1 - late) * real / habit
+    ratio = scan.ratio("tokens", service) * (1 - late) * real / season
     if math.isfinite(ratio):
         return LoadGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(scan, service)), "tokens")
-    ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / habit
+    ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / season
     usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
     chance = MIN_STANDARD_ERRORS / math.sqrt(usual * WINDOW_SECONDS) if usual > 0 else math.nan
     return LoadGrowth(ratio, REQUEST_GROWTH.confidence(ratio - chance), "rate")
@@ -170,10 +170,15 @@ def _scatter(scan: Scan, service: Service) -> float:
 
 def _overload_growth(scan: Scan, service: Service) -> float:
     """Current load over its baseline for overloaded model servers without another reason; else 0."""
-    strain = scan.utilizations.get(service)
-    if strain is None or not strain.usual > 0 or not is_overloaded(strain) or has_lasting_reason(scan, service, strain):
+    utilization = scan.utilizations.get(service)
+    if (
+        utilization is None
+        or not utilization.usual > 0
+        or not is_overloaded(utilization)
+        or has_lasting_reason(scan, service, utilization)
+    ):
         return 0.0
-    return strain.loads[0] / strain.usual * (1 - abandoned_work(scan, service))
+    return utilization.loads[0] / utilization.usual * (1 - abandoned_work(scan, service))
 
 
 def drained_shares(scan: Scan) -> Mapping[Service, float]:

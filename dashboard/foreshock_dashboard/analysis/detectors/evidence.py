@@ -88,11 +88,15 @@ def lost_gpu_time(scan: Scan, service: Service) -> float:
 
 def slow_tokens(scan: Scan, service: Service) -> float:
     """Confidence (0 to 1) that model servers take longer per token than their load explains."""
-    strain = scan.utilizations.get(service)
-    return min(confidence(strain.z, EXTREME_Z, 0.7), TOKEN_SLOWDOWN.confidence(strain.slowdown)) if strain else 0.0
+    utilization = scan.utilizations.get(service)
+    return (
+        min(confidence(utilization.z, EXTREME_Z, 0.7), TOKEN_SLOWDOWN.confidence(utilization.slowdown))
+        if utilization
+        else 0.0
+    )
 
 
 def token_slowdown(scan: Scan, service: Service) -> float:
     """Seconds per token of model servers over those that their load explains; NaN if unknown."""
-    strain = scan.utilizations.get(service)
-    return strain.slowdown if strain else math.nan
+    utilization = scan.utilizations.get(service)
+    return utilization.slowdown if utilization else math.nan

@@ -48,7 +48,7 @@ class ReplicaLag(NamedTuple):
     """The replicas that a service lacks.
 
     wanted, ready, pending: in replicas. since: Unix seconds. delay: seconds that a replica takes to come, the measured
-    median or the default. pool: whose quota is used up, "" if none; out: replicas that it blocks. most: the
+    median or the default. pool: whose quota is used up, "" if none; blocked: replicas that it blocks. at_limit: the
     autoscaler's limit is reached.
     """
 
@@ -60,8 +60,8 @@ class ReplicaLag(NamedTuple):
     delay: float
     measured: bool
     pool: str
-    out: float
-    most: bool
+    blocked: float
+    at_limit: bool
 
     @property
     def missing(self) -> float:
@@ -79,7 +79,7 @@ def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
     found = []
     for each in short:
         felt = max(slowdown_confidence(scan, each.service), near_capacity(scan, each.service))
-        lacking = 1.0 if each.most and not each.missing else each.missing / max(each.wanted, 1.0)
+        lacking = 1.0 if each.at_limit and not each.missing else each.missing / max(each.wanted, 1.0)
         strength = min(MISSING_REPLICAS.confidence(lacking), felt, 1 - other_reason(scan, each.service, load))
         if strength < 0.1:
             continue
@@ -161,8 +161,8 @@ def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
         delay=float(np.median(measured)) if len(measured) else DEFAULT_DELAY_SECONDS,
         measured=bool(len(measured)),
         pool=pool if out > 0 else "",
-        out=out,
-        most=bound,
+        blocked=out,
+        at_limit=bound,
     )
 
 
@@ -271,11 +271,11 @@ def _evidence(scan: Scan, each: ReplicaLag) -> tuple[Evidence, ...]:
 
 def _action(each: ReplicaLag, time: float) -> Action:
     """Raise the limit that blocks replicas; else shed load until they are ready. time: Unix seconds."""
-    replicas = math.ceil(each.out if each.pool else each.missing)
+    replicas = math.ceil(each.blocked if each.pool else each.missing)
     shed = Action("shed_load", each.service)
     if each.pool:
         return Action("raise_quota", each.service, target=each.pool, amount=replicas, alternatives=(shed,))
-    if each.most and not each.missing:
+    if each.at_limit and not each.missing:
         return Action("raise_replica_limit", each.service, current=each.wanted)
     return shed._replace(amount=replicas, delay_seconds=each.since + each.delay - time)
 
@@ -287,8 +287,8 @@ def _effect(scan: Scan, each: ReplicaLag) -> Effect | None:
     """
     further = each.missing or 1.0
     ratio = each.ready / (each.ready + further)
-    strain = scan.utilizations.get(each.service)
-    load = strain.load if strain is not None and strain.load < MAX_LOAD_RATIO else math.nan
+    utilization = scan.utilizations.get(each.service)
+    load = utilization.load if utilization is not None and utilization.load < MAX_LOAD_RATIO else math.nan
     condition: EffectCondition = "more_replicas" if each.missing else "one_more_replica"
     known = improvement("load", each.service, "ratio", load, load * ratio, condition) if ratio > 0 else None
     return known or reduced("load", each.service, ratio, condition)

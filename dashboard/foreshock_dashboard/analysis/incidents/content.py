@@ -129,7 +129,7 @@ def updated_incident(incident: Incident, trouble: Trouble, evaluation: Evaluatio
     phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
     paged = incident.paged if incident.paged is not None else evaluation.scan.time if page else None
     again = not incident.candidates or paged != incident.paged or _minute(evaluation.scan)
-    victims = (trouble.origin, *trouble.felt[:MAX_RANKED_CALLERS])
+    victims = (trouble.origin, *trouble.affected_callers[:MAX_RANKED_CALLERS])
     suspects = blamed(evaluation.walk, victims) if again else incident.candidates
     suspect = suspects[0].service if again and suspects else None
     trouble = _suspected(incident, trouble, suspect, evaluation.findings)
@@ -141,7 +141,7 @@ def updated_incident(incident: Incident, trouble: Trouble, evaluation: Evaluatio
         cause=cause,
         service=trouble.origin,
         culprit=culprit,
-        victims=tuple(dict.fromkeys((trouble.origin, *trouble.felt))),
+        victims=tuple(dict.fromkeys((trouble.origin, *trouble.affected_callers))),
         at_risk=_at_risk(trouble, evaluation),
         candidates=_candidates(culprit, trouble, suspects) if again else incident.candidates,
         evidence=_evidence(trouble, evaluation.scan),
@@ -254,7 +254,7 @@ def _near(origin: Service, evaluation: Evaluation, known: Mapping[Service, Own] 
 
 def _seconds(trouble: Trouble, own: Own) -> tuple[float, ...]:
     """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
-    if trouble.heavy or (own.crowded and own.strain is not None and exceeds_safe_limit(own.strain)):
+    if trouble.takes_down or (own.crowded and own.strain is not None and exceeds_safe_limit(own.strain)):
         return IMMINENT_SECONDS
     if own.crowded or math.isinf(own.seconds[2]):
         return SOON_SECONDS
@@ -283,7 +283,11 @@ def _evidence(trouble: Trouble, scan: Scan) -> tuple[Evidence, ...]:
     found = list(trouble.cause.evidence) if trouble.cause else []
     names = (*SYMPTOM_SIGNALS, *SERVER_SIGNALS)
     found += [_figure(name, trouble.origin, scan) for name in names if scan.z(name, trouble.origin) >= EVIDENCE_Z]
-    found += [_figure("p95", caller, scan) for caller in trouble.felt[:3] if math.isfinite(scan.value("p95", caller))]
+    found += [
+        _figure("p95", caller, scan)
+        for caller in trouble.affected_callers[:3]
+        if math.isfinite(scan.value("p95", caller))
+    ]
     return tuple({(each.name, each.entity): each for each in found}.values())
 
 

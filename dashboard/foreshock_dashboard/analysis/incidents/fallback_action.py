@@ -27,7 +27,7 @@ def fallback_action(scan: Scan, cause: Cause, origin: Service, suspect: Service 
 
 def _baseline_load(scan: Scan, service: Service) -> Effect | None:
     """The effect of the baseline load of model servers."""
-    strain = scan.utilizations.get(service)
-    if strain is None or not strain.load > 0:
+    utilization = scan.utilizations.get(service)
+    if utilization is None or not utilization.load > 0:
         return None
-    return reduced("load", service, strain.usual / strain.load, "without_growth")
+    return reduced("load", service, utilization.usual / utilization.load, "without_growth")

@@ -41,21 +41,21 @@ AFFECTED_Z = 3.0
 class Trouble:
     """A group of services with one trouble.
 
-    origin: the service where it begins. members: services in trouble or at risk, the origin first. felt: affected
-    callers of the origin, direct or not, nearest first. missing: those of the origin and its callers that breach their
+    origin: the service where it begins. members: services in trouble or at risk, the origin first. affected_callers:
+    those of the origin, direct or not, nearest first. missing: those of the origin and its callers that breach their
     SLO. cause: the finding that explains it best. page: it is worth a page; urgent: at once. crowded: the origin is
-    overloaded. heavy: the cause takes it down by itself. chance: of an SLO breach of the origin, 0 to 1.
+    overloaded. takes_down: the cause takes it down by itself. chance: of an SLO breach of the origin, 0 to 1.
     """
 
     origin: Service
     members: tuple[Service, ...]
-    felt: tuple[Service, ...]
+    affected_callers: tuple[Service, ...]
     missing: tuple[Service, ...]
     cause: Finding | None
     page: bool
     urgent: bool
     crowded: bool
-    heavy: bool
+    takes_down: bool
     chance: float
 
 
@@ -121,33 +121,33 @@ def _trouble(
 ) -> Trouble:
     origin = _origin(scan, members, own, findings)
     above = scan.upstream[origin]
-    felt = tuple(service for service in above if service in worse and propagates(scan, origin, service))
+    affected_callers = tuple(service for service in above if service in worse and propagates(scan, origin, service))
     missing = tuple(service for service in (origin, *above) if service in own and own[service].missing)
     cause = _cause(origin, members, findings) or _likeliest(origin, unsure)
     if origin in weak and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
         cause = weak[origin]
     risk = own.get(origin)
     chance = risk.chance if risk else 0.0
-    heavy = (
+    takes_down = (
         cause is not None and cause.severity >= OUTAGE_SEVERITY and cause.urgent and cause.strength >= FINDING_STRENGTH
     )
     if cause is not None and cause.cause == "dependency":
-        heavy = heavy and bool(felt)
-    if cause is not None and heavy:
+        takes_down = takes_down and bool(affected_callers)
+    if cause is not None and takes_down:
         chance = max(chance, cause.strength)
     if risk is not None and risk.crowded:
         chance = max(chance, PAGE_CHANCE)
-    urgent = heavy or (risk is not None and risk.crowded)  # overload is averaged over minutes already
+    urgent = takes_down or (risk is not None and risk.crowded)  # overload is averaged over minutes already
     return Trouble(
         origin=origin,
         members=(origin, *sorted(members - {origin})),
-        felt=felt,
+        affected_callers=affected_callers,
         missing=missing,
         cause=cause,
-        page=urgent or _pages(scan, origin, above, felt, own, cause),
+        page=urgent or _pages(scan, origin, above, affected_callers, own, cause),
         urgent=urgent,
         crowded=risk is not None and risk.crowded,
-        heavy=heavy,
+        takes_down=takes_down,
         chance=chance,
     )
 
@@ -156,7 +156,7 @@ def _pages(
     scan: Scan,
     origin: Service,
     above: Sequence[Service],
-    felt: Sequence[Service],
+    affected_callers: Sequence[Service],
     own: Mapping[Service, Own],
     cause: Finding | None,
 ) -> bool:
@@ -171,8 +171,8 @@ def _pages(
         and scan.value("rate", origin) * LASTING >= ENOUGH
     )
     if risk.missing:
-        return bool(felt) or not above or explained
-    if lacks_baseline(scan, origin) and any(service in own and own[service].missing for service in felt):
+        return bool(affected_callers) or not above or explained
+    if lacks_baseline(scan, origin) and any(service in own and own[service].missing for service in affected_callers):
         return True  # the callers have the only SLO
     if risk.crowded:
         return True

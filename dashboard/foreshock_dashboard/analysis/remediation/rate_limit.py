@@ -16,12 +16,12 @@ MIN_GROWTH_SHARE = 0.3
 """Share of the growth that a caller's own rate has to show for its baseline rate to be recommended as the limit."""
 
 
-def ahead_of_recurring_load(scan: Scan, service: Service, habit: SeasonalGrowth) -> Action:
+def ahead_of_recurring_load(scan: Scan, service: Service, season: SeasonalGrowth) -> Action:
     """What to do about load that recurs at this time of the day or week."""
-    needed = shortfall(scan, service, habit.growth)
+    needed = shortfall(scan, service, season.growth)
     effect = improvement("load", service, "ratio", needed.load, needed.load_after, "more_replicas") if needed else None
-    reason = Reason("recurring_load", service, value=habit.growth)
-    return add_replicas(scan, service, habit.growth)._replace(at=habit.since, reason=reason, effect=effect)
+    reason = Reason("recurring_load", service, value=season.growth)
+    return add_replicas(scan, service, season.growth)._replace(at=season.since, reason=reason, effect=effect)
 
 
 def against_growth(scan: Scan, service: Service, origin: Service, growth: float) -> Action:

@@ -44,10 +44,15 @@ def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
     With them each has no more load than model servers carry with bursts (`overload.CARRIED`, of the longest mean).
     The queue does not count: it goes once there is capacity.
     """
-    strain, replicas = scan.utilizations.get(service), _live_replicas(scan, service)
-    if strain is None or not replicas or not 0 < strain.usual < MAX_LOAD_RATIO or not 1 <= growth <= MAX_LOAD_RATIO:
+    utilization, replicas = scan.utilizations.get(service), _live_replicas(scan, service)
+    if (
+        utilization is None
+        or not replicas
+        or not 0 < utilization.usual < MAX_LOAD_RATIO
+        or not 1 <= growth <= MAX_LOAD_RATIO
+    ):
         return None
-    load = strain.usual * growth
+    load = utilization.usual * growth
     return Shortfall(replicas, max(1, math.ceil(replicas * load / SAFE_LIMITS[-1]) - replicas), load)
 
 
