@@ -1,9 +1,9 @@
 // All GPUs by pool and host: a heat map that Plotly draws, with names, marks and a cursor laid over it.
 import { gpuHref, link, navigate, pageHref } from "#web/assets/address.js";
+import { loadedPlotly, loadPlotly } from "#web/assets/chart_library.js";
 import { byId, cssToken, h, headCells, put, requireId, s, scrollTable, setPanel, setText } from "#web/assets/dom.js";
 import { formatPercent, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { GpuGridLayout } from "#web/assets/gpu_grid_layout.js";
-import { loadedPlotly, loadPlotly } from "#web/assets/plotly.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */

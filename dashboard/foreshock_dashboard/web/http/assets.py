@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from foreshock_dashboard.web.http.static_files import ASSETS, content_hash
 
@@ -81,4 +81,4 @@ class Assets:
         path = self._paths.get(name)
         if path is None:
             return Response(f"There is no asset {name!r}.\n", 404, media_type="text/plain")
-        return FileResponse(path, media_type=MEDIA_TYPES[path.suffix])
+        return Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix])

@@ -1,8 +1,8 @@
 // The values of the shown page: requested again only after the last answer, so that a slow hub has one request at a time.
 import { onNavigation, searchParams, withParams } from "#web/assets/address.js";
+import { allowPlotly } from "#web/assets/chart_library.js";
 import { byId, markStale, requireId, setPanel } from "#web/assets/dom.js";
 import { fetchAnswer, HubError, TIMEOUT_MS } from "#web/assets/fetch_json.js";
-import { allowPlotly } from "#web/assets/plotly.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/time_range.js";
 import { drawConnection } from "#web/shell/connection_badge.js";

@@ -1,7 +1,7 @@
 // The entry of the page's scripts: puts the frame to work and names the pages.
 import { onNavigation, openPage } from "#web/assets/address.js";
+import { providePlotly } from "#web/assets/chart_library.js";
 import { closest } from "#web/assets/dom.js";
-import { providePlotly } from "#web/assets/plotly.js";
 import { updateRangeLinks } from "#web/assets/range_links.js";
 import { startTables } from "#web/assets/table.js";
 import { copy } from "#web/assets/toast.js";
