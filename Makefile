@@ -1,10 +1,11 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test check bench soak golden picture clean
+.PHONY: help setup setup-tests demo test test-fast check bench soak golden picture clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
 NODE_READY := node_modules/.ready
+TESTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/$(ROOM)_* tests/test_$(ROOM).py),$(error no tests/$(ROOM))))
 
 # Where Python may write no bytecode, each process that a test starts would compile the packages anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,9 +26,12 @@ setup-tests: $(READY) $(NODE_READY) ## Install Prometheus, Alertmanager, node_ex
 demo: $(READY) ## Run a simulated platform, the hub and its page, all on loopback
 	@.venv/bin/foreshock demo $(ARGS)
 
-test: setup-tests ## Run every test
-	@npm test --silent
-	@$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(ARGS)
+test: setup-tests ## Run every test; ROOM=store runs those of one folder of tests/
+	@$(if $(ROOM),,npm test --silent)
+	@$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(TESTS) $(ARGS)
+
+test-fast: $(READY) ## Run the tests without servers, browsers, and simulations, in under a minute
+	@$(PY) -m pytest -m "not soak and not slow" --numprocesses auto --maxprocesses 4 $(TESTS) $(ARGS)
 
 check: $(READY) $(NODE_READY) ## Lint, formatting and types
 	@.venv/bin/ruff check .

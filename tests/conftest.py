@@ -46,6 +46,22 @@ LONGEST = (
 """What takes longest, in this order, though some of it is few tests."""
 
 
+SLOW = (
+    *("alerts", "browser", "compose", "gpu", "grafana", "hub", "nvml", "recording", "sources_prometheus"),
+    *("analysis/test_decision.py", "analysis/test_chance.py", "evaluation/test_evaluate_command.py"),
+    *("exporter/test_command.py", "exporter/whole", "simulator/calls", "simulator/scenarios/test_cascades.py"),
+)
+"""Folders and files below tests/ that start servers, browsers, or simulations; `make test-fast` leaves them out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests."""
+    slow = tuple(Path(__file__).parent / name for name in SLOW)
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in slow):
+            item.add_marker("slow")
+
+
 class ByPlace(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Where tests run in several processes, a file stays in one of them; so do the files that share what is costly.
 
