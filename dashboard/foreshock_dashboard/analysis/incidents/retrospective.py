@@ -27,7 +27,7 @@ OFFSETS_SECONDS = (0.0, 60.0, 120.0, 180.0, 300.0, 600.0)
 class Retrospective(NamedTuple):
     """Candidates with their mean scores, the likeliest first.
 
-    told: signals of the service are known. lasting: there were candidates in most evaluations.
+    observed: signals of the service are known. lasting: there were candidates in most evaluations.
     """
 
     candidates: tuple[Candidate, ...]
@@ -38,25 +38,25 @@ class Retrospective(NamedTuple):
 def retrospective(world: World, victim: Service, at: float, past: float) -> Retrospective:
     """Rank candidates around a time. at, past: Unix seconds; the World before `past` is the baseline."""
     known = _known_before(world, int(np.searchsorted(world.times, past)))
-    told, blamed, shares = 0, 0, defaultdict[Service, float](float)
+    observed, ranked, shares = 0, 0, defaultdict[Service, float](float)
     reasons: dict[Service, tuple[Reason, ...]] = {}
-    looked = sorted(
+    points = sorted(
         {min(int(np.searchsorted(world.times, at + later)), len(world.times) - 1) for later in OFFSETS_SECONDS}
     )
-    for point in looked:
+    for point in points:
         scan = Scan(world, point, known.usual, utilizations=utilizations(world, point, known.laws))
         if not any(math.isfinite(scan.z(name, victim)) for name in ("p95", "failed")):
             continue
-        told += 1
+        observed += 1
         found = blame(scan, (victim,), findings(scan))
-        blamed += bool(found)
+        ranked += bool(found)
         for candidate in found:
             shares[candidate.service] += candidate.score
             reasons.setdefault(candidate.service, candidate.reasons)
     total = sum(shares.values())
     candidates = [Candidate(who, share / total, reasons[who]) for who, share in shares.items()]
     order = tuple(sorted(candidates, key=lambda each: (-each.score, each.service)))
-    return Retrospective(order, told > 0, 2 * blamed > told and blamed >= min(2, len(looked)))
+    return Retrospective(order, observed > 0, 2 * ranked > observed and ranked >= min(2, len(points)))
 
 
 def _known_before(world: World, at: int) -> Learned:

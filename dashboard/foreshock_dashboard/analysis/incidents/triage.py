@@ -60,9 +60,9 @@ class Trouble:
 
 
 def troubles(
-    scan: Scan, own: Mapping[Service, Own], found: Sequence[Finding], weak: Mapping[Service, Finding]
+    scan: Scan, own: Mapping[Service, Own], found: Sequence[Finding], latent: Mapping[Service, Finding]
 ) -> tuple[Trouble, ...]:
-    """All troubles, the worst first. weak: latent retry loops by service."""
+    """All troubles, the worst first. latent: latent retry loops by service."""
     strong = [each for each in found if each.strength >= FINDING_STRENGTH]
     by_service: dict[Service, list[Finding]] = {}
     for each in strong:
@@ -72,41 +72,41 @@ def troubles(
         for service, risk in own.items()
         if risk.crowded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, service))
     }
-    bad = shown | by_service.keys()
-    unsure: dict[Service, list[Finding]] = {}
+    in_trouble = shown | by_service.keys()
+    all_findings: dict[Service, list[Finding]] = {}
     for each in found:
-        unsure.setdefault(each.service, []).append(each)
-    groups = _joined(scan, bad, strong)
-    worse = {service for service in scan.world.services if is_affected(scan, service, own)} if groups else set()
-    made = [_trouble(scan, members, own, worse, by_service, unsure, weak) for members in groups]
-    return tuple(sorted(made, key=lambda each: (not each.page, -each.chance, each.origin)))
+        all_findings.setdefault(each.service, []).append(each)
+    groups = _components(scan, in_trouble, strong)
+    affected = {service for service in scan.world.services if is_affected(scan, service, own)} if groups else set()
+    found_troubles = [_trouble(scan, members, own, affected, by_service, all_findings, latent) for members in groups]
+    return tuple(sorted(found_troubles, key=lambda each: (not each.page, -each.chance, each.origin)))
 
 
-def _joined(scan: Scan, bad: Set[Service], found: Sequence[Finding]) -> list[Set[Service]]:
+def _components(scan: Scan, in_trouble: Set[Service], found: Sequence[Finding]) -> list[Set[Service]]:
     """Connected components of services in trouble, by calls between them and by shared culprits."""
-    root = {service: service for service in bad}
+    root = {service: service for service in in_trouble}
 
-    def top(service: Service) -> Service:
+    def root_of(service: Service) -> Service:
         while root[service] != service:
             root[service] = root[root[service]]
             service = root[service]
         return service
 
-    def join(one: Service, two: Service) -> None:
-        if one in root and two in root:
-            first, second = sorted((top(one), top(two)))
-            root[second] = first
+    def join(first: Service, second: Service) -> None:
+        if first in root and second in root:
+            low, high = sorted((root_of(first), root_of(second)))
+            root[high] = low
 
     for edge in scan.world.edges:
         join(edge.client, edge.server)
-    harmed: dict[Culprit, Service] = {}
+    by_culprit: dict[Culprit, Service] = {}
     for each in found:
         if each.culprit.service is not None:
             join(each.service, each.culprit.service)
-        join(each.service, harmed.setdefault(each.culprit, each.service))
+        join(each.service, by_culprit.setdefault(each.culprit, each.service))
     groups: dict[Service, set[Service]] = {}
-    for service in bad:
-        groups.setdefault(top(service), set()).add(service)
+    for service in in_trouble:
+        groups.setdefault(root_of(service), set()).add(service)
     return [groups[service] for service in sorted(groups)]
 
 
@@ -114,18 +114,18 @@ def _trouble(
     scan: Scan,
     members: Set[Service],
     own: Mapping[Service, Own],
-    worse: Set[Service],
+    affected: Set[Service],
     findings: Mapping[Service, Sequence[Finding]],
-    unsure: Mapping[Service, Sequence[Finding]],
-    weak: Mapping[Service, Finding],
+    all_findings: Mapping[Service, Sequence[Finding]],
+    latent: Mapping[Service, Finding],
 ) -> Trouble:
     origin = _origin(scan, members, own, findings)
     above = scan.upstream[origin]
-    affected_callers = tuple(service for service in above if service in worse and propagates(scan, origin, service))
+    affected_callers = tuple(service for service in above if service in affected and propagates(scan, origin, service))
     missing = tuple(service for service in (origin, *above) if service in own and own[service].missing)
-    cause = _cause(origin, members, findings) or _likeliest(origin, unsure)
-    if origin in weak and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
-        cause = weak[origin]
+    cause = _cause(origin, members, findings) or _likeliest(origin, all_findings)
+    if origin in latent and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
+        cause = latent[origin]
     risk = own.get(origin)
     chance = risk.chance if risk else 0.0
     takes_down = (
@@ -301,6 +301,6 @@ def _of_origin(cause: Finding, origin: Service) -> bool:
     return cause.by_itself and cause.service == origin
 
 
-def _likeliest(origin: Service, unsure: Mapping[Service, Sequence[Finding]]) -> Finding | None:
+def _likeliest(origin: Service, all_findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
     """The strongest finding about the origin that is not firm."""
-    return max(unsure.get(origin, ()), key=lambda each: (each.strength, -each.since), default=None)
+    return max(all_findings.get(origin, ()), key=lambda each: (each.strength, -each.since), default=None)
