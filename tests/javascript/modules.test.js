@@ -65,3 +65,12 @@ test("every module is reached from the entry", () => {
 test("names of files are unique: all are served from one folder", () => {
   assert.equal(new Set(files.map((path) => basename(path))).size, files.length);
 });
+
+test("lines have at most 120 characters", () => {
+  for (const path of files.filter((name) => basename(name) !== "morphdom.js")) {
+    const long = readFileSync(`${WEB}/${path}`, "utf8")
+      .split("\n")
+      .find((line) => line.length > 120);
+    assert.equal(long, undefined, path);
+  }
+});

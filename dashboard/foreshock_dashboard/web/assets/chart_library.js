@@ -1,4 +1,4 @@
-// Plotly, a script of 4.8 MB: it runs once the page's own values are on the screen, so that nobody waits for it.
+// Plotly, a script of 4.8 MB: it runs once the page's own values are on the screen, and delays none of them.
 import { h } from "#web/assets/dom.js";
 
 /** @typedef {import("#web/assets/browser.d.ts").Plotly} Plotly */

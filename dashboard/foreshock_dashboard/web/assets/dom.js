@@ -4,7 +4,8 @@ import morphdom from "#web/assets/morphdom.js";
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * What an element may hold: nodes, text and numbers, in lists of any depth. `null`, `undefined` and `false` are left out.
+ * What an element may hold: nodes, text and numbers, in lists of any depth.
+ * `null`, `undefined` and `false` are left out.
  * @typedef {Node | string | number | boolean | null | undefined | readonly Content[]} Content
  */
 /**

@@ -79,7 +79,7 @@ class GpuGrid {
   /** Milliseconds that Plotly's last drawing took. */
   drawMs = 0;
 
-  // Plotly is not loaded for a grid that nobody scrolls to: its cells are drawn without it.
+  // Plotly is not loaded for a grid out of sight: its cells are drawn without it.
   #visibility = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     this.#visibility.disconnect();

@@ -107,10 +107,4 @@ export interface Timeline {
   hidden: number;
 }
 
-export interface Promise {
-  seconds: number;
-  failed: number;
-  learned: boolean;
-}
-
 export type { Health, Stage };

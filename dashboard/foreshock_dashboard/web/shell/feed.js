@@ -1,4 +1,4 @@
-// The values of the shown page: requested again only after the last answer, so that a slow hub has one request at a time.
+// The values of the shown page: requested again after the last answer, so that a slow hub has one request at a time.
 import { onNavigation, searchParams, withParams } from "#web/assets/address.js";
 import { allowPlotly } from "#web/assets/chart_library.js";
 import { byId, markStale, requireId, setPanel } from "#web/assets/dom.js";
@@ -35,7 +35,7 @@ let timer = 0;
 let isRunning = false;
 /** The address whose values are known, and their ETag. */
 let known = { path: "", etag: "" };
-/** The number of the values that Dash's charts were told of. */
+/** The number of the values that Dash's charts have. */
 let announcedSeq = -1;
 /** The address of `live.data`. */
 let dataPath = "";
@@ -51,16 +51,16 @@ const prefetched = new Map();
  */
 const feedPath = ({ feed = "", takes = "" }) => {
   const written = searchParams();
-  const asked = new URLSearchParams();
+  const params = new URLSearchParams();
   for (const name of takes.split(" ").filter(Boolean)) {
     const value = written.get(name);
-    if (value) asked.set(name, name === "from" ? timeRange.from() : value);
+    if (value) params.set(name, name === "from" ? timeRange.from() : value);
   }
-  if (!timeRange.isLive()) asked.set("at", timeRange.to());
+  if (!timeRange.isLive()) params.set("at", timeRange.to());
   const [start = "", rest] = feed.split("{rest}");
   if (rest !== undefined && !`/api/pages${location.pathname}`.startsWith(start)) return "";
   const below = location.pathname.split("/").slice(2).join("/");
-  return withParams(feed.replace("{rest}", below), asked);
+  return withParams(feed.replace("{rest}", below), params);
 };
 
 const currentPath = () => (connection.page ? feedPath(connection.page.dataset) : "");
@@ -170,7 +170,7 @@ const loop = async () => {
   try {
     await refresh();
   } catch (error) {
-    if (connection.page && currentPath() === path) onFailure(error); // else nobody looks at it any more
+    if (connection.page && currentPath() === path) onFailure(error); // else the page was left
   }
   isRunning = false;
   allowPlotly();

@@ -106,7 +106,9 @@ const drawIncidents = (data, now) => {
       incidents.map((incident) => incidentItem(incident, data, now)),
       wanted ? all() : null,
     );
-  const unknownText = `Nothing is known of incident ${wanted} at this time. It may be older than an hour, or begin later: choose another time.`;
+  const unknownText =
+    `Nothing is known of incident ${wanted} at this time. ` +
+    "It may be older than an hour, or begin later: choose another time.";
   put(
     byId("chooser"),
     incidents.length ? list() : noIncidentText(data),
@@ -116,7 +118,7 @@ const drawIncidents = (data, now) => {
 };
 
 /**
- * The place of a time on a scale of roots, where what is near is told apart best.
+ * The place of a time on a scale of roots, which gives near times more room.
  * @param {number | null} seconds null is beyond the horizon
  */
 export const scalePosition = (seconds) => {

@@ -1,4 +1,4 @@
-// The map of services and their calls, drawn at its real width; on a phone a list, since a small picture cannot be read.
+// The map of services and their calls, drawn at its real width; on a phone a list, since a small picture is illegible.
 import { link, pairHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
@@ -33,7 +33,8 @@ const ERROR_RATE_WARNING = 0.01;
 const MANY_ATTEMPTS = 1.2;
 const VIA_TEXT = { gpu: "takes the GPU time of", load: "sends its load to", call: "slows its caller" };
 const NO_CALLS =
-  "No service has called another yet: no spans with a caller and a callee have arrived. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).";
+  "No service has called another yet: no spans with a caller and a callee have arrived. " +
+  "Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).";
 
 /** @param {string[]} names */
 const keyOf = (...names) => names.join("\n");

@@ -16,6 +16,9 @@ const MAX_GPUS = 16;
 /** Work that goes on this much longer than its trace did so after the caller had an answer. */
 const OUTLASTING_RATIO = 1.01;
 
+const OUTLASTING_NOTE =
+  "Work goes on when its caller has an answer or gave up: " + "part of such a wait came after what the request took. ";
+
 /** The pair and range whose traces were requested last, and when. */
 let requested = { key: "", at: 0 };
 
@@ -160,9 +163,7 @@ const drawTraces = (traces, candidates, { victim }) => {
       "p",
       { class: "note" },
       `Among the ${candidates} slowest; an upper bound. `,
-      traces.some(isOutlasted)
-        ? "Work goes on when its caller has an answer or gave up: part of such a wait came after what the request took. "
-        : null,
+      traces.some(isOutlasted) ? OUTLASTING_NOTE : null,
       link(pageHref("/traces", { service: victim, order: "gpu_wait" }), "All by GPU wait"),
     ),
   });

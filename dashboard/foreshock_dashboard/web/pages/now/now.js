@@ -1,4 +1,4 @@
-// The Now page: verdict, figures, lanes, who waits for whom, incidents with their evidence, and the most affected services.
+// The Now page: verdict, figures, lanes, who waits for whom, incidents, and the most affected services.
 import { link, pageHref, pairHref, serviceHref } from "#web/assets/address.js";
 import {
   byId,
@@ -79,7 +79,7 @@ const figure = (item) => {
   const isGrave = isUnusual || (unit === "count" && (value ?? 0) > 0);
   const usual = usualText(item, value !== null);
   const ofText = value !== null && of !== null ? ` of ${of}` : "";
-  const label = `${name}: ${value === null ? "no data" : text}${ofText}${who ? `, ${who}` : ""}${usual ? `, ${usual}` : ""}`;
+  const label = [`${name}: ${value === null ? "no data" : text}${ofText}`, who, usual].filter(Boolean).join(", ");
   const unusualNote = [who, note].filter(Boolean).join(", ");
   return h(
     "a",
@@ -129,7 +129,8 @@ const exampleText = (matrix, inIncident) => {
   const [first, ...rest] = matrixPairs(matrix).filter(({ cell }) => isNumber(cell.ratio));
   if (!first) return null;
   const { victim, aggressor, cell } = rest.reduce((best, pair) => (weight(pair) > weight(best) ? pair : best), first);
-  return `${formatPercent(cell.ratio)}: of its time, ${victim} waits at most that much while ${aggressor} holds a GPU that both use.`;
+  const wait = `of its time, ${victim} waits at most that much while ${aggressor} holds a GPU that both use.`;
+  return `${formatPercent(cell.ratio)}: ${wait}`;
 };
 
 /**

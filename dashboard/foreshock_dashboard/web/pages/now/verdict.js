@@ -59,8 +59,8 @@ const nextHit = ({ service, seconds, missing, objective }) => {
   const already = missing.length ? h("span", null, `${count} objective already: `, serviceLinks(missing)) : null;
   const head = h("b", null, "Next hit: ");
   if (!service) {
-    const nobody = missing.length ? "nobody further within 30 min. " : "nobody within 30 min.";
-    return h("p", { class: "next-hit" }, head, nobody, already);
+    const text = missing.length ? "nobody further within 30 min. " : "nobody within 30 min.";
+    return h("p", { class: "next-hit" }, head, text, already);
   }
   return h(
     "p",

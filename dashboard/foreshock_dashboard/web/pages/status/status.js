@@ -11,7 +11,7 @@ import { figure } from "#web/assets/widgets.js";
 /** @typedef {import("#web/pages/status/payload.d.ts").Signal} Signal */
 /** @typedef {import("#web/pages/status/payload.d.ts").StatusData} StatusData */
 /** @typedef {import("#web/pages/status/payload.d.ts").Target} Target */
-/** A fact: its name, its value, and whether it is bad. @typedef {[name: string, value: Content, isBad?: boolean]} Fact */
+/** @typedef {[name: string, value: Content, isBad?: boolean]} Fact */
 
 const OWN_STORE = "embedded store";
 const MAX_TARGETS = 400;
