@@ -169,7 +169,7 @@ def test_who_is_over_its_objective_does_not_read_ok() -> None:
     limits = {"auth": 0.02, "gateway": 100.0}
     promises = tuple(Slo(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
     seen = replace(snapshot(world), forecast=Forecast(slos=promises))
-    rows = {row["id"]: row for row in services(seen)["services"]}
+    rows: dict[str, Json] = {row["id"]: dict(row) for row in services(seen)["services"]}
     assert rows["auth"]["used"] > 1
     assert (rows["auth"]["health"], rows["auth"]["word"]) == ("warning", "over objective")
     assert (rows["gateway"]["word"], rows["embedder"]["word"]) == ("ok", "ok")

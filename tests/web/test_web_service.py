@@ -29,6 +29,7 @@ from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk, Slo
 from foreshock_dashboard.model.incident import AtRisk, Learning
 from foreshock_dashboard.model.model_servers import ModelServers, Replica
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
@@ -36,8 +37,8 @@ from foreshock_dashboard.model.world_slice import slice_world
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.pages.services.data import service as about
-from foreshock_dashboard.web.pages.services.data import services
+from foreshock_dashboard.web.pages.services.data import service as service_page
+from foreshock_dashboard.web.pages.services.data import services as services_page
 from foreshock_dashboard.web.pages.status.data import signals, status, trust
 from foreshock_dashboard.web.panels import service_charts as figures
 
@@ -48,6 +49,18 @@ SERVING = (
     "generated_tokens",
 )  # fmt: skip
 HUB: Json = {"store": {"dropped": 0}, "receiver": {"rejected": {}}, "spans": {"warning": ""}, "scrapes": []}
+
+
+def about(seen: Snapshot, who: Service) -> Json:
+    """The payload of one service, as JSON has it."""
+    page: Json = json.loads(json.dumps(service_page(seen, who)))
+    return page
+
+
+def services(seen: Snapshot) -> Json:
+    """The payload of all services, as JSON has it."""
+    page: Json = json.loads(json.dumps(services_page(seen)))
+    return page
 
 
 def serving(world: World) -> World:

@@ -14,6 +14,8 @@ from foreshock_dashboard.web.pages.contention.data import ContentionPage
 from foreshock_dashboard.web.pages.fleet.data import Fleet
 from foreshock_dashboard.web.pages.fleet.gpu import GpuDetail
 from foreshock_dashboard.web.pages.now.data import NowPage
+from foreshock_dashboard.web.pages.services.data import ServicePage, ServicesPage
+from foreshock_dashboard.web.pages.status.data import StatusPage
 from foreshock_dashboard.web.pages.traces.exemplars import Exemplars
 from foreshock_dashboard.web.pages.traces.trace_json import Trace, TraceList
 from foreshock_dashboard.web.panels.topology import Topology
@@ -109,6 +111,18 @@ class FleetAnswer(Envelope, Fleet):
 
 class ExemplarsAnswer(Envelope, Exemplars):
     """`/api/pages/contention/traces`."""
+
+
+class ServicesPageAnswer(Envelope, ServicesPage):
+    """`/api/pages/services`."""
+
+
+class ServicePageAnswer(Envelope, ServicePage):
+    """`/api/pages/services/{service}`."""
+
+
+class StatusPageAnswer(Envelope, StatusPage):
+    """`/api/pages/status`."""
 
 
 class ReportAnswer(Envelope):

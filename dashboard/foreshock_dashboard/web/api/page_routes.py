@@ -10,9 +10,17 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.web.api.answers import CascadeAnswer, ContentionPageAnswer, FleetAnswer, NowAnswer
+from foreshock_dashboard.web.api.answers import (
+    CascadeAnswer,
+    ContentionPageAnswer,
+    FleetAnswer,
+    NowAnswer,
+    ServicePageAnswer,
+    ServicesPageAnswer,
+    StatusPageAnswer,
+)
 from foreshock_dashboard.web.api.parameters import CascadeParameters, ContentionParameters, FleetParameters
-from foreshock_dashboard.web.http.responses import Answers, Envelope, MakePayload, Payload
+from foreshock_dashboard.web.http.responses import Answers, MakePayload, Payload
 from foreshock_dashboard.web.pages.cascade.data import cascade as cascade_payload
 from foreshock_dashboard.web.pages.contention.data import contention as contention_payload
 from foreshock_dashboard.web.pages.fleet.data import fleet as fleet_payload
@@ -105,7 +113,10 @@ def add(
         return await answers.tick(request, query, with_topology(payload))
 
     @api.get(
-        "/pages/services", summary="All values of the Services page", response_model=Envelope, name="page_services"
+        "/pages/services",
+        summary="All values of the Services page",
+        response_model=ServicesPageAnswer,
+        name="page_services",
     )
     async def services(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         return await answers.tick(request, query, lambda snapshot, _: services_payload(snapshot))
@@ -113,7 +124,7 @@ def add(
     @api.get(
         "/pages/services/{service:path}",
         summary="All about one service: objective, GPUs and neighbours, calls, model servers, replicas, incidents",
-        response_model=Envelope,
+        response_model=ServicePageAnswer,
         name="page_service",
     )
     async def service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
@@ -124,7 +135,7 @@ def add(
     @api.get(
         "/pages/status",
         summary="Whether the pages can be trusted: targets, signals, what was dropped, store",
-        response_model=Envelope,
+        response_model=StatusPageAnswer,
         name="page_status",
     )
     def status(request: Request, query: Annotated[AsOf, Query()]) -> Response:

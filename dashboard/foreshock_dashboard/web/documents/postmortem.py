@@ -30,14 +30,14 @@ MAX_LINES = 5
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """markdown names each plot as an image by its key in `plots`, which hold SVG."""
+    """Markdown that shows each plot as an image by its key in `plots`, which hold SVG."""
 
     markdown: str
     plots: Mapping[str, str]
 
 
 def report(world: World, incident: Incident, at_page: Incident | None = None) -> Report:
-    """Write up an incident. world: what was seen around it; at_page: what it said when it paged, where that is kept."""
+    """The post-mortem of an incident. world: the data around it. at_page: the incident as of its page, if known."""
     until = incident.until or world.time
     since = min(incident.since, *(each.since for each in incident.evidence), incident.opened)
     lost = incident_costs(world, since, until, incident.paged)

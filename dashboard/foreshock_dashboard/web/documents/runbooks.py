@@ -59,7 +59,7 @@ def html_of(markdown: str) -> str:
 
 
 def listed() -> Json:
-    """Every alert that comes along, by name, with what it means and the address of its runbook."""
+    """Every alert rule with a runbook: its name, its meaning, and the address of its page."""
     return {
         "runbooks": [
             {"alert": name, "meaning": _meaning(file.read_text()), "address": f"/runbooks/{name}"}
@@ -69,7 +69,7 @@ def listed() -> Json:
 
 
 def _meaning(markdown: str) -> str:
-    """The first paragraph below its heading, as plain text."""
+    """The first paragraph below the heading "Meaning", as plain text."""
     found = re.search(r"^## Meaning\n+(.+?)(?:\n\n|\Z)", markdown, re.MULTILINE | re.DOTALL)
     return re.sub(r"[`*]|\]\([^)]*\)|\[", "", " ".join(found[1].split())) if found else ""
 

@@ -12,7 +12,7 @@ from foreshock_dashboard.model.forecast import Slo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.numbers import number, rounded
 
 RISK_HORIZON_SECONDS = 600.0
 """Horizon of the probability of an SLO breach."""
@@ -31,8 +31,8 @@ def breach_probability(risk: AtRisk, within: float) -> float:
 class SloJson(TypedDict):
     """An SLO: bounds of p95 and of the share of failed requests."""
 
-    seconds: float | None
-    failed: float | None
+    seconds: float
+    failed: float
     learned: bool
 
 
@@ -83,8 +83,8 @@ class ServiceForecasts:
             "promise": None
             if slo is None
             else {
-                "seconds": number(slo.seconds),
-                "failed": number(slo.failed),
+                "seconds": rounded(slo.seconds),
+                "failed": rounded(slo.failed),
                 "learned": slo.learned,
             },
             "used": None if used is None else number(used),

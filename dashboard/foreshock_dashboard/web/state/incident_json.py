@@ -1,4 +1,4 @@
-"""Incidents as JSON: one form for the API, the pages and the commands, versioned. docs/incidents.md is its schema."""
+"""Incidents as JSON: one versioned form for the API, the pages, and the commands. docs/incidents.md is its schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
 VERSION = 1
-"""Grows when a key changes its meaning or goes away; new keys do not change it."""
+"""Increases when a key changes its meaning or is removed; new keys do not change it."""
 
 
 class ClauseJson(TypedDict):
@@ -174,14 +174,14 @@ class Replay(TypedDict):
 
 
 def document(incidents: Iterable[Incident], key: str = "incidents") -> Json:
-    """The versioned document, in the order given."""
+    """The versioned document, in the given order."""
     return {"version": VERSION, key: [incident(item) for item in incidents]}
 
 
 def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:
-    """The document of a replay: each incident as it was last, and under `at_page` what it said when it paged.
+    """The document of a replay: the final state of each incident, and under `at_page` its judgement at the page.
 
-    paged: those that did, by id, as they were then.
+    paged: the incidents as of their page, by id.
     """
     rows: list[ReplayedIncident] = [
         {**incident(item), "at_page": judgement(paged[item.id]) if item.id in paged else None} for item in final
@@ -190,7 +190,7 @@ def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay
 
 
 def incident(item: Incident) -> IncidentJson:
-    """One incident. Times in Unix seconds; null where something has not happened or is not known."""
+    """One incident. Times in Unix seconds; null where something has not happened or is unknown."""
     return {
         "id": item.id,
         "state": item.phase,
@@ -213,7 +213,7 @@ def incident(item: Incident) -> IncidentJson:
 
 
 def judgement(item: Incident) -> Judgement:
-    """What may change while an incident is open: whose doing it is, whom it hits, what to do."""
+    """The fields that may change while an incident is open: cause, affected services, action."""
     summary = summary_clauses(item)
     return {
         "cause": cause(item.cause),
@@ -243,53 +243,53 @@ def clauses(text: Text) -> list[ClauseJson]:
     ]
 
 
-def action(found: Action | None) -> ActionJson | None:
+def action(action_: Action | None) -> ActionJson | None:
     """The recommended action in full, with its text in clauses; None where there is none."""
-    return None if found is None else {**_action(found), "clauses": clauses(action_clauses(found))}
+    return None if action_ is None else {**_action(action_), "clauses": clauses(action_clauses(action_))}
 
 
-def _action(found: Action) -> ActionStep:
+def _action(action_: Action) -> ActionStep:
     return {
-        "kind": found.kind,
-        "service": _name(found.service),
-        "callee": _name(found.callee),
-        "callers": [str(service) for service in found.callers],
-        "gpus": [gpu.label for gpu in found.gpus],
-        "target": found.target or None,
-        "requests": found.requests or None,
-        "amount": number(found.amount),
-        "current": number(found.current),
-        "at": number_of_time(found.at),
-        "delay_seconds": number(found.delay_seconds),
-        "reason": reason(found.reason) if found.reason else None,
-        "effect": effect(found.effect) if found.effect else None,
-        "alternatives": [_action(each) for each in found.alternatives],
+        "kind": action_.kind,
+        "service": _name(action_.service),
+        "callee": _name(action_.callee),
+        "callers": [str(service) for service in action_.callers],
+        "gpus": [gpu.label for gpu in action_.gpus],
+        "target": action_.target or None,
+        "requests": action_.requests or None,
+        "amount": number(action_.amount),
+        "current": number(action_.current),
+        "at": number_of_time(action_.at),
+        "delay_seconds": number(action_.delay_seconds),
+        "reason": reason(action_.reason) if action_.reason else None,
+        "effect": effect(action_.effect) if action_.effect else None,
+        "alternatives": [_action(alternative) for alternative in action_.alternatives],
     }
 
 
-def effect(found: Effect) -> EffectJson:
-    """What an action would improve. `now` is null where `projected` is a ratio of the present value."""
-    subject = found.subject
+def effect(effect_: Effect) -> EffectJson:
+    """The projected effect of an action. `now` is null where `projected` is a ratio of the present value."""
+    subject = effect_.subject
     return {
-        "signal": found.signal,
+        "signal": effect_.signal,
         "entity": str(subject) if isinstance(subject, Service | str) else " -> ".join(map(str, subject)),
-        "unit": found.unit,
-        "now": number(found.now),
-        "projected": number(found.projected),
-        "at_least": found.at_least,
-        "condition": found.condition,
+        "unit": effect_.unit,
+        "now": number(effect_.now),
+        "projected": number(effect_.projected),
+        "at_least": effect_.at_least,
+        "condition": effect_.condition,
     }
 
 
-def reason(found: Reason) -> ReasonJson:
+def reason(reason_: Reason) -> ReasonJson:
     """Why a service is suspected, or an action recommended."""
     return {
-        "kind": found.kind,
-        "service": _name(found.service),
-        "name": found.name or None,
-        "value": number(found.value),
-        "baseline": number(found.baseline),
-        "since": number_of_time(found.since),
+        "kind": reason_.kind,
+        "service": _name(reason_.service),
+        "name": reason_.name or None,
+        "value": number(reason_.value),
+        "baseline": number(reason_.baseline),
+        "since": number_of_time(reason_.since),
     }
 
 
@@ -298,24 +298,24 @@ def _name(service: Service | None) -> str | None:
 
 
 def cause(name: Cause) -> str:
-    """A class of cause as one word."""
+    """A cause class as one word."""
     return "memory" if name == "memory pressure" else name.replace(" ", "_")
 
 
-def culprit(found: Culprit) -> CulpritJson:
-    """Whose doing it is, and where it is felt; an edge is written `client -> server`."""
+def culprit(culprit_: Culprit) -> CulpritJson:
+    """The suspected cause, and where it is felt; an edge is written `client -> server`."""
     return {
-        "service": None if found.service is None else str(found.service),
-        "gpus": [gpu.label for gpu in found.gpus],
-        "pool": found.pool or None,
-        "edge": None if found.edge is None else " -> ".join(map(str, found.edge)),
-        "host": found.host or None,
+        "service": None if culprit_.service is None else str(culprit_.service),
+        "gpus": [gpu.label for gpu in culprit_.gpus],
+        "pool": culprit_.pool or None,
+        "edge": None if culprit_.edge is None else " -> ".join(map(str, culprit_.edge)),
+        "host": culprit_.host or None,
     }
 
 
-def at_risk(found: AtRisk) -> AtRiskJson:
-    """Seconds until a service misses its objective; null where that is beyond the horizon."""
-    return {"service": str(found.service), "breach_seconds": breach_seconds(found)}
+def at_risk(risk: AtRisk) -> AtRiskJson:
+    """A service at risk, with seconds until its SLO breach."""
+    return {"service": str(risk.service), "breach_seconds": breach_seconds(risk)}
 
 
 def breach_seconds(risk: AtRisk) -> BreachSeconds:
@@ -329,18 +329,18 @@ def breach_seconds(risk: AtRisk) -> BreachSeconds:
     }
 
 
-def candidate(found: Candidate) -> CandidateJson:
+def candidate(candidate_: Candidate) -> CandidateJson:
     """A suspected service, with the reasons as text and as values."""
     return {
-        "service": str(found.service),
-        "score": number(found.score),
-        "why": reasons_text(found.reasons),
-        "reasons": [reason(each) for each in found.reasons],
+        "service": str(candidate_.service),
+        "score": number(candidate_.score),
+        "why": reasons_text(candidate_.reasons),
+        "reasons": [reason(reason_) for reason_ in candidate_.reasons],
     }
 
 
 def evidence(item: Evidence) -> EvidenceJson:
-    """One figure. `signal` is its name; `name` says the same to the pages."""
+    """One figure. `signal` and `name` are the same."""
     return {
         "signal": item.name,
         "entity": item.entity,

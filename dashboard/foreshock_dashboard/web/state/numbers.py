@@ -13,9 +13,14 @@ ABSENT_BYTE, FULL_SCALE_BYTE = 255, 250
 """Codes of `packed`: no value, and the upper end of the scale."""
 
 
+def rounded(value: float) -> float:
+    """A finite float with six significant digits."""
+    return float(f"{value:.6g}")
+
+
 def number(value: float) -> float | None:
     """A float for JSON with six significant digits; None for NaN and infinity."""
-    return None if not math.isfinite(value) else float(f"{value:.6g}")
+    return rounded(value) if math.isfinite(value) else None
 
 
 def number_of_time(seconds: float | None) -> float | None:

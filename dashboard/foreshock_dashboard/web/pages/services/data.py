@@ -3,30 +3,171 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NotRequired, Required
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, World
 from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.clause import plain
 from foreshock_dashboard.web.charts.theme import service_colour
-from foreshock_dashboard.web.pages.services.sentence import sentence, worst
+from foreshock_dashboard.web.pages.services.sentence import ServiceState, sentence, worst
 from foreshock_dashboard.web.panels.vitals import sparkline
-from foreshock_dashboard.web.state.conditions import conditions
-from foreshock_dashboard.web.state.forecast import ServiceForecasts
-from foreshock_dashboard.web.state.incident_json import action, clauses, incident
-from foreshock_dashboard.web.state.numbers import last, number
+from foreshock_dashboard.web.state.conditions import Health, conditions
+from foreshock_dashboard.web.state.forecast import ServiceForecast, ServiceForecasts, SloJson
+from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
+from foreshock_dashboard.web.state.numbers import last, newest, number
 
 MAX_SERVICES = 1000
 """Rows of the list; /api/services has all."""
 
 
-def services(snapshot: Snapshot) -> Json:
+class GpuUse(TypedDict):
+    """The GPUs of a service: number, busy GPUs in total, and share of time that it waits."""
+
+    gpus: int
+    busy: float | None
+    wait: float | None
+
+
+class ServiceLine(ServiceForecast, GpuUse):
+    """A service of the list."""
+
+    id: str
+    colour: int
+    health: Health
+    word: str
+    tier: str
+    rate: float | None
+    failed: float | None
+    p95: float | None
+    spark: list[float | None]
+    attempts: float | None
+
+
+class ServicesPage(TypedDict):
+    """The payload of the Services page. hidden: services that do not fit."""
+
+    ready: bool
+    services: list[ServiceLine]
+    hidden: int
+    learning_done: NotRequired[bool]
+
+
+class NeighbourRow(TypedDict):
+    """A service on the same GPUs, and the waits for each other."""
+
+    id: str
+    colour: int
+    gpus: list[str]
+    waits: float | None
+    makes_wait: float | None
+
+
+class GpuLine(TypedDict):
+    """A GPU of a service."""
+
+    gpu: str
+    model: str
+    pool: str
+    busy: float | None
+    wait: float | None
+    memory: float | None
+
+
+class CallRow(TypedDict):
+    """A call edge to or from another service."""
+
+    id: str
+    colour: int
+    known: bool
+    connection: str
+    rate: float | None
+    failed: float | None
+    p95: float | None
+    server_p95: float | None
+    attempts: float | None
+
+
+class ServerReplica(TypedDict):
+    """A replica of a model server."""
+
+    instance: str
+    requests: float | None
+    finished: float | None
+    seconds: float | None
+
+
+class ModelServers(TypedDict):
+    """The model servers of a service. silent: replicas without data."""
+
+    running: float | None
+    waiting: float | None
+    cache: float | None
+    preempted: float | None
+    finished: float | None
+    queued: float | None
+    first_token: float | None
+    per_token: float | None
+    prompt_tokens: float | None
+    generated_tokens: float | None
+    replicas: list[ServerReplica]
+    silent: int
+
+
+class Replicas(TypedDict):
+    """The replicas of a service."""
+
+    wanted: float | None
+    ready: float | None
+    most: float | None
+    pending: float | None
+
+
+class ServicePage(TypedDict, total=False):
+    """The payload of one service; for an unknown one `ready` and `service` alone."""
+
+    ready: Required[bool]
+    service: Required[str]
+    colour: int
+    health: Health
+    word: str
+    tier: str
+    rate: float | None
+    failed: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    gpus: int
+    busy: float | None
+    wait: float | None
+    promise: SloJson | None
+    used: float | None
+    risk: float | None
+    breach: float | None
+    load: float | None
+    safe: float | None
+    uneven: float | None
+    neighbours: list[NeighbourRow]
+    on: list[GpuLine]
+    callers: list[CallRow]
+    callees: list[CallRow]
+    inference: ModelServers | None
+    capacity: Replicas | None
+    incidents: list[IncidentJson]
+    sentence: str
+    summary: list[ClauseJson]
+    next_step: str
+    action: ActionJson | None
+
+
+def services(snapshot: Snapshot) -> ServicesPage:
     """Every service with its figures; the worst ones where not all fit."""
     world = snapshot.world
     if world is None:
@@ -34,7 +175,7 @@ def services(snapshot: Snapshot) -> Json:
     state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
     red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p95)]
-    rows: list[Json] = [
+    rows: list[ServiceLine] = [
         {
             "id": str(service),
             "colour": service_colour(str(service)),
@@ -60,31 +201,41 @@ def services(snapshot: Snapshot) -> Json:
     return {"ready": True, "services": shown, "hidden": len(rows) - len(shown), "learning_done": snapshot.learning.done}
 
 
-def service(snapshot: Snapshot, service: Service) -> Json:
+def service(snapshot: Snapshot, service: Service) -> ServicePage:
     """All figures of one service that the World knows."""
     world = snapshot.world
     if world is None or service not in world.services:
         return {"ready": False, "service": str(service)}
     row = world.services.index(service)
     red = world.red
-    figures = {
-        name: number(float(values[row, -1])) if values.shape[1] else None
-        for name, values in (
-            ("rate", red.rate), ("failed", red.failed), ("p50", red.p50), ("p95", red.p95), ("p99", red.p99),
-        )
-    }  # fmt: skip
-    state = conditions(snapshot)[service]
-    expected = ServiceForecasts(snapshot).of(service, figures["p95"], figures["failed"])
-    payload: Json = {
+    rate, failed, p95 = (_newest_of(values, row) for values in (red.rate, red.failed, red.p95))
+    condition = conditions(snapshot)[service]
+    forecast = ServiceForecasts(snapshot).of(service, p95, failed)
+    use = _shares(world, service).get(service, _NO_GPU)
+    state: ServiceState = {
+        **forecast,
+        "health": condition.health,
+        "rate": rate,
+        "failed": failed,
+        "p95": p95,
+        "gpus": use["gpus"],
+    }
+    current, summary = worst(snapshot, service), sentence(snapshot, service, state)
+    step = current.action if current else None
+    return {
         "ready": True,
         "service": str(service),
         "colour": service_colour(str(service)),
-        "health": state.health,
-        "word": state.word,
+        "health": condition.health,
+        "word": condition.word,
         "tier": tier_by_service(world)[service],
-        **figures,
-        **_shares(world, service).get(service, _NO_GPU),
-        **expected,
+        "rate": rate,
+        "failed": failed,
+        "p50": _newest_of(red.p50, row),
+        "p95": p95,
+        "p99": _newest_of(red.p99, row),
+        **use,
+        **forecast,
         "neighbours": _neighbours(world, service),
         "on": _gpu_rows(world, service),
         "callers": _calls(world, service, [i for i, edge in enumerate(world.edges) if edge.server == service]),
@@ -92,10 +243,6 @@ def service(snapshot: Snapshot, service: Service) -> Json:
         "inference": _inference(snapshot, service),
         "capacity": _capacity(world, service),
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
-    }
-    current = worst(snapshot, service)
-    step, summary = current.action if current else None, sentence(snapshot, service, payload)
-    return payload | {
         "sentence": plain(summary),
         "summary": clauses(summary),
         "next_step": action_text(step),
@@ -103,24 +250,20 @@ def service(snapshot: Snapshot, service: Service) -> Json:
     }
 
 
-_NO_GPU: Json = {"gpus": 0, "busy": None, "wait": None}
+_NO_GPU: GpuUse = {"gpus": 0, "busy": None, "wait": None}
 
 
-def _shares(world: World, only: Service | None = None) -> dict[Service, Json]:
+def _shares(world: World, only: Service | None = None) -> dict[Service, GpuUse]:
     """For services on GPUs: the number of GPUs, the busy GPUs in total, and the share of time that they wait."""
     on: dict[Service, list[int]] = {}
     for i, tenant in enumerate(world.tenants):
         if only in (None, tenant.service):
             on.setdefault(tenant.service, []).append(i)
-    busy, stalled = _newest(world.busy), _newest(world.stalled)
+    busy, stalled = newest(world.busy), newest(world.stalled)
     return {
         service: {"gpus": len(rows), "busy": _total(busy[rows]), "wait": _mean(stalled[rows])}
         for service, rows in on.items()
     }
-
-
-def _newest(values: Floats) -> Floats:
-    return values[:, -1] if values.shape[1] else np.full(len(values), np.nan)
 
 
 def _total(values: Floats) -> float | None:
@@ -142,10 +285,10 @@ def _attempts(world: World) -> Mapping[Service, float]:
     return attempts
 
 
-def _gpu_rows(world: World, service: Service) -> list[Json]:
+def _gpu_rows(world: World, service: Service) -> list[GpuLine]:
     """The GPUs of a service, those with the longest wait first."""
     pool = dict(zip(world.gpus, world.pool, strict=True)) if world.pool else {}
-    rows = [
+    rows: list[GpuLine] = [
         {
             "gpu": tenant.gpu.label,
             "model": tenant.gpu.model,
@@ -156,9 +299,9 @@ def _gpu_rows(world: World, service: Service) -> list[Json]:
         }
         for tenant, busy, wait, memory in zip(
             world.tenants,
-            _newest(world.busy).tolist(),
-            _newest(world.stalled).tolist(),
-            _newest(world.memory).tolist(),
+            newest(world.busy).tolist(),
+            newest(world.stalled).tolist(),
+            newest(world.memory).tolist(),
             strict=True,
         )
         if tenant.service == service
@@ -166,7 +309,7 @@ def _gpu_rows(world: World, service: Service) -> list[Json]:
     return sorted(rows, key=lambda row: (-(row["wait"] or 0.0), -(row["busy"] or 0.0), str(row["gpu"])))
 
 
-def _neighbours(world: World, service: Service) -> list[Json]:
+def _neighbours(world: World, service: Service) -> list[NeighbourRow]:
     """The services on its GPUs: how long it waits for each, and each for it; mean shares of time over those GPUs."""
     own_gpus = {tenant.gpu for tenant in world.tenants if tenant.service == service}
     shared: dict[Service, list[Gpu]] = {}
@@ -174,7 +317,7 @@ def _neighbours(world: World, service: Service) -> list[Json]:
         if tenant.gpu in own_gpus and tenant.service != service:
             shared.setdefault(tenant.service, []).append(tenant.gpu)
     waits, makes_wait = _stalls(world, service)
-    rows = [
+    rows: list[NeighbourRow] = [
         {
             "id": str(other),
             "colour": service_colour(str(other)),
@@ -191,7 +334,7 @@ def _stalls(world: World, service: Service) -> tuple[Mapping[Service, list[float
     """The waits of a service for others, and of others for it, on each GPU."""
     waits: dict[Service, list[float]] = {}
     makes_wait: dict[Service, list[float]] = {}
-    for stall, value in zip(world.stalls, _newest(world.stalled_by).tolist(), strict=True):
+    for stall, value in zip(world.stalls, newest(world.stalled_by).tolist(), strict=True):
         if stall.victim == service:
             waits.setdefault(stall.aggressor, []).append(value)
         elif stall.aggressor == service:
@@ -199,13 +342,13 @@ def _stalls(world: World, service: Service) -> tuple[Mapping[Service, list[float
     return waits, makes_wait
 
 
-def _calls(world: World, service: Service, rows: Sequence[int]) -> list[Json]:
+def _calls(world: World, service: Service, rows: Sequence[int]) -> list[CallRow]:
     """Call edges, the one with the most requests first."""
     edges = [_call(world, row, world.edges[row], service) for row in rows]
     return sorted(edges, key=lambda edge: (-(edge["rate"] or 0.0), str(edge["id"])))
 
 
-def _call(world: World, row: int, edge: Edge, service: Service) -> Json:
+def _call(world: World, row: int, edge: Edge, service: Service) -> CallRow:
     other = edge.client if edge.server == service else edge.server
     calls = world.calls
     return {
@@ -225,20 +368,14 @@ def _newest_of(values: Floats, row: int) -> float | None:
     return number(float(values[row, -1])) if values.shape[1] else None
 
 
-_SERVING = (
-    "running", "waiting", "cache", "preempted", "finished", "queued", "first_token", "per_token", "prompt_tokens",
-    "generated_tokens",
-)  # fmt: skip
-
-
-def _inference(snapshot: Snapshot, service: Service) -> Json | None:
+def _inference(snapshot: Snapshot, service: Service) -> ModelServers | None:
     """The figures of its model servers; None where it has none."""
     world = snapshot.world
     servers = world.model_servers if world else None
     if servers is None or service not in servers.services:
         return None
     row = servers.services.index(service)
-    replicas: list[Json] = [
+    replicas: list[ServerReplica] = [
         {
             "instance": replica.instance,
             "requests": _newest_of(servers.replica_busy, i),
@@ -249,25 +386,34 @@ def _inference(snapshot: Snapshot, service: Service) -> Json | None:
         if replica.service == service
     ]
     reporting = [row_ for row_ in replicas if row_["requests"] is not None]
-    return {name: _newest_of(getattr(servers, name), row) for name in _SERVING} | {
+    return {
+        "running": _newest_of(servers.running, row),
+        "waiting": _newest_of(servers.waiting, row),
+        "cache": _newest_of(servers.cache, row),
+        "preempted": _newest_of(servers.preempted, row),
+        "finished": _newest_of(servers.finished, row),
+        "queued": _newest_of(servers.queued, row),
+        "first_token": _newest_of(servers.first_token, row),
+        "per_token": _newest_of(servers.per_token, row),
+        "prompt_tokens": _newest_of(servers.prompt_tokens, row),
+        "generated_tokens": _newest_of(servers.generated_tokens, row),
         "replicas": sorted(reporting, key=lambda row_: (-(row_["requests"] or 0.0), str(row_["instance"]))),
         "silent": len(replicas) - len(reporting),
     }
 
 
-def _capacity(world: World, service: Service) -> Json | None:
+def _capacity(world: World, service: Service) -> Replicas | None:
     """Its replicas; None where nothing is known of them."""
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
         return None
     row = capacity.services.index(service)
-    rows = {
-        "wanted": capacity.wanted,
-        "ready": capacity.ready,
-        "most": capacity.max_replicas,
-        "pending": capacity.pending,
+    return {
+        "wanted": _newest_of(capacity.wanted, row),
+        "ready": _newest_of(capacity.ready, row),
+        "most": _newest_of(capacity.max_replicas, row),
+        "pending": _newest_of(capacity.pending, row),
     }
-    return {name: _newest_of(values, row) for name, values in rows.items()}
 
 
 def involved_services(item: Incident) -> Iterable[Service]:

@@ -1,65 +1,77 @@
-"""How a service is, in one sentence for its owner. Pure."""
+"""The state of a service as a sentence for its owner. Pure."""
 
 from __future__ import annotations
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import Text, text, time
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import duration, percent
-from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.conditions import Health, open_incidents
+from foreshock_dashboard.web.state.forecast import ServiceForecast, SloJson
 
-SOON = 0.5
-"""Chance of missing its objective within ten minutes from which that is the news."""
+LIKELY_BREACH_PROBABILITY = 0.5
+"""Probability of a breach within ten minutes from which the sentence is about it."""
 
 
-def worst(snapshot: Snapshot, who: Service) -> Incident | None:
-    """The gravest of the open incidents that it has a part in."""
+class ServiceState(ServiceForecast):
+    """The figures of a service that its sentence is about."""
+
+    health: Health
+    rate: float | None
+    failed: float | None
+    p95: float | None
+    gpus: int
+
+
+def worst(snapshot: Snapshot, service: Service) -> Incident | None:
+    """The worst open incident with a role for the service."""
     parts = ((item, (item.service, item.aggressor, *item.victims)) for item in open_incidents(snapshot))
-    return next((item for item, named in parts if who in named), None)
+    return next((item for item, named in parts if service in named), None)
 
 
-def sentence(snapshot: Snapshot, who: Service, told: Json) -> Text:
-    """The worst that is known of it. `told`: its figures, as `service.service` has them."""
-    if item := worst(snapshot, who):
+def sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
+    """The worst fact about a service. state: its figures."""
+    if item := worst(snapshot, service):
         return summary_clauses(item)
-    if told["health"] != "unknown" and told["rate"] and told["promise"] is None:
-        return text(f"{_figures(who, told)}. ", _unpromised(snapshot))
-    return text(_state(who, told))
+    if state["health"] == "unknown":
+        return text(f"Nothing fresh is known of {service}: what follows is the last that it told.")
+    if not state["rate"]:
+        return text(_without_requests(service, state["gpus"]))
+    if (promise := state["promise"]) is None:
+        return text(f"{_figures(service, state)}. ", _unpromised(snapshot))
+    return text(_beside_slo(service, state, promise))
 
 
-def _state(who: Service, told: Json) -> str:
-    if told["health"] == "unknown":
-        return f"Nothing fresh is known of {who}: what follows is the last that it told."
-    if not told["rate"]:
-        gpus = told["gpus"]
-        doing = f"it works on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "nothing of it is seen on a GPU"
-        return f"{who} gets no requests that are known; {doing}."
-    promise = told["promise"]
-    word = "misses" if (told["used"] or 0.0) > 1 else "keeps"
-    text = f"{who} {word} its {'usual level' if promise['learned'] else 'objective'}: {_against(told, promise)}."
-    if word == "keeps" and (told["risk"] or 0.0) >= SOON and told["breach"] is not None:
-        text = f"{who} may miss its objective in {told['breach'] / 60:.0f} min: {_against(told, promise)}."
-    if told["load"] is not None and told["safe"] is not None and told["load"] > told["safe"]:
-        text += f" It is asked for {percent(told['load'])} of what it can do; {percent(told['safe'])} is safe."
+def _without_requests(service: Service, gpus: int) -> str:
+    doing = f"it works on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "nothing of it is seen on a GPU"
+    return f"{service} gets no requests that are known; {doing}."
+
+
+def _beside_slo(service: Service, state: ServiceState, promise: SloJson) -> str:
+    word = "misses" if (state["used"] or 0.0) > 1 else "keeps"
+    text = f"{service} {word} its {'usual level' if promise['learned'] else 'objective'}: {_against(state, promise)}."
+    if word == "keeps" and (state["risk"] or 0.0) >= LIKELY_BREACH_PROBABILITY and state["breach"] is not None:
+        text = f"{service} may miss its objective in {state['breach'] / 60:.0f} min: {_against(state, promise)}."
+    if state["load"] is not None and state["safe"] is not None and state["load"] > state["safe"]:
+        text += f" It is asked for {percent(state['load'])} of what it can do; {percent(state['safe'])} is safe."
     return text
 
 
-def _against(told: Json, promise: Json) -> str:
+def _against(state: ServiceState, promise: SloJson) -> str:
     parts = []
-    if told["p95"] is not None:
-        parts.append(f"p95 {duration(told['p95'])} of at most {duration(promise['seconds'])}")
-    if told["failed"] is not None:
-        parts.append(f"{percent(told['failed'])} failed of at most {percent(promise['failed'])}")
+    if state["p95"] is not None:
+        parts.append(f"p95 {duration(state['p95'])} of at most {duration(promise['seconds'])}")
+    if state["failed"] is not None:
+        parts.append(f"{percent(state['failed'])} failed of at most {percent(promise['failed'])}")
     return ", ".join(parts) or "no request ended lately"
 
 
-def _figures(who: Service, told: Json) -> str:
-    p95 = f"p95 {duration(told['p95'])}" if told["p95"] is not None else "no duration known"
-    failed = f", {percent(told['failed'])} failed" if told["failed"] is not None else ""
-    return f"{who}: {p95}{failed}"
+def _figures(service: Service, state: ServiceState) -> str:
+    p95 = f"p95 {duration(state['p95'])}" if state["p95"] is not None else "no duration known"
+    failed = f", {percent(state['failed'])} failed" if state["failed"] is not None else ""
+    return f"{service}: {p95}{failed}"
 
 
 def _unpromised(snapshot: Snapshot) -> Text:

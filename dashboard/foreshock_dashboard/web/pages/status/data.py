@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, plain, text, time
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
-from foreshock_dashboard.web.state.incident_json import clauses
+from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.lists import TargetRow, target
 from foreshock_dashboard.web.state.numbers import number
 
@@ -40,12 +41,61 @@ class Trust:
         return plain(self.clauses)
 
 
+class TrustJson(TypedDict):
+    """The headline, and the doubts."""
+
+    state: State
+    headline: str
+    clauses: list[ClauseJson]
+    doubts: list[str]
+
+
+class TargetLine(TypedDict):
+    """A target and its last scrape."""
+
+    instance: str
+    job: str
+    up: bool | None
+    age: float | None
+    silent: bool
+    took: float | None
+    samples: int | None
+    error: str
+
+
+class SignalRow(TypedDict):
+    """A kind of data, what is lost without it, and how to get it."""
+
+    name: str
+    of: str
+    count: int
+    there: bool
+    lost: str
+    remedy: str
+
+
+class StatusPage(TypedDict):
+    """The payload of the Status page. hidden: targets that do not fit."""
+
+    trust: TrustJson
+    version: str
+    ready: bool
+    past: bool
+    lag: float | None
+    step: float | None
+    targets: list[TargetLine]
+    hidden: int
+    signals: list[SignalRow]
+    missing: list[str]
+    hub: Json
+
+
 def status(
     snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, version: str, *, past: bool = False
-) -> Json:
-    """All values of the page. hub: what the hub says of itself; ready: whether it can answer, and if not why.
+) -> StatusPage:
+    """The payload of the page. hub: the hub's own status; ready: whether it can answer, and the reason if not.
 
-    now: the hub's time, Unix seconds. past: the snapshot is of an instant of the past; what the hub says is of now.
+    now: the hub's time, Unix seconds. past: the snapshot is one of time travel; the hub's status is always of now.
     """
     world = snapshot.world
     trusted = trust(snapshot, hub, ready, now, past=past)
@@ -74,7 +124,7 @@ def status(
 
 
 def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *, past: bool = False) -> Trust:
-    """Can this be trusted? The worst first."""
+    """The trust in the figures; the worst doubt makes the headline."""
     world = snapshot.world
     if world is None:
         why = snapshot.error
@@ -164,8 +214,8 @@ def _name(flag: str, names: Sequence[str]) -> str:
     return f"{many}; correct the names, unless they are still to come"
 
 
-def signals(world: World | None) -> list[Json]:
-    """What kinds of data there are, how many things tell them, and what is lost without, and how to get it."""
+def signals(world: World | None) -> list[SignalRow]:
+    """The kinds of data: how many objects report them, what is lost without, and the remedy."""
     if world is None:
         return []
     inference, capacity, network, hardware = world.model_servers, world.capacity, world.network, world.hardware
@@ -212,7 +262,7 @@ def _rows(values: Floats) -> int:
     return int(np.isfinite(values).any(axis=1).sum()) if values.size else 0
 
 
-def _target(row: TargetRow, scrapes: Mapping[str, Json], is_quiet: bool) -> Json:
+def _target(row: TargetRow, scrapes: Mapping[str, Json], is_quiet: bool) -> TargetLine:
     """A target, with the figures of its last scrape."""
     more = scrapes.get(str(row["instance"]), {})
     return {
@@ -227,11 +277,18 @@ def _target(row: TargetRow, scrapes: Mapping[str, Json], is_quiet: bool) -> Json
     }
 
 
-def _scraped(row: Json) -> Json:
+def _scraped(row: Json) -> TargetLine:
     """A target before its first evaluation."""
-    known = ("instance", "job", "up", "age", "samples")
-    named = {name: row.get(name) for name in known}
-    return named | {"silent": row.get("up") is not True, "took": row.get("duration"), "error": row.get("error") or ""}
+    return {
+        "instance": str(row.get("instance")),
+        "job": str(row.get("job") or ""),
+        "up": row.get("up"),
+        "age": row.get("age"),
+        "silent": row.get("up") is not True,
+        "took": row.get("duration"),
+        "samples": row.get("samples"),
+        "error": row.get("error") or "",
+    }
 
 
 def _some(few: int, all_: int, word: str) -> str:
