@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.root_cause.generic_ranking import blended, ranked, suspects
+from foreshock_dashboard.analysis.root_cause.anomaly_ranking import GenericAnomalies, group_by_service, rank_by_anomaly
 from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
-    ODD,
-    Around,
-    excess,
+    ANOMALOUS_SCORE,
+    AnalysisWindow,
+    anomaly_scores,
+    histogram_means,
     increases,
     is_counter,
-    means,
-    oddities,
+    metric_anomalies,
 )
-from foreshock_dashboard.analysis.root_cause.series_owner import call, owner, without_hash
+from foreshock_dashboard.analysis.root_cause.rank import blended
+from foreshock_dashboard.analysis.root_cause.series_owner import call_of, owner, without_pod_suffix
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import Matrix
@@ -29,7 +30,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.render.action import reasons_text
 
 POINTS, FIRST, STEP = 200, 150, 15.0
-AROUND = Around(np.arange(POINTS, dtype=np.float64) * STEP, FIRST)
+WINDOW = AnalysisWindow(np.arange(POINTS, dtype=np.float64) * STEP, FIRST)
 
 
 def noise(seed: int, level: float = 10.0) -> Floats:
@@ -46,7 +47,7 @@ def stepped(seed: int, times: float, level: float = 10.0) -> Floats:
 
 def matrix(rows: dict[str, Floats], label: str = "app") -> Matrix:
     """One series for each service."""
-    return Matrix.of(AROUND.times, {labels_of({label: name}): values for name, values in rows.items()})
+    return Matrix.of(WINDOW.times, {labels_of({label: name}): values for name, values in rows.items()})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def matrix(rows: dict[str, Floats], label: str = "app") -> Matrix:
 )
 def test_a_pods_name_loses_what_the_cluster_added(pod: str, name: str) -> None:
     """And nothing else: names of services have hyphens and digits too."""
-    assert without_hash(pod) == name
+    assert without_pod_suffix(pod) == name
 
 
 @pytest.mark.parametrize(
@@ -87,13 +88,13 @@ def test_a_series_is_its_services_by_the_surest_label(metric: str, labels: dict[
 
 def test_calls_are_known_by_the_labels_of_service_graphs_and_meshes() -> None:
     """OpenTelemetry's, Tempo's and Istio's."""
-    assert call({"client": "a", "server": "b"}) == (Service("", "a"), Service("", "b"))
-    assert call({"source_workload": "a", "destination_workload": "b"}) == (Service("", "a"), Service("", "b"))
-    assert call({"client": "a"}) is None
+    assert call_of({"client": "a", "server": "b"}) == (Service("", "a"), Service("", "b"))
+    assert call_of({"source_workload": "a", "destination_workload": "b"}) == (Service("", "a"), Service("", "b"))
+    assert call_of({"client": "a"}) is None
 
 
 @pytest.mark.parametrize(
-    ("values", "odd"),
+    ("values", "anomalous"),
     [
         (noise(1), False),
         (stepped(1, 3.0), True),
@@ -107,17 +108,17 @@ def test_calls_are_known_by_the_labels_of_service_graphs_and_meshes() -> None:
         (np.full(POINTS, math.nan), False),
     ],
 )
-def test_only_what_leaves_its_own_past_for_a_while_is_odd(values: Floats, odd: bool) -> None:
+def test_only_what_leaves_its_own_past_for_a_while_is_odd(values: Floats, anomalous: bool) -> None:
     """Not what is constant, blips once, comes and goes as it always did, or has no past or no present."""
-    score = excess(values[None], FIRST, holds=4)[0][0]
-    assert bool(score >= ODD) == odd
+    score = anomaly_scores(values[None], FIRST, min_points=4)[0][0]
+    assert bool(score >= ANOMALOUS_SCORE) == anomalous
 
 
 @given(st.floats(1e-6, 1e6), st.integers(0, 1000))
 def test_units_change_no_score(scale: float, seed: int) -> None:
     """Seconds or milliseconds, bytes or gigabytes."""
     values = stepped(seed, 2.0)[None]
-    assert excess(values * scale, FIRST)[0][0] == pytest.approx(excess(values, FIRST)[0][0], rel=1e-6)
+    assert anomaly_scores(values * scale, FIRST)[0][0] == pytest.approx(anomaly_scores(values, FIRST)[0][0], rel=1e-6)
 
 
 def test_a_counter_counts_by_what_it_grows_and_begins_anew_after_a_reset() -> None:
@@ -143,26 +144,28 @@ def test_a_counter_that_begins_late_was_zero_where_its_copy_was_known() -> None:
             labels_of({"app": "a", "code": "200", "instance": "x:1"}): old,
             labels_of({"app": "a", "code": "500", "instance": instance}): new,
         }
-        (found,) = oddities("requests_total", Matrix.of(AROUND.times, rows), AROUND)
+        (found,) = metric_anomalies("requests_total", Matrix.of(WINDOW.times, rows), WINDOW)
         return found.score
 
-    assert told("x:1") >= ODD
-    assert told("y:1") < ODD
+    assert told("x:1") >= ANOMALOUS_SCORE
+    assert told("y:1") < ANOMALOUS_SCORE
 
 
 def test_a_histogram_gives_the_mean_of_what_it_saw() -> None:
     """Sum over count, from point to point; nothing where nothing was counted."""
     count = np.cumsum(np.where(np.arange(POINTS) == 50, 0.0, 4.0))
     total = np.cumsum(np.where(np.arange(POINTS) == 50, 0.0, 2.0))
-    (mean,) = means(matrix({"a": total}), matrix({"a": count})).values
+    (mean,) = histogram_means(matrix({"a": total}), matrix({"a": count})).values
     assert math.isnan(mean[50])
     assert set(np.delete(mean, [0, 50])) == {0.5}
 
 
 def found(rows: dict[str, Floats]) -> dict[Service, float]:
     """Who is to blame for what `front` suffers."""
-    seen = suspects(oddities("latency", matrix(rows), AROUND))
-    return {each.service: each.score for each in ranked(Service("", "front"), seen, {}, STEP)}
+    seen = group_by_service(metric_anomalies("latency", matrix(rows), WINDOW))
+    return {
+        each.service: each.score for each in rank_by_anomaly(Service("", "front"), GenericAnomalies(seen, {}, STEP))
+    }
 
 
 ROWS = {"front": stepped(1, 2.0), "cart": stepped(2, 5.0), "pay": noise(3), "ship": stepped(4, 1.6)}
@@ -193,18 +196,19 @@ def test_a_silent_extra_service_changes_nothing() -> None:
 
 def test_blame_walks_a_circle_of_calls_and_ends() -> None:
     """Each passes on to the odder one; shares sum to one."""
-    seen = suspects(oddities("latency", matrix(ROWS), AROUND))
+    seen = group_by_service(metric_anomalies("latency", matrix(ROWS), WINDOW))
     front, cart, ship = (Service("", name) for name in ("front", "cart", "ship"))
-    told = ranked(front, seen, {front: (cart, ship), cart: (front,), ship: (cart, front)}, STEP)
-    assert told[0].service == cart
-    assert sum(each.score for each in told) == pytest.approx(1.0)
+    calls = {front: (cart, ship), cart: (front,), ship: (cart, front)}
+    candidates = rank_by_anomaly(front, GenericAnomalies(seen, calls, STEP))
+    assert candidates[0].service == cart
+    assert sum(each.score for each in candidates) == pytest.approx(1.0)
 
 
 def test_a_service_without_namespace_is_the_one_of_that_name() -> None:
     """A container's label and a span's resource name the same service; of two such, neither is meant."""
-    seen = oddities("latency", matrix(ROWS), AROUND)
-    assert Service("shop", "cart") in suspects(seen, [Service("shop", "cart")])
-    both = suspects(seen, [Service("shop", "cart"), Service("test", "cart")])
+    seen = metric_anomalies("latency", matrix(ROWS), WINDOW)
+    assert Service("shop", "cart") in group_by_service(seen, [Service("shop", "cart")])
+    both = group_by_service(seen, [Service("shop", "cart"), Service("test", "cart")])
     assert Service("", "cart") in both
 
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
-from foreshock_dashboard.analysis.root_cause.generic_ranking import Suspect, blended, ranked, suspects
-from foreshock_dashboard.analysis.root_cause.metric_anomalies import LEAST, Around, Oddity, means, oddities
-from foreshock_dashboard.analysis.root_cause.series_owner import call
+from foreshock_dashboard.analysis.root_cause.anomaly_ranking import GenericAnomalies, group_by_service
+from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
+    MIN_BASELINE_POINTS,
+    AnalysisWindow,
+    MetricAnomaly,
+    histogram_means,
+    metric_anomalies,
+)
+from foreshock_dashboard.analysis.root_cause.rank import rank_causes_over_time
+from foreshock_dashboard.analysis.root_cause.series_owner import call_of
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import MetricSource, grid
 from foreshock_dashboard.model.service import Service
@@ -43,13 +50,6 @@ class Explanation(NamedTuple):
     candidates: tuple[Candidate, ...]
 
 
-class Anomalies(NamedTuple):
-    """Anomalous metrics of each service, and the callees of each service."""
-
-    suspects: Mapping[Service, Suspect]
-    calls: Mapping[Service, tuple[Service, ...]]
-
-
 def explain(recording: Recording, service: str, at: float) -> Explanation:
     """Rank the root causes of a service's anomaly around `at` (Unix seconds).
 
@@ -57,33 +57,29 @@ def explain(recording: Recording, service: str, at: float) -> Explanation:
         RecordingError: the recording lacks the service, that time, or a baseline before it.
     """
     timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
-    around = analysis_window(recording, at, timing.step)
-    world = load_world(RecordedMetrics(recording), around, timing)
-    anomalies = find_anomalies(RecordedMetrics(recording), around, timing.step, world.services)
-    target = resolve_service(service, {*anomalies.suspects, *world.services}, f"recording {recording.path}")
-    incident = retrospective(world, target, at, float(around.times[around.first]))
-    odd = ranked(target, anomalies.suspects, anomalies.calls, timing.step)
-    agreed = bool(incident.candidates and odd) and incident.candidates[0].service == odd[0].service
-    if incident.lasting or agreed:  # a short anomaly counts only if both rankings name the same cause
-        return Explanation(target, at, blended(incident.candidates, odd))
-    return Explanation(target, at, () if incident.reports_latency else odd)
+    window = analysis_window(recording, at, timing.step)
+    world = load_world(RecordedMetrics(recording), window, timing)
+    anomalies = find_anomalies(RecordedMetrics(recording), window, timing.step, world.services)
+    target = resolve_service(service, {*anomalies.by_service, *world.services}, f"recording {recording.path}")
+    walks = retrospective(world, at, float(window.times[window.first]))
+    return Explanation(target, at, rank_causes_over_time(walks, target, anomalies))
 
 
-def load_world(source: MetricSource, around: Around, timing: ReplayTiming) -> World:
+def load_world(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -> World:
     """The World of the analyzed time and its baseline, from the metrics that the hub reads.
 
     Raises:
         SourceError: the source cannot answer.
     """
-    begin = float(around.times[0])
+    begin = float(window.times[0])
     rows = catalogue(timing.window, timing.quick)
     observer = Observer(source, rows, timing.step, with_quantiles, keep=math.inf, begin=lambda _: begin)
     seasons = SeasonalHistory(source, lambda spacing: catalogue(max(spacing, timing.window)))
-    seasons.load(begin, float(around.times[-1]))
-    return seasons.attach(build_world(observer.read(float(around.times[-1])), timing.step))
+    seasons.load(begin, float(window.times[-1]))
+    return seasons.attach(build_world(observer.read(float(window.times[-1])), timing.step))
 
 
-def analysis_window(recording: Recording, at: float, step: float) -> Around:
+def analysis_window(recording: Recording, at: float, step: float) -> AnalysisWindow:
     """The grid points of the baseline and of the analyzed time.
 
     Raises:
@@ -96,34 +92,37 @@ def analysis_window(recording: Recording, at: float, step: float) -> Around:
     before = min(max(BEFORE_SECONDS, MIN_POINTS_BEFORE * step), max(0.0, (at - start) / 2))
     first = math.ceil((at - before) / step) * step
     oldest = max(math.ceil(start / step) * step, first - BASELINE_POINTS * step)
-    if first - oldest < LEAST * step:
+    if first - oldest < MIN_BASELINE_POINTS * step:
         raise RecordingError(
             f"{place}: there are only {at - start:.0f} s before {at:.0f}; name a time at least "
-            f"{2 * LEAST * step:.0f} s after its start, so that it can be compared with what came before"
+            f"{2 * MIN_BASELINE_POINTS * step:.0f} s after its start, so that it can be compared with what came before"
         )
     last = min(end, at + max(AFTER_SECONDS, MIN_POINTS_AFTER * step))
     times = grid(oldest, max(first, last), step)
-    return Around(times, int(np.searchsorted(times, first)))
+    return AnalysisWindow(times, int(np.searchsorted(times, first)))
 
 
-def find_anomalies(source: MetricSource, around: Around, step: float, known: Iterable[Service] = ()) -> Anomalies:
-    """Anomalies of all metrics of a source. known: services to rank besides those of the anomalous metrics.
+def find_anomalies(
+    source: MetricSource, window: AnalysisWindow, step: float, known: Iterable[Service] = ()
+) -> GenericAnomalies:
+    """Anomalies of all metrics of a source. known: services besides those of its metrics.
 
     Raises:
         SourceError: the source cannot answer.
     """
-    found: list[Oddity] = []
+    anomalies: list[MetricAnomaly] = []
     calls: dict[Service, dict[Service, None]] = {}
-    for metric, series, counts in read_all_series(source, float(around.times[0]), float(around.times[-1]), step):
+    for metric, series, counts in read_all_series(source, float(window.times[0]), float(window.times[-1]), step):
         if counts is None:
-            found += oddities(metric, series, around)
+            anomalies += metric_anomalies(metric, series, window)
         else:
-            found += oddities(f"{metric}_count", counts, around)
-            found += oddities(metric, means(series, counts), around, counter=False)
+            anomalies += metric_anomalies(f"{metric}_count", counts, window)
+            anomalies += metric_anomalies(metric, histogram_means(series, counts), window, counter=False)
         for labels in series.labels:
-            if pair := call(dict(labels)):
-                calls.setdefault(pair[0], {})[pair[1]] = None
-    return Anomalies(suspects(found, known), {client: tuple(servers) for client, servers in calls.items()})
+            if call := call_of(dict(labels)):
+                calls.setdefault(call[0], {})[call[1]] = None
+    callees = {client: tuple(servers) for client, servers in calls.items()}
+    return GenericAnomalies(group_by_service(anomalies, known), callees, step)
 
 
 def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:

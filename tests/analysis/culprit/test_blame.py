@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.root_cause.ranking import blame
+from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
+from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.world import World
@@ -40,7 +41,7 @@ def slow(kit: Kit, times: float, at: int = 240, usual: float = 0.4, **more: Any)
 
 def names(kit: Kit, scan: Scan, *victims: str, findings: tuple[Finding, ...] = ()) -> list[tuple[str, float]]:
     """Candidates by name with their scores."""
-    found = blame(scan, [kit.service(name) for name in victims], findings)
+    found = rank_causes(GraphWalk(scan, findings), [kit.service(name) for name in victims])
     return [(str(each.service), each.score) for each in found]
 
 
@@ -201,7 +202,7 @@ def test_a_neighbour_that_a_finding_names_is_blamed_through_all_that_call_its_vi
     found = names(platforms, scan, "front", findings=(starved,))
 
     assert found[0][0] == "batch"
-    assert blame(scan, [platforms.service("front")], (starved,))[0].reasons == (
+    assert rank_causes(GraphWalk(scan, (starved,)), [platforms.service("front")])[0].reasons == (
         Reason("cause", platforms.service("model"), "pool contention"),
     )
 
@@ -235,7 +236,7 @@ def test_retries_are_not_taken_for_more_load(platforms: Kit) -> None:
     """What is said of a slow service whose callers try again is that it is slow."""
     make, _ = PLATFORMS["the one that is called more often only because it is slow"]
 
-    (reason,) = blame(make(platforms).scan(20), [platforms.service("model")])[0].reasons
+    (reason,) = rank_causes(GraphWalk(make(platforms).scan(20)), [platforms.service("model")])[0].reasons
     assert (reason.kind, reason.service) == ("slower", platforms.service("model"))
     assert reasons_text((reason,)) == "it takes 6.0 times as long as usual"
 

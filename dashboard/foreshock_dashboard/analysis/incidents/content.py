@@ -15,7 +15,8 @@ from foreshock_dashboard.analysis.forecast.propagation import Ahead, Spreading
 from foreshock_dashboard.analysis.forecast.service_risk import Own
 from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, best_finding, lacks_baseline
-from foreshock_dashboard.analysis.root_cause.ranking import Walk, blamed
+from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
+from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import (
@@ -66,9 +67,9 @@ class Evaluation:
     findings: Sequence[Finding]
 
     @cached_property
-    def walk(self) -> Walk:
+    def walk(self) -> GraphWalk:
         """The walk that ranks suspected causes, for all incidents."""
-        return Walk(self.scan, self.findings)
+        return GraphWalk(self.scan, self.findings)
 
     @cached_property
     def spreading(self) -> Spreading:
@@ -130,7 +131,7 @@ def updated_incident(incident: Incident, trouble: Trouble, evaluation: Evaluatio
     paged = incident.paged if incident.paged is not None else evaluation.scan.time if page else None
     again = not incident.candidates or paged != incident.paged or _minute(evaluation.scan)
     victims = (trouble.origin, *trouble.affected_callers[:MAX_RANKED_CALLERS])
-    suspects = blamed(evaluation.walk, victims) if again else incident.candidates
+    suspects = rank_causes(evaluation.walk, victims) if again else incident.candidates
     suspect = suspects[0].service if again and suspects else None
     trouble = _suspected(incident, trouble, suspect, evaluation.findings)
     cause, culprit = _cause(trouble, suspects)
