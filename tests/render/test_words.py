@@ -1,0 +1,160 @@
+"""Values in words: clauses, actions, and summaries of incidents."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason
+from foreshock_dashboard.model.incident import AtRisk, Cause, Culprit, Incident, Phase, Summary, Symptom
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu
+from foreshock_dashboard.render.action import CONDITIONS, action_clauses, action_text
+from foreshock_dashboard.render.clause import Clause, joined, minute, plain, text, time
+from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
+from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.stats.rounding import displayed
+
+LLM, BATCH, FRONT, GATEWAY = (Service("", name) for name in ("llm", "batch", "front", "gateway"))
+GPU = Gpu("host-1", "0", "a")
+NOON = 1_800_014_400.0
+
+
+def incident(cause: Cause, culprit: Culprit, phase: Phase = "page", **fields: object) -> Incident:
+    """An incident of the language model that began at noon, with a p95 of 1.5 s."""
+    made = Incident(
+        id="1", phase=phase, cause=cause, service=LLM, culprit=culprit, victims=(LLM,), at_risk=(), candidates=(),
+        since=NOON, opened=NOON, paged=NOON, until=None, evidence=(), confidence=0.9, quality="sampled", action=None,
+        summary=Summary(Symptom("p95", 1.5, 0.5)),
+    )  # fmt: skip
+    return replace(made, **fields)  # type: ignore[arg-type]  # the callers name fields
+
+
+def number(shown: str) -> float:
+    """The number that a reader takes from a text with its unit."""
+    value, _, unit = shown.removeprefix("<").partition(" ")
+    return float(value) * {"ms": 0.001, "%": 0.01}.get(unit, 1.0)
+
+
+@given(st.floats(0, 1e5))
+def test_a_value_is_rounded_as_it_is_displayed(value: float) -> None:
+    assert displayed(value, "s") == pytest.approx(number(duration(value)))
+    assert displayed(value, "ratio") == pytest.approx(number(percent(value)))
+    assert displayed(value, "") == pytest.approx(float(f"{value:.0f}"))
+
+
+def test_words_between_services_become_one_clause() -> None:
+    found = text("move ", BATCH, " off ", "", "host-1", text(" and ", LLM), ".")
+    assert [clause.text for clause in found] == ["move ", "batch", " off host-1 and ", "llm", "."]
+    assert [clause.services for clause in found if clause.kind] == [("batch",), ("llm",)]
+    assert plain(joined((LLM, BATCH))) == "llm and batch"
+    assert joined(()) == text("") == ()
+
+
+def test_times_carry_their_unix_seconds() -> None:
+    assert time(NOON) == Clause("12:00:00 UTC", "time", at=NOON)
+    assert minute(NOON) == Clause("12:00 UTC", "minute", at=NOON)
+
+
+@pytest.mark.parametrize("kind", get_args(ActionKind))
+def test_every_kind_of_action_has_words(kind: ActionKind) -> None:
+    action = Action(kind, LLM, callee=BATCH, callers=(FRONT,), gpus=(GPU,), target="chat", amount=2.0, current=4.0)
+    for each in (action, Action(kind, LLM, callee=BATCH, gpus=(GPU,)), action._replace(requests="prompt")):
+        assert action_text(each)
+        assert "None" not in action_text(each)
+
+
+@pytest.mark.parametrize("condition", sorted(set(get_args(EffectCondition)) - {"retry_budget", "callee_as_usual"}))
+def test_every_condition_of_an_effect_has_words(condition: EffectCondition) -> None:
+    effect = Effect("p95", LLM, "s", 14.0, 8.0, condition)
+    ends = f": {CONDITIONS[condition]}, p95 of llm would be about 8.00 s instead of 14.0 s"
+    assert action_text(Action("restart", LLM, effect=effect)) == f"restart it{ends}"
+
+
+def test_an_action_is_followed_by_alternatives_reason_and_effect() -> None:
+    action = Action(
+        "add_replicas", LLM, target="chat", amount=2.0, current=4.0, at=NOON,
+        reason=Reason("recurring_load", LLM, value=1.6),
+        effect=Effect("load", LLM, "ratio", 0.8, 0.53, "more_replicas"),
+        alternatives=(Action("limit_callers", LLM, callers=(BATCH,)),),
+    )  # fmt: skip
+    assert action_text(action) == (
+        "add 2 replicas of llm to pool chat (it has 4), from now on before 12:00 UTC, or limit what batch asks of it:"
+        " at this time 1.6 times as much is asked as in the two hours before, as earlier weeks or days show; with them,"
+        " load of llm at that time would be about 53 % instead of 80 %"
+    )
+    assert [clause.at for clause in action_clauses(action) if clause.kind == "minute"] == [NOON]
+    assert action_clauses(None) == ()
+
+
+SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (incident("pool contention", Culprit(BATCH, (GPU,))), f"batch starves llm on host-1/gpu-0 {SINCE}"),
+        (
+            incident("pool contention", Culprit(BATCH, (GPU,)), confidence=0.4),
+            f"batch may starve llm on host-1/gpu-0 {SINCE}",
+        ),
+        (incident("pool contention", Culprit(LLM)), f"llm fights for its GPUs {SINCE}"),
+        (
+            incident("pool contention", Culprit(BATCH, (GPU,)), summary=Summary(requests="")),
+            "what batch asks makes other requests to llm wait since 12:00:00 UTC.",
+        ),
+        (
+            incident("demand", Culprit(FRONT)),
+            f"llm is asked for more than it carries, most of it through front {SINCE}",
+        ),
+        (
+            incident("demand", Culprit(LLM), at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),)),
+            f"llm will soon be asked for more than it carries {SINCE[:-1]}; next llm in about 2 min.",
+        ),
+        (
+            incident("provisioning lag", Culprit()),
+            f"llm is asked for more than its replicas carry, and new ones are late {SINCE}",
+        ),
+        (incident("retry storm", Culprit(LLM, edge=(FRONT, LLM))), f"Retries of front keep llm down {SINCE}"),
+        (
+            incident("retry storm", Culprit(LLM), "advisory", victims=(), summary=Summary(latent=True)),
+            "A short loss of capacity would take llm down for good by retries.",
+        ),
+        (
+            incident("network", Culprit(LLM, edge=(FRONT, LLM))),
+            f"Packets between front and llm are lost or late {SINCE}",
+        ),
+        (incident("network", Culprit(host="host-1")), f"The network of host-1 loses packets {SINCE}"),
+        (incident("memory pressure", Culprit(FRONT)), f"Longer requests of front fill the KV cache of llm {SINCE}"),
+        (
+            incident("imbalance", Culprit(LLM)),
+            f"One replica of llm has more to do or is slower than the others {SINCE}",
+        ),
+        (incident("hardware", Culprit(LLM, (GPU,))), f"host-1/gpu-0 is held back or failing {SINCE}"),
+        (incident("hardware", Culprit(LLM, host="host-1")), f"Hardware of llm is held back or failing {SINCE}"),
+        (incident("hardware", Culprit(LLM)), f"Replicas of llm are lost {SINCE}"),
+        (incident("dependency", Culprit(BATCH)), f"batch is slow or failing {SINCE}"),
+        (
+            incident("dependency", Culprit(LLM), summary=Summary(Symptom("failed", 0.25), recovering=True)),
+            "llm is slow or failing since 12:00:00 UTC; it calms down: 25 % of requests to llm fail.",
+        ),
+        (
+            incident("dependency", Culprit(LLM), victims=(LLM, FRONT, GATEWAY)),
+            f"llm is slow or failing {SINCE[:-1]}; front and gateway are worse than usual too.",
+        ),
+        (
+            incident("dependency", Culprit(LLM), victims=(LLM, *(Service("", f"s{i}") for i in range(5)))),
+            f"llm is slow or failing {SINCE[:-1]}; s0, s1, s2 and 2 more are worse than usual too.",
+        ),
+    ],
+)
+def test_an_incident_is_one_sentence(found: Incident, sentence: str) -> None:
+    assert incident_sentence(found) == sentence
+    named = {name for clause in summary_clauses(found) for name in clause.services}
+    assert "llm" in named or "gpu" in sentence or "batch" in named
+    assert not any(math.isnan(clause.at) for clause in summary_clauses(found) if clause.at is not None)
