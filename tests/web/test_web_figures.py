@@ -13,7 +13,7 @@ from tests.web.worlds import NOW, FakeTraces
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.trace_heatmap import Bins, Heat, counted, heat_of
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.lines import BELOW, LEGEND, Line, lines
+from foreshock_dashboard.web.charts.lines import AXIS_PIXELS, LEGEND_ROW_PIXELS, Line, lines
 from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, plain
 from foreshock_dashboard.web.charts.theme import DARK, LIGHT, stylesheet
 from foreshock_dashboard.web.pages.traces.figures import heat_map, log_ticks
@@ -126,7 +126,7 @@ def test_names_of_lines_have_room_below_the_chart(names: Sequence[str], rows: in
     times = np.array([NOW - 60, NOW])
     drawn = lines(times, [Line(name, times) for name in names], Look(LIGHT), unit="s", span=RANGE)
     assert drawn["layout"]["showlegend"] is (rows > 0)
-    assert drawn["layout"]["margin"]["b"] == BELOW + LEGEND * rows
+    assert drawn["layout"]["margin"]["b"] == AXIS_PIXELS + LEGEND_ROW_PIXELS * rows
 
 
 def _contrast(one: str, other: str) -> float:

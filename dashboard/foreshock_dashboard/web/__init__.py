@@ -1,4 +1,4 @@
-"""What a browser or an API client sees; knows the hub through the Protocol `HubView` only.
+"""What a browser or an API client sees; the hub is known through the Protocol `HubView` only.
 
 Imports: `common`, `model`, `web.api`, `web.charts`, `web.documents`, `web.http`, `web.pages`, `web.shell`, `web.state`.
 """

@@ -18,16 +18,16 @@ from foreshock_dashboard.web.charts.theme import service_colour
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MAX_POINTS = 360
 """Points of a line; beyond, each is the maximum of its bucket, so that no peak is lost."""
-BELOW, LEGEND = 36, 20
-"""Pixels below a chart: times with the day in a second line, then each row of names where there are several lines."""
-ROW = 46
-"""Characters of names, with their marks, that a row holds in a narrow chart."""
+AXIS_PIXELS, LEGEND_ROW_PIXELS = 36, 20
+"""Pixels below a chart: times with the day in a second line, and each row of the legend."""
+LEGEND_ROW_LENGTH = 46
+"""Characters of names, with their marks, in a legend row of a narrow chart."""
 MAX_LEGEND_ROWS = 4
-"""Rows of names that leave room for the chart; where there are more, pointing at it names the lines."""
-MARK = 6
+"""Rows of the legend that leave room for the chart; beyond, names appear on hover alone."""
+LEGEND_MARK_LENGTH = 6
 """Characters that the mark before a name takes."""
 MAX_LINES = 10
-"""Lines that can be told apart."""
+"""Lines that a reader can distinguish."""
 UNITS = {
     "s": (",.3s", "s"),
     "ratio": (",.0%", ""),
@@ -37,17 +37,16 @@ UNITS = {
     "celsius": (",.0f", " °C"),
     "bytes": (",.3~s", "B"),
 }
-"""How a unit's ticks are written: d3's format, and what is put behind it. Half a request is not `500m`."""
-MAX_DIRECT_LABELS = 5
-"""Up to which an axis of counts has each number: there is no half of a replica."""
-DASHES = ("solid", "dot", "dash", "longdash", "dashdot")
+"""d3's format and the suffix of a unit's ticks. Half a request is not `500m`."""
+MAX_UNIT_TICKS = 5
+"""Count up to which an axis has a tick for each number: there is no half of a replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line. `colour` is a token of the theme, or "" for the colour that a service of this name has everywhere.
+    """A line. colour: a token of the theme, or "" for the color of the service with this name.
 
-    values: one at each time, NaN where nothing is known: the line then has a gap. fill: the area below it is shaded.
+    values: one per time, NaN for a gap. fill: the area below it is shaded.
     """
 
     name: str
@@ -59,7 +58,7 @@ class Line:
 
 
 class Mark(NamedTuple):
-    """A moment across the chart, Unix seconds; `colour` is a token of the theme."""
+    """A marked instant, Unix seconds; `colour` is a token of the theme."""
 
     time: float
     name: str
@@ -87,14 +86,13 @@ def lines(
     note: str = "",
     top: float | None = None,
     legend: bool = False,
-    row: int = ROW,
+    row: int = LEGEND_ROW_LENGTH,
 ) -> Json:
-    """Lines over a stretch of time.
+    """Lines over a time range.
 
-    times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: the Unix seconds that the axis covers. empty:
-    what is said where no line has a value. note: what is said across lines where the one that matters has none. top:
-    where the axis ends at least, in the unit. legend: a single line is named too. row:
-    characters of names that a row below the chart holds.
+    times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: Unix seconds of the axis. empty: text where no
+    line has a value. note: text across lines where the main one has none. top: least end of the axis, in the unit.
+    legend: name a single line too. row: characters of names in a row of the legend.
     """
     drawn = [line for line in candidates if np.isfinite(line.values).any()]
     if not drawn:
@@ -103,13 +101,13 @@ def lines(
     stamps = [stamp(time, look) for time in at.tolist()]
     highest = max(float(np.nanmax(line.values)) for line in drawn)
     layout = frame(look, unit, span)
-    if unit == "count" and highest <= MAX_DIRECT_LABELS:
+    if unit == "count" and highest <= MAX_UNIT_TICKS:
         layout["yaxis"]["dtick"] = 1
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
     rows_of_names = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
     layout["showlegend"] = 0 < rows_of_names <= MAX_LEGEND_ROWS
-    layout["margin"]["b"] = BELOW + LEGEND * rows_of_names * layout["showlegend"]
+    layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * rows_of_names * layout["showlegend"]
     layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
     layout["annotations"] = [_named(mark, look, i, span) for i, mark in enumerate(marks)]
     layout["annotations"] += [_said(note, look)] if note else []
@@ -120,13 +118,10 @@ def lines(
 
 
 def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
-    """Rows of the legend, for which Plotly makes no room itself; on a phone each name has one.
-
-    Names that do not fit into one row stand in columns as wide as the longest.
-    """
+    """Rows of the legend, for which Plotly reserves no room itself; on a phone each name has one."""
     if look.narrow:
         return len(drawn)
-    widths = [min(len(line.name), MAX_TEXT_LENGTH) + MARK for line in drawn]
+    widths = [min(len(line.name), MAX_TEXT_LENGTH) + LEGEND_MARK_LENGTH for line in drawn]
     return 1 if sum(widths) <= row else math.ceil(len(widths) / max(1, row // max(widths)))
 
 
@@ -180,7 +175,7 @@ def _sheet(look: Look) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 12, "color": look.colours["muted"]},
-        "margin": {"l": 56, "r": 12, "t": 18, "b": BELOW},
+        "margin": {"l": 56, "r": 12, "t": 18, "b": AXIS_PIXELS},
         "uirevision": "keep",
         "hoverlabel": {
             "bgcolor": look.colours["raised"],

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 40, 52
-NEAR = 14.0
-"""Distance of two marks in whose names would cover each other side by side."""
+MIN_MARK_DISTANCE = 14.0
+"""Distance below which the names of two marks would overlap."""
 COLOURS = ("#1f6feb", "#d1480f", "#2e8b57", "#8a63d2", "#b8860b", "#c71585")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A series of points; `dots` draws measured points instead of a line. Without a name it is not in the legend.
+    """A series of points; `dots` draws points instead of a line. Without a name it is not in the legend.
 
     Where y is NaN the line has a gap.
     """
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis: its label, whether it is logarithmic, and whether it is of Unix seconds, told as time of day in UTC."""
+    """An axis: its label, whether it is logarithmic, and whether it shows Unix seconds as time of day in UTC."""
 
     label: str
     log: bool = False
@@ -45,21 +45,21 @@ class Axis:
         return math.log10(value) if self.log else value
 
     def ticks(self, low: float, high: float) -> list[float]:
-        """Some six round values between two."""
+        """About six round values between two."""
         if self.log:
             decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
             steps = (1, 2, 5) if math.log10(high / low) < 2.5 else (1,)
-            found = [step * 10.0**decade for decade in decades for step in steps]
+            ticks = [step * 10.0**decade for decade in decades for step in steps]
         elif self.clock:
             every = next((size for size in _CLOCK if (high - low) / 8 <= size), _CLOCK[-1])
-            found = [float(every * index) for index in range(math.floor(low / every), math.ceil(high / every) + 1)]
+            ticks = [float(every * index) for index in range(math.floor(low / every), math.ceil(high / every) + 1)]
         else:
             raw = (high - low) / 6 or 1.0
             size = 10.0 ** math.floor(math.log10(raw))
             step = next(size * factor for factor in (1, 2, 5, 10) if raw <= size * factor)
-            found = [step * index for index in range(math.floor(low / step), math.ceil(high / step) + 1)]
+            ticks = [step * index for index in range(math.floor(low / step), math.ceil(high / step) + 1)]
         slack = 1e-9 * (abs(low) + abs(high))
-        return [tick for tick in found if low - slack <= tick <= high + slack]
+        return [tick for tick in ticks if low - slack <= tick <= high + slack]
 
     def label_of(self, value: float) -> str:
         """The label of a tick."""
@@ -71,7 +71,7 @@ _CLOCK = (60, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 
 
 class Mark(NamedTuple):
-    """A place on the x axis that is marked across the chart."""
+    """A marked place on the x axis."""
 
     x: float
     name: str
@@ -116,7 +116,7 @@ def draw(title: str, x: Axis, y: Axis, lines: Sequence[Line], marks: Sequence[Ma
     before, height = -math.inf, TOP + 4
     for moment in sorted(marks):
         at = across(moment.x)
-        height = height + 62 if at - before < NEAR and height < HEIGHT - BOTTOM - 120 else TOP + 4
+        height = height + 62 if at - before < MIN_MARK_DISTANCE and height < HEIGHT - BOTTOM - 120 else TOP + 4
         before = at
         parts.append(f'<path d="M{at:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="#555" stroke-dasharray="4 3"/>')
         turned = f'transform="translate({at - 4:.1f} {height}) rotate(-90)"'

@@ -161,8 +161,8 @@ def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
         ("entry", "requests", "failed", "slowed", "failed after the warning", "slowed after the warning"), rows
     )
     limits = ", ".join(f"{duration(each.objective)} at {each.service}" for each in lost if each.objective > 0)
-    told = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
-    notes = _text(told)
+    summary = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
+    notes = _text(summary)
     saved = sum(each.failed_after + each.slowed_after for each in lost)
     if not paged:
         return f"{text}\n\n{notes} It never paged, so there was no warning to act on."
@@ -227,6 +227,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" for letter in "\\`[]!|"})
 
 
-def _text(told: str) -> str:
+def _text(raw: str) -> str:
     """As it reads, in one line: a name from outside is no image, link, code or tag, nor the end of a cell."""
-    return " ".join(told.split()).translate(_SPECIAL)
+    return " ".join(raw.split()).translate(_SPECIAL)

@@ -1,4 +1,4 @@
-"""ASGI plumbing: security, authentication, caching, static files, query parameters, time ranges.
+"""ASGI middleware and plumbing: security, authentication, answers, static files, and the server.
 
 Imports: `common`, `foreshock_exporter.web`, `model`, `sources`, `web.state`.
 """

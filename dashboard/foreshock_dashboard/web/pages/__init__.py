@@ -1,4 +1,4 @@
-"""One folder a page; a page imports no other page.
+"""One folder per page; a page imports no other page.
 
 Imports: nothing.
 """

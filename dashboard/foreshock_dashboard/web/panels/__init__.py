@@ -1,4 +1,4 @@
-"""Panels that more than one page shows: timeline, service map, vitals, service charts.
+"""Panels of several pages: timeline, service map, topology, vitals, service charts.
 
 Imports: `analysis`, `model`, `render`, `stats`, `web.charts`, `web.state`.
 """

@@ -63,8 +63,8 @@ Pairs = Collection[tuple[str, str]]
 def layered(nodes: Iterable[str], arrows: Iterable[Arrow], beside: Mapping[str, str] | None = None) -> Layered:
     """Lay a graph out. Pure: nodes and arrows in any order give the same result.
 
-    beside: for a node without edges, the node whose column it joins; without one it joins column 0.
-    Arrows with an end that is no node, and those from a node to itself, are left out.
+    beside: for a node without edges, the node of its column; column 0 by default. Arrows with an unknown end, and those
+    from a node to itself, are left out.
     """
     known = sorted(set(nodes))
     weights: dict[tuple[str, str], float] = {}
@@ -112,7 +112,7 @@ def _reaches(start: str, goal: str, after: Mapping[str, set[str]]) -> bool:
 
 
 def _columns(nodes: Sequence[str], forward: Pairs) -> dict[str, int]:
-    """Longest path from the left; a node that nobody calls then moves right, next to the first it calls."""
+    """Longest path from the left; a node without callers then moves right, next to its first callee."""
     before: dict[str, set[str]] = {node: set() for node in nodes}
     after: dict[str, set[str]] = {node: set() for node in nodes}
     for client, server in forward:
@@ -135,7 +135,7 @@ def _columns(nodes: Sequence[str], forward: Pairs) -> dict[str, int]:
 
 
 def _chain(pair: tuple[str, str], back: bool, columns: Mapping[str, int]) -> tuple[Vertex, ...]:
-    """What an edge runs through, from the left; there and back between the same two bend in places of their own."""
+    """The vertices of an edge from the left; two edges between the same nodes have bends of their own."""
     left, right = reversed(pair) if back else pair
     return (left, *(Bend(*pair, column) for column in range(columns[left] + 1, columns[right])), right)
 

@@ -1,4 +1,4 @@
-"""World and incidents reduced to what a person wants to know: freshness, conditions, stages, history.
+"""World and incidents reduced to values of pages and API: freshness, conditions, history, lists, parameters.
 
 Imports: `analysis`, `common`, `model`, `render`, `settings`, `stats`.
 """

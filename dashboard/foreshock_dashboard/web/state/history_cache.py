@@ -21,7 +21,7 @@ MAX_HISTORIES = 8
 
 
 class HistoryCache:
-    """Service histories of the snapshot that was asked for last, each made once. Safe to call from several threads."""
+    """Service histories of the newest snapshot, each made once. Safe to call from several threads."""
 
     def __init__(self) -> None:
         self._histories: SingleFlightCache[ServiceHistory] = SingleFlightCache(MAX_HISTORIES)

@@ -84,7 +84,7 @@ class NoParameters(Parameters):
 
 
 class AsOf(Parameters):
-    """An address that can be asked for an instant of the past."""
+    """Parameters of an address with time travel."""
 
     at: str = Field("", description=f"as it was then: {TIME}; may take seconds where it is hours ago")
 

@@ -25,7 +25,7 @@ WIDE = 72
 def replicas(
     world: World | None, service: Service | None, look: Look, span: tuple[float, float], marks: tuple[Mark, ...] = ()
 ) -> Json:
-    """Replicas that the autoscaler wants, those that are ready, and pods that wait for a node."""
+    """Wanted and ready replicas, and pods that wait for a node."""
     if world is None or service is None:
         return blank("No service tells of its replicas.", look)
     capacity_ = capacity(world)
@@ -47,23 +47,23 @@ def load(
     look: Look,
     span: tuple[float, float],
     marks: tuple[Mark, ...] = (),
-    judged: Load | None = None,
+    load_: Load | None = None,
 ) -> Json:
-    """What is asked of a service over what its ready replicas give, up to where that is safe; and its pool's quota.
+    """The load of a service relative to its ready replicas, with its safe limit; and the used quota of its pool.
 
-    judged: how the analysis sees its load, so that the line ends in the figure that the page tells.
+    load: the load by the analysis, so that the line ends in the figure that the page shows.
     """
     if world is None or service is None:
         return blank("No service tells of its load.", look)
     series, why = [], f"{service} has no model server that tells of its load."
-    capacity_ = model_servers(world)
-    if service in capacity_.services:
+    servers = model_servers(world)
+    if service in servers.services:
         why = f"The load of {service} is not known: its model servers have not told enough."
-        laws = {service: judged.law} if judged and judged.law else {}
-        values = load_ratios(world, np.arange(len(world.times)), laws)[capacity_.services.index(service)]
+        laws = {service: load_.law} if load_ and load_.law else {}
+        values = load_ratios(world, np.arange(len(world.times)), laws)[servers.services.index(service)]
         series.append(Line("offered load", values, "crit"))
     known = bool(series) and bool(np.isfinite(series[0].values).any())
-    safe = judged.safe if judged else _safe(world, service)
+    safe = load_.safe if load_ else _safe(world, service)
     if known and math.isfinite(safe):
         series.append(Line("safe, bursts included", np.full(len(world.times), safe), "ok", "dash"))
     used = _used(world, service)
@@ -82,13 +82,13 @@ def _safe(world: World, service: Service) -> float:
 
 
 def _used(world: World, service: Service) -> Floats | None:
-    """The share of its pool's quota that is given out.
+    """The used share of its pool's quota.
 
-    Its pool is that of its GPUs; where nobody tells whose they are, the one that its name tells of, as in the analysis.
+    Its pool is that of its GPUs; without pools of GPUs, the pool in its name, as in the analysis.
     """
     capacity_ = capacity(world)
     pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == service])
-    pools = [pool] if pool else [each for each in capacity_.pools if each and each in service.name]
+    pools = [pool] if pool else [name for name in capacity_.pools if name and name in service.name]
     if len(pools) != 1 or pools[0] not in capacity_.pools:
         return None
     row = capacity_.pools.index(pools[0])

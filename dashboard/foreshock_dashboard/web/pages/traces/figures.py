@@ -27,10 +27,7 @@ ROOM = 1.15
 
 
 def heat_map(heat: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
-    """A cell a bin, darker with more traces (their logarithm decides); marks can be opened, `customdata` is the id.
-
-    span: Unix seconds that the axis covers. empty: what is said where nothing matches.
-    """
+    """A cell per bin, darker with more traces (by their logarithm); marks can be opened, `customdata` is the id."""
     if not heat.counts.any() and not marks:
         return blank(empty, look)
     rows = _rows(heat, marks)
@@ -68,9 +65,9 @@ def heat_map(heat: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple[
 
 
 class _Rows(NamedTuple):
-    """counts, edges: of what is drawn, shape (rows, columns) and (rows + 1,), in seconds.
+    """counts, edges: the shown bins, shape (rows, columns) and (rows + 1,), in seconds.
 
-    instant: where in the lowest row that is drawn which took no time that can be told; 0 where nothing did.
+    instant: place of traces without a measurable duration in the lowest row; 0 without any.
     """
 
     counts: Floats
@@ -79,9 +76,9 @@ class _Rows(NamedTuple):
 
 
 def _rows(heat: Heat, marks: Sequence[TraceSummary]) -> _Rows:
-    """From the quickest to the slowest, and right below that what failed at once.
+    """The rows from the fastest to the slowest, and right below them traces that failed at once.
 
-    At its own place it would stretch the axis over decades in which there is nothing.
+    At their own place these would stretch the axis over empty decades.
     """
     counts, lengths = heat.counts, heat.bins.lengths
     least = float(lengths[1]) if heat.bins.shortest <= TOLD_APART else 0.0
@@ -96,7 +93,7 @@ def _rows(heat: Heat, marks: Sequence[TraceSummary]) -> _Rows:
 
 
 def log_ticks(seconds: Sequence[float]) -> list[float]:
-    """Marks for a logarithmic axis that spans these: 1, 2 and 5 of each decade, or whole decades beyond two of them."""
+    """Ticks of a logarithmic axis: 1, 2 and 5 of each decade, or whole decades beyond two of them."""
     known = [max(value, SHORTEST) for value in seconds] or [1.0]
     low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
     steps = (1, 2, 5) if high - low <= 2 else (1,)
@@ -104,7 +101,7 @@ def log_ticks(seconds: Sequence[float]) -> list[float]:
 
 
 def note(text: str, look: Look) -> Json:
-    """A line above what is drawn."""
+    """A line above the figure."""
     place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
     return place | {
         "text": plain(text, 300),
@@ -122,7 +119,7 @@ def _tick(seconds: float) -> str:
 
 
 def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
-    """Colours by the logarithm of the counts, so that one slow trace is seen beside a thousand quick ones."""
+    """Colors by the logarithm of the counts, so that one slow trace shows beside a thousand fast ones."""
     ramp, counts, edges = look.colours["ramp"].split(), rows.counts, rows.edges.tolist()
     lengths = [f"of {duration(short)} to {duration(long)}" for short, long in pairwise(edges)]
     if rows.instant:
