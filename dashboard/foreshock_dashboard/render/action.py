@@ -74,37 +74,37 @@ def reason_text(reason: Reason) -> str:
 
 def _imperative(action: Action) -> Text:
     """The action alone: `limit the rate of batch`. An alternative speaks of the same service as `it`."""
-    who, callee = action.service or "", action.callee or ""
+    service, callee = action.service or "", action.callee or ""
     match action.kind:
         case "move_off_gpus":
-            return text("move ", who, " off ", _gpus(action))
+            return text("move ", service, " off ", _gpus(action))
         case "cap_gpu_share":
             return text(f"cap it at {percent(action.amount)} of their time")
         case "dedicate_pool":
             return text(f"give tier {action.target} a pool of its own")
         case "dedicate_replicas" if action.requests:
-            return text(f"give {action.requests} from ", who, " to ", callee, " replicas of its own")
+            return text(f"give {action.requests} from ", service, " to ", callee, " replicas of its own")
         case "dedicate_replicas":
-            return text("give what ", who, " asks of ", callee, " replicas of its own")
+            return text("give what ", service, " asks of ", callee, " replicas of its own")
         case "limit_calls":
             return text(f"cap it at {action.amount:.1f} calls a second" if _known(action.amount) else "hold it back")
         case "add_replicas":
             return _add_replicas(action)
         case "limit_rate" if _known(action.amount):
             limit, now = f"{action.amount:.3g}", f"{action.current:.3g}"
-            return text("limit ", who, f" to its usual {limit} requests a second (now {now})")
+            return text("limit ", service, f" to its usual {limit} requests a second (now {now})")
         case "limit_rate":
-            return text("limit the rate of ", who)
+            return text("limit the rate of ", service)
         case "limit_callers" if action.callers:
             return text("limit what ", joined(action.callers), " asks of it")
         case "limit_callers":
             return text("limit who asks it")
         case "limit_length":
-            return text(f"limit the {action.requests} length of ", who)
+            return text(f"limit the {action.requests} length of ", service)
         case "add_kv_cache":
-            return text("give ", who, " more KV cache (replicas, shorter maximum length)")
+            return text("give ", service, " more KV cache (replicas, shorter maximum length)")
         case "roll_back":
-            return text("undo the last change of ", who)
+            return text("undo the last change of ", service)
         case "restart":
             return text("restart it")
         case "degrade":
@@ -112,38 +112,38 @@ def _imperative(action: Action) -> Text:
         case "raise_quota":
             return text(f"raise the quota of pool {action.target} for {_further(action)}")
         case "raise_replica_limit":
-            return text("raise the autoscaler's bound of ", who, f", which is {action.current:.0f} replicas")
+            return text("raise the autoscaler's bound of ", service, f", which is {action.current:.0f} replicas")
         case "shed_load" if _known(action.amount):
             until = f" until {_further(action)} can serve ({_due(action.delay_seconds)}), and keep as many to spare"
-            return text("shed load of ", who, until)
+            return text("shed load of ", service, until)
         case "shed_load":
-            return text("shed load of ", who, " until then")
+            return text("shed load of ", service, " until then")
         case "drain_queue":
             return text("shed until the queue is empty")
         case "restore_timeout":
-            return text("put the time-out of ", who, " for calls to ", callee, " back")
+            return text("put the time-out of ", service, " for calls to ", callee, " back")
         case "cap_retries" if _known(action.amount):
-            return text("cap the retries of ", who, " to ", callee, f" (a budget of {percent(action.amount)})")
+            return text("cap the retries of ", service, " to ", callee, f" (a budget of {percent(action.amount)})")
         case "cap_retries":
             return text("cap its retries")
         case "set_retry_budget":
-            return text("give ", who, f" a retry budget ({percent(action.amount)})")
+            return text("give ", service, f" a retry budget ({percent(action.amount)})")
         case "cancel_abandoned":
-            return text("cancel at ", who, " what its clients gave up")
+            return text("cancel at ", service, " what its clients gave up")
         case "drain_gpus":
             gpus = ", ".join(gpu.label for gpu in action.gpus)
-            return text("drain ", Clause(gpus, "gpus", gpus=_labels(action)), " and let ", who, " run elsewhere")
+            return text("drain ", Clause(gpus, "gpus", gpus=_labels(action)), " and let ", service, " run elsewhere")
         case "drain_replica":
             return text(f"drain replica {action.target}")
         case "drain_host":
             return text(f"take host {action.target} out of rotation and look at its link")
         case "balance_load":
-            return text("spread the load of ", who, " by requests in flight")
+            return text("spread the load of ", service, " by requests in flight")
         case "inspect_links":
             host = f", first at host {action.target}: take it out of rotation" if action.target else ""
-            return text("look at the links between ", who, " and ", callee, host)
+            return text("look at the links between ", service, " and ", callee, host)
         case "inspect_replicas":
-            return text("see why replicas of ", who, " are not ready")
+            return text("see why replicas of ", service, " are not ready")
 
 
 def _add_replicas(action: Action) -> Text:
@@ -159,10 +159,10 @@ def _because(action: Action) -> Text:
     reason = action.reason
     if reason is None:
         return ()
-    who = reason.service or ""
+    service = reason.service or ""
     match reason.kind:
         case "gpu_share":
-            return text(": ", who, f" usually has {percent(reason.baseline)} of it, now {percent(reason.value)}")
+            return text(": ", service, f" usually has {percent(reason.baseline)} of it, now {percent(reason.value)}")
         case "idle_gpus":
             return text(": requests wait while ", _gpus(action), f" are {percent(reason.value)} idle")
         case "recurring_load":

@@ -36,39 +36,39 @@ def summary_clauses(incident: Incident) -> Text:
 
 def condition_clauses(incident: Incident) -> Text:
     """What is wrong: `batch starves llm on host-1/gpu-0`."""
-    who, culprit = incident.service, incident.culprit
-    other = culprit.service if culprit.service != who else None
+    service, culprit = incident.service, incident.culprit
+    other = culprit.service if culprit.service != service else None
     match incident.cause:
         case "pool contention" if other:
             return _starving(incident, other)
         case "pool contention":
-            return text(who, " fights for its GPUs")
+            return text(service, " fights for its GPUs")
         case "demand":
-            soon = any(risk.service == who and 0 < risk.p50 < math.inf for risk in incident.at_risk)
+            soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             most = (", most of it through ", other) if other else ()
-            return text(who, " will soon be" if soon else " is", " asked for more than it carries", *most)
+            return text(service, " will soon be" if soon else " is", " asked for more than it carries", *most)
         case "provisioning lag":
-            return text(who, " is asked for more than its replicas carry, and new ones are late")
+            return text(service, " is asked for more than its replicas carry, and new ones are late")
         case "retry storm" if incident.summary.latent:
-            return text("A short loss of capacity would take ", who, " down for good by retries")
+            return text("A short loss of capacity would take ", service, " down for good by retries")
         case "retry storm":
-            return text("Retries", *((" of ", culprit.edge[0]) if culprit.edge else ()), " keep ", who, " down")
+            return text("Retries", *((" of ", culprit.edge[0]) if culprit.edge else ()), " keep ", service, " down")
         case "network" if culprit.edge:
             return text("Packets between ", culprit.edge[0], " and ", culprit.edge[1], " are lost or late")
         case "network":
-            return text("The network of ", culprit.host or who, " loses packets")
+            return text("The network of ", culprit.host or service, " loses packets")
         case "memory pressure":
-            return text("Longer requests", *((" of ", other) if other else ()), " fill the KV cache of ", who)
+            return text("Longer requests", *((" of ", other) if other else ()), " fill the KV cache of ", service)
         case "imbalance":
-            return text("One replica of ", who, " has more to do or is slower than the others")
+            return text("One replica of ", service, " has more to do or is slower than the others")
         case "hardware" if culprit.gpus:
             return text(gpus_clause(incident), " is held back or failing")
         case "hardware" if culprit.host:
-            return text("Hardware of ", who, " is held back or failing")
+            return text("Hardware of ", service, " is held back or failing")
         case "hardware":
-            return text("Replicas of ", who, " are lost")
+            return text("Replicas of ", service, " are lost")
         case _:
-            return text(culprit.service or who, " is slow or failing")
+            return text(culprit.service or service, " is slow or failing")
 
 
 def starving_verb(incident: Incident) -> str:
@@ -84,13 +84,13 @@ def gpus_clause(incident: Incident) -> Clause:
 
 def _starving(incident: Incident, neighbor: Service) -> Text:
     """A neighbor takes the time of GPUs; or, from elsewhere, its requests make others wait."""
-    who, requests = incident.service, incident.summary.requests
+    service, requests = incident.service, incident.summary.requests
     if requests is None:
         on = (" on ", gpus_clause(incident)) if incident.gpus else ()
-        return text(neighbor, f" {starving_verb(incident)} ", who, *on)
+        return text(neighbor, f" {starving_verb(incident)} ", service, *on)
     what = text(f"{requests} from ", neighbor) if requests else text("what ", neighbor, " asks")
     makes = "makes" if incident.confidence >= LIKELY_CONFIDENCE else "may make"
-    return text(what, f" {makes} other requests to ", who, " wait")
+    return text(what, f" {makes} other requests to ", service, " wait")
 
 
 def _symptom(incident: Incident) -> Text:

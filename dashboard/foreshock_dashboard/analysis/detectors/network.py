@@ -80,8 +80,8 @@ def slow_edges(scan: Scan, hosts: Mapping[str, float]) -> tuple[SlowEdge, ...]:
     With lossy hosts a smaller excess is enough, and the server need not be healthy.
     """
     world, excess = scan.world, scan["excess"]
-    heard = bool(np.isfinite(scan["retransmitted"].value).any())
-    most = max(hosts.values(), default=0.0) if heard else MAX_EDGE_STRENGTH
+    has_counters = bool(np.isfinite(scan["retransmitted"].value).any())
+    most = max(hosts.values(), default=0.0) if has_counters else MAX_EDGE_STRENGTH
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((excess.z > 0.5 * EXTREME_Z) & (excess.value > 1.0))
     found = []
@@ -90,7 +90,7 @@ def slow_edges(scan: Scan, hosts: Mapping[str, float]) -> tuple[SlowEdge, ...]:
         edge = world.edges[row]
         z = float(excess.z[row])
         lossy = min(most, confidence(z, WORSE_Z, 0.5)) if hosts else 0.0
-        quiet = min(MAX_EDGE_STRENGTH if not heard else MAX_DENIED_STRENGTH, confidence(z, EXTREME_Z, 1.0))
+        quiet = min(MAX_EDGE_STRENGTH if not has_counters else MAX_DENIED_STRENGTH, confidence(z, EXTREME_Z, 1.0))
         if edge.server not in shown:
             shown[edge.server] = own_excess(scan, edge.server)
         calm = not max(shown[edge.server], np.nan_to_num(scan.z("edge_server", edge))) >= WORSE_Z
