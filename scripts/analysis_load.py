@@ -101,7 +101,9 @@ def replicas(run: Run) -> str:
     x = run.minutes(points)
     told = capacity(run.world)
     row = told.services.index(who)
-    load = [own.strain.load if (own := run.states[at].own.get(who)) and own.strain else math.nan for at in points]
+    load = [
+        own.utilization.load if (own := run.states[at].own.get(who)) and own.utilization else math.nan for at in points
+    ]
     ready = [float(told.ready[row, at]) for at in points]
     lines = [
         Line("wanted", x, [float(told.wanted[row, at]) for at in points], colour=1),

@@ -97,7 +97,9 @@ def load(run: Run) -> str:
     who, points = run.origin, run.shown(after=720.0)
     x = run.minutes(points)
     gpus = {tenant.gpu for tenant in run.world.tenants if tenant.service == who}
-    offered = [own.strain.loads if (own := run.states[at].own.get(who)) and own.strain else () for at in points]
+    offered = [
+        own.utilization.loads if (own := run.states[at].own.get(who)) and own.utilization else () for at in points
+    ]
     used = run.over(points, lambda scan: float(np.mean([scan.value("utilization", gpu) for gpu in gpus])))
     lines = [
         Line("offered load, mean of 2 minutes", x, [each[1] if each else math.nan for each in offered]),
@@ -158,7 +160,7 @@ def survives(run: Run) -> str:
 def _loop(run: Run) -> RetryLoop:
     """The loop of retries about the origin, as it is known before t₀."""
     last = run.shown(run.world.step, -run.world.step)[-1]
-    loads = {service: own.strain.load for service, own in run.states[last].own.items() if own.strain}
+    loads = {service: own.utilization.load for service, own in run.states[last].own.items() if own.utilization}
     return retry_loops(run.scan(last), loads)[run.origin].loop
 
 

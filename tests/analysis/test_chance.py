@@ -12,7 +12,7 @@ from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
 from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.forecast.service_risk import own_risks
+from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -97,7 +97,7 @@ def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(
     now = Scan(replace(made, red=replace(made.red, lower_bound=lowest)), 299, baselines_at(made, 299))
     assert now.z("p95", VICTIM) == pytest.approx(z, abs=0.1)
     assert now.value("p95", VICTIM) == 1.0
-    assert own_risks(now, {VICTIM: Slo(0.8, 0.01)})[VICTIM].missing == missing
+    assert service_risks(now, {VICTIM: Slo(0.8, 0.01)})[VICTIM].breached == missing
 
 
 def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, Scene, world_of_scene
 
-from foreshock_dashboard.analysis.forecast.service_risk import Own
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.model.batching_law import Utilization
@@ -20,14 +20,14 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 
-def own(chance: float, load: float = math.nan) -> Own:
+def own(chance: float, load: float = math.nan) -> ServiceRisk:
     """What a service shows itself: 100 s times each quantile until it misses its objective."""
     seconds = tuple(100 * each for each in QUANTILES)
     strain = Utilization(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4, 0.6) if load == load else None
-    return Own(False, chance, seconds, "load", False, strain)
+    return ServiceRisk(False, chance, seconds, False, strain)
 
 
-def seen(world: World, known: dict[Service, Own]) -> Forecast:
+def seen(world: World, known: dict[Service, ServiceRisk]) -> Forecast:
     """The outlook of a state in which services show this."""
     return forecast(replace(State(), own=known), world)
 

@@ -8,7 +8,7 @@ from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, QUERY, 
 from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.forecast.service_risk import own_risks
+from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.triage import troubles
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.model.action import Action
@@ -75,4 +75,4 @@ def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, sto
         Finding(who, "demand", Culprit(FRONT), sure, 2.0, 0.0, (), Action("restart"))
         for who, sure in ((STORE, 1.0), (LLM, 0.9))
     ]
-    assert troubles(now, own_risks(now, slos(now, {})), causes, {})[0].origin == origin
+    assert troubles(now, service_risks(now, slos(now, {})), causes, {})[0].origin == origin

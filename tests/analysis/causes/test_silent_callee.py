@@ -11,7 +11,7 @@ from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.dependency import dependency
-from foreshock_dashboard.analysis.forecast.service_risk import own_risks
+from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import Trouble, troubles
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
@@ -37,7 +37,7 @@ def moment(bent: Bent) -> tuple[Evaluation, tuple[Trouble, ...]]:
         made.base,
         utilizations=utilizations(made.world, made.at, fit_batching_laws(made.world, made.at)),
     )
-    own, found = own_risks(now, slos(now, {})), dependency(now)
+    own, found = service_risks(now, slos(now, {})), dependency(now)
     return Evaluation(now, own, found), troubles(now, own, found, {})
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from tests.analysis.causes.made import LLM, scan
 
-from foreshock_dashboard.analysis.forecast.service_risk import Own
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.batching_law import Utilization
@@ -30,7 +30,7 @@ def test_the_time_that_is_left_goes_by_what_is_ahead(
 ) -> None:
     crowded = now is not None
     strain = Utilization(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (now or 0.5, 0.7, 0.6), 0.5, 0.7)
-    own = Own(False, 0.8, trend, "duration", crowded, strain)
+    own = ServiceRisk(False, 0.8, trend, crowded, strain)
     trouble = Trouble(LLM, (LLM,), (), (), None, True, True, crowded, heavy, 0.8)
     here = scan()
     incident = updated_incident(opened_incident(trouble, here), trouble, Evaluation(here, {LLM: own}, ()), page=True)

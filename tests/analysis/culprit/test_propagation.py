@@ -1,8 +1,9 @@
-"""Who is next and when."""
+"""Propagation of the risk of an SLO breach over calls and shared GPUs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,7 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.forecast.propagation import DECAY, DELAYS, FIRST, MEDIAN, Ahead, Ways, ahead, spread
+from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.forecast.propagation import (
+    DELAY_RATIOS,
+    FIRST_DELAY_SECONDS,
+    MAX_PROPAGATED_SHARE,
+    MEDIAN_INDEX,
+    PropagatedRisk,
+    RiskEdges,
+    RiskPropagation,
+    propagate,
+)
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 Kit = Any
@@ -42,34 +54,42 @@ def chain(kit: Kit) -> Kit:
     )
 
 
-def by_name(found: tuple[Ahead, ...]) -> dict[str, Ahead]:
+def risks(scan: Scan, own: Mapping[Service, Own]) -> tuple[PropagatedRisk, ...]:
+    """Risks of all services, from their own ones."""
+    return RiskPropagation(scan, own).risks()
+
+
+def by_name(found: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
     """Risks by service."""
     return {str(risk.service): risk for risk in found}
 
 
 def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: Kit) -> None:
     """Each step takes some of it away and some time; callees are spared."""
-    found = ahead(chain(platforms).scan(), {platforms.service("model"): Own(1.0)})
+    found = risks(chain(platforms).scan(), {platforms.service("model"): Own(1.0)})
 
     assert [str(risk.service) for risk in found] == ["model", "gateway", "front"]
     assert [str(risk.through) for risk in found] == ["None", "model", "gateway"]
     chances = [risk.chance for risk in found]
-    assert chances == [1.0, pytest.approx(DECAY), pytest.approx(DECAY**2, rel=0.05)]
-    assert [risk.seconds[MEDIAN] for risk in found] == [0.0, pytest.approx(FIRST + 2.0), pytest.approx(FIRST + 4.1)]
+    assert chances == [1.0, pytest.approx(MAX_PROPAGATED_SHARE), pytest.approx(MAX_PROPAGATED_SHARE**2, rel=0.05)]
+    medians = [risk.seconds[MEDIAN_INDEX] for risk in found]
+    assert medians == pytest.approx([0.0, FIRST_DELAY_SECONDS + 2.0, FIRST_DELAY_SECONDS + 4.1])
 
 
 def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
     """Quantiles are in order, and add up along it."""
     model = platforms.service("model")
-    found = by_name(ahead(chain(platforms).scan(), {model: Own(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
+    found = by_name(risks(chain(platforms).scan(), {model: Own(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
 
-    assert found["gateway"].seconds == pytest.approx(np.array((60, 80, 120, 200, 300)) + (FIRST + 2.0) * DELAYS)
+    assert found["gateway"].seconds == pytest.approx(
+        np.array((60, 80, 120, 200, 300)) + (FIRST_DELAY_SECONDS + 2.0) * DELAY_RATIOS
+    )
     assert list(found["front"].seconds) == sorted(found["front"].seconds)
 
 
 def test_a_callee_that_few_requests_need_harms_its_caller_little(platforms: Kit) -> None:
     """One request in a hundred, and a thousandth of its time."""
-    found = by_name(ahead(chain(platforms).scan(), {platforms.service("cache"): Own(1.0)}))
+    found = by_name(risks(chain(platforms).scan(), {platforms.service("cache"): Own(1.0)}))
 
     assert found["front"].chance < 0.15
 
@@ -78,7 +98,7 @@ def test_what_a_service_shows_itself_counts_where_it_is_more(platforms: Kit) -> 
     """Its own time as well."""
     own = {platforms.service("model"): Own(0.5, (90.0,) * 5), platforms.service("gateway"): Own(0.9, (30.0,) * 5)}
 
-    gateway = by_name(ahead(chain(platforms).scan(), own))["gateway"]
+    gateway = by_name(risks(chain(platforms).scan(), own))["gateway"]
 
     assert (gateway.chance, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
 
@@ -88,12 +108,12 @@ def test_the_earliest_way_that_brings_much_of_the_risk_tells_when(platforms: Kit
     gateway, model = platforms.service("gateway"), platforms.service("model")
     soon, late = (10.0,) * len(QUANTILES), (800.0,) * len(QUANTILES)
 
-    likely = by_name(ahead(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.9, soon)}))["gateway"]
-    unlikely = by_name(ahead(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.4, soon)}))["gateway"]
+    likely = by_name(risks(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.9, soon)}))["gateway"]
+    unlikely = by_name(risks(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.4, soon)}))["gateway"]
 
     assert likely.chance == unlikely.chance == 0.9
-    assert likely.seconds[MEDIAN] == pytest.approx(10.0 + FIRST + 2.0)
-    assert unlikely.seconds[MEDIAN] == 800.0
+    assert likely.seconds[MEDIAN_INDEX] == pytest.approx(10.0 + FIRST_DELAY_SECONDS + 2.0)
+    assert unlikely.seconds[MEDIAN_INDEX] == 800.0
 
 
 def test_batch_work_has_no_requests_to_be_late_with(platforms: Kit) -> None:
@@ -105,8 +125,8 @@ def test_batch_work_has_no_requests_to_be_late_with(platforms: Kit) -> None:
     untold = replace(beside, services=dict.fromkeys(beside.services, silent))
     own = {platforms.service("model"): Own(1.0)}
 
-    assert by_name(ahead(beside.scan(), own)).keys() == {"model", "gateway", "front"}
-    assert by_name(ahead(untold.scan(), own)).keys() == {"model", "gateway", "front", "batch"}
+    assert by_name(risks(beside.scan(), own)).keys() == {"model", "gateway", "front"}
+    assert by_name(risks(untold.scan(), own)).keys() == {"model", "gateway", "front", "batch"}
 
 
 def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -> None:
@@ -121,17 +141,17 @@ def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -
         },
     )
 
-    found = by_name(ahead(platform.scan(10), {platforms.service("grows"): Own(1.0)}))
+    found = by_name(risks(platform.scan(10), {platforms.service("grows"): Own(1.0)}))
 
     assert found.keys() == {"grows", "shares"}
-    assert found["shares"].chance == pytest.approx(DECAY * 0.2 / 0.45, rel=0.05)
+    assert found["shares"].chance == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
 
 
 def test_nobody_is_at_risk_where_nobody_shows_any(platforms: Kit) -> None:
     """No risk, no risks; services that the World does not know do not matter."""
-    assert ahead(chain(platforms).scan(), {}) == ()
-    assert ahead(chain(platforms).scan(), {platforms.service("elsewhere"): Own(1.0)}) == ()
-    assert ahead(chain(platforms).scan(), {platforms.service("model"): Own(math.nan)}) == ()
+    assert risks(chain(platforms).scan(), {}) == ()
+    assert risks(chain(platforms).scan(), {platforms.service("elsewhere"): Own(1.0)}) == ()
+    assert risks(chain(platforms).scan(), {platforms.service("model"): Own(math.nan)}) == ()
 
 
 SERVICES = 12
@@ -141,11 +161,11 @@ GRAPHS = st.lists(
 )
 
 
-def ways_of(edges: list[tuple[int, int, float]]) -> Ways:
+def edges_of(edges: list[tuple[int, int, float]]) -> RiskEdges:
     """Edges as arrays; a request of the target takes a second more for each."""
     source, target, weight = zip(*edges, strict=True) if edges else ((), (), ())
     rows = np.array(source, dtype=np.intp), np.array(target, dtype=np.intp)
-    return Ways(*rows, np.array(weight, dtype=np.float64), 1.0 + np.arange(len(edges), dtype=np.float64))
+    return RiskEdges(*rows, np.array(weight, dtype=np.float64), 1.0 + np.arange(len(edges), dtype=np.float64))
 
 
 @given(edges=GRAPHS, own=st.lists(st.floats(0, 1), min_size=SERVICES, max_size=SERVICES))
@@ -154,11 +174,13 @@ def test_on_any_graph_risk_is_the_largest_that_any_way_brings(
     edges: list[tuple[int, int, float]], own: list[float]
 ) -> None:
     """The fixed point by its definition, cycles and self-calls included."""
-    ways = ways_of(edges)
-    chance, when, through = spread(np.array(own), np.zeros((SERVICES, len(QUANTILES))), ways)
+    risk_edges = edges_of(edges)
+    chance, when, through = propagate(np.array(own), np.zeros((SERVICES, len(QUANTILES))), risk_edges)
 
     offered = np.array(own)
-    np.maximum.at(offered, ways.target, DECAY * np.nan_to_num(ways.weight) * chance[ways.source])
+    np.maximum.at(
+        offered, risk_edges.target, MAX_PROPAGATED_SHARE * np.nan_to_num(risk_edges.weight) * chance[risk_edges.source]
+    )
     assert chance == pytest.approx(offered, abs=2e-3)
     assert np.isfinite(when).all()
     assert all(chance[i] == own[i] for i in np.flatnonzero(through < 0))
@@ -173,7 +195,9 @@ def test_another_order_of_services_permutes_the_risks(edges: list[tuple[int, int
     never = np.full((SERVICES, len(QUANTILES)), math.inf)
     turned = [(int(place[a]), int(place[b]), weight) for a, b, weight in edges]
 
-    assert spread(own[order], never, ways_of(turned))[0] == pytest.approx(spread(own, never, ways_of(edges))[0][order])
+    assert propagate(own[order], never, edges_of(turned))[0] == pytest.approx(
+        propagate(own, never, edges_of(edges))[0][order]
+    )
 
 
 def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
@@ -181,11 +205,11 @@ def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
     told = chain(platforms)
     untold = replace(told, services=dict.fromkeys(told.services, platforms.Served(math.nan, math.nan, math.nan)))
 
-    found = ahead(untold.scan(), {platforms.service("model"): Own(1.0)})
+    found = risks(untold.scan(), {platforms.service("model"): Own(1.0)})
 
     assert [(str(risk.service), round(risk.chance, 2)) for risk in found] == [
         ("model", 1.0),
         ("gateway", 0.85),
         ("front", 0.71),
     ]
-    assert found[1].seconds[MEDIAN] == pytest.approx(FIRST + 2.0)
+    assert found[1].seconds[MEDIAN_INDEX] == pytest.approx(FIRST_DELAY_SECONDS + 2.0)

@@ -1,8 +1,8 @@
-"""Who is next and when: risk spreads from callees to callers, and between services on full GPUs.
+"""Risk propagation from callees to callers, and between services on saturated GPUs.
 
-r ← max(own, DECAY · max over edges of w · r), until nothing changes; it ends on cycles too, for every step takes
-some of it away. The time to a breach is the earliest of those ways, its own among them, that bring much of the
-risk; each step adds a delay.
+r ← max(own, MAX_PROPAGATED_SHARE · max over edges of w · r) until nothing changes, which terminates on cycles, because
+every step reduces the risk. The time to a breach is the earliest over the paths that carry much of the risk, where each
+step adds a delay.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
-DECAY = 0.85
-"""Share of risk that a step passes on at most: a caller may have means against it that nobody sees."""
-TOUCHED = 0.05
-"""Share of a caller's requests from which a p95 feels what becomes of them."""
-ANSWERED = 0.5
-"""Weight of a callee that takes no part of its caller's time: it fails callers that have no answer without it."""
-COUNTS = 0.5
-"""Share of a service's chance that a way must bring for its time to count."""
-FIRST = 40.0
-"""Seconds from a service's breach to that of the first that suffers by it, at the median: until it is bad enough."""
-SPREAD = 1.3
-"""Spread of the logarithm of delays: they depend on how hard the first is hit."""
-DELAYS = np.array([math.exp(SPREAD * NormalDist().inv_cdf(share)) for share in QUANTILES])
-"""Delays at each of the quantiles, in times of the median."""
-LEAST = 1e-3
-"""Chance below which a service is not said to be at risk."""
-MEDIAN = QUANTILES.index(0.5)
+MAX_PROPAGATED_SHARE = 0.85
+"""Share of risk that a step propagates at most: a caller may have a fallback that no metric shows."""
+SUFFICIENT_CALLS_PER_REQUEST = 0.05
+"""Calls per request of a caller from which its p95 fully depends on the callee."""
+MIN_CALLEE_WEIGHT = 0.5
+"""Weight of a callee that takes no part of its caller's time: its errors still fail the caller."""
+MIN_PATH_SHARE = 0.5
+"""Share of a service's chance that a path must carry for its time to count."""
+FIRST_DELAY_SECONDS = 40.0
+"""Median time from a service's own breach to that of the first service affected by it."""
+DELAY_LOG_SPREAD = 1.3
+"""Standard deviation of the logarithm of delays: they depend on the size of the first breach."""
+DELAY_RATIOS = np.array([math.exp(DELAY_LOG_SPREAD * NormalDist().inv_cdf(share)) for share in QUANTILES])
+"""Delay at each of `QUANTILES`, as a multiple of the median."""
+MIN_CHANCE = 1e-3
+"""Chance below which a service is not at risk."""
+MEDIAN_INDEX = QUANTILES.index(0.5)
 
 Rows = NDArray[np.intp]
 
 
-class Risky(Protocol):
-    """What a service shows itself: the chance 0…1 to miss its objective; seconds until then, by `hazard.QUANTILES`."""
+class BreachRisk(Protocol):
+    """Chance 0 to 1 of an SLO breach, and the seconds until then at each of `QUANTILES`."""
 
     @property
     def chance(self) -> float: ...
@@ -53,8 +53,11 @@ class Risky(Protocol):
     def seconds(self) -> tuple[float, ...]: ...
 
 
-class Ahead(NamedTuple):
-    """A service's chance 0…1 to miss its objective; seconds until then by `hazard.QUANTILES`; through whom it comes."""
+class PropagatedRisk(NamedTuple):
+    """Chance 0 to 1 of a service's SLO breach, and the seconds until then at each of `QUANTILES`.
+
+    through: the service that the risk comes from; None for its own.
+    """
 
     service: Service
     chance: float
@@ -62,146 +65,149 @@ class Ahead(NamedTuple):
     through: Service | None = None
 
 
-class Ways(NamedTuple):
-    """Ways of risk from one service to another, as rows: weight 0…1, and seconds that a request of the target takes."""
+class RiskEdges(NamedTuple):
+    """Edges along which risk propagates, as arrays of shape (edges,).
+
+    source, target: rows of services. weight: 0 to 1. target_seconds: duration of a request of the target.
+    """
 
     source: Rows
     target: Rows
     weight: Floats
-    takes: Floats
+    target_seconds: Floats
 
 
-class Spreading:
-    """How risk spreads at one grid point. The ways that it takes are worked out once, whoever is hit first."""
+class RiskPropagation:
+    """Risk propagation at one evaluation, on edges that are computed once."""
 
-    def __init__(self, scan: Scan, own: Mapping[Service, Risky]) -> None:
+    def __init__(self, scan: Scan, own: Mapping[Service, BreachRisk]) -> None:
         self._services = scan.world.services
         self._rows = scan.cache.get(row_by_key, self._services)
-        self._ways = _joined(calls(scan), shared(scan))
+        self._edges = _joined(call_edges(scan), gpu_edges(scan))
         never = (math.inf,) * len(QUANTILES)
         self._chance = np.array([own[service].chance if service in own else 0.0 for service in self._services])
         when = [own[service].seconds if service in own else never for service in self._services]
         self._seconds = np.array(when).reshape(-1, len(QUANTILES))
 
-    def ahead(self, known: Mapping[Service, Risky] | None = None) -> tuple[Ahead, ...]:
-        """Every service that has a chance to miss its objective, the soonest first, then the likeliest.
+    def risks(self, known: Mapping[Service, BreachRisk] | None = None) -> tuple[PropagatedRisk, ...]:
+        """All services at risk, the soonest first, then the most likely.
 
-        known: what is known of some services beside what they show themselves.
+        known: risks of some services that replace their own.
         """
         services, chance, when = self._services, self._chance.copy(), self._seconds.copy()
         for service, risk in (known or {}).items():
             if (row := self._rows.get(service)) is not None:
                 chance[row], when[row] = risk.chance, risk.seconds
-        found, seconds, through = spread(np.nan_to_num(chance), when, self._ways)
-        rows = np.flatnonzero(found >= LEAST).tolist()
+        chances, seconds, through = propagate(np.nan_to_num(chance), when, self._edges)
+        rows = np.flatnonzero(chances >= MIN_CHANCE).tolist()
         risks = [
-            Ahead(services[row], found.item(row), tuple(times), services[by] if by >= 0 else None)
-            for row, times, by in zip(rows, seconds[rows].tolist(), through[rows].tolist(), strict=True)
+            PropagatedRisk(services[row], chances.item(row), tuple(times), services[origin] if origin >= 0 else None)
+            for row, times, origin in zip(rows, seconds[rows].tolist(), through[rows].tolist(), strict=True)
         ]
-        return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN], -risk.chance, risk.service)))
+        return tuple(sorted(risks, key=lambda risk: (risk.seconds[MEDIAN_INDEX], -risk.chance, risk.service)))
 
 
-def ahead(scan: Scan, own: Mapping[Service, Risky]) -> tuple[Ahead, ...]:
-    """As `Spreading.ahead`, by what services show themselves."""
-    return Spreading(scan, own).ahead()
-
-
-def spread(own: Floats, seconds: Floats, ways: Ways) -> tuple[Floats, Floats, Rows]:
-    """Chances (services,), seconds (services, quantiles), and the row that it comes from, −1 for a service's own."""
+def propagate(own: Floats, seconds: Floats, edges: RiskEdges) -> tuple[Floats, Floats, Rows]:
+    """Chances (services,), seconds (services, quantiles), and the row each risk comes from, -1 for a service's own."""
     chance, through = own.copy(), np.full(len(own), -1, dtype=np.intp)
-    weight = DECAY * np.clip(np.nan_to_num(ways.weight), 0.0, 1.0)
+    weight = MAX_PROPAGATED_SHARE * np.clip(np.nan_to_num(edges.weight), 0.0, 1.0)
     for _ in range(len(own)):
-        offered = weight * chance[ways.source]
-        better = np.flatnonzero(offered > np.maximum(chance[ways.target], LEAST))
+        offered = weight * chance[edges.source]
+        better = np.flatnonzero(offered > np.maximum(chance[edges.target], MIN_CHANCE))
         if not len(better):
             break
         order = better[np.argsort(offered[better], kind="stable")]
-        chance[ways.target[order]] = offered[order]
-        through[ways.target[order]] = ways.source[order]
-    counts = np.flatnonzero(weight * chance[ways.source] >= np.maximum(COUNTS * chance[ways.target], LEAST))
-    when = np.where((own >= COUNTS * chance)[:, None] & ~np.isnan(seconds), seconds, math.inf)
-    return chance, _soonest(when, through, ways, counts), through
+        chance[edges.target[order]] = offered[order]
+        through[edges.target[order]] = edges.source[order]
+    counts = np.flatnonzero(
+        weight * chance[edges.source] >= np.maximum(MIN_PATH_SHARE * chance[edges.target], MIN_CHANCE)
+    )
+    when = np.where((own >= MIN_PATH_SHARE * chance)[:, None] & ~np.isnan(seconds), seconds, math.inf)
+    return chance, _earliest(when, through, edges, counts), through
 
 
-def _soonest(when: Floats, through: Rows, ways: Ways, counts: Rows) -> Floats:
-    """The earliest times over the ways that count; shortest ways by relaxation (Bellman, 1958)."""
-    order = counts[np.argsort(ways.target[counts], kind="stable")]
-    source, (target, first) = ways.source[order], np.unique(ways.target[order], return_index=True)
-    delay = np.outer(ways.takes[order] + np.where(through[source] < 0, FIRST, 0.0), DELAYS)
-    found = when.copy()
+def _earliest(when: Floats, through: Rows, edges: RiskEdges, counts: Rows) -> Floats:
+    """Earliest times over the edges `counts`; shortest paths by relaxation (Bellman, 1958)."""
+    order = counts[np.argsort(edges.target[counts], kind="stable")]
+    source, (target, first) = edges.source[order], np.unique(edges.target[order], return_index=True)
+    first_delay = np.where(through[source] < 0, FIRST_DELAY_SECONDS, 0.0)
+    delay = np.outer(edges.target_seconds[order] + first_delay, DELAY_RATIOS)
+    times = when.copy()
     for _ in range(len(when) if len(order) else 0):
-        earliest = np.minimum(found[target], np.minimum.reduceat(found[source] + delay, first))
-        if np.array_equal(earliest, found[target]):
+        earliest = np.minimum(times[target], np.minimum.reduceat(times[source] + delay, first))
+        if np.array_equal(earliest, times[target]):
             break
-        found[target] = earliest
-    return found
+        times[target] = earliest
+    return times
 
 
-def calls(scan: Scan) -> Ways:
-    """From callee to caller: how far the caller's p95 depends on it, and how long it takes until that shows.
+def call_edges(scan: Scan) -> RiskEdges:
+    """Edges from callee to caller, weighted by how much the caller's p95 depends on the callee.
 
-    Not to callers that nobody calls, such as batch work: they have no requests to be late with.
+    Callers without requests of their own, such as batch jobs, are left out: they have no SLO to breach.
     """
-    rows, edges = {service: row for row, service in enumerate(scan.world.services)}, scan.world.edges
-    served = np.isfinite(_usual(scan, "rate"))
-    called = {edge.server for edge in edges}
-    asked = {service for service, row in rows.items() if served[row] or service in called or not served.any()}
-    inside = [edge.connection != "virtual_node" and edge.client in asked and edge.server in rows for edge in edges]
-    kept = np.flatnonzero(inside)
-    source = np.array([rows[edges[i].server] for i in kept], dtype=np.intp)
-    target = np.array([rows[edges[i].client] for i in kept], dtype=np.intp)
-    requests, took = _usual(scan, "rate")[target], _durations(scan)[target]
-    made, takes = _usual(scan, "edge_rate")[kept], _usual(scan, "edge_p95")[kept]
+    rows, calls = {service: row for row, service in enumerate(scan.world.services)}, scan.world.edges
+    has_rate = np.isfinite(_usual(scan, "rate"))
+    called = {edge.server for edge in calls}
+    serving = {service for service, row in rows.items() if has_rate[row] or service in called or not has_rate.any()}
+    inside = [edge.connection != "virtual_node" and edge.client in serving and edge.server in rows for edge in calls]
+    chosen = np.flatnonzero(inside)
+    source = np.array([rows[calls[i].server] for i in chosen], dtype=np.intp)
+    target = np.array([rows[calls[i].client] for i in chosen], dtype=np.intp)
+    caller_rate, caller_p95 = _usual(scan, "rate")[target], _usual_p95(scan)[target]
+    call_rate, call_p95 = _usual(scan, "edge_rate")[chosen], _usual(scan, "edge_p95")[chosen]
     with np.errstate(invalid="ignore", divide="ignore"):
-        each = np.where(requests > 0, made / requests, 1.0)
-        part = np.where(took > 0, np.minimum(takes / took, 1.0), 0.0)
-    felt = np.minimum(np.nan_to_num(each, nan=1.0) / TOUCHED, 1.0)
-    weight = felt * (ANSWERED + (1 - ANSWERED) * np.nan_to_num(part))
-    return Ways(source, target, weight, np.nan_to_num(took))
+        calls_per_request = np.where(caller_rate > 0, call_rate / caller_rate, 1.0)
+        time_share = np.where(caller_p95 > 0, np.minimum(call_p95 / caller_p95, 1.0), 0.0)
+    dependence = np.minimum(np.nan_to_num(calls_per_request, nan=1.0) / SUFFICIENT_CALLS_PER_REQUEST, 1.0)
+    weight = dependence * (MIN_CALLEE_WEIGHT + (1 - MIN_CALLEE_WEIGHT) * np.nan_to_num(time_share))
+    return RiskEdges(source, target, weight, np.nan_to_num(caller_p95))
 
 
-def shared(scan: Scan) -> Ways:
-    """From a service that takes more of full GPUs to those on them: by what it took of what they usually have."""
+def gpu_edges(scan: Scan) -> RiskEdges:
+    """Edges from a service that takes more time of saturated GPUs to those on them, by the share of theirs it took."""
     world = scan.world
     rows = {service: row for row, service in enumerate(world.services) if math.isfinite(scan.level("rate", service))}
     if not world.tenants:
-        return _none()
+        return _no_edges()
     sharing = scan.memo(GpuShares)
-    took = np.nan_to_num(sharing.now - sharing.usual)
-    found: dict[tuple[int, int], float] = {}
-    for at in np.flatnonzero(sharing.full & (took > MIN_SHARE_CHANGE)):
-        source = world.tenants[at]
+    growth = np.nan_to_num(sharing.now - sharing.usual)
+    weights: dict[tuple[int, int], float] = {}
+    for grown in np.flatnonzero(sharing.full & (growth > MIN_SHARE_CHANGE)):
+        source = world.tenants[grown]
         for other in sharing.on(source.gpu):
             target = world.tenants[other].service
-            if other != at and source.service in rows and target in rows and sharing.usual[other] > MIN_SHARE_CHANGE:
+            if other != grown and source.service in rows and target in rows and sharing.usual[other] > MIN_SHARE_CHANGE:
                 pair = rows[source.service], rows[target]
-                found[pair] = max(found.get(pair, 0.0), min(1.0, float(took[at] / sharing.usual[other])))
-    pairs = np.array(list(found), dtype=np.intp).reshape(-1, 2)
-    return Ways(pairs[:, 0], pairs[:, 1], np.array(list(found.values())), np.nan_to_num(_durations(scan)[pairs[:, 1]]))
+                weights[pair] = max(weights.get(pair, 0.0), min(1.0, float(growth[grown] / sharing.usual[other])))
+    pairs = np.array(list(weights), dtype=np.intp).reshape(-1, 2)
+    target_seconds = np.nan_to_num(_usual_p95(scan)[pairs[:, 1]])
+    return RiskEdges(pairs[:, 0], pairs[:, 1], np.array(list(weights.values())), target_seconds)
 
 
-def _durations(scan: Scan) -> Floats:
-    """Usual p95 of every service; where it tells of none, what the slowest of its clients sees."""
-    found = _usual(scan, "p95").copy()
-    silent = np.isnan(found)
-    if silent.any():
+def _usual_p95(scan: Scan) -> Floats:
+    """Baseline p95 of every service (seconds); the slowest of its clients' where it reports none."""
+    p95 = _usual(scan, "p95").copy()
+    unknown = np.isnan(p95)
+    if unknown.any():
         rows = {service: row for row, service in enumerate(scan.world.services)}
-        for edge, seen in zip(scan.world.edges, _usual(scan, "edge_p95"), strict=True):
+        for edge, edge_p95 in zip(scan.world.edges, _usual(scan, "edge_p95"), strict=True):
             row = rows.get(edge.server)
-            if row is not None and silent[row]:
-                found[row] = np.fmax(found[row], seen)
-    return found
+            if row is not None and unknown[row]:
+                p95[row] = np.fmax(p95[row], edge_p95)
+    return p95
 
 
 def _usual(scan: Scan, name: str) -> Floats:
+    """Baseline of a signal; its present value where no baseline is known."""
     return np.where(np.isfinite(scan[name].level), scan[name].level, scan[name].value)
 
 
-def _none() -> Ways:
+def _no_edges() -> RiskEdges:
     rows = np.empty(0, dtype=np.intp)
-    return Ways(rows, rows, np.empty(0), np.empty(0))
+    return RiskEdges(rows, rows, np.empty(0), np.empty(0))
 
 
-def _joined(*ways: Ways) -> Ways:
-    source, target, weight, delay = (np.concatenate(parts) for parts in zip(*ways, strict=True))
-    return Ways(source, target, weight, delay)
+def _joined(*parts: RiskEdges) -> RiskEdges:
+    source, target, weight, seconds = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return RiskEdges(source, target, weight, seconds)

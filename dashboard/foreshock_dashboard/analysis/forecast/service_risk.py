@@ -1,4 +1,4 @@
-"""How likely each service is to miss its objective, and how soon, by what it shows itself."""
+"""Forecast of each service's SLO breach from its own latency, errors, and KV cache."""
 
 from __future__ import annotations
 
@@ -18,100 +18,93 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.level_crossing import QUANTILES, fit_trend, forecast_crossing
 
-LOOK_BACK = 900.0
-"""Seconds that a trend rests on."""
-QUICK = 240.0
-"""The same for what comes fast."""
-FULL = 0.9
-"""KV cache in use at which requests begin to wait."""
-LASTING = 60.0
-"""Seconds that an excursion must last to hurt: what an objective is judged over."""
-ENOUGH = 30.0
-"""Requests within a minute, or a step where that is longer, below which a p95 tells of one or two of them."""
-FEW = 5.0
-"""Failed requests within a minute below which a share of them tells nothing."""
-REMARKABLE = 2.0
-"""Scales beyond the usual from which a trend is looked at."""
-CROWDED = 0.45
-"""KV cache in use from which on a trend of it is looked at: below, a burst finds room."""
+SLOW_TREND_SECONDS, FAST_TREND_SECONDS = 900.0, 240.0
+"""Lookback of the two trends; the one that forecasts more excursions counts."""
+FULL_KV_CACHE_RATIO = 0.9
+"""KV cache utilization at which requests begin to queue."""
+SLO_WINDOW_SECONDS = 60.0
+"""Duration that an excursion must have to count as an SLO breach."""
+MIN_REQUESTS_PER_WINDOW = 30.0
+"""Requests per minute, or per step if longer, from which p95 is more than one or two slow requests."""
+MIN_FAILED_REQUESTS = 5.0
+"""Failed requests per minute from which an error rate counts."""
+MIN_TREND_Z = 2.0
+"""Scales above the baseline from which a trend is forecast."""
+MIN_KV_CACHE_RATIO = 0.45
+"""KV cache utilization from which its trend is forecast; below, a burst fits in."""
+_NEVER = (math.inf,) * len(QUANTILES)
+_NOW = (0.0,) * len(QUANTILES)
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """What a service shows itself.
+class ServiceRisk:
+    """Risk that a service breaches its SLO, without that of its dependencies.
 
-    missing: it misses its objective now. chance: of missing it within `hazard.HORIZON`, 0…1. seconds: until then, by
-    `hazard.QUANTILES`. by: "load" or "duration", what says so. crowded: its model servers are asked for more than they
-    carry, or soon will be. strain: of its model servers, if it has any. objective: what it is judged by; None where
-    nothing is promised or learned yet.
+    breached: the SLO is breached now. chance: 0 to 1, of a breach within `level_crossing.HORIZON_SECONDS`. seconds:
+    until then, at each of `QUANTILES`. overloaded: its model servers are overloaded, or soon will be. utilization: that
+    of its model servers, if any. slo: None where none is configured or learned yet.
     """
 
-    missing: bool
+    breached: bool
     chance: float
     seconds: tuple[float, ...]
-    by: str
-    crowded: bool
-    strain: Utilization | None
-    objective: Slo | None = None
+    overloaded: bool
+    utilization: Utilization | None
+    slo: Slo | None = None
 
 
-def own_risks(scan: Scan, promised: Mapping[Service, Slo]) -> Mapping[Service, Own]:
-    """Every service of the World."""
+def service_risks(scan: Scan, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
+    """Risk of each service of the World, by the trend of its p95 or of its KV cache, whichever is more likely."""
     world, at = scan.world, scan.at
     duration, rate, failed = scan["p95"], scan["rate"], scan["failed"]
-    limit = np.array([promised[s].seconds if s in promised else np.nan for s in world.services])
-    allowed = np.array([promised[s].failed if s in promised else np.nan for s in world.services])
-    asked = rate.value * max(LASTING, world.step) >= ENOUGH
+    limit = np.array([slos[service].seconds if service in slos else np.nan for service in world.services])
+    max_failed = np.array([slos[service].failed if service in slos else np.nan for service in world.services])
+    enough = rate.value * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
     with np.errstate(invalid="ignore"):
-        lost = failed.value * rate.value * LASTING
-        missing = asked & ((duration.denoised > limit) | ((failed.value > allowed) & (lost >= FEW)))
-        slower = asked & (duration.z >= REMARKABLE)
-    chances, seconds = _crossing(_window(world.red.p95, at, world.step, LOOK_BACK), np.log(limit), world.step)
-    chances = np.where(slower, chances, 0.0)
-    loads = _loads(scan, scan.utilizations)
-    never = (math.inf,) * len(QUANTILES)
-    out = {}
+        failures = failed.value * rate.value * SLO_WINDOW_SECONDS
+        failing = (failed.value > max_failed) & (failures >= MIN_FAILED_REQUESTS)
+        breached = enough & ((duration.denoised > limit) | failing)
+        slower = enough & (duration.z >= MIN_TREND_Z)
+    logs = _log_window(world.red.p95, at, world.step, SLOW_TREND_SECONDS)
+    chances, seconds = _forecast(logs, np.log(limit), world.step)
+    cache_forecasts = _forecast_kv_cache(scan)
+    risks = {}
     for i, service in enumerate(world.services):
-        strain = scan.utilizations.get(service)
-        crowded = is_overloading(scan, service)
-        if missing[i]:
-            out[service] = Own(True, 1.0, (0.0,) * len(QUANTILES), "duration", crowded, strain, promised.get(service))
-            continue
-        chance, when, by = float(chances[i]), tuple(seconds[i].tolist()) if slower[i] else never, "duration"
-        if service in loads and loads[service][0] > chance:
-            (chance, when), by = loads[service], "load"
-        out[service] = Own(False, chance, when, by, crowded, strain, promised.get(service))
-    return out
+        chance, when = (float(chances[i]), tuple(seconds[i].tolist())) if slower[i] else (0.0, _NEVER)
+        if service in cache_forecasts and cache_forecasts[service][0] > chance:
+            chance, when = cache_forecasts[service]
+        if breached[i]:
+            chance, when = 1.0, _NOW
+        utilization, overloaded = scan.utilizations.get(service), is_overloading(scan, service)
+        risks[service] = ServiceRisk(bool(breached[i]), chance, when, overloaded, utilization, slos.get(service))
+    return risks
 
 
-def _window(values: Floats, at: int, step: float, seconds: float) -> Floats:
+def _log_window(values: Floats, at: int, step: float, seconds: float) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.log(np.maximum(values[:, max(0, at + 1 - max(1, round(seconds / step))) : at + 1], 1e-9))
 
 
-def _crossing(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats, Floats]:
-    """Chance and seconds of passing a limit, by the slow trend or the quick one, whichever sees it sooner."""
-    slow = forecast_crossing(fit_trend(logs, step), limit, LASTING, step)
-    quick = forecast_crossing(fit_trend(logs[:, -max(1, round(QUICK / step)) :], step, 60.0), limit, LASTING, step)
-    sooner = quick.expected > slow.expected
-    return (
-        np.where(sooner, quick.chance, slow.chance),
-        np.where(sooner[:, None], quick.seconds, slow.seconds),
-    )
+def _forecast(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats, Floats]:
+    """Chance (rows,) and seconds (rows, quantiles) of crossing a limit, by the slow or the fast trend."""
+    recent = logs[:, -max(1, round(FAST_TREND_SECONDS / step)) :]
+    slow = forecast_crossing(fit_trend(logs, step), limit, SLO_WINDOW_SECONDS, step)
+    fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, SLO_WINDOW_SECONDS, step)
+    sooner = fast.expected > slow.expected
+    return np.where(sooner, fast.chance, slow.chance), np.where(sooner[:, None], fast.seconds, slow.seconds)
 
 
-def _loads(scan: Scan, found: Mapping[Service, Utilization]) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
-    """Chance and seconds until the model servers of a service are full."""
+def _forecast_kv_cache(scan: Scan) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
+    """Chance and seconds until the KV caches of a service's model servers are full."""
     servers = model_servers(scan.world)
     if not servers.services:
         return {}
-    back = round((LOOK_BACK + 60) / scan.world.step)
-    cache = moving_average(servers.cache[:, max(0, scan.at + 1 - back) : scan.at + 1], scan.world.step)
-    logs = np.log(np.maximum(cache[:, -max(1, round(LOOK_BACK / scan.world.step)) :], 1e-3))
-    chances, seconds = _crossing(logs, math.log(FULL), scan.world.step)
-    out = {}
-    for i, service in enumerate(servers.services):
-        strain = found[service]
-        if strain.cache >= CROWDED and scan.z("cache", service) >= REMARKABLE:
-            out[service] = float(chances[i]), tuple(seconds[i].tolist())
-    return out
+    lookback = round((SLOW_TREND_SECONDS + 60) / scan.world.step)
+    cache = moving_average(servers.cache[:, max(0, scan.at + 1 - lookback) : scan.at + 1], scan.world.step)
+    logs = np.log(np.maximum(cache[:, -max(1, round(SLOW_TREND_SECONDS / scan.world.step)) :], 1e-3))
+    chances, seconds = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), scan.world.step)
+    return {
+        service: (float(chances[i]), tuple(seconds[i].tolist()))
+        for i, service in enumerate(servers.services)
+        if scan.utilizations[service].cache >= MIN_KV_CACHE_RATIO and scan.z("cache", service) >= MIN_TREND_Z
+    }

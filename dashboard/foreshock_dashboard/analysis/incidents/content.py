@@ -11,8 +11,8 @@ from functools import cached_property
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.forecast.propagation import Ahead, Spreading
-from foreshock_dashboard.analysis.forecast.service_risk import Own
+from foreshock_dashboard.analysis.forecast.propagation import PropagatedRisk, RiskPropagation
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, best_finding, lacks_baseline
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
@@ -63,7 +63,7 @@ class Evaluation:
     """One evaluation: signals at a grid point, the risk of each service, and all findings."""
 
     scan: Scan
-    own: Mapping[Service, Own]
+    own: Mapping[Service, ServiceRisk]
     findings: Sequence[Finding]
 
     @cached_property
@@ -72,14 +72,14 @@ class Evaluation:
         return GraphWalk(self.scan, self.findings)
 
     @cached_property
-    def spreading(self) -> Spreading:
+    def propagation(self) -> RiskPropagation:
         """Propagation of risk from callee to caller, for all incidents."""
-        return Spreading(self.scan, self.own)
+        return RiskPropagation(self.scan, self.own)
 
     @cached_property
-    def ahead(self) -> Sequence[Ahead]:
+    def risks(self) -> Sequence[PropagatedRisk]:
         """Services at risk by their own signals."""
-        return self.spreading.ahead()
+        return self.propagation.risks()
 
 
 def opened_incident(trouble: Trouble, scan: Scan) -> Incident:
@@ -233,36 +233,38 @@ def _cause(trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Cause, Culpri
 def _at_risk(trouble: Trouble, evaluation: Evaluation) -> tuple[AtRisk, ...]:
     """The origin and its callers, direct or not, in the order in which they breach their SLOs."""
     first = evaluation.own.get(trouble.origin)
-    known: dict[Service, Own] = {}
-    if first is not None and not first.missing:
+    known: dict[Service, ServiceRisk] = {}
+    if first is not None and not first.breached:
         chance = max(first.chance, trouble.chance)
         known[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first))
     return _near(trouble.origin, evaluation, known)
 
 
-def _near(origin: Service, evaluation: Evaluation, known: Mapping[Service, Own] | None = None) -> tuple[AtRisk, ...]:
+def _near(
+    origin: Service, evaluation: Evaluation, known: Mapping[Service, ServiceRisk] | None = None
+) -> tuple[AtRisk, ...]:
     """A service and its callers, direct or not, the soonest breach first. known: risks that replace their own.
 
     Services without a latency baseline are left out: a breach could not be observed.
     """
     near = {origin, *evaluation.scan.upstream[origin]}
-    ahead = evaluation.spreading.ahead(known) if known else evaluation.ahead
+    ahead = evaluation.propagation.risks(known) if known else evaluation.risks
     found = [
         _risk(each) for each in ahead if each.service in near and not lacks_baseline(evaluation.scan, each.service)
     ]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
-def _seconds(trouble: Trouble, own: Own) -> tuple[float, ...]:
+def _seconds(trouble: Trouble, own: ServiceRisk) -> tuple[float, ...]:
     """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
-    if trouble.takes_down or (own.crowded and own.strain is not None and exceeds_safe_limit(own.strain)):
+    if trouble.takes_down or (own.overloaded and own.utilization is not None and exceeds_safe_limit(own.utilization)):
         return IMMINENT_SECONDS
-    if own.crowded or math.isinf(own.seconds[2]):
+    if own.overloaded or math.isinf(own.seconds[2]):
         return SOON_SECONDS
     return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if trouble.page else own.seconds
 
 
-def _risk(each: Ahead) -> AtRisk:
+def _risk(each: PropagatedRisk) -> AtRisk:
     p10, p20, p50, p80, p90 = each.seconds
     return AtRisk(each.service, p20, p50, p80, p10, p90)
 

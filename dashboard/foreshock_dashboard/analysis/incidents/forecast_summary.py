@@ -38,9 +38,9 @@ def _risks(state: State) -> tuple[Risk, ...]:
 
 def _promises(state: State) -> tuple[Slo, ...]:
     return tuple(
-        Slo(service, own.objective.seconds, own.objective.failed, own.objective.learned)
+        Slo(service, own.slo.seconds, own.slo.failed, own.slo.learned)
         for service, own in sorted(state.own.items())
-        if own.objective is not None
+        if own.slo is not None
     )
 
 
@@ -52,10 +52,10 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     rates = dict(zip(world.services, world.red.rate[:, -round(HISTORY_SECONDS / world.step) :], strict=True))
     found = []
     for service, own in sorted(state.own.items()):
-        if own.strain is not None and math.isfinite(own.strain.load):
+        if own.utilization is not None and math.isfinite(own.utilization.load):
             safe = safe_load(rates[service], world.step) if service in rates else math.nan
             law = state.learned.laws.get(service)
-            found.append(Load(service, pool_of(world, on.get(service, ())), own.strain.load, safe, law))
+            found.append(Load(service, pool_of(world, on.get(service, ())), own.utilization.load, safe, law))
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
-from foreshock_dashboard.analysis.forecast.service_risk import Own, own_risks
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
 from foreshock_dashboard.analysis.incidents.content import (
     Evaluation,
     advisory,
@@ -100,7 +100,7 @@ class State:
     latent: Mapping[Service, Finding] = field(default_factory=dict)
     advisories: tuple[Advisory, ...] = ()
     resolved: tuple[Incident, ...] = ()
-    own: Mapping[Service, Own] = field(default_factory=dict)
+    own: Mapping[Service, ServiceRisk] = field(default_factory=dict)
     cache: IdentityCache = field(default_factory=IdentityCache, repr=False, compare=False)
 
     @property
@@ -144,7 +144,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     cache = state.cache.next_step()
     known = relearned(state.learned, world, at, frozen, cache)
     scan = Scan(world, at, known.usual, cache, utilizations(world, at, known.laws))
-    own = own_risks(scan, slos(scan, configured or {}))
+    own = service_risks(scan, slos(scan, configured or {}))
     causes = findings(scan)
     latent = state.latent if known is state.learned else _latent_risks(scan, own)
     evaluation = Evaluation(scan, own, causes)
@@ -152,7 +152,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     healthy = {
         service: finding
         for service, finding in latent.items()
-        if service in own and not (own[service].missing or own[service].crowded)
+        if service in own and not (own[service].breached or own[service].overloaded)
     }
     expired = [each for each in state.advisories if time - each.last_observed > RESOLVE_AFTER_SECONDS]
     ended = (*ended, *(_resolved(each.incident, time) for each in expired))
@@ -168,9 +168,9 @@ def _resolved(incident: Incident, time: float) -> Incident:
     return replace(incident, phase="over", until=time)
 
 
-def _latent_risks(scan: Scan, own: Mapping[Service, Own]) -> Mapping[Service, Finding]:
+def _latent_risks(scan: Scan, own: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:
     """Retry loops that would turn a short outage into a lasting one, by service."""
-    loads = {service: risk.strain.load for service, risk in own.items() if risk.strain}
+    loads = {service: risk.utilization.load for service, risk in own.items() if risk.utilization}
     return {each.service: each for each in retry_risks(scan, loads) if each.strength >= FINDING_STRENGTH}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.forecast.service_risk import ENOUGH, LASTING, Own
+from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS, ServiceRisk
 from foreshock_dashboard.model.incident import Culprit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -60,7 +60,7 @@ class Trouble:
 
 
 def troubles(
-    scan: Scan, own: Mapping[Service, Own], found: Sequence[Finding], latent: Mapping[Service, Finding]
+    scan: Scan, own: Mapping[Service, ServiceRisk], found: Sequence[Finding], latent: Mapping[Service, Finding]
 ) -> tuple[Trouble, ...]:
     """All troubles, the worst first. latent: latent retry loops by service."""
     strong = [each for each in found if each.strength >= FINDING_STRENGTH]
@@ -70,7 +70,7 @@ def troubles(
     shown = {
         service
         for service, risk in own.items()
-        if risk.crowded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, service))
+        if risk.overloaded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, service))
     }
     in_trouble = shown | by_service.keys()
     all_findings: dict[Service, list[Finding]] = {}
@@ -113,7 +113,7 @@ def _components(scan: Scan, in_trouble: Set[Service], found: Sequence[Finding]) 
 def _trouble(
     scan: Scan,
     members: Set[Service],
-    own: Mapping[Service, Own],
+    own: Mapping[Service, ServiceRisk],
     affected: Set[Service],
     findings: Mapping[Service, Sequence[Finding]],
     all_findings: Mapping[Service, Sequence[Finding]],
@@ -122,7 +122,7 @@ def _trouble(
     origin = _origin(scan, members, own, findings)
     above = scan.upstream[origin]
     affected_callers = tuple(service for service in above if service in affected and propagates(scan, origin, service))
-    missing = tuple(service for service in (origin, *above) if service in own and own[service].missing)
+    missing = tuple(service for service in (origin, *above) if service in own and own[service].breached)
     cause = _cause(origin, members, findings) or _likeliest(origin, all_findings)
     if origin in latent and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
         cause = latent[origin]
@@ -135,9 +135,9 @@ def _trouble(
         takes_down = takes_down and bool(affected_callers)
     if cause is not None and takes_down:
         chance = max(chance, cause.strength)
-    if risk is not None and risk.crowded:
+    if risk is not None and risk.overloaded:
         chance = max(chance, PAGE_CHANCE)
-    urgent = takes_down or (risk is not None and risk.crowded)  # overload is averaged over minutes already
+    urgent = takes_down or (risk is not None and risk.overloaded)  # overload is averaged over minutes already
     return Trouble(
         origin=origin,
         members=(origin, *sorted(members - {origin})),
@@ -146,7 +146,7 @@ def _trouble(
         cause=cause,
         page=urgent or _pages(scan, origin, above, affected_callers, own, cause),
         urgent=urgent,
-        crowded=risk is not None and risk.crowded,
+        crowded=risk is not None and risk.overloaded,
         takes_down=takes_down,
         chance=chance,
     )
@@ -157,7 +157,7 @@ def _pages(
     origin: Service,
     above: Sequence[Service],
     affected_callers: Sequence[Service],
-    own: Mapping[Service, Own],
+    own: Mapping[Service, ServiceRisk],
     cause: Finding | None,
 ) -> bool:
     """Whether a trouble is worth a page: callers are affected, or are about to be."""
@@ -168,13 +168,13 @@ def _pages(
         cause is not None
         and cause.strength >= FINDING_STRENGTH
         and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
-        and scan.value("rate", origin) * LASTING >= ENOUGH
+        and scan.value("rate", origin) * SLO_WINDOW_SECONDS >= MIN_REQUESTS_PER_WINDOW
     )
-    if risk.missing:
+    if risk.breached:
         return bool(affected_callers) or not above or explained
-    if lacks_baseline(scan, origin) and any(service in own and own[service].missing for service in affected_callers):
+    if lacks_baseline(scan, origin) and any(service in own and own[service].breached for service in affected_callers):
         return True  # the callers have the only SLO
-    if risk.crowded:
+    if risk.overloaded:
         return True
     if (
         explained
@@ -191,10 +191,10 @@ def lacks_baseline(scan: Scan, service: Service) -> bool:
     return not math.isfinite(scan.level("p95", service))
 
 
-def is_affected(scan: Scan, service: Service, own: Mapping[Service, Own]) -> bool:
+def is_affected(scan: Scan, service: Service, own: Mapping[Service, ServiceRisk]) -> bool:
     """Whether a service is worse than at baseline for its callers."""
     figures = (scan.z("p95", service), scan.z("failed", service), scan.z("flight", service))
-    return (service in own and own[service].missing) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
+    return (service in own and own[service].breached) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
 
 
 def propagates(scan: Scan, origin: Service, service: Service) -> bool:
@@ -243,7 +243,7 @@ def _excess(scan: Scan, name: str, service: Service | Edge) -> float:
 
 
 def _origin(
-    scan: Scan, members: Set[Service], own: Mapping[Service, Own], findings: Mapping[Service, Sequence[Finding]]
+    scan: Scan, members: Set[Service], own: Mapping[Service, ServiceRisk], findings: Mapping[Service, Sequence[Finding]]
 ) -> Service:
     """The member that no other explains: it calls no other member, explains its callers, and is the most anomalous."""
 
@@ -251,13 +251,13 @@ def _origin(
         below = sum(callee in members for callee in scan.callees.get(service, ()))
         strongest = max((each.strength for each in findings.get(service, ())), default=0.0)
         shown = max(strongest, own[service].chance if service in own else 0.0)
-        crowded = service in own and own[service].crowded
+        crowded = service in own and own[service].overloaded
         return (below, not (crowded or explains_callers(scan, service, own)), -shown, service)
 
     return min(members, key=rank)
 
 
-def explains_callers(scan: Scan, service: Service, own: Mapping[Service, Own]) -> bool:
+def explains_callers(scan: Scan, service: Service, own: Mapping[Service, ServiceRisk]) -> bool:
     """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.
 
     Always true if no caller breaches it. A service without signals of its own is judged by its client edges.
@@ -267,7 +267,7 @@ def explains_callers(scan: Scan, service: Service, own: Mapping[Service, Own]) -
         max([_excess(scan, name, service), *(_excess(scan, seen, edge) for edge in edges)])
         for name, seen in (("p95", "edge_p95"), ("failed", "edge_failed"))
     )
-    missing = [caller for caller in scan.upstream[service] if caller in own and own[caller].missing]
+    missing = [caller for caller in scan.upstream[service] if caller in own and own[caller].breached]
     excess = [(_excess(scan, "p95", caller), _excess(scan, "failed", caller)) for caller in missing]
     return not excess or any(
         (more > 0 and ORIGIN_SHARE * more <= late) or (lost > 0 and ORIGIN_SHARE * lost <= failing)

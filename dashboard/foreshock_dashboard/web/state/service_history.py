@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Scan
 from foreshock_dashboard.analysis.baseline.sampling_noise import is_sampling_noise
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.detectors.evidence import entity
-from foreshock_dashboard.analysis.forecast.service_risk import ENOUGH, LASTING
+from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
@@ -147,7 +147,7 @@ class _HistoryBuilder:
                 for service in world.services
             ]
         )
-        busy_enough = np.nan_to_num(rate) * max(LASTING, world.step) >= ENOUGH
+        busy_enough = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
         losing = np.nan_to_num(failed) > (np.maximum(baseline, 0.0) + DEGRADED_ERROR_RATIO)[:, None]
         slow = long_runs(busy_enough & (slower >= DEGRADED_SCALES) & ~luck, self.least, self.gap)
         losing = long_runs(busy_enough & losing, self.least, self.gap)
