@@ -47,7 +47,7 @@ LONGEST = (
 
 
 SLOW = (
-    *("alerts", "browser", "compose", "gpu", "grafana", "hub", "nvml", "recording", "sources_prometheus"),
+    *("alerts", "browser", "compose", "gpu", "grafana", "hub", "nvml", "recording", "sources/prometheus"),
     *("analysis/test_decision.py", "analysis/test_chance.py", "evaluation/test_evaluate_command.py"),
     *("exporter/test_command.py", "exporter/whole", "simulator/calls", "simulator/scenarios/test_cascades.py"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.conftest import LONGEST, SHARING
+from tests.conftest import LONGEST, SHARING, SLOW
 
 TESTS = Path(__file__).parent
 
@@ -20,3 +20,9 @@ def test_a_folder_whose_files_share_something_costly_has_tests(folder: str) -> N
 def test_what_goes_first_is_a_file_of_tests_or_a_folder_whose_files_stay_together(scope: str) -> None:
     """Any other name would never be met, and the longest tests would go last in silence."""
     assert scope in SHARING or (TESTS / scope).is_file()
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_slow_place_exists(name: str) -> None:
+    """A renamed one would be run by `make test-fast`."""
+    assert (TESTS / name).exists()

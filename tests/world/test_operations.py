@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.analysis.scraped import Page, world_scraped
+from tests.world.scraped import Page, world_scraped
 
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of

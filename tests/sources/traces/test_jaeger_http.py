@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.sources_traces.jaeger_double import JaegerDouble
-from tests.sources_traces.tempo_double import Reply
+from tests.sources.traces.jaeger_double import JaegerDouble
+from tests.sources.traces.tempo_double import Reply
 
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
@@ -17,7 +17,7 @@ from foreshock_dashboard.sources.traces import jaeger
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 
 if TYPE_CHECKING:
-    from tests.sources_traces.conftest import MakeSpan
+    from tests.sources.traces.conftest import MakeSpan
 
 T0 = 1_790_000_000
 ASKED = TraceQuery(T0 - 5, T0 + 5, service=Service("", "gateway"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.analysis.scraped import world_scraped
+from tests.world.scraped import world_scraped
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant

@@ -15,7 +15,7 @@ from foreshock_dashboard.render.trace_text import MAX_SPANS, WIDTH, trace_text
 if TYPE_CHECKING:
     from tests.conftest import Golden
 
-ANSWER = Path(__file__).parent / "golden" / "web-trace-lanes.json"
+ANSWER = Path(__file__).parents[1] / "golden" / "web-trace-lanes.json"
 """What the API gives of a trace, as another test has it."""
 
 

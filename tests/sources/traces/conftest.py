@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from tests.sources_traces.jaeger_double import JaegerDouble
-from tests.sources_traces.tempo_double import Served, TempoDouble
+from tests.sources.traces.jaeger_double import JaegerDouble
+from tests.sources.traces.tempo_double import Served, TempoDouble
 
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status, TraceSource
 from foreshock_dashboard.recording.reader import Recording

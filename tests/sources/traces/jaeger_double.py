@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from google.protobuf.json_format import MessageToDict
-from tests.sources_traces.tempo_double import Reply, request_of
+from tests.sources.traces.tempo_double import Reply, request_of
 
 from foreshock_dashboard.model.span import AttributeValue, Span
 

@@ -21,7 +21,7 @@ from foreshock_dashboard.store.spans.queries import SpanReader
 from foreshock_dashboard.store.spans.search import SearchBounds
 
 if TYPE_CHECKING:
-    from tests.sources_traces.conftest import Load, MakeSpan
+    from tests.sources.traces.conftest import Load, MakeSpan
 
 T0 = 1_790_000_000
 

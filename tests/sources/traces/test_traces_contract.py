@@ -14,7 +14,7 @@ from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Event, Link, Spa
 from foreshock_dashboard.sources.traces.summary import summary_of
 
 if TYPE_CHECKING:
-    from tests.sources_traces.conftest import Load, MakeSpan
+    from tests.sources.traces.conftest import Load, MakeSpan
 
 T0 = 1_790_000_000
 

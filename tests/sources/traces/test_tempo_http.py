@@ -14,7 +14,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sources_traces.tempo_double import Reply, TempoDouble, request_of
+from tests.sources.traces.tempo_double import Reply, TempoDouble, request_of
 
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
@@ -24,7 +24,7 @@ from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.sources.traces.tempo_json import read_search, read_trace, read_values
 
 if TYPE_CHECKING:
-    from tests.sources_traces.conftest import MakeSpan
+    from tests.sources.traces.conftest import MakeSpan
 
 T0 = 1_790_000_000
 TRACE = "b0000000000000000000000000000001"

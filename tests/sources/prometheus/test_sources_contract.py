@@ -13,7 +13,7 @@ from foreshock_dashboard.model.query import Matcher, Query
 from foreshock_dashboard.model.samples import STALE, Sample, SampleBatch, labels_of
 
 if TYPE_CHECKING:
-    from tests.sources_prometheus.conftest import Load
+    from tests.sources.prometheus.conftest import Load
 
 T0 = 1_790_000_000
 NAN = math.nan

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from tests.sources_traces.traceql_double import TraceQLError, nested_parent, parse
+from tests.sources.traces.traceql_double import TraceQLError, nested_parent, parse
 
 from foreshock_dashboard.model.span import AttributeValue, Span
 

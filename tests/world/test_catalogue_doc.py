@@ -17,7 +17,7 @@ PARTS = {
     "The cluster": cluster,
     "Hosts": hosts,
 }
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "reads.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "reads.md").read_text()
 
 
 def name(query: Query) -> str:

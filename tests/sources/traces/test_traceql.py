@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.sources_traces.traceql_double import TraceQLError, parse, unquoted
+from tests.sources.traces.traceql_double import TraceQLError, parse, unquoted
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery

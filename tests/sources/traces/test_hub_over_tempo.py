@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.sources_traces.jaeger_double import JaegerDouble
-from tests.sources_traces.tempo_double import Reply, TempoDouble
+from tests.sources.traces.jaeger_double import JaegerDouble
+from tests.sources.traces.tempo_double import Reply, TempoDouble
 
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.errors import HubError
@@ -19,7 +19,7 @@ from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from tests.sources_traces.conftest import MakeSpan
+    from tests.sources.traces.conftest import MakeSpan
 
 T0 = 1_790_000_000
 
