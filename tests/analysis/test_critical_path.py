@@ -28,7 +28,7 @@ def path(*spans: tuple[int, int, int, int]) -> dict[int, list[tuple[int, int]]]:
     made = [span(*each) for each in spans]
     found = critical_path(made)
     return {
-        int(made[at].name): [(each.start // MS, each.end // MS) for each in own] for at, own in found.stretches.items()
+        int(made[at].name): [(each.start // MS, each.end // MS) for each in own] for at, own in found.own_time.items()
     }
 
 
@@ -83,6 +83,6 @@ def test_the_path_covers_the_head_once(rows: list[tuple[int, int, int]]) -> None
         for i, (parent, start, length) in enumerate(rows, 1)
     ]
     head = head_of(spans)
-    stretches = sorted(each for own in critical_path(spans).stretches.values() for each in own)
+    stretches = sorted(each for own in critical_path(spans).own_time.values() for each in own)
     assert sum(end - start for start, end in stretches) == head.duration_ns
     assert all(one.end <= other.start for one, other in pairwise(stretches))

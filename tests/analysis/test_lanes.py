@@ -12,9 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, lanes_of
-from foreshock_dashboard.analysis.traces.occupancy import Interval, inferred, measured, merged
-from foreshock_dashboard.analysis.traces.span_gpu_join import Join
+from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, trace_lanes
+from foreshock_dashboard.analysis.traces.occupancy import (
+    OccupancyInterval,
+    inferred_intervals,
+    measured_intervals,
+    merge,
+)
+from foreshock_dashboard.analysis.traces.span_gpu_join import SpanGpuJoin
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Span
 from foreshock_dashboard.model.world import Gpu, Tenant
@@ -38,9 +43,9 @@ def interval(
     gpu: Gpu = GPU3,
     resolution: float = 0.1,
     words: Sequence[str] = (),
-) -> Interval:
+) -> OccupancyInterval:
     """A service on a GPU between two times in ms from T0."""
-    return Interval(
+    return OccupancyInterval(
         gpu, "id-9" if gpu is GPU_FAR else HOST, service, T0 + round(start * MS), T0 + round(end * MS), share,
         resolution, "measured", frozenset(words),
     )  # fmt: skip
@@ -72,12 +77,12 @@ MINE = ("host/7",)
 def only(found: TraceLanes) -> dict[str, object]:
     """What the one span had, in ms."""
     (wait,) = found.waits.values()
-    parts = {str(service): round(seconds * 1000, 3) for service, seconds in wait.held.by.items()}
+    parts = {str(service): round(seconds * 1000, 3) for service, seconds in wait.split.others.items()}
     return {
         **parts,
-        "own": round(wait.held.own * 1000, 3),
-        "idle": round(wait.held.idle * 1000, 3),
-        "unshared": round(wait.held.unshared * 1000, 3),
+        "own": round(wait.split.own * 1000, 3),
+        "idle": round(wait.split.idle * 1000, 3),
+        "unshared": round(wait.split.unshared * 1000, 3),
     }
 
 
@@ -134,10 +139,10 @@ ALTERNATING = [
     ],
 )
 def test_a_spans_time_is_divided_among_those_who_had_the_gpu(
-    what: str, known: list[Interval], expected: dict[str, float]
+    what: str, known: list[OccupancyInterval], expected: dict[str, float]
 ) -> None:
     """A span of 1,000 ms."""
-    assert only(lanes_of([span()], known)) == expected, what
+    assert only(trace_lanes([span()], known)) == expected, what
 
 
 CONTAINER, POD = "ab" * 32, "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
@@ -174,10 +179,10 @@ def test_a_span_is_joined_to_a_gpu_by_its_process_then_its_container_then_its_se
     resource: dict[str, AttributeValue], place: tuple[list[str], str] | None
 ) -> None:
     """And only the first of these is called measured."""
-    found = Join(ON_THREE).place(renamed(resource))
-    told = None if found is None else (sorted((g.uuid for g in found.gpus), reverse=True), found.by)
+    found = SpanGpuJoin(ON_THREE).placement(renamed(resource))
+    told = None if found is None else (sorted((g.uuid for g in found.gpus), reverse=True), found.matched_by)
     assert told == (None if place is None else (sorted(place[0], reverse=True), place[1]))
-    waits = lanes_of([renamed(resource)], ON_THREE).waits.values()
+    waits = trace_lanes([renamed(resource)], ON_THREE).waits.values()
     assert [wait.quality for wait in waits] == (
         [] if place is None else ["measured" if place[1] == "process" else "inferred"]
     )
@@ -194,22 +199,22 @@ def test_without_a_host_a_service_on_two_hosts_is_joined_to_neither() -> None:
     """Whether the second host's GPU was shared at that time or not: that a tenant is there suffices."""
     bare = renamed({})
     far = [interval(CHAT, 0, 1000, 0.5, gpu=GPU_FAR), interval(EVAL, 0, 1000, 0.5, gpu=GPU_FAR)]
-    assert Join(ON_THREE).place(bare) is not None
-    assert Join([*ON_THREE, *far]).place(bare) is None
-    assert Join(ON_THREE, [Tenant(GPU_FAR, CHAT)]).place(bare) is None
-    assert Join(far[1:], [Tenant(GPU2, CHAT)]).place(bare) is None
+    assert SpanGpuJoin(ON_THREE).placement(bare) is not None
+    assert SpanGpuJoin([*ON_THREE, *far]).placement(bare) is None
+    assert SpanGpuJoin(ON_THREE, [Tenant(GPU_FAR, CHAT)]).placement(bare) is None
+    assert SpanGpuJoin(far[1:], [Tenant(GPU2, CHAT)]).placement(bare) is None
 
 
 def test_of_several_gpus_of_a_service_the_mean_is_told() -> None:
     """It is not known which of them the span used; one that nobody shared counts with nothing."""
     nowhere = renamed({"host.id": HOST})
     known = [interval(CHAT, 0, 1000, 0.2), interval(TRAIN, 0, 1000, 0.8)]
-    (alone,) = lanes_of([nowhere], known).waits.values()
-    (among,) = lanes_of([nowhere], known, [Tenant(GPU2, CHAT), Tenant(GPU3, CHAT)]).waits.values()
+    (alone,) = trace_lanes([nowhere], known).waits.values()
+    (among,) = trace_lanes([nowhere], known, [Tenant(GPU2, CHAT), Tenant(GPU3, CHAT)]).waits.values()
 
-    assert (alone.gpus, round(alone.held.waited, 6)) == ((GPU3,), 0.8)
-    assert (among.gpus, round(among.held.waited, 6)) == ((GPU2, GPU3), 0.4)
-    assert math.isclose(among.held.length, 1.0)
+    assert (alone.gpus, round(alone.split.waited, 6)) == ((GPU3,), 0.8)
+    assert (among.gpus, round(among.split.waited, 6)) == ((GPU2, GPU3), 0.4)
+    assert math.isclose(among.split.length, 1.0)
 
 
 def test_a_process_on_several_gpus_waited_for_the_one_that_others_held_longest() -> None:
@@ -219,8 +224,8 @@ def test_a_process_on_several_gpus_waited_for_the_one_that_others_held_longest()
         interval(EVAL, 0, 1000, 0.1, gpu=GPU2),
         interval(TRAIN, 0, 1000, 0.5, gpu=GPU3),
     ]
-    (wait,) = lanes_of([span()], known).waits.values()
-    assert (wait.gpus, wait.quality, round(wait.held.waited, 6)) == ((GPU3,), "measured", 0.5)
+    (wait,) = trace_lanes([span()], known).waits.values()
+    assert (wait.gpus, wait.quality, round(wait.split.waited, 6)) == ((GPU3,), "measured", 0.5)
 
 
 @pytest.mark.parametrize(("asked", "on"), [(("", "llm-chat"), CHAT), (CHAT, Service("", "llm-chat")), (TRAIN, None)])
@@ -229,25 +234,25 @@ def test_an_exporter_need_not_know_of_a_services_namespace(asked: tuple[str, str
     known = [interval(on or EVAL, 0, 1000, 0.5), interval(Service("b", "train-llm"), 0, 1000, 0.5)]
     made = replace(renamed({"host.id": HOST}))
     named = {**made.resource, "service.namespace": asked[0], "service.name": asked[1]}
-    found = Join(known).place(replace(made, resource=named))
-    assert (found.own if found else None) == on
+    found = SpanGpuJoin(known).placement(replace(made, resource=named))
+    assert (found.service if found else None) == on
 
 
 @pytest.mark.parametrize("kind", ["client", "producer"])
 def test_a_span_that_waits_for_another_service_waits_for_no_gpu(kind: Kind) -> None:
     """The same process on the same GPU."""
-    assert lanes_of([span(kind=kind)], ALTERNATING).waits == {}
+    assert trace_lanes([span(kind=kind)], ALTERNATING).waits == {}
 
 
 def test_spans_in_one_another_count_the_trace_waiting_once() -> None:
     """The server's span and the spans of its parts are one stretch of time."""
     outer = span()
     inner = span(400, 1000, kind="internal", parent=outer.span_id)
-    found = lanes_of([outer, inner], ALTERNATING)
+    found = trace_lanes([outer, inner], ALTERNATING)
 
-    assert [round(wait.held.waited, 6) for wait in found.waits.values()] == [0.49, 0.49]
-    assert found.worst is not None
-    assert math.isclose(found.worst.held.waited, 0.49)
+    assert [round(wait.split.waited, 6) for wait in found.waits.values()] == [0.49, 0.49]
+    assert found.longest is not None
+    assert math.isclose(found.longest.split.waited, 0.49)
     (lane,) = found.lanes
     assert lane.spans == (outer.span_id, inner.span_id)
     assert [(each.service, (each.start - T0) // MS, (each.end - T0) // MS) for each in lane.intervals] == [
@@ -258,12 +263,12 @@ def test_spans_in_one_another_count_the_trace_waiting_once() -> None:
 def test_counters_give_an_inferred_lane_where_two_services_were_active() -> None:
     """One mean over the time around; alone, a service cannot be disturbed."""
     start, end = T0 / 1e9 - 30, T0 / 1e9 + 29
-    known = inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75, EVAL: 0.01}, start, end)
-    (wait,) = lanes_of([span()], known).waits.values()
+    known = inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75, EVAL: 0.01}, start, end)
+    (wait,) = trace_lanes([span()], known).waits.values()
 
-    assert (wait.quality, round(wait.held.waited, 6), round(wait.held.own, 6)) == ("inferred", 0.75, 0.25)
-    assert wait.held.resolution == pytest.approx(59.0)
-    assert inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.04}, start, end) == ()
+    assert (wait.quality, round(wait.split.waited, 6), round(wait.split.own, 6)) == ("inferred", 0.75, 0.25)
+    assert wait.split.resolution == pytest.approx(59.0)
+    assert inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.04}, start, end) == ()
 
 
 COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN, 0, 1000, 0.5, resolution=1)]
@@ -293,14 +298,14 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
             "Inferred by service: up to 490 of 1,000 ms waited for host-2/gpu-3; 97 % of that it ran ml/train-llm.",
         ),
         (
-            inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29),
+            inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29),
             [span(0, 4000)],
             (
                 "Inferred from counters: up to 3,000 of 4,000 ms waited for host-2/gpu-3 "
                 "(seen at a resolution of 59 s); 100 % of that it ran ml/train-llm."
             ),
         ),
-        (inferred(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29), [span()], ""),
+        (inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29), [span()], ""),
         (
             [interval(CHAT, 0, 1000, 0.9, words=MINE), interval(TRAIN, 2000, 3000)],
             [span()],
@@ -319,9 +324,11 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
         ),
     ],
 )
-def test_the_sentence_claims_no_more_than_is_known(known: Sequence[Interval], spans: list[Span], sentence: str) -> None:
+def test_the_sentence_claims_no_more_than_is_known(
+    known: Sequence[OccupancyInterval], spans: list[Span], sentence: str
+) -> None:
     """An upper bound where shares were divided, inferred where it is, nothing where what was seen is too coarse."""
-    assert wait_sentence(lanes_of(spans, known)) == sentence
+    assert wait_sentence(trace_lanes(spans, known)) == sentence
 
 
 def occupancy_span(**attributes: AttributeValue) -> Span:
@@ -338,7 +345,7 @@ def test_an_interval_is_read_from_an_occupancy_span() -> None:
         foreshock__occupant__namespace="ml", foreshock__occupant__processes=["host/4711"],
         foreshock__occupancy__share=0.5, foreshock__occupancy__resolution=0.1,
     )  # fmt: skip
-    assert measured([said, span()]) == (interval(TRAIN, 0, 500, 0.5, words=["host/4711"]),)
+    assert measured_intervals([said, span()]) == (interval(TRAIN, 0, 500, 0.5, words=["host/4711"]),)
 
 
 @pytest.mark.parametrize(
@@ -352,14 +359,14 @@ def test_an_interval_is_read_from_an_occupancy_span() -> None:
 )
 def test_an_occupancy_span_that_names_no_gpu_or_service_is_left_out(attributes: dict[str, AttributeValue]) -> None:
     """The others still count."""
-    assert measured([occupancy_span(**attributes)]) == ()
+    assert measured_intervals([occupancy_span(**attributes)]) == ()
 
 
 @pytest.mark.parametrize("share", [None, "half", True, -0.1, 1.5, math.nan, math.inf])
 def test_a_share_that_is_none_counts_as_not_told(share: AttributeValue) -> None:
     """Then the time is divided evenly."""
     said = occupancy_span(hw__id="G", foreshock__occupant__name="x", foreshock__occupancy__share=share)
-    assert [each.share for each in measured([said])] == [None]
+    assert [each.share for each in measured_intervals([said])] == [None]
 
 
 TICKS = st.integers(0, 60)
@@ -367,7 +374,7 @@ SHARES = st.one_of(st.none(), st.sampled_from([0.05, 0.3, 0.5, 1.0]))
 
 
 @st.composite
-def intervals(draw: st.DrawFn) -> Interval:
+def intervals(draw: st.DrawFn) -> OccupancyInterval:
     """Of any service on one of two GPUs; they may overlap, also with others of the same service."""
     start = draw(TICKS)
     service = draw(st.sampled_from([CHAT, TRAIN, EVAL]))
@@ -387,12 +394,12 @@ def request_spans(draw: st.DrawFn) -> Span:
 def figures(found: TraceLanes) -> list[tuple[object, ...]]:
     """Everything as numbers rounded to a nanosecond."""
     waits = [(key, wait) for key, wait in found.waits.items()]
-    told = [*waits, ("worst", found.worst), *((lane.gpu, lane.wait) for lane in found.lanes)]
+    told = [*waits, ("worst", found.longest), *((lane.gpu, lane.wait) for lane in found.lanes)]
     return sorted(
         (
-            str(key), wait.gpus, wait.own, wait.quality, wait.held.together, round(wait.held.own, 9),
-            round(wait.held.idle, 9), round(wait.held.unshared, 9),
-            sorted((service, round(seconds, 9)) for service, seconds in wait.held.by.items()),
+            str(key), wait.gpus, wait.service, wait.quality, wait.split.overlapping, round(wait.split.own, 9),
+            round(wait.split.idle, 9), round(wait.split.unshared, 9),
+            sorted((service, round(seconds, 9)) for service, seconds in wait.split.others.items()),
         )
         for key, wait in told if wait is not None
     )  # fmt: skip
@@ -400,34 +407,34 @@ def figures(found: TraceLanes) -> list[tuple[object, ...]]:
 
 @given(st.lists(request_spans(), min_size=1, max_size=4), st.lists(intervals(), max_size=12))
 def test_the_parts_of_a_span_add_up_to_its_duration_and_none_is_negative(
-    spans: list[Span], known: list[Interval]
+    spans: list[Span], known: list[OccupancyInterval]
 ) -> None:
     """Whatever overlaps or is missing."""
-    found = lanes_of(spans, known)
+    found = trace_lanes(spans, known)
     by_id = {(each.span_id, each.kind): each for each in spans}
     for key, wait in found.waits.items():
-        assert min(wait.held.own, wait.held.idle, wait.held.unshared, *wait.held.by.values(), 0.0) >= 0.0
-        assert math.isclose(wait.held.length, by_id[key].duration_ns / 1e9, abs_tol=1e-9)
-        assert wait.own not in wait.held.by
+        assert min(wait.split.own, wait.split.idle, wait.split.unshared, *wait.split.others.values(), 0.0) >= 0.0
+        assert math.isclose(wait.split.length, by_id[key].duration_ns / 1e9, abs_tol=1e-9)
+        assert wait.service not in wait.split.others
 
 
 @given(st.lists(request_spans(), min_size=1, max_size=4), st.lists(intervals(), max_size=12), st.randoms())
 def test_the_order_in_which_spans_and_intervals_come_changes_nothing(
-    spans: list[Span], known: list[Interval], random: Random
+    spans: list[Span], known: list[OccupancyInterval], random: Random
 ) -> None:
     """They come in any order from any store."""
     mixed, others = random.sample(known, len(known)), random.sample(spans, len(spans))
-    assert figures(lanes_of(others, mixed)) == figures(lanes_of(spans, known))
+    assert figures(trace_lanes(others, mixed)) == figures(trace_lanes(spans, known))
 
 
 @given(st.lists(request_spans(), min_size=1, max_size=4), st.lists(intervals(), max_size=8), st.data())
 def test_cutting_or_merging_intervals_changes_nothing(
-    spans: list[Span], known: list[Interval], data: st.DataObject
+    spans: list[Span], known: list[OccupancyInterval], data: st.DataObject
 ) -> None:
     """An exporter cuts a long interval after ten seconds."""
     pieces = []
     for each in known:
         cut = data.draw(st.integers(each.start, each.end))
         pieces += [part for part in (replace(each, end=cut), replace(each, start=cut)) if part.end > part.start]
-    assert figures(lanes_of(spans, pieces)) == figures(lanes_of(spans, known))
-    assert figures(lanes_of(spans, merged(pieces))) == figures(lanes_of(spans, known))
+    assert figures(trace_lanes(spans, pieces)) == figures(trace_lanes(spans, known))
+    assert figures(trace_lanes(spans, merge(pieces))) == figures(trace_lanes(spans, known))

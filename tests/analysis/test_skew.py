@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from foreshock_dashboard.analysis.traces.clock_skew import Skew, skew_of
+from foreshock_dashboard.analysis.traces.clock_skew import ClockSkew, clock_skew
 from foreshock_dashboard.model.span import Kind, Span
 from foreshock_dashboard.web.pages.traces.sentences import clock_note
 
@@ -25,8 +25,8 @@ class Told(NamedTuple):
     service: str = "app"
 
 
-def skew(*told: Told) -> Skew:
-    return skew_of(
+def skew(*told: Told) -> ClockSkew:
+    return clock_skew(
         [
             Span(
                 trace_id="1" * 32,

@@ -489,7 +489,7 @@ def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted(monkeypatch: p
     found = GpuTimes(hub).of(long)
     assert len(traces.read) == 6
     assert found.left_out > 0
-    assert found.lanes.worst is not None
+    assert found.lanes.longest is not None
 
 
 def test_gpu_minutes_that_take_too_long_to_read_are_left_out_and_counted() -> None:

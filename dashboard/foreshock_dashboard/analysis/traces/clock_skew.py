@@ -1,26 +1,26 @@
-"""Whether the clocks of a trace's hosts agree, told from spans that lie outside their parents. Pure.
+"""Clock offsets between the hosts of a trace, from spans that lie outside their parents.
 
-A span cannot start before its parent, nor serve a call that has ended. Where it seems to, on another host, that host's
-clock is set differently. By how much is told as NTP does of a request and its answer (RFC 5905, section 8): a call lies
-within its caller's span, so the clock is ahead by the distance of their middles, give or take half of what the caller
-took longer.
+A span cannot start before its parent, nor can a server span start after the call has ended. The offset is estimated as
+in NTP (RFC 5905, section 8): a call lies within its caller's span, so the offset is the distance of their midpoints,
+within half of the difference of their durations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from foreshock_dashboard.model.span import Span, head_of
 
-TOLERANCE = 0.05
-"""Seconds outside its parent from which a span tells that clocks differ; hosts that keep time are closer."""
-_HOSTS = (("host.id", "host.name"), ("host.name", "host.name"), ("k8s.pod.uid", "k8s.pod.name"))
+MIN_SKEW_SECONDS = 0.05
+"""Time outside its parent from which a span indicates clock skew; synchronized hosts are closer."""
+_HOST_ATTRIBUTES = (("host.id", "host.name"), ("host.name", "host.name"), ("k8s.pod.uid", "k8s.pod.name"))
+"""Resource attributes that identify a host, and those of its name."""
 
 
-class Ahead(NamedTuple):
-    """A host whose clock differs: seconds ahead of the head's, give or take `within`; None: it is not known."""
+class ClockOffset(NamedTuple):
+    """A host whose clock is `seconds` ahead of the root span's host, plus or minus `within`; None: unknown."""
 
     host: str
     seconds: float | None
@@ -28,91 +28,106 @@ class Ahead(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Skew:
-    """The hosts of a trace whose clocks differ from that of `host`, where its head ran; none: they agree."""
+class ClockSkew:
+    """The hosts of a trace whose clocks differ from that of `host`, where its root span ran."""
 
     host: str = ""
-    hosts: tuple[Ahead, ...] = ()
+    hosts: tuple[ClockOffset, ...] = ()
 
 
 class _Call(NamedTuple):
-    """A span on another host than its parent, in seconds: how far it began before its parent, or after that's end; by
-    how much its clock is ahead, give or take `within`, which is negative where that cannot be told.
+    """A span on another host than its parent; seconds.
+
+    early, late: from its start to the parent's start, and from the parent's end to its start. offset: estimate of how
+    far its clock is ahead, plus or minus `within`, which is negative without an estimate.
     """
 
     early: float
     late: float
-    ahead: float
+    offset: float
     within: float
 
 
-def skew_of(spans: Sequence[Span]) -> Skew:
-    """How the clocks of a trace's hosts differ, as far as its spans tell. A span that names no host is its service's.
+class _Offset(NamedTuple):
+    """Seconds that a clock is ahead, plus or minus `within`."""
 
-    A call that is served after its caller has given up lies outside it as well: clocks differ only if all calls between
-    two hosts do so, or one starts before its parent.
+    seconds: float
+    within: float
+
+
+_SYNCHRONIZED = _Offset(0.0, 0.0)
+
+
+def clock_skew(spans: Sequence[Span]) -> ClockSkew:
+    """Clock offsets of the hosts of a trace. A span without a host counts as its service's.
+
+    A call that is served after its caller timed out lies outside it as well. So clocks differ only if all calls between
+    two hosts do, or one starts before its parent.
     """
     if not spans:
-        return Skew()
+        return ClockSkew()
     names: dict[str, str] = {}
-    home: dict[int, str] = {}
+    host_of: dict[int, str] = {}
     by_id: dict[str, Span] = {}
     for span in spans:
         key, name = _host(span)
         names.setdefault(key, name)
-        home[id(span)] = key
+        host_of[id(span)] = key
         if span.span_id not in by_id or span.kind == "client":  # a server may share its client's id
             by_id[span.span_id] = span
     calls: dict[tuple[str, str], list[_Call]] = {}
     for span in spans:
         parent = by_id.get(span.parent_id)
-        if parent is not None and home[id(parent)] != home[id(span)]:
-            calls.setdefault((home[id(parent)], home[id(span)]), []).append(_call(parent, span))
-    first = home[id(head_of(spans))]
-    found = _apart(first, {pair: _offset(each) for pair, each in calls.items()})
-    return Skew(names[first], tuple(Ahead(names[key], *found[key]) for key in sorted(found)))
+        if parent is not None and host_of[id(parent)] != host_of[id(span)]:
+            calls.setdefault((host_of[id(parent)], host_of[id(span)]), []).append(_call(parent, span))
+    root = host_of[id(head_of(spans))]
+    offsets = _offsets_from(root, {pair: _pair_offset(some) for pair, some in calls.items()})
+    differing = {
+        key: offset for key, offset in offsets.items() if offset is None or abs(offset.seconds) > MIN_SKEW_SECONDS
+    }
+    return ClockSkew(
+        names[root], tuple(ClockOffset(names[key], *(differing[key] or (None, None))) for key in sorted(differing))
+    )
 
 
-_Offset = tuple[float | None, float | None]
-_AGREES: _Offset = (0.0, 0.0)
+def _pair_offset(calls: Sequence[_Call]) -> _Offset | None:
+    """Offset of the clock of a callee's host from its caller's; None where it is unknown."""
+    if all(call.early <= MIN_SKEW_SECONDS for call in calls) and any(call.late <= MIN_SKEW_SECONDS for call in calls):
+        return _SYNCHRONIZED
+    estimates = [call for call in calls if call.within >= 0 and max(call.early, call.late) > MIN_SKEW_SECONDS]
+    best = min(estimates, key=lambda call: call.within, default=None)
+    return None if best is None else _Offset(best.offset, best.within)
 
 
-def _offset(calls: Iterable[_Call]) -> _Offset:
-    """By how much the clock of a child's host is ahead of its parent's."""
-    calls = list(calls)
-    if all(call.early <= TOLERANCE for call in calls) and any(call.late <= TOLERANCE for call in calls):
-        return _AGREES
-    told = [call for call in calls if call.within >= 0 and max(call.early, call.late) > TOLERANCE]
-    best = min(told, key=lambda call: call.within, default=None)
-    return (None, None) if best is None else (best.ahead, best.within)
-
-
-def _apart(first: str, offsets: dict[tuple[str, str], _Offset]) -> dict[str, _Offset]:
-    """The hosts whose clocks are not the first one's, by the calls that lead to them."""
-    found: dict[str, _Offset] = {first: _AGREES}
-    waiting = [first]
-    while waiting:
-        here = waiting.pop(0)
-        ahead, within = found[here]
-        for (caller, callee), (more, wider) in offsets.items():
-            there, sign = (callee, 1) if caller == here else (caller, -1)
-            if here in (caller, callee) and there not in found:
-                unknown = ahead is None or within is None or more is None or wider is None
-                found[there] = (None, None) if unknown else (ahead + sign * more, within + wider)  # type: ignore[operator]
-                waiting.append(there)
-    return {key: each for key, each in found.items() if each[0] is None or abs(each[0]) > TOLERANCE}
+def _offsets_from(root: str, pairs: dict[tuple[str, str], _Offset | None]) -> dict[str, _Offset | None]:
+    """Offset of each host from the root's, summed along the calls that lead to it (breadth first)."""
+    offsets: dict[str, _Offset | None] = {root: _SYNCHRONIZED}
+    queue = [root]
+    while queue:
+        host = queue.pop(0)
+        base = offsets[host]
+        for (caller, callee), step in pairs.items():
+            other, sign = (callee, 1) if caller == host else (caller, -1)
+            if host in (caller, callee) and other not in offsets:
+                offsets[other] = (
+                    _Offset(base.seconds + sign * step.seconds, base.within + step.within)
+                    if base is not None and step is not None
+                    else None
+                )
+                queue.append(other)
+    return offsets
 
 
 def _call(parent: Span, child: Span) -> _Call:
     start, end = (child.start_ns - parent.start_ns) / 1e9, (child.end_ns - parent.end_ns) / 1e9
-    served = child.kind == "server" and parent.kind != "producer"  # what waits in a queue may begin whenever
-    late = (child.start_ns - parent.end_ns) / 1e9 if served else 0.0
-    return _Call(-start, late, (start + end) / 2, (start - end) / 2 if served else -1.0)
+    synchronous = child.kind == "server" and parent.kind != "producer"  # a queued message may be processed any time
+    late = (child.start_ns - parent.end_ns) / 1e9 if synchronous else 0.0
+    return _Call(-start, late, (start + end) / 2, (start - end) / 2 if synchronous else -1.0)
 
 
 def _host(span: Span) -> tuple[str, str]:
-    """What tells a span's host from others, and its name."""
-    for key, name in _HOSTS:
-        if found := span.resource.get(key):
-            return f"{key} {found!s}", str(span.resource.get(name) or found)
+    """Key and name of a span's host."""
+    for key, name in _HOST_ATTRIBUTES:
+        if value := span.resource.get(key):
+            return f"{key} {value!s}", str(span.resource.get(name) or value)
     return f"service {span.service}", str(span.service)

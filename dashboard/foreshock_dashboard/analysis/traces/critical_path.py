@@ -1,8 +1,8 @@
-"""What a trace took its time for: the spans without whose time it would have ended sooner. Pure.
+"""Critical path of a trace: the spans without whose own time it would have ended sooner.
 
-From the end of the head backwards: of the calls that a span made, the last to end before the moment looked at is what
-it waited for; before that one began, again the last that had ended, and so on. What lies between is its own time.
-(The longest path of a tree of calls, Yang and Miller 1988; on traces by Zhang, Ren and others, CRISP, 2022.)
+From the end of the root span backwards, the last call to end before the current time is the one waited for; the time
+between calls is the span's own. (The longest path of a call tree, Yang and Miller 1988; on traces by Zhang, Ren and
+others, CRISP, 2022.)
 """
 
 from __future__ import annotations
@@ -12,78 +12,77 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.span import Span, head_of
 
-GAP_SHARE = 0.1
-"""Share of the trace from which time that no call explains is called a gap."""
-GAP_LEAST = 1_000_000
-"""Nanoseconds below which there is none."""
+MIN_GAP_RATIO = 0.1
+"""Least share of the trace's duration of an uninstrumented gap."""
+MIN_GAP_NS = 1_000_000
 
 
-class Stretch(NamedTuple):
-    """Nanoseconds, from `start` to `end`."""
+class TimeRange(NamedTuple):
+    """Unix nanoseconds."""
 
     start: int
     end: int
 
 
 class CriticalPath(NamedTuple):
-    """stretches: own time of spans on the path, by place in the given order of spans; each moment is in one of them.
+    """Own time of spans on the path, by index of the span; each moment of the trace belongs to one span.
 
-    gaps: those of them in which a span that makes calls made none for long, and nothing tells what it did.
+    gaps: uninstrumented gaps, in which a span with child spans had none for long.
     """
 
-    stretches: Mapping[int, tuple[Stretch, ...]]
-    gaps: Mapping[int, tuple[Stretch, ...]]
+    own_time: Mapping[int, tuple[TimeRange, ...]]
+    gaps: Mapping[int, tuple[TimeRange, ...]]
 
 
 def critical_path(spans: Sequence[Span]) -> CriticalPath:
-    """The path of a trace's spans, in any order. Spans outside their parents (clocks differ) are cut to them."""
+    """Critical path of a trace's spans, in any order. Spans are clipped to their parents where clocks differ."""
     if not spans:
         return CriticalPath({}, {})
-    head = next(i for i, span in enumerate(spans) if span is head_of(spans))
-    calls = _calls(spans)
-    found: dict[int, list[Stretch]] = {}
-    seen: set[int] = set()
-    stack = [(head, Stretch(spans[head].start_ns, spans[head].end_ns))]
+    root = next(i for i, span in enumerate(spans) if span is head_of(spans))
+    children = _children(spans)
+    own_time: dict[int, list[TimeRange]] = {}
+    visited: set[int] = set()
+    stack = [(root, TimeRange(spans[root].start_ns, spans[root].end_ns))]
     while stack:
-        at, within = stack.pop()
-        if at in seen:  # a circle of parents
+        index, within = stack.pop()
+        if index in visited:  # a cycle of parents
             continue
-        seen.add(at)
+        visited.add(index)
         now = within.end
-        for start, end, call in _ended(spans, calls.get(at, ()), within):
-            if end > now or call in seen:
+        for start, end, child in _latest_first(spans, children.get(index, ()), within):
+            if end > now or child in visited:
                 continue
             if end < now:
-                found.setdefault(at, []).append(Stretch(end, now))
-            stack.append((call, Stretch(start, end)))
+                own_time.setdefault(index, []).append(TimeRange(end, now))
+            stack.append((child, TimeRange(start, end)))
             now = start
         if within.start < now:
-            found.setdefault(at, []).append(Stretch(within.start, now))
-    stretches = {at: tuple(sorted(own)) for at, own in sorted(found.items())}
-    least = max(GAP_LEAST, round(GAP_SHARE * spans[head].duration_ns))
+            own_time.setdefault(index, []).append(TimeRange(within.start, now))
+    ranges = {index: tuple(sorted(own)) for index, own in sorted(own_time.items())}
+    min_gap = max(MIN_GAP_NS, round(MIN_GAP_RATIO * spans[root].duration_ns))
     gaps = {
-        at: lasting
-        for at, own in stretches.items()
-        if calls.get(at) and (lasting := tuple(each for each in own if each.end - each.start >= least))
+        index: long
+        for index, own in ranges.items()
+        if children.get(index) and (long := tuple(each for each in own if each.end - each.start >= min_gap))
     }
-    return CriticalPath(stretches, gaps)
+    return CriticalPath(ranges, gaps)
 
 
-def _calls(spans: Sequence[Span]) -> Mapping[int, list[int]]:
-    """Children by the place of their parent. A client and a server may share an id: both are the parent's children."""
+def _children(spans: Sequence[Span]) -> Mapping[int, list[int]]:
+    """Indices of child spans by that of their parent; of a client and a server with the same ID, the server."""
     by_id: dict[str, int] = {}
     for i, span in enumerate(spans):
         if span.span_id not in by_id or span.kind == "server":
             by_id[span.span_id] = i
-    found: dict[int, list[int]] = {}
+    children: dict[int, list[int]] = {}
     for i, span in enumerate(spans):
-        above = by_id.get(span.parent_id) if span.parent_id else None
-        if above is not None and above != i:
-            found.setdefault(above, []).append(i)
-    return found
+        parent = by_id.get(span.parent_id) if span.parent_id else None
+        if parent is not None and parent != i:
+            children.setdefault(parent, []).append(i)
+    return children
 
 
-def _ended(spans: Sequence[Span], calls: Sequence[int], within: Stretch) -> list[tuple[int, int, int]]:
-    """Calls that overlap a stretch, cut to it: start, end, place; the last to end first."""
-    cut = [(max(spans[i].start_ns, within.start), min(spans[i].end_ns, within.end), i) for i in calls]
-    return sorted((each for each in cut if each[0] < each[1]), key=lambda each: (-each[1], each[0], each[2]))
+def _latest_first(spans: Sequence[Span], children: Sequence[int], within: TimeRange) -> list[tuple[int, int, int]]:
+    """Start, end, and index of child spans clipped to a time range, the last to end first."""
+    clipped = [(max(spans[i].start_ns, within.start), min(spans[i].end_ns, within.end), i) for i in children]
+    return sorted((each for each in clipped if each[0] < each[1]), key=lambda each: (-each[1], each[0], each[2]))

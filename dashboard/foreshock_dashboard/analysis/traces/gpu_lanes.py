@@ -1,8 +1,8 @@
-"""What ran on the GPUs of a trace while its spans did, and how much of their time others held them. Pure.
+"""GPU lanes of a trace: occupancy of its GPUs, and how the time of its spans on them was divided.
 
-The time of a span on a GPU is divided into what others held, what its own service used, what nobody used while the GPU
-was shared, and the rest, in which no two services were active: there it had the GPU to itself, or did not ask for it.
-What others held is an upper bound of waiting. All times of a GPU and of the spans on it are of one host's clock.
+The time of a span on a GPU splits into time of other services, of its own service, idle time while the GPU was shared,
+and unshared time, in which fewer than two services were active: the span had the GPU to itself, or did not use it. The
+time of other services is an upper bound of the GPU wait. All times of a GPU and of its spans are of one host's clock.
 """
 
 from __future__ import annotations
@@ -11,34 +11,33 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from foreshock_dashboard.analysis.traces.occupancy import Interval, Quality, Timeline, clipped, merged
-from foreshock_dashboard.analysis.traces.span_gpu_join import By, Join, Place
+from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, Quality, Timeline, clip, merge
+from foreshock_dashboard.analysis.traces.span_gpu_join import MatchedBy, Placement, SpanGpuJoin
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Span, head_of
 from foreshock_dashboard.model.world import Gpu, Tenant
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """How a stretch of time on a GPU was divided, in seconds; the parts add up to its length.
+class GpuTimeSplit:
+    """How a time range on a GPU was divided, in seconds.
 
-    by: others' time by service. own: of the service itself. idle: nobody's, while two or more services were active.
-    unshared: no two services were active. resolution: the coarsest of what was seen, seconds; 0 where nothing was.
-    together: the service and others were seen at once, so that `by` is a division by shares and bounds waiting from
-    above.
+    others: time of other services. own: of the service itself. idle: of none, while two or more services were active.
+    unshared: fewer than two services were active. resolution: the coarsest sampling interval; 0 without occupancy.
+    overlapping: the service and others were active at once, so `others` is a division by shares, and an upper bound.
     """
 
-    by: Mapping[Service, float]
+    others: Mapping[Service, float]
     own: float
     idle: float
     unshared: float
     resolution: float
-    together: bool
+    overlapping: bool
 
     @property
     def waited(self) -> float:
-        """Seconds that others held."""
-        return math.fsum(self.by.values())
+        """Seconds of other services."""
+        return math.fsum(self.others.values())
 
     @property
     def length(self) -> float:
@@ -47,131 +46,141 @@ class Held:
 
     @property
     def exact(self) -> bool:
-        """Whether the division was seen, not computed from shares nor much finer than what was seen."""
-        return not self.together and 2.0 * self.resolution <= self.length
+        """Whether the split was measured, not computed from shares nor finer than the resolution allows."""
+        return not self.overlapping and 2.0 * self.resolution <= self.length
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a span, or several, had of their GPUs. Of several `gpus` which one is not known; `held` is their mean."""
+    """GPU time of a span, or of several. `split` is the mean over `gpus` where it is unknown which one was used.
+
+    occupancy_quality: of the occupancy intervals of the GPUs.
+    """
 
     gpus: tuple[Gpu, ...]
-    own: Service
-    found_by: By
-    seen: Quality
-    held: Held
+    service: Service
+    matched_by: MatchedBy
+    occupancy_quality: Quality
+    split: GpuTimeSplit
 
     @property
     def quality(self) -> Quality:
-        """Measured only if the span's process was found, and what ran was seen."""
-        return "measured" if self.found_by == "process" and self.seen == "measured" else "inferred"
+        """Measured only if the span's process was matched and the occupancy measured."""
+        return "measured" if self.matched_by == "process" and self.occupancy_quality == "measured" else "inferred"
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One GPU during a trace: what ran on it from the first to the last of its spans, and what these had of it."""
+    """One GPU during a trace: occupancy from the first to the last of its spans, the span IDs, and their GPU time."""
 
     gpu: Gpu
-    intervals: tuple[Interval, ...]
+    intervals: tuple[OccupancyInterval, ...]
     spans: tuple[str, ...]
     wait: Wait
 
 
 @dataclass(frozen=True, slots=True)
 class TraceLanes:
-    """A trace on its GPUs. `waits` by span id and kind. `worst`: where the trace waited longest, each moment once.
+    """GPU lanes of a trace.
 
-    duration: seconds that the trace took, those of its head.
+    waits: by span ID and kind. longest: the longest wait of a placement, each moment counted once. duration: seconds
+    of the root span.
     """
 
     lanes: tuple[Lane, ...] = ()
     waits: Mapping[tuple[str, Kind], Wait] = field(default_factory=dict)
-    worst: Wait | None = None
+    longest: Wait | None = None
     duration: float = 0.0
 
 
-def lanes_of(spans: Sequence[Span], intervals: Iterable[Interval], tenants: Iterable[Tenant] = ()) -> TraceLanes:
-    """Join the spans of one trace with what ran on GPUs around its time.
+def trace_lanes(
+    spans: Sequence[Span], intervals: Iterable[OccupancyInterval], tenants: Iterable[Tenant] = ()
+) -> TraceLanes:
+    """Join the spans of one trace with GPU occupancy.
 
     Args:
         spans: of the trace, in any order.
-        intervals: of any GPUs, in any order, also such as overlap or come twice.
-        tenants: which services are on which GPUs.
+        intervals: of any GPUs around the time of the trace, in any order; overlaps and duplicates are allowed.
+        tenants: services on GPUs.
     """
-    known = merged(intervals)
-    join = Join(known, tenants)
-    gpus = _Gpus(known)
-    placed = [(span, place) for span in spans if (place := join.place(span)) is not None]
-    chosen = [(span, gpus.narrowed(place, span.start_ns, span.end_ns)) for span, place in placed]
+    occupancy = merge(intervals)
+    join = SpanGpuJoin(occupancy, tenants)
+    gpus = _GpuTimelines(occupancy)
+    placed = [(span, placement) for span in spans if (placement := join.placement(span)) is not None]
+    chosen = [(span, gpus.longest_wait(placement, span.start_ns, span.end_ns)) for span, placement in placed]
     waits = {(span.span_id, span.kind): gpus.wait(place, [(span.start_ns, span.end_ns)]) for span, place in chosen}
-    groups: dict[Place, list[tuple[int, int]]] = {}
-    for span, place in chosen:
-        groups.setdefault(place, []).append((span.start_ns, span.end_ns))
-    totals = [gpus.wait(place, times) for place, times in groups.items()]
-    worst = max(totals, key=lambda wait: (wait.held.waited, wait.found_by == "process", wait.gpus), default=None)
-    return TraceLanes(_lanes(chosen, known, gpus), waits, worst, head_of(spans).duration_ns / 1e9 if spans else 0.0)
+    groups: dict[Placement, list[tuple[int, int]]] = {}
+    for span, placement in chosen:
+        groups.setdefault(placement, []).append((span.start_ns, span.end_ns))
+    totals = [gpus.wait(placement, times) for placement, times in groups.items()]
+    longest = max(totals, key=lambda wait: (wait.split.waited, wait.matched_by == "process", wait.gpus), default=None)
+    duration = head_of(spans).duration_ns / 1e9 if spans else 0.0
+    return TraceLanes(_lanes(chosen, occupancy, gpus), waits, longest, duration)
 
 
-class _Gpus:
-    """The GPUs' time, by GPU."""
+class _GpuTimelines:
+    """Occupancy by GPU."""
 
-    def __init__(self, intervals: Sequence[Interval]) -> None:
-        self.by_gpu: dict[Gpu, list[Interval]] = {}
-        for each in intervals:
-            self.by_gpu.setdefault(each.gpu, []).append(each)
-        self._timelines = {gpu: Timeline(each) for gpu, each in self.by_gpu.items()}
+    def __init__(self, intervals: Sequence[OccupancyInterval]) -> None:
+        self.by_gpu: dict[Gpu, list[OccupancyInterval]] = {}
+        for interval in intervals:
+            self.by_gpu.setdefault(interval.gpu, []).append(interval)
+        self._timelines = {gpu: Timeline(some) for gpu, some in self.by_gpu.items()}
 
-    def narrowed(self, place: Place, start: int, end: int) -> Place:
-        """Of the GPUs that one process used, the one it waited for longest; inferred places stay as they are."""
-        if place.by != "process" or len(place.gpus) == 1:
-            return place
-        waited = {gpu: self._held(gpu, place.own, start, end).waited for gpu in place.gpus}
-        return place._replace(gpus=(max(place.gpus, key=lambda gpu: waited[gpu]),))
+    def longest_wait(self, placement: Placement, start: int, end: int) -> Placement:
+        """Of the GPUs of one process, the one with the longest wait; inferred placements are unchanged."""
+        if placement.matched_by != "process" or len(placement.gpus) == 1:
+            return placement
+        waited = {gpu: self._split(gpu, placement.service, start, end).waited for gpu in placement.gpus}
+        return placement._replace(gpus=(max(placement.gpus, key=lambda gpu: waited[gpu]),))
 
-    def wait(self, place: Place, times: Iterable[tuple[int, int]]) -> Wait:
-        """What was had of a place in all of some times, each moment counted once."""
-        pieces = [self._held(gpu, place.own, start, end) for start, end in _union(times) for gpu in place.gpus]
-        seen = (each.quality for gpu in place.gpus for each in self.by_gpu.get(gpu, ()))
-        quality: Quality = "inferred" if "inferred" in seen else "measured"
-        return Wait(place.gpus, place.own, place.by, quality, _summed(pieces, 1.0 / len(place.gpus)))
+    def wait(self, placement: Placement, times: Iterable[tuple[int, int]]) -> Wait:
+        """GPU time of a placement over several time ranges (ns), each moment counted once."""
+        gpus, service = placement.gpus, placement.service
+        parts = [self._split(gpu, service, start, end) for start, end in _union(times) for gpu in gpus]
+        qualities = {interval.quality for gpu in gpus for interval in self.by_gpu.get(gpu, ())}
+        quality: Quality = "inferred" if "inferred" in qualities else "measured"
+        return Wait(gpus, service, placement.matched_by, quality, _sum(parts, 1.0 / len(gpus)))
 
-    def _held(self, gpu: Gpu, own: Service, start: int, end: int) -> Held:
+    def _split(self, gpu: Gpu, service: Service, start: int, end: int) -> GpuTimeSplit:
         timeline = self._timelines.get(gpu)
-        by: dict[Service, float] = {}
-        mine = idle = covered = resolution = 0.0
-        together = False
+        others: dict[Service, float] = {}
+        own = idle = covered = resolution = 0.0
+        overlapping = False
         for segment in timeline.between(start, end) if timeline else ():
             length = segment.end - segment.start
             covered += length
             resolution = max(resolution, segment.resolution)
             idle += length * max(0.0, 1.0 - math.fsum(segment.shares.values()))
-            together = together or (own in segment.shares and len(segment.shares) > 1)
-            for service, share in segment.shares.items():
-                if service == own:
-                    mine += length * share
+            overlapping = overlapping or (service in segment.shares and len(segment.shares) > 1)
+            for active, share in segment.shares.items():
+                if active == service:
+                    own += length * share
                 elif share > 0.0:
-                    by[service] = by.get(service, 0.0) + length * share
-        seconds = {service: held / 1e9 for service, held in sorted(by.items())}
-        return Held(seconds, mine / 1e9, idle / 1e9, max(0.0, end - start - covered) / 1e9, resolution, together)
+                    others[active] = others.get(active, 0.0) + length * share
+        seconds = {other: time / 1e9 for other, time in sorted(others.items())}
+        unshared = max(0.0, end - start - covered) / 1e9
+        return GpuTimeSplit(seconds, own / 1e9, idle / 1e9, unshared, resolution, overlapping)
 
 
-def _summed(pieces: Sequence[Held], scale: float) -> Held:
-    by: dict[Service, float] = {}
-    for piece in pieces:
-        for service, seconds in piece.by.items():
-            by[service] = by.get(service, 0.0) + seconds * scale
-    return Held(
-        by=dict(sorted(by.items(), key=lambda item: (-item[1], item[0]))),
-        own=scale * math.fsum(piece.own for piece in pieces),
-        idle=scale * math.fsum(piece.idle for piece in pieces),
-        unshared=scale * math.fsum(piece.unshared for piece in pieces),
-        resolution=max((piece.resolution for piece in pieces), default=0.0),
-        together=any(piece.together for piece in pieces),
+def _sum(parts: Sequence[GpuTimeSplit], scale: float) -> GpuTimeSplit:
+    """Sum of splits times `scale`; the coarsest resolution. `others` is sorted, the longest time first."""
+    others: dict[Service, float] = {}
+    for part in parts:
+        for service, seconds in part.others.items():
+            others[service] = others.get(service, 0.0) + seconds * scale
+    return GpuTimeSplit(
+        others=dict(sorted(others.items(), key=lambda item: (-item[1], item[0]))),
+        own=scale * math.fsum(part.own for part in parts),
+        idle=scale * math.fsum(part.idle for part in parts),
+        unshared=scale * math.fsum(part.unshared for part in parts),
+        resolution=max((part.resolution for part in parts), default=0.0),
+        overlapping=any(part.overlapping for part in parts),
     )
 
 
 def _union(times: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Times that overlap or touch, as one."""
+    """Time ranges with overlapping or touching ones joined."""
     out: list[tuple[int, int]] = []
     for start, end in sorted(times):
         if out and start <= out[-1][1]:
@@ -181,18 +190,20 @@ def _union(times: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def _lanes(chosen: Sequence[tuple[Span, Place]], known: Sequence[Interval], gpus: _Gpus) -> tuple[Lane, ...]:
-    """A lane for each GPU that something is known of."""
-    on: dict[Gpu, list[tuple[Span, Place]]] = {}
-    for span, place in chosen:
-        for gpu in place.gpus:
-            on.setdefault(gpu, []).append((span, place))
+def _lanes(
+    chosen: Sequence[tuple[Span, Placement]], occupancy: Sequence[OccupancyInterval], gpus: _GpuTimelines
+) -> tuple[Lane, ...]:
+    """A lane for each GPU with spans and occupancy."""
+    by_gpu: dict[Gpu, list[tuple[Span, Placement]]] = {}
+    for span, placement in chosen:
+        for gpu in placement.gpus:
+            by_gpu.setdefault(gpu, []).append((span, placement))
     lanes = []
-    for gpu in sorted(on.keys() & gpus.by_gpu.keys()):
-        times = [(span.start_ns, span.end_ns) for span, _ in on[gpu]]
+    for gpu in sorted(by_gpu.keys() & gpus.by_gpu.keys()):
+        times = [(span.start_ns, span.end_ns) for span, _ in by_gpu[gpu]]
         first, last = min(start for start, _ in times), max(end for _, end in times)
-        place = min(place._replace(gpus=(gpu,)) for _, place in on[gpu])
-        ids = sorted((span.start_ns, span.span_id) for span, _ in on[gpu])
-        shown = clipped((each for each in known if each.gpu == gpu), first, last)
-        lanes.append(Lane(gpu, shown, tuple(span_id for _, span_id in ids), gpus.wait(place, times)))
+        placement = min(placement._replace(gpus=(gpu,)) for _, placement in by_gpu[gpu])
+        ids = sorted((span.start_ns, span.span_id) for span, _ in by_gpu[gpu])
+        intervals = clip((interval for interval in occupancy if interval.gpu == gpu), first, last)
+        lanes.append(Lane(gpu, intervals, tuple(span_id for _, span_id in ids), gpus.wait(placement, times)))
     return tuple(lanes)

@@ -1,6 +1,6 @@
-"""Which service ran on a GPU when: intervals from occupancy spans, or from counters where there are none. Pure.
+"""Intervals in which services were active on GPUs, from occupancy spans, or from counters where there are none.
 
-Times are Unix nanoseconds on the clock of the GPU's host, and never compared with those of another host.
+Times are Unix nanoseconds on the clock of the GPU's host; times of different hosts are never compared.
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ from typing import Literal, NamedTuple
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import AttributeValue, Span
 from foreshock_dashboard.model.world import Gpu
-from foreshock_exporter.gpu import occupancy as told
+from foreshock_exporter.gpu import occupancy as attribute
+from foreshock_exporter.gpu.contention import MIN_ACTIVE_SHARE
 
 Quality = Literal["measured", "inferred"]
 
-ACTIVE_FROM = 0.05
-"""Share from which a service counts as active on a GPU, as the exporter has it (foreshock_exporter.gpu.contention)."""
-
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A service was active on a shared GPU from `start` to `end` (ns).
+class OccupancyInterval:
+    """Time from `start` to `end` (ns) in which a service was active on a shared GPU.
 
-    share: mean share 0…1 of that time during which its kernels ran; None where nobody said.
-    resolution: seconds; nothing shorter is seen.
+    share: mean share 0 to 1 of that time during which its kernels ran; None where unknown.
+    resolution: sampling interval in seconds.
     quality: "measured" by an occupancy span, "inferred" from counters.
-    processes: its processes in the words of their spans (foreshock_exporter.attribution.container).
+    processes: join keys of its processes (`foreshock_exporter.attribution.container`).
     """
 
     gpu: Gpu
@@ -44,44 +42,46 @@ class Interval:
     processes: frozenset[str] = frozenset()
 
 
-def measured(spans: Iterable[Span]) -> tuple[Interval, ...]:
-    """The intervals that occupancy spans tell; other spans, and those that name no GPU or service, are left out."""
-    found = (_interval(span) for span in spans if span.occupancy)
-    return tuple(interval for interval in found if interval is not None)
+def measured_intervals(spans: Iterable[Span]) -> tuple[OccupancyInterval, ...]:
+    """Intervals of occupancy spans; other spans, and those without a GPU or a service, are skipped."""
+    intervals = (_interval(span) for span in spans if span.occupancy)
+    return tuple(interval for interval in intervals if interval is not None)
 
 
-def inferred(gpu: Gpu, host_id: str, shares: Mapping[Service, float], start: float, end: float) -> tuple[Interval, ...]:
-    """What mean shares of counters over `start`…`end` (Unix seconds) say; nothing unless two services were on it."""
-    active = {service: share for service, share in shares.items() if share >= ACTIVE_FROM}
+def inferred_intervals(
+    gpu: Gpu, host_id: str, shares: Mapping[Service, float], start: float, end: float
+) -> tuple[OccupancyInterval, ...]:
+    """Intervals from mean shares between two scrapes (Unix seconds); none unless two services were active."""
+    active = {service: share for service, share in shares.items() if share >= MIN_ACTIVE_SHARE}
     if len(active) < 2:
         return ()
     first, last = round(start * 1e9), round(end * 1e9)
     return tuple(
-        Interval(gpu, host_id, service, first, last, min(1.0, share), end - start, "inferred")
+        OccupancyInterval(gpu, host_id, service, first, last, min(1.0, share), end - start, "inferred")
         for service, share in sorted(active.items())
     )
 
 
-def merged(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Intervals that touch and say the same, as one; sorted by GPU, service and start."""
-    out: list[Interval] = []
+def merge(intervals: Iterable[OccupancyInterval]) -> tuple[OccupancyInterval, ...]:
+    """Intervals with adjacent equal ones joined, sorted by GPU, service, and start."""
+    out: list[OccupancyInterval] = []
     for each in sorted(intervals, key=lambda i: (i.gpu, i.service, i.start, i.end, i.share or 0.0)):
         last = out[-1] if out else None
-        if last is not None and _facts(last) == _facts(each) and each.start <= last.end:
+        if last is not None and _fields_without_time(last) == _fields_without_time(each) and each.start <= last.end:
             out[-1] = replace(last, end=max(last.end, each.end))
         else:
             out.append(each)
     return tuple(out)
 
 
-def clipped(intervals: Iterable[Interval], start: int, end: int) -> tuple[Interval, ...]:
-    """The parts between two times (ns)."""
+def clip(intervals: Iterable[OccupancyInterval], start: int, end: int) -> tuple[OccupancyInterval, ...]:
+    """The parts of intervals between two times (ns)."""
     inside = (each for each in intervals if each.start < end and each.end > start)
     return tuple(replace(each, start=max(each.start, start), end=min(each.end, end)) for each in inside)
 
 
 class Segment(NamedTuple):
-    """A stretch of a GPU's time (ns) in which the same services were active. `shares` add up to 1 at most."""
+    """Time (ns) in which the same services were active on a GPU. `shares` add up to at most 1."""
 
     start: int
     end: int
@@ -90,19 +90,18 @@ class Segment(NamedTuple):
 
 
 class Timeline:
-    """One GPU's time cut where a service begins or ceases to be active, divided among those active.
+    """One GPU's time, split where a service begins or ceases to be active, and divided among the active services.
 
-    Each has its share of a stretch; where these add up to more than 1 they are scaled down, as the exporter does, and
-    where one is not known all get the same. So of two services that ran at once at a coarse resolution each has a part.
+    Shares that add up to more than 1 are scaled down, as in the exporter. Where one is unknown, all are equal.
     """
 
-    def __init__(self, intervals: Iterable[Interval]) -> None:
-        known = sorted(intervals, key=lambda i: (i.start, i.end, i.service))
-        self.segments = tuple(_segments(known))
+    def __init__(self, intervals: Iterable[OccupancyInterval]) -> None:
+        ordered = sorted(intervals, key=lambda i: (i.start, i.end, i.service))
+        self.segments = tuple(_segments(ordered))
         self._starts = [segment.start for segment in self.segments]
 
     def between(self, start: int, end: int) -> Iterator[Segment]:
-        """The segments that overlap a time, cut to it."""
+        """Segments that overlap a time range (ns), clipped to it."""
         at = max(0, bisect_right(self._starts, start) - 1)
         for segment in self.segments[at:]:
             if segment.start >= end:
@@ -111,52 +110,52 @@ class Timeline:
                 yield segment._replace(start=max(segment.start, start), end=min(segment.end, end))
 
 
-def _segments(known: list[Interval]) -> Iterator[Segment]:
-    bounds = sorted({time for each in known for time in (each.start, each.end)})
-    active: list[Interval] = []
+def _segments(ordered: list[OccupancyInterval]) -> Iterator[Segment]:
+    bounds = sorted({time for each in ordered for time in (each.start, each.end)})
+    active: list[OccupancyInterval] = []
     at = 0
     for start, end in pairwise(bounds):
-        while at < len(known) and known[at].start <= start:
-            active.append(known[at])
+        while at < len(ordered) and ordered[at].start <= start:
+            active.append(ordered[at])
             at += 1
         active = [each for each in active if each.end > start]
         if active:
             yield Segment(start, end, _shares(active), max(each.resolution for each in active))
 
 
-def _shares(active: list[Interval]) -> Mapping[Service, float]:
-    """How a stretch is divided; a service that was told twice counts once, with the larger share."""
-    told_of: dict[Service, float | None] = {}
+def _shares(active: list[OccupancyInterval]) -> Mapping[Service, float]:
+    """Share of each active service; the larger one for a service with two intervals."""
+    shares: dict[Service, float | None] = {}
     for each in active:
-        before = told_of.get(each.service)
-        told_of[each.service] = each.share if before is None or each.share is None else max(before, each.share)
-    if any(share is None for share in told_of.values()):
-        return dict.fromkeys(sorted(told_of), 1.0 / len(told_of))
-    total = math.fsum(share or 0.0 for share in told_of.values())
-    return {service: (told_of[service] or 0.0) / max(1.0, total) for service in sorted(told_of)}
+        before = shares.get(each.service)
+        shares[each.service] = each.share if before is None or each.share is None else max(before, each.share)
+    if any(share is None for share in shares.values()):
+        return dict.fromkeys(sorted(shares), 1.0 / len(shares))
+    total = math.fsum(share or 0.0 for share in shares.values())
+    return {service: (shares[service] or 0.0) / max(1.0, total) for service in sorted(shares)}
 
 
-def _interval(span: Span) -> Interval | None:
-    uuid, name = _text(span.attributes.get(told.GPU_ID)), _text(span.attributes.get(told.OCCUPANT))
+def _interval(span: Span) -> OccupancyInterval | None:
+    uuid, name = _text(span.attributes.get(attribute.GPU_ID)), _text(span.attributes.get(attribute.OCCUPANT))
     if not uuid or not name or span.duration_ns <= 0:
         return None
     host_id = _text(span.resource.get("host.id"))
     host = _text(span.resource.get("host.name")) or host_id
-    processes = span.attributes.get(told.PROCESSES)
-    return Interval(
-        gpu=Gpu(host, _text(span.attributes.get(told.GPU_NAME)).removeprefix("GPU ") or "?", uuid),
+    processes = span.attributes.get(attribute.PROCESSES)
+    return OccupancyInterval(
+        gpu=Gpu(host, _text(span.attributes.get(attribute.GPU_NAME)).removeprefix("GPU ") or "?", uuid),
         host_id=host_id,
-        service=Service(_text(span.attributes.get(told.OCCUPANT_NAMESPACE)), name),
+        service=Service(_text(span.attributes.get(attribute.OCCUPANT_NAMESPACE)), name),
         start=span.start_ns,
         end=span.end_ns,
-        share=_number(span.attributes.get(told.SHARE), most=1.0),
-        resolution=_number(span.attributes.get(told.RESOLUTION), most=math.inf) or 0.0,
+        share=_number(span.attributes.get(attribute.SHARE), maximum=1.0),
+        resolution=_number(span.attributes.get(attribute.RESOLUTION), maximum=math.inf) or 0.0,
         processes=frozenset(map(_text, processes)) if isinstance(processes, list) else frozenset(),
     )
 
 
-def _facts(interval: Interval) -> tuple[object, ...]:
-    """All that an interval says besides its time."""
+def _fields_without_time(interval: OccupancyInterval) -> tuple[object, ...]:
+    """All fields of an interval except its time."""
     gpu, host_id, service, quality = interval.gpu, interval.host_id, interval.service, interval.quality
     return gpu, host_id, service, quality, interval.share, interval.resolution, interval.processes
 
@@ -165,8 +164,8 @@ def _text(value: AttributeValue) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _number(value: AttributeValue, most: float) -> float | None:
-    """A number between 0 and `most`; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= most:
+def _number(value: AttributeValue, maximum: float) -> float | None:
+    """A number between 0 and `maximum`; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= maximum:
         return None
     return float(value)

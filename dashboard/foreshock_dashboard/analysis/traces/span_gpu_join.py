@@ -1,9 +1,9 @@
-"""On which GPU a span ran: the join of spans and GPUs. Pure.
+"""Join of spans with the GPUs that they ran on.
 
-The driver reports pids of the host, a span's `process.pid` is the one inside its own namespace. So a span and a process
-are the same by `container.id`, or `k8s.pod.uid`, and the innermost pid; by `host.id` and pid only in the host's own pid
-namespace. Where that finds nothing, a process of the same container ran for it (a server that hands its work to
-another process), else a process of the same service on the same host; both are inferred.
+The driver reports PIDs of the host; a span's `process.pid` belongs to the PID namespace of its container. So a span and
+a process match by `container.id` or `k8s.pod.uid` and the innermost PID; by `host.id` and PID only in the host's own
+PID namespace. Otherwise a process of the same container matches (a server that hands work to another process), else a
+process of the same service on the same host; both are inferred.
 """
 
 from __future__ import annotations
@@ -11,84 +11,85 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.analysis.traces.occupancy import Interval
+from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, Span
 from foreshock_dashboard.model.world import Gpu, Tenant
 
-By = Literal["process", "container", "service"]
-_ELSEWHERE = ("client", "producer")
-"""Kinds of spans that wait for somebody else, not for a GPU."""
+MatchedBy = Literal["process", "container", "service"]
+_REMOTE_KINDS = ("client", "producer")
+"""Kinds of spans that wait for another service, not for a GPU."""
 
 
-class Place(NamedTuple):
-    """Where a span ran: the GPUs it may have used, as which of the services on them, and how that was found."""
+class Placement(NamedTuple):
+    """The GPUs that a span may have used, the service that it is on them, and how the match was made."""
 
     gpus: tuple[Gpu, ...]
-    own: Service
-    by: By
+    service: Service
+    matched_by: MatchedBy
 
 
-class Join:
-    """Finds the places of spans.
+class SpanGpuJoin:
+    """Index of processes, containers, and services on GPUs.
 
     Args:
-        intervals: what ran around the time of the spans.
-        tenants: which services are on which GPUs, also on those that nobody shared at that time.
+        intervals: occupancy around the time of the spans.
+        tenants: services on GPUs, also on those that were not shared at that time.
     """
 
-    def __init__(self, intervals: Iterable[Interval], tenants: Iterable[Tenant] = ()) -> None:
+    def __init__(self, intervals: Iterable[OccupancyInterval], tenants: Iterable[Tenant] = ()) -> None:
         self._processes: dict[str, set[tuple[Service, Gpu]]] = {}
         self._containers: dict[str, set[tuple[Service, Gpu]]] = {}
         self._services: dict[Service, dict[str, set[Gpu]]] = {}
         self._hosts: dict[str, str] = {}
-        known: dict[str, Gpu] = {}
-        for each in intervals:
-            known[each.gpu.uuid] = each.gpu
-            self._hosts[each.host_id] = each.gpu.host
-            self._note(each.service, each.gpu)
-            for word in each.processes:
-                home, _, pid = word.rpartition("/")
-                name = f"{each.host_id} host/{pid}" if home == "host" else word
-                self._processes.setdefault(name, set()).add((each.service, each.gpu))
-                if home != "host":
-                    self._containers.setdefault(home, set()).add((each.service, each.gpu))
+        gpus: dict[str, Gpu] = {}
+        for interval in intervals:
+            service, gpu = interval.service, interval.gpu
+            gpus[gpu.uuid] = gpu
+            self._hosts[interval.host_id] = gpu.host
+            self._add_service(service, gpu)
+            for join_key in interval.processes:
+                container, _, pid = join_key.rpartition("/")
+                key = f"{interval.host_id} host/{pid}" if container == "host" else join_key
+                self._processes.setdefault(key, set()).add((service, gpu))
+                if container != "host":
+                    self._containers.setdefault(container, set()).add((service, gpu))
         for gpu, service in tenants:
-            self._note(service, known.get(gpu.uuid, gpu))
+            self._add_service(service, gpus.get(gpu.uuid, gpu))
 
-    def _note(self, service: Service, gpu: Gpu) -> None:
+    def _add_service(self, service: Service, gpu: Gpu) -> None:
         self._services.setdefault(service, {}).setdefault(gpu.host, set()).add(gpu)
 
-    def place(self, span: Span) -> Place | None:
-        """Where a span ran; None where that is not known, or it only waited for another service."""
-        if span.kind in _ELSEWHERE or span.occupancy:
+    def placement(self, span: Span) -> Placement | None:
+        """Where a span ran; None where that is unknown, or the span only waited for another service."""
+        if span.kind in _REMOTE_KINDS or span.occupancy:
             return None
         resource = span.resource
-        home, host_id, pid = _home(resource), _text(resource, "host.id"), _pid(resource)
-        if pid and (home or host_id):
-            word = f"{home}/{pid}" if home else f"{host_id} host/{pid}"
-            if found := self._processes.get(word):
-                return _place(found, "process")
-        if home and (found := self._containers.get(home)):
-            return _place(found, "container")
+        container, host_id, pid = _container(resource), _text(resource, "host.id"), _pid(resource)
+        if pid and (container or host_id):
+            key = f"{container}/{pid}" if container else f"{host_id} host/{pid}"
+            if matches := self._processes.get(key):
+                return _placement(matches, "process")
+        if container and (matches := self._containers.get(container)):
+            return _placement(matches, "container")
         return self._by_service(span.service, host_id)
 
-    def _by_service(self, wanted: Service, host_id: str) -> Place | None:
-        """By the service's GPUs on the span's host; a span that names no host, only where the service has but one.
+    def _by_service(self, wanted: Service, host_id: str) -> Placement | None:
+        """The service's GPUs on the span's host; of a span without a host, only where the service has one host.
 
-        The host must have told something: of another it is not known who ran there.
+        Hosts without occupancy intervals do not count: it is unknown what ran there.
         """
-        service = self._named(wanted)
+        service = self._service_on_gpus(wanted)
         if service is None:
             return None
-        on = self._services[service]
-        alone = next(iter(on)) if len(on) == 1 else ""
-        host = self._hosts.get(host_id, "") if host_id else alone
-        gpus = on.get(host) if host in self._hosts.values() else None
-        return Place(tuple(sorted(gpus)), service, "service") if gpus else None
+        by_host = self._services[service]
+        only_host = next(iter(by_host)) if len(by_host) == 1 else ""
+        host = self._hosts.get(host_id, "") if host_id else only_host
+        gpus = by_host.get(host) if host in self._hosts.values() else None
+        return Placement(tuple(sorted(gpus)), service, "service") if gpus else None
 
-    def _named(self, wanted: Service) -> Service | None:
-        """The service on GPUs that is meant: an exporter need not know of a namespace, nor need a span."""
+    def _service_on_gpus(self, wanted: Service) -> Service | None:
+        """The service on GPUs with that name; the exporter or the span may lack the namespace."""
         if wanted in self._services:
             return wanted
         same = [
@@ -97,21 +98,21 @@ class Join:
         return same[0] if len(same) == 1 else None
 
 
-def _place(found: set[tuple[Service, Gpu]], by: By) -> Place:
-    """Where one process is told under two names, those of its GPUs that go by the first."""
-    own = min(service for service, _ in found)
-    return Place(tuple(sorted(gpu for service, gpu in found if service == own)), own, by)
+def _placement(matches: set[tuple[Service, Gpu]], matched_by: MatchedBy) -> Placement:
+    """The GPUs of a process; under the first service name where it is exported under several."""
+    service = min(service for service, _ in matches)
+    return Placement(tuple(sorted(gpu for other, gpu in matches if other == service)), service, matched_by)
 
 
-def _home(resource: Attributes) -> str:
-    """The container of a span, else its pod; "" where it names none."""
+def _container(resource: Attributes) -> str:
+    """Join key of a span's container, else of its pod; empty without either."""
     container = _text(resource, "container.id").rpartition("://")[2]
     pod = _text(resource, "k8s.pod.uid")
     return f"container:{container}" if container else f"pod:{pod}" if pod else ""
 
 
 def _pid(resource: Attributes) -> str:
-    """The pid in the process's own namespace; vLLM calls it `vllm.process_id`."""
+    """PID in the process's own namespace; vLLM exports it as `vllm.process_id`."""
     for name in ("process.pid", "vllm.process_id"):
         value = resource.get(name)
         if isinstance(value, int | str) and not isinstance(value, bool) and str(value).isdecimal():

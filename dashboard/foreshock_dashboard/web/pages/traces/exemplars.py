@@ -77,16 +77,16 @@ def exemplars(
             break
         gpu_time = times.of_trace(item.trace_id, left)
         looked_at += 1
-        if (worst := gpu_time.lanes.worst) is None:
+        if (worst := gpu_time.lanes.longest) is None:
             continue
-        by = worst.held.by.get(aggressor, 0.0)
+        by = worst.split.others.get(aggressor, 0.0)
         row: ExemplarRow = {
             **summary(item),
-            "gpu_wait_seconds": number(worst.held.waited),
+            "gpu_wait_seconds": number(worst.split.waited),
             "for_aggressor_seconds": number(by),
-            "gpu_seconds": number(worst.held.length),
+            "gpu_seconds": number(worst.split.length),
             "sentence": gpu_time.sentence,
         }
-        rows.append((by, worst.held.waited, row))
+        rows.append((by, worst.split.waited, row))
     rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))
     return {"traces": [row for _, _, row in rows[:MAX_EXEMPLARS]], "looked_at": looked_at}

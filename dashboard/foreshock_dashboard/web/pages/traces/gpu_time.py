@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, lanes_of
-from foreshock_dashboard.analysis.traces.occupancy import Interval, inferred, measured
+from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, trace_lanes
+from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, inferred_intervals, measured_intervals
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
@@ -77,13 +77,13 @@ class GpuTime:
     @property
     def sentence(self) -> str:
         """The wait as a sentence; "" before it is settled, unless others are known to have held the GPU already."""
-        worst = self.lanes.worst
-        return wait_sentence(self.lanes) if self.settled or (worst and worst.held.by) else ""
+        worst = self.lanes.longest
+        return wait_sentence(self.lanes) if self.settled or (worst and worst.split.others) else ""
 
     @property
     def waited(self) -> float | None:
         """The longest wait for one GPU in seconds; None where the trace is not known to have run on any."""
-        return None if self.lanes.worst is None else self.lanes.worst.held.waited
+        return None if self.lanes.longest is None else self.lanes.longest.split.waited
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class GpuTimes:
 
     def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
         self._hub, self._timer = hub, timer
-        self._minutes: SingleFlightCache[_Read[Interval]] = SingleFlightCache(MAX_CACHED_MINUTES)
+        self._minutes: SingleFlightCache[_Read[OccupancyInterval]] = SingleFlightCache(MAX_CACHED_MINUTES)
         self._ids: SingleFlightCache[_Read[str]] = SingleFlightCache(MAX_CACHED_IDS, lambda read: 1 + len(read.found))
         self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
         self._lock = threading.Lock()
@@ -155,25 +155,25 @@ class GpuTimes:
         likely, rest = _candidates(spans, world, hosts)
         minutes = _minutes(spans)
         known, missing = self._occupancy(_ids(likely, minutes), MAX_READS, deadline)
-        lanes = lanes_of(spans, known, world.tenants)
-        if rest and all(wait.found_by != "process" for wait in lanes.waits.values()):
+        lanes = trace_lanes(spans, known, world.tenants)
+        if rest and all(wait.matched_by != "process" for wait in lanes.waits.values()):
             room = max(0, MAX_READS - len(likely) * len(minutes))
             more, unread = self._occupancy(_ids(rest, minutes), room, deadline)
             known, missing, likely = known + more, missing | unread, likely + rest
-            lanes = lanes_of(spans, known, world.tenants)
+            lanes = trace_lanes(spans, known, world.tenants)
         unreported = [gpu for gpu in likely if gpu.host not in {interval.gpu.host for interval in known}]
         error = ""
         if unreported:
             try:
                 counted = self._counters(unreported, spans, {name: host_id for host_id, name in hosts.items()})
-                lanes = lanes_of(spans, [*known, *counted], world.tenants) if counted else lanes
+                lanes = trace_lanes(spans, [*known, *counted], world.tenants) if counted else lanes
             except SourceError as failure:
                 error = str(failure)
         return GpuTime(lanes, settled, len(missing), error)
 
     def _unmeasured(self, spans: Sequence[Span], snapshot: Snapshot, deadline: float) -> GpuTime:
         """The GPU time by occupancy spans alone, without metrics of GPUs."""
-        known: list[Interval] = []
+        known: list[OccupancyInterval] = []
         missing: set[int] = set()
         at, room = self.arrived(), MAX_READS
         for minute in _minutes(spans):
@@ -186,7 +186,7 @@ class GpuTimes:
             missing |= unread if reading.complete else {minute}
             at, room = min(at, reading.at), room - len(reading.found)
         settled = _settled(spans, at)
-        lanes = lanes_of(spans, known, snapshot.world.tenants if snapshot.world is not None else ())
+        lanes = trace_lanes(spans, known, snapshot.world.tenants if snapshot.world is not None else ())
         note = "" if known or missing or not settled else f"{_why_no_metrics(snapshot)}, {NO_OCCUPANCY}"
         return GpuTime(lanes, settled, len(missing), note=note)
 
@@ -250,22 +250,28 @@ class GpuTimes:
 
     def _occupancy(
         self, wanted: Sequence[tuple[str, int]], most: int, deadline: float
-    ) -> tuple[list[Interval], set[int]]:
+    ) -> tuple[list[OccupancyInterval], set[int]]:
         """The intervals of occupancy traces in the given order, and the minutes of those not read."""
-        intervals: list[Interval] = []
+        intervals: list[OccupancyInterval] = []
         for done, (trace_id_, minute) in enumerate(wanted):
             if done >= most or self._timer() > deadline:
                 return intervals, {minute for _, minute in wanted[done:]}
             intervals += self._minute(trace_id_, minute)
         return intervals, set()
 
-    def _minute(self, trace_id_: str, minute: int) -> tuple[Interval, ...]:
+    def _minute(self, trace_id_: str, minute: int) -> tuple[OccupancyInterval, ...]:
         """The intervals on a GPU in a minute of Unix time, by the id of their trace."""
         return self._once(
-            self._minutes, trace_id_, minute, lambda: (measured(self._hub.traces.get(trace_id_)), True), CACHE_SECONDS
+            self._minutes,
+            trace_id_,
+            minute,
+            lambda: (measured_intervals(self._hub.traces.get(trace_id_)), True),
+            CACHE_SECONDS,
         ).found
 
-    def _counters(self, gpus: Sequence[Gpu], spans: Sequence[Span], host_ids: Mapping[str, str]) -> list[Interval]:
+    def _counters(
+        self, gpus: Sequence[Gpu], spans: Sequence[Span], host_ids: Mapping[str, str]
+    ) -> list[OccupancyInterval]:
         """Mean shares around the trace, for GPUs without occupancy spans."""
         first, last = min(span.start_ns for span in spans) / 1e9, max(span.end_ns for span in spans) / 1e9
         for window in (WINDOW_SECONDS, LONG_WINDOW_SECONDS):
@@ -277,7 +283,7 @@ class GpuTimes:
                     interval
                     for gpu in gpus
                     if gpu in shares and gpu.host in host_ids
-                    for interval in inferred(gpu, host_ids[gpu.host], shares[gpu], end - length, end)
+                    for interval in inferred_intervals(gpu, host_ids[gpu.host], shares[gpu], end - length, end)
                 ]
         return []
 

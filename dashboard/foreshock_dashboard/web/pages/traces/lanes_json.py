@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.traces.gpu_lanes import Held, Lane, Wait
-from foreshock_dashboard.analysis.traces.occupancy import Interval, Quality
+from foreshock_dashboard.analysis.traces.gpu_lanes import GpuTimeSplit, Lane, Wait
+from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, Quality
 from foreshock_dashboard.web.charts.theme import service_colour
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 
@@ -74,11 +74,11 @@ class Lanes(TypedDict):
 
 def lanes(gpu_time: GpuTime, origin: int) -> Lanes:
     """What ran on the GPUs of a trace; `origin` is its start in ns."""
-    worst = gpu_time.lanes.worst
+    worst = gpu_time.lanes.longest
     return {
         "lanes": [_lane(lane, origin) for lane in gpu_time.lanes.lanes],
         "sentence": gpu_time.sentence,
-        "gpu_wait_seconds": None if worst is None else _seconds(worst.held.waited),
+        "gpu_wait_seconds": None if worst is None else _seconds(worst.split.waited),
         "lanes_settled": gpu_time.settled,
         "lanes_left_out": gpu_time.left_out,
         "lanes_error": gpu_time.error,
@@ -92,10 +92,10 @@ def wait(wait_: Wait | None) -> SpanGpu | None:
         return None
     return {
         "gpus": [gpu.label for gpu in wait_.gpus],
-        **_held(wait_.held, wait_.quality),
-        "found_by": wait_.found_by,
-        "resolution_seconds": _seconds(wait_.held.resolution),
-        "upper_bound": not wait_.held.exact,
+        **_held(wait_.split, wait_.quality),
+        "found_by": wait_.matched_by,
+        "resolution_seconds": _seconds(wait_.split.resolution),
+        "upper_bound": not wait_.split.exact,
     }
 
 
@@ -103,17 +103,17 @@ def _lane(lane: Lane, origin: int) -> LaneRow:
     return {
         "gpu": lane.gpu.label,
         "uuid": lane.gpu.uuid,
-        "own": str(lane.wait.own),
-        "colour": service_colour(str(lane.wait.own)),
+        "own": str(lane.wait.service),
+        "colour": service_colour(str(lane.wait.service)),
         "spans": list(lane.spans),
-        **_held(lane.wait.held, lane.wait.seen),
+        **_held(lane.wait.split, lane.wait.occupancy_quality),
         "intervals": [
             _interval(interval, origin) for interval in sorted(lane.intervals, key=lambda i: (i.start, i.service))
         ],
     }
 
 
-def _interval(interval: Interval, origin: int) -> LaneInterval:
+def _interval(interval: OccupancyInterval, origin: int) -> LaneInterval:
     return {
         "service": str(interval.service),
         "colour": service_colour(str(interval.service)),
@@ -125,10 +125,10 @@ def _interval(interval: Interval, origin: int) -> LaneInterval:
     }
 
 
-def _held(held: Held, quality: Quality) -> HeldSeconds:
+def _held(held: GpuTimeSplit, quality: Quality) -> HeldSeconds:
     return {
         "waited_seconds": _seconds(held.waited),
-        "by": {str(service): _seconds(seconds) for service, seconds in held.by.items()},
+        "by": {str(service): _seconds(seconds) for service, seconds in held.others.items()},
         "own_seconds": _seconds(held.own),
         "idle_seconds": _seconds(held.idle),
         "unshared_seconds": _seconds(held.unshared),

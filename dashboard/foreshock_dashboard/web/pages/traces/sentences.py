@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_dashboard.analysis.traces.clock_skew import Ahead, Skew
+from foreshock_dashboard.analysis.traces.clock_skew import ClockOffset, ClockSkew
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, Wait
 from foreshock_dashboard.render.units import percent
 
@@ -16,13 +16,13 @@ MAX_HOSTS = 3
 
 def wait_sentence(found: TraceLanes) -> str:
     """How long a trace waited for a GPU, and which service held it; "" where that is not known well enough."""
-    worst = found.worst
-    if worst is None or worst.held.resolution > MAX_RESOLUTION_RATIO * worst.held.length:
+    worst = found.longest
+    if worst is None or worst.split.resolution > MAX_RESOLUTION_RATIO * worst.split.length:
         return ""
-    held, total = worst.held, max(found.duration, worst.held.length)
+    held, total = worst.split, max(found.duration, worst.split.length)
     if held.waited <= MIN_WAIT_RATIO * total:
         return _nothing(worst, total) if worst.quality == "measured" else ""
-    service, most = next(iter(held.by.items()))
+    service, most = next(iter(held.others.items()))
     amount = _of(held.waited, total)
     start = amount if worst.quality == "measured" and held.exact else f"up to {amount}"
     text = f"{_quality(worst)}{start} waited for {_where(worst)}{_seen(worst)}"
@@ -30,7 +30,7 @@ def wait_sentence(found: TraceLanes) -> str:
     return f"{text[0].upper()}{text[1:]}; {share} of that it ran {service}."
 
 
-def clock_note(skew: Skew) -> str:
+def clock_note(skew: ClockSkew) -> str:
     """By how much the clocks of a trace's hosts differ; "" where they agree."""
     if not skew.hosts:
         return ""
@@ -39,24 +39,24 @@ def clock_note(skew: Skew) -> str:
     return f"Against the clock of {skew.host}, {', '.join(named)}{more}: times of different hosts cannot be compared."
 
 
-def _offset(host: Ahead) -> str:
+def _offset(host: ClockOffset) -> str:
     if host.seconds is None:
         return f"that of {host.host} differs"
     return f"that of {host.host} is {abs(host.seconds):,.2f} s {'ahead' if host.seconds > 0 else 'behind'}"
 
 
 def _nothing(worst: Wait, total: float) -> str:
-    if worst.held.by:
-        return f"At most {_of(worst.held.waited, total)} waited for {_where(worst)}."
+    if worst.split.others:
+        return f"At most {_of(worst.split.waited, total)} waited for {_where(worst)}."
     return f"It did not wait for {_where(worst)}: no other service was seen to hold it meanwhile."
 
 
 def _quality(worst: Wait) -> str:
     if worst.quality == "measured":
         return ""
-    if worst.seen == "inferred":
+    if worst.occupancy_quality == "inferred":
         return "inferred from counters: "
-    return f"inferred by {worst.found_by}: "
+    return f"inferred by {worst.matched_by}: "
 
 
 def _where(worst: Wait) -> str:
@@ -66,8 +66,8 @@ def _where(worst: Wait) -> str:
 
 def _seen(worst: Wait) -> str:
     """The resolution, where the time that is told is not much longer."""
-    coarse = 2.0 * worst.held.resolution > worst.held.length
-    return f" (seen at a resolution of {_short(worst.held.resolution)})" if coarse else ""
+    coarse = 2.0 * worst.split.resolution > worst.split.length
+    return f" (seen at a resolution of {_short(worst.split.resolution)})" if coarse else ""
 
 
 def _short(seconds: float) -> str:

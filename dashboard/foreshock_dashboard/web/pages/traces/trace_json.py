@@ -8,8 +8,8 @@ from typing import Annotated, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.traces.clock_skew import Skew, skew_of
-from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, Stretch, critical_path
+from foreshock_dashboard.analysis.traces.clock_skew import ClockSkew, clock_skew
+from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, TimeRange, critical_path
 from foreshock_dashboard.ingest.otlp.detail import detail_of
 from foreshock_dashboard.model.partial import total_of
 from foreshock_dashboard.model.span import (
@@ -280,14 +280,14 @@ def trace(
         "offset": page.offset,
         "left_out": max(0, total - after),
         "next_offset": after if shown and after < len(requests) else None,
-        **_clocks(skew_of(requests)),
+        **_clocks(clock_skew(requests)),
         **lanes_json.lanes(gpu_time, start),
         "critical_seconds": _by_service(requests, path),
         "spans": [
             {
                 **_span(span, start),
                 "gpu": lanes_json.wait(gpu_time.lanes.waits.get((span.span_id, span.kind))),
-                "critical": _stretches(path.stretches.get(at, ()), start),
+                "critical": _stretches(path.own_time.get(at, ()), start),
                 "gaps": _stretches(path.gaps.get(at, ()), start),
             }
             for at, span in enumerate(shown, page.offset)
@@ -295,7 +295,7 @@ def trace(
     }
 
 
-def _stretches(parts: Sequence[Stretch], origin: int) -> list[list[float]]:
+def _stretches(parts: Sequence[TimeRange], origin: int) -> list[list[float]]:
     """Offset and duration of each part, seconds."""
     return [[(start - origin) / 1e9, (end - start) / 1e9] for start, end in parts]
 
@@ -303,7 +303,7 @@ def _stretches(parts: Sequence[Stretch], origin: int) -> list[list[float]]:
 def _by_service(spans: Sequence[Span], path: CriticalPath) -> dict[str, float]:
     """Seconds of the critical path by service, the most first."""
     seconds_by_service: dict[str, int] = {}
-    for at, own in path.stretches.items():
+    for at, own in path.own_time.items():
         name = str(spans[at].service)
         seconds_by_service[name] = seconds_by_service.get(name, 0) + sum(end - start for start, end in own)
     return {
@@ -322,7 +322,7 @@ def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
     return wanted
 
 
-def _clocks(skew: Skew) -> Clocks:
+def _clocks(skew: ClockSkew) -> Clocks:
     return {
         "skewed": bool(skew.hosts),
         "clocks": [
