@@ -124,15 +124,15 @@ def _segments(ordered: list[OccupancyInterval]) -> Iterator[Segment]:
 
 
 def _shares(active: list[OccupancyInterval]) -> Mapping[Service, float]:
-    """Share of each active service; the larger one for a service with two intervals."""
-    shares: dict[Service, float | None] = {}
-    for each in active:
-        before = shares.get(each.service)
-        shares[each.service] = each.share if before is None or each.share is None else max(before, each.share)
-    if any(share is None for share in shares.values()):
-        return dict.fromkeys(sorted(shares), 1.0 / len(shares))
-    total = math.fsum(share or 0.0 for share in shares.values())
-    return {service: (shares[service] or 0.0) / max(1.0, total) for service in sorted(shares)}
+    """Share of each active service; of a service with two intervals the larger one, unknown if one is."""
+    services = sorted({interval.service for interval in active})
+    shares: dict[Service, float] = {}
+    for interval in active:
+        if interval.share is None:
+            return dict.fromkeys(services, 1.0 / len(services))
+        shares[interval.service] = max(shares.get(interval.service, 0.0), interval.share)
+    total = math.fsum(shares.values())
+    return {service: shares[service] / max(1.0, total) for service in services}
 
 
 def _interval(span: Span) -> OccupancyInterval | None:
