@@ -85,6 +85,22 @@ def declared(folder: str) -> set[str]:
     return {name if name.partition(".")[0] in SOURCES else f"{package}.{name}" for name in names}
 
 
+def sentence(folder: str) -> str:
+    """What belongs into a folder, as its docstring says."""
+    docstring = ast.get_docstring(ast.parse(MODULES[folder].read_text())) or ""
+    return " ".join(docstring.partition("\n\n")[0].split())
+
+
+def tree() -> str:
+    """Every folder with its sentence, as docs/architecture.md shows it."""
+    lines = []
+    for folder in FOLDERS:
+        depth = folder.count(".")
+        name = f"{'  ' * depth}{folder.rpartition('.')[2]}/"
+        lines.append(f"{name:<30} {sentence(folder)}")
+    return "\n".join(lines)
+
+
 def covers(folder: str, module: str) -> bool:
     """Whether a module lies in a folder or below it."""
     return module == folder or module.startswith(f"{folder}.")
@@ -156,3 +172,57 @@ def test_a_package_does_not_know_those_above_it(package: str, others: tuple[str,
         if any(covers(other, name) for other in others)
     ]
     assert wrong == []
+
+
+def test_golden_map_shows_every_folder(request: pytest.FixtureRequest) -> None:
+    """docs/architecture.md has the tree with the sentences of the folders; `make golden` rewrites it."""
+    path = ROOT / "docs" / "architecture.md"
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition("<!-- folders -->\n")
+    shown = f"```\n{tree()}\n```\n"
+    expected = f"{before}<!-- folders -->\n{shown}<!-- /folders -->\n{rest.partition('<!-- /folders -->' + chr(10))[2]}"
+    if request.config.getoption("--golden"):
+        path.write_text(expected, encoding="utf-8")
+    assert text == expected
+
+
+def defined(module: str) -> set[str]:
+    """Top-level names of a module, and methods as `Class.method`."""
+    names = set()
+    for node in ast.parse(MODULES[module].read_text()).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    return names
+
+
+@pytest.mark.parametrize("title", ["A GPU sample, from NVML to a pixel", "A span, from the socket to the verdict"])
+def test_a_walk_has_at_most_forty_stops_and_each_exists(title: str) -> None:
+    """A stop is written `path/file.py:Name` or `path/file.js`, from the root of its package."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    chapter = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    stops = re.findall(r"`([\w/]+\.(?:py|js))(?::([\w.]+))?`", chapter)
+    missing = []
+    for path, name in stops:
+        places = [(package, source / package / path) for package, source in SOURCES.items()]
+        found = [(package, place) for package, place in places if place.exists()]
+        module = ".".join((found[0][0], *Path(path).with_suffix("").parts)) if found else ""
+        if not found or (name and name not in defined(module)):
+            missing.append(f"{path}:{name}")
+    assert missing == []
+    assert 10 < len(stops) <= 40
+
+
+def test_no_module_is_part_of_an_import_cycle() -> None:
+    """Imports for types count as well: a module of a cycle cannot be read alone."""
+    assert first_cycle(GRAPH) == []
+
+
+def test_no_folder_is_part_of_an_import_cycle() -> None:
+    """Modules directly in a folder form one node; the folders below it are others."""
+    graph: dict[str, set[str]] = {}
+    for module, others in GRAPH.items():
+        if module not in FOLDERS:
+            graph.setdefault(folder_of(module), set()).update(folder_of(other) for other in others - set(FOLDERS))
+    assert first_cycle({folder: others - {folder} for folder, others in graph.items()}) == []
