@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.traces.critical_path import critical_path
-from foreshock_dashboard.model.span import Span, head_of
+from foreshock_dashboard.model.span import Span, main_span
 
 MS = 1_000_000
 
@@ -82,7 +82,7 @@ def test_the_path_covers_the_head_once(rows: list[tuple[int, int, int]]) -> None
         span(i, parent if parent != i else 0, start, start + length)
         for i, (parent, start, length) in enumerate(rows, 1)
     ]
-    head = head_of(spans)
+    head = main_span(spans)
     stretches = sorted(each for own in critical_path(spans).own_time.values() for each in own)
     assert sum(end - start for start, end in stretches) == head.duration_ns
     assert all(one.end <= other.start for one, other in pairwise(stretches))

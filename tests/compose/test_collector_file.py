@@ -15,8 +15,8 @@ from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
-from foreshock_dashboard.model.span import EXPORTER, Kind, Span
-from foreshock_dashboard.world.catalogue.calls import EDGE
+from foreshock_dashboard.model.span import EXPORTER_NAME, Kind, Span
+from foreshock_dashboard.world.catalogue.calls import EDGE_LABELS
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import SERVICE_LABELS
 
@@ -108,7 +108,7 @@ def test_what_is_worth_a_look_is_kept(config: Yaml) -> None:
     assert all(set(each) == {"name", "type", each["type"]} for each in policies.values())
     assert policies["failed"]["status_code"]["status_codes"] == ["ERROR"]
     assert policies["retried"]["numeric_attribute"]["key"] in call_sides._RESENDS
-    assert policies["occupancy"]["string_attribute"] == {"key": "service.name", "values": [EXPORTER]}
+    assert policies["occupancy"]["string_attribute"] == {"key": "service.name", "values": [EXPORTER_NAME]}
     assert 0 < policies["rest"]["probabilistic"]["sampling_percentage"] < 100
     # A trace is judged when it is likely to be whole, and while it is still remembered.
     sampling, graph = config["processors"]["tail_sampling"], config["connectors"]["service_graph"]
@@ -184,7 +184,7 @@ def test_labels_are_those_that_the_hub_sums_by(config: Yaml) -> None:
     """Namespaces with the side that they are of; the hub's own families have no others."""
     sides = {f"{side}_{name.replace('.', '_')}" for side in ("client", "server")
              for name in config["connectors"]["service_graph"]["dimensions"]}  # fmt: skip
-    assert sides | {"client", "server", "connection_type"} == set(EDGE)
+    assert sides | {"client", "server", "connection_type"} == set(EDGE_LABELS)
     assert names.REQUESTS.name == "traces_service_graph_request_total"
 
 

@@ -61,7 +61,7 @@ LIMITS = {
     f"{http_limits.MAX_CONNECTIONS:,} at most",
     "messages that gRPC receives": f"{otlp_grpc.MAX_RECEIVING}; {otlp_grpc.MAX_STREAMS_PER_CONNECTION}",
     "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
-    "characters of a service's name": f"{span.LONGEST_SERVICE}",
+    "characters of a service's name": f"{span.MAX_SERVICE_CHARS}",
     "characters of a label": f"{names.MAX_LABEL_CHARACTERS}",
     "span names of one service": f"{counters.MAX_SPAN_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",

@@ -18,7 +18,7 @@ from tests.web.worlds import NOW, STEP, calm, starving
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import BusyError
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import Matrix, NothingKnownError, Query, SourceError
+from foreshock_dashboard.model.query import Matrix, NoDataError, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
@@ -263,12 +263,12 @@ def test_a_range_without_data_is_read_once() -> None:
     source = Counted(begin=NOW - 7200)
     past, newest = rewind(source)
     for _ in range(3):
-        with pytest.raises(NothingKnownError, match="nothing is known of so early a time"):
+        with pytest.raises(NoDataError, match="nothing is known of so early a time"):
             past.at(NOW - 86_400, newest)
-        with pytest.raises(NothingKnownError):
+        with pytest.raises(NoDataError):
             past.over(NOW - 90_000, NOW - 86_400, newest)
     asked = len(source.ranges)
-    with pytest.raises(NothingKnownError):
+    with pytest.raises(NoDataError):
         past.at(NOW - 86_400, newest)
     assert len(source.ranges) == asked
 
@@ -277,7 +277,7 @@ def test_empty_ranges_do_not_accumulate() -> None:
     """A thousand of them take no more memory than a few."""
     past, newest = rewind(Counted(begin=NOW - 7200), room=3 * MIN_CACHED_BYTES)
     for hours in range(30, 40):
-        with pytest.raises(NothingKnownError):
+        with pytest.raises(NoDataError):
             past.at(NOW - hours * 3600.0, newest)
     assert len(past._hours) == 3
 

@@ -14,8 +14,8 @@ from tests.store.conftest import CUT_ALWAYS
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import (
-    EXPORTER,
-    OCCUPANCY,
+    EXPORTER_NAME,
+    OCCUPANCY_NAME,
     AttributeValue,
     Event,
     Link,
@@ -306,18 +306,18 @@ def test_occupancy_spans_are_searched_by_operation_only(bench: Bench, span: Make
     store = bench.open()
     for trace, uuid in ((1, "GPU-1"), (2, "GPU-2")):
         attributes: dict[str, AttributeValue] = {"hw.id": uuid}
-        made = span(trace, name=OCCUPANCY, service=EXPORTER, kind="internal", attributes=attributes)
+        made = span(trace, name=OCCUPANCY_NAME, service=EXPORTER_NAME, kind="internal", attributes=attributes)
         store.append_spans([made])
-    store.append_spans([span(2, 2), span(3, name=OCCUPANCY, service="impostor")])
+    store.append_spans([span(2, 2), span(3, name=OCCUPANCY_NAME, service="impostor")])
     if in_block:
         store.maintain()
 
     (both, impostor) = store.search(TraceQuery(T0, T0 + 10, order="slowest"))
     assert (both.trace_id, both.spans, both.services) == (f"{2:032x}", 1, (Service("", "gateway"),))
     assert impostor.services == (Service("", "impostor"),)
-    assert ids(store.search(TraceQuery(T0, T0 + 10, service=Service("", EXPORTER)))) == []
-    assert set(ids(store.search(TraceQuery(T0, T0 + 10, operation=OCCUPANCY)))) == {1, 2, 3}
-    query = TraceQuery(T0, T0 + 10, operation=OCCUPANCY, attributes={"hw.id": "GPU-2"})
+    assert ids(store.search(TraceQuery(T0, T0 + 10, service=Service("", EXPORTER_NAME)))) == []
+    assert set(ids(store.search(TraceQuery(T0, T0 + 10, operation=OCCUPANCY_NAME)))) == {1, 2, 3}
+    query = TraceQuery(T0, T0 + 10, operation=OCCUPANCY_NAME, attributes={"hw.id": "GPU-2"})
     (summary,) = store.search(query)
     assert (summary.trace_id, summary.spans) == (f"{2:032x}", 2)
     assert len(store.get(f"{1:032x}")) == 1

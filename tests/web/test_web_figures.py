@@ -11,7 +11,7 @@ import pytest
 from tests.web.worlds import NOW, FakeTraces
 
 from foreshock_dashboard.model.span import TraceQuery
-from foreshock_dashboard.model.trace_heatmap import Bins, Heat, counted, heat_of
+from foreshock_dashboard.model.trace_heatmap import Bins, Heatmap, count_traces, heatmap
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import AXIS_PIXELS, LEGEND_ROW_PIXELS, Line, lines
 from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, plain
@@ -24,7 +24,7 @@ RANGE = (NOW - 900, NOW)
 def test_golden_heat_map(golden: Callable[[str, str], None]) -> None:
     """The whole figure of forty traces, eight of them marked."""
     query = TraceQuery(*RANGE)
-    found = heat_of(FakeTraces(40), query, Bins.of(query, 6))
+    found = heatmap(FakeTraces(40), query, Bins.of(query, 6))
     marks = FakeTraces(8).search(query)
     golden("web-heat.json", json.dumps(heat_map(found, marks, Look(LIGHT), RANGE, ""), indent=1) + "\n")
 
@@ -32,7 +32,7 @@ def test_golden_heat_map(golden: Callable[[str, str], None]) -> None:
 def test_a_source_that_only_lists_is_counted_as_far_as_it_lists() -> None:
     """And the picture knows that it lacks some."""
     query = TraceQuery(*RANGE, min_duration=0.1, max_duration=0.5)
-    few, many = (heat_of(FakeTraces(count), query, Bins.of(query, 6)) for count in (40, 2000))
+    few, many = (heatmap(FakeTraces(count), query, Bins.of(query, 6)) for count in (40, 2000))
     assert few.counts.sum() == len(FakeTraces(40).search(replace(query, limit=1000)))
     assert (few.note, many.note) == ("", "the 1,000 newest of all that match")
     told = heat_map(many, (), Look(LIGHT), (many.bins.start, many.bins.end), "")
@@ -44,7 +44,7 @@ def test_a_source_that_only_lists_is_counted_as_far_as_it_lists() -> None:
 def test_a_picture_of_nothing_says_so() -> None:
     """In the words of the page."""
     query = TraceQuery(*RANGE)
-    figure = heat_map(heat_of(FakeTraces(0), query, Bins.of(query, 6)), (), Look(LIGHT), RANGE, "No trace matches.")
+    figure = heat_map(heatmap(FakeTraces(0), query, Bins.of(query, 6)), (), Look(LIGHT), RANGE, "No trace matches.")
     assert figure["layout"]["annotations"][0]["text"] == "No trace matches."
 
 
@@ -53,7 +53,7 @@ def test_a_name_is_shown_as_it_is(name: str) -> None:
     """Plotly renders tags in labels; ours arrive escaped."""
     query = TraceQuery(*RANGE)
     first = replace(FakeTraces(1).search(query)[0], operation=name, errors=0)
-    text = json.dumps(heat_map(heat_of(FakeTraces(1), query, Bins.of(query, 6)), [first], Look(DARK), RANGE, ""))
+    text = json.dumps(heat_map(heatmap(FakeTraces(1), query, Bins.of(query, 6)), [first], Look(DARK), RANGE, ""))
     assert "<b>" not in text
     assert "<a " not in text
     assert plain(name).replace('"', '\\"') in text
@@ -78,7 +78,7 @@ def test_traces_that_are_about_as_long_have_an_axis_with_two_marks(duration: flo
     """Between which they lie; one trace is enough."""
     query = TraceQuery(*RANGE)
     mark = replace(FakeTraces(1).search(query)[0], duration=duration)
-    nothing = heat_of(FakeTraces(0), query, Bins.of(query, 6))
+    nothing = heatmap(FakeTraces(0), query, Bins.of(query, 6))
     axis = heat_map(nothing, (mark,), Look(LIGHT), RANGE, "")["layout"]["yaxis"]
     low, high = (10**end for end in axis["range"])
     seen = [tick for tick in axis["tickvals"] if low <= tick * 1.001 and tick <= high * 1.001]
@@ -94,7 +94,7 @@ def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> N
         for i, each in enumerate(FakeTraces(9).search(query))
     ]
     bins = Bins.of(query, 6)
-    figure = heat_map(Heat(bins, counted(listed, bins)), listed, Look(LIGHT), RANGE, "")
+    figure = heat_map(Heatmap(bins, count_traces(listed, bins)), listed, Look(LIGHT), RANGE, "")
     cells, _, failed = figure["data"]
     axis = figure["layout"]["yaxis"]
     low, high = (10**end for end in axis["range"])
@@ -106,9 +106,9 @@ def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> N
     assert any(" of 422 ms to 562 ms" in text for text in told)
     wide = replace(listed[-1], duration=60.0)
     marks = [replace(listed[-1], duration=0.0095), wide, listed[0]]
-    ends = heat_map(Heat(bins, counted(marks, bins)), marks, Look(LIGHT), RANGE, "")["layout"]["yaxis"]
+    ends = heat_map(Heatmap(bins, count_traces(marks, bins)), marks, Look(LIGHT), RANGE, "")["layout"]["yaxis"]
     assert ends["ticktext"][:2] == ["0 s", "100 ms"]  # 10 ms would cover it
-    alone = heat_map(Heat(bins, counted(listed[:3], bins)), listed[:3], Look(LIGHT), RANGE, "")
+    alone = heat_map(Heatmap(bins, count_traces(listed[:3], bins)), listed[:3], Look(LIGHT), RANGE, "")
     assert alone["layout"]["yaxis"]["ticktext"][0] == "0 s"
 
 

@@ -18,7 +18,14 @@ from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, request, service,
 from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import Matrix, Query, SourceError
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, AttributeValue, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.span import (
+    EXPORTER_NAME,
+    OCCUPANCY_NAME,
+    AttributeValue,
+    Span,
+    TraceQuery,
+    TraceSummary,
+)
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.traces import gpu_time
@@ -74,7 +81,7 @@ class Traces(FakeTraces):
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
         """Of occupancy, those that it has; else as any."""
-        if query.operation != OCCUPANCY or self.error:
+        if query.operation != OCCUPANCY_NAME or self.error:
             return super().search(query)
         self.asked.append(query)
         ids = sorted({each.trace_id for each in self.spans if each.occupancy})
@@ -297,7 +304,7 @@ class Incomplete(Traces):
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
         """Nothing, and a note, where no service is named."""
         found = super().search(query)
-        if not (query.service and query.service.name == EXPORTER and query.any_namespace):
+        if not (query.service and query.service.name == EXPORTER_NAME and query.any_namespace):
             return Partial((), "30 of 80 services were asked for; name one")
         return Partial(found, self.note)
 

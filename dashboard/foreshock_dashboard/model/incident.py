@@ -1,4 +1,4 @@
-"""Incidents: the result of the analysis, as values."""
+"""Incidents, the result of the analysis."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Quality = Literal["measured", "sampled", "inferred"]
 
 
 class Evidence(NamedTuple):
-    """A figure that supports an incident, with its baseline, and since when it differs (Unix seconds).
+    """A figure that supports an incident, with its baseline.
 
-    entity: what it describes: a service, an edge `a -> b`, a GPU, a host.
+    since: Unix seconds of the first deviation. entity: a service, an edge `a -> b`, a GPU, or a host.
     """
 
     name: str
@@ -50,9 +50,9 @@ class Culprit(NamedTuple):
 
 
 class AtRisk(NamedTuple):
-    """A service at risk, and the seconds until it breaches its SLO; 0 if it does already.
+    """A service at risk, and the seconds until it breaches its SLO; 0 during a breach.
 
-    p10 to p90: quantiles; p10 and p90 bound the 80 % interval. Infinite beyond the horizon, NaN if unknown.
+    p10 to p90: quantiles; p10 and p90 bound the 80% interval. Infinite beyond the horizon, NaN if unknown.
     """
 
     service: Service
@@ -64,7 +64,7 @@ class AtRisk(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A suspected service, its share 0…1 of all suspicion, and the reasons."""
+    """A suspected service, its share of all suspicion (0 to 1), and the reasons."""
 
     service: Service
     score: float
@@ -72,7 +72,7 @@ class Candidate(NamedTuple):
 
 
 class Symptom(NamedTuple):
-    """How the affected service does: its p95 latency in seconds with its baseline, or its ratio of failed requests."""
+    """Symptom of the affected service: p95 latency in seconds with its baseline, or ratio of failed requests."""
 
     signal: Literal["p95", "failed"]
     value: float
@@ -80,11 +80,11 @@ class Symptom(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the summary of an incident says beyond its other fields, as of one evaluation.
+    """Details for the summary sentence of an incident, as of one evaluation.
 
-    symptom: None if unknown. recovering: nothing is wrong any more, but it is not resolved yet. latent: nothing fails
-    yet; retries would turn a short loss of capacity into a lasting one. requests: the kind of requests of the suspected
-    cause that make others wait, "" if unknown; None if it runs on the contended GPUs itself.
+    symptom: None if unknown. recovering: the symptoms have ended, the incident is not resolved yet. latent: nothing
+    fails yet, but retries would make a short loss of capacity permanent. requests: kind of requests of the suspected
+    service that make others wait, "" if unknown; None if the service runs on the contended GPUs itself.
     """
 
     symptom: Symptom | None = None
@@ -95,12 +95,12 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """An open or resolved incident. Two hubs that saw the same agree on its `id`: opening time and service.
+    """An open or resolved incident.
 
-    service: the one at risk or affected first. victims: affected services, the first affected first. at_risk: services
-    about to breach their SLO, the soonest first. candidates: suspected causes, the likeliest first. opened, paged,
-    until (its end), and since (the first sign): Unix seconds; None if it has not happened. confidence: 0 to 1. action:
-    what to do. summary: what its sentence says besides.
+    id: opening time and service, equal on hubs with equal data. service: the first one at risk or affected. victims:
+    affected services, the first affected first. at_risk: services about to breach their SLO, the soonest first.
+    candidates: suspected causes, the likeliest first. opened, paged, until (its end), and since (the first sign): Unix
+    seconds; None if it has not happened. confidence: 0 to 1.
     """
 
     id: str
@@ -123,7 +123,7 @@ class Incident:
 
     @property
     def victim(self) -> Service:
-        """The service that was affected first."""
+        """The first affected service."""
         return self.victims[0] if self.victims else self.service
 
     @property

@@ -1,4 +1,4 @@
-"""Answers that know whether they are complete."""
+"""Sequences of results that may be incomplete."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Partial(tuple[T, ...]):
 
     def __new__(cls, items: Iterable[T] = (), note: str = "", total: int | None = None) -> Partial[T]:
         """Items in order; `total` defaults to their number."""
-        made = super().__new__(cls, tuple(items))
-        made.note = note
-        made.total = len(made) if total is None else total
-        return made
+        partial = super().__new__(cls, tuple(items))
+        partial.note = note
+        partial.total = len(partial) if total is None else total
+        return partial
 
 
-def note_of(found: object) -> str:
+def note_of(items: object) -> str:
     """Why an answer may be incomplete; "" for a complete one."""
-    return found.note if isinstance(found, Partial) else ""
+    return items.note if isinstance(items, Partial) else ""
 
 
-def total_of(found: Sequence[object]) -> int:
+def total_of(items: Sequence[object]) -> int:
     """Number of items, also those that an answer lacks."""
-    return found.total if isinstance(found, Partial) else len(found)
+    return items.total if isinstance(items, Partial) else len(items)

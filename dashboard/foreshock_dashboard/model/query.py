@@ -1,4 +1,4 @@
-"""`Query` → `Matrix`: all that anything asks of a metrics source."""
+"""Queries of a metrics source, and their results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from foreshock_dashboard.model.types import Floats
 Reduce = Literal["last", "rate", "increase", "buckets"]
 MatchOp = Literal["=", "!=", "=~", "!~"]
 
-MAX_LAST_WINDOW = 300.0
-"""Seconds. Prometheus looks back five minutes for an instant value; `last` promises no more than it can give."""
+MAX_LAST_WINDOW_SECONDS = 300.0
+"""Longest window of `last`: Prometheus looks back five minutes for an instant value."""
 MAX_POINTS = 11_000
-"""Points per series in one answer, as in Prometheus (web/api/v1/api.go)."""
+"""Limit of points per series in one result, as in Prometheus (web/api/v1/api.go)."""
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -27,13 +27,13 @@ class SourceError(Exception):
     """A metrics or trace source cannot answer. The message names the source and the remedy."""
 
 
-class NothingKnownError(SourceError):
-    """The source answers, and holds nothing of what is asked for; asking again will not change that."""
+class NoDataError(SourceError):
+    """The source has no data for the query, now or later; a retry is useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """One label condition. Regular expressions are anchored on both ends, as in PromQL; RE2's and Python's common part.
+    """One label condition. Regular expressions are anchored as in PromQL, in the syntax that RE2 and Python share.
 
     Raises:
         ValueError: the label name, the operator or the regular expression is malformed.
@@ -55,7 +55,7 @@ class Matcher:
                 raise ValueError(f"matcher: {self.value!r} is not a regular expression: {error}") from error
 
     def accepts(self, value: str) -> bool:
-        """Whether a label with this value (empty where the label is absent) satisfies the condition."""
+        """Whether a label value meets the condition; "" stands for an absent label."""
         match self.op:
             case "=":
                 return value == self.value
@@ -69,15 +69,15 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked for.
+    """A query of one metric.
 
-    metric: the series' name; for `buckets` the histogram's name without `_bucket`.
-    by: labels to keep; series are summed by them after `reduce`. `None` keeps each series apart.
+    metric: name of the series; for `buckets`, of the histogram without `_bucket`.
+    by: labels by which series are summed after `reduce`; `None` does not aggregate.
     reduce, over the half-open window (t - window, t] that ends at each step:
-        last      the latest sample; absent once the series has been marked stale (window at most 300 s)
+        last      the latest sample; absent once the series is stale (window up to 300 s)
         rate      per-second increase of a counter, resets handled, extrapolated as Prometheus does
         increase  the same, times the window
-        buckets   `increase` of every `<metric>_bucket`; `le` is always kept beside `by`
+        buckets   `increase` of every `<metric>_bucket`; grouped by `le` and `by`
     window: seconds. Keep it off multiples of the scrape interval: Prometheus 2 closes it on the left, 3 opens it.
 
     Raises:
@@ -99,12 +99,12 @@ class Query:
             raise ValueError(f"query: {self.reduce!r} is not one of last, rate, increase, buckets")
         if not 0 < self.window <= 86_400:
             raise ValueError(f"query: a window of {self.window} s is not in (0, 86400]")
-        if self.reduce == "last" and self.window > MAX_LAST_WINDOW:
-            raise ValueError(f"query: 'last' looks back {MAX_LAST_WINDOW:.0f} s at most, not {self.window} s")
+        if self.reduce == "last" and self.window > MAX_LAST_WINDOW_SECONDS:
+            raise ValueError(f"query: 'last' looks back {MAX_LAST_WINDOW_SECONDS:.0f} s at most, not {self.window} s")
 
 
 def grid(start: float, end: float, step: float) -> Floats:
-    """The times start, start + step, … up to and including end, in Unix seconds.
+    """Times start, start + step, … ≤ end, in Unix seconds, shape (times,).
 
     Raises:
         ValueError: the step is not positive, end lies before start, or the grid has more than `MAX_POINTS` points.
@@ -121,9 +121,10 @@ def grid(start: float, end: float, step: float) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """An answer: `values` has shape (series, times), float64, NaN where there is no sample.
+    """The result of a query.
 
-    `labels[i]` are those of row i (without `__name__`); rows are sorted by labels and none of them is all NaN.
+    values: shape (series, times), NaN for a missing sample; no row is all NaN. labels: of each row, without `__name__`,
+    in ascending order.
     """
 
     times: Floats
@@ -132,25 +133,25 @@ class Matrix:
 
     @classmethod
     def empty(cls, times: Floats) -> Matrix:
-        """The answer that has no series."""
+        """A result without series."""
         return cls(times, (), np.empty((0, len(times))))
 
     @classmethod
     def of(cls, times: Floats, rows: dict[Labels, Floats]) -> Matrix:
-        """Sort the rows and drop those that are all NaN."""
+        """A result of the rows in order of their labels, without rows that are all NaN."""
         if not rows:
             return cls.empty(times)
         labels, values = [*rows], np.stack([*rows.values()])
-        told = np.flatnonzero(~np.isnan(values).all(axis=1))
-        kept = sorted(told.tolist(), key=labels.__getitem__)
-        return cls(times, tuple(labels[row] for row in kept), values[kept])
+        non_empty = np.flatnonzero(~np.isnan(values).all(axis=1))
+        order = sorted(non_empty.tolist(), key=labels.__getitem__)
+        return cls(times, tuple(labels[row] for row in order), values[order])
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 class MetricSource(Protocol):
-    """A place that answers queries: the embedded store, or any Prometheus-compatible API."""
+    """A source of metrics: the embedded store, or a Prometheus-compatible API."""
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """Evaluate the query at start, start + step, … ≤ end (Unix seconds).
@@ -162,7 +163,7 @@ class MetricSource(Protocol):
         ...
 
     def metric_names(self) -> frozenset[str]:
-        """The names that have samples, so that what is missing can be named.
+        """Names of the metrics that have samples.
 
         Raises:
             SourceError: the source cannot answer.

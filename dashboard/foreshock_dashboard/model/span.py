@@ -1,4 +1,4 @@
-"""A span as every layer sees it, and what may be asked of a trace source."""
+"""Spans, trace queries, and the protocol of trace sources."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Attributes = Mapping[str, AttributeValue]
 Kind = Literal["internal", "server", "client", "producer", "consumer"]
 Status = Literal["unset", "ok", "error"]
 
-OCCUPANCY, EXPORTER = "gpu.occupancy", "foreshock-exporter"
-"""Name and service of the spans that tell which service ran on a GPU when (`Span.occupancy`)."""
+OCCUPANCY_NAME, EXPORTER_NAME = "gpu.occupancy", "foreshock-exporter"
+"""Name and service of occupancy spans, which record the services that ran on a GPU (`Span.occupancy`)."""
 
-LONGEST_SERVICE = 512
-"""Characters of a service's name, and of its namespace: they are kept long after the span."""
+MAX_SERVICE_CHARS = 512
+"""Limit of a service's name and of its namespace, because both are stored longer than the span."""
 
 TRACE_KEYS = (
     "http.request.method", "http.response.status_code", "http.route", "url.path",
@@ -28,15 +28,15 @@ TRACE_KEYS = (
     "host.id", "host.name", "k8s.namespace.name", "k8s.pod.name", "service.instance.id", "service.version",
     "hw.id", "foreshock.occupant.name",
 )  # fmt: skip
-"""Attributes that the store searches by unless told otherwise (names of OpenTelemetry's conventions, and ours)."""
+"""Attributes that the store indexes by default: names of OpenTelemetry's conventions, and foreshock's own."""
 
 
 class UnsearchableError(SourceError):
-    """A source does not search by an attribute that was asked for; the message names those that it does."""
+    """A source cannot search by an attribute of the query; the message lists its searchable attributes."""
 
 
 class Event(NamedTuple):
-    """Something that happened during a span."""
+    """A timestamped event of a span."""
 
     time_ns: int
     name: str
@@ -44,7 +44,7 @@ class Event(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A span's tie to a span that is not its parent."""
+    """A link to a span other than the parent."""
 
     trace_id: str
     span_id: str
@@ -52,7 +52,7 @@ class Link(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What a span shares with its neighbours, as it came: OTLP's Resource and InstrumentationScope, and schemas."""
+    """The encoded Resource and InstrumentationScope that a span shares with its OTLP batch, and their schema URLs."""
 
     resource: bytes
     scope: bytes
@@ -60,35 +60,34 @@ class Origin(NamedTuple):
     scope_schema_url: bytes = b""
 
 
-class _Came:
-    """Where a span came from: apart from its values, so that neither equality nor `replace` knows of it."""
+class _Encoded:
+    """The encoded form of a span, kept outside its fields: equality and `replace` ignore it."""
 
-    __slots__ = ("_came",)
+    __slots__ = ("_encoded",)
 
-    _came: tuple[Origin, bytes]
+    _encoded: tuple[Origin, bytes]
 
     @property
     def raw(self) -> tuple[Origin, bytes] | None:
-        """The encoded OTLP span that this one was read from, and what it shares; `None` where it was made otherwise."""
+        """The batch's origin and the encoded OTLP span; `None` for a span that was not decoded from OTLP."""
         try:
-            return self._came
+            return self._encoded
         except AttributeError:
             return None
 
 
-Id = bytes
-"""Of a span: its trace's (16 bytes) and its own (8), one behind the other."""
+SpanKey = bytes
+"""Trace id (16 bytes) followed by span id (8 bytes)."""
 
 
 class Outline(NamedTuple):
-    """A span as far as it is paired and counted; a `Span` can stand in for one.
+    """The fields of a span that pairing and span metrics need; a `Span` has all of them.
 
-    key: its id; `above` its parent's, b"" at a root. Times as a Span's.
-    attributes: at least those that are asked for of such a span.
+    parent_key: b"" for a root span. start_ns, end_ns: as in `Span`. attributes: at least those that span metrics read.
     """
 
-    key: Id
-    above: Id
+    key: SpanKey
+    parent_key: SpanKey
     name: str
     kind: Kind
     start_ns: int
@@ -102,12 +101,12 @@ class Outline(NamedTuple):
 
     @property
     def occupancy(self) -> bool:
-        """As `Span.occupancy`."""
-        return self.name == OCCUPANCY and self.resource.get("service.name") == EXPORTER
+        """See `Span.occupancy`."""
+        return self.name == OCCUPANCY_NAME and self.resource.get("service.name") == EXPORTER_NAME
 
 
 @dataclass(frozen=True, slots=True)
-class Span(_Came):
+class Span(_Encoded):
     """One OpenTelemetry span.
 
     trace_id and span_id are lower-case hex of 32 and 16 characters; parent_id is "" at a root. Times are Unix
@@ -133,41 +132,42 @@ class Span(_Came):
 
     @property
     def service(self) -> Service:
-        """The pair (service.namespace, service.name), each cut to `LONGEST_SERVICE`; OpenTelemetry's `unknown_service`
-        where there is no name.
+        """The pair (service.namespace, service.name), each cut to `MAX_SERVICE_CHARS`.
+
+        A missing name becomes OpenTelemetry's `unknown_service`.
         """
         return service_of(self.resource)
 
     @property
-    def key(self) -> Id:
-        """Its id."""
+    def key(self) -> SpanKey:
+        """Trace id and span id in bytes."""
         return bytes.fromhex(self.trace_id + self.span_id)
 
     @property
-    def above(self) -> Id:
-        """Its parent's id, b"" at a root."""
+    def parent_key(self) -> SpanKey:
+        """The parent's key; b"" for a root span."""
         return bytes.fromhex(self.trace_id + self.parent_id) if self.parent_id else b""
 
     @property
     def occupancy(self) -> bool:
-        """Whether it tells which service ran on a GPU when.
+        """Whether the span records the services that ran on a GPU.
 
-        Such spans are kept and can be read, but are no traffic: they are left out of the service graph, of span metrics
-        and so of the list of services, of traces that have other spans, and of every list that does not ask for them.
+        Occupancy spans are stored but are not traffic. The service graph, span metrics, and the list of services
+        exclude them, as do traces with other spans and searches by other operations.
         """
-        return self.name == OCCUPANCY and self.resource.get("service.name") == EXPORTER
+        return self.name == OCCUPANCY_NAME and self.resource.get("service.name") == EXPORTER_NAME
 
     @property
     def duration_ns(self) -> int:
-        """Nanoseconds, never negative."""
+        """Duration in nanoseconds, ≥ 0."""
         return self.end_ns - self.start_ns
 
 
 class Outlines(NamedTuple):
-    """Outlines of spans that came together, as columns; no object for each of them."""
+    """The outlines of a batch, stored as columns."""
 
-    key: list[Id]
-    above: list[Id]
+    key: list[SpanKey]
+    parent_key: list[SpanKey]
     name: list[str]
     kind: list[Kind]
     start_ns: list[int]
@@ -180,40 +180,42 @@ class Outlines(NamedTuple):
     links: list[tuple[Link, ...]]
 
     def rows(self) -> Iterator[OutlineRow]:
-        """The fields of each."""
+        """Iterate over the outlines as tuples."""
         return zip(*self, strict=True)
 
 
-def outlines_of(spans: Sequence[Outlined]) -> Outlines:
-    """Spans as far as they are paired and counted."""
+def outlines_of(spans: Sequence[SpanLike]) -> Outlines:
+    """The outlines of spans."""
     return Outlines._make([getattr(span, name) for span in spans] for name in Outlines._fields)
 
 
-Outlined = Span | Outline
-"""What is paired."""
+SpanLike = Span | Outline
+"""A span that can be paired."""
 
-OutlineRow = tuple[Id, Id, str, Kind, int, int, Status, bool, Attributes, Service, Attributes, tuple[Link, ...]]
-"""The fields of an `Outline`."""
+OutlineRow = tuple[
+    SpanKey, SpanKey, str, Kind, int, int, Status, bool, Attributes, Service, Attributes, tuple[Link, ...]
+]
+"""The fields of an `Outline`, in order."""
 
 
 def service_of(resource: Attributes) -> Service:
-    """As `Span.service`."""
+    """The service of a resource; see `Span.service`."""
     name = resource.get("service.name")
     namespace = resource.get("service.namespace")
     return Service(
-        str(namespace)[:LONGEST_SERVICE] if namespace else "",
-        str(name)[:LONGEST_SERVICE] if name else "unknown_service",
+        str(namespace)[:MAX_SERVICE_CHARS] if namespace else "",
+        str(name)[:MAX_SERVICE_CHARS] if name else "unknown_service",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class TraceQuery:
-    """What is asked of a trace list. Times in Unix seconds, durations in seconds; `None`: no condition.
+    """A search for traces. Times in Unix seconds, durations in seconds; `None`: no condition.
 
-    A trace is found if one of its spans began in the range and is all that is asked: its service (of that name in
-    `any_namespace`, or in its own), operation, attributes (as text; of the span, or else of its resource; a source may
-    know some keys only) and status. The durations, and `order`, are of the trace: those of its head (`head_of`).
-    `order` picks among *all* that match, not among the first found; the list is in that order.
+    A trace matches if one of its spans starts in the range and meets all conditions on service, operation, attributes,
+    and status. `any_namespace` ignores the service's namespace. Attributes are compared as text, first the span's, then
+    its resource's; a source may support some keys only. The durations and `order` apply to the trace's `main_span`.
+    `order` and `limit` apply to all matching traces.
     """
 
     start: float
@@ -236,15 +238,16 @@ class TraceQuery:
 
     @property
     def occupancy(self) -> bool:
-        """Whether it asks for occupancy spans, by their name."""
-        return self.operation == OCCUPANCY
+        """Whether the query is for occupancy spans, by their name."""
+        return self.operation == OCCUPANCY_NAME
 
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """One row of a trace list. Service, operation, `start` (Unix seconds) and `duration` (seconds) are its head's.
+    """One row of a trace list.
 
-    `root` is False where the root span has not (yet) arrived.
+    service, operation, start (Unix seconds), duration (seconds): of the trace's `main_span`. root: whether the root
+    span has arrived.
     """
 
     trace_id: str
@@ -258,38 +261,37 @@ class TraceSummary:
     root: bool
 
 
-def traffic(spans: Sequence[Span]) -> Sequence[Span]:
-    """The spans of a trace without occupancy; all of them where it has nothing else."""
+def traffic_spans(spans: Sequence[Span]) -> Sequence[Span]:
+    """The spans of a trace without occupancy spans; all spans if the trace has no others."""
     return [span for span in spans if not span.occupancy] or spans
 
 
-def head_of(spans: Iterable[Span]) -> Span:
-    """The span that stands for a trace: its root, or its longest span where that is missing; of several the longest.
+def main_span(spans: Iterable[Span]) -> Span:
+    """The longest root span of a trace, or its longest span if the root is missing.
 
-    A trace takes as long as its head did. From the first start to the last end it would be longer by whatever the
-    clocks of its hosts are apart.
+    Its duration is that of the trace. The time from first start to last end would include the clock skew between hosts.
     """
-    return max(spans, key=_headship)
+    return max(spans, key=_rank)
 
 
-def _headship(span: Span) -> tuple[bool, int, int, Service, str]:
+def _rank(span: Span) -> tuple[bool, int, int, Service, str]:
     return not span.parent_id, span.duration_ns, -span.start_ns, span.service, span.name
 
 
 class TraceSource(Protocol):
-    """A place that holds traces."""
+    """A source of traces."""
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
-        """List traces that have a matching span, in the order that was asked for.
+        """List traces that have a matching span, in the query's order.
 
         Raises:
-            SourceError: the source cannot answer, or does not search by a key that was asked for; then it names those
-                that it does.
+            SourceError: the source cannot answer.
+            UnsearchableError: the source cannot search by one of the query's attributes.
         """
         ...
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
-        """All spans of one trace by start time, or the first of many (`Partial`); empty where the trace is unknown.
+        """All spans of one trace by start time, or the first of many (`Partial`); empty if the trace is unknown.
 
         Raises:
             SourceError: the source cannot answer.

@@ -1,4 +1,4 @@
-"""Traces counted by when they began and how long they took: what a picture of all of them is made of."""
+"""Heatmaps: numbers of traces by start time and duration."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.model.types import Floats
 
-SHORTEST, LONGEST = 1e-5, 1e4
-"""Seconds between which traces are told apart unless somebody asks for others."""
-PER_DECADE = 8
-LEAST_ROWS = 24
-MOST_LISTED = 1000
-"""Traces that are counted of a source that only lists."""
+MIN_DURATION_SECONDS, MAX_DURATION_SECONDS = 1e-5, 1e4
+"""Range of the duration axis if the query does not limit durations."""
+ROWS_PER_DECADE = 8
+MIN_ROWS = 24
+MAX_LISTED_TRACES = 1000
+"""Traces that are counted if the source can only list them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Equal stretches of time from `start` to `end` (Unix seconds), and of durations by their logarithm (seconds)."""
+    """Linear bins of start times (Unix seconds) in columns, logarithmic bins of durations (seconds) in rows."""
 
     start: float
     end: float
@@ -32,25 +32,25 @@ class Bins:
 
     @classmethod
     def of(cls, query: TraceQuery, columns: int) -> Bins:
-        """Those that show what a query asks for."""
-        shortest = max(query.min_duration or SHORTEST, SHORTEST)
-        longest = max(query.max_duration or LONGEST, shortest * 1.01)
-        rows = max(LEAST_ROWS, round(PER_DECADE * float(np.log10(longest / shortest))))
+        """Bins for the times and durations of a query."""
+        shortest = max(query.min_duration or MIN_DURATION_SECONDS, MIN_DURATION_SECONDS)
+        longest = max(query.max_duration or MAX_DURATION_SECONDS, shortest * 1.01)
+        rows = max(MIN_ROWS, round(ROWS_PER_DECADE * float(np.log10(longest / shortest))))
         return cls(query.start, max(query.end, query.start + 1.0), columns, shortest, longest, rows)
 
     @property
     def times(self) -> Floats:
-        """Edges, Unix seconds; one more than columns."""
+        """Edges of the columns in Unix seconds, shape (columns + 1,)."""
         return np.linspace(self.start, self.end, self.columns + 1)
 
     @property
     def lengths(self) -> Floats:
-        """Edges, seconds; one more than rows."""
+        """Edges of the rows in seconds, shape (rows + 1,)."""
         return np.geomspace(self.shortest, self.longest, self.rows + 1)
 
 
-class Heat(NamedTuple):
-    """counts: traces, shape (rows, columns). note: why some that match may be missing; "" where none is."""
+class Heatmap(NamedTuple):
+    """counts: number of traces, shape (rows, columns). note: why matching traces may be missing, "" if complete."""
 
     bins: Bins
     counts: Floats
@@ -58,11 +58,11 @@ class Heat(NamedTuple):
 
 
 @runtime_checkable
-class HeatSource(Protocol):
-    """A trace source that can count all that match."""
+class HeatmapSource(Protocol):
+    """A trace source that can count all matching traces."""
 
     def heat(self, query: TraceQuery, bins: Bins) -> Floats:
-        """Traces that match and began in the bins, by their root span; shape (rows, columns).
+        """Number of matching traces per bin, by their root span; shape (rows, columns).
 
         Raises:
             SourceError: the source cannot answer.
@@ -70,22 +70,22 @@ class HeatSource(Protocol):
         ...
 
 
-def heat_of(source: TraceSource, query: TraceQuery, bins: Bins) -> Heat:
-    """Of all traces that match, or of as many as the source lists.
+def heatmap(source: TraceSource, query: TraceQuery, bins: Bins) -> Heatmap:
+    """The heatmap of all matching traces, or of the newest if the source can only list them.
 
     Raises:
         SourceError: the source cannot answer.
     """
-    if isinstance(source, HeatSource):
-        return Heat(bins, source.heat(query, bins))
-    found = source.search(replace(query, order="newest", limit=MOST_LISTED))
-    note = f"the {MOST_LISTED:,} newest of all that match" if len(found) >= MOST_LISTED else ""
-    return Heat(bins, counted(found, bins), note)
+    if isinstance(source, HeatmapSource):
+        return Heatmap(bins, source.heat(query, bins))
+    traces = source.search(replace(query, order="newest", limit=MAX_LISTED_TRACES))
+    note = f"the {MAX_LISTED_TRACES:,} newest of all that match" if len(traces) >= MAX_LISTED_TRACES else ""
+    return Heatmap(bins, count_traces(traces, bins), note)
 
 
-def counted(found: Sequence[TraceSummary], bins: Bins) -> Floats:
-    """Traces of a list in bins, those outside at their edges; shape (rows, columns)."""
-    lengths = np.clip([item.duration for item in found], bins.shortest, bins.longest)
-    starts = np.array([item.start for item in found])
-    counts, _, _ = np.histogram2d(lengths, starts, bins=(bins.lengths, bins.times))
+def count_traces(traces: Sequence[TraceSummary], bins: Bins) -> Floats:
+    """Number of listed traces per bin, shape (rows, columns); durations out of range count in the outer rows."""
+    durations = np.clip([trace.duration for trace in traces], bins.shortest, bins.longest)
+    starts = np.array([trace.start for trace in traces])
+    counts, _, _ = np.histogram2d(durations, starts, bins=(bins.lengths, bins.times))
     return np.asarray(counts, dtype=np.float64)

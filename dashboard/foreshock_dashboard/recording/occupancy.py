@@ -5,7 +5,7 @@ Their resolution is one second: a simulated exporter samples once per second, a 
 
 from __future__ import annotations
 
-from foreshock_dashboard.model.span import EXPORTER, Span
+from foreshock_dashboard.model.span import EXPORTER_NAME, Span
 from foreshock_exporter.attribution.container import host_join_keys
 from foreshock_exporter.gpu.occupancy import (
     SPAN_NAME,
@@ -59,6 +59,6 @@ class OccupancySpans:
             end_ns=round(occupancy.end * 1e9),
             status="unset",
             status_message="",
-            resource={**self.resource, "service.name": EXPORTER},
+            resource={**self.resource, "service.name": EXPORTER_NAME},
             attributes={name: list(value) if isinstance(value, tuple) else value for name, value in values.items()},
         )

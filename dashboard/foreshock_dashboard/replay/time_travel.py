@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import MetricSource, NothingKnownError, SourceError
+from foreshock_dashboard.model.query import MetricSource, NoDataError, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
@@ -216,7 +216,7 @@ class TimeTravel:
         """The snapshot of `time` (Unix seconds); `newest` unless `time` is before it.
 
         Raises:
-            NothingKnownError: the source has no data of that time.
+            NoDataError: the source has no data of that time.
             SourceError: the source cannot answer, or too many ranges are pending.
         """
         world = newest.world
@@ -228,7 +228,7 @@ class TimeTravel:
             hour = self._hour_of(time, world)
             world, cached = hour.world, hour.states.at(time)
             if cached is None or cached[0].time < world.times[0]:
-                raise NothingKnownError(TOO_EARLY)
+                raise NoDataError(TOO_EARLY)
         state, learned = cached
         world = slice_world(world, -math.inf, state.time)
         seq = round(state.time)
@@ -238,7 +238,7 @@ class TimeTravel:
         """The World from `start` to `end` for charts, on a coarser grid for a long range; None without data.
 
         Raises:
-            NothingKnownError: the source has no data of the range.
+            NoDataError: the source has no data of the range.
             SourceError: the source cannot answer, or too many ranges are pending.
         """
         world = newest.world
@@ -262,7 +262,7 @@ class TimeTravel:
 
         found = self._ranges.extend((begin, step), read_on, lambda cached: cached.covers(first, last))
         if (part := _world_between(found.world, first, last)) is None:
-            raise NothingKnownError(TOO_EARLY)
+            raise NoDataError(TOO_EARLY)
         return part
 
     def _max_points(self, world: World) -> int:
@@ -273,7 +273,7 @@ class TimeTravel:
         """The evaluated hour that contains `time`; of the current hour, the part that is over.
 
         Raises:
-            NothingKnownError: the source has no data of that time.
+            NoDataError: the source has no data of that time.
             SourceError: the source cannot answer, or two hours of the platform do not fit into the memory.
         """
         if self._max_points(world) * self._grid.step < 2 * HOUR_SECONDS:
@@ -285,7 +285,7 @@ class TimeTravel:
         spacing = max(self._grid.step, HOUR_SECONDS * len(world.services) / MAX_SERVICE_STATES)
         hour = self._hours.get(end, lambda: self._evaluate_hour(end, spacing))
         if hour is None:
-            raise NothingKnownError(TOO_EARLY)
+            raise NoDataError(TOO_EARLY)
         return hour
 
     def _evaluate_hour(self, end: float, spacing: float) -> EvaluatedHour | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.query import MAX_LAST_WINDOW_SECONDS, Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.world.history import extend
 
@@ -30,7 +30,7 @@ def read_all_series(source: MetricSource, start: float, end: float, step: float)
         SourceError: the source cannot answer.
     """
     names = source.metric_names()
-    window = min(MAX_LAST_WINDOW, 2.5 * step)
+    window = min(MAX_LAST_WINDOW_SECONDS, 2.5 * step)
 
     def read(metric: str) -> Matrix:
         query = Query(metric, by=None, reduce="last", window=window)

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from tests.sources.traces.traceql_double import TraceQLError, parse, unquoted
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
+from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, TraceQuery
 from foreshock_dashboard.sources.traces.traceql import service_query, string_literal, traceql
 
 ANY = TraceQuery(0, 1)
 ALL = " && { true }"
 TAIL = " | select(name, resource.service.name, resource.service.namespace)"
 RECENT = f"{TAIL} with (most_recent=true)"
-TRAFFIC = f'(name != "{OCCUPANCY}" || resource.service.name != "{EXPORTER}")'
+TRAFFIC = f'(name != "{OCCUPANCY_NAME}" || resource.service.name != "{EXPORTER_NAME}")'
 WRITTEN = [
     (ANY, f"{{ {TRAFFIC} }}{ALL}{RECENT}"),
     (replace(ANY, order="slowest"), f"{{ {TRAFFIC} }}{ALL}{TAIL}"),
@@ -27,9 +27,9 @@ WRITTEN = [
     (replace(ANY, service=Service("shop", "pay")),
      f'{{ resource.service.name = "pay" && resource.service.namespace = "shop" }}{ALL}{RECENT}'),
     (replace(ANY, operation="GET /"), f'{{ name = "GET /" }}{ALL}{RECENT}'),
-    (replace(ANY, operation=OCCUPANCY), f'{{ name = "{OCCUPANCY}" }}{ALL}{RECENT}'),
-    (replace(ANY, service=Service("", EXPORTER)),
-     f'{{ resource.service.name = "{EXPORTER}" && {TRAFFIC} }}{ALL}{RECENT}'),
+    (replace(ANY, operation=OCCUPANCY_NAME), f'{{ name = "{OCCUPANCY_NAME}" }}{ALL}{RECENT}'),
+    (replace(ANY, service=Service("", EXPORTER_NAME)),
+     f'{{ resource.service.name = "{EXPORTER_NAME}" && {TRAFFIC} }}{ALL}{RECENT}'),
     (replace(ANY, operation="x", min_duration=0.25, max_duration=2),
      f'{{ name = "x" }} && {{ duration >= 250000000ns }}{RECENT}'),
     (replace(ANY, operation="x", max_duration=2), f'{{ name = "x" }}{ALL}{RECENT}'),

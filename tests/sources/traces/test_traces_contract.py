@@ -10,7 +10,15 @@ import pytest
 
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Event, Link, Span, TraceQuery, TraceSummary
+from foreshock_dashboard.model.span import (
+    EXPORTER_NAME,
+    OCCUPANCY_NAME,
+    Event,
+    Link,
+    Span,
+    TraceQuery,
+    TraceSummary,
+)
 from foreshock_dashboard.sources.traces.summary import summary_of
 
 if TYPE_CHECKING:
@@ -39,7 +47,7 @@ def platform(span: MakeSpan) -> list[Span]:
         span(6, 1, name="batch", service="worker", namespace="jobs", start=-100, duration=150),
         span(6, 2, parent=1, name="step", service="worker", namespace="jobs", start=45, duration=1),
         span(7, 1, start=60, duration=0.0),
-        span(8, 1, name=OCCUPANCY, service=EXPORTER, kind="internal", start=5, duration=1,
+        span(8, 1, name=OCCUPANCY_NAME, service=EXPORTER_NAME, kind="internal", start=5, duration=1,
              attributes={"hw.id": "GPU-1"}),
     ]  # fmt: skip
 
@@ -78,8 +86,8 @@ TABLE: dict[str, tuple[dict[str, Any], list[int]]] = {
     "both ends belong to it": ({"start": 20, "end": 30}, [4, 3]),
     "a moment": ({"start": 30, "end": 30}, [4]),
     "an empty range": ({"start": 70, "end": 80}, []),
-    "occupancy where it is asked for": ({"operation": OCCUPANCY}, [8]),
-    "occupancy of a GPU": ({"operation": OCCUPANCY, "attributes": {"hw.id": "GPU-1"}}, [8]),
+    "occupancy where it is asked for": ({"operation": OCCUPANCY_NAME}, [8]),
+    "occupancy of a GPU": ({"operation": OCCUPANCY_NAME, "attributes": {"hw.id": "GPU-1"}}, [8]),
 }
 
 

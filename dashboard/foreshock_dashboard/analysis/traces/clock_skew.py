@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from foreshock_dashboard.model.span import Span, head_of
+from foreshock_dashboard.model.span import Span, main_span
 
 MIN_SKEW_SECONDS = 0.05
 """Time outside its parent from which a span indicates clock skew; synchronized hosts are closer."""
@@ -80,7 +80,7 @@ def clock_skew(spans: Sequence[Span]) -> ClockSkew:
         parent = by_id.get(span.parent_id)
         if parent is not None and host_of[id(parent)] != host_of[id(span)]:
             calls.setdefault((host_of[id(parent)], host_of[id(span)]), []).append(_call(parent, span))
-    root = host_of[id(head_of(spans))]
+    root = host_of[id(main_span(spans))]
     offsets = _offsets_from(root, {pair: _pair_offset(some) for pair, some in calls.items()})
     differing = {
         key: offset for key, offset in offsets.items() if offset is None or abs(offset.seconds) > MIN_SKEW_SECONDS

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from foreshock_dashboard.model.span import Span, head_of
+from foreshock_dashboard.model.span import Span, main_span
 
 MIN_GAP_RATIO = 0.1
 """Least share of the trace's duration of an uninstrumented gap."""
@@ -38,7 +38,7 @@ def critical_path(spans: Sequence[Span]) -> CriticalPath:
     """Critical path of a trace's spans, in any order. Spans are clipped to their parents where clocks differ."""
     if not spans:
         return CriticalPath({}, {})
-    root = next(i for i, span in enumerate(spans) if span is head_of(spans))
+    root = next(i for i, span in enumerate(spans) if span is main_span(spans))
     children = _children(spans)
     own_time: dict[int, list[TimeRange]] = {}
     visited: set[int] = set()

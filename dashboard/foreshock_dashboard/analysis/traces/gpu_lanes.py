@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, Quality, Timeline, clip, merge
 from foreshock_dashboard.analysis.traces.span_gpu_join import MatchedBy, Placement, SpanGpuJoin
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Kind, Span, head_of
+from foreshock_dashboard.model.span import Kind, Span, main_span
 from foreshock_dashboard.model.world import Gpu, Tenant
 
 
@@ -114,7 +114,7 @@ def trace_lanes(
         groups.setdefault(placement, []).append((span.start_ns, span.end_ns))
     totals = [gpus.wait(placement, times) for placement, times in groups.items()]
     longest = max(totals, key=lambda wait: (wait.split.waited, wait.matched_by == "process", wait.gpus), default=None)
-    duration = head_of(spans).duration_ns / 1e9 if spans else 0.0
+    duration = main_span(spans).duration_ns / 1e9 if spans else 0.0
     return TraceLanes(_lanes(chosen, occupancy, gpus), waits, longest, duration)
 
 

@@ -60,7 +60,7 @@ def _decode(outline: Outline, raw_span: tuple[Origin, bytes]) -> Span:
     span = Span(
         trace_id=outline.key[:16].hex(),
         span_id=outline.key[16:].hex(),
-        parent_id=outline.above[16:].hex(),
+        parent_id=outline.parent_key[16:].hex(),
         name=outline.name,
         kind=outline.kind,
         start_ns=outline.start_ns,
@@ -75,5 +75,5 @@ def _decode(outline: Outline, raw_span: tuple[Origin, bytes]) -> Span:
         trace_state=sent.trace_state,
         clamped=outline.clamped,
     )
-    object.__setattr__(span, "_came", raw_span)
+    object.__setattr__(span, "_encoded", raw_span)
     return span

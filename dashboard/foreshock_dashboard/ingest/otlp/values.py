@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from foreshock_dashboard.model.span import LONGEST_SERVICE, Attributes, AttributeValue
+from foreshock_dashboard.model.span import MAX_SERVICE_CHARS, Attributes, AttributeValue
 
-MAX_TEXT_CHARACTERS = LONGEST_SERVICE
+MAX_TEXT_CHARACTERS = MAX_SERVICE_CHARS
 """Longest search text."""
 _INT64 = 1 << 63
 

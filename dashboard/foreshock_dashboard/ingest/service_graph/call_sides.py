@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from foreshock_dashboard.ingest.otlp.gen_ai import MODEL, OPERATION, PROVIDER, first_text, provider_of
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Attributes, AttributeValue, Id, Kind, Status
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, SpanKey, Status
 
 MAX_TEXT_CHARACTERS = 200
 """Longest name, and longest attribute, that a side of a pending call keeps."""
@@ -94,7 +94,7 @@ class ClientSide:
     def __init__(
         self,
         service: Service,
-        key: Id,
+        key: SpanKey,
         kind: Kind,
         name: str,
         start: int,
@@ -182,12 +182,12 @@ class ServerSide(NamedTuple):
     failed: bool
     kind: Kind
     is_reattempt: bool
-    key: Id
+    key: SpanKey
     path: ParentPath | None = None
 
 
 def server_side(
-    service: Service, key: Id, kind: Kind, name: str, start: int, end: int, status: Status, attributes: Attributes
+    service: Service, key: SpanKey, kind: Kind, name: str, start: int, end: int, status: Status, attributes: Attributes
 ) -> ServerSide:
     """Return the server side that a SERVER or CONSUMER span describes, or a CLIENT span that `is_receive`."""
     attempts, grpc_attempts = map(attributes.get, _PREVIOUS_ATTEMPTS) if attributes else (None, None)

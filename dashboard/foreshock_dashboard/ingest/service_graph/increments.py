@@ -8,7 +8,7 @@ from typing import NamedTuple
 from foreshock_dashboard.ingest.service_graph.call_sides import ClientSide, LinkClaim, ServerSide
 from foreshock_dashboard.ingest.service_graph.retries import Fallback
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Id, Kind
+from foreshock_dashboard.model.span import Kind, SpanKey
 from foreshock_dashboard.model.world import Edge
 
 USER = Service("", "user")
@@ -27,8 +27,8 @@ class Increment(NamedTuple):
     retries: int = 0
     client_seconds: float | None = None
     server_seconds: float | None = None
-    client_span: Id | None = None
-    server_span: Id | None = None
+    client_span: SpanKey | None = None
+    server_span: SpanKey | None = None
 
 
 class Unpaired(NamedTuple):
@@ -175,7 +175,7 @@ class UpdateBuilder:
         fields = edge, 1, int(client.failed), retries, client.seconds, None, client.key, None
         self.increments.append(_new(Increment, fields))
 
-    def add_server_call(self, edge: Edge, span: Id, seconds: float, *, failed: bool) -> None:
+    def add_server_call(self, edge: Edge, span: SpanKey, seconds: float, *, failed: bool) -> None:
         """Count a call that has a server side only."""
         self.increments.append(_new(Increment, (edge, 1, int(failed), 0, None, seconds, None, span)))
 

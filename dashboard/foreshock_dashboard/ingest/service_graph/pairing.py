@@ -41,7 +41,7 @@ from foreshock_dashboard.ingest.service_graph.pending import (
 )
 from foreshock_dashboard.ingest.service_graph.siblings import SiblingCalls
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Attributes, Id, Kind, Link, Outlined, Outlines, outlines_of
+from foreshock_dashboard.model.span import Attributes, Kind, Link, Outlines, SpanKey, SpanLike, outlines_of
 from foreshock_dashboard.model.world import Edge
 
 ATTEMPT_PREFIX = "Attempt."
@@ -113,7 +113,7 @@ class ServiceGraph:
         """Return what was found since the last call."""
         return self._update.take()
 
-    def add(self, span: Outlined, now: float) -> None:
+    def add(self, span: SpanLike, now: float) -> None:
         """Add one span."""
         self.add_batch(outlines_of([span]), now)
 
@@ -129,19 +129,19 @@ class ServiceGraph:
         self._add_internal_spans(internal, outlines, now)
         self._index_servers([kind == "server" or kind == "consumer" for kind in kinds], outlines, now)
         root_servers = [
-            kind == "server" and not above and not links
-            for kind, above, links in zip(kinds, outlines.above, outlines.links, strict=True)
+            kind == "server" and not parent_key and not links
+            for kind, parent_key, links in zip(kinds, outlines.parent_key, outlines.links, strict=True)
         ]
         self._count_root_servers(root_servers, outlines)
         remaining = [not done for done in map(or_, internal, root_servers)]
-        for kind, (key, above, name, _, start, end, status, _, _, service, attributes, links) in compress(
+        for kind, (key, parent_key, name, _, start, end, status, _, _, service, attributes, links) in compress(
             zip(kinds, outlines.rows(), strict=True), remaining
         ):
             if kind == "client" or kind == "producer":
-                self._add_client(ClientSide(service, key, kind, name, start, end, status, attributes), above, now)
+                self._add_client(ClientSide(service, key, kind, name, start, end, status, attributes), parent_key, now)
             else:
                 server = server_side(service, key, kind, name, start, end, status, attributes)
-                self._add_server(server, above, links, now)
+                self._add_server(server, parent_key, links, now)
 
     def expire(self, now: float) -> None:
         """Count calls whose time to wait is over."""
@@ -164,7 +164,7 @@ class ServiceGraph:
         self._expiry.expire(span, final=True)
         release_parents(span)
 
-    def _upsert_pending(self, key: Id, now: float) -> PendingSpan | None:
+    def _upsert_pending(self, key: SpanKey, now: float) -> PendingSpan | None:
         """Return the pending span of a key, added if there is none; None if there is no room."""
         span = self._pending.find(key)
         if span is not None:
@@ -180,9 +180,9 @@ class ServiceGraph:
             _set_kind(span, known[0], known[1], attempt=known[2])
         return span
 
-    def _add_client(self, client: ClientSide, above: Id, now: float) -> None:
+    def _add_client(self, client: ClientSide, parent_key: SpanKey, now: float) -> None:
         key, service = client.key, client.service
-        parent = self._upsert_pending(above, now) if above and above != key else None
+        parent = self._upsert_pending(parent_key, now) if parent_key and parent_key != key else None
         span = self._upsert_pending(key, now)
         if span is None:
             self._update.dropped += 1
@@ -206,7 +206,9 @@ class ServiceGraph:
     def _add_internal_spans(self, selected: Sequence[bool], outlines: Outlines, now: float) -> None:
         """Index the selected INTERNAL spans, and update the pending spans among them."""
         keys, services = [*compress(outlines.key, selected)], [*compress(outlines.service, selected)]
-        parents = [above or key for above, key in zip(compress(outlines.above, selected), keys, strict=True)]
+        parents = [
+            parent_key or key for parent_key, key in zip(compress(outlines.parent_key, selected), keys, strict=True)
+        ]
         attempts = [name.startswith(ATTEMPT_PREFIX) for name in compress(outlines.name, selected)]
         spans = [*map(self._pending.find, keys)]
         new = [span is None for span in spans]
@@ -221,7 +223,7 @@ class ServiceGraph:
             if span is not None and not span.kind_known:  # else it is late or a duplicate
                 self._add_internal(span, service, parent, now, attempt=attempt)
 
-    def _add_internal(self, span: PendingSpan, service: Service, parent: Id, now: float, *, attempt: bool) -> None:
+    def _add_internal(self, span: PendingSpan, service: Service, parent: SpanKey, now: float, *, attempt: bool) -> None:
         _set_kind(span, service, parent, attempt=attempt)
         if span.inner_clients:
             self._propagate(span, service, now)
@@ -268,7 +270,7 @@ class ServiceGraph:
             outer.has_failed_calls |= span.has_failed_calls
             span = outer
 
-    def _add_server(self, server: ServerSide, parent: Id, links: Sequence[Link], now: float) -> None:
+    def _add_server(self, server: ServerSide, parent: SpanKey, links: Sequence[Link], now: float) -> None:
         if links:
             self._add_linked(server, parent, links, now)
         elif not parent or parent == server.key:
@@ -276,7 +278,7 @@ class ServiceGraph:
         else:
             self._attach(parent, server, now)
 
-    def _add_linked(self, server: ServerSide, parent: Id, links: Sequence[Link], now: float) -> None:
+    def _add_linked(self, server: ServerSide, parent: SpanKey, links: Sequence[Link], now: float) -> None:
         """Attach a server side to its parent and to each linked span.
 
         A message follows its links, so the parent of a CONSUMER span counts only if it is a PRODUCER span. A request
@@ -291,7 +293,7 @@ class ServiceGraph:
         for key, only in producer_only.items():
             self._attach(key, server._replace(path=ParentPath(claim=claim, producer_only=only)), now)
 
-    def _attach(self, key: Id, server: ServerSide, now: float) -> None:
+    def _attach(self, key: SpanKey, server: ServerSide, now: float) -> None:
         """Attach a server side to the call with this key, or to the call above it through INTERNAL spans."""
         if server.path is None:
             span = self._pending.find(key)
@@ -395,7 +397,7 @@ def _effective_kind(kind: Kind, links: Sequence[Link], attributes: Attributes) -
     return "consumer" if links and kind == "client" and is_receive(attributes) else kind
 
 
-def _set_kind(span: PendingSpan, service: Service, parent: Id, *, attempt: bool) -> None:
+def _set_kind(span: PendingSpan, service: Service, parent: SpanKey, *, attempt: bool) -> None:
     """Mark a span as an INTERNAL one under `parent` (itself at a root), or with b"" as a SERVER span."""
     if parent:
         span.internal_service, span.parent_key, span.is_attempt = service, parent, attempt

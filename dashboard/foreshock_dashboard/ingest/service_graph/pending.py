@@ -10,7 +10,7 @@ from foreshock_dashboard.ingest.service_graph.call_sides import Callee, ClientSi
 from foreshock_dashboard.ingest.service_graph.increments import CallCounts
 from foreshock_dashboard.ingest.service_graph.retries import SpanCalls
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Id
+from foreshock_dashboard.model.span import SpanKey
 from foreshock_dashboard.model.world import Edge
 
 MAX_NESTED_CLIENTS = 8
@@ -30,7 +30,7 @@ class PendingSpan:
         "parent", "parent_key", "reported_edges", "server_service", "servers",
     )  # fmt: skip
 
-    def __init__(self, key: Id) -> None:
+    def __init__(self, key: SpanKey) -> None:
         self.key = key
         self.expires_at = inf  # set when the TTL is over
         self.parent: PendingSpan | None = None
@@ -38,7 +38,7 @@ class PendingSpan:
         self.client: ClientSide | None = None
         self.server_service: Service | None = None  # service of a SERVER or CONSUMER span
         self.internal_service: Service | None = None  # service of an INTERNAL span
-        self.parent_key: Id = b""  # of an INTERNAL span; its own key at a root
+        self.parent_key: SpanKey = b""  # of an INTERNAL span; its own key at a root
         self.is_attempt = False  # whether an INTERNAL span is an attempt of a call
         self.servers: list[ServerSide] | None = None  # server sides that wait for this client side
         self.is_complete = False  # whether the client side has a server side
@@ -70,7 +70,7 @@ class PendingSpans:
         self._ttl = ttl
         self._extension = extension
         self._limit = limit
-        self._spans: dict[Id, PendingSpan] = {}
+        self._spans: dict[SpanKey, PendingSpan] = {}
         self._by_expiry: deque[tuple[float, list[PendingSpan]]] = deque()  # one list per time of arrival
         self._extended: deque[PendingSpan] = deque()
         self._last_now: float | None = None
@@ -85,7 +85,7 @@ class PendingSpans:
         """Whether a span has to be evicted before another can be added."""
         return len(self._spans) >= self._limit
 
-    def add(self, key: Id, now: float) -> PendingSpan:
+    def add(self, key: SpanKey, now: float) -> PendingSpan:
         """Add and return a span."""
         if now != self._last_now:
             self._last_now, self._newest = now, []
@@ -132,9 +132,9 @@ class _Generation:
     __slots__ = ("attempts", "parents", "services")
 
     def __init__(self) -> None:
-        self.services: dict[Id, Service] = {}
-        self.parents: dict[Id, Id] = {}
-        self.attempts: set[Id] = set()
+        self.services: dict[SpanKey, Service] = {}
+        self.parents: dict[SpanKey, SpanKey] = {}
+        self.attempts: set[SpanKey] = set()
 
 
 class ParentIndex:
@@ -149,16 +149,16 @@ class ParentIndex:
         self._young, self._old = _Generation(), _Generation()
         self._rotates_at = -inf
 
-    def add_servers(self, spans: Sequence[Id], services: Iterable[Service], now: float) -> None:
+    def add_servers(self, spans: Sequence[SpanKey], services: Iterable[Service], now: float) -> None:
         """Add SERVER spans, as columns."""
         self._generation(now).services.update(zip(spans, services, strict=True))
 
     def add_internal(
         self,
-        spans: Sequence[Id],
+        spans: Sequence[SpanKey],
         services: Iterable[Service],
-        parents: Iterable[Id],
-        attempts: Iterable[Id],
+        parents: Iterable[SpanKey],
+        attempts: Iterable[SpanKey],
         now: float,
     ) -> None:
         """Add INTERNAL spans, as columns; `attempts` are the keys of those that are attempts."""
@@ -172,7 +172,7 @@ class ParentIndex:
             self._young, self._old, self._rotates_at = _Generation(), self._young, now + self._ttl
         return self._young
 
-    def get(self, span: Id) -> tuple[Service, Id, bool] | None:
+    def get(self, span: SpanKey) -> tuple[Service, SpanKey, bool] | None:
         """Return service, parent (b"" for a SERVER span) and whether it is an attempt; None for an unknown span."""
         for generation in (self._young, self._old):
             service = generation.services.get(span)

@@ -26,7 +26,7 @@ from foreshock_dashboard.ingest.span_metrics.names import (
 )
 from foreshock_dashboard.ingest.span_metrics.registry import OTHER, Registry, Series
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Id, Kind, Outlines, Status
+from foreshock_dashboard.model.span import Kind, Outlines, SpanKey, Status
 from foreshock_dashboard.model.world import Edge
 
 MAX_SPAN_NAMES = 200
@@ -181,7 +181,7 @@ class LlmCounter:
         self._newer: set[int] = set()
         self._older: set[int] = set()
 
-    def add(self, span: Id, parent: Id, service: Service, request: LlmRequest, now: float) -> None:
+    def add(self, span: SpanKey, parent: SpanKey, service: Service, request: LlmRequest, now: float) -> None:
         """Count the request that a span reports."""
         if self._is_counted(span, parent, service):
             return
@@ -194,7 +194,7 @@ class LlmCounter:
             if tokens is not None:
                 self._registry.get(LLM_TOKENS, llm_labels(service, model, direction), now).add(tokens, now)
 
-    def _is_counted(self, span: Id, parent: Id, service: Service) -> bool:
+    def _is_counted(self, span: SpanKey, parent: SpanKey, service: Service) -> bool:
         """Whether the parent or a child of the span was counted; else remember the span."""
         own, above = hash((span, service)), hash((parent, service))
         if any(~own in hashes or above in hashes for hashes in (self._newer, self._older)):

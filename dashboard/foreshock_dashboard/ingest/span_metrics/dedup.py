@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foreshock_dashboard.model.span import Id, Kind
+from foreshock_dashboard.model.span import Kind, SpanKey
 
 MAX_SEEN_SPANS = 2_000_000
 """Spans remembered, about 100 bytes each."""
@@ -25,7 +25,7 @@ class SeenSpans:
         self._size = 0
         self._slots: dict[int, set[int]] = {}
 
-    def add(self, spans: Sequence[Id], kinds: Sequence[Kind], ends: Sequence[int]) -> list[bool]:
+    def add(self, spans: Sequence[SpanKey], kinds: Sequence[Kind], ends: Sequence[int]) -> list[bool]:
         """Add spans by id, kind and end (ns); return for each whether it is new."""
         hashes = [*map(hash, zip(spans, kinds, strict=True))]
         if not hashes:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.model.span import Id
+from foreshock_dashboard.model.span import SpanKey
 
 BUCKET_BOUNDS = (
     *(0.005, 0.007, 0.01, 0.015, 0.025, 0.035, 0.05, 0.07),
@@ -41,7 +41,7 @@ class Exemplar(NamedTuple):
     time: float
 
 
-Observation = tuple[int, float, Id | None]
+Observation = tuple[int, float, SpanKey | None]
 """A row, a duration in seconds, and the span that took it."""
 
 
@@ -55,7 +55,7 @@ class Histograms:
         self._counts = np.zeros((_INITIAL_ROWS, len(LE_VALUES)), np.int64)
         self._sums, self._updated_at = np.zeros(_INITIAL_ROWS), np.zeros(_INITIAL_ROWS)
         self._exemplar_times = np.full((_INITIAL_ROWS, len(LE_VALUES)), -np.inf)
-        self._exemplars: dict[int, tuple[Id, float]] = {}  # span and seconds, by the flat index of a bucket
+        self._exemplars: dict[int, tuple[SpanKey, float]] = {}  # span and seconds, by the flat index of a bucket
         self._free: list[int] = []
         self._rows = 0
         self._clear_observed()
@@ -63,7 +63,7 @@ class Histograms:
     def _clear_observed(self) -> None:
         self._observed_rows: list[int] = []
         self._observed_seconds: list[float] = []
-        self._observed_spans: list[Id | None] = []
+        self._observed_spans: list[SpanKey | None] = []
 
     def add(self, now: float = 0.0) -> int:
         """Return a new, empty row."""
@@ -86,7 +86,7 @@ class Histograms:
         if columns := [*zip(*observations, strict=True)]:
             self.observe_columns(*columns)
 
-    def observe_columns(self, rows: Sequence[int], seconds: Sequence[float], spans: Sequence[Id | None]) -> None:
+    def observe_columns(self, rows: Sequence[int], seconds: Sequence[float], spans: Sequence[SpanKey | None]) -> None:
         """Add durations as columns of equal length."""
         self._observed_rows += rows
         self._observed_seconds += seconds
@@ -142,5 +142,5 @@ def _doubled(rows: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([rows, np.zeros_like(rows)])
 
 
-def _exemplar(span: Id, seconds: float, time: float) -> Exemplar:
+def _exemplar(span: SpanKey, seconds: float, time: float) -> Exemplar:
     return Exemplar(span[:16].hex(), span[16:].hex(), seconds, time)

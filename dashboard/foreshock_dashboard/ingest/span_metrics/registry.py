@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES, Exemplar, Histograms, Observation
 from foreshock_dashboard.model.samples import Labels, Sample
-from foreshock_dashboard.model.span import Id
+from foreshock_dashboard.model.span import SpanKey
 
 SERIES_PER_HISTOGRAM = len(LE_VALUES) + 2
 
@@ -55,7 +55,7 @@ class Series:
         self.value += amount
         self.touched = now
 
-    def observe(self, seconds: float, span: Id | None) -> None:
+    def observe(self, seconds: float, span: SpanKey | None) -> None:
         """Add a span's duration to a histogram; `Registry.flush` counts it."""
         if self.row != NO_ROW:
             self._histograms.observe(((self.row, seconds, span),))
@@ -149,7 +149,7 @@ class Registry:
         """Add durations to histogram rows; `flush` counts them."""
         self._histograms.observe(observations)
 
-    def observe_columns(self, rows: Sequence[int], seconds: Sequence[float], spans: Sequence[Id | None]) -> None:
+    def observe_columns(self, rows: Sequence[int], seconds: Sequence[float], spans: Sequence[SpanKey | None]) -> None:
         """Add durations as columns of equal length."""
         self._histograms.observe_columns(rows, seconds, spans)
 

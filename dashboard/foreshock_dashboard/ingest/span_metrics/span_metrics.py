@@ -30,7 +30,7 @@ from foreshock_dashboard.ingest.span_metrics.names import (
 )
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, SeriesSamples, SeriesUsage
 from foreshock_dashboard.model.samples import Sample
-from foreshock_dashboard.model.span import OCCUPANCY, Outline, Outlines, Span, outlines_of
+from foreshock_dashboard.model.span import OCCUPANCY_NAME, Outline, Outlines, Span, outlines_of
 
 MAX_SERIES = 100_000
 """Series derived from spans. An operation takes 34 per status, an edge up to 69."""
@@ -88,7 +88,7 @@ class SpanMetrics:
         accepted = self._accepted(outlines, requests, now)
         for row, request in requests.items():
             if accepted[row]:
-                self._llm.add(outlines.key[row], outlines.above[row], outlines.service[row], request, now)
+                self._llm.add(outlines.key[row], outlines.parent_key[row], outlines.service[row], request, now)
         if not all(accepted):
             outlines = Outlines._make([*compress(column, accepted)] for column in outlines)
         self._operations.count(outlines, now)
@@ -101,7 +101,7 @@ class SpanMetrics:
         INTERNAL spans without a model request are always accepted. `requests` are the rows of model requests.
         """
         accepted = [True] * len(outlines.key)
-        if OCCUPANCY in outlines.name:
+        if OCCUPANCY_NAME in outlines.name:
             accepted = [not Outline._make(row).occupancy for row in outlines.rows()]
         earliest, latest = (now - self._slack) * 1e9, (now + self._slack) * 1e9
         keys, kinds, ends = outlines.key, outlines.kind, outlines.end_ns

@@ -12,7 +12,7 @@ from typing import Unpack
 import orjson
 
 from foreshock_dashboard.model.partial import Partial
-from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary, head_of, traffic
+from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary, main_span, traffic_spans
 from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError
 from foreshock_dashboard.sources.traces.http_client import HttpTraceSource, SourceOptions
 from foreshock_dashboard.sources.traces.matching import duration_matches, matches
@@ -132,7 +132,7 @@ class JaegerTraces(HttpTraceSource):
         hits = []
         for trace_id, spans in traces.items():
             trace = tuple(assemble_trace(trace_id, spans, max_spans=self._max_trace_spans))
-            head = head_of(traffic(trace))
+            head = main_span(traffic_spans(trace))
             if duration_matches(head.duration_ns, query) and any(matches(span, query) for span in trace):
                 hits.append(Hit(trace_id, trace, head))
         return hits, len(traces) >= limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from foreshock_dashboard.model.partial import Partial
-from foreshock_dashboard.model.span import Span, TraceSummary, head_of, traffic
+from foreshock_dashboard.model.span import Span, TraceSummary, main_span, traffic_spans
 
 MAX_TRACE_SPANS = 100_000
 """Spans of one trace that are returned, the earliest first."""
@@ -13,8 +13,8 @@ MAX_TRACE_SPANS = 100_000
 
 def summary_of(trace_id: str, spans: Sequence[Span]) -> TraceSummary:
     """Return the summary of a trace. Occupancy spans are left out unless there are no others."""
-    spans = traffic(spans)
-    head = head_of(spans)
+    spans = traffic_spans(spans)
+    head = main_span(spans)
     return TraceSummary(
         trace_id=trace_id,
         service=head.service,

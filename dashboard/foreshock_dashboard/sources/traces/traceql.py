@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery
+from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, TraceQuery
 
 _LAST_NS = 2**63 - 1
 _LAST_SECOND = 2**32 - 2
@@ -59,9 +59,13 @@ def _conditions(query: TraceQuery) -> list[str]:
     conditions += [_attribute(key, value) for key, value in query.attributes.items()]
     if query.status is not None:
         conditions.append(f"status = {query.status}")
-    if not query.occupancy and query.operation is None and (query.service is None or query.service.name == EXPORTER):
+    if (
+        not query.occupancy
+        and query.operation is None
+        and (query.service is None or query.service.name == EXPORTER_NAME)
+    ):
         conditions.append(
-            f"(name != {string_literal(OCCUPANCY)} || resource.service.name != {string_literal(EXPORTER)})"
+            f"(name != {string_literal(OCCUPANCY_NAME)} || resource.service.name != {string_literal(EXPORTER_NAME)})"
         )
     return conditions
 

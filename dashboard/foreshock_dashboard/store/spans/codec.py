@@ -73,7 +73,7 @@ class SpanCodec:
             "trace_hi": ids[:, 0].copy(),
             "trace_lo": ids[:, 1].copy(),
             "span": ids[:, 2].copy(),
-            "root": np.array([not parent for parent in outlines.above], np.bool_),
+            "root": np.array([not parent for parent in outlines.parent_key], np.bool_),
             "kind": np.fromiter(map(_KINDS.__getitem__, outlines.kind), np.uint8, len(spans)),
             "status": np.fromiter(map(_STATUSES.__getitem__, outlines.status), np.uint8, len(spans)),
             "start_ns": starts,
@@ -130,6 +130,10 @@ def _texts(resources: Sequence[Attributes], key: str) -> list[str | None] | None
 def _valid(span: Span) -> bool:
     """Whether the span can be encoded and its times fit into a column."""
     try:
-        return len(span.key) == 24 and len(span.above) in (0, 24) and 0 <= span.start_ns <= span.end_ns < _END_NS_LIMIT
+        return (
+            len(span.key) == 24
+            and len(span.parent_key) in (0, 24)
+            and 0 <= span.start_ns <= span.end_ns < _END_NS_LIMIT
+        )
     except ValueError:
         return False

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp import search_text
-from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, TraceQuery, UnsearchableError
+from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, TraceQuery, UnsearchableError
 from foreshock_dashboard.store.spans.columns import STATUSES, column_of, is_attribute
 from foreshock_dashboard.store.spans.table import Mask, TablePart
 
@@ -36,9 +36,9 @@ class Condition(NamedTuple):
 
 
 _NOT_OCCUPANCY = Condition(  # the inverse of Span.occupancy
-    f"(name <> '{OCCUPANCY}' or service <> '{EXPORTER}')",
+    f"(name <> '{OCCUPANCY_NAME}' or service <> '{EXPORTER_NAME}')",
     {},
-    lambda part: ~(part.equals("name", OCCUPANCY) & part.equals("service", EXPORTER)),
+    lambda part: ~(part.equals("name", OCCUPANCY_NAME) & part.equals("service", EXPORTER_NAME)),
 )
 
 

@@ -63,7 +63,7 @@ select max(lowest) from (select min(key) as lowest from candidates group by part
 """
 _READ = "create or replace temp table spans_read as select * from ({spans})"
 _CANDIDATES = "select trace_hi, trace_lo from candidates"
-# As model.span.head_of.
+# As model.span.main_span.
 _HEAD = "max(struct_pack(root := root, length := end_ns - start_ns, first := -start_ns{more}))"
 # Block numbers modulo 64 as a bit set: lists would take longer than the rest of the query.
 _BLOCK_BIT = "1::ubigint << (block % 64)"

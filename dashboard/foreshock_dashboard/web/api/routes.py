@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
-from foreshock_dashboard.model.query import NothingKnownError, SourceError
+from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web.api import csv, list_routes, page_routes, trace_routes
@@ -45,7 +45,7 @@ def add_error_handlers(app: FastAPI) -> None:
     """Answer errors as JSON, with the sentence that names the input and the remedy."""
     app.add_exception_handler(BadParameterError, _answers(400))
     app.add_exception_handler(UnsearchableError, _answers(400))
-    app.add_exception_handler(NothingKnownError, _answers(404))
+    app.add_exception_handler(NoDataError, _answers(404))
     app.add_exception_handler(SourceError, _answers(503))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)

@@ -1,4 +1,4 @@
-"""What is read of GPUs: from our exporter, or from dcgm-exporter where there is only that."""
+"""Catalogue of GPUs: metrics of foreshock-exporter, otherwise of dcgm-exporter."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from foreshock_dashboard.world.catalogue.row import (
     RateWindows,
 )
 
-BY_SERVICE = ("by_service_name", "by_service_namespace")
-WORKLOAD = ("namespace", "pod", "exported_namespace", "exported_pod")
-"""Labels of the pod that holds a GPU; `exported_` where the scrape's own labels took the names."""
+NEIGHBOR_LABELS = ("by_service_name", "by_service_namespace")
+WORKLOAD_LABELS = ("namespace", "pod", "exported_namespace", "exported_pod")
+"""Labels of the pod on a GPU; `exported_` if the labels of the scrape target have the same names."""
 
-_DCGM = (*TARGET_LABELS, "UUID", "GPU_I_ID", *WORKLOAD)
-_NAMES = {"UUID": "uuid", "modelName": "model", "Hostname": "host_name"}
-_SM = Matcher("clock", "=", "sm")
-_SICK = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
-"""What holds back a GPU that is not well cooled or fed. The power limit and idling are normal."""
-_XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
-"""XID errors but those that an application causes, or that cost only the application (NVIDIA's XID catalog)."""
-MIB = 2.0**20
+_DCGM_LABELS = (*TARGET_LABELS, "UUID", "GPU_I_ID", *WORKLOAD_LABELS)
+_DCGM_RENAMES = {"UUID": "uuid", "modelName": "model", "Hostname": "host_name"}
+_SM_CLOCK = Matcher("clock", "=", "sm")
+_ABNORMAL_THROTTLING = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
+"""Throttle reasons of insufficient cooling or power. The power limit and idling are normal."""
+_HARDWARE_XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
+"""XID errors except those caused by applications or limited to one (NVIDIA's XID catalog)."""
+BYTES_PER_MIB = 2.0**20
 
 
 def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
-    """Identity, load, sharing and health.
+    """Readings of identity, load, sharing, and health.
 
     dcgm-exporter's names, labels and units (MiB, MHz, percent) are those of its default counters
-    (dcgm-exporter/etc/default-counters.csv). Its last XID is a gauge and tells no rate; it is not read.
+    (dcgm-exporter/etc/default-counters.csv). Its XID gauge is not read, because a gauge has no rate.
     """
     last, rate = windows.last, windows.rate
 
-    def dcgm(field: str, scale: float = 1.0, by: tuple[str, ...] = _DCGM) -> Producer:
-        return Producer(last(f"DCGM_FI_{field}", by), _NAMES, scale=scale)
+    def dcgm(field: str, scale: float = 1.0, by: tuple[str, ...] = _DCGM_LABELS) -> Producer:
+        return Producer(last(f"DCGM_FI_{field}", by), _DCGM_RENAMES, scale=scale)
 
     gpus = "GPUs"
     busy = (dcgm("PROF_GR_ENGINE_ACTIVE"), dcgm("DEV_GPU_UTIL", 0.01))
@@ -62,15 +62,15 @@ def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
         "utilization": CatalogueRow(rate("gpu_busy_seconds_total", GPU_LABELS), gpus, busy, shown=True),
         "contended": CatalogueRow(rate("gpu_contended_seconds_total", GPU_LABELS), "contention", shown=True),
         "memory_used": CatalogueRow(
-            last("gpu_memory_used_bytes", GPU_LABELS), gpus, (dcgm("DEV_FB_USED", MIB),), shown=True
+            last("gpu_memory_used_bytes", GPU_LABELS), gpus, (dcgm("DEV_FB_USED", BYTES_PER_MIB),), shown=True
         ),
         "memory_total": CatalogueRow(
-            last("gpu_memory_total_bytes", GPU_LABELS), gpus, (dcgm("DEV_FB_TOTAL", MIB),), shown=True
+            last("gpu_memory_total_bytes", GPU_LABELS), gpus, (dcgm("DEV_FB_TOTAL", BYTES_PER_MIB),), shown=True
         ),
         "memory_free": CatalogueRow(
             last("gpu_memory_free_bytes", GPU_LABELS),
             "the memory of a GPU, where no total is told",
-            (dcgm("DEV_FB_FREE", MIB),),
+            (dcgm("DEV_FB_FREE", BYTES_PER_MIB),),
         ),
         "power": CatalogueRow(last("gpu_power_watts", GPU_LABELS), "power", (dcgm("DEV_POWER_USAGE"),)),
         "temperature": CatalogueRow(
@@ -79,20 +79,21 @@ def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
             (dcgm("DEV_GPU_TEMP"),),
         ),
         "clock": CatalogueRow(
-            last("gpu_clock_hertz", GPU_LABELS, _SM), "clocks held down", (dcgm("DEV_SM_CLOCK", 1e6),)
+            last("gpu_clock_hertz", GPU_LABELS, _SM_CLOCK), "clocks held down", (dcgm("DEV_SM_CLOCK", 1e6),)
         ),
         "clock_max": CatalogueRow(
-            last("gpu_clock_max_hertz", GPU_LABELS, _SM), "clocks held down", (dcgm("DEV_MAX_SM_CLOCK", 1e6),)
+            last("gpu_clock_max_hertz", GPU_LABELS, _SM_CLOCK), "clocks held down", (dcgm("DEV_MAX_SM_CLOCK", 1e6),)
         ),
         "throttled": CatalogueRow(
-            rate("gpu_throttled_seconds_total", GPU_LABELS, _SICK), "GPUs held back by heat or a lack of power"
+            rate("gpu_throttled_seconds_total", GPU_LABELS, _ABNORMAL_THROTTLING),
+            "GPUs held back by heat or a lack of power",
         ),
         "gpu_errors": CatalogueRow(
-            rate("gpu_xid_errors_total", GPU_LABELS, _XIDS),
+            rate("gpu_xid_errors_total", GPU_LABELS, _HARDWARE_XIDS),
             "errors of GPUs",
             also=(
                 Producer(rate("gpu_ecc_errors_total", GPU_LABELS, Matcher("severity", "=", "uncorrected")), {}),
-                Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), _NAMES),
+                Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), _DCGM_RENAMES),
             ),
         ),
         "gpu_lost": CatalogueRow(last("gpu_lost", GPU_LABELS), "GPUs that fell off the bus"),
@@ -108,14 +109,16 @@ def readings(windows: RateWindows) -> Mapping[str, CatalogueRow]:
             shown=True,
         ),
         "stalled_by": CatalogueRow(
-            windows.quick_rate("gpu_service_stalled_by_seconds_total", (*GPU_LABELS, *SERVICE_LABELS, *BY_SERVICE)),
+            windows.quick_rate(
+                "gpu_service_stalled_by_seconds_total", (*GPU_LABELS, *SERVICE_LABELS, *NEIGHBOR_LABELS)
+            ),
             "who starves whom",
             shown=True,
         ),
         "memory": CatalogueRow(
             last("gpu_service_memory_used_bytes", (*GPU_LABELS, *SERVICE_LABELS)),
             "services on GPUs",
-            (dcgm("DEV_FB_USED", MIB),),
+            (dcgm("DEV_FB_USED", BYTES_PER_MIB),),
             shown=True,
         ),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foreshock_dashboard.model.query import MAX_LAST_WINDOW, Matcher, Matrix, Query
+from foreshock_dashboard.model.query import MAX_LAST_WINDOW_SECONDS, Matcher, Matrix, Query
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import nan_sum
@@ -104,7 +104,7 @@ class RateWindows:
 
     def last(self, metric: str, by: tuple[str, ...] | None, *matchers: Matcher) -> Query:
         """Query of the newest value."""
-        return Query(metric, matchers, by, "last", min(self.rates, MAX_LAST_WINDOW))
+        return Query(metric, matchers, by, "last", min(self.rates, MAX_LAST_WINDOW_SECONDS))
 
     def rate(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
         """Query of the rate per second."""

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.span import TraceSummary
-from foreshock_dashboard.model.trace_heatmap import SHORTEST as TOLD_APART
-from foreshock_dashboard.model.trace_heatmap import Heat
+from foreshock_dashboard.model.trace_heatmap import MIN_DURATION_SECONDS as TOLD_APART
+from foreshock_dashboard.model.trace_heatmap import Heatmap
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.web.charts.chart import Look
@@ -26,7 +26,7 @@ ROOM = 1.15
 """Factor by which the axis goes beyond what is drawn."""
 
 
-def heat_map(heat: Heat, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
+def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
     """A cell per bin, darker with more traces (by their logarithm); marks can be opened, `customdata` is the id."""
     if not heat.counts.any() and not marks:
         return blank(empty, look)
@@ -75,7 +75,7 @@ class _Rows(NamedTuple):
     instant: float
 
 
-def _rows(heat: Heat, marks: Sequence[TraceSummary]) -> _Rows:
+def _rows(heat: Heatmap, marks: Sequence[TraceSummary]) -> _Rows:
     """The rows from the fastest to the slowest, and right below them traces that failed at once.
 
     At their own place these would stretch the axis over empty decades.

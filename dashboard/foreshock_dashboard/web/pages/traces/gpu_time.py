@@ -22,7 +22,7 @@ from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.query import Matcher, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.model.span import EXPORTER, OCCUPANCY, Span, TraceQuery, traffic
+from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, Span, TraceQuery, traffic_spans
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.pages.traces.sentences import wait_sentence
 from foreshock_dashboard.world.catalogue.catalogue import service_at
@@ -137,7 +137,7 @@ class GpuTimes:
         Where a source cannot answer, `error` says so; the trace itself is still returned.
         """
         snapshot = self._hub.snapshot
-        requests = [span for span in traffic(spans) if not span.occupancy]
+        requests = [span for span in traffic_spans(spans) if not span.occupancy]
         if not requests:
             return GpuTime()
         settled = _settled(requests, self.arrived())
@@ -193,7 +193,14 @@ class GpuTimes:
     def _told_in(self, minute: int) -> _Read[str]:
         """The occupancy traces of a minute of Unix time, up to `MAX_READS`."""
         start, end = minute * TRACE_SECONDS, (minute + 1) * TRACE_SECONDS - 1e-6  # both belong to what a query asks for
-        query = TraceQuery(start, end, Service("", EXPORTER), any_namespace=True, operation=OCCUPANCY, limit=MAX_READS)
+        query = TraceQuery(
+            start,
+            end,
+            Service("", EXPORTER_NAME),
+            any_namespace=True,
+            operation=OCCUPANCY_NAME,
+            limit=MAX_READS,
+        )
 
         def read() -> tuple[tuple[str, ...], bool]:
             summaries = self._hub.traces.search(query)

@@ -12,7 +12,7 @@ from dash.development.base_component import Component
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
-from foreshock_dashboard.model.trace_heatmap import Bins, Heat, heat_of
+from foreshock_dashboard.model.trace_heatmap import Bins, Heatmap, heatmap
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import blank
@@ -87,7 +87,7 @@ class _Read(NamedTuple):
     """The readings of the heatmap. source: kept alive, so that its id stays unique."""
 
     source: TraceSource
-    heat: Heat
+    heat: Heatmap
     marks: tuple[TraceSummary, ...]
 
 
@@ -111,7 +111,7 @@ class _Heatmap:
         )
 
         def read() -> _Read:
-            heat = heat_of(source, query, Bins.of(query, TIME_BINS))
+            heat = heatmap(source, query, Bins.of(query, TIME_BINS))
             marks = list(source.search(replace(query, order="slowest", limit=MAX_MARKS)))
             if query.status in (None, "error"):
                 marks += source.search(replace(query, status="error", order="newest", limit=MAX_MARKS))

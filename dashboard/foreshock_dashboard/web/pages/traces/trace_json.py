@@ -20,8 +20,8 @@ from foreshock_dashboard.model.span import (
     Status,
     TraceQuery,
     TraceSummary,
-    head_of,
-    traffic,
+    main_span,
+    traffic_spans,
 )
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.theme import service_colour
@@ -265,7 +265,7 @@ def trace(
     Offsets in seconds from the earliest span, which starts at `start` (Unix seconds), each by the clock of its host.
     """
     gpu_time = gpu_time or GpuTime()
-    requests = traffic(spans)
+    requests = traffic_spans(spans)
     shown = _shown(requests, page)
     start = min((span.start_ns for span in requests), default=0)
     end = max((span.end_ns for span in requests), default=start)
@@ -274,7 +274,7 @@ def trace(
     return {
         "trace_id": trace_id,
         "start": start / 1e9,
-        "duration_seconds": head_of(requests).duration_ns / 1e9 if requests else 0.0,
+        "duration_seconds": main_span(requests).duration_ns / 1e9 if requests else 0.0,
         "extent_seconds": (end - start) / 1e9,
         "total": total,
         "offset": page.offset,
