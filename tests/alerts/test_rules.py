@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.cli.hub_client import HUB_URL
-from foreshock_dashboard.world.catalogue.gpus import _XIDS
+from foreshock_dashboard.world.catalogue.gpus import _HARDWARE_XIDS
 from foreshock_exporter.otlp.hardware_state import FATAL_XIDS
 
 Yaml = dict[str, Any]
@@ -181,7 +181,7 @@ def test_errors_of_gpus_are_told_apart_as_elsewhere(alerts: list[Yaml]) -> None:
         if rule["alert"] == "GpuXid"
     )
     assert fatal == FATAL_XIDS
-    assert others == FATAL_XIDS | set(map(int, _XIDS.value.split("|"))) | {63, 92}
+    assert others == FATAL_XIDS | set(map(int, _HARDWARE_XIDS.value.split("|"))) | {63, 92}
 
 
 def _kind(name: str, labels: Yaml) -> tuple[str, ...]:
