@@ -29,6 +29,7 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.grpc import serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
 from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
+from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]
@@ -38,11 +39,11 @@ EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 
 class Keeper:
-    """Where spans go; `broken` makes it fail, `gate` makes it wait."""
+    """Where spans go; `broken` makes it fail, `read_only` makes it refuse for good, `gate` makes it wait."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
-        self.broken = False
+        self.broken = self.read_only = False
         self.gate: threading.Event | None = None
 
     def __call__(self, spans: Sequence[Span]) -> None:
@@ -50,6 +51,8 @@ class Keeper:
             self.gate.wait(30)
         if self.broken:
             raise OSError("no space left on device")
+        if self.read_only:
+            raise RefusedError(Refusal.READ_ONLY, "the hub shows a past time")
         self.spans.extend(spans)
 
 
@@ -261,6 +264,23 @@ def test_spans_that_could_not_be_stored_are_not_acknowledged(
     assert (post(body).status_code, export(body)) == (200, b"")
     stats = receiver.stats()
     assert (stats.spans, stats.refused, stats.pending_bytes) == (2, {"unavailable": 2}, 0)
+
+
+def test_a_permanent_refusal_asks_for_no_retry(
+    post: Post, export: Export, keeper: Keeper, receiver: Receiver, otlp_request: Make
+) -> None:
+    """403 without Retry-After, FAILED_PRECONDITION without RetryInfo: senders drop the spans."""
+    body = otlp_request(1).SerializeToString()
+    keeper.read_only = True
+    answer = post(body)
+    assert (answer.status_code, "retry-after" in answer.headers) == (403, False)
+    assert status_of(answer).message == "the hub shows a past time"
+    with pytest.raises(grpc.RpcError) as caught:
+        export(body)
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert list(grpc_status(caught.value).details) == []
+    stats = receiver.stats()
+    assert (stats.spans, stats.refused, stats.pending_bytes) == (0, {"read_only": 2}, 0)
 
 
 def test_a_request_beyond_the_pending_bytes_is_refused(

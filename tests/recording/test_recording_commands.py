@@ -69,7 +69,7 @@ def test_a_simulation_is_described_in_its_metadata(simulated: Path) -> None:
 
 
 def test_a_hub_shows_the_end_of_a_recording(simulated: Path, tmp_path: Path) -> None:
-    """Page, API and traces are marked as simulated; spans are refused; the store is not touched."""
+    """Page, API and traces are marked as simulated; spans are refused for good; the store is not touched."""
     store = tmp_path / "store"
     with hub_over(Settings(recording=simulated, store=store)) as hub:
         assert get(hub, "/readyz").status_code == 200
@@ -89,7 +89,9 @@ def test_a_hub_shows_the_end_of_a_recording(simulated: Path, tmp_path: Path) -> 
             headers={"Content-Type": "application/json"},
             trust_env=False,
         )
-        assert (refused.status_code, "takes nothing in" in refused.text) == (503, True)
+        assert (refused.status_code, "takes nothing in" in refused.text) == (403, True)
+        assert "retry-after" not in refused.headers
+        assert hub.receiver.stats().refused == {"read_only": 1}
     assert not store.exists()
 
 

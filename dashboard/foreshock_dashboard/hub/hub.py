@@ -33,10 +33,11 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.settings.settings import Settings, is_loopback
 from foreshock_dashboard.sources.otlp.receiver import Receiver
+from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.traces.probe import HealthProbe
-from foreshock_dashboard.store import Retention, Store, StoreError, StoreLimits
+from foreshock_dashboard.store import Retention, Store, StoreLimits
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
 from foreshock_dashboard.world.observer import align_down
@@ -172,7 +173,7 @@ class Hub:
         return self._reads_own_store and self._settings.at is None
 
     def _refuse(self, _: Sequence[Span]) -> None:
-        raise StoreError("this hub stands at a past time and takes nothing in")
+        raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")
 
     def _write_samples(self, now: float, incidents: Sequence[Incident] = ()) -> None:
         self.pipeline.write(now, incident_samples(incidents))

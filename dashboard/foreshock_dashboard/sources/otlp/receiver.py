@@ -66,7 +66,8 @@ class Receiver:
     """Handles the requests of the listeners. Thread-safe.
 
     Args:
-        accept: stores the spans of a request, slice by slice for a large one. If it raises, the sender has to retry.
+        accept: stores the spans of a request, slice by slice for a large one. If it raises `RefusedError`, the sender
+            gets that refusal; after any other exception it has to retry.
         max_bytes: limit of one request. max_pending_bytes: limit of all requests at the same time.
         retry_after: returns the seconds after which a sender should retry.
         allows: whether an Authorization header is accepted; without it, all senders are.
@@ -166,6 +167,8 @@ class Receiver:
             return
         try:
             self._accept(spans)
+        except RefusedError:
+            raise
         except Exception as error:  # whatever it is, nothing was stored, and the sender has to retry
             _log.debug("spans were not kept", exc_info=True)
             raise self._unavailable(f"the spans could not be kept: {error}; send again") from error

@@ -19,6 +19,7 @@ class Refusal(Enum):
     METHOD = (12, 405)
     CONTENT_TYPE = (3, 415)
     TIMEOUT = (4, 408)
+    READ_ONLY = (9, 403)
     MISDIRECTED = (7, 421)
     UNAUTHENTICATED = (16, 401)
     INTERNAL = (13, 500)
