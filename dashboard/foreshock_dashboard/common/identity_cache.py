@@ -13,7 +13,7 @@ class IdentityCache:
     """Results of functions, kept for as long as they are called with the same objects.
 
     A World shares its tuples of keys with the previous World where no entity appeared or disappeared. Results that were
-    not used between two calls of `next_step` are dropped. Only the newest cache may be asked; earlier ones stay as they
+    not used between two calls of `next_step` are dropped. Only the newest cache may be used; earlier ones stay as they
     are.
     """
 

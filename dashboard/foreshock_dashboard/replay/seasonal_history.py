@@ -39,7 +39,7 @@ Rates = Mapping[Service, float]
 
 
 class SeasonalHistory:
-    """The load of earlier days and weeks at the times that `load` was asked for. One thread loads while others attach.
+    """The load of earlier days and weeks at the times passed to `load`. One thread loads while others attach.
 
     catalogue: the catalogue for a grid spacing in seconds.
     """

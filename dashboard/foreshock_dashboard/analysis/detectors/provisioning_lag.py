@@ -1,7 +1,6 @@
-"""Provisioning lag: replicas are requested and do not come in time, as pods wait for a node or the quota is used up.
+"""Provisioning lag: requested replicas are late, because pods wait for a node or a quota is used up.
 
-Missing replicas matter only if they come later than the trouble. Their delay is measured on earlier scale-ups of the
-service, if there were any.
+The expected delay is measured on earlier scale-ups of the service, if there were any.
 """
 
 from __future__ import annotations
@@ -37,19 +36,19 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 DEFAULT_DELAY_SECONDS = 420.0
-"""Seconds until a node is ready if no delay was measured: cluster autoscalers take 4 to 10 minutes."""
-RETRY_RATIO = Threshold(1.0, 0.15)
-"""Retries per first attempt from which most of the load is retries."""
-MISSING_REPLICAS = Threshold(0.12, 0.05)
-"""Missing replicas over wanted ones that affect the service."""
+"""Assumed delay of a replica without measured scale-ups: cluster autoscalers take 4 to 10 minutes."""
+MOSTLY_RETRIES_RATIO = Threshold(1.0, 0.15)
+"""Retries per first attempt."""
+MISSING_REPLICAS_RATIO = Threshold(0.12, 0.05)
+"""Missing over wanted replicas."""
 
 
 class ReplicaLag(NamedTuple):
-    """The replicas that a service lacks.
+    """The missing replicas of a service.
 
-    wanted, ready, pending: in replicas. since: Unix seconds. delay: seconds that a replica takes to come, the measured
-    median or the default. pool: whose quota is used up, "" if none; blocked: replicas that it blocks. at_limit: the
-    autoscaler's limit is reached.
+    wanted, ready, pending: replicas. since: Unix seconds. delay: seconds from the request to the readiness of a
+    replica, the measured median or the default. pool: the pool with a used-up quota, "" if none. blocked: replicas that
+    the quota blocks. at_limit: the autoscaler's limit is reached.
     """
 
     service: Service
@@ -65,49 +64,51 @@ class ReplicaLag(NamedTuple):
 
     @property
     def missing(self) -> float:
-        """Replicas that are wanted and not ready."""
+        """Wanted replicas that are not ready."""
         return max(self.wanted - self.ready, self.pending, 0.0)
 
 
 def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
-    """Findings for services that are slow or near capacity while replicas are on their way or blocked."""
-    short = [each for row in _rows(scan) if (each := replica_lag(scan, row)) is not None]
-    if not short:
+    """Findings for services that are slow or near capacity while replicas are missing."""
+    lags = [lag for row in _scaling_rows(scan) if (lag := replica_lag(scan, row)) is not None]
+    if not lags:
         return ()
     load = request_rates(scan)
     weights = edge_growth(scan, load)
-    found = []
-    for each in short:
-        felt = max(slowdown_confidence(scan, each.service), near_capacity(scan, each.service))
-        lacking = 1.0 if each.at_limit and not each.missing else each.missing / max(each.wanted, 1.0)
-        strength = min(MISSING_REPLICAS.confidence(lacking), felt, 1 - other_reason(scan, each.service, load))
+    findings = []
+    for lag in lags:
+        impact = max(slowdown_confidence(scan, lag.service), near_capacity(scan, lag.service))
+        missing_ratio = 1.0 if lag.at_limit and not lag.missing else lag.missing / max(lag.wanted, 1.0)
+        strength = min(
+            MISSING_REPLICAS_RATIO.confidence(missing_ratio), impact, 1 - other_reason(scan, lag.service, load)
+        )
         if strength < 0.1:
             continue
-        found.append(
+        findings.append(
             Finding(
-                service=each.service,
+                service=lag.service,
                 cause="provisioning lag",
-                culprit=Culprit(load_origin(scan, each.service, weights).service, pool=each.pool),
+                culprit=Culprit(load_origin(scan, lag.service, weights).service, pool=lag.pool),
                 strength=strength,
-                severity=max(1.0, each.wanted / max(each.ready, 1.0)),
-                since=each.since,
-                evidence=_evidence(scan, each),
-                action=_action(each, scan.time)._replace(effect=_effect(scan, each)),
+                severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
+                since=lag.since,
+                evidence=_evidence(scan, lag),
+                action=_action(lag, scan.time)._replace(effect=_effect(scan, lag)),
             )
         )
-    return tuple(found)
+    return tuple(findings)
 
 
 def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
-    """Confidence (0 to 1) that more replicas are wanted for another reason than more requests."""
+    """Confidence (0 to 1) that the demand for replicas has another cause than more requests."""
     rows = list(scan.into.get(service, ()))
-    retried = (
-        min(RETRY_RATIO.confidence(load.retried(rows)), 1 - REQUEST_GROWTH.confidence(load.growth(rows)))
+    retries = (
+        min(MOSTLY_RETRIES_RATIO.confidence(load.retried(rows)), 1 - REQUEST_GROWTH.confidence(load.growth(rows)))
         if rows
         else 0.0
     )
     return max(
-        retried,
+        retries,
         lost_gpu_time(scan, service),
         confidence(scan.z("held", service), EXTREME_Z, 1.0),
         slow_tokens(scan, service),
@@ -116,122 +117,125 @@ def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
     )
 
 
-def _rows(scan: Scan) -> Sequence[int]:
+def _scaling_rows(scan: Scan) -> Sequence[int]:
+    """Rows of the services that lack replicas or are at their autoscaler's limit."""
     state = capacity(scan.world)
     if not state.services:
         return ()
-    wanted, ready, pending, most = (
-        _now(rows, scan.at) for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
+    wanted, ready, pending, limit = (
+        _newest(rows, scan.at) for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
     )
-    return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= most))]
+    return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= limit))]
 
 
-def _now(rows: Floats, at: int) -> Floats:
-    """The newest values of the last minute: cluster state is reported less often than it is read."""
-    out = np.full(len(rows), np.nan)
+def _newest(rows: Floats, at: int) -> Floats:
+    """Newest value of the last minute per row, because cluster state is exported less often than it is read."""
+    newest = np.full(len(rows), np.nan)
     for column in range(max(0, at - 5), at + 1):
-        out = np.where(np.isnan(rows[:, column]), out, rows[:, column])
-    return out
+        newest = np.where(np.isnan(rows[:, column]), newest, rows[:, column])
+    return newest
 
 
 def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
-    """The replicas that the service of this row lacks now; None if it lacks none."""
+    """The missing replicas of the service in this row; None if there are none."""
     state, at = capacity(scan.world), scan.at
-    wanted, ready, pending, most = (
-        float(_now(rows[row : row + 1], at)[0])
+    wanted, ready, pending, limit = (
+        float(_newest(rows[row : row + 1], at)[0])
         for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
     )
-    bound = wanted >= most and wanted > 0
-    lacks = wanted > ready or pending > 0
-    if not (lacks or bound) or math.isnan(wanted) or math.isnan(ready):
+    at_limit = wanted >= limit and wanted > 0
+    is_short = wanted > ready or pending > 0
+    if not (is_short or at_limit) or math.isnan(wanted) or math.isnan(ready):
         return None
     history = slice(0, at + 1)
-    measured = scale_up_delays(state.wanted[row, history], state.ready[row, history], scan.world.step)
-    lacking = (state.wanted[row, history] > state.ready[row, history]) | (state.pending[row, history] > 0)
+    delays = scale_up_delays(state.wanted[row, history], state.ready[row, history], scan.world.step)
+    missing = (state.wanted[row, history] > state.ready[row, history]) | (state.pending[row, history] > 0)
     known = np.isfinite(state.wanted[row, history] + state.ready[row, history])
-    since = _since(scan, lacking if lacks else state.wanted[row, history] >= state.max_replicas[row, history], known)
-    pool = _blocked(scan, state, row) if lacks else ""
-    out = max(wanted - ready, np.nan_to_num(pending)) - _admitted(scan, state, row, pool, since) if pool else 0.0
+    since = _since(scan, missing if is_short else state.wanted[row, history] >= state.max_replicas[row, history], known)
+    pool = _blocking_pool(scan, state, row) if is_short else ""
+    blocked = (
+        max(wanted - ready, np.nan_to_num(pending)) - _admitted_replicas(scan, state, row, pool, since) if pool else 0.0
+    )
     return ReplicaLag(
         service=state.services[row],
         wanted=wanted,
         ready=ready,
         pending=pending if math.isfinite(pending) else 0.0,
         since=since,
-        delay=float(np.median(measured)) if len(measured) else DEFAULT_DELAY_SECONDS,
-        measured=bool(len(measured)),
-        pool=pool if out > 0 else "",
-        blocked=out,
-        at_limit=bound,
+        delay=float(np.median(delays)) if len(delays) else DEFAULT_DELAY_SECONDS,
+        measured=bool(len(delays)),
+        pool=pool if blocked > 0 else "",
+        blocked=blocked,
+        at_limit=at_limit,
     )
 
 
-def _since(scan: Scan, beyond: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
-    """Unix seconds since which a condition holds wherever it is known, and since which it is known."""
-    inside = np.flatnonzero(known & ~beyond)
-    first = int(inside[-1]) + 1 if len(inside) else int(known.argmax())
+def _since(scan: Scan, condition: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
+    """Unix seconds of the start of the newest uninterrupted period in which a condition holds or is unknown."""
+    unmet = np.flatnonzero(known & ~condition)
+    first = int(unmet[-1]) + 1 if len(unmet) else int(known.argmax())
     return float(scan.world.times[min(first, scan.at)])
 
 
 def scale_up_delays(wanted: Floats, ready: Floats, step: float) -> Floats:
     """Seconds from the request to the readiness of each further replica, shape (replicas,).
 
-    wanted, ready: shape (times,). Replicas that were no longer wanted before they came, or are not ready yet, are left
-    out.
+    wanted, ready: shape (times,). Replicas that are not ready yet, or were canceled before, are left out.
     """
-    found: list[float] = []
-    asked_at: dict[int, int] = {}
-    before = math.nan
+    delays: list[float] = []
+    requested_at: dict[int, int] = {}
+    previous = math.nan
     for i, (want, have) in enumerate(zip(wanted.tolist(), ready.tolist(), strict=True)):
         if math.isnan(want) or math.isnan(have):
             continue
-        found.extend((i - asked_at.pop(replica)) * step for replica in [each for each in asked_at if each <= have])
-        for replica in [each for each in asked_at if each > want]:
-            del asked_at[replica]
-        if not math.isnan(before):
-            asked_at |= dict.fromkeys(range(math.floor(max(before, have)) + 1, math.floor(want) + 1), i)
-        before = want
-    return np.array(found)
+        completed = [replica for replica in requested_at if replica <= have]
+        delays.extend((i - requested_at.pop(replica)) * step for replica in completed)
+        for replica in [replica for replica in requested_at if replica > want]:
+            del requested_at[replica]
+        if not math.isnan(previous):
+            requested_at |= dict.fromkeys(range(math.floor(max(previous, have)) + 1, math.floor(want) + 1), i)
+        previous = want
+    return np.array(delays)
 
 
-def _blocked(scan: Scan, state: Capacity, row: int) -> str:
-    """The pool whose used-up quota blocks the replicas; "" if none or several.
+def _blocking_pool(scan: Scan, state: Capacity, row: int) -> str:
+    """The pool with a used-up quota that blocks the replicas; "" if none or several.
 
-    A pool of the service's GPUs; if pools of GPUs are unknown, one whose use moved with the service's replicas, or
-    whose name is part of the service's.
+    Candidates are the pools of the service's GPUs. If these are unknown: pools with quota use that changed together
+    with the replicas, or pools with a name that is part of the service's name.
     """
     at, service = scan.at, state.services[row]
-    quota, used = _now(state.quota, at), _now(state.used, at)
+    quota, used = _newest(state.quota, at), _newest(state.used, at)
     full = [i for i in range(len(state.pools)) if quota[i] > 0 and used[i] >= quota[i]]
-    own = _pools(scan, service)
+    own = _pools_of(scan, service)
     if own:
         full = [i for i in full if state.pools[i] in own]
     else:
-        moved = [i for i in full if _together(state.wanted[row, : at + 1], state.used[i, : at + 1])]
+        moved = [i for i in full if _change_together(state.wanted[row, : at + 1], state.used[i, : at + 1])]
         full = moved or [i for i in full if state.pools[i] in service.name]
     return state.pools[full[0]] if len(full) == 1 else ""
 
 
-def _admitted(scan: Scan, state: Capacity, row: int, pool: str, since: float) -> float:
-    """Replicas within the quota of a pool that are not ready since some lacked: their nodes are on the way.
+def _admitted_replicas(scan: Scan, state: Capacity, row: int, pool: str, since: float) -> float:
+    """Replicas that the quota of a pool admitted since `since` and that are not ready, because their nodes start.
 
-    Each replica adds its GPUs to the used quota, and a higher quota would bring them no sooner.
+    Their GPUs count as used quota; a higher quota would not speed them up.
     """
     before = max(0, int(np.searchsorted(scan.world.times, since)) - 1)
     used, ready = state.used[[state.pools.index(pool)]], state.ready[[row]]
-    more, came = (float((_now(rows, scan.at) - _now(rows, before))[0]) for rows in (used, ready))
-    there = float(_now(ready, scan.at)[0])
-    held = len([each for each in scan.tenant_rows.get(state.services[row], ()) if _holds(scan, each)])
-    gpus = max(1, round(held / there)) if there > 0 else 1
-    return max(0.0, math.floor(more / gpus) - came) if math.isfinite(more - came) else 0.0
+    gpus_added, became_ready = (float((_newest(rows, scan.at) - _newest(rows, before))[0]) for rows in (used, ready))
+    ready_replicas = float(_newest(ready, scan.at)[0])
+    gpu_count = sum(_is_reported(scan, tenant) for tenant in scan.tenant_rows.get(state.services[row], ()))
+    gpus = max(1, round(gpu_count / ready_replicas)) if ready_replicas > 0 else 1
+    return max(0.0, math.floor(gpus_added / gpus) - became_ready) if math.isfinite(gpus_added - became_ready) else 0.0
 
 
-def _holds(scan: Scan, tenant: int) -> bool:
+def _is_reported(scan: Scan, tenant: int) -> bool:
     return math.isfinite(scan.value("busy", scan.world.tenants[tenant]))
 
 
-def _pools(scan: Scan, service: Service) -> Set[str]:
-    """The pools of the GPUs that a service is on."""
+def _pools_of(scan: Scan, service: Service) -> Set[str]:
+    """Pools of a service's GPUs."""
     if not scan.world.pool:
         return frozenset()
     pool = dict(zip(scan.world.gpus, scan.world.pool, strict=True))
@@ -240,14 +244,14 @@ def _pools(scan: Scan, service: Service) -> Set[str]:
 
 
 def change_points(values: Floats) -> NDArray[np.intp]:
-    """Indices at which a series, shape (times,), differs from its last known value."""
+    """Indices of the changes of a series, shape (times,), ignoring NaN."""
     known = np.flatnonzero(np.isfinite(values))
-    moved: NDArray[np.intp] = known[1:][np.diff(values[known]) != 0]
-    return moved
+    changed: NDArray[np.intp] = known[1:][np.diff(values[known]) != 0]
+    return changed
 
 
-def _together(first: Floats, second: Floats) -> bool:
-    """Whether both series changed, mostly within a minute of each other."""
+def _change_together(first: Floats, second: Floats) -> bool:
+    """Whether most changes of the second series lie within a minute of a change of the first."""
     first_changes, second_changes = change_points(first), change_points(second)
     if not len(first_changes) or not len(second_changes):
         return False
@@ -255,40 +259,40 @@ def _together(first: Floats, second: Floats) -> bool:
     return bool(near.mean() > 0.5)
 
 
-def _evidence(scan: Scan, each: ReplicaLag) -> tuple[Evidence, ...]:
-    name = str(each.service)
+def _evidence(scan: Scan, lag: ReplicaLag) -> tuple[Evidence, ...]:
+    name = str(lag.service)
     evidence = [
-        Evidence("replicas wanted", each.wanted, each.ready, "", each.since, name),
-        Evidence("time since they lack", scan.time - each.since, each.delay, "s", each.since, name),
+        Evidence("replicas wanted", lag.wanted, lag.ready, "", lag.since, name),
+        Evidence("time since they lack", scan.time - lag.since, lag.delay, "s", lag.since, name),
     ]
-    if each.pending:
-        evidence.append(Evidence("pods that wait for a node", each.pending, 0.0, "", each.since, name))
-    worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(scan.z(name, each.service), nan=-np.inf))
-    if math.isfinite(scan.z(worst, each.service)):
-        evidence.append(evidence_of(scan, worst, each.service))
+    if lag.pending:
+        evidence.append(Evidence("pods that wait for a node", lag.pending, 0.0, "", lag.since, name))
+    worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(scan.z(name, lag.service), nan=-np.inf))
+    if math.isfinite(scan.z(worst, lag.service)):
+        evidence.append(evidence_of(scan, worst, lag.service))
     return tuple(evidence)
 
 
-def _action(each: ReplicaLag, time: float) -> Action:
-    """Raise the limit that blocks replicas; else shed load until they are ready. time: Unix seconds."""
-    replicas = math.ceil(each.blocked if each.pool else each.missing)
-    shed = Action("shed_load", each.service)
-    if each.pool:
-        return Action("raise_quota", each.service, target=each.pool, amount=replicas, alternatives=(shed,))
-    if each.at_limit and not each.missing:
-        return Action("raise_replica_limit", each.service, current=each.wanted)
-    return shed._replace(amount=replicas, delay_seconds=each.since + each.delay - time)
+def _action(lag: ReplicaLag, time: float) -> Action:
+    """Raise the limit that blocks replicas, or shed load until they are ready. time: Unix seconds."""
+    replicas = math.ceil(lag.blocked if lag.pool else lag.missing)
+    shed = Action("shed_load", lag.service)
+    if lag.pool:
+        return Action("raise_quota", lag.service, target=lag.pool, amount=replicas, alternatives=(shed,))
+    if lag.at_limit and not lag.missing:
+        return Action("raise_replica_limit", lag.service, current=lag.wanted)
+    return shed._replace(amount=replicas, delay_seconds=lag.since + lag.delay - time)
 
 
-def _effect(scan: Scan, each: ReplicaLag) -> Effect | None:
-    """The effect of the missing replicas on the load; of one more where only the autoscaler's limit is reached.
+def _effect(scan: Scan, lag: ReplicaLag) -> Effect | None:
+    """The effect of the missing replicas on the load; of one replica if only the autoscaler's limit is reached.
 
-    As load over capacity where that is known and not a backlog; else as a ratio of what it is.
+    Given as load over capacity if that is known and no backlog, otherwise as a ratio of the current load.
     """
-    further = each.missing or 1.0
-    ratio = each.ready / (each.ready + further)
-    utilization = scan.utilizations.get(each.service)
+    added = lag.missing or 1.0
+    ratio = lag.ready / (lag.ready + added)
+    utilization = scan.utilizations.get(lag.service)
     load = utilization.load if utilization is not None and utilization.load < MAX_LOAD_RATIO else math.nan
-    condition: EffectCondition = "more_replicas" if each.missing else "one_more_replica"
-    known = improvement("load", each.service, "ratio", load, load * ratio, condition) if ratio > 0 else None
-    return known or reduced("load", each.service, ratio, condition)
+    condition: EffectCondition = "more_replicas" if lag.missing else "one_more_replica"
+    effect = improvement("load", lag.service, "ratio", load, load * ratio, condition) if ratio > 0 else None
+    return effect or reduced("load", lag.service, ratio, condition)

@@ -74,7 +74,7 @@ def _cost(world: World, service: Service, columns: slice, promised: Slo | None, 
 
 
 def _from_outside(world: World, service: Service) -> Sequence[tuple[Red, int]]:
-    """Signals, and rows of them, with the requests from outside; all requests where those are not told apart.
+    """Signals, and rows of them, with the requests from outside; all requests if their callers are unknown.
 
     Requests from other services are counted where they entered the platform.
     """

@@ -104,8 +104,8 @@ class JaegerTraces(HttpTraceSource):
         names = self._services()
         if len(names) <= MAX_SEARCHED_SERVICES:
             return names, ""
-        asked = f"{MAX_SEARCHED_SERVICES} of {len(names)} were asked for"
-        note = f"{self.name} finds traces of one service at a time: {asked}; name one"
+        limit = f"{MAX_SEARCHED_SERVICES} of {len(names)} were asked for"
+        note = f"{self.name} finds traces of one service at a time: {limit}; name one"
         return names[:MAX_SEARCHED_SERVICES], note
 
     def _services(self) -> list[str]:
