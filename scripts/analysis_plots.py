@@ -20,7 +20,7 @@ import analysis_load
 import analysis_signs
 from analysis_run import Run, played
 from foreshock_dashboard.evaluation.outcome import Run as Wanted
-from foreshock_dashboard.evaluation.recordings import recorded
+from foreshock_dashboard.evaluation.suite import ensure_recording
 from foreshock_dashboard.recording.errors import RecordingError
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = (
@@ -59,7 +59,7 @@ def draw(names: Iterable[str], out: Path, recordings: Path, seed: int) -> None:
 
     @cache
     def run(scenario: str) -> Run:
-        return played(recorded(Wanted(scenario, SIZE, seed), recordings))
+        return played(ensure_recording(Wanted(scenario, SIZE, seed), recordings))
 
     for name in sorted(names, key=lambda each: PLOTS[each][0]):
         scenario, plot = PLOTS[name]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.evaluation.protocol import Page
-from foreshock_dashboard.evaluation.truth import Expected, Objective, Truth
+from foreshock_dashboard.evaluation.truth import Expected, SloTarget, Truth
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Culprit, Incident, Summary
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -49,7 +49,7 @@ class Stage:
         culprits=frozenset({BATCH}),
         gpus=frozenset({"host-1/gpu-0", "host-1/gpu-1"}),
     )
-    objectives: Mapping[Service, Objective] = {MODEL: Objective(1.0, 0.95)}
+    objectives: Mapping[Service, SloTarget] = {MODEL: SloTarget(1.0, 0.95)}
     incident = Incident(
         id="1-llm",
         phase="page",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.cli.evaluate import cache_of, expected_of, recordings_in
 from foreshock_dashboard.cli.main import main
-from foreshock_dashboard.evaluation.lossy import LossyMetrics, chance
+from foreshock_dashboard.evaluation.suite import LossyMetrics, uniform_hash
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -102,7 +102,7 @@ def test_a_tenth_of_the_scrapes_is_missing_whole(kept: tuple[Path, str]) -> None
 
 def test_chance_is_even() -> None:
     """Neighbouring keys have nothing to do with each other."""
-    found = chance(np.arange(100_000, dtype=np.uint64))
+    found = uniform_hash(np.arange(100_000, dtype=np.uint64))
 
     counts, _ = np.histogram(found, bins=10, range=(0.0, 1.0))
     assert abs(counts - 10_000).max() < 500

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from foreshock_dashboard.evaluation import rolling
 from foreshock_dashboard.evaluation.baselines import (
     DETECTORS,
     Levels,
@@ -16,6 +15,9 @@ from foreshock_dashboard.evaluation.baselines import (
     burn_rate,
     ewma,
     linear_prediction,
+    rolling_min,
+    rolling_prediction,
+    rolling_sum,
     slower_than,
     static_gpu,
 )
@@ -189,7 +191,11 @@ def test_rolling_figures_agree_with_plain_loops() -> None:
     """Sums, minima and lines over seven points, some of them missing."""
     random = np.random.default_rng(3)
     values = np.where(random.uniform(size=(3, 60)) < 0.2, np.nan, random.normal(size=(3, 60)))
-    sums, minima, lines = rolling.total(values, 7), rolling.least(values, 7), rolling.predicted(values, 7, 5)
+    sums, minima, lines = (
+        rolling_sum(values, 7),
+        rolling_min(values, 7),
+        rolling_prediction(values, 7, 5),
+    )
     for row in range(3):
         for at in range(60):
             window = values[row, max(0, at - 6) : at + 1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from foreshock_dashboard.evaluation.culprits import RANKERS, cpi2, hits, max_z, page_rank, traversal
+from foreshock_dashboard.evaluation.ranking_baselines import RANKERS, cpi2, hit_probability, max_z, page_rank, traversal
 from foreshock_dashboard.model.service import Service
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def step(at: int, low: float, high: float) -> Callable[[int], float]:
 )
 def test_ties_count_as_their_average(scores: dict[Service, float], right: set[Service], k: int, chance: float) -> None:
     """A ranking gains nothing by not deciding; what has no score is not named."""
-    assert hits(scores, frozenset(right), k) == pytest.approx(chance)
+    assert hit_probability(scores, frozenset(right), k) == pytest.approx(chance)
 
 
 def test_the_greatest_excess_over_all_of_a_services_figures_is_its_score(stage: type[Stage]) -> None:

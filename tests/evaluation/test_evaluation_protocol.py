@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_dashboard.evaluation.protocol import components, heard, merged, scored
-from foreshock_dashboard.evaluation.truth import truth_of
+from foreshock_dashboard.evaluation.protocol import components, count_pages, happened_as_expected, score_pages
+from foreshock_dashboard.evaluation.truth import parse_truth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -39,36 +39,36 @@ def test_a_page_counts_by_when_it_comes(
     """Fault at 0, cascade 300 s later: a hit up to five minutes after it, false before 0 and half an hour after."""
     pages = [] if after is None else [stage.page(stage.onset + after)]
 
-    found = heard(stage.truth, stage.expected, pages, ONE)
+    found = score_pages(stage.truth, stage.expected, pages, ONE)
 
-    assert (found.hit, found.lead, found.false) == (hit, lead, false)
+    assert (found.hit, found.lead_seconds, found.false_alarms) == (hit, lead, false)
     assert (found.early, found.useful) == (lead > 0, lead >= 120)
-    assert found.delay == (after if hit else None)
+    assert found.delay_seconds == (after if hit else None)
 
 
 def test_a_page_that_names_nobody_affected_is_no_hit(stage: type[Stage]) -> None:
     """The first that names one counts, even if it is the culprit."""
     wrong, right = stage.page(stage.onset + 10, stage.other), stage.page(stage.onset + 50, stage.batch)
 
-    assert not heard(stage.truth, stage.expected, [wrong], ONE).hit
-    assert heard(stage.truth, stage.expected, [right, wrong], ONE).first == right
+    assert not score_pages(stage.truth, stage.expected, [wrong], ONE).hit
+    assert score_pages(stage.truth, stage.expected, [right, wrong], ONE).first_hit == right
 
 
 def test_every_page_of_a_calm_run_is_false(stage: type[Stage]) -> None:
     """And all of its time is quiet."""
     pages = [stage.page(stage.start + 100), stage.page(stage.start + 2000)]
 
-    found = heard(stage.calm, replace(stage.expected, cascade=False), pages, ONE)
+    found = score_pages(stage.calm, replace(stage.expected, cascade=False), pages, ONE)
 
-    assert (found.hit, found.false, found.quiet) == (False, 2, 4800.0)
+    assert (found.hit, found.false_alarms, found.quiet_seconds) == (False, 2, 4800.0)
 
 
 def test_quiet_time_of_a_cascade_leaves_out_what_follows_the_fault(stage: type[Stage]) -> None:
     """From the fault to half an hour after the cascade, as far as the recording goes."""
-    assert heard(stage.truth, stage.expected, [], ONE).quiet == 4800.0 - (300.0 + 1800.0)
+    assert score_pages(stage.truth, stage.expected, [], ONE).quiet_seconds == 4800.0 - (300.0 + 1800.0)
 
     short = replace(stage.truth, end=stage.cascade + 600.0)
-    assert heard(short, stage.expected, [], ONE).quiet == stage.onset - stage.start
+    assert score_pages(short, stage.expected, [], ONE).quiet_seconds == stage.onset - stage.start
 
 
 @pytest.mark.parametrize(("apart", "pages"), [((0, 899), 1), ((0, 900), 2), ((0, 800, 1600), 1), ((0, 100, 1100), 2)])
@@ -79,9 +79,9 @@ def test_pages_of_one_component_close_to_each_other_are_one(
     in_time = [stage.page(1000.0 + each) for each in apart]
     component = {stage.model: 0, stage.gateway: 0, stage.other: 1}
 
-    assert merged(in_time, component) == pages
-    assert merged([*in_time, stage.page(1000.0 + apart[-1] + 1, stage.gateway)], component) == pages
-    assert merged([*in_time, stage.page(1000.0 + apart[-1] + 1, stage.other)], component) == pages + 1
+    assert count_pages(in_time, component) == pages
+    assert count_pages([*in_time, stage.page(1000.0 + apart[-1] + 1, stage.gateway)], component) == pages
+    assert count_pages([*in_time, stage.page(1000.0 + apart[-1] + 1, stage.other)], component) == pages + 1
 
 
 def test_calls_and_shared_gpus_join_services(stage: type[Stage]) -> None:
@@ -106,15 +106,15 @@ def test_a_run_that_went_otherwise_than_meant_is_not_scored(stage: type[Stage]) 
     """No cascade where one is expected, or one where none is."""
     calm = replace(stage.expected, cascade=False)
 
-    assert scored(stage.truth, stage.expected)
-    assert scored(stage.calm, calm)
-    assert not scored(stage.calm, stage.expected)
-    assert not scored(stage.truth, calm)
+    assert happened_as_expected(stage.truth, stage.expected)
+    assert happened_as_expected(stage.calm, calm)
+    assert not happened_as_expected(stage.calm, stage.expected)
+    assert not happened_as_expected(stage.truth, calm)
 
 
 def test_misses_of_objectives_before_the_fault_are_no_part_of_the_cascade() -> None:
     """`truth.json` tells of them as well, by bare names."""
-    found = truth_of(
+    found = parse_truth(
         {
             "scenario": "slow", "seed": 3, "start": 0, "end": 4000, "onset": 1000.0, "cause": "dependency",
             "origin": "data/store", "culprit": "store", "pool": "", "victims": ["product/front"],
@@ -124,4 +124,4 @@ def test_misses_of_objectives_before_the_fault_are_no_part_of_the_cascade() -> N
 
     assert found.breached == {Service("product", "front"): 1200.0}
     assert found.cascaded
-    assert found.began == 1200.0
+    assert found.cascade_onset == 1200.0

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from foreshock_dashboard.evaluation.resampling import Resampling, Sample
+from foreshock_dashboard.evaluation.resampling import Bootstrap, Sample
 
 PAIRS = [(scenario, seed) for scenario in ("a", "b") for seed in range(1, 6)]
 
@@ -16,8 +16,8 @@ def test_each_scenario_weighs_the_same_however_many_runs_it_has() -> None:
     """Two sizes of one scenario count as one scenario."""
     samples = [Sample("a", 1, 1.0), Sample("a", 1, 1.0), Sample("a", 2, 1.0), Sample("b", 1, 0.0)]
 
-    assert Resampling(PAIRS).mean(samples).value == pytest.approx(0.5)
-    assert Resampling(PAIRS).mean(samples).runs == 4
+    assert Bootstrap(PAIRS).mean(samples).value == pytest.approx(0.5)
+    assert Bootstrap(PAIRS).mean(samples).runs == 4
 
 
 @pytest.mark.parametrize(("q", "value"), [(0.25, 1.0), (0.5, 2.0), (0.51, 3.0), (1.0, 4.0)])
@@ -25,7 +25,7 @@ def test_a_quantile_is_the_least_value_that_the_share_does_not_exceed(q: float, 
     """It is one of the values, so that a median of zeros and minutes is not half of them."""
     samples = [Sample("a", seed, float(seed)) for seed in (1, 2, 3, 4)]
 
-    assert Resampling(PAIRS).quantile(samples, q).value == value
+    assert Bootstrap(PAIRS).quantile(samples, q).value == value
 
 
 def test_a_rate_is_sum_over_sum() -> None:
@@ -33,12 +33,12 @@ def test_a_rate_is_sum_over_sum() -> None:
     days = [Sample("a", 1, 2.0), Sample("b", 1, 4.0)]
     pages = [Sample("a", 1, 1.0), Sample("b", 1, 0.0)]
 
-    assert Resampling(PAIRS).ratio(pages, days).value == pytest.approx(1 / 6)
+    assert Bootstrap(PAIRS).ratio(pages, days).value == pytest.approx(1 / 6)
 
 
 def test_an_interval_covers_what_it_says() -> None:
     """The mean of ten coins for each of two scenarios: nearly as wide as the normal approximation says."""
-    draws = Resampling([(name, seed) for name in ("a", "b") for seed in range(100)])
+    draws = Bootstrap([(name, seed) for name in ("a", "b") for seed in range(100)])
     samples = [Sample(name, seed, float(seed % 2)) for name in ("a", "b") for seed in range(100)]
 
     found = draws.mean(samples)
@@ -49,7 +49,7 @@ def test_an_interval_covers_what_it_says() -> None:
 
 def test_the_sizes_of_a_seed_are_drawn_together() -> None:
     """Twice the same figure of each seed says no more than once."""
-    draws = Resampling(PAIRS)
+    draws = Bootstrap(PAIRS)
     once = [Sample("a", seed, float(seed)) for seed in range(1, 6)]
 
     assert draws.mean(once * 2)[:3] == pytest.approx(draws.mean(once)[:3])
@@ -60,7 +60,7 @@ def test_the_same_evaluation_gives_the_same_interval() -> None:
     one = [Sample("a", seed, float(seed)) for seed in range(1, 6)]
     other = [sample._replace(value=sample.value + 10) for sample in one]
 
-    first, second = Resampling(PAIRS), Resampling(PAIRS)
+    first, second = Bootstrap(PAIRS), Bootstrap(PAIRS)
 
     assert first.mean(one) == second.mean(one)
     assert np.subtract(first.mean(other)[:3], first.mean(one)[:3]) == pytest.approx([10, 10, 10])
@@ -68,10 +68,10 @@ def test_the_same_evaluation_gives_the_same_interval() -> None:
 
 def test_nothing_gives_no_figure() -> None:
     """It is not known, which is not 0."""
-    draws = Resampling(PAIRS)
+    draws = Bootstrap(PAIRS)
 
     assert math.isnan(draws.mean([]).value)
     assert math.isnan(draws.quantile([], 0.5).value)
     assert math.isnan(draws.ratio([], []).value)
     assert draws.mean([]).runs == 0
-    assert math.isnan(Resampling([]).mean([]).value)
+    assert math.isnan(Bootstrap([]).mean([]).value)

@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from foreshock_dashboard.evaluation.outcome import Run
-from foreshock_dashboard.evaluation.recordings import fingerprint, recorded
-from foreshock_dashboard.evaluation.suite import instant, suite
+from foreshock_dashboard.evaluation.suite import ensure_recording, fingerprint, instant_scenarios, load_suite
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_simulator.scenarios.load import load, names
 
 
 def test_every_scenario_is_in_both_suites_on_both_sizes() -> None:
     """On two seeds to tune on, and five others."""
-    dev, heldout = suite("dev"), suite("heldout")
+    dev, heldout = load_suite("dev"), load_suite("heldout")
 
     assert {run.scenario for run in dev.runs} == {run.scenario for run in heldout.runs} == set(names())
     assert {run.size for run in heldout.runs} == {"small", "medium"}
@@ -26,23 +25,23 @@ def test_every_scenario_is_in_both_suites_on_both_sizes() -> None:
 
 def test_what_cannot_be_warned_of_is_a_cascade() -> None:
     """And is in the suite."""
-    assert instant()
-    assert all(load(name).expects.cascade for name in instant())
+    assert instant_scenarios()
+    assert all(load(name).expects.cascade for name in instant_scenarios())
 
 
 def test_only_the_whole_heldout_suite_has_a_day_of_calm() -> None:
     """Which takes a quarter of an hour to simulate."""
-    day = suite("heldout").day
+    day = load_suite("heldout").day
 
     assert day is not None
     assert (day.duration, load(day.scenario).expects.cascade) == (86_400.0, False)
-    assert suite("dev").day is None
-    assert suite("heldout", scenarios=["calm"]).day is None
+    assert load_suite("dev").day is None
+    assert load_suite("heldout", scenarios=["calm"]).day is None
 
 
 def test_large_platforms_are_a_part_of_their_own() -> None:
     """Two seeds of four scenarios."""
-    large = suite("heldout", sizes=["large"])
+    large = load_suite("heldout", sizes=["large"])
 
     assert len(large.runs) == 8
     assert large.day is None
@@ -50,11 +49,11 @@ def test_large_platforms_are_a_part_of_their_own() -> None:
 
 def test_a_part_of_a_suite_may_be_asked_for() -> None:
     """Other seeds as well; what is not in it is named with what is."""
-    runs = suite("dev", sizes=["small"], scenarios=["starve"], seeds=[7]).runs
+    runs = load_suite("dev", sizes=["small"], scenarios=["starve"], seeds=[7]).runs
 
     assert runs == (Run("starve", "small", 7),)
     with pytest.raises(ValueError, match="no scenario 'storm'; it has outage, starve"):
-        suite("dev", scenarios=["storm"])
+        load_suite("dev", scenarios=["storm"])
 
 
 def test_a_fingerprint_changes_with_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,4 +80,4 @@ def test_a_fingerprint_changes_with_any_file(tmp_path: Path, monkeypatch: pytest
 def test_a_run_that_cannot_be_simulated_says_why(tmp_path: Path) -> None:
     """In the words of `foreshock simulate`."""
     with pytest.raises(RecordingError, match="cannot be simulated: foreshock: there is no scenario 'strave'"):
-        recorded(Run("strave", "small", 1), tmp_path)
+        ensure_recording(Run("strave", "small", 1), tmp_path)

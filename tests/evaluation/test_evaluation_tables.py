@@ -9,16 +9,14 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from foreshock_dashboard.evaluation.as_json import as_json
 from foreshock_dashboard.evaluation.baselines import DETECTORS
-from foreshock_dashboard.evaluation.contest import Entry, Ranked
-from foreshock_dashboard.evaluation.evaluation import Evaluation, evaluation
+from foreshock_dashboard.evaluation.comparison import Entry, TopHits
+from foreshock_dashboard.evaluation.evaluation import Evaluation, as_json, evaluation
 from foreshock_dashboard.evaluation.figures import Bounds, Figure
 from foreshock_dashboard.evaluation.outcome import Outcome, Run
-from foreshock_dashboard.evaluation.protocol import DAY, Heard, Page
-from foreshock_dashboard.evaluation.report import between, document, terminal
+from foreshock_dashboard.evaluation.protocol import DAY_SECONDS, DetectionScore, Page
+from foreshock_dashboard.evaluation.report import between, document, format_bounds, format_number, terminal
 from foreshock_dashboard.evaluation.resampling import Estimate
-from foreshock_dashboard.evaluation.text import asked, number
 from foreshock_dashboard.evaluation.verdict import Eta, Verdict
 from foreshock_dashboard.model.service import Service
 
@@ -28,23 +26,29 @@ RIGHT = Verdict(
 )
 
 
-def pages(lead: float | None = None, false: int = 0) -> Heard:
+def pages(lead: float | None = None, false: int = 0) -> DetectionScore:
     """A page that came so many seconds before the cascade; none where that is None. A day is quiet."""
     first = None if lead is None else Page(1000.0 - lead, frozenset({GUILTY}))
-    return Heard(first, max(0.0, lead or 0.0), None if lead is None else 300.0 - lead, false, DAY)
+    return DetectionScore(first, max(0.0, lead or 0.0), None if lead is None else 300.0 - lead, false, DAY_SECONDS)
 
 
 def entry(
-    scenario: str, seed: int, heard: Heard, *, cascade: bool = True, lossy: Heard | None = None, says: Verdict = RIGHT
+    scenario: str,
+    seed: int,
+    heard: DetectionScore,
+    *,
+    cascade: bool = True,
+    lossy: DetectionScore | None = None,
+    says: Verdict = RIGHT,
 ) -> Entry:
     """A run of two services, scored; others alarm an hour late and ten times for nothing."""
     ours = Outcome(
         Run(scenario, "small", seed), True, cascade, "pool_contention" if cascade else "", 300.0 if cascade else None,
-        2, heard, heard, says if heard.first else None, None,
+        2, heard, heard, says if heard.first_hit else None, None,
     )  # fmt: skip
     missing = replace(ours, pages=lossy) if lossy else None
     others = {each.name: tuple(pages(None, 10) for _ in each.thresholds) for each in DETECTORS}
-    return Entry(ours, frozenset({GUILTY}), missing, others, {"max z": Ranked(0.5, 1.0)} if heard.first else {})
+    return Entry(ours, frozenset({GUILTY}), missing, others, {"max z": TopHits(0.5, 1.0)} if heard.first_hit else {})
 
 
 ENTRIES = (
@@ -208,9 +212,9 @@ def test_json_has_everything_and_no_number_that_is_none(found: Evaluation) -> No
 
 def test_numbers_read_as_people_write_them() -> None:
     """With their unit; a dash where nothing is known."""
-    assert [number(x, "seconds") for x in (210.4, math.nan, math.inf)] == ["210 s", "–", "∞"]
-    assert number(0.926, "share") == "0.93"
-    assert [asked(each, "share") for each in (Bounds(0.9), Bounds(most=0.1), Bounds(0.65, 0.95), None)] == [
+    assert [format_number(x, "seconds") for x in (210.4, math.nan, math.inf)] == ["210 s", "–", "∞"]
+    assert format_number(0.926, "share") == "0.93"
+    assert [format_bounds(each, "share") for each in (Bounds(0.9), Bounds(most=0.1), Bounds(0.65, 0.95), None)] == [
         "≥ 0.90", "≤ 0.10", "0.65–0.95", ""
     ]  # fmt: skip
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from foreshock_dashboard.evaluation.outcome import Run, outcome_of
-from foreshock_dashboard.evaluation.verdict import Said, foresaw_storm, judged, opened, paged
+from foreshock_dashboard.evaluation.verdict import (
+    IncidentAt,
+    first_advisories,
+    first_pages,
+    forecast_retry_storm,
+    judge_first_page,
+)
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Phase
 
 if TYPE_CHECKING:
@@ -23,20 +29,20 @@ def test_an_incident_counts_as_it_was_when_it_first_opened_and_first_paged(stage
     over = replace(later, phase="over")
     history = ((1.0, (advisory,)), (2.0, (stage.incident,)), (3.0, (later,)), (4.0, (over,)))
 
-    assert opened(history) == (Said(1.0, advisory),)
-    assert paged(history) == (Said(2.0, stage.incident),)
+    assert first_advisories(history) == (IncidentAt(1.0, advisory),)
+    assert first_pages(history) == (IncidentAt(2.0, stage.incident),)
 
 
 def test_what_cascades_at_once_is_paged(stage: type[Stage]) -> None:
     """There need not be a grid point in between."""
     now = replace(stage.incident, phase="cascading")
 
-    assert paged(((5.0, (now,)),)) == (Said(5.0, now),)
+    assert first_pages(((5.0, (now,)),)) == (IncidentAt(5.0, now),)
 
 
 def test_the_first_page_of_a_right_incident_is_right_in_everything(stage: type[Stage]) -> None:
     """Culprit, cause, pair; the gateway is said to breach in 90 s and does in 240."""
-    found = judged(stage.truth, stage.expected, Said(stage.onset + 60, stage.incident))
+    found = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, stage.incident))
 
     assert (found.named, found.top1, found.top3, found.right_cause, found.pair) == ("ml/batch", True, True, True, True)
     assert [(eta.p10, eta.p90, eta.actual) for eta in found.etas] == [(30.0, 400.0, 240.0)]
@@ -77,7 +83,7 @@ def test_each_thing_that_a_page_says_is_judged_by_itself(
     if "service" in changes:
         said = replace(said, service=stage.gateway, victims=(stage.gateway,))
 
-    found = judged(stage.truth, stage.expected, Said(stage.onset + 60, said))
+    found = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, said))
 
     asked = ("top1", "top3", "right_cause", "pair")
     assert {name for name in asked if not getattr(found, name)} == wrong
@@ -87,7 +93,9 @@ def test_a_pair_is_asked_for_only_where_a_pool_is_fought_for(stage: type[Stage])
     """Elsewhere it is neither right nor wrong."""
     truth = replace(stage.truth, cause="memory")
 
-    found = judged(truth, stage.expected, Said(stage.onset, replace(stage.incident, cause="memory pressure")))
+    found = judge_first_page(
+        truth, stage.expected, IncidentAt(stage.onset, replace(stage.incident, cause="memory pressure"))
+    )
 
     assert (found.pair, found.cause, found.right_cause) == (None, "memory", True)
 
@@ -99,7 +107,7 @@ def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:
     blank = replace(stage.incident, candidates=())
 
     def top1(culprit: Culprit) -> bool:
-        return judged(stage.truth, expected, Said(stage.onset, replace(blank, culprit=culprit))).top1
+        return judge_first_page(stage.truth, expected, IncidentAt(stage.onset, replace(blank, culprit=culprit))).top1
 
     assert top1(Culprit(edge=edge))
     assert top1(Culprit(stage.batch, edge=edge))
@@ -116,7 +124,9 @@ def test_times_are_judged_of_services_that_had_not_breached_and_did_later(stage:
         AtRisk(stage.other, 10.0, 20.0, 30.0),
     )
 
-    found = judged(stage.truth, stage.expected, Said(stage.onset + 60, replace(stage.incident, at_risk=risks)))
+    found = judge_first_page(
+        stage.truth, stage.expected, IncidentAt(stage.onset + 60, replace(stage.incident, at_risk=risks))
+    )
 
     assert [(eta.p50, eta.p80, eta.actual) for eta in found.etas] == [(20.0, math.inf, 300.0)]
     assert math.isnan(found.etas[0].p10)
@@ -137,7 +147,7 @@ def test_a_retry_storm_is_foreseen_by_an_advisory_that_is_open_when_its_trigger_
     """What opens with the trigger is too late."""
     said = replace(stage.incident, phase=phase, cause=cause)
 
-    assert foresaw_storm(stage.truth, ((stage.onset + since, (said,)),)) == foreseen
+    assert forecast_retry_storm(stage.truth, ((stage.onset + since, (said,)),)) == foreseen
 
 
 def test_an_advisory_that_becomes_a_page_warns_twice(stage: type[Stage]) -> None:
@@ -148,7 +158,7 @@ def test_an_advisory_that_becomes_a_page_warns_twice(stage: type[Stage]) -> None
 
     found = outcome_of(Run("noisy", "small", 1), stage.truth, stage.expected, world, history)
 
-    assert (found.pages.lead, found.advisories.lead) == (240.0, 280.0)
+    assert (found.pages.lead_seconds, found.advisories.lead_seconds) == (240.0, 280.0)
     assert found.verdict is not None
     assert found.verdict.top1
     assert (found.gap, found.services, found.storm) == (300.0, 4, None)

@@ -12,13 +12,11 @@ import orjson
 
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.evaluation.as_json import as_json
-from foreshock_dashboard.evaluation.evaluation import evaluation
+from foreshock_dashboard.evaluation.evaluation import as_json, evaluation
 from foreshock_dashboard.evaluation.outcome import Run
-from foreshock_dashboard.evaluation.recordings import fingerprint
 from foreshock_dashboard.evaluation.report import between, document, terminal
-from foreshock_dashboard.evaluation.suite import NAMES, Suite, instant, suite
-from foreshock_dashboard.evaluation.truth import Expected, Objective
+from foreshock_dashboard.evaluation.suite import SUITES, Suite, fingerprint, instant_scenarios, load_suite
+from foreshock_dashboard.evaluation.truth import Expected, SloTarget
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.settings.option_types import parse_count
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
@@ -46,7 +44,7 @@ MAKERS = ("foreshock_simulator", "foreshock_exporter", "foreshock_dashboard.reco
 
 def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--suite", default="dev", choices=NAMES, help="which seeds (default: dev)")
+    parser.add_argument("--suite", default="dev", choices=SUITES, help="which seeds (default: dev)")
     parser.add_argument("--size", choices=SIZES, help="of the platforms (default: small and medium)")
     parser.add_argument("--scenarios", default="", metavar="NAMES", help="only these, separated by commas")
     parser.add_argument("--seeds", default="", metavar="SEEDS", help="these in place of the suite's, with commas")
@@ -84,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     )
     long = [entry.ours for entry in entries if entry.ours.run == day]
     rest = [entry for entry in entries if entry.ours.run != day]
-    result = evaluation(title, rest, instant(), long[0] if long else None, failed)
+    result = evaluation(title, rest, instant_scenarios(), long[0] if long else None, failed)
     if arguments.json:
         print(orjson.dumps(as_json(result), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -122,7 +120,7 @@ def _suite(arguments: argparse.Namespace) -> Suite:
     sizes = (arguments.size,) if arguments.size else ()
     seeds = [parse_flag("--seeds", parse_count, word) for word in _words(arguments.seeds)]
     try:
-        return suite(arguments.suite, sizes, _words(arguments.scenarios), seeds)
+        return load_suite(arguments.suite, sizes, _words(arguments.scenarios), seeds)
     except ValueError as error:
         raise SettingsError(f"--scenarios: {error}") from None
 
@@ -218,7 +216,7 @@ def expected_of(spec: ScenarioSpec) -> Expected:
         culprits=frozenset(edge or ([entries.get(culprit) or names[culprit]] if culprit else ())),
         edge=edge,
         gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
-        objectives={names[e.name.name]: Objective(e.slo.latency, e.slo.objective) for e in platform.services if e.slo},
+        objectives={names[e.name.name]: SloTarget(e.slo.latency, e.slo.objective) for e in platform.services if e.slo},
     )
 
 

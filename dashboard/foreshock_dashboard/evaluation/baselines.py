@@ -1,8 +1,8 @@
-"""Simpler detectors, each a pure function of the World: what alerting rules in use would have said in the same run.
+"""Baseline detectors: alerting rules in common use, as pure functions of the World.
 
-Each gives a level over time for some things, and the services that are told of with them; it alarms where the level
-reaches a threshold for some points in a row. Their thresholds in use are marked; the others make the curve of lead
-against false alarms.
+Each gives a level over time per row, and the services it alerts on. It alerts where the level reaches a threshold for
+some consecutive points. `usual` is the threshold in common use; the others give the curve of lead time against false
+alarms.
 """
 
 from __future__ import annotations
@@ -13,26 +13,65 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.evaluation import rolling
 from foreshock_dashboard.evaluation.protocol import Page
-from foreshock_dashboard.evaluation.truth import Objective
+from foreshock_dashboard.evaluation.truth import SloTarget
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
-MINUTE = 60.0
-HOUR = 3600.0
-MOST_FAILED = 0.01
+
+def rolling_sum(values: Floats, points: int) -> Floats:
+    """The sum of the last `points` of each row; of what there is near the start, 0 where there is nothing."""
+    summed = np.cumsum(np.nan_to_num(values), axis=1)
+    out = summed.copy()
+    out[:, points:] -= summed[:, :-points]
+    return out
+
+
+def rolling_min(values: Floats, points: int) -> Floats:
+    """The least of the last `points`; −inf until there are so many, and while more than half of them are missing."""
+    found = np.where(np.isnan(values), np.inf, values)
+    span = 1
+    while span < points:
+        step = min(span, points - span)
+        shifted = np.full_like(found, np.inf)
+        shifted[:, step:] = found[:, :-step]
+        found = np.minimum(found, shifted)
+        span += step
+    known = rolling_sum((~np.isnan(values)).astype(np.float64), points)
+    found[:, : points - 1] = -np.inf
+    return np.where(known * 2 > points, found, -np.inf)
+
+
+def rolling_prediction(values: Floats, points: int, ahead: float) -> Floats:
+    """The value `ahead` points after each, by least squares over the last `points`; NaN with fewer than half of them.
+
+    As `predict_linear` of Prometheus (promql/functions.go, linearRegression): the line is evaluated from now on.
+    """
+    known = (~np.isnan(values)).astype(np.float64)
+    x = np.broadcast_to(np.arange(values.shape[1], dtype=np.float64), values.shape)
+    y = np.nan_to_num(values)
+    n, sx, sy = rolling_sum(known, points), rolling_sum(x * known, points), rolling_sum(y, points)
+    sxx, sxy = rolling_sum(x * x * known, points), rolling_sum(x * y, points)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = (n * sxy - sx * sy) / (n * sxx - sx * sx)
+        line = sy / n + slope * (x + ahead - sx / n)
+    return np.where(n * 2 >= points, line, np.nan)
+
+
+MINUTE_SECONDS = 60.0
+HOUR_SECONDS = 3600.0
+MAX_FAILED_RATIO = 0.01
 """Share of requests that may fail: the error budget of 99 %."""
-FAST, SLOW = 14.4, 6.0
+FAST_BURN_RATE, SLOW_BURN_RATE = 14.4, 6.0
 """Burn rates that page (The Site Reliability Workbook, chapter 5): over 1 h and 5 min, and over 6 h and 30 min."""
-UTILIZATION = ((0.90, 10 * MINUTE), (0.95, 30 * MINUTE))
-MEMORY = 0.90
+UTILIZATION_RULES = ((0.90, 10 * MINUTE_SECONDS), (0.95, 30 * MINUTE_SECONDS))
+MAX_MEMORY_RATIO = 0.90
 """Static rules on GPUs in public repositories: utilization over so long, and memory used."""
-MEMORY_OF_MEAN = 30 * MINUTE
+EWMA_SECONDS = 30 * MINUTE_SECONDS
 """Seconds in which an EWMA forgets: its α is 2 / (points + 1)."""
 
-Objectives = Mapping[Service, Objective]
+SloTargets = Mapping[Service, SloTarget]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +86,7 @@ class Detector(NamedTuple):
     """A baseline. usual: the threshold in use, one of `thresholds`. persist: points in a row that must reach it."""
 
     name: str
-    levels: Callable[[World, Objectives], Levels]
+    levels: Callable[[World, SloTargets], Levels]
     usual: float
     thresholds: tuple[float, ...]
     persist: int = 1
@@ -56,7 +95,7 @@ class Detector(NamedTuple):
 def alarms(world: World, levels: Levels, threshold: float, persist: int = 1) -> tuple[Page, ...]:
     """A page for each time that a row reached the threshold for `persist` points in a row, in order of time."""
     above = levels.values >= threshold
-    held = rolling.total(above.astype(np.float64), persist) >= persist
+    held = rolling_sum(above.astype(np.float64), persist) >= persist
     held[:, : persist - 1] = False
     begins = held & ~np.concatenate([np.zeros((len(held), 1), bool), held[:, :-1]], axis=1)
     return tuple(Page(float(world.times[at]), levels.services[row]) for at, row in np.argwhere(begins.T).tolist())
@@ -66,7 +105,7 @@ def _points(world: World, seconds: float) -> int:
     return max(1, round(seconds / world.step))
 
 
-def burn_rate(world: World, objectives: Objectives) -> Levels:
+def burn_rate(world: World, objectives: SloTargets) -> Levels:
     """How far above its threshold the budget burns; 1 pages. Two budgets: of slow or failed requests, and of failed.
 
     Over each pair of windows both must burn; over what there is of a window where the recording is shorter.
@@ -76,7 +115,7 @@ def burn_rate(world: World, objectives: Objectives) -> Levels:
     budget = 1.0 - np.array([objectives[world.services[i]].share for i in rows])
     failed, rate = np.nan_to_num(world.red.failed[rows]), np.nan_to_num(world.red.rate[rows])
     bad = np.minimum(1.0, failed + slower_than(world, rows, latency))
-    burnt = [_burn(world, failed / MOST_FAILED, rate), _burn(world, bad / budget[:, None], rate)]
+    burnt = [_burn(world, failed / MAX_FAILED_RATIO, rate), _burn(world, bad / budget[:, None], rate)]
     return Levels(tuple(frozenset({world.services[i]}) for i in rows), np.maximum(*burnt))
 
 
@@ -86,10 +125,10 @@ def _burn(world: World, spent: Floats, rate: Floats) -> Floats:
     def over(seconds: float) -> Floats:
         points = _points(world, seconds)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.nan_to_num(rolling.total(spent * rate, points) / rolling.total(rate, points))
+            return np.nan_to_num(rolling_sum(spent * rate, points) / rolling_sum(rate, points))
 
-    fast = np.minimum(over(HOUR), over(5 * MINUTE)) / FAST
-    return np.asarray(np.maximum(fast, np.minimum(over(6 * HOUR), over(30 * MINUTE)) / SLOW))
+    fast = np.minimum(over(HOUR_SECONDS), over(5 * MINUTE_SECONDS)) / FAST_BURN_RATE
+    return np.asarray(np.maximum(fast, np.minimum(over(6 * HOUR_SECONDS), over(30 * MINUTE_SECONDS)) / SLOW_BURN_RATE))
 
 
 def slower_than(world: World, rows: Sequence[int], latency: Floats) -> Floats:
@@ -108,23 +147,23 @@ def slower_than(world: World, rows: Sequence[int], latency: Floats) -> Floats:
     return out
 
 
-def static_gpu(world: World, _: Objectives) -> Levels:
+def static_gpu(world: World, _: SloTargets) -> Levels:
     """Utilization and memory of each GPU over their thresholds; 1 pages. Told of: the services on it."""
-    rules = [rolling.least(world.utilization, _points(world, held)) / most for most, held in UTILIZATION]
+    rules = [rolling_min(world.utilization, _points(world, held)) / most for most, held in UTILIZATION_RULES]
     with np.errstate(invalid="ignore", divide="ignore"):
-        memory = np.nan_to_num(world.memory_used / world.memory_total) / MEMORY
+        memory = np.nan_to_num(world.memory_used / world.memory_total) / MAX_MEMORY_RATIO
     return Levels(_on_gpus(world), np.maximum.reduce([*rules, memory]))
 
 
-def linear_prediction(world: World, _: Objectives) -> Levels:
+def linear_prediction(world: World, _: SloTargets) -> Levels:
     """Utilization of each GPU in 30 min, by a line through the last 30 min: predict_linear(util[30m], 30m)."""
-    half_hour = _points(world, 30 * MINUTE)
-    return Levels(_on_gpus(world), rolling.predicted(world.utilization, half_hour, half_hour))
+    half_hour = _points(world, 30 * MINUTE_SECONDS)
+    return Levels(_on_gpus(world), rolling_prediction(world.utilization, half_hour, half_hour))
 
 
-def ewma(world: World, _: Objectives) -> Levels:
+def ewma(world: World, _: SloTargets) -> Levels:
     """z of log p95 against its exponentially weighted mean and variance before (Roberts, 1959)."""
-    alpha = 2.0 / (_points(world, MEMORY_OF_MEAN) + 1)
+    alpha = 2.0 / (_points(world, EWMA_SECONDS) + 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(np.where(world.red.p95 > 0, world.red.p95, np.nan))
     out = np.full(logs.shape, np.nan)

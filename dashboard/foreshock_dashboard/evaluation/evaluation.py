@@ -1,23 +1,24 @@
-"""All that an evaluation says: figures, scenarios, the contest with other detectors, and what could not be scored."""
+"""Evaluation of a suite: figures, scenarios, comparison with baselines, and its JSON (see docs/evaluation.md)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
 
-from foreshock_dashboard.evaluation.contest import (
+from foreshock_dashboard.evaluation.comparison import (
     Entry,
-    Point,
-    RankedRow,
+    OperatingPoint,
+    RankingRow,
     at_equal_false_alarms,
     curve,
-    ranked,
+    ranking_rows,
 )
 from foreshock_dashboard.evaluation.figures import Bounds, Figure, figures, sample
-from foreshock_dashboard.evaluation.groups import Groups, ScenarioRow, by_scenario, grouped
-from foreshock_dashboard.evaluation.outcome import Outcome
-from foreshock_dashboard.evaluation.resampling import Estimate, Resampling
+from foreshock_dashboard.evaluation.outcome import Groups, Outcome, ScenarioRow, group_outcomes, scenario_rows
+from foreshock_dashboard.evaluation.resampling import Bootstrap, Estimate
+from foreshock_dashboard.model.types import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ class Evaluation:
     title: str
     figures: tuple[Figure, ...]
     scenarios: tuple[ScenarioRow, ...]
-    equal: tuple[Point, ...]
-    curve: tuple[Point, ...]
-    ranked: tuple[RankedRow, ...]
+    equal: tuple[OperatingPoint, ...]
+    curve: tuple[OperatingPoint, ...]
+    ranked: tuple[RankingRow, ...]
     runs: tuple[Outcome, ...]
     failed: tuple[tuple[str, str], ...]
 
@@ -53,28 +54,28 @@ def evaluation(
     """Put everything together. `instant`: scenarios that no detector can warn of in time; `day`: the long calm run."""
     entries = sorted(entries, key=lambda entry: (not entry.ours.expected, entry.ours.run))
     runs = [entry.ours for entry in entries]
-    groups = grouped(runs, instant)
-    draws = Resampling([(each.run.scenario, each.run.seed) for each in runs])
+    groups = group_outcomes(runs, instant)
+    draws = Bootstrap([(each.run.scenario, each.run.seed) for each in runs])
     points = curve(entries, instant, draws)
     rows = [*figures(groups, draws), *_lost(entries, groups, draws), *_because(entries, draws)]
     if day is not None:
-        pages = Estimate(float(day.pages.false), runs=1)
+        pages = Estimate(float(day.pages.false_alarms), runs=1)
         rows.append(
             Figure(f"pages in {_hours(day)} h of calm, {day.services} services", "pages", pages, Bounds(most=2))
         )
     return Evaluation(
         title,
         tuple(rows),
-        by_scenario(groups),
+        scenario_rows(groups),
         at_equal_false_alarms(points) if points else (),
         points,
-        ranked(entries, draws) if any(entry.rankings for entry in entries) else (),
+        ranking_rows(entries, draws) if any(entry.rankings for entry in entries) else (),
         tuple(runs),
         tuple(failed),
     )
 
 
-def _lost(entries: Sequence[Entry], groups: Groups, draws: Resampling) -> list[Figure]:
+def _lost(entries: Sequence[Entry], groups: Groups, draws: Bootstrap) -> list[Figure]:
     """Points of 100 that are lost with scrapes missing: the worse of warned, and warned before onset."""
     counted = set(groups.warnable)
     pairs = [(entry.ours, entry.lossy) for entry in entries if entry.lossy and entry.ours in counted]
@@ -86,7 +87,7 @@ def _lost(entries: Sequence[Entry], groups: Groups, draws: Resampling) -> list[F
     return [Figure("lost with 10 % of scrapes missing", "points", worse, Bounds(most=6), Bounds(most=3))]
 
 
-def _because(entries: Sequence[Entry], draws: Resampling) -> list[Figure]:
+def _because(entries: Sequence[Entry], draws: Bootstrap) -> list[Figure]:
     """Cascades that do not happen without their culprit."""
     tried = [each for each in entries if each.happens_without is not None and each.ours.scored]
     known = [sample(each.ours, not each.happens_without) for each in tried]
@@ -97,3 +98,65 @@ def _because(entries: Sequence[Entry], draws: Resampling) -> list[Figure]:
 
 def _hours(day: Outcome) -> str:
     return f"{(day.run.duration or math.nan) / 3600:g}"
+
+
+VERSION = 1
+
+
+def as_json(found: Evaluation) -> Json:
+    """Everything; what is not known or not finite is null."""
+    return {
+        "version": VERSION,
+        "title": found.title,
+        "figures": [_figure(each) for each in found.figures],
+        "scenarios": [plain_value(each) for each in found.scenarios],
+        "equal_false_alarms": [plain_value(each) for each in found.equal],
+        "curve": [plain_value(each) for each in found.curve],
+        "rankings": [plain_value(each) for each in found.ranked],
+        "runs": [_run(each) for each in found.runs],
+        "failed": [{"run": name, "error": error} for name, error in found.failed],
+    }
+
+
+def _figure(figure: Figure) -> Json:
+    return {
+        "name": figure.name,
+        "unit": figure.unit,
+        **plain_value(figure.estimate),
+        "bar": _bounds(figure.bar),
+        "world_class": _bounds(figure.best),
+        "standing": figure.standing,
+    }
+
+
+def _bounds(bounds: Bounds | None) -> Json | None:
+    return None if bounds is None else plain_value(bounds)
+
+
+def _run(outcome: Outcome) -> Json:
+    pages = outcome.pages
+    return {
+        "run": outcome.run.name,
+        "scored": outcome.scored,
+        "cascade": outcome.expected,
+        "cascade_after_seconds": outcome.gap,
+        "page_after_seconds": pages.delay_seconds,
+        "lead_seconds": pages.lead_seconds,
+        "false_pages": pages.false_alarms,
+        "service_days": outcome.service_days,
+        "advisory_after_seconds": outcome.advisories.delay_seconds,
+        "false_advisories": outcome.advisories.false_alarms,
+        "storm_foreseen": outcome.storm,
+        "first_page": plain_value(outcome.verdict),
+    }
+
+
+def plain_value(value: Any) -> Any:  # noqa: ANN401 - what these values are made of
+    """As JSON has it: named tuples and dataclasses as objects, numbers that are not finite as null."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain_value(each) for name, each in value._asdict().items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain_value(each) for name, each in asdict(value).items()}
+    if isinstance(value, tuple | list):
+        return [plain_value(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

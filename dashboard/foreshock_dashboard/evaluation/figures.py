@@ -7,16 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.evaluation.groups import Groups
-from foreshock_dashboard.evaluation.outcome import Outcome
-from foreshock_dashboard.evaluation.resampling import Estimate, Resampling, Sample
+from foreshock_dashboard.evaluation.outcome import Groups, Outcome
+from foreshock_dashboard.evaluation.resampling import Bootstrap, Estimate, Sample
 from foreshock_dashboard.evaluation.verdict import Eta, Verdict
 
 ROUNDING = 1e-9
 """Of a mean that is just what is asked: weighted, eight of eighty are a little more than a tenth."""
 
 Unit = Literal["share", "seconds", "per day", "points", "pages"]
-Take = Callable[[Groups, Resampling], Estimate]
+Estimator = Callable[[Groups, Bootstrap], Estimate]
 
 
 class Bounds(NamedTuple):
@@ -53,9 +52,9 @@ class Figure:
         return "met" if self.bar.met(self.estimate.value) else "missed"
 
 
-def figures(groups: Groups, draws: Resampling) -> tuple[Figure, ...]:
+def figures(groups: Groups, draws: Bootstrap) -> tuple[Figure, ...]:
     """The figures of one pass over the recordings, in the order of the table."""
-    return tuple(Figure(name, unit, take(groups, draws), bar, best) for name, unit, take, bar, best in ROWS)
+    return tuple(Figure(name, unit, take(groups, draws), bar, best) for name, unit, take, bar, best in FIGURE_ROWS)
 
 
 def sample(outcome: Outcome, value: float) -> Sample:
@@ -63,38 +62,38 @@ def sample(outcome: Outcome, value: float) -> Sample:
     return Sample(outcome.run.scenario, outcome.run.seed, float(value))
 
 
-def _warned(what: Callable[[Outcome], float]) -> Take:
+def _warned(what: Callable[[Outcome], float]) -> Estimator:
     """Mean over cascades that leave time to warn."""
     return lambda groups, draws: draws.mean([sample(each, what(each)) for each in groups.warnable])
 
 
-def _lead(q: float) -> Take:
-    return lambda groups, draws: draws.quantile([sample(each, each.pages.lead) for each in groups.warnable], q)
+def _lead(q: float) -> Estimator:
+    return lambda groups, draws: draws.quantile([sample(each, each.pages.lead_seconds) for each in groups.warnable], q)
 
 
-def _room(q: float) -> Take:
+def _room(q: float) -> Estimator:
     """What the lead would be if somebody were called the moment that the fault begins: no detector can do better."""
 
-    def take(groups: Groups, draws: Resampling) -> Estimate:
+    def take(groups: Groups, draws: Bootstrap) -> Estimate:
         return draws.quantile([sample(each, each.gap) for each in groups.warnable if each.gap is not None], q)
 
     return take
 
 
-def _told(what: Callable[[Verdict], float | None]) -> Take:
+def _told(what: Callable[[Verdict], float | None]) -> Estimator:
     """Mean over the first pages of cascades; those that the figure is not about do not count."""
 
-    def take(groups: Groups, draws: Resampling) -> Estimate:
+    def take(groups: Groups, draws: Bootstrap) -> Estimate:
         told = [(each, what(each.verdict)) for each in groups.cascades if each.verdict]
         return draws.mean([sample(each, value) for each, value in told if value is not None])
 
     return take
 
 
-def _rate(of: Callable[[Groups], Sequence[Outcome]], what: Callable[[Outcome], float]) -> Take:
+def _rate(of: Callable[[Groups], Sequence[Outcome]], what: Callable[[Outcome], float]) -> Estimator:
     """How many per service-day in which there was no reason."""
 
-    def take(groups: Groups, draws: Resampling) -> Estimate:
+    def take(groups: Groups, draws: Bootstrap) -> Estimate:
         chosen = of(groups)
         days = [sample(each, each.service_days) for each in chosen]
         return draws.ratio([sample(each, what(each)) for each in chosen], days)
@@ -106,31 +105,31 @@ def _etas(groups: Groups) -> list[tuple[Outcome, Eta]]:
     return [(each, eta) for each in groups.cascades if each.verdict for eta in each.verdict.etas]
 
 
-def _storms(groups: Groups, draws: Resampling) -> Estimate:
+def _storms(groups: Groups, draws: Bootstrap) -> Estimate:
     return draws.mean([sample(each, each.storm) for each in groups.cascades if each.storm is not None])
 
 
-def _benign_paged(groups: Groups, draws: Resampling) -> Estimate:
-    return draws.mean([sample(each, each.pages.false > 0) for each in groups.benign])
+def _benign_paged(groups: Groups, draws: Bootstrap) -> Estimate:
+    return draws.mean([sample(each, each.pages.false_alarms > 0) for each in groups.benign])
 
 
-def _within_80(groups: Groups, draws: Resampling) -> Estimate:
+def _within_80(groups: Groups, draws: Bootstrap) -> Estimate:
     told = [(each, eta) for each, eta in _etas(groups) if not math.isnan(eta.p10)]
     return draws.mean([sample(each, eta.p10 <= eta.actual <= eta.p90) for each, eta in told])
 
 
-def _within_60(groups: Groups, draws: Resampling) -> Estimate:
+def _within_60(groups: Groups, draws: Bootstrap) -> Estimate:
     return draws.mean([sample(each, eta.p20 <= eta.actual <= eta.p80) for each, eta in _etas(groups)])
 
 
-def _eta_error(groups: Groups, draws: Resampling) -> Estimate:
+def _eta_error(groups: Groups, draws: Bootstrap) -> Estimate:
     """|told − actual| / actual of the median; what is said never to come is infinitely wrong."""
     errors = [sample(each, abs(eta.p50 - eta.actual) / eta.actual) for each, eta in _etas(groups)]
     return draws.quantile(errors, 0.5)
 
 
-def _delay(groups: Groups, draws: Resampling) -> Estimate:
-    found = [(each, each.pages.delay) for each in groups.cascades]
+def _delay(groups: Groups, draws: Bootstrap) -> Estimate:
+    found = [(each, each.pages.delay_seconds) for each in groups.cascades]
     return draws.quantile([sample(each, delay) for each, delay in found if delay is not None], 0.5)
 
 
@@ -147,13 +146,13 @@ class Row(NamedTuple):
 
     name: str
     unit: Unit
-    take: Take
+    take: Estimator
     bar: Bounds | None = None
     best: Bounds | None = None
 
 
 WARNED, EARLY = "warned by onset + 5 min", "warned before onset"
-ROWS = (
+FIGURE_ROWS = (
     Row(WARNED, "share", _warned(lambda run: run.pages.hit), Bounds(0.90), Bounds(0.97)),
     Row(EARLY, "share", _warned(lambda run: run.pages.early), Bounds(0.80), Bounds(0.90)),
     Row("retry storm: advisory before the trigger", "share", _storms, Bounds(0.60), Bounds(0.80)),
@@ -162,7 +161,7 @@ ROWS = (
     Row(
         "pages per service-day, benign runs",
         "per day",
-        _rate(_benign, lambda run: run.pages.false),
+        _rate(_benign, lambda run: run.pages.false_alarms),
         Bounds(most=0.3),
         Bounds(most=0.1),
     ),
@@ -180,6 +179,6 @@ ROWS = (
     Row("time from the fault to the onset, lower quartile", "seconds", _room(0.25)),
     Row("first page after the fault, median", "seconds", _delay),
     Row("advised before onset, pages or not", "share", _warned(lambda run: run.advisories.early)),
-    Row("advisories per service-day, benign runs", "per day", _rate(_benign, lambda run: run.advisories.false)),
-    Row("false pages per service-day, all quiet time", "per day", _rate(_all, lambda run: run.pages.false)),
+    Row("advisories per service-day, benign runs", "per day", _rate(_benign, lambda run: run.advisories.false_alarms)),
+    Row("false pages per service-day, all quiet time", "per day", _rate(_all, lambda run: run.pages.false_alarms)),
 )

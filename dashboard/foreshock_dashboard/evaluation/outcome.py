@@ -1,14 +1,31 @@
-"""One recording scored: what the analysis said of it, held against its truth."""
+"""Outcome of the analysis on one recording, outcomes by group, and a summary row per scenario."""
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import NamedTuple
 
-from foreshock_dashboard.evaluation.protocol import DAY, Heard, components, heard, scored
+from foreshock_dashboard.evaluation.protocol import (
+    DAY_SECONDS,
+    DetectionScore,
+    components,
+    happened_as_expected,
+    score_pages,
+)
 from foreshock_dashboard.evaluation.truth import Expected, Truth
-from foreshock_dashboard.evaluation.verdict import History, Verdict, foresaw_storm, judged, opened, paged
+from foreshock_dashboard.evaluation.verdict import (
+    History,
+    Verdict,
+    first_advisories,
+    first_pages,
+    forecast_retry_storm,
+    judge_first_page,
+)
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 
@@ -59,38 +76,115 @@ class Outcome:
     cause: str
     gap: float | None
     services: int
-    pages: Heard
-    advisories: Heard
+    pages: DetectionScore
+    advisories: DetectionScore
     verdict: Verdict | None
     storm: bool | None
 
     @property
     def service_days(self) -> float:
         """Service-days in which a page would have been false."""
-        return self.services * self.pages.quiet / DAY
+        return self.services * self.pages.quiet_seconds / DAY_SECONDS
 
 
 def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history: History) -> Outcome:
     """Score what was said while a recording was played."""
     component = components(world)
-    said = paged(history)
-    pages = heard(truth, expected, (each.page for each in said), component)
-    first = next((each for each in said if pages.hit and each.page == pages.first), None)
+    said = first_pages(history)
+    pages = score_pages(truth, expected, (each.page for each in said), component)
+    first = next((each for each in said if pages.hit and each.page == pages.first_hit), None)
     return Outcome(
         run=run,
-        scored=scored(truth, expected),
+        scored=happened_as_expected(truth, expected),
         expected=expected.cascade,
         cause=truth.cause,
-        gap=truth.began - truth.onset if truth.cascaded and truth.onset is not None else None,
-        services=busy_services(world),
+        gap=truth.cascade_onset - truth.onset if truth.cascaded and truth.onset is not None else None,
+        services=count_active_services(world),
         pages=pages,
-        advisories=heard(truth, expected, (each.page for each in opened(history)), component),
-        verdict=judged(truth, expected, first) if first else None,
-        storm=foresaw_storm(truth, history) if truth.cause == "retry_storm" else None,
+        advisories=score_pages(truth, expected, (each.page for each in first_advisories(history)), component),
+        verdict=judge_first_page(truth, expected, first) if first else None,
+        storm=forecast_retry_storm(truth, history) if truth.cause == "retry_storm" else None,
     )
 
 
-def busy_services(world: World) -> int:
+def count_active_services(world: World) -> int:
     """Services that had a request at some time: those that something can be said of."""
     rate: Floats = world.red.rate
     return int((rate > 0).any(axis=1).sum())
+
+
+class Groups(NamedTuple):
+    """Outcomes that count, and unscored ones, which went otherwise than meant.
+
+    warnable: cascades whose trigger leaves time to warn.
+    """
+
+    cascades: tuple[Outcome, ...]
+    warnable: tuple[Outcome, ...]
+    benign: tuple[Outcome, ...]
+    unscored: tuple[Outcome, ...]
+
+
+def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Groups:
+    """Sort the outcomes. `instant`: scenarios that no detector can warn of in time."""
+    scored = [each for each in outcomes if each.scored]
+    cascades = tuple(each for each in scored if each.expected)
+    return Groups(
+        cascades,
+        tuple(each for each in cascades if each.run.scenario not in instant),
+        tuple(each for each in scored if not each.expected),
+        tuple(each for each in outcomes if not each.scored),
+    )
+
+
+class ScenarioRow(NamedTuple):
+    """What became of the runs of one scenario. Seconds are medians; causes and culprits are what first pages named.
+
+    gap: from the fault to the cascade. warned, early, advised: runs; in a benign scenario, advised are those with an
+    advisory. delay: from the fault to the first page.
+    """
+
+    scenario: str
+    runs: int
+    cascade: bool
+    gap: float
+    warned: int
+    early: int
+    lead: float
+    delay: float
+    advised: int
+    false: int
+    causes: tuple[tuple[str, int], ...]
+    culprits: tuple[tuple[str, int], ...]
+
+
+def scenario_rows(groups: Groups) -> tuple[ScenarioRow, ...]:
+    """A row for each scenario, cascades first."""
+    found: dict[tuple[bool, str], list[Outcome]] = {}
+    for each in (*groups.cascades, *groups.benign):
+        found.setdefault((not each.expected, each.run.scenario), []).append(each)
+    return tuple(_row(name, runs) for (_, name), runs in sorted(found.items()))
+
+
+def _row(name: str, runs: Sequence[Outcome]) -> ScenarioRow:
+    verdicts = [each.verdict for each in runs if each.verdict]
+    return ScenarioRow(
+        scenario=name,
+        runs=len(runs),
+        cascade=runs[0].expected,
+        gap=_median([each.gap for each in runs]),
+        warned=sum(each.pages.hit for each in runs),
+        early=sum(each.pages.early for each in runs),
+        lead=_median([each.pages.lead_seconds for each in runs]),
+        delay=_median([each.pages.delay_seconds for each in runs]),
+        advised=sum(each.advisories.hit if each.expected else each.advisories.false_alarms > 0 for each in runs),
+        false=sum(each.pages.false_alarms for each in runs),
+        causes=tuple(Counter(verdict.cause for verdict in verdicts).most_common()),
+        culprits=tuple(Counter(verdict.named for verdict in verdicts).most_common()),
+    )
+
+
+def _median(values: Sequence[float | None]) -> float:
+    """Of those that there are."""
+    known = [value for value in values if value is not None]
+    return median(known) if known else math.nan

@@ -1,9 +1,9 @@
-"""What a detector's pages are worth in one run: warned, how early, and how often for nothing.
+"""Detection score of a detector's pages in one run: hits, lead time, and false alarms.
 
-A page is a *hit* if it comes between the onset of the fault t_0 and five minutes after the cascade's t_c and names a
-service of the affected. It is *early* if it comes before t_c; its *lead* is then t_c − t, otherwise 0: misses count.
-*False* is a page outside [t_0, t_c + 30 min] of a cascade, and any page of a run without one. Pages of one component
-(what calls or shared GPUs join) that come within a quarter of an hour of each other are one.
+A page is a *hit* if it comes between the fault's onset t_0 and five minutes after the cascade's onset t_c, and names an
+affected service. It is *early* before t_c; its *lead time* is t_c − t, or 0, so that misses count. Pages outside
+[t_0, t_c + 30 min] of a cascade, and all pages of a run without one, are *false alarms*. Pages of one component
+(services connected by calls or shared GPUs) within 15 minutes count once.
 """
 
 from __future__ import annotations
@@ -16,94 +16,101 @@ from foreshock_dashboard.evaluation.truth import Expected, Truth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World
 
-LATE = 300.0
-"""Seconds after the cascade's onset in which a page still is a hit."""
-AFTERMATH = 1800.0
-"""Seconds after the cascade's onset in which no page is false."""
-MERGED = 900.0
-"""Seconds within which pages of one component are one."""
-USEFUL = 120.0
-"""Seconds of lead in which load can be shed or sent elsewhere."""
-DAY = 86_400.0
+MAX_DELAY_SECONDS = 300.0
+"""Time after the cascade's onset in which a page is still a hit."""
+AFTERMATH_SECONDS = 1800.0
+"""Time after the cascade's onset in which no page is a false alarm."""
+MERGE_SECONDS = 900.0
+"""Time within which pages of one component count once."""
+USEFUL_LEAD_SECONDS = 120.0
+"""Lead time in which load can be shed or rerouted."""
+DAY_SECONDS = 86_400.0
 
 
 class Page(NamedTuple):
-    """Somebody is called, and told of these services."""
+    """A page at a time (Unix seconds) about some services."""
 
     time: float
     services: frozenset[Service]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What the pages of one detector were worth in one run.
+class DetectionScore:
+    """How well the pages of one detector matched the cascade of one run.
 
-    first: the page that is a hit, if one is. lead: seconds by which it came before the cascade. delay: seconds from the
-    onset of the fault to it. false: pages for nothing; quiet: seconds in which a page would have been for nothing.
+    first_hit: the first page that is a hit. lead_seconds: from it to the cascade's onset, 0 if later or missing.
+    delay_seconds: from the fault's onset to it. false_alarms: pages without a reason. quiet_seconds: time in which a
+    page would have been false.
     """
 
-    first: Page | None
-    lead: float
-    delay: float | None
-    false: int
-    quiet: float
+    first_hit: Page | None
+    lead_seconds: float
+    delay_seconds: float | None
+    false_alarms: int
+    quiet_seconds: float
 
     @property
     def hit(self) -> bool:
-        """Warned within five minutes of the cascade's onset."""
-        return self.first is not None
+        """Whether a page came within `MAX_DELAY_SECONDS` of the cascade's onset."""
+        return self.first_hit is not None
 
     @property
     def early(self) -> bool:
-        """Warned before it."""
-        return self.lead > 0
+        """Whether a page came before the cascade's onset."""
+        return self.lead_seconds > 0
 
     @property
     def useful(self) -> bool:
-        """Warned in time to act."""
-        return self.lead >= USEFUL
+        """Whether a page came in time to act."""
+        return self.lead_seconds >= USEFUL_LEAD_SECONDS
 
 
-def scored(truth: Truth, expected: Expected) -> bool:
-    """Whether the run went as its scenario means it to: a cascade that did not happen cannot be warned of."""
+def happened_as_expected(truth: Truth, expected: Expected) -> bool:
+    """Whether the run had a cascade if and only if its scenario means it to; other runs are not scored."""
     return truth.cascaded == expected.cascade
 
 
-def heard(truth: Truth, expected: Expected, pages: Iterable[Page], component: Mapping[Service, int]) -> Heard:
-    """Judge pages, in any order. `component`: as `components` gives it; whom it does not know stands for itself."""
-    in_time = sorted(pages, key=lambda page: page.time)
+def score_pages(
+    truth: Truth, expected: Expected, pages: Iterable[Page], component: Mapping[Service, int]
+) -> DetectionScore:
+    """Score pages in any order. component: from `components`; other services count as their own component."""
+    by_time = sorted(pages, key=lambda page: page.time)
     if not truth.cascaded or truth.onset is None:
-        return Heard(None, 0.0, None, merged(in_time, component), truth.end - truth.start)
-    begin, end = truth.onset, truth.began + AFTERMATH
-    outside = [page for page in in_time if not begin <= page.time <= end]
-    who = affected(truth, expected)
-    hits = [page for page in in_time if begin <= page.time <= truth.began + LATE and page.services & who]
+        return DetectionScore(None, 0.0, None, count_pages(by_time, component), truth.end - truth.start)
+    begin, end = truth.onset, truth.cascade_onset + AFTERMATH_SECONDS
+    outside = [page for page in by_time if not begin <= page.time <= end]
+    affected = affected_services(truth, expected)
+    hits = [
+        page
+        for page in by_time
+        if begin <= page.time <= truth.cascade_onset + MAX_DELAY_SECONDS and page.services & affected
+    ]
     quiet = truth.end - truth.start - (min(end, truth.end) - begin)
     if not hits:
-        return Heard(None, 0.0, None, merged(outside, component), quiet)
-    lead = max(0.0, truth.began - hits[0].time)
-    return Heard(hits[0], lead, hits[0].time - begin, merged(outside, component), quiet)
+        return DetectionScore(None, 0.0, None, count_pages(outside, component), quiet)
+    lead = max(0.0, truth.cascade_onset - hits[0].time)
+    return DetectionScore(hits[0], lead, hits[0].time - begin, count_pages(outside, component), quiet)
 
 
-def affected(truth: Truth, expected: Expected) -> frozenset[Service]:
-    """Those that a page may name: who missed an objective, where it begins, and whose doing it is."""
+def affected_services(truth: Truth, expected: Expected) -> frozenset[Service]:
+    """Services that a hit may name: those that breached their SLO, the origin, and the root cause."""
     origin = {truth.origin} if truth.origin else set()
     return frozenset({*truth.breached, *truth.victims, *origin, *expected.culprits, *(expected.edge or ())})
 
 
-def merged(pages: Sequence[Page], component: Mapping[Service, int]) -> int:
-    """How many pages there are, where those of one component close to each other are one. In order of time."""
+def count_pages(pages: Sequence[Page], component: Mapping[Service, int]) -> int:
+    """Number of pages in order of time, where those of one component close to each other count once."""
     last: dict[int | Service, float] = {}
     count = 0
     for page in pages:
         where = {component.get(service, service) for service in page.services}
-        count += all(page.time - last.get(each, float("-inf")) >= MERGED for each in where)
+        count += all(page.time - last.get(each, float("-inf")) >= MERGE_SECONDS for each in where)
         last |= dict.fromkeys(where, page.time)
     return count
 
 
 def components(world: World) -> Mapping[Service, int]:
-    """Services by the component they belong to: calls and shared GPUs join. Numbered by the first service of each."""
+    """Component number of each service: services connected by calls or shared GPUs (union-find)."""
     joined: dict[Service, Service] = {service: service for service in world.services}
 
     def root(service: Service) -> Service:

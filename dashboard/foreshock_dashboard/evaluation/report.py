@@ -1,22 +1,146 @@
-"""An evaluation for people: text for a terminal, and a part of a document in Markdown."""
+"""Reports of an evaluation: text tables for a terminal, and Markdown for docs/evaluation.md."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 
-from foreshock_dashboard.evaluation.contest import Point, RankedRow
+from foreshock_dashboard.evaluation.comparison import OperatingPoint, RankingRow
 from foreshock_dashboard.evaluation.evaluation import Evaluation
-from foreshock_dashboard.evaluation.text import (
-    Table,
-    figure_table,
-    interval,
-    markdown,
-    number,
-    plain,
-    run_table,
-    scenario_table,
-)
+from foreshock_dashboard.evaluation.figures import Bounds, Figure, Unit
+from foreshock_dashboard.evaluation.outcome import Outcome, ScenarioRow
+from foreshock_dashboard.evaluation.resampling import Estimate
+
+Table = Sequence[Sequence[str]]
+
+
+def format_number(value: float, unit: Unit) -> str:
+    """`0.93`, `210 s`, `0.05`; a dash where it is not known."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞"
+    match unit:
+        case "seconds":
+            return f"{value:.0f} s"
+        case "points":
+            return f"{value:.1f}"
+        case "pages":
+            return f"{value:.0f}"
+        case _:
+            return f"{value:.2f}"
+
+
+def format_interval(estimate: Estimate, unit: Unit) -> str:
+    """`0.81–0.97`; a dash where it is not known."""
+    if math.isnan(estimate.low):
+        return "–"
+    low, high = format_number(estimate.low, unit), format_number(estimate.high, unit)
+    return f"{low.removesuffix(' s')}–{high}"
+
+
+def format_bounds(bounds: Bounds | None, unit: Unit) -> str:
+    """`≥ 0.90`, `≤ 0.30`, `0.65–0.95`."""
+    if bounds is None:
+        return ""
+    if math.isinf(bounds.most):
+        return f"≥ {format_number(bounds.least, unit)}"
+    if math.isinf(bounds.least):
+        return f"≤ {format_number(bounds.most, unit)}"
+    return f"{format_number(bounds.least, unit)}–{format_number(bounds.most, unit)}"
+
+
+def figure_table(figures: Sequence[Figure]) -> Table:
+    """The figures, with what is asked of each."""
+    rows = [
+        (
+            each.name,
+            format_number(each.estimate.value, each.unit),
+            format_interval(each.estimate, each.unit),
+            str(each.estimate.runs),
+            format_bounds(each.bar, each.unit),
+            format_bounds(each.best, each.unit),
+            each.standing,
+        )
+        for each in figures
+    ]
+    return [("", "reached", "95 %", "of", "bar", "world-class", ""), *rows]
+
+
+def scenario_table(rows: Sequence[ScenarioRow]) -> Table:
+    """A line for each scenario."""
+    head = ("scenario", "runs", "cascade after", "warned", "early", "lead", "paged after", "advised", "false pages",
+            "causes at first page", "culprits at first page")  # fmt: skip
+    return [head, *(_scenario(row) for row in rows)]
+
+
+def _scenario(row: ScenarioRow) -> tuple[str, ...]:
+    timing = (format_number(row.gap, "seconds"), str(row.warned), str(row.early), format_number(row.lead, "seconds"))
+    return (
+        row.scenario,
+        str(row.runs),
+        *(timing if row.cascade else ("", "", "", "")),
+        format_number(row.delay, "seconds") if row.cascade else "",
+        str(row.advised),
+        str(row.false),
+        _counted(row.causes),
+        _counted(row.culprits),
+    )
+
+
+def _counted(found: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name or 'nobody'} {count}" for name, count in found)
+
+
+def run_table(outcomes: Sequence[Outcome]) -> Table:
+    """A line for each run."""
+    head = ("run", "cascade after", "page after", "lead", "false", "advised after", "cause", "culprit", "right")
+    return [head, *(_run(each) for each in outcomes)]
+
+
+def _run(each: Outcome) -> tuple[str, ...]:
+    unknown, verdict = math.nan, each.verdict
+    delay, advised = each.pages.delay_seconds, each.advisories.delay_seconds
+    marks = (
+        " ".join(
+            name
+            for name, right in (
+                ("cause", verdict.right_cause),
+                ("top-1", verdict.top1),
+                ("top-3", verdict.top3),
+                ("pair", bool(verdict.pair)),
+            )
+            if right
+        )
+        if verdict
+        else ""
+    )
+    return (
+        each.run.name + ("" if each.scored else " (not scored)"),
+        format_number(unknown if each.gap is None else each.gap, "seconds"),
+        format_number(unknown if delay is None else delay, "seconds"),
+        format_number(each.pages.lead_seconds, "seconds") if each.expected else "",
+        str(each.pages.false_alarms),
+        format_number(unknown if advised is None else advised, "seconds"),
+        verdict.cause if verdict else "",
+        verdict.named if verdict else "",
+        marks,
+    )
+
+
+def aligned(table: Table) -> str:
+    """Columns under each other."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    return "\n".join(lines)
+
+
+def markdown(table: Table) -> str:
+    """A table of Markdown."""
+    head, *rows = table
+    lines = [f"| {' | '.join(row)} |" for row in (head, tuple("---" for _ in head), *rows)]
+    return "\n".join(lines)
+
 
 EQUAL = "At no more false pages than ours"
 CURVE = "Lead against false pages, at every threshold"
@@ -25,7 +149,7 @@ RANKED = "Culprit at our first page"
 
 def terminal(found: Evaluation, *, runs: bool) -> str:
     """All of it; a line for each run where that is asked for."""
-    return _laid_out(found, plain, "\n", runs=runs)
+    return _laid_out(found, aligned, "\n", runs=runs)
 
 
 def document(found: Evaluation) -> str:
@@ -64,33 +188,38 @@ def _laid_out(found: Evaluation, table: Callable[[Table], str], gap: str, *, run
     return "\n\n".join(lines)
 
 
-def point_table(points: Sequence[Point]) -> Table:
+def point_table(points: Sequence[OperatingPoint]) -> Table:
     """A line for each point of the curve; the thresholds in use are marked."""
     head = ("detector", "threshold", "false pages per service-day", "warned", "early", "95 %", "lead, median",
             "ours earlier by", "95 %")  # fmt: skip
     return [head, *(_point(each) for each in points)]
 
 
-def _point(each: Point) -> tuple[str, ...]:
+def _point(each: OperatingPoint) -> tuple[str, ...]:
     mark = " (usual)" if each.usual else ""
     ours = math.isnan(each.threshold) and each.usual
     return (
         each.detector,
         "" if math.isnan(each.threshold) else f"{each.threshold:g}{mark}",
-        number(each.false.value, "per day"),
-        number(each.warned.value, "share"),
-        number(each.early.value, "share"),
-        interval(each.early, "share"),
-        number(each.lead.value, "seconds"),
-        "" if ours else number(each.ahead.value, "share"),
-        "" if ours else interval(each.ahead, "share"),
+        format_number(each.false.value, "per day"),
+        format_number(each.warned.value, "share"),
+        format_number(each.early.value, "share"),
+        format_interval(each.early, "share"),
+        format_number(each.lead.value, "seconds"),
+        "" if ours else format_number(each.ahead.value, "share"),
+        "" if ours else format_interval(each.ahead, "share"),
     )
 
 
-def ranked_table(rows: Sequence[RankedRow]) -> Table:
+def ranked_table(rows: Sequence[RankingRow]) -> Table:
     """A line for each ranking."""
     lines = [
-        (row.name, number(row.top1.value, "share"), interval(row.top1, "share"), number(row.top3.value, "share"))
+        (
+            row.name,
+            format_number(row.top1.value, "share"),
+            format_interval(row.top1, "share"),
+            format_number(row.top3.value, "share"),
+        )
         for row in rows
     ]
     return [("ranking", "top-1", "95 %", "top-3"), *lines]
@@ -100,7 +229,7 @@ def _late(found: Evaluation) -> str:
     """The cascades that were not warned of before their onset, and those whose first page was wrong."""
     counted = [each for each in found.runs if each.scored and each.expected]
     late = [
-        f"{each.run.name} ({number(_delay(each.pages.delay, each.gap), 'seconds')})"
+        f"{each.run.name} ({format_number(_delay(each.pages.delay_seconds, each.gap), 'seconds')})"
         for each in counted
         if not each.pages.early
     ]

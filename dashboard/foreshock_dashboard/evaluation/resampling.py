@@ -14,7 +14,7 @@ import numpy as np
 
 from foreshock_dashboard.model.types import Floats
 
-DRAWS = 2000
+BOOTSTRAP_DRAWS = 2000
 
 
 class Sample(NamedTuple):
@@ -34,10 +34,10 @@ class Estimate(NamedTuple):
     runs: int = 0
 
 
-class Resampling:
+class Bootstrap:
     """The draws for an evaluation of these (scenario, seed) pairs."""
 
-    def __init__(self, pairs: Sequence[tuple[str, int]], draws: int = DRAWS) -> None:
+    def __init__(self, pairs: Sequence[tuple[str, int]], draws: int = BOOTSTRAP_DRAWS) -> None:
         kept = sorted(set(pairs))
         self._place = {pair: i for i, pair in enumerate(kept)}
         self._scenarios = {name: i for i, name in enumerate(sorted({name for name, _ in kept}))}

@@ -1,4 +1,4 @@
-"""What really happened in a recorded run, and whom a detector may rightly name."""
+"""Ground truth of a recorded run, and the answers that count as right."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import TRUTH
 
 
-class Objective(NamedTuple):
-    """`share` of a service's requests within a minute are to be answered well within `latency` seconds."""
+class SloTarget(NamedTuple):
+    """SLO of a service: `share` of its requests within a minute take less than `latency` seconds."""
 
     latency: float
     share: float
@@ -23,27 +23,25 @@ class Objective(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the scenario's author meant.
+    """Result that a scenario is meant to have.
 
-    cascade: services besides the first are to miss their objectives. culprits: any of them is a right answer to whose
-    doing it is; so is `edge`, where it is a path. gpus: labels of those of the pool that is fought for. objectives: of
-    every service that has one.
+    cascade: whether services besides the origin breach their SLO. culprits: acceptable root causes; `edge` is one as
+    well for a network path. gpus: labels of the GPUs of the contended pool. objectives: SLO of every service with one.
     """
 
     cascade: bool
     culprits: frozenset[Service] = frozenset()
     edge: tuple[Service, Service] | None = None
     gpus: frozenset[str] = frozenset()
-    objectives: Mapping[Service, Objective] | None = None
+    objectives: Mapping[Service, SloTarget] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What happened, times in Unix seconds.
+    """Ground truth of a run; times in Unix seconds.
 
-    onset: when the first fault began, t_0. origin: where it begins. pool: whose GPUs are fought for. victims: services
-    besides the origin that missed their objective at or after the onset. breached: when each first did, the origin as
-    well.
+    onset: start of the first fault. origin: service where it begins. pool: the contended GPU pool. victims: services
+    besides the origin that breached their SLO at or after the onset. breached: first breach of each, and the origin's.
     """
 
     scenario: str
@@ -59,12 +57,12 @@ class Truth:
 
     @property
     def cascaded(self) -> bool:
-        """Whether services besides the origin missed their objective."""
+        """Whether services besides the origin breached their SLO."""
         return bool(self.victims)
 
     @property
-    def began(self) -> float:
-        """When the first victim did, t_c: the cascade's onset.
+    def cascade_onset(self) -> float:
+        """Time of the first victim's SLO breach.
 
         Raises:
             ValueError: there is no victim.
@@ -76,36 +74,36 @@ def read_truth(folder: Path) -> Truth:
     """Read a recording's `truth.json`.
 
     Raises:
-        RecordingError: it has none, or one that makes no sense.
+        RecordingError: the file is missing or invalid.
     """
     try:
-        return truth_of(orjson.loads((folder / TRUTH).read_bytes()))
+        return parse_truth(orjson.loads((folder / TRUTH).read_bytes()))
     except FileNotFoundError:
         raise RecordingError(f"recording {folder}: it has no {TRUTH}; only what was simulated can be scored") from None
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordingError(f"recording {folder}: {TRUTH} cannot be used: {error}") from None
 
 
-def truth_of(found: Mapping[str, Any]) -> Truth:
-    """The truth from its JSON, where `breached` has bare names, and also tells of misses before the onset.
+def parse_truth(data: Mapping[str, Any]) -> Truth:
+    """Truth from its JSON, where `breached` has names without namespaces, and may have breaches before the onset.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not of that form.
+        KeyError, TypeError, ValueError: the JSON has another form.
     """
-    onset = None if found["onset"] is None else float(found["onset"])
-    victims = tuple(map(Service.parse, found["victims"]))
-    origin = Service.parse(found["origin"]) if found["origin"] else None
-    times = {name: float(time) for name, time in found["breached"].items()}
-    who = (*victims, *((origin,) if origin else ()))
+    onset = None if data["onset"] is None else float(data["onset"])
+    victims = tuple(map(Service.parse, data["victims"]))
+    origin = Service.parse(data["origin"]) if data["origin"] else None
+    times = {name: float(time) for name, time in data["breached"].items()}
+    services = (*victims, *((origin,) if origin else ()))
     return Truth(
-        scenario=str(found["scenario"]),
-        seed=int(found["seed"]),
-        start=float(found["start"]),
-        end=float(found["end"]),
+        scenario=str(data["scenario"]),
+        seed=int(data["seed"]),
+        start=float(data["start"]),
+        end=float(data["end"]),
         onset=onset,
-        cause=str(found["cause"] or ""),
+        cause=str(data["cause"] or ""),
         origin=origin,
-        pool=str(found["pool"] or ""),
+        pool=str(data["pool"] or ""),
         victims=victims,
-        breached={each: times[each.name] for each in who if times.get(each.name, -1.0) >= (onset or 0.0)},
+        breached={each: times[each.name] for each in services if times.get(each.name, -1.0) >= (onset or 0.0)},
     )

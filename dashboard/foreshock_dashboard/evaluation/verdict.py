@@ -1,4 +1,4 @@
-"""What an incident said when it first paged, against the truth: culprit, pair, cause, times to breach, extent."""
+"""First page of an incident against the truth: root cause, GPU pair, cause class, times to breach, and extent."""
 
 from __future__ import annotations
 
@@ -17,51 +17,52 @@ History = Sequence[tuple[float, tuple[Incident, ...]]]
 PAGING = ("page", "cascading")
 
 
-class Said(NamedTuple):
-    """An incident as it was at a time."""
+class IncidentAt(NamedTuple):
+    """An incident as of a time (Unix seconds)."""
 
     time: float
     incident: Incident
 
     @property
     def page(self) -> Page:
-        """Whom it tells of."""
-        found = self.incident
-        culprit = {found.culprit.service} if found.culprit.service else set()
-        risk = {each.service for each in found.at_risk}
-        return Page(self.time, frozenset({found.service, *found.victims, *risk, *culprit, *(found.culprit.edge or ())}))
+        """Page about all services that the incident names."""
+        incident = self.incident
+        culprit = {incident.culprit.service} if incident.culprit.service else set()
+        at_risk = {each.service for each in incident.at_risk}
+        edge = incident.culprit.edge or ()
+        return Page(self.time, frozenset({incident.service, *incident.victims, *at_risk, *culprit, *edge}))
 
 
-def first_said(history: History, phases: Sequence[str]) -> tuple[Said, ...]:
-    """Each incident as it was when it first was in one of the phases, in order of time."""
-    found: dict[str, Said] = {}
+def first_in_phase(history: History, phases: Sequence[str]) -> tuple[IncidentAt, ...]:
+    """Each incident as of its first time in one of the phases, in order of time."""
+    first: dict[str, IncidentAt] = {}
     for time, incidents in history:
         for incident in incidents:
-            if incident.phase in phases and incident.id not in found:
-                found[incident.id] = Said(time, incident)
-    return tuple(sorted(found.values(), key=lambda said: said.time))
+            if incident.phase in phases and incident.id not in first:
+                first[incident.id] = IncidentAt(time, incident)
+    return tuple(sorted(first.values(), key=lambda each: each.time))
 
 
-def paged(history: History) -> tuple[Said, ...]:
-    """Each incident as it was when it first paged."""
-    return first_said(history, PAGING)
+def first_pages(history: History) -> tuple[IncidentAt, ...]:
+    """Each incident as of its first page."""
+    return first_in_phase(history, PAGING)
 
 
-def opened(history: History) -> tuple[Said, ...]:
-    """Each incident as it was when it opened, if only as an advisory."""
-    return first_said(history, ("advisory", *PAGING))
+def first_advisories(history: History) -> tuple[IncidentAt, ...]:
+    """Each incident as of its opening, as an early warning or a page."""
+    return first_in_phase(history, ("advisory", *PAGING))
 
 
-def foresaw_storm(truth: Truth, history: History) -> bool:
-    """Whether an incident that tells of a retry storm was open when the trigger came."""
+def forecast_retry_storm(truth: Truth, history: History) -> bool:
+    """Whether an incident with a retry storm as its cause was open at the fault's onset."""
     if truth.onset is None:
         return False
-    standing = [incidents for time, incidents in history if time < truth.onset][-1:]
-    return any(each.phase != "over" and each.cause == "retry storm" for each in (standing[0] if standing else ()))
+    before = [incidents for time, incidents in history if time < truth.onset][-1:]
+    return any(each.phase != "over" and each.cause == "retry storm" for each in (before[0] if before else ()))
 
 
 class Eta(NamedTuple):
-    """Seconds to a breach as they were told, with a chance of 10, 20, 50, 80 and 90 %, and as they came to be."""
+    """Forecast quantiles of the seconds to an SLO breach, and the actual seconds."""
 
     p10: float
     p20: float
@@ -73,11 +74,11 @@ class Eta(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the first page said.
+    """First page against the truth.
 
-    named: whom it names first; cause: as the truth writes causes. top1, top3: the culprit is the first named, or among
-    the first three. pair: aggressor, victim and pool are right; None where no pool is fought for. extent: F1 of the
-    services said to be victims or at risk. etas: of those that had not breached by then and did later.
+    named: first suspected cause. cause: cause class as in the truth. top1, top3: a right root cause is first, or among
+    the first three. pair: aggressor, victim, and pool are right; None without GPU contention. extent: F1 score of the
+    affected and at-risk services. etas: of services that breached later.
     """
 
     named: str
@@ -90,9 +91,9 @@ class Verdict:
     etas: tuple[Eta, ...]
 
 
-def judged(truth: Truth, expected: Expected, said: Said) -> Verdict:
-    """Judge the first page of a cascade that was warned of."""
-    incident = said.incident
+def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verdict:
+    """Verdict on the first page of a detected cascade."""
+    incident = page.incident
     edge = incident.culprit.edge
     named = incident.culprit.service or (incident.candidates[0].service if incident.candidates else None)
     on_edge = edge is not None and edge == expected.edge
@@ -105,30 +106,30 @@ def judged(truth: Truth, expected: Expected, said: Said) -> Verdict:
         top1=top1,
         top3=top1 or not expected.culprits.isdisjoint(ranked[:3]),
         right_cause=cause == truth.cause,
-        pair=top1 and _right_place(truth, expected, incident) if truth.cause == "pool_contention" else None,
+        pair=top1 and _is_right_pair(truth, expected, incident) if truth.cause == "pool_contention" else None,
         extent=f1({incident.service, *incident.victims, *(each.service for each in incident.at_risk)}, truth),
         etas=tuple(
-            Eta(each.p10, each.p20, each.p50, each.p80, each.p90, truth.breached[each.service] - said.time)
+            Eta(each.p10, each.p20, each.p50, each.p80, each.p90, truth.breached[each.service] - page.time)
             for each in incident.at_risk
-            if each.p50 > 0 and truth.breached.get(each.service, 0.0) > said.time
+            if each.p50 > 0 and truth.breached.get(each.service, 0.0) > page.time
         ),
     )
 
 
-def _right_place(truth: Truth, expected: Expected, incident: Incident) -> bool:
-    """Whether the victim is the service where it begins, and the pool, or the GPUs, are those fought for."""
-    place = incident.culprit
-    gpus = {gpu.label for gpu in place.gpus}
-    in_pool = place.pool == truth.pool if place.pool else bool(gpus) and gpus <= expected.gpus
+def _is_right_pair(truth: Truth, expected: Expected, incident: Incident) -> bool:
+    """Whether the victim is the origin, and the pool or the GPUs are the contended ones."""
+    culprit = incident.culprit
+    gpus = {gpu.label for gpu in culprit.gpus}
+    in_pool = culprit.pool == truth.pool if culprit.pool else bool(gpus) and gpus <= expected.gpus
     return in_pool and truth.origin in (incident.victim, incident.service)
 
 
 def cause_of(incident: Incident) -> str:
-    """The cause as truths and JSON write it."""
+    """Cause class as in truths and JSON."""
     return "memory" if incident.cause == "memory pressure" else incident.cause.replace(" ", "_")
 
 
-def f1(said: set[Service], truth: Truth) -> float:
-    """F1 of a set of services against those that missed their objective."""
-    right = len(said & truth.breached.keys())
-    return 2 * right / (len(said) + len(truth.breached))
+def f1(services: set[Service], truth: Truth) -> float:
+    """F1 score of a set of services against those that breached their SLO."""
+    right = len(services & truth.breached.keys())
+    return 2 * right / (len(services) + len(truth.breached))

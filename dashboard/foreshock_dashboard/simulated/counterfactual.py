@@ -28,5 +28,5 @@ def cascades_without_culprit(run: Run, truth: Truth) -> bool | None:
         return None
     spec = load(run.scenario, run.size, run.seed)
     simulation = Simulation(spec, run.seed, truth.start, leave_out=spec.expects.culprit, sample=0.0)
-    simulation.advance(min(truth.end, truth.began + AFTER_ONSET_SECONDS))
+    simulation.advance(min(truth.end, truth.cascade_onset + AFTER_ONSET_SECONDS))
     return simulation.truth().cascaded

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.evaluation.contest import Entry, others_heard, rankings
-from foreshock_dashboard.evaluation.lossy import LossyMetrics
+from foreshock_dashboard.evaluation.comparison import Entry, rank_by_baselines, score_baselines
 from foreshock_dashboard.evaluation.outcome import Run, outcome_of
-from foreshock_dashboard.evaluation.recordings import recorded
+from foreshock_dashboard.evaluation.suite import LossyMetrics, ensure_recording
 from foreshock_dashboard.evaluation.truth import Expected, read_truth
-from foreshock_dashboard.evaluation.verdict import paged
+from foreshock_dashboard.evaluation.verdict import first_pages
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import replay
@@ -73,7 +72,7 @@ def score(task: Task) -> Entry:
         SourceError: the run cannot be recorded or replayed.
     """
     run, expected = task.run, task.expected
-    path = task.path or recorded(run, task.folder)
+    path = task.path or ensure_recording(run, task.folder)
     truth = read_truth(path)
     with closing(Recording(path)) as recording:
         played = replay(recording)
@@ -84,8 +83,10 @@ def score(task: Task) -> Entry:
         if expected.cascade:
             missing = replay(recording, source=partial(LossyMetrics, seed=run.seed))
             lossy = outcome_of(run, truth, expected, missing.world, missing.history)
-    others = others_heard(truth, expected, played.world)
-    first_page = next((item for item in paged(played.history) if item.page == ours.pages.first), None)
-    ranked = rankings(expected, played.world, first_page.time, first_page.incident.service) if first_page else {}
+    others = score_baselines(truth, expected, played.world)
+    first_page = next((item for item in first_pages(played.history) if item.page == ours.pages.first_hit), None)
+    ranked = (
+        rank_by_baselines(expected, played.world, first_page.time, first_page.incident.service) if first_page else {}
+    )
     alone = cascades_without_culprit(run, truth) if task.without and expected.cascade else None
     return Entry(ours, expected.culprits, lossy, others, ranked, alone)

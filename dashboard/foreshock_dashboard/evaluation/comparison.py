@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from foreshock_dashboard.evaluation.baselines import DETECTORS, Objectives, alarms
-from foreshock_dashboard.evaluation.culprits import RANKERS, Scores, hits
+from foreshock_dashboard.evaluation.baselines import DETECTORS, SloTargets, alarms
 from foreshock_dashboard.evaluation.outcome import Outcome
-from foreshock_dashboard.evaluation.protocol import DAY, Heard, components, heard
-from foreshock_dashboard.evaluation.resampling import Estimate, Resampling, Sample
+from foreshock_dashboard.evaluation.protocol import DAY_SECONDS, DetectionScore, components, score_pages
+from foreshock_dashboard.evaluation.ranking_baselines import RANKERS, Scores, hit_probability
+from foreshock_dashboard.evaluation.resampling import Bootstrap, Estimate, Sample
 from foreshock_dashboard.evaluation.truth import Expected, Truth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -20,7 +20,7 @@ from foreshock_dashboard.model.world import World
 OURS, ADVISORIES = "foreshock, pages", "foreshock, advisories"
 
 
-class Ranked(NamedTuple):
+class TopHits(NamedTuple):
     """The chance that a right culprit is the first that is named, and among the first three."""
 
     top1: float
@@ -39,33 +39,33 @@ class Entry:
     ours: Outcome
     culprits: frozenset[Service]
     lossy: Outcome | None = None
-    others: Mapping[str, tuple[Heard, ...]] = field(default_factory=dict)
-    rankings: Mapping[str, Ranked] = field(default_factory=dict)
+    others: Mapping[str, tuple[DetectionScore, ...]] = field(default_factory=dict)
+    rankings: Mapping[str, TopHits] = field(default_factory=dict)
     happens_without: bool | None = None
 
 
-def others_heard(truth: Truth, expected: Expected, world: World) -> Mapping[str, tuple[Heard, ...]]:
+def score_baselines(truth: Truth, expected: Expected, world: World) -> Mapping[str, tuple[DetectionScore, ...]]:
     """What every other detector's alarms are worth, at each of its thresholds."""
     component = components(world)
-    objectives: Objectives = expected.objectives or {}
+    objectives: SloTargets = expected.objectives or {}
     found = {}
     for detector in DETECTORS:
         levels = detector.levels(world, objectives)
         found[detector.name] = tuple(
-            heard(truth, expected, alarms(world, levels, threshold, detector.persist), component)
+            score_pages(truth, expected, alarms(world, levels, threshold, detector.persist), component)
             for threshold in detector.thresholds
         )
     return found
 
 
-def rankings(expected: Expected, world: World, time: float, victim: Service) -> Mapping[str, Ranked]:
+def rank_by_baselines(expected: Expected, world: World, time: float, victim: Service) -> Mapping[str, TopHits]:
     """How often every other ranking has a right culprit in front, asked at a time (Unix seconds)."""
     at = int((world.times <= time).sum()) - 1
     scores = {name: ranker(world, at, victim) for name, ranker in RANKERS.items()}
     return {name: _ranked(found, expected.culprits) for name, found in scores.items()}
 
 
-class Point(NamedTuple):
+class OperatingPoint(NamedTuple):
     """A detector at one threshold: pages per service-day for nothing, shares of cascades warned of, lead in seconds.
 
     ahead: by how much ours warns before onset more often, paired.
@@ -81,26 +81,26 @@ class Point(NamedTuple):
     ahead: Estimate
 
 
-def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Resampling) -> tuple[Point, ...]:
+def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -> tuple[OperatingPoint, ...]:
     """Every detector at every threshold, ours first."""
     scored = [entry for entry in entries if entry.ours.scored and entry.others]
     if not scored:
         return ()
 
-    def point(name: str, threshold: float, usual: bool, said: Sequence[Heard]) -> Point:
+    def point(name: str, threshold: float, usual: bool, said: Sequence[DetectionScore]) -> OperatingPoint:
         pairs = list(zip(scored, said, strict=True))
         warnable = [
             (each.ours, found) for each, found in pairs if each.ours.expected and each.ours.run.scenario not in instant
         ]
-        days = [_sample(each.ours, each.ours.services * found.quiet / DAY) for each, found in pairs]
-        return Point(
+        days = [_sample(each.ours, each.ours.services * found.quiet_seconds / DAY_SECONDS) for each, found in pairs]
+        return OperatingPoint(
             name,
             threshold,
             usual,
-            draws.ratio([_sample(each.ours, found.false) for each, found in pairs], days),
+            draws.ratio([_sample(each.ours, found.false_alarms) for each, found in pairs], days),
             draws.mean([_sample(ours, found.hit) for ours, found in warnable]),
             draws.mean([_sample(ours, found.early) for ours, found in warnable]),
-            draws.quantile([_sample(ours, found.lead) for ours, found in warnable], 0.5),
+            draws.quantile([_sample(ours, found.lead_seconds) for ours, found in warnable], 0.5),
             draws.mean([_sample(ours, ours.pages.early - found.early) for ours, found in warnable]),
         )
 
@@ -115,7 +115,7 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Resampling) 
     return tuple(points)
 
 
-def at_equal_false_alarms(points: Sequence[Point]) -> tuple[Point, ...]:
+def at_equal_false_alarms(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
     """Ours, and of each other detector the point that warns early most often with no more false pages than ours.
 
     Where all of its thresholds page more often, the one that does so least.
@@ -132,7 +132,7 @@ def at_equal_false_alarms(points: Sequence[Point]) -> tuple[Point, ...]:
     return tuple(best)
 
 
-class RankedRow(NamedTuple):
+class RankingRow(NamedTuple):
     """How often a ranking has a right culprit in front."""
 
     name: str
@@ -140,27 +140,27 @@ class RankedRow(NamedTuple):
     top3: Estimate
 
 
-def ranked(entries: Sequence[Entry], draws: Resampling) -> tuple[RankedRow, ...]:
+def ranking_rows(entries: Sequence[Entry], draws: Bootstrap) -> tuple[RankingRow, ...]:
     """Ours, every other ranking, and a constant answer: the culprits that are right most often in this suite."""
     told = [(entry, entry.ours.verdict) for entry in entries if entry.ours.scored and entry.ours.verdict]
     usual = [who for who, _ in Counter(who for entry, _ in told for who in sorted(entry.culprits)).most_common(3)]
     names = list(dict.fromkeys(name for entry, _ in told for name in entry.rankings))
     constant: Scores = {who: 1.0 / (1 + i) for i, who in enumerate(usual)}
 
-    def row(name: str, found: Sequence[Ranked]) -> RankedRow:
+    def row(name: str, found: Sequence[TopHits]) -> RankingRow:
         pairs = [(entry.ours, each) for (entry, _), each in zip(told, found, strict=True)]
         firsts = [_sample(ours, each.top1) for ours, each in pairs]
-        return RankedRow(name, draws.mean(firsts), draws.mean([_sample(ours, each.top3) for ours, each in pairs]))
+        return RankingRow(name, draws.mean(firsts), draws.mean([_sample(ours, each.top3) for ours, each in pairs]))
 
     return (
-        row("foreshock", [Ranked(verdict.top1, verdict.top3) for _, verdict in told if verdict]),
+        row("foreshock", [TopHits(verdict.top1, verdict.top3) for _, verdict in told if verdict]),
         *(row(name, [entry.rankings[name] for entry, _ in told]) for name in names),
         row("constant", [_ranked(constant, entry.culprits) for entry, _ in told]),
     )
 
 
-def _ranked(scores: Scores, right: frozenset[Service]) -> Ranked:
-    return Ranked(hits(scores, right, 1), hits(scores, right, 3))
+def _ranked(scores: Scores, right: frozenset[Service]) -> TopHits:
+    return TopHits(hit_probability(scores, right, 1), hit_probability(scores, right, 3))
 
 
 def _sample(outcome: Outcome, value: float) -> Sample:

@@ -14,20 +14,20 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 
-PAST, GUARD, NOW = 1800.0, 180.0, 30.0
+BASELINE_SECONDS, GUARD_SECONDS, PRESENT_SECONDS = 1800.0, 180.0, 30.0
 """Seconds: what is usual, left out before now, and what stands for now."""
-FLOOR = 0.03
+MIN_SCALE = 0.03
 """Least scale of a logarithm or a share: a nearly constant series has next to none."""
-ANOMALOUS = 3.0
+ANOMALOUS_Z = 3.0
 """z from which a traversal goes on to a callee."""
 DAMPING = 0.85
-SUSPECT_WINDOW, SUSPECT = 600.0, 0.35
+CORRELATION_SECONDS, MIN_CORRELATION = 600.0, 0.35
 """Seconds over which a suspect's usage is correlated, and the least score to accuse it (CPI2, EuroSys 2013)."""
 
 Scores = Mapping[Service, float]
 
 
-def hits(scores: Scores, right: frozenset[Service], k: int) -> float:
+def hit_probability(scores: Scores, right: frozenset[Service], k: int) -> float:
     """The chance that one of the right services is among the first k, ties broken at random.
 
     Services with a score of 0 or less are not named.
@@ -54,8 +54,10 @@ def robust_z(values: Floats, world: World, at: int, log: bool) -> Floats:
     """(now − median) / MAD of each row against the half hour before; NaN where nothing is known."""
     with np.errstate(invalid="ignore", divide="ignore"):
         compared = np.log(np.where(values > 0, values, np.nan)) if log else values
-    guard, past, now = (max(1, round(seconds / world.step)) for seconds in (GUARD, PAST, NOW))
-    base = robust_baseline(compared[:, max(0, at - guard - past) : max(0, at - guard)], FLOOR)
+    guard, past, now = (
+        max(1, round(seconds / world.step)) for seconds in (GUARD_SECONDS, BASELINE_SECONDS, PRESENT_SECONDS)
+    )
+    base = robust_baseline(compared[:, max(0, at - guard - past) : max(0, at - guard)], MIN_SCALE)
     window = compared[:, max(0, at + 1 - now) : at + 1]
     current = np.full(len(values), np.nan)
     known = ~np.isnan(window).all(axis=1)
@@ -106,7 +108,7 @@ def traversal(world: World, at: int, victim: Service) -> Scores:
     seen, frontier = {victim}, [victim]
     while frontier:
         service = frontier.pop()
-        below = [callee for callee in calls.get(service, ()) if z.get(callee, 0.0) >= ANOMALOUS]
+        below = [callee for callee in calls.get(service, ()) if z.get(callee, 0.0) >= ANOMALOUS_Z]
         if not below:
             found[service] = max(z.get(service, 0.0), 1e-9)
         frontier += [callee for callee in below if callee not in seen]
@@ -123,8 +125,8 @@ def cpi2(world: World, at: int, victim: Service) -> Scores:
     if victim not in world.services:
         return {}
     row = world.red.p95[world.services.index(victim)]
-    window = max(1, round(SUSPECT_WINDOW / world.step))
-    past = row[max(0, at + 1 - window - round(PAST / world.step)) : max(0, at + 1 - window)]
+    window = max(1, round(CORRELATION_SECONDS / world.step))
+    past = row[max(0, at + 1 - window - round(BASELINE_SECONDS / world.step)) : max(0, at + 1 - window)]
     if np.isfinite(past).sum() < 2:
         return {}
     limit = float(np.nanmean(past) + 2 * np.nanstd(past))
@@ -139,10 +141,10 @@ def cpi2(world: World, at: int, victim: Service) -> Scores:
                 busy[max(0, at + 1 - window) : at + 1]
             )
     scores = {each: float((used / used.sum() * blame).sum()) for each, used in usage.items() if used.sum() > 0}
-    return {each: score for each, score in scores.items() if score >= SUSPECT}
+    return {each: score for each, score in scores.items() if score >= MIN_CORRELATION}
 
 
-def anybody(world: World, _at: int, _victim: Service) -> Scores:
+def uniform(world: World, _at: int, _victim: Service) -> Scores:
     """Chance: every service alike."""
     return dict.fromkeys(world.services, 1.0)
 
@@ -152,5 +154,5 @@ RANKERS: Mapping[str, Callable[[World, int, Service], Scores]] = {
     "PageRank": page_rank,
     "traversal": traversal,
     "CPI2": cpi2,
-    "chance": anybody,
+    "chance": uniform,
 }
