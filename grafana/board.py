@@ -36,7 +36,7 @@ class Link:
 class Panel:
     """One panel.
 
-    unit: Grafana's name of a unit. steps: (from, colour) above green. most: ends the axis. columns: of a table, what
+    unit: Grafana's name of a unit. steps: (from, color) above green. most: ends the axis. columns: of a table, what
     its fields are called, in their order; others are hidden. Of a node graph, the same for the fields of its frames.
     """
 

@@ -29,7 +29,7 @@ HUB = "http://127.0.0.1:8050"
 """Where browsers find the hub, unless the variable `hub` of a board says otherwise."""
 TAG = "foreshock"
 RING = {"failed": "red", "served": "green"}
-"""The ring of a node: what its arcs are called, and their colours."""
+"""The ring of a node: what its arcs are called, and their colors."""
 
 _Builder = bargauge.Panel | nodegraph.Panel | stat.Panel | table.Panel | timeseries.Panel
 _BUILDERS: dict[Kind, Callable[[], _Builder]] = {
@@ -189,7 +189,7 @@ def _finish(made: _Builder, panel: Panel) -> None:
             nodegraph.NodeOptions()
             .main_stat_unit("reqps")
             .secondary_stat_unit("percentunit")
-            .arcs([nodegraph.ArcOption().field(f"arc__{part}").color(colour) for part, colour in RING.items()])
+            .arcs([nodegraph.ArcOption().field(f"arc__{part}").color(color) for part, color in RING.items()])
         )
         # On the title, which only nodes have: the menu of an edge shows the links of all its fields.
         links = [{"title": link.title, "url": link.url, "targetBlank": True} for link in panel.links]
@@ -221,5 +221,5 @@ def _data_link(link: Link) -> dashboard.DashboardLink:
 
 def _thresholds(steps: Sequence[tuple[float, str]]) -> dashboard.ThresholdsConfig:
     found = [model.Threshold(color="green", value=None)]
-    found += [model.Threshold(color=colour, value=value) for value, colour in steps]
+    found += [model.Threshold(color=color, value=value) for value, color in steps]
     return dashboard.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from analysis_run import SINCE, Run
-from foreshock_dashboard.web.charts.svg import Axis, Line
+from foreshock_dashboard.web.charts.svg import Axis, SvgLine
 from foreshock_dashboard.web.charts.svg import draw as svg
 
 
@@ -20,9 +20,9 @@ def weights(run: Run) -> str:
     rows = [run.world.gpus.index(gpu) for gpu in sorted(gpus)]
     ingest = next(edge for edge in run.world.edges if edge.server == who and edge.client.name == "gateway")
     lines = [
-        Line("median, times the usual", x, run.over(points, lambda scan: scan.ratio("p50", who))),
-        Line("calls of gateway, 1/s", x, run.over(points, lambda scan: scan.value("edge_rate", ingest)), colour=1),
-        Line("GPUs idle, %", x, [_idle(run, rows, at) for at in points], colour=2),
+        SvgLine("median, times the usual", x, run.over(points, lambda scan: scan.ratio("p50", who))),
+        SvgLine("calls of gateway, 1/s", x, run.over(points, lambda scan: scan.value("edge_rate", ingest)), color=1),
+        SvgLine("GPUs idle, %", x, [_idle(run, rows, at) for at in points], color=2),
     ]
     title = f"Who waits at {who.name} ({run.truth.scenario})"
     return svg(title, SINCE, Axis("times the usual; 1/s; %", log=True), lines, run.marks())
@@ -38,14 +38,14 @@ def blame(run: Run) -> str:
     x = run.minutes(points)
     names = sorted({each.service for at in points if (told := run.incident(at)) for each in told.candidates})
     lines = []
-    for colour, who in enumerate(names[:6]):
+    for color, who in enumerate(names[:6]):
         shares = [
             next((each.score for each in told.candidates if each.service == who), 0.0)
             if (told := run.incident(at))
             else math.nan
             for at in points
         ]
-        lines.append(Line(who.name, x, shares, colour=colour))
+        lines.append(SvgLine(who.name, x, shares, color=color))
     return run.chart("Who is blamed", "share of the blame", lines)
 
 

@@ -16,7 +16,7 @@ from foreshock_dashboard.analysis.detectors.dependency import FAILED_ATTEMPTS
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, PAGE_CHANCE
 from foreshock_dashboard.model.world import Tenant
-from foreshock_dashboard.web.charts.svg import Line
+from foreshock_dashboard.web.charts.svg import SvgLine
 
 
 def sharing(run: Run) -> str:
@@ -28,11 +28,11 @@ def sharing(run: Run) -> str:
     rows = [run.world.tenants.index(Tenant(gpu, who)) for who in (victim, other)]
     x = run.minutes(points)
     lines = []
-    for colour, row in enumerate(rows):
+    for color, row in enumerate(rows):
         parts = run.over(points, lambda scan, row=row: float(GpuShares(scan).now[row]))  # type: ignore[misc]
         usual = run.over(points, lambda scan, row=row: float(GpuShares(scan).usual[row]))  # type: ignore[misc]
         who = run.world.tenants[row].service.name
-        lines += [Line(who, x, parts, colour=colour), Line(f"{who}, usually", x, usual, colour=colour + 2)]
+        lines += [SvgLine(who, x, parts, color=color), SvgLine(f"{who}, usually", x, usual, color=color + 2)]
     return run.chart(f"Who has {gpu.label}", "share of its time", lines)
 
 
@@ -47,10 +47,10 @@ def slowdown(run: Run) -> str:
         return predicted_slowdown(parts.usual[rows], parts.newest[rows], parts.full[rows])
 
     lines = [
-        Line("predicted from parts", x, run.over(points, from_parts)),
-        Line("time per token", x, run.over(points, lambda scan: scan.ratio("per_token", victim)), colour=2),
-        Line("p95", x, run.over(points, lambda scan: scan.ratio("p95", victim)), colour=4),
-        Line(f"half sure, {SQUEEZE_SLOWDOWN:g}", [x[0], x[-1]], [SQUEEZE_SLOWDOWN] * 2, colour=1),
+        SvgLine("predicted from parts", x, run.over(points, from_parts)),
+        SvgLine("time per token", x, run.over(points, lambda scan: scan.ratio("per_token", victim)), color=2),
+        SvgLine("p95", x, run.over(points, lambda scan: scan.ratio("p95", victim)), color=4),
+        SvgLine(f"half sure, {SQUEEZE_SLOWDOWN:g}", [x[0], x[-1]], [SQUEEZE_SLOWDOWN] * 2, color=1),
     ]
     return run.chart(f"Slow-down of {victim.name}", "times the usual", lines)
 
@@ -61,12 +61,12 @@ def excess(run: Run) -> str:
     x = run.minutes(points)
     edges = [each for each in run.world.edges if each.connection != "virtual_node" and each.client.name == "gateway"]
     lines = [
-        Line(f"{edge.client.name} → {edge.server.name}", x, _ratios(run, points, "excess", edge), colour=colour)
-        for colour, edge in enumerate(edges)
+        SvgLine(f"{edge.client.name} → {edge.server.name}", x, _ratios(run, points, "excess", edge), color=color)
+        for color, edge in enumerate(edges)
     ]
     host = max(run.scan(points[-1])["retransmitted"].keys, key=lambda each: _last(run, points, each))
     lost = run.over(points, lambda scan: 100 * scan.value("retransmitted", host))
-    lines.append(Line(f"% of segments of {host} sent again", x, lost, colour=len(edges)))
+    lines.append(SvgLine(f"% of segments of {host} sent again", x, lost, color=len(edges)))
     return run.chart("What the way takes", "p95 of client over server, times the usual; %", lines)
 
 
@@ -85,14 +85,16 @@ def dependency(run: Run) -> str:
     lines = []
     served = {edge.server for edge in run.world.edges}
     edges = [each for each in run.world.edges if each.server == run.origin and each.client in served]
-    for colour, edge in enumerate(edges):
+    for color, edge in enumerate(edges):
         calls = run.over(points, lambda scan, edge=edge: 100 * scan.value("edge_failed", edge))  # type: ignore[misc]
         own = run.over(points, lambda scan, who=edge.client: 100 * scan.value("failed", who))  # type: ignore[misc]
         lines += [
-            Line(f"attempts of {edge.client.name}", x, calls, colour=2 * colour),
-            Line(f"requests to {edge.client.name}", x, own, colour=2 * colour + 1),
+            SvgLine(f"attempts of {edge.client.name}", x, calls, color=2 * color),
+            SvgLine(f"requests to {edge.client.name}", x, own, color=2 * color + 1),
         ]
-    lines.append(Line(f"half sure, {FAILED_ATTEMPTS[0]:.0%}", [x[0], x[-1]], [100 * FAILED_ATTEMPTS[0]] * 2, colour=4))
+    lines.append(
+        SvgLine(f"half sure, {FAILED_ATTEMPTS[0]:.0%}", [x[0], x[-1]], [100 * FAILED_ATTEMPTS[0]] * 2, color=4)
+    )
     return run.chart(f"Calls to {run.origin.name}", "per cent that fail", lines)
 
 
@@ -105,10 +107,10 @@ def decision(run: Run) -> str:
         points, lambda scan: max((each.strength for each in findings(scan) if each.service == who), default=0.0)
     )
     lines = [
-        Line("strength of a finding", x, sure),
-        Line("chance of a breach", x, chance, colour=2),
-        Line(f"page, {PAGE_CHANCE:g}", [x[0], x[-1]], [PAGE_CHANCE] * 2, colour=1),
-        Line(f"counts, {FINDING_STRENGTH:g}", [x[0], x[-1]], [FINDING_STRENGTH] * 2, colour=4),
+        SvgLine("strength of a finding", x, sure),
+        SvgLine("chance of a breach", x, chance, color=2),
+        SvgLine(f"page, {PAGE_CHANCE:g}", [x[0], x[-1]], [PAGE_CHANCE] * 2, color=1),
+        SvgLine(f"counts, {FINDING_STRENGTH:g}", [x[0], x[-1]], [FINDING_STRENGTH] * 2, color=4),
     ]
     return run.chart(f"What decides about {who.name}", "0…1", lines)
 
@@ -118,7 +120,7 @@ def ahead(run: Run) -> str:
     points = run.shown(0.0, max(run.truth.breached.values()) - run.onset)
     x = run.minutes(points)
     lines = []
-    for colour, (who, when) in enumerate(sorted(run.truth.breached.items(), key=lambda item: item[1])):
+    for color, (who, when) in enumerate(sorted(run.truth.breached.items(), key=lambda item: item[1])):
         told = [
             next((risk.p50 for risk in each.at_risk if risk.service == who), math.nan)
             if (each := run.incident(at))
@@ -126,8 +128,8 @@ def ahead(run: Run) -> str:
             for at in points
         ]
         y = [m + seconds / 60 if 0 < seconds < math.inf else math.nan for m, seconds in zip(x, told, strict=True)]
-        lines.append(Line(who.name, x, y, dots=True, colour=colour))
-        lines.append(Line("", x, [(when - run.onset) / 60] * len(x), colour=colour))
+        lines.append(SvgLine(who.name, x, y, dots=True, color=color))
+        lines.append(SvgLine("", x, [(when - run.onset) / 60] * len(x), color=color))
     return run.chart("When each was said to miss its objective, and did", "minutes since t₀", lines)
 
 

@@ -18,7 +18,7 @@ from foreshock_dashboard.analysis.detectors.kv_cache import REQUEST_LENGTH_GROWT
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
 from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.web.charts.svg import Axis, Line
+from foreshock_dashboard.web.charts.svg import Axis, SvgLine
 from foreshock_dashboard.web.charts.svg import draw as svg
 from foreshock_simulator.traffic.rate import Curve, RelativeRate
 
@@ -30,9 +30,9 @@ def growth(run: Run) -> str:
     who, points = run.origin, run.shown(after=900.0)
     x = run.minutes(points)
     lines = [
-        Line("tokens over minutes", x, run.over(points, lambda scan: scan.ratio("tokens", who))),
-        Line("requests", x, run.over(points, lambda scan: scan.ratio("rate", who)), colour=2),
-        Line(f"half sure, {TOKEN_GROWTH[0]:g}", [x[0], x[-1]], [TOKEN_GROWTH[0]] * 2, colour=1),
+        SvgLine("tokens over minutes", x, run.over(points, lambda scan: scan.ratio("tokens", who))),
+        SvgLine("requests", x, run.over(points, lambda scan: scan.ratio("rate", who)), color=2),
+        SvgLine(f"half sure, {TOKEN_GROWTH[0]:g}", [x[0], x[-1]], [TOKEN_GROWTH[0]] * 2, color=1),
     ]
     return run.chart(f"What {who.name} is asked", "times the usual", lines)
 
@@ -63,9 +63,9 @@ def habit(run: Run) -> str:
     known = seasonality(times, past)
     x = [(float(each) - monday) / HOUR for each in times]
     lines = [
-        Line("requests", x, today[LEVEL_BINS:].tolist()),
-        Line("usual of two hours", x, usual.tolist(), colour=1),
-        Line("times what Mondays bring", x, (usual * known.growth[0]).tolist(), colour=2),
+        SvgLine("requests", x, today[LEVEL_BINS:].tolist()),
+        SvgLine("usual of two hours", x, usual.tolist(), color=1),
+        SvgLine("times what Mondays bring", x, (usual * known.growth[0]).tolist(), color=2),
     ]
     return svg("A Monday with a surge at three", Axis("hour of the day, UTC"), Axis("requests per second"), lines)
 
@@ -87,10 +87,10 @@ def storm(run: Run) -> str:
         return scan.value("rate", who) * scan.value("failed", who)
 
     lines = [
-        Line("attempts", x, run.over(points, sent)),
-        Line("without retries", x, run.over(points, really), colour=2),
-        Line("finished", x, [float(told.finished[row, at]) for at in points], colour=4),
-        Line("failed", x, run.over(points, lost), colour=1),
+        SvgLine("attempts", x, run.over(points, sent)),
+        SvgLine("without retries", x, run.over(points, really), color=2),
+        SvgLine("finished", x, [float(told.finished[row, at]) for at in points], color=4),
+        SvgLine("failed", x, run.over(points, lost), color=1),
     ]
     return run.chart(f"Requests to {who.name}", "per second", lines)
 
@@ -106,9 +106,9 @@ def replicas(run: Run) -> str:
     ]
     ready = [float(told.ready[row, at]) for at in points]
     lines = [
-        Line("wanted", x, [float(told.wanted[row, at]) for at in points], colour=1),
-        Line("ready", x, ready),
-        Line("load, in replicas", x, [share * count for share, count in zip(load, ready, strict=True)], colour=2),
+        SvgLine("wanted", x, [float(told.wanted[row, at]) for at in points], color=1),
+        SvgLine("ready", x, ready),
+        SvgLine("load, in replicas", x, [share * count for share, count in zip(load, ready, strict=True)], color=2),
     ]
     return run.chart(f"Replicas of {who.name}", "replicas", lines)
 
@@ -118,9 +118,9 @@ def longer(run: Run) -> str:
     who, points = run.origin, run.shown()
     x = run.minutes(points)
     lines = [
-        Line("cache per request", x, run.over(points, lambda scan: scan.ratio("held", who))),
-        Line("cache in use, 0…1", x, run.over(points, lambda scan: scan.value("cache", who)), colour=2),
-        Line(f"half sure, {REQUEST_LENGTH_GROWTH[0]:g}", [x[0], x[-1]], [REQUEST_LENGTH_GROWTH[0]] * 2, colour=1),
+        SvgLine("cache per request", x, run.over(points, lambda scan: scan.ratio("held", who))),
+        SvgLine("cache in use, 0…1", x, run.over(points, lambda scan: scan.value("cache", who)), color=2),
+        SvgLine(f"half sure, {REQUEST_LENGTH_GROWTH[0]:g}", [x[0], x[-1]], [REQUEST_LENGTH_GROWTH[0]] * 2, color=1),
     ]
     return run.chart(f"What the requests of {who.name} hold", "times the usual", lines)
 
@@ -136,9 +136,9 @@ def objective(run: Run) -> str:
         return found.seconds if found else math.nan
 
     lines = [
-        Line("p95", x, run.over(points, lambda scan: scan.value("p95", who))),
-        Line("usual", x, run.over(points, lambda scan: scan.level("p95", who)), colour=2),
-        Line("objective", x, run.over(points, promised), colour=1),
+        SvgLine("p95", x, run.over(points, lambda scan: scan.value("p95", who))),
+        SvgLine("usual", x, run.over(points, lambda scan: scan.level("p95", who)), color=2),
+        SvgLine("objective", x, run.over(points, promised), color=1),
     ]
     return run.chart(f"p95 of {who.name}, and what it promises", "seconds", lines)
 

@@ -16,7 +16,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
-from foreshock_dashboard.web.charts.svg import Axis, Line, Mark
+from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine
 from foreshock_dashboard.web.charts.svg import draw as svg
 
 BEFORE, AFTER = 600.0, 1200.0
@@ -85,7 +85,7 @@ class Run:
             found.append(Mark((min(breached) - self.onset) / 60, "first breach"))
         return found
 
-    def chart(self, title: str, unit: str, lines: Sequence[Line], *more: Mark) -> str:
+    def chart(self, title: str, unit: str, lines: Sequence[SvgLine], *more: Mark) -> str:
         """Lines over the time since t₀, as SVG."""
         return svg(f"{title} ({self.truth.scenario})", SINCE, Axis(unit), lines, self.marks(*more))
 

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 from foreshock_dashboard.stats.metastability import MAX_OUTAGE_SECONDS, RetryLoop, outage_margin_seconds
-from foreshock_dashboard.web.charts.svg import Axis, Line, Mark
+from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine
 from foreshock_dashboard.web.charts.svg import draw as svg
 
 
@@ -35,10 +35,10 @@ def baseline(run: Run) -> str:
 
     known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan)) for at in points]
     lines = [
-        Line("p95", x, [1e3 * value for value in run.over(points, lambda scan: scan.value("p95", who))]),
-        Line("usual", x, [1e3 * math.exp(level) for level, _ in known], colour=2),
-        Line(f"{EXTREME_Z:.0f} scales above", x, [far(*each) for each in known], colour=1),
-        Line("the same without the floor", x, [far(*each) for each in bare], colour=4),
+        SvgLine("p95", x, [1e3 * value for value in run.over(points, lambda scan: scan.value("p95", who))]),
+        SvgLine("usual", x, [1e3 * math.exp(level) for level, _ in known], color=2),
+        SvgLine(f"{EXTREME_Z:.0f} scales above", x, [far(*each) for each in known], color=1),
+        SvgLine("the same without the floor", x, [far(*each) for each in bare], color=4),
     ]
     return run.chart(f"p95 of {who}, and what is usual", "milliseconds", lines)
 
@@ -50,9 +50,9 @@ def chance(run: Run) -> str:
     assert run.world.red.lower_bound is not None  # it was recorded with buckets
     known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan))[0] for at in points]
     lines = [
-        Line("p95", x, (1e3 * run.world.red.p95[row, points]).tolist()),
-        Line("what it is hardly below", x, (1e3 * run.world.red.lower_bound[row, points]).tolist(), colour=4),
-        Line("usual", x, [1e3 * math.exp(level) for level in known], colour=2),
+        SvgLine("p95", x, (1e3 * run.world.red.p95[row, points]).tolist()),
+        SvgLine("what it is hardly below", x, (1e3 * run.world.red.lower_bound[row, points]).tolist(), color=4),
+        SvgLine("usual", x, [1e3 * math.exp(level) for level in known], color=2),
     ]
     return run.chart(f"p95 of {who}, and what may be chance", "milliseconds", lines)
 
@@ -78,11 +78,11 @@ def law(run: Run) -> str:
     breached = int(np.searchsorted(run.world.times, min(run.truth.breached.values())))
     n = np.linspace(0.0, float(np.nanmax(found.sequences[: breached + 30])), 20)
     lines = [
-        Line("before t₀", *_points(found, slice(0, start)), dots=True),
-        Line(
-            "8 minutes from the first breach on", *_points(found, slice(breached, breached + 48)), dots=True, colour=1
+        SvgLine("before t₀", *_points(found, slice(0, start)), dots=True),
+        SvgLine(
+            "8 minutes from the first breach on", *_points(found, slice(breached, breached + 48)), dots=True, color=1
         ),
-        Line("a + b·n as learned by t₀", n.tolist(), (1e3 * known.seconds(n)).tolist(), colour=2),
+        SvgLine("a + b·n as learned by t₀", n.tolist(), (1e3 * known.seconds(n)).tolist(), color=2),
     ]
     title = f"A token of {run.origin.name} ({run.truth.scenario})"
     return svg(title, Axis("sequences on a replica, mean of a minute"), Axis("milliseconds per token"), lines)
@@ -102,9 +102,9 @@ def load(run: Run) -> str:
     ]
     used = run.over(points, lambda scan: float(np.mean([scan.value("utilization", gpu) for gpu in gpus])))
     lines = [
-        Line("offered load, mean of 2 minutes", x, [each[1] if each else math.nan for each in offered]),
-        Line("GPU utilization", x, used, colour=4),
-        Line(f"what is carried, {SAFE_LIMITS[1]:g}", [x[0], x[-1]], [SAFE_LIMITS[1]] * 2, colour=1),
+        SvgLine("offered load, mean of 2 minutes", x, [each[1] if each else math.nan for each in offered]),
+        SvgLine("GPU utilization", x, used, color=4),
+        SvgLine(f"what is carried, {SAFE_LIMITS[1]:g}", [x[0], x[-1]], [SAFE_LIMITS[1]] * 2, color=1),
     ]
     return run.chart(f"Load of {who.name} over what it can do", "share of capacity", lines)
 
@@ -115,11 +115,11 @@ def hazard(run: Run) -> str:
     points = run.shown(0.0, first - run.onset)
     x = run.minutes(points)
     told = [own.seconds if (own := run.states[at].own.get(who)) else () for at in points]
-    lines = [Line("left until its first breach", x, [(first - run.onset) / 60 - each for each in x], colour=1)]
-    for colour, share in ((2, 0.2), (0, 0.5), (3, 0.8)):
+    lines = [SvgLine("left until its first breach", x, [(first - run.onset) / 60 - each for each in x], color=1)]
+    for color, share in ((2, 0.2), (0, 0.5), (3, 0.8)):
         at = QUANTILES.index(share)
         minutes = [each[at] / 60 if each and math.isfinite(each[at]) else math.nan for each in told]
-        lines.append(Line(f"told, p{100 * share:.0f}", x, minutes, dots=True, colour=colour))
+        lines.append(SvgLine(f"told, p{100 * share:.0f}", x, minutes, dots=True, color=color))
     return run.chart(f"Time to breach of {who.name} by its trend", "minutes", lines)
 
 
@@ -132,8 +132,8 @@ def waiting(run: Run) -> str:
     queue = queue_wait_seconds(moving_average(found.waiting[row], run.world.step), done)[0]
     limit = _loop(run).timeout
     lines = [
-        Line("wait, queue over throughput", x, [float(queue[at]) for at in points]),
-        Line(f"clients give up, {limit:.0f} s", [x[0], x[-1]], [limit] * 2, colour=1),
+        SvgLine("wait, queue over throughput", x, [float(queue[at]) for at in points]),
+        SvgLine(f"clients give up, {limit:.0f} s", [x[0], x[-1]], [limit] * 2, color=1),
     ]
     return run.chart(f"Queue of {who.name} in seconds", "seconds", lines)
 
@@ -142,13 +142,13 @@ def survives(run: Run) -> str:
     """The shortest loss of all capacity that takes the origin down for good, by load and attempts."""
     now, loads = _loop(run), np.linspace(0.2, 0.98, 27)
     lines = []
-    for colour, attempts in enumerate(sorted({2.0, 3.0, now.attempts})):
+    for color, attempts in enumerate(sorted({2.0, 3.0, now.attempts})):
         found = [outage_margin_seconds(now._replace(load=float(each), attempts=attempts)) for each in loads]
         seconds = [value if value <= MAX_OUTAGE_SECONDS else math.nan for value in found]
-        lines.append(Line(f"{attempts:.0f} attempts", loads.tolist(), seconds, colour=colour))
+        lines.append(SvgLine(f"{attempts:.0f} attempts", loads.tolist(), seconds, color=color))
     lines.append(
-        Line(
-            f"advisory, {SHORT_OUTAGE_SECONDS[0]:.0f} s", [loads[0], loads[-1]], [SHORT_OUTAGE_SECONDS[0]] * 2, colour=4
+        SvgLine(
+            f"advisory, {SHORT_OUTAGE_SECONDS[0]:.0f} s", [loads[0], loads[-1]], [SHORT_OUTAGE_SECONDS[0]] * 2, color=4
         )
     )
     axes = Axis("load: first attempts over capacity"), Axis("seconds without capacity that keep it down")

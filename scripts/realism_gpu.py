@@ -82,10 +82,10 @@ def pairs(path: Path, out: Path | None, *, fit: bool) -> None:
     if out:
         shown = [float(percent) for percent in range(1, 100)]
         lines = []
-        for colour, (gpu, values) in enumerate(measured.items()):
+        for color, (gpu, values) in enumerate(measured.items()):
             model = np.percentile(drawn(populations[gpu], PAIRS), shown).tolist()
-            lines.append(svg.Line(gpu, shown, np.percentile(values, shown).tolist(), dots=True, colour=colour))
-            lines.append(svg.Line("", shown, model, colour=colour))
+            lines.append(svg.SvgLine(gpu, shown, np.percentile(values, shown).tolist(), dots=True, color=color))
+            lines.append(svg.SvgLine("", shown, model, color=color))
         title = "Slow-down of jobs in pairs: Gavel's measurements (dots) and the model"
         percentile, times = svg.Axis("percentile of pairs"), svg.Axis("times as long as alone", log=True)
         svg.write(out / "pairs.svg", title, percentile, times, lines)
@@ -163,7 +163,7 @@ def steps(folder: Path, out: Path | None) -> None:
     print("\nTime of a transformer layer without attention: error of the formula against Vidur's kernel times\n")
     print("| GPU | model | points | mean | p50 | p90 | largest |\n|---|---|---|---|---|---|---|")
     lines = []
-    for colour, (gpu, model, rows) in enumerate(measured_layers(folder)):
+    for color, (gpu, model, rows) in enumerate(measured_layers(folder)):
         ours = np.array([_layer(gpu, row) for row in rows])
         errors = 100.0 * np.abs(ours / rows[:, 4] - 1.0)
         p50, p90 = np.percentile(errors, (50, 90))
@@ -172,10 +172,10 @@ def steps(folder: Path, out: Path | None) -> None:
         shown = rows[(rows[:, 0] == 1) & np.isin(rows[:, 1], TOKENS)]
         shown = shown[np.argsort(shown[:, 1])]
         name = f"{model.removesuffix('-hf')} {gpu}"
-        lines.append(svg.Line(name, shown[:, 1].tolist(), (1e3 * shown[:, 4]).tolist(), dots=True, colour=colour))
+        lines.append(svg.SvgLine(name, shown[:, 1].tolist(), (1e3 * shown[:, 4]).tolist(), dots=True, color=color))
         tokens = np.geomspace(1, 4096, 60).tolist()
         curve = [1e3 * _layer(gpu, (1.0, count, shown[0, 2], shown[0, 3])) for count in tokens]
-        lines.append(svg.Line("", tokens, curve, colour=colour))
+        lines.append(svg.SvgLine("", tokens, curve, color=color))
     if out:
         title = "A layer of Llama-2 on one GPU: Vidur (dots) and the formula"
         svg.write(out / "steps.svg", title, svg.Axis("tokens", log=True), svg.Axis("ms", log=True), lines)

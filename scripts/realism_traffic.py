@@ -127,7 +127,7 @@ def bursts(measured: dict[TraceName, Floats], out: Path | None) -> None:
     print("| trace | | " + " | ".join(f"{width:.0f} s" for width in WIDTHS) + " |")
     print("|---|---" + "|---" * len(WIDTHS) + "|")
     lines = []
-    for colour, (name, rows) in enumerate(measured.items()):
+    for color, (name, rows) in enumerate(measured.items()):
         period = load(name).period
         measured_dispersion = {width: dispersion(rows[:, 0], width, period) for width in SCALES}
         ours = average(flow_of(name), period)
@@ -142,7 +142,7 @@ def bursts(measured: dict[TraceName, Floats], out: Path | None) -> None:
             print(f"| {name} | {label} | " + " | ".join(f"{row[width]:.1f}" for width in WIDTHS) + " |")
         for label, row, dots in (("measured", measured_dispersion, True), ("flow", ours, False)):
             title = f"{name}, {label}" if dots else ""
-            lines.append(svg.Line(title, SCALES, [row[width] for width in SCALES], dots, colour))
+            lines.append(svg.SvgLine(title, SCALES, [row[width] for width in SCALES], dots, color))
     if out:
         x, y = svg.Axis("window, seconds", log=True), svg.Axis("index of dispersion", log=True)
         svg.write(out / "dispersion.svg", "Burstiness by time scale: dots measured, lines generated", x, y, lines)
@@ -169,7 +169,7 @@ def day(out: Path | None) -> None:
     print(f"of a flow of {SERVEGEN_RATE:g}/s {ours.max() / np.median(ours):.2f}")
     if out:
         hours = [window / 6.0 for window in range(servegen.WINDOWS)]
-        lines = [svg.Line("table", hours, shape.tolist(), True), svg.Line("flow", hours, ours.tolist(), colour=1)]
+        lines = [svg.SvgLine("table", hours, shape.tolist(), True), svg.SvgLine("flow", hours, ours.tolist(), color=1)]
         x, y = svg.Axis("hour of the day"), svg.Axis("rate over the day's mean")
         svg.write(out / "servegen.svg", f"ServeGen's clients, {SERVEGEN_RATE:g} requests a second", x, y, lines)
 

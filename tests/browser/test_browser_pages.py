@@ -140,7 +140,7 @@ def test_a_source_that_stopped_makes_the_page_stale(visit: Open, site: Site) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, scheme: Scheme) -> None:
-    """By its colour, its pattern, its mark and the title of the tab."""
+    """By its color, its pattern, its mark and the title of the tab."""
     looks = set()
     page = visit("/", scheme).page
     script = """() => {
@@ -153,7 +153,7 @@ def test_blind_looks_like_neither_calm_nor_critical(visit: Open, site: Site, sch
         site.hub.snapshot = Snapshot(seq, later.world, later.incidents, later.learning, later.error)
         expect(page.locator("#verdict")).to_have_attribute("data-state", "critical" if seq == 8 else scene)
         looks.add(tuple(page.evaluate(script)))
-    assert len({colour for colour, _, _ in looks}) == 3
+    assert len({color for color, _, _ in looks}) == 3
     assert {mark for _, _, mark in looks} == {'"■"', '"●"', '"?"'}
     assert [mark for _, plain, mark in looks if not plain] == ['"?"']
     expect(page).to_have_title("? cannot tell · Now · foreshock")

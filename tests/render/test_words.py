@@ -15,7 +15,7 @@ from foreshock_dashboard.model.incident import AtRisk, Cause, Culprit, Incident,
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import CONDITIONS, action_clauses, action_text
-from foreshock_dashboard.render.clause import Clause, joined, minute, plain, text, time
+from foreshock_dashboard.render.clause import Clause, joined, joined_text, minute, text, time
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.stats.rounding import displayed
@@ -52,7 +52,7 @@ def test_words_between_services_become_one_clause() -> None:
     found = text("move ", BATCH, " off ", "", "host-1", text(" and ", LLM), ".")
     assert [clause.text for clause in found] == ["move ", "batch", " off host-1 and ", "llm", "."]
     assert [clause.services for clause in found if clause.kind] == [("batch",), ("llm",)]
-    assert plain(joined((LLM, BATCH))) == "llm and batch"
+    assert joined_text(joined((LLM, BATCH))) == "llm and batch"
     assert joined(()) == text("") == ()
 
 

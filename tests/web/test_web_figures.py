@@ -1,4 +1,4 @@
-"""Figures are plain dictionaries in the theme's colours, in which no name can be markup."""
+"""Figures are plain dictionaries in the theme's colors, in which no name can be markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.trace_heatmap import Bins, Heatmap, count_traces, heatmap
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import AXIS_PIXELS, LEGEND_ROW_PIXELS, Line, lines
-from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, plain
+from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, escape_label
 from foreshock_dashboard.web.charts.theme import DARK, LIGHT, stylesheet
 from foreshock_dashboard.web.pages.traces.figures import heat_map, log_ticks
 
@@ -56,12 +56,12 @@ def test_a_name_is_shown_as_it_is(name: str) -> None:
     text = json.dumps(heat_map(heatmap(FakeTraces(1), query, Bins.of(query, 6)), [first], Look(DARK), RANGE, ""))
     assert "<b>" not in text
     assert "<a " not in text
-    assert plain(name).replace('"', '\\"') in text
+    assert escape_label(name).replace('"', '\\"') in text
 
 
 def test_a_long_name_is_shortened() -> None:
     """A tooltip is not a page."""
-    assert len(plain("x" * 5000)) == MAX_TEXT_LENGTH
+    assert len(escape_label("x" * 5000)) == MAX_TEXT_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_names_of_lines_have_room_below_the_chart(names: Sequence[str], rows: in
 def _contrast(one: str, other: str) -> float:
     """WCAG 2.2, relative luminance and contrast ratio."""
 
-    def luminance(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    def luminance(color: str) -> float:
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
         red, green, blue = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
         return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -155,18 +155,18 @@ def test_text_can_be_read_on_every_ground(theme: dict[str, str], ground: str, in
     [("warn", "warn-wash"), ("warn", "crit-wash"), ("crit", "crit-wash"), ("blind", "blind-wash"), ("blind", "panel")],
 )
 def test_the_word_of_a_state_can_be_read_on_its_wash(theme: dict[str, str], word: str, ground: str) -> None:
-    """Bad figures stand in rows that are coloured themselves."""
+    """Bad figures stand in rows that are colored themselves."""
     assert _contrast(theme[word], theme[ground]) >= 4.5
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_marks_stand_out_from_the_panel(theme: dict[str, str]) -> None:
     """States and services have a contrast of 3:1 at least."""
-    for colour in [theme[state] for state in ("ok", "warn", "crit", "idle", "blind")] + theme["services"].split():
-        assert _contrast(colour, theme["panel"]) >= 3
+    for color in [theme[state] for state in ("ok", "warn", "crit", "idle", "blind")] + theme["services"].split():
+        assert _contrast(color, theme["panel"]) >= 3
 
 
 def test_both_themes_have_the_same_tokens() -> None:
-    """No colour is missing in the dark."""
+    """No color is missing in the dark."""
     assert LIGHT.keys() == DARK.keys()
     assert stylesheet().count("--service-9:") == 3

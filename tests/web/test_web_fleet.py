@@ -193,7 +193,14 @@ def test_nvlink_is_both_ways_and_read_only_when_looked_at() -> None:
 def test_golden_charts_of_a_gpu(golden: Callable[[str, str], None]) -> None:
     """Use, health, errors, memory, power and temperature of the GPU that is fought for."""
     world = replace(starving(), hardware=_sick(throttled=0.2, errors=0.05).hardware)
-    figures = (gpu.use, gpu.health, gpu.errors, gpu.memory, gpu.power, gpu.heat)
+    figures = (
+        gpu.usage_figure,
+        gpu.throttling_figure,
+        gpu.error_figure,
+        gpu.memory_figure,
+        gpu.power_figure,
+        gpu.temperature_figure,
+    )
     drawn = [draw(world, 0, (NOW - 900, NOW), Look(LIGHT)) for draw in figures]
     for figure in drawn:
         for trace in figure["data"]:
@@ -204,12 +211,14 @@ def test_golden_charts_of_a_gpu(golden: Callable[[str, str], None]) -> None:
 def test_errors_are_counted_on_an_axis_of_their_own() -> None:
     """3 each minute are not 300 % of the time."""
     world = _sick(throttled=0.2, errors=0.05)
-    health, errors = (draw(world, 0, (NOW - 900, NOW), Look(LIGHT)) for draw in (gpu.health, gpu.errors))
+    health, errors = (
+        draw(world, 0, (NOW - 900, NOW), Look(LIGHT)) for draw in (gpu.throttling_figure, gpu.error_figure)
+    )
     assert [line["name"] for line in health["data"]] == ["held back", "clock, of its highest"]
     assert set(errors["data"][0]["y"]) == {3.0}
     assert health["layout"]["yaxis"]["tickformat"] == ",.0%"
     assert "%" not in errors["layout"]["yaxis"]["tickformat"]
-    silent = gpu.errors(replace(world, hardware=None), 0, (NOW - 900, NOW), Look(LIGHT))
+    silent = gpu.error_figure(replace(world, hardware=None), 0, (NOW - 900, NOW), Look(LIGHT))
     assert silent["layout"]["annotations"][0]["text"] == "Nothing told of its errors."
 
 

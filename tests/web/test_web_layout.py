@@ -69,7 +69,7 @@ def test_the_order_of_the_input_changes_nothing(graph: tuple[list[str], list[Arr
 
 @given(GRAPHS)
 def test_rows_of_a_column_are_counted_without_gaps(graph: tuple[list[str], list[Arrow]]) -> None:
-    """`heights` says how many rows each column has, so that it can be centred."""
+    """`heights` says how many rows each column has, so that it can be centered."""
     result = layered(*graph)
     for column, height in enumerate(result.heights):
         rows = {place.row for place in result.places.values() if place.column == column}

@@ -30,7 +30,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge, Target
 from foreshock_dashboard.render.clause import Clause
-from foreshock_dashboard.web.charts.theme import SERVICE_COLOURS, service_colour
+from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
@@ -381,10 +381,10 @@ def test_attributes_of_every_kind_survive_json() -> None:
     assert attributes["large"] == str(2**60)
 
 
-def test_a_service_has_one_colour_everywhere() -> None:
+def test_a_service_has_one_color_everywhere() -> None:
     """By its name alone, within the palette."""
-    assert service_colour("embedder") == service_colour("embedder")
-    assert {service_colour(f"s{i}") for i in range(500)} == set(range(SERVICE_COLOURS))
+    assert service_color("embedder") == service_color("embedder")
+    assert {service_color(f"s{i}") for i in range(500)} == set(range(SERVICE_COLORS))
 
 
 @pytest.mark.parametrize("scene", sorted(SCENES))

@@ -13,7 +13,7 @@ from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starv
 
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
-from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
+from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine, draw
 from foreshock_dashboard.web.documents.postmortem import find_incident, report
 
 
@@ -153,7 +153,7 @@ def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> No
 
 def test_a_line_has_gaps_where_nothing_is_known_and_marks_near_each_other_do_not_cover_each_other() -> None:
     """Nothing is drawn across what was not measured."""
-    line = Line("a", [0.0, 60.0, 120.0, 180.0, 240.0], [1.0, 2.0, math.nan, 3.0, 4.0])
+    line = SvgLine("a", [0.0, 60.0, 120.0, 180.0, 240.0], [1.0, 2.0, math.nan, 3.0, 4.0])
     svg = draw("t", Axis("time", clock=True), Axis("y"), [line], [Mark(60.0, "one"), Mark(61.0, "two")])
     assert svg.count("<polyline") == 2
     heights = re.findall(r'translate\(\S+ (\d+)\) rotate\(-90\)" text-anchor="end"', svg)

@@ -11,7 +11,7 @@ from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.action import reasons_text
-from foreshock_dashboard.render.incident_text import day
+from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.explain import Explanation, explain
 from foreshock_dashboard.settings.option_types import parse_time
 from foreshock_dashboard.settings.settings import parse_flag
@@ -60,9 +60,11 @@ def explained_json(explanation: Explanation) -> Json:
 def explained_text(explanation: Explanation) -> str:
     """The ranking as text."""
     if not explanation.candidates:
-        return f"Nothing is wrong with {explanation.service} at {day(explanation.at)}."
+        return f"Nothing is wrong with {explanation.service} at {utc_timestamp(explanation.at)}."
     lines = [f"{item.score:6.1%}  {item.service}  {reasons_text(item.reasons)}" for item in explanation.candidates]
-    return "\n".join([f"What {explanation.service} suffers at {day(explanation.at)} may be the doing of", *lines])
+    return "\n".join(
+        [f"What {explanation.service} suffers at {utc_timestamp(explanation.at)} may be the doing of", *lines]
+    )
 
 
 COMMAND = Command(run_explain, add_explain_flags, DESCRIPTION)

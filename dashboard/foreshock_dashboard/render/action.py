@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from foreshock_dashboard.model.action import Action, Effect, EffectCondition, Reason, Unit
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, joined, minute, plain, text
+from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
 from foreshock_dashboard.render.units import clock, duration, gpu_list, multiple, percent
 
 MIN_ATTEMPTS = 1.1
@@ -36,7 +36,7 @@ CONDITIONS: Mapping[EffectCondition, str] = {
 
 def action_text(action: Action | None) -> str:
     """`drain replica llm-2: as fast as on the others, mean duration of llm would be …`; "" for none."""
-    return plain(action_clauses(action))
+    return joined_text(action_clauses(action))
 
 
 def action_clauses(action: Action | None) -> Text:

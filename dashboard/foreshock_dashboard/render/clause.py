@@ -68,6 +68,6 @@ def minute(seconds: float) -> Clause:
     return Clause(f"{datetime.fromtimestamp(seconds, UTC):%H:%M} UTC", "minute", at=seconds)
 
 
-def plain(clauses: Text) -> str:
+def joined_text(clauses: Text) -> str:
     """The clauses as one text."""
     return "".join(clause.text for clause in clauses)

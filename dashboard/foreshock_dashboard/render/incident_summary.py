@@ -6,7 +6,7 @@ import math
 
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, joined, plain, text, time
+from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, text, time
 from foreshock_dashboard.render.units import duration, gpu_list, percent
 
 LIKELY_CONFIDENCE = 0.5
@@ -19,7 +19,7 @@ MAX_SERVICES = 4
 
 def incident_sentence(incident: Incident) -> str:
     """`batch starves llm on host-1/gpu-0 since 12:34:56 UTC; p95 of llm 1.50 s, usually 500 ms.`"""
-    return plain(summary_clauses(incident))
+    return joined_text(summary_clauses(incident))
 
 
 def summary_clauses(incident: Incident) -> Text:

@@ -14,12 +14,12 @@ MAX_LISTED = 3
 """Candidates and services at risk that are listed."""
 
 
-def day(seconds: float) -> str:
+def utc_timestamp(seconds: float) -> str:
     """`2026-01-05 08:41:20 UTC`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
+def phase_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
     """Time and incident of each change of phase."""
     known: dict[str, str] = {}
     for time, incidents in history:
@@ -32,7 +32,7 @@ def changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[t
 def change_line(time: float, item: Incident) -> str:
     """One change of phase on one line."""
     suspect = suspected_cause(item.culprit)
-    return f"{day(time)}  {item.phase:<9}  {item.service}: {item.cause}{f', {suspect}' if suspect else ''}"
+    return f"{utc_timestamp(time)}  {item.phase:<9}  {item.service}: {item.cause}{f', {suspect}' if suspect else ''}"
 
 
 def suspected_cause(culprit: Culprit) -> str:
@@ -49,7 +49,7 @@ def incident_text(item: Incident) -> str:
     paged = f", paged {clock(item.paged)}" if item.paged is not None else ", never paged"
     lines = [
         item.id,
-        f"  {day(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
+        f"  {utc_timestamp(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
         f"  {incident_sentence(item)}",
         *([f"  next step: {action_text(item.action)}"] if item.action else []),
         *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:MAX_LISTED]),

@@ -8,7 +8,7 @@ from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.recording.occupancy import OccupancySpans
 from foreshock_dashboard.recording.recorder import to_span
-from foreshock_dashboard.simulated.endpoints import Page
+from foreshock_dashboard.simulated.endpoints import RenderPage
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 from foreshock_exporter.exporter import Exporter
@@ -32,7 +32,7 @@ class Backfill:
         self,
         simulation: Simulation,
         hosts: Sequence[Exporter],
-        pages: Sequence[tuple[Page, ScrapeTarget]],
+        pages: Sequence[tuple[RenderPage, ScrapeTarget]],
         occupancies: Sequence[OccupancySpans],
         hub: Hub,
         sampling: float,

@@ -20,7 +20,7 @@ from foreshock_dashboard.hub.process_tuning import tune_process
 from foreshock_dashboard.recording.occupancy import OccupancySpans
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
-from foreshock_dashboard.simulated.endpoints import Page, merge_pages, serve_pages
+from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
 from foreshock_exporter.attribution.container import host_join_keys
 from foreshock_exporter.exporter import Exporter
@@ -130,7 +130,7 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
 
 def _exporter_pages(
     simulation: Simulation, hosts: Sequence[Exporter], opened: ExitStack
-) -> Iterator[tuple[Page, ScrapeTarget]]:
+) -> Iterator[tuple[RenderPage, ScrapeTarget]]:
     """Serve the metrics of each exporter, and yield the page and its scrape target."""
     for host, exporter in zip(simulation.hosts, hosts, strict=True):
         server = opened.enter_context(closing(serve_exporter(exporter, "127.0.0.1", 0)))
@@ -138,9 +138,9 @@ def _exporter_pages(
         yield exporter.render, ScrapeTarget(url, EXPORTER_JOB, {"instance": f"{host.host_name}:10877"})
 
 
-def _other_pages(simulation: Simulation, opened: ExitStack) -> Iterator[tuple[Page, ScrapeTarget]]:
+def _other_pages(simulation: Simulation, opened: ExitStack) -> Iterator[tuple[RenderPage, ScrapeTarget]]:
     """Serve the metrics of the model servers and of the cluster, and yield each page and its scrape target."""
-    pages: dict[str, Page] = {
+    pages: dict[str, RenderPage] = {
         SERVERS_JOB: lambda: render(merge_pages(simulation.inference())),
         CLUSTER_JOB: lambda: render(simulation.capacity()),
     }

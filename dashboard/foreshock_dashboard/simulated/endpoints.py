@@ -12,7 +12,7 @@ from foreshock_exporter.exposition.text_format import CONTENT_TYPE
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 POD_LABEL = "k8s_pod_name"
-Page = Callable[[], bytes]
+RenderPage = Callable[[], bytes]
 
 
 def merge_pages(pages: Mapping[str, Families]) -> Families:
@@ -26,7 +26,7 @@ def merge_pages(pages: Mapping[str, Families]) -> Families:
 
 
 @contextmanager
-def serve_pages(pages: Mapping[str, Page]) -> Iterator[str]:
+def serve_pages(pages: Mapping[str, RenderPage]) -> Iterator[str]:
     """Serve pages by path on a free loopback port; yields `http://host:port`."""
 
     class Handler(BaseHTTPRequestHandler):

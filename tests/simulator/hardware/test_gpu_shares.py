@@ -80,10 +80,10 @@ def test_full_use_is_processor_sharing(law: str, processes: int) -> None:
     engine.spawn(arrive())
     engine.run(1e6)
     batches = [sum(took[start : start + 1000]) / 1000 for start in range(0, 20_000, 1000)]
-    centre = sum(batches) / 20
-    error = math.sqrt(sum((batch - centre) ** 2 for batch in batches) / 19 / 20)
-    assert centre == pytest.approx(mean / (1.0 - rho), abs=3.0 * error)
-    assert error < 0.06 * centre
+    center = sum(batches) / 20
+    error = math.sqrt(sum((batch - center) ** 2 for batch in batches) / 19 / 20)
+    assert center == pytest.approx(mean / (1.0 - rho), abs=3.0 * error)
+    assert error < 0.06 * center
 
 
 def test_small_demands_are_met_and_the_others_share_the_rest(

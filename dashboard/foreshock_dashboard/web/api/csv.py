@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
-from foreshock_dashboard.web.http.responses import CSV, Answers, download
+from foreshock_dashboard.web.http.responses import CSV, Responder, download
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
 from foreshock_dashboard.web.pages.fleet.gpu_queries import GpuReadings
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
@@ -97,13 +97,15 @@ def _part(item: object) -> str:
     return str(item)
 
 
-def add(api: APIRouter, hub: HubView, answers: Answers, traces: TraceReads, readings: GpuReadings) -> None:
-    """Add the addresses of the lists to the API."""
+def add_csv_routes(
+    api: APIRouter, hub: HubView, responder: Responder, traces: TraceReads, readings: GpuReadings
+) -> None:
+    """Register the CSV routes on `api`."""
     router = APIRouter(prefix="/csv", default_response_class=PlainTextResponse)
 
     @router.get("/gpus", summary="The inventory of GPUs as CSV", name="csv_gpus")
     def gpus(query: Annotated[InventoryParameters, Query()]) -> Response:
-        snapshot, _ = answers.as_of(query.at)
+        snapshot, _ = responder.snapshot_at(query.at)
         return _file("gpus", snapshot, table(COLUMNS, table_rows(snapshot, query.selection, readings.nvlink(snapshot))))
 
     @router.get("/traces", summary="The rows of /api/traces as CSV", name="csv_traces")
@@ -122,7 +124,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, traces: TraceReads, read
         if (listing := LISTS.get(name)) is None:
             known = ", ".join(sorted([*LISTS, "gpus", "traces"]))
             raise HTTPException(404, f"no list {name[:MAX_NAME_LENGTH]}: use one of {known}")
-        snapshot, _ = answers.as_of(query.at)
+        snapshot, _ = responder.snapshot_at(query.at)
         return _file(name, snapshot, table(listing.columns, listing.rows(snapshot)))
 
     api.include_router(router)

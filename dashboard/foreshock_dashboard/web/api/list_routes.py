@@ -1,4 +1,4 @@
-"""The addresses of lists, of the hub's status, and of post-mortems."""
+"""API routes of lists, of the hub's status, and of post-mortems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from fastapi.responses import Response
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api import load_balancing
-from foreshock_dashboard.web.api.answers import (
+from foreshock_dashboard.web.api.parameters import HeadroomParameters, ReportParameters
+from foreshock_dashboard.web.api.response_models import (
     ContentionAnswer,
     GpusAnswer,
     HeadroomAnswer,
@@ -24,17 +25,18 @@ from foreshock_dashboard.web.api.answers import (
     TopologyAnswer,
     WarningsAnswer,
 )
-from foreshock_dashboard.web.api.parameters import HeadroomParameters, ReportParameters
 from foreshock_dashboard.web.documents import runbooks as runbook_pages
 from foreshock_dashboard.web.documents.postmortem import find_incident, report, zipped
-from foreshock_dashboard.web.http.responses import ZIP, Answers, download
+from foreshock_dashboard.web.http.responses import ZIP, Responder, download
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError, NoParameters, service_named
 
 
-def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCache, version: str) -> None:
-    """Add the addresses to the API."""
+def add_list_routes(
+    api: APIRouter, hub: HubView, responder: Responder, topologies: TopologyCache, version: str
+) -> None:
+    """Register the routes of lists, of the hub's status, and of post-mortems on `api`."""
 
     @api.get(
         "/services",
@@ -42,7 +44,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         response_model=ServicesAnswer,
     )
     async def services(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(request, query, lambda snapshot, _: lists.services(snapshot))
+        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.services(snapshot))
 
     @api.get(
         "/gpus",
@@ -50,7 +52,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         response_model=GpusAnswer,
     )
     async def gpus(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(request, query, lambda snapshot, _: lists.gpus(snapshot))
+        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.gpus(snapshot))
 
     @api.get(
         "/contention",
@@ -58,7 +60,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         response_model=ContentionAnswer,
     )
     async def contention(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(request, query, lambda snapshot, _: lists.contention(snapshot))
+        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.contention(snapshot))
 
     @api.get(
         "/pools",
@@ -66,11 +68,11 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         response_model=PoolsAnswer,
     )
     async def pools(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(request, query, lambda snapshot, _: lists.pools(snapshot.world))
+        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.pools(snapshot.world))
 
     @api.get("/warnings", summary="The incidents that are open, the worst first", response_model=WarningsAnswer)
     async def warnings(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(request, query, lambda snapshot, _: lists.warnings(snapshot))
+        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.warnings(snapshot))
 
     @api.get(
         "/incidents",
@@ -78,20 +80,20 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         response_model=IncidentsAnswer,
     )
     async def incidents(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(request, query, lambda snapshot, _: lists.incidents(snapshot))
+        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.incidents(snapshot))
 
     @api.get(
         "/topology", summary="Who and what there is, and the layout of the service map", response_model=TopologyAnswer
     )
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        snapshot, past = answers.as_of(query.at)
+        snapshot, past = responder.snapshot_at(query.at)
         body = topologies.of(snapshot, past)
-        return answers.payload(request, snapshot, body, f'"{body["id"]}"')
+        return responder.json_response(request, snapshot, body, f'"{body["id"]}"')
 
     @api.get("/status", summary="The hub's own health: targets, store, receiver", response_model=StatusAnswer)
     def status(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         body = lists.status(hub.snapshot, hub.status(), *hub.ready(), version)
-        return answers.payload(request, hub.snapshot, body)
+        return responder.json_response(request, hub.snapshot, body)
 
     @api.get(
         "/runbooks",
@@ -99,7 +101,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         response_model=RunbooksAnswer,
     )
     def runbooks(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
-        return answers.payload(request, hub.snapshot, runbook_pages.listed())
+        return responder.json_response(request, hub.snapshot, runbook_pages.listed())
 
     @api.get(
         "/report/{incident}",
@@ -107,7 +109,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         response_model=ReportAnswer,
     )
     def report_(request: Request, incident: str, query: Annotated[ReportParameters, Query()]) -> Response:
-        snapshot, _ = answers.as_of(query.at)
+        snapshot, _ = responder.snapshot_at(query.at)
         if snapshot.world is None:
             raise HTTPException(404, "there is no incident: the first tick has not ended")
         try:
@@ -118,7 +120,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
         if query.format == "zip":
             return download(f"foreshock-{item.id}.zip", zipped(written, item.id), ZIP)
         body = {"id": item.id, "markdown": written.markdown, "plots": dict(written.plots)}
-        return answers.payload(request, snapshot, body)
+        return responder.json_response(request, snapshot, body)
 
     @api.get(
         "/headroom",
@@ -128,7 +130,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
     def headroom(request: Request, query: Annotated[HeadroomParameters, Query()]) -> Response:
         snapshot = hub.snapshot
         service = _service_of(snapshot, query.service) if query.service else None
-        return answers.payload(request, snapshot, load_balancing.headroom(snapshot, service))
+        return responder.json_response(request, snapshot, load_balancing.headroom(snapshot, service))
 
     @api.get(
         "/health/{service:path}",
@@ -138,18 +140,18 @@ def add(api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCach
     def health(request: Request, service: str, _: Annotated[NoParameters, Query()]) -> Response:
         snapshot = hub.snapshot
         body = load_balancing.health(snapshot, _service_of(snapshot, service))
-        answer = answers.payload(request, snapshot, body)
+        answer = responder.json_response(request, snapshot, body)
         if body["retry_after"] is not None:
             answer.headers["Retry-After"] = str(body["retry_after"])
         return answer
 
 
 def _service_of(snapshot: Snapshot, text: str) -> Service:
-    """The service with a name; before the first tick, whatever it is called.
+    """The service with a name. Before the first evaluation, any valid name is accepted.
 
     Raises:
-        BadParameterError: it has no name, or several have it.
-        HTTPException: 404, no service has it.
+        BadParameterError: the name is empty, or several services have it.
+        HTTPException: 404, no service has this name.
     """
     try:
         if snapshot.world is None:

@@ -33,8 +33,8 @@ class Health(TypedDict):
     known: Annotated[bool, Field(description="false: no fresh data; it is then told as ok")]
 
 
-class Room(TypedDict):
-    """The load that a service can still take."""
+class HeadroomRow(TypedDict):
+    """Load of a service, and its distance from the safe limit, as ratios of capacity (1 = saturated)."""
 
     service: str
     load_ratio: Annotated[float | None, Field(description="what is asked of it over what it can do")]
@@ -42,14 +42,14 @@ class Room(TypedDict):
     spare_ratio: Annotated[float | None, Field(description="the difference; negative where it has too much")]
 
 
-class PoolRoom(Room):
-    """A service on its pool."""
+class PoolHeadroom(HeadroomRow):
+    """Headroom of a service on one pool."""
 
     pool: str | None
 
 
-class ReplicaRoom(Room):
-    """A replica of a service."""
+class ReplicaHeadroom(HeadroomRow):
+    """Headroom of a replica. `requests`: mean number of requests in progress."""
 
     instance: str
     requests: float | None
@@ -58,14 +58,14 @@ class ReplicaRoom(Room):
 class Headroom(TypedDict):
     """Pools and replicas by spare load."""
 
-    pools: Annotated[list[PoolRoom], Field(description="each service on its pool, the most room first")]
-    replicas: Annotated[list[ReplicaRoom], Field(description="each replica, the most room first")]
+    pools: Annotated[list[PoolHeadroom], Field(description="each service on its pool, the most room first")]
+    replicas: Annotated[list[ReplicaHeadroom], Field(description="each replica, the most room first")]
 
 
 DEGRADED_PROBABILITY = 0.5
 """Probability of an SLO breach within ten minutes from which a service is degraded."""
 MAX_RETRY_AFTER_SECONDS = 300.0
-"""The hub knows more by then."""
+"""Longest wait that is advised; by then later evaluations know more."""
 REPLICA_LOAD_SECONDS = 120.0
 """Window of a replica's mean load, as in the analysis."""
 
@@ -99,7 +99,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         if item.phase in ("page", "cascading") and service in (item.service, item.victim):
             return Advice("shed", _retry_seconds(world, service), incident_sentence(item))
         return Advice("degraded", soon, incident_sentence(item))
-    risk = next((risk_ for risk_ in snapshot.forecast.risks if risk_.service == service), None)
+    risk = next((item for item in snapshot.forecast.risks if item.service == service), None)
     if risk and risk.chance >= DEGRADED_PROBABILITY:
         when = "it misses its objective" if risk.p50 <= 0 else f"it may miss its objective in {risk.p50 / 60:.0f} min"
         return Advice("degraded", soon, when)
@@ -133,20 +133,20 @@ def _retry_seconds(world: World, service: Service) -> float:
 
 def health(snapshot: Snapshot, service: Service) -> Health:
     """The health of one service."""
-    servers = advice(snapshot, service)
+    advised = advice(snapshot, service)
     return {
         "service": str(service),
-        "state": servers.state,
-        "retry_after": None if servers.retry_after is None else math.ceil(servers.retry_after),
-        "reason": servers.reason,
-        "known": servers.known,
+        "state": advised.state,
+        "retry_after": None if advised.retry_after is None else math.ceil(advised.retry_after),
+        "reason": advised.reason,
+        "known": advised.known,
     }
 
 
 def headroom(snapshot: Snapshot, service: Service | None = None) -> Headroom:
     """Pools and replicas by spare burst-safe load, the most first; those of one service where it is given."""
     loads = [load for load in snapshot.forecast.loads if service in (None, load.service)]
-    pools: list[PoolRoom] = [
+    pools: list[PoolHeadroom] = [
         {
             "service": str(load.service),
             "pool": load.pool or None,
@@ -157,15 +157,15 @@ def headroom(snapshot: Snapshot, service: Service | None = None) -> Headroom:
         for load in loads
     ]
     replicas = [row for load in loads for row in _replicas(snapshot.world, load)]
-    return {"pools": sorted(pools, key=_by_room), "replicas": sorted(replicas, key=_by_room)}
+    return {"pools": sorted(pools, key=_headroom_key), "replicas": sorted(replicas, key=_headroom_key)}
 
 
-def _by_room(row: Room) -> tuple[bool, float, str]:
-    """A sort key: the most room first, unknown room last."""
+def _headroom_key(row: HeadroomRow) -> tuple[bool, float, str]:
+    """Sort key: the most headroom first, unknown headroom last."""
     return row["spare_ratio"] is None, -(row["spare_ratio"] or 0.0), str(row)
 
 
-def _replicas(world: World | None, load: Load) -> Iterator[ReplicaRoom]:
+def _replicas(world: World | None, load: Load) -> Iterator[ReplicaHeadroom]:
     """Each replica's part of its service's load, in proportion to its requests."""
     if world is None or world.model_servers is None:
         return

@@ -1,4 +1,4 @@
-"""The addresses that the pages read."""
+"""API routes of the pages' values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.web.api.answers import (
+from foreshock_dashboard.web.api.parameters import CascadeParameters, ContentionParameters, FleetParameters
+from foreshock_dashboard.web.api.response_models import (
     CascadeAnswer,
     ContentionPageAnswer,
     FleetAnswer,
@@ -19,8 +20,7 @@ from foreshock_dashboard.web.api.answers import (
     ServicesPageAnswer,
     StatusPageAnswer,
 )
-from foreshock_dashboard.web.api.parameters import CascadeParameters, ContentionParameters, FleetParameters
-from foreshock_dashboard.web.http.responses import Answers, MakePayload, Payload
+from foreshock_dashboard.web.http.responses import MakePayload, Payload, Responder
 from foreshock_dashboard.web.pages.cascade.data import cascade as cascade_payload
 from foreshock_dashboard.web.pages.contention.data import contention as contention_payload
 from foreshock_dashboard.web.pages.fleet.data import fleet as fleet_payload
@@ -45,15 +45,14 @@ MAX_SUGGESTIONS = 3
 MIN_SIMILARITY = 0.5
 
 
-def add(
-    api: APIRouter, hub: HubView, answers: Answers, topologies: TopologyCache, readings: GpuReadings, version: str
+def add_page_routes(
+    api: APIRouter, hub: HubView, responder: Responder, topologies: TopologyCache, readings: GpuReadings, version: str
 ) -> None:
-    """Add the addresses to the API."""
-
+    """Register the routes of the pages' values on `api`."""
     histories = HistoryCache()
 
     def with_topology(payload: MakePayload) -> MakePayload:
-        """A payload with the id of the topology that its indexes point into."""
+        """Add the id of the topology that the payload's indexes refer to."""
         return lambda snapshot, past: {
             "topology": topologies.of(snapshot, past)["id"],
             **payload(snapshot, past),
@@ -65,7 +64,7 @@ def add(
             time = snapshot.world.time if past and snapshot.world else hub.now()
             return now_payload(snapshot, topologies.of(snapshot, past)["id"], time, histories)
 
-        return await answers.tick(request, query, payload)
+        return await responder.snapshot_response(request, query, payload)
 
     @api.get(
         "/pages/contention",
@@ -74,7 +73,7 @@ def add(
         name="page_contention",
     )
     async def contention(request: Request, query: Annotated[ContentionParameters, Query()]) -> Response:
-        return await answers.tick(
+        return await responder.snapshot_response(
             request,
             query,
             with_topology(lambda snapshot, _: contention_payload(snapshot, query.victim, query.aggressor)),
@@ -91,11 +90,11 @@ def add(
             world, now = snapshot.world, hub.now()
             end = world.time if world else now
             start = min(end - MIN_RANGE_SECONDS, time_parameter("from", query.start, now, end - DEFAULT_RANGE_SECONDS))
-            # A range that the snapshot does not hold needs a World of its own.
+            # A range beyond that of the snapshot needs another World.
             wide = hub.over(start, end) if world is not None and start < world.times[0] - world.step else None
             return cascade_payload(snapshot, start, query.incident, query.service, wide, histories)
 
-        return await answers.tick(request, query, with_topology(payload))
+        return await responder.snapshot_response(request, query, with_topology(payload))
 
     @api.get(
         "/pages/fleet",
@@ -110,7 +109,7 @@ def add(
             detail = gpu_detail(snapshot, query.gpu, readings.hardware(snapshot, query.gpu)) if query.gpu else None
             return {**fleet_payload(snapshot, selection, nvlink), "open": detail}
 
-        return await answers.tick(request, query, with_topology(payload))
+        return await responder.snapshot_response(request, query, with_topology(payload))
 
     @api.get(
         "/pages/services",
@@ -119,7 +118,7 @@ def add(
         name="page_services",
     )
     async def services(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(request, query, lambda snapshot, _: services_payload(snapshot))
+        return await responder.snapshot_response(request, query, lambda snapshot, _: services_payload(snapshot))
 
     @api.get(
         "/pages/services/{service:path}",
@@ -128,7 +127,7 @@ def add(
         name="page_service",
     )
     async def service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
-        return await answers.tick(
+        return await responder.snapshot_response(
             request, query, lambda snapshot, _: service_payload(snapshot, _service_of(snapshot, service))
         )
 
@@ -139,17 +138,17 @@ def add(
         name="page_status",
     )
     def status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        snapshot, past = answers.as_of(query.at)
+        snapshot, past = responder.snapshot_at(query.at)
         body = status_payload(snapshot, hub.status(), hub.ready(), hub.now(), version, past=past)
-        return answers.payload(request, snapshot, body)
+        return responder.json_response(request, snapshot, body)
 
 
 def _service_of(snapshot: Snapshot, text: str) -> Service:
-    """The service with a name; before the first tick, whatever it is called.
+    """The service with a name. Before the first evaluation, any valid name is accepted.
 
     Raises:
-        BadParameterError: it has no name, or several have it.
-        HTTPException: 404, no service has it; the message has names like it.
+        BadParameterError: the name is empty, or several services have it.
+        HTTPException: 404, no service has this name; the message lists similar names.
     """
     known = snapshot.world.services if snapshot.world else ()
     try:

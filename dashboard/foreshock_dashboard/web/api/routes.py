@@ -1,4 +1,4 @@
-"""The addresses of the hub's API, its errors, metrics, and health."""
+"""All routes of the hub: its API, errors, metrics, and health."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
 from foreshock_dashboard.web.api import csv, list_routes, page_routes, trace_routes
-from foreshock_dashboard.web.api.answers import ERRORS
-from foreshock_dashboard.web.http.responses import Answers
+from foreshock_dashboard.web.api.response_models import ERRORS
+from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu_queries import GpuReadings
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
@@ -27,13 +27,13 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def register(app: FastAPI, hub: HubView, version: str) -> None:
-    """Add all addresses of a hub to the app; before its pages, which take every other one."""
-    answers, topology, traces, gpus = Answers(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
+    """Register all routes of a hub on the app, before the pages, which match every other address."""
+    responder, topology, traces, gpus = Responder(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
-    list_routes.add(api, hub, answers, topology, version)
-    trace_routes.add(api, hub, answers, traces)
-    page_routes.add(api, hub, answers, topology, gpus, version)
-    csv.add(api, hub, answers, traces, gpus)
+    list_routes.add_list_routes(api, hub, responder, topology, version)
+    trace_routes.add_trace_routes(api, hub, responder, traces)
+    page_routes.add_page_routes(api, hub, responder, topology, gpus, version)
+    csv.add_csv_routes(api, hub, responder, traces, gpus)
     app.include_router(api)
     _add_operations(app, hub)
     app.add_api_route("/api", _unknown, methods=METHODS, include_in_schema=False)
@@ -43,10 +43,10 @@ def register(app: FastAPI, hub: HubView, version: str) -> None:
 
 def add_error_handlers(app: FastAPI) -> None:
     """Answer errors as JSON, with the sentence that names the input and the remedy."""
-    app.add_exception_handler(BadParameterError, _answers(400))
-    app.add_exception_handler(UnsearchableError, _answers(400))
-    app.add_exception_handler(NoDataError, _answers(404))
-    app.add_exception_handler(SourceError, _answers(503))
+    app.add_exception_handler(BadParameterError, _error_handler(400))
+    app.add_exception_handler(UnsearchableError, _error_handler(400))
+    app.add_exception_handler(NoDataError, _error_handler(404))
+    app.add_exception_handler(SourceError, _error_handler(503))
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
 
@@ -63,29 +63,31 @@ def _add_operations(app: FastAPI, hub: HubView) -> None:
         return PlainTextResponse("alive\n")
 
     @app.get("/readyz", include_in_schema=False)
-    async def ready() -> Response:  # on the loop itself, so that it answers although all threads are taken
+    async def ready() -> Response:  # on the event loop: answers even if all threads are busy
         is_ready, reason = hub.ready()
         return PlainTextResponse("ready\n" if is_ready else f"not ready: {reason}\n", 200 if is_ready else 503)
 
 
-def _refusal(status: int, problem: str) -> JSONResponse:
+def _error_response(status: int, problem: str) -> JSONResponse:
     return JSONResponse({"error": problem}, status)
 
 
-def _answers(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _error_handler(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def handler(_: Request, error: Exception) -> Response:
-        return _refusal(status, str(error))
+        return _error_response(status, str(error))
 
     return handler
 
 
 async def _unknown(request: Request) -> Response:
-    return _refusal(404, f"there is no {request.method} {request.url.path}; /api/openapi.json lists all addresses")
+    return _error_response(
+        404, f"there is no {request.method} {request.url.path}; /api/openapi.json lists all addresses"
+    )
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
     problems = error.errors() if isinstance(error, RequestValidationError) else ()
-    return _refusal(400, problem_of(problems[0]) if problems else str(error))
+    return _error_response(400, problem_of(problems[0]) if problems else str(error))
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

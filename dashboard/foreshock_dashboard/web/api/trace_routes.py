@@ -1,4 +1,4 @@
-"""The addresses of traces."""
+"""API routes of traces."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.web.api.answers import ExemplarsAnswer, TraceAnswer, TracesAnswer
 from foreshock_dashboard.web.api.parameters import ExemplarParameters
-from foreshock_dashboard.web.http.responses import Answers
+from foreshock_dashboard.web.api.response_models import ExemplarsAnswer, TraceAnswer, TracesAnswer
+from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.pages.traces.exemplars import exemplar_query
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters, trace_id_of
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
 
 
-def add(api: APIRouter, hub: HubView, answers: Answers, reads: TraceReads) -> None:
-    """Add the addresses to the API."""
+def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: TraceReads) -> None:
+    """Register the routes of traces on `api`."""
 
     @api.get("/traces", summary="Traces that have a matching span", response_model=TracesAnswer)
     async def traces(request: Request, query: Annotated[TraceParameters, Query()]) -> Response:
         snapshot = hub.snapshot
         body = await reads.listed(query, snapshot.world.services if snapshot.world else ())
-        return answers.payload(request, snapshot, body)
+        return responder.json_response(request, snapshot, body)
 
     @api.get(
         "/traces/{trace_id}",
@@ -38,7 +38,7 @@ def add(api: APIRouter, hub: HubView, answers: Answers, reads: TraceReads) -> No
             raise HTTPException(
                 404, f"no trace {full_id}: it may be older than the store keeps, or not have arrived yet"
             )
-        return answers.payload(request, snapshot, body)
+        return responder.json_response(request, snapshot, body)
 
     @api.get(
         "/pages/contention/traces",
@@ -53,4 +53,4 @@ def add(api: APIRouter, hub: HubView, answers: Answers, reads: TraceReads) -> No
         if victim is None or aggressor is None:
             raise HTTPException(404, "victim and aggressor have to be services; /api/services lists those known")
         body = await reads.exemplars(exemplar_query(victim, query.start, query.end, hub.now()), aggressor)
-        return answers.payload(request, snapshot, body)
+        return responder.json_response(request, snapshot, body)

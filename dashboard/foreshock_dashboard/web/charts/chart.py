@@ -16,12 +16,12 @@ MAX_UTC_OFFSET_MINUTES = 14 * 60
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The presentation in a browser. colours: tokens of its theme. offset: seconds of its clock ahead of UTC.
+    """The presentation in a browser. colors: tokens of its theme. offset: seconds of its clock ahead of UTC.
 
     narrow: it is as wide as a phone.
     """
 
-    colours: Mapping[str, str]
+    colors: Mapping[str, str]
     offset: float = 0.0
     narrow: bool = False
 
@@ -31,13 +31,13 @@ class Look:
         values = store if isinstance(store, dict) else {}
         minutes = values.get("offset", 0)
         usable = isinstance(minutes, int | float) and -MAX_UTC_OFFSET_MINUTES <= minutes <= MAX_UTC_OFFSET_MINUTES
-        colours = theme.DARK if values.get("scheme") == "dark" else theme.LIGHT
-        return cls(colours, 60.0 * minutes if usable else 0.0, values.get("narrow") is True)
+        colors = theme.DARK if values.get("scheme") == "dark" else theme.LIGHT
+        return cls(colors, 60.0 * minutes if usable else 0.0, values.get("narrow") is True)
 
     @property
     def key(self) -> Hashable:
         """Equal for browsers with the same presentation."""
-        return tuple(self.colours.values()), self.offset, self.narrow
+        return tuple(self.colors.values()), self.offset, self.narrow
 
 
 @dataclass(frozen=True, slots=True)

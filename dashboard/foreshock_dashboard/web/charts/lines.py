@@ -12,8 +12,8 @@ import numpy as np
 
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, plain
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, escape_label
+from foreshock_dashboard.web.charts.theme import service_color
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MAX_POINTS = 360
@@ -44,25 +44,25 @@ MAX_UNIT_TICKS = 5
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line. colour: a token of the theme, or "" for the color of the service with this name.
+    """A line. color: a token of the theme, or "" for the color of the service with this name.
 
     values: one per time, NaN for a gap. fill: the area below it is shaded.
     """
 
     name: str
     values: Floats
-    colour: str = ""
+    color: str = ""
     dash: str = "solid"
     fill: bool = False
     stack: str = ""
 
 
 class Mark(NamedTuple):
-    """A marked instant, Unix seconds; `colour` is a token of the theme."""
+    """A marked instant, Unix seconds; `color` is a token of the theme."""
 
     time: float
     name: str
-    colour: str = "muted"
+    color: str = "muted"
 
 
 class Band(NamedTuple):
@@ -142,20 +142,20 @@ def blank(text: str, look: Look) -> Json:
 def _said(text: str, look: Look) -> Json:
     """A sentence in the middle of a figure."""
     return {
-        "text": plain(text, 300),
+        "text": escape_label(text, 300),
         "showarrow": False,
         "xref": "paper",
         "yref": "paper",
         "x": 0.5,
         "y": 0.5,
-        "font": {"size": 13, "color": look.colours["muted"]},
+        "font": {"size": 13, "color": look.colors["muted"]},
     }
 
 
 def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
     """The layout of a chart over time."""
     shape, suffix = UNITS[unit]
-    axis = {"gridcolor": look.colours["line"], "zeroline": False, "linecolor": look.colours["line"], "tickangle": 0}
+    axis = {"gridcolor": look.colors["line"], "zeroline": False, "linecolor": look.colors["line"], "tickangle": 0}
     return _sheet(look) | {
         "hovermode": "x unified",
         "dragmode": "zoom",
@@ -174,13 +174,13 @@ def _sheet(look: Look) -> dict[str, Any]:
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": FONT, "size": 12, "color": look.colours["muted"]},
+        "font": {"family": FONT, "size": 12, "color": look.colors["muted"]},
         "margin": {"l": 56, "r": 12, "t": 18, "b": AXIS_PIXELS},
         "uirevision": "keep",
         "hoverlabel": {
-            "bgcolor": look.colours["raised"],
-            "bordercolor": look.colours["line"],
-            "font": {"color": look.colours["text"]},
+            "bgcolor": look.colors["raised"],
+            "bordercolor": look.colors["line"],
+            "font": {"color": look.colors["text"]},
         },
     }
 
@@ -200,32 +200,32 @@ def _fewer(times: Floats, series: Sequence[Line]) -> tuple[Floats, list[Floats]]
 
 
 def _trace(line: Line, stamps: Sequence[str], row: Floats, look: Look, unit: str) -> Json:
-    colour = look.colours[line.colour] if line.colour else service_ink(line.name, look)
+    color = look.colors[line.color] if line.color else service_ink(line.name, look)
     shape, suffix = UNITS[unit]
     trace: Json = {
         "type": "scatter",
         "mode": "lines",
-        "name": plain(line.name),
+        "name": escape_label(line.name),
         "x": list(stamps),
         "y": [None if not math.isfinite(value) else float(f"{value:.4g}") for value in row.tolist()],
-        "line": {"color": colour, "width": 2, "dash": line.dash},
+        "line": {"color": color, "width": 2, "dash": line.dash},
         "hovertemplate": f"%{{y:{shape}}}{suffix}",
     }
     if line.fill:
         trace |= {"fill": "tozeroy"}
     if line.stack:
-        trace |= {"stackgroup": line.stack, "line": {"color": colour, "width": 0.5}}
+        trace |= {"stackgroup": line.stack, "line": {"color": color, "width": 0.5}}
     return trace
 
 
 def service_ink(name: str, look: Look) -> str:
     """The color of a service in a theme."""
-    return look.colours["services"].split()[service_colour(name)]
+    return look.colors["services"].split()[service_color(name)]
 
 
 def _across(mark: Mark, look: Look) -> Json:
     at = stamp(mark.time, look)
-    line = {"color": look.colours[mark.colour], "width": 1, "dash": "dot"}
+    line = {"color": look.colors[mark.color], "width": 1, "dash": "dot"}
     return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
@@ -239,8 +239,8 @@ def _named(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
         "yanchor": "bottom",
         "xanchor": "right" if late else "left",
         "showarrow": False,
-        "text": plain(mark.name),
-        "font": {"size": 11, "color": look.colours[mark.colour]},
+        "text": escape_label(mark.name),
+        "font": {"size": 11, "color": look.colors[mark.color]},
     }
 
 
@@ -252,7 +252,7 @@ def _shade(band: Band, look: Look) -> Json:
         "x1": 1,
         "y0": band.low,
         "y1": band.high,
-        "fillcolor": look.colours["raised"],
+        "fillcolor": look.colors["raised"],
         "line": {"width": 0},
         "layer": "below",
     }

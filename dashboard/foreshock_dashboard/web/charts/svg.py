@@ -15,11 +15,11 @@ WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 40, 52
 MIN_MARK_DISTANCE = 14.0
 """Distance below which the names of two marks would overlap."""
-COLOURS = ("#1f6feb", "#d1480f", "#2e8b57", "#8a63d2", "#b8860b", "#c71585")
+COLORS = ("#1f6feb", "#d1480f", "#2e8b57", "#8a63d2", "#b8860b", "#c71585")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class SvgLine:
     """A series of points; `dots` draws points instead of a line. Without a name it is not in the legend.
 
     Where y is NaN the line has a gap.
@@ -29,7 +29,7 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     dots: bool = False
-    colour: int = 0
+    color: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,12 @@ class Mark(NamedTuple):
     name: str
 
 
-def write(path: Path, title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> None:
+def write(path: Path, title: str, x: Axis, y: Axis, lines: Sequence[SvgLine]) -> None:
     """Draw lines into a file."""
     path.write_text(draw(title, x, y, lines))
 
 
-def draw(title: str, x: Axis, y: Axis, lines: Sequence[Line], marks: Sequence[Mark] = ()) -> str:
+def draw(title: str, x: Axis, y: Axis, lines: Sequence[SvgLine], marks: Sequence[Mark] = ()) -> str:
     """The chart as SVG. At least one line with at least one point; positive values on logarithmic axes."""
     left, right = _range(x, [value for line in lines for value in line.x])
     low, high = _range(y, [value for line in lines for value in line.y if not math.isnan(value)])
@@ -123,17 +123,17 @@ def draw(title: str, x: Axis, y: Axis, lines: Sequence[Line], marks: Sequence[Ma
         parts.append(f'<text {turned} text-anchor="end" fill="#555">{escape(moment.name)}</text>')
     legend = LEFT + 4.0
     for line in lines:
-        colour = COLOURS[line.colour % len(COLOURS)]
+        color = COLORS[line.color % len(COLORS)]
         for known, piece in groupby(zip(line.x, line.y, strict=True), key=lambda point: not math.isnan(point[1])):
             points = [(across(a), up(b)) for a, b in piece] if known else []
             if line.dots:
-                parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="{colour}"/>' for a, b in points]
+                parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.6" fill="{color}"/>' for a, b in points]
             elif points:
                 way = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-                parts.append(f'<polyline points="{way}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+                parts.append(f'<polyline points="{way}" fill="none" stroke="{color}" stroke-width="1.6"/>')
         if line.name:
             mark = "●" if line.dots else "—"
-            parts.append(f'<text x="{legend:.0f}" y="{TOP - 6}" fill="{colour}">{mark} {escape(line.name)}</text>')
+            parts.append(f'<text x="{legend:.0f}" y="{TOP - 6}" fill="{color}">{mark} {escape(line.name)}</text>')
             legend += 7.0 * len(line.name) + 34.0
     return "\n".join([*parts, "</svg>", ""])
 

@@ -7,6 +7,6 @@ from html import escape
 MAX_TEXT_LENGTH = 80
 
 
-def plain(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
+def escape_label(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
     """Escaped text, shortened to a length that fits a tooltip."""
     return escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)

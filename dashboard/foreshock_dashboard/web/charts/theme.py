@@ -53,20 +53,20 @@ DARK: Mapping[str, str] = {
     "ramp": "#1E2B3D #27496B #33709F #4C9FD3 #A5DCFF",
     "services": "#56B4E9 #C99BE0 #6FCF97 #E6A85C #93A5FF #F08DB5 #B2CC5A #4FD1C5 #D3A98A #A9AEE0",
 }
-SERVICE_COLOURS = len(LIGHT["services"].split())
+SERVICE_COLORS = len(LIGHT["services"].split())
 
 
-def service_colour(service: str) -> int:
+def service_color(service: str) -> int:
     """The index of a service in the service colors, by its name alone: the same on every page and hub."""
-    return hashlib.blake2s(service.encode(), digest_size=2).digest()[0] % SERVICE_COLOURS
+    return hashlib.blake2s(service.encode(), digest_size=2).digest()[0] % SERVICE_COLORS
 
 
 def _rule(selector: str, scheme: str, tokens: Mapping[str, str]) -> str:
     plain = {name: value for name, value in tokens.items() if name not in ("services", "ramp")}
     lists = {
-        f"{prefix}{i}": colour
+        f"{prefix}{i}": color
         for name, prefix in (("services", "service-"), ("ramp", "ramp-"))
-        for i, colour in enumerate(tokens[name].split())
+        for i, color in enumerate(tokens[name].split())
     }
     body = "".join(f"--{name}:{value};" for name, value in (plain | lists).items())
     return f"{selector}{{color-scheme:{scheme};{body}}}"

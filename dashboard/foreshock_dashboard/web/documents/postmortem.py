@@ -17,9 +17,9 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
-from foreshock_dashboard.render.incident_text import day, figure, risk_line, suspected_cause
+from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
 from foreshock_dashboard.render.units import clock, duration, percent
-from foreshock_dashboard.web.charts.svg import Axis, Line, Mark, draw
+from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine, draw
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
 """Seconds before the first sign and after the end that the plots show."""
@@ -98,9 +98,9 @@ def _summary(incident: Incident, until: float) -> str:
         ("cause", incident.cause),
         ("whose doing", suspected_cause(incident.culprit) or "not known"),
         ("victims", ", ".join(map(str, incident.victims)) or "none"),
-        ("opened", day(incident.opened)),
-        ("paged", day(incident.paged) if incident.paged is not None else "never"),
-        ("ended", day(incident.until) if incident.until is not None else "not yet"),
+        ("opened", utc_timestamp(incident.opened)),
+        ("paged", utc_timestamp(incident.paged) if incident.paged is not None else "never"),
+        ("ended", utc_timestamp(incident.until) if incident.until is not None else "not yet"),
         ("lasted", f"{(until - incident.opened) / 60:.0f} min"),
         ("confidence", percent(incident.confidence)),
     ]
@@ -183,7 +183,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     marks = [Mark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
     who = list(dict.fromkeys((*incident.victims, incident.service, *ingress_services(world))))[:MAX_LINES]
     suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *who)))[:MAX_LINES]
-    colours = {str(service): number for number, service in enumerate(dict.fromkeys((*who, *suspects)))}
+    colors = {str(service): number for number, service in enumerate(dict.fromkeys((*who, *suspects)))}
     stalls = {
         str(stall.aggressor): world.stalled_by[row]
         for row, stall in enumerate(world.stalls)
@@ -197,7 +197,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
         ("waiting", "GPU time that the victims wait, by whom for", "share", stalls),
     ):
         lines = [
-            Line(label, times.tolist(), values[shown].tolist(), colour=colours[label])
+            SvgLine(label, times.tolist(), values[shown].tolist(), color=colors[label])
             for label, values in rows.items()
             if np.isfinite(values[shown]).any()
         ]

@@ -24,16 +24,16 @@ from foreshock_dashboard.web.state.parameters import AsOf, time_parameter
 CSV = "text/csv; charset=utf-8; header=present"
 ZIP = "application/zip"
 MIN_GZIP_BYTES = 1000
-"""Size from which compressing pays."""
+"""Size from which responses are compressed."""
 GZIP_LEVEL = 5
 FAST_GZIP_LEVEL = 2
-"""Of ISA-L: a tenth of the time of zlib's level 5 for 3% more bytes."""
+"""Level of ISA-L: a tenth of the time of zlib's level 5, for 3% more bytes."""
 MAX_CACHE_BYTES = 32 * 2**20
-"""Payloads of one evaluation that are cached: their keys hold parameters that anyone may write."""
+"""Size of the cached payloads of one evaluation. Keys contain parameters of the request, so they need a limit."""
 
 Payload = Mapping[str, object]
 MakePayload = Callable[[Snapshot, bool], Payload]
-"""The payload of a snapshot; True for a snapshot of time travel."""
+"""Makes the payload of a snapshot. The second argument is true for a snapshot of time travel."""
 
 
 class Learning(TypedDict):
@@ -45,7 +45,7 @@ class Learning(TypedDict):
 
 
 class Envelope(TypedDict):
-    """The fields of every JSON answer."""
+    """Fields of every JSON response."""
 
     time: Annotated[float, Field(description="the hub's time, Unix seconds")]
     seq: Annotated[int, Field(description="grows by one with each tick")]
@@ -71,24 +71,24 @@ class PayloadCache:
         self._payloads: SingleFlightCache[bytes] = SingleFlightCache(max_bytes, len)
 
     def get(self, snapshot: Snapshot, key: Hashable, make: Callable[[], Payload]) -> bytes:
-        """The encoded payload of a key; those of another snapshot are dropped."""
+        """The encoded payload of a key. Payloads of other snapshots are dropped."""
         return self._payloads.get(key, lambda: encode(make()), snapshot)
 
 
-class Answers:
-    """JSON answers of one hub."""
+class Responder:
+    """Makes the JSON responses of one hub."""
 
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
         self._cache = PayloadCache()
-        self._start = secrets.token_hex(6)  # ticks count from 1 after each start, so they alone name no answer
+        self._start = secrets.token_hex(6)  # evaluations are counted from 1 after each start
 
-    def as_of(self, at: str) -> tuple[Snapshot, bool]:
-        """The newest snapshot, or that of the instant `at`; and whether it is one of time travel.
+    def snapshot_at(self, at: str) -> tuple[Snapshot, bool]:
+        """The newest snapshot, or that of the instant `at`; and whether it is a snapshot of time travel.
 
         Raises:
-            BadParameterError: `at` is no time.
-            SourceError: the source cannot answer, or holds nothing so early.
+            BadParameterError: `at` is not a time.
+            SourceError: the source cannot answer, or has no data that early.
         """
         newest, now = self._hub.snapshot, self._hub.now()
         time = time_parameter("at", at, now, now)
@@ -96,38 +96,39 @@ class Answers:
             return newest, False
         return self._hub.at(time), True
 
-    async def tick(self, request: Request, parameters: AsOf, make: MakePayload) -> Response:
-        """The payload of the snapshot that `at` names, made once per snapshot, address and parameters.
+    async def snapshot_response(self, request: Request, parameters: AsOf, make: MakePayload) -> Response:
+        """JSON response with the payload of the snapshot at `parameters.at`.
 
-        The ETag of the newest snapshot names address and tick. That of the past is a digest of the bytes: a parameter
-        such as `from=now-6h` means something else a second later.
+        The payload is made once per snapshot, address, and parameters. The ETag of the newest snapshot is derived from
+        the address and the evaluation. The ETag of an earlier snapshot is a digest of the bytes, because a parameter
+        such as `from=now-6h` moves with the clock.
         """
         key = f"{request.url.path} {parameters.model_dump(exclude={'at'})}"
-        if not parameters.at and _has(request, etag := self._etag(key, self._hub.snapshot)):
-            return self._unchanged(etag)  # without a thread: most requests end here
-        return await run_in_threadpool(self._tick, request, key, parameters.at, make)
+        if not parameters.at and _matches_etag(request, etag := self._etag(key, self._hub.snapshot)):
+            return self._not_modified(etag)  # no thread: most requests end here
+        return await run_in_threadpool(self._snapshot_response, request, key, parameters.at, make)
 
-    def _tick(self, request: Request, key: str, at: str, make: MakePayload) -> Response:
-        snapshot, past = self.as_of(at)
+    def _snapshot_response(self, request: Request, key: str, at: str, make: MakePayload) -> Response:
+        snapshot, past = self.snapshot_at(at)
         if past:
             body = encode({**envelope(snapshot), **make(snapshot, past)})
-            return self.encoded(request, body, f'"{_digest(body)}"')
+            return self.encoded_response(request, body, f'"{_digest(body)}"')
         body = self._cache.get(snapshot, key, lambda: {**envelope(snapshot), **make(snapshot, past)})
-        return self.encoded(request, body, self._etag(key, snapshot))
+        return self.encoded_response(request, body, self._etag(key, snapshot))
 
     def _etag(self, key: str, snapshot: Snapshot) -> str:
         return f'"{_digest(key.encode())}-{self._start}-{snapshot.seq}"'
 
-    def payload(self, request: Request, snapshot: Snapshot, payload: Payload, etag: str = "") -> Response:
-        """A payload that is not cached."""
-        if _has(request, etag):
-            return self._unchanged(etag)
-        return self.encoded(request, encode({**envelope(snapshot), **payload}), etag)
+    def json_response(self, request: Request, snapshot: Snapshot, payload: Payload, etag: str = "") -> Response:
+        """JSON response with a payload that is not cached."""
+        if _matches_etag(request, etag):
+            return self._not_modified(etag)
+        return self.encoded_response(request, encode({**envelope(snapshot), **payload}), etag)
 
-    def encoded(self, request: Request, body: bytes, etag: str = "") -> Response:
-        """An encoded object with the hub's time before its other fields; 304 where the client has this ETag."""
-        if _has(request, etag):
-            return self._unchanged(etag)
+    def encoded_response(self, request: Request, body: bytes, etag: str = "") -> Response:
+        """JSON response with an encoded object, to which the hub's time is added; 304 if the client has this ETag."""
+        if _matches_etag(request, etag):
+            return self._not_modified(etag)
         time = self._hub.now()
         headers = self._headers(time, etag)
         body = b'{"time":' + orjson.dumps(round(time, 3)) + b"," + body[1:]
@@ -136,7 +137,7 @@ class Answers:
             body = igzip.compress(body, FAST_GZIP_LEVEL, mtime=0)
         return Response(body, media_type="application/json", headers=headers)
 
-    def _unchanged(self, etag: str) -> Response:
+    def _not_modified(self, etag: str) -> Response:
         return Response(status_code=304, headers=self._headers(self._hub.now(), etag))
 
     def _headers(self, time: float, etag: str) -> dict[str, str]:
@@ -145,7 +146,7 @@ class Answers:
 
 
 def envelope(snapshot: Snapshot) -> dict[str, object]:
-    """The fields of every answer but `time`."""
+    """Fields of every JSON response except `time`."""
     return {
         "seq": snapshot.seq,
         "simulated": bool(snapshot.world and snapshot.world.simulated),
@@ -172,5 +173,6 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2s(content, digest_size=8).hexdigest()
 
 
-def _has(request: Request, etag: str) -> bool:
+def _matches_etag(request: Request, etag: str) -> bool:
+    """Whether the client already has the response with this ETag."""
     return bool(etag) and etag in request.headers.get("if-none-match", "")

@@ -1,4 +1,4 @@
-"""The web server: uvicorn in a thread of its own, on a socket that is bound at once."""
+"""The web server: uvicorn in a background thread, on a socket that is bound immediately."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 
 IDLE_SECONDS = 75.0
-"""Time for which a connection may be open without a request."""
+"""Longest time that a connection stays open without a request."""
 LOG_INTERVAL_SECONDS = 60.0
 """Time between two log lines about the same connection problem."""
 
@@ -22,13 +22,13 @@ _log = logging.getLogger(__name__)
 
 
 class WebServer:
-    """Binds when made, answers after `start`.
+    """Binds the socket when constructed; serves requests after `start`.
 
-    `connections`: how many at most; as many as `most_connections` says unless given. Beyond it, the one that has been
-    idle longest makes room for the next.
+    connections: largest number of open connections; default: `max_connections()`. Above it, a new connection closes
+    the one that has been idle longest.
 
     Raises:
-        OSError: the address is in use or cannot be listened on.
+        OSError: the address is in use or cannot be bound.
     """
 
     def __init__(self, app: FastAPI, host: str, port: int, connections: int | None = None) -> None:
@@ -37,16 +37,16 @@ class WebServer:
         self.host = host
         self.port: int = self._socket.getsockname()[1]
         self._logged: dict[ConnectionProblem, float] = {}
-        open_ = Connections(connections or max_connections(), IDLE_SECONDS, self._note)
+        limited = Connections(connections or max_connections(), IDLE_SECONDS, self._log_problem)
         config = uvicorn.Config(
             app,
-            http=open_.protocol,  # type: ignore[arg-type]  # it makes a protocol, as the class would
+            http=limited.protocol,  # type: ignore[arg-type]  # a factory of protocols, called like the class
             ws="none",
-            proxy_headers=False,  # X-Forwarded-For would let anybody say from where he asks
+            proxy_headers=False,  # any client could forge X-Forwarded-For
             log_level="warning",
             access_log=False,
             backlog=LISTEN_BACKLOG,
-            timeout_keep_alive=math.ceil(open_.seconds),
+            timeout_keep_alive=math.ceil(limited.seconds),
             timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)
@@ -54,23 +54,24 @@ class WebServer:
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="web", daemon=True
         )
 
-    def _note(self, trouble: ConnectionProblem, message: str) -> None:
+    def _log_problem(self, problem: ConnectionProblem, message: str) -> None:
+        """Log a problem, at most once per `LOG_INTERVAL_SECONDS` and kind."""
         now = time.monotonic()
-        if now - self._logged.get(trouble, -LOG_INTERVAL_SECONDS) >= LOG_INTERVAL_SECONDS:
-            self._logged[trouble] = now
+        if now - self._logged.get(problem, -LOG_INTERVAL_SECONDS) >= LOG_INTERVAL_SECONDS:
+            self._logged[problem] = now
             _log.warning("a connection to the page was ended: %s", message)
 
     @property
     def url(self) -> str:
-        """The address of the page."""
+        """Address of the dashboard."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
 
     def start(self) -> None:
-        """Start serving."""
+        """Start serving in the background thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop after the answers in flight."""
+        """Stop serving, after the requests in progress, and close the socket."""
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(5)

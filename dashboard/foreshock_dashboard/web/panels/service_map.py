@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.panels.graph_layout import Arrow, layered
 from foreshock_dashboard.web.state.numbers import last
 
@@ -56,7 +56,13 @@ def service_map(world: World | None) -> ServiceMap:
     connection = {(str(edge.client), str(edge.server)): edge.connection for edge in world.edges}
     return {
         "nodes": [
-            {"id": node, "kind": kinds[node], "colour": service_colour(node), "column": place.column, "row": place.row}
+            {
+                "id": node,
+                "kind": kinds[node],
+                "colour": service_color(node),
+                "column": place.column,
+                "row": place.row,
+            }
             for node, place in picture.places.items()
         ],
         "edges": [

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
@@ -236,7 +236,7 @@ def _hit_lane(
 def _lane(service: Service, first: float) -> Lane:
     return {
         "service": str(service),
-        "colour": service_colour(str(service)),
+        "colour": service_color(str(service)),
         "part": "hit",
         "order": None,
         "first": round(first, 3),

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.panels.service_map import ServiceMap, service_map
 
 
@@ -62,7 +62,7 @@ def topology(world: World | None) -> Topology:
         for gpu in world.gpus:
             hosts.setdefault(gpu.host, []).append([gpu.index, gpu.uuid, gpu.model])
         body = {
-            "services": [{"id": str(service), "colour": service_colour(str(service))} for service in world.services],
+            "services": [{"id": str(service), "colour": service_color(str(service))} for service in world.services],
             "hosts": [{"name": name, "gpus": listed} for name, listed in hosts.items()],
             "pools": _pools(world.pool),
             "tenants": [[place[who.gpu], index[who.service]] for who in world.tenants],

@@ -11,7 +11,7 @@ from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
-from foreshock_dashboard.render.clause import ClauseKind, Text, plain
+from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 
@@ -224,7 +224,7 @@ def judgement(item: Incident) -> Judgement:
         "candidates": [candidate(one) for one in item.candidates],
         "next_step": action_text(item.action),
         "action": action(item.action),
-        "sentence": plain(summary),
+        "sentence": joined_text(summary),
         "summary": clauses(summary),
     }
 

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.incident import AtRisk, Incident, Phase
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.panels.service_map import edges, map_nodes
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
@@ -244,7 +244,7 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
 def _sign(sign: Sign) -> SignRow:
     return {
         "service": str(sign.service),
-        "colour": service_colour(str(sign.service)),
+        "colour": service_color(str(sign.service)),
         "text": sign.text,
         "entity": sign.entity,
         "since": number_of_time(sign.since),
@@ -272,7 +272,7 @@ def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     return [
         {
             "service": str(risk.service),
-            "colour": service_colour(str(risk.service)),
+            "colour": service_color(str(risk.service)),
             "chance": number(chances.get(risk.service, math.nan)),
             "seconds": breach_seconds(risk),
         }

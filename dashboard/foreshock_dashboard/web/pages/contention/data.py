@@ -15,7 +15,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import percent
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, counted, pair_detail
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
@@ -142,7 +142,7 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
     return {
         "ready": True,
         "headline": headline(all_pairs, serving, warned) if world.gpus else "No GPU is known yet.",
-        "services": [(name, service_colour(name)) for name in names],
+        "services": [(name, service_color(name)) for name in names],
         "victims": [index[str(service)] for service in worst_first(listed, "victim", serving)],
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
         "jobs": sorted({index[str(pair.victim)] for pair in listed if pair.victim not in serving}),

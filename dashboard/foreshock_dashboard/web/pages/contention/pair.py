@@ -13,7 +13,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text
-from foreshock_dashboard.render.clause import plain, text
+from foreshock_dashboard.render.clause import joined_text, text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
@@ -84,7 +84,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
             "aggressor": aggressor_name,
             "ratio": None,
             "gpus": [],
-            "sentence": plain(said),
+            "sentence": joined_text(said),
             "summary": clauses(said),
             "incident": None,
         }
@@ -107,7 +107,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
             }
             for gpu, ratio in sorted(pair.gpus, key=lambda one: (-(one[1] or 0.0), one[0]))
         ],
-        "sentence": plain(summary),
+        "sentence": joined_text(summary),
         "summary": clauses(summary),
         "incident": _incident(incident) if incident else None,
     }

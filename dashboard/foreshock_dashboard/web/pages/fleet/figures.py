@@ -12,7 +12,7 @@ from foreshock_dashboard.web.charts.lines import MAX_LINES, Line, lines
 Span = tuple[float, float]
 
 
-def use(world: World, row: int, span: Span, look: Look) -> Json:
+def usage_figure(world: World, row: int, span: Span, look: Look) -> Json:
     """Share of time busy and contended, and the share of each service."""
     rows = [i for i, tenant in enumerate(world.tenants) if tenant.gpu == world.gpus[row]]
     rows.sort(key=lambda i: -float(np.nansum(world.busy[i])))
@@ -25,7 +25,7 @@ def use(world: World, row: int, span: Span, look: Look) -> Json:
     return lines(world.times, series, look, unit="ratio", span=span, empty=why, top=1.0)
 
 
-def memory(world: World, row: int, span: Span, look: Look) -> Json:
+def memory_figure(world: World, row: int, span: Span, look: Look) -> Json:
     """Used and total bytes."""
     series = [
         Line("used", world.memory_used[row], "ok", fill=True),
@@ -34,7 +34,7 @@ def memory(world: World, row: int, span: Span, look: Look) -> Json:
     return lines(world.times, series, look, unit="bytes", span=span, empty="Nothing told of its memory.")
 
 
-def power(world: World, row: int, span: Span, look: Look) -> Json:
+def power_figure(world: World, row: int, span: Span, look: Look) -> Json:
     """Watts, beside the median of all GPUs."""
     series = [
         Line("this one", world.power[row], "ok"),
@@ -43,14 +43,14 @@ def power(world: World, row: int, span: Span, look: Look) -> Json:
     return lines(world.times, series, look, unit="watts", span=span, empty="Nothing told of its power.")
 
 
-def heat(world: World, row: int, span: Span, look: Look) -> Json:
+def temperature_figure(world: World, row: int, span: Span, look: Look) -> Json:
     """°C, beside the median of all GPUs."""
     values = world.temperature
     series = [Line("this one", values[row], "ok"), Line("median of all", _median(values), "muted", dash="dot")]
     return lines(world.times, series, look, unit="celsius", span=span, empty="Nothing told of its temperature.")
 
 
-def health(world: World, row: int, span: Span, look: Look) -> Json:
+def throttling_figure(world: World, row: int, span: Span, look: Look) -> Json:
     """Share of time throttled, and the clock relative to its maximum."""
     hardware = world.hardware
     series = (
@@ -65,7 +65,7 @@ def health(world: World, row: int, span: Span, look: Look) -> Json:
     return lines(world.times, series, look, unit="ratio", span=span, empty=why, top=1.0, legend=True)
 
 
-def errors(world: World, row: int, span: Span, look: Look) -> Json:
+def error_figure(world: World, row: int, span: Span, look: Look) -> Json:
     """Errors per minute, on an axis of their own: they are counts."""
     hardware = world.hardware
     series = [Line("errors per minute", hardware.errors[row] * 60.0, "crit", fill=True)] if hardware else []

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import percent
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.fleet.data import (
     ERROR_WINDOW_SECONDS,
     METRICS,
@@ -232,7 +232,7 @@ def _services(world: World, gpu: Gpu) -> list[GpuService]:
     listed: list[GpuService] = [
         {
             "service": str(tenant.service),
-            "colour": service_colour(str(tenant.service)),
+            "colour": service_color(str(tenant.service)),
             "busy": busy,
             "stalled": stalled,
             "memory": memory,

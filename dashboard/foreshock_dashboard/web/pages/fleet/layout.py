@@ -82,12 +82,12 @@ PAGE = Page(
     charts=tuple(
         Chart(name, _gpu_chart(draw))
         for name, draw in (
-            ("gpu-use", figures.use),
-            ("gpu-memory", figures.memory),
-            ("gpu-power", figures.power),
-            ("gpu-heat", figures.heat),
-            ("gpu-health", figures.health),
-            ("gpu-errors", figures.errors),
+            ("gpu-use", figures.usage_figure),
+            ("gpu-memory", figures.memory_figure),
+            ("gpu-power", figures.power_figure),
+            ("gpu-heat", figures.temperature_figure),
+            ("gpu-health", figures.throttling_figure),
+            ("gpu-errors", figures.error_figure),
         )
     ),
 )

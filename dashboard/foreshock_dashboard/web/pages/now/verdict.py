@@ -14,7 +14,7 @@ from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.render.clause import Clause, Text, plain, text, time
+from foreshock_dashboard.render.clause import Clause, Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import condition_clauses, starving_verb, summary_clauses
 from foreshock_dashboard.render.units import gpu_list
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
@@ -79,12 +79,12 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The clauses as one sentence."""
-        return plain(self.clauses)
+        return joined_text(self.clauses)
 
     @property
     def detail(self) -> tuple[str, ...]:
         """Each note as one text."""
-        return tuple(map(plain, self.notes))
+        return tuple(map(joined_text, self.notes))
 
     def payload(self) -> VerdictJson:
         """As JSON."""

@@ -15,8 +15,8 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, World
 from foreshock_dashboard.render.action import action_text
-from foreshock_dashboard.render.clause import plain
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.services.sentence import ServiceState, sentence, worst
 from foreshock_dashboard.web.panels.vitals import sparkline
 from foreshock_dashboard.web.state.conditions import Health, conditions
@@ -178,7 +178,7 @@ def services(snapshot: Snapshot) -> ServicesPage:
     rows: list[ServiceLine] = [
         {
             "id": str(service),
-            "colour": service_colour(str(service)),
+            "colour": service_color(str(service)),
             "health": state[service].health,
             "word": state[service].word,
             "tier": tiers[service],
@@ -225,7 +225,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     return {
         "ready": True,
         "service": str(service),
-        "colour": service_colour(str(service)),
+        "colour": service_color(str(service)),
         "health": condition.health,
         "word": condition.word,
         "tier": tier_by_service(world)[service],
@@ -243,7 +243,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "inference": _inference(snapshot, service),
         "capacity": _capacity(world, service),
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
-        "sentence": plain(summary),
+        "sentence": joined_text(summary),
         "summary": clauses(summary),
         "next_step": action_text(step),
         "action": action(step),
@@ -320,7 +320,7 @@ def _neighbours(world: World, service: Service) -> list[NeighbourRow]:
     rows: list[NeighbourRow] = [
         {
             "id": str(other),
-            "colour": service_colour(str(other)),
+            "colour": service_color(str(other)),
             "gpus": [gpu.label for gpu in gpus],
             "waits": _mean(np.array(waits.get(other, []))),
             "makes_wait": _mean(np.array(makes_wait.get(other, []))),
@@ -353,7 +353,7 @@ def _call(world: World, row: int, edge: Edge, service: Service) -> CallRow:
     calls = world.calls
     return {
         "id": str(other),
-        "colour": service_colour(str(other)),
+        "colour": service_color(str(other)),
         "known": other in world.services,
         "connection": edge.connection,
         "rate": _newest_of(calls.rate, row),

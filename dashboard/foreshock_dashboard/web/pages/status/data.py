@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import Text, plain, text, time
+from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.lists import TargetRow, target
@@ -38,7 +38,7 @@ class Trust:
     @property
     def headline(self) -> str:
         """The answer as one text."""
-        return plain(self.clauses)
+        return joined_text(self.clauses)
 
 
 class TrustJson(TypedDict):

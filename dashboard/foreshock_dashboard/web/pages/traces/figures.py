@@ -16,7 +16,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import blank, frame, stamp
-from foreshock_dashboard.web.charts.text import plain
+from foreshock_dashboard.web.charts.text import escape_label
 
 SHORTEST = 1e-6
 """Seconds. Where a logarithmic axis ends at the latest."""
@@ -104,9 +104,9 @@ def note(text: str, look: Look) -> Json:
     """A line above the figure."""
     place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
     return place | {
-        "text": plain(text, 300),
+        "text": escape_label(text, 300),
         "showarrow": False,
-        "font": {"size": 11, "color": look.colours["muted"]},
+        "font": {"size": 11, "color": look.colors["muted"]},
     }
 
 
@@ -120,7 +120,7 @@ def _tick(seconds: float) -> str:
 
 def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
     """Colors by the logarithm of the counts, so that one slow trace shows beside a thousand fast ones."""
-    ramp, counts, edges = look.colours["ramp"].split(), rows.counts, rows.edges.tolist()
+    ramp, counts, edges = look.colors["ramp"].split(), rows.counts, rows.edges.tolist()
     lengths = [f"of {duration(short)} to {duration(long)}" for short, long in pairwise(edges)]
     if rows.instant:
         lengths[0] = "that took no time"
@@ -140,13 +140,13 @@ def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
         "hoverongaps": False,
         "showscale": False,
         "zmin": 0.0,
-        "colorscale": [[i / (len(ramp) - 2), colour] for i, colour in enumerate(ramp[1:])],
+        "colorscale": [[i / (len(ramp) - 2), color] for i, color in enumerate(ramp[1:])],
         "xgap": 1,
         "ygap": 1,
     }
 
 
-def _marks(name: str, traces: Sequence[TraceSummary], least: float, look: Look, colour: str, symbol: str) -> Json:
+def _marks(name: str, traces: Sequence[TraceSummary], least: float, look: Look, color: str, symbol: str) -> Json:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -154,7 +154,10 @@ def _marks(name: str, traces: Sequence[TraceSummary], least: float, look: Look, 
         "x": [stamp(item.start, look) for item in traces],
         "y": [max(item.duration, least) for item in traces],
         "customdata": [item.trace_id for item in traces],
-        "text": [f"{plain(str(item.service))} {plain(item.operation)}<br>{duration(item.duration)}" for item in traces],
+        "text": [
+            f"{escape_label(str(item.service))} {escape_label(item.operation)}<br>{duration(item.duration)}"
+            for item in traces
+        ],
         "hovertemplate": "%{text}<br>click to open<extra></extra>",
-        "marker": {"color": look.colours[colour], "symbol": symbol, "size": 8, "line": {"width": 1.5}},
+        "marker": {"color": look.colors[color], "symbol": symbol, "size": 8, "line": {"width": 1.5}},
     }

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.traces.gpu_lanes import GpuTimeSplit, Lane, Wait
 from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, Quality
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 
 
@@ -104,7 +104,7 @@ def _lane(lane: Lane, origin: int) -> LaneRow:
         "gpu": lane.gpu.label,
         "uuid": lane.gpu.uuid,
         "own": str(lane.wait.service),
-        "colour": service_colour(str(lane.wait.service)),
+        "colour": service_color(str(lane.wait.service)),
         "spans": list(lane.spans),
         **_held(lane.wait.split, lane.wait.occupancy_quality),
         "intervals": [
@@ -116,7 +116,7 @@ def _lane(lane: Lane, origin: int) -> LaneRow:
 def _interval(interval: OccupancyInterval, origin: int) -> LaneInterval:
     return {
         "service": str(interval.service),
-        "colour": service_colour(str(interval.service)),
+        "colour": service_color(str(interval.service)),
         "offset_seconds": _seconds((interval.start - origin) / 1e9),
         "duration_seconds": _seconds((interval.end - interval.start) / 1e9),
         "share": interval.share,

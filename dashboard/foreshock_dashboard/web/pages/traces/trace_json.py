@@ -24,7 +24,7 @@ from foreshock_dashboard.model.span import (
     traffic_spans,
 )
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.web.charts.theme import service_colour
+from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.traces import lanes_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 from foreshock_dashboard.web.pages.traces.parameters import BY_WAIT, FIRST_PAGE, Order, SpanPage, WaitFilter
@@ -221,7 +221,7 @@ def summary(item: TraceSummary) -> TraceRow:
     return {
         "trace_id": item.trace_id,
         "service": str(item.service),
-        "colour": service_colour(str(item.service)),
+        "colour": service_color(str(item.service)),
         "operation": item.operation,
         "start": round(item.start, 6),
         "duration_seconds": number(item.duration),
@@ -345,7 +345,7 @@ def _span(span: Span, origin: int) -> SpanJson:
         "parent_id": span.parent_id,
         "name": span.name,
         "service": str(span.service),
-        "colour": service_colour(str(span.service)),
+        "colour": service_color(str(span.service)),
         "kind": span.kind,
         "offset_seconds": (span.start_ns - origin) / 1e9,
         "duration_seconds": span.duration_ns / 1e9,

@@ -1,4 +1,4 @@
-"""The answers of the documented addresses as OpenAPI describes them: the envelope and a payload each."""
+"""Response models of the documented routes, for OpenAPI: the envelope, and the fields of each payload."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from foreshock_dashboard.web.state.lists import Contention, Gpus, HubStatus, Inc
 
 
 class Error(TypedDict):
-    """A refusal: a sentence that names the input and the remedy."""
+    """An error: a sentence that names the input and the remedy."""
 
     error: str
 
@@ -35,7 +35,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     },
     503: {"model": Error, "description": "the source cannot answer"},
 }
-"""Documented for every address, in place of FastAPI's own 422."""
+"""Errors of every route, in place of FastAPI's 422."""
 
 
 class ServicesAnswer(Envelope, Services):
