@@ -20,7 +20,7 @@ from foreshock_dashboard.hub.self_metrics import metrics_text
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
-from foreshock_dashboard.model.incident import Culprit, Incident, Learning, Phase, Summary
+from foreshock_dashboard.model.incident import Incident, Learning, Phase, Summary, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span
@@ -76,8 +76,8 @@ def incident() -> Callable[..., Incident]:
         at = Service("assistant", service)
         return Incident(
             id=name, phase=phase, cause="pool contention", service=at, victims=(at,),
-            culprit=Culprit(Service("ml", aggressor)), at_risk=(), candidates=(), since=NOW, opened=NOW, paged=None,
-            until=None, evidence=(), confidence=1.0, quality="sampled", action=None, summary=Summary(),
+            suspect=SuspectedCause(Service("ml", aggressor)), at_risk=(), candidates=(), since=NOW, opened=NOW,
+            paged=None, until=None, evidence=(), confidence=1.0, quality="sampled", action=None, summary=Summary(),
         )  # fmt: skip
 
     return make

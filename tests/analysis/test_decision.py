@@ -90,7 +90,7 @@ def test_a_caller_that_slows_down_too_makes_it_cascading(scenes: Scenes) -> None
     (incident,) = fold(State(), world).incidents
 
     assert incident.phase == "cascading"
-    assert incident.slowed == (scenes.caller,)
+    assert incident.other_affected == (scenes.caller,)
     assert "product/assistant is worse than usual too" in incident_sentence(incident)
 
 

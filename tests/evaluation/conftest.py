@@ -11,7 +11,7 @@ import pytest
 
 from foreshock_dashboard.evaluation.protocol import Page
 from foreshock_dashboard.evaluation.truth import Expected, SloTarget, Truth
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Culprit, Incident, Summary
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Incident, Summary, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Tenant, World
@@ -55,7 +55,7 @@ class Stage:
         phase="page",
         cause="pool contention",
         service=MODEL,
-        culprit=Culprit(BATCH, GPUS, "chat"),
+        suspect=SuspectedCause(BATCH, GPUS, "chat"),
         victims=(MODEL,),
         at_risk=(AtRisk(GATEWAY, 60.0, 90.0, 200.0, 30.0, 400.0),),
         candidates=(Candidate(BATCH, 0.7), Candidate(MODEL, 0.2), Candidate(ENTRY, 0.1)),

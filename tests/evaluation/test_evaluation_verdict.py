@@ -16,7 +16,7 @@ from foreshock_dashboard.evaluation.verdict import (
     forecast_retry_storm,
     judge_first_page,
 )
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Phase
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Phase, SuspectedCause
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def test_an_incident_counts_as_it_was_when_it_first_opened_and_first_paged(stage: type[Stage]) -> None:
     """What it says later is no longer a warning."""
-    advisory = replace(stage.incident, phase="advisory", culprit=Culprit())
-    later = replace(stage.incident, phase="cascading", culprit=Culprit(stage.other))
+    advisory = replace(stage.incident, phase="advisory", suspect=SuspectedCause())
+    later = replace(stage.incident, phase="cascading", suspect=SuspectedCause(stage.other))
     over = replace(later, phase="over")
     history = ((1.0, (advisory,)), (2.0, (stage.incident,)), (3.0, (later,)), (4.0, (over,)))
 
@@ -52,10 +52,10 @@ def test_the_first_page_of_a_right_incident_is_right_in_everything(stage: type[S
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
-        ({"culprit": Culprit()}, set()),
+        ({"culprit": SuspectedCause()}, set()),
         ({"culprit": "other"}, {"top1", "pair"}),
         ({"culprit": "other", "candidates": ()}, {"top1", "top3", "pair"}),
-        ({"culprit": Culprit(), "candidates": ()}, {"top1", "top3", "pair"}),
+        ({"culprit": SuspectedCause(), "candidates": ()}, {"top1", "top3", "pair"}),
         ({"cause": "demand"}, {"right_cause"}),
         ({"pool": "embed"}, {"pair"}),
         ({"gpus": (), "pool": ""}, {"pair"}),
@@ -69,13 +69,13 @@ def test_each_thing_that_a_page_says_is_judged_by_itself(
 ) -> None:
     """The culprit may come from the candidates, the place from the GPUs."""
     said = stage.incident
-    place = said.culprit
+    place = said.suspect
     if changes.get("culprit") == "other":
         place = place._replace(service=stage.other)
     elif "culprit" in changes:
         place = place._replace(service=None)
     place = place._replace(**{key: changes[key] for key in ("gpus", "pool") if key in changes})
-    said = replace(said, culprit=place, cause=changes.get("cause", said.cause))
+    said = replace(said, suspect=place, cause=changes.get("cause", said.cause))
     if "candidates" in changes:
         said = replace(said, candidates=())
     elif changes.get("culprit") == "other":
@@ -106,14 +106,14 @@ def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:
     expected = replace(stage.expected, culprits=frozenset(edge), edge=edge)
     blank = replace(stage.incident, candidates=())
 
-    def top1(culprit: Culprit) -> bool:
-        return judge_first_page(stage.truth, expected, IncidentAt(stage.onset, replace(blank, culprit=culprit))).top1
+    def top1(culprit: SuspectedCause) -> bool:
+        return judge_first_page(stage.truth, expected, IncidentAt(stage.onset, replace(blank, suspect=culprit))).top1
 
-    assert top1(Culprit(edge=edge))
-    assert top1(Culprit(stage.batch, edge=edge))
-    assert top1(Culprit(stage.gateway))
-    assert not top1(Culprit(edge=(stage.model, stage.gateway)))
-    assert not top1(Culprit(stage.batch))
+    assert top1(SuspectedCause(edge=edge))
+    assert top1(SuspectedCause(stage.batch, edge=edge))
+    assert top1(SuspectedCause(stage.gateway))
+    assert not top1(SuspectedCause(edge=(stage.model, stage.gateway)))
+    assert not top1(SuspectedCause(stage.batch))
 
 
 def test_times_are_judged_of_services_that_had_not_breached_and_did_later(stage: type[Stage]) -> None:

@@ -110,5 +110,5 @@ def test_a_fault_outside_the_scenarios_has_the_right_cause_and_root_cause(
     assert str(first.service) == str(read_truth(tmp_path / "recording").origin)
     later = incident_at(run, first.id, first.paged + LATER)
     assert later.cause in (fault.cause, *fault.also)
-    assert later.culprit.service
-    assert later.culprit.service.name == fault.culprit
+    assert later.suspect.service
+    assert later.suspect.service.name == fault.culprit

@@ -17,7 +17,7 @@ from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, service, snapsh
 from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
-from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
+from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
 from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -61,7 +61,7 @@ def _chosen(*incidents: Incident) -> ChosenIncidents:
 
 
 def _asked(world: World, culprit: str, origin: str) -> Incident:
-    item = replace(starvation(world), cause="demand", culprit=Culprit(service(culprit)))
+    item = replace(starvation(world), cause="demand", suspect=SuspectedCause(service(culprit)))
     return replace(item, service=service(origin), victims=(service(origin),))
 
 

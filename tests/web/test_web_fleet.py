@@ -45,7 +45,7 @@ def test_what_is_wrong_is_told_though_no_gpu_is_marked() -> None:
     """A cascade that comes of demand marks no GPU, and yet the fleet is not calm."""
     world = starving()
     found = starvation(world)
-    item = replace(found, cause="demand", culprit=found.culprit._replace(gpus=()))
+    item = replace(found, cause="demand", suspect=found.suspect._replace(gpus=()))
     body = fleet(snapshot(world, item), FleetParameters.read({}).selection)
     assert (body["marked"], [one["cause"] for one in body["incidents"]]) == ([], ["demand"])
     assert body["incidents"][0]["of"] == "embedder"

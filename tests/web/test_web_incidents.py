@@ -13,7 +13,7 @@ import pytest
 from tests.web.worlds import NOW, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason, ReasonKind
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Incident, Phase
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Phase, SuspectedCause
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import cause, document, incident, replayed
 
@@ -25,7 +25,7 @@ def full() -> Incident:
     effect = Effect("p95", service("embedder"), "s", 0.4, 0.1, "without_growth")
     return replace(
         starvation(starving(), phase="cascading"),
-        culprit=Culprit(
+        suspect=SuspectedCause(
             service("train-llm"), starving().gpus[:2], "chat", (service("gateway"), service("rag-api")), "host-0"
         ),
         at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, math.inf),),
@@ -95,7 +95,7 @@ def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
 def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:
     """As in the truth of a simulated recording."""
     assert incident(full())["culprit"]["edge"] == "gateway -> rag-api"
-    assert incident(replace(full(), culprit=Culprit()))["culprit"] == {
+    assert incident(replace(full(), suspect=SuspectedCause()))["culprit"] == {
         "service": None,
         "gpus": [],
         "pool": None,

@@ -24,7 +24,7 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.forecast import Forecast, Slo
-from foreshock_dashboard.model.incident import AtRisk, Culprit, Learning, Summary, Symptom
+from foreshock_dashboard.model.incident import AtRisk, Learning, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -138,7 +138,7 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
 
 def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     """Not every trouble is a neighbour's doing; nobody is accused then."""
-    alone = replace(starvation(starving()), culprit=Culprit(), cause="provisioning lag")
+    alone = replace(starvation(starving()), suspect=SuspectedCause(), cause="provisioning lag")
     seen = snapshot(starving(), alone)
     said = verdict(seen)
     assert said.headline == "embedder is asked for more than its replicas carry, and new ones are late."
@@ -223,7 +223,7 @@ def test_the_clauses_of_the_headline_lead_to_their_evidence() -> None:
         ("service", ("embedder",)),
         ("gpus", ("host-0/gpu-0", "host-0/gpu-1")),
     ]
-    many = replace(seen, culprit=Culprit(seen.aggressor, world.gpus[:9]))
+    many = replace(seen, suspect=SuspectedCause(seen.aggressor, world.gpus[:9]))
     assert "starves embedder on 9 GPUs of 2 hosts (host-0/gpu-0 …)" in verdict(snapshot(world, many)).headline
     pooled = replace(world, pool=("chat",) * len(world.gpus))
     assert "on 9 GPUs of pool chat (host-0/gpu-0 …)." in verdict(snapshot(pooled, many)).headline
@@ -231,7 +231,9 @@ def test_the_clauses_of_the_headline_lead_to_their_evidence() -> None:
 
 def test_a_service_is_only_named_in_a_headline_as_a_whole() -> None:
     """`api` is not found within `rag-api`, nor a name in the middle of another."""
-    item = replace(starvation(starving()), cause="demand", culprit=Culprit(service("api")), service=service("rag-api"))
+    item = replace(
+        starvation(starving()), cause="demand", suspect=SuspectedCause(service("api")), service=service("rag-api")
+    )
     item = replace(item, victims=(service("rag-api"),), candidates=())
     named = [clause.text for clause in verdict(snapshot(starving(), item)).clauses if clause.kind]
     assert named == ["rag-api", "api"]
@@ -260,7 +262,7 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     world = starving()
     who = service("embedder")
     soon = AtRisk(who, 40.0, 70.0, 160.0, 20.0, 300.0)
-    told = replace(starvation(world), cause="demand", culprit=Culprit(service("rag-api")), at_risk=(soon,))
+    told = replace(starvation(world), cause="demand", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,))
     seen = replace(snapshot(world, told), forecast=Forecast(slos=(Slo(who, 0.25, 0.01, learned=True),)))
     assert conditions.conditions(seen)[who] == ("warning", "first at risk")
     following: Json = dict(verdict(seen).payload()["next"] or {})

@@ -12,7 +12,7 @@ from tests.web.caller import Caller
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starvation, starving
 
 from foreshock_dashboard.model.action import Reason
-from foreshock_dashboard.model.incident import AtRisk, Culprit, Incident
+from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
 from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine, draw
 from foreshock_dashboard.web.documents.postmortem import find_incident, report
 
@@ -49,7 +49,7 @@ def test_it_tells_the_story_in_order() -> None:
 
 def test_it_says_what_the_page_said_where_that_was_something_else() -> None:
     """Whoever was woken had to go by it."""
-    before = replace(over(), culprit=Culprit(service("batch-eval")), cause="demand")
+    before = replace(over(), suspect=SuspectedCause(service("batch-eval")), cause="demand")
     assert "When it paged, it said batch-eval: demand." in report(starving(), over(), before).markdown
     assert "When it paged" not in report(starving(), over(), over()).markdown
 
@@ -100,7 +100,7 @@ def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
         candidates=(told.candidates[0]._replace(reasons=(Reason("cause", name=name),)),),
     )
     plain = report(starving(), starvation(starving()))
-    found = report(world, risky, replace(risky, culprit=Culprit(host=name)))
+    found = report(world, risky, replace(risky, suspect=SuspectedCause(host=name)))
     unescaped = re.sub(r"\\[\\`\[\]!|]", "", found.markdown)
     assert re.findall(r"!?\[.*?\]\(.*?\)", unescaped) == re.findall(r"!\[.*?\]\(.*?\)", plain.markdown)
     assert "`" not in unescaped
@@ -111,7 +111,7 @@ def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
 
 def test_with_nothing_but_the_incident_there_is_a_report() -> None:
     """No World around it, no evidence, no end: what is not known is said."""
-    item = replace(over(), evidence=(), until=None, paged=None, action=None, culprit=Culprit(), candidates=())
+    item = replace(over(), evidence=(), until=None, paged=None, action=None, suspect=SuspectedCause(), candidates=())
     told = report(bare(), item)
     assert told.plots == {}
     assert "this cannot be told" in told.markdown

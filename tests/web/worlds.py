@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.incident import Candidate, Culprit, Evidence, Incident, Learning, Summary, Symptom
+from foreshock_dashboard.model.incident import Candidate, Evidence, Incident, Learning, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -243,7 +243,7 @@ def starvation(world: World, victim: str = "embedder", aggressor: str = "train-l
         phase=phase,  # type: ignore[arg-type]  # the callers write one of the phases
         cause="pool contention",
         service=service(victim),
-        culprit=Culprit(service(aggressor), world.gpus[:2]),
+        suspect=SuspectedCause(service(aggressor), world.gpus[:2]),
         victims=(service(victim),),
         at_risk=(),
         candidates=(Candidate(service(aggressor), 0.93),),

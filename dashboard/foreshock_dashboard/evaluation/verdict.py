@@ -27,9 +27,9 @@ class IncidentAt(NamedTuple):
     def page(self) -> Page:
         """Page about all services that the incident names."""
         incident = self.incident
-        culprit = {incident.culprit.service} if incident.culprit.service else set()
+        culprit = {incident.suspect.service} if incident.suspect.service else set()
         at_risk = {each.service for each in incident.at_risk}
-        edge = incident.culprit.edge or ()
+        edge = incident.suspect.edge or ()
         return Page(self.time, frozenset({incident.service, *incident.victims, *at_risk, *culprit, *edge}))
 
 
@@ -94,8 +94,8 @@ class Verdict:
 def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verdict:
     """Verdict on the first page of a detected cascade."""
     incident = page.incident
-    edge = incident.culprit.edge
-    named = incident.culprit.service or (incident.candidates[0].service if incident.candidates else None)
+    edge = incident.suspect.edge
+    named = incident.suspect.service or (incident.candidates[0].service if incident.candidates else None)
     on_edge = edge is not None and edge == expected.edge
     top1 = on_edge or named in expected.culprits
     ranked = list(dict.fromkeys([*([named] if named else []), *(each.service for each in incident.candidates)]))
@@ -118,7 +118,7 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
 
 def _is_right_pair(truth: Truth, expected: Expected, incident: Incident) -> bool:
     """Whether the victim is the origin, and the pool or the GPUs are the contended ones."""
-    culprit = incident.culprit
+    culprit = incident.suspect
     gpus = {gpu.label for gpu in culprit.gpus}
     in_pool = culprit.pool == truth.pool if culprit.pool else bool(gpus) and gpus <= expected.gpus
     return in_pool and truth.origin in (incident.victim, incident.service)

@@ -36,8 +36,8 @@ def incident_labels(incident: Incident) -> dict[str, str]:
         **_service_labels("service", incident.service),
         **_service_labels("victim", incident.victim),
         **_service_labels("aggressor", incident.aggressor),
-        "culprit": suspected_cause(incident.culprit),
-        "pool": incident.culprit.pool,
+        "culprit": suspected_cause(incident.suspect),
+        "pool": incident.suspect.pool,
     }
 
 

@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
     entity: str = ""
 
 
-class Culprit(NamedTuple):
+class SuspectedCause(NamedTuple):
     """The suspected cause, as far as known: the service, and the GPUs, pool, edge, or host on which it acts."""
 
     service: Service | None = None
@@ -107,7 +107,7 @@ class Incident:
     phase: Phase
     cause: Cause
     service: Service
-    culprit: Culprit
+    suspect: SuspectedCause
     victims: tuple[Service, ...]
     at_risk: tuple[AtRisk, ...]
     candidates: tuple[Candidate, ...]
@@ -129,15 +129,15 @@ class Incident:
     @property
     def aggressor(self) -> Service | None:
         """The suspected service, if any."""
-        return self.culprit.service
+        return self.suspect.service
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
         """The contended or faulty GPUs."""
-        return self.culprit.gpus
+        return self.suspect.gpus
 
     @property
-    def slowed(self) -> tuple[Service, ...]:
+    def other_affected(self) -> tuple[Service, ...]:
         """The other affected services."""
         return self.victims[1:]
 

@@ -29,15 +29,15 @@ def summary_clauses(incident: Incident) -> Text:
     symptom = _symptom(incident)
     if incident.summary.recovering:
         return text(condition_clauses(incident), since, "; it calms down", *((": ", symptom) if symptom else ()), ".")
-    parts = [text(condition_clauses(incident), since), symptom, _others(incident.slowed), _next(incident)]
+    parts = [text(condition_clauses(incident), since), symptom, _others(incident.other_affected), _next(incident)]
     rest = [text("; ", part) for part in parts[1:] if part]
     return text(parts[0], *rest, ".")
 
 
 def condition_clauses(incident: Incident) -> Text:
     """What is wrong: `batch starves llm on host-1/gpu-0`."""
-    service, culprit = incident.service, incident.culprit
-    other = culprit.service if culprit.service != service else None
+    service, suspect = incident.service, incident.suspect
+    other = suspect.service if suspect.service != service else None
     match incident.cause:
         case "pool contention" if other:
             return _starving(incident, other)
@@ -52,23 +52,23 @@ def condition_clauses(incident: Incident) -> Text:
         case "retry storm" if incident.summary.latent:
             return text("A short loss of capacity would take ", service, " down for good by retries")
         case "retry storm":
-            return text("Retries", *((" of ", culprit.edge[0]) if culprit.edge else ()), " keep ", service, " down")
-        case "network" if culprit.edge:
-            return text("Packets between ", culprit.edge[0], " and ", culprit.edge[1], " are lost or late")
+            return text("Retries", *((" of ", suspect.edge[0]) if suspect.edge else ()), " keep ", service, " down")
+        case "network" if suspect.edge:
+            return text("Packets between ", suspect.edge[0], " and ", suspect.edge[1], " are lost or late")
         case "network":
-            return text("The network of ", culprit.host or service, " loses packets")
+            return text("The network of ", suspect.host or service, " loses packets")
         case "memory pressure":
             return text("Longer requests", *((" of ", other) if other else ()), " fill the KV cache of ", service)
         case "imbalance":
             return text("One replica of ", service, " has more to do or is slower than the others")
-        case "hardware" if culprit.gpus:
+        case "hardware" if suspect.gpus:
             return text(gpus_clause(incident), " is held back or failing")
-        case "hardware" if culprit.host:
+        case "hardware" if suspect.host:
             return text("Hardware of ", service, " is held back or failing")
         case "hardware":
             return text("Replicas of ", service, " are lost")
         case _:
-            return text(culprit.service or service, " is slow or failing")
+            return text(suspect.service or service, " is slow or failing")
 
 
 def starving_verb(incident: Incident) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Culprit, Evidence, Incident
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, Incident, SuspectedCause
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import clock, duration, percent
@@ -31,11 +31,11 @@ def phase_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iter
 
 def change_line(time: float, item: Incident) -> str:
     """One change of phase on one line."""
-    suspect = suspected_cause(item.culprit)
+    suspect = suspected_cause(item.suspect)
     return f"{utc_timestamp(time)}  {item.phase:<9}  {item.service}: {item.cause}{f', {suspect}' if suspect else ''}"
 
 
-def suspected_cause(culprit: Culprit) -> str:
+def suspected_cause(culprit: SuspectedCause) -> str:
     """The suspected cause and where it acts, as far as known: `ml/batch-embed on pool chat`."""
     edge = " -> ".join(map(str, culprit.edge)) if culprit.edge else ""
     service = str(culprit.service) if culprit.service else edge or culprit.host

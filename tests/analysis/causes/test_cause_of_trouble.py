@@ -12,13 +12,13 @@ from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.triage import troubles
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.incident import Cause, Culprit
+from foreshock_dashboard.model.incident import Cause, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
 
 def found(cause: Cause, strength: float, culprit: Service = FRONT, *, urgent: bool = False) -> Finding:
     """About the language model."""
-    return Finding(LLM, cause, Culprit(culprit), strength, 1.5, 0.0, (), Action("restart"), urgent)
+    return Finding(LLM, cause, SuspectedCause(culprit), strength, 1.5, 0.0, (), Action("restart"), urgent)
 
 
 OWN = found("dependency", 0.9, LLM, urgent=True)
@@ -72,7 +72,7 @@ def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, sto
         utilizations=utilizations(made.world, made.at, fit_batching_laws(made.world, made.at)),
     )
     causes = [
-        Finding(who, "demand", Culprit(FRONT), sure, 2.0, 0.0, (), Action("restart"))
+        Finding(who, "demand", SuspectedCause(FRONT), sure, 2.0, 0.0, (), Action("restart"))
         for who, sure in ((STORE, 1.0), (LLM, 0.9))
     ]
     assert troubles(now, service_risks(now, slos(now, {})), causes, {})[0].origin == origin

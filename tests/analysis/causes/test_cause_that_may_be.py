@@ -11,7 +11,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import Trouble
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.incident import Cause, Culprit
+from foreshock_dashboard.model.incident import Cause, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
 SLOW: Bent = {
@@ -27,7 +27,7 @@ SLOW: Bent = {
 
 def found(service: Service, cause: Cause, strength: float, culprit: Service | None = None) -> Finding:
     """Somebody's own doing where nobody else is named."""
-    return Finding(service, cause, Culprit(culprit or service), strength, 1.5, 0.0, (), Action("restart"))
+    return Finding(service, cause, SuspectedCause(culprit or service), strength, 1.5, 0.0, (), Action("restart"))
 
 
 def told(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Cause, Service | None]:
@@ -35,7 +35,7 @@ def told(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Ca
     here = scan(SLOW)
     trouble = Trouble(origin, (origin,), (), (origin,), cause, True, True, False, False, 0.8)
     incident = updated_incident(opened_incident(trouble, here), trouble, Evaluation(here, {}, findings), page=True)
-    return incident.cause, incident.culprit.service
+    return incident.cause, incident.suspect.service
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_it_is_told_until_it_is_not_found_any_more_or_somebody_else_is_blamed() 
     first = updated_incident(opened_incident(trouble, minute), trouble, Evaluation(minute, {}, (network,)), page=True)
     second = updated_incident(first, trouble, Evaluation(later, {}, (network,)), page=True)
     third = updated_incident(second, trouble, Evaluation(later, {}, ()), page=True)
-    assert [(each.cause, each.culprit.service) for each in (first, second)] == [("network", LLM)] * 2
+    assert [(each.cause, each.suspect.service) for each in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
     asked = Scan(minute.world, minute.at - 5, minute.base)
     assert asked.time % 60 == 0

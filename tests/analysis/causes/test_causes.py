@@ -120,7 +120,7 @@ class Case(NamedTuple):
     detector: Detector
     service: Service
     cause: str
-    culprit: Service
+    suspect: Service
     edge: tuple[Service, Service] | None = None
     host: str = ""
     pool: str = ""
@@ -223,8 +223,8 @@ def test_a_cause_is_named_with_its_culprit(case: Case) -> None:
     found = [each for each in case.detector(scan(case.bent)) if each.service == case.service]
     best = max(found, key=lambda each: each.strength)
     assert best.strength > 0.8
-    assert (best.cause, best.culprit.service) == (case.cause, case.culprit)
-    assert (best.culprit.edge, best.culprit.host, best.culprit.pool) == (case.edge, case.host, case.pool)
+    assert (best.cause, best.suspect.service) == (case.cause, case.suspect)
+    assert (best.suspect.edge, best.suspect.host, best.suspect.pool) == (case.edge, case.host, case.pool)
     assert best.severity > 1
     assert best.evidence
     assert action_text(best.action)
@@ -301,7 +301,7 @@ EXPLAINED: tuple[tuple[str, Bent, Detector], ...] = (
       ("edge_p95", ASK): since(NOW, 8.6, 32)}, network),
     ("a service that waits for another is no cause itself",
      {**SLOW_STORE, **slow(GATEWAY, 8.5, 9)}, lambda now: tuple(
-         each for each in dependency(now) if each.culprit.service != STORE)),
+         each for each in dependency(now) if each.suspect.service != STORE)),
     ("a model whose neighbour takes its GPUs is no faulty dependency",
      {**slow(LLM, 8, 20), ("edge_server", ANSWER): since(NOW, 8, 20), ("edge_p95", ANSWER): since(NOW, 8.1, 20),
       **slow(GATEWAY, 8.5, 20.5), **{("stalled_by", stall): since(NOW, 0.02, 0.5) for stall in STALLS}}, dependency),
@@ -317,7 +317,7 @@ def test_a_service_that_gets_slower_is_told_of_before_its_callers_fail() -> None
     """Retries still hide from the front's users that more and more queries are given up."""
     bent = {**SLOW_STORE, ("edge_failed", QUERY): since(NOW, 0, 0.07), ("failed", FRONT): 0.0, **slow(FRONT, 9, 9.5)}
     best = max(dependency(scan(bent)), key=lambda each: each.strength)
-    assert best.culprit.service == STORE
+    assert best.suspect.service == STORE
     assert 0.5 < best.strength < 0.9
 
 
@@ -332,7 +332,7 @@ def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_doe
     best = next(each for each in demand(usual) if each.service == best.service)
     assert best.strength > 0.8
     assert best.expected
-    assert best.culprit.service == best.service
+    assert best.suspect.service == best.service
     assert f"add replicas of {best.service}, from now on before" in action_text(best.action)
     assert any(each.baseline == 1.6 for each in best.evidence)
 
@@ -391,7 +391,7 @@ def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:
         **slow(STORE, 0.03, 0.3),
     }
     best = next(each for each in demand(scan(bent)) if each.service == STORE)
-    assert best.culprit.service == BATCH
+    assert best.suspect.service == BATCH
     assert best.strength > 0.8
 
 
@@ -410,11 +410,11 @@ def test_growth_is_followed_through_a_gateway_to_whose_requests_it_hands_on() ->
         **slow(CODER, 2, 20),
     }
     best = next(each for each in demand(scan(bent)) if each.service == CODER)
-    assert best.culprit.service == GATEWAY
+    assert best.suspect.service == GATEWAY
 
 
 def test_hosts_that_tell_nothing_leave_the_edges_to_tell() -> None:
     silent = {("retransmitted", host): float("nan") for host in ("host-1", "host-2", "host-3")}
     best = max(network(scan({**silent, ("edge_p95", QUERY): since(NOW, 0.03, 0.5)})), key=lambda each: each.strength)
-    assert (best.service, best.culprit.edge) == (FRONT, QUERY[:2])
+    assert (best.service, best.suspect.edge) == (FRONT, QUERY[:2])
     assert 0.5 < best.strength < 0.8

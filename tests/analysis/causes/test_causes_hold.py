@@ -115,7 +115,7 @@ def test_a_world_of_nothing_names_nothing() -> None:
 def told(found: tuple[Finding, ...]) -> list[tuple[Any, ...]]:
     """What of findings must not depend on anything but the platform."""
     return sorted(
-        (each.cause, str(each.service), str(each.culprit), round(each.strength, 9), each.since) for each in found
+        (each.cause, str(each.service), str(each.suspect), round(each.strength, 9), each.since) for each in found
     )
 
 

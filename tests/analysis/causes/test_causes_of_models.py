@@ -45,7 +45,7 @@ from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, trouble
 from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.batching_law import Utilization
-from foreshock_dashboard.model.incident import Culprit
+from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.render.action import action_text
 
 FULL = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)
@@ -88,7 +88,7 @@ def test_a_model_that_takes_longer_per_token_than_its_load_explains_is_slow_by_i
     """Load alone explains none of it, nor does anybody else; replicas would be as slow."""
     now = strained(DEPLOYED, SLOWED)
     (found,) = sure(dependency(now), "dependency")
-    assert found.culprit.service == LLM
+    assert found.suspect.service == LLM
     assert found.by_itself
     assert found.severity >= 2.5
     assert any(each.name == "time per token" for each in found.evidence)
@@ -139,7 +139,7 @@ def test_a_model_that_fails_by_itself_is_told_so_however_long_its_prompts_are(pr
         ("prompt_tokens", LLM): since(NOW, 5000, 5000 * prompts),
     }
     (found,) = sure(dependency(strained(fails, replace(FULL, loads=(0.5, 0.5, 0.5)))), "dependency")
-    assert found.culprit.service == LLM
+    assert found.suspect.service == LLM
 
 
 @pytest.mark.parametrize("which", [("edge_p95", ANSWER), ("edge_server", ANSWER), ("per_token", LLM)])
@@ -158,8 +158,10 @@ def test_retries_of_a_slow_model_are_no_storm_of_their_own() -> None:
 @pytest.mark.parametrize(("ago", "cause"), [(BRIEF_SECONDS / 2, "retry storm"), (2 * BRIEF_SECONDS, "dependency")])
 def test_slowness_that_lasts_is_told_as_such_and_before_that_what_it_may_leave_behind(ago: float, cause: str) -> None:
     now = strained({}, SLOWED)
-    itself = Finding(LLM, "dependency", Culprit(LLM), 0.9, 3.0, now.time - ago, (), Action("restart"), urgent=True)
-    weak = Finding(LLM, "retry storm", Culprit(LLM), 0.9, 3.0, now.time - 900, (), Action("restart"))
+    itself = Finding(
+        LLM, "dependency", SuspectedCause(LLM), 0.9, 3.0, now.time - ago, (), Action("restart"), urgent=True
+    )
+    weak = Finding(LLM, "retry storm", SuspectedCause(LLM), 0.9, 3.0, now.time - 900, (), Action("restart"))
     (trouble,) = troubles(now, {}, (itself,), {LLM: weak})
     assert trouble.cause
     assert trouble.cause.cause == cause
@@ -169,7 +171,7 @@ def test_a_caller_that_gives_up_sooner_than_ever_is_to_blame_for_the_work_in_vai
     now = strained(IMPATIENT, FULL)
     (found,) = client_timeout(now)
     assert found.strength > 0.8
-    assert (found.cause, found.culprit.service, found.culprit.edge) == ("retry storm", GATEWAY, ANSWER[:2])
+    assert (found.cause, found.suspect.service, found.suspect.edge) == ("retry storm", GATEWAY, ANSWER[:2])
     assert "put the time-out of serving/gateway for calls to serving/llm back" in action_text(found.action)
     assert action_text(found.action).endswith(
         "it gives up calls that are served as fast as ever, and makes each 1.6 times: without retries, load of"
@@ -334,7 +336,7 @@ def test_whose_requests_became_longer_is_seen_by_what_others_do_not_show() -> No
     assert longer[DIRECT] == pytest.approx(2 * (20 / 10 - 1), rel=0.05)
     assert all(value == 0 for edge, value in longer.items() if edge != DIRECT)
     (found,) = sure(demand(now), "demand")
-    assert found.culprit.service == GATEWAY
+    assert found.suspect.service == GATEWAY
     alike = scan({**bent, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
     assert not request_size_growth(alike).any()
 

@@ -28,5 +28,5 @@ def test_the_usual_rate_is_named_where_that_grew(asks: float, limit: str) -> Non
         **{("edge_rate", edge): ramp(200, 280, 5, max(asks, 5.2)) for edge in (IN, ASK, ANSWER)},
     }
     (found,) = [each for each in demand(scan(bent)) if each.service == LLM]
-    assert found.culprit.service == FRONT
+    assert found.suspect.service == FRONT
     assert action_text(found.action).partition(", or ")[0] == limit

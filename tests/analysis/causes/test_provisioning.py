@@ -92,7 +92,7 @@ def test_replicas_that_the_quota_let_in_wait_for_their_nodes_and_not_for_more_of
     lacks: Bent = {("wanted", LLM): since(280, 2, 6), ("pending", LLM): since(280, 0, 4), ("quota", POOLS[0]): 5}
     some, all_ = ({**lacks, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
     (told,) = [each for each in provisioning_lag(scan({**some, **WAITS})) if each.service == LLM]
-    assert told.culprit.pool == POOLS[0]
+    assert told.suspect.pool == POOLS[0]
     assert action_text(told.action).startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
     found = replica_lag(scan(all_), 0)
     assert found is not None

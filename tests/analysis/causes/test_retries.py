@@ -129,7 +129,7 @@ def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: flo
     found = retry_risks(scan(CALM), {LLM: load})
     strength = max((each.strength for each in found), default=0.0)
     assert least <= strength <= most
-    assert all(each.culprit.edge == ANSWER[:2] and not each.urgent for each in found)
+    assert all(each.suspect.edge == ANSWER[:2] and not each.urgent for each in found)
 
 
 @pytest.mark.parametrize(

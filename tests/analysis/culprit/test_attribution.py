@@ -48,8 +48,8 @@ def test_a_neighbour_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(p
     finding = of(platforms, gpu_contention(shared(platforms).scan(later=2)))
 
     assert finding is not None
-    assert finding.culprit.service == platforms.service("batch")
-    assert [gpu.label for gpu in finding.culprit.gpus] == ["host-1/gpu-0", "host-2/gpu-0"]
+    assert finding.suspect.service == platforms.service("batch")
+    assert [gpu.label for gpu in finding.suspect.gpus] == ["host-1/gpu-0", "host-2/gpu-0"]
     assert finding.urgent
     assert finding.severity == pytest.approx(0.80 / 0.28, rel=0.15)
     assert finding.since == pytest.approx(1_800_000_000 + 2410, abs=10)
@@ -105,7 +105,7 @@ def test_a_service_that_waits_more_and_is_slower_is_pressed_even_where_it_loses_
     finding = of(platforms, gpu_contention(pressed(platforms).scan(later=8)))
 
     assert finding is not None
-    assert finding.culprit.service == platforms.service("batch")
+    assert finding.suspect.service == platforms.service("batch")
     assert finding.severity == pytest.approx(0.9 / 0.4, rel=0.01)
 
 
@@ -176,7 +176,7 @@ def test_of_several_that_grew_the_one_whose_growth_explains_the_slow_down_is_nam
     finding = of(platforms, gpu_contention(several.scan(later=45)))
 
     assert finding is not None
-    assert finding.culprit.service == platforms.service("batch")
+    assert finding.suspect.service == platforms.service("batch")
 
 
 def test_every_victim_of_one_neighbour_is_found(platforms: Kit) -> None:
@@ -200,7 +200,7 @@ def test_every_victim_of_one_neighbour_is_found(platforms: Kit) -> None:
     found = gpu_contention(two.scan(later=8))
 
     assert {str(each.service) for each in found if each.strength >= 0.5} == {"llm", "code"}
-    assert {str(each.culprit.service) for each in found} == {"batch"}
+    assert {str(each.suspect.service) for each in found} == {"batch"}
 
 
 def test_a_neighbour_that_was_not_there_before_is_one_that_grew_from_nothing(platforms: Kit) -> None:
@@ -252,7 +252,7 @@ def test_seconds_may_be_counted_in_another_unit(platforms: Kit, factor: float) -
 
     found = gpu_contention(shared(platforms, services=slower).scan(8))
 
-    assert [str(each.culprit.service) for each in found] == ["batch"]
+    assert [str(each.suspect.service) for each in found] == ["batch"]
     assert found[0].strength == pytest.approx(1.0)
     assert found[0].severity == pytest.approx(0.8 / 0.28, rel=0.1)
 

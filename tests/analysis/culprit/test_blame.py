@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.model.action import Action, Reason
-from foreshock_dashboard.model.incident import Culprit
+from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 
@@ -188,7 +188,7 @@ def test_the_first_to_be_blamed_is(platforms: Kit, name: str) -> None:
     assert sum(score for _, score in found) == pytest.approx(1.0, abs=0.05)
 
 
-def finding(kit: Kit, victim: str, culprit: Culprit, **more: Any) -> Finding:  # noqa: ANN401 - any field
+def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Finding:  # noqa: ANN401 - any field
     """A sure finding of contention."""
     sure = Finding(kit.service(victim), "pool contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), Action("restart"))
     return replace(sure, **more)
@@ -197,7 +197,7 @@ def finding(kit: Kit, victim: str, culprit: Culprit, **more: Any) -> Finding:  #
 def test_a_neighbour_that_a_finding_names_is_blamed_through_all_that_call_its_victim(platforms: Kit) -> None:
     """The batch job is in nobody's call graph."""
     scan = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).scan(20)
-    starved = finding(platforms, "model", Culprit(platforms.service("batch")))
+    starved = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
 
     found = names(platforms, scan, "front", findings=(starved,))
 
@@ -210,9 +210,9 @@ def test_a_neighbour_that_a_finding_names_is_blamed_through_all_that_call_its_vi
 def test_of_two_findings_the_one_that_came_first_is_blamed(platforms: Kit) -> None:
     """A squeeze makes the autoscaler ask for what does not come: that is its consequence."""
     scan = chain(platforms, model=slow(platforms, 5)).scan(20)
-    squeeze = finding(platforms, "model", Culprit(platforms.service("batch")))
+    squeeze = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
     lag = finding(
-        platforms, "model", Culprit(platforms.service("front")), cause="provisioning lag", since=1_800_002_580.0
+        platforms, "model", SuspectedCause(platforms.service("front")), cause="provisioning lag", since=1_800_002_580.0
     )
 
     assert names(platforms, scan, "model", findings=(lag, squeeze))[0][0] == "batch"
@@ -222,7 +222,7 @@ def test_of_two_reasons_for_one_thing_the_surer_is_blamed_for_nearly_all_of_it(p
     """They exclude each other: odds are compared, not strengths."""
     scan = chain(platforms, model=slow(platforms, 5)).scan(20)
     sure, unsure = (
-        finding(platforms, "model", Culprit(platforms.service(name)), strength=strength)
+        finding(platforms, "model", SuspectedCause(platforms.service(name)), strength=strength)
         for name, strength in (("batch", 0.97), ("eval", 0.6))
     )
 
@@ -247,7 +247,7 @@ def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
     edge = platforms.service("gateway"), platforms.service("model")
 
     found = names(
-        platforms, scan, "front", findings=(finding(platforms, "gateway", Culprit(edge=edge), cause="network"),)
+        platforms, scan, "front", findings=(finding(platforms, "gateway", SuspectedCause(edge=edge), cause="network"),)
     )
 
     assert found[0][0] == "gateway"

@@ -39,8 +39,8 @@ def test_the_caller_that_began_to_ask_more_as_the_waiting_began_is_named(platfor
     """It takes the service down at once; what to do names the rate that it may have."""
     (finding,) = model_swapping(thrashing(platforms).scan(later=4))
 
-    assert (str(finding.service), str(finding.culprit.service)) == ("embedder", "ingest")
-    assert [gpu.label for gpu in finding.culprit.gpus] == ["host-1/gpu-0", "host-2/gpu-0"]
+    assert (str(finding.service), str(finding.suspect.service)) == ("embedder", "ingest")
+    assert [gpu.label for gpu in finding.suspect.gpus] == ["host-1/gpu-0", "host-2/gpu-0"]
     assert finding.strength > 0.9
     assert finding.urgent
     assert finding.since == 1_800_000_000 + 2400
@@ -60,7 +60,7 @@ def test_the_queue_of_a_model_server_tells_it_before_durations_do(platforms: Kit
 
     (finding,) = model_swapping(queue.scan(later=4))
 
-    assert str(finding.culprit.service) == "ingest"
+    assert str(finding.suspect.service) == "ingest"
     assert finding.evidence[0].name == "time in the queue"
     assert finding.strength > 0.5
 
@@ -94,7 +94,7 @@ def test_a_kind_of_request_that_came_up_is_named_where_its_caller_asks_no_more_t
     """What to do concerns that kind alone."""
     (finding,) = model_swapping(proxied(platforms).scan(later=4))
 
-    assert str(finding.culprit.service) == "gateway"
+    assert str(finding.suspect.service) == "gateway"
     assert finding.strength > 0.9
     assert (finding.evidence[1].name, finding.evidence[1].entity) == (f"calls {NEW}", "gateway -> embedder")
     assert (finding.evidence[1].value, finding.evidence[1].baseline) == (0.2, 0.0)
@@ -203,4 +203,4 @@ def test_a_service_that_answers_nothing_any_more_is_judged_all_the_same(platform
         services={"embedder": platforms.Served(rate=platforms.step(10.0, 0.0), p95=platforms.step(0.02, 1.0))},
     )
 
-    assert [str(each.culprit.service) for each in model_swapping(stuck.scan(4))] == ["ingest"]
+    assert [str(each.suspect.service) for each in model_swapping(stuck.scan(4))] == ["ingest"]

@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, 
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import reduced
 from foreshock_dashboard.model.action import Action, Reason
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -48,7 +48,7 @@ def client_timeout(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=service,
                 cause="retry storm",
-                culprit=Culprit(edge.client, edge=edge[:2]),
+                suspect=SuspectedCause(edge.client, edge=edge[:2]),
                 strength=strength,
                 severity=max(1.0, scan.ratio("running", service)),
                 since=scan.since("edge_failed", edge),

@@ -24,7 +24,7 @@ from foreshock_dashboard.analysis.detectors.hardware import clock_slowdown
 from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.remediation.effect import first, of_signal
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
@@ -159,7 +159,7 @@ def _finding(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     return Finding(
         service=victim,
         cause="pool contention",
-        culprit=Culprit(worst.service, worst.gpus, pool_of(scan.world, worst.gpus)),
+        suspect=SuspectedCause(worst.service, worst.gpus, pool_of(scan.world, worst.gpus)),
         strength=strength,
         severity=severity,
         since=pair.since,

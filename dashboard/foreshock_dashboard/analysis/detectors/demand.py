@@ -27,7 +27,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.request_size import request_size_growth
 from foreshock_dashboard.analysis.remediation.rate_limit import against_growth, ahead_of_recurring_load
 from foreshock_dashboard.analysis.saturation.overload import has_lasting_reason, is_overloaded, is_overloading
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -81,7 +81,7 @@ class LoadGrowth(NamedTuple):
 def demand(scan: Scan) -> tuple[Finding, ...]:
     """Findings for services with more load than at baseline that are slower, or near capacity.
 
-    Seasonal growth has no culprit: it explains only what nothing else does, and then replicas are missing.
+    Seasonal growth has no suspected cause: it explains only what nothing else does, and then replicas are missing.
     """
     load = request_rates(scan)
     growth = edge_growth(scan, load)
@@ -103,7 +103,7 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=service,
                 cause="demand",
-                culprit=Culprit(client),
+                suspect=SuspectedCause(client),
                 strength=strength,
                 severity=more.ratio,
                 since=onset(scan, more.signal, service),

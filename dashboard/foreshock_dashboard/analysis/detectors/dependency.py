@@ -26,7 +26,7 @@ from foreshock_dashboard.analysis.detectors.fanout import hidden_by_fanout
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, of_signal
 from foreshock_dashboard.model.action import Action, Effect
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -80,7 +80,7 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=service,
                 cause="dependency",
-                culprit=Culprit(callee, edge=worst[:2] if service != callee else None),
+                suspect=SuspectedCause(callee, edge=worst[:2] if service != callee else None),
                 strength=strength if service == callee else min(strength, felt[service]),
                 severity=severity,
                 since=since,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
+from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
 
@@ -21,7 +21,7 @@ class Finding:
 
     service: Service
     cause: Cause
-    culprit: Culprit
+    suspect: SuspectedCause
     strength: float
     severity: float
     since: float
@@ -33,4 +33,4 @@ class Finding:
     @property
     def by_itself(self) -> bool:
         """Whether the service itself is at fault: what remains if nothing else explains its trouble."""
-        return self.cause == "dependency" and self.culprit.service == self.service
+        return self.cause == "dependency" and self.suspect.service == self.service

@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, 
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal, reduced
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, gpu_order
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -92,7 +92,7 @@ def _of_gpus(scan: Scan) -> list[Finding]:
             Finding(
                 service=service,
                 cause="hardware",
-                culprit=Culprit(service, gpus, host=gpus[0].host),
+                suspect=SuspectedCause(service, gpus, host=gpus[0].host),
                 strength=min(max(faults[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
                 severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
                 since=min(scan.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
@@ -149,7 +149,7 @@ def _of_replicas(scan: Scan) -> list[Finding]:
             Finding(
                 service=service,
                 cause="hardware",
-                culprit=Culprit(service),
+                suspect=SuspectedCause(service),
                 strength=strength,
                 severity=1 / max(1 - gone, 0.1),
                 since=scan.since("ready", service),

@@ -21,7 +21,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.analysis.saturation.overload import is_overloading
 from foreshock_dashboard.model.action import Action, Effect
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold
@@ -59,7 +59,7 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=service,
                 cause="memory pressure",
-                culprit=Culprit(client),
+                suspect=SuspectedCause(client),
                 strength=strength,
                 severity=max(1.0, float(held.ratio[row])),
                 since=onset(scan, "held", service),

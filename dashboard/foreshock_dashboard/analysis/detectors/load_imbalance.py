@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.detectors.evidence import degradation
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.incident import Cause, Culprit, Evidence
+from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold
@@ -75,7 +75,7 @@ def load_imbalance(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=service,
                 cause=cause,
-                culprit=Culprit(service, host=_host(instance)),
+                suspect=SuspectedCause(service, host=_host(instance)),
                 strength=strength,
                 severity=max(1.0, loads.slower if slow >= uneven else 1 + loads.uneven),
                 since=_since(scan),

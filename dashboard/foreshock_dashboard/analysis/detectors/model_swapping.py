@@ -25,7 +25,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Action, Reason
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, gpu_order
 from foreshock_dashboard.stats.robust import median, percentile
@@ -99,7 +99,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     return Finding(
         service=service,
         cause="pool contention",
-        culprit=Culprit(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(scan.world, gpus)),
+        suspect=SuspectedCause(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(scan.world, gpus)),
         strength=strength,
         severity=min(MAX_SLOWDOWN_RATIO, slow.ratio),
         since=since,

@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, 
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal
 from foreshock_dashboard.model.action import Action, Effect
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -51,7 +51,7 @@ class SlowEdge(NamedTuple):
 
 
 def network(scan: Scan) -> tuple[Finding, ...]:
-    """Findings for services whose calls are slower or fail between hosts; those of one fault share a culprit."""
+    """Findings for services with slow or failing calls between hosts; those of one fault share a suspected cause."""
     hosts = lossy_hosts(scan)
     edges = slow_edges(scan, hosts)
     by_edges = _of_edges(scan, edges, hosts)
@@ -153,7 +153,7 @@ def _of_edges(scan: Scan, edges: Sequence[SlowEdge], hosts: Mapping[str, float])
     host = _host(scan, [each.edge for each in edges], hosts, where)
     shared = common_endpoint([each.edge for each in edges]) or worst.edge.client
     path = exposed_edge(scan, shared, hosts, where) or worst.edge
-    culprit = Culprit(shared, edge=path[:2], host=host)
+    suspect = SuspectedCause(shared, edge=path[:2], host=host)
     by_client: dict[Service, SlowEdge] = {}
     for each in edges:
         for service in (each.edge.client, each.edge.server):
@@ -168,7 +168,7 @@ def _of_edges(scan: Scan, edges: Sequence[SlowEdge], hosts: Mapping[str, float])
             Finding(
                 service=service,
                 cause="network",
-                culprit=culprit,
+                suspect=suspect,
                 strength=min(each.strength, _late(scan, service, each.edge)),
                 severity=min(MAX_SEVERITY, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
                 since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", name) for name in hosts)]),
@@ -220,7 +220,7 @@ def _of_hosts(scan: Scan, hosts: Mapping[str, float], known: Sequence[Finding]) 
             Finding(
                 service=service,
                 cause="network",
-                culprit=known[0].culprit if known else Culprit(host=host),
+                suspect=known[0].suspect if known else SuspectedCause(host=host),
                 strength=min(losses[host], max(felt, MAX_UNFELT_STRENGTH)),
                 severity=max(1.0, min(MAX_SEVERITY, np.nan_to_num(scan.ratio("p95", service), nan=1.0))),
                 since=scan.since("retransmitted", host),

@@ -30,7 +30,7 @@ from foreshock_dashboard.analysis.remediation.effect import improvement, reduced
 from foreshock_dashboard.analysis.remediation.scale_out import MAX_LOAD_RATIO
 from foreshock_dashboard.model.action import Action, Effect, EffectCondition
 from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -88,7 +88,7 @@ def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=lag.service,
                 cause="provisioning lag",
-                culprit=Culprit(load_origin(scan, lag.service, weights).service, pool=lag.pool),
+                suspect=SuspectedCause(load_origin(scan, lag.service, weights).service, pool=lag.pool),
                 strength=strength,
                 severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
                 since=lag.since,

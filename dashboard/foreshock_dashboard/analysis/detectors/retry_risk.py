@@ -19,7 +19,7 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import amplificat
 from foreshock_dashboard.analysis.detectors.evidence import entity
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.metastability import (
@@ -81,7 +81,7 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
             Finding(
                 service=service,
                 cause="retry storm",
-                culprit=Culprit(service, edge=edge[:2]),
+                suspect=SuspectedCause(service, edge=edge[:2]),
                 strength=strength,
                 severity=1.0,
                 since=scan.time,

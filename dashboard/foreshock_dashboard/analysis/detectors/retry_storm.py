@@ -27,7 +27,7 @@ from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, evidence_
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
 from foreshock_dashboard.model.action import Action, Effect
-from foreshock_dashboard.model.incident import Culprit, Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
@@ -72,7 +72,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=service,
                 cause="retry storm",
-                culprit=Culprit(service, edge=edges[worst][:2]),
+                suspect=SuspectedCause(service, edge=edges[worst][:2]),
                 strength=strength,
                 severity=min(MAX_SEVERITY, max(amplified, scan.ratio("p95", service))),
                 since=min(scan.since("attempts", edges[row]) for row in rows),

@@ -23,11 +23,11 @@ from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
     Cause,
-    Culprit,
     Evidence,
     Incident,
     Phase,
     Summary,
+    SuspectedCause,
     Symptom,
 )
 from foreshock_dashboard.model.service import Service
@@ -92,7 +92,7 @@ def advisory(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
     updated = replace(
         known or _blank(finding.service, "-weak", scan.time, scan),
         cause=finding.cause,
-        culprit=finding.culprit,
+        suspect=finding.suspect,
         evidence=finding.evidence,
         confidence=finding.strength,
         quality="inferred",
@@ -108,7 +108,7 @@ def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
         phase="advisory",
         cause="demand",
         service=service,
-        culprit=Culprit(),
+        suspect=SuspectedCause(),
         victims=(),
         at_risk=(),
         candidates=(),
@@ -134,23 +134,23 @@ def updated_incident(incident: Incident, trouble: Trouble, evaluation: Evaluatio
     suspects = rank_causes(evaluation.walk, victims) if again else incident.candidates
     suspect = suspects[0].service if again and suspects else None
     trouble = _suspected(incident, trouble, suspect, evaluation.findings)
-    cause, culprit = _cause(trouble, suspects)
+    cause, suspected = _cause(trouble, suspects)
     updated = replace(
         incident,
         phase=max(phase, incident.phase, key=PHASES.index),
         paged=paged,
         cause=cause,
         service=trouble.origin,
-        culprit=culprit,
+        suspect=suspected,
         victims=tuple(dict.fromkeys((trouble.origin, *trouble.affected_callers))),
         at_risk=_at_risk(trouble, evaluation),
-        candidates=_candidates(culprit, trouble, suspects) if again else incident.candidates,
+        candidates=_candidates(suspected, trouble, suspects) if again else incident.candidates,
         evidence=_evidence(trouble, evaluation.scan),
         confidence=trouble.cause.strength if trouble.cause else trouble.chance,
         quality="sampled",
         action=trouble.cause.action
         if trouble.cause
-        else fallback_action(evaluation.scan, cause, trouble.origin, culprit.service),
+        else fallback_action(evaluation.scan, cause, trouble.origin, suspected.service),
     )
     return with_summary(updated, evaluation.scan)
 
@@ -187,7 +187,7 @@ def _symptom(service: Service, scan: Scan) -> Symptom | None:
 
 def _requests(incident: Incident, scan: Scan) -> str | None:
     """The kind of requests that make others wait, "" if unknown; None if their client runs on the contended GPUs."""
-    client, gpus = incident.culprit.service, incident.culprit.gpus
+    client, gpus = incident.suspect.service, incident.suspect.gpus
     if incident.cause != "pool contention" or client in (None, incident.service) or not gpus:
         return None
     if any(scan.world.tenants[row].gpu in gpus for row in scan.tenant_rows.get(client, ())):
@@ -216,18 +216,18 @@ def _suspected(incident: Incident, trouble: Trouble, suspect: Service | None, fi
     if not about and (known is None or known.strength < FINDING_STRENGTH):
         lost = [each for each in likely if each.cause == "network"]
         before = [
-            each for each in lost if (each.cause, each.culprit.service) == (incident.cause, incident.culprit.service)
+            each for each in lost if (each.cause, each.suspect.service) == (incident.cause, incident.suspect.service)
         ]
         about = before if suspect is None else [each for each in lost if each.service == suspect]
     return replace(trouble, cause=best_finding(about)) if about else trouble
 
 
-def _cause(trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Cause, Culprit]:
-    """Cause and culprit of the finding; without one, load if the origin is overloaded, else a fault of the suspect."""
+def _cause(trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Cause, SuspectedCause]:
+    """Cause and suspected cause: of the finding, else load of an overloaded origin, else a fault of the suspect."""
     if trouble.cause is not None:
-        return trouble.cause.cause, trouble.cause.culprit
+        return trouble.cause.cause, trouble.cause.suspect
     suspect = ranked[0].service if ranked else trouble.origin
-    return "demand" if trouble.crowded else "dependency", Culprit(suspect)
+    return "demand" if trouble.crowded else "dependency", SuspectedCause(suspect)
 
 
 def _at_risk(trouble: Trouble, evaluation: Evaluation) -> tuple[AtRisk, ...]:
@@ -269,16 +269,16 @@ def _risk(each: PropagatedRisk) -> AtRisk:
     return AtRisk(each.service, p20, p50, p80, p10, p90)
 
 
-def _candidates(culprit: Culprit, trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The ranked candidates, with the culprit of the finding first."""
-    if culprit.service is None:
+def _candidates(suspected: SuspectedCause, trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The ranked candidates, with the service that the finding suspects first."""
+    if suspected.service is None:
         return tuple(ranked)
-    rest = [each for each in ranked if each.service != culprit.service]
-    own = next((each for each in ranked if each.service == culprit.service), None)
+    rest = [each for each in ranked if each.service != suspected.service]
+    own = next((each for each in ranked if each.service == suspected.service), None)
     score = max([own.score if own else 0.0, trouble.chance, *(each.score for each in rest)])
     cause = (Reason("cause", name=trouble.cause.cause),) if trouble.cause else ()
     total = score + sum(each.score for each in rest)
-    first = Candidate(culprit.service, score, own.reasons if own else cause)
+    first = Candidate(suspected.service, score, own.reasons if own else cause)
     return tuple(each._replace(score=each.score / total) if total > 0 else each for each in (first, *rest))
 
 

@@ -40,7 +40,7 @@ FOR_POINTS = 3
 URGENT_FOR_POINTS = 2
 """The same for an urgent trouble."""
 SWITCH_POINTS = 6
-"""Consecutive evaluations that disagree with an open incident before its service, cause, or culprit changes."""
+"""Consecutive evaluations that disagree with an open incident before its service, cause, or suspected cause changes."""
 PAGED_SWITCH_POINTS = 30
 """The same after the page: what a person acts on is stable for minutes."""
 PROVED_STRENGTH, POSSIBLE_STRENGTH = 0.9, 0.25
@@ -61,7 +61,7 @@ class TrackedIncident:
     """A group of services in trouble, pending until its incident opens.
 
     members: all services that ever belonged to it. firing_points, paging_points: consecutive evaluations in trouble,
-    and worth a page. disagreeing_points: those with another service, cause, or culprit than the incident's.
+    and worth a page. disagreeing_points: those with another service, cause, or suspected cause than the incident's.
     merged_points: those in which all of its trouble belonged to another group. recovered_seconds: seconds of observed
     recovery. last_data: Unix seconds. incident: as of the last trouble; None while pending. recovering: the incident as
     reported while it recovers.
@@ -291,10 +291,10 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
 
 
 def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:
-    """Whether a finding still supports the cause and culprit of an incident."""
+    """Whether a finding still supports the cause and suspected cause of an incident."""
     reported = _identity(incident)
     return any(
-        (each.service, each.cause, each.culprit.service) == reported and each.strength >= POSSIBLE_STRENGTH
+        (each.service, each.cause, each.suspect.service) == reported and each.strength >= POSSIBLE_STRENGTH
         for each in findings
     )
 
@@ -307,8 +307,8 @@ def _leading(incident: Incident | None, own: Sequence[Trouble]) -> Trouble:
 
 
 def _identity(incident: Incident) -> tuple[object, ...]:
-    """What a person acts on: service, cause, and culprit."""
-    return (incident.service, incident.cause, incident.culprit.service)
+    """What a person acts on: service, cause, and suspected cause."""
+    return (incident.service, incident.cause, incident.suspect.service)
 
 
 def _has_data(scan: Scan, members: Set[Service]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS, ServiceRisk
-from foreshock_dashboard.model.incident import Culprit
+from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -83,7 +83,7 @@ def troubles(
 
 
 def _components(scan: Scan, in_trouble: Set[Service], found: Sequence[Finding]) -> list[Set[Service]]:
-    """Connected components of services in trouble, by calls between them and by shared culprits."""
+    """Connected components of services in trouble, by calls between them and by shared suspected causes."""
     root = {service: service for service in in_trouble}
 
     def root_of(service: Service) -> Service:
@@ -99,11 +99,11 @@ def _components(scan: Scan, in_trouble: Set[Service], found: Sequence[Finding]) 
 
     for edge in scan.world.edges:
         join(edge.client, edge.server)
-    by_culprit: dict[Culprit, Service] = {}
+    by_suspect: dict[SuspectedCause, Service] = {}
     for each in found:
-        if each.culprit.service is not None:
-            join(each.service, each.culprit.service)
-        join(each.service, by_culprit.setdefault(each.culprit, each.service))
+        if each.suspect.service is not None:
+            join(each.service, each.suspect.service)
+        join(each.service, by_suspect.setdefault(each.suspect, each.service))
     groups: dict[Service, set[Service]] = {}
     for service in in_trouble:
         groups.setdefault(root_of(service), set()).add(service)

@@ -111,7 +111,7 @@ class GraphWalk:
         findings = self._findings[service]
         first = min((finding.since for finding in findings if finding.strength >= 0.5), default=math.inf)
         for finding in findings:
-            culprit = finding.culprit.service or (finding.culprit.edge[0] if finding.culprit.edge else None)
+            culprit = finding.suspect.service or (finding.suspect.edge[0] if finding.suspect.edge else None)
             if culprit is not None:
                 weight = finding.strength * _onset_weight(finding.since - first)
                 moves.append(Move((culprit, "slow"), weight, Reason("cause", service, finding.cause)))

@@ -96,7 +96,7 @@ def _summary(incident: Incident, until: float) -> str:
     rows = [
         ("state", incident.phase),
         ("cause", incident.cause),
-        ("whose doing", suspected_cause(incident.culprit) or "not known"),
+        ("whose doing", suspected_cause(incident.suspect) or "not known"),
         ("victims", ", ".join(map(str, incident.victims)) or "none"),
         ("opened", utc_timestamp(incident.opened)),
         ("paged", utc_timestamp(incident.paged) if incident.paged is not None else "never"),
@@ -127,9 +127,9 @@ def _name(name: str, entity: str) -> str:
 
 
 def _culprit(incident: Incident, at_page: Incident | None) -> str:
-    found = [_text(f"{suspected_cause(incident.culprit) or 'Not known'}: {incident.cause}.")]
-    if at_page is not None and at_page.culprit != incident.culprit:
-        who = suspected_cause(at_page.culprit) or "that it is not known"
+    found = [_text(f"{suspected_cause(incident.suspect) or 'Not known'}: {incident.cause}.")]
+    if at_page is not None and at_page.suspect != incident.suspect:
+        who = suspected_cause(at_page.suspect) or "that it is not known"
         found.append(_text(f"When it paged, it said {who}: {at_page.cause}."))
     if incident.candidates:
         rows = [(str(each.service), percent(each.score), reasons_text(each.reasons)) for each in incident.candidates]

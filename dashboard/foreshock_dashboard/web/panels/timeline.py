@@ -138,7 +138,7 @@ def timeline(
     risks = _soonest(chosen.incidents)
     named = {service for item in chosen.incidents for service in (item.service, *item.victims)}
     hit = _hit(history, named, chosen.onset)
-    culprits = {item.culprit.service: item for item in chosen.incidents if item.culprit.service is not None}
+    culprits = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
     if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
         hit = {service: intervals for service, intervals in hit.items() if str(service) in place or service in culprits}
     shown = _shown(chosen.incidents)
@@ -281,7 +281,7 @@ def _forecast(risk: AtRisk | None) -> BreachSeconds | None:
 
 def _blame(item: Incident) -> str:
     """The reason why a service is a suspected cause, in a few words."""
-    service = item.culprit.service
+    service = item.suspect.service
     reasons = next(
         (evidence_.reasons for evidence_ in item.candidates if evidence_.service == service and evidence_.reasons), ()
     )
@@ -289,10 +289,10 @@ def _blame(item: Incident) -> str:
         evidence_.entity == f"{service} -> {item.victim}" for evidence_ in item.evidence
     ):
         return "asks for what makes others wait"
-    if item.cause == "pool contention" and item.culprit.gpus:
+    if item.cause == "pool contention" and item.suspect.gpus:
         same = (Reason("cause", item.victim, item.cause), Reason("cause", name=item.cause))
         further = reasons_text(evidence_ for evidence_ in reasons if evidence_ not in same)
-        return f"takes the time of {_gpus(len(item.culprit.gpus))}" + (f": {further}" if further else "")
+        return f"takes the time of {_gpus(len(item.suspect.gpus))}" + (f": {further}" if further else "")
     if item.cause == "demand" and reasons in ((), (Reason("cause", name=item.cause),)):
         return "asks for more than usual"
     return reasons_text(reasons) or item.cause

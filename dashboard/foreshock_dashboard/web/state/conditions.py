@@ -74,7 +74,7 @@ def _role_condition(service: Service, incidents: Sequence[Incident]) -> Conditio
             return Condition("critical" if grave else "warning", word if service == incident.victim else "at risk")
     if blamed := [incident for incident in incidents if incident.aggressor == service]:
         return Condition("warning", "starves others" if blamed[0].cause == "pool contention" else "the cause")
-    if any(service in incident.slowed for incident in incidents):
+    if any(service in incident.other_affected for incident in incidents):
         return Condition("warning", "slowed down")
     return None
 

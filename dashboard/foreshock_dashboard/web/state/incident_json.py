@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Culprit, Evidence, Incident, Phase, Quality
+from foreshock_dashboard.model.incident import (
+    AtRisk,
+    Candidate,
+    Cause,
+    Evidence,
+    Incident,
+    Phase,
+    Quality,
+    SuspectedCause,
+)
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
@@ -208,7 +217,7 @@ def incident(item: Incident) -> IncidentJson:
         "victim": str(item.victim),
         "aggressor": None if item.aggressor is None else str(item.aggressor),
         "gpus": [gpu.label for gpu in item.gpus],
-        "slowed": [str(service) for service in item.slowed],
+        "slowed": [str(service) for service in item.other_affected],
     }
 
 
@@ -218,7 +227,7 @@ def judgement(item: Incident) -> Judgement:
     return {
         "cause": cause(item.cause),
         "confidence": number(item.confidence),
-        "culprit": culprit(item.culprit),
+        "culprit": culprit(item.suspect),
         "victims": [str(service) for service in item.victims],
         "at_risk": [at_risk(one) for one in item.at_risk],
         "candidates": [candidate(one) for one in item.candidates],
@@ -302,7 +311,7 @@ def cause(name: Cause) -> str:
     return "memory" if name == "memory pressure" else name.replace(" ", "_")
 
 
-def culprit(culprit_: Culprit) -> CulpritJson:
+def culprit(culprit_: SuspectedCause) -> CulpritJson:
     """The suspected cause, and where it is felt; an edge is written `client -> server`."""
     return {
         "service": None if culprit_.service is None else str(culprit_.service),

@@ -418,6 +418,6 @@ def _capacity(world: World, service: Service) -> Replicas | None:
 
 def involved_services(item: Incident) -> Iterable[Service]:
     """Every service with a role in an incident."""
-    edge = item.culprit.edge or ()
+    edge = item.suspect.edge or ()
     services_ = [item.service, *item.victims, *edge, *(risk.service for risk in item.at_risk)]
     return (*services_, item.aggressor) if item.aggressor else services_
