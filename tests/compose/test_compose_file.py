@@ -14,8 +14,9 @@ import pytest
 import yaml
 
 from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.settings.settings import load_settings
-from foreshock_dashboard.web.http.security import host_name, is_loopback
+from foreshock_dashboard.web.http.security import host_name
 
 Yaml = dict[str, Any]
 ALWAYS = ("collector", "tempo", "hub", "prometheus", "alertmanager", "grafana")

@@ -17,8 +17,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
+from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.auth import AuthError, BearerTokens, TlsFiles
+from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
 from foreshock_dashboard.sources.otlp.grpc import serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
 from foreshock_dashboard.sources.otlp.receiver import Receiver
@@ -153,7 +154,7 @@ def test_a_file_without_usable_tokens_is_refused(content: str | None, says: str,
     path = tmp_path / "tokens"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(AuthError, match=says) as refused:
+    with pytest.raises(FileError, match=says) as refused:
         BearerTokens(path)
     assert str(path) in str(refused.value)
 
@@ -234,7 +235,7 @@ def test_new_connections_get_a_new_certificate(authority: Authority) -> None:
 @pytest.mark.parametrize("broken", ["cert.pem", "key.pem", "ca.pem"])
 def test_files_that_cannot_be_used_are_named_at_the_start(broken: str, authority: Authority) -> None:
     (authority.folder / broken).write_text("not PEM")
-    with pytest.raises(AuthError, match=broken), http_listener(keys=authority.keys(clients=True)):
+    with pytest.raises(FileError, match=broken), http_listener(keys=authority.keys(clients=True)):
         pass
-    with pytest.raises(AuthError, match=broken), grpc_listener(keys=authority.keys(clients=True)):
+    with pytest.raises(FileError, match=broken), grpc_listener(keys=authority.keys(clients=True)):
         pass

@@ -16,7 +16,8 @@ from fastapi import FastAPI
 from tests.web.caller import Caller
 from tests.web.worlds import SCENES, FakeHub
 
-from foreshock_dashboard.sources.otlp.auth import AuthError, BearerTokens
+from foreshock_dashboard.common.reloading_file import FileError
+from foreshock_dashboard.sources.otlp.auth import BearerTokens
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.htpasswd import Users
@@ -160,7 +161,7 @@ def test_a_file_of_users_that_cannot_be_used_is_named(tmp_path: Path, text: str,
     """With the line and the remedy."""
     file = tmp_path / "users"
     file.write_text(text)
-    with pytest.raises(AuthError) as caught:
+    with pytest.raises(FileError) as caught:
         Users(file)
     assert message in str(caught.value)
     assert str(file) in str(caught.value)

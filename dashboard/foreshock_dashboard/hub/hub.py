@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.hub.analysis_loop import HISTORY_SECONDS, SETTLE_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.listeners import (
     grpc_listener,
@@ -31,7 +32,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.recording_hub import load_spans
-from foreshock_dashboard.settings.settings import Settings, is_loopback
+from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource

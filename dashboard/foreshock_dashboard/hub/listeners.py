@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.hub.errors import HubError
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.sources.otlp.auth import AuthError, BearerTokens, TlsFiles
+from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
 from foreshock_dashboard.sources.otlp.grpc import serve_grpc
 from foreshock_dashboard.sources.otlp.http import serve_http
 from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
@@ -78,7 +79,7 @@ def page_access(settings: Settings) -> Access:
     tokens = _tokens("--auth-token-file", settings.auth_token_file)
     try:
         users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
-    except AuthError as error:
+    except FileError as error:
         raise HubError(f"--auth-basic-file: {error}") from error
     return Access(tokens.allows if tokens else None, users, settings.auth_header, settings.auth_proxies)
 
@@ -99,7 +100,7 @@ def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
 def _tokens(flag: str, file: Path | None) -> BearerTokens | None:
     try:
         return BearerTokens(file) if file else None
-    except AuthError as error:
+    except FileError as error:
         raise HubError(f"{flag}: {error}") from error
 
 
@@ -115,5 +116,5 @@ def _otlp_listener(
         tls_files = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
     try:
         return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, tls_files))
-    except AuthError as error:
+    except FileError as error:
         raise HubError(f"--otlp-tls-cert: {error}") from error

@@ -1,4 +1,4 @@
 """Options of the hub and how their text is parsed.
 
-Imports: `foreshock_exporter.common`.
+Imports: `common`, `foreshock_exporter.common`.
 """

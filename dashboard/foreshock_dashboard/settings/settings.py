@@ -7,7 +7,6 @@ Each field of `Settings` is a flag (`--scrape-interval`), a variable (`FORESHOCK
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 import yaml
 
+from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
 from foreshock_exporter.common import option_table
@@ -201,16 +201,6 @@ class Settings:
                 f"otlp_host: {self.otlp_host or self.host} is reachable from other machines and the receivers ask "
                 "nobody who they are; add --otlp-token-file FILE (and TLS), or --allow-unauthenticated true"
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is reachable from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 OPTIONS: tuple[Option, ...] = tuple(options_of(Settings, "FORESHOCK_"))

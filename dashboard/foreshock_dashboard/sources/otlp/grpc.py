@@ -63,7 +63,7 @@ def serve_grpc(
 
     Raises:
         OSError: the address cannot be listened on.
-        AuthError: a TLS file cannot be used.
+        FileError: a TLS file cannot be used.
     """
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     options = (

@@ -8,12 +8,12 @@ import math
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
-from ipaddress import ip_address
 from typing import Any
 
 import uvicorn
 
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
+from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.sources.otlp.auth import TlsFiles, reloading_context
 from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver, Request
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
@@ -52,7 +52,7 @@ def serve_http(
 
     Raises:
         OSError: the address cannot be listened on.
-        AuthError: a TLS file cannot be used.
+        FileError: a TLS file cannot be used.
     """
 
     def record(problem: ConnectionProblem, message: str) -> None:
@@ -78,8 +78,8 @@ class _HttpListener:
         self._socket = connections.listener(bound) if tls else bound
         address: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
-        is_loopback = ip_address(address.partition("%")[0]).is_loopback
-        app = _App(receiver, body_seconds, loopback_only=is_loopback and tls is None, reload=reload)
+        loopback_only = tls is None and is_loopback(address.partition("%")[0])
+        app = _App(receiver, body_seconds, loopback_only=loopback_only, reload=reload)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -112,7 +112,12 @@ class _App:
     """The ASGI application. With `loopback_only`, it accepts only requests to a loopback Host."""
 
     def __init__(
-        self, receiver: Receiver, body_seconds: float, *, loopback_only: bool, reload: Callable[[], None] | None = None
+        self,
+        receiver: Receiver,
+        body_seconds: float,
+        *,
+        loopback_only: bool,
+        reload: Callable[[], object] | None = None,
     ) -> None:
         self._receiver = receiver
         self._body_seconds = body_seconds
@@ -160,13 +165,8 @@ class _App:
 def _check_host(host: str) -> None:
     """Raise RefusedError unless the Host is a loopback name or address."""
     name, bracket, _ = host.partition("]") if host.startswith("[") else (host.partition(":")[0], "", "")
-    if name.lower() in ("localhost", "localhost."):
-        return
-    try:
-        loopback = ip_address(name.removeprefix("[") if bracket else name).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    name = name.removeprefix("[") if bracket else name.lower()
+    if name != "localhost." and not is_loopback(name):
         message = f"this door listens on loopback and does not answer to Host {host[:100]!r}; send to localhost"
         raise RefusedError(Refusal.MISDIRECTED, message)
 

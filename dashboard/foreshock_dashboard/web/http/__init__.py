@@ -1,4 +1,4 @@
 """ASGI middleware and plumbing: security, authentication, answers, static files, and the server.
 
-Imports: `common`, `foreshock_exporter.web`, `model`, `sources`, `web.state`.
+Imports: `common`, `foreshock_exporter.web`, `model`, `web.state`.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,6 +10,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from foreshock_dashboard.common.loopback import is_loopback
 
 MAX_BODY_BYTES = 1 << 20
 """Dash's callbacks need a few hundred."""
@@ -98,16 +99,6 @@ def host_name(authority: str) -> str:
     """The name or address in a Host header, lower-case and without port; "" if it is malformed."""
     match = _AUTHORITY.fullmatch(authority)
     return (match["v6"] or match["name"]).lower().removesuffix(".") if match else ""
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a name means this machine alone: localhost, or a loopback address."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 class KnownHost:

@@ -1,0 +1,62 @@
+"""Values that are read from files, and read again when a file changes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from foreshock_dashboard.common.file_version import FileVersion, file_version
+
+Value = TypeVar("Value")
+
+_log = logging.getLogger(__name__)
+
+
+class FileError(Exception):
+    """A file of tokens, users or keys cannot be used. The message names it and the remedy."""
+
+
+class ReloadingFile(Generic[Value]):
+    """A value that is read from files. Thread-safe.
+
+    If a new version cannot be used, it is logged once, and the previous value stays.
+
+    Args:
+        paths: the files.
+        read: returns the value, or raises `FileError`.
+        remains: what remains in use instead of an unusable version, for the log.
+
+    Raises:
+        FileError: the first version cannot be used.
+    """
+
+    def __init__(self, paths: Sequence[Path], read: Callable[[], Value], remains: str) -> None:
+        self._paths, self._read, self._remains = paths, read, remains
+        self._lock = threading.Lock()
+        self._versions = self._current_versions()
+        self.value = read()
+
+    def current(self) -> Value:
+        """Return the value of the newest usable version."""
+        self.reload()
+        return self.value
+
+    def reload(self) -> bool:
+        """Read the files if they have changed, and return whether there is a new value."""
+        with self._lock:
+            versions = self._current_versions()
+            if versions == self._versions:
+                return False
+            self._versions = versions
+            try:
+                self.value = self._read()
+            except FileError as error:
+                _log.warning("%s; %s", error, self._remains)
+                return False
+            return True
+
+    def _current_versions(self) -> list[FileVersion | None]:
+        return [file_version(path) for path in self._paths]
