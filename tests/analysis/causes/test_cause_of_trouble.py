@@ -1,4 +1,4 @@
-"""Where several causes are found for one trouble, the one that somebody can act on is told."""
+"""Where several causes are found for one incident candidate, the one that somebody can act on is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
-from foreshock_dashboard.analysis.incidents.triage import troubles
+from foreshock_dashboard.analysis.incidents.triage import incident_candidates
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, SuspectedCause
@@ -42,8 +42,8 @@ OWN = found("dependency", 0.9, LLM, urgent=True)
     ],
 )
 def test_the_cause_of_a_trouble_is_the_one_that_explains_it(causes: list[Finding], told: Finding) -> None:
-    (trouble,) = troubles(scan(), {}, causes, {})
-    assert trouble.cause == told
+    (candidate,) = incident_candidates(scan(), {}, causes, {})
+    assert candidate.cause == told
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, sto
         Finding(who, "demand", SuspectedCause(FRONT), sure, 2.0, 0.0, (), Action("restart"))
         for who, sure in ((STORE, 1.0), (LLM, 0.9))
     ]
-    assert troubles(now, service_risks(now, slos(now, {})), causes, {})[0].origin == origin
+    assert incident_candidates(now, service_risks(now, slos(now, {})), causes, {})[0].origin == origin

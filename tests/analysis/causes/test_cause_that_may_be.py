@@ -9,7 +9,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
-from foreshock_dashboard.analysis.incidents.triage import Trouble
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -31,10 +31,10 @@ def found(service: Service, cause: Cause, strength: float, culprit: Service | No
 
 
 def told(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Cause, Service | None]:
-    """What is told of a trouble, and how much: the cause and the culprit."""
+    """What is told of a candidate, and how much: the cause and the culprit."""
     here = scan(SLOW)
-    trouble = Trouble(origin, (origin,), (), (origin,), cause, True, True, False, False, 0.8)
-    incident = updated_incident(opened_incident(trouble, here), trouble, Evaluation(here, {}, findings), page=True)
+    candidate = IncidentCandidate(origin, (origin,), (), (origin,), cause, True, True, False, False, 0.8)
+    incident = updated_incident(opened_incident(candidate, here), candidate, Evaluation(here, {}, findings), page=True)
     return incident.cause, incident.suspect.service
 
 
@@ -67,20 +67,22 @@ def test_where_nothing_is_known_what_may_be_wrong_with_the_network_of_the_one_wh
 def test_it_is_told_until_it_is_not_found_any_more_or_somebody_else_is_blamed() -> None:
     """Who is to blame is asked once a minute; the culprit of a network is not always the one who was blamed."""
     network = found(GATEWAY, "network", 0.4, LLM)
-    trouble = Trouble(FRONT, (FRONT,), (), (FRONT,), None, True, True, False, False, 0.8)
+    candidate = IncidentCandidate(FRONT, (FRONT,), (), (FRONT,), None, True, True, False, False, 0.8)
     minute = scan(SLOW)
     later = Scan(minute.world, minute.at - 1, minute.base)
     assert minute.time % 60 != 0
     assert later.time % 60 != 0
-    first = updated_incident(opened_incident(trouble, minute), trouble, Evaluation(minute, {}, (network,)), page=True)
-    second = updated_incident(first, trouble, Evaluation(later, {}, (network,)), page=True)
-    third = updated_incident(second, trouble, Evaluation(later, {}, ()), page=True)
+    first = updated_incident(
+        opened_incident(candidate, minute), candidate, Evaluation(minute, {}, (network,)), page=True
+    )
+    second = updated_incident(first, candidate, Evaluation(later, {}, (network,)), page=True)
+    third = updated_incident(second, candidate, Evaluation(later, {}, ()), page=True)
     assert [(each.cause, each.suspect.service) for each in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
     asked = Scan(minute.world, minute.at - 5, minute.base)
     assert asked.time % 60 == 0
     another = found(LLM, "network", 0.4)  # with the culprit that was told, but of one who is not blamed
-    assert updated_incident(second, trouble, Evaluation(asked, {}, (another,)), page=True).cause == "dependency"
+    assert updated_incident(second, candidate, Evaluation(asked, {}, (another,)), page=True).cause == "dependency"
 
 
 def test_what_is_surely_slow_by_itself_is_not_told_of_anybody_else() -> None:

@@ -41,7 +41,7 @@ from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.detectors.request_size import request_size_growth
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.incidents.retrospective import retrospective
-from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, troubles
+from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, incident_candidates
 from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.batching_law import Utilization
@@ -162,9 +162,9 @@ def test_slowness_that_lasts_is_told_as_such_and_before_that_what_it_may_leave_b
         LLM, "dependency", SuspectedCause(LLM), 0.9, 3.0, now.time - ago, (), Action("restart"), urgent=True
     )
     weak = Finding(LLM, "retry storm", SuspectedCause(LLM), 0.9, 3.0, now.time - 900, (), Action("restart"))
-    (trouble,) = troubles(now, {}, (itself,), {LLM: weak})
-    assert trouble.cause
-    assert trouble.cause.cause == cause
+    (candidate,) = incident_candidates(now, {}, (itself,), {LLM: weak})
+    assert candidate.cause
+    assert candidate.cause.cause == cause
 
 
 def test_a_caller_that_gives_up_sooner_than_ever_is_to_blame_for_the_work_in_vain() -> None:

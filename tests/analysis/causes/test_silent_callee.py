@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
-from foreshock_dashboard.analysis.incidents.triage import Trouble, troubles
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, incident_candidates
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 
 SILENT: Bent = {
@@ -28,8 +28,8 @@ FAILS: Bent = {
 }
 
 
-def moment(bent: Bent) -> tuple[Evaluation, tuple[Trouble, ...]]:
-    """All that is known, and every trouble."""
+def moment(bent: Bent) -> tuple[Evaluation, tuple[IncidentCandidate, ...]]:
+    """All that is known, and every candidate."""
     made = scan(bent)
     now = Scan(
         made.world,
@@ -38,7 +38,7 @@ def moment(bent: Bent) -> tuple[Evaluation, tuple[Trouble, ...]]:
         utilizations=utilizations(made.world, made.at, fit_batching_laws(made.world, made.at)),
     )
     own, found = service_risks(now, slos(now, {})), dependency(now)
-    return Evaluation(now, own, found), troubles(now, own, found, {})
+    return Evaluation(now, own, found), incident_candidates(now, own, found, {})
 
 
 @pytest.mark.parametrize(("lost", "page"), [(0.16, True), (0.0, False)], ids=["it fails as well", "it is covered"])
@@ -51,8 +51,8 @@ def test_a_failing_database_that_tells_nothing_pages_where_a_caller_misses_its_o
 
 
 def test_who_tells_nothing_is_not_said_to_miss_an_objective_soon() -> None:
-    known, (trouble,) = moment({**FAILS, ("failed", FRONT): since(290, 0, 0.16)})
-    told = updated_incident(opened_incident(trouble, known.scan), trouble, known, page=True)
+    known, (candidate,) = moment({**FAILS, ("failed", FRONT): since(290, 0, 0.16)})
+    told = updated_incident(opened_incident(candidate, known.scan), candidate, known, page=True)
     assert told.service == STORE
     assert STORE not in {each.service for each in told.at_risk}
     assert told.since == known.scan.world.times[290]

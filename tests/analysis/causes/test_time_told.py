@@ -9,7 +9,7 @@ from tests.analysis.causes.made import LLM, scan
 
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
-from foreshock_dashboard.analysis.incidents.triage import Trouble
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.batching_law import Utilization
 
 TREND, NONE = (100.0, 150.0, 300.0, 500.0, 700.0), (math.inf,) * 5
@@ -31,8 +31,10 @@ def test_the_time_that_is_left_goes_by_what_is_ahead(
     crowded = now is not None
     strain = Utilization(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (now or 0.5, 0.7, 0.6), 0.5, 0.7)
     own = ServiceRisk(False, 0.8, trend, crowded, strain)
-    trouble = Trouble(LLM, (LLM,), (), (), None, True, True, crowded, heavy, 0.8)
+    candidate = IncidentCandidate(LLM, (LLM,), (), (), None, True, True, crowded, heavy, 0.8)
     here = scan()
-    incident = updated_incident(opened_incident(trouble, here), trouble, Evaluation(here, {LLM: own}, ()), page=True)
+    incident = updated_incident(
+        opened_incident(candidate, here), candidate, Evaluation(here, {LLM: own}, ()), page=True
+    )
     (origin,) = [each for each in incident.at_risk if each.service == LLM]
     assert origin.p50 == pytest.approx(told)

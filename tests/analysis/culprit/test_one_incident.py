@@ -1,4 +1,4 @@
-"""One component has one incident: where two turn out to be one trouble, one of them goes on."""
+"""One component has one incident: where two turn out to be one candidate, one of them goes on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from foreshock_dashboard.analysis.incidents.content import opened_incident
 from foreshock_dashboard.analysis.incidents.lifecycle import RESOLVE_AFTER_SECONDS, Advisory, State, states
-from foreshock_dashboard.analysis.incidents.triage import Trouble
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.incident_summary import incident_sentence
 
@@ -51,7 +51,9 @@ def test_an_advisory_on_what_is_not_wrong_yet_ends_and_is_listed_as_over(platfor
     platform = platforms.Platform(services={"front": platforms.Served(), "back": platforms.Served()})
     state = list(states(State(), platform.world()))[240]
     back = platforms.service("back")
-    weak = opened_incident(Trouble(back, (back,), (), (), None, False, False, False, False, 0.0), platform.scan(0))
+    weak = opened_incident(
+        IncidentCandidate(back, (back,), (), (), None, False, False, False, False, 0.0), platform.scan(0)
+    )
     later = states(replace(state, advisories=(Advisory(weak, state.time),)), platform.world())
     told = [[(each.phase, each.until) for each in one.incidents] for one in later]
 

@@ -1,4 +1,4 @@
-"""The content of an incident: from a trouble to its fields, and how these change while it is open."""
+"""The content of an incident: from an incident candidate to its fields, and how these change while it is open."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.propagation import PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
-from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, best_finding, lacks_baseline
+from foreshock_dashboard.analysis.incidents.triage import (
+    FINDING_STRENGTH,
+    IncidentCandidate,
+    best_finding,
+    lacks_baseline,
+)
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit
@@ -82,9 +87,9 @@ class Evaluation:
         return self.propagation.risks()
 
 
-def opened_incident(trouble: Trouble, scan: Scan) -> Incident:
-    """A new incident of a trouble, without figures."""
-    return _blank(trouble.origin, "", _since(trouble, scan), scan)
+def opened_incident(candidate: IncidentCandidate, scan: Scan) -> Incident:
+    """A new incident of a candidate, without figures."""
+    return _blank(candidate.origin, "", _since(candidate, scan), scan)
 
 
 def advisory(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
@@ -124,33 +129,35 @@ def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
     )
 
 
-def updated_incident(incident: Incident, trouble: Trouble, evaluation: Evaluation, *, page: bool) -> Incident:
+def updated_incident(
+    incident: Incident, candidate: IncidentCandidate, evaluation: Evaluation, *, page: bool
+) -> Incident:
     """The incident as of this evaluation. Its phase only escalates while it is open."""
-    spread = len(trouble.missing) > 1 or bool(trouble.missing and trouble.missing[0] != trouble.origin)
+    spread = len(candidate.breaching) > 1 or bool(candidate.breaching and candidate.breaching[0] != candidate.origin)
     phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
     paged = incident.paged if incident.paged is not None else evaluation.scan.time if page else None
     again = not incident.candidates or paged != incident.paged or _minute(evaluation.scan)
-    victims = (trouble.origin, *trouble.affected_callers[:MAX_RANKED_CALLERS])
+    victims = (candidate.origin, *candidate.affected_callers[:MAX_RANKED_CALLERS])
     suspects = rank_causes(evaluation.walk, victims) if again else incident.candidates
     suspect = suspects[0].service if again and suspects else None
-    trouble = _suspected(incident, trouble, suspect, evaluation.findings)
-    cause, suspected = _cause(trouble, suspects)
+    candidate = _suspected(incident, candidate, suspect, evaluation.findings)
+    cause, suspected = _cause(candidate, suspects)
     updated = replace(
         incident,
         phase=max(phase, incident.phase, key=PHASES.index),
         paged=paged,
         cause=cause,
-        service=trouble.origin,
+        service=candidate.origin,
         suspect=suspected,
-        victims=tuple(dict.fromkeys((trouble.origin, *trouble.affected_callers))),
-        at_risk=_at_risk(trouble, evaluation),
-        candidates=_candidates(suspected, trouble, suspects) if again else incident.candidates,
-        evidence=_evidence(trouble, evaluation.scan),
-        confidence=trouble.cause.strength if trouble.cause else trouble.chance,
+        victims=tuple(dict.fromkeys((candidate.origin, *candidate.affected_callers))),
+        at_risk=_at_risk(candidate, evaluation),
+        candidates=_candidates(suspected, candidate, suspects) if again else incident.candidates,
+        evidence=_evidence(candidate, evaluation.scan),
+        confidence=candidate.cause.strength if candidate.cause else candidate.chance,
         quality="sampled",
-        action=trouble.cause.action
-        if trouble.cause
-        else fallback_action(evaluation.scan, cause, trouble.origin, suspected.service),
+        action=candidate.cause.action
+        if candidate.cause
+        else fallback_action(evaluation.scan, cause, candidate.origin, suspected.service),
     )
     return with_summary(updated, evaluation.scan)
 
@@ -200,18 +207,20 @@ def _minute(scan: Scan) -> bool:
     return bool(scan.time // RANKING_SECONDS != (scan.time - scan.world.step) // RANKING_SECONDS)
 
 
-def _suspected(incident: Incident, trouble: Trouble, suspect: Service | None, findings: Sequence[Finding]) -> Trouble:
-    """The trouble with the cause to report: a fault of the service itself only where no other cause is possible.
+def _suspected(
+    incident: Incident, candidate: IncidentCandidate, suspect: Service | None, findings: Sequence[Finding]
+) -> IncidentCandidate:
+    """The candidate with the cause to report: a fault of the service itself only where no other cause is possible.
 
     Other causes are findings about the origin, or, without a firm one, about the network of the suspect. Without a new
     ranking the reported cause stays as long as it is found. Paging does not depend on it.
     """
-    known = trouble.cause
+    known = candidate.cause
     if known is not None and not known.by_itself:
-        return trouble
+        return candidate
     least = SUSPECTED_RATIO * max(FINDING_STRENGTH, known.strength if known is not None else 0.0)
     likely = [each for each in findings if each.strength >= least and not each.by_itself]
-    services = {trouble.origin, known.service} if known is not None else {trouble.origin}
+    services = {candidate.origin, known.service} if known is not None else {candidate.origin}
     about = [each for each in likely if each.service in services]
     if not about and (known is None or known.strength < FINDING_STRENGTH):
         lost = [each for each in likely if each.cause == "network"]
@@ -219,25 +228,25 @@ def _suspected(incident: Incident, trouble: Trouble, suspect: Service | None, fi
             each for each in lost if (each.cause, each.suspect.service) == (incident.cause, incident.suspect.service)
         ]
         about = before if suspect is None else [each for each in lost if each.service == suspect]
-    return replace(trouble, cause=best_finding(about)) if about else trouble
+    return replace(candidate, cause=best_finding(about)) if about else candidate
 
 
-def _cause(trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Cause, SuspectedCause]:
+def _cause(candidate: IncidentCandidate, ranked: Sequence[Candidate]) -> tuple[Cause, SuspectedCause]:
     """Cause and suspected cause: of the finding, else load of an overloaded origin, else a fault of the suspect."""
-    if trouble.cause is not None:
-        return trouble.cause.cause, trouble.cause.suspect
-    suspect = ranked[0].service if ranked else trouble.origin
-    return "demand" if trouble.crowded else "dependency", SuspectedCause(suspect)
+    if candidate.cause is not None:
+        return candidate.cause.cause, candidate.cause.suspect
+    suspect = ranked[0].service if ranked else candidate.origin
+    return "demand" if candidate.origin_overloaded else "dependency", SuspectedCause(suspect)
 
 
-def _at_risk(trouble: Trouble, evaluation: Evaluation) -> tuple[AtRisk, ...]:
+def _at_risk(candidate: IncidentCandidate, evaluation: Evaluation) -> tuple[AtRisk, ...]:
     """The origin and its callers, direct or not, in the order in which they breach their SLOs."""
-    first = evaluation.own.get(trouble.origin)
+    first = evaluation.own.get(candidate.origin)
     known: dict[Service, ServiceRisk] = {}
     if first is not None and not first.breached:
-        chance = max(first.chance, trouble.chance)
-        known[trouble.origin] = replace(first, chance=chance, seconds=_seconds(trouble, first))
-    return _near(trouble.origin, evaluation, known)
+        chance = max(first.chance, candidate.chance)
+        known[candidate.origin] = replace(first, chance=chance, seconds=_seconds(candidate, first))
+    return _near(candidate.origin, evaluation, known)
 
 
 def _near(
@@ -255,13 +264,15 @@ def _near(
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
 
-def _seconds(trouble: Trouble, own: ServiceRisk) -> tuple[float, ...]:
+def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:
     """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
-    if trouble.takes_down or (own.overloaded and own.utilization is not None and exceeds_safe_limit(own.utilization)):
+    if candidate.causes_outage or (
+        own.overloaded and own.utilization is not None and exceeds_safe_limit(own.utilization)
+    ):
         return IMMINENT_SECONDS
     if own.overloaded or math.isinf(own.seconds[2]):
         return SOON_SECONDS
-    return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if trouble.page else own.seconds
+    return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if candidate.page else own.seconds
 
 
 def _risk(each: PropagatedRisk) -> AtRisk:
@@ -269,26 +280,28 @@ def _risk(each: PropagatedRisk) -> AtRisk:
     return AtRisk(each.service, p20, p50, p80, p10, p90)
 
 
-def _candidates(suspected: SuspectedCause, trouble: Trouble, ranked: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def _candidates(
+    suspected: SuspectedCause, candidate: IncidentCandidate, ranked: Sequence[Candidate]
+) -> tuple[Candidate, ...]:
     """The ranked candidates, with the service that the finding suspects first."""
     if suspected.service is None:
         return tuple(ranked)
     rest = [each for each in ranked if each.service != suspected.service]
     own = next((each for each in ranked if each.service == suspected.service), None)
-    score = max([own.score if own else 0.0, trouble.chance, *(each.score for each in rest)])
-    cause = (Reason("cause", name=trouble.cause.cause),) if trouble.cause else ()
+    score = max([own.score if own else 0.0, candidate.chance, *(each.score for each in rest)])
+    cause = (Reason("cause", name=candidate.cause.cause),) if candidate.cause else ()
     total = score + sum(each.score for each in rest)
     first = Candidate(suspected.service, score, own.reasons if own else cause)
     return tuple(each._replace(score=each.score / total) if total > 0 else each for each in (first, *rest))
 
 
-def _evidence(trouble: Trouble, scan: Scan) -> tuple[Evidence, ...]:
-    found = list(trouble.cause.evidence) if trouble.cause else []
+def _evidence(candidate: IncidentCandidate, scan: Scan) -> tuple[Evidence, ...]:
+    found = list(candidate.cause.evidence) if candidate.cause else []
     names = (*SYMPTOM_SIGNALS, *SERVER_SIGNALS)
-    found += [_figure(name, trouble.origin, scan) for name in names if scan.z(name, trouble.origin) >= EVIDENCE_Z]
+    found += [_figure(name, candidate.origin, scan) for name in names if scan.z(name, candidate.origin) >= EVIDENCE_Z]
     found += [
         _figure("p95", caller, scan)
-        for caller in trouble.affected_callers[:3]
+        for caller in candidate.affected_callers[:3]
         if math.isfinite(scan.value("p95", caller))
     ]
     return tuple({(each.name, each.entity): each for each in found}.values())
@@ -300,10 +313,10 @@ def _figure(name: str, service: Service, scan: Scan) -> Evidence:
     return Evidence(signal.text, value, level, signal.unit, scan.since(name, service), str(service))
 
 
-def _since(trouble: Trouble, scan: Scan) -> float:
+def _since(candidate: IncidentCandidate, scan: Scan) -> float:
     found = [
-        scan.since(name, trouble.origin) for name in SYMPTOM_SIGNALS if scan.z(name, trouble.origin) >= FIRST_SIGN_Z
+        scan.since(name, candidate.origin) for name in SYMPTOM_SIGNALS if scan.z(name, candidate.origin) >= FIRST_SIGN_Z
     ]
-    if trouble.cause:
-        found.append(trouble.cause.since)
+    if candidate.cause:
+        found.append(candidate.cause.since)
     return min(found, default=scan.time)

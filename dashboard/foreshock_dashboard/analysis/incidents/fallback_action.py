@@ -1,4 +1,4 @@
-"""The recommended action for a trouble that no finding explains."""
+"""The recommended action for an incident that no finding explains."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foreshock_dashboard.model.service import Service
 
 
 def fallback_action(scan: Scan, cause: Cause, origin: Service, suspect: Service | None) -> Action:
-    """What to do about the trouble of `origin`, of which `suspect` is the suspected cause, if any is."""
+    """What to do about `origin`, of which `suspect` is the suspected cause, if any is."""
     other = suspect if suspect != origin else None
     if cause == "demand":
         limit = Action("limit_callers", origin, callers=(other,) if other else ())

@@ -26,7 +26,7 @@ from foreshock_dashboard.analysis.incidents.content import (
     with_summary,
 )
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
-from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, Trouble, troubles
+from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, IncidentCandidate, incident_candidates
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.incident import Incident, Learning
@@ -36,9 +36,9 @@ from foreshock_dashboard.model.world import World
 MIN_HISTORY_SECONDS = 1800.0
 """Seconds of history before incidents open."""
 FOR_POINTS = 3
-"""Consecutive evaluations in trouble before an incident opens, or pages."""
+"""Consecutive evaluations with a candidate before an incident opens, or pages."""
 URGENT_FOR_POINTS = 2
-"""The same for an urgent trouble."""
+"""The same for an urgent candidate."""
 SWITCH_POINTS = 6
 """Consecutive evaluations that disagree with an open incident before its service, cause, or suspected cause changes."""
 PAGED_SWITCH_POINTS = 30
@@ -58,12 +58,13 @@ KEEP_RESOLVED_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class TrackedIncident:
-    """A group of services in trouble, pending until its incident opens.
+    """A group of connected services, pending until its incident opens.
 
-    members: all services that ever belonged to it. firing_points, paging_points: consecutive evaluations in trouble,
-    and worth a page. disagreeing_points: those with another service, cause, or suspected cause than the incident's.
-    merged_points: those in which all of its trouble belonged to another group. recovered_seconds: seconds of observed
-    recovery. last_data: Unix seconds. incident: as of the last trouble; None while pending. recovering: the incident as
+    members: all services that ever belonged to it. firing_points, paging_points: consecutive evaluations with a
+    candidate, and with one that is worth a page. disagreeing_points: those with another service, cause, or suspected
+    cause than the incident's. merged_points: those in which all of its candidates belonged to another group.
+    recovered_seconds: seconds of observed recovery. last_data: Unix seconds. incident: as of the last candidate; None
+    while pending. recovering: the incident as
     reported while it recovers.
     """
 
@@ -148,7 +149,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     causes = findings(scan)
     latent = state.latent if known is state.learned else _latent_risks(scan, own)
     evaluation = Evaluation(scan, own, causes)
-    tracked, ended = _advanced(state.tracked, troubles(scan, own, causes, latent), evaluation)
+    tracked, ended = _advanced(state.tracked, incident_candidates(scan, own, causes, latent), evaluation)
     healthy = {
         service: finding
         for service, finding in latent.items()
@@ -164,7 +165,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
 
 
 def _resolved(incident: Incident, time: float) -> Incident:
-    """The incident as it was last in trouble, resolved at `time`."""
+    """The incident as of its last candidate, resolved at `time`."""
     return replace(incident, phase="over", until=time)
 
 
@@ -186,11 +187,11 @@ def _advisories(known: Sequence[Advisory], latent: Mapping[Service, Finding], sc
 
 
 def _advanced(
-    tracked: Sequence[TrackedIncident], found: Sequence[Trouble], evaluation: Evaluation
+    tracked: Sequence[TrackedIncident], found: Sequence[IncidentCandidate], evaluation: Evaluation
 ) -> tuple[tuple[TrackedIncident, ...], tuple[Incident, ...]]:
     """The tracked groups after an evaluation, and the incidents that it resolved.
 
-    Troubles in one component have one incident: that which paged, else the oldest. The others are resolved.
+    Candidates in one component have one incident: that which paged, else the oldest. The others are resolved.
     """
     kept: list[TrackedIncident] = []
     ended: list[Incident] = []
@@ -218,7 +219,7 @@ def _seniority(group: TrackedIncident) -> tuple[bool, bool, float]:
 
 
 def _merged(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
-    """A group all of whose trouble belongs to another one; None after `FOR_POINTS` evaluations."""
+    """A group with candidates that all belong to another one; None after `FOR_POINTS` evaluations."""
     if group.incident is None or group.merged_points + 1 >= FOR_POINTS:
         return None
     return replace(
@@ -226,15 +227,17 @@ def _merged(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
     )
 
 
-def _updated(group: TrackedIncident, own: Sequence[Trouble], evaluation: Evaluation) -> TrackedIncident | None:
-    """A group after an evaluation with its own troubles; None where it is resolved or no longer pending."""
+def _updated(
+    group: TrackedIncident, own: Sequence[IncidentCandidate], evaluation: Evaluation
+) -> TrackedIncident | None:
+    """A group after an evaluation with its own candidates; None where it is resolved or no longer pending."""
     if not own:
-        return _without_trouble(group, evaluation.scan)
-    trouble = _leading(group.incident, own)
+        return _without_candidate(group, evaluation.scan)
+    candidate = _leading(group.incident, own)
     paging_points = group.paging_points + 1 if any(each.page for each in own) else 0
     firing = replace(
         group,
-        origin=trouble.origin,
+        origin=candidate.origin,
         members=group.members.union(*(each.members for each in own)),
         firing_points=group.firing_points + 1,
         paging_points=paging_points,
@@ -243,20 +246,20 @@ def _updated(group: TrackedIncident, own: Sequence[Trouble], evaluation: Evaluat
         merged_points=0,
         recovering=None,
     )
-    for_points = URGENT_FOR_POINTS if trouble.urgent else FOR_POINTS
+    for_points = URGENT_FOR_POINTS if candidate.urgent else FOR_POINTS
     page = paging_points >= for_points
     if firing.incident is None:
         if firing.firing_points < for_points:
             return firing
-        incident = opened_incident(trouble, evaluation.scan)
-        return replace(firing, incident=updated_incident(incident, trouble, evaluation, page=page))
+        incident = opened_incident(candidate, evaluation.scan)
+        return replace(firing, incident=updated_incident(incident, candidate, evaluation, page=page))
     return _reported(
-        firing, firing.incident, updated_incident(firing.incident, trouble, evaluation, page=page), evaluation
+        firing, firing.incident, updated_incident(firing.incident, candidate, evaluation, page=page), evaluation
     )
 
 
-def _without_trouble(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
-    """A group without trouble now: missing data neither confirms nor resolves its incident."""
+def _without_candidate(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
+    """A group without a candidate now: missing data neither confirms nor resolves its incident."""
     if not _has_data(scan, group.members):
         inferred = group.incident and replace(group.incident, quality="inferred")
         in_time = scan.time - group.last_data < NO_DATA_SECONDS
@@ -299,8 +302,8 @@ def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:
     )
 
 
-def _leading(incident: Incident | None, own: Sequence[Trouble]) -> Trouble:
-    """The trouble that an incident reports: after the page that of the same service, else the worst."""
+def _leading(incident: Incident | None, own: Sequence[IncidentCandidate]) -> IncidentCandidate:
+    """The candidate that an incident reports: after the page that of the same service, else the worst."""
     if incident is None or incident.paged is None:
         return own[0]
     return next((each for each in own if each.origin == incident.service), own[0])

@@ -1,4 +1,4 @@
-"""Troubles at one evaluation: groups of services in trouble, where each began, and whether to page."""
+"""Incident candidates of one evaluation: groups of connected affected services, their origin, and whether to page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
 ADVISORY_CHANCE = 0.3
-"""Chance of an SLO breach from which a service is in trouble."""
+"""Chance of an SLO breach from which a service belongs to an incident candidate."""
 PAGE_CHANCE = 0.6
-"""Chance of an SLO breach from which an explained trouble pages."""
+"""Chance of an SLO breach from which a candidate with a firm finding pages."""
 FINDING_STRENGTH = 0.5
 """Strength from which a finding is firm."""
 CONTENTION_SEVERITY = 1.25
@@ -38,53 +38,54 @@ AFFECTED_Z = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A group of services with one trouble.
+class IncidentCandidate:
+    """A group of connected services that is, or becomes, one incident.
 
-    origin: the service where it begins. members: services in trouble or at risk, the origin first. affected_callers:
-    those of the origin, direct or not, nearest first. missing: those of the origin and its callers that breach their
-    SLO. cause: the finding that explains it best. page: it is worth a page; urgent: at once. crowded: the origin is
-    overloaded. takes_down: the cause takes it down by itself. chance: of an SLO breach of the origin, 0 to 1.
+    origin: the service where it begins. members: anomalous services, the origin first. affected_callers: those of the
+    origin, direct or not, nearest first. breaching: those of the origin and its callers that breach their SLO. cause:
+    the finding that explains it best. page: it is worth a page; urgent: at once. origin_overloaded: the load of the
+    origin exceeds its safe limit. causes_outage: the cause alone takes the origin down. chance: of an SLO breach of the
+    origin, 0 to 1.
     """
 
     origin: Service
     members: tuple[Service, ...]
     affected_callers: tuple[Service, ...]
-    missing: tuple[Service, ...]
+    breaching: tuple[Service, ...]
     cause: Finding | None
     page: bool
     urgent: bool
-    crowded: bool
-    takes_down: bool
+    origin_overloaded: bool
+    causes_outage: bool
     chance: float
 
 
-def troubles(
-    scan: Scan, own: Mapping[Service, ServiceRisk], found: Sequence[Finding], latent: Mapping[Service, Finding]
-) -> tuple[Trouble, ...]:
-    """All troubles, the worst first. latent: latent retry loops by service."""
-    strong = [each for each in found if each.strength >= FINDING_STRENGTH]
+def incident_candidates(
+    scan: Scan, risks: Mapping[Service, ServiceRisk], findings: Sequence[Finding], latent: Mapping[Service, Finding]
+) -> tuple[IncidentCandidate, ...]:
+    """All incident candidates, the worst first. latent: latent retry loops by service."""
+    strong = [each for each in findings if each.strength >= FINDING_STRENGTH]
     by_service: dict[Service, list[Finding]] = {}
     for each in strong:
         by_service.setdefault(each.service, []).append(each)
-    shown = {
+    risky = {
         service
-        for service, risk in own.items()
+        for service, risk in risks.items()
         if risk.overloaded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, service))
     }
-    in_trouble = shown | by_service.keys()
+    anomalous = risky | by_service.keys()
     all_findings: dict[Service, list[Finding]] = {}
-    for each in found:
+    for each in findings:
         all_findings.setdefault(each.service, []).append(each)
-    groups = _components(scan, in_trouble, strong)
-    affected = {service for service in scan.world.services if is_affected(scan, service, own)} if groups else set()
-    found_troubles = [_trouble(scan, members, own, affected, by_service, all_findings, latent) for members in groups]
-    return tuple(sorted(found_troubles, key=lambda each: (not each.page, -each.chance, each.origin)))
+    groups = _components(scan, anomalous, strong)
+    affected = {service for service in scan.world.services if is_affected(scan, service, risks)} if groups else set()
+    candidates = [_candidate(scan, members, risks, affected, by_service, all_findings, latent) for members in groups]
+    return tuple(sorted(candidates, key=lambda each: (not each.page, -each.chance, each.origin)))
 
 
-def _components(scan: Scan, in_trouble: Set[Service], found: Sequence[Finding]) -> list[Set[Service]]:
-    """Connected components of services in trouble, by calls between them and by shared suspected causes."""
-    root = {service: service for service in in_trouble}
+def _components(scan: Scan, anomalous: Set[Service], findings: Sequence[Finding]) -> list[Set[Service]]:
+    """Connected components of these services, by calls between them and by shared suspected causes."""
+    root = {service: service for service in anomalous}
 
     def root_of(service: Service) -> Service:
         while root[service] != service:
@@ -100,54 +101,54 @@ def _components(scan: Scan, in_trouble: Set[Service], found: Sequence[Finding]) 
     for edge in scan.world.edges:
         join(edge.client, edge.server)
     by_suspect: dict[SuspectedCause, Service] = {}
-    for each in found:
+    for each in findings:
         if each.suspect.service is not None:
             join(each.service, each.suspect.service)
         join(each.service, by_suspect.setdefault(each.suspect, each.service))
     groups: dict[Service, set[Service]] = {}
-    for service in in_trouble:
+    for service in anomalous:
         groups.setdefault(root_of(service), set()).add(service)
     return [groups[service] for service in sorted(groups)]
 
 
-def _trouble(
+def _candidate(
     scan: Scan,
     members: Set[Service],
-    own: Mapping[Service, ServiceRisk],
+    risks: Mapping[Service, ServiceRisk],
     affected: Set[Service],
     findings: Mapping[Service, Sequence[Finding]],
     all_findings: Mapping[Service, Sequence[Finding]],
     latent: Mapping[Service, Finding],
-) -> Trouble:
-    origin = _origin(scan, members, own, findings)
+) -> IncidentCandidate:
+    origin = _origin(scan, members, risks, findings)
     above = scan.upstream[origin]
     affected_callers = tuple(service for service in above if service in affected and propagates(scan, origin, service))
-    missing = tuple(service for service in (origin, *above) if service in own and own[service].breached)
+    breaching = tuple(service for service in (origin, *above) if service in risks and risks[service].breached)
     cause = _cause(origin, members, findings) or _likeliest(origin, all_findings)
     if origin in latent and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
         cause = latent[origin]
-    risk = own.get(origin)
+    risk = risks.get(origin)
     chance = risk.chance if risk else 0.0
-    takes_down = (
+    causes_outage = (
         cause is not None and cause.severity >= OUTAGE_SEVERITY and cause.urgent and cause.strength >= FINDING_STRENGTH
     )
     if cause is not None and cause.cause == "dependency":
-        takes_down = takes_down and bool(affected_callers)
-    if cause is not None and takes_down:
+        causes_outage = causes_outage and bool(affected_callers)
+    if cause is not None and causes_outage:
         chance = max(chance, cause.strength)
     if risk is not None and risk.overloaded:
         chance = max(chance, PAGE_CHANCE)
-    urgent = takes_down or (risk is not None and risk.overloaded)  # overload is averaged over minutes already
-    return Trouble(
+    urgent = causes_outage or (risk is not None and risk.overloaded)  # overload is averaged over minutes already
+    return IncidentCandidate(
         origin=origin,
         members=(origin, *sorted(members - {origin})),
         affected_callers=affected_callers,
-        missing=missing,
+        breaching=breaching,
         cause=cause,
-        page=urgent or _pages(scan, origin, above, affected_callers, own, cause),
+        page=urgent or _pages(scan, origin, above, affected_callers, risks, cause),
         urgent=urgent,
-        crowded=risk is not None and risk.overloaded,
-        takes_down=takes_down,
+        origin_overloaded=risk is not None and risk.overloaded,
+        causes_outage=causes_outage,
         chance=chance,
     )
 
@@ -157,11 +158,11 @@ def _pages(
     origin: Service,
     above: Sequence[Service],
     affected_callers: Sequence[Service],
-    own: Mapping[Service, ServiceRisk],
+    risks: Mapping[Service, ServiceRisk],
     cause: Finding | None,
 ) -> bool:
-    """Whether a trouble is worth a page: callers are affected, or are about to be."""
-    risk = own.get(origin)
+    """Whether a candidate is worth a page: callers are affected, or are about to be."""
+    risk = risks.get(origin)
     if risk is None:
         return False
     explained = (
@@ -172,7 +173,9 @@ def _pages(
     )
     if risk.breached:
         return bool(affected_callers) or not above or explained
-    if lacks_baseline(scan, origin) and any(service in own and own[service].breached for service in affected_callers):
+    if lacks_baseline(scan, origin) and any(
+        service in risks and risks[service].breached for service in affected_callers
+    ):
         return True  # the callers have the only SLO
     if risk.overloaded:
         return True
@@ -191,37 +194,44 @@ def lacks_baseline(scan: Scan, service: Service) -> bool:
     return not math.isfinite(scan.level("p95", service))
 
 
-def is_affected(scan: Scan, service: Service, own: Mapping[Service, ServiceRisk]) -> bool:
+def is_affected(scan: Scan, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
     """Whether a service is worse than at baseline for its callers."""
     figures = (scan.z("p95", service), scan.z("failed", service), scan.z("flight", service))
-    return (service in own and own[service].breached) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
+    return (service in risks and risks[service].breached) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
 
 
 def propagates(scan: Scan, origin: Service, service: Service) -> bool:
-    """Whether a caller's trouble can be that of the origin: by about as much extra latency, or as many failures.
+    """Whether a caller's extra latency or failures can come from the origin: they are about as large.
 
     A caller with a fallback or a cached answer does not propagate it.
     """
-    failing, lost = _excess(scan, "failed", origin), _excess(scan, "failed", service)
-    part = CALLEE_SHARE * CALLEE_SHARE * failing
-    shows = scan.z("failed", service) >= AFFECTED_Z and lost >= part * _asks(scan, service, origin)
-    if failing > VISIBLE_FAILED_RATIO and (lost >= part or shows):
+    origin_failures, excess_failures = _excess(scan, "failed", origin), _excess(scan, "failed", service)
+    expected_failures = CALLEE_SHARE * CALLEE_SHARE * origin_failures
+    is_anomalous = scan.z("failed", service) >= AFFECTED_Z
+    dependent_failures = expected_failures * _dependent_request_ratio(scan, service, origin)
+    if origin_failures > VISIBLE_FAILED_RATIO and (
+        excess_failures >= expected_failures or (is_anomalous and excess_failures >= dependent_failures)
+    ):
         return True
-    late, own = _excess(scan, "p95", origin), _excess(scan, "p95", service)
-    usual = scan.level("p95", service)
-    if not (late > 0 and (math.isnan(usual) or late >= RELEVANT_SHARE * usual)):
-        return failing <= VISIBLE_FAILED_RATIO  # the origin shows nothing yet, or fails and the caller has a fallback
-    return own >= CALLEE_SHARE * late or lost > VISIBLE_FAILED_RATIO  # slower, or timing out
+    origin_latency, excess_latency = _excess(scan, "p95", origin), _excess(scan, "p95", service)
+    baseline = scan.level("p95", service)
+    if not (origin_latency > 0 and (math.isnan(baseline) or origin_latency >= RELEVANT_SHARE * baseline)):
+        # The origin is not anomalous yet, or it fails and the caller has a fallback.
+        return origin_failures <= VISIBLE_FAILED_RATIO
+    return excess_latency >= CALLEE_SHARE * origin_latency or excess_failures > VISIBLE_FAILED_RATIO
 
 
-def _asks(scan: Scan, service: Service, origin: Service) -> float:
-    """The largest ratio of a caller's requests that can reach the origin; a cache may answer the others."""
-    found = [
-        there / mine
-        for of in (scan.level, scan.value)
-        if (mine := of("rate", service)) > 0 and (there := of("rate", origin)) > 0
+def _dependent_request_ratio(scan: Scan, service: Service, origin: Service) -> float:
+    """Upper bound of the ratio of a caller's requests that depend on the origin; a cache may answer the others.
+
+    The larger of the ratios of their request rates at the baseline and now, at most 1; 1 if both are unknown.
+    """
+    ratios = [
+        origin_rate / caller_rate
+        for rate in (scan.level, scan.value)
+        if (caller_rate := rate("rate", service)) > 0 and (origin_rate := rate("rate", origin)) > 0
     ]
-    return min(1.0, max(found, default=1.0))
+    return min(1.0, max(ratios, default=1.0))
 
 
 def is_relevant(scan: Scan, service: Service) -> bool:
@@ -229,9 +239,9 @@ def is_relevant(scan: Scan, service: Service) -> bool:
     callers = scan.callers.get(service, ())
     if not callers or _excess(scan, "failed", service) > VISIBLE_FAILED_RATIO:
         return True
-    late = _excess(scan, "p95", service)
-    usual = [level for caller in callers if math.isfinite(level := scan.level("p95", caller))]
-    return not usual or late >= RELEVANT_SHARE * min(usual)
+    excess_latency = _excess(scan, "p95", service)
+    baselines = [level for caller in callers if math.isfinite(level := scan.level("p95", caller))]
+    return not baselines or excess_latency >= RELEVANT_SHARE * min(baselines)
 
 
 def _excess(scan: Scan, name: str, service: Service | Edge) -> float:
@@ -243,35 +253,39 @@ def _excess(scan: Scan, name: str, service: Service | Edge) -> float:
 
 
 def _origin(
-    scan: Scan, members: Set[Service], own: Mapping[Service, ServiceRisk], findings: Mapping[Service, Sequence[Finding]]
+    scan: Scan,
+    members: Set[Service],
+    risks: Mapping[Service, ServiceRisk],
+    findings: Mapping[Service, Sequence[Finding]],
 ) -> Service:
     """The member that no other explains: it calls no other member, explains its callers, and is the most anomalous."""
 
     def rank(service: Service) -> tuple[float, bool, float, Service]:
         below = sum(callee in members for callee in scan.callees.get(service, ()))
         strongest = max((each.strength for each in findings.get(service, ())), default=0.0)
-        shown = max(strongest, own[service].chance if service in own else 0.0)
-        crowded = service in own and own[service].overloaded
-        return (below, not (crowded or explains_callers(scan, service, own)), -shown, service)
+        likelihood = max(strongest, risks[service].chance if service in risks else 0.0)
+        overloaded = service in risks and risks[service].overloaded
+        return (below, not (overloaded or explains_callers(scan, service, risks)), -likelihood, service)
 
     return min(members, key=rank)
 
 
-def explains_callers(scan: Scan, service: Service, own: Mapping[Service, ServiceRisk]) -> bool:
+def explains_callers(scan: Scan, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
     """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.
 
-    Always true if no caller breaches it. A service without signals of its own is judged by its client edges.
+    Always true if no caller breaches it. A service without signals of its risks is judged by its client edges.
     """
     edges = [scan.world.edges[row] for row in scan.into.get(service, ())]
-    late, failing = (
-        max([_excess(scan, name, service), *(_excess(scan, seen, edge) for edge in edges)])
-        for name, seen in (("p95", "edge_p95"), ("failed", "edge_failed"))
+    excess_latency, excess_failures = (
+        max([_excess(scan, name, service), *(_excess(scan, edge_name, edge) for edge in edges)])
+        for name, edge_name in (("p95", "edge_p95"), ("failed", "edge_failed"))
     )
-    missing = [caller for caller in scan.upstream[service] if caller in own and own[caller].breached]
-    excess = [(_excess(scan, "p95", caller), _excess(scan, "failed", caller)) for caller in missing]
-    return not excess or any(
-        (more > 0 and ORIGIN_SHARE * more <= late) or (lost > 0 and ORIGIN_SHARE * lost <= failing)
-        for more, lost in excess
+    breaching = [caller for caller in scan.upstream[service] if caller in risks and risks[caller].breached]
+    caller_excess = [(_excess(scan, "p95", caller), _excess(scan, "failed", caller)) for caller in breaching]
+    return not caller_excess or any(
+        (latency > 0 and ORIGIN_SHARE * latency <= excess_latency)
+        or (failures > 0 and ORIGIN_SHARE * failures <= excess_failures)
+        for latency, failures in caller_excess
     )
 
 
