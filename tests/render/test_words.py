@@ -17,7 +17,7 @@ from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import CONDITIONS, action_clauses, action_text
 from foreshock_dashboard.render.clause import Clause, joined, joined_text, minute, text, time
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
-from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.render.units import counted, duration, name_list, percent, plural
 from foreshock_dashboard.stats.rounding import displayed
 
 LLM, BATCH, FRONT, GATEWAY = (Service("", name) for name in ("llm", "batch", "front", "gateway"))
@@ -39,6 +39,18 @@ def number(shown: str) -> float:
     """The number that a reader takes from a text with its unit."""
     value, _, unit = shown.removeprefix("<").partition(" ")
     return float(value) * {"ms": 0.001, "%": 0.01}.get(unit, 1.0)
+
+
+def test_only_one_is_singular() -> None:
+    """Zero has the plural, and large counts have separators."""
+    assert [counted(count, "GPU") for count in (0, 1, 1250)] == ["0 GPUs", "1 GPU", "1,250 GPUs"]
+    assert [plural(count, "is", "are") for count in (1, 2)] == ["is", "are"]
+
+
+def test_a_list_of_names_is_cut_after_three() -> None:
+    """The others are counted."""
+    assert name_list("abc") == "a, b, c"
+    assert name_list("abcde") == "a, b, c and 2 more"
 
 
 @given(st.floats(0, 1e5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -21,6 +22,14 @@ MAX_POINTS = 11_000
 
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+
+def promql_string(text: str) -> str:
+    """A PromQL string literal, in double quotes.
+
+    JSON's escapes are a subset of PromQL's, and include all control characters below U+0020.
+    """
+    return json.dumps(text, ensure_ascii=False)
 
 
 class SourceError(Exception):

@@ -6,11 +6,11 @@ them are the same for all services, in alerts/slo.rules.yml.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
+from foreshock_dashboard.model.query import promql_string
 from foreshock_dashboard.model.service import Service
 
 LATE_RATIO = 0.05
@@ -79,20 +79,16 @@ def _within(service: Service, bound: float) -> Iterator[str]:
         ("traces_span_metrics_duration_milliseconds_bucket", "service_name", bound * 1000),
         ("traces_spanmetrics_latency_bucket", "service", bound),
     ):
-        rate = f"rate({metric}{{{_SERVED},{_chosen(service, label)},le=~{_quoted(_le(limit))}}}[5m])"
+        rate = f"rate({metric}{{{_SERVED},{_chosen(service, label)},le=~{promql_string(_le(limit))}}}[5m])"
         renamed = rate if label == "service_name" else f'label_replace({rate}, "service_name", "$1", "{label}", "(.+)")'
         yield f"{by} ({renamed})"
 
 
 def _chosen(service: Service, label: str = "service_name") -> str:
-    namespace = f"service_namespace={_quoted(service.namespace)}," if service.namespace else ""
-    return f"{namespace}{label}={_quoted(service.name)}"
+    namespace = f"service_namespace={promql_string(service.namespace)}," if service.namespace else ""
+    return f"{namespace}{label}={promql_string(service.name)}"
 
 
 def _le(bound: float) -> str:
     """A bound as any writer has it: `25`, `25.0`."""
     return re.escape(f"{bound:.10g}") + (r"(\.0)?" if float(bound).is_integer() else "")
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)  # PromQL's escapes are JSON's

@@ -1,4 +1,4 @@
-"""Units in words: times of day, durations, percentages, ratios, and lists of GPUs."""
+"""Values in words: times of day, durations, percentages, ratios, counts, and lists."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ def percent(share: float) -> str:
 def multiple(ratio: float) -> str:
     """A ratio above one: `2.3`, `1.04`; never `1.0`."""
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{max(ratio, 1.01):.2f}"
+
+
+def plural(count: float, singular: str, plural_form: str = "") -> str:
+    """The singular for a count of one, else the plural; by default the singular with `s`."""
+    return singular if count == 1 else plural_form or f"{singular}s"
+
+
+def counted(count: float, singular: str, plural_form: str = "") -> str:
+    """A count with its noun: `1 GPU`, `1,250 GPUs`."""
+    return f"{count:,.0f} {plural(count, singular, plural_form)}"
+
+
+def name_list(names: Sequence[str], most: int = 3) -> str:
+    """`a, b, c and 2 more`: up to `most` names, and the number of the others."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _join(words: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ COMPILED = [
     (Query("vllm:x", (Matcher("a", "!~", "b|c"), Matcher("d", "!=", "")), reduce="rate"),
      'rate(vllm:x{a!~"b|c",d!=""}[59000ms])'),
     (Query("m", (Matcher("a", "=", 'x"\\\n'),), reduce="rate"), r'rate(m{a="x\"\\\n"}[59000ms])'),
+    (Query("m", (Matcher("a", "=", "\tä\x01\x7f"),), reduce="rate"), 'rate(m{a="\\tä\\u0001\x7f"}[59000ms])'),
     (Query("inf", (Matcher("a", "=", "b"),), reduce="rate"), 'rate({__name__="inf",a="b"}[59000ms])'),
 ]  # fmt: skip
 

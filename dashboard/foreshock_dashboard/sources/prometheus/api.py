@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from foreshock_dashboard.common.connection_error import error_text
-from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid, promql_string
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 
@@ -48,16 +48,11 @@ def promql(query: Query) -> str:
 
 
 def _selector(metric: str, matchers: tuple[Matcher, ...]) -> str:
-    conditions = [f"{matcher.label}{matcher.op}{_quoted(matcher.value)}" for matcher in matchers]
+    conditions = [f"{matcher.label}{matcher.op}{promql_string(matcher.value)}" for matcher in matchers]
     if metric.lower() in _RESERVED:
-        conditions.insert(0, f"__name__={_quoted(metric)}")
+        conditions.insert(0, f"__name__={promql_string(metric)}")
         metric = ""
     return f"{metric}{{{','.join(conditions)}}}" if conditions else metric
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
 
 
 class PrometheusSource:

@@ -14,9 +14,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.render.units import counted, percent, plural
 from foreshock_dashboard.web.charts.theme import service_color
-from foreshock_dashboard.web.pages.contention.pair import PairDetail, counted, pair_detail
+from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import newest, number
@@ -196,7 +196,7 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], warned: Colle
     worst = next((pair for pair in waiting if pair.victim in serving), waiting[0])
     subject = f"{worst.victim}{'' if worst.victim in serving else ', which answers no requests,'}"
     wait_text = f"{subject} waits up to {percent(worst.ratio or 0.0)} of its time for {worst.aggressor}"
-    wait = f"{len(waiting)} wait{'s' if len(waiting) == 1 else ''}"
+    wait = f"{len(waiting)} {plural(len(waiting), 'waits', 'wait')}"
     none = (
         "" if any((str(pair.victim), str(pair.aggressor)) in warned for pair in pairs_) else "; none is in an incident"
     )

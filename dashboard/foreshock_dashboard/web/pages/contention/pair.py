@@ -15,7 +15,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.clause import joined_text, text
 from foreshock_dashboard.render.incident_summary import summary_clauses
-from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.render.units import counted, duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
 from foreshock_dashboard.web.state.numbers import last, number, number_of_time
@@ -146,8 +146,3 @@ def _latency_clause(world: World, victim: Service) -> str:
         return ""
     usual = duration(float(np.median(known)))
     return f"; its p95 is {duration(float(row[-1]))}, usually {usual}"
-
-
-def counted(number_: int, thing: str) -> str:
-    """`1 GPU`, `1,250 GPUs`."""
-    return f"{number_:,} {thing}{'' if number_ == 1 else 's'}"

@@ -16,7 +16,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.clause import Clause, Text, joined_text, text, time
 from foreshock_dashboard.render.incident_summary import condition_clauses, starving_verb, summary_clauses
-from foreshock_dashboard.render.units import gpu_list
+from foreshock_dashboard.render.units import gpu_list, name_list, plural
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
@@ -123,7 +123,7 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
         return Verdict("empty", text("No services and no GPUs are known yet."), (text(_FIRST_STEPS), *gaps))
     if blind and (since is not None or snapshot.learning.done or seen.stale_targets):
         return Verdict("blind", blind, gaps, since)
-    size = f"{_count(seen.services, 'service')} on {_count(seen.gpus, 'GPU')}"
+    size = f"{seen.services} {plural(seen.services, 'service')} on {seen.gpus} {plural(seen.gpus, 'GPU')}"
     if not snapshot.learning.done:
         have, need = (f"{seconds / 60:.0f}" for seconds in snapshot.learning)
         until_then = text(f"No warnings can be given until then; the figures of {size} are live.")
@@ -131,7 +131,9 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     starved = "No service that can be seen is starved" if unseen else "No service is starved"
     erring = [str(service) for service, state in conditions(snapshot).items() if state.word == "errors"]
     if erring:
-        errors = text(f"Errors in {_count(len(erring), 'service')}: {_names(erring)}. Watching {size}.")
+        errors = text(
+            f"Errors in {len(erring)} {plural(len(erring), 'service')}: {name_list(erring)}. Watching {size}."
+        )
         return Verdict("warning", text(f"{starved} of GPU time, but some services fail."), (errors, *gaps))
     over = [item.until for item in snapshot.incidents if item.until is not None]
     ended = max(over, default=None)
@@ -155,7 +157,7 @@ def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[Text, ...
         condition = condition_clauses(worst)
     cascading = ", and its callers slow down too" if worst.phase == "cascading" else ""
     others = len(current) - 1
-    more = (text(f"{_count(others, 'more warning')} below."),) if others else ()
+    more = (text(f"{others} {plural(others, 'more warning')} below."),) if others else ()
     state: State = "warning" if worst.phase == "advisory" else "critical"
     return Verdict(state, text(condition, cascading, "."), (*more, *gaps), worst.since, worst)
 
@@ -165,7 +167,8 @@ def _where(world: World, gpus: Sequence[Gpu]) -> str:
     if len(gpus) <= FEW:
         return gpu_list(gpus)
     pool = pool_of(world, gpus)
-    of = f"pool {pool}" if pool else _count(len({gpu.host for gpu in gpus}), "host")
+    hosts = len({gpu.host for gpu in gpus})
+    of = f"pool {pool}" if pool else f"{hosts} {plural(hosts, 'host')}"
     return f"{len(gpus)} GPUs of {of} ({gpus[0].label} …)"
 
 
@@ -212,17 +215,9 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
     )
     for noun, known, names in silent:
         if names:
-            found.append(f"No fresh data from {len(names)} of {_count(known, noun)}: {_names(names)}.")
+            found.append(f"No fresh data from {len(names)} of {known} {plural(known, noun)}: {name_list(names)}.")
     if not world.gpus:
         found.append("No GPUs are seen: no exporter gives gpu_info.")
     if world.gpus and not world.services:
         found.append("No services are seen: no spans have arrived.")
     return tuple(text(each) for each in found)
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

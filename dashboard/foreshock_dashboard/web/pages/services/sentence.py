@@ -7,7 +7,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.render.clause import Text, text, time
 from foreshock_dashboard.render.incident_summary import summary_clauses
-from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.render.units import duration, percent, plural
 from foreshock_dashboard.web.state.conditions import Health, open_incidents
 from foreshock_dashboard.web.state.forecast import ServiceForecast, SloJson
 
@@ -45,7 +45,7 @@ def sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
 
 
 def _without_requests(service: Service, gpus: int) -> str:
-    doing = f"it works on {gpus} GPU{'s' if gpus > 1 else ''}" if gpus else "nothing of it is seen on a GPU"
+    doing = f"it works on {gpus} {plural(gpus, 'GPU')}" if gpus else "nothing of it is seen on a GPU"
     return f"{service} gets no requests that are known; {doing}."
 
 

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
+from foreshock_dashboard.render.units import counted, name_list, plural
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.lists import TargetRow, target
@@ -171,30 +172,30 @@ def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]
     stale = seen.stale_targets
     if stale:
         doubts.append(
-            f"{_some(len(stale), len(world.targets), 'target')} silent: {_names([t.instance for t in stale])}"
+            f"{_some(len(stale), len(world.targets), 'target')} silent: {name_list([t.instance for t in stale])}"
         )
     if seen.stale_gpus:
         doubts.append(f"{_some(len(seen.stale_gpus), len(world.gpus), 'GPU')} without fresh data")
     if seen.stale_services:
-        names = _names([str(service) for service in seen.stale_services])
+        names = name_list([str(service) for service in seen.stale_services])
         doubts.append(f"{_some(len(seen.stale_services), len(world.services), 'service')} without fresh data: {names}")
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
         doubts.append(f"the store fails: {store['last_error']}")
     lost = sum(_count(value) for value in _dict(receiver.get("rejected")).values())
     if lost:
-        doubts.append(_many(lost, "span was", "spans were") + " rejected")
+        doubts.append(counted(lost, "span was", "spans were") + " rejected")
     if dropped := _count(store.get("dropped")):
-        doubts.append(_many(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
+        doubts.append(counted(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
     if corrupt := _count(store.get("corrupt")):
         doubts.append(
-            _many(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside"
+            counted(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside"
         )
     if spans.get("warning"):
         doubts.append(str(spans["warning"]))
     uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))
     if uncounted:
-        doubts.append(_many(uncounted, "span was", "spans were") + " kept but not counted")
+        doubts.append(counted(uncounted, "span was", "spans were") + " kept but not counted")
     return doubts + (_unmatched_options(_list(hub.get("in_vain"))) if world.services else [])
 
 
@@ -210,7 +211,7 @@ def _unmatched_options(rows: Sequence[Json]) -> list[str]:
 def _name(flag: str, names: Sequence[str]) -> str:
     if len(names) == 1:
         return f"{flag} names a service not seen so far: {names[0]}; correct the name, unless it is still to come"
-    many = f"{flag} names {len(names)} services not seen so far: {_names(names)}"
+    many = f"{flag} names {len(names)} services not seen so far: {name_list(names)}"
     return f"{many}; correct the names, unless they are still to come"
 
 
@@ -292,16 +293,7 @@ def _scraped(row: Json) -> TargetLine:
 
 
 def _some(few: int, all_: int, word: str) -> str:
-    return f"{few} of {all_} {word}{'s' if all_ != 1 else ''} {'is' if few == 1 else 'are'}"
-
-
-def _many(count: float, one: str, more: str) -> str:
-    return f"{count:,.0f} {one if count == 1 else more}"
-
-
-def _names(names: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+    return f"{few} of {all_} {plural(all_, word)} {plural(few, 'is', 'are')}"
 
 
 def _dict(value: object) -> Json:

@@ -13,7 +13,7 @@ from foreshock_dashboard.model.span import TraceSummary
 from foreshock_dashboard.model.trace_heatmap import MIN_DURATION_SECONDS as TOLD_APART
 from foreshock_dashboard.model.trace_heatmap import Heatmap
 from foreshock_dashboard.model.types import Floats, Json
-from foreshock_dashboard.render.units import duration
+from foreshock_dashboard.render.units import counted, duration
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import blank, frame, stamp
 from foreshock_dashboard.web.charts.text import escape_label
@@ -125,7 +125,7 @@ def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
     if rows.instant:
         lengths[0] = "that took no time"
     texts = [
-        [f"{count:,.0f} trace{'' if count == 1 else 's'} {length}" if count else "" for count in row]
+        [f"{counted(count, 'trace')} {length}" if count else "" for count in row]
         for row, length in zip(counts.tolist(), lengths, strict=True)
     ]
     with np.errstate(divide="ignore"):
