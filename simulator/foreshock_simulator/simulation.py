@@ -69,8 +69,8 @@ class Simulation:
         spec: the scenario, from `scenarios.load`.
         seed: of all random streams but the platform's own.
         start: Unix seconds.
-        leave_out: a culprit whose faults are left out.
-        sample: ratio of traces whose spans are kept.
+        leave_out: a culprit; its faults are left out.
+        sample: ratio of traces that are stored.
         count: whether `counts` counts all spans. Its durations then grow until the caller takes them.
 
     Raises:

@@ -228,7 +228,7 @@ class Telling(Source):
         self.ranges: list[tuple[float, float]] = []
 
     def names_between(self, start: float, end: float) -> frozenset[str] | None:
-        """As `TellsNames.names_between`."""
+        """As `NamedMetricSource.names_between`."""
         self.ranges.append((start, end))
         return None if self.silent else frozenset(self.known)
 

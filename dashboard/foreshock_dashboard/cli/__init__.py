@@ -1,4 +1,4 @@
-"""One file a command: flags to settings to one call; the only room with argparse and print.
+"""One file per command: flags to settings to one call; the only folder with argparse and print.
 
 Imports: `common`, `evaluation`, `foreshock_simulator`, `hub`, `ingest`, `model`, `recording`, `render`, `replay`,
 `settings`, `simulated`, `sources`, `web`.

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 UPKEEP_SECONDS = 5.0
 """Wall-clock time between two rounds of sealing, merging, and expiring blocks of the store."""
 SEASONS_SECONDS, SEASONS_RETRY_SECONDS = 30.0, 600.0
-"""Wall-clock time until an external source is asked for earlier weeks again: after success, and after a failure."""
+"""Wall-clock time until the next query of earlier weeks from an external source: after success, after failure."""
 
 
 class Hub:
@@ -273,7 +273,7 @@ class Hub:
 
 
 def _bounds(settings: Settings, recording: Recording | None) -> tuple[float, float] | None:
-    """Unix seconds between which a hub at a past time answers; None for a live hub, whose source has unknown bounds."""
+    """Time range of a hub at a past time, in Unix seconds; None for a live hub, because its source has no bounds."""
     if settings.at is None:
         return None
     start = recording.meta.start if recording else None

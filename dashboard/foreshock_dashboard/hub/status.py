@@ -22,7 +22,7 @@ STORE_KEYS = {
     "blocks": "segments",
     "block_bytes": "segment_bytes",
 }
-"""JSON keys of the store's statistics whose fields have another name."""
+"""JSON keys of those statistics of the store that differ from the field name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Frozen values shared by all rooms.
+"""Frozen values shared by all folders.
 
 Imports: nothing.
 """

@@ -65,7 +65,7 @@ _SPAN_TIME_RANGE = "select min(start_ns), max(end_ns) from read_parquet($file)"
 
 @dataclass(frozen=True, slots=True)
 class SeriesRows:
-    """A series, whose samples are the rows `first` up to `last` (excluded) of the sorted file."""
+    """A series; its samples are the rows `first` up to `last` (excluded) of the sorted file."""
 
     metric: str
     labels: Labels

@@ -1,4 +1,4 @@
-"""The only room besides `cli` that imports the simulator: demo, backfill, counterfactual, scoring.
+"""The only folder besides `cli` that imports the simulator: demo, backfill, counterfactual, scoring.
 
 Imports: `common`, `evaluation`, `foreshock_exporter`, `foreshock_simulator`, `hub`, `model`, `recording`, `replay`,
 `settings`, `sources`.

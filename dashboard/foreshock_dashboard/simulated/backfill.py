@@ -17,7 +17,7 @@ from foreshock_simulator.simulation import Simulation
 CHUNK_SECONDS = 60.0
 """Simulated time written together."""
 TRACED_SECONDS = 300.0
-"""Simulated time before the end whose spans are stored as traces; earlier spans are only counted."""
+"""Simulated time before the end in which spans are stored as traces; earlier spans are only counted."""
 SCRAPE_SECONDS, SAMPLING_SECONDS = 10.0, 5.0
 """Time between two scrapes, and between two GPU samples before traces are stored."""
 

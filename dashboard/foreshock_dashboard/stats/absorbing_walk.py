@@ -1,4 +1,4 @@
-"""Absorbing random walk on a graph whose transitions are computed on demand."""
+"""Absorbing random walk on a graph with transitions that are computed on demand."""
 
 from __future__ import annotations
 

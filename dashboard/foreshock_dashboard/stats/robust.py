@@ -9,7 +9,7 @@ import numpy as np
 from foreshock_dashboard.model.types import Floats
 
 EXCURSION_QUANTILE = 0.99
-"""Share of the past whose deviations are ordinary."""
+"""Share of past deviations that are ordinary."""
 MAX_EXCURSION_SCALES = 3.0
 """Scales that the largest ordinary deviation may be worth."""
 

@@ -193,7 +193,7 @@ class Store:
         return self._span_reader.search(query)
 
     def heat(self, query: TraceQuery, bins: Bins) -> Floats:
-        """As `HeatSource.heat`."""
+        """As `HeatmapSource.heat`."""
         return self._span_reader.heat(query, bins)
 
     def get(self, trace_id: str) -> tuple[Span, ...]:

@@ -108,7 +108,7 @@ class Wal:
             yield WalRecord(record_id, payload if sound else b"")
 
     def count_of_other_kinds(self, kinds: Sequence[str]) -> int:
-        """Number of records whose kind is not in `kinds`. The checksum does not cover the kind.
+        """Number of records of a kind that is not in `kinds`. The checksum does not cover the kind.
 
         Raises:
             sqlite3.DatabaseError: the file is damaged.

@@ -39,7 +39,7 @@ def with_quantiles(readings: Readings) -> Readings:
 
 
 def build_world(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> World:
-    """Build a World from readings whose buckets were reduced to quantiles. `step` of the grid is in seconds.
+    """Build a World from readings with quantiles in place of buckets. `step` of the grid is in seconds.
 
     A service is an entity that serves, calls, holds a GPU, or runs a model server. Deployments count as services only
     where nothing else names any, because most deployments of a cluster are not part of the platform.

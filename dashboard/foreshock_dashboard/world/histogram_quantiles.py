@@ -19,11 +19,10 @@ QUANTILES: Mapping[str, Share] = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "lower_b
 
 
 class QuantileReducer:
-    """Turns every bucketed duration `x_seconds` into the quantiles `x_p50`, `x_p95` and `x_p99`, in seconds, and for
-    those of `BOUNDED` into `x_least`, which the p95 is hardly below.
+    """Replaces the buckets of each duration `x_seconds` by the quantiles `x_p50`, `x_p95`, and `x_p99` in seconds.
 
-    Remembers which bucket of what each series is, so that the next answer, with nearly the same series, costs little.
-    Rows without observations are all NaN here, and keep their place.
+    Durations of `WITH_LOWER_BOUND` also have `x_lower_bound`, a lower confidence bound of the p95. The bucket of each
+    series is cached, because consecutive results have nearly the same series. Rows without observations stay, all NaN.
     """
 
     def __init__(self) -> None:

@@ -90,6 +90,6 @@ def _service(labels: LabelMap) -> Service:
 
 
 def _replica(labels: LabelMap) -> Replica:
-    """Replica by pod where known: one target can report several, whose cache usage must not be summed."""
+    """Replica by pod where known: one target can report several, and cache usage must not be summed."""
     pod = next(filter(None, (labels.get(name) for name in POD_LABELS)), "")
     return Replica(_service(labels), pod or labels.get("instance", ""))

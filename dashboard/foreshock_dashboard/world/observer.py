@@ -38,7 +38,7 @@ def fetch_catalogue(
 
     Args:
         names: metrics of the source; others are not queried. None where unknown.
-        producers: readings whose producer is known already.
+        producers: the producer of each reading, where known.
 
     Returns:
         The answers by key, and the producer of each reading that several producers can give.

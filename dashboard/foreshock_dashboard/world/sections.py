@@ -28,13 +28,13 @@ class Sections:
         self._all: list[Section[Any]] = []
 
     def new(self, order: Callable[[Key], Any]) -> Section[Key]:
-        """Create a section whose rows are sorted by `order`."""
+        """Create a section with rows sorted by `order`."""
         section = Section(order, self.targets, self._buffer, self.hasher)
         self._all.append(section)
         return section
 
     def _buffer(self, first: Floats) -> ColumnBuffer:
-        """Buffer for a figure whose first columns are `first`."""
+        """Buffer for a figure that starts with the columns `first`."""
         return ColumnBuffer(min(self._dtype, first.dtype, key=lambda dtype: dtype.itemsize))
 
     @property

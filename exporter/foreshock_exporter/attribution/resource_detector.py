@@ -75,7 +75,7 @@ class ForeshockResourceDetector(ResourceDetector):
         return True
 
     def _contained(self, ids: ContainerIds) -> bool:
-        """Whether the process runs in a container, whose machine id may come from the image."""
+        """Whether the process runs in a container: its machine id may come from the image."""
         marked = any(os.path.exists(self._root / mark) for mark in _MARKS)  # noqa: PTH110 - Path.exists may raise
         return marked or ids != (None, None) or "KUBERNETES_SERVICE_HOST" in self._environ
 

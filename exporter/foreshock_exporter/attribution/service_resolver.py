@@ -45,7 +45,7 @@ MAX_PARENTS = 4
 class _CachedProcess(NamedTuple):
     """Cached service of a process.
 
-    `pod` is the UID of a pod whose name is not yet known. Times in seconds.
+    `pod` is the UID of a pod that has no known name yet. Times in seconds.
     """
 
     started: str

@@ -20,7 +20,7 @@ class DeviceQuery:
         self.absent: dict[str, Reason] = {}
 
     def required(self, name: str, *arguments: object, expected_code: int | None = None) -> Any:  # noqa: ANN401 - as pynvml answers
-        """Result of a function whose first argument is the device handle.
+        """Result of a function that takes the device handle as its first argument.
 
         `expected_code` is an error code that leaves the handle valid.
 

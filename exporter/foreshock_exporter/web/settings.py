@@ -74,7 +74,7 @@ class TlsSettings:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files whose change requires a reload."""
+        """Files that require a reload if they change."""
         return (self.cert_file, self.key_file, *((self.client_ca_file,) if self.client_ca_file else ()))
 
 

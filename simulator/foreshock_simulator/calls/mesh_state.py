@@ -22,7 +22,7 @@ class MeshState:
         seed: of all random streams.
         epoch_ns: Unix nanoseconds at the engine's 0.
         network: carries messages between hosts.
-        sample: ratio of traces whose spans are kept (OpenTelemetry's TraceIdRatioBased). Ids do not depend on it.
+        sample: ratio of traces that are stored (OpenTelemetry's TraceIdRatioBased). Ids do not depend on it.
         count: whether `counts` counts all spans. Its durations then grow until the caller takes them.
     """
 

@@ -23,7 +23,7 @@ class CallFailed(Exception):  # noqa: N818 - an outcome of a request, not a defe
 
 
 def response_status(status: int) -> int:
-    """HTTP status of a service whose required call ended with `status`.
+    """HTTP status of a service after its required call ended with `status`.
 
     504 after a timeout, 503 with an open circuit breaker, else 502.
     """

@@ -118,7 +118,7 @@ class Capacity:
         return claim.signal
 
     def withdraw(self, pool: str, signal: Signal) -> None:
-        """Withdraw a pending claim, whose signal then never fires. No effect on a granted one."""
+        """Withdraw a pending claim; its signal then never fires. No effect on a granted one."""
         state = self._pools[pool]
         for claim in (*state.queue, *state.provisioning):
             if claim.signal is signal:

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 Process = Generator["float | Signal", Any, Any]
-"""A generator that takes simulated time. It yields seconds to sleep, or a `Signal` whose value it is sent."""
+"""A generator that takes simulated time. It yields seconds to sleep, or a `Signal`, and is sent the signal's value."""
 
 
 class Signal:

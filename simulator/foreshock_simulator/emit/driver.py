@@ -26,7 +26,7 @@ CUDA_VERSION = "12.8"
 
 
 class SimDriver:
-    """A device driver whose readings are at the time of the simulation."""
+    """A device driver with readings at the time of the simulation."""
 
     def __init__(self, host: str, gpus: Sequence[Gpu], timeline: Timeline) -> None:
         self._host, self._gpus, self._timeline = host, gpus, timeline

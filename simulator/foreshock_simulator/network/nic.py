@@ -22,7 +22,7 @@ class Link:
     """One direction of an interface. `capacity` in bytes per second.
 
     Messages have priority over flows: their rate is subtracted from the capacity of the flows. The wait of a message is
-    the mean of an M/G/1 queue (Pollaczek-Khinchine), whose jobs are recent messages and the bursts of the flows:
+    the mean of an M/G/1 queue (Pollaczek-Khinchine) of recent messages and the bursts of the flows:
 
         W = Σ rate · size / (2 · capacity² · (1 − ρ)),   ρ = (messages + flows) / capacity
 
@@ -83,7 +83,7 @@ class NicCounters(NamedTuple):
     """Counters of a host's kernel and adapter since the start. Bytes on the wire, headers included.
 
     `receive_…` and `transmit_…` as in /proc/net/dev, segments and timeouts as in Tcp and TcpExt of /proc/net/snmp and
-    netstat. `rdma_…` as on the InfiniBand or RoCE port, whose traffic the other counters exclude. Pure acknowledgements
+    netstat. `rdma_…` as on the InfiniBand or RoCE port; the other counters exclude its traffic. Pure acknowledgements
     are not modeled.
     """
 

@@ -22,7 +22,7 @@ class Decoding:
         self._finish: list[tuple[int, int, Job]] = []
 
     def join(self, job: Job, remaining: int) -> None:
-        """Add a request, whose blocks are held, that generates `remaining` tokens."""
+        """Add a request that holds its blocks and generates `remaining` tokens."""
         job.finish_step = self.step + remaining
         job.offset = job.target - self.step
         self._kv.join(job.target, self.step)

@@ -38,7 +38,7 @@ class KvCache:
         self.used -= block_count(tokens)
 
     def join(self, tokens: int, step: int) -> None:
-        """Register a request whose blocks are held: it writes one token per step from `step` on."""
+        """Register a request that holds its blocks: it writes one token per step from `step` on."""
         self._due[(step - tokens) % BLOCK_TOKENS] += 1
         self._generating += 1
 

@@ -25,7 +25,7 @@ BREAKER_OPEN: Final = -4
 cancelled by the caller of the caller, circuit breaker open."""
 OK: Final = 200
 CLIENT_CLOSED: Final = 499
-"""Nginx's status for a request whose caller has closed the connection."""
+"""Nginx's status for a request after the client closed the connection."""
 
 _ERRORS = {TIMED_OUT: "timeout", RESET: "connection_reset", REFUSED: "connection_refused", CANCELLED: "cancelled"}
 _MASK = (1 << 64) - 1

@@ -1,4 +1,4 @@
-"""Traffic from outside: recorded and modeled arrivals whose rate and token counts can change at any time.
+"""Traffic from outside: recorded and modeled arrivals; rate and token counts can change at any time.
 
 Imports: `core`, `spec`.
 """

@@ -1,4 +1,4 @@
-"""Sources of arrivals: replayed traces, renewal processes, and clients whose rate changes over the day."""
+"""Sources of arrivals: replayed traces, renewal processes, and clients with a rate that changes over the day."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Renewal:
 
 
 class Client:
-    """A renewal process whose rate and burstiness change with the ten-minute windows of the day.
+    """A renewal process; its rate and burstiness change with the ten-minute windows of the day.
 
     Its own time is counted in requests: 1 is the mean gap of the current window.
     """

@@ -33,7 +33,7 @@ class Platform:
         spec: of the platform.
         seed: of all random streams.
         start: Unix seconds at the engine's 0.
-        sample: ratio of traces whose spans are kept.
+        sample: ratio of traces that are stored.
         count: whether all spans are counted.
 
     Raises:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 SMOOTHING_POINTS = 3
-"""Grid points whose median is the current value: one lost scrape or one slow request does not move it."""
+"""Grid points of the median that is the current value; one lost scrape or slow request does not change it."""
 FIRST_LOOKBACK_POINTS = 12
 """Grid points searched first for the start of an excursion."""
 BATCH_AFTER_LOOKUPS = 50

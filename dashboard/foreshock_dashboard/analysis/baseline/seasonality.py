@@ -23,7 +23,7 @@ DAY_LAGS_DAYS = (1, 2, 3, 4, 5, 6, 7)
 MIN_LAGS = (2, 3)
 """Fewest weekly and daily lags with a known growth."""
 LEVEL_BINS = 8
-"""Bins before a bin whose median is the level: two hours, as for baselines."""
+"""Number of bins in the level, the median before a bin: two hours, as for baselines."""
 MIN_LEVEL_BINS = 5
 """Fewest known bins of the level."""
 NEIGHBOR_BINS = 1

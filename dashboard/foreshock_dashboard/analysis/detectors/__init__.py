@@ -1,4 +1,4 @@
-"""One file a cause; each returns findings with evidence and confidence.
+"""One file per cause; each returns findings with evidence and confidence.
 
 Imports: `analysis.baseline`, `analysis.remediation`, `analysis.saturation`, `model`, `stats`.
 """

@@ -36,7 +36,7 @@ EDGE_EVIDENCE = ("edge_failed", "edge_p95", "attempts")
 
 
 def client_timeout(scan: Scan) -> tuple[Finding, ...]:
-    """Findings for model servers whose client times out sooner than before."""
+    """Findings for model servers with a client that times out sooner than before."""
     found = []
     failing = {scan.world.edges[row].server for row in np.flatnonzero(scan["edge_failed"].z > WORSE_Z)}
     for service in sorted(failing.intersection(scan.models)):

@@ -236,7 +236,7 @@ def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
 
 
 def _neighbors(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
-    """Neighbors whose share of the service's GPUs grew, the largest growth first."""
+    """Neighbors with a growing share of the service's GPUs, the largest growth first."""
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (scan.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):

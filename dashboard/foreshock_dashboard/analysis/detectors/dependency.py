@@ -48,7 +48,7 @@ SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "failed"), ("edge_p95", "edge_failed")
 SIGNAL_PAIRS = tuple(zip(SERVICE_SIGNALS, EDGE_SIGNALS, strict=True))
 """Signals of a service, and those of its calls that they follow."""
 MAX_MODEL_SERVER_STRENGTH = 0.55
-"""Largest strength for a model server, whose own signals say more: neighbors, lengths, queue, clocks."""
+"""Largest strength for a model server, which has better signals: neighbors, lengths, queue, clocks."""
 FAILED_ATTEMPTS = Threshold(0.03, 0.01)
 """Ratio of failed attempts from which a caller is about to be affected."""
 TIMEOUT_SLOWDOWN = Threshold(4.0, 0.5)

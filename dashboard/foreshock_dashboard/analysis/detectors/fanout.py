@@ -1,8 +1,8 @@
 """Fan-out: the latency tail of a service that calls another several times per request.
 
 With k calls per request, a ratio f of slow calls makes 1 − (1 − f)ᵏ of the requests slow (Dean and Barroso, The Tail at
-Scale, 2013, for parallel calls; sequential calls behave alike). At k = 2, p95 of the requests shows what affects 2.5 %
-of the calls, whose own p95 stays at its baseline up to 5 %.
+Scale, 2013, for parallel calls; sequential calls behave alike). At k = 2, 2.5% of slow
+calls raise the p95 of the requests; the p95 of the calls stays at its baseline up to 5%.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ PREEMPTION_RATE = Threshold(0.05, 0.02)
 
 
 def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
-    """Findings for language models whose cache fills because requests are longer."""
+    """Findings for language models with a cache that fills because requests are longer."""
     held = scan["held"]
     keys = list(held.keys)
     rows = np.flatnonzero(held.ratio > REQUEST_LENGTH_GROWTH.midpoint - 2 * REQUEST_LENGTH_GROWTH.width)

@@ -1,8 +1,8 @@
 """Model swapping: a service waits for weights to be swapped while its GPUs idle, as callers use different models.
 
-More load keeps GPUs busy, and slower work keeps them busier per request. A service whose requests take many times as
-long while its GPUs have spare time and each request costs no more waits for something else. If that began when a caller
-sent more, or a kind of request appeared, these do not fit the others.
+Latency grows several times, although the GPUs have spare time and each request costs as much as before: the service
+waits for something else. If this began as a caller sent more, or as a new kind of request appeared, its models do not
+fit into memory beside the others.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def _slowdown(scan: Scan, service: Service) -> Slowdown:
 
 
 def _caller_growth(scan: Scan, service: Service, since: float) -> CallGrowth | None:
-    """The caller whose calls grew most as the waiting began, against the minutes before."""
+    """The caller with the largest growth of calls since the start of the waiting, against the minutes before."""
     step = scan.world.step
     rows = [row for row in scan.into.get(service, ()) if scan.world.edges[row].connection != "virtual_node"]
     points = min(

@@ -45,7 +45,7 @@ def _promises(state: State) -> tuple[Slo, ...]:
 
 
 def _loads(state: State, world: World) -> tuple[Load, ...]:
-    """Load of the services whose capacity is known."""
+    """Load of the services with known capacity."""
     on: dict[Service, list[Gpu]] = {}
     for tenant in world.tenants:
         on.setdefault(tenant.service, []).append(tenant.gpu)

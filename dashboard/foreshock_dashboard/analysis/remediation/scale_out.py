@@ -39,10 +39,10 @@ def add_replicas(scan: Scan, service: Service, growth: float = math.nan) -> Acti
 
 
 def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
-    """The replicas that a service lacks at `growth` times its baseline load; None where that is unknown.
+    """The replicas that a service lacks at `growth` times its baseline load; None if unknown.
 
-    With them each has no more load than model servers carry with bursts (`overload.CARRIED`, of the longest mean).
-    The queue does not count: it goes once there is capacity.
+    With them, the load per replica is at most the safe limit of the longest mean (`overload.SAFE_LIMITS`). The queue is
+    ignored: it empties once there is capacity.
     """
     utilization, replicas = scan.utilizations.get(service), _live_replicas(scan, service)
     if (

@@ -8,7 +8,7 @@ from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 
 SAFE_LIMITS = (0.87, 0.76, 0.72)
-"""Safe limits of the mean load over each of `batching_model.WINDOWS`. A longer mean hides more of the bursts
+"""Safe limits of the mean load over each of `batching_model.LOAD_WINDOWS_SECONDS`. A longer mean hides more bursts
 (ρ_max = 1 / (1 + z · √(IDC(w) / λw)), Gusella 1991 on the index of dispersion IDC)."""
 SAFE_PEAK_FACTORS = (1.1, 1.0, 0.9)
 """Safe limits relative to the service's own peak load: a service that is always bursty carries its bursts."""
@@ -72,7 +72,7 @@ def will_overload(utilization: Utilization) -> bool:
     """Whether growing load will exceed the safe limit before its means show it.
 
     The means of two and five minutes are 90 s apart, and the newer one is as old. So the load now exceeds the newer
-    mean by as much as that exceeds the older one. Not for bursty services, whose bursts end by themselves.
+    mean by as much as that exceeds the older one. Bursty services are excluded, because their bursts end by themselves.
     """
     _, newer, older = utilization.loads
     now = newer + max(0.0, newer - older)

@@ -134,7 +134,7 @@ def safe_load(work: Floats, step: float) -> float:
 
 
 def _memory(world: World, rows: Sequence[int], gpus: set[Gpu]) -> int:
-    """GPUs whose memory holds the tenants at their peak; 0 where unknown."""
+    """Number of GPUs with enough memory for the tenants at their peak; 0 if unknown."""
     size = _mean(world.memory_total[[i for i, gpu in enumerate(world.gpus) if gpu in gpus]])
     held = np.nansum(world.memory[rows], axis=0)
     if not np.isfinite(size).any() or not len(held) or not held.any():

@@ -1,7 +1,7 @@
 """Decodes the fields of many spans as columns.
 
-Protobuf messages one after another are one message, whose repeated fields have the values of all of them (protobuf's
-documentation, "Encoding"). So the spans are parsed together as one message in which every field is repeated, and no
+Concatenated protobuf messages are one message with the repeated fields of all of them (protobuf's documentation,
+"Encoding"). So the spans are parsed together as one message in which every field is repeated, and no
 object per span is made. A marker after each span shows where its values end.
 """
 

@@ -1,8 +1,8 @@
 """Decodes OTLP bytes into spans.
 
-A request is parsed twice: into spans that are bytes, which are kept, and these into columns, whose attributes are still
-bytes. Whatever is still bytes then is parsed, too, unless the same bytes were parsed before, so that all of it is known
-to be valid. Protobuf does all parsing.
+A request is parsed twice: into encoded spans, which are stored, and these into columns with encoded attributes. Encoded
+attributes are parsed, too, unless equal bytes were parsed before, so that the whole request is valid. Protobuf does all
+parsing.
 """
 
 from __future__ import annotations

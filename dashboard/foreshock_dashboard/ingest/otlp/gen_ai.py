@@ -1,7 +1,7 @@
 """Attributes of model requests: provider, model, queue time, time to first token, and tokens.
 
 Names are those of OpenTelemetry's semantic conventions for generative AI (`gen_ai.*`, current and former ones), and of
-vLLM's `llm_request` span, whose `gen_ai.latency.*` SGLang and TensorRT-LLM use, too.
+vLLM's `llm_request` span; SGLang and TensorRT-LLM use its `gen_ai.latency.*`, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KEYS = frozenset((*_MEASUREMENTS, *MODEL, *OPERATION))
 """Attributes that `llm_request` reads."""
 
 _COMPOUND_OPERATIONS = ("invoke_agent", "invoke_workflow", "create_agent", "execute_tool")
-"""Operations whose values are sums over the calls within them."""
+"""Operations with values that are sums over the calls within them."""
 
 _PROVIDER_NAMES = {
     "az.ai.inference": "azure.ai.inference",

@@ -82,8 +82,7 @@ class ServiceGraph:
     - A root SERVER span has the client `user`.
     - A CLIENT span without a server side calls the service of the CLIENT span right under it (a proxy). Else it calls a
       virtual node: the database, peer or model provider that its attributes name.
-    - A SERVER span whose parent is a SERVER span of another service is a call from that service. Whatever remains is
-      unpaired.
+    - A SERVER span under a SERVER span of another service is a call from that service. Any other is unpaired.
     - CLIENT spans of one service within each other are one call. The innermost is counted, and the ones around it may
       name the callee. A database call within another call is a call of its own.
     - INTERNAL spans of the same service are skipped: the parent of a call is the nearest other span above it.
@@ -144,7 +143,7 @@ class ServiceGraph:
                 self._add_server(server, parent_key, links, now)
 
     def expire(self, now: float) -> None:
-        """Count calls whose time to wait is over."""
+        """Count calls that waited for the longest time."""
         for span in self._pending.expired(now):
             span.kind_known = True
             if span.deferred_calls is not None:

@@ -52,7 +52,7 @@ class SeenSpans:
             self._drop(min(self._slots))
 
     def expire(self, now: float) -> None:
-        """Drop the slots whose spans would be late now."""
+        """Drop the slots of spans that would be late now."""
         earliest_ns = (now - self._slack) * 1e9
         for slot in [slot for slot in self._slots if (slot + 1) * _SLOT_NS < earliest_ns]:
             self._drop(slot)

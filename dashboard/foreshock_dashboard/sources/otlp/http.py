@@ -43,8 +43,8 @@ def serve_http(
 ) -> Listener:
     """Listen for POST /v1/traces in a new thread; port 0 takes a free one.
 
-    On a loopback address without TLS, only requests to a loopback Host are accepted. So a web page whose host name
-    resolves to 127.0.0.1 cannot send spans.
+    On a loopback address without TLS, only requests to a loopback Host are accepted. So a web page cannot send
+    spans, even if its host name resolves to 127.0.0.1.
 
     Args:
         tls: certificate files; without them, the listener has no TLS.

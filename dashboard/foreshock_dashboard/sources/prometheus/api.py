@@ -124,7 +124,7 @@ class PrometheusSource:
         return self._names({})
 
     def names_between(self, start: float, end: float) -> frozenset[str] | None:
-        """See `TellsNames.names_between`.
+        """See `NamedMetricSource.names_between`.
 
         Without a range, some servers search all their data and others only recent data. Some proxies refuse this
         request, and a large fleet may have more names than fit into one response.

@@ -18,7 +18,7 @@ CACHE_SECONDS = 600.0
 MAX_NAMES = 10_000
 """Service names with cached namespaces."""
 MAX_LOOKUPS = 20
-"""Service names per search whose namespaces are requested."""
+"""Limit of service names in one search for namespaces."""
 
 
 class NamespaceCache:

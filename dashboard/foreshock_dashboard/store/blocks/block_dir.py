@@ -118,7 +118,7 @@ class BlockDir:
         complete = replace(meta, files=files)
         write_meta(staging, complete, self._disk)
         folder = self.folder / complete.name
-        if folder.exists():  # left by a publish whose last sync failed; it never reached the manifest
+        if folder.exists():  # left by a publish that failed at its last sync; it never reached the manifest
             self._disk.remove(folder, self._trash(complete))
         self._disk.publish(staging, folder)
         return Block(folder, complete, verified=True)

@@ -12,7 +12,7 @@ _READ_BYTES = 1 << 20
 
 
 class Disk:
-    """File operations whose result survives power loss once they return."""
+    """Durable file operations: the result survives power loss after the return."""
 
     def write(self, path: Path, data: bytes) -> None:
         """Write and sync a new file."""

@@ -41,7 +41,7 @@ class Manifest(Generic[T]):
         self.tables: list[T] = []
         self._remove = remove
         self._tombstones: list[Block | T] = []
-        """Obsolete blocks and tables whose removal failed."""
+        """Obsolete blocks and tables that could not be removed."""
 
     def acquire(self, start: int, end: int) -> Snapshot[T]:
         """Return the blocks and tables that overlap start … end, counted as read until `release`."""

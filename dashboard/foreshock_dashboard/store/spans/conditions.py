@@ -153,7 +153,7 @@ def of_trace(high: int, low: int) -> Condition:
 
 
 def high_half_in(candidates: NDArray[np.uint64]) -> Condition:
-    """Condition that the high half of the trace id is in the SQL table `candidates`, whose high halves are given."""
+    """Condition that the high half of the trace id is in the SQL table `candidates`."""
     return Condition(
         "trace_hi in (select trace_hi from candidates)", {}, lambda part: np.isin(part["trace_hi"], candidates)
     )

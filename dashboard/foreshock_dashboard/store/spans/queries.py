@@ -83,7 +83,7 @@ class SpanReader:
             return search.summaries() if snapshot.all() else ()
 
     def heat(self, query: TraceQuery, bins: Bins) -> Floats:
-        """As `HeatSource.heat`. Traces whose root span has not arrived are not counted."""
+        """As `HeatmapSource.heat`. Traces without a root span are not counted."""
         conditions = matching(query, self._keys)
         in_range = matching(TraceQuery(query.start, query.end), self._keys)
         counts = np.zeros((bins.rows, bins.columns))

@@ -35,7 +35,7 @@ class TablePart:
         return np.full(self.rows, NO_SYMBOL, np.uint32) if present is None else present
 
     def equals(self, column: str, text: str) -> Mask:
-        """Return the mask of rows whose text column equals a text."""
+        """Mask of the rows with this text in a text column."""
         refs, ref = self.columns.get(column), self.symbols.get(text)
         return np.zeros(self.rows, np.bool_) if refs is None or ref is None else refs == ref
 

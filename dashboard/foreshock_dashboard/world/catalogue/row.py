@@ -16,7 +16,7 @@ GPU_LABELS = ("job", "instance", "uuid")
 TARGET_LABELS = ("job", "instance")
 SERVICE_LABELS = ("service_name", "service_namespace")
 POD_LABELS = ("pod", "k8s_pod_name")
-"""Labels that tell servers of one target apart, as Prometheus and OpenTelemetry name them."""
+"""Labels that distinguish the servers of one target, as Prometheus and OpenTelemetry name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class CatalogueRow:
         query: preferred query.
         lost: feature that is missing without this reading.
         forms: alternatives, tried in order where the query has no answer.
-        also: further producers or metrics whose series are merged with the answer.
+        also: further producers or metrics; their series are merged with the answer.
         shown: whether pages report the reading as missing.
         producer: producer of `query`.
         part_of: key of another reading; only forms of that reading's producer are queried.

@@ -58,7 +58,7 @@ class ExtraServices:
     """Additional services without their places.
 
     `gateway_routes`: additional operations of gateways by name. `pools`: model services of each pool. `features`:
-    (service, route) of the feature whose flow calls a model service. `pipelines`: (service, route) of flows without a
+    (service, route) of the feature that calls a model service. `pipelines`: (service, route) of flows without a
     language model.
     """
 
