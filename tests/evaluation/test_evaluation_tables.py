@@ -11,7 +11,7 @@ import pytest
 
 from foreshock_dashboard.evaluation.baselines import DETECTORS
 from foreshock_dashboard.evaluation.comparison import Entry, TopHits
-from foreshock_dashboard.evaluation.evaluation import Evaluation, as_json, evaluation
+from foreshock_dashboard.evaluation.evaluation import Evaluation, as_json, summarize
 from foreshock_dashboard.evaluation.figures import Bounds, Figure
 from foreshock_dashboard.evaluation.outcome import Outcome, Run
 from foreshock_dashboard.evaluation.protocol import DAY_SECONDS, DetectionScore, Page
@@ -69,7 +69,7 @@ def _found() -> Evaluation:
     unscored = replace(unscored, ours=replace(unscored.ours, scored=False))
     long = replace(day, run=day.run._replace(duration=86_400.0))
     entries = (*ENTRIES, unscored)
-    return evaluation("Suite x", entries, frozenset({"retry-storm"}), long, [("small-4-starve", "it is damaged")])
+    return summarize("Suite x", entries, frozenset({"retry-storm"}), long, [("small-4-starve", "it is damaged")])
 
 
 def values(found: Evaluation) -> Mapping[str, float]:
@@ -105,7 +105,7 @@ def test_a_cascade_that_happens_without_its_culprit_is_counted(found: Evaluation
     tried = [replace(each, happens_without=alone) for each, alone in zip(ENTRIES, told, strict=True)]
 
     assert name not in values(found)
-    assert values(evaluation("Suite x", tried, frozenset()))[name] == pytest.approx((0.5 + 1.0) / 2)
+    assert values(summarize("Suite x", tried, frozenset()))[name] == pytest.approx((0.5 + 1.0) / 2)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_better_threshold_is_taken_where_it_is_quiet_enough() -> None:
     quiet = {first.name: tuple(pages(50.0 if i == 1 else None) for i in range(len(first.thresholds)))}
     entries = [replace(each, others={**each.others, **quiet}) for each in ENTRIES]
 
-    found = evaluation("x", entries, frozenset({"retry-storm"}))
+    found = summarize("x", entries, frozenset({"retry-storm"}))
 
     best = next(point for point in found.equal if point.detector == first.name)
     assert (best.threshold, best.early.value, best.ahead.value) == (first.thresholds[1], 1.0, -0.5)
@@ -221,7 +221,7 @@ def test_numbers_read_as_people_write_them() -> None:
 
 def test_an_evaluation_of_nothing_has_no_figures() -> None:
     """As when every run failed."""
-    found = evaluation("x", [], frozenset(), None, [("small-1-starve", "it is damaged")])
+    found = summarize("x", [], frozenset(), None, [("small-1-starve", "it is damaged")])
 
     assert all(math.isnan(figure.estimate.value) for figure in found.figures)
     assert "Could not be played: small-1-starve" in terminal(found, runs=True)

@@ -12,7 +12,7 @@ import orjson
 
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.evaluation.evaluation import as_json, evaluation
+from foreshock_dashboard.evaluation.evaluation import as_json, summarize
 from foreshock_dashboard.evaluation.outcome import Run
 from foreshock_dashboard.evaluation.report import between, document, terminal
 from foreshock_dashboard.evaluation.suite import SUITES, Suite, fingerprint, instant_scenarios, load_suite
@@ -82,7 +82,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     )
     long = [entry.ours for entry in entries if entry.ours.run == day]
     rest = [entry for entry in entries if entry.ours.run != day]
-    result = evaluation(title, rest, instant_scenarios(), long[0] if long else None, failed)
+    result = summarize(title, rest, instant_scenarios(), long[0] if long else None, failed)
     if arguments.json:
         print(orjson.dumps(as_json(result), option=orjson.OPT_INDENT_2).decode())
     else:

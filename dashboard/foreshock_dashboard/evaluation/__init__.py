@@ -1,4 +1,4 @@
-"""The evaluation: what the analysis says of recordings whose truth is known, beside what simpler detectors say.
+"""Evaluation of the analysis on recordings with known ground truth, in comparison with baseline detectors.
 
 Imports: `model`, `recording`, `stats`.
 """

@@ -21,7 +21,7 @@ from foreshock_dashboard.model.world import World
 
 
 def rolling_sum(values: Floats, points: int) -> Floats:
-    """The sum of the last `points` of each row; of what there is near the start, 0 where there is nothing."""
+    """Sum of the last `points` of each row, shape (rows, times); fewer near the start, NaN skipped."""
     summed = np.cumsum(np.nan_to_num(values), axis=1)
     out = summed.copy()
     out[:, points:] -= summed[:, :-points]
@@ -29,7 +29,7 @@ def rolling_sum(values: Floats, points: int) -> Floats:
 
 
 def rolling_min(values: Floats, points: int) -> Floats:
-    """The least of the last `points`; −inf until there are so many, and while more than half of them are missing."""
+    """Minimum of the last `points`; -inf with fewer points, and while half of them or more are missing."""
     found = np.where(np.isnan(values), np.inf, values)
     span = 1
     while span < points:
@@ -44,9 +44,9 @@ def rolling_min(values: Floats, points: int) -> Floats:
 
 
 def rolling_prediction(values: Floats, points: int, ahead: float) -> Floats:
-    """The value `ahead` points after each, by least squares over the last `points`; NaN with fewer than half of them.
+    """Value `ahead` points later, by least squares over the last `points`; NaN with fewer than half of them.
 
-    As `predict_linear` of Prometheus (promql/functions.go, linearRegression): the line is evaluated from now on.
+    Equals `predict_linear` of Prometheus (promql/functions.go, linearRegression).
     """
     known = (~np.isnan(values)).astype(np.float64)
     x = np.broadcast_to(np.arange(values.shape[1], dtype=np.float64), values.shape)
@@ -62,28 +62,28 @@ def rolling_prediction(values: Floats, points: int, ahead: float) -> Floats:
 MINUTE_SECONDS = 60.0
 HOUR_SECONDS = 3600.0
 MAX_FAILED_RATIO = 0.01
-"""Share of requests that may fail: the error budget of 99 %."""
+"""Error budget of a 99% availability SLO."""
 FAST_BURN_RATE, SLOW_BURN_RATE = 14.4, 6.0
-"""Burn rates that page (The Site Reliability Workbook, chapter 5): over 1 h and 5 min, and over 6 h and 30 min."""
+"""Burn rates that page, over 1 h and 5 min, and over 6 h and 30 min (The Site Reliability Workbook, chapter 5)."""
 UTILIZATION_RULES = ((0.90, 10 * MINUTE_SECONDS), (0.95, 30 * MINUTE_SECONDS))
 MAX_MEMORY_RATIO = 0.90
-"""Static rules on GPUs in public repositories: utilization over so long, and memory used."""
+"""Static GPU rules in public repositories: utilization and its duration, and memory."""
 EWMA_SECONDS = 30 * MINUTE_SECONDS
-"""Seconds in which an EWMA forgets: its α is 2 / (points + 1)."""
+"""Span of the EWMA: its α is 2 / (points + 1)."""
 
 SloTargets = Mapping[Service, SloTarget]
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """`values` (rows, times), NaN where nothing is known; `services[i]` are told of when row i alarms."""
+    """Levels of shape (rows, times), NaN where unknown; an alert of row i is about `services[i]`."""
 
     services: tuple[frozenset[Service], ...]
     values: Floats = field(repr=False)
 
 
 class Detector(NamedTuple):
-    """A baseline. usual: the threshold in use, one of `thresholds`. persist: points in a row that must reach it."""
+    """A baseline. usual: threshold in common use, one of `thresholds`. persist: consecutive points that reach it."""
 
     name: str
     levels: Callable[[World, SloTargets], Levels]
@@ -93,7 +93,7 @@ class Detector(NamedTuple):
 
 
 def alarms(world: World, levels: Levels, threshold: float, persist: int = 1) -> tuple[Page, ...]:
-    """A page for each time that a row reached the threshold for `persist` points in a row, in order of time."""
+    """A page for each time that a row reaches the threshold for `persist` consecutive points, in order of time."""
     above = levels.values >= threshold
     held = rolling_sum(above.astype(np.float64), persist) >= persist
     held[:, : persist - 1] = False
@@ -106,9 +106,9 @@ def _points(world: World, seconds: float) -> int:
 
 
 def burn_rate(world: World, objectives: SloTargets) -> Levels:
-    """How far above its threshold the budget burns; 1 pages. Two budgets: of slow or failed requests, and of failed.
+    """Burn rate over its threshold; 1 pages. Two budgets: slow or failed requests, and failed ones.
 
-    Over each pair of windows both must burn; over what there is of a window where the recording is shorter.
+    Both windows of a pair must burn. Windows are shorter at the start of a recording.
     """
     rows = [i for i, service in enumerate(world.services) if service in objectives]
     latency = np.array([objectives[world.services[i]].latency for i in rows])
@@ -120,7 +120,7 @@ def burn_rate(world: World, objectives: SloTargets) -> Levels:
 
 
 def _burn(world: World, spent: Floats, rate: Floats) -> Floats:
-    """The greater of both rules' levels, of the budget spent at each point."""
+    """The higher level of both rules, from the budget spent at each point."""
 
     def over(seconds: float) -> Floats:
         points = _points(world, seconds)
@@ -132,9 +132,9 @@ def _burn(world: World, spent: Floats, rate: Floats) -> Floats:
 
 
 def slower_than(world: World, rows: Sequence[int], latency: Floats) -> Floats:
-    """Share of requests that took longer than `latency` (s) of each row; 0 without requests.
+    """Share of requests that took longer than `latency` (seconds) of each row; 0 without requests.
 
-    Between the quantiles that are known by the logarithm of the time, below the median as if it were symmetric.
+    Interpolated between p50, p95, and p99 in the logarithm of time; symmetric below the median.
     """
     out = np.zeros((len(rows), len(world.times)))
     known = np.stack([found[list(rows)] for found in (world.red.p50, world.red.p95, world.red.p99)])
@@ -148,7 +148,7 @@ def slower_than(world: World, rows: Sequence[int], latency: Floats) -> Floats:
 
 
 def static_gpu(world: World, _: SloTargets) -> Levels:
-    """Utilization and memory of each GPU over their thresholds; 1 pages. Told of: the services on it."""
+    """Utilization and memory of each GPU over their thresholds; 1 pages about the services on it."""
     rules = [rolling_min(world.utilization, _points(world, held)) / most for most, held in UTILIZATION_RULES]
     with np.errstate(invalid="ignore", divide="ignore"):
         memory = np.nan_to_num(world.memory_used / world.memory_total) / MAX_MEMORY_RATIO
@@ -156,13 +156,13 @@ def static_gpu(world: World, _: SloTargets) -> Levels:
 
 
 def linear_prediction(world: World, _: SloTargets) -> Levels:
-    """Utilization of each GPU in 30 min, by a line through the last 30 min: predict_linear(util[30m], 30m)."""
+    """Utilization of each GPU in 30 min: `predict_linear(util[30m], 30m)`."""
     half_hour = _points(world, 30 * MINUTE_SECONDS)
     return Levels(_on_gpus(world), rolling_prediction(world.utilization, half_hour, half_hour))
 
 
 def ewma(world: World, _: SloTargets) -> Levels:
-    """z of log p95 against its exponentially weighted mean and variance before (Roberts, 1959)."""
+    """z of log p95 against its exponentially weighted mean and variance (Roberts, 1959)."""
     alpha = 2.0 / (_points(world, EWMA_SECONDS) + 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(np.where(world.red.p95 > 0, world.red.p95, np.nan))

@@ -1,4 +1,4 @@
-"""The analysis beside simpler detectors on the same runs: at equal false alarms, and over all thresholds."""
+"""Comparison with baselines on the same runs: at equal false alarms, and over all thresholds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OURS, ADVISORIES = "foreshock, pages", "foreshock, advisories"
 
 
 class TopHits(NamedTuple):
-    """The chance that a right culprit is the first that is named, and among the first three."""
+    """Probability that a right root cause is first, and among the first three."""
 
     top1: float
     top3: float
@@ -29,11 +29,11 @@ class TopHits(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One run: what came of ours, and what others' alarms at each of their thresholds were worth.
+    """Results of one run.
 
-    culprits: that are right. lossy: ours on the same recording with scrapes missing; None where it was not tried.
-    others: by detector; empty where they were not asked. rankings: of others, asked at our first page; empty without.
-    happens_without: whether the cascade happens as well without its culprit; None where that was not tried.
+    culprits: right root causes. lossy: our outcome with lost scrapes. others: scores of each baseline detector at each
+    of its thresholds. rankings: of baselines at our first page. happens_without: whether the cascade happens without
+    its root cause. None or empty where not evaluated.
     """
 
     ours: Outcome
@@ -45,7 +45,7 @@ class Entry:
 
 
 def score_baselines(truth: Truth, expected: Expected, world: World) -> Mapping[str, tuple[DetectionScore, ...]]:
-    """What every other detector's alarms are worth, at each of its thresholds."""
+    """Scores of each baseline detector at each of its thresholds."""
     component = components(world)
     objectives: SloTargets = expected.objectives or {}
     found = {}
@@ -59,16 +59,16 @@ def score_baselines(truth: Truth, expected: Expected, world: World) -> Mapping[s
 
 
 def rank_by_baselines(expected: Expected, world: World, time: float, victim: Service) -> Mapping[str, TopHits]:
-    """How often every other ranking has a right culprit in front, asked at a time (Unix seconds)."""
+    """Hits of each baseline ranking at a time (Unix seconds)."""
     at = int((world.times <= time).sum()) - 1
     scores = {name: ranker(world, at, victim) for name, ranker in RANKERS.items()}
     return {name: _ranked(found, expected.culprits) for name, found in scores.items()}
 
 
 class OperatingPoint(NamedTuple):
-    """A detector at one threshold: pages per service-day for nothing, shares of cascades warned of, lead in seconds.
+    """A detector at one threshold: false alarms per service-day, shares of cascades detected, lead time in seconds.
 
-    ahead: by how much ours warns before onset more often, paired.
+    ahead: paired difference of our share of early detections and the detector's.
     """
 
     detector: str
@@ -82,13 +82,13 @@ class OperatingPoint(NamedTuple):
 
 
 def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -> tuple[OperatingPoint, ...]:
-    """Every detector at every threshold, ours first."""
+    """Each detector at each threshold, ours first."""
     scored = [entry for entry in entries if entry.ours.scored and entry.others]
     if not scored:
         return ()
 
-    def point(name: str, threshold: float, usual: bool, said: Sequence[DetectionScore]) -> OperatingPoint:
-        pairs = list(zip(scored, said, strict=True))
+    def point(name: str, threshold: float, usual: bool, scores: Sequence[DetectionScore]) -> OperatingPoint:
+        pairs = list(zip(scored, scores, strict=True))
         warnable = [
             (each.ours, found) for each, found in pairs if each.ours.expected and each.ours.run.scenario not in instant
         ]
@@ -110,30 +110,30 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -
     ]
     for detector in DETECTORS:
         for i, threshold in enumerate(detector.thresholds):
-            said = [each.others[detector.name][i] for each in scored]
-            points.append(point(detector.name, threshold, threshold == detector.usual, said))
+            scores = [each.others[detector.name][i] for each in scored]
+            points.append(point(detector.name, threshold, threshold == detector.usual, scores))
     return tuple(points)
 
 
 def at_equal_false_alarms(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
-    """Ours, and of each other detector the point that warns early most often with no more false pages than ours.
+    """Ours, and each baseline at the threshold with the most early detections at no more false alarms than ours.
 
-    Where all of its thresholds page more often, the one that does so least.
+    Where all of its thresholds have more false alarms, the one with the fewest.
     """
     ours = points[0]
     best = [ours]
     for name in dict.fromkeys(point.detector for point in points[2:]):
-        mine = [point for point in points if point.detector == name]
-        quiet = [point for point in mine if point.false.value <= ours.false.value]
+        own = [point for point in points if point.detector == name]
+        quiet = [point for point in own if point.false.value <= ours.false.value]
         if quiet:
             best.append(max(quiet, key=lambda point: (point.early.value, point.warned.value, -point.false.value)))
         else:
-            best.append(min(mine, key=lambda point: (point.false.value, -point.early.value, -point.warned.value)))
+            best.append(min(own, key=lambda point: (point.false.value, -point.early.value, -point.warned.value)))
     return tuple(best)
 
 
 class RankingRow(NamedTuple):
-    """How often a ranking has a right culprit in front."""
+    """Top-1 and top-3 hit rates of a ranking."""
 
     name: str
     top1: Estimate
@@ -141,21 +141,24 @@ class RankingRow(NamedTuple):
 
 
 def ranking_rows(entries: Sequence[Entry], draws: Bootstrap) -> tuple[RankingRow, ...]:
-    """Ours, every other ranking, and a constant answer: the culprits that are right most often in this suite."""
-    told = [(entry, entry.ours.verdict) for entry in entries if entry.ours.scored and entry.ours.verdict]
-    usual = [who for who, _ in Counter(who for entry, _ in told for who in sorted(entry.culprits)).most_common(3)]
-    names = list(dict.fromkeys(name for entry, _ in told for name in entry.rankings))
-    constant: Scores = {who: 1.0 / (1 + i) for i, who in enumerate(usual)}
+    """Ours, the baselines, and a constant ranking: the root causes that are most frequent in this suite."""
+    judged = [(entry, entry.ours.verdict) for entry in entries if entry.ours.scored and entry.ours.verdict]
+    frequent = [
+        service
+        for service, _ in Counter(service for entry, _ in judged for service in sorted(entry.culprits)).most_common(3)
+    ]
+    names = list(dict.fromkeys(name for entry, _ in judged for name in entry.rankings))
+    constant: Scores = {service: 1.0 / (1 + i) for i, service in enumerate(frequent)}
 
-    def row(name: str, found: Sequence[TopHits]) -> RankingRow:
-        pairs = [(entry.ours, each) for (entry, _), each in zip(told, found, strict=True)]
+    def row(name: str, hits: Sequence[TopHits]) -> RankingRow:
+        pairs = [(entry.ours, each) for (entry, _), each in zip(judged, hits, strict=True)]
         firsts = [_sample(ours, each.top1) for ours, each in pairs]
         return RankingRow(name, draws.mean(firsts), draws.mean([_sample(ours, each.top3) for ours, each in pairs]))
 
     return (
-        row("foreshock", [TopHits(verdict.top1, verdict.top3) for _, verdict in told if verdict]),
-        *(row(name, [entry.rankings[name] for entry, _ in told]) for name in names),
-        row("constant", [_ranked(constant, entry.culprits) for entry, _ in told]),
+        row("foreshock", [TopHits(verdict.top1, verdict.top3) for _, verdict in judged if verdict]),
+        *(row(name, [entry.rankings[name] for entry, _ in judged]) for name in names),
+        row("constant", [_ranked(constant, entry.culprits) for entry, _ in judged]),
     )
 
 

@@ -23,10 +23,10 @@ from foreshock_dashboard.model.types import Json
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What came of a suite.
+    """Results of a suite.
 
-    title: which. runs: every outcome, cascades first. equal: detectors at as many false pages as ours has. curve: at
-    every threshold. failed: runs that could not be played, with the reason.
+    runs: all outcomes, cascades first. equal: detectors at as many false alarms as ours. curve: at every threshold.
+    failed: runs that could not be replayed, with the error.
     """
 
     title: str
@@ -40,24 +40,24 @@ class Evaluation:
 
     @property
     def unscored(self) -> tuple[Outcome, ...]:
-        """Those that went otherwise than their scenario means: cascades that did not happen, or did where none was."""
+        """Runs that contradict their scenario: cascades that did not happen, or happened where none was expected."""
         return tuple(each for each in self.runs if not each.scored)
 
 
-def evaluation(
+def summarize(
     title: str,
     entries: Sequence[Entry],
     instant: frozenset[str],
     day: Outcome | None = None,
     failed: Sequence[tuple[str, str]] = (),
 ) -> Evaluation:
-    """Put everything together. `instant`: scenarios that no detector can warn of in time; `day`: the long calm run."""
+    """Summarize the runs. instant: scenarios that no detector can warn of in time. day: the long calm run."""
     entries = sorted(entries, key=lambda entry: (not entry.ours.expected, entry.ours.run))
     runs = [entry.ours for entry in entries]
     groups = group_outcomes(runs, instant)
     draws = Bootstrap([(each.run.scenario, each.run.seed) for each in runs])
     points = curve(entries, instant, draws)
-    rows = [*figures(groups, draws), *_lost(entries, groups, draws), *_because(entries, draws)]
+    rows = [*figures(groups, draws), *_lost_with_scrapes(entries, groups, draws), *_caused(entries, draws)]
     if day is not None:
         pages = Estimate(float(day.pages.false_alarms), runs=1)
         rows.append(
@@ -75,8 +75,8 @@ def evaluation(
     )
 
 
-def _lost(entries: Sequence[Entry], groups: Groups, draws: Bootstrap) -> list[Figure]:
-    """Points of 100 that are lost with scrapes missing: the worse of warned, and warned before onset."""
+def _lost_with_scrapes(entries: Sequence[Entry], groups: Groups, draws: Bootstrap) -> list[Figure]:
+    """Percentage points lost with lost scrapes: the larger loss of detections and early detections."""
     counted = set(groups.warnable)
     pairs = [(entry.ours, entry.lossy) for entry in entries if entry.lossy and entry.ours in counted]
     if not pairs:
@@ -87,8 +87,8 @@ def _lost(entries: Sequence[Entry], groups: Groups, draws: Bootstrap) -> list[Fi
     return [Figure("lost with 10 % of scrapes missing", "points", worse, Bounds(most=6), Bounds(most=3))]
 
 
-def _because(entries: Sequence[Entry], draws: Bootstrap) -> list[Figure]:
-    """Cascades that do not happen without their culprit."""
+def _caused(entries: Sequence[Entry], draws: Bootstrap) -> list[Figure]:
+    """Share of cascades that do not happen without their root cause."""
     tried = [each for each in entries if each.happens_without is not None and each.ours.scored]
     known = [sample(each.ours, not each.happens_without) for each in tried]
     if not known:
@@ -103,18 +103,18 @@ def _hours(day: Outcome) -> str:
 VERSION = 1
 
 
-def as_json(found: Evaluation) -> Json:
-    """Everything; what is not known or not finite is null."""
+def as_json(evaluation: Evaluation) -> Json:
+    """JSON of an evaluation; unknown and non-finite values are null."""
     return {
         "version": VERSION,
-        "title": found.title,
-        "figures": [_figure(each) for each in found.figures],
-        "scenarios": [plain_value(each) for each in found.scenarios],
-        "equal_false_alarms": [plain_value(each) for each in found.equal],
-        "curve": [plain_value(each) for each in found.curve],
-        "rankings": [plain_value(each) for each in found.ranked],
-        "runs": [_run(each) for each in found.runs],
-        "failed": [{"run": name, "error": error} for name, error in found.failed],
+        "title": evaluation.title,
+        "figures": [_figure(each) for each in evaluation.figures],
+        "scenarios": [plain_value(each) for each in evaluation.scenarios],
+        "equal_false_alarms": [plain_value(each) for each in evaluation.equal],
+        "curve": [plain_value(each) for each in evaluation.curve],
+        "rankings": [plain_value(each) for each in evaluation.ranked],
+        "runs": [_run(each) for each in evaluation.runs],
+        "failed": [{"run": name, "error": error} for name, error in evaluation.failed],
     }
 
 
@@ -152,7 +152,7 @@ def _run(outcome: Outcome) -> Json:
 
 
 def plain_value(value: Any) -> Any:  # noqa: ANN401 - what these values are made of
-    """As JSON has it: named tuples and dataclasses as objects, numbers that are not finite as null."""
+    """JSON value: named tuples and dataclasses as objects, non-finite numbers as null."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain_value(each) for name, each in value._asdict().items()}
     if is_dataclass(value) and not isinstance(value, type):

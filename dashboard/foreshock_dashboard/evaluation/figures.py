@@ -1,4 +1,4 @@
-"""The table of an evaluation: what the analysis must reach, and how each figure is taken from the outcomes."""
+"""Figures of an evaluation: how each is estimated from the outcomes, and its acceptance bounds."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from foreshock_dashboard.evaluation.resampling import Bootstrap, Estimate, Sampl
 from foreshock_dashboard.evaluation.verdict import Eta, Verdict
 
 ROUNDING = 1e-9
-"""Of a mean that is just what is asked: weighted, eight of eighty are a little more than a tenth."""
+"""Tolerance of bounds, for the floating-point error of weighted means."""
 
 Unit = Literal["share", "seconds", "per day", "points", "pages"]
 Estimator = Callable[[Groups, Bootstrap], Estimate]
 
 
 class Bounds(NamedTuple):
-    """What is asked of a figure; infinite where there is no bound on that side."""
+    """Acceptance bounds of a figure; infinite without a bound on that side."""
 
     least: float = -math.inf
     most: float = math.inf
 
     def met(self, value: float) -> bool:
-        """Whether the figure lies within."""
+        """Whether a value lies within the bounds."""
         return self.least - ROUNDING <= value <= self.most + ROUNDING
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A row of the table.
+    """A figure with its bounds.
 
-    bar and best: what is asked at least, and what is world-class; None where nothing is asked.
+    bar: acceptance bounds. best: those of a world-class result. None without bounds.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Figure:
 
     @property
     def standing(self) -> str:
-        """`world-class`, `met`, `missed`; empty where nothing is asked or nothing is known."""
+        """`world-class`, `met`, `missed`; empty without bounds or value."""
         if self.bar is None or math.isnan(self.estimate.value):
             return ""
         if self.best is not None and self.best.met(self.estimate.value):
@@ -53,17 +53,17 @@ class Figure:
 
 
 def figures(groups: Groups, draws: Bootstrap) -> tuple[Figure, ...]:
-    """The figures of one pass over the recordings, in the order of the table."""
+    """All figures, in the order of the table."""
     return tuple(Figure(name, unit, take(groups, draws), bar, best) for name, unit, take, bar, best in FIGURE_ROWS)
 
 
 def sample(outcome: Outcome, value: float) -> Sample:
-    """A figure of the run."""
+    """Sample of a run for the bootstrap."""
     return Sample(outcome.run.scenario, outcome.run.seed, float(value))
 
 
 def _warned(what: Callable[[Outcome], float]) -> Estimator:
-    """Mean over cascades that leave time to warn."""
+    """Mean over cascades that leave time for a warning."""
     return lambda groups, draws: draws.mean([sample(each, what(each)) for each in groups.warnable])
 
 
@@ -72,7 +72,7 @@ def _lead(q: float) -> Estimator:
 
 
 def _room(q: float) -> Estimator:
-    """What the lead would be if somebody were called the moment that the fault begins: no detector can do better."""
+    """Lead time of a page at the fault's onset: an upper bound for any detector."""
 
     def take(groups: Groups, draws: Bootstrap) -> Estimate:
         return draws.quantile([sample(each, each.gap) for each in groups.warnable if each.gap is not None], q)
@@ -80,18 +80,18 @@ def _room(q: float) -> Estimator:
     return take
 
 
-def _told(what: Callable[[Verdict], float | None]) -> Estimator:
-    """Mean over the first pages of cascades; those that the figure is not about do not count."""
+def _page_mean(what: Callable[[Verdict], float | None]) -> Estimator:
+    """Mean over the first pages of cascades; None values do not count."""
 
     def take(groups: Groups, draws: Bootstrap) -> Estimate:
-        told = [(each, what(each.verdict)) for each in groups.cascades if each.verdict]
-        return draws.mean([sample(each, value) for each, value in told if value is not None])
+        values = [(each, what(each.verdict)) for each in groups.cascades if each.verdict]
+        return draws.mean([sample(each, value) for each, value in values if value is not None])
 
     return take
 
 
 def _rate(of: Callable[[Groups], Sequence[Outcome]], what: Callable[[Outcome], float]) -> Estimator:
-    """How many per service-day in which there was no reason."""
+    """Number per quiet service-day."""
 
     def take(groups: Groups, draws: Bootstrap) -> Estimate:
         chosen = of(groups)
@@ -114,8 +114,8 @@ def _benign_paged(groups: Groups, draws: Bootstrap) -> Estimate:
 
 
 def _within_80(groups: Groups, draws: Bootstrap) -> Estimate:
-    told = [(each, eta) for each, eta in _etas(groups) if not math.isnan(eta.p10)]
-    return draws.mean([sample(each, eta.p10 <= eta.actual <= eta.p90) for each, eta in told])
+    known = [(each, eta) for each, eta in _etas(groups) if not math.isnan(eta.p10)]
+    return draws.mean([sample(each, eta.p10 <= eta.actual <= eta.p90) for each, eta in known])
 
 
 def _within_60(groups: Groups, draws: Bootstrap) -> Estimate:
@@ -123,7 +123,7 @@ def _within_60(groups: Groups, draws: Bootstrap) -> Estimate:
 
 
 def _eta_error(groups: Groups, draws: Bootstrap) -> Estimate:
-    """|told − actual| / actual of the median; what is said never to come is infinitely wrong."""
+    """Median of |forecast − actual| / actual, for the p50 forecast; infinite where no breach was forecast."""
     errors = [sample(each, abs(eta.p50 - eta.actual) / eta.actual) for each, eta in _etas(groups)]
     return draws.quantile(errors, 0.5)
 
@@ -142,7 +142,7 @@ def _all(groups: Groups) -> Sequence[Outcome]:
 
 
 class Row(NamedTuple):
-    """A figure, how it is taken, and what is asked of it."""
+    """A figure, its estimator, and its bounds."""
 
     name: str
     unit: Unit
@@ -166,14 +166,32 @@ FIGURE_ROWS = (
         Bounds(most=0.1),
     ),
     Row("benign runs paged", "share", _benign_paged, Bounds(most=0.10), Bounds(most=0.05)),
-    Row("culprit top-1 at first page", "share", _told(lambda said: said.top1), Bounds(0.85), Bounds(0.92)),
-    Row("culprit top-3 at first page", "share", _told(lambda said: said.top3), Bounds(0.95), Bounds(0.98)),
-    Row("aggressor, victim and pool right", "share", _told(lambda said: said.pair), Bounds(0.80), Bounds(0.90)),
-    Row("cause class right", "share", _told(lambda said: said.right_cause), Bounds(0.80), Bounds(0.90)),
+    Row(
+        "culprit top-1 at first page",
+        "share",
+        _page_mean(lambda first: first.top1),
+        Bounds(0.85),
+        Bounds(0.92),
+    ),
+    Row(
+        "culprit top-3 at first page",
+        "share",
+        _page_mean(lambda first: first.top3),
+        Bounds(0.95),
+        Bounds(0.98),
+    ),
+    Row(
+        "aggressor, victim and pool right",
+        "share",
+        _page_mean(lambda first: first.pair),
+        Bounds(0.80),
+        Bounds(0.90),
+    ),
+    Row("cause class right", "share", _page_mean(lambda first: first.right_cause), Bounds(0.80), Bounds(0.90)),
     Row("time to breach within p10–p90", "share", _within_80, Bounds(0.65, 0.95), Bounds(0.75, 0.85)),
     Row("time to breach within p20–p80", "share", _within_60),
     Row("time to breach, median relative error", "share", _eta_error, Bounds(most=0.6), Bounds(most=0.35)),
-    Row("extent at first page, F1", "share", _told(lambda said: said.extent)),
+    Row("extent at first page, F1", "share", _page_mean(lambda first: first.extent)),
     Row("warned 2 min or more before onset", "share", _warned(lambda run: run.pages.useful)),
     Row("time from the fault to the onset, median", "seconds", _room(0.5)),
     Row("time from the fault to the onset, lower quartile", "seconds", _room(0.25)),

@@ -33,7 +33,7 @@ _NAME = re.compile(r"(?P<size>[a-z]+)-(?P<seed>[0-9]+)-(?P<scenario>.+?)(-(?P<ho
 
 
 class Run(NamedTuple):
-    """A scenario played on a platform of a size drawn by a seed, for `duration` seconds (None: as long as it is)."""
+    """A scenario on a platform of a size, generated from a seed. duration: seconds; None: that of the scenario."""
 
     scenario: str
     size: str
@@ -62,12 +62,12 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one run.
+    """Result of one run.
 
-    scored: it went as its scenario means it to. expected: its scenario has a cascade. cause: its true class. gap:
-    seconds from the fault to the cascade; None without one. services: that had requests. pages and advisories: what
-    they were worth; what pages counts as an advisory from when it opened. verdict: of the first page that is a hit.
-    storm: an advisory of a retry storm was open when the trigger came; None where the truth is none.
+    scored: whether the cascade happened as expected. expected: whether the scenario has a cascade. cause: true cause
+    class. gap: seconds from the fault to the cascade; None without one. services: number with requests. pages,
+    advisories: detection scores; a page counts as an advisory from its opening. verdict: on the first hit. storm:
+    whether an advisory of a retry storm was open at the onset; None for other causes.
     """
 
     run: Run
@@ -83,16 +83,16 @@ class Outcome:
 
     @property
     def service_days(self) -> float:
-        """Service-days in which a page would have been false."""
+        """Service-days in which a page would be a false alarm."""
         return self.services * self.pages.quiet_seconds / DAY_SECONDS
 
 
 def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history: History) -> Outcome:
-    """Score what was said while a recording was played."""
+    """Score the incidents of a replayed recording."""
     component = components(world)
-    said = first_pages(history)
-    pages = score_pages(truth, expected, (each.page for each in said), component)
-    first = next((each for each in said if pages.hit and each.page == pages.first_hit), None)
+    paged = first_pages(history)
+    pages = score_pages(truth, expected, (each.page for each in paged), component)
+    first = next((each for each in paged if pages.hit and each.page == pages.first_hit), None)
     return Outcome(
         run=run,
         scored=happened_as_expected(truth, expected),
@@ -108,15 +108,15 @@ def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history
 
 
 def count_active_services(world: World) -> int:
-    """Services that had a request at some time: those that something can be said of."""
+    """Number of services with requests."""
     rate: Floats = world.red.rate
     return int((rate > 0).any(axis=1).sum())
 
 
 class Groups(NamedTuple):
-    """Outcomes that count, and unscored ones, which went otherwise than meant.
+    """Outcomes by group.
 
-    warnable: cascades whose trigger leaves time to warn.
+    warnable: cascades that leave time for a warning. unscored: runs that contradict their scenario.
     """
 
     cascades: tuple[Outcome, ...]
@@ -126,7 +126,7 @@ class Groups(NamedTuple):
 
 
 def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Groups:
-    """Sort the outcomes. `instant`: scenarios that no detector can warn of in time."""
+    """Group outcomes. instant: scenarios that no detector can warn of in time."""
     scored = [each for each in outcomes if each.scored]
     cascades = tuple(each for each in scored if each.expected)
     return Groups(
@@ -138,10 +138,10 @@ def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Grou
 
 
 class ScenarioRow(NamedTuple):
-    """What became of the runs of one scenario. Seconds are medians; causes and culprits are what first pages named.
+    """Summary of the runs of one scenario; seconds are medians.
 
-    gap: from the fault to the cascade. warned, early, advised: runs; in a benign scenario, advised are those with an
-    advisory. delay: from the fault to the first page.
+    gap: from the fault to the cascade. warned, early, advised: number of runs. delay: from the fault to the first page.
+    causes, culprits: of first pages, with their counts.
     """
 
     scenario: str
@@ -185,6 +185,6 @@ def _row(name: str, runs: Sequence[Outcome]) -> ScenarioRow:
 
 
 def _median(values: Sequence[float | None]) -> float:
-    """Of those that there are."""
+    """Median without None; NaN of nothing."""
     known = [value for value in values if value is not None]
     return median(known) if known else math.nan

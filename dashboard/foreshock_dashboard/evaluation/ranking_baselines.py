@@ -1,6 +1,6 @@
-"""Simpler ways to name a culprit, each a pure function of the World, asked at the moment of our first page.
+"""Baseline rankings of root causes, as pure functions of the World at the time of our first page.
 
-They give every service a score; the higher, the likelier it is guilty. `hits` counts ties as their average.
+A service with a higher score is a more likely root cause; `hit_probability` breaks ties at random.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 
 BASELINE_SECONDS, GUARD_SECONDS, PRESENT_SECONDS = 1800.0, 180.0, 30.0
-"""Seconds: what is usual, left out before now, and what stands for now."""
+"""Length of the baseline, of the pause after it, and of the present."""
 MIN_SCALE = 0.03
-"""Least scale of a logarithm or a share: a nearly constant series has next to none."""
+"""Least scale of a logarithm or a share, for nearly constant series."""
 ANOMALOUS_Z = 3.0
-"""z from which a traversal goes on to a callee."""
+"""z from which a traversal continues to a callee."""
 DAMPING = 0.85
 CORRELATION_SECONDS, MIN_CORRELATION = 600.0, 0.35
-"""Seconds over which a suspect's usage is correlated, and the least score to accuse it (CPI2, EuroSys 2013)."""
+"""Window of the correlation with an antagonist's usage, and the least score to suspect it (CPI2, EuroSys 2013)."""
 
 Scores = Mapping[Service, float]
 
 
 def hit_probability(scores: Scores, right: frozenset[Service], k: int) -> float:
-    """The chance that one of the right services is among the first k, ties broken at random.
+    """Probability that one of the right services is among the first k, ties broken at random.
 
-    Services with a score of 0 or less are not named.
+    Services with a score of 0 or less do not count.
     """
     named = {service: score for service, score in scores.items() if score > 0}
     best = max((score for service, score in named.items() if service in right), default=None)
@@ -43,7 +43,7 @@ def hit_probability(scores: Scores, right: frozenset[Service], k: int) -> float:
 
 
 def _none_drawn(of: int, good: int, draws: int) -> float:
-    """The chance to draw none of `good` among `of` in so many draws without replacement."""
+    """Probability of no success in `draws` draws without replacement, with `good` successes among `of`."""
     chance = 1.0
     for drawn in range(draws):
         chance *= max(0, of - good - drawn) / (of - drawn)
@@ -51,7 +51,7 @@ def _none_drawn(of: int, good: int, draws: int) -> float:
 
 
 def robust_z(values: Floats, world: World, at: int, log: bool) -> Floats:
-    """(now − median) / MAD of each row against the half hour before; NaN where nothing is known."""
+    """(now − median) / MAD of each row against the half hour before; NaN where unknown."""
     with np.errstate(invalid="ignore", divide="ignore"):
         compared = np.log(np.where(values > 0, values, np.nan)) if log else values
     guard, past, now = (
@@ -66,7 +66,7 @@ def robust_z(values: Floats, world: World, at: int, log: bool) -> Floats:
 
 
 def max_z(world: World, at: int, _: Service) -> Scores:
-    """The greatest robust z of a service's rate, p95, failures and GPU time (BARO's RobustScorer, FSE 2024)."""
+    """Largest robust z of a service's rate, p95, error rate, and GPU time (BARO's RobustScorer, FSE 2024)."""
     found: dict[Service, float] = {}
     per_service = [(world.red.rate, True), (world.red.p95, True), (world.red.failed, False)]
     for values, log in per_service:
@@ -78,7 +78,7 @@ def max_z(world: World, at: int, _: Service) -> Scores:
 
 
 def page_rank(world: World, at: int, victim: Service) -> Scores:
-    """A walk from the victim along calls to whom is the more anomalous (MonitorRank, SIGMETRICS 2013)."""
+    """Random walk from the victim along calls, weighted by anomaly (MonitorRank, SIGMETRICS 2013)."""
     z = max_z(world, at, victim)
     place = {service: i for i, service in enumerate(world.services)}
     walk = np.zeros((len(place), len(place)))
@@ -86,7 +86,7 @@ def page_rank(world: World, at: int, victim: Service) -> Scores:
         if edge.connection != "virtual_node" and edge.client in place and edge.server in place:
             walk[place[edge.client], place[edge.server]] = 1.0 + z.get(edge.server, 0.0)
     for service, i in place.items():
-        walk[i, i] += max(z.get(service, 0.0), 1e-9)  # who is more anomalous than its callees keeps the walk
+        walk[i, i] += max(z.get(service, 0.0), 1e-9)  # a service more anomalous than its callees keeps the walk
     walk /= walk.sum(axis=1, keepdims=True)
     start = np.array([service == victim for service in world.services], np.float64)
     if not start.any():
@@ -98,7 +98,7 @@ def page_rank(world: World, at: int, victim: Service) -> Scores:
 
 
 def traversal(world: World, at: int, victim: Service) -> Scores:
-    """From the victim down the calls to anomalous callees; those without one below them are named, by their z."""
+    """Traversal from the victim to anomalous callees; those without an anomalous callee score their z."""
     z = max_z(world, at, victim)
     calls: dict[Service, list[Service]] = {}
     for edge in world.edges:
@@ -132,7 +132,7 @@ def cpi2(world: World, at: int, victim: Service) -> Scores:
     limit = float(np.nanmean(past) + 2 * np.nanstd(past))
     now = row[max(0, at + 1 - window) : at + 1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        blame = np.nan_to_num(np.where(now > limit, 1 - limit / now, now / limit - 1))
+        correlation = np.nan_to_num(np.where(now > limit, 1 - limit / now, now / limit - 1))
     shared = {tenant.gpu for tenant in world.tenants if tenant.service == victim}
     usage: dict[Service, Floats] = {}
     for tenant, busy in zip(world.tenants, world.busy, strict=True):
@@ -140,12 +140,12 @@ def cpi2(world: World, at: int, victim: Service) -> Scores:
             usage[tenant.service] = usage.get(tenant.service, 0.0) + np.nan_to_num(
                 busy[max(0, at + 1 - window) : at + 1]
             )
-    scores = {each: float((used / used.sum() * blame).sum()) for each, used in usage.items() if used.sum() > 0}
+    scores = {each: float((used / used.sum() * correlation).sum()) for each, used in usage.items() if used.sum() > 0}
     return {each: score for each, score in scores.items() if score >= MIN_CORRELATION}
 
 
 def uniform(world: World, _at: int, _victim: Service) -> Scores:
-    """Chance: every service alike."""
+    """Equal scores: the ranking of chance."""
     return dict.fromkeys(world.services, 1.0)
 
 

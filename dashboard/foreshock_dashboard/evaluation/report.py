@@ -51,7 +51,7 @@ def format_bounds(bounds: Bounds | None, unit: Unit) -> str:
 
 
 def figure_table(figures: Sequence[Figure]) -> Table:
-    """The figures, with what is asked of each."""
+    """Figures with their bounds."""
     rows = [
         (
             each.name,
@@ -147,14 +147,14 @@ CURVE = "Lead against false pages, at every threshold"
 RANKED = "Culprit at our first page"
 
 
-def terminal(found: Evaluation, *, runs: bool) -> str:
-    """All of it; a line for each run where that is asked for."""
-    return _laid_out(found, aligned, "\n", runs=runs)
+def terminal(evaluation: Evaluation, *, runs: bool) -> str:
+    """Text report; with a line for each run if `runs`."""
+    return _laid_out(evaluation, aligned, "\n", runs=runs)
 
 
-def document(found: Evaluation) -> str:
-    """The part of docs/evaluation.md that this evaluation writes."""
-    return _laid_out(found, markdown, "\n\n", runs=False) + f"\n\n{_late(found)}"
+def document(evaluation: Evaluation) -> str:
+    """Generated part of docs/evaluation.md."""
+    return _laid_out(evaluation, markdown, "\n\n", runs=False) + f"\n\n{_late(evaluation)}"
 
 
 def between(text: str, name: str, part: str) -> str:
@@ -171,20 +171,22 @@ def between(text: str, name: str, part: str) -> str:
     return f"{before}{begin}\n{part}\n{end}{after}"
 
 
-def _laid_out(found: Evaluation, table: Callable[[Table], str], gap: str, *, runs: bool) -> str:
+def _laid_out(evaluation: Evaluation, table: Callable[[Table], str], gap: str, *, runs: bool) -> str:
     parts: list[tuple[str, Table]] = []
     if runs:
-        parts.append(("Runs", run_table(found.runs)))
-    parts += [("Figures", figure_table(found.figures)), ("Scenarios", scenario_table(found.scenarios))]
-    if found.equal:
-        parts += [(EQUAL, point_table(found.equal)), (CURVE, point_table(found.curve))]
-    if found.ranked:
-        parts.append((RANKED, ranked_table(found.ranked)))
-    lines = [f"**{found.title}**" if table is markdown else found.title]
+        parts.append(("Runs", run_table(evaluation.runs)))
+    parts += [("Figures", figure_table(evaluation.figures)), ("Scenarios", scenario_table(evaluation.scenarios))]
+    if evaluation.equal:
+        parts += [(EQUAL, point_table(evaluation.equal)), (CURVE, point_table(evaluation.curve))]
+    if evaluation.ranked:
+        parts.append((RANKED, ranked_table(evaluation.ranked)))
+    lines = [f"**{evaluation.title}**" if table is markdown else evaluation.title]
     lines += [f"{title}:{gap}{table(rows)}" for title, rows in parts if len(rows) > 1]
-    if found.unscored:
-        lines.append(f"Not scored, as they went otherwise than meant: {', '.join(r.run.name for r in found.unscored)}.")
-    lines += [f"Could not be played: {name}: {error}" for name, error in found.failed]
+    if evaluation.unscored:
+        lines.append(
+            f"Not scored, as they went otherwise than meant: {', '.join(r.run.name for r in evaluation.unscored)}."
+        )
+    lines += [f"Could not be played: {name}: {error}" for name, error in evaluation.failed]
     return "\n\n".join(lines)
 
 
@@ -225,9 +227,9 @@ def ranked_table(rows: Sequence[RankingRow]) -> Table:
     return [("ranking", "top-1", "95 %", "top-3"), *lines]
 
 
-def _late(found: Evaluation) -> str:
-    """The cascades that were not warned of before their onset, and those whose first page was wrong."""
-    counted = [each for each in found.runs if each.scored and each.expected]
+def _late(evaluation: Evaluation) -> str:
+    """Cascades without a warning before their onset, and those with a wrong first page."""
+    counted = [each for each in evaluation.runs if each.scored and each.expected]
     late = [
         f"{each.run.name} ({format_number(_delay(each.pages.delay_seconds, each.gap), 'seconds')})"
         for each in counted

@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A figure with its 95 % interval, and how many runs it rests on; NaN where there is none."""
+    """A figure with its 95% interval and number of runs; NaN where unknown."""
 
     value: float
     low: float = float("nan")
@@ -35,7 +35,7 @@ class Estimate(NamedTuple):
 
 
 class Bootstrap:
-    """The draws for an evaluation of these (scenario, seed) pairs."""
+    """Bootstrap draws over (scenario, seed) pairs."""
 
     def __init__(self, pairs: Sequence[tuple[str, int]], draws: int = BOOTSTRAP_DRAWS) -> None:
         kept = sorted(set(pairs))
@@ -44,8 +44,8 @@ class Bootstrap:
         self._weights = np.ones((1 + draws, len(kept)))
         random = np.random.default_rng(0)
         for name in self._scenarios:
-            mine = [i for pair, i in self._place.items() if pair[0] == name]
-            self._weights[1:, mine] = random.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), size=draws)
+            own = [i for pair, i in self._place.items() if pair[0] == name]
+            self._weights[1:, own] = random.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
 
     def mean(self, samples: Sequence[Sample]) -> Estimate:
         """Mean over runs within each scenario, then over scenarios."""
@@ -56,7 +56,7 @@ class Bootstrap:
             return _estimate((weights * values).sum(axis=1) / weights.sum(axis=1), len(samples))
 
     def quantile(self, samples: Sequence[Sample], q: float) -> Estimate:
-        """The least value that a share `q` of all runs does not exceed, each scenario weighing the same."""
+        """Quantile `q` over runs, with equal weight of each scenario."""
         if not samples:
             return Estimate(float("nan"))
         weights, values = self._per_sample(samples)
@@ -88,7 +88,7 @@ class Bootstrap:
 
 
 def _estimate(draws: Floats, runs: int) -> Estimate:
-    """The first is what was measured, the others the draws; NaN where no run was drawn that has the figure."""
+    """Estimate from the measured value (first) and the draws; NaN for draws without a run that has the figure."""
     known = draws[1:][~np.isnan(draws[1:])]
     low, high = np.quantile(known, (0.025, 0.975)) if len(known) else (np.nan, np.nan)
     return Estimate(float(draws[0]), float(low), float(high), runs)

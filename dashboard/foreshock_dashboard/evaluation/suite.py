@@ -38,10 +38,10 @@ class Suite:
 
 
 def load_suite(name: str, sizes: Sequence[str] = (), scenarios: Sequence[str] = (), seeds: Sequence[int] = ()) -> Suite:
-    """The suite `dev` or `heldout`, or the part of it that is asked for; other seeds than its own may be named.
+    """The suite `dev` or `heldout`, restricted to sizes, scenarios, and seeds if given; other seeds are allowed.
 
     Raises:
-        ValueError: it has no such scenario.
+        ValueError: the suite has no such scenario.
     """
     found = _frozen()
     large = tuple(sizes) == ("large",)
@@ -62,7 +62,7 @@ def load_suite(name: str, sizes: Sequence[str] = (), scenarios: Sequence[str] = 
 
 
 def instant_scenarios() -> frozenset[str]:
-    """Scenarios that no detector can page before."""
+    """Scenarios whose cascade begins with the fault, so that no detector can warn in time."""
     return frozenset(_frozen()["instant"])
 
 
@@ -71,7 +71,7 @@ def _frozen() -> Mapping[str, Any]:
 
 
 def fingerprint(packages: Iterable[str]) -> str:
-    """Twelve hexadecimal digits that change when any file of these packages does."""
+    """Hash of all files of some packages, as twelve hexadecimal digits."""
     digest = hashlib.sha256()
     for package in packages:
         for name, file in sorted(_files(files(package), package)):
@@ -88,7 +88,7 @@ def _files(folder: Traversable, name: str) -> Iterable[tuple[str, Traversable]]:
 
 
 def ensure_recording(run: Run, folder: Path) -> Path:
-    """The recording of a run in a folder, simulated in a process of its own where it is not there yet.
+    """Path of a run's recording in a folder, simulated in a subprocess if missing.
 
     Raises:
         RecordingError: it cannot be simulated.
@@ -111,11 +111,11 @@ def ensure_recording(run: Run, folder: Path) -> Path:
 Ints = NDArray[np.int64]
 
 LOST_RATIO = 0.10
-"""Share of scrapes that are lost, beside the 1 % that recordings already lack, and skewed by up to 2 s as they are."""
+"""Share of lost scrapes, besides the 1% that recordings already lack."""
 
 
 class LossyMetrics(RecordedMetrics):
-    """Answers as if a share of all scrapes were missing, whole scrapes of a target each; the same for the same seed."""
+    """Metrics of a recording with a share of each target's scrapes lost, deterministic by seed."""
 
     def __init__(self, recording: Recording, seed: int, share: float = LOST_RATIO) -> None:
         super().__init__(recording)
@@ -134,7 +134,7 @@ class LossyMetrics(RecordedMetrics):
 
 
 def uniform_hash(keys: NDArray[np.uint64]) -> Floats:
-    """A number in [0, 1) for each key, as if drawn at random: the finalizer of SplitMix64 (Steele et al., 2014)."""
+    """Pseudorandom number in [0, 1) for each key: the finalizer of SplitMix64 (Steele et al., 2014)."""
     with np.errstate(over="ignore"):
         mixed = keys + np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
