@@ -8,11 +8,11 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.baseline.seasonality import LEVEL_BINS, NEIGHBOR_BINS, WEEK_LAGS_DAYS, seasonality
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
+from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.demand import TOKEN_GROWTH
 from foreshock_dashboard.analysis.detectors.kv_cache import REQUEST_LENGTH_GROWTH
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE

@@ -10,8 +10,8 @@ import pytest
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
-from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
 from foreshock_dashboard.model.service import Service

@@ -17,7 +17,7 @@ from tests.web.caller import Caller
 from tests.web.test_web_trace_lanes import STARVED, Traces, many
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
-from foreshock_dashboard.model.forecast import Forecast, Slo
+from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.world import Gpu, World
@@ -254,7 +254,7 @@ class Past(FakeHub):
 
     def at(self, time: float) -> Snapshot:
         """Embedder promised 77 ms then, and no incident was known."""
-        promise = Slo(service("embedder"), 0.077, 0.01, learned=True)
+        promise = ServiceSlo(service("embedder"), 0.077, 0.01, learned=True)
         return replace(super().at(time), incidents=(), forecast=Forecast(slos=(promise,)))
 
 
@@ -269,7 +269,7 @@ class Past(FakeHub):
 )
 def test_a_chart_of_the_past_tells_only_what_was_known_then(chart: str, asked: str, words: str) -> None:
     """Marks of incidents and the learned promise are those of the end of the range."""
-    promise = Slo(service("embedder"), 0.2, 0.01, learned=True)
+    promise = ServiceSlo(service("embedder"), 0.2, 0.01, learned=True)
     hub = Past(replace(SCENES["starving"](), forecast=Forecast(slos=(promise,))))
     look, given = Look.from_store({}), dict(parse_qsl(asked))
     live = View(NOW - 800, NOW, True, given, "embedder")

@@ -23,7 +23,7 @@ from tests.web.worlds import (
     starving,
 )
 
-from foreshock_dashboard.model.forecast import Forecast, Slo
+from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Learning, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -167,7 +167,7 @@ def test_who_is_over_its_objective_does_not_read_ok() -> None:
     """Whatever page tells it beside its figures; who keeps it, or has none, is ok."""
     world = calm()
     limits = {"auth": 0.02, "gateway": 100.0}
-    promises = tuple(Slo(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
+    promises = tuple(ServiceSlo(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
     seen = replace(snapshot(world), forecast=Forecast(slos=promises))
     rows: dict[str, Json] = {row["id"]: dict(row) for row in services(seen)["services"]}
     assert rows["auth"]["used"] > 1
@@ -263,7 +263,7 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     who = service("embedder")
     soon = AtRisk(who, 40.0, 70.0, 160.0, 20.0, 300.0)
     told = replace(starvation(world), cause="demand", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,))
-    seen = replace(snapshot(world, told), forecast=Forecast(slos=(Slo(who, 0.25, 0.01, learned=True),)))
+    seen = replace(snapshot(world, told), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
     assert conditions.conditions(seen)[who] == ("warning", "first at risk")
     following: Json = dict(verdict(seen).payload()["next"] or {})
     assert (following["service"], following["seconds"]["p50"], following["objective"]) == ("embedder", 70.0, 0.25)

@@ -26,7 +26,7 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.forecast import Forecast, Load, Risk, Slo
+from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Learning
 from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
@@ -85,7 +85,7 @@ def told(**more: object) -> Snapshot:
     expected = Forecast(
         risks=(Risk(EMBEDDER, 0.9, 0.0, 0.0, 60.0), Risk(GATEWAY, 0.6, 60.0, 180.0, math.inf)),
         loads=(Load(MODEL, "", 1.2, 0.7),),
-        slos=(Slo(EMBEDDER, 0.2, 0.01, True), Slo(GATEWAY, 9.0, 0.01, False)),
+        slos=(ServiceSlo(EMBEDDER, 0.2, 0.01, True), ServiceSlo(GATEWAY, 9.0, 0.01, False)),
     )
     return replace(snapshot(w := starving(), starvation(w)), forecast=expected, **more)  # type: ignore[arg-type]
 
@@ -177,7 +177,7 @@ def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
     marks = figures.marks_of([began, replace(began, victims=())])
     drawn = {
         "requests": figures.requests(world, EMBEDDER, LOOK, span),
-        "durations": figures.durations(world, EMBEDDER, LOOK, span, Slo(EMBEDDER, 0.2, 0.01, True), marks),
+        "durations": figures.durations(world, EMBEDDER, LOOK, span, ServiceSlo(EMBEDDER, 0.2, 0.01, True), marks),
         "gpu": figures.gpu_time(world, EMBEDDER, LOOK, span),
         "queue": figures.queue(world, MODEL, LOOK, span),
         "first token": figures.first_token(world, MODEL, LOOK, span),

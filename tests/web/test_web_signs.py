@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
 
-from foreshock_dashboard.analysis.baseline.objectives import Slo
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.model.forecast import Forecast, Load
 from foreshock_dashboard.model.incident import AtRisk, Evidence
 from foreshock_dashboard.model.snapshot import Snapshot

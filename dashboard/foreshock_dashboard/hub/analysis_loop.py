@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.objectives import Slo
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import MIN_HISTORY_SECONDS, State, learning, states
 from foreshock_dashboard.common.clock import Clock

@@ -62,7 +62,7 @@ class GpuWait(NamedTuple):
     ratio: float
 
 
-class Slo(NamedTuple):
+class ServiceSlo(NamedTuple):
     """SLO targets of a service: p95 in seconds, and the error rate as a share of requests, 0 to 1.
 
     learned: derived from the baseline because none is configured.
@@ -83,4 +83,4 @@ class Forecast:
     amplification: tuple[RetryAmplification, ...] = ()
     imbalance: tuple[Imbalance, ...] = ()
     stalled: tuple[GpuWait, ...] = ()
-    slos: tuple[Slo, ...] = ()
+    slos: tuple[ServiceSlo, ...] = ()

@@ -21,13 +21,13 @@ Rule = Mapping[str, object]
 _SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
 
 
-def slo_rule_groups(promises: Sequence[SloTarget], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
+def slo_rule_groups(targets: Sequence[SloTarget], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
     """One group of recording rules per SLO. bounds: histogram bucket bounds of latency in seconds.
 
     Raises:
         ValueError: a p95 lies beyond the last bound, or a service has two SLOs.
     """
-    names = [name for name, _, _ in promises]
+    names = [name for name, _, _ in targets]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise ValueError(f"{twice} is promised twice; keep one of the two")
     return [
@@ -36,7 +36,7 @@ def slo_rule_groups(promises: Sequence[SloTarget], bounds: Sequence[float] = BUC
             "interval": "30s",
             "rules": list(_rules(Service.parse(name), latency, failed, bounds)),
         }
-        for name, latency, failed in promises
+        for name, latency, failed in targets
     ]
 
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.objectives import Slo
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache

@@ -8,8 +8,8 @@ import pytest
 from tests.analysis.causes.made import FEED, FRONT, IN, LLM, QUERY, STORE, Bent, scan, since, world
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.objectives import slos
 from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident

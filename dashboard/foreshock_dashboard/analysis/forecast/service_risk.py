@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.objectives import Slo
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.signals import model_servers
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.saturation.batching_model import moving_average
 from foreshock_dashboard.analysis.saturation.overload import is_overloading
 from foreshock_dashboard.model.batching_law import Utilization

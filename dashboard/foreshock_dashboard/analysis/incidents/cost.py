@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.objectives import Slo, slos
 from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
@@ -26,7 +26,7 @@ class Cost(NamedTuple):
     """Requests from outside at one ingress service during the incident.
 
     failed: above the baseline ratio. slowed: answered later than the SLO allows, estimated between the quantiles.
-    `_after`: those of them that came `REACTION_SECONDS` after the page or later; 0 without a page. objective: p95 in
+    `_after`: those of them that came `REACTION_SECONDS` after the page or later; 0 without a page. slo_seconds: p95 in
     seconds of the configured or learned SLO.
     """
 
@@ -36,7 +36,7 @@ class Cost(NamedTuple):
     slowed: float
     failed_after: float
     slowed_after: float
-    objective: float
+    slo_seconds: float
 
 
 def ingress_services(world: World) -> tuple[Service, ...]:
@@ -52,13 +52,15 @@ def incident_costs(world: World, since: float, until: float, paged: float | None
     first = int(np.searchsorted(world.times, since))
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
     scan = Scan(world, min(first, len(world.times) - 1), baselines_at(world, first))
-    promised = slos(scan, {})
+    slo_by_service = slos(scan, {})
     acted = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
-    return tuple(_cost(world, service, columns, promised.get(service), acted) for service in ingress_services(world))
+    return tuple(
+        _cost(world, service, columns, slo_by_service.get(service), acted) for service in ingress_services(world)
+    )
 
 
-def _cost(world: World, service: Service, columns: slice, promised: Slo | None, acted: NDArray[np.bool_]) -> Cost:
-    limit = promised.seconds if promised else math.nan
+def _cost(world: World, service: Service, columns: slice, slo: Slo | None, acted: NDArray[np.bool_]) -> Cost:
+    limit = slo.seconds if slo else math.nan
     served = _quantiles(world.red, world.services.index(service), columns)
     lost = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, service)]
     requests, failed, slowed = np.sum(lost, axis=0)

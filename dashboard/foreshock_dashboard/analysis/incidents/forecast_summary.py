@@ -12,7 +12,7 @@ from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.load_imbalance import replica_loads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.analysis.saturation.pooling import safe_load
-from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk, Slo
+from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk, ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.stats.level_crossing import QUANTILES
@@ -24,7 +24,7 @@ def forecast(state: State, world: World) -> Forecast:
     """The forecast from a state as of the World's last grid point."""
     scan = Scan(world, len(world.times) - 1, state.learned.usual, state.cache.next_step())
     return Forecast(
-        _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _promises(state)
+        _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _slos(state)
     )
 
 
@@ -36,9 +36,9 @@ def _risks(state: State) -> tuple[Risk, ...]:
     )
 
 
-def _promises(state: State) -> tuple[Slo, ...]:
+def _slos(state: State) -> tuple[ServiceSlo, ...]:
     return tuple(
-        Slo(service, own.slo.seconds, own.slo.failed, own.slo.learned)
+        ServiceSlo(service, own.slo.seconds, own.slo.failed, own.slo.learned)
         for service, own in sorted(state.own.items())
         if own.slo is not None
     )

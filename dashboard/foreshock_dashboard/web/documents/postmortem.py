@@ -160,7 +160,7 @@ def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
     text = _table(
         ("entry", "requests", "failed", "slowed", "failed after the warning", "slowed after the warning"), rows
     )
-    limits = ", ".join(f"{duration(each.objective)} at {each.service}" for each in lost if each.objective > 0)
+    limits = ", ".join(f"{duration(each.slo_seconds)} at {each.service}" for each in lost if each.slo_seconds > 0)
     summary = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
     notes = _text(summary)
     saved = sum(each.failed_after + each.slowed_after for each in lost)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.forecast import Slo
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
@@ -31,7 +31,7 @@ def requests(world: World, service: Service, look: Look, span: Span, marks: Sequ
 
 
 def durations(
-    world: World, service: Service, look: Look, span: Span, promise: Slo | None = None, marks: Sequence[Mark] = ()
+    world: World, service: Service, look: Look, span: Span, slo: ServiceSlo | None = None, marks: Sequence[Mark] = ()
 ) -> Json:
     """p50, p95, p99, and the SLO of p95."""
     row, red = world.services.index(service), world.red
@@ -40,9 +40,9 @@ def durations(
         Line("p95", red.p95[row], "ok"),
         Line("p99", red.p99[row], "blind", dash="dot"),
     ]
-    if promise is not None and np.isfinite(red.p95[row]).any():
-        name = "usual p95 at most" if promise.learned else "promised p95"
-        series.append(Line(name, np.full(len(world.times), promise.seconds), "crit", dash="dash"))
+    if slo is not None and np.isfinite(red.p95[row]).any():
+        name = "usual p95 at most" if slo.learned else "promised p95"
+        series.append(Line(name, np.full(len(world.times), slo.seconds), "crit", dash="dash"))
     return lines(world.times, series, look, unit="s", span=span, marks=marks, empty=_no_requests(service))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.forecast import Slo
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -53,7 +53,7 @@ class ServiceForecasts:
 
     def __init__(self, snapshot: Snapshot) -> None:
         forecast = snapshot.forecast
-        self._slos: Mapping[Service, Slo] = {item.service: item for item in forecast.slos}
+        self._slos: Mapping[Service, ServiceSlo] = {item.service: item for item in forecast.slos}
         self._breaches = {item.service: item.p50 for item in forecast.risks}
         self._chances = {item.service: item.chance for item in forecast.risks}
         for item in reversed(snapshot.incidents):  # incidents win, so that all pages agree

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
-from foreshock_dashboard.analysis.baseline.objectives import Slo
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service

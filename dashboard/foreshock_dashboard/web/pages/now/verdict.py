@@ -172,7 +172,7 @@ def _where(world: World, gpus: Sequence[Gpu]) -> str:
     return f"{len(gpus)} GPUs of {of} ({gpus[0].label} …)"
 
 
-def following(item: Incident, promises: Mapping[Service, float]) -> NextBreach | None:
+def following(item: Incident, slo_seconds: Mapping[Service, float]) -> NextBreach | None:
     """The next service to breach its SLO, in how many seconds, and those that do already; None without services at
     risk.
 
@@ -185,7 +185,7 @@ def following(item: Incident, promises: Mapping[Service, float]) -> NextBreach |
     return {
         "service": None if ahead is None else str(ahead.service),
         "seconds": None if ahead is None else breach_seconds(ahead),
-        "objective": number(promises.get(ahead.service, math.nan)) if ahead else None,
+        "objective": number(slo_seconds.get(ahead.service, math.nan)) if ahead else None,
         "missing": hit,
     }
 

@@ -149,8 +149,8 @@ def _marked(name: str, draw: Marked) -> Chart:
 def _durations(
     known: Snapshot, world: World, service: Service, look: Look, span: tuple[float, float], marks: list[Mark]
 ) -> Json:
-    promise = next((slo for slo in known.forecast.slos if slo.service == service), None)
-    return figures.durations(world, service, look, span, promise, marks)
+    slo = next((each for each in known.forecast.slos if each.service == service), None)
+    return figures.durations(world, service, look, span, slo, marks)
 
 
 CHARTS = (
