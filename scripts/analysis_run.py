@@ -16,7 +16,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
-from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine
+from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark
 from foreshock_dashboard.web.charts.svg import draw as svg
 
 BEFORE, AFTER = 600.0, 1200.0
@@ -74,18 +74,18 @@ class Run:
         """The first that is open at a grid point."""
         return next((each for each in self.states[at].incidents if each.phase != "over"), None)
 
-    def marks(self, *more: Mark) -> list[Mark]:
+    def marks(self, *more: SvgMark) -> list[SvgMark]:
         """t₀, the first page and the first breach."""
         paged = [each.paged for state in self.states for each in state.incidents if each.paged is not None]
-        found = [Mark(0.0, "t₀"), *more]
+        found = [SvgMark(0.0, "t₀"), *more]
         if paged:
-            found.append(Mark((min(paged) - self.onset) / 60, "page"))
+            found.append(SvgMark((min(paged) - self.onset) / 60, "page"))
         breached = [time for time in self.truth.breached.values() if time >= self.onset]
         if breached:
-            found.append(Mark((min(breached) - self.onset) / 60, "first breach"))
+            found.append(SvgMark((min(breached) - self.onset) / 60, "first breach"))
         return found
 
-    def chart(self, title: str, unit: str, lines: Sequence[SvgLine], *more: Mark) -> str:
+    def chart(self, title: str, unit: str, lines: Sequence[SvgLine], *more: SvgMark) -> str:
         """Lines over the time since t₀, as SVG."""
         return svg(f"{title} ({self.truth.scenario})", SINCE, Axis(unit), lines, self.marks(*more))
 

@@ -19,7 +19,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 from foreshock_dashboard.stats.metastability import MAX_OUTAGE_SECONDS, RetryLoop, outage_margin_seconds
-from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine
+from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark
 from foreshock_dashboard.web.charts.svg import draw as svg
 
 
@@ -154,7 +154,7 @@ def survives(run: Run) -> str:
     axes = Axis("load: first attempts over capacity"), Axis("seconds without capacity that keep it down")
     patience = f"time-out {now.timeout:.0f} s, slack {now.slack:.0f} s"
     title = f"What keeps {run.origin.name} down, {patience} ({run.truth.scenario})"
-    return svg(title, *axes, lines, [Mark(now.load, "load before t₀")])
+    return svg(title, *axes, lines, [SvgMark(now.load, "load before t₀")])
 
 
 def _loop(run: Run) -> RetryLoop:

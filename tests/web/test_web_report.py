@@ -13,7 +13,7 @@ from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, service, starv
 
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
-from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine, draw
+from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
 from foreshock_dashboard.web.documents.postmortem import find_incident, report
 
 
@@ -154,7 +154,7 @@ def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> No
 def test_a_line_has_gaps_where_nothing_is_known_and_marks_near_each_other_do_not_cover_each_other() -> None:
     """Nothing is drawn across what was not measured."""
     line = SvgLine("a", [0.0, 60.0, 120.0, 180.0, 240.0], [1.0, 2.0, math.nan, 3.0, 4.0])
-    svg = draw("t", Axis("time", clock=True), Axis("y"), [line], [Mark(60.0, "one"), Mark(61.0, "two")])
+    svg = draw("t", Axis("time", clock=True), Axis("y"), [line], [SvgMark(60.0, "one"), SvgMark(61.0, "two")])
     assert svg.count("<polyline") == 2
     heights = re.findall(r'translate\(\S+ (\d+)\) rotate\(-90\)" text-anchor="end"', svg)
     assert len(set(heights)) == 2

@@ -74,24 +74,24 @@ def simulate(arguments: argparse.Namespace) -> int:
         recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, config=config, outages=outages)
         for reached in recorder.run(start + duration):
             bar(f"simulating {spec.name}", (reached - start) / duration)
-        writer.add_ground_truth(plain(simulation.truth()))
+        writer.add_ground_truth(json_value(simulation.truth()))
         bar("sorting", 1.0)
     took = time.monotonic() - began
     bar.end(f"{arguments.out}: {duration / 60:.0f} min of {spec.name}, seed {arguments.seed}, in {took:.1f} s")
     return 0
 
 
-def plain(value: Any) -> Any:  # noqa: ANN401 - what a truth may be made of
+def json_value(value: Any) -> Any:  # noqa: ANN401 - any value of the ground truth
     """A value as JSON types; a service becomes `namespace/name`."""
     if isinstance(value, ServiceName):
         return str(value)
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain(value._asdict())
+        return json_value(value._asdict())
     if is_dataclass(value):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+        return {item.name: json_value(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {str(key): json_value(item) for key, item in value.items()}
+    return [json_value(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _ratio(text: str) -> float:

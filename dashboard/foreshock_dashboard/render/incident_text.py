@@ -15,17 +15,20 @@ MAX_LISTED = 3
 
 
 def utc_timestamp(seconds: float) -> str:
-    """`2026-01-05 08:41:20 UTC`."""
+    """Unix seconds as text: `2026-01-05 08:41:20 UTC`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def phase_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
-    """Time and incident of each change of phase."""
-    known: dict[str, str] = {}
+    """Each change of phase: the time in Unix seconds, and the incident in its new phase.
+
+    history: per evaluation, in order of time, Unix seconds and all incidents of that evaluation.
+    """
+    phases: dict[str, str] = {}
     for time, incidents in history:
         for item in incidents:
-            if known.get(item.id) != item.phase:
-                known[item.id] = item.phase
+            if phases.get(item.id) != item.phase:
+                phases[item.id] = item.phase
                 yield time, item
 
 

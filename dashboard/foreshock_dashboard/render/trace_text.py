@@ -1,6 +1,7 @@
 """A trace as text for a terminal: its spans as a tree, the work on its GPUs as bars, and one sentence.
 
-All texts come from the network: characters that control a terminal are replaced.
+All texts come from the network, so control characters are replaced. The input is the JSON body of `/api/traces/{id}`,
+typed by `Trace`, `SpanOnGpu`, and `LaneRow` of `web.pages.traces`. Times are seconds from the start of the trace.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.units import percent
 
 WIDTH = 100
-"""Columns of the text at most."""
+"""Largest number of columns."""
 MAX_SPANS = 200
-"""Spans that are listed; the rest are counted."""
+"""Largest number of listed spans; the others are counted."""
 MAX_INDENT = 12
-"""Levels up to which the tree is indented."""
+"""Deepest indented level of the tree."""
 _LABEL = 28
 """Columns of the service name before its bar."""
 _SHADES = " ░▒▓█"
@@ -26,7 +27,13 @@ _WAIT = 9
 
 
 def trace_text(trace: Json) -> str:
-    """The answer of `/api/traces/{id}` as text of at most `WIDTH` columns."""
+    """The JSON body of `/api/traces/{id}` as text of up to `WIDTH` columns.
+
+    trace: the fields trace_id, start (Unix seconds), duration_seconds, total, left_out, note, clock_note, and sentence;
+    spans, each with span_id, parent_id, service, name, kind, status, offset_seconds, duration_seconds, and gpu;
+    lanes, one per GPU, each with gpu, own, spans, intervals, own_seconds, waited_seconds, by, and quality;
+    lanes_error, lanes_left_out, lanes_settled, and, except from older hubs, lanes_note.
+    """
     parts = [_head(trace), _spans(trace["spans"], trace["left_out"]), *(_lane(lane, trace) for lane in trace["lanes"])]
     return "\n\n".join([*parts, "\n".join(_end(trace))]) + "\n"
 
@@ -54,7 +61,7 @@ def _spans(spans: list[Json], left_out: int) -> str:
 
 
 def _tree(spans: list[Json]) -> Iterator[tuple[int, Json]]:
-    """Depth and span, each span once, under its parent if that is present, by start. Cycles come last."""
+    """Depth and span in the order of the tree: children below their parent, by start. Cycles come last."""
     places = {span["span_id"]: at for at, span in enumerate(spans)}
     children: dict[int | None, list[int]] = {}
     for at, span in enumerate(spans):
@@ -74,7 +81,7 @@ def _tree(spans: list[Json]) -> Iterator[tuple[int, Json]]:
 
 
 def _wait(span: Json) -> str:
-    """Ratio of a span's time that other services held its GPU; `≤` for an upper bound, `~` if inferred."""
+    """Ratio of a span's time that other services used its GPU; `≤` for an upper bound, `~` if inferred."""
     gpu = span["gpu"]
     if gpu is None or span["duration_seconds"] <= 0:
         return ""
@@ -111,13 +118,13 @@ def _bar(own: Iterable[Json], intervals_of_all: Iterable[Json], first: float, la
     """The share of a service in each cell as a shade; a dot where no service is known to have run."""
     if last <= first:
         return _SHADES[0] * width
-    had = _cells(own, first, last, width, shares=True)
-    total = _cells(intervals_of_all, first, last, width, shares=False)
-    return "".join(_shade(cell) if known > 0 else "·" for cell, known in zip(had, total, strict=True))
+    own_shares = _cells(own, first, last, width, shares=True)
+    known_shares = _cells(intervals_of_all, first, last, width, shares=False)
+    return "".join(_shade(cell) if known > 0 else "·" for cell, known in zip(own_shares, known_shares, strict=True))
 
 
 def _cells(intervals: Iterable[Json], first: float, last: float, width: int, *, shares: bool) -> list[float]:
-    """The covered ratio of each of `width` cells."""
+    """The covered ratio of each of `width` cells; with `shares`, weighted by the interval's share of the GPU."""
     cells = [0.0] * width
     step = (last - first) / width
     for each in intervals:

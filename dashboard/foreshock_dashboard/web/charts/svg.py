@@ -70,7 +70,7 @@ _CLOCK = (60, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 """Seconds between two ticks of a time axis."""
 
 
-class Mark(NamedTuple):
+class SvgMark(NamedTuple):
     """A marked place on the x axis."""
 
     x: float
@@ -82,7 +82,7 @@ def write(path: Path, title: str, x: Axis, y: Axis, lines: Sequence[SvgLine]) ->
     path.write_text(draw(title, x, y, lines))
 
 
-def draw(title: str, x: Axis, y: Axis, lines: Sequence[SvgLine], marks: Sequence[Mark] = ()) -> str:
+def draw(title: str, x: Axis, y: Axis, lines: Sequence[SvgLine], marks: Sequence[SvgMark] = ()) -> str:
     """The chart as SVG. At least one line with at least one point; positive values on logarithmic axes."""
     left, right = _range(x, [value for line in lines for value in line.x])
     low, high = _range(y, [value for line in lines for value in line.y if not math.isnan(value)])

@@ -57,7 +57,10 @@ SERVICE_COLORS = len(LIGHT["services"].split())
 
 
 def service_color(service: str) -> int:
-    """The index of a service in the service colors, by its name alone: the same on every page and hub."""
+    """The index of a service in the service colors, derived from its name: the same on every page and hub.
+
+    The digest size is a parameter of BLAKE2: another one would change every color.
+    """
     return hashlib.blake2s(service.encode(), digest_size=2).digest()[0] % SERVICE_COLORS
 
 

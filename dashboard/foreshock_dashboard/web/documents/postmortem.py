@@ -19,7 +19,7 @@ from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
 from foreshock_dashboard.render.units import clock, duration, percent
-from foreshock_dashboard.web.charts.svg import Axis, Mark, SvgLine, draw
+from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
 """Seconds before the first sign and after the end that the plots show."""
@@ -180,7 +180,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     if len(times) < 2:
         return
     moments = [("first sign", since), ("opened", incident.opened), ("paged", incident.paged), ("over", incident.until)]
-    marks = [Mark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
+    marks = [SvgMark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
     who = list(dict.fromkeys((*incident.victims, incident.service, *ingress_services(world))))[:MAX_LINES]
     suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *who)))[:MAX_LINES]
     colors = {str(service): number for number, service in enumerate(dict.fromkeys((*who, *suspects)))}

@@ -63,7 +63,11 @@ MIN_WAIT_RATIO = 0.005
 
 
 class Pair(NamedTuple):
-    """A victim and an aggressor. `ratio`: share of time, mean over the GPUs they share; None where nothing is known."""
+    """A victim, an aggressor, and the GPUs that both use.
+
+    ratio: share of time, 0 to 1, that the victim waits for the aggressor, mean over the GPUs; None for no data.
+    gpus: each GPU with its own ratio.
+    """
 
     victim: Service
     aggressor: Service

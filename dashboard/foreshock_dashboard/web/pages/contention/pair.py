@@ -1,4 +1,4 @@
-"""A victim and an aggressor: a sentence, and the GPUs that they share. Pure."""
+"""Payload of one pair of affected service (victim) and noisy neighbor (aggressor). Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair
 
 
 def find_service(text: str, known: Collection[Service]) -> Service | None:
-    """The service with a full name, or with a name that no other service has; None without one."""
+    """The service with this full name, or with this name if it is unique; else None."""
     if exact := next((service for service in known if str(service) == text), None):
-        return exact  # first of all: a name may have a slash in it
+        return exact  # checked first, because a name may contain a slash
     try:
         service = service_named(text, known)
     except ValueError:
@@ -35,7 +35,13 @@ def find_service(text: str, known: Collection[Service]) -> Service | None:
 
 
 class PairGpu(TypedDict):
-    """A GPU that a pair shares."""
+    """A GPU that a pair shares.
+
+    All ratios are shares of time, 0 to 1, in the newest evaluation; None for no data.
+
+    stalled: time that the victim waited for the aggressor on this GPU. victim_busy, aggressor_busy: time that the
+    service used this GPU.
+    """
 
     gpu: str
     stalled: float | None
@@ -44,7 +50,7 @@ class PairGpu(TypedDict):
 
 
 class PairIncident(TypedDict):
-    """The open incident of a pair."""
+    """The open incident of a pair. since: Unix seconds. confidence: 0 to 1."""
 
     id: str
     phase: Phase
@@ -56,7 +62,12 @@ class PairIncident(TypedDict):
 
 
 class PairDetail(TypedDict):
-    """A pair in detail."""
+    """A pair in detail.
+
+    ratio: share of time, 0 to 1, that the victim waits for the aggressor, mean over `gpus`; None for no data.
+    gpus: the GPUs that both use, the longest wait first. sentence: the pair in one sentence. summary: the sentence in
+    clauses that link to their evidence.
+    """
 
     victim: str
     aggressor: str
@@ -68,24 +79,27 @@ class PairDetail(TypedDict):
 
 
 def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggressor: str) -> PairDetail:
-    """The open pair: its sentence, its incident, and the GPUs that it shares."""
+    """The selected pair. A pair that shares no GPU has no GPUs, and a sentence that says so.
+
+    pairs_: all pairs of the snapshot. victim, aggressor: names of services as the URL has them.
+    """
     world = snapshot.world
     known = world.services if world else ()
     services = tuple(find_service(text, known) for text in (victim, aggressor))
-    pair = next((pair_ for pair_ in pairs_ if (pair_.victim, pair_.aggressor) == services), None)
+    pair = next((item for item in pairs_ if (item.victim, item.aggressor) == services), None)
     victim_name, aggressor_name = str(services[0] or victim), str(services[1] or aggressor)
     if world is None or pair is None:
         unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
         why = f"No service is called {unknown[0] or '(nothing)'}." if unknown else ""
         apart = f"{victim_name} and {aggressor_name} share no GPU."
-        said = text(why or apart)
+        reason = text(why or apart)
         return {
             "victim": victim_name,
             "aggressor": aggressor_name,
             "ratio": None,
             "gpus": [],
-            "sentence": joined_text(said),
-            "summary": clauses(said),
+            "sentence": joined_text(reason),
+            "summary": clauses(reason),
             "incident": None,
         }
     busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
@@ -126,18 +140,19 @@ def _incident(item: Incident) -> PairIncident:
 
 
 def _sentence(world: World, pair: Pair) -> str:
+    """A pair without an incident in one sentence."""
     where = f"on the {counted(len(pair.gpus), 'GPU')} they share"
     if pair.ratio is None:
         return f"How long {pair.victim} waits for {pair.aggressor} {where} is not known."
     if pair.ratio < MIN_WAIT_RATIO:
-        said = f"{pair.victim} and {pair.aggressor} share {counted(len(pair.gpus), 'GPU')} in peace"
+        wait = f"{pair.victim} and {pair.aggressor} share {counted(len(pair.gpus), 'GPU')} in peace"
     else:
-        said = f"{pair.victim} waits for {pair.aggressor} up to {percent(pair.ratio)} of its time {where}"
-    return f"{said}{_latency_clause(world, pair.victim)}."
+        wait = f"{pair.victim} waits for {pair.aggressor} up to {percent(pair.ratio)} of its time {where}"
+    return f"{wait}{_latency_clause(world, pair.victim)}."
 
 
 def _latency_clause(world: World, victim: Service) -> str:
-    """The victim's p95 beside its median."""
+    """The p95 of the affected service, and its median over the World's times; empty for no data."""
     if victim not in world.services:
         return ""
     row = world.red.p95[world.services.index(victim)]

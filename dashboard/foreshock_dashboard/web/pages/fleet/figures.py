@@ -1,4 +1,7 @@
-"""Charts of one GPU over time: usage, memory, power, temperature, throttling, and errors."""
+"""Plotly figures of one GPU over time: usage, memory, power, temperature, throttling, and errors.
+
+world: the data. row: row of the GPU in the World. span: Unix seconds of the axis.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ Span = tuple[float, float]
 
 
 def usage_figure(world: World, row: int, span: Span, look: Look) -> Json:
-    """Share of time busy and contended, and the share of each service."""
+    """Plotly figure of the ratios of time busy, contended, and used by each service."""
     rows = [i for i, tenant in enumerate(world.tenants) if tenant.gpu == world.gpus[row]]
     rows.sort(key=lambda i: -float(np.nansum(world.busy[i])))
     series = [
@@ -26,7 +29,7 @@ def usage_figure(world: World, row: int, span: Span, look: Look) -> Json:
 
 
 def memory_figure(world: World, row: int, span: Span, look: Look) -> Json:
-    """Used and total bytes."""
+    """Plotly figure of used and total memory in bytes."""
     series = [
         Line("used", world.memory_used[row], "ok", fill=True),
         Line("all", world.memory_total[row], "muted", dash="dot"),
@@ -35,7 +38,7 @@ def memory_figure(world: World, row: int, span: Span, look: Look) -> Json:
 
 
 def power_figure(world: World, row: int, span: Span, look: Look) -> Json:
-    """Watts, beside the median of all GPUs."""
+    """Plotly figure of the power in watts, and the median of all GPUs."""
     series = [
         Line("this one", world.power[row], "ok"),
         Line("median of all", _median(world.power), "muted", dash="dot"),
@@ -44,14 +47,14 @@ def power_figure(world: World, row: int, span: Span, look: Look) -> Json:
 
 
 def temperature_figure(world: World, row: int, span: Span, look: Look) -> Json:
-    """°C, beside the median of all GPUs."""
+    """Plotly figure of the temperature in °C, and the median of all GPUs."""
     values = world.temperature
     series = [Line("this one", values[row], "ok"), Line("median of all", _median(values), "muted", dash="dot")]
     return lines(world.times, series, look, unit="celsius", span=span, empty="Nothing told of its temperature.")
 
 
 def throttling_figure(world: World, row: int, span: Span, look: Look) -> Json:
-    """Share of time throttled, and the clock relative to its maximum."""
+    """Plotly figure of the ratio of time throttled, and of the clock relative to its maximum."""
     hardware = world.hardware
     series = (
         [
@@ -66,14 +69,14 @@ def throttling_figure(world: World, row: int, span: Span, look: Look) -> Json:
 
 
 def error_figure(world: World, row: int, span: Span, look: Look) -> Json:
-    """Errors per minute, on an axis of their own: they are counts."""
+    """Plotly figure of errors per minute, apart from the ratios because these are counts."""
     hardware = world.hardware
     series = [Line("errors per minute", hardware.errors[row] * 60.0, "crit", fill=True)] if hardware else []
     return lines(world.times, series, look, unit="count", span=span, empty="Nothing told of its errors.", top=1.0)
 
 
 def _median(values: Floats) -> Floats:
-    """The median over GPUs at each time; NaN where none is known."""
+    """Median over GPUs, shape (times,); NaN at times without data."""
     known = np.isfinite(values).any(axis=0)
     medians = np.full(values.shape[1], np.nan)
     medians[known] = np.nanmedian(values[:, known], axis=0)
