@@ -1,4 +1,4 @@
-"""What a trace took its time for."""
+"""Critical path of a trace."""
 
 from __future__ import annotations
 

@@ -117,10 +117,10 @@ def traversal(world: World, at: int, victim: Service) -> Scores:
 
 
 def cpi2(world: World, at: int, victim: Service) -> Scores:
-    """Antagonist correlation over ten minutes of neighbours on the victim's GPUs, p95 in place of CPI (CPI2, 2013).
+    """Antagonist correlation of neighbors on the victim's GPUs, with p95 in place of CPI (CPI2, 2013).
 
-    With u the suspect's usage, normalized to sum 1, c the victim's p95 and c* its mean plus two deviations before:
-    the sum of u·(1 − c*/c) where c > c*, and of u·(c/c* − 1) where it is not. Less than 0.35 accuses nobody.
+    With u the usage normalized to sum 1, c the victim's p95, and c* its baseline mean plus two deviations: the sum of
+    u·(1 − c*/c) where c > c*, else of u·(c/c* − 1). Scores below 0.35 do not count.
     """
     if victim not in world.services:
         return {}

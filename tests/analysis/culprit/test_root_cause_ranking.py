@@ -1,4 +1,4 @@
-"""Who is blamed for what a service suffers, over calls, findings and load."""
+"""Ranking of suspected causes over calls, findings, and load."""
 
 from __future__ import annotations
 

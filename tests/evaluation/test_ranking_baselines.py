@@ -1,4 +1,4 @@
-"""Simpler ways to name a culprit, and how ties count."""
+"""Baseline rankings of root causes, and the handling of ties."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def step(at: int, low: float, high: float) -> Callable[[int], float]:
         ({}, {A}, 3, 0.0),
     ],
 )
-def test_ties_count_as_their_average(scores: dict[Service, float], right: set[Service], k: int, chance: float) -> None:
-    """A ranking gains nothing by not deciding; what has no score is not named."""
+def test_ties_are_broken_at_random(scores: dict[Service, float], right: set[Service], k: int, chance: float) -> None:
+    """Services without a score do not count."""
     assert hit_probability(scores, frozenset(right), k) == pytest.approx(chance)
 
 
@@ -75,7 +75,7 @@ def test_a_walk_ends_where_the_excess_is(stage: type[Stage]) -> None:
     assert sum(found.values()) == pytest.approx(1.0)
 
 
-def test_a_neighbour_is_accused_when_its_use_goes_with_the_victims_slowness(stage: type[Stage]) -> None:
+def test_a_neighbor_is_suspected_when_its_usage_correlates_with_the_victims_latency(stage: type[Stage]) -> None:
     """Two bursts in ten minutes; a neighbour that is busy at other times is not accused."""
     bursts = [*range(345, 360), *range(375, 390)]
     slow = {stage.model: lambda i: 5.0 if i in bursts else 0.5}

@@ -1,4 +1,4 @@
-"""What is odd in metrics of any kind, whose they are, and who is to blame: by nothing but numbers and labels."""
+"""Anomaly scores of arbitrary metrics, the owner of a series, and the ranking by anomalies."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def matrix(rows: dict[str, Floats], label: str = "app") -> Matrix:
         ("llm-a100", "llm-a100"),
     ],
 )
-def test_a_pods_name_loses_what_the_cluster_added(pod: str, name: str) -> None:
-    """And nothing else: names of services have hyphens and digits too."""
+def test_a_generated_suffix_of_a_pod_name_is_removed(pod: str, name: str) -> None:
+    """Hyphens and digits of service names stay."""
     assert without_pod_suffix(pod) == name
 
 
@@ -81,12 +81,14 @@ def test_a_pods_name_loses_what_the_cluster_added(pod: str, name: str) -> None:
         ("up", {}, Service("", "up")),
     ],
 )
-def test_a_series_is_its_services_by_the_surest_label(metric: str, labels: dict[str, str], expected: Service) -> None:
-    """Of a call, the one called; without any label, by the metric's name."""
+def test_a_series_belongs_to_the_service_of_its_most_specific_label(
+    metric: str, labels: dict[str, str], expected: Service
+) -> None:
+    """A call belongs to its server; a series without such a label, to the metric's name."""
     assert owner(metric, labels) == expected
 
 
-def test_calls_are_known_by_the_labels_of_service_graphs_and_meshes() -> None:
+def test_calls_are_recognized_by_the_labels_of_service_graphs_and_meshes() -> None:
     """OpenTelemetry's, Tempo's and Istio's."""
     assert call_of({"client": "a", "server": "b"}) == (Service("", "a"), Service("", "b"))
     assert call_of({"source_workload": "a", "destination_workload": "b"}) == (Service("", "a"), Service("", "b"))
@@ -108,21 +110,21 @@ def test_calls_are_known_by_the_labels_of_service_graphs_and_meshes() -> None:
         (np.full(POINTS, math.nan), False),
     ],
 )
-def test_only_what_leaves_its_own_past_for_a_while_is_odd(values: Floats, anomalous: bool) -> None:
-    """Not what is constant, blips once, comes and goes as it always did, or has no past or no present."""
+def test_only_a_sustained_deviation_from_the_past_is_anomalous(values: Floats, anomalous: bool) -> None:
+    """Not a constant, a blip, a recurring peak, or a series without past or present."""
     score = anomaly_scores(values[None], FIRST, min_points=4)[0][0]
     assert bool(score >= ANOMALOUS_SCORE) == anomalous
 
 
 @given(st.floats(1e-6, 1e6), st.integers(0, 1000))
-def test_units_change_no_score(scale: float, seed: int) -> None:
+def test_scores_do_not_depend_on_the_unit(scale: float, seed: int) -> None:
     """Seconds or milliseconds, bytes or gigabytes."""
     values = stepped(seed, 2.0)[None]
     assert anomaly_scores(values * scale, FIRST)[0][0] == pytest.approx(anomaly_scores(values, FIRST)[0][0], rel=1e-6)
 
 
-def test_a_counter_counts_by_what_it_grows_and_begins_anew_after_a_reset() -> None:
-    """Told by its name, or because it did nothing but grow."""
+def test_a_counter_scores_by_its_increases_also_after_a_reset() -> None:
+    """A counter is recognized by its name, or because it only grew."""
     counted = np.cumsum(np.full(POINTS, 3.0))
     counted[100:] -= counted[100] - 1.0
     grown = increases(counted[None])[0]
@@ -134,12 +136,12 @@ def test_a_counter_counts_by_what_it_grows_and_begins_anew_after_a_reset() -> No
     assert not is_counter("a", noise(1)[None])
 
 
-def test_a_counter_that_begins_late_was_zero_where_its_copy_was_known() -> None:
-    """The first failure makes a new series; a new replica makes many, and none of them is odd."""
+def test_a_late_counter_starts_at_zero_where_its_replica_has_a_baseline() -> None:
+    """The first error creates a series; a new replica creates many, and none of them is anomalous."""
     old = np.cumsum(np.full(POINTS, 9.0))
     new = np.where(np.arange(POINTS) >= FIRST, np.cumsum(np.where(np.arange(POINTS) >= FIRST, 50.0, 0.0)), math.nan)
 
-    def told(instance: str) -> float:
+    def score(instance: str) -> float:
         rows = {
             labels_of({"app": "a", "code": "200", "instance": "x:1"}): old,
             labels_of({"app": "a", "code": "500", "instance": instance}): new,
@@ -147,12 +149,12 @@ def test_a_counter_that_begins_late_was_zero_where_its_copy_was_known() -> None:
         (found,) = metric_anomalies("requests_total", Matrix.of(WINDOW.times, rows), WINDOW)
         return found.score
 
-    assert told("x:1") >= ANOMALOUS_SCORE
-    assert told("y:1") < ANOMALOUS_SCORE
+    assert score("x:1") >= ANOMALOUS_SCORE
+    assert score("y:1") < ANOMALOUS_SCORE
 
 
-def test_a_histogram_gives_the_mean_of_what_it_saw() -> None:
-    """Sum over count, from point to point; nothing where nothing was counted."""
+def test_a_histogram_gives_the_mean_observation() -> None:
+    """Increase of the sum over that of the count; NaN without observations."""
     count = np.cumsum(np.where(np.arange(POINTS) == 50, 0.0, 4.0))
     total = np.cumsum(np.where(np.arange(POINTS) == 50, 0.0, 2.0))
     (mean,) = histogram_means(matrix({"a": total}), matrix({"a": count})).values
@@ -161,7 +163,7 @@ def test_a_histogram_gives_the_mean_of_what_it_saw() -> None:
 
 
 def found(rows: dict[str, Floats]) -> dict[Service, float]:
-    """Who is to blame for what `front` suffers."""
+    """Suspected causes of the anomaly of `front`, with their scores."""
     seen = group_by_service(metric_anomalies("latency", matrix(rows), WINDOW))
     return {
         each.service: each.score for each in rank_by_anomaly(Service("", "front"), GenericAnomalies(seen, {}, STEP))
@@ -174,14 +176,14 @@ ROWS = {"front": stepped(1, 2.0), "cart": stepped(2, 5.0), "pay": noise(3), "shi
 @settings(max_examples=25)
 @given(st.floats(1e-3, 1e3))
 def test_scaling_all_of_a_metric_changes_no_ranking(scale: float) -> None:
-    """The ranking is of how far each has left its own past."""
+    """Only the distance from the own past counts."""
     assert list(found({name: values * scale for name, values in ROWS.items()})) == list(found(ROWS))
 
 
 @settings(max_examples=25)
 @given(st.permutations(["cart", "pay", "ship"]))
 def test_permuting_services_permutes_the_answer(names: list[str]) -> None:
-    """A name is nothing but a name."""
+    """Names do not matter."""
     swap = dict(zip(("cart", "pay", "ship"), names, strict=True)) | {"front": "front"}
     other = found({swap[name]: values for name, values in ROWS.items()})
     for who, score in found(ROWS).items():
@@ -194,8 +196,8 @@ def test_a_silent_extra_service_changes_nothing() -> None:
     assert found(ROWS | extra) == found(ROWS)
 
 
-def test_blame_walks_a_circle_of_calls_and_ends() -> None:
-    """Each passes on to the odder one; shares sum to one."""
+def test_the_walk_ends_on_a_cycle_of_calls() -> None:
+    """Mass moves to the more anomalous service; scores sum to 1."""
     seen = group_by_service(metric_anomalies("latency", matrix(ROWS), WINDOW))
     front, cart, ship = (Service("", name) for name in ("front", "cart", "ship"))
     calls = {front: (cart, ship), cart: (front,), ship: (cart, front)}
@@ -204,7 +206,7 @@ def test_blame_walks_a_circle_of_calls_and_ends() -> None:
     assert sum(each.score for each in candidates) == pytest.approx(1.0)
 
 
-def test_a_service_without_namespace_is_the_one_of_that_name() -> None:
+def test_a_service_without_namespace_is_the_only_one_of_that_name() -> None:
     """A container's label and a span's resource name the same service; of two such, neither is meant."""
     seen = metric_anomalies("latency", matrix(ROWS), WINDOW)
     assert Service("shop", "cart") in group_by_service(seen, [Service("shop", "cart")])
@@ -212,8 +214,8 @@ def test_a_service_without_namespace_is_the_one_of_that_name() -> None:
     assert Service("", "cart") in both
 
 
-def test_what_is_known_counts_three_times_as_much_as_what_is_odd() -> None:
-    """Both are told, with why."""
+def test_the_graph_walk_counts_three_times_as_much_as_generic_anomalies() -> None:
+    """Reasons of both are reported."""
     a, b = Service("", "a"), Service("", "b")
     known, odd = (Reason("cause", name="demand"),), (Reason("metric", b, "load", 2.0, 1.0, 1_800_000_000.0),)
     told = blended((Candidate(a, 0.6, known), Candidate(b, 0.4, known)), (Candidate(b, 1.0, odd),))

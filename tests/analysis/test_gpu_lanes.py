@@ -1,4 +1,4 @@
-"""What ran on the GPUs of a trace, and how much of each span's time others held them."""
+"""GPU lanes of a trace: the join of spans with GPUs, and how the time of each span was divided."""
 
 from __future__ import annotations
 
