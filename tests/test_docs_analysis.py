@@ -60,7 +60,7 @@ class Section(NamedTuple):
 def sections() -> Iterator[Section]:
     """Those with a line `Code: …`."""
     for chapter in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]:
-        if told := re.search(r"^Code: (.+)$", chapter, re.MULTILINE):
+        if told := re.search(r"^Code: (.+?)\n\n", chapter, re.MULTILINE | re.DOTALL):
             names = re.findall(r"`([\w/]+)\.py`", told[1])
             modules = tuple(import_module(f"foreshock_dashboard.{name.replace('/', '.')}") for name in names)
             yield Section(chapter.splitlines()[0], chapter, modules)
