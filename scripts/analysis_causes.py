@@ -30,7 +30,7 @@ def sharing(run: Run) -> str:
     lines = []
     for color, row in enumerate(rows):
         parts = run.over(points, lambda scan, row=row: float(GpuShares(scan).now[row]))  # type: ignore[misc]
-        usual = run.over(points, lambda scan, row=row: float(GpuShares(scan).usual[row]))  # type: ignore[misc]
+        usual = run.over(points, lambda scan, row=row: float(GpuShares(scan).baseline[row]))  # type: ignore[misc]
         who = run.world.tenants[row].service.name
         lines += [SvgLine(who, x, parts, color=color), SvgLine(f"{who}, usually", x, usual, color=color + 2)]
     return run.chart(f"Who has {gpu.label}", "share of its time", lines)
@@ -44,7 +44,7 @@ def slowdown(run: Run) -> str:
     def from_parts(scan: Scan) -> float:
         parts = GpuShares(scan)
         rows = parts.rows[victim]
-        return predicted_slowdown(parts.usual[rows], parts.newest[rows], parts.full[rows])
+        return predicted_slowdown(parts.baseline[rows], parts.newest[rows], parts.full[rows])
 
     lines = [
         SvgLine("predicted from parts", x, run.over(points, from_parts)),

@@ -59,7 +59,7 @@ class Run:
 
     def scan(self, at: int) -> Scan:
         """The World at a grid point, as it was judged."""
-        return Scan(self.world, at, self.states[at].learned.usual)
+        return Scan(self.world, at, self.states[at].learned.baselines)
 
     def minutes(self, points: Sequence[int]) -> list[float]:
         """Since t₀."""

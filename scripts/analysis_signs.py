@@ -33,7 +33,7 @@ def baseline(run: Run) -> str:
     def far(level: float, scale: float) -> float:
         return 1e3 * math.exp(level + EXTREME_Z * scale)
 
-    known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan)) for at in points]
+    known = [run.states[at].learned.baselines.of("p95").get(who, (math.nan, math.nan)) for at in points]
     lines = [
         SvgLine("p95", x, [1e3 * value for value in run.over(points, lambda scan: scan.value("p95", who))]),
         SvgLine("usual", x, [1e3 * math.exp(level) for level, _ in known], color=2),
@@ -48,7 +48,7 @@ def chance(run: Run) -> str:
     who, points = run.service("embedder"), run.shown(1500.0)
     row, x = run.world.services.index(who), run.minutes(points)
     assert run.world.red.lower_bound is not None  # it was recorded with buckets
-    known = [run.states[at].learned.usual.of("p95").get(who, (math.nan, math.nan))[0] for at in points]
+    known = [run.states[at].learned.baselines.of("p95").get(who, (math.nan, math.nan))[0] for at in points]
     lines = [
         SvgLine("p95", x, (1e3 * run.world.red.p95[row, points]).tolist()),
         SvgLine("what it is hardly below", x, (1e3 * run.world.red.lower_bound[row, points]).tolist(), color=4),

@@ -33,10 +33,10 @@ def test_what_lasts_as_long_as_an_incident_does_not_become_usual(name: str, key:
     """A GPU that is throttled for an hour is throttled."""
     known = relearned(Learned(), CHANGED, BEFORE, frozenset())
     usual, kept = (
-        relearned(known, CHANGED, LATER, frozen).usual.of(name).get(key)  # type: ignore[arg-type] # of any kind
+        relearned(known, CHANGED, LATER, frozen).baselines.of(name).get(key)  # type: ignore[arg-type] # of any kind
         for frozen in (frozenset[object](), frozenset((LLM,)))
     )
-    assert kept == known.usual.of(name).get(key)
+    assert kept == known.baselines.of(name).get(key)
     assert usual != kept
 
 
@@ -44,4 +44,4 @@ def test_what_lasts_as_long_as_an_incident_does_not_become_usual(name: str, key:
 def test_of_others_the_new_ways_are_learned(name: str, key: object) -> None:
     known = relearned(Learned(), CHANGED, BEFORE, frozenset())
     later = relearned(known, CHANGED, LATER, frozenset((LLM, BATCH)))
-    assert later.usual.of(name).get(key) != known.usual.of(name).get(key)
+    assert later.baselines.of(name).get(key) != known.baselines.of(name).get(key)

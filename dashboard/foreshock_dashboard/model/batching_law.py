@@ -44,7 +44,7 @@ class Utilization:
     slowdown: time per token over the value that the load explains; z: the same in scales. cache: KV-cache usage, 0 to
     1, mean over replicas and a minute. full: seconds since when the KV cache has been nearly full. room: sequences per
     replica at a full KV cache. load: offered load over the throughput of full servers, above 1 where requests wait,
-    over the last LATELY seconds; loads: over the last WINDOWS. usual, peak: as in the law.
+    over the last LATELY seconds; loads: over the last WINDOWS. baseline, peak: as in the law.
     """
 
     slowdown: float
@@ -54,5 +54,5 @@ class Utilization:
     room: float
     load: float
     loads: tuple[float, ...]
-    usual: float
+    baseline: float
     peak: float

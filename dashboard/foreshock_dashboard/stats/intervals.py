@@ -1,4 +1,4 @@
-"""The usual interval between samples."""
+"""The typical interval between samples."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_of_half_a_step_more_is_believed_and_of_a_whole_one_nothing(
     """A rate over two intervals shows a step in two halves."""
     found = sharing(platforms, later, a=platforms.windowed(0.8, 0.2), b=platforms.windowed(0.2, 0.8))
 
-    assert found.usual == pytest.approx([0.8, 0.2])
+    assert found.baseline == pytest.approx([0.8, 0.2])
     assert found.now == pytest.approx([now, 1 - now])
     assert found.newest == pytest.approx([newest, 1 - newest])
 
@@ -64,8 +64,8 @@ def test_a_tenant_that_is_new_on_a_known_gpu_had_nothing_and_on_an_unknown_one_n
     known = sharing(platforms, 5, a=platforms.step(0.9, 0.5), b=platforms.step(np.nan, 0.5))
     unknown = sharing(platforms, 5, a=platforms.step(np.nan, 0.5), b=platforms.step(np.nan, 0.5))
 
-    assert known.usual == pytest.approx([0.9, 0.0])
-    assert np.isnan(unknown.usual).all()
+    assert known.baseline == pytest.approx([0.9, 0.0])
+    assert np.isnan(unknown.baseline).all()
 
 
 @pytest.mark.parametrize(("busy", "full"), [(0.89, False), (0.91, True)])

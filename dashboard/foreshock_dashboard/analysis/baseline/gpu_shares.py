@@ -40,8 +40,8 @@ class GpuShares:
         self.services, self._service = scan.cache.get(_services, tenants)
         level = scan["busy"].level
         known = np.bincount(self._gpu, np.isfinite(level), len(self._gpu_rows)) > 0
-        self.usual: Floats = np.where(known[self._gpu], np.nan_to_num(level), np.nan)
-        self._total = self._by_gpu(self.usual)
+        self.baseline: Floats = np.where(known[self._gpu], np.nan_to_num(level), np.nan)
+        self._total = self._by_gpu(self.baseline)
 
     def _by_gpu(self, values: Floats) -> Floats:
         return np.bincount(self._gpu, np.nan_to_num(values), len(self._gpu_rows)).astype(np.float64)
@@ -86,8 +86,8 @@ class GpuShares:
         """
         at = self._at
         alone = 2 * (self.now - self._shares(self._newest_busy(at - 1))) + self._shares(self._newest_busy(at - 2))
-        a, b = self.now - self.usual, np.clip(alone, 0.0, 1.0) - self.usual
-        return np.where((a * b > 0) & (np.abs(b) > np.abs(a)), self.usual + (a + b) / 2, self.now)
+        a, b = self.now - self.baseline, np.clip(alone, 0.0, 1.0) - self.baseline
+        return np.where((a * b > 0) & (np.abs(b) > np.abs(a)), self.baseline + (a + b) / 2, self.now)
 
     def _newest_busy(self, at: int) -> Floats:
         """Busy shares in the newest of the last `SMOOTHING_POINTS` columns up to `at` with a value, by GPU."""

@@ -120,8 +120,8 @@ def baselines_at(
 
 
 def _columns(world: World, at: int) -> slice:
-    guard, history = round(GUARD_SECONDS / world.step), round(HISTORY_SECONDS / world.step)
-    stride = max(1, round(SPACING_SECONDS / world.step))
+    guard, history = world.points(GUARD_SECONDS), world.points(HISTORY_SECONDS)
+    stride = max(1, world.points(SPACING_SECONDS))
     last = max(0, at - guard)
     first = max(0, last - history)
     return slice(first + (last - first) % stride, last, stride)

@@ -151,14 +151,18 @@ class Scan:
         """Level and scale of one entity as compared (logarithms for ratio signals); NaN without a baseline."""
         return self.base.of(name).get(key)
 
+    def window(self, seconds: float) -> slice:
+        """The columns of the last `seconds`, this grid point included; empty for less than half a step."""
+        return slice(max(0, self.at + 1 - self.world.points(seconds)), self.at + 1)
+
     def histories(self, name: str, seconds: float) -> Floats:
         """The signal as compared over the last `seconds`, oldest first; shape (rows, points)."""
-        return self.past(name, ALL_ROWS, round(seconds / self.world.step))
+        return self.past(name, ALL_ROWS, self.world.points(seconds))
 
     def history(self, name: str, key: Key, seconds: float) -> Floats:
         """The signal of one entity as compared over the last `seconds`, oldest first; shape (points,)."""
         row = self[name].keys.get(key)
-        points = round(seconds / self.world.step)
+        points = self.world.points(seconds)
         if row is None:
             return np.full(min(points, self.at + 1), np.nan)
         values: Floats = self.past(name, slice(row, row + 1), points)[0]
@@ -176,7 +180,7 @@ class Scan:
         The current time where it does not exceed the threshold or is unknown.
         """
         row, signal = self[name].keys.get(key), SIGNAL_BY_NAME[name]
-        points = min(round(lookback / self.world.step), self.at + 1)
+        points = min(self.world.points(lookback), self.at + 1)
         if row is None or not points:
             return self.time
         searched, lookup = min(FIRST_LOOKBACK_POINTS, points), (name, threshold)

@@ -20,7 +20,7 @@ def lost(scan: Scan, service: Service) -> float:
     capacity, row = scan.world.capacity, scan["ready"].keys.get(service)
     if capacity is None or row is None:
         return 0.0
-    window = slice(max(0, scan.at - round(LOOKBACK_SECONDS / scan.world.step)), scan.at + 1)
+    window = slice(max(0, scan.at - scan.world.points(LOOKBACK_SECONDS)), scan.at + 1)
     return lost_ratio(capacity.wanted[row, window], capacity.ready[row, window])
 
 

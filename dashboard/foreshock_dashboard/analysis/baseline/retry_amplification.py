@@ -26,13 +26,13 @@ class RequestRates:
     """Request rates per second by edge, shape (edges,); NaN where unknown.
 
     offered: attempts. first: calls without the client's own retries. fresh: calls without retries of any layer.
-    usual: baseline of the attempts.
+    baseline: of the offered rates.
     """
 
     offered: Floats
     first: Floats
     fresh: Floats
-    usual: Floats
+    baseline: Floats
 
     def retried(self, rows: Sequence[int]) -> float:
         """Retries per first attempt over some edges; NaN without calls."""
@@ -44,8 +44,8 @@ class RequestRates:
 
     def growth(self, rows: Sequence[int]) -> float:
         """Fresh calls over the baseline, of edges with a baseline; NaN without any."""
-        known = np.isfinite(self.usual[rows]) & np.isfinite(self.fresh[rows])
-        return _over(self.fresh[rows][known], self.usual[rows][known])
+        known = np.isfinite(self.baseline[rows]) & np.isfinite(self.fresh[rows])
+        return _over(self.fresh[rows][known], self.baseline[rows][known])
 
 
 def _over(part: Floats, whole: Floats) -> float:
@@ -56,7 +56,7 @@ def _over(part: Floats, whole: Floats) -> float:
 def request_rates(scan: Scan, seconds: float = WINDOW_SECONDS) -> RequestRates:
     """Request rates of every edge, mean of the last `seconds`."""
     world = scan.world
-    window = slice(max(0, scan.at + 1 - max(1, round(seconds / world.step))), scan.at + 1)
+    window = slice(max(0, scan.at + 1 - max(1, world.points(seconds))), scan.at + 1)
     offered = mean_over_time(world.calls.rate[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
         first = mean_over_time(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0))

@@ -49,14 +49,14 @@ def seasonality(times: Floats, pasts: Mapping[int, RatesByService]) -> Seasonali
     if not services or not len(times):
         return UNKNOWN_SEASONALITY
     growth = {lag: _growth([past.get(service) for service in services], len(times)) for lag, past in pasts.items()}
-    usual = np.full((len(services), len(times)), np.nan)
+    baseline = np.full((len(services), len(times)), np.nan)
     for lags, min_lags in zip(
         (DAY_LAGS_DAYS, WEEK_LAGS_DAYS), reversed(MIN_LAGS), strict=True
     ):  # weekly replaces daily growth
         known = [growth[lag] for lag in lags if lag in growth]
         if len(known) >= min_lags:
-            usual = np.where(np.isnan(found := _typical(np.stack(known), min_lags)), usual, found)
-    return Seasonality({service: row for row, service in enumerate(services)}, times, usual)
+            baseline = np.where(np.isnan(found := _typical(np.stack(known), min_lags)), baseline, found)
+    return Seasonality({service: row for row, service in enumerate(services)}, times, baseline)
 
 
 def _growth(rates: Sequence[Floats | None], bins: int) -> Floats:

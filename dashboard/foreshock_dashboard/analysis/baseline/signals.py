@@ -109,7 +109,7 @@ def _held(world: World, at: At) -> Floats:
     """KV cache per running request, mean of a minute: a measure of request length (prompt and answer)."""
     servers, (rows, columns) = model_servers(world), at
     first, last, _ = columns.indices(len(world.times))
-    wide = slice(max(0, first - round(60.0 / world.step)), last)
+    wide = slice(max(0, first - world.points(60.0)), last)
     inside = rows, slice(first - wide.start, None)
     running = _trailing_mean(world, servers.running[:, wide] / servers.reporting_replicas(wide), inside, 60.0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -127,7 +127,7 @@ def _trailing_mean(world: World, values: Floats, where: At, seconds: float) -> F
     known = np.isfinite(values)
     sums = np.cumsum(np.pad(np.where(known, values, 0.0), ((0, 0), (1, 0))), axis=1)
     counts = np.cumsum(np.pad(known, ((0, 0), (1, 0))), axis=1)
-    first = np.maximum(at + 1 - max(1, round(seconds / world.step)), 0)
+    first = np.maximum(at + 1 - max(1, world.points(seconds)), 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean: Floats = (sums[:, at + 1] - sums[:, first]) / (counts[:, at + 1] - counts[:, first])
     return mean

@@ -62,12 +62,12 @@ class Aggressor(NamedTuple):
 class ContendedShares(NamedTuple):
     """Shares of GPU time of a service and a neighbor, means over the GPUs on which the neighbor grew.
 
-    usual, now: of the service. theirs: baseline of the neighbor; growth: above it. waits, waited: ratio of time that
+    baseline, now: of the service. theirs: baseline of the neighbor; growth: above it. waits, waited: ratio of time that
     the service waits for the neighbor, now and at baseline; NaN if unknown. since: Unix seconds at which the neighbor
     left its baseline.
     """
 
-    usual: float
+    baseline: float
     now: float
     theirs: float
     growth: float
@@ -91,11 +91,11 @@ def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
 
     A cheap filter: each passes what a finding of `MIN_STRENGTH` needs.
     """
-    weight = np.where(sharing.usual > MIN_SHARE_CHANGE, sharing.usual, 0.0)
-    grown = sharing.now - sharing.usual > 2 * MIN_STRENGTH * BUSY_GROWTH
-    beside = sharing.by_service(sharing.neighbors(grown)) > 0
+    weight = np.where(sharing.baseline > MIN_SHARE_CHANGE, sharing.baseline, 0.0)
+    has_grown = sharing.now - sharing.baseline > 2 * MIN_STRENGTH * BUSY_GROWTH
+    beside = sharing.by_service(sharing.neighbors(has_grown)) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
-        lost = sharing.by_service(weight * _slower(sharing.usual, sharing.now, sharing.full)) / sharing.by_service(
+        lost = sharing.by_service(weight * _slower(sharing.baseline, sharing.now, sharing.full)) / sharing.by_service(
             weight
         )
     z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
@@ -107,27 +107,27 @@ def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
     return tuple(sorted(serving))
 
 
-def predicted_slowdown(usual: Floats, now: Floats, full: BoolArray) -> float:
+def predicted_slowdown(baseline: Floats, now: Floats, full: BoolArray) -> float:
     """Predicted slowdown: baseline share over current share on full GPUs, mean weighted by baseline share.
 
     Requests are assumed to spread over GPUs as baseline shares do. A GPU that is not full takes nothing away.
     """
-    held = usual > MIN_SHARE_CHANGE
+    held = baseline > MIN_SHARE_CHANGE
     if not held.any():
         return 1.0
-    return float(np.average(_slower(usual[held], now[held], full[held]), weights=usual[held]))
+    return float(np.average(_slower(baseline[held], now[held], full[held]), weights=baseline[held]))
 
 
-def _slower(usual: Floats, now: Floats, full: BoolArray) -> Floats:
+def _slower(baseline: Floats, now: Floats, full: BoolArray) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
-        slower = np.clip(usual / now, 1.0, MAX_SLOWDOWN_RATIO)
+        slower = np.clip(baseline / now, 1.0, MAX_SLOWDOWN_RATIO)
     return np.where(full & np.isfinite(slower), slower, 1.0)
 
 
 def _finding(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     rows = sharing.rows[victim]
     slow = slowdown(scan, victim)
-    most = predicted_slowdown(sharing.usual[rows], sharing.newest[rows], sharing.full[rows])
+    most = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], sharing.full[rows])
     if (
         max((most - 1) / (SQUEEZE_SLOWDOWN - 1), _least((slow.ratio - 1) / (PRESSED_SLOWDOWN - 1), slow.z / PRESSED_Z))
         / 2
@@ -141,15 +141,15 @@ def _finding(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     pair = _shares(scan, sharing, victim, worst)
     kept = sharing.full[rows]
     kept = kept & _demands(scan, sharing, victim, rows, slow) if kept.any() else kept
-    squeeze = predicted_slowdown(sharing.usual[rows], sharing.newest[rows], kept)
+    squeeze = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], kept)
     squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(scan, sharing, rows[kept]) / PRESSED_Z)
-    lost = pair.waits - pair.waited if math.isfinite(pair.waits) else pair.usual - pair.now
+    lost = pair.waits - pair.waited if math.isfinite(pair.waits) else pair.baseline - pair.now
     gpus = [scan.world.tenants[row].gpu for row in rows]
     pressed = _least(
         (slow.ratio / clock_slowdown(scan, gpus) - 1) / (PRESSED_SLOWDOWN - 1),
         slow.z / PRESSED_Z,
         lost / WAIT_GROWTH,
-        pair.growth / BUSY_GROWTH if pair.growth > pair.now - pair.usual else 0.0,
+        pair.growth / BUSY_GROWTH if pair.growth > pair.now - pair.baseline else 0.0,
     )
     strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
     if strength < MIN_STRENGTH:
@@ -182,7 +182,7 @@ def _action(scan: Scan, victim: Service, neighbor: Aggressor, pair: ContendedSha
         "move_off_gpus",
         neighbor.service,
         gpus=neighbor.gpus,
-        reason=Reason("gpu_share", victim, value=pair.now, baseline=pair.usual),
+        reason=Reason("gpu_share", victim, value=pair.now, baseline=pair.baseline),
         effect=_effect(scan, victim, slowdown),
         alternatives=tuple(alternatives),
     )
@@ -201,7 +201,7 @@ def _shares(scan: Scan, sharing: GpuShares, victim: Service, other: Aggressor) -
     theirs = [scan.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
     waits, waited = _stalled(scan, victim, other)
     return ContendedShares(
-        usual=float(np.mean(sharing.usual[at])),
+        baseline=float(np.mean(sharing.baseline[at])),
         now=float(np.mean(sharing.now[at])),
         theirs=float(np.mean(np.nan_to_num(theirs))),
         growth=other.growth / len(other.gpus),
@@ -217,7 +217,7 @@ def _evidence(
     takes, took = (of(slow.signal, victim) for of in (scan.value, scan.level))
     theirs, since, part = pair.theirs + pair.growth, pair.since, "share of the GPUs' time"
     evidence = (
-        Evidence(part, pair.now, pair.usual, "ratio", since, str(victim)),
+        Evidence(part, pair.now, pair.baseline, "ratio", since, str(victim)),
         Evidence(part, theirs, pair.theirs, "ratio", since, str(other.service)),
         Evidence("GPU time waited", pair.waits, pair.waited, "ratio", since, f"{victim} by {other.service}"),
         Evidence(SIGNAL_BY_NAME[slow.signal].text, takes, took, "s", since, str(victim)),
@@ -240,7 +240,7 @@ def _neighbors(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> t
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (scan.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):
-            other, growth = scan.world.tenants[row].service, float(sharing.now[row] - sharing.usual[row])
+            other, growth = scan.world.tenants[row].service, float(sharing.now[row] - sharing.baseline[row])
             if other != victim and growth > MIN_SHARE_CHANGE and not _apart(scan, gpu, victim, other):
                 growths.setdefault(other, {})[gpu] = growth
     total = sum(sum(by_gpu.values()) for by_gpu in growths.values())
@@ -268,10 +268,10 @@ def _suspected_neighbor(
         )
         for neighbor in neighbors
     ]
-    usual = [
-        sum(sharing.usual[places[Tenant(gpu, neighbor.service)]] for gpu in neighbor.gpus) for neighbor in neighbors
+    baseline = [
+        sum(sharing.baseline[places[Tenant(gpu, neighbor.service)]] for gpu in neighbor.gpus) for neighbor in neighbors
     ]
-    cost = nonnegative_weights(np.expm1(history - level), np.nan_to_num(np.stack(columns, axis=1) - usual))
+    cost = nonnegative_weights(np.expm1(history - level), np.nan_to_num(np.stack(columns, axis=1) - baseline))
     parts = cost * [neighbor.growth for neighbor in neighbors]
     if not parts.sum() > 0:
         return neighbors[0]
@@ -293,11 +293,11 @@ def _demands(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows, slow: 
     measured = np.array(
         [any(math.isfinite(scan.value("stalled_by", stall)) for stall in on) for on in waits], dtype=bool
     )
-    now, usual = (
+    now, baseline = (
         np.array([np.nansum([of("stalled_by", stall) for stall in on]) for on in waits])
         for of in (scan.value, scan.level)
     )
-    wants = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.usual[rows] + usual)
+    wants = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.baseline[rows] + baseline)
     running = scan.z("running", victim)
     return np.where(measured, wants, running > -1 if math.isfinite(running) else slow.z > 1)
 
@@ -309,16 +309,16 @@ def _fall(scan: Scan, sharing: GpuShares, rows: Rows) -> float:
     levels = scan.base.of("busy")
     tenants = scan.world.tenants
     scales = [levels.get(tenants[row], (0.0, SIGNAL_BY_NAME["busy"].floor))[1] for row in rows]
-    return float(np.sum(sharing.usual[rows] - sharing.now[rows])) / math.hypot(*scales)
+    return float(np.sum(sharing.baseline[rows] - sharing.now[rows])) / math.hypot(*scales)
 
 
 def _stalled(scan: Scan, victim: Service, other: Aggressor) -> tuple[float, float]:
     """Ratio of time that the service waits for the neighbor, mean over GPUs, now and at baseline; NaN if unknown."""
     stalls = [Stall(gpu, victim, other.service) for gpu in other.gpus]
-    now, usual = ([scan_of("stalled_by", stall) for stall in stalls] for scan_of in (scan.value, scan.level))
+    now, baseline = ([scan_of("stalled_by", stall) for stall in stalls] for scan_of in (scan.value, scan.level))
     if not np.isfinite(now).any():
         return math.nan, math.nan
-    return float(np.nanmean(now)), float(np.mean(np.nan_to_num(usual)))
+    return float(np.nanmean(now)), float(np.mean(np.nan_to_num(baseline)))
 
 
 def _onset(scan: Scan, tenant: Tenant) -> float:

@@ -153,8 +153,8 @@ def load_growth(
     if math.isfinite(ratio):
         return LoadGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(scan, service)), "tokens")
     ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / season
-    usual = float(np.nansum(load.usual[rows])) if rows else scan.level("rate", service)
-    chance = MIN_STANDARD_ERRORS / math.sqrt(usual * WINDOW_SECONDS) if usual > 0 else math.nan
+    baseline = float(np.nansum(load.baseline[rows])) if rows else scan.level("rate", service)
+    chance = MIN_STANDARD_ERRORS / math.sqrt(baseline * WINDOW_SECONDS) if baseline > 0 else math.nan
     return LoadGrowth(ratio, REQUEST_GROWTH.confidence(ratio - chance), "rate")
 
 
@@ -173,12 +173,12 @@ def _overload_growth(scan: Scan, service: Service) -> float:
     utilization = scan.utilizations.get(service)
     if (
         utilization is None
-        or not utilization.usual > 0
+        or not utilization.baseline > 0
         or not is_overloaded(utilization)
         or has_lasting_reason(scan, service, utilization)
     ):
         return 0.0
-    return utilization.loads[0] / utilization.usual * (1 - abandoned_work(scan, service))
+    return utilization.loads[0] / utilization.baseline * (1 - abandoned_work(scan, service))
 
 
 def drained_shares(scan: Scan) -> Mapping[Service, float]:
@@ -189,7 +189,7 @@ def drained_shares(scan: Scan) -> Mapping[Service, float]:
     requests that calls them.
     """
     servers = model_servers(scan.world)
-    window = slice(max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step)), scan.at + 1)
+    window = scan.window(WINDOW_SECONDS)
     finished = mean_over_time(servers.finished[:, window]) * WINDOW_SECONDS
     there = servers.running[:, window] + np.nan_to_num(servers.waiting[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -211,7 +211,7 @@ def _requests(scan: Scan, service: Service) -> float:
     row, level = scan["rate"].keys.get(service), scan.level("rate", service)
     if row is None or not level > 0:
         return math.nan
-    first = max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step))
+    first = max(0, scan.at + 1 - scan.world.points(WINDOW_SECONDS))
     return float(mean_over_time(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
 
 
@@ -222,7 +222,7 @@ def near_capacity(scan: Scan, service: Service) -> float:
     row = scan.models.get(service)
     if row is None:
         return 0.0
-    first = max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step))
+    first = max(0, scan.at + 1 - scan.world.points(WINDOW_SECONDS))
     return FULL_KV_CACHE.confidence(
         float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0])
     )
@@ -239,9 +239,9 @@ def edge_growth(scan: Scan, load: RequestRates) -> Floats:
     late = slice(-max(1, round(RECENT_SECONDS / (WINDOW_SECONDS / 2))), None)
     with np.errstate(invalid="ignore"):
         climb = np.fmax.reduce((means - lows)[:, late], axis=1)
-        more = np.fmax.reduce(means[:, late], axis=1) - load.usual
-    grown: Floats = np.maximum(np.nan_to_num(climb), 0.0) + np.maximum(np.nan_to_num(more), 0.0)
-    return grown / 2 + BASE_RATE_SHARE * np.nan_to_num(load.first)
+        more = np.fmax.reduce(means[:, late], axis=1) - load.baseline
+    growth: Floats = np.maximum(np.nan_to_num(climb), 0.0) + np.maximum(np.nan_to_num(more), 0.0)
+    return growth / 2 + BASE_RATE_SHARE * np.nan_to_num(load.first)
 
 
 def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floats:
@@ -285,14 +285,14 @@ def forwarded_calls(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
     Of first attempts. Each caller is scaled by its own size, so that small ones are not lost. Without information in
     the last hour all forward alike; where the last minutes differ from the hour, the mix of requests has changed.
     """
-    window = slice(max(0, scan.at + 1 - round(ROUTING_SECONDS / scan.world.step)), scan.at + 1)
+    window = scan.window(ROUTING_SECONDS)
     first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
     mine, theirs = first[0], np.nan_to_num(first[1:].T)
     known = np.isfinite(mine)
     alike = mine[known].sum() / max(theirs[known].sum(), 1e-9)
-    usual = _share(mine, theirs, RIDGE_PENALTY, np.full(len(callers), alike))
-    late = slice(-max(1, round(RECENT_ROUTING_SECONDS / scan.world.step)), None)
-    return _share(mine[late], theirs[late], RECENT_RIDGE_PENALTY, usual)
+    baseline = _share(mine, theirs, RIDGE_PENALTY, np.full(len(callers), alike))
+    late = slice(-max(1, scan.world.points(RECENT_ROUTING_SECONDS)), None)
+    return _share(mine[late], theirs[late], RECENT_RIDGE_PENALTY, baseline)
 
 
 def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floats:
@@ -306,6 +306,6 @@ def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floa
 def _evidence(
     scan: Scan, service: Service, more: LoadGrowth, load: RequestRates, rows: Sequence[int]
 ) -> tuple[Evidence, ...]:
-    most = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.usual[row]))[:2]
+    most = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.baseline[row]))[:2]
     edges = [evidence_of(scan, "edge_rate", scan.world.edges[row]) for row in most]
     return (evidence_of(scan, more.signal, service), *edges)

@@ -79,11 +79,11 @@ def lost_gpu_time(scan: Scan, service: Service) -> float:
     if not rows:
         return 0.0
     sharing = scan.memo(GpuShares)
-    now, baseline = sharing.now[rows], sharing.usual[rows]
+    now, baseline = sharing.now[rows], sharing.baseline[rows]
     # A service that left its GPUs lost nothing.
     known = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(baseline)
-    usual = float(baseline[known].sum())
-    return LOST_GPU_TIME.confidence(1 - float(now[known].sum()) / usual) if usual > 0 else 0.0
+    expected = float(baseline[known].sum())
+    return LOST_GPU_TIME.confidence(1 - float(now[known].sum()) / expected) if expected > 0 else 0.0
 
 
 def slow_tokens(scan: Scan, service: Service) -> float:

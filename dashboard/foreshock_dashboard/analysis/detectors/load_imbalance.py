@@ -104,7 +104,7 @@ def replica_loads(scan: Scan) -> Mapping[Service, ReplicaLoads]:
     servers = model_servers(scan.world)
     if not servers.replicas:
         return {}
-    window = slice(max(0, scan.at + 1 - round(WINDOW_SECONDS / scan.world.step)), scan.at + 1)
+    window = scan.window(WINDOW_SECONDS)
     busy, finished = (
         mean_over_time(servers.replica_busy[:, window]),
         mean_over_time(servers.replica_finished[:, window]),
@@ -170,7 +170,7 @@ def overall_mean(seconds: Floats, finished: Floats) -> float:
 
 def _since(scan: Scan) -> float:
     """Start of the averaged window in Unix seconds."""
-    return float(scan.world.times[max(0, scan.at - round(WINDOW_SECONDS / scan.world.step))])
+    return float(scan.world.times[max(0, scan.at - scan.world.points(WINDOW_SECONDS))])
 
 
 def _host(instance: str) -> str:
@@ -182,6 +182,6 @@ def _host(instance: str) -> str:
 def _evidence(scan: Scan, loads: ReplicaLoads, slow: bool) -> tuple[Evidence, ...]:
     since = _since(scan)
     if slow:
-        usual = loads.seconds / loads.slower
-        return (Evidence("seconds per request on one replica", loads.seconds, usual, "s", since, loads.slowest),)
+        baseline = loads.seconds / loads.slower
+        return (Evidence("seconds per request on one replica", loads.seconds, baseline, "s", since, loads.slowest),)
     return (Evidence("requests on one replica", loads.busy, loads.even, "", since, loads.busiest),)

@@ -47,11 +47,11 @@ MIN_OPERATION_RATE, MIN_OPERATION_SHARE = 0.05, 0.002
 class CallGrowth(NamedTuple):
     """The growth of calls on an edge, or of one kind of request on it.
 
-    usual, now: calls per second. z: scales above the baseline. kind: the kind of requests; "" for all calls.
+    baseline, now: calls per second. z: scales above the baseline. kind: the kind of requests; "" for all calls.
     """
 
     edge: Edge
-    usual: float
+    baseline: float
     now: float
     z: float
     kind: str = ""
@@ -93,8 +93,8 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
         return None
     strength = anomaly_confidence(growth.z) * evident
     caller = growth.edge.client
-    now, usual = (of(slow.signal, service) for of in (scan.value, scan.level))
-    busy, busy_usual = _busy(scan, service)
+    now, baseline = (of(slow.signal, service) for of in (scan.value, scan.level))
+    busy, busy_baseline = _busy(scan, service)
     waiting_on = tuple(gpus)
     return Finding(
         service=service,
@@ -104,9 +104,11 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
         severity=min(MAX_SLOWDOWN_RATIO, slow.ratio),
         since=since,
         evidence=(
-            Evidence(SIGNAL_BY_NAME[slow.signal].text, now, usual, "s", since, str(service)),
-            Evidence(f"calls {growth.kind}".rstrip(), growth.now, growth.usual, "1/s", since, f"{caller} -> {service}"),
-            Evidence("GPU time", busy, busy_usual, "ratio", since, str(service)),
+            Evidence(SIGNAL_BY_NAME[slow.signal].text, now, baseline, "s", since, str(service)),
+            Evidence(
+                f"calls {growth.kind}".rstrip(), growth.now, growth.baseline, "1/s", since, f"{caller} -> {service}"
+            ),
+            Evidence("GPU time", busy, busy_baseline, "ratio", since, str(service)),
         ),
         action=_action(growth, waiting_on, 1 - fullest),
         urgent=strength >= 0.5 and slow.ratio >= WAIT_SLOWDOWN,
@@ -132,12 +134,12 @@ def _caller_growth(scan: Scan, service: Service, since: float) -> CallGrowth | N
     )
     found = scan.past("edge_rate", rows, points)
     split = min(found.shape[1], round((BASELINE_SECONDS - LEAD_SECONDS) / step))
-    usual, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
-    grown = np.where(np.isfinite(usual) & np.isfinite(now), np.exp(now) - np.exp(usual), -np.inf)
-    if not np.isfinite(grown).any():
+    baseline, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
+    growth = np.where(np.isfinite(baseline) & np.isfinite(now), np.exp(now) - np.exp(baseline), -np.inf)
+    if not np.isfinite(growth).any():
         return None
-    most = int(grown.argmax())
-    before, lately = float(usual[most]), float(now[most])
+    most = int(growth.argmax())
+    before, lately = float(baseline[most]), float(now[most])
     z = (lately - before) / SIGNAL_BY_NAME["edge_rate"].floor
     return CallGrowth(scan.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
 
@@ -157,14 +159,14 @@ def _kind_growth(scan: Scan, service: Service, since: float, edge: Edge) -> Call
     if np.count_nonzero(known[:, :split]) < (BASELINE_SECONDS - LEAD_SECONDS) / step:
         return None
     found = np.where(known, np.nan_to_num(scan.world.operation_rate[rows, at - points : at]), np.nan)
-    usual, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
-    floor = max(MIN_OPERATION_RATE, MIN_OPERATION_SHARE * float(usual.sum()))
-    grown = np.log((now + floor) / (usual + floor)) / SIGNAL_BY_NAME["edge_rate"].floor
-    if not np.isfinite(grown).any():
+    baseline, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
+    floor = max(MIN_OPERATION_RATE, MIN_OPERATION_SHARE * float(baseline.sum()))
+    growth = np.log((now + floor) / (baseline + floor)) / SIGNAL_BY_NAME["edge_rate"].floor
+    if not np.isfinite(growth).any():
         return None
-    most = int(np.nanargmax(grown))
+    most = int(np.nanargmax(growth))
     kind = scan.world.operations[rows[most]].name
-    return CallGrowth(edge, float(usual[most]), float(now[most]), float(grown[most]), kind)
+    return CallGrowth(edge, float(baseline[most]), float(now[most]), float(growth[most]), kind)
 
 
 def _action(growth: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
@@ -178,7 +180,7 @@ def _action(growth: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
         gpus=gpus,
         requests=growth.kind,
         reason=Reason("idle_gpus", service, value=idle),
-        alternatives=(limit._replace(amount=growth.usual) if growth.usual >= MIN_OPERATION_RATE else limit,),
+        alternatives=(limit._replace(amount=growth.baseline) if growth.baseline >= MIN_OPERATION_RATE else limit,),
     )
 
 
@@ -190,9 +192,9 @@ def _waits_for_callee(excesses: Excesses, service: Service) -> bool:
 
 def _cost_growth(scan: Scan, service: Service) -> float:
     """GPU time per request over its baseline; 1 if unknown."""
-    busy, usual = _busy(scan, service)
+    busy, baseline = _busy(scan, service)
     more = scan.ratio("rate", service)
-    return busy / usual / more if usual > 0 and more > 0 else 1.0
+    return busy / baseline / more if baseline > 0 and more > 0 else 1.0
 
 
 def _busy(scan: Scan, service: Service) -> tuple[float, float]:

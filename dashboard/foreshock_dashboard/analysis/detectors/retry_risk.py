@@ -127,7 +127,7 @@ def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect 
 def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:
     """The retry loops of services with a known load and callers that retry."""
     world = scan.world
-    past = slice(max(0, scan.at + 1 - round(HISTORY_SECONDS / world.step)), scan.at + 1)
+    past = scan.window(HISTORY_SECONDS)
     wanted = {service for service, load in loads.items() if load > 0}
     if not wanted or not len(world.edges):
         return {}
@@ -146,13 +146,13 @@ def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, 
             continue
         worst = max(calls, key=lambda row: (rates[row] * tries[row], -row))
         timeout = timeout_seconds(world.calls.p99[worst, past], world.calls.failed[worst, past])
-        usual = scan.level("edge_p95", world.edges[worst])
-        if not timeout > 0 or math.isnan(usual):
+        baseline = scan.level("edge_p95", world.edges[worst])
+        if not timeout > 0 or math.isnan(baseline):
             continue
         attempts = min(
             float(every[places[service]]), MAX_ATTEMPTS
         )  # in a cycle of callers they would multiply for ever
-        loop = RetryLoop(loads[service], attempts, max(timeout - usual, 0.1 * timeout), timeout)
+        loop = RetryLoop(loads[service], attempts, max(timeout - baseline, 0.1 * timeout), timeout)
         found[service] = ObservedLoop(
             loop,
             worst,

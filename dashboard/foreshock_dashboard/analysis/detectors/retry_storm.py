@@ -94,16 +94,16 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
 def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """Confidence (0 to 1) that retries, and no lasting trigger, keep a service down."""
     real = now.real(rows)
-    if not real > 0 or not np.nansum(now.usual[rows]) > 0:
+    if not real > 0 or not np.nansum(now.baseline[rows]) > 0:
         return 0.0
     fresh = float(np.nansum(now.fresh[rows]))
-    usual = float(np.nansum(now.usual[rows]))
+    baseline = float(np.nansum(now.baseline[rows]))
     queue = math.isfinite(scan.z("waiting", service))
     doubts = (
         RETRY_RATIO.confidence(1 / real - 1),
         confidence(_waiting(scan, service), EXTREME_Z, 1.0),
         1 - max(_load_grew(scan, service, now, rows), _load_led(scan, service, rows)),
-        SERVED_SHARE.confidence(_served(scan, service) / max(fresh, usual)),
+        SERVED_SHARE.confidence(_served(scan, service) / max(fresh, baseline)),
         (PEAK_LOAD_RATIO if queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE).confidence(
             float(np.nansum(now.offered[rows])) / _peak_load(scan, rows)
         ),
@@ -144,15 +144,15 @@ def _load_led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
     back = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
     if back > TRIGGER_SECONDS:
         return 0.0
-    points = round(MINUTE / world.step)
+    points = world.points(MINUTE)
     tokens = np.exp(scan.history("tokens", service, back + MINUTE)[:points]) / scan.level("tokens", service)
     if np.isfinite(tokens).any():
         return TOKEN_GROWTH.confidence(float(np.nanmax(tokens)))
-    last = max(1, scan.at + 1 - round(back / world.step))
-    window = slice(max(0, last - round(WINDOW_SECONDS / world.step)), last)
-    usual = [scan.level("edge_rate", world.edges[row]) for row in rows]
+    last = max(1, scan.at + 1 - world.points(back))
+    window = slice(max(0, last - world.points(WINDOW_SECONDS)), last)
+    baseline = [scan.level("edge_rate", world.edges[row]) for row in rows]
     return REQUEST_GROWTH.confidence(
-        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(usual))
+        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(baseline))
     )
 
 
@@ -165,7 +165,7 @@ def _waiting(scan: Scan, service: Service) -> float:
 def _served(scan: Scan, service: Service) -> float:
     """Requests per second that a service finishes, as its model servers count them, else those that succeed."""
     servers, world = model_servers(scan.world), scan.world
-    window = slice(max(0, scan.at + 1 - round(MINUTE / world.step)), scan.at + 1)
+    window = scan.window(MINUTE)
     if service in servers.services:
         counted = float(mean_over_time(servers.finished[[servers.services.index(service)], window])[0])
         if math.isfinite(counted):
@@ -178,12 +178,12 @@ def _served(scan: Scan, service: Service) -> float:
 
 def _peak_load(scan: Scan, rows: Sequence[int]) -> float:
     """The largest load over the edges while the service was healthy: the 99th percentile of the past."""
-    last = max(0, scan.at + 1 - round(GUARD_SECONDS / scan.world.step))
+    last = max(0, scan.at + 1 - scan.world.points(GUARD_SECONDS))
     past = np.nansum(
-        scan.world.calls.rate[list(rows), max(0, last - round(HISTORY_SECONDS / scan.world.step)) : last], axis=0
+        scan.world.calls.rate[list(rows), max(0, last - scan.world.points(HISTORY_SECONDS)) : last], axis=0
     )
-    usual = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
-    calm = past[(past > 0) & (past < 3 * usual)]
+    baseline = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
+    calm = past[(past > 0) & (past < 3 * baseline)]
     return float(np.percentile(calm, 99)) if len(calm) else math.nan
 
 
@@ -194,13 +194,11 @@ def loop_gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
     retries is larger than the last. NaN without variation.
     """
     world = scan.world
-    window = slice(max(0, scan.at + 1 - round(seconds / world.step)), scan.at + 1)
+    window = scan.window(seconds)
     offered = world.calls.rate[list(rows), window]
     with np.errstate(invalid="ignore", divide="ignore"):
         retried = offered - offered / np.fmax(world.attempts[list(rows), window], 1.0)
-    return lagged_slope(
-        np.nansum(offered, axis=0), np.nansum(retried, axis=0), max(1, round(RETRY_LAG_SECONDS / world.step))
-    )
+    return lagged_slope(np.nansum(offered, axis=0), np.nansum(retried, axis=0), max(1, world.points(RETRY_LAG_SECONDS)))
 
 
 def lagged_slope(offered: Floats, retried: Floats, lag: int) -> float:
@@ -226,7 +224,7 @@ def _evidence(
     fresh = float(np.nansum(now.fresh[rows]))
     evidence = [
         evidence_of(scan, "attempts", edge),
-        Evidence("really asked", fresh, float(np.nansum(now.usual[rows])), "1/s", since, name),
+        Evidence("really asked", fresh, float(np.nansum(now.baseline[rows])), "1/s", since, name),
         Evidence("finished", _served(scan, service), fresh, "1/s", since, name),
         evidence_of(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
         Evidence("wait of who joins the queue", _wait(scan, service), 0.0, "s", since, name),

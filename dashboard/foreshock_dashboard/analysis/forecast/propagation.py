@@ -171,15 +171,20 @@ def gpu_edges(scan: Scan) -> RiskEdges:
     if not world.tenants:
         return _no_edges()
     sharing = scan.memo(GpuShares)
-    growth = np.nan_to_num(sharing.now - sharing.usual)
+    growth = np.nan_to_num(sharing.now - sharing.baseline)
     weights: dict[tuple[int, int], float] = {}
     for grown in np.flatnonzero(sharing.full & (growth > MIN_SHARE_CHANGE)):
         source = world.tenants[grown]
         for other in sharing.on(source.gpu):
             target = world.tenants[other].service
-            if other != grown and source.service in rows and target in rows and sharing.usual[other] > MIN_SHARE_CHANGE:
+            if (
+                other != grown
+                and source.service in rows
+                and target in rows
+                and sharing.baseline[other] > MIN_SHARE_CHANGE
+            ):
                 pair = rows[source.service], rows[target]
-                weights[pair] = max(weights.get(pair, 0.0), min(1.0, float(growth[grown] / sharing.usual[other])))
+                weights[pair] = max(weights.get(pair, 0.0), min(1.0, float(growth[grown] / sharing.baseline[other])))
     pairs = np.array(list(weights), dtype=np.intp).reshape(-1, 2)
     target_seconds = np.nan_to_num(_usual_p95(scan)[pairs[:, 1]])
     return RiskEdges(pairs[:, 0], pairs[:, 1], np.array(list(weights.values())), target_seconds)

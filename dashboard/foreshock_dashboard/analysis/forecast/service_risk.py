@@ -99,9 +99,9 @@ def _forecast_kv_cache(scan: Scan) -> Mapping[Service, tuple[float, tuple[float,
     servers = model_servers(scan.world)
     if not servers.services:
         return {}
-    lookback = round((SLOW_TREND_SECONDS + 60) / scan.world.step)
+    lookback = scan.world.points(SLOW_TREND_SECONDS + 60)
     cache = moving_average(servers.cache[:, max(0, scan.at + 1 - lookback) : scan.at + 1], scan.world.step)
-    logs = np.log(np.maximum(cache[:, -max(1, round(SLOW_TREND_SECONDS / scan.world.step)) :], 1e-3))
+    logs = np.log(np.maximum(cache[:, -max(1, scan.world.points(SLOW_TREND_SECONDS)) :], 1e-3))
     chances, seconds = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), scan.world.step)
     return {
         service: (float(chances[i]), tuple(seconds[i].tolist()))

@@ -93,8 +93,8 @@ def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> F
     requests = np.nan_to_num(red.rate[row, columns])
     before = red.failed[row, : columns.start]
     before = before[np.isfinite(before)]
-    usual = float(np.median(before)) if len(before) else 0.0
-    failed = requests * np.maximum(np.nan_to_num(red.failed[row, columns]) - usual, 0.0)
+    baseline = float(np.median(before)) if len(before) else 0.0
+    failed = requests * np.maximum(np.nan_to_num(red.failed[row, columns]) - baseline, 0.0)
     seen = _quantiles(red, row, columns)
     quantiles = np.where(np.isfinite(seen).all(axis=0), seen, served)
     slowed = np.minimum(requests * late_ratio(quantiles, limit), requests - failed)

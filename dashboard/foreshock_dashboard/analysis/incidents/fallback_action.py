@@ -30,4 +30,4 @@ def _baseline_load(scan: Scan, service: Service) -> Effect | None:
     utilization = scan.utilizations.get(service)
     if utilization is None or not utilization.load > 0:
         return None
-    return reduced("load", service, utilization.usual / utilization.load, "without_growth")
+    return reduced("load", service, utilization.baseline / utilization.load, "without_growth")

@@ -22,7 +22,7 @@ P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 
 def forecast(state: State, world: World) -> Forecast:
     """The forecast from a state as of the World's last grid point."""
-    scan = Scan(world, len(world.times) - 1, state.learned.usual, state.cache.next_step())
+    scan = Scan(world, len(world.times) - 1, state.learned.baselines, state.cache.next_step())
     return Forecast(
         _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _slos(state)
     )
@@ -49,7 +49,7 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     on: dict[Service, list[Gpu]] = {}
     for tenant in world.tenants:
         on.setdefault(tenant.service, []).append(tenant.gpu)
-    rates = dict(zip(world.services, world.red.rate[:, -round(HISTORY_SECONDS / world.step) :], strict=True))
+    rates = dict(zip(world.services, world.red.rate[:, -world.points(HISTORY_SECONDS) :], strict=True))
     found = []
     for service, own in sorted(state.own.items()):
         if own.utilization is not None and math.isfinite(own.utilization.load):

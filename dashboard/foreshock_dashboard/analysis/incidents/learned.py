@@ -20,7 +20,7 @@ LEARN_SECONDS = 60.0
 class Learned:
     """Baselines of all signals, and the batching law of each model server."""
 
-    usual: Baselines = field(default_factory=lambda: Baselines(float("-inf"), {}))
+    baselines: Baselines = field(default_factory=lambda: Baselines(float("-inf"), {}))
     laws: Mapping[Service, BatchingLaw] = field(default_factory=dict)
 
 
@@ -32,17 +32,17 @@ def relearned(
     So the state during a long incident does not become the baseline.
     """
     time = float(world.times[at])
-    if known.usual.levels and time // LEARN_SECONDS == known.usual.time // LEARN_SECONDS:
+    if known.baselines.levels and time // LEARN_SECONDS == known.baselines.time // LEARN_SECONDS:
         return known
-    usual, laws = baselines_at(world, at, cache=cache), fit_batching_laws(world, at)
-    if not frozen or not known.usual.levels:
-        return Learned(usual, laws)
+    baselines, laws = baselines_at(world, at, cache=cache), fit_batching_laws(world, at)
+    if not frozen or not known.baselines.levels:
+        return Learned(baselines, laws)
     gpus = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)
     theirs = gpus | {gpu.host for gpu in gpus}
     which: dict[int, Sequence[int]] = {}  # rows to keep, by the identity of their keys: many signals share them
     levels = {}
-    for name, found in usual.levels.items():
-        if (before := known.usual.levels.get(name)) is None:
+    for name, found in baselines.levels.items():
+        if (before := known.baselines.levels.get(name)) is None:
             levels[name] = found
             continue
         kind = id(before.entities)
@@ -50,7 +50,7 @@ def relearned(
             which[kind] = [row for row, key in enumerate(before.entities) if _concerns(key, frozen, theirs)]
         levels[name] = found.with_frozen(before, which[kind])
     kept = {service: law for service, law in known.laws.items() if service in frozen}
-    return Learned(Baselines(usual.time, levels), {**laws, **kept})
+    return Learned(Baselines(baselines.time, levels), {**laws, **kept})
 
 
 def _concerns(key: Hashable, services: Set[Service], theirs: Set[Hashable]) -> bool:

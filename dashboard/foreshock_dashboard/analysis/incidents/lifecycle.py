@@ -120,7 +120,7 @@ def learning(world: World) -> Learning:
 
 def _history(world: World, at: int) -> float:
     """Seconds within `HISTORY_SECONDS` before grid point `at` in which the latency of any service was known."""
-    columns = world.red.p95[:, max(0, at - round(HISTORY_SECONDS / world.step)) : at]
+    columns = world.red.p95[:, max(0, at - world.points(HISTORY_SECONDS)) : at]
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
@@ -144,7 +144,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     frozen = frozenset(service for each in state.tracked for service in each.members)
     cache = state.cache.next_step()
     known = relearned(state.learned, world, at, frozen, cache)
-    scan = Scan(world, at, known.usual, cache, utilizations(world, at, known.laws))
+    scan = Scan(world, at, known.baselines, cache, utilizations(world, at, known.laws))
     own = service_risks(scan, slos(scan, configured or {}))
     causes = findings(scan)
     latent = state.latent if known is state.learned else _latent_risks(scan, own)

@@ -26,7 +26,8 @@ def retrospective(world: World, at: float, past: float) -> tuple[GraphWalk, ...]
     last = len(world.times) - 1
     points = {min(int(np.searchsorted(world.times, at + offset)), last) for offset in OFFSETS_SECONDS}
     scans = [
-        Scan(world, point, known.usual, utilizations=utilizations(world, point, known.laws)) for point in sorted(points)
+        Scan(world, point, known.baselines, utilizations=utilizations(world, point, known.laws))
+        for point in sorted(points)
     ]
     return tuple(GraphWalk(scan, findings(scan)) for scan in scans)
 
@@ -37,8 +38,10 @@ def _known_before(world: World, at: int) -> Learned:
     A hub learns once a minute and leaves out the last three minutes, so one evaluation per minute is enough.
     """
     state = State()
-    for point in range(at - 1, -1, -max(1, round(LEARN_SECONDS / world.step)))[::-1]:
+    for point in range(at - 1, -1, -max(1, world.points(LEARN_SECONDS)))[::-1]:
         state = advance(state, world, point)
     return (
-        state.learned if state.learned.usual.levels else Learned(baselines_at(world, at), fit_batching_laws(world, at))
+        state.learned
+        if state.learned.baselines.levels
+        else Learned(baselines_at(world, at), fit_batching_laws(world, at))
     )

@@ -48,11 +48,11 @@ def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
     if (
         utilization is None
         or not replicas
-        or not 0 < utilization.usual < MAX_LOAD_RATIO
+        or not 0 < utilization.baseline < MAX_LOAD_RATIO
         or not 1 <= growth <= MAX_LOAD_RATIO
     ):
         return None
-    load = utilization.usual * growth
+    load = utilization.baseline * growth
     return Shortfall(replicas, max(1, math.ceil(replicas * load / SAFE_LIMITS[-1]) - replicas), load)
 
 

@@ -64,8 +64,8 @@ def fit_batching_laws(world: World, at: int) -> Mapping[Service, BatchingLaw]:
     Least squares with weights 1/level, repeated once without outliers (bursts of prompts).
     """
     servers = model_servers(world)
-    last = max(0, at - round(GUARD_SECONDS / world.step))
-    first = max(0, last - round(HISTORY_SECONDS / world.step))
+    last = max(0, at - world.points(GUARD_SECONDS))
+    first = max(0, last - world.points(HISTORY_SECONDS))
     running = moving_average(_per_replica(world, slice(first, last)), world.step)
     rooms = _rooms(world, slice(first, last))
     laws = {}
@@ -106,7 +106,7 @@ def _rooms(world: World, columns: slice) -> Floats:
 def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mapping[Service, Utilization]:
     """Utilization of every service with model servers at grid point `at`."""
     servers = model_servers(world)
-    window = slice(max(0, at + 1 - max(1, round(LOAD_WINDOWS_SECONDS[-1] / world.step))), at + 1)
+    window = slice(max(0, at + 1 - max(1, world.points(LOAD_WINDOWS_SECONDS[-1]))), at + 1)
     sequences, queued = _per_replica(world, window), servers.waiting[:, window] / servers.reporting_replicas(window)
     running, waiting = moving_average(sequences, world.step), np.nan_to_num(moving_average(queued, world.step))
     demand, newest = sequences + np.nan_to_num(queued), running.shape[1] - 1

@@ -51,14 +51,14 @@ def is_overloaded(utilization: Utilization) -> bool:
     ]
     shown = (utilization.loads[0], utilization.loads[1], min(utilization.loads[1:]))
     beyond = [
-        load >= limit and lowest >= utilization.usual + MIN_LOAD_INCREASE
+        load >= limit and lowest >= utilization.baseline + MIN_LOAD_INCREASE
         for load, lowest, limit in zip(utilization.loads, shown, limits, strict=True)
     ]
     full = max(factor * MIN_FULL_LOAD, SAFE_PEAK_FACTORS[0] * utilization.peak)
     filled = (
         utilization.full >= MIN_FULL_SECONDS
         and utilization.load >= full
-        and not utilization.usual + MIN_LOAD_INCREASE > utilization.load
+        and not utilization.baseline + MIN_LOAD_INCREASE > utilization.load
     )
     return any(beyond[1:] if bursty else beyond) or filled
 
@@ -76,7 +76,7 @@ def will_overload(utilization: Utilization) -> bool:
     """
     _, newer, older = utilization.loads
     now = newer + max(0.0, newer - older)
-    grows = newer >= max(MIN_GROWING_LOAD, utilization.usual + MIN_LOAD_INCREASE) and now >= max(
+    grows = newer >= max(MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE) and now >= max(
         MIN_PREDICTED_LOAD, SAFE_PEAK_FACTORS[1] * utilization.peak
     )
     return grows and not _bursty(utilization)
@@ -92,4 +92,4 @@ def has_lasting_reason(scan: Scan, service: Service, utilization: Utilization) -
 
 
 def _bursty(utilization: Utilization) -> bool:
-    return utilization.peak >= BURSTY_PEAK_RATIO * utilization.usual
+    return utilization.peak >= BURSTY_PEAK_RATIO * utilization.baseline

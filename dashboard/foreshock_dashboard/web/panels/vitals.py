@@ -108,12 +108,12 @@ def _columns(world: World, trouble: float) -> tuple[Columns, int]:
     trouble: Unix seconds from which on values are anomalous.
     """
     last = len(world.times) - 1
-    first = max(0, last - round(SPARKLINE_SECONDS / world.step))
+    first = max(0, last - world.points(SPARKLINE_SECONDS))
     spark = np.unique(np.linspace(first, last, SPARKLINE_POINTS).round().astype(np.intp))
-    stride = max(1, round(SPACING_SECONDS / world.step))
-    end = max(0, last - round(max(SPARKLINE_SECONDS, GUARD_SECONDS) / world.step))
+    stride = max(1, world.points(SPACING_SECONDS))
+    end = max(0, last - world.points(max(SPARKLINE_SECONDS, GUARD_SECONDS)))
     end = min(end, int(np.searchsorted(world.times, trouble)))
-    history = np.arange(max(0, end - round(HISTORY_SECONDS / world.step)), end, stride)
+    history = np.arange(max(0, end - world.points(HISTORY_SECONDS)), end, stride)
     return np.concatenate([history, spark]), len(history)
 
 
@@ -227,7 +227,7 @@ def _worst_row(values: Floats) -> int | None:
 
 def sparkline(world: World, row: Floats) -> list[float | None]:
     """The last `SPARK` seconds of a row in up to `POINTS` points, each the maximum of its bucket."""
-    points = row[-max(1, round(SPARKLINE_SECONDS / world.step)) :]
+    points = row[-max(1, world.points(SPARKLINE_SECONDS)) :]
     size = max(1, -(-len(points) // SPARKLINE_POINTS))
     padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
     filled = np.where(np.isnan(padded), -np.inf, padded).max(axis=1)

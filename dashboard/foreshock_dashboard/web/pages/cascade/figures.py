@@ -78,7 +78,7 @@ def load(
 def _safe(world: World, service: Service) -> float:
     if service not in world.services:
         return math.nan
-    return safe_load(world.red.rate[world.services.index(service), -round(HISTORY_SECONDS / world.step) :], world.step)
+    return safe_load(world.red.rate[world.services.index(service), -world.points(HISTORY_SECONDS) :], world.step)
 
 
 def _used(world: World, service: Service) -> Floats | None:

@@ -121,7 +121,7 @@ class ContentionPage(TypedDict, total=False):
 
 def time_split(world: World) -> TimeSplit:
     """The use of the time of each GPU, mean of the last `TIME_SPLIT_SECONDS`; shape (gpus,)."""
-    points = max(1, round(TIME_SPLIT_SECONDS / world.step))
+    points = max(1, world.points(TIME_SPLIT_SECONDS))
     busy, contended = (_mean(values[:, -points:]) for values in (world.utilization, world.contended))
     busy = np.clip(busy, 0.0, 1.0)
     both = np.minimum(contended, busy)
