@@ -26,15 +26,18 @@ class BatchingLaw:
         """Seconds per token with this many concurrent sequences."""
         return self.base + self.per_sequence * sequences
 
-    def offered_load(self, sequences: Floats, room: float) -> Floats:
+    def offered_load(self, sequences: Floats, max_sequences: float) -> Floats:
         """Offered load of `sequences` concurrent sequences over the throughput of a full replica.
 
-        X(n) / X(room) with X(n) = n / (a + b·n) tokens per second: by Little's law, n sequences are in service at an
-        offered load of X(n). Beyond `room`, the sequences per replica at a full KV cache, at least n / room.
+        X(n) / X(m) with X(n) = n / (a + b·n) tokens per second: by Little's law, n sequences are in service at an
+        offered load of X(n). m = `max_sequences`, sequences per replica at a full KV cache; beyond it, at least n / m.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            served = sequences / self.seconds(sequences) / (room / self.seconds(np.asarray(room)))
-            return np.asarray(np.where(sequences > room, np.maximum(served, sequences / room), served))
+            full_throughput = max_sequences / self.seconds(np.asarray(max_sequences))
+            served = sequences / self.seconds(sequences) / full_throughput
+            return np.asarray(
+                np.where(sequences > max_sequences, np.maximum(served, sequences / max_sequences), served)
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,17 @@ class Utilization:
     """Utilization of a service's model servers at one instant; NaN where unknown.
 
     slowdown: time per token over the value that the load explains; z: the same in scales. cache: KV-cache usage, 0 to
-    1, mean over replicas and a minute. full: seconds since when the KV cache has been nearly full. room: sequences per
-    replica at a full KV cache. load: offered load over the throughput of full servers, above 1 where requests wait,
-    over the last LATELY seconds; loads: over the last WINDOWS. baseline, peak: as in the law.
+    1, mean over replicas and a minute. full: seconds for which the KV cache has been nearly full. max_sequences:
+    sequences per replica at a full KV cache. load: current offered load over the throughput of full servers, above 1 if
+    requests wait; loads: means over the windows of `batching_model`, the shortest first. baseline, peak: as in
+    the law.
     """
 
     slowdown: float
     z: float
     cache: float
     full: float
-    room: float
+    max_sequences: float
     load: float
     loads: tuple[float, ...]
     baseline: float

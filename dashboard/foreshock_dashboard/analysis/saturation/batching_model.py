@@ -67,14 +67,14 @@ def fit_batching_laws(world: World, at: int) -> Mapping[Service, BatchingLaw]:
     last = max(0, at - world.points(GUARD_SECONDS))
     first = max(0, last - world.points(HISTORY_SECONDS))
     running = moving_average(_per_replica(world, slice(first, last)), world.step)
-    rooms = _rooms(world, slice(first, last))
+    max_sequences = _max_sequences(world, slice(first, last))
     laws = {}
     for i, service in enumerate(servers.services):
         n, y = running[i], servers.per_token[i, first:last]
         good = np.isfinite(n) & np.isfinite(y) & (y > 0) & (n > 0)
         good &= ~(servers.cache[i, first:last] > MAX_FIT_KV_CACHE_RATIO)
         if (law := _fit(n[good], y[good])) is not None:
-            load = law.offered_load(n, float(rooms[i]))[None]
+            load = law.offered_load(n, float(max_sequences[i]))[None]
             peak = quantile(load, EXCURSION_QUANTILE)
             laws[service] = replace(law, load=float(median(load)[0]), peak=float(peak[0]))
     return laws
@@ -94,13 +94,13 @@ def _fit(n: Floats, y: Floats) -> BatchingLaw | None:
     return BatchingLaw(float(base), float(slope), max(scale, MIN_RESIDUAL_SCALE), math.nan, math.nan)
 
 
-def _rooms(world: World, columns: slice) -> Floats:
+def _max_sequences(world: World, columns: slice) -> Floats:
     """Sequences per replica at a full KV cache, from the size of running sequences; shape (services,)."""
     cache, running = model_servers(world).cache[:, columns], _per_replica(world, columns)
     with np.errstate(invalid="ignore", divide="ignore"):
-        rooms = np.where((cache > MIN_KV_CACHE_RATIO) & (running > 0), running / cache, np.nan)
-    points = rooms.shape[1]
-    return recent_median(rooms, points - 1, points) if points else np.full(len(rooms), np.nan)
+        max_sequences = np.where((cache > MIN_KV_CACHE_RATIO) & (running > 0), running / cache, np.nan)
+    points = max_sequences.shape[1]
+    return recent_median(max_sequences, points - 1, points) if points else np.full(len(max_sequences), np.nan)
 
 
 def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mapping[Service, Utilization]:
@@ -112,7 +112,7 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
     demand, newest = sequences + np.nan_to_num(queued), running.shape[1] - 1
     token = recent_median(servers.per_token[:, window], newest)
     cache = recent_median(moving_average(servers.cache[:, window], world.step), newest)
-    rooms = _rooms(world, window)
+    max_sequences = _max_sequences(world, window)
     full = _trailing_points(servers.cache[:, window] >= FULL_KV_CACHE_RATIO) * world.step
     out = {}
     for i, service in enumerate(servers.services):
@@ -120,18 +120,18 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
         if law is None:
             nan = math.nan
             unknown = (nan,) * len(LOAD_WINDOWS_SECONDS)
-            out[service] = Utilization(nan, nan, cache[i], full[i], rooms[i], nan, unknown, nan, nan)
+            out[service] = Utilization(nan, nan, cache[i], full[i], max_sequences[i], nan, unknown, nan, nan)
             continue
         slowdown = float(token[i] / law.seconds(recent_median(running[i : i + 1], newest)[0]))
-        room = rooms[i].item()
-        raw_load, load = law.offered_load(demand[i], room), law.offered_load(running[i] + waiting[i], room)
+        limit = max_sequences[i].item()
+        raw_load, load = law.offered_load(demand[i], limit), law.offered_load(running[i] + waiting[i], limit)
         current, *means = (
             _mean(load, seconds, world.step) for seconds in (CURRENT_LOAD_SECONDS, *LOAD_WINDOWS_SECONDS[1:])
         )
         loads = (_mean(raw_load, LOAD_WINDOWS_SECONDS[0], world.step), *means)
         z = math.log(slowdown) / law.scale if slowdown > 0 else math.nan
         out[service] = Utilization(
-            slowdown, z, float(cache[i]), float(full[i]), room, current, loads, law.load, law.peak
+            slowdown, z, float(cache[i]), float(full[i]), limit, current, loads, law.load, law.peak
         )
     return out
 
