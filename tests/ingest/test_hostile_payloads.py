@@ -15,11 +15,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS, TooLargeError, gunzip, gunzip_chunks
 from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, decode_spans, encode_spans
+from foreshock_dashboard.ingest.otlp import split as slicing
+from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp import slices as slicing
 from foreshock_dashboard.sources.otlp.reader import MAX_JSON_VALUES, RequestReader
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
-from foreshock_dashboard.sources.otlp.slices import TooManyFieldsError, check_field_count, split_request
 
 Make = Callable[..., ExportTraceServiceRequest]
 
@@ -179,7 +179,8 @@ def test_large_resources_are_not_remembered() -> None:
     for number in range(10):
         made = ExportTraceServiceRequest()
         group = made.resource_spans.add()
-        group.resource.attributes.add(key="service.name").value.string_value = str(number) + "x" * otlp.MAX_CACHED_BYTES
+        service = str(number) + "x" * otlp.MAX_CACHED_MESSAGE_BYTES
+        group.resource.attributes.add(key="service.name").value.string_value = service
         group.scope_spans.add().spans.add(
             trace_id=b"\x01" * 16, span_id=b"\x01" * 8, start_time_unix_nano=1, end_time_unix_nano=2
         )

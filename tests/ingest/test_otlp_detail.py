@@ -12,9 +12,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, ORIGIN_TOO_LARGE
 from foreshock_dashboard.ingest.otlp.detail import LinkDetail, SpanDetail, detail_of
+from foreshock_dashboard.ingest.otlp.split import split_request
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import decode
-from foreshock_dashboard.sources.otlp.slices import split_request
 from foreshock_dashboard.store import Store, StoreLimits
 
 T0 = 1_790_000_000

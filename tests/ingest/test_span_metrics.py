@@ -104,7 +104,7 @@ def test_a_request_that_several_server_spans_describe_has_one_duration_and_one_e
 def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() -> None:
     """docs/otlp.md: each name in the table, each number in the text."""
     text = (Path(__file__).parents[2] / "docs/otlp.md").read_text()
-    told = text[text.index("## What becomes of spans") : text.index("## A service that joins")]
+    told = text[text.index("## Derived metrics") : text.index("## A service that joins")]
     names = [family.name for family in vars(families).values() if isinstance(family, Family)]
     assert [name for name in names if f"`{name}`" not in told] == []
     for words in (

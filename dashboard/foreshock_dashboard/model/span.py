@@ -75,6 +75,10 @@ class _Encoded:
         except AttributeError:
             return None
 
+    def attach_raw(self, raw: tuple[Origin, bytes]) -> None:
+        """Set the encoded form of a span that was just decoded."""
+        object.__setattr__(self, "_encoded", raw)
+
 
 SpanKey = bytes
 """Trace id (16 bytes) followed by span id (8 bytes)."""

@@ -1,4 +1,6 @@
-"""The embedded store: SQLite as write-ahead log, DuckDB in memory as head, Parquet files as blocks.
+"""The embedded store: SQLite as write-ahead log, a head in memory, Parquet files as blocks.
+
+The head holds samples in DuckDB tables and spans in NumPy columns.
 
 Imports: `common`, `model`, `store.blocks`, `store.samples`, `store.spans`.
 """

@@ -10,7 +10,7 @@ from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.decode import (
     MALFORMED,
-    MAX_CACHED_BYTES,
+    MAX_CACHED_MESSAGE_BYTES,
     MAX_ORIGIN_BYTES,
     MAX_SPAN_BYTES,
     ORIGIN_MALFORMED,
@@ -24,7 +24,7 @@ from foreshock_dashboard.ingest.otlp.values import attributes_of, search_text
 
 __all__ = [
     "MALFORMED",
-    "MAX_CACHED_BYTES",
+    "MAX_CACHED_MESSAGE_BYTES",
     "MAX_ORIGIN_BYTES",
     "MAX_SPAN_BYTES",
     "ORIGIN_MALFORMED",

@@ -1,4 +1,4 @@
-"""Numbers attributes: most attributes of most spans are the same bytes again and again, and are decoded once."""
+"""Maps encoded attributes to ids, so that the same bytes, as most attributes of most spans are, are decoded once."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from foreshock_dashboard.model.span import AttributeValue
 
 MAX_CACHED = 32_768
 """Attributes that are cached."""
-MAX_CACHED_BYTES = 256
+MAX_CACHED_ATTRIBUTE_BYTES = 256
 """Longest encoded attribute that is cached."""
 MAX_VALUES_PER_KEY = 1000
 """Values of one key that are cached. A key with more, such as a request id, has each value once."""
 
 NOT_NEEDED, END_OF_SPAN = 0, 1
-"""Numbers of an attribute that is not needed, and of `SPAN_END` after the attributes of a span."""
+"""Ids of an attribute that is not needed, and of `SPAN_END` after the attributes of a span."""
 
-Numbers = NDArray[np.int64]
+IntArray = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _UNCACHED, _UNKNOWN_COLUMN, _NO_COLUMN = -1, -2, -1
@@ -38,11 +38,11 @@ _PAIR_PREFIXES = [bytes((10, size)) for size in range(128)]
 
 
 class AttributeCache:
-    """Maps encoded attributes to numbers. Not thread-safe.
+    """Maps encoded attributes to ids. Not thread-safe.
 
-    A cached attribute keeps its number until `clear`. The number of any other is valid until `start_batch`.
+    A cached attribute keeps its id until `clear`. The id of any other is valid until `start_batch`.
 
-    entries: key and value by number.
+    entries: key and value by id.
 
     Args:
         keys: the needed keys. The column of an attribute is the index of its key.
@@ -70,7 +70,7 @@ class AttributeCache:
         self.entries: list[tuple[str, AttributeValue]] = [("", None)] * self._size
         self._texts: list[str | None] = [None] * self._size
         self._columns[NOT_NEEDED] = self._columns[END_OF_SPAN] = len(self.keys)
-        self._numbers: dict[bytes, int] = {SPAN_END: END_OF_SPAN}
+        self._ids: dict[bytes, int] = {SPAN_END: END_OF_SPAN}
         self._next = END_OF_SPAN + 1
         self._value_counts: dict[bytes, int] = {}
         """Cached values by the bytes of the key, with its tag and length."""
@@ -87,14 +87,14 @@ class AttributeCache:
 
     @property
     def _is_full(self) -> bool:
-        return len(self._numbers) >= self._max_cached or len(self._value_counts) >= self._max_cached
+        return len(self._ids) >= self._max_cached or len(self._value_counts) >= self._max_cached
 
-    def lookup(self, pairs: Sequence[bytes]) -> Numbers:
-        """Return the numbers of cached KeyValues and of `SPAN_END`; a negative one for others. Shape (pairs,)."""
-        return np.fromiter(map(self._numbers.get, pairs, repeat(_UNCACHED)), np.int64, len(pairs))
+    def lookup(self, pairs: Sequence[bytes]) -> IntArray:
+        """Return the ids of cached KeyValues and of `SPAN_END`; a negative one for others. Shape (pairs,)."""
+        return np.fromiter(map(self._ids.get, pairs, repeat(_UNCACHED)), np.int64, len(pairs))
 
-    def numbers(self, pairs: Sequence[bytes], cached: Numbers, common: int, extended: Mask) -> Numbers:
-        """Return the number of each encoded KeyValue, and decode those that are not cached. Shape (pairs,).
+    def attribute_ids(self, pairs: Sequence[bytes], cached: IntArray, common: int, extended: Mask) -> IntArray:
+        """Return the id of each encoded KeyValue, and decode those that are not cached. Shape (pairs,).
 
         Args:
             cached: the result of `lookup`; it is overwritten.
@@ -104,10 +104,10 @@ class AttributeCache:
         Raises:
             DecodeError: one of them is malformed.
         """
-        numbers = cached
-        positions = np.flatnonzero(numbers == _UNCACHED)
+        ids = cached
+        positions = np.flatnonzero(ids == _UNCACHED)
         new = [pairs[position] for position in positions.tolist()]
-        numbers[positions] = NOT_NEEDED
+        ids[positions] = NOT_NEEDED
         columns = self._short_text_columns(new)
         is_short_text = columns != _UNKNOWN_COLUMN
         remaining = np.flatnonzero(~is_short_text)
@@ -117,7 +117,7 @@ class AttributeCache:
             head = pair[: 2 + pair[1]] if len(pair) > 1 else pair  # nearly every pair begins with its key
             columns[index] = column = self._varied_columns.get(head, _UNKNOWN_COLUMN)
             if column == _UNKNOWN_COLUMN:
-                numbers[positions[index]] = self._decode(head, pair)
+                ids[positions[index]] = self._decode(head, pair)
             else:
                 self._learn_text_prefix(head, pair, column)
         for column in sorted({*columns.tolist()} - {_UNKNOWN_COLUMN, _NO_COLUMN}):
@@ -129,11 +129,11 @@ class AttributeCache:
                 pair[key_end + 4 :].decode() if short else _value(pair, key_end)
                 for pair, short in zip(compress(new, selected.tolist()), is_short_text[selected].tolist(), strict=True)
             ]
-            numbers[positions[selected]] = self._add_uncached(column, values)
-        numbers[(self._columns[numbers] >= common) & ~extended] = NOT_NEEDED
-        return numbers
+            ids[positions[selected]] = self._add_uncached(column, values)
+        ids[(self._columns[ids] >= common) & ~extended] = NOT_NEEDED
+        return ids
 
-    def _short_text_columns(self, pairs: Sequence[bytes]) -> Numbers:
+    def _short_text_columns(self, pairs: Sequence[bytes]) -> IntArray:
         """Return the columns of short texts of keys with many values; `_UNKNOWN_COLUMN` for other pairs.
 
         The bytes before such a text contain its length, so only the text itself has to be checked.
@@ -159,10 +159,10 @@ class AttributeCache:
             self._text_prefixes[pair[: len(head) + 4]] = (column - _UNKNOWN_COLUMN) * _LENGTH_BASE + len(pair)
 
     def _decode(self, head: bytes, pair: bytes) -> int:
-        """Decode an attribute with a new key or value, cache it if possible, and return its number."""
-        number = self._numbers.get(pair)
-        if number is not None:  # it occurs twice in the batch
-            return number
+        """Decode an attribute with a new key or value, cache it if possible, and return its id."""
+        attribute_id = self._ids.get(pair)
+        if attribute_id is not None:  # it occurs twice in the batch
+            return attribute_id
         key_first = head[:1] == b"\n" and len(head) > 1 and head[1] < 128
         key = head[2:].decode() if key_first else KeyValue.FromString(pair).key
         column = self._column_of.get(key, _NO_COLUMN)
@@ -170,23 +170,23 @@ class AttributeCache:
         if column != _NO_COLUMN:
             value = _value(pair, len(head)) if key_first else value_of(KeyValue.FromString(pair).value)
         values = self._value_counts.get(head, 0)
-        cacheable = key_first and values < self._max_values_per_key and len(pair) <= MAX_CACHED_BYTES
+        cacheable = key_first and values < self._max_values_per_key and len(pair) <= MAX_CACHED_ATTRIBUTE_BYTES
         if not cacheable or self._is_full:
             return NOT_NEEDED if column == _NO_COLUMN else int(self._add_uncached(column, [value])[0])
         self._value_counts[head] = values + 1
         if values + 1 == self._max_values_per_key:
             self._varied_columns[head] = column
-        number = NOT_NEEDED
+        attribute_id = NOT_NEEDED
         if column != _NO_COLUMN:
-            number, self._next = self._next, self._next + 1
-            self.entries[number] = key, value
-            self._texts[number] = search_text(value) if column < self._searchable and value is not None else None
-            self._columns[number] = column
-        self._numbers[pair] = number
-        return number
+            attribute_id, self._next = self._next, self._next + 1
+            self.entries[attribute_id] = key, value
+            self._texts[attribute_id] = search_text(value) if column < self._searchable and value is not None else None
+            self._columns[attribute_id] = column
+        self._ids[pair] = attribute_id
+        return attribute_id
 
-    def _add_uncached(self, column: int, values: Sequence[AttributeValue]) -> Numbers:
-        """Return numbers for values of one key that are not cached."""
+    def _add_uncached(self, column: int, values: Sequence[AttributeValue]) -> IntArray:
+        """Return ids for values of one key that are not cached."""
         first = len(self.entries)
         self.entries += zip(repeat(self.keys[column]), values)
         searchable = column < self._searchable
@@ -198,18 +198,18 @@ class AttributeCache:
         self._columns[first:end] = column
         return np.arange(first, end)
 
-    def columns(self, numbers: Numbers) -> Numbers:
+    def columns(self, ids: IntArray) -> IntArray:
         """Return the columns; for `NOT_NEEDED` and `END_OF_SPAN`, the number of keys."""
-        return self._columns[numbers]
+        return self._columns[ids]
 
-    def texts(self, numbers: Numbers) -> tuple[NDArray[np.uint32], list[str | None]]:
-        """Return for each number the index of its search text, and these texts; the first is None."""
-        positions = np.arange(len(numbers))
-        self._scratch[numbers] = positions
-        distinct = numbers[self._scratch[numbers] == positions]
+    def texts(self, ids: IntArray) -> tuple[NDArray[np.uint32], list[str | None]]:
+        """Return for each id the index of its search text, and these texts; the first is None."""
+        positions = np.arange(len(ids))
+        self._scratch[ids] = positions
+        distinct = ids[self._scratch[ids] == positions]
         texts = [*map(self._texts.__getitem__, distinct.tolist())]
         self._scratch[distinct] = [0 if text is None else index for index, text in enumerate(texts, 1)]
-        return self._scratch[numbers].astype(np.uint32), [None, *texts]
+        return self._scratch[ids].astype(np.uint32), [None, *texts]
 
 
 def _check(pairs: Sequence[bytes]) -> None:

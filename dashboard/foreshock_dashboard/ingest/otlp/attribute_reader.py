@@ -15,8 +15,8 @@ from foreshock_dashboard.ingest.otlp.attribute_cache import (
     MAX_CACHED,
     MAX_VALUES_PER_KEY,
     AttributeCache,
+    IntArray,
     Mask,
-    Numbers,
 )
 from foreshock_dashboard.model.span import Attributes, Kind
 
@@ -28,16 +28,16 @@ _CALLS: frozenset[Kind] = frozenset(("client", "producer"))
 class SearchColumns(NamedTuple):
     """The searchable attributes of spans.
 
-    keys: all searchable keys.
+    searchable_keys: all keys that are searched.
     columns: for each key that any span has, one code per span, shape (spans,): an index into `texts`.
     texts: the distinct texts; the first is None, for a span without the attribute.
     """
 
-    keys: frozenset[str]
+    searchable_keys: frozenset[str]
     columns: dict[str, Codes]
     texts: Sequence[str | None]
 
-    def rows(self, rows: slice | list[int]) -> SearchColumns:
+    def select(self, rows: slice | list[int]) -> SearchColumns:
         """Return the columns of some of the spans."""
         return self._replace(columns={key: codes[rows] for key, codes in self.columns.items()})
 
@@ -65,11 +65,15 @@ class AttributeReader:
         max_cached: int = MAX_CACHED,
         max_values_per_key: int = MAX_VALUES_PER_KEY,
     ) -> None:
-        self.keys = frozenset(searchable)
+        self.searchable_keys = frozenset(searchable)
         triggers = frozenset(trigger_keys)
-        common = self.keys.union(triggers, triggered_keys)
-        keys = [*sorted(self.keys), *sorted(common - self.keys), *sorted(frozenset(call_keys) - common)]
-        self._cache = AttributeCache(keys, len(self.keys), max_cached, max_values_per_key)
+        common = self.searchable_keys.union(triggers, triggered_keys)
+        keys = [
+            *sorted(self.searchable_keys),
+            *sorted(common - self.searchable_keys),
+            *sorted(frozenset(call_keys) - common),
+        ]
+        self._cache = AttributeCache(keys, len(self.searchable_keys), max_cached, max_values_per_key)
         self._common = len(common)
         self._is_trigger = np.array([key in triggers for key in keys] + [False])
         self._lock = threading.Lock()
@@ -87,25 +91,25 @@ class AttributeReader:
             cached = self._cache.lookup(pairs)
             counts = np.diff(np.flatnonzero(cached == END_OF_SPAN), prepend=-1)
             rows = np.repeat(np.arange(len(kinds)), counts)
-            numbers = self._cache.numbers(pairs, cached, self._common, is_read[rows])
-            columns = self._cache.columns(numbers)
+            ids = self._cache.attribute_ids(pairs, cached, self._common, is_read[rows])
+            columns = self._cache.columns(ids)
             is_read[rows[self._is_trigger[columns]]] = True
-            attributes = self._attributes(numbers, rows, is_read, counts.tolist())
-            return attributes, self._search_columns(numbers, rows, columns, len(kinds))
+            attributes = self._attributes(ids, rows, is_read, counts.tolist())
+            return attributes, self._search_columns(ids, rows, columns, len(kinds))
 
-    def _attributes(self, numbers: Numbers, rows: Numbers, is_read: Mask, counts: Sequence[int]) -> list[Attributes]:
+    def _attributes(self, ids: IntArray, rows: IntArray, is_read: Mask, counts: Sequence[int]) -> list[Attributes]:
         """Return the attributes of the spans with `is_read`, and none of the others."""
         attributes = [NO_ATTRIBUTES] * len(counts)
-        entries = map(self._cache.entries.__getitem__, numbers[is_read[rows]][::-1].tolist())
+        entries = map(self._cache.entries.__getitem__, ids[is_read[rows]][::-1].tolist())
         for row in np.flatnonzero(is_read)[::-1].tolist():  # backwards: the first value of a key is set last
             attributes[row] = dict(islice(entries, counts[row]))
         return attributes
 
-    def _search_columns(self, numbers: Numbers, rows: Numbers, columns: Numbers, spans: int) -> SearchColumns:
-        keys = self._cache.keys[: len(self.keys)]
+    def _search_columns(self, ids: IntArray, rows: IntArray, columns: IntArray, spans: int) -> SearchColumns:
+        keys = self._cache.keys[: len(self.searchable_keys)]
         matrix = np.zeros((len(keys), spans), np.uint32)
         searchable = np.flatnonzero(columns < len(keys))[::-1]
-        codes, texts = self._cache.texts(numbers[searchable])
+        codes, texts = self._cache.texts(ids[searchable])
         matrix[columns[searchable], rows[searchable]] = codes  # backwards: the first value of a key is set last
         used = {keys[index]: matrix[index] for index in np.flatnonzero(matrix.any(axis=1))}
-        return SearchColumns(self.keys, used, texts)
+        return SearchColumns(self.searchable_keys, used, texts)

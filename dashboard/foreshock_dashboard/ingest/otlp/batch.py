@@ -36,7 +36,7 @@ class SpanBatch(Sequence[Span]):
     def __getitem__(self, index: int | slice) -> Span | SpanBatch:
         if isinstance(index, slice):
             outlines = Outlines._make(column[index] for column in self.outlines)
-            return SpanBatch(outlines, self.raw_spans[index], self.search_columns.rows(index))
+            return SpanBatch(outlines, self.raw_spans[index], self.search_columns.select(index))
         return _decode(Outline._make(column[index] for column in self.outlines), self.raw_spans[index])
 
     def __iter__(self) -> Iterator[Span]:
@@ -46,7 +46,7 @@ class SpanBatch(Sequence[Span]):
         """Return the batch without these rows."""
         kept = [row for row in range(len(self)) if row not in rows]
         outlines = Outlines._make([column[row] for row in kept] for column in self.outlines)
-        return SpanBatch(outlines, [self.raw_spans[row] for row in kept], self.search_columns.rows(kept))
+        return SpanBatch(outlines, [self.raw_spans[row] for row in kept], self.search_columns.select(kept))
 
 
 def links_of(span: OtlpSpan) -> tuple[Link, ...]:
@@ -75,5 +75,5 @@ def _decode(outline: Outline, raw_span: tuple[Origin, bytes]) -> Span:
         trace_state=sent.trace_state,
         clamped=outline.clamped,
     )
-    object.__setattr__(span, "_encoded", raw_span)
+    span.attach_raw(raw_span)
     return span

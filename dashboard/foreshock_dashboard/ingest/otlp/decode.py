@@ -1,8 +1,9 @@
 """Decodes OTLP bytes into spans.
 
 A request is parsed twice: into encoded spans, which are stored, and these into columns with encoded attributes. Encoded
-attributes are parsed, too, unless equal bytes were parsed before, so that the whole request is valid. Protobuf does all
-parsing.
+attributes are parsed, too, unless equal bytes were parsed before, so that the whole request is valid. Protobuf
+validates all bytes, except short texts of keys with many values, which only have to be UTF-8. Keys and short texts are
+sliced from the bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SPAN_TOO_LARGE = f"larger than {MAX_SPAN_BYTES} bytes"
 ORIGIN_TOO_LARGE = f"resource or scope larger than {MAX_ORIGIN_BYTES} bytes"
 MALFORMED = "malformed span"
 ORIGIN_MALFORMED = "malformed resource or scope"
-MAX_CACHED_BYTES = 1 << 12
+MAX_CACHED_MESSAGE_BYTES = 1 << 12
 """Largest resource, scope or status that is cached."""
 MAX_AHEAD_NS = 86_400 * 10**9
 """How far after now a span may end. A later one would outlive the retention and extend every time range."""
@@ -210,7 +211,7 @@ def _fault(
 
 def _resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
     """Return the attributes and the service of a resource, which many requests share."""
-    return _cached_resource(raw) if len(raw) <= MAX_CACHED_BYTES else _cached_resource.__wrapped__(raw)
+    return _cached_resource(raw) if len(raw) <= MAX_CACHED_MESSAGE_BYTES else _cached_resource.__wrapped__(raw)
 
 
 @lru_cache(1024)
@@ -221,7 +222,7 @@ def _cached_resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
 
 def _check_scope(raw: bytes) -> None:
     """Raise DecodeError if a scope is malformed."""
-    (_cached_scope if len(raw) <= MAX_CACHED_BYTES else _cached_scope.__wrapped__)(raw)
+    (_cached_scope if len(raw) <= MAX_CACHED_MESSAGE_BYTES else _cached_scope.__wrapped__)(raw)
 
 
 @lru_cache(1024)
@@ -230,7 +231,7 @@ def _cached_scope(raw: bytes) -> str:
 
 
 def _status(raw: bytes) -> Status:
-    return _cached_status(raw) if len(raw) <= MAX_CACHED_BYTES else _cached_status.__wrapped__(raw)
+    return _cached_status(raw) if len(raw) <= MAX_CACHED_MESSAGE_BYTES else _cached_status.__wrapped__(raw)
 
 
 @lru_cache(256)

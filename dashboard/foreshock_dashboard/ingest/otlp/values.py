@@ -8,7 +8,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from foreshock_dashboard.model.span import MAX_SERVICE_CHARS, Attributes, AttributeValue
 
-MAX_TEXT_CHARACTERS = MAX_SERVICE_CHARS
+MAX_SEARCH_TEXT_CHARACTERS = MAX_SERVICE_CHARS
 """Longest search text."""
 _INT64 = 1 << 63
 
@@ -84,11 +84,11 @@ def _any(value: AttributeValue) -> AnyValue:
 
 
 def search_text(value: AttributeValue) -> str:
-    """Return the text by which a value is searched and listed: at most `MAX_TEXT_CHARACTERS`, valid Unicode."""
-    if type(value) is str and len(value) <= MAX_TEXT_CHARACTERS and value.isascii():
+    """Return the text by which a value is searched and listed: at most `MAX_SEARCH_TEXT_CHARACTERS`, valid Unicode."""
+    if type(value) is str and len(value) <= MAX_SEARCH_TEXT_CHARACTERS and value.isascii():
         return value
     if isinstance(value, str):
-        return valid_unicode(value[:MAX_TEXT_CHARACTERS])
+        return valid_unicode(value[:MAX_SEARCH_TEXT_CHARACTERS])
     if isinstance(value, bool):
         return "true" if value else "false"
-    return valid_unicode((value.hex() if isinstance(value, bytes) else str(value))[:MAX_TEXT_CHARACTERS])
+    return valid_unicode((value.hex() if isinstance(value, bytes) else str(value))[:MAX_SEARCH_TEXT_CHARACTERS])

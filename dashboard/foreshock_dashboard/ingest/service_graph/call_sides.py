@@ -14,7 +14,7 @@ from foreshock_dashboard.ingest.otlp.gen_ai import MODEL, OPERATION, PROVIDER, f
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, SpanKey, Status
 
-MAX_TEXT_CHARACTERS = 200
+MAX_SIDE_TEXT_CHARACTERS = 200
 """Longest name, and longest attribute, that a side of a pending call keeps."""
 MAX_CACHED_FACTS = 10_000
 """Entries of each cache of parsed attributes; a full cache is cleared."""
@@ -108,11 +108,11 @@ class ClientSide:
         self.kind = kind
         self.start_ns, self.end_ns = start, end
         self.seconds = (end - start) / 1e9
-        self.name = name[:MAX_TEXT_CHARACTERS]
+        self.name = name[:MAX_SIDE_TEXT_CHARACTERS]
         self.url = ""
         for attribute in key_set.url:
             if url := attributes[attribute]:
-                self.url = url.partition("?")[0][:MAX_TEXT_CHARACTERS] if isinstance(url, str) else ""
+                self.url = url.partition("?")[0][:MAX_SIDE_TEXT_CHARACTERS] if isinstance(url, str) else ""
                 break
         (
             callee, attempt_failed, outcome_unknown, self.resend_number, self.is_resend, self.operation, self.model,
@@ -194,7 +194,7 @@ def server_side(
     is_reattempt = attempts is not grpc_attempts and (_count(attempts) > 0 or _count(grpc_attempts) > 0)
     return ServerSide(
         service,
-        name[:MAX_TEXT_CHARACTERS],
+        name[:MAX_SIDE_TEXT_CHARACTERS],
         (end - start) / 1e9,
         status == "error",
         "server" if kind == "server" else "consumer",
@@ -262,7 +262,7 @@ def _cached_facts(key_set: _KeySet, attributes: Attributes) -> _Facts:
         if len(_facts_cache) >= MAX_CACHED_FACTS:
             _facts_cache.clear()
         texts = (value for value in map(attributes.get, key_set.facts) if isinstance(value, str | bytes))
-        if all(len(text) <= MAX_TEXT_CHARACTERS for text in texts):
+        if all(len(text) <= MAX_SIDE_TEXT_CHARACTERS for text in texts):
             _facts_cache[key] = facts
     return facts
 
@@ -286,7 +286,7 @@ def _parse_facts(attributes: Attributes) -> _Facts:
 
 def _parse_callee(attributes: Attributes) -> Callee:
     def text(*keys: str) -> str:
-        return first_text(map(attributes.get, keys), MAX_TEXT_CHARACTERS)
+        return first_text(map(attributes.get, keys), MAX_SIDE_TEXT_CHARACTERS)
 
     peer, host = text(*_PEER), text(*_HOST)
     return Callee(

@@ -151,10 +151,6 @@ class CallCounts:
         return True
 
 
-_new = tuple.__new__
-"""Makes an `Increment` from all its fields; the constructor adds 3% to "pair and count" in scripts/bench_parts.py."""
-
-
 class UpdateBuilder:
     """Collects increments, unpaired spans and fallbacks until they are taken."""
 
@@ -172,24 +168,35 @@ class UpdateBuilder:
 
     def add_client_call(self, edge: Edge, client: ClientSide, retries: int) -> None:
         """Count a call that has a client side only."""
-        fields = edge, 1, int(client.failed), retries, client.seconds, None, client.key, None
-        self.increments.append(_new(Increment, fields))
+        increment = Increment(
+            edge,
+            requests=1,
+            failed=int(client.failed),
+            retries=retries,
+            client_seconds=client.seconds,
+            client_span=client.key,
+        )
+        self.increments.append(increment)
 
     def add_server_call(self, edge: Edge, span: SpanKey, seconds: float, *, failed: bool) -> None:
         """Count a call that has a server side only."""
-        self.increments.append(_new(Increment, (edge, 1, int(failed), 0, None, seconds, None, span)))
+        self.increments.append(
+            Increment(edge, requests=1, failed=int(failed), server_seconds=seconds, server_span=span)
+        )
 
     def add_counts(self, counts: CallCounts, client: ClientSide) -> None:
         """Emit the part of a call's counts that was not emitted yet, and its client duration if it is the first."""
         first, requests, failed, retries = counts.take()
         if requests or failed or retries:
             seconds, span = (client.seconds, client.key) if first else (None, None)
-            self.increments.append(_new(Increment, (counts.edge, requests, failed, retries, seconds, None, span, None)))
+            self.increments.append(
+                Increment(counts.edge, requests, failed, retries, client_seconds=seconds, client_span=span)
+            )
 
     def add_durations(self, edge: Edge, servers: Sequence[ServerSide]) -> None:
         """Emit server durations."""
         for server in servers:
-            self.increments.append(_new(Increment, (edge, 0, 0, 0, None, server.seconds, None, server.key)))
+            self.increments.append(Increment(edge, server_seconds=server.seconds, server_span=server.key))
 
     def add_retries(self, edge: Edge, retries: int) -> None:
         """Emit retries of calls that were counted before."""

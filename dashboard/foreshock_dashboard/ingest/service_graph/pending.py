@@ -75,7 +75,6 @@ class PendingSpans:
         self._extended: deque[PendingSpan] = deque()
         self._last_now: float | None = None
         self._newest: list[PendingSpan] = []
-        self.find = self._spans.get
 
     def __len__(self) -> int:
         return len(self._spans)
@@ -84,6 +83,10 @@ class PendingSpans:
     def is_full(self) -> bool:
         """Whether a span has to be evicted before another can be added."""
         return len(self._spans) >= self._limit
+
+    def find(self, key: SpanKey) -> PendingSpan | None:
+        """Return the span with a key; None if it is not pending."""
+        return self._spans.get(key)
 
     def add(self, key: SpanKey, now: float) -> PendingSpan:
         """Add and return a span."""

@@ -1,4 +1,6 @@
-"""Metrics derived from spans, as the Collector's span metrics connector derives them.
+"""Metrics derived from spans, with the names of the Collector's spanmetrics connector.
+
+INTERNAL spans are left out.
 
 Imports: `foreshock_exporter.exposition`, `ingest.otlp`, `ingest.service_graph`, `model`.
 """

@@ -11,16 +11,11 @@ from google.protobuf.message import DecodeError
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.ingest.otlp import AttributeReader
+from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES, TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import DEFAULT_ATTRIBUTES, MalformedError, decode
 from foreshock_dashboard.sources.otlp.json_request import json_to_protobuf
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
-from foreshock_dashboard.sources.otlp.slices import (
-    MAX_SLICE_BYTES,
-    TooManyFieldsError,
-    check_field_count,
-    split_request,
-)
 
 JSON_SIZE_FACTOR = 4
 """Ratio of the size limits of protobuf and JSON. JSON is decoded as a whole, into several times its size."""

@@ -42,7 +42,7 @@ class SpanCodec:
 
     def _batch(self, spans: Sequence[Span]) -> SpanBatch:
         """Return the valid spans together with the attributes they are searched by."""
-        if isinstance(spans, SpanBatch) and self.keys <= spans.search_columns.keys:
+        if isinstance(spans, SpanBatch) and self.keys <= spans.search_columns.searchable_keys:
             if max(spans.outlines.end_ns, default=0) < _END_NS_LIMIT:
                 return spans
             return spans.without({row for row, end in enumerate(spans.outlines.end_ns) if end >= _END_NS_LIMIT})
@@ -90,13 +90,16 @@ class SpanCodec:
                 inherited = symbols.refs(resource_texts)[runs.of_row]
                 columns[column_of(key)] = inherited if own is None else np.where(own == NO_SYMBOL, inherited, own)
             elif own is not None:
-                columns[column_of(key)] = own.copy()
+                columns[column_of(key)] = own.copy()  # a view would keep the columns of all keys in memory
         size = len(body) + ROW_BYTES * len(spans)
         return RowBatch(columns, len(spans), int(starts.min()), int(ends.max()), size, refused, symbols.texts(), body)
 
 
 class _BatchSymbols:
-    """Symbols of a batch: the texts that already have refs, then further ones. A text may occur twice."""
+    """Symbols of a batch: the texts that already have refs, then further ones.
+
+    A text may occur twice: the head's symbol table maps both refs to one (`SpanTable.insert`).
+    """
 
     def __init__(self, existing: Sequence[str | None]) -> None:
         self._existing, self._added = existing, SymbolTable()
@@ -112,7 +115,11 @@ class _BatchSymbols:
 
 
 class _ResourceRuns:
-    """Runs of consecutive spans with the same resource: `first` row of each run, and the run `of_row`."""
+    """Runs of consecutive spans with the same resource: `first` row of each run, and the run `of_row`.
+
+    Resources are compared by identity: the decoder gives the spans of one OTLP resource the same object, and the list
+    keeps all objects alive. Equal resources that are different objects only make more runs.
+    """
 
     def __init__(self, resources: Sequence[Attributes]) -> None:
         ids = np.fromiter(map(id, resources), np.intp, len(resources))

@@ -73,7 +73,10 @@ class SpanFormat:
         """Do nothing: the memory of a table is freed with the object."""
 
     def write(self, table: SpanTable, folder: Path) -> tuple[int, tuple[str, ...]]:
-        """Write a table's rows and chunks. Columns without values are left out, as they take a third of the time."""
+        """Write a table's rows and chunks below `folder`, and return the number of rows, and no metric names.
+
+        Columns without values are left out, as they take a third of the time.
+        """
         nonempty = {name for part in table.parts for name in part.columns}
         names = [name for name in self._columns if name in nonempty]
         quoted = ", ".join(f'"{name}"' for name in names)
@@ -89,7 +92,10 @@ class SpanFormat:
         return rows, ()
 
     def merge(self, sources: list[Path], folder: Path) -> int:
-        """Write the rows of several blocks as one block; chunks are copied unchanged."""
+        """Write several blocks as one below `folder`, and return its number of rows, without repeated spans.
+
+        Chunks are copied unchanged.
+        """
         bases = []
         with (folder / CHUNKS_FILE).open("wb") as file:
             for source in sources:

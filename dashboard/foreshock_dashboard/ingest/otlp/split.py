@@ -1,4 +1,4 @@
-"""Splits a large OTLP request into slices.
+"""Splits a large OTLP request into slices by walking protobuf's wire format.
 
 Parsing with protobuf takes some hundred bytes of memory per message, and an empty span has two bytes: 64 MiB of empty
 spans would take 6 GiB. So the request is first walked down to its spans, without parsing these, and split
@@ -12,13 +12,8 @@ from collections.abc import Iterator
 
 from google.protobuf.message import DecodeError
 
-from foreshock_dashboard.ingest.otlp import (
-    MAX_ORIGIN_BYTES,
-    MAX_SPAN_BYTES,
-    ORIGIN_TOO_LARGE,
-    SPAN_TOO_LARGE,
-    join_spans,
-)
+from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, ORIGIN_TOO_LARGE, SPAN_TOO_LARGE
+from foreshock_dashboard.ingest.otlp.encode import join_spans
 from foreshock_dashboard.model.span import Origin
 
 MAX_SLICE_BYTES = MAX_SPAN_BYTES
