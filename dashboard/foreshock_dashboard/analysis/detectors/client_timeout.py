@@ -71,7 +71,7 @@ def client_timeout(scan: Scan) -> tuple[Finding, ...]:
 
 def _evidence(scan: Scan, edge: Edge) -> tuple[Evidence, ...]:
     evidence = (*(evidence_of(scan, name, edge) for name in EDGE_EVIDENCE), evidence_of(scan, "running", edge.server))
-    return tuple(each for each in evidence if math.isfinite(each.value))
+    return tuple(item for item in evidence if math.isfinite(item.value))
 
 
 def abandoned_work(scan: Scan, service: Service) -> float:

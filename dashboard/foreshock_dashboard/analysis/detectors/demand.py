@@ -127,12 +127,12 @@ def _seasonal_evidence(scan: Scan, service: Service, season: SeasonalGrowth) -> 
 
 def _candidates(scan: Scan) -> list[Service]:
     """Services of which any load signal grew."""
-    seen: set[Key] = set()
+    grown: set[Key] = set()
     for name in ("rate", "flight", "tokens", "running"):
         now = scan[name]
         keys = list(now.keys)
-        seen.update(keys[row] for row in np.flatnonzero(now.ratio > 1.05))
-    return [service for service in scan.world.services if service in seen]
+        grown.update(keys[row] for row in np.flatnonzero(now.ratio > 1.05))
+    return [service for service in scan.world.services if service in grown]
 
 
 def load_growth(
@@ -253,7 +253,7 @@ def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floa
     ends = range(at + 1, max(0, at + 1 - round(GROWTH_WINDOW_SECONDS / step)), -max(1, points // 2))
     windows = [slice(max(0, end - points), end) for end in reversed(ends)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = [mean_over_time(rate[:, each] / np.fmax(attempts[:, each], 1.0)) for each in windows]
+        means = [mean_over_time(rate[:, window] / np.fmax(attempts[:, window], 1.0)) for window in windows]
     return np.stack(means, axis=1)
 
 
@@ -264,9 +264,9 @@ def load_origin(scan: Scan, service: Service, growth: Floats) -> LoadOrigin:
     causes further down: a gateway forwards requests of many.
     """
     edges = scan.world.edges
-    share, seen, before = 1.0, {service}, -1
+    share, visited, before = 1.0, {service}, -1
     while True:
-        rows = [row for row in scan.into.get(service, ()) if edges[row].client not in seen and growth[row] > 0]
+        rows = [row for row in scan.into.get(service, ()) if edges[row].client not in visited and growth[row] > 0]
         if not rows:
             return LoadOrigin(service, share)
         parts = growth[rows] if before < 0 or len(rows) == 1 else growth[rows] * forwarded_calls(scan, before, rows)
@@ -276,7 +276,7 @@ def load_origin(scan: Scan, service: Service, growth: Floats) -> LoadOrigin:
         if edges[before].connection == "virtual_node":
             return LoadOrigin(service, share)
         service = edges[before].client
-        seen.add(service)
+        visited.add(service)
 
 
 def forwarded_calls(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
@@ -287,20 +287,20 @@ def forwarded_calls(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
     """
     window = scan.window(ROUTING_SECONDS)
     first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
-    mine, theirs = first[0], np.nan_to_num(first[1:].T)
-    known = np.isfinite(mine)
-    alike = mine[known].sum() / max(theirs[known].sum(), 1e-9)
-    baseline = _share(mine, theirs, RIDGE_PENALTY, np.full(len(callers), alike))
+    callee_rates, caller_rates = first[0], np.nan_to_num(first[1:].T)
+    known = np.isfinite(callee_rates)
+    alike = callee_rates[known].sum() / max(caller_rates[known].sum(), 1e-9)
+    baseline = _share(callee_rates, caller_rates, RIDGE_PENALTY, np.full(len(callers), alike))
     late = slice(-max(1, scan.world.points(RECENT_ROUTING_SECONDS)), None)
-    return _share(mine[late], theirs[late], RECENT_RIDGE_PENALTY, baseline)
+    return _share(callee_rates[late], caller_rates[late], RECENT_RIDGE_PENALTY, baseline)
 
 
-def _share(mine: Floats, theirs: Floats, ridge: float, supposed: Floats) -> Floats:
+def _share(callee_rates: Floats, caller_rates: Floats, ridge: float, supposed: Floats) -> Floats:
     """Regression weights of callers, each in units of its own size."""
-    size = np.sqrt(np.square(theirs).mean(axis=0))
+    size = np.sqrt(np.square(caller_rates).mean(axis=0))
     size[size == 0] = 1.0
-    found: Floats = nonnegative_weights(mine, theirs / size, ridge, supposed * size) / size
-    return found
+    weights: Floats = nonnegative_weights(callee_rates, caller_rates / size, ridge, supposed * size) / size
+    return weights
 
 
 def _evidence(

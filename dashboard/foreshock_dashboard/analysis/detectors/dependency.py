@@ -95,9 +95,9 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
 
 def _worse(scan: Scan) -> dict[Service, list[Edge]]:
     """Callees with an edge on which they are slower or fail more than at baseline, and all edges to them."""
-    slow, failing, seen = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
+    slow, failing, client = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
     with np.errstate(invalid="ignore"):
-        away = (slow.z > WORSE_Z) | (failing.z > WORSE_Z) | (np.isnan(slow.value) & (seen.z > WORSE_Z))
+        away = (slow.z > WORSE_Z) | (failing.z > WORSE_Z) | (np.isnan(slow.value) & (client.z > WORSE_Z))
     worse = {scan.world.edges[row].server for row in np.flatnonzero(away)}
     worse |= {
         service for service in scan.utilizations if service in scan.into and slow_tokens(scan, service) > MIN_STRENGTH
@@ -201,8 +201,8 @@ def _stalls(scan: Scan, callee: Service) -> list[float]:
 
 def _z(scan: Scan, edge: Edge) -> float:
     """Scales by which an edge is worse for its client."""
-    seen = [scan.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
-    return max((z for z in seen if not math.isnan(z)), default=0.0)
+    scores = [scan.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
+    return max((z for z in scores if not math.isnan(z)), default=0.0)
 
 
 def _affects(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
@@ -210,8 +210,8 @@ def _affects(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
     if math.isnan(scan.level("rate", caller)):
         return 0.0  # a service without requests has no latency
     calls = [edge for edge in edges if edge.client == caller]
-    seen = max((_slows(scan, caller, edge) for edge in calls), default=0.0)
-    return max(seen, max((_about_to_affect(scan, caller, edge) for edge in calls), default=0.0))
+    current = max((_slows(scan, caller, edge) for edge in calls), default=0.0)
+    return max(current, max((_about_to_affect(scan, caller, edge) for edge in calls), default=0.0))
 
 
 def _slows(scan: Scan, caller: Service, edge: Edge) -> float:
@@ -290,7 +290,7 @@ def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
 
 def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
     evidence = (evidence_of(scan, name, key) for name in names)
-    return tuple(each for each in evidence if math.isfinite(each.value) and not each.value == each.baseline == 0)
+    return tuple(item for item in evidence if math.isfinite(item.value) and not item.value == item.baseline == 0)
 
 
 def roll_back(callee: Service, callers: Sequence[Service]) -> Action:

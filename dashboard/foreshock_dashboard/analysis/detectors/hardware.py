@@ -168,4 +168,4 @@ def _of_replicas(scan: Scan) -> list[Finding]:
 def _evidence(scan: Scan, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:
     evidence = [evidence_of(scan, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
     evidence += [evidence_of(scan, name, service) for name in ("per_token", "p95")]
-    return tuple(each for each in evidence if math.isfinite(each.value) and not each.value == each.baseline == 0)
+    return tuple(item for item in evidence if math.isfinite(item.value) and not item.value == item.baseline == 0)

@@ -56,7 +56,7 @@ def network(scan: Scan) -> tuple[Finding, ...]:
     edges = slow_edges(scan, hosts)
     by_edges = _of_edges(scan, edges, hosts)
     found = [*by_edges, *_of_hosts(scan, hosts, by_edges)]
-    return tuple(sorted(found, key=lambda each: (-each.strength, each.service)))
+    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
 def lossy_hosts(scan: Scan) -> Mapping[str, float]:
@@ -98,7 +98,7 @@ def slow_edges(scan: Scan, hosts: Mapping[str, float]) -> tuple[SlowEdge, ...]:
         seconds = max(0.0, scan.value("edge_p95", edge) - _ideal(scan, edge))
         if strength > 0.1:
             found.append(SlowEdge(edge, strength, seconds * np.nan_to_num(scan.value("edge_rate", edge))))
-    return tuple(sorted(found, key=lambda each: (-each.lost, each.edge)))
+    return tuple(sorted(found, key=lambda slow: (-slow.lost, slow.edge)))
 
 
 def _ideal(scan: Scan, edge: Edge) -> float:
@@ -140,7 +140,7 @@ def exposed_edge(
     All of them cross the same links; which shows most depends on its baseline latency.
     """
     own = [scan.world.edges[row] for row in (*scan.into.get(end, ()), *scan.out.get(end, ()))]
-    crossing = [edge for edge in own if any(host in hosts for each in edge[:2] for host in where.get(each, ()))]
+    crossing = [edge for edge in own if any(host in hosts for service in edge[:2] for host in where.get(service, ()))]
     spent = {edge: scan.level("edge_rate", edge) * scan.level("edge_p95", edge) for edge in crossing}
     return max((edge for edge in crossing if spent[edge] > 0), key=lambda edge: (spent[edge], edge), default=None)
 
@@ -150,35 +150,35 @@ def _of_edges(scan: Scan, edges: Sequence[SlowEdge], hosts: Mapping[str, float])
         return []
     where = hosts_of_services(scan)
     worst = edges[0]
-    host = _host(scan, [each.edge for each in edges], hosts, where)
-    shared = common_endpoint([each.edge for each in edges]) or worst.edge.client
+    host = _host(scan, [slow.edge for slow in edges], hosts, where)
+    shared = common_endpoint([slow.edge for slow in edges]) or worst.edge.client
     path = exposed_edge(scan, shared, hosts, where) or worst.edge
     suspect = SuspectedCause(shared, edge=path[:2], host=host)
     by_client: dict[Service, SlowEdge] = {}
-    for each in edges:
-        for service in (each.edge.client, each.edge.server):
-            if service not in by_client or each.strength > by_client[service].strength:
-                by_client[service] = each
+    for slow in edges:
+        for service in (slow.edge.client, slow.edge.server):
+            if service not in by_client or slow.strength > by_client[service].strength:
+                by_client[service] = slow
     found = []
-    for service, each in sorted(by_client.items()):
-        if service == each.edge.server and not hosts:
+    for service, slow in sorted(by_client.items()):
+        if service == slow.edge.server and not hosts:
             continue
-        ratio = scan.ratio("edge_p95", each.edge)
+        ratio = scan.ratio("edge_p95", slow.edge)
         found.append(
             Finding(
                 service=service,
                 cause="network",
                 suspect=suspect,
-                strength=min(each.strength, _late(scan, service, each.edge)),
+                strength=min(slow.strength, _late(scan, service, slow.edge)),
                 severity=min(MAX_SEVERITY, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
-                since=min([scan.since("excess", each.edge), *(scan.since("retransmitted", name) for name in hosts)]),
-                evidence=_evidence(scan, each.edge, host),
+                since=min([scan.since("excess", slow.edge), *(scan.since("retransmitted", name) for name in hosts)]),
+                evidence=_evidence(scan, slow.edge, host),
                 action=Action(
                     "inspect_links",
                     path.client,
                     callee=path.server,
                     target=host,
-                    effect=_effect(scan, service, path, each.edge),
+                    effect=_effect(scan, service, path, slow.edge),
                 ),
                 urgent=bool(hosts),
             )
@@ -208,13 +208,13 @@ def _host(scan: Scan, edges: Sequence[Edge], hosts: Mapping[str, float], where: 
 
 def _of_hosts(scan: Scan, hosts: Mapping[str, float], known: Sequence[Finding]) -> list[Finding]:
     """Findings for services on lossy hosts without a slow edge: without spans, or before these show it."""
-    named = {each.service for each in known}
+    named = {finding.service for finding in known}
     found = []
     for service, where in sorted(hosts_of_services(scan).items()):
         losses = {host: hosts[host] for host in where if host in hosts}
         if not losses or service in named:
             continue
-        host = max(losses, key=lambda each: (losses[each], each))
+        host = max(losses, key=lambda name: (losses[name], name))
         felt = degradation(scan, service)
         found.append(
             Finding(
@@ -241,11 +241,11 @@ def _evidence(scan: Scan, edge: Edge | None, host: str) -> tuple[Evidence, ...]:
         for name, least in HOST_EVIDENCE.items()
         if host and scan.value(name, host) > least
     ]
-    return tuple(each for each in evidence if math.isfinite(each.value) and not each.value == each.baseline == 0)
+    return tuple(item for item in evidence if math.isfinite(item.value) and not item.value == item.baseline == 0)
 
 
 def _effect(scan: Scan, service: Service, path: Edge, edge: Edge) -> Effect | None:
     """The effect of a healthy network: on calls over the path, else over the edge, else on the affected service."""
     return first(
-        of_signal(scan, "edge_p95", each, _ideal(scan, each), "as_fast_as_server") for each in (path, edge)
+        of_signal(scan, "edge_p95", key, _ideal(scan, key), "as_fast_as_server") for key in (path, edge)
     ) or at_baseline(scan, service, "network_as_usual")

@@ -36,4 +36,4 @@ DETECTORS: tuple[Detector, ...] = (
 def findings(scan: Scan) -> tuple[Finding, ...]:
     """The findings of all detectors, the strongest first."""
     found = [finding for detect in DETECTORS for finding in detect(scan)]
-    return tuple(sorted(found, key=lambda each: (-each.strength, each.cause, each.service)))
+    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.cause, finding.service)))

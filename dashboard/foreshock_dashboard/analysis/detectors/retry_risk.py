@@ -133,7 +133,9 @@ def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, 
         return {}
     most = _largest(world.attempts[:, past])
     tries = np.where(most > RETRYING_ATTEMPTS, np.maximum(np.ceil(most), DEFAULT_ATTEMPTS), 1.0)
-    places = {service: i for i, service in enumerate(dict.fromkeys(each for edge in world.edges for each in edge[:2]))}
+    places = {
+        service: i for i, service in enumerate(dict.fromkeys(service for edge in world.edges for service in edge[:2]))
+    }
     client = np.array([places[edge.client] for edge in world.edges], np.intp)
     server = np.array([places[edge.server] for edge in world.edges], np.intp)
     rates = np.nan_to_num(scan["edge_rate"].level)

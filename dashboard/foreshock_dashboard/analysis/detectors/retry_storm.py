@@ -231,4 +231,4 @@ def _evidence(
     ]
     if math.isfinite(loop):
         evidence.append(Evidence("retries per further attempt", loop, 1.0, "", since, name))
-    return tuple(each for each in evidence if math.isfinite(each.value))
+    return tuple(item for item in evidence if math.isfinite(item.value))
