@@ -180,7 +180,7 @@ class Hub:
         self.pipeline.write(now, incident_samples(incidents))
 
     def _write_last_samples(self) -> None:
-        """Append what was counted since the last evaluation; the receivers are closed by now."""
+        """Append the counters since the last evaluation, after the receivers are closed."""
         if self._writes_samples:
             try:
                 self._write_samples(self._clock.now())

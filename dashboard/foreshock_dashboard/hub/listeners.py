@@ -1,4 +1,4 @@
-"""Factories of what the hub opens by its settings: remote traces, OTLP listeners, and authentication of the page."""
+"""Factories by settings: clients of remote traces, OTLP listeners, and authentication of the dashboard."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ def _further(action: Action) -> str:
 
 
 def _due(seconds: float) -> str:
-    """When something that takes so many seconds more is ready."""
+    """When something is ready, in words. seconds: until then; negative if overdue."""
     if abs(seconds) <= DUE_SECONDS:
         return "due now"
     return f"in about {seconds / 60:.0f} min" if seconds > 0 else f"{-seconds / 60:.0f} min overdue"

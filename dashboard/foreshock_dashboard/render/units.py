@@ -9,7 +9,7 @@ from foreshock_dashboard.model.world import Gpu
 
 
 def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
-    """`host-1/gpu-0 and gpu-1`; for more than `most` their number and that of their hosts."""
+    """`host-1/gpu-0 and gpu-1`; for more than `most`, the numbers of GPUs and hosts."""
     if len(gpus) > most:
         return f"{len(gpus)} GPUs of {len({gpu.host for gpu in gpus})} hosts"
     return _join([gpu.label for gpu in gpus])

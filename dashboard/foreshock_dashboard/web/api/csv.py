@@ -91,7 +91,7 @@ def _cell(value: object) -> object:
 
 
 def _part(item: object) -> str:
-    """A part of a list: the name of what it is about."""
+    """An item of a list as text: the name of its GPU or service."""
     if isinstance(item, Mapping):
         return str(item.get("gpu") or item.get("service") or "")
     return str(item)

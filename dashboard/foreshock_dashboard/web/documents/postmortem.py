@@ -74,11 +74,10 @@ def zipped(found: Report, name: str) -> bytes:
 
 
 def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
-    """The incident that is meant: by its id, the beginning of one, or as `latest` the one that opened last,
-    of those that woke somebody if any did.
+    """The incident with an id or a unique prefix of one; for `latest`, the newest, preferably one that paged.
 
     Raises:
-        LookupError: none is, or several are. The message names those that there are.
+        LookupError: no incident matches, or several do. The message lists the known incidents.
     """
     known = {each.id: each for each in incidents}
     if not known:
@@ -171,7 +170,7 @@ def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
 
 
 def _plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
-    """Name and SVG of each plot for which there is data."""
+    """Name and SVG of each plot with data."""
     shown = slice(
         int(np.searchsorted(world.times, since - SECONDS_BEFORE)),
         int(np.searchsorted(world.times, until + SECONDS_AFTER, side="right")),

@@ -47,7 +47,7 @@ class Assets:
 
     @cached_property
     def import_map(self) -> str:
-        """The JSON that tells a browser the address of each module's specifier."""
+        """Import map as JSON: the address of each module specifier."""
         modules = [name for name in self._paths if name.endswith(".js") and name != BEFORE_PAINT]
         return json.dumps({"imports": {self._specifiers[name]: self._addresses[name] for name in modules}})
 

@@ -31,7 +31,7 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
 
 
 class SecurityHeaders:
-    """Adds headers that deny a browser what this app never needs."""
+    """Adds headers that forbid browser features the app does not use."""
 
     def __init__(self, app: ASGIApp, csp: str) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""Scripts and styles: compressed once, and cacheable forever at an address that names their content.
+"""Scripts and styles: compressed once, and cacheable forever at an address that contains a hash.
 
-Starlette's `GZipMiddleware` would compress a megabyte anew for every first visit, and its `StaticFiles` tells versions
-apart by the files' times, which are all the same in a reproducible build.
+Starlette's `GZipMiddleware` would compress a megabyte again for every first visit. Its `StaticFiles` compares
+modification times, which are all equal in a reproducible build.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GZIP_LEVEL = 6
 IMMUTABLE = "private, max-age=31536000, immutable"
 """Cache-Control of an address that names the content."""
 CONDITIONAL_HEADERS = (b"accept-encoding", b"if-none-match", b"if-modified-since")
-"""Not passed on: the app below would compress anew, or compare the file's time."""
+"""Removed from requests: the app below would compress again, or compare modification times."""
 
 
 def content_hash(body: bytes) -> str:
@@ -42,7 +42,7 @@ class CompressedFiles:
         self._compressed: SingleFlightCache[bytes] = SingleFlightCache(MAX_CACHE_BYTES, len)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and send what comes back compressed."""
+        """Pass the request on, and compress the response."""
         if not (scope["type"] == "http" and scope["method"] == "GET" and scope["path"].startswith(PATHS)):
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""The service map: who is on it, and where; callers left, callees right. Pure."""
+"""The service map: its nodes and their places, callers left of callees. Pure."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _kinds(world: World) -> dict[str, str]:
 
 
 def map_nodes(world: World) -> list[str]:
-    """The nodes of the map: all, or those that share GPUs and those with the most edges, up to `MAX_NODES`.
+    """The nodes of the map, up to `MAX_NODES`: nodes that share GPUs first, then nodes with the most edges.
 
     The choice depends on identities, not on load, so that the map does not jump.
     """

@@ -37,7 +37,7 @@ BAND_SCALES = 3.0
 
 
 class Vital(NamedTuple):
-    """A number over time. values: one per column. who: subject of the newest value; href: its evidence.
+    """A number over time. values: one per column. who: the service or GPU with the newest value; href: its evidence.
 
     floor: the least scale of a difference, in the number's unit. of: the total that the number is out of.
     """

@@ -29,7 +29,7 @@ VERSION = 1
 
 
 class ClauseJson(TypedDict):
-    """A part of a text, and what it names."""
+    """A part of a text, and the entities that it names."""
 
     text: str
     kind: ClauseKind
@@ -170,7 +170,7 @@ class IncidentJson(Judgement):
 
 
 class ReplayedIncident(IncidentJson):
-    """An incident of a replay, and what it said when it paged."""
+    """An incident of a replay, with its text when it paged."""
 
     at_page: Judgement | None
 
@@ -253,7 +253,7 @@ def clauses(text: Text) -> list[ClauseJson]:
 
 
 def action(action_: Action | None) -> ActionJson | None:
-    """The recommended action in full, with its text in clauses; None where there is none."""
+    """The recommended action in full, with its text in clauses; None for no action."""
     return None if action_ is None else {**_action(action_), "clauses": clauses(action_clauses(action_))}
 
 

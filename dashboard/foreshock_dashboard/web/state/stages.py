@@ -62,7 +62,7 @@ class Sign(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """A time in one stage, Unix seconds; the end is that of its last point."""
+    """A time in one stage, Unix seconds. end: time of its last point."""
 
     start: float
     end: float

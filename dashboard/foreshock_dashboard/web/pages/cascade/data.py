@@ -127,7 +127,7 @@ def cascade(
     """All values of the Cascade page.
 
     start: Unix seconds from which lanes are drawn. incident_id: one incident; all open ones by default.
-    service: the one whose headroom is shown. wide: the World of a range that begins before the snapshot's.
+    service: for the headroom chart. wide: the World of a range that begins before the snapshot's.
     """
     world, histories = snapshot.world, histories or HistoryCache()
     chosen = chosen_incidents(snapshot, incident_id)
@@ -290,7 +290,7 @@ def services_with_headroom(snapshot: Snapshot) -> tuple[Service, ...]:
 
 
 def headroom_service(snapshot: Snapshot, chosen: ChosenIncidents, chosen_name: str = "") -> Service | None:
-    """The service whose headroom is shown: the chosen one, that of the incident, or the most loaded one."""
+    """The service for the headroom chart: the chosen service, the service of the incident, or the most loaded."""
     known = services_with_headroom(snapshot)
     if chosen_name:
         return next((service_ for service_ in known if str(service_) == chosen_name), None)

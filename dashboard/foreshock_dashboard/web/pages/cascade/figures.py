@@ -19,7 +19,7 @@ from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.panels.vitals import load_ratios
 
 WIDE = 72
-"""Characters of names that a row holds below these charts, of which two stand side by side."""
+"""Characters of names in a legend row below these charts, two of which are side by side."""
 
 
 def replicas(

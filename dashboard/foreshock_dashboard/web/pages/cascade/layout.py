@@ -1,4 +1,4 @@
-"""Cascade: is it spreading, from where, how long is left, and what room there is."""
+"""Layout of the Cascade page: propagation, origin, time to SLO breaches, and headroom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contention: who starves whom, on which GPUs, and what that costs."""
+"""Layout of the Contention page: noisy neighbors, affected services, and their GPUs."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ MAX_INCIDENTS = 3
 
 
 class Metric(NamedTuple):
-    """A metric of the grid. `of` returns the newest value of each GPU, NaN where there is none.
+    """A metric of the grid. `of` returns the newest value of each GPU, NaN for no data.
 
     low, high: ends of its scale in `unit` ("ratio", "W", "°C", "count", "B/s"); `high` None: by the maximum.
     """

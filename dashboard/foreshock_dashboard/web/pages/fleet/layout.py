@@ -59,7 +59,7 @@ Draw = Callable[[World, int, tuple[float, float], Look], Json]
 
 
 def _gpu_chart(draw: Draw) -> Callable[[HubView, View, Look], Json]:
-    """A chart of the GPU that the address names, over what is looked at."""
+    """A chart of the GPU in the address, over the time range."""
 
     def drawn(hub: HubView, seen: View, look: Look) -> Json:
         if not seen.get("gpu"):

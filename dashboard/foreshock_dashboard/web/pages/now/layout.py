@@ -1,4 +1,4 @@
-"""Now: what is wrong, who does it to whom, since when, who is next, and what to do."""
+"""Layout of the Now page: the verdict, its cause, the next service at risk, and the action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The headline of the Now page: what is wrong, that nothing is, or why that is unknown."""
+"""The headline of the Now page: the worst incident, a healthy platform, or the reason for no verdict."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from foreshock_dashboard.web.state.numbers import number, number_of_time
 State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
 
 
-FEW = 2
-"""GPUs that a headline names; of more their number."""
-SOON = 1800.0
-"""Seconds within which the next service at risk is named."""
+MAX_NAMED_GPUS = 2
+"""Largest number of GPUs that a headline names; more are counted."""
+MAX_NEXT_BREACH_SECONDS = 1800.0
+"""Longest time to an SLO breach with which the next service at risk is named."""
 
 
 class NextBreach(TypedDict):
@@ -116,9 +116,9 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     unseen = bool(gaps)
     gaps = (*gaps, *(summary_clauses(item) for item in open_incidents(snapshot) if not item.victims))
     if current:
-        told = _starving(world, current, (text("This may have changed. ", blind), *gaps) if blind else gaps)
-        slos = {each.service: each.seconds for each in snapshot.forecast.slos}
-        return replace(told, slos=slos)
+        headline = _starving(world, current, (text("This may have changed. ", blind), *gaps) if blind else gaps)
+        slos = {slo.service: slo.seconds for slo in snapshot.forecast.slos}
+        return replace(headline, slos=slos)
     if not world.services and not world.gpus and not seen.stale_targets:
         return Verdict("empty", text("No services and no GPUs are known yet."), (text(_FIRST_STEPS), *gaps))
     if blind and (since is not None or snapshot.learning.done or seen.stale_targets):
@@ -163,8 +163,8 @@ def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[Text, ...
 
 
 def _where(world: World, gpus: Sequence[Gpu]) -> str:
-    """Up to two GPUs by name; of more their number, their pool or hosts, and the first."""
-    if len(gpus) <= FEW:
+    """Up to two GPUs by name; for more, their number, their pool or hosts, and the first."""
+    if len(gpus) <= MAX_NAMED_GPUS:
         return gpu_list(gpus)
     pool = pool_of(world, gpus)
     hosts = len({gpu.host for gpu in gpus})
@@ -173,15 +173,14 @@ def _where(world: World, gpus: Sequence[Gpu]) -> str:
 
 
 def following(item: Incident, slo_seconds: Mapping[Service, float]) -> NextBreach | None:
-    """The next service to breach its SLO, in how many seconds, and those that do already; None without services at
-    risk.
+    """The next service to breach its SLO, and the services that already breach theirs; None without services at risk.
 
-    slos: p95 in seconds by service.
+    slo_seconds: SLO target (p95) by service.
     """
     if not item.at_risk:
         return None
     hit = [str(risk.service) for risk in item.at_risk if risk.p50 <= 0]
-    ahead = min((risk for risk in item.at_risk if 0 < risk.p50 <= SOON), key=_soonest, default=None)
+    ahead = min((risk for risk in item.at_risk if 0 < risk.p50 <= MAX_NEXT_BREACH_SECONDS), key=_soonest, default=None)
     return {
         "service": None if ahead is None else str(ahead.service),
         "seconds": None if ahead is None else breach_seconds(ahead),
@@ -204,7 +203,7 @@ def _blind(whom: str, since: float | None) -> Text:
 
 
 def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]:
-    """What is not observed, so that no data is not mistaken for calm."""
+    """Missing and stale data, one sentence each: no data must not look healthy."""
     found = []
     if snapshot.error:
         found.append(f"These figures stand still: {snapshot.error}")

@@ -1,4 +1,4 @@
-"""Services: a table of all of them, and a page that tells everything about one."""
+"""Layouts of the Services page and of the page of one service."""
 
 from __future__ import annotations
 

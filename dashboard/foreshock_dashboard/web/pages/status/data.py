@@ -30,7 +30,7 @@ MAX_DOUBT_LENGTH = 80
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The answer in one sentence, and what there is to say against it."""
+    """Whether the figures can be trusted, in one sentence, and the doubts."""
 
     state: State
     clauses: Text
@@ -65,7 +65,7 @@ class TargetLine(TypedDict):
 
 
 class SignalRow(TypedDict):
-    """A kind of data, what is lost without it, and how to get it."""
+    """A kind of data, the features that need it, and how to collect it."""
 
     name: str
     of: str
@@ -157,7 +157,7 @@ def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *,
 
 
 def _brief(doubt: str) -> str:
-    """The doubt, or what it says before its details where they make it long."""
+    """The doubt; without its details if it is longer than `MAX_DOUBT_LENGTH`."""
     return doubt if len(doubt) <= MAX_DOUBT_LENGTH else doubt.partition(": ")[0]
 
 
@@ -165,7 +165,7 @@ _FIRST = Trust("empty", text("Not yet: the hub has not finished its first look a
 
 
 def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
-    """The doubts, without what the headline says."""
+    """The doubts that the headline does not contain."""
     seen, doubts = freshness(world), []
     if not ready[0] and ready[1] and ready[1] != snapshot.error:
         doubts.append(ready[1])
@@ -216,7 +216,7 @@ def _name(flag: str, names: Sequence[str]) -> str:
 
 
 def signals(world: World | None) -> list[SignalRow]:
-    """The kinds of data: how many objects report them, what is lost without, and the remedy."""
+    """Each kind of data: the number of objects that report it, the features that need it, and the remedy."""
     if world is None:
         return []
     inference, capacity, network, hardware = world.model_servers, world.capacity, world.network, world.hardware

@@ -1,4 +1,4 @@
-"""Status: can these pages be trusted? Who is silent, what is missing, what was dropped, how full the store is."""
+"""Layout of the Status page: stale targets, missing signals, dropped data, and the store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foreshock_dashboard.web.shell.shell import attributes, page_of, panel
 
 
 def layout() -> Component:
-    """The answer first, then what it rests on."""
+    """The verdict first, then its evidence."""
     return page_of(
         "status",
         "Can this be trusted?",

@@ -19,7 +19,7 @@ from foreshock_dashboard.web.state.numbers import number
 from foreshock_dashboard.web.state.parameters import BadParameterError, time_parameter
 
 MAX_CANDIDATES = 40
-"""Traces whose wait is computed, the slowest first."""
+"""Largest number of traces for which the GPU wait is computed, the slowest first."""
 TIMEOUT_SECONDS = 4.0
 """Time after which the list consists of the traces that were read so far."""
 MAX_EXEMPLARS = 8

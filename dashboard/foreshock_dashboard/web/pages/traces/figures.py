@@ -10,31 +10,31 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.span import TraceSummary
-from foreshock_dashboard.model.trace_heatmap import MIN_DURATION_SECONDS as TOLD_APART
-from foreshock_dashboard.model.trace_heatmap import Heatmap
+from foreshock_dashboard.model.trace_heatmap import MIN_DURATION_SECONDS, Heatmap
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.units import counted, duration
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import blank, frame, stamp
 from foreshock_dashboard.web.charts.text import escape_label
 
-SHORTEST = 1e-6
-"""Seconds. Where a logarithmic axis ends at the latest."""
-APART = 0.07
-"""Of the axis that a mark is away from `0 s` at least, so that both can be read."""
-ROOM = 1.15
-"""Factor by which the axis goes beyond what is drawn."""
+MIN_AXIS_SECONDS = 1e-6
+"""Lowest end of a logarithmic axis."""
+MIN_INSTANT_DISTANCE = 0.07
+"""Smallest distance of a tick from the tick `0 s`, as a ratio of the axis."""
+AXIS_MARGIN = 1.15
+"""Factor by which the axis extends beyond the data."""
 
 
 def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
-    """A cell per bin, darker with more traces (by their logarithm); marks can be opened, `customdata` is the id."""
+    """Plotly heatmap of trace counts by time and duration, with marks; `customdata` of a mark is its trace id."""
     if not heat.counts.any() and not marks:
         return blank(empty, look)
     rows = _rows(heat, marks)
-    low, high = rows.edges[0].item() / ROOM, max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0) * ROOM
+    longest = max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0)
+    low, high = rows.edges[0].item() / AXIS_MARGIN, longest * AXIS_MARGIN
     layout = frame(look, "s", span)
-    ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant * (high / low) ** APART]
-    if sum(low <= tick <= high for tick in ticks) < 2:  # an axis with no two marks tells no size
+    ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant * (high / low) ** MIN_INSTANT_DISTANCE]
+    if sum(low <= tick <= high for tick in ticks) < 2:  # an axis needs two ticks to show its scale
         low = max((tick for tick in ticks if tick <= low), default=low)
         high = min((tick for tick in ticks if tick >= high), default=high)
     layout |= {"hovermode": "closest", "showlegend": any(item.errors for item in marks)}
@@ -81,7 +81,7 @@ def _rows(heat: Heatmap, marks: Sequence[TraceSummary]) -> _Rows:
     At their own place these would stretch the axis over empty decades.
     """
     counts, lengths = heat.counts, heat.bins.lengths
-    least = float(lengths[1]) if heat.bins.shortest <= TOLD_APART else 0.0
+    least = float(lengths[1]) if heat.bins.shortest <= MIN_DURATION_SECONDS else 0.0
     filled = np.flatnonzero(counts.any(axis=1)).tolist()
     places = np.searchsorted(lengths, [item.duration for item in marks if item.duration > least], side="right") - 1
     timed = [*(row for row in filled if row or not least), *places.clip(0, len(counts) - 1).tolist()]
@@ -94,14 +94,14 @@ def _rows(heat: Heatmap, marks: Sequence[TraceSummary]) -> _Rows:
 
 def log_ticks(seconds: Sequence[float]) -> list[float]:
     """Ticks of a logarithmic axis: 1, 2 and 5 of each decade, or whole decades beyond two of them."""
-    known = [max(value, SHORTEST) for value in seconds] or [1.0]
+    known = [max(value, MIN_AXIS_SECONDS) for value in seconds] or [1.0]
     low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
     steps = (1, 2, 5) if high - low <= 2 else (1,)
     return [float(f"{step}e{decade}") for decade in range(low, high + 1) for step in steps]
 
 
 def note(text: str, look: Look) -> Json:
-    """A line above the figure."""
+    """Annotation above the figure."""
     place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
     return place | {
         "text": escape_label(text, 300),

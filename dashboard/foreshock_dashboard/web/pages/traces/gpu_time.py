@@ -1,4 +1,4 @@
-"""Reads what ran on the GPUs of a trace: occupancy spans, or counters where no exporter sends such spans.
+"""Reads the work on the GPUs of a trace: occupancy spans, or counters if no exporter sends such spans.
 
 The occupancy of a GPU in a minute is one trace; its id follows from GPU and minute, so that it is found without a
 search. Where no metrics name the GPUs, those traces are searched for, a minute at a time.
@@ -36,7 +36,7 @@ MAX_READS = 512
 TIMEOUT_SECONDS = 4.0
 """Wall time after which no further read begins: a remote source may be slow. Callers may have less time."""
 MAX_CACHED_MINUTES = 2048
-"""GPUs times minutes whose occupancy is cached."""
+"""Largest number of cached readings, one per GPU and minute."""
 MAX_CACHED_IDS = 65_536
 """Ids of occupancy traces, of all minutes together, that are cached."""
 SETTLED_AFTER_SECONDS = 20.0
@@ -48,7 +48,7 @@ CACHE_SECONDS = 2.0
 INCOMPLETE_CACHE_SECONDS = 10.0
 """Wall time for which searches of such minutes, incomplete ones, and failures are cached."""
 LOOK_BACK_SECONDS = 30.0
-"""Time before a span whose occupancy is read too: it shows the processes on the GPU, and that an exporter reports."""
+"""Time before a span that is read too: it shows the processes on the GPU, and that an exporter reports."""
 NO_METRICS, NO_TICK = "the hub has no metrics of GPUs", "the hub has not read its metrics yet"
 NO_OCCUPANCY = "and no exporter sent occupancy spans of that time"
 T = TypeVar("T")

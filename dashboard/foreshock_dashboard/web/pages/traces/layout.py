@@ -33,7 +33,7 @@ CACHE_SECONDS = 30.0
 """Time for which it is cached: traces arrive late."""
 MAX_CACHED_HEATMAPS = 32
 FILTERS = tuple(name for name in TraceParameters.model_fields if name not in ("start", "end", "limit", "waits"))
-"""Parameters of the page's address; the time range is that of every page."""
+"""Parameters of the page's address; the time range is common to all pages."""
 
 
 def layout() -> Component:

@@ -29,7 +29,7 @@ DEFAULT_RANGE_SECONDS = 900.0
 MAX_SPANS = 5000
 """Spans of one trace in one answer; the rest is counted, and comes in the next."""
 BY_WAIT: Literal["gpu_wait"] = "gpu_wait"
-"""The order that no source knows: sources are asked for the slowest traces (`search`)."""
+"""Order by GPU wait. No source supports it: `search` reads the slowest traces and sorts them."""
 Order = Literal["slowest", "newest", "gpu_wait"]
 
 _DURATION_FORM = "such as 250ms, 1.5s or plain seconds"

@@ -45,7 +45,7 @@ class TraceReads:
         self._pairs: SingleFlightCache[Exemplars] = SingleFlightCache(MAX_CACHED_LISTS)
 
     async def whole(self, trace_id: str, page: SpanPage) -> Trace | None:
-        """A trace with what ran on its GPUs; None where there is none. Concurrent requests share a reading.
+        """A trace with the work on its GPUs; None for an unknown trace. Concurrent requests share a reading.
 
         Raises:
             SourceError: the trace source cannot answer.

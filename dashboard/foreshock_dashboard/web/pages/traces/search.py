@@ -18,7 +18,7 @@ from foreshock_dashboard.web.pages.traces.gpu_time import SETTLED_AFTER_SECONDS,
 from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
 
 MAX_CANDIDATES = 500
-"""Traces whose wait is computed for one list."""
+"""Largest number of traces per list for which the GPU wait is computed."""
 WAITS_TIMEOUT_SECONDS = 1.5
 """Time after which a list shows the waits that were read so far."""
 MAX_CACHED_WAITS = 10_000

@@ -31,7 +31,7 @@ def wait_sentence(found: TraceLanes) -> str:
 
 
 def clock_note(skew: ClockSkew) -> str:
-    """By how much the clocks of a trace's hosts differ; "" where they agree."""
+    """The offsets between the clocks of a trace's hosts in a sentence; "" if they agree."""
     if not skew.hosts:
         return ""
     named = [_offset(each) for each in skew.hosts[:MAX_HOSTS]]
@@ -65,7 +65,7 @@ def _where(worst: Wait) -> str:
 
 
 def _seen(worst: Wait) -> str:
-    """The resolution, where the time that is told is not much longer."""
+    """The resolution, if the stated time is not much longer."""
     coarse = 2.0 * worst.split.resolution > worst.split.length
     return f" (seen at a resolution of {_short(worst.split.resolution)})" if coarse else ""
 

@@ -199,7 +199,7 @@ class Trace(TraceSpans):
 
 
 def query(query_: TraceQuery, wait: WaitFilter | None = None) -> QueryJson:
-    """The search that was understood, so that an empty list says what it is empty of."""
+    """The search as it was parsed: an empty list states its conditions."""
     return {
         "start": query_.start,
         "end": query_.end,
@@ -235,7 +235,7 @@ def summary(item: TraceSummary) -> TraceRow:
 def traces(
     query_: TraceQuery, summaries: Sequence[TraceSummary], waits: Mapping[str, float | None], note: str
 ) -> TraceList:
-    """A trace list. waits: seconds that traces waited for a GPU, by id. note: what the source says of completeness."""
+    """A trace list. waits: seconds that traces waited for a GPU, by id. note: why traces may be missing."""
     rows = [_with_wait(item, waits) for item in summaries]
     return {"query": query(query_), "traces": rows, "note": note}
 
