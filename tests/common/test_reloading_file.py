@@ -1,0 +1,36 @@
+"""Values that are read again when a file changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from foreshock_dashboard.common.reloading_file import FileError, ReloadingFile
+
+
+def test_a_changed_file_is_read_again_and_an_unusable_one_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The previous value stays until the file can be used again."""
+    path = tmp_path / "number"
+    path.write_text("1")
+
+    def read() -> int:
+        try:
+            return int(path.read_text())
+        except ValueError as error:
+            raise FileError(f"{path.name}: is no number") from error
+
+    file = ReloadingFile([path], read, "the number of before still holds")
+    assert (file.current(), file.reload()) == (1, False)
+    path.write_text("22")
+    assert (file.reload(), file.reload(), file.value) == (True, False, 22)
+    path.write_text("two")
+    assert [file.current(), file.current()] == [22, 22]
+    assert caplog.messages == ["number: is no number; the number of before still holds"]
+    path.write_text("4444")
+    assert file.current() == 4444
+    path.write_text("4 4 4")
+    with pytest.raises(FileError, match="is no number"):
+        ReloadingFile([path], read, "nothing")
