@@ -226,7 +226,7 @@ def _worst_row(values: Floats) -> int | None:
 
 
 def sparkline(world: World, row: Floats) -> list[float | None]:
-    """The last `SPARK` seconds of a row in up to `POINTS` points, each the maximum of its bucket."""
+    """The last `SPARKLINE_SECONDS` of a row in up to `SPARKLINE_POINTS` points, each the maximum of its bucket."""
     points = row[-max(1, world.points(SPARKLINE_SECONDS)) :]
     size = max(1, -(-len(points) // SPARKLINE_POINTS))
     padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
