@@ -1,4 +1,4 @@
-"""Lines over time for Plotly: pure functions of arrays and theme."""
+"""Plotly line charts over time, as pure functions of arrays and theme."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from foreshock_dashboard.web.charts.theme import service_color
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MAX_POINTS = 360
-"""Points of a line; beyond, each is the maximum of its bucket, so that no peak is lost."""
+"""Largest number of points of a line. Above it, each point is the maximum of a bucket, which keeps peaks."""
 AXIS_PIXELS, LEGEND_ROW_PIXELS = 36, 20
-"""Pixels below a chart: times with the day in a second line, and each row of the legend."""
+"""Pixels below a chart: for the axis labels (two lines), and for each row of the legend."""
 LEGEND_ROW_LENGTH = 46
 """Characters of names, with their marks, in a legend row of a narrow chart."""
 MAX_LEGEND_ROWS = 4
-"""Rows of the legend that leave room for the chart; beyond, names appear on hover alone."""
+"""Largest number of legend rows. Above it, there is no legend, and names appear on hover only."""
 LEGEND_MARK_LENGTH = 6
-"""Characters that the mark before a name takes."""
+"""Width of the mark before a name, in characters."""
 MAX_LINES = 10
-"""Lines that a reader can distinguish."""
+"""Largest number of lines that a reader can distinguish."""
 UNITS = {
     "s": (",.3s", "s"),
     "ratio": (",.0%", ""),
@@ -37,14 +37,14 @@ UNITS = {
     "celsius": (",.0f", " °C"),
     "bytes": (",.3~s", "B"),
 }
-"""d3's format and the suffix of a unit's ticks. Half a request is not `500m`."""
+"""d3 format and suffix of the tick labels, by unit. Counts have no SI prefix: 0.5 is not `500m`."""
 MAX_UNIT_TICKS = 5
-"""Count up to which an axis has a tick for each number: there is no half of a replica."""
+"""Largest count for which an axis has a tick at each integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line. color: a token of the theme, or "" for the color of the service with this name.
+    """A line of a Plotly chart. color: a token of the theme, or "" for the color of the service with this name.
 
     values: one per time, NaN for a gap. fill: the area below it is shaded.
     """
@@ -88,16 +88,16 @@ def lines(
     legend: bool = False,
     row: int = LEGEND_ROW_LENGTH,
 ) -> Json:
-    """Lines over a time range.
+    """Plotly figure of lines over a time range.
 
     times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: Unix seconds of the axis. empty: text where no
-    line has a value. note: text across lines where the main one has none. top: least end of the axis, in the unit.
-    legend: name a single line too. row: characters of names in a row of the legend.
+    line has a value. note: text over the chart. top: the axis reaches at least this value, in the unit.
+    legend: show the legend for a single line too. row: characters of names in a row of the legend.
     """
     drawn = [line for line in candidates if np.isfinite(line.values).any()]
     if not drawn:
         return blank(empty or "No data in this range.", look)
-    at, rows = _fewer(times, drawn)
+    at, rows = _downsampled(times, drawn)
     stamps = [stamp(time, look) for time in at.tolist()]
     highest = max(float(np.nanmax(line.values)) for line in drawn)
     layout = frame(look, unit, span)
@@ -108,9 +108,9 @@ def lines(
     rows_of_names = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
     layout["showlegend"] = 0 < rows_of_names <= MAX_LEGEND_ROWS
     layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * rows_of_names * layout["showlegend"]
-    layout["shapes"] = [_across(mark, look) for mark in marks] + ([_shade(band, look)] if band else [])
-    layout["annotations"] = [_named(mark, look, i, span) for i, mark in enumerate(marks)]
-    layout["annotations"] += [_said(note, look)] if note else []
+    layout["shapes"] = [_mark_line(mark, look) for mark in marks] + ([_band_shape(band, look)] if band else [])
+    layout["annotations"] = [_mark_label(mark, look, i, span) for i, mark in enumerate(marks)]
+    layout["annotations"] += [_annotation(note, look)] if note else []
     return {
         "data": [_trace(line, stamps, row, look, unit) for line, row in zip(drawn, rows, strict=True)],
         "layout": layout,
@@ -118,7 +118,7 @@ def lines(
 
 
 def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
-    """Rows of the legend, for which Plotly reserves no room itself; on a phone each name has one."""
+    """Number of legend rows; Plotly reserves no space for them. On a phone each name has its own row."""
     if look.narrow:
         return len(drawn)
     widths = [min(len(line.name), MAX_TEXT_LENGTH) + LEGEND_MARK_LENGTH for line in drawn]
@@ -126,21 +126,21 @@ def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
 
 
 def blank(text: str, look: Look) -> Json:
-    """A figure with a text in place of data."""
+    """Plotly figure with a text in place of data."""
     none = {"visible": False, "fixedrange": True}
     return {
         "data": [],
-        "layout": _sheet(look)
+        "layout": _base_layout(look)
         | {
             "xaxis": none,
             "yaxis": none,
-            "annotations": [_said(text, look)],
+            "annotations": [_annotation(text, look)],
         },
     }
 
 
-def _said(text: str, look: Look) -> Json:
-    """A sentence in the middle of a figure."""
+def _annotation(text: str, look: Look) -> Json:
+    """A sentence in the middle of a figure, as a Plotly annotation."""
     return {
         "text": escape_label(text, 300),
         "showarrow": False,
@@ -156,7 +156,7 @@ def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
     """The layout of a chart over time."""
     shape, suffix = UNITS[unit]
     axis = {"gridcolor": look.colors["line"], "zeroline": False, "linecolor": look.colors["line"], "tickangle": 0}
-    return _sheet(look) | {
+    return _base_layout(look) | {
         "hovermode": "x unified",
         "dragmode": "zoom",
         "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"},
@@ -166,11 +166,12 @@ def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
 
 
 def stamp(time: float, look: Look) -> str:
-    """An instant by the browser's clock, which Plotly shows unchanged."""
+    """Unix seconds as local time of the browser, which Plotly shows unchanged."""
     return f"{datetime.fromtimestamp(time + look.offset, UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _sheet(look: Look) -> dict[str, Any]:
+def _base_layout(look: Look) -> dict[str, Any]:
+    """The layout common to all figures: colors, font, and margins."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -185,8 +186,8 @@ def _sheet(look: Look) -> dict[str, Any]:
     }
 
 
-def _fewer(times: Floats, series: Sequence[Line]) -> tuple[Floats, list[Floats]]:
-    """Up to `MAX_POINTS` points: the maximum of each bucket, at its start."""
+def _downsampled(times: Floats, series: Sequence[Line]) -> tuple[Floats, list[Floats]]:
+    """Times and values of up to `MAX_POINTS` points: the maximum of each bucket, at its start."""
     size = math.ceil(len(times) / MAX_POINTS)
     if size <= 1:
         return times, [line.values for line in series]
@@ -223,14 +224,15 @@ def service_ink(name: str, look: Look) -> str:
     return look.colors["services"].split()[service_color(name)]
 
 
-def _across(mark: Mark, look: Look) -> Json:
+def _mark_line(mark: Mark, look: Look) -> Json:
+    """The vertical line of a mark, as a Plotly shape."""
     at = stamp(mark.time, look)
     line = {"color": look.colors[mark.color], "width": 1, "dash": "dot"}
     return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
-def _named(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
-    """The name of a mark, on the side with room for it."""
+def _mark_label(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
+    """The name of a mark as a Plotly annotation, on the side with more space."""
     late = mark.time > (span[0] + span[1]) / 2
     return {
         "x": stamp(mark.time, look),
@@ -244,7 +246,8 @@ def _named(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> Json:
     }
 
 
-def _shade(band: Band, look: Look) -> Json:
+def _band_shape(band: Band, look: Look) -> Json:
+    """The shaded area of a normal range, as a Plotly shape."""
     return {
         "type": "rect",
         "xref": "paper",

@@ -1,4 +1,4 @@
-"""The one place where names get into a figure: Plotly reads a subset of HTML in every text."""
+"""Escaping of texts in figures: Plotly interprets a subset of HTML in every text."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ MAX_TEXT_LENGTH = 80
 
 
 def escape_label(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
-    """Escaped text, shortened to a length that fits a tooltip."""
+    """The text with HTML escaped, cut to `longest` characters before escaping."""
     return escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)

@@ -65,13 +65,14 @@ def service_color(service: str) -> int:
 
 
 def _rule(selector: str, scheme: str, tokens: Mapping[str, str]) -> str:
-    plain = {name: value for name, value in tokens.items() if name not in ("services", "ramp")}
+    """A CSS rule with a custom property per token; lists get one per color."""
+    single = {name: value for name, value in tokens.items() if name not in ("services", "ramp")}
     lists = {
         f"{prefix}{i}": color
         for name, prefix in (("services", "service-"), ("ramp", "ramp-"))
         for i, color in enumerate(tokens[name].split())
     }
-    body = "".join(f"--{name}:{value};" for name, value in (plain | lists).items())
+    body = "".join(f"--{name}:{value};" for name, value in (single | lists).items())
     return f"{selector}{{color-scheme:{scheme};{body}}}"
 
 
