@@ -20,7 +20,7 @@ import numpy as np
 
 from bench_platform import STEP, Platform, Size, counted
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
-from foreshock_dashboard.hub.analysis_loop import HISTORY_SECONDS, MAX_WORLD_BYTES
+from foreshock_dashboard.hub.analysis_loop import MAX_WORLD_BYTES, WORLD_HISTORY_SECONDS
 from foreshock_dashboard.store.malloc_tuning import trim_malloc
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
@@ -50,7 +50,7 @@ def main() -> int:
     options = parser.parse_args()
     platform = Platform(Size(options.gpus, options.services, options.edges))
     past = int(options.minutes * 60 / STEP) // BLOCK * BLOCK
-    growing, condense = WorldBuilder(STEP, HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES), QuantileReducer()
+    growing, condense = WorldBuilder(STEP, WORLD_HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES), QuantileReducer()
     before = resident()
     for tick in range(0, past, BLOCK):
         world = growing.add(platform.past(tick, BLOCK))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.builder import MIN_HISTORY_SECONDS, WorldBuilder, build_world, with_quantiles
+from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, build_world, with_quantiles
 from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.row_alignment import CachedLabelHasher, SeriesIndex, label_hashes
@@ -170,7 +170,7 @@ def test_grid_points_that_were_added_already_change_nothing() -> None:
     check(twice, build_world(with_quantiles(columns(found, 0, 15)), STEP))
 
 
-@pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, MIN_HISTORY_SECONDS / STEP + 1)])
+@pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, MIN_KEPT_SECONDS / STEP + 1)])
 def test_what_there_is_no_room_for_is_not_kept_but_for_the_least_there_has_to_be(room: float, points: int) -> None:
     """A large platform has a shorter past. The room is given in columns of its fifty GPUs' ten figures."""
     times = 1_800_000_000.0 + STEP * np.arange(900, dtype=np.float64)

@@ -13,7 +13,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
-from foreshock_dashboard.analysis.incidents.lifecycle import MIN_HISTORY_SECONDS, State, learning, states
+from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State, learning, states
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.incident import Incident, Learning
@@ -35,10 +35,10 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 2.0
 """Wall-clock delay of an evaluation after its grid point, so that the scrapes and spans of that time have arrived."""
-HISTORY_SECONDS = 3 * 3600.0
+WORLD_HISTORY_SECONDS = 3 * 3600.0
 """History of the World in memory; incidents are folded from at most that long ago."""
 MAX_WORLD_BYTES = 176 * 2.0**20
-"""Memory of the World; with thousands of GPUs it holds less than `HISTORY_SECONDS`."""
+"""Memory of the World; with thousands of GPUs it holds less than `WORLD_HISTORY_SECONDS`."""
 _MAX_INTERVAL_RATIO = 1.2
 """Measured over configured scrape interval, from which the measured one is used."""
 
@@ -80,7 +80,7 @@ class AnalysisLoop:
             "--objectives", {Service.parse(name): Slo(p95, failed) for name, p95, failed in settings.objectives}
         )
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
-        self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_HISTORY_SECONDS))
+        self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_LEARNING_SECONDS))
         self.evaluation_seconds = 0.0
         self._state = State()
         self._settle_seconds = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
@@ -102,7 +102,7 @@ class AnalysisLoop:
 
     def load_seasons(self, now: float) -> bool:
         """Load the load of earlier weeks around this time of the week; whether all of it could be read."""
-        return self._seasons.load(now - HISTORY_SECONDS, now + BIN_SECONDS)
+        return self._seasons.load(now - WORLD_HISTORY_SECONDS, now + BIN_SECONDS)
 
     def _evaluate(self, now: float) -> None:
         inputs, end = self._inputs, now - self._settle_seconds
@@ -143,8 +143,8 @@ class AnalysisLoop:
         quick = quick_window(interval)
         step = max(self._settings.step, float(round(interval)))
         grid = SourceGrid(lambda spacing: catalogue(max(spacing, window), max(spacing, quick)), step)
-        self._observer = Observer(source, catalogue(window, quick), step, QuantileReducer(), HISTORY_SECONDS)
-        self._growing = WorldBuilder(step, HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)
+        self._observer = Observer(source, catalogue(window, quick), step, QuantileReducer(), WORLD_HISTORY_SECONDS)
+        self._growing = WorldBuilder(step, WORLD_HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)
         self._seasons = SeasonalHistory(source, grid.catalogue)
         self.time_travel = TimeTravel(
             source,

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from foreshock_dashboard import __version__
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.loopback import is_loopback
-from foreshock_dashboard.hub.analysis_loop import HISTORY_SECONDS, SETTLE_SECONDS, AnalysisLoop, LoopInputs
+from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.listeners import (
     grpc_listener,
     http_listener,
@@ -277,4 +277,4 @@ def _bounds(settings: Settings, recording: Recording | None) -> tuple[float, flo
     if settings.at is None:
         return None
     start = recording.meta.start if recording else None
-    return (settings.at - HISTORY_SECONDS if start is None else start, settings.at)
+    return (settings.at - WORLD_HISTORY_SECONDS if start is None else start, settings.at)

@@ -32,7 +32,7 @@ from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.truth import onset
 from foreshock_simulator.simulation import Simulation, exporters
 
-HISTORY_SECONDS = 2100.0
+DEMO_HISTORY_SECONDS = 2100.0
 """Simulated time before going live that is scraped: the analysis needs half an hour for its baselines."""
 WARMUP_SECONDS = 300.0
 """Simulated time before the history for a scenario without an onset, in which queues and caches fill."""
@@ -90,10 +90,10 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         clock = Clock(options.speed, wall.origin, wall.origin, wall)
         spec = load(options.scenario, options.size)
         first_fault = onset(spec)
-        before = HISTORY_SECONDS + WARMUP_SECONDS
+        before = DEMO_HISTORY_SECONDS + WARMUP_SECONDS
         if first_fault is not None:
             before = max(INTERVAL_SECONDS, first_fault - ONSET_SECONDS)
-        history = min(HISTORY_SECONDS, before)
+        history = min(DEMO_HISTORY_SECONDS, before)
         simulation = Simulation(spec, options.seed, wall.origin - before)
         simulation.advance(wall.origin - history)
         occupancies = [

@@ -27,8 +27,8 @@ from foreshock_dashboard.world.targets import Address, target_of
 
 __all__ = ["WorldBuilder", "build_world", "with_quantiles"]
 
-MIN_HISTORY_SECONDS = 1980.0
-"""Shortest history kept: half an hour to learn from, and the minutes left out of the baseline."""
+MIN_KEPT_SECONDS = 1980.0
+"""Shortest history kept at the memory bound: the 1800 s that the analysis learns from, and its guard of 180 s."""
 SIMULATED_FLAG_POINTS = 60
 """Grid points for which the World stays marked as simulated after the last simulated sample."""
 
@@ -57,7 +57,7 @@ class WorldBuilder:
         step: seconds between grid points.
         keep: seconds of history.
         dtype: of the arrays.
-        max_bytes: bound of all arrays. History shrinks to fit, but not below `MIN_HISTORY_SECONDS`.
+        max_bytes: bound of all arrays. History shrinks to fit, but not below `MIN_KEPT_SECONDS`.
         tiers: tiers of services, over those in the samples.
     """
 
@@ -130,7 +130,7 @@ class WorldBuilder:
         """Seconds of history that fit."""
         column = self._sections.column_bytes
         fitting = self._max_bytes / column * self._step if column else np.inf
-        return min(self._keep, max(MIN_HISTORY_SECONDS, fitting))
+        return min(self._keep, max(MIN_KEPT_SECONDS, fitting))
 
     def _services(self) -> frozenset[Service]:
         """All services; the same object as long as the set does not change."""

@@ -13,8 +13,8 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 
-HISTORY_SECONDS = 7200.0
-"""Longest history behind a baseline."""
+BASELINE_HISTORY_SECONDS = 7200.0
+"""Longest history behind a baseline: two hours, so that it follows the daily load."""
 GUARD_SECONDS = 180.0
 """Newest part of the history left out of the baseline, so that a beginning incident does not shift it."""
 SPACING_SECONDS = 60.0
@@ -120,7 +120,7 @@ def baselines_at(
 
 
 def _columns(world: World, at: int) -> slice:
-    guard, history = world.points(GUARD_SECONDS), world.points(HISTORY_SECONDS)
+    guard, history = world.points(GUARD_SECONDS), world.points(BASELINE_HISTORY_SECONDS)
     stride = max(1, world.points(SPACING_SECONDS))
     last = max(0, at - guard)
     first = max(0, last - history)

@@ -37,16 +37,16 @@ from foreshock_dashboard.stats.threshold import Threshold
 
 TOKEN_GROWTH = Threshold(1.2, 0.04)
 """Tokens over their baseline; means of three minutes scatter by 4 to 9 %."""
-REQUEST_GROWTH = Threshold(1.3, 0.08)
-"""Requests over their baseline; they scatter by up to a quarter."""
+OVERLOAD_REQUEST_GROWTH = Threshold(1.3, 0.08)
+"""Requests over their baseline from which load grew; they scatter by up to a quarter."""
 MIN_STANDARD_ERRORS = 2.0
 """Standard errors of a count, √n of n, that growth has to exceed."""
 LENGTH_VARIANCE = 2.0
 """Variance of the tokens of n requests over that of n: 1 + the squared coefficient of variation of lengths, about one.
 """
-FULL_KV_CACHE = Threshold(0.55, 0.06)
-"""Ratio of the KV cache in use, mean of minutes, from which bursts fill it: peaks are 1.4 to 1.8 times the mean of
-minutes (ServeGen)."""
+OVERLOAD_KV_CACHE_RATIO = Threshold(0.55, 0.06)
+"""Ratio of the KV cache in use, mean of minutes, from which bursts fill it: peaks are 1.4 to 1.8 times that mean
+(ServeGen)."""
 GROWTH_WINDOW_SECONDS = 900.0
 """Seconds within which the growth may have begun."""
 RECENT_SECONDS = 180.0
@@ -144,7 +144,7 @@ def load_growth(
     decrease the load that was offered earlier. season: seasonal growth over the last hours.
     """
     if growth := _overload_growth(scan, service) / season:
-        return LoadGrowth(growth, REQUEST_GROWTH.confidence(growth), "running")
+        return LoadGrowth(growth, OVERLOAD_REQUEST_GROWTH.confidence(growth), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
@@ -155,7 +155,7 @@ def load_growth(
     ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / season
     baseline = float(np.nansum(load.baseline[rows])) if rows else scan.level("rate", service)
     chance = MIN_STANDARD_ERRORS / math.sqrt(baseline * WINDOW_SECONDS) if baseline > 0 else math.nan
-    return LoadGrowth(ratio, REQUEST_GROWTH.confidence(ratio - chance), "rate")
+    return LoadGrowth(ratio, OVERLOAD_REQUEST_GROWTH.confidence(ratio - chance), "rate")
 
 
 def _scatter(scan: Scan, service: Service) -> float:
@@ -223,7 +223,7 @@ def near_capacity(scan: Scan, service: Service) -> float:
     if row is None:
         return 0.0
     first = max(0, scan.at + 1 - scan.world.points(WINDOW_SECONDS))
-    return FULL_KV_CACHE.confidence(
+    return OVERLOAD_KV_CACHE_RATIO.confidence(
         float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0])
     )
 

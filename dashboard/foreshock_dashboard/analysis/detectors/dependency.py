@@ -33,9 +33,10 @@ from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 MAX_UNFELT_STRENGTH = 0.45
 """Largest strength of a fault that affects no caller."""
-REQUEST_GROWTH = Threshold(1.4, 0.1)
-"""Requests over their baseline that explain the slowdown; retries count as well, so it is more than a fluctuation."""
-FAILING_REQUEST_GROWTH = Threshold(3.0, 0.3)
+LOADED_CALLEE_GROWTH = Threshold(1.4, 0.1)
+"""Requests over their baseline from which load explains a slow callee. Above `OVERLOAD_REQUEST_GROWTH`, because
+retries count as well."""
+LOADED_FAILING_CALLEE_GROWTH = Threshold(3.0, 0.3)
 """The same for a callee that fails without being slow: overload makes a server slow first, or it sheds load."""
 PROMPT_GROWTH = Threshold(1.0, 0.1)
 """Growth of prompt tokens over that of the time per token, which explains the latter: prompts are read between decoding
@@ -126,7 +127,7 @@ def _overloaded(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that more load makes a callee worse: load makes it slow before it fails."""
     slow, _ = _own(scan, callee, edges)
     fails_alone = max(slow, default=0.0) < WORSE_Z and not scan.z("waiting", callee) >= WORSE_Z
-    most = FAILING_REQUEST_GROWTH if fails_alone else REQUEST_GROWTH
+    most = LOADED_FAILING_CALLEE_GROWTH if fails_alone else LOADED_CALLEE_GROWTH
     return most.confidence(scan.ratio("rate", callee)) * (1 - slow_tokens(scan, callee))
 
 

@@ -29,8 +29,9 @@ from foreshock_dashboard.stats.threshold import Threshold
 REQUEST_LENGTH_GROWTH = Threshold(1.25, 0.05)
 """Cache per request over its baseline from which requests are longer: over a minute it scatters by 4 to 9 %, and drifts
 as much over the hours of a day."""
-FULL_KV_CACHE = Threshold(0.65, 0.07)
-"""Ratio of the KV cache in use from which bursts fill it."""
+PRESSURE_KV_CACHE_RATIO = Threshold(0.65, 0.07)
+"""Current ratio of the KV cache in use from which it is short. Above `OVERLOAD_KV_CACHE_RATIO`, which bounds a mean of
+minutes."""
 PREEMPTION_RATE = Threshold(0.05, 0.02)
 """Preemptions per second above the baseline that show a full cache."""
 
@@ -91,7 +92,7 @@ def _effect(scan: Scan, service: Service, longer: float) -> Effect | None:
 def cache_pressure(scan: Scan, service: Service) -> float:
     """Confidence (0 to 1) that the KV cache of a model server is short: nearly full, or preempting."""
     return max(
-        FULL_KV_CACHE.confidence(scan.value("cache", service)),
+        PRESSURE_KV_CACHE_RATIO.confidence(scan.value("cache", service)),
         PREEMPTION_RATE.confidence(scan.value("preempted", service) - max(0.0, scan.level("preempted", service))),
     )
 

@@ -17,7 +17,12 @@ from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, 
 from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
-from foreshock_dashboard.analysis.detectors.demand import REQUEST_GROWTH, edge_growth, load_origin, near_capacity
+from foreshock_dashboard.analysis.detectors.demand import (
+    OVERLOAD_REQUEST_GROWTH,
+    edge_growth,
+    load_origin,
+    near_capacity,
+)
 from foreshock_dashboard.analysis.detectors.evidence import (
     EXTREME_Z,
     evidence_of,
@@ -103,7 +108,10 @@ def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
     """Confidence (0 to 1) that the demand for replicas has another cause than more requests."""
     rows = list(scan.into.get(service, ()))
     retries = (
-        min(MOSTLY_RETRIES_RATIO.confidence(load.retried(rows)), 1 - REQUEST_GROWTH.confidence(load.growth(rows)))
+        min(
+            MOSTLY_RETRIES_RATIO.confidence(load.retried(rows)),
+            1 - OVERLOAD_REQUEST_GROWTH.confidence(load.growth(rows)),
+        )
         if rows
         else 0.0
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
 from foreshock_dashboard.analysis.detectors.evidence import entity
@@ -38,8 +38,8 @@ RETRYING_ATTEMPTS = 1.002
 """Attempts per call from which a client is known to retry: one retry in five hundred calls, in some minute."""
 INFERRED_CONFIDENCE, OBSERVED_CONFIDENCE = 0.75, 1.0
 """Confidence in a loop with inferred attempts, and in one with observed attempts."""
-MIN_FAILED_RATIO = 0.01
-"""Ratio of failed calls from which p99 is the latency of one: below it p99 is of answered calls, and no timeout."""
+TIMEOUT_FAILED_RATIO = 0.01
+"""Ratio of failed calls from which p99 is the latency of a failed call, and so the timeout."""
 SHORT_OUTAGE_SECONDS = Threshold(60.0, 12.0)
 """Seconds without capacity below which a service that stays down is at risk: failovers and restarts take as long."""
 BUDGET_RATIO = 0.1
@@ -127,7 +127,7 @@ def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect 
 def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:
     """The retry loops of services with a known load and callers that retry."""
     world = scan.world
-    past = scan.window(HISTORY_SECONDS)
+    past = scan.window(BASELINE_HISTORY_SECONDS)
     wanted = {service for service, load in loads.items() if load > 0}
     if not wanted or not len(world.edges):
         return {}
@@ -170,9 +170,9 @@ def _largest(attempts: Floats) -> Floats:
 
 
 def timeout_seconds(p99: Floats, failed: Floats) -> float:
-    """The client timeout: the largest p99 while `MIN_FAILED_RATIO` of the calls failed; NaN if it never did.
+    """The client timeout: the largest p99 while `TIMEOUT_FAILED_RATIO` of the calls failed; NaN if it never did.
 
     Exact to a histogram bucket. p99 in seconds, failed as a ratio, both of shape (times,).
     """
-    timed_out = p99[np.isfinite(p99) & (failed > MIN_FAILED_RATIO)]
+    timed_out = p99[np.isfinite(p99) & (failed > TIMEOUT_FAILED_RATIO)]
     return float(timed_out.max()) if len(timed_out) else math.nan

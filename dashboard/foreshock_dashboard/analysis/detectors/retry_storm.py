@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.retry_amplification import (
@@ -22,7 +22,7 @@ from foreshock_dashboard.analysis.baseline.retry_amplification import (
     request_rates,
 )
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.demand import REQUEST_GROWTH, TOKEN_GROWTH, load_growth
+from foreshock_dashboard.analysis.detectors.demand import OVERLOAD_REQUEST_GROWTH, TOKEN_GROWTH, load_growth
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, evidence_of, lost_gpu_time, slow_tokens
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
@@ -34,7 +34,7 @@ from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 MINUTE = 60.0
-RETRY_RATIO = Threshold(0.1, 0.03)
+STORM_RETRY_RATIO = Threshold(0.1, 0.03)
 """Retries per first attempt that make a storm (a client's budget, Site Reliability Engineering, chapter 21)."""
 LOAD_GROWTH = Threshold(1.5, 0.1)
 """First attempts over their baseline from which more load is the cause."""
@@ -55,7 +55,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     """Findings for services that retries keep down."""
     edges = scan.world.edges
     tried = scan["attempts"].value
-    some = {edges[row].server for row in np.flatnonzero(tried > 1 + RETRY_RATIO.midpoint / 2)}
+    some = {edges[row].server for row in np.flatnonzero(tried > 1 + STORM_RETRY_RATIO.midpoint / 2)}
     if not some:
         return ()
     now = request_rates(scan, MINUTE)
@@ -100,7 +100,7 @@ def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequen
     baseline = float(np.nansum(now.baseline[rows]))
     queue = math.isfinite(scan.z("waiting", service))
     doubts = (
-        RETRY_RATIO.confidence(1 / real - 1),
+        STORM_RETRY_RATIO.confidence(1 / real - 1),
         confidence(_waiting(scan, service), EXTREME_Z, 1.0),
         1 - max(_load_grew(scan, service, now, rows), _load_led(scan, service, rows)),
         SERVED_SHARE.confidence(_served(scan, service) / max(fresh, baseline)),
@@ -151,7 +151,7 @@ def _load_led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
     last = max(1, scan.at + 1 - world.points(back))
     window = slice(max(0, last - world.points(WINDOW_SECONDS)), last)
     baseline = [scan.level("edge_rate", world.edges[row]) for row in rows]
-    return REQUEST_GROWTH.confidence(
+    return OVERLOAD_REQUEST_GROWTH.confidence(
         float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(baseline))
     )
 
@@ -180,7 +180,7 @@ def _peak_load(scan: Scan, rows: Sequence[int]) -> float:
     """The largest load over the edges while the service was healthy: the 99th percentile of the past."""
     last = max(0, scan.at + 1 - scan.world.points(GUARD_SECONDS))
     past = np.nansum(
-        scan.world.calls.rate[list(rows), max(0, last - scan.world.points(HISTORY_SECONDS)) : last], axis=0
+        scan.world.calls.rate[list(rows), max(0, last - scan.world.points(BASELINE_HISTORY_SECONDS)) : last], axis=0
     )
     baseline = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
     calm = past[(past > 0) & (past < 3 * baseline)]

@@ -38,7 +38,7 @@ from foreshock_dashboard.model.incident import (
 from foreshock_dashboard.model.service import Service
 
 SYMPTOM_SIGNALS = ("p95", "failed", "flight")
-MIN_FAILED_RATIO = 0.02
+SYMPTOM_FAILED_RATIO = 0.02
 """Ratio of failed requests from which it is the symptom of an incident, instead of p95."""
 SERVER_SIGNALS = ("cache", "waiting", "per_token", "first_token")
 EVIDENCE_Z = 2.0
@@ -186,7 +186,7 @@ def with_summary(incident: Incident, scan: Scan, *, recovering: bool = False) ->
 
 def _symptom(service: Service, scan: Scan) -> Symptom | None:
     failed = scan.value("failed", service)
-    if failed >= MIN_FAILED_RATIO:
+    if failed >= SYMPTOM_FAILED_RATIO:
         return Symptom("failed", failed)
     p95, baseline = scan.value("p95", service), scan.level("p95", service)
     return Symptom("p95", p95, baseline) if math.isfinite(p95) and math.isfinite(baseline) else None

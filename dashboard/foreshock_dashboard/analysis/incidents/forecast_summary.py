@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.detectors.load_imbalance import replica_loads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
@@ -49,7 +49,7 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     on: dict[Service, list[Gpu]] = {}
     for tenant in world.tenants:
         on.setdefault(tenant.service, []).append(tenant.gpu)
-    rates = dict(zip(world.services, world.red.rate[:, -world.points(HISTORY_SECONDS) :], strict=True))
+    rates = dict(zip(world.services, world.red.rate[:, -world.points(BASELINE_HISTORY_SECONDS) :], strict=True))
     found = []
     for service, own in sorted(state.own.items()):
         if own.utilization is not None and math.isfinite(own.utilization.load):

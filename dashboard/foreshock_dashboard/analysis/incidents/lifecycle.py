@@ -33,8 +33,8 @@ from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
-MIN_HISTORY_SECONDS = 1800.0
-"""Seconds of history before incidents open."""
+MIN_LEARNING_SECONDS = 1800.0
+"""Seconds with data within `LEARNING_LOOKBACK_SECONDS` before incidents open."""
 FOR_POINTS = 3
 """Consecutive evaluations with a candidate before an incident opens, or pages."""
 URGENT_FOR_POINTS = 2
@@ -50,8 +50,8 @@ RESOLVE_AFTER_SECONDS = 300.0
 """Seconds of observed recovery after which an incident is resolved."""
 NO_DATA_SECONDS = 3600.0
 """Seconds without data after which an incident is resolved."""
-HISTORY_SECONDS = 3600.0
-"""Seconds back that count as history: a gap does not disable the analysis."""
+LEARNING_LOOKBACK_SECONDS = 3600.0
+"""Seconds back in which data count as learned: twice `MIN_LEARNING_SECONDS`, so that a gap stops nothing."""
 KEEP_RESOLVED_SECONDS = 3600.0
 """Seconds that a resolved incident stays in the list."""
 
@@ -115,12 +115,12 @@ class State:
 
 def learning(world: World) -> Learning:
     """The history that the analysis has and needs at the World's time."""
-    return Learning(_history(world, len(world.times) - 1), MIN_HISTORY_SECONDS)
+    return Learning(_history(world, len(world.times) - 1), MIN_LEARNING_SECONDS)
 
 
 def _history(world: World, at: int) -> float:
-    """Seconds within `HISTORY_SECONDS` before grid point `at` in which the latency of any service was known."""
-    columns = world.red.p95[:, max(0, at - world.points(HISTORY_SECONDS)) : at]
+    """Seconds within `LEARNING_LOOKBACK_SECONDS` before grid point `at` with the latency of any service."""
+    columns = world.red.p95[:, max(0, at - world.points(LEARNING_LOOKBACK_SECONDS)) : at]
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
@@ -139,7 +139,7 @@ def fold(state: State, world: World, configured: Mapping[Service, Slo] | None = 
 def advance(state: State, world: World, at: int, configured: Mapping[Service, Slo] | None = None) -> State:
     """One evaluation: open, update, or resolve incidents by what the World shows at grid point `at`."""
     time = float(world.times[at])
-    if not state.tracked and _history(world, at) < MIN_HISTORY_SECONDS:
+    if not state.tracked and _history(world, at) < MIN_LEARNING_SECONDS:
         return replace(state, time=time)
     frozen = frozenset(service for each in state.tracked for service in each.members)
     cache = state.cache.next_step()

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
 from foreshock_dashboard.analysis.baseline.point import recent_median
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.model.batching_law import BatchingLaw, Utilization
@@ -65,7 +65,7 @@ def fit_batching_laws(world: World, at: int) -> Mapping[Service, BatchingLaw]:
     """
     servers = model_servers(world)
     last = max(0, at - world.points(GUARD_SECONDS))
-    first = max(0, last - world.points(HISTORY_SECONDS))
+    first = max(0, last - world.points(BASELINE_HISTORY_SECONDS))
     running = moving_average(_per_replica(world, slice(first, last)), world.step)
     max_sequences = _max_sequences(world, slice(first, last))
     laws = {}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.baseline.levels import GUARD_SECONDS, HISTORY_SECONDS, SPACING_SECONDS
+from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS, SPACING_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
 from foreshock_dashboard.model.batching_law import BatchingLaw
@@ -113,7 +113,7 @@ def _columns(world: World, trouble: float) -> tuple[Columns, int]:
     stride = max(1, world.points(SPACING_SECONDS))
     end = max(0, last - world.points(max(SPARKLINE_SECONDS, GUARD_SECONDS)))
     end = min(end, int(np.searchsorted(world.times, trouble)))
-    history = np.arange(max(0, end - world.points(HISTORY_SECONDS)), end, stride)
+    history = np.arange(max(0, end - world.points(BASELINE_HISTORY_SECONDS)), end, stride)
     return np.concatenate([history, spark]), len(history)
 
 

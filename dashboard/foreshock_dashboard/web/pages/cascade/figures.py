@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.levels import HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.analysis.saturation.pooling import safe_load
 from foreshock_dashboard.model.forecast import Load
@@ -78,7 +78,9 @@ def load(
 def _safe(world: World, service: Service) -> float:
     if service not in world.services:
         return math.nan
-    return safe_load(world.red.rate[world.services.index(service), -world.points(HISTORY_SECONDS) :], world.step)
+    return safe_load(
+        world.red.rate[world.services.index(service), -world.points(BASELINE_HISTORY_SECONDS) :], world.step
+    )
 
 
 def _used(world: World, service: Service) -> Floats | None:
