@@ -163,7 +163,7 @@ class WorldBuilder:
             stalled_by=gpus.stalls["stalled_by"],
             operations=self._operations.rows.keys,
             operation_rate=self._operations.rows["rate"],
-            targets=self._sections.targets.reported(gpus.targets(), since, now),
+            targets=self._sections.targets.fresh_targets(gpus.targets(), since, now),
             missing=missing,
             simulated=self._last_simulated > max(now - SIMULATED_FLAG_POINTS * self._step, since - self._step),
             model_servers=self._serving.model_servers(),

@@ -126,7 +126,7 @@ class Section(Generic[Key]):
             def numbered(labels: Labels) -> tuple[int, int]:
                 named = dict(labels)
                 key = name(named)
-                return -1 if key is None else self._number_of(key), self._targets.number_of(named)
+                return -1 if key is None else self._number_of(key), self._targets.intern(named)
 
             self._index[reading] = SeriesIndex(numbered, 2, self._hasher)
         if self._index[reading].update(matrix.labels):

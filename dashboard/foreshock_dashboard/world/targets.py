@@ -15,6 +15,8 @@ from foreshock_dashboard.world.row_alignment import IntArray, SeriesIndex
 BoolArray = NDArray[np.bool_]
 Address = tuple[str, str]
 """(job, instance)."""
+OWN_JOB_PREFIX = "foreshock"
+"""Prefix of the jobs that scrape Foreshock itself."""
 
 
 def target_of(labels: Mapping[str, str]) -> Address:
@@ -27,13 +29,13 @@ class Targets:
 
     def __init__(self) -> None:
         self._numbers: dict[Address, int] = {}
-        self._index = SeriesIndex(lambda labels: (self.number_of(dict(labels)),), 1)
+        self._index = SeriesIndex(lambda labels: (self.intern(dict(labels)),), 1)
         self._last_sample: Floats = np.empty(0)
         self._up: Floats = np.empty(0)
         self._now: BoolArray = np.empty((0, 0), bool)
 
-    def number_of(self, labels: Mapping[str, str]) -> int:
-        """Number of the target of a series."""
+    def intern(self, labels: Mapping[str, str]) -> int:
+        """Number of the target of a series; a new target gets the next one."""
         return self._numbers.setdefault(target_of(labels), len(self._numbers))
 
     def update(self, up: Matrix) -> None:
@@ -57,13 +59,17 @@ class Targets:
         now = np.concatenate([self._now, np.ones((more, self._now.shape[1]), bool)]) if more else self._now
         return now[numbers]
 
-    def reported(self, ours: Set[Address], since: float, now: float) -> tuple[Target, ...]:
-        """Targets with samples shown here; the Prometheus of a fleet has many others."""
+    def fresh_targets(self, known: Set[Address], since: float, now: float) -> tuple[Target, ...]:
+        """Targets with an `up` sample at `since` or later, by instance and job; ages as of `now` (Unix seconds).
+
+        Only those in `known`, because the Prometheus of a fleet scrapes many others, and jobs that start with
+        `OWN_JOB_PREFIX`, always.
+        """
         return tuple(
             Target(instance, job, bool(self._up[number] > 0), now - float(self._last_sample[number]))
             for (job, instance), number in sorted(self._numbers.items(), key=lambda item: item[0][::-1])
-            if ((job, instance) in ours or job.startswith("foreshock")) and self._known(number, since)
+            if ((job, instance) in known or job.startswith(OWN_JOB_PREFIX)) and self._is_fresh(number, since)
         )
 
-    def _known(self, number: int, since: float) -> bool:
+    def _is_fresh(self, number: int, since: float) -> bool:
         return number < len(self._last_sample) and self._last_sample[number] >= since

@@ -53,12 +53,13 @@ MAX_OUTAGE_SECONDS = SHORT_OUTAGE_SECONDS.midpoint + SHORT_OUTAGE_SECONDS.width 
 class ObservedLoop(NamedTuple):
     """A retry loop of a service.
 
-    edge: row of the edge with most retries; tries: its largest attempts per call. confidence: 0 to 1 in these.
+    edge: row of the edge with most retries. edge_attempts: largest attempts per call on it. confidence: 0 to 1, in
+    these attempts.
     """
 
     loop: RetryLoop
     edge: int
-    tries: float
+    edge_attempts: float
     confidence: float
 
 
@@ -113,7 +114,8 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
 
 def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect | None:
     """The effect of a retry budget on the outage that a service survives; None if that is no longer."""
-    loop = observed.loop._replace(attempts=max(1.0, observed.loop.attempts / observed.tries * (1 + BUDGET_RATIO)))
+    attempts = observed.loop.attempts / observed.edge_attempts * (1 + BUDGET_RATIO)
+    loop = observed.loop._replace(attempts=max(1.0, attempts))
     survived = outage_margin_seconds(loop)
     if math.isinf(survived):
         survived, bound = max_outage_seconds(loop), True
@@ -131,40 +133,42 @@ def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, 
     wanted = {service for service, load in loads.items() if load > 0}
     if not wanted or not len(world.edges):
         return {}
-    most = _largest(world.attempts[:, past])
-    tries = np.where(most > RETRYING_ATTEMPTS, np.maximum(np.ceil(most), DEFAULT_ATTEMPTS), 1.0)
+    seen_attempts = _largest(world.attempts[:, past])
+    edge_attempts = np.where(
+        seen_attempts > RETRYING_ATTEMPTS, np.maximum(np.ceil(seen_attempts), DEFAULT_ATTEMPTS), 1.0
+    )
     places = {
         service: i for i, service in enumerate(dict.fromkeys(service for edge in world.edges for service in edge[:2]))
     }
     client = np.array([places[edge.client] for edge in world.edges], np.intp)
     server = np.array([places[edge.server] for edge in world.edges], np.intp)
     rates = np.nan_to_num(scan["edge_rate"].level)
-    # In the end every call of a caller is tried as often as may be: as many as reach it, times its own attempts.
-    every = amplification(client, server, rates * tries, tries, len(places))
+    # While the service is down, each caller makes all attempts for each request that reaches it.
+    amplification_if_down = amplification(client, server, rates * edge_attempts, edge_attempts, len(places))
     found = {}
     for service, rows in scan.into.items():
-        calls = [row for row in rows if tries[row] > 1]
+        calls = [row for row in rows if edge_attempts[row] > 1]
         if service not in wanted or not calls:
             continue
-        worst = max(calls, key=lambda row: (rates[row] * tries[row], -row))
+        worst = max(calls, key=lambda row: (rates[row] * edge_attempts[row], -row))
         timeout = timeout_seconds(world.calls.p99[worst, past], world.calls.failed[worst, past])
         baseline = scan.level("edge_p95", world.edges[worst])
         if not timeout > 0 or math.isnan(baseline):
             continue
-        attempts = min(
-            float(every[places[service]]), MAX_ATTEMPTS
-        )  # in a cycle of callers they would multiply for ever
+        # Bounded, because attempts multiply without end in a cycle of callers.
+        attempts = min(float(amplification_if_down[places[service]]), MAX_ATTEMPTS)
         loop = RetryLoop(loads[service], attempts, max(timeout - baseline, 0.1 * timeout), timeout)
         found[service] = ObservedLoop(
             loop,
             worst,
-            float(tries[worst]),
-            OBSERVED_CONFIDENCE if most[worst] > DEFAULT_ATTEMPTS - 1 else INFERRED_CONFIDENCE,
+            float(edge_attempts[worst]),
+            OBSERVED_CONFIDENCE if seen_attempts[worst] > DEFAULT_ATTEMPTS - 1 else INFERRED_CONFIDENCE,
         )
     return found
 
 
 def _largest(attempts: Floats) -> Floats:
+    """Largest attempts per call of each edge, shape (edges,); 1 without samples. attempts: shape (edges, times)."""
     known = np.isfinite(attempts)
     return np.where(known.any(axis=1), np.where(known, attempts, 1.0).max(axis=1, initial=1.0), 1.0)
 

@@ -1,8 +1,9 @@
 """Retry storm: retries keep a service down that could serve its offered load.
 
-Three conditions tell a storm from retries that accompany another trouble: first attempts are at their baseline, the
-service finishes at least as many, and still most requests wait longer than their client's timeout, as most of the
-finished work was abandoned before. While the trigger lasts, the second does not hold, and the trigger is the cause.
+Three conditions distinguish a storm from retries that accompany another fault. First attempts are at their baseline.
+The service finishes at least as many requests. Most requests still wait longer than the timeout of their client,
+because most of the finished work was abandoned before. While a trigger lasts, the second condition fails, and the
+trigger is the cause.
 """
 
 from __future__ import annotations
@@ -54,27 +55,27 @@ MAX_SEVERITY = 100.0
 def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     """Findings for services that retries keep down."""
     edges = scan.world.edges
-    tried = scan["attempts"].value
-    some = {edges[row].server for row in np.flatnonzero(tried > 1 + STORM_RETRY_RATIO.midpoint / 2)}
-    if not some:
+    attempts = scan["attempts"].value
+    retried = {edges[row].server for row in np.flatnonzero(attempts > 1 + STORM_RETRY_RATIO.midpoint / 2)}
+    if not retried:
         return ()
     now = request_rates(scan, MINUTE)
     found = []
-    for service in sorted(some):
+    for service in sorted(retried):
         rows = scan.into[service]
         strength = storm_strength(scan, service, now, rows)
         if strength < 0.1:
             continue
         worst = max(rows, key=lambda row: (np.nan_to_num(now.offered[row] - now.first[row]), -row))
         loop = loop_gain(scan, rows)
-        amplified = 1 / now.real(rows)
+        amplification = 1 / now.real(rows)
         found.append(
             Finding(
                 service=service,
                 cause="retry storm",
                 suspect=SuspectedCause(service, edge=edges[worst][:2]),
                 strength=strength,
-                severity=min(MAX_SEVERITY, max(amplified, scan.ratio("p95", service))),
+                severity=min(MAX_SEVERITY, max(amplification, scan.ratio("p95", service))),
                 since=min(scan.since("attempts", edges[row]) for row in rows),
                 evidence=_evidence(scan, service, now, rows, worst, loop),
                 action=Action(
@@ -82,7 +83,7 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
                     edges[worst].client,
                     callee=service,
                     amount=BUDGET_RATIO,
-                    effect=Effect("load", service, "ratio", math.nan, 1 / amplified, "without_retries"),
+                    effect=Effect("load", service, "ratio", math.nan, 1 / amplification, "without_retries"),
                     alternatives=(Action("drain_queue", service),),
                 ),
                 urgent=True,
@@ -92,19 +93,19 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
 
 
 def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
-    """Confidence (0 to 1) that retries, and no lasting trigger, keep a service down."""
-    real = now.real(rows)
-    if not real > 0 or not np.nansum(now.baseline[rows]) > 0:
+    """Confidence (0 to 1) that retries, and no lasting trigger, keep a service down: the least of all conditions."""
+    real_ratio = now.real(rows)
+    if not real_ratio > 0 or not np.nansum(now.baseline[rows]) > 0:
         return 0.0
     fresh = float(np.nansum(now.fresh[rows]))
     baseline = float(np.nansum(now.baseline[rows]))
-    queue = math.isfinite(scan.z("waiting", service))
-    doubts = (
-        STORM_RETRY_RATIO.confidence(1 / real - 1),
+    has_queue = math.isfinite(scan.z("waiting", service))
+    conditions = (
+        STORM_RETRY_RATIO.confidence(1 / real_ratio - 1),
         confidence(_waiting(scan, service), EXTREME_Z, 1.0),
         1 - max(_load_grew(scan, service, now, rows), _load_led(scan, service, rows)),
         SERVED_SHARE.confidence(_served(scan, service) / max(fresh, baseline)),
-        (PEAK_LOAD_RATIO if queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE).confidence(
+        (PEAK_LOAD_RATIO if has_queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE).confidence(
             float(np.nansum(now.offered[rows])) / _peak_load(scan, rows)
         ),
         1
@@ -116,7 +117,7 @@ def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequen
         _busy(scan, service),
         1 - confidence(scan.z("held", service), EXTREME_Z, 1.0),
     )
-    return min(doubts)
+    return min(conditions)
 
 
 def _load_grew(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
@@ -141,14 +142,14 @@ def _load_led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
     Unknown later: requests from outside are counted when they end, and in a storm that takes minutes.
     """
     world = scan.world
-    back = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
-    if back > TRIGGER_SECONDS:
+    retrying_seconds = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
+    if retrying_seconds > TRIGGER_SECONDS:
         return 0.0
     points = world.points(MINUTE)
-    tokens = np.exp(scan.history("tokens", service, back + MINUTE)[:points]) / scan.level("tokens", service)
+    tokens = np.exp(scan.history("tokens", service, retrying_seconds + MINUTE)[:points]) / scan.level("tokens", service)
     if np.isfinite(tokens).any():
         return TOKEN_GROWTH.confidence(float(np.nanmax(tokens)))
-    last = max(1, scan.at + 1 - world.points(back))
+    last = max(1, scan.at + 1 - world.points(retrying_seconds))
     window = slice(max(0, last - world.points(WINDOW_SECONDS)), last)
     baseline = [scan.level("edge_rate", world.edges[row]) for row in rows]
     return OVERLOAD_REQUEST_GROWTH.confidence(
@@ -183,13 +184,14 @@ def _peak_load(scan: Scan, rows: Sequence[int]) -> float:
         scan.world.calls.rate[list(rows), max(0, last - scan.world.points(BASELINE_HISTORY_SECONDS)) : last], axis=0
     )
     baseline = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
-    calm = past[(past > 0) & (past < 3 * baseline)]
-    return float(np.percentile(calm, 99)) if len(calm) else math.nan
+    healthy_load = past[(past > 0) & (past < 3 * baseline)]
+    return float(np.percentile(healthy_load, 99)) if len(healthy_load) else math.nan
 
 
 def loop_gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
     """Loop gain g = λ₀·A′(p)·p′(λ) over edges: retries per second caused by one more attempt per second.
 
+    λ: attempts per second; λ₀: first attempts per second; p: probability that an attempt fails; A: attempts per call.
     Slope of a regression of retries on attempts `RETRY_LAG_SECONDS` before, over the last minutes. Above 1 each wave of
     retries is larger than the last. NaN without variation.
     """
