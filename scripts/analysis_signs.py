@@ -72,7 +72,7 @@ def _steps(run: Run) -> _Steps:
 
 
 def law(run: Run) -> str:
-    """Time per token over sequences: while it was learned, and once a neighbour takes time."""
+    """Time per token over sequences: while it was learned, and once a neighbor takes time."""
     found, start = _steps(run), int(np.searchsorted(run.world.times, run.onset))
     known = run.states[start].learned.laws[run.origin]
     breached = int(np.searchsorted(run.world.times, min(run.truth.breached.values())))

@@ -1,4 +1,4 @@
-"""Hand-made Worlds: a victim and a neighbour on two GPUs, whose figures a test sets over time."""
+"""Hand-made Worlds: a victim and a neighbor on two GPUs, whose figures a test sets over time."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Scenes:
         aggressor_busy=rising(240, 0.2, 0.7),
         stalled_by_aggressor=rising(240, 0.02, 0.5),
     )
-    """From grid index 240 on the neighbour takes half the time of both GPUs and the victim's p95 triples."""
+    """From grid index 240 on the neighbor takes half the time of both GPUs and the victim's p95 triples."""
 
     @staticmethod
     def world(scene: Scene, **changes: Callable[[int], float]) -> World:

@@ -59,7 +59,7 @@ def test_time_per_token_is_learned_as_a_line_over_the_sequences(scenes: Scenes) 
     assert law.per_sequence == pytest.approx(EACH, rel=0.1)
 
 
-def test_more_load_is_no_slowdown_and_a_neighbour_is_no_load(scenes: Scenes) -> None:
+def test_more_load_is_no_slowdown_and_a_neighbor_is_no_load(scenes: Scenes) -> None:
     busy = now(served(scenes, later(30.0, usual), lambda _: 1.0, 10.0))
     pressed = now(served(scenes, later(12.0, usual), later(1.6, lambda _: 1.0), 10.0))
     assert busy.slowdown == pytest.approx(1.0, abs=0.05)

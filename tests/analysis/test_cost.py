@@ -52,7 +52,7 @@ def test_requests_that_fail_beyond_the_usual_are_counted_and_which_of_them_after
     assert cost.slowed == 0.0
 
 
-def test_what_neighbours_ask_of_an_entry_is_counted_where_it_came_in() -> None:
+def test_what_neighbors_ask_of_an_entry_is_counted_where_it_came_in() -> None:
     """Of 5 requests a second 2 come from outside, a tenth of which fail; the others are the same people's.
 
     How long they take only the service itself tells.

@@ -35,7 +35,7 @@ def starved(scenes: Scenes) -> Starved:
     return Starved(world, fold(State(), world).incidents)
 
 
-def test_a_neighbour_that_takes_a_slowing_services_gpu_time_is_named_with_its_gpus(
+def test_a_neighbor_that_takes_a_slowing_services_gpu_time_is_named_with_its_gpus(
     scenes: Scenes, starved: Starved
 ) -> None:
     """The incident names victim, aggressor, GPUs and since when, within three grid points of the evidence."""
@@ -73,8 +73,8 @@ def test_nobody_is_woken_when(scenes: Scenes, name: str) -> None:
     assert [each for each in found if each.paged is not None] == []
 
 
-def test_of_two_neighbours_the_one_that_grew_is_named(scenes: Scenes) -> None:
-    """A neighbour that always took more does not hide the one that changed."""
+def test_of_two_neighbors_the_one_that_grew_is_named(scenes: Scenes) -> None:
+    """A neighbor that always took more does not hide the one that changed."""
     world = scenes.world(scenes.starving, stalled_by_bystander=lambda _: 0.6)
 
     (incident,) = fold(State(), world).incidents

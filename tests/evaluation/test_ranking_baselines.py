@@ -76,7 +76,7 @@ def test_a_walk_ends_where_the_excess_is(stage: type[Stage]) -> None:
 
 
 def test_a_neighbor_is_suspected_when_its_usage_correlates_with_the_victims_latency(stage: type[Stage]) -> None:
-    """Two bursts in ten minutes; a neighbour that is busy at other times is not accused."""
+    """Two bursts in ten minutes; a neighbor that is busy at other times is not accused."""
     bursts = [*range(345, 360), *range(375, 390)]
     slow = {stage.model: lambda i: 5.0 if i in bursts else 0.5}
     guilty = stage.world(p95=slow, busy={stage.batch: lambda i: 0.9 if i in bursts else 0.0})

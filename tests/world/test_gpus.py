@@ -182,7 +182,7 @@ def test_where_both_exporters_run_ours_is_read(tmp_path: Path) -> None:
     assert [gpu.uuid for gpu in world.gpus] == ["a"]
 
 
-def test_a_neighbours_step_is_seen_within_three_scrapes(tmp_path: Path) -> None:
+def test_a_neighbors_step_is_seen_within_three_scrapes(tmp_path: Path) -> None:
     """The share of a service on a GPU follows a step sooner than the rate of a whole minute."""
 
     def page(t: float) -> str:

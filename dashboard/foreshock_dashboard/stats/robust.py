@@ -85,3 +85,11 @@ def _sorted_finite(values: Floats) -> tuple[Floats, Floats]:
 def nan_sum(one: Floats, other: Floats) -> Floats:
     """Elementwise sum; NaN only where both are NaN."""
     return np.where(np.isnan(one), other, one + np.nan_to_num(other))
+
+
+def nan_mean(values: Floats, axis: int = 1) -> Floats:
+    """Mean of the finite values along an axis of `values` (rows, times), in double precision; NaN without any."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means: Floats = np.where(known, values, 0.0).sum(axis=axis, dtype=np.float64) / known.sum(axis=axis)
+    return means

@@ -283,7 +283,7 @@ EXPLAINED: tuple[tuple[str, Bent, Detector], ...] = (
      {**STORM, **GROWS, ("edge_rate", ANSWER): since(NOW, 5, 40)}, retry_storms),
     ("an overload is no storm while the model cannot even serve what is really asked",
      {**STORM, ("finished", LLM): since(NOW, 5, 2)}, retry_storms),
-    ("an overload is no storm while a neighbour has the GPUs",
+    ("an overload is no storm while a neighbor has the GPUs",
      {**STORM, **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}},
      retry_storms),
     ("a model whose GPUs idle is not kept down by retries",
@@ -302,7 +302,7 @@ EXPLAINED: tuple[tuple[str, Bent, Detector], ...] = (
     ("a service that waits for another is no cause itself",
      {**SLOW_STORE, **slow(GATEWAY, 8.5, 9)}, lambda now: tuple(
          each for each in dependency(now) if each.suspect.service != STORE)),
-    ("a model whose neighbour takes its GPUs is no faulty dependency",
+    ("a model whose neighbor takes its GPUs is no faulty dependency",
      {**slow(LLM, 8, 20), ("edge_server", ANSWER): since(NOW, 8, 20), ("edge_p95", ANSWER): since(NOW, 8.1, 20),
       **slow(GATEWAY, 8.5, 20.5), **{("stalled_by", stall): since(NOW, 0.02, 0.5) for stall in STALLS}}, dependency),
 )  # fmt: skip

@@ -119,7 +119,7 @@ def test_whoever_asks_afterwards_is_told_so_too() -> None:
     "reason",
     [
         pytest.param(
-            {("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}, id="a neighbour"
+            {("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}, id="a neighbor"
         ),
         pytest.param({("prompt_tokens", LLM): since(NOW, 5000, 16000)}, id="much longer prompts to read between steps"),
         pytest.param({("cache", LLM): since(NOW, 0.3, 1.6)}, id="longer requests"),
@@ -346,7 +346,7 @@ TAKEN: Bent = {
     **{("utilization", gpu): 1.0 for gpu in GPUS},
     **{("stalled_by", stall): since(NOW, 0.02, 0.7) for stall in STALLS},
 }
-"""A neighbour takes three quarters of both GPUs."""
+"""A neighbor takes three quarters of both GPUs."""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, LLM, Bent, scan, since
 
-from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, mean_over_time, request_rates
+from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, request_rates
 from foreshock_dashboard.analysis.detectors.retry_risk import (
     DEFAULT_ATTEMPTS,
     INFERRED_CONFIDENCE,
@@ -22,6 +22,7 @@ from foreshock_dashboard.analysis.detectors.retry_risk import (
 from foreshock_dashboard.analysis.detectors.retry_storm import lagged_slope, loop_gain, retry_storms
 from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.stats.metastability import MAX_ATTEMPTS
+from foreshock_dashboard.stats.robust import nan_mean
 
 CALM: Bent = {
     ("attempts", ANSWER): lambda i: 1.02 if i % 40 == 0 else 1.0,
@@ -64,7 +65,7 @@ def test_no_graph_gives_fewer_than_one_attempt(edges: list[tuple[int, int, float
 
 
 def test_means_leave_out_what_is_missing() -> None:
-    assert mean_over_time(np.array([[1.0, np.nan, 3.0], [np.nan] * 3])) == pytest.approx([2.0, np.nan], nan_ok=True)
+    assert nan_mean(np.array([[1.0, np.nan, 3.0], [np.nan] * 3])) == pytest.approx([2.0, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.9, 1.5])

@@ -43,7 +43,7 @@ def of(kit: Kit, found: tuple[Finding, ...], name: str = "llm") -> Finding | Non
     return next((each for each in found if each.service == kit.service(name) and each.strength >= 0.5), None)
 
 
-def test_a_neighbour_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(platforms: Kit) -> None:
+def test_a_neighbor_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(platforms: Kit) -> None:
     """Before any duration moved, and long before the rates' window has passed."""
     finding = of(platforms, gpu_contention(shared(platforms).scan(later=2)))
 
@@ -63,7 +63,7 @@ def test_a_neighbour_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(p
         ((), "time: "),
     ],
 )
-def test_neighbours_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
+def test_neighbors_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
     """Where their tiers are told."""
     scan = shared(platforms).scan(later=10)
     parted = Scan(replace(scan.world, tier=tiers), scan.at, scan.base)
@@ -74,7 +74,7 @@ def test_neighbours_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers:
 
 
 def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit) -> None:
-    """The cap is what the neighbour usually has; the counterfactual what the victim then has again."""
+    """The cap is what the neighbor usually has; the counterfactual what the victim then has again."""
     finding = of(platforms, gpu_contention(shared(platforms).scan(later=10)))
 
     assert finding is not None
@@ -110,7 +110,7 @@ def test_a_service_that_waits_more_and_is_slower_is_pressed_even_where_it_loses_
 
 
 HARMLESS: dict[str, Callable[[Kit], Kit]] = {
-    "the service is asked less and the neighbour takes what is left": lambda kit: shared(
+    "the service is asked less and the neighbor takes what is left": lambda kit: shared(
         kit, stalled={(n, "llm", "batch"): 0.18 for n in (1, 2)}
     ),
     "nobody tells of waiting, fewer requests run and nothing is slower": lambda kit: shared(
@@ -150,7 +150,7 @@ HARMLESS: dict[str, Callable[[Kit], Kit]] = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_no_neighbour_is_accused_where(platforms: Kit, name: str) -> None:
+def test_no_neighbor_is_accused_where(platforms: Kit, name: str) -> None:
     """Look-alikes are not likelier than not at any time after they begin."""
     platform = HARMLESS[name](platforms)
 
@@ -179,7 +179,7 @@ def test_of_several_that_grew_the_one_whose_growth_explains_the_slow_down_is_nam
     assert finding.suspect.service == platforms.service("batch")
 
 
-def test_every_victim_of_one_neighbour_is_found(platforms: Kit) -> None:
+def test_every_victim_of_one_neighbor_is_found(platforms: Kit) -> None:
     """Each on its own GPUs, surest first and without the one that is spared."""
     two = shared(
         platforms,
@@ -203,7 +203,7 @@ def test_every_victim_of_one_neighbour_is_found(platforms: Kit) -> None:
     assert {str(each.suspect.service) for each in found} == {"batch"}
 
 
-def test_a_neighbour_that_was_not_there_before_is_one_that_grew_from_nothing(platforms: Kit) -> None:
+def test_a_neighbor_that_was_not_there_before_is_one_that_grew_from_nothing(platforms: Kit) -> None:
     """Its usual part is nothing, and it began when it appeared."""
     new = shared(
         platforms,

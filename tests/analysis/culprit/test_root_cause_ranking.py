@@ -194,7 +194,7 @@ def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Find
     return replace(sure, **more)
 
 
-def test_a_neighbour_that_a_finding_names_is_blamed_through_all_that_call_its_victim(platforms: Kit) -> None:
+def test_a_neighbor_that_a_finding_names_is_blamed_through_all_that_call_its_victim(platforms: Kit) -> None:
     """The batch job is in nobody's call graph."""
     scan = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).scan(20)
     starved = finding(platforms, "model", SuspectedCause(platforms.service("batch")))

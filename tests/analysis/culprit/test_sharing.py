@@ -88,7 +88,7 @@ def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str,
 @pytest.mark.parametrize(
     ("mine", "theirs", "sure"),
     [
-        pytest.param(0.3, 0.7, True, id="a neighbour has it"),
+        pytest.param(0.3, 0.7, True, id="a neighbor has it"),
         pytest.param(0.3, 0.15, False, id="a lost scrape took half of everybody's"),
         pytest.param(0.6, 0.3, False, id="as usual"),
         pytest.param(np.nan, 0.3, False, id="it is there no more"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.robust import nan_mean
 
 MAX_CALLER_LAYERS = 16
 """Layers of callers followed, which ends cycles."""
@@ -57,9 +58,9 @@ def request_rates(scan: Scan, seconds: float = WINDOW_SECONDS) -> RequestRates:
     """Request rates of every edge, mean of the last `seconds`."""
     world = scan.world
     window = slice(max(0, scan.at + 1 - max(1, world.points(seconds))), scan.at + 1)
-    offered = mean_over_time(world.calls.rate[:, window])
+    offered = nan_mean(world.calls.rate[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
-        first = mean_over_time(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0))
+        first = nan_mean(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0))
         attempts = np.where(first > 0, np.fmax(offered / first, 1.0), 1.0)
     places = {
         service: i for i, service in enumerate(dict.fromkeys(service for edge in world.edges for service in edge[:2]))
@@ -68,14 +69,6 @@ def request_rates(scan: Scan, seconds: float = WINDOW_SECONDS) -> RequestRates:
     server = np.array([places[edge.server] for edge in world.edges], np.intp)
     amplified = amplification(client, server, np.nan_to_num(offered), attempts, len(places))
     return RequestRates(offered, first, first / amplified[client], scan["edge_rate"].level)
-
-
-def mean_over_time(values: Floats) -> Floats:
-    """Mean over time of each row; NaN without a value."""
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means: Floats = np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
-    return means
 
 
 def amplification(

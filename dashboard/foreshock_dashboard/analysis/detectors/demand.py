@@ -14,12 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Scan
-from foreshock_dashboard.analysis.baseline.retry_amplification import (
-    WINDOW_SECONDS,
-    RequestRates,
-    mean_over_time,
-    request_rates,
-)
+from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import Key, model_servers
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
 from foreshock_dashboard.analysis.detectors.evidence import evidence_of, onset, slowdown_confidence
@@ -32,7 +27,7 @@ from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.nnls import nonnegative_weights
-from foreshock_dashboard.stats.robust import median
+from foreshock_dashboard.stats.robust import median, nan_mean
 from foreshock_dashboard.stats.threshold import Threshold
 
 TOKEN_GROWTH = Threshold(1.2, 0.04)
@@ -190,7 +185,7 @@ def drained_shares(scan: Scan) -> Mapping[Service, float]:
     """
     servers = model_servers(scan.world)
     window = scan.window(WINDOW_SECONDS)
-    finished = mean_over_time(servers.finished[:, window]) * WINDOW_SECONDS
+    finished = nan_mean(servers.finished[:, window]) * WINDOW_SECONDS
     there = servers.running[:, window] + np.nan_to_num(servers.waiting[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
         part = np.minimum(1.0, (median(there[:, :SMOOTHING_POINTS]) - median(there[:, -SMOOTHING_POINTS:])) / finished)
@@ -212,7 +207,7 @@ def _requests(scan: Scan, service: Service) -> float:
     if row is None or not level > 0:
         return math.nan
     first = max(0, scan.at + 1 - scan.world.points(WINDOW_SECONDS))
-    return float(mean_over_time(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
+    return float(nan_mean(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
 
 
 def near_capacity(scan: Scan, service: Service) -> float:
@@ -224,7 +219,7 @@ def near_capacity(scan: Scan, service: Service) -> float:
         return 0.0
     first = max(0, scan.at + 1 - scan.world.points(WINDOW_SECONDS))
     return OVERLOAD_KV_CACHE_RATIO.confidence(
-        float(mean_over_time(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0])
+        float(nan_mean(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0])
     )
 
 
@@ -253,7 +248,7 @@ def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floa
     ends = range(at + 1, max(0, at + 1 - round(GROWTH_WINDOW_SECONDS / step)), -max(1, points // 2))
     windows = [slice(max(0, end - points), end) for end in reversed(ends)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = [mean_over_time(rate[:, window] / np.fmax(attempts[:, window], 1.0)) for window in windows]
+        means = [nan_mean(rate[:, window] / np.fmax(attempts[:, window], 1.0)) for window in windows]
     return np.stack(means, axis=1)
 
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import Scan
-from foreshock_dashboard.analysis.baseline.retry_amplification import mean_over_time
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.evidence import degradation
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -23,6 +22,7 @@ from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.stats.threshold import Threshold
 
 WINDOW_SECONDS = 120.0
@@ -106,8 +106,8 @@ def replica_loads(scan: Scan) -> Mapping[Service, ReplicaLoads]:
         return {}
     window = scan.window(WINDOW_SECONDS)
     busy, finished = (
-        mean_over_time(servers.replica_busy[:, window]),
-        mean_over_time(servers.replica_finished[:, window]),
+        nan_mean(servers.replica_busy[:, window]),
+        nan_mean(servers.replica_finished[:, window]),
     )
     seconds = weighted_means(servers.replica_seconds[:, window], servers.replica_finished[:, window])
     alive = np.isfinite(servers.replica_busy[:, scan.at])

@@ -16,12 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.analysis.baseline.retry_amplification import (
-    WINDOW_SECONDS,
-    RequestRates,
-    mean_over_time,
-    request_rates,
-)
+from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.demand import OVERLOAD_REQUEST_GROWTH, TOKEN_GROWTH, load_growth
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, evidence_of, lost_gpu_time, slow_tokens
@@ -32,6 +27,7 @@ from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
+from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 MINUTE = 60.0
@@ -153,7 +149,7 @@ def _load_led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
     window = slice(max(0, last - world.points(WINDOW_SECONDS)), last)
     baseline = [scan.level("edge_rate", world.edges[row]) for row in rows]
     return OVERLOAD_REQUEST_GROWTH.confidence(
-        float(np.nansum(mean_over_time(world.calls.rate[list(rows), window]))) / float(np.nansum(baseline))
+        float(np.nansum(nan_mean(world.calls.rate[list(rows), window]))) / float(np.nansum(baseline))
     )
 
 
@@ -168,13 +164,13 @@ def _served(scan: Scan, service: Service) -> float:
     servers, world = model_servers(scan.world), scan.world
     window = scan.window(MINUTE)
     if service in servers.services:
-        counted = float(mean_over_time(servers.finished[[servers.services.index(service)], window])[0])
+        counted = float(nan_mean(servers.finished[[servers.services.index(service)], window])[0])
         if math.isfinite(counted):
             return counted
     if service not in world.services:
         return math.nan
     row = [world.services.index(service)]
-    return float(mean_over_time(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
+    return float(nan_mean(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
 
 
 def _peak_load(scan: Scan, rows: Sequence[int]) -> float:

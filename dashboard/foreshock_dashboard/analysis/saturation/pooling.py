@@ -19,6 +19,7 @@ import numpy as np
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.stats.robust import nan_mean
 
 COVERED_STANDARD_DEVIATIONS = 3.0
 """z: standard deviations that capacity covers; one window in 700 exceeds them."""
@@ -66,7 +67,7 @@ def shared_gpus(world: World) -> tuple[SharedGpu, ...]:
     tiers = tier_by_service(world)
     pools = dict(zip(world.gpus, world.pool, strict=False))
     on: dict[Gpu, dict[str, list[tuple[float, Service]]]] = {}
-    for tenant, busy in zip(world.tenants, _mean(world.busy).tolist(), strict=True):
+    for tenant, busy in zip(world.tenants, nan_mean(world.busy).tolist(), strict=True):
         by_tier = on.setdefault(tenant.gpu, {})
         by_tier.setdefault(tiers.get(tenant.service, ""), []).append((-_number(busy), tenant.service))
 
@@ -103,7 +104,7 @@ def _need(world: World, tier: str, rows: Sequence[int], shared: set[Gpu]) -> Tie
 def _work(world: World, rows: Sequence[int]) -> float:
     """Mean offered work of tenants, in GPUs: time used, and the upper bound of time waited."""
     offered = world.busy[rows] + np.nan_to_num(world.stalled[rows])
-    return float(np.nansum(_mean(np.minimum(offered, 1.0)))) if len(rows) else math.nan
+    return float(np.nansum(nan_mean(np.minimum(offered, 1.0)))) if len(rows) else math.nan
 
 
 def _offered(world: World, work: Mapping[Service, float]) -> Floats:
@@ -113,7 +114,7 @@ def _offered(world: World, work: Mapping[Service, float]) -> Floats:
     steady = 0.0
     for service, mean in work.items():
         rate = world.red.rate[row_of[service]] if service in row_of else np.empty(0)
-        mean_rate = float(_mean(rate[None])[0]) if len(rate) else math.nan
+        mean_rate = float(nan_mean(rate[None])[0]) if len(rate) else math.nan
         if mean_rate > 0 and math.isfinite(mean):
             total = total + mean * rate / mean_rate
         elif math.isfinite(mean):
@@ -135,19 +136,11 @@ def safe_load(work: Floats, step: float) -> float:
 
 def _memory(world: World, rows: Sequence[int], gpus: set[Gpu]) -> int:
     """Number of GPUs with enough memory for the tenants at their peak; 0 if unknown."""
-    size = _mean(world.memory_total[[i for i, gpu in enumerate(world.gpus) if gpu in gpus]])
+    size = nan_mean(world.memory_total[[i for i, gpu in enumerate(world.gpus) if gpu in gpus]])
     held = np.nansum(world.memory[rows], axis=0)
     if not np.isfinite(size).any() or not len(held) or not held.any():
         return 0
     return math.ceil(float(np.percentile(held[held > 0], MEMORY_PERCENTILE)) / float(np.nanmean(size)) - 1e-9)
-
-
-def _mean(values: Floats) -> Floats:
-    """Mean over time of each row; NaN without a value."""
-    known = np.isfinite(values)
-    counts = known.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(counts > 0, np.where(known, values, 0.0).sum(axis=1) / counts, np.nan)
 
 
 def _number(value: float) -> float:

@@ -205,7 +205,7 @@ export class GpuGridLayout {
    * @param {number} down
    * @param {number} right
    */
-  neighbour(gpu, down, right) {
+  neighbor(gpu, down, right) {
     const { xs, ys } = this.placement;
     let [row, column] = [this.rowOf(gpu) + down, this.columnOf(gpu) + right];
     while (row >= 0 && column >= 0 && row < ys.length && column < xs.length) {
@@ -227,10 +227,10 @@ export class GpuGridLayout {
     const end = this.labels.length - 1;
     if (key === "Home") return 0;
     if (key === "End") return end;
-    if (key === "ArrowRight") return this.neighbour(gpu, 0, 1) ?? Math.min(end, gpu + 1);
-    if (key === "ArrowLeft") return this.neighbour(gpu, 0, -1) ?? Math.max(0, gpu - 1);
-    if (key === "ArrowDown") return this.neighbour(gpu, 1, 0) ?? gpu;
-    if (key === "ArrowUp") return this.neighbour(gpu, -1, 0) ?? gpu;
+    if (key === "ArrowRight") return this.neighbor(gpu, 0, 1) ?? Math.min(end, gpu + 1);
+    if (key === "ArrowLeft") return this.neighbor(gpu, 0, -1) ?? Math.max(0, gpu - 1);
+    if (key === "ArrowDown") return this.neighbor(gpu, 1, 0) ?? gpu;
+    if (key === "ArrowUp") return this.neighbor(gpu, -1, 0) ?? gpu;
     return null;
   }
 }

@@ -1,7 +1,7 @@
 """A layered layout of the service graph: callers left, callees right, the same picture for the same graph.
 
 The steps are those of Sugiyama, Tagawa and Toda (1981): break cycles, put nodes in columns by longest path, bend long
-edges around boxes, and order each column by the mean place of its neighbours.
+edges around boxes, and order each column by the mean place of its neighbors.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _chain(pair: tuple[str, str], back: bool, columns: Mapping[str, int]) -> tup
 
 
 def _ordered(columns: Mapping[str, int], chains: Collection[tuple[Vertex, ...]]) -> list[list[Vertex]]:
-    """The vertices of every column from top to bottom, after sweeps that pull neighbours level."""
+    """The vertices of every column from top to bottom, after sweeps that pull neighbors level."""
     where: dict[Vertex, int] = dict(columns.items())
     left: dict[Vertex, list[Vertex]] = {}
     right: dict[Vertex, list[Vertex]] = {}

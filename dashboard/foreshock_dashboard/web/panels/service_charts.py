@@ -11,6 +11,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 
@@ -60,7 +61,7 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     series = [Line(name, waits[name], stack="waits") for name in first[:MAX_SERIES]]
     if rest := first[MAX_SERIES:]:
         series.append(Line("others", _sum(np.array([waits[name] for name in rest])), "idle", stack="waits"))
-    used = Line("uses itself", _mean(world.busy[on]), "text", dash="dash")
+    used = Line("uses itself", nan_mean(world.busy[on], axis=0), "text", dash="dash")
     figure = lines(world.times, [*series, used], look, unit="ratio", span=span, marks=marks)
     for trace in figure["data"]:
         if trace.get("stackgroup"):
@@ -145,12 +146,6 @@ def _sum(rows: Floats) -> Floats:
     """Sum over rows; NaN where none is known."""
     known = np.isfinite(rows).any(axis=0)
     return np.where(known, np.nansum(rows, axis=0), np.nan)
-
-
-def _mean(rows: Floats) -> Floats:
-    known = np.isfinite(rows)
-    count = known.sum(axis=0)
-    return np.where(count > 0, np.nansum(rows, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _no_requests(service: Service) -> str:

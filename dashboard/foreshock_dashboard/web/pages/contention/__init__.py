@@ -1,4 +1,4 @@
 """Everything of the Contention page: data, layout, figures.
 
-Imports: `analysis`, `model`, `render`, `web.charts`, `web.shell`, `web.state`.
+Imports: `analysis`, `model`, `render`, `stats`, `web.charts`, `web.shell`, `web.state`.
 """

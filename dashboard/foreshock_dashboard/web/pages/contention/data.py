@@ -15,6 +15,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, percent, plural
+from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.state.conditions import open_incidents
@@ -122,7 +123,7 @@ class ContentionPage(TypedDict, total=False):
 def time_split(world: World) -> TimeSplit:
     """The use of the time of each GPU, mean of the last `TIME_SPLIT_SECONDS`; shape (gpus,)."""
     points = max(1, world.points(TIME_SPLIT_SECONDS))
-    busy, contended = (_mean(values[:, -points:]) for values in (world.utilization, world.contended))
+    busy, contended = (nan_mean(values[:, -points:]) for values in (world.utilization, world.contended))
     busy = np.clip(busy, 0.0, 1.0)
     both = np.minimum(contended, busy)
     return TimeSplit(busy - np.nan_to_num(both), both, 1.0 - busy)
@@ -286,12 +287,5 @@ def _gpu_counts(selected: NDArray[np.bool_], is_mixed: NDArray[np.bool_]) -> lis
 
 def _shares(split: TimeSplit, rows: NDArray[np.int64]) -> TimeShares:
     """The mean use of time over GPUs."""
-    useful, contended, idle = (number(float(_mean(values[rows][None])[0])) for values in split)
+    useful, contended, idle = (number(float(nan_mean(values[rows][None])[0])) for values in split)
     return {"useful": useful, "contended": contended, "idle": idle}
-
-
-def _mean(values: Floats) -> Floats:
-    """The mean of each row, NaN where nothing is known."""
-    known = np.isfinite(values)
-    count = np.where(known.any(axis=1), known.sum(axis=1), np.nan)
-    return np.asarray(np.where(known, values, 0.0).sum(axis=1, dtype=np.float64) / count)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 
@@ -37,8 +38,8 @@ def wait_figure(world: World, view: PairView, look: Look) -> Json:
     pair = [i for i, stall in enumerate(world.stalls) if stall[1:] == (view.victim, view.aggressor)]
     any_rows = [i for i, row in enumerate(world.tenants) if row.service == view.victim and row.gpu in on]
     series = [
-        Line(f"for {view.aggressor}", _mean(world.stalled_by[pair]), "crit", fill=True),
-        Line("for anybody", _mean(world.stalled[any_rows]), "muted", dash="dot"),
+        Line(f"for {view.aggressor}", nan_mean(world.stalled_by[pair], axis=0), "crit", fill=True),
+        Line("for anybody", nan_mean(world.stalled[any_rows], axis=0), "muted", dash="dot"),
     ]
     why = "Nothing told in this range how long one waits for the other."
     return lines(world.times, series, look, unit="ratio", span=view.span, marks=view.marks, empty=why, top=0.1)
@@ -66,10 +67,11 @@ def usage_figure(world: World, view: PairView, look: Look) -> Json:
     if not on:
         return blank(_no_shared_gpu(view), look)
     series = [
-        Line(str(service), _mean(world.busy[_rows(world, service, on)])) for service in (view.victim, view.aggressor)
+        Line(str(service), nan_mean(world.busy[_rows(world, service, on)], axis=0))
+        for service in (view.victim, view.aggressor)
     ]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in on]]
-    series.append(Line("contended", _mean(contended), "warn", dash="dot"))
+    series.append(Line("contended", nan_mean(contended, axis=0), "warn", dash="dot"))
     why = "Nothing told in this range who used the GPUs."
     return lines(world.times, series, look, unit="ratio", span=view.span, marks=view.marks, empty=why, top=1.0)
 
@@ -80,10 +82,3 @@ def _rows(world: World, service: Service, on: set[Gpu]) -> list[int]:
 
 def _no_shared_gpu(view: PairView) -> str:
     return f"{view.victim} and {view.aggressor} share no GPU in this range."
-
-
-def _mean(values: Floats) -> Floats:
-    """The mean over rows at each time; NaN where nothing is known."""
-    known = np.isfinite(values)
-    count = np.where(known.any(axis=0), known.sum(axis=0), np.nan)
-    return np.asarray(np.where(known, values, 0.0).sum(axis=0, dtype=np.float64) / count)

@@ -236,7 +236,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "p99": _newest_of(red.p99, row),
         **use,
         **forecast,
-        "neighbours": _neighbours(world, service),
+        "neighbours": _neighbors(world, service),
         "on": _gpu_rows(world, service),
         "callers": _calls(world, service, [i for i, edge in enumerate(world.edges) if edge.server == service]),
         "callees": _calls(world, service, [i for i, edge in enumerate(world.edges) if edge.client == service]),
@@ -309,7 +309,7 @@ def _gpu_rows(world: World, service: Service) -> list[GpuLine]:
     return sorted(rows, key=lambda row: (-(row["wait"] or 0.0), -(row["busy"] or 0.0), str(row["gpu"])))
 
 
-def _neighbours(world: World, service: Service) -> list[NeighbourRow]:
+def _neighbors(world: World, service: Service) -> list[NeighbourRow]:
     """The services on its GPUs: how long it waits for each, and each for it; mean shares of time over those GPUs."""
     own_gpus = {tenant.gpu for tenant in world.tenants if tenant.service == service}
     shared: dict[Service, list[Gpu]] = {}
