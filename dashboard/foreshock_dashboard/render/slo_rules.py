@@ -22,7 +22,9 @@ _SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
 
 
 def slo_rule_groups(targets: Sequence[SloTarget], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
-    """One group of recording rules per SLO. bounds: histogram bucket bounds of latency in seconds.
+    """One group of recording rules per SLO.
+
+    targets: one per service. bounds: histogram bucket bounds of latency in seconds.
 
     Raises:
         ValueError: a p95 lies beyond the last bound, or a service has two SLOs.
@@ -58,12 +60,12 @@ def _rules(service: Service, latency: float, failed: float, bounds: Sequence[flo
         bound = bucket_bound(latency, bounds)
     except ValueError as error:
         raise ValueError(f"{service}: {error}") from None
-    requests = f"service:requests:rate5m{{{_chosen(service)}}}"
-    errors = f"service:errors:ratio_rate5m{{{_chosen(service)}}}"
+    requests = f"service:requests:rate5m{{{_service_matchers(service)}}}"
+    errors = f"service:errors:ratio_rate5m{{{_service_matchers(service)}}}"
     within = "\n  or ".join(_within(service, bound))
     late = f"clamp_min(\n  {requests}\n  - on (service_namespace, service_name) (\n  {within}\n  ),\n  0\n)\n"
     missed = {"latency": late, "failures": f"{requests} * {errors}\nor {requests} * 0\n"}
-    # The names are there already: as labels they tell rules of several services apart.
+    # The series have these labels already; repeated here, they distinguish the rules of several services.
     named = ({"service_namespace": service.namespace} if service.namespace else {}) | {"service_name": service.name}
     for objective, share in (("latency", LATE_RATIO), ("failures", failed)):
         labels = {"objective": objective, **named}
@@ -72,23 +74,24 @@ def _rules(service: Service, latency: float, failed: float, bounds: Sequence[flo
 
 
 def _within(service: Service, bound: float) -> Iterator[str]:
-    """Requests per second that took no longer, by each of the names that there may be."""
+    """PromQL of requests per second up to the bound in seconds, one for each name of the metric."""
     by = "sum by (service_namespace, service_name)"
     for metric, label, limit in (
         ("traces_span_metrics_duration_seconds_bucket", "service_name", bound),
         ("traces_span_metrics_duration_milliseconds_bucket", "service_name", bound * 1000),
         ("traces_spanmetrics_latency_bucket", "service", bound),
     ):
-        rate = f"rate({metric}{{{_SERVED},{_chosen(service, label)},le=~{promql_string(_le(limit))}}}[5m])"
+        rate = f"rate({metric}{{{_SERVED},{_service_matchers(service, label)},le=~{promql_string(_le(limit))}}}[5m])"
         renamed = rate if label == "service_name" else f'label_replace({rate}, "service_name", "$1", "{label}", "(.+)")'
         yield f"{by} ({renamed})"
 
 
-def _chosen(service: Service, label: str = "service_name") -> str:
+def _service_matchers(service: Service, label: str = "service_name") -> str:
+    """PromQL matchers of a service, separated by a comma. label: the label with its name."""
     namespace = f"service_namespace={promql_string(service.namespace)}," if service.namespace else ""
     return f"{namespace}{label}={promql_string(service.name)}"
 
 
 def _le(bound: float) -> str:
-    """A bound as any writer has it: `25`, `25.0`."""
+    """Regular expression of a bound in the formats of all exporters: `25` and `25.0`."""
     return re.escape(f"{bound:.10g}") + (r"(\.0)?" if float(bound).is_integer() else "")

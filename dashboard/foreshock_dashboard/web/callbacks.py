@@ -45,7 +45,7 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> Mapping[str, S
     figures = Figures(hub)
     for page in pages:
         for chart in page.charts:
-            add((chart.id, "figure"), CHART_INPUTS, figures.of(page, chart))
+            add((chart.id, "figure"), CHART_INPUTS, figures.callback(page, chart))
             app.clientside_callback(  # type: ignore[no-untyped-call]  # Dash's
                 ClientsideFunction("foreshock", "zoomed"),
                 Output(chart.id, "className"),
@@ -59,18 +59,18 @@ def register(app: Dash, hub: HubView, pages: tuple[Page, ...]) -> Mapping[str, S
 
 
 class Figures:
-    """The figures of charts, drawn once per snapshot for all viewers, on threads of their own.
+    """The figures of charts, drawn once per snapshot for all viewers, in dedicated threads.
 
-    Other answers, such as /metrics, never wait for a figure.
+    Other responses, such as /metrics, never wait for a figure.
     """
 
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
-        self._kept: SingleFlightCache[Json] = SingleFlightCache(MAX_CACHED_NUMBERS, _numbers)
+        self._cache: SingleFlightCache[Json] = SingleFlightCache(MAX_CACHED_NUMBERS, _numbers)
         self._threads = CapacityLimiter(MAX_CONCURRENT_FIGURES)
 
-    def of(self, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:
-        """A chart's callback: its figure by address, evaluation, and browser."""
+    def callback(self, page: Page, chart: Chart) -> Callable[[object, object, object, object], Awaitable[Json]]:
+        """The Dash callback of a chart: its figure by address, evaluation, and browser."""
 
         async def draw(search: object, pathname: object, _tick: object, browser: object) -> Json:
             look, rest = Look.from_store(browser), page.rest(pathname)
@@ -82,7 +82,7 @@ class Figures:
 
             key = (chart.id, query, rest, look.key)
             try:
-                return await to_thread.run_sync(self._kept.get, key, drawn, snapshot, limiter=self._threads)
+                return await to_thread.run_sync(self._cache.get, key, drawn, snapshot, limiter=self._threads)
             except (BadParameterError, SourceError) as error:
                 return blank(str(error), look)
 

@@ -87,7 +87,7 @@ def add_list_routes(
     )
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
-        body = topologies.of(snapshot, past)
+        body = topologies.get(snapshot, past)
         return responder.json_response(request, snapshot, body, f'"{body["id"]}"')
 
     @api.get("/status", summary="The hub's own health: targets, store, receiver", response_model=StatusAnswer)

@@ -54,7 +54,7 @@ def add_page_routes(
     def with_topology(payload: MakePayload) -> MakePayload:
         """Add the id of the topology that the payload's indexes refer to."""
         return lambda snapshot, past: {
-            "topology": topologies.of(snapshot, past)["id"],
+            "topology": topologies.get(snapshot, past)["id"],
             **payload(snapshot, past),
         }
 
@@ -62,7 +62,7 @@ def add_page_routes(
     async def now(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         def payload(snapshot: Snapshot, past: bool) -> Payload:
             time = snapshot.world.time if past and snapshot.world else hub.now()
-            return now_payload(snapshot, topologies.of(snapshot, past)["id"], time, histories)
+            return now_payload(snapshot, topologies.get(snapshot, past)["id"], time, histories)
 
         return await responder.snapshot_response(request, query, payload)
 

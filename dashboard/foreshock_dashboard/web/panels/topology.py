@@ -85,8 +85,8 @@ class TopologyCache:
     def __init__(self) -> None:
         self._latest: tuple[tuple[object, ...], Topology] | None = None
 
-    def of(self, snapshot: Snapshot, past: bool = False) -> Topology:
-        """The topology of a snapshot. past: a snapshot of time travel, which is not kept."""
+    def get(self, snapshot: Snapshot, past: bool = False) -> Topology:
+        """The topology of a snapshot. past: a snapshot of time travel, which is not cached."""
         world = snapshot.world
         if past:
             return topology(world)
