@@ -64,8 +64,7 @@ class TrackedIncident:
     candidate, and with one that is worth a page. disagreeing_points: those with another service, cause, or suspected
     cause than the incident's. merged_points: those in which all of its candidates belonged to another group.
     recovered_seconds: seconds of observed recovery. last_data: Unix seconds. incident: as of the last candidate; None
-    while pending. recovering: the incident as
-    reported while it recovers.
+    while pending. recovering: the incident as reported while it recovers.
     """
 
     origin: Service

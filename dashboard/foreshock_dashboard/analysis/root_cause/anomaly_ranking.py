@@ -60,7 +60,7 @@ class ServiceAnomalies(NamedTuple):
         names = dict.fromkeys(metric.metric for metric in self.metrics if metric.score >= ANOMALOUS_SCORE)
         by_name = {metric.metric: metric for metric in reversed(self.metrics)}
         return tuple(
-            Reason("metric", self.service, name, by_name[name].now, by_name[name].usual, by_name[name].since)
+            Reason("metric", self.service, name, by_name[name].now, by_name[name].baseline, by_name[name].since)
             for name in list(names)[:TOP_METRICS]
         )
 
@@ -130,7 +130,7 @@ def rank_by_anomaly(affected: Service, anomalies: GenericAnomalies) -> tuple[Can
 
 def _is_load_growth(metric: MetricAnomaly) -> bool:
     """Load growth does not make a service affected by itself, though it may affect others."""
-    return metric.now > metric.usual and _LOAD_METRIC.search(metric.metric.lower()) is not None
+    return metric.now > metric.baseline and _LOAD_METRIC.search(metric.metric.lower()) is not None
 
 
 def _log_score(metric: MetricAnomaly) -> float:

@@ -45,25 +45,25 @@ class AnalysisWindow:
 
 
 class MetricAnomaly(NamedTuple):
-    """Anomaly score of a metric of a service. since: Unix seconds; usual, now: in the metric's unit."""
+    """Anomaly score of a metric of a service. since: Unix seconds; baseline, now: in the metric's unit."""
 
     service: Service
     metric: str
     score: float
     since: float
-    usual: float
+    baseline: float
     now: float
 
 
 class AnomalyScores(NamedTuple):
     """Scores of several series, arrays of shape (series,); NaN without enough points.
 
-    onset: index of the first anomalous point. usual: median of the past. now: value at the highest score.
+    onset: index of the first anomalous point. baseline: median of the past. now: value at the highest score.
     """
 
     score: Floats
     onset: NDArray[np.int64]
-    usual: Floats
+    baseline: Floats
     now: Floats
 
 
@@ -91,8 +91,8 @@ def metric_anomalies(
         service = owner(metric, labels)
         if service not in highest or score > highest[service].score:
             since = float(window.times[scores.onset[row]])
-            usual, now = float(scores.usual[row]), float(scores.now[row])
-            highest[service] = MetricAnomaly(service, metric, score, since, usual, now)
+            baseline, now = float(scores.baseline[row]), float(scores.now[row])
+            highest[service] = MetricAnomaly(service, metric, score, since, baseline, now)
     return tuple(highest[service] for service in sorted(highest))
 
 
@@ -148,11 +148,11 @@ def anomaly_scores(values: Floats, first: int, min_points: int = 1, *, events: b
     smooth = smoothed(values)
     past, after = smooth[:, :first], smooth[:, first:]
     rows = len(values)
-    score, usual, now = np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan)
+    score, baseline, now = np.full(rows, np.nan), np.full(rows, np.nan), np.full(rows, np.nan)
     onset = np.full(rows, first, np.int64)
     known = (np.isfinite(past).sum(axis=1) >= MIN_BASELINE_POINTS) & np.isfinite(after).any(axis=1)
     if not known.any():
-        return AnomalyScores(score, onset, usual, now)
+        return AnomalyScores(score, onset, baseline, now)
     past, after = past[known], after[known]
     p01, p25, median, p75, p99 = np.nanquantile(past, (0.01, 0.25, 0.5, 0.75, 0.99), axis=1)
     peak = np.maximum(np.nanmax(np.abs(past), axis=1), np.nanmax(np.abs(after), axis=1))
@@ -166,10 +166,10 @@ def anomaly_scores(values: Floats, first: int, min_points: int = 1, *, events: b
     distance = np.fmax(sustained(up, min_points), sustained(down, min_points))
     highest, at = np.nanmax(distance, axis=1), np.nanargmax(distance, axis=1)
     anomalous = np.nan_to_num(distance, nan=-np.inf) >= np.maximum(ANOMALOUS_SCORE, highest / 4)[:, None]
-    score[known], usual[known] = np.maximum(highest, 0.0), median
+    score[known], baseline[known] = np.maximum(highest, 0.0), median
     now[known] = after[np.arange(len(after)), at]
     onset[known] = first + np.where(anomalous.any(axis=1), anomalous.argmax(axis=1), at)
-    return AnomalyScores(score, onset, usual, now)
+    return AnomalyScores(score, onset, baseline, now)
 
 
 def sustained(values: Floats, points: int) -> Floats:
