@@ -49,7 +49,11 @@ LONGEST = (
 SLOW = (
     *("alerts", "browser", "compose", "gpu", "grafana", "hub", "nvml", "recording", "sources/prometheus"),
     *("analysis/test_decision.py", "analysis/test_chance.py", "evaluation/test_evaluate_command.py"),
-    *("exporter/test_command.py", "exporter/whole", "simulator/calls", "simulator/scenarios/test_cascades.py"),
+    *("exporter/test_command.py", "exporter/whole", "exporter/web/test_http_prometheus.py"),
+    *("ingest/test_hostile_senders.py", "ingest/test_real_services.py", "ingest/test_real_exporters.py"),
+    *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),
+    *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),
+    *("web/test_web_connections.py", "test_package.py"),
 )
 """Folders and files below tests/ that start servers, browsers, or simulations; `make test-fast` leaves them out."""
 

@@ -1,8 +1,9 @@
-"""A hub in which a scene plays, and somebody who asks its app."""
+"""A hub in which a scene plays, and a client of its app."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from tests.web.caller import Caller
@@ -11,19 +12,30 @@ from tests.web.worlds import SCENES, FakeHub
 from foreshock_dashboard.web.app import create_app
 
 
+def client(hub: FakeHub) -> Caller:
+    """A client of a new app over a hub."""
+    return Caller(create_app(hub, version="0.0.0-test"))
+
+
 @pytest.fixture
 def hub() -> FakeHub:
     """A hub that sees train-llm starve embedder."""
     return FakeHub(SCENES["starving"]())
 
 
+@pytest.fixture(scope="session")
+def shared_look() -> Callable[[str], Caller]:
+    """One app per scene for all tests that only read: building one takes a tenth of a second."""
+    return cache(lambda scene: client(FakeHub(SCENES[scene]())))
+
+
 @pytest.fixture
-def caller(hub: FakeHub) -> Caller:
-    """Asks that hub's app."""
-    return Caller(create_app(hub, version="0.0.0-test"))
+def caller(request: pytest.FixtureRequest, shared_look: Callable[[str], Caller]) -> Caller:
+    """A client of the test's own hub, or of a shared one where the test does not ask for its hub."""
+    return client(request.getfixturevalue("hub")) if "hub" in request.fixturenames else shared_look("starving")
 
 
 @pytest.fixture
 def look_at() -> Callable[[str], Caller]:
     """Make an app of a hub in which a scene plays."""
-    return lambda scene: Caller(create_app(FakeHub(SCENES[scene]()), version="0.0.0-test"))
+    return lambda scene: client(FakeHub(SCENES[scene]()))

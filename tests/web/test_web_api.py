@@ -40,9 +40,9 @@ SHOW_PAGE = {
 
 @pytest.mark.parametrize("scene", sorted(SCENES))
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_every_answer_carries_time_tick_and_honesty(look_at: LookAt, scene: str, address: str) -> None:
+def test_every_answer_carries_time_tick_and_honesty(shared_look: LookAt, scene: str, address: str) -> None:
     """Whatever is asked in whatever state the hub is: when, which tick, simulated or not, learning or not."""
-    answer = look_at(scene).get(f"/api/{address}")
+    answer = shared_look(scene).get(f"/api/{address}")
     assert answer.status_code == 200
     body = answer.json()
     assert body["time"] == NOW + 3
