@@ -30,7 +30,7 @@ test: setup-tests ## Run every test; ROOM=store runs those of one folder of test
 	@$(if $(ROOM),,npm test --silent)
 	@$(PY) -m pytest -m "not soak" --numprocesses auto --maxprocesses 4 $(TESTS) $(ARGS)
 
-test-fast: $(READY) ## Run the tests without servers, browsers, and simulations, in under a minute
+test-fast: $(READY) ## Run the tests without servers, browsers, and simulations, in about a minute
 	@$(PY) -m pytest -m "not soak and not slow" --numprocesses auto --maxprocesses 4 $(TESTS) $(ARGS)
 
 check: $(READY) $(NODE_READY) ## Lint, formatting and types

@@ -53,9 +53,15 @@ SLOW = (
     *("ingest/test_hostile_senders.py", "ingest/test_real_services.py", "ingest/test_real_exporters.py"),
     *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),
     *("store/test_store_kill.py", "store/test_store_samples.py", "store/test_store_traces.py"),
-    *("web/test_web_connections.py", "test_package.py"),
+    *("cli/test_commands.py", "exporter/web/test_web_config.py", "simulator/test_sim_emitter.py"),
+    *("simulator/test_simulation.py", "store/test_store_damage.py", "store/test_store_failures.py"),
+    *("web/test_web_api.py", "web/test_web_authentication.py", "web/test_web_connections.py"),
+    *("web/test_web_table.py", "web/test_web_trace_lanes.py", "web/test_web_trace_whole.py"),
+    *("test_package.py", "world/test_builder.py"),
 )
-"""Folders and files below tests/ that start servers, browsers, or simulations; `make test-fast` leaves them out."""
+"""Folders and files below tests/ that start servers, browsers, or simulations, or take seconds.
+
+`make test-fast` leaves them out."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
