@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test test-fast check bench soak golden picture clean
+.PHONY: help setup setup-tests demo test test-fast check evaluate bench soak golden picture clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -38,6 +38,9 @@ check: $(READY) $(NODE_READY) ## Lint, formatting and types
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@npm run check --silent
+
+evaluate: $(READY) ## Score the analysis on simulated platforms; ARGS="--help" lists the options
+	@$(PY) -m foreshock_evaluation $(ARGS)
 
 bench: setup-tests ## Print the performance table
 	@$(PY) scripts/bench.py $(ARGS)

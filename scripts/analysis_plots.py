@@ -19,9 +19,9 @@ import analysis_causes
 import analysis_load
 import analysis_signs
 from analysis_run import Run, played
-from foreshock_dashboard.evaluation.outcome import Run as Wanted
-from foreshock_dashboard.evaluation.suite import ensure_recording
 from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_evaluation.outcome import Run as Wanted
+from foreshock_evaluation.suite import ensure_recording
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = (
     analysis_signs.PLOTS | analysis_load.PLOTS | analysis_causes.PLOTS | analysis_blame.PLOTS

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from foreshock_dashboard.analysis.baseline.point import Scan
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
-from foreshock_dashboard.evaluation.truth import Truth, read_truth
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
@@ -18,6 +17,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark
 from foreshock_dashboard.web.charts.svg import draw as svg
+from foreshock_evaluation.truth import Truth, read_truth
 
 BEFORE, AFTER = 600.0, 1200.0
 """Seconds about the begin of the fault that are shown."""

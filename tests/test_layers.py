@@ -15,6 +15,7 @@ SOURCES = {
     "foreshock_exporter": ROOT / "exporter",
     "foreshock_simulator": ROOT / "simulator",
     "foreshock_dashboard": ROOT / "dashboard",
+    "foreshock_evaluation": ROOT / "evaluation",
 }
 ONLY_IN = {
     "pynvml": {"foreshock_exporter.nvml"},
@@ -30,8 +31,14 @@ ONLY_IN = {
         "foreshock_dashboard.cli",
         "foreshock_dashboard.settings",
         "foreshock_dashboard.simulated",
+        "foreshock_evaluation.command",
     },
-    "foreshock_simulator": {"foreshock_simulator", "foreshock_dashboard.simulated", "foreshock_dashboard.cli"},
+    "foreshock_simulator": {
+        "foreshock_simulator",
+        "foreshock_dashboard.simulated",
+        "foreshock_dashboard.cli",
+        "foreshock_evaluation",
+    },
 }
 """Libraries, and packages of ours, whose types stop in these modules and folders."""
 MAX_FILES = 20
@@ -160,10 +167,11 @@ def test_the_types_of_a_library_stop_where_they_enter(library: str) -> None:
     [
         ("foreshock_exporter", ("foreshock_dashboard", "foreshock_simulator", "numpy", "dash", "duckdb")),
         ("foreshock_simulator", ("foreshock_dashboard",)),
+        ("foreshock_dashboard", ("foreshock_evaluation",)),
     ],
 )
 def test_a_package_does_not_know_those_above_it(package: str, others: tuple[str, ...]) -> None:
-    """The exporter imports none of the others; the simulator only the exporter."""
+    """The exporter imports none of the others, the simulator only the exporter, and no package the evaluation."""
     wrong = [
         f"{module} imports {name}"
         for module in MODULES

@@ -1,4 +1,4 @@
-"""`foreshock evaluate` from end to end, on the shortest suite there is, and what it refuses."""
+"""The evaluation from end to end, on the shortest suite there is, and what it refuses."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import orjson
 import pytest
 from numpy.typing import NDArray
 
-from foreshock_dashboard.cli.evaluate import cache_of, expected_of, recordings_in
-from foreshock_dashboard.cli.main import main
-from foreshock_dashboard.evaluation.suite import LossyMetrics, uniform_hash
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
+from foreshock_evaluation.command import cache_of, expected_of, main, recordings_in
+from foreshock_evaluation.suite import LossyMetrics, uniform_hash
 from foreshock_simulator.scenarios.load import load
 
 
@@ -28,7 +27,7 @@ def _kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     page = home / "evaluation.md"
     page.write_text("Before.\n<!-- evaluate dev -->\n<!-- end of evaluate dev -->\nAfter.\n")
     words = ["--scenarios", "starve", "--size", "small", "--seeds", "3", "--jobs", "1"]
-    assert main(["evaluate", *words, "--cache", str(home), "--write-docs", str(page)]) == 0
+    assert main([*words, "--cache", str(home), "--write-docs", str(page)]) == 0
     (folder,) = (home / "evaluation").iterdir()
     return folder, page.read_text()
 
@@ -59,7 +58,7 @@ def test_kept_recordings_are_scored_again_and_one_that_cannot_be_played_costs_on
     (tmp_path / "small-4-starve").mkdir()
     (tmp_path / "small-4-starve" / "meta.json").write_text("{}")
 
-    assert main(["evaluate", "--recordings", str(tmp_path), "--quick", "--json", "--jobs", "1"]) == 1
+    assert main(["--recordings", str(tmp_path), "--quick", "--json", "--jobs", "1"]) == 1
 
     told = orjson.loads(capsys.readouterr().out)
     truth = orjson.loads((kept[0] / "small-3-starve" / "truth.json").read_bytes())
@@ -134,7 +133,7 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_simulated(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "page.md").write_text("Nothing here.\n")
 
-    assert main(["evaluate", "--cache", str(tmp_path / "cache"), *words]) == 2
+    assert main(["--cache", str(tmp_path / "cache"), *words]) == 2
 
     assert message in capsys.readouterr().err
     assert not (tmp_path / "cache").exists()

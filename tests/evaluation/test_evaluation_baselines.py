@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from foreshock_dashboard.evaluation.baselines import (
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import World
+from foreshock_evaluation.baselines import (
     DETECTORS,
     Levels,
     alarms,
@@ -21,8 +23,6 @@ from foreshock_dashboard.evaluation.baselines import (
     slower_than,
     static_gpu,
 )
-from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage

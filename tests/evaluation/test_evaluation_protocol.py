@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_dashboard.evaluation.protocol import components, count_pages, happened_as_expected, score_pages
-from foreshock_dashboard.evaluation.truth import parse_truth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
+from foreshock_evaluation.protocol import components, count_pages, happened_as_expected, score_pages
+from foreshock_evaluation.truth import parse_truth
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage

@@ -9,16 +9,16 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from foreshock_dashboard.evaluation.baselines import DETECTORS
-from foreshock_dashboard.evaluation.comparison import Entry, TopHits
-from foreshock_dashboard.evaluation.evaluation import Evaluation, as_json, summarize
-from foreshock_dashboard.evaluation.figures import Bounds, Figure
-from foreshock_dashboard.evaluation.outcome import Outcome, Run
-from foreshock_dashboard.evaluation.protocol import DAY_SECONDS, DetectionScore, Page
-from foreshock_dashboard.evaluation.report import between, document, format_bounds, format_number, terminal
-from foreshock_dashboard.evaluation.resampling import Estimate
-from foreshock_dashboard.evaluation.verdict import Eta, Verdict
 from foreshock_dashboard.model.service import Service
+from foreshock_evaluation.baselines import DETECTORS
+from foreshock_evaluation.comparison import Entry, TopHits
+from foreshock_evaluation.evaluation import Evaluation, as_json, summarize
+from foreshock_evaluation.figures import Bounds, Figure
+from foreshock_evaluation.outcome import Outcome, Run
+from foreshock_evaluation.protocol import DAY_SECONDS, DetectionScore, Page
+from foreshock_evaluation.report import between, document, format_bounds, format_number, terminal
+from foreshock_evaluation.resampling import Estimate
+from foreshock_evaluation.verdict import Eta, Verdict
 
 GUILTY = Service("ml", "batch")
 RIGHT = Verdict(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from foreshock_dashboard.evaluation.outcome import Run, outcome_of
-from foreshock_dashboard.evaluation.verdict import (
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Phase, SuspectedCause
+from foreshock_evaluation.outcome import Run, outcome_of
+from foreshock_evaluation.verdict import (
     IncidentAt,
     first_advisories,
     first_pages,
     forecast_retry_storm,
     judge_first_page,
 )
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Phase, SuspectedCause
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage

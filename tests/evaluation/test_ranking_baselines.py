@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from foreshock_dashboard.evaluation.ranking_baselines import RANKERS, cpi2, hit_probability, max_z, page_rank, traversal
 from foreshock_dashboard.model.service import Service
+from foreshock_evaluation.ranking_baselines import RANKERS, cpi2, hit_probability, max_z, page_rank, traversal
 
 if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage

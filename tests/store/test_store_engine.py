@@ -15,6 +15,6 @@ print(connect(Path(sys.argv[1]), "64MB", 1).execute("select current_setting('ena
 
 
 def test_a_long_query_draws_no_progress_bar(tmp_path: Path) -> None:
-    """DuckDB draws one in programs without a main file, such as the processes of `foreshock evaluate`."""
+    """DuckDB draws one in programs without a main file, such as the worker processes of the evaluation."""
     process = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, check=True)
     assert process.stdout == "False\n"

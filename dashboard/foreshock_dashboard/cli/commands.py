@@ -40,7 +40,6 @@ _COMMANDS = {
     "report": ("write a post-mortem of an incident", "report:COMMAND"),
     "alerts": ("write the alert rules for a Prometheus, with this hub's address and objectives", "alerts:COMMAND"),
     "boards": ("write the Grafana boards and their data sources, with this hub's address", "boards:COMMAND"),
-    "evaluate": ("score the analysis on recordings whose truth is known", "evaluate:COMMAND"),
 }
 """Help text, and the module and name of the `Command`."""
 

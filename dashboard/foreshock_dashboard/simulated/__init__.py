@@ -1,5 +1,4 @@
-"""The only folder besides `cli` that imports the simulator: demo, backfill, counterfactual, scoring.
+"""The only folder besides `cli` that imports the simulator: the demo, its history, its endpoints.
 
-Imports: `common`, `evaluation`, `foreshock_exporter`, `foreshock_simulator`, `hub`, `model`, `recording`, `replay`,
-`settings`, `sources`.
+Imports: `common`, `foreshock_exporter`, `foreshock_simulator`, `hub`, `model`, `recording`, `settings`, `sources`.
 """

@@ -48,7 +48,7 @@ FIRST_SIGN_Z = 2.5
 PAGED_TREND_RATIOS = (0.07, 0.1, 0.28, 0.6, 1.2)
 """Time until the origin of a page breaches its SLO, by `level_crossing.QUANTILES`, over the median of its trend: after
 a page the breach is nearer than a trend of minutes shows. This and the next two were fitted to pages on the development
-seeds of the evaluation (`foreshock evaluate --suite dev`)."""
+seeds of the evaluation (`make evaluate`)."""
 SOON_SECONDS = (10.0, 20.0, 70.0, 300.0, 700.0)
 """The same in seconds without a trend, and for model servers that fill up before p95 shows it."""
 IMMINENT_SECONDS = (5.0, 10.0, 20.0, 60.0, 200.0)

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.evaluation.outcome import Run
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import META
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording, SeriesRows
+from foreshock_evaluation.outcome import Run
 
 SUITES = ("dev", "heldout")
 
@@ -67,7 +67,7 @@ def instant_scenarios() -> frozenset[str]:
 
 
 def _frozen() -> Mapping[str, Any]:
-    return tomllib.loads(files("foreshock_dashboard.evaluation").joinpath("suite.toml").read_text(encoding="utf-8"))
+    return tomllib.loads(files("foreshock_evaluation").joinpath("suite.toml").read_text(encoding="utf-8"))
 
 
 def fingerprint(packages: Iterable[str]) -> str:

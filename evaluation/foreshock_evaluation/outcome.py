@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from foreshock_dashboard.evaluation.protocol import (
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import World
+from foreshock_evaluation.protocol import (
     DAY_SECONDS,
     DetectionScore,
     components,
     happened_as_expected,
     score_pages,
 )
-from foreshock_dashboard.evaluation.truth import Expected, Truth
-from foreshock_dashboard.evaluation.verdict import (
+from foreshock_evaluation.truth import Expected, Truth
+from foreshock_evaluation.verdict import (
     History,
     Verdict,
     first_advisories,
@@ -26,8 +28,6 @@ from foreshock_dashboard.evaluation.verdict import (
     forecast_retry_storm,
     judge_first_page,
 )
-from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
 
 _NAME = re.compile(r"(?P<size>[a-z]+)-(?P<seed>[0-9]+)-(?P<scenario>.+?)(-(?P<hours>[0-9.]+)h)?")
 

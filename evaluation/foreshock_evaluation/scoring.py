@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.evaluation.comparison import Entry, rank_by_baselines, score_baselines
-from foreshock_dashboard.evaluation.outcome import Run, outcome_of
-from foreshock_dashboard.evaluation.suite import LossyMetrics, ensure_recording
-from foreshock_dashboard.evaluation.truth import Expected, read_truth
-from foreshock_dashboard.evaluation.verdict import first_pages
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import replay
-from foreshock_dashboard.simulated.counterfactual import cascades_without_culprit
+from foreshock_evaluation.comparison import Entry, rank_by_baselines, score_baselines
+from foreshock_evaluation.counterfactual import cascades_without_culprit
+from foreshock_evaluation.outcome import Run, outcome_of
+from foreshock_evaluation.suite import LossyMetrics, ensure_recording
+from foreshock_evaluation.truth import Expected, read_truth
+from foreshock_evaluation.verdict import first_pages
 
 log = logging.getLogger(__name__)
 

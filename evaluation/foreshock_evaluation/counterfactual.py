@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from foreshock_dashboard.evaluation.outcome import Run
-from foreshock_dashboard.evaluation.truth import Truth
+from foreshock_evaluation.outcome import Run
+from foreshock_evaluation.truth import Truth
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 

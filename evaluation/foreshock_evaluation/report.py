@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from foreshock_dashboard.evaluation.comparison import OperatingPoint, RankingRow
-from foreshock_dashboard.evaluation.evaluation import Evaluation
-from foreshock_dashboard.evaluation.figures import Bounds, Figure, Unit
-from foreshock_dashboard.evaluation.outcome import Outcome, ScenarioRow
-from foreshock_dashboard.evaluation.resampling import Estimate
+from foreshock_evaluation.comparison import OperatingPoint, RankingRow
+from foreshock_evaluation.evaluation import Evaluation
+from foreshock_evaluation.figures import Bounds, Figure, Unit
+from foreshock_evaluation.outcome import Outcome, ScenarioRow
+from foreshock_evaluation.resampling import Estimate
 
 Table = Sequence[Sequence[str]]
 

@@ -1,4 +1,4 @@
-"""`foreshock evaluate`: scores the analysis on recordings with known root causes."""
+"""Command line of the evaluation: scores the analysis on recordings with known root causes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import orjson
 
-from foreshock_dashboard.cli.commands import Command
+from foreshock_dashboard.cli.commands import run
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.evaluation.evaluation import as_json, summarize
-from foreshock_dashboard.evaluation.outcome import Run
-from foreshock_dashboard.evaluation.report import between, document, terminal
-from foreshock_dashboard.evaluation.suite import SUITES, Suite, fingerprint, instant_scenarios, load_suite
-from foreshock_dashboard.evaluation.truth import Expected, SloTarget
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.settings.option_types import parse_count
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
-from foreshock_dashboard.simulated.counterfactual import counterfactual_runs
-from foreshock_dashboard.simulated.score import Task, run_all
+from foreshock_evaluation.counterfactual import counterfactual_runs
+from foreshock_evaluation.evaluation import as_json, summarize
+from foreshock_evaluation.outcome import Run
+from foreshock_evaluation.report import between, document, terminal
+from foreshock_evaluation.scoring import Task, run_all
+from foreshock_evaluation.suite import SUITES, Suite, fingerprint, instant_scenarios, load_suite
+from foreshock_evaluation.truth import Expected, SloTarget
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.problems import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -31,10 +31,10 @@ DESCRIPTION = """\
 Scores the analysis on recordings whose truth is known: is somebody warned before a cascade, how long before, is the
 right culprit named, and how often is somebody called for nothing. Simpler detectors are scored beside it.
 
-  foreshock evaluate                                       on the seeds that thresholds are set on
-  foreshock evaluate --suite heldout                       on those that nothing is set on
-  foreshock evaluate --scenarios starve,calm --runs        a part of it, with a line for each run
-  foreshock evaluate --recordings DIR --quick              recordings in folders named SIZE-SEED-SCENARIO
+  python -m foreshock_evaluation                                  on the seeds that thresholds are set on
+  python -m foreshock_evaluation --suite heldout                  on those that nothing is set on
+  python -m foreshock_evaluation --scenarios starve,calm --runs   a part of it, with a line for each run
+  python -m foreshock_evaluation --recordings DIR --quick         recordings in folders named SIZE-SEED-SCENARIO
 
 Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
 
@@ -42,8 +42,13 @@ MAKERS = ("foreshock_simulator", "foreshock_exporter", "foreshock_dashboard.reco
 """Packages that determine a recording; a change in one of them invalidates the cached recordings."""
 
 
-def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the evaluation and return its exit code: 0, 1 for a failure, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        "python -m foreshock_evaluation",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--suite", default="dev", choices=SUITES, help="which seeds (default: dev)")
     parser.add_argument("--size", choices=SIZES, help="of the platforms (default: small and medium)")
     parser.add_argument("--scenarios", default="", metavar="NAMES", help="only these, separated by commas")
@@ -57,6 +62,8 @@ def add_evaluate_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write-docs", metavar="FILE", help="write the tables into this document as well")
     parser.add_argument("--jobs", metavar="N", help="runs at a time (default: as many as there are cores)")
     parser.add_argument("--cache", metavar="DIR", help="where recordings are kept (default: ~/.cache/foreshock)")
+    parser.set_defaults(run=evaluate)
+    return run(parser.parse_args(argv))
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -218,6 +225,3 @@ def expected_of(spec: ScenarioSpec) -> Expected:
         gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
         objectives={names[e.name.name]: SloTarget(e.slo.latency, e.slo.objective) for e in platform.services if e.slo},
     )
-
-
-COMMAND = Command(evaluate, add_evaluate_flags, DESCRIPTION)

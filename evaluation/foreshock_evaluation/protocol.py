@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from foreshock_dashboard.evaluation.truth import Expected, Truth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World
+from foreshock_evaluation.truth import Expected, Truth
 
 MAX_DELAY_SECONDS = 300.0
 """Time after the cascade's onset in which a page is still a hit."""

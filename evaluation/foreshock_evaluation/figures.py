@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.evaluation.outcome import Groups, Outcome
-from foreshock_dashboard.evaluation.resampling import Bootstrap, Estimate, Sample
-from foreshock_dashboard.evaluation.verdict import Eta, Verdict
+from foreshock_evaluation.outcome import Groups, Outcome
+from foreshock_evaluation.resampling import Bootstrap, Estimate, Sample
+from foreshock_evaluation.verdict import Eta, Verdict
 
 ROUNDING = 1e-9
 """Tolerance of bounds, for the floating-point error of weighted means."""

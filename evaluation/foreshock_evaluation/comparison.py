@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from foreshock_dashboard.evaluation.baselines import DETECTORS, SloTargets, alarms
-from foreshock_dashboard.evaluation.outcome import Outcome
-from foreshock_dashboard.evaluation.protocol import DAY_SECONDS, DetectionScore, components, score_pages
-from foreshock_dashboard.evaluation.ranking_baselines import RANKERS, Scores, hit_probability
-from foreshock_dashboard.evaluation.resampling import Bootstrap, Estimate, Sample
-from foreshock_dashboard.evaluation.truth import Expected, Truth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_evaluation.baselines import DETECTORS, SloTargets, alarms
+from foreshock_evaluation.outcome import Outcome
+from foreshock_evaluation.protocol import DAY_SECONDS, DetectionScore, components, score_pages
+from foreshock_evaluation.ranking_baselines import RANKERS, Scores, hit_probability
+from foreshock_evaluation.resampling import Bootstrap, Estimate, Sample
+from foreshock_evaluation.truth import Expected, Truth
 
 OURS, ADVISORIES = "foreshock, pages", "foreshock, advisories"
 

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.evaluation.protocol import Page
-from foreshock_dashboard.evaluation.truth import SloTarget
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_evaluation.protocol import Page
+from foreshock_evaluation.truth import SloTarget
 
 
 def rolling_sum(values: Floats, points: int) -> Floats:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from foreshock_dashboard.evaluation.protocol import Page
-from foreshock_dashboard.evaluation.truth import Expected, Truth
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
+from foreshock_evaluation.protocol import Page
+from foreshock_evaluation.truth import Expected, Truth
 
 History = Sequence[tuple[float, tuple[Incident, ...]]]
 """All incidents at each time (Unix seconds) at which any of them changed, in order."""

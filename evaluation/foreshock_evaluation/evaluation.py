@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
-from foreshock_dashboard.evaluation.comparison import (
+from foreshock_dashboard.model.types import Json
+from foreshock_evaluation.comparison import (
     Entry,
     OperatingPoint,
     RankingRow,
@@ -15,10 +16,9 @@ from foreshock_dashboard.evaluation.comparison import (
     curve,
     ranking_rows,
 )
-from foreshock_dashboard.evaluation.figures import Bounds, Figure, figures, sample
-from foreshock_dashboard.evaluation.outcome import Groups, Outcome, ScenarioRow, group_outcomes, scenario_rows
-from foreshock_dashboard.evaluation.resampling import Bootstrap, Estimate
-from foreshock_dashboard.model.types import Json
+from foreshock_evaluation.figures import Bounds, Figure, figures, sample
+from foreshock_evaluation.outcome import Groups, Outcome, ScenarioRow, group_outcomes, scenario_rows
+from foreshock_evaluation.resampling import Bootstrap, Estimate
 
 
 @dataclass(frozen=True, slots=True)
