@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.nvml import layout, packing
 from tests.nvml.double import Double
 from tests.nvml.profiles import PROFILES, SAMPLE_US, START
+from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
-from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 GPUS = 8
 SERVICES = ("train", "embed", "rerank", "chat", "batch")

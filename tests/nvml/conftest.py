@@ -13,8 +13,7 @@ from tests.nvml import layout
 from tests.nvml.double import VARIABLE, Double, compile_library
 from tests.nvml.profiles import PROFILES, START
 from tests.nvml.scene import Scene, SceneOf
-
-from foreshock_exporter.script.state import ScriptedHost
+from tests.nvml.scripted import ScriptedHost
 
 
 @pytest.fixture(scope="session")

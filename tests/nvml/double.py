@@ -25,8 +25,7 @@ from typing import Self
 from tests.nvml import layout, packing
 from tests.nvml.dialect import Dialect
 from tests.nvml.packing import Loading
-
-from foreshock_exporter.script.state import ScriptedHost
+from tests.nvml.scripted import ScriptedHost
 
 VARIABLE = "FORESHOCK_NVML_STATE"
 NAME = "libnvidia-ml.so.1"

@@ -9,9 +9,9 @@ import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.packing_fields import pack_fields, remapped
+from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 from foreshock_exporter.model.device import Reason
-from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 NO_INSTANCE = 0xFFFFFFFF
 XID_EVENT = 8

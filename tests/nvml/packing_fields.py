@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
+from tests.nvml.scripted import ScriptedGpu
 
 from foreshock_exporter.model.device import LinkBytes, LinkError, Severity, Throttle
-from foreshock_exporter.script.state import ScriptedGpu
 
 ALL_LINKS = 0xFFFFFFFF
 """The scope of a sum over all links."""

@@ -14,6 +14,7 @@ from itertools import chain
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
+from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 from foreshock_exporter.model.device import (
     Counters,
@@ -26,7 +27,6 @@ from foreshock_exporter.model.device import (
     Throttle,
     UtilizationSample,
 )
-from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 START = 1_700_000_000.0
 """When the scripts begin, Unix seconds."""

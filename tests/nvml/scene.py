@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.nvml.double import Double
+from tests.nvml.scripted import ScriptedHost
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model.service import AttributedService
 from foreshock_exporter.nvml import NvmlDriver
-from foreshock_exporter.script.state import ScriptedHost
 
 At = Callable[[float], ScriptedHost]
 FAST = 0.1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
@@ -14,6 +15,8 @@ from tests.nvml.dialect import Dialect
 from tests.nvml.double import Double
 from tests.nvml.profiles import PROFILES, START, samples
 from tests.nvml.scene import Scene, SceneOf, read, total
+from tests.nvml.scripted import ScriptedHost
+from tests.nvml.scripted import played as scripted_host
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model import metrics
@@ -21,7 +24,6 @@ from foreshock_exporter.model.device import ProcessUtilization
 from foreshock_exporter.script.files import load_script
 from foreshock_exporter.script.mock import ScriptDriver
 from foreshock_exporter.script.playback import Playback
-from foreshock_exporter.script.state import ScriptedHost
 
 
 def without_words(text: bytes) -> str:
@@ -191,7 +193,7 @@ def test_forbidden_values_are_absent_with_that_reason(scene_of: SceneOf) -> None
 def test_a_device_script_is_equal_through_nvml_and_in_mock_mode(script: str, nvml: ModuleType, double: Double) -> None:
     """For two minutes, except for NVML's units: whole percents (other buckets), KiB, milliwatts."""
     playback = Playback(load_script(script), START)
-    scene = Scene(nvml, double, playback.at, START)
+    scene = Scene(nvml, double, partial(scripted_host, playback), START)
     driver, now = ScriptDriver(playback, scene.now), scene.now
     mock = Exporter(driver, scene.resolve, host_id="1", host_name="host", now=now, timer=lambda: 0.0)
     for _ in range(240):

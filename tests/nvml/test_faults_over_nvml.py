@@ -11,9 +11,11 @@ from tests.nvml.dialect import Dialect
 from tests.nvml.packing import UNLOADED, Loading
 from tests.nvml.profiles import PROFILES
 from tests.nvml.scene import Scene, SceneOf, total
+from tests.nvml.scripted import ScriptedGpu, ScriptedHost
 
 from foreshock_exporter.model.device import UtilizationSample
-from foreshock_exporter.script.state import Fault, ScriptedGpu, ScriptedHost, ScriptedXid
+from foreshock_exporter.script.events import Fault
+from foreshock_exporter.script.playback import ScriptedXid
 
 
 def named(gpu: ScriptedGpu, index: int) -> ScriptedGpu:

@@ -24,12 +24,13 @@ from tests.nvml.double import Double, Player
 from tests.nvml.packing import UPGRADED
 from tests.nvml.profiles import PROFILES, START
 from tests.nvml.scene import read
+from tests.nvml.scripted import ScriptedHost
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.model.service import AttributedService
 from foreshock_exporter.nvml import NvmlDriver
-from foreshock_exporter.script.state import Fault, ScriptedHost
+from foreshock_exporter.script.events import Fault
 
 COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))
 GPU_0, GPU_1 = ("0", "GPU-0"), ("1", "GPU-1")

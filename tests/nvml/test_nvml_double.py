@@ -19,9 +19,10 @@ from tests.nvml.double import Double
 from tests.nvml.packing import UNLOADED, Loading, state
 from tests.nvml.packing_fields import ALL_LINKS
 from tests.nvml.profiles import PROFILES, START
+from tests.nvml.scripted import ScriptedGpu, ScriptedHost
 
 from foreshock_exporter.model.device import UtilizationSample
-from foreshock_exporter.script.state import ScriptedGpu, ScriptedHost, ScriptedXid
+from foreshock_exporter.script.playback import ScriptedXid
 
 NOW = START + 20.0
 H100 = PROFILES["h100"].at(NOW).gpus[0]

@@ -12,7 +12,6 @@ from foreshock_exporter.model.device import (
     Identity,
     LinkBytes,
     LinkError,
-    ProcessUtilization,
     Reading,
     Sensor,
     Severity,
@@ -20,16 +19,8 @@ from foreshock_exporter.model.device import (
     Throttle,
     UtilizationSample,
 )
-from foreshock_exporter.script.events import METHODS, Device
-from foreshock_exporter.script.gpu import (
-    MICROSECONDS,
-    UNATTRIBUTED_PID,
-    PlayedGpu,
-    SampleWindow,
-    power_waves,
-    sample_windows,
-)
-from foreshock_exporter.script.state import ScriptedGpu, ScriptedProcess
+from foreshock_exporter.script.events import Device
+from foreshock_exporter.script.gpu import MICROSECONDS, PlayedGpu, SampleWindow, power_waves, sample_windows
 
 IDLE_SM_CLOCK_HERTZ = 345e6
 """SM clock of an idle H100."""
@@ -160,46 +151,12 @@ def health(state: PlayedGpu, us: int) -> Health:
     )
 
 
-def processes(state: PlayedGpu) -> tuple[ScriptedProcess, ...]:
-    """Processes that use the GPU."""
-    return tuple(
-        ScriptedProcess(pid, process.service, process.memory_bytes, process.mps, process.instance)
-        for pid, process in state.processes.items()
-    )
-
-
 def samples(state: PlayedGpu, windows: tuple[SampleWindow, ...], start_us: int) -> tuple[UtilizationSample, ...]:
     """Driver samples of the given periods, in µs since the epoch."""
     return tuple(
         UtilizationSample(start_us + window.end_us, window.busy)
         for window in windows
         if window.shares or state.device.idle_samples
-    )
-
-
-def process_samples(windows: tuple[SampleWindow, ...], start_us: int) -> tuple[ProcessUtilization, ...]:
-    """Share of each process in each period in which it ran."""
-    return tuple(
-        ProcessUtilization(pid, start_us + window.end_us, min(1.0, share))
-        for window in windows
-        for pid, share in window.shares.items()
-        if pid != UNATTRIBUTED_PID
-    )
-
-
-def scripted_gpu(state: PlayedGpu, us: int, start_us: int) -> ScriptedGpu:
-    """All values of the GPU at once."""
-    windows = sample_windows(state, us)
-    return ScriptedGpu(
-        identity=identity(state),
-        reading=reading(state, us),
-        counters=counters(state, us),
-        health=health(state, us),
-        processes=processes(state),
-        samples=samples(state, windows, start_us),
-        process_samples=process_samples(windows, start_us),
-        fault=state.fault,
-        refused=refused(state.device) & frozenset(METHODS),
     )
 
 

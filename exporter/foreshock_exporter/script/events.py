@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from foreshock_exporter.model.device import (
-    Clock,
     Counters,
     Health,
     Instance,
     LinkError,
     Reading,
-    Sensor,
     Severity,
     Sharing,
     Throttle,
@@ -44,6 +42,8 @@ MAX_INSTANCES = 56
 MAX_LINKS = 32
 MAX_PID = 2**31 - 1
 
+Fault = Literal["", "hang", "lost", "late"]
+"""Fault of a GPU: calls hang, lost from the bus, or not yet present."""
 METHODS = ("utilization", "process_utilization", "read", "counters", "health", "processes", "xids")
 """Driver calls that a GPU can refuse."""
 FIELDS = tuple(
@@ -224,21 +224,17 @@ class XidError(NamedTuple):
     xid: int
 
 
-class FaultBegins(NamedTuple):
-    """The GPU stops responding."""
+class FaultChange(NamedTuple):
+    """The GPU stops responding, or responds again ("")."""
 
-    fault: Literal["hang", "lost", "late"]
-
-
-class FaultEnds(NamedTuple):
-    """The GPU responds again."""
+    fault: Fault
 
 
 class CountersRestart(NamedTuple):
     """All counters restart at zero, as after a reload of the driver."""
 
 
-Action = Device | Process | Set | Throttling | Errors | Remap | XidError | FaultBegins | FaultEnds | CountersRestart
+Action = Device | Process | Set | Throttling | Errors | Remap | XidError | FaultChange | CountersRestart
 
 
 class Event(NamedTuple):
@@ -279,11 +275,8 @@ ACTIONS: Mapping[str, Reader[Action]] = {
         fields_reader({**dict.fromkeys(_severities, _count), "pending": flag, "failed": flag})(value)
     ),
     "xid": lambda value: XidError(whole(1, 10_000)(value)),
-    "fault": lambda value: FaultBegins(one_of(("hang", "lost", "late"))(value)),
-    "clear": _when_true(FaultEnds()),
+    "fault": lambda value: FaultChange(one_of(("hang", "lost", "late"))(value)),
+    "clear": _when_true(FaultChange("")),
     "restart": _when_true(CountersRestart()),
 }
 """Reader of each action by its key; a line has exactly one."""
-
-SENSORS: Mapping[Sensor, str] = {"gpu": "temperature_celsius", "memory": "memory_temperature_celsius"}
-CLOCKS: Mapping[Clock, str] = {"sm": "sm_clock_hertz", "memory": "memory_clock_hertz"}

@@ -10,19 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from foreshock_exporter.script.events import (
-    Action,
-    CountersRestart,
-    Device,
-    Errors,
-    FaultBegins,
-    FaultEnds,
-    Process,
-    Remap,
-    Set,
-    Throttling,
-)
-from foreshock_exporter.script.state import Fault
+from foreshock_exporter.script import events
+from foreshock_exporter.script.events import Device, Fault
 from foreshock_exporter.script.wave import Wave, scaled_to_one
 
 MICROSECONDS = 1e6
@@ -55,6 +44,10 @@ class SampleWindow(NamedTuple):
     def busy(self) -> float:
         """Busy ratio of the GPU."""
         return min(1.0, sum(self.shares.values()))
+
+    def process_shares(self) -> dict[int, float]:
+        """Share of each process that ran."""
+        return {pid: min(1.0, share) for pid, share in self.shares.items() if pid != UNATTRIBUTED_PID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +95,34 @@ def described_gpu(host: str, index: int, device: Device, us: int, before: Played
     gpu_uuid = device.uuid or f"GPU-{uuid.uuid5(uuid.NAMESPACE_DNS, f'{host}/{index}')}"
     state = PlayedGpu(index, device, gpu_uuid, us)
     if before is not None and before.uuid == gpu_uuid:
-        kept = replace(state, totals=advanced_to(before, us).totals)
+        now = advanced_to(before, us)
+        state = replace(state, totals=now.totals)
         if before.device.sample_period == device.sample_period:
-            now = advanced_to(before, us)
-            kept = replace(kept, windows=now.windows, partial_seconds=now.partial_seconds)
-        state = kept
+            state = replace(state, windows=now.windows, partial_seconds=now.partial_seconds)
     return _with_load(state)
 
 
-def after_action(state: PlayedGpu, action: Action, us: int) -> PlayedGpu:
+def after_action(state: PlayedGpu, action: events.Action, us: int) -> PlayedGpu:
     """GPU after an event other than `Device` (see `described_gpu`); an XID changes nothing."""
     now = advanced_to(state, us)
     match action:
-        case Process():
+        case events.Process():
             now = replace(now, processes=_changed_processes(now.processes, action))
-        case Set(values):
+        case events.Set(values):
             settings = {name: wave for name, wave in {**now.settings, **values}.items() if wave is not None}
             now = replace(now, settings=settings)
-        case Throttling(reasons):
-            process = {*now.throttled, *(reason for reason, on in reasons.items() if on)}
-            now = replace(now, throttled=frozenset(process - {reason for reason, on in reasons.items() if not on}))
-        case Errors(kind, by):
+        case events.Throttling(reasons):
+            unchanged = {reason for reason in now.throttled if reason not in reasons}
+            now = replace(now, throttled=frozenset(unchanged | {reason for reason, on in reasons.items() if on}))
+        case events.Errors(kind, by):
             now = replace(now, totals=_increased(now.totals, {f"{kind}.{name}": count for name, count in by.items()}))
-        case Remap(values):
+        case events.Remap(values):
             rows = {f"remap.{name}": count for name, count in values.items() if not isinstance(count, bool)}
             marks = {name: mark for name, mark in values.items() if isinstance(mark, bool)}
             now = replace(now, totals=_increased(now.totals, rows), remap={**now.remap, **marks})
-        case FaultBegins(fault):
+        case events.FaultChange(fault):
             now = replace(now, fault=fault)
-        case FaultEnds():
-            now = replace(now, fault="")
-        case CountersRestart():
+        case events.CountersRestart():
             now = replace(now, totals={})
         case _:
             return state
@@ -233,7 +223,7 @@ def _rates(state: PlayedGpu, shares: Mapping[int, Wave]) -> dict[str, tuple[Wave
     return rates
 
 
-def _changed_processes(before: Mapping[int, HeldProcess], action: Process) -> dict[int, HeldProcess]:
+def _changed_processes(before: Mapping[int, HeldProcess], action: events.Process) -> dict[int, HeldProcess]:
     after = dict(before)
     process = after.pop(action.pid, HeldProcess())
     if action.ends:

@@ -1,32 +1,14 @@
-"""Device scripts: parsing and writing of JSON lines. Pure. Format: docs/device-scripts.md."""
+"""Device scripts: parsing of JSON lines and their consistency. Pure. Format: docs/device-scripts.md."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from foreshock_exporter.script.checker import ScriptChecker
-from foreshock_exporter.script.events import (
-    ACTIONS,
-    Action,
-    CountersRestart,
-    Device,
-    Errors,
-    Event,
-    FaultBegins,
-    FaultEnds,
-    MigInstance,
-    Process,
-    Remap,
-    Set,
-    Throttling,
-    XidError,
-)
+from foreshock_exporter.script.events import ACTIONS, Device, Event, Process
 from foreshock_exporter.script.readers import ReadError, fields_reader, flag, number, quoted, text, whole
-from foreshock_exporter.script.wave import Wave
 
 VERSION = 1
 MAX_LINE_CHARS = 1 << 16
@@ -34,6 +16,8 @@ MAX_LINE_CHARS = 1 << 16
 MAX_EVENTS = 100_000
 """Events in a file."""
 MAX_GPUS = 64
+MAX_PROCESSES = 256
+"""Processes per GPU."""
 MAX_SECONDS = 1e8
 DEFAULT_HOST = "mock-gpu-host"
 VERSION_KEY = "foreshock_device_script"
@@ -76,6 +60,79 @@ class Script:
     events: tuple[Event, ...]
 
 
+@dataclass(slots=True)
+class _Gpu:
+    """`since`: time of the first description; `last_time`: time of the last line. Seconds."""
+
+    since: float
+    last_time: float
+    instances: frozenset[str] = frozenset()
+    pids: set[int] = field(default_factory=set)
+
+
+class _Checker:
+    """Consistency of a line with earlier lines, by GPU."""
+
+    def __init__(self) -> None:
+        self._gpus: list[_Gpu] = []
+
+    def last_time(self, gpu: int) -> float:
+        """Time of the GPU's last line in seconds; 0 without one."""
+        return self._gpus[gpu].last_time if gpu < len(self._gpus) else 0.0
+
+    def check(self, event: Event) -> None:
+        """Record an event.
+
+        Raises:
+            ReadError: the event contradicts earlier lines; nothing is recorded.
+        """
+        if event.at < self.last_time(event.gpu):
+            raise ReadError(
+                f"{event.at:g} is earlier than {self.last_time(event.gpu):g} of a line before; "
+                "put the lines of a GPU in the order of their time",
+                "at",
+            )
+        if isinstance(event.action, Device):
+            self._describe(event, event.action)
+        elif event.gpu >= len(self._gpus):
+            raise ReadError(f'{event.gpu} is unknown; first describe it by a line with "device"', "gpu")
+        elif isinstance(event.action, Process):
+            _check_process(self._gpus[event.gpu], event.action)
+        self._gpus[event.gpu].last_time = event.at
+
+    def _describe(self, event: Event, device: Device) -> None:
+        index = event.gpu
+        if index > len(self._gpus):
+            raise ReadError(f"{index} comes before GPU {len(self._gpus)}; describe that first", "gpu")
+        if index and index == len(self._gpus) and event.at < self._gpus[-1].since:
+            raise ReadError(
+                f"{event.at:g} is before GPU {index - 1} is there, at {self._gpus[-1].since:g}; "
+                'describe them at the same time and let one be "late"',
+                "at",
+            )
+        uuids = [instance.uuid for instance in device.instances]
+        if "" in uuids or len(set(uuids)) < len(uuids):
+            raise ReadError("each instance needs a uuid of its own", "device.instances")
+        since = self._gpus[index].since if index < len(self._gpus) else event.at
+        self._gpus[index : index + 1] = [_Gpu(since, event.at, frozenset(uuids))]
+
+
+def _check_process(gpu: _Gpu, action: Process) -> None:
+    if not action.pid:
+        raise ReadError("is missing; give the process a number", "process.pid")
+    if action.instance and action.instance not in gpu.instances:
+        instances = ", ".join(sorted(gpu.instances)) or "none"
+        raise ReadError(f"{quoted(action.instance)} is no instance of this GPU; it has {instances}", "process.instance")
+    if action.ends and action.pid not in gpu.pids:
+        raise ReadError(f"{action.pid} is not on this GPU, so that it cannot end; check the number", "process.pid")
+    if action.ends:
+        gpu.pids.discard(action.pid)
+    elif len(gpu.pids | {action.pid}) > MAX_PROCESSES:
+        raise ReadError(f"would be one more than {MAX_PROCESSES} on this GPU; let others end first", "process.pid")
+    else:
+        gpu.pids.add(action.pid)
+
+
 class LineReader:
     """Reads the lines of one script in order. A wrong line only advances the line number.
 
@@ -91,7 +148,7 @@ class LineReader:
         self.header_read = False
         """Whether the first line was read."""
         self._loop: float | None = None
-        self._checker = ScriptChecker()
+        self._checker = _Checker()
 
     def read(self, line: str, now: float = 0.0) -> Header | Event | None:
         """Parse a line: `Header` for the first, None for a blank line or a comment (#), else an event.
@@ -111,7 +168,7 @@ class LineReader:
                 self.header_read = True
                 header = _header(_object(line))
                 if self._live:
-                    return dataclasses.replace(header, loop=None)
+                    return replace(header, loop=None)
                 self._loop = header.loop
                 return header
             return self._event(_object(line), now)
@@ -156,68 +213,6 @@ def parse(lines: Iterable[str], name: str) -> Script:
     if not events:
         raise ScriptError(f'{name}: has no GPU; add a line such as {{"gpu": 0, "device": {{}}}}')
     return Script(header, tuple(sorted(events, key=lambda event: event.at)))
-
-
-def dump_header(header: Header) -> str:
-    """First line of a script, without line end."""
-    loop = {} if header.loop is None else {"loop": header.loop}
-    identity = {"host_id": header.host_id} if header.host_id else {}
-    return json.dumps({VERSION_KEY: VERSION, "host": header.host, **identity, **loop}, ensure_ascii=False)
-
-
-def dump(event: Event) -> str:
-    """Line of an event, without line end; the inverse of `LineReader.read`."""
-    name, value = _key_and_value(event.action)
-    once = {"once": True} if event.once else {}
-    return json.dumps({"at": event.at, "gpu": event.gpu, name: _to_json(value), **once}, ensure_ascii=False)
-
-
-def _key_and_value(action: Action) -> tuple[str, object]:
-    match action:
-        case Device():
-            return "device", action
-        case Process():
-            return "process", action
-        case Set(values):
-            return "set", values
-        case Throttling(reasons):
-            return "throttle", reasons
-        case Errors(kind, by):
-            return kind, by.get("", by)
-        case Remap(values):
-            return "remap", values
-        case XidError(xid):
-            return "xid", xid
-        case FaultBegins(fault):
-            return "fault", fault
-        case FaultEnds():
-            return "clear", True
-        case CountersRestart():
-            return "restart", True
-
-
-def _to_json(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
-    """JSON value: records without default values, constant waves as numbers."""
-    if isinstance(value, Wave):
-        return value._asdict() if value.swing else value.mean
-    if isinstance(value, Device | Process | MigInstance):
-        default = type(value)()
-        return {
-            name: "/".join(filter(None, inner)) if name == "service" else _to_json(inner)
-            for name in (part.name for part in dataclasses.fields(value))
-            if (inner := getattr(value, name)) != getattr(default, name)
-        }
-    if isinstance(value, Mapping):
-        return {name: _to_json_number(inner) for name, inner in value.items()}
-    if isinstance(value, frozenset):
-        return sorted(value)
-    return [_to_json(inner) for inner in value] if isinstance(value, tuple) else value
-
-
-def _to_json_number(value: Any) -> Any:  # noqa: ANN401 - whatever a script holds
-    """JSON value of a setting; counts must be integers."""
-    plain = _to_json(value)
-    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def _header(fields: dict[str, Any]) -> Header:

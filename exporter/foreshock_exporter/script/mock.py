@@ -26,21 +26,11 @@ from foreshock_exporter.model.device import (
 )
 from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import AttributedService, Resolver
-from foreshock_exporter.script.driver_view import (
-    counters,
-    health,
-    identity,
-    process_samples,
-    processes,
-    reading,
-    refused,
-    samples,
-)
+from foreshock_exporter.script import driver_view
 from foreshock_exporter.script.files import STDIN, LiveScript, load_script
 from foreshock_exporter.script.gpu import PlayedGpu, SampleWindow, sample_windows
 from foreshock_exporter.script.lines import ScriptError
 from foreshock_exporter.script.playback import Playback, PlayedHost
-from foreshock_exporter.script.state import process_means
 from foreshock_exporter.script.wave import Wave
 
 POLL_SECONDS = 0.05
@@ -78,36 +68,40 @@ class ScriptDriver:
 
     def identity(self, gpu: int) -> Identity:
         """Identity of the GPU."""
-        return identity(self._responsive_gpu(gpu)[0])
+        return driver_view.identity(self._responsive_gpu(gpu)[0])
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
         """Samples newer than `since_us` of about ten seconds."""
         state, windows = self._windows(gpu, since_us, "utilization")
-        return samples(state, windows, self._playback.start_us)
+        return driver_view.samples(state, windows, self._playback.start_us)
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
         """Mean share of each process that ran since `since_us`, with the end of the last period."""
-        start_us = self._playback.start_us
         _, windows = self._windows(gpu, since_us, "process_utilization")
-        return process_means([start_us + window.end_us for window in windows], process_samples(windows, start_us))
+        totals: dict[int, float] = {}
+        for window in windows:
+            for pid, share in window.process_shares().items():
+                totals[pid] = totals.get(pid, 0.0) + share
+        end_us = self._playback.start_us + (windows[-1].end_us if windows else 0)
+        return [ProcessUtilization(pid, end_us, total / len(windows)) for pid, total in totals.items()]
 
     def read(self, gpu: int) -> Reading:
         """Current state."""
-        return reading(*self._responsive_gpu(gpu, "read"))
+        return driver_view.reading(*self._responsive_gpu(gpu, "read"))
 
     def counters(self, gpu: int) -> Counters:
         """Current counters."""
-        result = counters(*self._responsive_gpu(gpu, "counters"))
+        result = driver_view.counters(*self._responsive_gpu(gpu, "counters"))
         return result if self._per_link else replace(result, nvlink_links={})
 
     def health(self, gpu: int) -> Health:
         """Current health."""
-        return health(*self._responsive_gpu(gpu, "health"))
+        return driver_view.health(*self._responsive_gpu(gpu, "health"))
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
         """Processes that use the GPU."""
         state, _ = self._responsive_gpu(gpu, "processes")
-        return [GpuProcess(process.pid, process.memory_bytes) for process in processes(state)]
+        return [GpuProcess(pid, process.memory_bytes) for pid, process in state.processes.items()]
 
     def xids(self, timeout: float) -> Sequence[Xid]:
         """XIDs since the last call, without those of GPUs that refuse them."""
@@ -120,6 +114,13 @@ class ScriptDriver:
             remaining = deadline - time.monotonic()
             if xids or remaining <= 0.0 or self._closed.wait(min(remaining, POLL_SECONDS)):
                 return xids
+
+    def service(self, pid: int) -> AttributedService | None:
+        """Service of a process on any GPU; None without one. A `Resolver`."""
+        for gpu in self._state()[0].gpus:
+            if pid in gpu.processes and gpu.processes[pid].service[1]:
+                return AttributedService(*gpu.processes[pid].service, "simulated")
+        return None
 
     def close(self) -> None:
         """Unblock hung calls."""
@@ -145,7 +146,7 @@ class ScriptDriver:
                 break
             if self._closed.wait(POLL_SECONDS):
                 raise DeviceError("driver", f"the call to GPU {gpu} hung until the driver was closed")
-        if method in refused(gpu_state.device):
+        if method in driver_view.refused(gpu_state.device):
             raise DeviceError("not_supported", f"the device script says that GPU {gpu} does not support {method}")
         return gpu_state, us
 
@@ -159,21 +160,6 @@ class ScriptDriver:
         return [
             Xid(state.gpus[xid.gpu].uuid, xid.xid) for xid in new if "xids" not in state.gpus[xid.gpu].device.refuses
         ]
-
-
-class ScriptResolver:
-    """`Resolver` of a device script; None for a process without a service."""
-
-    def __init__(self, playback: Playback, now: Now) -> None:
-        self._playback = playback
-        self._now = now
-
-    def __call__(self, pid: int) -> AttributedService | None:
-        """Look up the process on all GPUs."""
-        for gpu in self._playback.state_at(self._now())[0].gpus:
-            if pid in gpu.processes and gpu.processes[pid].service[1]:
-                return AttributedService(*gpu.processes[pid].service, "simulated")
-        return None
 
 
 class OpenScript(NamedTuple):
@@ -206,7 +192,7 @@ def open_script(name: str, now: Now, *, per_link: bool = False, descriptor: int 
     driver = ScriptDriver(playback, now, per_link=per_link, on_close=on_close)
     header = playback.header
     host_id = header.host_id or uuid.uuid5(uuid.NAMESPACE_DNS, header.host).hex
-    return OpenScript(driver, ScriptResolver(playback, now), host_id, header.host)
+    return OpenScript(driver, driver.service, host_id, header.host)
 
 
 def _standard_input() -> int:

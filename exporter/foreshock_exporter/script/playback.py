@@ -6,12 +6,11 @@ import bisect
 import threading
 from collections import deque
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from foreshock_exporter.script.driver_view import scripted_gpu
 from foreshock_exporter.script.events import Device, Event, XidError
 from foreshock_exporter.script.gpu import MICROSECONDS, PlayedGpu, after_action, described_gpu
 from foreshock_exporter.script.lines import Script
-from foreshock_exporter.script.state import ScriptedHost, ScriptedXid
 
 MAX_XIDS = 256
 """XIDs kept; earlier ones are only counted."""
@@ -23,6 +22,14 @@ MAX_PAST_EVENTS = 10_000
 """Past events of a live script that are kept; earlier times return the state after dropped ones."""
 MAX_EVENTS_KEPT = 100_000
 """Limit of past and future events together."""
+
+
+class ScriptedXid(NamedTuple):
+    """XID error: Unix seconds, GPU index, number."""
+
+    time: float
+    gpu: int
+    xid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,6 @@ class Playback:
             if not self._recent:
                 self._recent.append(self._earliest)
             self._drop_past_events()
-
-    def at(self, time: float) -> ScriptedHost:
-        """All GPUs at a time in Unix seconds, not before the start."""
-        state, us = self.state_at(time)
-        return ScriptedHost(
-            time, tuple(scripted_gpu(gpu, us, self.start_us) for gpu in state.gpus), state.xids, state.xids_before
-        )
 
     def state_at(self, time: float) -> tuple[PlayedHost, int]:
         """State after the last event before a time, and the time in µs from the start."""

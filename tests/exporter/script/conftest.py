@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from tests.nvml.scripted import ScriptedHost, played
 
 from foreshock_exporter.script.lines import Script, parse
-from foreshock_exporter.script.mock import ScriptDriver, ScriptResolver
+from foreshock_exporter.script.mock import ScriptDriver
 from foreshock_exporter.script.playback import Playback
 
 START = 1_000_000.0
@@ -23,7 +24,7 @@ class Stage:
         self.start = START
         self.playback = Playback(script, START)
         self.driver = ScriptDriver(self.playback, self.now, per_link=per_link)
-        self.resolver = ScriptResolver(self.playback, self.now)
+        self.resolver = self.driver.service
 
     def now(self) -> float:
         return self.time
@@ -32,6 +33,10 @@ class Stage:
         """Go to a time after the start."""
         self.time = START + seconds
         return self.driver
+
+    def at(self, seconds: float) -> ScriptedHost:
+        """All values at a time after the start."""
+        return played(self.playback, START + seconds)
 
     def us(self, seconds: float) -> int:
         """A time after the start in the driver's clock."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.nvml.scripted import ScriptedHost, played
 
 from foreshock_exporter import cli
 from foreshock_exporter.model.device import DeviceError
@@ -20,7 +21,6 @@ from foreshock_exporter.script.files import BUILT_IN, LiveScript, load_script
 from foreshock_exporter.script.lines import ScriptError, parse
 from foreshock_exporter.script.mock import MockNetwork, MockPressure, OpenScript, open_script
 from foreshock_exporter.script.playback import Playback
-from foreshock_exporter.script.state import ScriptedHost
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -31,7 +31,7 @@ Live = Callable[..., LiveScript]
 
 
 def states(playback: Playback, *times: float) -> list[ScriptedHost]:
-    return [playback.at(START + time) for time in times]
+    return [played(playback, START + time) for time in times]
 
 
 @contextmanager
@@ -192,7 +192,7 @@ def test_a_wrong_line_on_standard_input_costs_only_itself(caplog: pytest.LogCapt
     assert len(caplog.records) == 20
     assert caplog.messages[0].startswith('standard input, line 3, key "fualt": unknown key')
     assert caplog.messages[-1].endswith("further wrong lines are only counted")
-    host = live.playback.at(START + 60)
+    host = played(live.playback, START + 60)
     assert ([xid.xid for xid in host.xids], len(host.gpus)) == ([79], 1)
 
 
@@ -282,7 +282,7 @@ def test_the_example_in_the_documentation_plays() -> None:
     assert {process.service[1] for process in contended.processes} == {"chat", "batch"}
     assert contended.reading.utilization_ratio == pytest.approx(1.0)
     assert [gpu.fault for gpu in (before, contended, hung, after)] == ["", "", "hang", ""]
-    assert [xid.xid for xid in playback.at(START + 85).xids] == [31]
+    assert [xid.xid for xid in played(playback, START + 85).xids] == [31]
 
 
 def test_open_script_has_driver_resolver_and_host_identity() -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from types import ModuleType
 
 import pytest
@@ -15,12 +16,12 @@ from tests.nvml.conftest import double, nvml, nvml_library
 from tests.nvml.double import Double
 from tests.nvml.profiles import PROFILES, START
 from tests.nvml.scene import At, Scene
+from tests.nvml.scripted import ScriptedHost, played
 
 from foreshock_exporter.script.events import Event
 from foreshock_exporter.script.files import BUILT_IN, load_script
 from foreshock_exporter.script.lines import Header, LineReader, Script
 from foreshock_exporter.script.playback import Playback
-from foreshock_exporter.script.state import ScriptedHost
 
 __all__ = ("authority", "config", "double", "folder", "hashed", "nvml", "nvml_library", "prometheus")
 
@@ -49,7 +50,7 @@ def host_of(nvml: ModuleType, double: Double) -> Iterator[HostOf]:
 def _script(name: str) -> tuple[At, float]:
     if name in PROFILES:
         return PROFILES[name].at, START + 20.0
-    return falling(Playback(load_script(name), START).at), START
+    return falling(partial(played, Playback(load_script(name), START))), START
 
 
 def falling(at: At) -> At:

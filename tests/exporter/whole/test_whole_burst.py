@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 from tests.exporter.whole.conftest import script_of
 from tests.nvml.double import Double
 from tests.nvml.scene import Scene
+from tests.nvml.scripted import played
 
 from foreshock_exporter.script.playback import Playback
 
@@ -45,7 +47,7 @@ def query_scrapes(
     They happened in the exporter's virtual time; promtool writes them into the store as Prometheus would have.
     """
     start = time.time() // 3600 * 3600 - 7200
-    scene = Scene(nvml, double, Playback(script_of(LINES), start).at, start)
+    scene = Scene(nvml, double, partial(played, Playback(script_of(LINES), start)), start)
     lines: list[str] = []
     for _ in range(SCRAPES):
         scene.run(EVERY)

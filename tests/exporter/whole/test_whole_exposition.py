@@ -17,9 +17,9 @@ from tests.exporter.whole.exposition import (
 )
 from tests.nvml.profiles import PROFILES
 from tests.nvml.scene import Scene
+from tests.nvml.scripted import ScriptedHost
 
 from foreshock_exporter.model.device import Instance
-from foreshock_exporter.script.state import ScriptedHost
 
 MOST = 60
 """Series of a GPU by the design, besides 4 for each service on it and one for each pair of which one may stall."""

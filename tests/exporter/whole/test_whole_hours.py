@@ -9,6 +9,7 @@ import re
 import resource
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -19,13 +20,14 @@ from tests.exporter.whole.exposition import series_by_gpu
 from tests.nvml.double import Double
 from tests.nvml.profiles import START
 from tests.nvml.scene import Scene
+from tests.nvml.scripted import played
 
 from foreshock_exporter.common.log import log
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition import text_format as text_module
 from foreshock_exporter.gpu.occupancy import Observation, OccupancyTracker
 from foreshock_exporter.gpu.tenants import EXPIRE_AFTER_SECONDS
-from foreshock_exporter.script.mock import ScriptResolver
+from foreshock_exporter.script.mock import ScriptDriver
 from foreshock_exporter.script.playback import Playback
 
 HOUR = 3600.0
@@ -102,10 +104,10 @@ class Day:
         self.services: set[str] = set()
         self._occupancies = OccupancyTracker()
         playback = Playback(script_of(tuple(day())), START)
-        self._scene = Scene(nvml, double, playback.at, START)
+        self._scene = Scene(nvml, double, partial(played, playback), START)
         self._scene.exporter = Exporter(
             self._scene.driver,
-            ScriptResolver(playback, self._scene.now),
+            ScriptDriver(playback, self._scene.now).service,
             host_id="1",
             host_name="host",
             now=self._scene.now,

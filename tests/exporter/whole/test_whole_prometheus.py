@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import pytest
 from tests.exporter.whole.conftest import LiveScriptFile
 from tests.exporter.whole.host_tree import HOST, process, slot
 from tests.nvml.double import Double, Player
+from tests.nvml.scripted import played
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -65,7 +67,7 @@ class PrometheusClient:
 def live_script(double: Double) -> Iterator[LiveScriptFile]:
     """A script that plays while the test runs."""
     script_file = LiveScriptFile(*GPUS, *LOAD)
-    with Player(double, script_file.playback.at, now=time.time):
+    with Player(double, partial(played, script_file.playback), now=time.time):
         yield script_file
 
 

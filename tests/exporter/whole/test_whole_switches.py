@@ -15,10 +15,11 @@ from tests.exporter.whole.exposition import families, from_openmetrics, from_tex
 from tests.exporter.whole.host_tree import HOST, process
 from tests.nvml.double import Double
 from tests.nvml.profiles import PROFILES, START
+from tests.nvml.scripted import ScriptedHost
 
 from foreshock_exporter.daemon import Daemon, build
 from foreshock_exporter.options import parse
-from foreshock_exporter.script.state import ScriptedHost, ScriptedXid
+from foreshock_exporter.script.playback import ScriptedXid
 from foreshock_exporter.web.server import serve
 
 HEALTH = {
