@@ -20,8 +20,8 @@ def weights(run: Run) -> str:
     rows = [run.world.gpus.index(gpu) for gpu in sorted(gpus)]
     ingest = next(edge for edge in run.world.edges if edge.server == who and edge.client.name == "gateway")
     lines = [
-        SvgLine("median, times the usual", x, run.over(points, lambda scan: scan.ratio("p50", who))),
-        SvgLine("calls of gateway, 1/s", x, run.over(points, lambda scan: scan.value("edge_rate", ingest)), color=1),
+        SvgLine("median, times the usual", x, run.over(points, lambda point: point.ratio("p50", who))),
+        SvgLine("calls of gateway, 1/s", x, run.over(points, lambda point: point.value("edge_rate", ingest)), color=1),
         SvgLine("GPUs idle, %", x, [_idle(run, rows, at) for at in points], color=2),
     ]
     title = f"Who waits at {who.name} ({run.truth.scenario})"

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis_run import Run
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.contention import SQUEEZE_SLOWDOWN, predicted_slowdown
 from foreshock_dashboard.analysis.detectors.dependency import FAILED_ATTEMPTS
@@ -29,8 +29,8 @@ def sharing(run: Run) -> str:
     x = run.minutes(points)
     lines = []
     for color, row in enumerate(rows):
-        parts = run.over(points, lambda scan, row=row: float(GpuShares(scan).now[row]))  # type: ignore[misc]
-        usual = run.over(points, lambda scan, row=row: float(GpuShares(scan).baseline[row]))  # type: ignore[misc]
+        parts = run.over(points, lambda point, row=row: float(GpuShares(point).now[row]))  # type: ignore[misc]
+        usual = run.over(points, lambda point, row=row: float(GpuShares(point).baseline[row]))  # type: ignore[misc]
         who = run.world.tenants[row].service.name
         lines += [SvgLine(who, x, parts, color=color), SvgLine(f"{who}, usually", x, usual, color=color + 2)]
     return run.chart(f"Who has {gpu.label}", "share of its time", lines)
@@ -41,15 +41,15 @@ def slowdown(run: Run) -> str:
     victim, points = run.origin, run.shown(after=480.0)
     x = run.minutes(points)
 
-    def from_parts(scan: Scan) -> float:
-        parts = GpuShares(scan)
+    def from_parts(point: EvaluationPoint) -> float:
+        parts = GpuShares(point)
         rows = parts.rows[victim]
         return predicted_slowdown(parts.baseline[rows], parts.newest[rows], parts.full[rows])
 
     lines = [
         SvgLine("predicted from parts", x, run.over(points, from_parts)),
-        SvgLine("time per token", x, run.over(points, lambda scan: scan.ratio("per_token", victim)), color=2),
-        SvgLine("p95", x, run.over(points, lambda scan: scan.ratio("p95", victim)), color=4),
+        SvgLine("time per token", x, run.over(points, lambda point: point.ratio("per_token", victim)), color=2),
+        SvgLine("p95", x, run.over(points, lambda point: point.ratio("p95", victim)), color=4),
         SvgLine(f"half sure, {SQUEEZE_SLOWDOWN:g}", [x[0], x[-1]], [SQUEEZE_SLOWDOWN] * 2, color=1),
     ]
     return run.chart(f"Slow-down of {victim.name}", "times the usual", lines)
@@ -64,18 +64,18 @@ def excess(run: Run) -> str:
         SvgLine(f"{edge.client.name} → {edge.server.name}", x, _ratios(run, points, "excess", edge), color=color)
         for color, edge in enumerate(edges)
     ]
-    host = max(run.scan(points[-1])["retransmitted"].keys, key=lambda each: _last(run, points, each))
-    lost = run.over(points, lambda scan: 100 * scan.value("retransmitted", host))
+    host = max(run.point(points[-1])["retransmitted"].keys, key=lambda each: _last(run, points, each))
+    lost = run.over(points, lambda point: 100 * point.value("retransmitted", host))
     lines.append(SvgLine(f"% of segments of {host} sent again", x, lost, color=len(edges)))
     return run.chart("What the way takes", "p95 of client over server, times the usual; %", lines)
 
 
 def _last(run: Run, points: list[int], host: Key) -> float:
-    return float(np.nan_to_num(run.scan(points[-1]).value("retransmitted", host)))
+    return float(np.nan_to_num(run.point(points[-1]).value("retransmitted", host)))
 
 
 def _ratios(run: Run, points: list[int], name: str, key: Key) -> list[float]:
-    return run.over(points, lambda scan: scan.ratio(name, key))
+    return run.over(points, lambda point: point.ratio(name, key))
 
 
 def dependency(run: Run) -> str:
@@ -86,8 +86,8 @@ def dependency(run: Run) -> str:
     served = {edge.server for edge in run.world.edges}
     edges = [each for each in run.world.edges if each.server == run.origin and each.client in served]
     for color, edge in enumerate(edges):
-        calls = run.over(points, lambda scan, edge=edge: 100 * scan.value("edge_failed", edge))  # type: ignore[misc]
-        own = run.over(points, lambda scan, who=edge.client: 100 * scan.value("failed", who))  # type: ignore[misc]
+        calls = run.over(points, lambda point, edge=edge: 100 * point.value("edge_failed", edge))  # type: ignore[misc]
+        own = run.over(points, lambda point, who=edge.client: 100 * point.value("failed", who))  # type: ignore[misc]
         lines += [
             SvgLine(f"attempts of {edge.client.name}", x, calls, color=2 * color),
             SvgLine(f"requests to {edge.client.name}", x, own, color=2 * color + 1),
@@ -104,7 +104,7 @@ def decision(run: Run) -> str:
     x = run.minutes(points)
     chance = [own.chance if (own := run.states[at].own.get(who)) else math.nan for at in points]
     sure = run.over(
-        points, lambda scan: max((each.strength for each in findings(scan) if each.service == who), default=0.0)
+        points, lambda point: max((each.strength for each in findings(point) if each.service == who), default=0.0)
     )
     lines = [
         SvgLine("strength of a finding", x, sure),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from analysis_run import Run
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.baseline.seasonality import LEVEL_BINS, NEIGHBOR_BINS, WEEK_LAGS_DAYS, seasonality
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
@@ -30,8 +30,8 @@ def growth(run: Run) -> str:
     who, points = run.origin, run.shown(after=900.0)
     x = run.minutes(points)
     lines = [
-        SvgLine("tokens over minutes", x, run.over(points, lambda scan: scan.ratio("tokens", who))),
-        SvgLine("requests", x, run.over(points, lambda scan: scan.ratio("rate", who)), color=2),
+        SvgLine("tokens over minutes", x, run.over(points, lambda point: point.ratio("tokens", who))),
+        SvgLine("requests", x, run.over(points, lambda point: point.ratio("rate", who)), color=2),
         SvgLine(f"half sure, {TOKEN_GROWTH[0]:g}", [x[0], x[-1]], [TOKEN_GROWTH[0]] * 2, color=1),
     ]
     return run.chart(f"What {who.name} is asked", "times the usual", lines)
@@ -77,14 +77,14 @@ def storm(run: Run) -> str:
     told = model_servers(run.world)
     row = told.services.index(who)
 
-    def sent(scan: Scan) -> float:
-        return float(np.nansum(request_rates(scan, MINUTE).offered[scan.into[who]]))
+    def sent(point: EvaluationPoint) -> float:
+        return float(np.nansum(request_rates(point, MINUTE).offered[point.into[who]]))
 
-    def really(scan: Scan) -> float:
-        return float(np.nansum(request_rates(scan, MINUTE).fresh[scan.into[who]]))
+    def really(point: EvaluationPoint) -> float:
+        return float(np.nansum(request_rates(point, MINUTE).fresh[point.into[who]]))
 
-    def lost(scan: Scan) -> float:
-        return scan.value("rate", who) * scan.value("failed", who)
+    def lost(point: EvaluationPoint) -> float:
+        return point.value("rate", who) * point.value("failed", who)
 
     lines = [
         SvgLine("attempts", x, run.over(points, sent)),
@@ -118,8 +118,8 @@ def longer(run: Run) -> str:
     who, points = run.origin, run.shown()
     x = run.minutes(points)
     lines = [
-        SvgLine("cache per request", x, run.over(points, lambda scan: scan.ratio("held", who))),
-        SvgLine("cache in use, 0…1", x, run.over(points, lambda scan: scan.value("cache", who)), color=2),
+        SvgLine("cache per request", x, run.over(points, lambda point: point.ratio("held", who))),
+        SvgLine("cache in use, 0…1", x, run.over(points, lambda point: point.value("cache", who)), color=2),
         SvgLine(f"half sure, {REQUEST_LENGTH_GROWTH[0]:g}", [x[0], x[-1]], [REQUEST_LENGTH_GROWTH[0]] * 2, color=1),
     ]
     return run.chart(f"What the requests of {who.name} hold", "times the usual", lines)
@@ -131,13 +131,13 @@ def objective(run: Run) -> str:
     points = run.shown(after=run.breached(who) - run.onset + 60.0)
     x = run.minutes(points)
 
-    def promised(scan: Scan) -> float:
-        found = slos(scan, {}).get(who)
+    def promised(point: EvaluationPoint) -> float:
+        found = slos(point, {}).get(who)
         return found.seconds if found else math.nan
 
     lines = [
-        SvgLine("p95", x, run.over(points, lambda scan: scan.value("p95", who))),
-        SvgLine("usual", x, run.over(points, lambda scan: scan.level("p95", who)), color=2),
+        SvgLine("p95", x, run.over(points, lambda point: point.value("p95", who))),
+        SvgLine("usual", x, run.over(points, lambda point: point.level("p95", who)), color=2),
         SvgLine("objective", x, run.over(points, promised), color=1),
     ]
     return run.chart(f"p95 of {who.name}, and what it promises", "seconds", lines)

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
@@ -57,17 +57,17 @@ class Run:
         times = enumerate(self.world.times)
         return [at for at, time in times if self.onset - before <= time <= self.onset + after]
 
-    def scan(self, at: int) -> Scan:
+    def point(self, at: int) -> EvaluationPoint:
         """The World at a grid point, as it was judged."""
-        return Scan(self.world, at, self.states[at].learned.baselines)
+        return EvaluationPoint(self.world, at, self.states[at].learned.baselines)
 
     def minutes(self, points: Sequence[int]) -> list[float]:
         """Since t₀."""
         return [(float(self.world.times[at]) - self.onset) / 60 for at in points]
 
-    def over(self, points: Sequence[int], of: Callable[[Scan], float]) -> list[float]:
-        """A figure of the scan at each of some points; NaN where it is infinite."""
-        found = [of(self.scan(at)) for at in points]
+    def over(self, points: Sequence[int], of: Callable[[EvaluationPoint], float]) -> list[float]:
+        """A figure of the evaluation at each of some points; NaN where it is infinite."""
+        found = [of(self.point(at)) for at in points]
         return [value if math.isfinite(value) else math.nan for value in found]
 
     def incident(self, at: int) -> Incident | None:

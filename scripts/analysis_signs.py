@@ -35,7 +35,7 @@ def baseline(run: Run) -> str:
 
     known = [run.states[at].learned.baselines.of("p95").get(who, (math.nan, math.nan)) for at in points]
     lines = [
-        SvgLine("p95", x, [1e3 * value for value in run.over(points, lambda scan: scan.value("p95", who))]),
+        SvgLine("p95", x, [1e3 * value for value in run.over(points, lambda point: point.value("p95", who))]),
         SvgLine("usual", x, [1e3 * math.exp(level) for level, _ in known], color=2),
         SvgLine(f"{EXTREME_Z:.0f} scales above", x, [far(*each) for each in known], color=1),
         SvgLine("the same without the floor", x, [far(*each) for each in bare], color=4),
@@ -100,7 +100,7 @@ def load(run: Run) -> str:
     offered = [
         own.utilization.loads if (own := run.states[at].own.get(who)) and own.utilization else () for at in points
     ]
-    used = run.over(points, lambda scan: float(np.mean([scan.value("utilization", gpu) for gpu in gpus])))
+    used = run.over(points, lambda point: float(np.mean([point.value("utilization", gpu) for gpu in gpus])))
     lines = [
         SvgLine("offered load, mean of 2 minutes", x, [each[1] if each else math.nan for each in offered]),
         SvgLine("GPU utilization", x, used, color=4),
@@ -161,7 +161,7 @@ def _loop(run: Run) -> RetryLoop:
     """The loop of retries about the origin, as it is known before t₀."""
     last = run.shown(run.world.step, -run.world.step)[-1]
     loads = {service: own.utilization.load for service, own in run.states[last].own.items() if own.utilization}
-    return retry_loops(run.scan(last), loads)[run.origin].loop
+    return retry_loops(run.point(last), loads)[run.origin].loop
 
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {

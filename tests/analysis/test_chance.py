@@ -10,7 +10,7 @@ import pytest
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
@@ -94,7 +94,7 @@ def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(
     row = made.services.index(VICTIM)
     lowest = made.red.p95.astype("float16")  # as a World that grows holds it
     lowest[row, 290:] = low
-    now = Scan(replace(made, red=replace(made.red, lower_bound=lowest)), 299, baselines_at(made, 299))
+    now = EvaluationPoint(replace(made, red=replace(made.red, lower_bound=lowest)), 299, baselines_at(made, 299))
     assert now.z("p95", VICTIM) == pytest.approx(z, abs=0.1)
     assert now.value("p95", VICTIM) == 1.0
     assert service_risks(now, {VICTIM: Slo(0.8, 0.01)})[VICTIM].breached == missing
@@ -106,7 +106,7 @@ def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:
     red = replace(
         made.red, p99=np.where(np.isnan(made.red.p95), np.nan, 1.1), lower_bound=np.minimum(made.red.p95, 0.45)
     )
-    now = Scan(replace(made, red=red), 299, baselines_at(replace(made, red=red), 299))
+    now = EvaluationPoint(replace(made, red=red), 299, baselines_at(replace(made, red=red), 299))
     assert now.since("p95", VICTIM) == made.times[290]
 
 
@@ -139,7 +139,7 @@ def test_luck_is_the_same_in_any_unit_and_whoever_comes_first(factor: float) -> 
 
 def by_luck(made: World, at: int, base: Baselines) -> dict[Service, bool]:
     """Of whom the p95 is above what is usual by chance."""
-    now = Scan(made, at, base)
+    now = EvaluationPoint(made, at, base)
     return {who: now.denoised("p95", who) < now.value("p95", who) for who in made.services}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.saturation.overload import is_overloaded, is_overloading, will_overload
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
@@ -66,5 +66,5 @@ def test_growth_needs_a_reason_to_go_on(scenes: Scenes, slowdown: float, soon: b
     at = len(world.times) - 1
     for service in (world.services[0], Service("other", "without servers")):
         told = {world.services[0]: replace(strain(GROWS), slowdown=slowdown)}
-        scan = Scan(world, at, baselines_at(world, at), utilizations=told)
-        assert is_overloading(scan, service) == (soon and service in told)
+        point = EvaluationPoint(world, at, baselines_at(world, at), utilizations=told)
+        assert is_overloading(point, service) == (soon and service in told)

@@ -286,7 +286,7 @@ def test_it_is_told_before_it_cascades(scenes: Scenes) -> None:
 
 
 def test_what_was_judged_goes_without_being_looked_for(scenes: Scenes) -> None:
-    """A scan in a cycle would keep its World, megabytes of figures, until Python looks for cycles: rarely, in a hub."""
+    """A point in a cycle would keep its World, megabytes of figures, until Python collects cycles: rarely, in a hub."""
     world = _until(scenes.world(scenes.starving), 260)
     gc.collect()
     gc.disable()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import ModelServers, Replica
@@ -159,7 +159,7 @@ def world(bent: Bent | None = None, points: int = POINTS) -> World:
     return made
 
 
-def scan(bent: Bent | None = None, points: int = POINTS) -> Scan:
+def point(bent: Bent | None = None, points: int = POINTS) -> EvaluationPoint:
     """The platform, bent, at its last grid point, against what was usual before."""
     made = world(bent, points)
-    return Scan(made, points - 1, baselines_at(made, points - 1))
+    return EvaluationPoint(made, points - 1, baselines_at(made, points - 1))

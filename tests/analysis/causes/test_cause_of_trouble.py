@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, scan, since
+from tests.analysis.causes.made import ANSWER, ASK, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, point, since
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
@@ -42,7 +42,7 @@ OWN = found("dependency", 0.9, LLM, urgent=True)
     ],
 )
 def test_the_cause_of_a_trouble_is_the_one_that_explains_it(causes: list[Finding], told: Finding) -> None:
-    (candidate,) = incident_candidates(scan(), {}, causes, {})
+    (candidate,) = incident_candidates(point(), {}, causes, {})
     assert candidate.cause == told
 
 
@@ -64,8 +64,8 @@ def test_a_trouble_begins_at_whoever_may_be_why_callers_suffer(model: float, sto
         ("edge_server", QUERY): since(290, 0.03, store),
         ("p95", FRONT): since(290, 9, 69),
     }
-    made = scan(bent)
-    now = Scan(
+    made = point(bent)
+    now = EvaluationPoint(
         made.world,
         made.at,
         made.base,

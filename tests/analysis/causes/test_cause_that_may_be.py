@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import ANSWER, ASK, DIRECT, FRONT, GATEWAY, IN, LLM, Bent, scan, since
+from tests.analysis.causes.made import ANSWER, ASK, DIRECT, FRONT, GATEWAY, IN, LLM, Bent, point, since
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
@@ -32,7 +32,7 @@ def found(service: Service, cause: Cause, strength: float, culprit: Service | No
 
 def told(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Cause, Service | None]:
     """What is told of a candidate, and how much: the cause and the culprit."""
-    here = scan(SLOW)
+    here = point(SLOW)
     candidate = IncidentCandidate(origin, (origin,), (), (origin,), cause, True, True, False, False, 0.8)
     incident = updated_incident(opened_incident(candidate, here), candidate, Evaluation(here, {}, findings), page=True)
     return incident.cause, incident.suspect.service
@@ -68,8 +68,8 @@ def test_it_is_told_until_it_is_not_found_any_more_or_somebody_else_is_blamed() 
     """Who is to blame is asked once a minute; the culprit of a network is not always the one who was blamed."""
     network = found(GATEWAY, "network", 0.4, LLM)
     candidate = IncidentCandidate(FRONT, (FRONT,), (), (FRONT,), None, True, True, False, False, 0.8)
-    minute = scan(SLOW)
-    later = Scan(minute.world, minute.at - 1, minute.base)
+    minute = point(SLOW)
+    later = EvaluationPoint(minute.world, minute.at - 1, minute.base)
     assert minute.time % 60 != 0
     assert later.time % 60 != 0
     first = updated_incident(
@@ -79,7 +79,7 @@ def test_it_is_told_until_it_is_not_found_any_more_or_somebody_else_is_blamed() 
     third = updated_incident(second, candidate, Evaluation(later, {}, ()), page=True)
     assert [(each.cause, each.suspect.service) for each in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
-    asked = Scan(minute.world, minute.at - 5, minute.base)
+    asked = EvaluationPoint(minute.world, minute.at - 5, minute.base)
     assert asked.time % 60 == 0
     another = found(LLM, "network", 0.4)  # with the culprit that was told, but of one who is not blamed
     assert updated_incident(second, candidate, Evaluation(asked, {}, (another,)), page=True).cause == "dependency"
@@ -103,7 +103,7 @@ def test_what_is_surely_slow_by_itself_is_not_told_of_anybody_else() -> None:
 def test_a_tail_may_be_of_what_is_called_several_times_a_request(
     calls: float, median: float, others: float, failed: float, itself: bool
 ) -> None:
-    here = scan(
+    here = point(
         {
             ("p95", FRONT): since(290, 9, 40),
             ("p50", FRONT): since(290, 2.5, median),

@@ -29,12 +29,12 @@ from tests.analysis.causes.made import (
     STORE,
     TENANTS,
     Bent,
+    point,
     ramp,
-    scan,
     since,
 )
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.demand import demand
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -50,7 +50,7 @@ from foreshock_dashboard.model.seasonality import BIN_SECONDS, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.action import action_text
 
-Detector = Callable[[Scan], tuple[Finding, ...]]
+Detector = Callable[[EvaluationPoint], tuple[Finding, ...]]
 DETECTORS: tuple[Detector, ...] = (
     network, retry_storms, provisioning_lag, kv_cache_pressure, demand, dependency, load_imbalance, hardware,
 )  # fmt: skip
@@ -220,7 +220,7 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_cause_is_named_with_its_culprit(case: Case) -> None:
-    found = [each for each in case.detector(scan(case.bent)) if each.service == case.service]
+    found = [each for each in case.detector(point(case.bent)) if each.service == case.service]
     best = max(found, key=lambda each: each.strength)
     assert best.strength > 0.8
     assert (best.cause, best.suspect.service) == (case.cause, case.suspect)
@@ -232,7 +232,7 @@ def test_a_cause_is_named_with_its_culprit(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_is_named_began_when_it_did(case: Case) -> None:
-    best = max(case.detector(now := scan(case.bent)), key=lambda each: each.strength)
+    best = max(case.detector(now := point(case.bent)), key=lambda each: each.strength)
     first = min(index for index in (200, 220, 280, 285, NOW) if _differs(case.bent, index))
     assert now.world.times[first] - 60 <= best.since <= now.time
 
@@ -273,7 +273,7 @@ OTHERS: tuple[tuple[str, Bent], ...] = (
 
 @pytest.mark.parametrize("bent", [bent for _, bent in OTHERS], ids=[name for name, _ in OTHERS])
 def test_what_only_looks_like_trouble_is_no_cause(bent: Bent) -> None:
-    now = scan(bent)
+    now = point(bent)
     sure = [each for detect in DETECTORS for each in detect(now) if each.strength > 0.5]
     assert sure == []
 
@@ -310,25 +310,25 @@ EXPLAINED: tuple[tuple[str, Bent, Detector], ...] = (
 
 @pytest.mark.parametrize(("bent", "detector"), [case[1:] for case in EXPLAINED], ids=[case[0] for case in EXPLAINED])
 def test_what_has_another_cause_is_not_named(bent: Bent, detector: Detector) -> None:
-    assert [each for each in detector(scan(bent)) if each.strength > 0.5] == []
+    assert [each for each in detector(point(bent)) if each.strength > 0.5] == []
 
 
 def test_a_service_that_gets_slower_is_told_of_before_its_callers_fail() -> None:
     """Retries still hide from the front's users that more and more queries are given up."""
     bent = {**SLOW_STORE, ("edge_failed", QUERY): since(NOW, 0, 0.07), ("failed", FRONT): 0.0, **slow(FRONT, 9, 9.5)}
-    best = max(dependency(scan(bent)), key=lambda each: each.strength)
+    best = max(dependency(point(bent)), key=lambda each: each.strength)
     assert best.suspect.service == STORE
     assert 0.5 < best.strength < 0.9
 
 
 def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_does() -> None:
     """It is no surprise, and who asks cannot be told to stay away every morning."""
-    now = scan({**WAITS, **GROWS})
+    now = point({**WAITS, **GROWS})
     best = max(demand(now), key=lambda each: each.strength)
     assert best.strength > 0.8
     assert not best.expected
 
-    usual = Scan(replace(now.world, season=every_week(now, 1.6)), now.at, now.base)
+    usual = EvaluationPoint(replace(now.world, season=every_week(now, 1.6)), now.at, now.base)
     best = next(each for each in demand(usual) if each.service == best.service)
     assert best.strength > 0.8
     assert best.expected
@@ -336,13 +336,13 @@ def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_doe
     assert f"add replicas of {best.service}, from now on before" in action_text(best.action)
     assert any(each.baseline == 1.6 for each in best.evidence)
 
-    more = Scan(replace(now.world, season=every_week(now, 1.1)), now.at, now.base)
+    more = EvaluationPoint(replace(now.world, season=every_week(now, 1.1)), now.at, now.base)
     best = max(demand(more), key=lambda each: each.strength)
     assert best.strength > 0.8
     assert not best.expected
 
 
-def every_week(now: Scan, growth: float) -> Seasonality:
+def every_week(now: EvaluationPoint, growth: float) -> Seasonality:
     """Every service is asked so many times as much at this time."""
     rows = {who: row for row, who in enumerate(now.world.services)}
     return Seasonality(rows, np.array([now.time // BIN_SECONDS * BIN_SECONDS]), np.full((len(rows), 1), growth))
@@ -350,16 +350,16 @@ def every_week(now: Scan, growth: float) -> Seasonality:
 
 def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is_done() -> None:
     """Model servers have more at once than they carry, while tokens and requests are counted as ever."""
-    now = scan({**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0})
+    now = point({**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0})
     assert [each for each in demand(now) if each.strength > 0.5] == []
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
-    came = Scan(now.world, now.at, now.base, utilizations={LLM: full})
+    came = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: full})
     best = max(demand(came), key=lambda each: each.strength)
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
     assert action_text(best.action).endswith("without the growth its load would be 45 % of what it is")
-    slowed = Scan(now.world, now.at, now.base, utilizations={LLM: replace(full, slowdown=1.5)})
+    slowed = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: replace(full, slowdown=1.5)})
     assert [each for each in demand(slowed) if each.strength > 0.5] == []
 
 
@@ -378,9 +378,9 @@ def test_how_many_replicas_are_to_be_added_is_told_where_it_is_known(
     growth: float, pool: tuple[str, ...], told: str
 ) -> None:
     """So many that each has what a server carries with bursts; a queue forty times the room is no measure."""
-    now = scan({})
+    now = point({})
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
-    pooled = Scan(replace(now.world, pool=pool), now.at, now.base, utilizations={LLM: full})
+    pooled = EvaluationPoint(replace(now.world, pool=pool), now.at, now.base, utilizations={LLM: full})
     assert action_text(add_replicas(pooled, LLM, growth)) == told
 
 
@@ -390,7 +390,7 @@ def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:
         ("rate", STORE): ramp(200, 280, 6, 14),
         **slow(STORE, 0.03, 0.3),
     }
-    best = next(each for each in demand(scan(bent)) if each.service == STORE)
+    best = next(each for each in demand(point(bent)) if each.service == STORE)
     assert best.suspect.service == BATCH
     assert best.strength > 0.8
 
@@ -409,12 +409,12 @@ def test_growth_is_followed_through_a_gateway_to_whose_requests_it_hands_on() ->
         ("rate", CODER): lambda i: waves[DIRECT](i) + ramp(270, 290, 0, 3)(i),
         **slow(CODER, 2, 20),
     }
-    best = next(each for each in demand(scan(bent)) if each.service == CODER)
+    best = next(each for each in demand(point(bent)) if each.service == CODER)
     assert best.suspect.service == GATEWAY
 
 
 def test_hosts_that_tell_nothing_leave_the_edges_to_tell() -> None:
     silent = {("retransmitted", host): float("nan") for host in ("host-1", "host-2", "host-3")}
-    best = max(network(scan({**silent, ("edge_p95", QUERY): since(NOW, 0.03, 0.5)})), key=lambda each: each.strength)
+    best = max(network(point({**silent, ("edge_p95", QUERY): since(NOW, 0.03, 0.5)})), key=lambda each: each.strength)
     assert (best.service, best.suspect.edge) == (FRONT, QUERY[:2])
     assert 0.5 < best.strength < 0.8

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.causes.made import ANSWER, GPUS, LLM, ORDINARY, Bent, scan, since, world
+from tests.analysis.causes.made import ANSWER, GPUS, LLM, ORDINARY, Bent, point, since, world
 from tests.analysis.causes.test_causes import CASES, DETECTORS, LOSES, SLOW_STORE, STORM, Case
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
 from foreshock_dashboard.model.capacity import Capacity
@@ -30,12 +30,12 @@ FIGURES = [(name, key) for name, values in ORDINARY.items() for key in values]
 SHARES = {"failed", "edge_failed", "busy", "stalled_by", "cache", "nic", "retransmitted", "clock", "throttled"}
 
 
-def everything(now: Scan) -> tuple[Finding, ...]:
+def everything(now: EvaluationPoint) -> tuple[Finding, ...]:
     found = [each for detect in DETECTORS for each in detect(now)]
     return (*found, *retry_risks(now, {LLM: 0.5}))
 
 
-def assert_defined(now: Scan) -> None:
+def assert_defined(now: EvaluationPoint) -> None:
     for each in everything(now):
         assert 0 <= each.strength <= 1
         assert each.severity >= 1
@@ -69,12 +69,12 @@ def bents(draw: st.DrawFn) -> Bent:
 @given(bents(), st.sampled_from([1, 2, 20, 60]))
 @settings(deadline=None, max_examples=150)
 def test_any_figures_give_a_defined_answer(bent: Bent, points: int) -> None:
-    assert_defined(scan(bent, points))
+    assert_defined(point(bent, points))
 
 
 @pytest.mark.parametrize("points", [1, 2, 19, 24])
 def test_a_history_too_short_names_nothing(points: int) -> None:
-    now = scan({("p95", LLM): since(points - 1, 8, 80), ("waiting", LLM): since(points - 1, 0, 90)}, points)
+    now = point({("p95", LLM): since(points - 1, 8, 80), ("waiting", LLM): since(points - 1, 0, 90)}, points)
     assert [each for each in everything(now) if each.strength > 0.5] == []
 
 
@@ -83,7 +83,7 @@ def test_a_source_that_tells_nothing_costs_only_itself(missing: str) -> None:
     for case in CASES:
         whole = world(case.bent)
         made = dataclasses.replace(whole, **{missing: None})  # type: ignore[arg-type] # these may be None
-        assert_defined(Scan(made, made.times.size - 1, baselines_at(made, made.times.size - 1)))
+        assert_defined(EvaluationPoint(made, made.times.size - 1, baselines_at(made, made.times.size - 1)))
 
 
 def test_without_gpus_and_model_servers_edges_still_tell() -> None:
@@ -95,7 +95,7 @@ def test_without_gpus_and_model_servers_edges_still_tell() -> None:
         contended=none, memory_used=none, memory_total=none, power=none, temperature=none,
         model_servers=None, capacity=None, network=None, hardware=None,
     )  # fmt: skip
-    now = Scan(bare, n - 1, baselines_at(bare, n - 1))
+    now = EvaluationPoint(bare, n - 1, baselines_at(bare, n - 1))
     assert max(each.strength for each in everything(now) if each.cause == "dependency") > 0.8
 
 
@@ -109,7 +109,7 @@ def test_a_world_of_nothing_names_nothing() -> None:
         model_servers=ModelServers.empty(n), capacity=Capacity.empty(n), network=Network.empty(n),
         hardware=Hardware.empty(0, n),
     )  # fmt: skip
-    assert everything(Scan(empty, n - 1, baselines_at(empty, n - 1))) == ()
+    assert everything(EvaluationPoint(empty, n - 1, baselines_at(empty, n - 1))) == ()
 
 
 def told(found: tuple[Finding, ...]) -> list[tuple[Any, ...]]:
@@ -126,7 +126,7 @@ def test_the_order_of_things_changes_nothing(case: Case) -> None:
     there, back = baselines_at(made, n), None
     turned = permuted(made)
     back = baselines_at(turned, n)
-    assert told(everything(Scan(made, n, there))) == told(everything(Scan(turned, n, back)))
+    assert told(everything(EvaluationPoint(made, n, there))) == told(everything(EvaluationPoint(turned, n, back)))
 
 
 def permuted(made: World) -> World:
@@ -180,7 +180,7 @@ def test_a_silent_service_more_changes_nothing(bent: Bent) -> None:
         services=(*made.services, Service("zz", "silent")),
         red=Red(*(np.vstack([getattr(made.red, name), quiet]) for name in ("rate", "failed", "p50", "p95", "p99"))),
     )
-    one, two = (everything(Scan(each, n - 1, baselines_at(each, n - 1))) for each in (made, more))
+    one, two = (everything(EvaluationPoint(each, n - 1, baselines_at(each, n - 1))) for each in (made, more))
     assert told(one) == told(two)
 
 
@@ -206,7 +206,7 @@ def test_a_platform_that_is_slower_by_nature_has_the_same_causes(case: Case, fac
             },
         ),
     )
-    one, two = (everything(Scan(each, n - 1, baselines_at(each, n - 1))) for each in (made, scaled))
+    one, two = (everything(EvaluationPoint(each, n - 1, baselines_at(each, n - 1))) for each in (made, scaled))
     relevant = [[row for row in told(found) if row[0] == case.cause and row[3] > 0.5] for found in (one, two)]
     assert relevant[0] == relevant[1]
 
@@ -216,9 +216,11 @@ def test_errors_of_gpus_that_are_nobodys_are_nobodys_trouble() -> None:
     n = len(made.times)
     none = np.empty((0, n))
     idle = dataclasses.replace(made, tenants=(), busy=none, stalled=none, memory=none)
-    assert [each for each in everything(Scan(idle, n - 1, baselines_at(idle, n - 1))) if each.cause == "hardware"] == []
+    assert [
+        each for each in everything(EvaluationPoint(idle, n - 1, baselines_at(idle, n - 1))) if each.cause == "hardware"
+    ] == []
 
 
 def test_an_edge_that_vanishes_is_no_excess() -> None:
-    now = scan({("edge_server", ANSWER): since(285, 8, math.nan), ("edge_p95", ANSWER): since(285, 8.1, math.nan)})
+    now = point({("edge_server", ANSWER): since(285, 8, math.nan), ("edge_p95", ANSWER): since(285, 8.1, math.nan)})
     assert [each for each in everything(now) if each.strength > 0.5] == []

@@ -20,15 +20,15 @@ from tests.analysis.causes.made import (
     STALLS,
     TENANTS,
     Bent,
+    point,
     ramp,
-    scan,
     since,
     world,
 )
 from tests.analysis.causes.test_causes import NOW, STORM, WAITS, slow
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention
@@ -75,9 +75,9 @@ DIED: Bent = {
 """One of two replicas is gone: the other one has all requests, and is asked for twice as much."""
 
 
-def strained(bent: Bent, strain: Utilization) -> Scan:
-    now = scan(bent)
-    return Scan(now.world, now.at, now.base, utilizations={LLM: strain})
+def strained(bent: Bent, strain: Utilization) -> EvaluationPoint:
+    now = point(bent)
+    return EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: strain})
 
 
 def sure(found: tuple[Finding, ...], cause: str) -> list[Finding]:
@@ -151,7 +151,7 @@ def test_what_takes_no_time_at_all_ends_no_tick(which: tuple[str, object]) -> No
 
 def test_retries_of_a_slow_model_are_no_storm_of_their_own() -> None:
     """Without them it would be as slow: what made them is still there."""
-    assert sure(retry_storms(scan(STORM)), "retry storm")
+    assert sure(retry_storms(point(STORM)), "retry storm")
     assert sure(retry_storms(strained(STORM, SLOWED)), "retry storm") == []
 
 
@@ -185,9 +185,9 @@ def test_a_caller_that_gives_up_sooner_than_ever_is_to_blame_for_the_work_in_vai
 def test_work_for_nobody_goes_on_after_the_caller_has_given_up() -> None:
     """By then the server fails most of it, later than anybody waits for."""
     late = {**IMPATIENT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 50)}
-    assert client_timeout(scan(late))[0].strength > 0.8
+    assert client_timeout(point(late))[0].strength > 0.8
     failing = {**IMPATIENT, ("failed", LLM): since(NOW, 0, 0.7), ("edge_server", ANSWER): since(NOW, 8, 3)}
-    assert client_timeout(scan(failing)) == ()
+    assert client_timeout(point(failing)) == ()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_work_for_nobody_goes_on_after_the_caller_has_given_up() -> None:
     ],
 )
 def test_failures_with_another_reason_are_nobody_s_impatience(bent: Bent) -> None:
-    assert [each for each in client_timeout(scan(bent)) if each.strength > 0.5] == []
+    assert [each for each in client_timeout(point(bent)) if each.strength > 0.5] == []
 
 
 def test_what_lost_replicas_leave_to_the_others_is_neither_demand_nor_longer_requests_nor_a_lag() -> None:
@@ -212,10 +212,10 @@ def test_what_lost_replicas_leave_to_the_others_is_neither_demand_nor_longer_req
 
 def test_a_request_holds_as_much_of_a_cache_however_many_replicas_there_are() -> None:
     """Twice as many requests on each of half as many replicas fill twice as much of it."""
-    usual, died = scan({}), scan(DIED)
+    usual, died = point({}), point(DIED)
     assert died.value("held", LLM) == pytest.approx(usual.value("held", LLM))
     made = world(DIED)
-    wide = Scan(made, len(made.times) - 1, baselines_at(made, len(made.times) - 1))
+    wide = EvaluationPoint(made, len(made.times) - 1, baselines_at(made, len(made.times) - 1))
     assert wide.history("held", LLM, 600.0)[-1] == pytest.approx(np.log(usual.value("held", LLM)))
 
 
@@ -225,7 +225,7 @@ def test_replicas_on_gpus_that_are_not_theirs_yet_do_not_make_a_model_idle() -> 
         ("utilization", GPUS[1]): 0.0,
         **{("busy", tenant): np.nan for tenant in TENANTS if tenant.gpu == GPUS[1] and tenant.service == LLM},
     }
-    assert sure(retry_storms(scan({**STORM, **waits})), "retry storm")
+    assert sure(retry_storms(point({**STORM, **waits})), "retry storm")
 
 
 def test_what_a_small_caller_hands_on_is_seen_beside_a_large_one() -> None:
@@ -235,7 +235,7 @@ def test_what_a_small_caller_hands_on_is_seen_beside_a_large_one() -> None:
         **{("edge_rate", edge): shape for edge, shape in waves.items()},
         ("edge_rate", ANSWER): lambda i: waves[DIRECT](i) + waves[ASK](i) / 2,
     }
-    now = scan(bent)
+    now = point(bent)
     edges = list(now.world.edges)
     assert forwarded_calls(now, edges.index(ANSWER), [edges.index(DIRECT), edges.index(ASK)]) == pytest.approx(
         [1.0, 0.5], rel=0.15
@@ -249,10 +249,10 @@ def test_what_those_outside_ask_for_by_now_is_not_what_they_asked_for_in_the_hou
         ("edge_rate", DIRECT): lambda i: 6 + math.cos(i / 11) + ramp(280, 295, 0, 3)(i),
         ("edge_rate", ANSWER): lambda i: 0.5 * (6 + math.sin(i / 7)) + 0.1 * 6 + ramp(280, 295, 0, 3)(i),
     }
-    now = scan(bent)
+    now = point(bent)
     edges = list(now.world.edges)
     rows = [edges.index(DIRECT), edges.index(ASK)]
-    earlier = Scan(now.world, 270, now.base)
+    earlier = EvaluationPoint(now.world, 270, now.base)
     assert (
         forwarded_calls(now, edges.index(ANSWER), rows)[0] > 2 * forwarded_calls(earlier, edges.index(ANSWER), rows)[0]
     )
@@ -276,14 +276,14 @@ DRAINS: Bent = {
 def test_what_is_worked_off_was_asked_before_and_is_no_demand() -> None:
     """Neither of the model nor of those that wait for it; as many requests are there all along where it is demand."""
     crowd = {**DRAINS, ("running", LLM): since(282, 20, 60), ("waiting", LLM): 0}
-    assert {each.service for each in demand(scan(crowd)) if each.strength > 0.5} >= {LLM, GATEWAY}
-    assert [each.service for each in demand(scan(DRAINS)) if each.strength > 0.5] == []
+    assert {each.service for each in demand(point(crowd)) if each.strength > 0.5} >= {LLM, GATEWAY}
+    assert [each.service for each in demand(point(DRAINS)) if each.strength > 0.5] == []
 
 
 @pytest.mark.parametrize("rate", [0.0, math.nan])
 def test_who_is_not_told_to_be_asked_anything_works_nothing_off(rate: float) -> None:
     """Though it calls a model that does."""
-    share = drained_shares(scan({**DRAINS, ("rate", GATEWAY): since(282, 7, rate)}))
+    share = drained_shares(point({**DRAINS, ("rate", GATEWAY): since(282, 7, rate)}))
     assert share[LLM] > 0.2
     assert GATEWAY not in share
 
@@ -291,10 +291,10 @@ def test_who_is_not_told_to_be_asked_anything_works_nothing_off(rate: float) -> 
 def test_replicas_are_added_where_there_is_no_room_and_not_in_front_of_it() -> None:
     """More of the gateway's would only ask more of the model."""
     more: Bent = {("rate", GATEWAY): since(282, 7, 14), ("edge_rate", ASK): since(282, 5, 12)}
-    now = scan({**more, ("p95", GATEWAY): since(270, 8.5, 60)})
+    now = point({**more, ("p95", GATEWAY): since(270, 8.5, 60)})
     (alone,) = [each for each in demand(now) if each.service == GATEWAY]
     assert f", or add replicas of {GATEWAY}: without the growth its load would be " in action_text(alone.action)
-    full = Scan(now.world, now.at, now.base, utilizations={LLM: FULL})
+    full = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: FULL})
     (behind,) = [each for each in demand(full) if each.service == GATEWAY]
     assert f" of {LLM}" in action_text(behind.action).partition(", or add ")[2]
     assert f": without the growth the load of {GATEWAY} would be " in action_text(behind.action)
@@ -309,7 +309,7 @@ def test_what_is_to_be_limited_is_what_became_longer(prompts: float, answers: fl
         ("prompt_tokens", LLM): since(270, 5000, 5000 * prompts),
         ("generated_tokens", LLM): since(270, 1000, 1000 * answers),
     }
-    (found,) = kv_cache_pressure(scan(longer))
+    (found,) = kv_cache_pressure(point(longer))
     assert action_text(found.action).startswith(f"limit the {what} length of ")
 
 
@@ -317,7 +317,7 @@ def test_whose_crowd_went_long_ago_is_not_whose_is_there() -> None:
     """The front had a peak ten minutes ago; now it is those who ask the gateway directly."""
     peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
     bent: Bent = {("edge_rate", ASK): peak, ("edge_rate", DIRECT): ramp(280, 295, 2, 4)}
-    now = scan(bent)
+    now = point(bent)
     growth = dict(zip(now.world.edges, edge_growth(now, request_rates(now)), strict=True))
     assert growth[DIRECT] > 2 * growth[ASK]
 
@@ -331,13 +331,13 @@ def test_whose_requests_became_longer_is_seen_by_what_others_do_not_show() -> No
         ("edge_server", ANSWER): since(NOW, 8, 16),
         ("generated_tokens", LLM): ramp(200, 280, 1000, 1600),
     }
-    now = scan(bent)
+    now = point(bent)
     longer = dict(zip(now.world.edges, request_size_growth(now), strict=True))
     assert longer[DIRECT] == pytest.approx(2 * (20 / 10 - 1), rel=0.05)
     assert all(value == 0 for edge, value in longer.items() if edge != DIRECT)
     (found,) = sure(demand(now), "demand")
     assert found.suspect.service == GATEWAY
-    alike = scan({**bent, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
+    alike = point({**bent, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
     assert not request_size_growth(alike).any()
 
 
@@ -361,13 +361,13 @@ TAKEN: Bent = {
     ],
 )
 def test_what_would_be_better_with_the_usual_part_of_a_gpu_is_told(bent: Bent, told: str) -> None:
-    (found,) = sure(gpu_contention(scan({**TAKEN, **bent})), "pool contention")
+    (found,) = sure(gpu_contention(point({**TAKEN, **bent})), "pool contention")
     assert action_text(found.action).endswith(f"now 20 %; with that again, {told}")
-    (unfelt,) = sure(gpu_contention(scan(TAKEN)), "pool contention")
+    (unfelt,) = sure(gpu_contention(point(TAKEN)), "pool contention")
     assert action_text(unfelt.action).endswith("now 20 %")
 
 
 def test_whom_nobody_calls_cannot_be_done_without() -> None:
-    now = scan({**slow(FRONT, 9, 40), ("edge_server", IN): since(NOW, 9, 40)})
+    now = point({**slow(FRONT, 9, 40), ("edge_server", IN): since(NOW, 9, 40)})
     (found,) = [each for each in dependency(now) if each.service == FRONT]
     assert action_text(found.action).startswith(f"undo the last change of {FRONT}, or restart it: ")

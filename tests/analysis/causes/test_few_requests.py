@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import ANSWER, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, ramp, scan, since
+from tests.analysis.causes.made import ANSWER, FRONT, GATEWAY, LLM, QUERY, STORE, Bent, point, ramp, since
 from tests.analysis.causes.test_causes import NOW, slow
 
 from foreshock_dashboard.analysis.detectors.demand import demand
@@ -23,7 +23,7 @@ def test_half_as_many_tokens_more_are_demand_unless_few_requests_had_them(rate: 
         **slow(LLM, 8, 24),
         ("edge_server", ANSWER): since(NOW, 8, 24),
     }
-    found = [each for each in demand(scan(bent)) if each.service == LLM and each.strength >= FINDING_STRENGTH]
+    found = [each for each in demand(point(bent)) if each.service == LLM and each.strength >= FINDING_STRENGTH]
     assert bool(found) == told
 
 
@@ -37,7 +37,7 @@ def test_a_caller_feels_what_fails_behind_it_by_how_many_of_its_requests_come_th
 ) -> None:
     """A cache in front answers nine of ten; of the others, half fail."""
     failing = {("failed", LLM): since(290, 0, 0.5), ("failed", GATEWAY): since(290, 0, lost)}
-    assert propagates(scan({("rate", LLM): asked, **failing}), LLM, GATEWAY) == felt
+    assert propagates(point({("rate", LLM): asked, **failing}), LLM, GATEWAY) == felt
 
 
 @pytest.mark.parametrize(("calls", "covered"), [(5.0, True), (0.3, False)], ids=["each time", "seldom"])
@@ -51,5 +51,5 @@ def test_a_caller_is_covered_where_what_fails_would_show(calls: float, covered: 
         ("edge_p95", QUERY): since(NOW, 0.03, 0.3),
         ("edge_server", QUERY): since(NOW, 0.03, 0.3),
     }
-    strength = max(each.strength for each in dependency(scan(bent)) if each.service == FRONT)
+    strength = max(each.strength for each in dependency(point(bent)) if each.service == FRONT)
     assert (strength <= MAX_UNFELT_STRENGTH) == covered

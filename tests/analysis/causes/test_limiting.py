@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import ANSWER, ASK, FRONT, IN, LLM, Bent, ramp, scan
+from tests.analysis.causes.made import ANSWER, ASK, FRONT, IN, LLM, Bent, point, ramp
 from tests.analysis.causes.test_causes import WAITS
 
 from foreshock_dashboard.analysis.detectors.demand import demand
@@ -27,6 +27,6 @@ def test_the_usual_rate_is_named_where_that_grew(asks: float, limit: str) -> Non
         ("rate", FRONT): ramp(200, 280, 5, asks),
         **{("edge_rate", edge): ramp(200, 280, 5, max(asks, 5.2)) for edge in (IN, ASK, ANSWER)},
     }
-    (found,) = [each for each in demand(scan(bent)) if each.service == LLM]
+    (found,) = [each for each in demand(point(bent)) if each.service == LLM]
     assert found.suspect.service == FRONT
     assert action_text(found.action).partition(", or ")[0] == limit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.analysis.causes.made import LLM, POOLS, Bent, scan, since
+from tests.analysis.causes.made import LLM, POOLS, Bent, point, since
 from tests.analysis.causes.test_causes import WAITS
 
 from foreshock_dashboard.analysis.detectors.load_imbalance import slowest_replica, unevenness, weighted_means
@@ -49,8 +49,8 @@ def test_no_replica_comes_before_it_is_wanted(rows: list[tuple[int, int]]) -> No
 
 def test_what_was_measured_stands_for_what_is_assumed() -> None:
     asked = {("wanted", LLM): lambda i: 2 if i < 100 or 200 <= i < 290 else 3}
-    came = scan({**asked, ("ready", LLM): lambda i: 3 if 124 <= i < 200 else 2})
-    never = scan({**asked, ("ready", LLM): 2})
+    came = point({**asked, ("ready", LLM): lambda i: 3 if 124 <= i < 200 else 2})
+    never = point({**asked, ("ready", LLM): 2})
     first, second = replica_lag(came, 0), replica_lag(never, 0)
     assert first is not None
     assert second is not None
@@ -61,11 +61,11 @@ def test_what_was_measured_stands_for_what_is_assumed() -> None:
 
 
 def test_who_has_what_it_wants_lacks_nothing() -> None:
-    assert replica_lag(scan(), 0) is None
+    assert replica_lag(point(), 0) is None
 
 
 def test_an_autoscaler_at_its_bound_is_told() -> None:
-    found = replica_lag(scan({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
+    found = replica_lag(point({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
     assert found is not None
     assert found.at_limit
     assert found.missing == 0
@@ -82,7 +82,7 @@ def test_an_autoscaler_at_its_bound_is_told() -> None:
 )
 def test_the_pool_that_is_used_up_is_the_one_that_moved(used: dict[tuple[str, str], object], pool: str) -> None:
     lacks = {("wanted", LLM): since(290, 2, 5), ("pending", LLM): since(290, 0, 3), ("ready", LLM): since(290, 2, 4)}
-    found = replica_lag(scan({**lacks, **used}), 0)  # type: ignore[dict-item] # shapes
+    found = replica_lag(point({**lacks, **used}), 0)  # type: ignore[dict-item] # shapes
     assert found is not None
     assert found.pool == pool
 
@@ -91,10 +91,10 @@ def test_replicas_that_the_quota_let_in_wait_for_their_nodes_and_not_for_more_of
     """What is used of it grew with them; of four that are missing it keeps one out."""
     lacks: Bent = {("wanted", LLM): since(280, 2, 6), ("pending", LLM): since(280, 0, 4), ("quota", POOLS[0]): 5}
     some, all_ = ({**lacks, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
-    (told,) = [each for each in provisioning_lag(scan({**some, **WAITS})) if each.service == LLM]
+    (told,) = [each for each in provisioning_lag(point({**some, **WAITS})) if each.service == LLM]
     assert told.suspect.pool == POOLS[0]
     assert action_text(told.action).startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
-    found = replica_lag(scan(all_), 0)
+    found = replica_lag(point(all_), 0)
     assert found is not None
     assert found.pool == ""
 
@@ -104,9 +104,9 @@ def test_replicas_lack_since_they_do_also_where_a_scrape_is_lost() -> None:
         ("wanted", LLM): lambda i: math.nan if i == 290 else 2 if i < 280 else 4,
         ("ready", LLM): lambda i: math.nan if i == 290 else 2,
     }
-    found = replica_lag(scan(lost), 0)
+    found = replica_lag(point(lost), 0)
     assert found is not None
-    assert found.since == scan().world.times[280]
+    assert found.since == point().world.times[280]
 
 
 def test_replicas_lack_no_longer_than_anybody_has_told_of_them() -> None:
@@ -114,9 +114,9 @@ def test_replicas_lack_no_longer_than_anybody_has_told_of_them() -> None:
         ("wanted", LLM): lambda i: math.nan if i < 270 else 4,
         ("ready", LLM): lambda i: math.nan if i < 270 else 2,
     }
-    found = replica_lag(scan(late), 0)
+    found = replica_lag(point(late), 0)
     assert found is not None
-    assert found.since == scan().world.times[270]
+    assert found.since == point().world.times[270]
 
 
 def test_a_series_changes_only_where_it_is_known() -> None:

@@ -22,8 +22,8 @@ from tests.analysis.causes.made import (
     QUERY,
     STORE,
     Bent,
+    point,
     ramp,
-    scan,
     since,
 )
 from tests.analysis.causes.test_causes import (
@@ -41,7 +41,7 @@ from tests.analysis.causes.test_causes import (
 from tests.analysis.causes.test_causes_hold import bents
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, improvement, reduced
 from foreshock_dashboard.model.action import Action, Effect, Unit
@@ -64,7 +64,7 @@ def full(load: float) -> Utilization:
     return Utilization(1.0, 0.0, 0.6, 0.0, 60.0, load, (load,) * 3, 0.5, 0.7)
 
 
-def steps(now: Scan, cause: str, service: Service) -> list[str]:
+def steps(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
     """What findings of a cause about a service say is to be done."""
     return [
         action_text(each.action)
@@ -157,16 +157,16 @@ def steps(now: Scan, cause: str, service: Service) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_next_step_ends_with_what_would_be_better(bent: Bent, cause: str, service: Service, told: str) -> None:
-    found = steps(scan(bent), cause, service)
+    found = steps(point(bent), cause, service)
     assert found
     assert all(step.endswith(told) for step in found), found
 
 
 def test_for_load_that_comes_every_week_it_is_told_what_it_would_be_with_the_replicas_that_it_takes() -> None:
     """In time for the hour, of the usual load: not of what is asked at the moment."""
-    now = scan({**WAITS, **GROWS})
+    now = point({**WAITS, **GROWS})
     weekly = replace(now.world, season=every_week(now, 1.6))
-    (step,) = steps(Scan(weekly, now.at, now.base, utilizations={LLM: full(1.4)}), "demand", LLM)
+    (step,) = steps(EvaluationPoint(weekly, now.at, now.base, utilizations={LLM: full(1.4)}), "demand", LLM)
     assert step.startswith("add 1 replica of serving/llm (it has 2), from now on before")
     assert step.endswith("; with them, load of serving/llm at that time would be about 53 % instead of 80 %")
 
@@ -181,8 +181,10 @@ def test_for_load_that_comes_every_week_it_is_told_what_it_would_be_with_the_rep
     ids=["what servers are asked is known", "most of it is a backlog", "it is not known"],
 )
 def test_replicas_that_are_on_their_way_take_their_part_of_the_load(load: float, told: str) -> None:
-    now = scan(SHORT)
-    (step,) = steps(Scan(now.world, now.at, now.base, utilizations={LLM: full(load)}), "provisioning lag", LLM)
+    now = point(SHORT)
+    (step,) = steps(
+        EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: full(load)}), "provisioning lag", LLM
+    )
     assert step.endswith(told)
 
 
@@ -222,7 +224,7 @@ GUESS = "(time-out, breaker, cached answer)"
     ],
 )  # fmt: skip
 def test_what_is_not_known_is_left_out(bent: Bent, cause: str, service: Service, ends: str) -> None:
-    found = steps(scan(bent), cause, service)
+    found = steps(point(bent), cause, service)
     assert found
     assert all(step.endswith(ends) for step in found), found
 
@@ -240,14 +242,14 @@ def test_what_is_not_known_is_left_out(bent: Bent, cause: str, service: Service,
 def test_so_does_what_is_to_be_done_where_nothing_is_found(
     cause: Cause, guilty: Service | None, bent: Bent, ends: str
 ) -> None:
-    now = scan(bent)
-    strained = Scan(now.world, now.at, now.base, utilizations={LLM: full(1.4)})
+    now = point(bent)
+    strained = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: full(1.4)})
     assert action_text(fallback_action(strained, cause, LLM, guilty)).endswith(ends)
 
 
 def test_where_a_caller_blames_whom_it_calls_it_gains_what_these_calls_take_more() -> None:
     bent: Bent = {**slow(FRONT, 9, 40), ("edge_p95", ASK): since(NOW, 8.6, 20)}
-    step = fallback_action(scan(bent), "dependency", FRONT, GATEWAY)
+    step = fallback_action(point(bent), "dependency", FRONT, GATEWAY)
     assert action_text(step).endswith("p95 of product/front would be about 28.6 s instead of 40.0 s")
 
 
@@ -323,8 +325,8 @@ def test_whatever_is_told_is_finite_and_better(now: float, then: float, unit: Un
 @given(bents(), st.sampled_from(CASES), st.floats(0, 20) | st.just(NEVER))
 @settings(deadline=None, max_examples=100)
 def test_whatever_a_platform_tells_no_next_step_promises_what_is_no_better(bent: Bent, case: Case, load: float) -> None:
-    now = scan({**case.bent, **bent})
-    strained = Scan(now.world, now.at, now.base, utilizations={LLM: full(load)})
+    now = point({**case.bent, **bent})
+    strained = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: full(load)})
     for detect in DETECTORS:
         for each in detect(strained):
             assert_better(action_text(each.action))
@@ -335,12 +337,12 @@ def test_whatever_a_platform_tells_no_next_step_promises_what_is_no_better(bent:
 
 
 def test_nothing_is_promised_of_a_platform_that_is_as_usual() -> None:
-    now = scan()
+    now = point()
     assert [at_baseline(now, who, "as_before") for who in now.world.services] == [None] * len(now.world.services)
 
 
 def test_without_a_baseline_nothing_is_promised() -> None:
-    made = replace(scan(WAITS).world)
+    made = replace(point(WAITS).world)
     nothing = baselines_at(made, 1)
-    assert np.isnan(Scan(made, 299, nothing).level("p95", LLM))
-    assert at_baseline(Scan(made, 299, nothing), LLM, "as_before") is None
+    assert np.isnan(EvaluationPoint(made, 299, nothing).level("p95", LLM))
+    assert at_baseline(EvaluationPoint(made, 299, nothing), LLM, "as_before") is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, LLM, Bent, scan, since
+from tests.analysis.causes.made import ANSWER, ASK, CODE, DIRECT, GATEWAY, IN, LLM, Bent, point, since
 
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, request_rates
 from foreshock_dashboard.analysis.detectors.retry_risk import (
@@ -35,7 +35,7 @@ CALM: Bent = {
 def test_attempts_multiply_along_a_chain() -> None:
     alone = {("edge_rate", DIRECT): 0, ("edge_rate", CODE): 0}
     tried = {("attempts", ASK): 2.0, ("attempts", ANSWER): 3.0}
-    now = scan({**alone, **tried, ("edge_rate", ASK): 10, ("edge_rate", ANSWER): 30})
+    now = point({**alone, **tried, ("edge_rate", ASK): 10, ("edge_rate", ANSWER): 30})
     found = request_rates(now)
     row = {edge: i for i, edge in enumerate(now.world.edges)}
     assert found.first[row[ANSWER]] == pytest.approx(10)
@@ -82,7 +82,7 @@ def test_where_nothing_varies_there_is_no_gain(offered: list[float]) -> None:
 
 
 def test_the_gain_of_a_calm_edge_is_none() -> None:
-    now = scan()
+    now = point()
     assert math.isnan(loop_gain(now, now.into[LLM]))
 
 
@@ -102,14 +102,14 @@ def test_a_clients_patience_shows_when_it_runs_out(p99: list[float], failed: lis
 
 
 def test_a_client_that_retried_once_is_taken_to_try_as_often_as_most() -> None:
-    seen = retry_loops(scan(CALM), {LLM: 0.4})[LLM]
+    seen = retry_loops(point(CALM), {LLM: 0.4})[LLM]
     assert seen.loop.attempts == pytest.approx(DEFAULT_ATTEMPTS)
     assert seen.loop.timeout == pytest.approx(18.0)
     assert seen.confidence == INFERRED_CONFIDENCE
 
 
 def test_attempts_that_were_seen_count_for_more() -> None:
-    seen = retry_loops(scan({**CALM, ("attempts", ANSWER): lambda i: 3.4 if i == 100 else 1.0}), {LLM: 0.4})[LLM]
+    seen = retry_loops(point({**CALM, ("attempts", ANSWER): lambda i: 3.4 if i == 100 else 1.0}), {LLM: 0.4})[LLM]
     assert seen.loop.attempts == pytest.approx(4.0)
     assert seen.confidence == OBSERVED_CONFIDENCE
 
@@ -117,17 +117,17 @@ def test_attempts_that_were_seen_count_for_more() -> None:
 def test_attempts_that_multiply_for_ever_are_told_as_many_times_the_capacity_and_no_more() -> None:
     """As they would in a cycle of callers."""
     often = {("attempts", each): lambda i: 9.0 if i == 100 else 1.0 for each in (ASK, ANSWER)}
-    seen = retry_loops(scan({**CALM, **often}), {LLM: 0.4})[LLM]
+    seen = retry_loops(point({**CALM, **often}), {LLM: 0.4})[LLM]
     assert seen.loop.attempts == MAX_ATTEMPTS
 
 
 def test_who_never_retried_makes_no_loop() -> None:
-    assert retry_loops(scan(), {LLM: 0.4}) == {}
+    assert retry_loops(point(), {LLM: 0.4}) == {}
 
 
 @pytest.mark.parametrize(("load", "least", "most"), [(0.2, 0.0, 0.1), (0.5, 0.5, 0.75), (0.8, 0.7, 0.75)])
 def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: float, most: float) -> None:
-    found = retry_risks(scan(CALM), {LLM: load})
+    found = retry_risks(point(CALM), {LLM: load})
     strength = max((each.strength for each in found), default=0.0)
     assert least <= strength <= most
     assert all(each.suspect.edge == ANSWER[:2] and not each.urgent for each in found)
@@ -152,13 +152,13 @@ def test_a_calm_service_is_called_vulnerable_by_its_load(load: float, least: flo
     ],
 )  # fmt: skip
 def test_it_is_told_how_long_a_loss_would_be_survived_with_a_retry_budget(load: float, bent: Bent, told: str) -> None:
-    (found,) = (each for each in retry_risks(scan(bent), {LLM: load}) if each.service == LLM)
+    (found,) = (each for each in retry_risks(point(bent), {LLM: load}) if each.service == LLM)
     assert action_text(found.action).endswith(told), action_text(found.action)
 
 
 def test_services_of_unknown_load_are_not_called_vulnerable() -> None:
-    assert retry_risks(scan(CALM), {}) == ()
-    assert retry_risks(scan(CALM), {LLM: math.nan}) == ()
+    assert retry_risks(point(CALM), {}) == ()
+    assert retry_risks(point(CALM), {LLM: math.nan}) == ()
 
 
 def test_retries_of_all_layers_make_a_storm_of_the_last() -> None:
@@ -173,6 +173,6 @@ def test_retries_of_all_layers_make_a_storm_of_the_last() -> None:
         ("generated_tokens", LLM): since(290, 1000, 1600),
         ("failed", GATEWAY): since(290, 0, 0.9),
     }
-    best = max(retry_storms(scan(bent)), key=lambda each: each.strength)
+    best = max(retry_storms(point(bent)), key=lambda each: each.strength)
     assert best.service == LLM
     assert best.strength > 0.7

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.analysis.causes.made import FEED, FRONT, IN, LLM, QUERY, STORE, Bent, scan, since, world
+from tests.analysis.causes.made import FEED, FRONT, IN, LLM, QUERY, STORE, Bent, point, since, world
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
@@ -30,8 +30,8 @@ FAILS: Bent = {
 
 def moment(bent: Bent) -> tuple[Evaluation, tuple[IncidentCandidate, ...]]:
     """All that is known, and every candidate."""
-    made = scan(bent)
-    now = Scan(
+    made = point(bent)
+    now = EvaluationPoint(
         made.world,
         made.at,
         made.base,
@@ -52,10 +52,10 @@ def test_a_failing_database_that_tells_nothing_pages_where_a_caller_misses_its_o
 
 def test_who_tells_nothing_is_not_said_to_miss_an_objective_soon() -> None:
     known, (candidate,) = moment({**FAILS, ("failed", FRONT): since(290, 0, 0.16)})
-    told = updated_incident(opened_incident(candidate, known.scan), candidate, known, page=True)
+    told = updated_incident(opened_incident(candidate, known.point), candidate, known, page=True)
     assert told.service == STORE
     assert STORE not in {each.service for each in told.at_risk}
-    assert told.since == known.scan.world.times[290]
+    assert told.since == known.point.world.times[290]
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_who_tells_nothing_is_not_said_to_miss_an_objective_soon() -> None:
 def test_an_excursion_began_no_earlier_than_anybody_told_of_it(first: int, began: int) -> None:
     usual = baselines_at(world(), 299)
     told = world({("p95", LLM): lambda i: math.nan if i < first and first != 290 else 8.0 if i < first else 40.0})
-    now = Scan(told, 299, usual)
+    now = EvaluationPoint(told, 299, usual)
     assert now.since("p95", LLM) == told.times[began]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.analysis.causes.made import LLM, scan
+from tests.analysis.causes.made import LLM, point
 
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
@@ -32,7 +32,7 @@ def test_the_time_that_is_left_goes_by_what_is_ahead(
     strain = Utilization(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (now or 0.5, 0.7, 0.6), 0.5, 0.7)
     own = ServiceRisk(False, 0.8, trend, crowded, strain)
     candidate = IncidentCandidate(LLM, (LLM,), (), (), None, True, True, crowded, heavy, 0.8)
-    here = scan()
+    here = point()
     incident = updated_incident(
         opened_incident(candidate, here), candidate, Evaluation(here, {LLM: own}, ()), page=True
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.service import Service
@@ -114,10 +114,10 @@ class Platform:
             ),
         )
 
-    def scan(self, later: int = 5) -> Scan:
+    def point(self, later: int = 5) -> EvaluationPoint:
         """The platform so many grid points after `at`, against what was usual until then."""
         world = self.world()
-        return Scan(world, self.at + later, baselines_at(world, self.at))
+        return EvaluationPoint(world, self.at + later, baselines_at(world, self.at))
 
     def _rows(self, courses: list[Course]) -> Floats:
         rows = [[course(i) if callable(course) else course for i in range(self.points)] for course in courses]

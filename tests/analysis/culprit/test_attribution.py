@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention, predicted_slowdown
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.types import Floats
@@ -45,7 +45,7 @@ def of(kit: Kit, found: tuple[Finding, ...], name: str = "llm") -> Finding | Non
 
 def test_a_neighbor_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(platforms: Kit) -> None:
     """Before any duration moved, and long before the rates' window has passed."""
-    finding = of(platforms, gpu_contention(shared(platforms).scan(later=2)))
+    finding = of(platforms, gpu_contention(shared(platforms).point(later=2)))
 
     assert finding is not None
     assert finding.suspect.service == platforms.service("batch")
@@ -65,8 +65,8 @@ def test_a_neighbor_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(pl
 )
 def test_neighbors_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
     """Where their tiers are told."""
-    scan = shared(platforms).scan(later=10)
-    parted = Scan(replace(scan.world, tier=tiers), scan.at, scan.base)
+    point = shared(platforms).point(later=10)
+    parted = EvaluationPoint(replace(point.world, tier=tiers), point.at, point.base)
     finding = of(platforms, gpu_contention(parted))
 
     assert finding is not None
@@ -75,7 +75,7 @@ def test_neighbors_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers: 
 
 def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit) -> None:
     """The cap is what the neighbor usually has; the counterfactual what the victim then has again."""
-    finding = of(platforms, gpu_contention(shared(platforms).scan(later=10)))
+    finding = of(platforms, gpu_contention(shared(platforms).point(later=10)))
 
     assert finding is not None
     assert action_text(finding.action) == (
@@ -102,7 +102,7 @@ def pressed(kit: Kit, **changes: object) -> Kit:
 
 def test_a_service_that_waits_more_and_is_slower_is_pressed_even_where_it_loses_no_time(platforms: Kit) -> None:
     """Its own part of the GPU is too small to tell."""
-    finding = of(platforms, gpu_contention(pressed(platforms).scan(later=8)))
+    finding = of(platforms, gpu_contention(pressed(platforms).point(later=8)))
 
     assert finding is not None
     assert finding.suspect.service == platforms.service("batch")
@@ -154,7 +154,7 @@ def test_no_neighbor_is_accused_where(platforms: Kit, name: str) -> None:
     """Look-alikes are not likelier than not at any time after they begin."""
     platform = HARMLESS[name](platforms)
 
-    assert [of(platforms, gpu_contention(platform.scan(later))) for later in range(12)] == [None] * 12
+    assert [of(platforms, gpu_contention(platform.point(later))) for later in range(12)] == [None] * 12
 
 
 def test_of_several_that_grew_the_one_whose_growth_explains_the_slow_down_is_named(platforms: Kit) -> None:
@@ -173,7 +173,7 @@ def test_of_several_that_grew_the_one_whose_growth_explains_the_slow_down_is_nam
         },
     )
 
-    finding = of(platforms, gpu_contention(several.scan(later=45)))
+    finding = of(platforms, gpu_contention(several.point(later=45)))
 
     assert finding is not None
     assert finding.suspect.service == platforms.service("batch")
@@ -197,7 +197,7 @@ def test_every_victim_of_one_neighbor_is_found(platforms: Kit) -> None:
         },
     )
 
-    found = gpu_contention(two.scan(later=8))
+    found = gpu_contention(two.point(later=8))
 
     assert {str(each.service) for each in found if each.strength >= 0.5} == {"llm", "code"}
     assert {str(each.suspect.service) for each in found} == {"batch"}
@@ -214,7 +214,7 @@ def test_a_neighbor_that_was_not_there_before_is_one_that_grew_from_nothing(plat
         stalled={(1, "llm", "batch"): lambda i: np.nan if i < 240 else platforms.windowed(0.0, 0.6)(i)},
     )
 
-    finding = of(platforms, gpu_contention(new.scan(later=8)))
+    finding = of(platforms, gpu_contention(new.point(later=8)))
 
     assert finding is not None
     assert finding.since == 1_800_000_000 + 2410
@@ -231,7 +231,7 @@ def test_whatever_is_missing_strength_and_severity_are_defined(platforms: Kit, b
     world = replace(world, busy=_holed(world.busy, busy), stalled_by=_holed(world.stalled_by, stalled))
 
     for at in (0, 1, 45, 59):
-        for finding in gpu_contention(Scan(world, at, baselines_at(world, min(at, 40)))):
+        for finding in gpu_contention(EvaluationPoint(world, at, baselines_at(world, min(at, 40)))):
             assert 0 < finding.strength <= 1
             assert 1 <= finding.severity <= 20
             assert np.isfinite(finding.since)
@@ -250,7 +250,7 @@ def test_seconds_may_be_counted_in_another_unit(platforms: Kit, factor: float) -
     """All latencies scaled alike change no finding."""
     slower = {"llm": platforms.Served(p95=lambda i: factor * (0.4 if i < 240 else 1.0))}
 
-    found = gpu_contention(shared(platforms, services=slower).scan(8))
+    found = gpu_contention(shared(platforms, services=slower).point(8))
 
     assert [str(each.suspect.service) for each in found] == ["batch"]
     assert found[0].strength == pytest.approx(1.0)
@@ -259,8 +259,8 @@ def test_seconds_may_be_counted_in_another_unit(platforms: Kit, factor: float) -
 
 def test_another_order_of_services_gpus_and_tenants_changes_no_finding(platforms: Kit) -> None:
     """Permuting entities permutes the answer."""
-    scan = shared(platforms).scan(8)
-    world = scan.world
+    point = shared(platforms).point(8)
+    world = point.world
     turned = replace(
         world,
         tenants=world.tenants[::-1],
@@ -271,7 +271,7 @@ def test_another_order_of_services_gpus_and_tenants_changes_no_finding(platforms
         utilization=world.utilization[::-1],
     )
 
-    assert gpu_contention(Scan(turned, scan.at, baselines_at(turned, 240))) == gpu_contention(scan)
+    assert gpu_contention(EvaluationPoint(turned, point.at, baselines_at(turned, 240))) == gpu_contention(point)
 
 
 def test_a_silent_service_changes_nothing(platforms: Kit) -> None:
@@ -279,7 +279,7 @@ def test_a_silent_service_changes_nothing(platforms: Kit) -> None:
     silent = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
     beside = shared(platforms, services={"llm": platforms.Served(), "silent": silent})
 
-    assert gpu_contention(beside.scan(8)) == gpu_contention(shared(platforms).scan(8))
+    assert gpu_contention(beside.point(8)) == gpu_contention(shared(platforms).point(8))
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_an_advisory_on_what_is_not_wrong_yet_ends_and_is_listed_as_over(platfor
     state = list(states(State(), platform.world()))[240]
     back = platforms.service("back")
     weak = opened_incident(
-        IncidentCandidate(back, (back,), (), (), None, False, False, False, False, 0.0), platform.scan(0)
+        IncidentCandidate(back, (back,), (), (), None, False, False, False, False, 0.0), platform.point(0)
     )
     later = states(replace(state, advisories=(Advisory(weak, state.time),)), platform.world())
     told = [[(each.phase, each.until) for each in one.incidents] for one in later]

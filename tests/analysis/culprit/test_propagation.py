@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.forecast.propagation import (
     DELAY_RATIOS,
     FIRST_DELAY_SECONDS,
@@ -54,9 +54,9 @@ def chain(kit: Kit) -> Kit:
     )
 
 
-def risks(scan: Scan, own: Mapping[Service, Own]) -> tuple[PropagatedRisk, ...]:
+def risks(point: EvaluationPoint, own: Mapping[Service, Own]) -> tuple[PropagatedRisk, ...]:
     """Risks of all services, from their own ones."""
-    return RiskPropagation(scan, own).risks()
+    return RiskPropagation(point, own).risks()
 
 
 def by_name(found: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
@@ -66,7 +66,7 @@ def by_name(found: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
 
 def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: Kit) -> None:
     """Each step takes some of it away and some time; callees are spared."""
-    found = risks(chain(platforms).scan(), {platforms.service("model"): Own(1.0)})
+    found = risks(chain(platforms).point(), {platforms.service("model"): Own(1.0)})
 
     assert [str(risk.service) for risk in found] == ["model", "gateway", "front"]
     assert [str(risk.through) for risk in found] == ["None", "model", "gateway"]
@@ -79,7 +79,7 @@ def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: 
 def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
     """Quantiles are in order, and add up along it."""
     model = platforms.service("model")
-    found = by_name(risks(chain(platforms).scan(), {model: Own(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
+    found = by_name(risks(chain(platforms).point(), {model: Own(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
 
     assert found["gateway"].seconds == pytest.approx(
         np.array((60, 80, 120, 200, 300)) + (FIRST_DELAY_SECONDS + 2.0) * DELAY_RATIOS
@@ -89,7 +89,7 @@ def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
 
 def test_a_callee_that_few_requests_need_harms_its_caller_little(platforms: Kit) -> None:
     """One request in a hundred, and a thousandth of its time."""
-    found = by_name(risks(chain(platforms).scan(), {platforms.service("cache"): Own(1.0)}))
+    found = by_name(risks(chain(platforms).point(), {platforms.service("cache"): Own(1.0)}))
 
     assert found["front"].chance < 0.15
 
@@ -98,7 +98,7 @@ def test_what_a_service_shows_itself_counts_where_it_is_more(platforms: Kit) -> 
     """Its own time as well."""
     own = {platforms.service("model"): Own(0.5, (90.0,) * 5), platforms.service("gateway"): Own(0.9, (30.0,) * 5)}
 
-    gateway = by_name(risks(chain(platforms).scan(), own))["gateway"]
+    gateway = by_name(risks(chain(platforms).point(), own))["gateway"]
 
     assert (gateway.chance, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
 
@@ -108,8 +108,8 @@ def test_the_earliest_way_that_brings_much_of_the_risk_tells_when(platforms: Kit
     gateway, model = platforms.service("gateway"), platforms.service("model")
     soon, late = (10.0,) * len(QUANTILES), (800.0,) * len(QUANTILES)
 
-    likely = by_name(risks(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.9, soon)}))["gateway"]
-    unlikely = by_name(risks(chain(platforms).scan(), {gateway: Own(0.9, late), model: Own(0.4, soon)}))["gateway"]
+    likely = by_name(risks(chain(platforms).point(), {gateway: Own(0.9, late), model: Own(0.9, soon)}))["gateway"]
+    unlikely = by_name(risks(chain(platforms).point(), {gateway: Own(0.9, late), model: Own(0.4, soon)}))["gateway"]
 
     assert likely.chance == unlikely.chance == 0.9
     assert likely.seconds[MEDIAN_INDEX] == pytest.approx(10.0 + FIRST_DELAY_SECONDS + 2.0)
@@ -125,8 +125,8 @@ def test_batch_work_has_no_requests_to_be_late_with(platforms: Kit) -> None:
     untold = replace(beside, services=dict.fromkeys(beside.services, silent))
     own = {platforms.service("model"): Own(1.0)}
 
-    assert by_name(risks(beside.scan(), own)).keys() == {"model", "gateway", "front"}
-    assert by_name(risks(untold.scan(), own)).keys() == {"model", "gateway", "front", "batch"}
+    assert by_name(risks(beside.point(), own)).keys() == {"model", "gateway", "front"}
+    assert by_name(risks(untold.point(), own)).keys() == {"model", "gateway", "front", "batch"}
 
 
 def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -> None:
@@ -141,7 +141,7 @@ def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -
         },
     )
 
-    found = by_name(risks(platform.scan(10), {platforms.service("grows"): Own(1.0)}))
+    found = by_name(risks(platform.point(10), {platforms.service("grows"): Own(1.0)}))
 
     assert found.keys() == {"grows", "shares"}
     assert found["shares"].chance == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
@@ -149,9 +149,9 @@ def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -
 
 def test_nobody_is_at_risk_where_nobody_shows_any(platforms: Kit) -> None:
     """No risk, no risks; services that the World does not know do not matter."""
-    assert risks(chain(platforms).scan(), {}) == ()
-    assert risks(chain(platforms).scan(), {platforms.service("elsewhere"): Own(1.0)}) == ()
-    assert risks(chain(platforms).scan(), {platforms.service("model"): Own(math.nan)}) == ()
+    assert risks(chain(platforms).point(), {}) == ()
+    assert risks(chain(platforms).point(), {platforms.service("elsewhere"): Own(1.0)}) == ()
+    assert risks(chain(platforms).point(), {platforms.service("model"): Own(math.nan)}) == ()
 
 
 SERVICES = 12
@@ -205,7 +205,7 @@ def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
     told = chain(platforms)
     untold = replace(told, services=dict.fromkeys(told.services, platforms.Served(math.nan, math.nan, math.nan)))
 
-    found = risks(untold.scan(), {platforms.service("model"): Own(1.0)})
+    found = risks(untold.point(), {platforms.service("model"): Own(1.0)})
 
     assert [(str(risk.service), round(risk.chance, 2)) for risk in found] == [
         ("model", 1.0),

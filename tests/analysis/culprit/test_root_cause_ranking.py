@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
@@ -39,9 +39,11 @@ def slow(kit: Kit, times: float, at: int = 240, usual: float = 0.4, **more: Any)
     return kit.Served(p95=kit.step(usual, usual * times, at), **more)
 
 
-def names(kit: Kit, scan: Scan, *victims: str, findings: tuple[Finding, ...] = ()) -> list[tuple[str, float]]:
+def names(
+    kit: Kit, point: EvaluationPoint, *victims: str, findings: tuple[Finding, ...] = ()
+) -> list[tuple[str, float]]:
     """Candidates by name with their scores."""
-    found = rank_causes(GraphWalk(scan, findings), [kit.service(name) for name in victims])
+    found = rank_causes(GraphWalk(point, findings), [kit.service(name) for name in victims])
     return [(str(each.service), each.score) for each in found]
 
 
@@ -182,7 +184,7 @@ def test_the_first_to_be_blamed_is(platforms: Kit, name: str) -> None:
     """Blame of all that suffer ends where nothing further explains it."""
     make, guilty = PLATFORMS[name]
 
-    found = names(platforms, make(platforms).scan(later=20), "front", "gateway")
+    found = names(platforms, make(platforms).point(later=20), "front", "gateway")
 
     assert found[0][0] == guilty
     assert sum(score for _, score in found) == pytest.approx(1.0, abs=0.05)
@@ -196,37 +198,37 @@ def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Find
 
 def test_a_neighbor_that_a_finding_names_is_blamed_through_all_that_call_its_victim(platforms: Kit) -> None:
     """The batch job is in nobody's call graph."""
-    scan = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).scan(20)
+    point = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).point(20)
     starved = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
 
-    found = names(platforms, scan, "front", findings=(starved,))
+    found = names(platforms, point, "front", findings=(starved,))
 
     assert found[0][0] == "batch"
-    assert rank_causes(GraphWalk(scan, (starved,)), [platforms.service("front")])[0].reasons == (
+    assert rank_causes(GraphWalk(point, (starved,)), [platforms.service("front")])[0].reasons == (
         Reason("cause", platforms.service("model"), "pool contention"),
     )
 
 
 def test_of_two_findings_the_one_that_came_first_is_blamed(platforms: Kit) -> None:
     """A squeeze makes the autoscaler ask for what does not come: that is its consequence."""
-    scan = chain(platforms, model=slow(platforms, 5)).scan(20)
+    point = chain(platforms, model=slow(platforms, 5)).point(20)
     squeeze = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
     lag = finding(
         platforms, "model", SuspectedCause(platforms.service("front")), cause="provisioning lag", since=1_800_002_580.0
     )
 
-    assert names(platforms, scan, "model", findings=(lag, squeeze))[0][0] == "batch"
+    assert names(platforms, point, "model", findings=(lag, squeeze))[0][0] == "batch"
 
 
 def test_of_two_reasons_for_one_thing_the_surer_is_blamed_for_nearly_all_of_it(platforms: Kit) -> None:
     """They exclude each other: odds are compared, not strengths."""
-    scan = chain(platforms, model=slow(platforms, 5)).scan(20)
+    point = chain(platforms, model=slow(platforms, 5)).point(20)
     sure, unsure = (
         finding(platforms, "model", SuspectedCause(platforms.service(name)), strength=strength)
         for name, strength in (("batch", 0.97), ("eval", 0.6))
     )
 
-    (name, score), *_ = names(platforms, scan, "model", findings=(unsure, sure))
+    (name, score), *_ = names(platforms, point, "model", findings=(unsure, sure))
 
     assert name == "batch"
     assert score > 0.9
@@ -236,18 +238,18 @@ def test_retries_are_not_taken_for_more_load(platforms: Kit) -> None:
     """What is said of a slow service whose callers try again is that it is slow."""
     make, _ = PLATFORMS["the one that is called more often only because it is slow"]
 
-    (reason,) = rank_causes(GraphWalk(make(platforms).scan(20)), [platforms.service("model")])[0].reasons
+    (reason,) = rank_causes(GraphWalk(make(platforms).point(20)), [platforms.service("model")])[0].reasons
     assert (reason.kind, reason.service) == ("slower", platforms.service("model"))
     assert reasons_text((reason,)) == "it takes 6.0 times as long as usual"
 
 
 def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
     """A candidate is a service: the edge itself is in the finding."""
-    scan = chain(platforms, gateway=slow(platforms, 4), front=slow(platforms, 4)).scan(20)
+    point = chain(platforms, gateway=slow(platforms, 4), front=slow(platforms, 4)).point(20)
     edge = platforms.service("gateway"), platforms.service("model")
 
     found = names(
-        platforms, scan, "front", findings=(finding(platforms, "gateway", SuspectedCause(edge=edge), cause="network"),)
+        platforms, point, "front", findings=(finding(platforms, "gateway", SuspectedCause(edge=edge), cause="network"),)
     )
 
     assert found[0][0] == "gateway"
@@ -256,8 +258,8 @@ def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
 def test_nobody_is_blamed_where_all_is_as_usual(platforms: Kit) -> None:
     """The joint gate: not for tremors of a victim, unknown victims, or none."""
     tremor, unfelt = (
-        chain(platforms, front=slow(platforms, 1.15)).scan(20),
-        chain(platforms, model=slow(platforms, 5)).scan(20),
+        chain(platforms, front=slow(platforms, 1.15)).point(20),
+        chain(platforms, model=slow(platforms, 5)).point(20),
     )
 
     assert names(platforms, tremor, "front", "gateway", "unheard of") == []
@@ -269,9 +271,9 @@ def test_a_callee_that_tells_nothing_is_blamed_by_what_its_client_sees(platforms
     """A database without spans: only the edge has durations."""
     silent = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
     platform = chain(platforms, store=silent, front_store=slow(platforms, 5), front=slow(platforms, 4))
-    scan = platform.scan(20)
+    point = platform.point(20)
 
-    assert names(platforms, scan, "front")[0][0] == "store"
+    assert names(platforms, point, "front")[0][0] == "store"
 
 
 def ring(kit: Kit) -> Kit:
@@ -282,7 +284,7 @@ def ring(kit: Kit) -> Kit:
 
 def test_blame_that_walks_in_a_circle_comes_to_an_end(platforms: Kit) -> None:
     """Nobody in it explains the others; all blame is handed out all the same."""
-    found = names(platforms, ring(platforms).scan(20), "a")
+    found = names(platforms, ring(platforms).point(20), "a")
 
     assert sum(score for _, score in found) == pytest.approx(1.0)
 
@@ -329,7 +331,7 @@ def _rows(red: Any, order: list[int]) -> Any:  # noqa: ANN401 - Red in, Red out
 
 
 def _ranking(world: World, kit: Kit) -> dict[str, float]:
-    return dict(names(kit, Scan(world, 260, baselines_at(world, 240)), "front", "gateway"))
+    return dict(names(kit, EvaluationPoint(world, 260, baselines_at(world, 240)), "front", "gateway"))
 
 
 @given(
@@ -345,7 +347,7 @@ def test_whatever_is_missing_scores_are_shares(platforms: Kit, holes: list[tuple
         p95[row, column] = rate[row, column] = np.nan
     holed = replace(world, red=replace(world.red, p95=p95), calls=replace(world.calls, rate=rate))
 
-    found = names(platforms, Scan(holed, at, baselines_at(holed, min(at, 240))), "front", "model")
+    found = names(platforms, EvaluationPoint(holed, at, baselines_at(holed, min(at, 240))), "front", "model")
 
     assert all(0 < score <= 1 for _, score in found)
     assert sum(score for _, score in found) <= 1 + 1e-9
@@ -356,7 +358,7 @@ def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
     told = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5))
     untold = replace(told, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
 
-    assert names(platforms, untold.scan(20), "front")[0][0] == "model"
+    assert names(platforms, untold.point(20), "front")[0][0] == "model"
 
 
 def test_growth_that_only_the_service_graph_tells_of_is_followed_to_its_entry(platforms: Kit) -> None:
@@ -365,4 +367,4 @@ def test_growth_that_only_the_service_graph_tells_of_is_followed_to_its_entry(pl
     grown = chain(platforms, model=busy, gateway=busy, front=busy, user_front=busy)
     untold = replace(grown, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
 
-    assert names(platforms, untold.scan(20), "gateway")[0][0] == "front"
+    assert names(platforms, untold.point(20), "gateway")[0][0] == "front"

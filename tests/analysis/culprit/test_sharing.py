@@ -17,7 +17,7 @@ Kit = Any
 
 def sharing(kit: Kit, later: int, **busy: Any) -> GpuShares:  # noqa: ANN401 - courses
     """Of services on one GPU."""
-    return GpuShares(kit.Platform(busy={(1, name): course for name, course in busy.items()}).scan(later))
+    return GpuShares(kit.Platform(busy={(1, name): course for name, course in busy.items()}).point(later))
 
 
 @pytest.mark.parametrize(("later", "now", "newest"), [(0, 0.8, 0.8), (1, 0.5, 0.35), (2, 0.2, 0.2), (3, 0.2, 0.2)])
@@ -96,4 +96,4 @@ def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str,
 )
 def test_who_lost_gpu_time_to_others_is_squeezed(platforms: Kit, mine: float, theirs: float, sure: bool) -> None:
     busy = {(1, "a"): platforms.step(0.6, mine), (1, "b"): platforms.step(0.3, theirs)}
-    assert (lost_gpu_time(platforms.Platform(busy=busy).scan(5), platforms.service("a")) > 0.5) == sure
+    assert (lost_gpu_time(platforms.Platform(busy=busy).point(5), platforms.service("a")) > 0.5) == sure

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.incidents.lifecycle import State, states
 from foreshock_dashboard.render.action import action_text
@@ -37,7 +37,7 @@ def thrashing(kit: Kit, **changes: object) -> Kit:
 
 def test_the_caller_that_began_to_ask_more_as_the_waiting_began_is_named(platforms: Kit) -> None:
     """It takes the service down at once; what to do names the rate that it may have."""
-    (finding,) = model_swapping(thrashing(platforms).scan(later=4))
+    (finding,) = model_swapping(thrashing(platforms).point(later=4))
 
     assert (str(finding.service), str(finding.suspect.service)) == ("embedder", "ingest")
     assert [gpu.label for gpu in finding.suspect.gpus] == ["host-1/gpu-0", "host-2/gpu-0"]
@@ -58,7 +58,7 @@ def test_the_queue_of_a_model_server_tells_it_before_durations_do(platforms: Kit
         queued={"embedder": platforms.step(0.0, 0.8)},
     )
 
-    (finding,) = model_swapping(queue.scan(later=4))
+    (finding,) = model_swapping(queue.point(later=4))
 
     assert str(finding.suspect.service) == "ingest"
     assert finding.evidence[0].name == "time in the queue"
@@ -73,8 +73,8 @@ def test_of_a_service_that_never_told_how_long_it_takes_a_queue_makes_nobody_sur
         queued={"embedder": platforms.step(0.0, 0.8)},
     )
 
-    assert np.isnan(untold.scan(later=4).level("p50", platforms.service("embedder")))
-    assert model_swapping(untold.scan(later=4)) == ()
+    assert np.isnan(untold.point(later=4).level("p50", platforms.service("embedder")))
+    assert model_swapping(untold.point(later=4)) == ()
 
 
 NEW = "POST /embed/documents"
@@ -92,7 +92,7 @@ def proxied(kit: Kit, **changes: object) -> Kit:
 
 def test_a_kind_of_request_that_came_up_is_named_where_its_caller_asks_no_more_than_ever(platforms: Kit) -> None:
     """What to do concerns that kind alone."""
-    (finding,) = model_swapping(proxied(platforms).scan(later=4))
+    (finding,) = model_swapping(proxied(platforms).point(later=4))
 
     assert str(finding.suspect.service) == "gateway"
     assert finding.strength > 0.9
@@ -162,7 +162,7 @@ def test_no_caller_is_accused_where(platforms: Kit, name: str) -> None:
     """What is slow for another reason is left to those who look for that."""
     platform = OTHER[name](platforms)
 
-    assert [f for later in range(10) for f in model_swapping(platform.scan(later)) if f.strength >= 0.5] == []
+    assert [f for later in range(10) for f in model_swapping(platform.point(later)) if f.strength >= 0.5] == []
 
 
 HOLES = st.lists(st.tuples(st.integers(0, 2), st.integers(200, 299), st.sampled_from([0.0, np.nan, 1e9])), max_size=60)
@@ -191,7 +191,7 @@ def test_whatever_is_missing_or_nothing_strength_and_severity_are_defined(
     holed = replace(world, red=red, calls=edges, operation_rate=asked)
 
     for at in (0, 1, 242, 299):
-        for finding in model_swapping(Scan(holed, at, baselines_at(holed, min(at, 240)))):
+        for finding in model_swapping(EvaluationPoint(holed, at, baselines_at(holed, min(at, 240)))):
             assert 0 < finding.strength <= 1
             assert 1 <= finding.severity <= 20
 
@@ -203,4 +203,4 @@ def test_a_service_that_answers_nothing_any_more_is_judged_all_the_same(platform
         services={"embedder": platforms.Served(rate=platforms.step(10.0, 0.0), p95=platforms.step(0.02, 1.0))},
     )
 
-    assert [str(each.suspect.service) for each in model_swapping(stuck.scan(4))] == ["ingest"]
+    assert [str(each.suspect.service) for each in model_swapping(stuck.point(4))] == ["ingest"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge
@@ -64,10 +64,10 @@ def anomaly_confidence(z: float) -> float:
     return 1 - math.exp(-((z / ANOMALOUS_SCALES) ** 2)) if z > 0 else 0.0
 
 
-def slowdown(scan: Scan, service: Service) -> Slowdown:
+def slowdown(point: EvaluationPoint, service: Service) -> Slowdown:
     """Largest slowdown in scales over the latency signals; time per token alone where known."""
     for names in (DURATION_SIGNALS[:1], DURATION_SIGNALS[1:]):
-        slowdowns = [Slowdown(name, scan.ratio(name, service), scan.z(name, service)) for name in names]
+        slowdowns = [Slowdown(name, point.ratio(name, service), point.z(name, service)) for name in names]
         known = [slow for slow in slowdowns if math.isfinite(slow.z)]
         if known:
             return max(known, key=lambda slow: slow.z)
@@ -77,8 +77,8 @@ def slowdown(scan: Scan, service: Service) -> Slowdown:
 class Excesses:
     """Excesses at one evaluation point, each computed once."""
 
-    def __init__(self, scan: Scan) -> None:
-        self.scan = scan
+    def __init__(self, point: EvaluationPoint) -> None:
+        self.point = point
         self._own: dict[Service, tuple[Excess, Excess]] = {}
         self._edges: dict[Edge, tuple[Excess, Excess]] = {}
         self._load: dict[Service, LoadGrowth] = {}
@@ -88,19 +88,19 @@ class Excesses:
     @property
     def into(self) -> Mapping[Service, tuple[Edge, ...]]:
         """Incoming edges of each service, with those of users."""
-        return self.scan.cache.get(_into, self.scan.world.edges)
+        return self.point.cache.get(_into, self.point.world.edges)
 
     @property
     def out(self) -> Mapping[Service, tuple[Edge, ...]]:
         """Outgoing edges of each service."""
-        return self.scan.cache.get(_out, self.scan.world.edges)
+        return self.point.cache.get(_out, self.point.world.edges)
 
     def own(self, service: Service) -> tuple[Excess, Excess]:
         """Excess of latency and of errors of a service; of the calls to it where it reports neither."""
         if service not in self._own:
             slow = max((self._excess(name, service) for name in ("p95", "p50")), key=lambda excess: excess.z)
             self._own[service] = slow, self._excess("failed", service)
-            if not math.isfinite(self.scan.z("p95", service)):
+            if not math.isfinite(self.point.z("p95", service)):
                 calls = [(NO_EXCESS, NO_EXCESS), *(self.called(edge) for edge in self.into.get(service, ()))]
                 slow, failing = (max(kind, key=lambda excess: excess.z) for kind in zip(*calls, strict=True))
                 self._own[service] = slow, failing
@@ -108,14 +108,14 @@ class Excesses:
 
     def worst(self, services: Iterable[Service]) -> float:
         """Largest z of these services and of calls to them, load included."""
-        z = [self.scan.z(name, service) for service in services for name in ("p95", "p50", "failed", "rate")]
+        z = [self.point.z(name, service) for service in services for name in ("p95", "p50", "failed", "rate")]
         edges = (edge for service in services for edge in self.into.get(service, ()))
-        z += [self.scan.z(name, edge) for edge in edges for name in ("edge_p95", "edge_failed")]
+        z += [self.point.z(name, edge) for edge in edges for name in ("edge_p95", "edge_failed")]
         return float(np.fmax.reduce(z, initial=0.0))
 
     def reports_latency(self, edge: Edge) -> bool:
         """Whether the server reports its own latency."""
-        return math.isfinite(self.scan.z("edge_server", edge)) or math.isfinite(self.scan.z("p95", edge.server))
+        return math.isfinite(self.point.z("edge_server", edge)) or math.isfinite(self.point.z("p95", edge.server))
 
     def called(self, edge: Edge) -> tuple[Excess, Excess]:
         """Excess of latency and of errors of an edge, latency as measured by the server where reported.
@@ -123,8 +123,8 @@ class Excesses:
         Errors of an edge count only where the server itself does not report them.
         """
         if edge not in self._edges:
-            signal = "edge_server" if math.isfinite(self.scan.z("edge_server", edge)) else "edge_p95"
-            own = self.scan.z("failed", edge.server)
+            signal = "edge_server" if math.isfinite(self.point.z("edge_server", edge)) else "edge_p95"
+            own = self.point.z("failed", edge.server)
             failing = NO_EXCESS if own < ANOMALOUS_SCALES else self._excess("edge_failed", edge)
             self._edges[edge] = self._excess(signal, edge), failing
         return self._edges[edge]
@@ -135,14 +135,14 @@ class Excesses:
             return math.inf
         lookup = excess.name, excess.key
         if lookup not in self._since:
-            self._since[lookup] = self.scan.since(*lookup, ANOMALOUS_SCALES)
+            self._since[lookup] = self.point.since(*lookup, ANOMALOUS_SCALES)
         return self._since[lookup]
 
     def _excess(self, name: str, key: Service | Edge) -> Excess:
-        z = self.scan.z(name, key)
+        z = self.point.z(name, key)
         if not (math.isfinite(z) and z > 0):
             return NO_EXCESS
-        value, level = self.scan.value(name, key), self.scan.level(name, key)
+        value, level = self.point.value(name, key), self.point.level(name, key)
         log = ERROR_RATE_WEIGHT * (value - level) if name.endswith("failed") else math.log(value / level)
         return Excess(log, value - level, z, name, key)
 
@@ -154,11 +154,11 @@ class Excesses:
 
     def _load_growth(self, service: Service) -> LoadGrowth:
         edges = self.into.get(service, ())
-        rates = [self.scan.value("edge_rate", edge) for edge in edges]
+        rates = [self.point.value("edge_rate", edge) for edge in edges]
         firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
         attempts = float(np.nansum(rates) / np.nansum(firsts)) if np.nansum(firsts) > 0 else 1.0
         growth = [self._recent_growth(name, service, attempts) for name in LOAD_SIGNALS]
-        if not math.isfinite(self.scan.level("rate", service)):
+        if not math.isfinite(self.point.level("rate", service)):
             growth += [self.edge_load(edge) for edge in edges]
         return max(growth, key=lambda load: load.z)
 
@@ -167,14 +167,14 @@ class Excesses:
         return self._recent_growth("edge_rate", edge, self._attempts(edge))
 
     def _attempts(self, edge: Edge) -> float:
-        attempts = self.scan.value("attempts", edge)
+        attempts = self.point.value("attempts", edge)
         return attempts if attempts > 1 else 1.0
 
     def _recent_growth(self, name: str, key: Service | Edge, attempts: float) -> LoadGrowth:
-        level, scale = self.scan.level_and_scale(name, key)
+        level, scale = self.point.level_and_scale(name, key)
         if name not in self._percentiles:
-            self._percentiles[name] = percentile(self.scan.histories(name, LOAD_LOOKBACK_SECONDS), LOAD_PERCENTILE)
-        row = self.scan[name].keys.get(key)
+            self._percentiles[name] = percentile(self.point.histories(name, LOAD_LOOKBACK_SECONDS), LOAD_PERCENTILE)
+        row = self.point[name].keys.get(key)
         more = math.nan if row is None else float(self._percentiles[name][row]) - level - math.log(attempts)
         return LoadGrowth(math.exp(more), more / scale) if math.isfinite(more) else NO_GROWTH
 

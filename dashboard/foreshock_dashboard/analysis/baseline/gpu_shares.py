@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Scan
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
 from foreshock_dashboard.common.identity_cache import rows_by_key
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -30,15 +30,15 @@ class GpuShares:
 
     A share is relative to all tenants of the GPU, scaled by the larger of their normal and current total. So a lost
     scrape, which affects all tenants alike, changes no share. A tenant without a baseline beside tenants with one is
-    new: its normal share is 0. NaN where a GPU has no baseline or no current value. Holds no reference to the scan.
+    new: its normal share is 0. NaN where a GPU has no baseline or no current value. Holds no reference to the point.
     """
 
-    def __init__(self, scan: Scan) -> None:
-        self._world, self._at, self._cache = scan.world, scan.at, scan.cache
-        tenants = scan.world.tenants
-        self._gpu_rows, self._gpu = scan.cache.get(_gpus, tenants)
-        self.services, self._service = scan.cache.get(_services, tenants)
-        level = scan["busy"].level
+    def __init__(self, point: EvaluationPoint) -> None:
+        self._world, self._at, self._cache = point.world, point.at, point.cache
+        tenants = point.world.tenants
+        self._gpu_rows, self._gpu = point.cache.get(_gpus, tenants)
+        self.services, self._service = point.cache.get(_services, tenants)
+        level = point["busy"].level
         known = np.bincount(self._gpu, np.isfinite(level), len(self._gpu_rows)) > 0
         self.baseline: Floats = np.where(known[self._gpu], np.nan_to_num(level), np.nan)
         self._total = self._by_gpu(self.baseline)

@@ -57,7 +57,7 @@ class SignalAt(NamedTuple):
     denoised: Floats
 
 
-class Scan:
+class EvaluationPoint:
     """The World at one grid point, against its baselines. Signals are computed on first use.
 
     `utilizations` holds the utilization of model servers with a learned batching law.
@@ -79,14 +79,14 @@ class Scan:
         self._signals: dict[str, SignalAt] = {}
         self._lookups: dict[tuple[str, float], int] = {}
         self._last_normal: dict[tuple[str, float], list[int]] = {}
-        self._memo: dict[Callable[[Scan], Any], Any] = {}
+        self._memo: dict[Callable[[EvaluationPoint], Any], Any] = {}
 
     @property
     def time(self) -> float:
         """Unix seconds of the grid point."""
         return float(self.world.times[self.at])
 
-    def memo(self, make: Callable[[Scan], Result]) -> Result:
+    def memo(self, make: Callable[[EvaluationPoint], Result]) -> Result:
         """make(self), computed once; callers must not change the result."""
         if make not in self._memo:
             self._memo[make] = make(self)

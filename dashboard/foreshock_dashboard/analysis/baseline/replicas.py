@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.threshold import Threshold
@@ -15,12 +15,12 @@ LOST_REPLICAS_RATIO = Threshold(0.1, 0.03)
 """Share of replicas lost at which an effect on the service is 50% likely, and the width of the transition."""
 
 
-def lost(scan: Scan, service: Service) -> float:
+def lost(point: EvaluationPoint, service: Service) -> float:
     """Share of the service's wanted replicas that is no longer ready, 0 to 1; 0 where unknown."""
-    capacity, row = scan.world.capacity, scan["ready"].keys.get(service)
+    capacity, row = point.world.capacity, point["ready"].keys.get(service)
     if capacity is None or row is None:
         return 0.0
-    window = slice(max(0, scan.at - scan.world.points(LOOKBACK_SECONDS)), scan.at + 1)
+    window = slice(max(0, point.at - point.world.points(LOOKBACK_SECONDS)), point.at + 1)
     return lost_ratio(capacity.wanted[row, window], capacity.ready[row, window])
 
 

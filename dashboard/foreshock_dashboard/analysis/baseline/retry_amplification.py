@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import nan_mean
 
@@ -54,10 +54,10 @@ def _over(part: Floats, whole: Floats) -> float:
     return float(np.nansum(part)) / total if total > 0 else float("nan")
 
 
-def request_rates(scan: Scan, seconds: float = WINDOW_SECONDS) -> RequestRates:
+def request_rates(point: EvaluationPoint, seconds: float = WINDOW_SECONDS) -> RequestRates:
     """Request rates of every edge, mean of the last `seconds`."""
-    world = scan.world
-    window = slice(max(0, scan.at + 1 - max(1, world.points(seconds))), scan.at + 1)
+    world = point.world
+    window = slice(max(0, point.at + 1 - max(1, world.points(seconds))), point.at + 1)
     offered = nan_mean(world.calls.rate[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
         first = nan_mean(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0))
@@ -68,7 +68,7 @@ def request_rates(scan: Scan, seconds: float = WINDOW_SECONDS) -> RequestRates:
     client = np.array([places[edge.client] for edge in world.edges], np.intp)
     server = np.array([places[edge.server] for edge in world.edges], np.intp)
     amplified = amplification(client, server, np.nan_to_num(offered), attempts, len(places))
-    return RequestRates(offered, first, first / amplified[client], scan["edge_rate"].level)
+    return RequestRates(offered, first, first / amplified[client], point["edge_rate"].level)
 
 
 def amplification(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.robust import MAX_EXCURSION_SCALES
 
@@ -27,11 +27,11 @@ class Slo(NamedTuple):
     learned: bool = False
 
 
-def slos(scan: Scan, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
+def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
     """Targets of every service with a configured SLO or a baseline."""
     targets = dict(configured)
-    error_levels = scan.base.of("failed")
-    for service, (level, scale) in scan.base.of("p95").items():
+    error_levels = point.base.of("failed")
+    for service, (level, scale) in point.base.of("p95").items():
         if isinstance(service, Service) and service not in targets:
             factor = max(
                 min(max(math.exp(LEARNED_SLO_SCALES * scale), LEARNED_SLO_FACTORS[0]), LEARNED_SLO_FACTORS[1]),

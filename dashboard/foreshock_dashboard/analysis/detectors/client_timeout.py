@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, evidence_of
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -35,24 +35,26 @@ MIN_STRENGTH = 0.1
 EDGE_EVIDENCE = ("edge_failed", "edge_p95", "attempts")
 
 
-def client_timeout(scan: Scan) -> tuple[Finding, ...]:
+def client_timeout(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for model servers with a client that times out sooner than before."""
     found = []
-    failing = {scan.world.edges[row].server for row in np.flatnonzero(scan["edge_failed"].z > WORSE_Z)}
-    for service in sorted(failing.intersection(scan.models)):
-        strength, edge = max(((_abandons(scan, edge), edge) for edge in _calls_to(scan, service)), default=(0.0, None))
+    failing = {point.world.edges[row].server for row in np.flatnonzero(point["edge_failed"].z > WORSE_Z)}
+    for service in sorted(failing.intersection(point.models)):
+        strength, edge = max(
+            ((_abandons(point, edge), edge) for edge in _calls_to(point, service)), default=(0.0, None)
+        )
         if edge is None or strength < MIN_STRENGTH:
             continue
-        attempts = scan.value("attempts", edge)
+        attempts = point.value("attempts", edge)
         found.append(
             Finding(
                 service=service,
                 cause="retry storm",
                 suspect=SuspectedCause(edge.client, edge=edge[:2]),
                 strength=strength,
-                severity=max(1.0, scan.ratio("running", service)),
-                since=scan.since("edge_failed", edge),
-                evidence=_evidence(scan, edge),
+                severity=max(1.0, point.ratio("running", service)),
+                since=point.since("edge_failed", edge),
+                evidence=_evidence(point, edge),
                 action=Action(
                     "restore_timeout",
                     edge.client,
@@ -69,32 +71,32 @@ def client_timeout(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _evidence(scan: Scan, edge: Edge) -> tuple[Evidence, ...]:
-    evidence = (*(evidence_of(scan, name, edge) for name in EDGE_EVIDENCE), evidence_of(scan, "running", edge.server))
+def _evidence(point: EvaluationPoint, edge: Edge) -> tuple[Evidence, ...]:
+    evidence = (*(evidence_of(point, name, edge) for name in EDGE_EVIDENCE), evidence_of(point, "running", edge.server))
     return tuple(item for item in evidence if math.isfinite(item.value))
 
 
-def abandoned_work(scan: Scan, service: Service) -> float:
+def abandoned_work(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that model servers of a service work on abandoned requests."""
-    return max((_abandons(scan, edge) for edge in _calls_to(scan, service)), default=0.0)
+    return max((_abandons(point, edge) for edge in _calls_to(point, service)), default=0.0)
 
 
-def _calls_to(scan: Scan, service: Service) -> list[Edge]:
-    edges = (scan.world.edges[row] for row in scan.into.get(service, ()))
+def _calls_to(point: EvaluationPoint, service: Service) -> list[Edge]:
+    edges = (point.world.edges[row] for row in point.into.get(service, ()))
     return [edge for edge in edges if edge.connection != "virtual_node"]
 
 
-def _abandons(scan: Scan, edge: Edge) -> float:
-    failed, slow = scan.value("edge_failed", edge), scan.ratio("edge_p95", edge)
+def _abandons(point: EvaluationPoint, edge: Edge) -> float:
+    failed, slow = point.value("edge_failed", edge), point.ratio("edge_p95", edge)
     if not failed > 0 or math.isnan(slow):
         return 0.0
-    waited = scan.value("edge_p95", edge)
-    served = scan.value("edge_server", edge) / waited if waited > 0 else math.nan
+    waited = point.value("edge_p95", edge)
+    served = point.value("edge_server", edge) / waited if waited > 0 else math.nan
     return min(
-        confidence(scan.z("edge_failed", edge), EXTREME_Z, 0.7),
-        ABANDONED_RATIO.confidence(failed - scan.level("edge_failed", edge)),
+        confidence(point.z("edge_failed", edge), EXTREME_Z, 0.7),
+        ABANDONED_RATIO.confidence(failed - point.level("edge_failed", edge)),
         1 - UNCHANGED_LATENCY.confidence(slow),
-        max(SERVER_LATENCY.confidence(served), 1 - confidence(scan.z("failed", edge.server), EXTREME_Z, 0.7)),
-        CONCURRENCY_GROWTH.confidence(scan.ratio("running", edge.server)),
-        1 - LOST_REPLICAS_RATIO.confidence(lost(scan, edge.server)),
+        max(SERVER_LATENCY.confidence(served), 1 - confidence(point.z("failed", edge.server), EXTREME_Z, 0.7)),
+        CONCURRENCY_GROWTH.confidence(point.ratio("running", edge.server)),
+        1 - LOST_REPLICAS_RATIO.confidence(lost(point, edge.server)),
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.excess import DURATION_SIGNALS, MAX_SLOWDOWN_RATIO, Slowdown, slowdown
 from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, BoolArray, GpuShares, Rows, pool_of
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import clock_slowdown
@@ -76,17 +76,17 @@ class ContendedShares(NamedTuple):
     since: float
 
 
-def gpu_contention(scan: Scan) -> tuple[Finding, ...]:
+def gpu_contention(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for services slowed by neighbors on their GPUs or by model swapping, the strongest first."""
-    if not scan.world.tenants:
+    if not point.world.tenants:
         return ()
-    sharing = scan.memo(GpuShares)
-    found = [finding for victim in _suspects(scan, sharing) if (finding := _finding(scan, sharing, victim))]
-    found += model_swapping(scan)
+    sharing = point.memo(GpuShares)
+    found = [finding for victim in _suspects(point, sharing) if (finding := _finding(point, sharing, victim))]
+    found += model_swapping(point)
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
-def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
+def _suspects(point: EvaluationPoint, sharing: GpuShares) -> tuple[Service, ...]:
     """Services with requests that are slower or lost time of full GPUs while a neighbor's share grew.
 
     A cheap filter: each passes what a finding of `MIN_STRENGTH` needs.
@@ -98,11 +98,11 @@ def _suspects(scan: Scan, sharing: GpuShares) -> tuple[Service, ...]:
         lost = sharing.by_service(weight * _slower(sharing.baseline, sharing.now, sharing.full)) / sharing.by_service(
             weight
         )
-    z = np.array([[scan.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
+    z = np.array([[point.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
     worse = (lost - 1 >= 2 * MIN_STRENGTH * (SQUEEZE_SLOWDOWN - 1)) | (z >= 2 * MIN_STRENGTH * PRESSED_Z).any(axis=0)
     found = (sharing.services[row] for row in np.flatnonzero(beside & worse))
     serving = [
-        service for service in found if not all(math.isnan(scan.level(name, service)) for name in ("rate", "running"))
+        service for service in found if not all(math.isnan(point.level(name, service)) for name in ("rate", "running"))
     ]
     return tuple(sorted(serving))
 
@@ -124,9 +124,9 @@ def _slower(baseline: Floats, now: Floats, full: BoolArray) -> Floats:
     return np.where(full & np.isfinite(slower), slower, 1.0)
 
 
-def _finding(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
+def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Finding | None:
     rows = sharing.rows[victim]
-    slow = slowdown(scan, victim)
+    slow = slowdown(point, victim)
     most = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], sharing.full[rows])
     if (
         max((most - 1) / (SQUEEZE_SLOWDOWN - 1), _least((slow.ratio - 1) / (PRESSED_SLOWDOWN - 1), slow.z / PRESSED_Z))
@@ -134,19 +134,19 @@ def _finding(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
         < MIN_STRENGTH
     ):
         return None
-    neighbors = _neighbors(scan, sharing, victim, rows)
+    neighbors = _neighbors(point, sharing, victim, rows)
     if not neighbors:
         return None
-    worst = _suspected_neighbor(scan, sharing, victim, neighbors, slow)
-    pair = _shares(scan, sharing, victim, worst)
+    worst = _suspected_neighbor(point, sharing, victim, neighbors, slow)
+    pair = _shares(point, sharing, victim, worst)
     kept = sharing.full[rows]
-    kept = kept & _demands(scan, sharing, victim, rows, slow) if kept.any() else kept
+    kept = kept & _demands(point, sharing, victim, rows, slow) if kept.any() else kept
     squeeze = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], kept)
-    squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(scan, sharing, rows[kept]) / PRESSED_Z)
+    squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(point, sharing, rows[kept]) / PRESSED_Z)
     lost = pair.waits - pair.waited if math.isfinite(pair.waits) else pair.baseline - pair.now
-    gpus = [scan.world.tenants[row].gpu for row in rows]
+    gpus = [point.world.tenants[row].gpu for row in rows]
     pressed = _least(
-        (slow.ratio / clock_slowdown(scan, gpus) - 1) / (PRESSED_SLOWDOWN - 1),
+        (slow.ratio / clock_slowdown(point, gpus) - 1) / (PRESSED_SLOWDOWN - 1),
         slow.z / PRESSED_Z,
         lost / WAIT_GROWTH,
         pair.growth / BUSY_GROWTH if pair.growth > pair.now - pair.baseline else 0.0,
@@ -159,19 +159,21 @@ def _finding(scan: Scan, sharing: GpuShares, victim: Service) -> Finding | None:
     return Finding(
         service=victim,
         cause="pool contention",
-        suspect=SuspectedCause(worst.service, worst.gpus, pool_of(scan.world, worst.gpus)),
+        suspect=SuspectedCause(worst.service, worst.gpus, pool_of(point.world, worst.gpus)),
         strength=strength,
         severity=severity,
         since=pair.since,
-        evidence=_evidence(scan, victim, worst, slow, pair),
-        action=_action(scan, victim, worst, pair, severity),
+        evidence=_evidence(point, victim, worst, slow, pair),
+        action=_action(point, victim, worst, pair, severity),
         urgent=held >= URGENT_SLOWDOWN and squeezed >= 1,
     )
 
 
-def _action(scan: Scan, victim: Service, neighbor: Aggressor, pair: ContendedShares, slowdown: float) -> Action:
+def _action(
+    point: EvaluationPoint, victim: Service, neighbor: Aggressor, pair: ContendedShares, slowdown: float
+) -> Action:
     """Move the neighbor, or cap it at its baseline; services of different tiers are better on pools of their own."""
-    tiers = dict(zip(scan.world.services, scan.world.tier, strict=False))
+    tiers = dict(zip(point.world.services, point.world.tier, strict=False))
     tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
     alternatives = [
         Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=max(pair.theirs, MIN_SHARE_CHANGE))
@@ -183,23 +185,23 @@ def _action(scan: Scan, victim: Service, neighbor: Aggressor, pair: ContendedSha
         neighbor.service,
         gpus=neighbor.gpus,
         reason=Reason("gpu_share", victim, value=pair.now, baseline=pair.baseline),
-        effect=_effect(scan, victim, slowdown),
+        effect=_effect(point, victim, slowdown),
         alternatives=tuple(alternatives),
     )
 
 
-def _effect(scan: Scan, victim: Service, slowdown: float) -> Effect | None:
+def _effect(point: EvaluationPoint, victim: Service, slowdown: float) -> Effect | None:
     """The effect of the baseline share of the GPUs, on the first signal that shows it."""
     return first(
-        of_signal(scan, name, victim, scan.value(name, victim) / slowdown, "gpu_share_restored")
+        of_signal(point, name, victim, point.value(name, victim) / slowdown, "gpu_share_restored")
         for name in EFFECT_SIGNALS
     )
 
 
-def _shares(scan: Scan, sharing: GpuShares, victim: Service, other: Aggressor) -> ContendedShares:
-    at = [row for row in sharing.rows[victim] if scan.world.tenants[row].gpu in other.gpus]
-    theirs = [scan.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
-    waits, waited = _stalled(scan, victim, other)
+def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, other: Aggressor) -> ContendedShares:
+    at = [row for row in sharing.rows[victim] if point.world.tenants[row].gpu in other.gpus]
+    theirs = [point.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
+    waits, waited = _stalled(point, victim, other)
     return ContendedShares(
         baseline=float(np.mean(sharing.baseline[at])),
         now=float(np.mean(sharing.now[at])),
@@ -207,14 +209,14 @@ def _shares(scan: Scan, sharing: GpuShares, victim: Service, other: Aggressor) -
         growth=other.growth / len(other.gpus),
         waits=waits,
         waited=waited,
-        since=min(_onset(scan, Tenant(gpu, other.service)) for gpu in other.gpus),
+        since=min(_onset(point, Tenant(gpu, other.service)) for gpu in other.gpus),
     )
 
 
 def _evidence(
-    scan: Scan, victim: Service, other: Aggressor, slow: Slowdown, pair: ContendedShares
+    point: EvaluationPoint, victim: Service, other: Aggressor, slow: Slowdown, pair: ContendedShares
 ) -> tuple[Evidence, ...]:
-    takes, took = (of(slow.signal, victim) for of in (scan.value, scan.level))
+    takes, took = (of(slow.signal, victim) for of in (point.value, point.level))
     theirs, since, part = pair.theirs + pair.growth, pair.since, "share of the GPUs' time"
     evidence = (
         Evidence(part, pair.now, pair.baseline, "ratio", since, str(victim)),
@@ -230,18 +232,18 @@ def _least(*shares: float) -> float:
     return max(0.0, min(shares)) if all(map(math.isfinite, shares)) else 0.0
 
 
-def _apart(scan: Scan, gpu: Gpu, victim: Service, other: Service) -> bool:
+def _apart(point: EvaluationPoint, gpu: Gpu, victim: Service, other: Service) -> bool:
     """Whether two services are on separate MIG instances: where waiting is measured, it is for all that contend."""
-    return bool(scan.world.stalls) and Stall(gpu, victim, other) not in scan["stalled_by"].keys
+    return bool(point.world.stalls) and Stall(gpu, victim, other) not in point["stalled_by"].keys
 
 
-def _neighbors(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
+def _neighbors(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
     """Neighbors with a growing share of the service's GPUs, the largest growth first."""
     growths: dict[Service, dict[Gpu, float]] = {}
-    for gpu in (scan.world.tenants[row].gpu for row in rows):
+    for gpu in (point.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):
-            other, growth = scan.world.tenants[row].service, float(sharing.now[row] - sharing.baseline[row])
-            if other != victim and growth > MIN_SHARE_CHANGE and not _apart(scan, gpu, victim, other):
+            other, growth = point.world.tenants[row].service, float(sharing.now[row] - sharing.baseline[row])
+            if other != victim and growth > MIN_SHARE_CHANGE and not _apart(point, gpu, victim, other):
                 growths.setdefault(other, {})[gpu] = growth
     total = sum(sum(by_gpu.values()) for by_gpu in growths.values())
     found = [
@@ -252,19 +254,19 @@ def _neighbors(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows) -> t
 
 
 def _suspected_neighbor(
-    scan: Scan, sharing: GpuShares, victim: Service, neighbors: Sequence[Aggressor], slow: Slowdown
+    point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbors: Sequence[Aggressor], slow: Slowdown
 ) -> Aggressor:
     """The neighbor with the largest share: its growth times the cost per unit from the regression."""
     if len(neighbors) == 1:
         return neighbors[0]
-    world = scan.world
-    history = scan.history(slow.signal, victim, REGRESSION_SECONDS)
-    level, _ = scan.level_and_scale(slow.signal, victim)
-    first = scan.at + 1 - len(history)
-    places = scan["busy"].keys
+    world = point.world
+    history = point.history(slow.signal, victim, REGRESSION_SECONDS)
+    level, _ = point.level_and_scale(slow.signal, victim)
+    first = point.at + 1 - len(history)
+    places = point["busy"].keys
     columns = [
         np.sum(
-            [world.busy[places[Tenant(gpu, neighbor.service)], first : scan.at + 1] for gpu in neighbor.gpus], axis=0
+            [world.busy[places[Tenant(gpu, neighbor.service)], first : point.at + 1] for gpu in neighbor.gpus], axis=0
         )
         for neighbor in neighbors
     ]
@@ -282,50 +284,50 @@ def _suspected_neighbor(
     )
 
 
-def _demands(scan: Scan, sharing: GpuShares, victim: Service, rows: Rows, slow: Slowdown) -> BoolArray:
+def _demands(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: Rows, slow: Slowdown) -> BoolArray:
     """GPUs on which the service's share fell although it demands as much: its share plus its wait.
 
     Without wait data: as many requests run, or it is slower.
     """
-    gpus = [scan.world.tenants[row].gpu for row in rows]
-    others = [[scan.world.tenants[row].service for row in sharing.on(gpu)] for gpu in gpus]
+    gpus = [point.world.tenants[row].gpu for row in rows]
+    others = [[point.world.tenants[row].service for row in sharing.on(gpu)] for gpu in gpus]
     waits = [[Stall(gpu, victim, neighbor) for neighbor in on] for gpu, on in zip(gpus, others, strict=True)]
     measured = np.array(
-        [any(math.isfinite(scan.value("stalled_by", stall)) for stall in on) for on in waits], dtype=bool
+        [any(math.isfinite(point.value("stalled_by", stall)) for stall in on) for on in waits], dtype=bool
     )
     now, baseline = (
         np.array([np.nansum([of("stalled_by", stall) for stall in on]) for on in waits])
-        for of in (scan.value, scan.level)
+        for of in (point.value, point.level)
     )
     wants = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.baseline[rows] + baseline)
-    running = scan.z("running", victim)
+    running = point.z("running", victim)
     return np.where(measured, wants, running > -1 if math.isfinite(running) else slow.z > 1)
 
 
-def _fall(scan: Scan, sharing: GpuShares, rows: Rows) -> float:
+def _fall(point: EvaluationPoint, sharing: GpuShares, rows: Rows) -> float:
     """Scales by which the service's share fell, over all rows."""
     if not len(rows):
         return 0.0
-    levels = scan.base.of("busy")
-    tenants = scan.world.tenants
+    levels = point.base.of("busy")
+    tenants = point.world.tenants
     scales = [levels.get(tenants[row], (0.0, SIGNAL_BY_NAME["busy"].floor))[1] for row in rows]
     return float(np.sum(sharing.baseline[rows] - sharing.now[rows])) / math.hypot(*scales)
 
 
-def _stalled(scan: Scan, victim: Service, other: Aggressor) -> tuple[float, float]:
+def _stalled(point: EvaluationPoint, victim: Service, other: Aggressor) -> tuple[float, float]:
     """Ratio of time that the service waits for the neighbor, mean over GPUs, now and at baseline; NaN if unknown."""
     stalls = [Stall(gpu, victim, other.service) for gpu in other.gpus]
-    now, baseline = ([scan_of("stalled_by", stall) for stall in stalls] for scan_of in (scan.value, scan.level))
+    now, baseline = ([point_of("stalled_by", stall) for stall in stalls] for point_of in (point.value, point.level))
     if not np.isfinite(now).any():
         return math.nan, math.nan
     return float(np.nanmean(now)), float(np.mean(np.nan_to_num(baseline)))
 
 
-def _onset(scan: Scan, tenant: Tenant) -> float:
+def _onset(point: EvaluationPoint, tenant: Tenant) -> float:
     """Unix seconds at which a tenant left its baseline, or appeared."""
-    if math.isfinite(scan.level("busy", tenant)):
-        return scan.since("busy", tenant)
-    there = scan.history("busy", tenant, 3600.0) > MIN_SHARE_CHANGE
+    if math.isfinite(point.level("busy", tenant)):
+        return point.since("busy", tenant)
+    there = point.history("busy", tenant, 3600.0) > MIN_SHARE_CHANGE
     absent = np.flatnonzero(~there)
     points = len(there) - 1 - (absent[-1] if len(absent) else -1)
-    return scan.time - max(0, int(points) - 1) * scan.world.step
+    return point.time - max(0, int(points) - 1) * point.world.step

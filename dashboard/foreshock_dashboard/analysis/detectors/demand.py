@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Scan
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import Key, model_servers
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
@@ -73,27 +73,28 @@ class LoadGrowth(NamedTuple):
     signal: str
 
 
-def demand(scan: Scan) -> tuple[Finding, ...]:
+def demand(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for services with more load than at baseline that are slower, or near capacity.
 
     Seasonal growth has no suspected cause: it explains only what nothing else does, and then replicas are missing.
     """
-    load = request_rates(scan)
-    growth = edge_growth(scan, load)
+    load = request_rates(point)
+    growth = edge_growth(point, load)
     found = []
-    for service in _candidates(scan):
-        rows, season = scan.into.get(service, ()), scan.world.season.of(service, scan.time)
-        more = load_growth(scan, service, load, rows)
+    for service in _candidates(point):
+        rows, season = point.into.get(service, ()), point.world.season.of(service, point.time)
+        more = load_growth(point, service, load, rows)
         expected = (
-            season.growth > 1.0 and load_growth(scan, service, load, rows, season.growth).strength < UNEXPECTED_STRENGTH
+            season.growth > 1.0
+            and load_growth(point, service, load, rows, season.growth).strength < UNEXPECTED_STRENGTH
         )
         if more.strength < 0.1:
             continue
-        strength = min(more.strength, max(slowdown_confidence(scan, service), near_capacity(scan, service)))
+        strength = min(more.strength, max(slowdown_confidence(point, service), near_capacity(point, service)))
         if strength < 0.1:
             continue
-        growth_by_edge = growth if more.signal == "rate" else growth + scan.memo(request_size_growth)
-        client = service if expected else load_origin(scan, service, growth_by_edge).service
+        growth_by_edge = growth if more.signal == "rate" else growth + point.memo(request_size_growth)
+        client = service if expected else load_origin(point, service, growth_by_edge).service
         found.append(
             Finding(
                 service=service,
@@ -101,61 +102,61 @@ def demand(scan: Scan) -> tuple[Finding, ...]:
                 suspect=SuspectedCause(client),
                 strength=strength,
                 severity=more.ratio,
-                since=onset(scan, more.signal, service),
-                evidence=(*_evidence(scan, service, more, load, rows), *_seasonal_evidence(scan, service, season)),
-                action=ahead_of_recurring_load(scan, service, season)
+                since=onset(point, more.signal, service),
+                evidence=(*_evidence(point, service, more, load, rows), *_seasonal_evidence(point, service, season)),
+                action=ahead_of_recurring_load(point, service, season)
                 if expected
-                else against_growth(scan, service, client, more.ratio),
+                else against_growth(point, service, client, more.ratio),
                 expected=expected,
             )
         )
     return tuple(found)
 
 
-def _seasonal_evidence(scan: Scan, service: Service, season: SeasonalGrowth) -> tuple[Evidence, ...]:
+def _seasonal_evidence(point: EvaluationPoint, service: Service, season: SeasonalGrowth) -> tuple[Evidence, ...]:
     """Growth of requests and its seasonal baseline, as evidence if both are known."""
-    now = scan.ratio("rate", service)
+    now = point.ratio("rate", service)
     if not (season.growth > 1.0 and math.isfinite(now)):
         return ()
     return (Evidence("requests over those of two hours before", now, season.growth, "", season.since, str(service)),)
 
 
-def _candidates(scan: Scan) -> list[Service]:
+def _candidates(point: EvaluationPoint) -> list[Service]:
     """Services of which any load signal grew."""
     grown: set[Key] = set()
     for name in ("rate", "flight", "tokens", "running"):
-        now = scan[name]
+        now = point[name]
         keys = list(now.keys)
         grown.update(keys[row] for row in np.flatnonzero(now.ratio > 1.05))
-    return [service for service in scan.world.services if service in grown]
+    return [service for service in point.world.services if service in grown]
 
 
 def load_growth(
-    scan: Scan, service: Service, load: RequestRates, rows: Sequence[int], season: float = 1.0
+    point: EvaluationPoint, service: Service, load: RequestRates, rows: Sequence[int], season: float = 1.0
 ) -> LoadGrowth:
     """Offered load of a service over its baseline, by tokens where these are counted.
 
     Tokens and requests are counted when they end. The concurrency of model servers shows a crowd before that, and its
     decrease the load that was offered earlier. season: seasonal growth over the last hours.
     """
-    if growth := _overload_growth(scan, service) / season:
+    if growth := _overload_growth(point, service) / season:
         return LoadGrowth(growth, OVERLOAD_REQUEST_GROWTH.confidence(growth), "running")
     rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
     real = 1.0 if math.isnan(real) else real
-    late = scan.memo(drained_shares).get(service, 0.0)
-    ratio = scan.ratio("tokens", service) * (1 - late) * real / season
+    late = point.memo(drained_shares).get(service, 0.0)
+    ratio = point.ratio("tokens", service) * (1 - late) * real / season
     if math.isfinite(ratio):
-        return LoadGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(scan, service)), "tokens")
-    ratio = (load.growth(rows) if rows else _requests(scan, service)) * (1 - late) / season
-    baseline = float(np.nansum(load.baseline[rows])) if rows else scan.level("rate", service)
+        return LoadGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(point, service)), "tokens")
+    ratio = (load.growth(rows) if rows else _requests(point, service)) * (1 - late) / season
+    baseline = float(np.nansum(load.baseline[rows])) if rows else point.level("rate", service)
     chance = MIN_STANDARD_ERRORS / math.sqrt(baseline * WINDOW_SECONDS) if baseline > 0 else math.nan
     return LoadGrowth(ratio, OVERLOAD_REQUEST_GROWTH.confidence(ratio - chance), "rate")
 
 
-def _scatter(scan: Scan, service: Service) -> float:
+def _scatter(point: EvaluationPoint, service: Service) -> float:
     """Scatter of tokens of few requests beyond `TOKEN_GROWTH`, as a ratio of the baseline."""
-    requests = scan.level("rate", service) * WINDOW_SECONDS
+    requests = point.level("rate", service) * WINDOW_SECONDS
     return (
         max(0.0, MIN_STANDARD_ERRORS * math.sqrt(LENGTH_VARIANCE / requests) - (TOKEN_GROWTH.midpoint - 1))
         if requests > 0
@@ -163,28 +164,28 @@ def _scatter(scan: Scan, service: Service) -> float:
     )
 
 
-def _overload_growth(scan: Scan, service: Service) -> float:
+def _overload_growth(point: EvaluationPoint, service: Service) -> float:
     """Current load over its baseline for overloaded model servers without another reason; else 0."""
-    utilization = scan.utilizations.get(service)
+    utilization = point.utilizations.get(service)
     if (
         utilization is None
         or not utilization.baseline > 0
         or not is_overloaded(utilization)
-        or has_lasting_reason(scan, service, utilization)
+        or has_lasting_reason(point, service, utilization)
     ):
         return 0.0
-    return utilization.loads[0] / utilization.baseline * (1 - abandoned_work(scan, service))
+    return utilization.loads[0] / utilization.baseline * (1 - abandoned_work(point, service))
 
 
-def drained_shares(scan: Scan) -> Mapping[Service, float]:
+def drained_shares(point: EvaluationPoint) -> Mapping[Service, float]:
     """Share (0 to 1) of the work of the last minutes that had been offered before, by service, where there is any.
 
     Offered load is what finished plus the growth of what is in progress (flow conservation). Once capacity is back,
     model servers drain their queue faster than requests arrive, and their callers finish as fast, by the share of their
     requests that calls them.
     """
-    servers = model_servers(scan.world)
-    window = scan.window(WINDOW_SECONDS)
+    servers = model_servers(point.world)
+    window = point.window(WINDOW_SECONDS)
     finished = nan_mean(servers.finished[:, window]) * WINDOW_SECONDS
     there = servers.running[:, window] + np.nan_to_num(servers.waiting[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -192,44 +193,44 @@ def drained_shares(scan: Scan) -> Mapping[Service, float]:
     found = {service: float(part[row]) for row, service in enumerate(servers.services) if part[row] > 0}
     reached = list(found)
     for service in reached:
-        for row in scan.into.get(service, ()):
-            edge = scan.world.edges[row]
-            calls, rate = scan.value("edge_rate", edge), scan.value("rate", edge.client)
+        for row in point.into.get(service, ()):
+            edge = point.world.edges[row]
+            calls, rate = point.value("edge_rate", edge), point.value("rate", edge.client)
             share = found[service] * min(1.0, calls / rate) if rate > 0 and math.isfinite(calls) else 0.0
-            if edge.client not in scan.models and share > found.get(edge.client, 0.0):
+            if edge.client not in point.models and share > found.get(edge.client, 0.0):
                 found[edge.client] = share
                 reached.append(edge.client)
     return found
 
 
-def _requests(scan: Scan, service: Service) -> float:
-    row, level = scan["rate"].keys.get(service), scan.level("rate", service)
+def _requests(point: EvaluationPoint, service: Service) -> float:
+    row, level = point["rate"].keys.get(service), point.level("rate", service)
     if row is None or not level > 0:
         return math.nan
-    first = max(0, scan.at + 1 - scan.world.points(WINDOW_SECONDS))
-    return float(nan_mean(scan.world.red.rate[row : row + 1, first : scan.at + 1])[0]) / level
+    first = max(0, point.at + 1 - point.world.points(WINDOW_SECONDS))
+    return float(nan_mean(point.world.red.rate[row : row + 1, first : point.at + 1])[0]) / level
 
 
-def near_capacity(scan: Scan, service: Service) -> float:
+def near_capacity(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that a burst fills a model server, by its load or its KV cache."""
-    if is_overloading(scan, service):
+    if is_overloading(point, service):
         return 1.0
-    row = scan.models.get(service)
+    row = point.models.get(service)
     if row is None:
         return 0.0
-    first = max(0, scan.at + 1 - scan.world.points(WINDOW_SECONDS))
+    first = max(0, point.at + 1 - point.world.points(WINDOW_SECONDS))
     return OVERLOAD_KV_CACHE_RATIO.confidence(
-        float(nan_mean(model_servers(scan.world).cache[row : row + 1, first : scan.at + 1])[0])
+        float(nan_mean(model_servers(point.world).cache[row : row + 1, first : point.at + 1])[0])
     )
 
 
-def edge_growth(scan: Scan, load: RequestRates) -> Floats:
+def edge_growth(point: EvaluationPoint, load: RequestRates) -> Floats:
     """Growth of each edge in calls per second, shape (edges,): over its baseline and over its recent low.
 
     Half of each: load comes in waves, and what grows out of a trough is as much a reason. The largest of the last
     `RECENT_SECONDS` counts, as in an overload calls are counted when they fail.
     """
-    means = windowed_means(scan.world.calls.rate, scan.world.attempts, scan.at, scan.world.step)
+    means = windowed_means(point.world.calls.rate, point.world.attempts, point.at, point.world.step)
     lows = np.fmin.accumulate(means, axis=1)
     late = slice(-max(1, round(RECENT_SECONDS / (WINDOW_SECONDS / 2))), None)
     with np.errstate(invalid="ignore"):
@@ -252,19 +253,19 @@ def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floa
     return np.stack(means, axis=1)
 
 
-def load_origin(scan: Scan, service: Service, growth: Floats) -> LoadOrigin:
+def load_origin(point: EvaluationPoint, service: Service, growth: Floats) -> LoadOrigin:
     """Follow load upstream to an ingress service, at each step to the caller with most of the growth.
 
     growth: shape (edges,). Among several callers each counts by its growth times the calls that one of its own calls
     causes further down: a gateway forwards requests of many.
     """
-    edges = scan.world.edges
+    edges = point.world.edges
     share, visited, before = 1.0, {service}, -1
     while True:
-        rows = [row for row in scan.into.get(service, ()) if edges[row].client not in visited and growth[row] > 0]
+        rows = [row for row in point.into.get(service, ()) if edges[row].client not in visited and growth[row] > 0]
         if not rows:
             return LoadOrigin(service, share)
-        parts = growth[rows] if before < 0 or len(rows) == 1 else growth[rows] * forwarded_calls(scan, before, rows)
+        parts = growth[rows] if before < 0 or len(rows) == 1 else growth[rows] * forwarded_calls(point, before, rows)
         parts = parts if parts.sum() > 0 else growth[rows]
         before = rows[int(np.argmax(parts))]
         share *= float(parts.max() / parts.sum())
@@ -274,19 +275,21 @@ def load_origin(scan: Scan, service: Service, growth: Floats) -> LoadOrigin:
         visited.add(service)
 
 
-def forwarded_calls(scan: Scan, row: int, callers: Sequence[int]) -> Floats:
+def forwarded_calls(point: EvaluationPoint, row: int, callers: Sequence[int]) -> Floats:
     """Calls on the edge `row` per call on each of the edges `callers`, by regression; shape (callers,).
 
     Of first attempts. Each caller is scaled by its own size, so that small ones are not lost. Without information in
     the last hour all forward alike; where the last minutes differ from the hour, the mix of requests has changed.
     """
-    window = scan.window(ROUTING_SECONDS)
-    first = scan.world.calls.rate[[row, *callers], window] / np.fmax(scan.world.attempts[[row, *callers], window], 1.0)
+    window = point.window(ROUTING_SECONDS)
+    first = point.world.calls.rate[[row, *callers], window] / np.fmax(
+        point.world.attempts[[row, *callers], window], 1.0
+    )
     callee_rates, caller_rates = first[0], np.nan_to_num(first[1:].T)
     known = np.isfinite(callee_rates)
     alike = callee_rates[known].sum() / max(caller_rates[known].sum(), 1e-9)
     baseline = _share(callee_rates, caller_rates, RIDGE_PENALTY, np.full(len(callers), alike))
-    late = slice(-max(1, scan.world.points(RECENT_ROUTING_SECONDS)), None)
+    late = slice(-max(1, point.world.points(RECENT_ROUTING_SECONDS)), None)
     return _share(callee_rates[late], caller_rates[late], RECENT_RIDGE_PENALTY, baseline)
 
 
@@ -299,8 +302,8 @@ def _share(callee_rates: Floats, caller_rates: Floats, ridge: float, supposed: F
 
 
 def _evidence(
-    scan: Scan, service: Service, more: LoadGrowth, load: RequestRates, rows: Sequence[int]
+    point: EvaluationPoint, service: Service, more: LoadGrowth, load: RequestRates, rows: Sequence[int]
 ) -> tuple[Evidence, ...]:
     most = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.baseline[row]))[:2]
-    edges = [evidence_of(scan, "edge_rate", scan.world.edges[row]) for row in most]
-    return (evidence_of(scan, more.signal, service), *edges)
+    edges = [evidence_of(point, "edge_rate", point.world.edges[row]) for row in most]
+    return (evidence_of(point, more.signal, service), *edges)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.evidence import (
     EXTREME_Z,
@@ -63,20 +63,20 @@ MIN_STRENGTH = 0.1
 MAX_SEVERITY = 100.0
 
 
-def dependency(scan: Scan) -> tuple[Finding, ...]:
+def dependency(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for slow or failing callees, one for the callee and one for each affected caller."""
     found: list[Finding] = []
-    for callee, edges in sorted(_worse(scan).items()):
-        strength = own_fault(scan, callee, edges)
+    for callee, edges in sorted(_worse(point).items()):
+        strength = own_fault(point, callee, edges)
         if strength < MIN_STRENGTH:
             continue
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
-        felt = {caller: _affects(scan, caller, edges) for caller in callers}
-        most = max(felt.values(), default=degradation(scan, callee) if not callers else 0.0)
+        felt = {caller: _affects(point, caller, edges) for caller in callers}
+        most = max(felt.values(), default=degradation(point, callee) if not callers else 0.0)
         strength = min(strength, max(most, MAX_UNFELT_STRENGTH))
-        worst = max(edges, key=lambda edge: (_z(scan, edge), edge))
-        severity, since = _severity(scan, callee, edges), _since(scan, callee, edges)
-        evidence = (*_figures(scan, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(scan, worst, EDGE_SIGNALS))
+        worst = max(edges, key=lambda edge: (_z(point, edge), edge))
+        severity, since = _severity(point, callee, edges), _since(point, callee, edges)
+        evidence = (*_figures(point, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(point, worst, EDGE_SIGNALS))
         found += [
             Finding(
                 service=service,
@@ -85,8 +85,8 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
                 strength=strength if service == callee else min(strength, felt[service]),
                 severity=severity,
                 since=since,
-                evidence=evidence if service == callee else (*evidence, *_figures(scan, service, SERVICE_SIGNALS)),
-                action=roll_back(callee, callers)._replace(effect=_effect(scan, service, callee, callers)),
+                evidence=evidence if service == callee else (*evidence, *_figures(point, service, SERVICE_SIGNALS)),
+                action=roll_back(callee, callers)._replace(effect=_effect(point, service, callee, callers)),
                 urgent=most > 0.5,
             )
             for service in (callee, *callers)
@@ -94,203 +94,207 @@ def dependency(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _worse(scan: Scan) -> dict[Service, list[Edge]]:
+def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
     """Callees with an edge on which they are slower or fail more than at baseline, and all edges to them."""
-    slow, failing, client = scan["edge_server"], scan["edge_failed"], scan["edge_p95"]
+    slow, failing, client = point["edge_server"], point["edge_failed"], point["edge_p95"]
     with np.errstate(invalid="ignore"):
         away = (slow.z > WORSE_Z) | (failing.z > WORSE_Z) | (np.isnan(slow.value) & (client.z > WORSE_Z))
-    worse = {scan.world.edges[row].server for row in np.flatnonzero(away)}
+    worse = {point.world.edges[row].server for row in np.flatnonzero(away)}
     worse |= {
-        service for service in scan.utilizations if service in scan.into and slow_tokens(scan, service) > MIN_STRENGTH
+        service
+        for service in point.utilizations
+        if service in point.into and slow_tokens(point, service) > MIN_STRENGTH
     }
-    return {server: [scan.world.edges[row] for row in scan.into[server]] for server in worse}
+    return {server: [point.world.edges[row] for row in point.into[server]] for server in worse}
 
 
-def own_fault(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+def own_fault(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee is worse by its own fault; exact from `MIN_STRENGTH` on."""
-    slow, failing = (confidence(max(z, default=0.0), EXTREME_Z, 0.7) for z in _own(scan, callee, edges))
-    token = min(slow_tokens(scan, callee), 1 - _prompts(scan, callee))
-    if token < MIN_STRENGTH and _load_explains(scan, callee):
+    slow, failing = (confidence(max(z, default=0.0), EXTREME_Z, 0.7) for z in _own(point, callee, edges))
+    token = min(slow_tokens(point, callee), 1 - _prompts(point, callee))
+    if token < MIN_STRENGTH and _load_explains(point, callee):
         return 0.0
     if slow >= max(MIN_STRENGTH, failing):
-        slow = min(slow, 1 - hidden_by_fanout(scan, callee))
-    most = max(MAX_MODEL_SERVER_STRENGTH, token) if callee in scan.models else 1.0
+        slow = min(slow, 1 - hidden_by_fanout(point, callee))
+    most = max(MAX_MODEL_SERVER_STRENGTH, token) if callee in point.models else 1.0
     left = min(most, max(slow, failing, token))
     for reason in OTHER_CAUSES:
         if left < MIN_STRENGTH:
             break
-        left = min(left, 1 - reason(scan, callee, edges))
+        left = min(left, 1 - reason(point, callee, edges))
     return left
 
 
-def _overloaded(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+def _overloaded(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that more load makes a callee worse: load makes it slow before it fails."""
-    slow, _ = _own(scan, callee, edges)
-    fails_alone = max(slow, default=0.0) < WORSE_Z and not scan.z("waiting", callee) >= WORSE_Z
+    slow, _ = _own(point, callee, edges)
+    fails_alone = max(slow, default=0.0) < WORSE_Z and not point.z("waiting", callee) >= WORSE_Z
     most = LOADED_FAILING_CALLEE_GROWTH if fails_alone else LOADED_CALLEE_GROWTH
-    return most.confidence(scan.ratio("rate", callee)) * (1 - slow_tokens(scan, callee))
+    return most.confidence(point.ratio("rate", callee)) * (1 - slow_tokens(point, callee))
 
 
-def _prompts(scan: Scan, callee: Service) -> float:
+def _prompts(point: EvaluationPoint, callee: Service) -> float:
     """Confidence (0 to 1) that a model server is slower per token due to the prompts that it reads in between."""
-    slow = token_slowdown(scan, callee)
-    return PROMPT_GROWTH.confidence(scan.ratio("prompt", callee) / slow) if slow > 0 else 0.0
+    slow = token_slowdown(point, callee)
+    return PROMPT_GROWTH.confidence(point.ratio("prompt", callee) / slow) if slow > 0 else 0.0
 
 
-def _passes_on(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
+def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee only passes on what its own callees cause."""
-    calls = {edge: _z(scan, edge) for edge in _calls(scan, callee)}
+    calls = {edge: _z(point, edge) for edge in _calls(point, callee)}
     found = confidence(max(calls.values(), default=math.nan), WORSE_Z, 0.5)
     if 1 - found < MIN_STRENGTH:
         return found
-    return max([found, *(_inherited(scan, callee, edge) for edge, z in calls.items() if z > 1)])
+    return max([found, *(_inherited(point, callee, edge) for edge, z in calls.items() if z > 1)])
 
 
-def _inherited(scan: Scan, callee: Service, edge: Edge) -> float:
+def _inherited(point: EvaluationPoint, callee: Service, edge: Edge) -> float:
     """Confidence (0 to 1) that one edge of a callee explains its slowdown or failures."""
-    slow, failing = (explained_share(scan, callee, edge, own, called) for own, called in SIGNAL_PAIRS)
+    slow, failing = (explained_share(point, callee, edge, own, called) for own, called in SIGNAL_PAIRS)
     return INHERITED_SHARE.confidence(max(slow, failing))
 
 
-def _apart(scan: Scan, _: Service, edges: Sequence[Edge]) -> float:
+def _apart(point: EvaluationPoint, _: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that it is slow on the way to its clients."""
-    found = (scan.z("excess", edge) for edge in edges)
+    found = (point.z("excess", edge) for edge in edges)
     return confidence(max(found, key=lambda z: 0.0 if math.isnan(z) else z, default=math.nan), EXTREME_Z, 1.0)
 
 
-def _waits(scan: Scan, callee: Service, _: Sequence[Edge]) -> float:
+def _waits(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that it waits for others on its GPUs."""
-    return confidence(max((z for z in _stalls(scan, callee) if not math.isnan(z)), default=math.nan), EXTREME_Z, 1.0)
+    return confidence(max((z for z in _stalls(point, callee) if not math.isnan(z)), default=math.nan), EXTREME_Z, 1.0)
 
 
-OTHER_CAUSES: Sequence[Callable[[Scan, Service, Sequence[Edge]], float]] = (
+OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], float]] = (
     _overloaded,
-    lambda scan, callee, _: confidence(scan.z("held", callee), EXTREME_Z, 1.0),
+    lambda point, callee, _: confidence(point.z("held", callee), EXTREME_Z, 1.0),
     _passes_on,
     _apart,
     _waits,
-    lambda scan, callee, _: lost_gpu_time(scan, callee),
+    lambda point, callee, _: lost_gpu_time(point, callee),
 )
 """Confidence (0 to 1) in each other cause that makes a callee worse, the cheapest to compute first."""
 
 
-def _own(scan: Scan, callee: Service, edges: Sequence[Edge]) -> tuple[list[float], list[float]]:
+def _own(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> tuple[list[float], list[float]]:
     """Scales by which the callee is slower, and fails more, where it serves."""
-    slow, failing = [scan.z("p95", callee)], [scan.z("failed", callee)]
+    slow, failing = [point.z("p95", callee)], [point.z("failed", callee)]
     for edge in edges:
-        server = scan.z("edge_server", edge)
-        slow.append(scan.z("edge_p95", edge) if math.isnan(server) else server)
-        if math.isnan(scan.value("failed", callee)):
-            failing.append(scan.z("edge_failed", edge))
+        server = point.z("edge_server", edge)
+        slow.append(point.z("edge_p95", edge) if math.isnan(server) else server)
+        if math.isnan(point.value("failed", callee)):
+            failing.append(point.z("edge_failed", edge))
     return [z for z in slow if not math.isnan(z)], [z for z in failing if not math.isnan(z)]
 
 
-def _load_explains(scan: Scan, callee: Service) -> bool:
+def _load_explains(point: EvaluationPoint, callee: Service) -> bool:
     """Whether concurrency explains the time per token of a model server: it grew at least as much."""
-    token, running = scan.ratio("per_token", callee), scan.ratio("running", callee)
+    token, running = point.ratio("per_token", callee), point.ratio("running", callee)
     return bool(math.isfinite(token) and math.isfinite(running) and running > 1.2 and token < running)
 
 
-def _calls(scan: Scan, client: Service) -> list[Edge]:
-    return [scan.world.edges[row] for row in scan.out.get(client, ())]
+def _calls(point: EvaluationPoint, client: Service) -> list[Edge]:
+    return [point.world.edges[row] for row in point.out.get(client, ())]
 
 
-def _stalls(scan: Scan, callee: Service) -> list[float]:
-    stalled = scan["stalled_by"]
-    return [float(stalled.z[row]) for row in scan.stalls.get(callee, ())]
+def _stalls(point: EvaluationPoint, callee: Service) -> list[float]:
+    stalled = point["stalled_by"]
+    return [float(stalled.z[row]) for row in point.stalls.get(callee, ())]
 
 
-def _z(scan: Scan, edge: Edge) -> float:
+def _z(point: EvaluationPoint, edge: Edge) -> float:
     """Scales by which an edge is worse for its client."""
-    scores = [scan.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
+    scores = [point.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
     return max((z for z in scores if not math.isnan(z)), default=0.0)
 
 
-def _affects(scan: Scan, caller: Service, edges: Sequence[Edge]) -> float:
+def _affects(point: EvaluationPoint, caller: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee affects a caller: its calls are worse, and explain much of its trouble."""
-    if math.isnan(scan.level("rate", caller)):
+    if math.isnan(point.level("rate", caller)):
         return 0.0  # a service without requests has no latency
     calls = [edge for edge in edges if edge.client == caller]
-    current = max((_slows(scan, caller, edge) for edge in calls), default=0.0)
-    return max(current, max((_about_to_affect(scan, caller, edge) for edge in calls), default=0.0))
+    current = max((_slows(point, caller, edge) for edge in calls), default=0.0)
+    return max(current, max((_about_to_affect(point, caller, edge) for edge in calls), default=0.0))
 
 
-def _slows(scan: Scan, caller: Service, edge: Edge) -> float:
+def _slows(point: EvaluationPoint, caller: Service, edge: Edge) -> float:
     """Confidence (0 to 1) that an edge makes a caller slower or fail more."""
     return max(
         min(
-            confidence(scan.z(own, caller), WORSE_Z, 0.5),
-            confidence(scan.z(called, edge), WORSE_Z, 0.5),
-            EXPLAINED_SHARE.confidence(explained_share(scan, caller, edge, own, called)),
+            confidence(point.z(own, caller), WORSE_Z, 0.5),
+            confidence(point.z(called, edge), WORSE_Z, 0.5),
+            EXPLAINED_SHARE.confidence(explained_share(point, caller, edge, own, called)),
         )
         for own, called in SIGNAL_PAIRS
     )
 
 
-def explained_share(scan: Scan, caller: Service, edge: Edge, own: str, called: str) -> float:
+def explained_share(point: EvaluationPoint, caller: Service, edge: Edge, own: str, called: str) -> float:
     """The rise of an edge's signal over that of its caller, at least 0."""
-    whole, some = _rise(scan, own, caller), _rise(scan, called, edge)
+    whole, some = _rise(point, own, caller), _rise(point, called, edge)
     return some / whole if whole > 0 and some > 0 else 0.0
 
 
-def _rise(scan: Scan, name: str, key: Key) -> float:
-    value = scan.denoised(name, key) - scan.level(name, key)
+def _rise(point: EvaluationPoint, name: str, key: Key) -> float:
+    value = point.denoised(name, key) - point.level(name, key)
     return value if math.isfinite(value) else 0.0
 
 
-def _about_to_affect(scan: Scan, caller: Service, edge: Edge) -> float:
+def _about_to_affect(point: EvaluationPoint, caller: Service, edge: Edge) -> float:
     """Confidence (0 to 1) that a caller is about to be affected: the callee is so slow that attempts time out.
 
     Retries hide that until too many calls fail twice: with p of the attempts, p² of the calls. A caller that does not
     show these failures has a fallback; one that calls for few of its requests shows them for those.
     """
-    failed, shown = _rise(scan, "edge_failed", edge), _rise(scan, "failed", caller)
-    often = scan.level("edge_rate", edge) / scan.level("rate", caller)
+    failed, shown = _rise(point, "edge_failed", edge), _rise(point, "failed", caller)
+    often = point.level("edge_rate", edge) / point.level("rate", caller)
     twice = failed**2 * (min(1.0, often) if math.isfinite(often) else 1.0)
     if twice > VISIBLE_FAILED_RATIO and shown < twice / 4:
         return 0.0
     return min(
         MAX_FORECAST_STRENGTH,
         FAILED_ATTEMPTS.confidence(failed),
-        TIMEOUT_SLOWDOWN.confidence(scan.ratio("edge_p95", edge)),
+        TIMEOUT_SLOWDOWN.confidence(point.ratio("edge_p95", edge)),
     )
 
 
-def _effect(scan: Scan, service: Service, callee: Service, callers: Sequence[Service]) -> Effect | None:
+def _effect(point: EvaluationPoint, service: Service, callee: Service, callers: Sequence[Service]) -> Effect | None:
     """The effect of a healthy callee on an affected caller; on the callee itself while no caller is worse."""
     affected = callers if service == callee else (service,)
-    return caller_effect(scan, affected, callee) or at_baseline(scan, callee, "callee_as_usual")
+    return caller_effect(point, affected, callee) or at_baseline(point, callee, "callee_as_usual")
 
 
-def caller_effect(scan: Scan, callers: Sequence[Service], callee: Service) -> Effect | None:
+def caller_effect(point: EvaluationPoint, callers: Sequence[Service], callee: Service) -> Effect | None:
     """The largest effect on callers if calls to a callee were as fast, and failed as seldom, as at baseline.
 
     A caller that waits for several calls, or for their threads, gains more than this.
     """
-    edges = [edge for caller in callers for edge in _calls(scan, caller) if edge.server == callee]
+    edges = [edge for caller in callers for edge in _calls(point, caller) if edge.server == callee]
     return best(
-        of_signal(scan, own, edge.client, scan.value(own, edge.client) - _rise(scan, called, edge), "callee_as_usual")
+        of_signal(
+            point, own, edge.client, point.value(own, edge.client) - _rise(point, called, edge), "callee_as_usual"
+        )
         for edge in edges
         for own, called in SIGNAL_PAIRS
     )
 
 
-def _severity(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
+def _severity(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
     ratios = [
-        scan.ratio("p95", callee),
-        scan.ratio("per_token", callee),
-        *(scan.ratio("edge_p95", edge) for edge in edges),
+        point.ratio("p95", callee),
+        point.ratio("per_token", callee),
+        *(point.ratio("edge_p95", edge) for edge in edges),
     ]
     return min(MAX_SEVERITY, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
 
 
-def _since(scan: Scan, callee: Service, edges: Sequence[Edge]) -> float:
-    times = [scan.since(name, callee) for name in (*SERVICE_SIGNALS, "per_token")]
-    return min([*times, *(scan.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
+def _since(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
+    times = [point.since(name, callee) for name in (*SERVICE_SIGNALS, "per_token")]
+    return min([*times, *(point.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
 
 
-def _figures(scan: Scan, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
-    evidence = (evidence_of(scan, name, key) for name in names)
+def _figures(point: EvaluationPoint, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
+    evidence = (evidence_of(point, name, key) for name in names)
     return tuple(item for item in evidence if math.isfinite(item.value) and not item.value == item.baseline == 0)
 
 

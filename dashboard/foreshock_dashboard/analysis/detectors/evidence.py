@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.model.incident import Evidence
 from foreshock_dashboard.model.service import Service
@@ -39,56 +39,56 @@ def entity(key: Key) -> str:
     return str(key)
 
 
-def evidence_of(scan: Scan, name: str, key: Key) -> Evidence:
+def evidence_of(point: EvaluationPoint, name: str, key: Key) -> Evidence:
     """The current value of a signal as evidence."""
     signal = SIGNAL_BY_NAME[name]
     return Evidence(
         name=signal.text,
-        value=scan.value(name, key),
-        baseline=scan.level(name, key),
+        value=point.value(name, key),
+        baseline=point.level(name, key),
         unit=signal.unit,
-        since=scan.since(name, key),
+        since=point.since(name, key),
         entity=entity(key),
     )
 
 
-def onset(scan: Scan, name: str, key: Key, seconds: float = 3600.0) -> float:
+def onset(point: EvaluationPoint, name: str, key: Key, seconds: float = 3600.0) -> float:
     """Unix seconds at which a slow excursion of a signal began, by CUSUM; the current time without an excursion."""
-    history = scan.history(name, key, seconds)
-    level, scale = scan.level_and_scale(name, key)
+    history = point.history(name, key, seconds)
+    level, scale = point.level_and_scale(name, key)
     first = change_point((history - level) / scale * (SIGNAL_BY_NAME[name].worse or 1))
-    return scan.time - max(0, len(history) - 1 - first) * scan.world.step
+    return point.time - max(0, len(history) - 1 - first) * point.world.step
 
 
-def degradation(scan: Scan, service: Key) -> float:
+def degradation(point: EvaluationPoint, service: Key) -> float:
     """Confidence (0 to 1) that a service is worse for its callers: slower, failing, or queueing."""
     return max(
-        confidence(scan.z(name, service), WORSE_Z, 0.5)
+        confidence(point.z(name, service), WORSE_Z, 0.5)
         for name in ("p95", "failed", "flight", "first_token", "waiting")
     )
 
 
-def slowdown_confidence(scan: Scan, service: Key) -> float:
+def slowdown_confidence(point: EvaluationPoint, service: Key) -> float:
     """Confidence (0 to 1) that requests of a service wait or take longer, as in an overload."""
-    return max(confidence(scan.z(name, service), EXTREME_Z, 0.7) for name in ("p95", "first_token", "waiting"))
+    return max(confidence(point.z(name, service), EXTREME_Z, 0.7) for name in ("p95", "first_token", "waiting"))
 
 
-def lost_gpu_time(scan: Scan, service: Service) -> float:
+def lost_gpu_time(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that other services took GPU time from a service; 0 without GPUs."""
-    rows = scan.tenant_rows.get(service)
+    rows = point.tenant_rows.get(service)
     if not rows:
         return 0.0
-    sharing = scan.memo(GpuShares)
+    sharing = point.memo(GpuShares)
     now, baseline = sharing.now[rows], sharing.baseline[rows]
     # A service that left its GPUs lost nothing.
-    known = np.isfinite(scan["busy"].value[rows]) & np.isfinite(now) & np.isfinite(baseline)
+    known = np.isfinite(point["busy"].value[rows]) & np.isfinite(now) & np.isfinite(baseline)
     expected = float(baseline[known].sum())
     return LOST_GPU_TIME.confidence(1 - float(now[known].sum()) / expected) if expected > 0 else 0.0
 
 
-def slow_tokens(scan: Scan, service: Service) -> float:
+def slow_tokens(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that model servers take longer per token than their load explains."""
-    utilization = scan.utilizations.get(service)
+    utilization = point.utilizations.get(service)
     return (
         min(confidence(utilization.z, EXTREME_Z, 0.7), TOKEN_SLOWDOWN.confidence(utilization.slowdown))
         if utilization
@@ -96,7 +96,7 @@ def slow_tokens(scan: Scan, service: Service) -> float:
     )
 
 
-def token_slowdown(scan: Scan, service: Service) -> float:
+def token_slowdown(point: EvaluationPoint, service: Service) -> float:
     """Seconds per token of model servers over those that their load explains; NaN if unknown."""
-    utilization = scan.utilizations.get(service)
+    utilization = point.utilizations.get(service)
     return utilization.slowdown if utilization else math.nan

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.evidence import WORSE_Z
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -19,33 +19,33 @@ FANOUT = Threshold(1.5, 0.1)
 """Calls per request from which a service fans out."""
 
 
-def fans_out(scan: Scan, edge: Edge) -> float:
+def fans_out(point: EvaluationPoint, edge: Edge) -> float:
     """Confidence (0 to 1) that a client makes several calls on an edge per request."""
-    requests = scan.level("rate", edge.client)
-    return FANOUT.confidence(scan.level("edge_rate", edge) / requests) if requests > 0 else 0.0
+    requests = point.level("rate", edge.client)
+    return FANOUT.confidence(point.level("edge_rate", edge) / requests) if requests > 0 else 0.0
 
 
-def tail_only(scan: Scan, service: Service) -> float:
+def tail_only(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that the median latency of a service is at its baseline, whatever its p95 is."""
-    z = scan.z("p50", service)
+    z = point.z("p50", service)
     return 0.0 if math.isnan(z) else 1 - confidence(z, WORSE_Z, 0.5)
 
 
-def hidden_by_fanout(scan: Scan, service: Service) -> float:
+def hidden_by_fanout(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that a callee slows some requests of a service, although p95 of the calls does not show it.
 
     The service fans out to the callee, and other callers find it slower.
     """
     found = 0.0
-    for row in scan.out.get(service, ()):
-        edge = scan.world.edges[row]
-        if (fanout := fans_out(scan, edge)) > found:
-            found = max(found, min(fanout, slow_for_callers(scan, edge.server)))
-    return min(found, tail_only(scan, service)) if found else 0.0
+    for row in point.out.get(service, ()):
+        edge = point.world.edges[row]
+        if (fanout := fans_out(point, edge)) > found:
+            found = max(found, min(fanout, slow_for_callers(point, edge.server)))
+    return min(found, tail_only(point, service)) if found else 0.0
 
 
-def slow_for_callers(scan: Scan, callee: Service) -> float:
+def slow_for_callers(point: EvaluationPoint, callee: Service) -> float:
     """Confidence (0 to 1) that a service is slower for any of its callers."""
-    rows = scan.into.get(callee, [])
-    worst = [float(z) for name in ("edge_p95", "edge_server") for z in scan[name].z[rows] if not math.isnan(z)]
+    rows = point.into.get(callee, [])
+    worst = [float(z) for name in ("edge_p95", "edge_server") for z in point[name].z[rows] if not math.isnan(z)]
     return confidence(max(worst, default=math.nan), WORSE_Z, 0.5)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.demand import edge_growth, load_origin
@@ -36,26 +36,26 @@ PREEMPTION_RATE = Threshold(0.05, 0.02)
 """Preemptions per second above the baseline that show a full cache."""
 
 
-def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
+def kv_cache_pressure(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for language models with a cache that fills because requests are longer."""
-    held = scan["held"]
+    held = point["held"]
     keys = list(held.keys)
     rows = np.flatnonzero(held.ratio > REQUEST_LENGTH_GROWTH.midpoint - 2 * REQUEST_LENGTH_GROWTH.width)
     if not len(rows):
         return ()
-    load = request_rates(scan)
-    weights = edge_growth(scan, load)
+    load = request_rates(point)
+    weights = edge_growth(point, load)
     found = []
     for row in rows:
         service = keys[row]
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
         felt = max(
-            cache_pressure(scan, service), slowdown_confidence(scan, service), float(is_overloading(scan, service))
+            cache_pressure(point, service), slowdown_confidence(point, service), float(is_overloading(point, service))
         )
         strength = min(REQUEST_LENGTH_GROWTH.confidence(float(held.ratio[row])), felt)
         if strength < 0.1:
             continue
-        client = load_origin(scan, service, _by_calls(load, weights)).service
+        client = load_origin(point, service, _by_calls(load, weights)).service
         found.append(
             Finding(
                 service=service,
@@ -63,13 +63,13 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
                 suspect=SuspectedCause(client),
                 strength=strength,
                 severity=max(1.0, float(held.ratio[row])),
-                since=onset(scan, "held", service),
-                evidence=_evidence(scan, service),
+                since=onset(point, "held", service),
+                evidence=_evidence(point, service),
                 action=Action(
                     "limit_length",
                     client,
-                    requests=_longer(scan, service),
-                    effect=_effect(scan, service, float(held.ratio[row])),
+                    requests=_longer(point, service),
+                    effect=_effect(point, service, float(held.ratio[row])),
                     alternatives=(Action("add_kv_cache", service),),
                 ),
             )
@@ -77,23 +77,23 @@ def kv_cache_pressure(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _longer(scan: Scan, service: Service) -> str:
+def _longer(point: EvaluationPoint, service: Service) -> str:
     """Whether prompts or answers grew more. A full server counts fewer of both, so they are compared."""
-    prompts, answers = scan.ratio("prompt", service), scan.ratio("tokens", service)
+    prompts, answers = point.ratio("prompt", service), point.ratio("tokens", service)
     return "answer" if answers > prompts else "prompt"
 
 
-def _effect(scan: Scan, service: Service, longer: float) -> Effect | None:
+def _effect(point: EvaluationPoint, service: Service, longer: float) -> Effect | None:
     """The effect of requests of their baseline length on the KV cache in use."""
-    used = scan.value("cache", service)
+    used = point.value("cache", service)
     return improvement(SIGNAL_BY_NAME["cache"].text, service, "ratio", used, used / longer, "usual_length")
 
 
-def cache_pressure(scan: Scan, service: Service) -> float:
+def cache_pressure(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that the KV cache of a model server is short: nearly full, or preempting."""
     return max(
-        PRESSURE_KV_CACHE_RATIO.confidence(scan.value("cache", service)),
-        PREEMPTION_RATE.confidence(scan.value("preempted", service) - max(0.0, scan.level("preempted", service))),
+        PRESSURE_KV_CACHE_RATIO.confidence(point.value("cache", service)),
+        PREEMPTION_RATE.confidence(point.value("preempted", service) - max(0.0, point.level("preempted", service))),
     )
 
 
@@ -103,6 +103,6 @@ def _by_calls(load: RequestRates, weights: Floats) -> Floats:
     return calls
 
 
-def _evidence(scan: Scan, service: Service) -> tuple[Evidence, ...]:
+def _evidence(point: EvaluationPoint, service: Service) -> tuple[Evidence, ...]:
     names: Sequence[str] = ("held", "cache", "preempted", "waiting", "prompt", "generated")
-    return tuple(evidence_of(scan, name, service) for name in names if math.isfinite(scan.value(name, service)))
+    return tuple(evidence_of(point, name, service) for name in names if math.isfinite(point.value(name, service)))

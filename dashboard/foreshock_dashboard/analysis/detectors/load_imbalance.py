@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.evidence import degradation
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -60,13 +60,13 @@ class ReplicaLoads(NamedTuple):
     others: float
 
 
-def load_imbalance(scan: Scan) -> tuple[Finding, ...]:
+def load_imbalance(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for services affected by one replica with more load, or slower, than the others."""
     found = []
-    for service, loads in sorted(replica_loads(scan).items()):
-        slow = min(REPLICA_SLOWDOWN.confidence(loads.slower), 1 - _all_slow(scan, service, loads))
+    for service, loads in sorted(replica_loads(point).items()):
+        slow = min(REPLICA_SLOWDOWN.confidence(loads.slower), 1 - _all_slow(point, service, loads))
         uneven = UNEVENNESS.confidence(loads.uneven) if loads.busy >= MIN_REQUESTS else 0.0
-        strength = min(max(slow, uneven), max(degradation(scan, service), MAX_UNFELT_STRENGTH))
+        strength = min(max(slow, uneven), max(degradation(point, service), MAX_UNFELT_STRENGTH))
         if strength < 0.1:
             continue
         cause: Cause = "hardware" if slow >= uneven else "imbalance"
@@ -78,8 +78,8 @@ def load_imbalance(scan: Scan) -> tuple[Finding, ...]:
                 suspect=SuspectedCause(service, host=_host(instance)),
                 strength=strength,
                 severity=max(1.0, loads.slower if slow >= uneven else 1 + loads.uneven),
-                since=_since(scan),
-                evidence=_evidence(scan, loads, slow >= uneven),
+                since=_since(point),
+                evidence=_evidence(point, loads, slow >= uneven),
                 action=_action(service, loads, slow >= uneven),
             )
         )
@@ -94,23 +94,23 @@ def _action(service: Service, loads: ReplicaLoads, slow: bool) -> Action:
     return Action("balance_load", service, effect=effect)
 
 
-def _all_slow(scan: Scan, service: Service, loads: ReplicaLoads) -> float:
+def _all_slow(point: EvaluationPoint, service: Service, loads: ReplicaLoads) -> float:
     """Confidence (0 to 1) that the siblings are slow as well: then no replica is at fault."""
-    return SIBLING_SLOWDOWN.confidence(loads.seconds / loads.slower / scan.level("p50", service))
+    return SIBLING_SLOWDOWN.confidence(loads.seconds / loads.slower / point.level("p50", service))
 
 
-def replica_loads(scan: Scan) -> Mapping[Service, ReplicaLoads]:
+def replica_loads(point: EvaluationPoint) -> Mapping[Service, ReplicaLoads]:
     """The load distribution of each service with at least two reporting replicas."""
-    servers = model_servers(scan.world)
+    servers = model_servers(point.world)
     if not servers.replicas:
         return {}
-    window = scan.window(WINDOW_SECONDS)
+    window = point.window(WINDOW_SECONDS)
     busy, finished = (
         nan_mean(servers.replica_busy[:, window]),
         nan_mean(servers.replica_finished[:, window]),
     )
     seconds = weighted_means(servers.replica_seconds[:, window], servers.replica_finished[:, window])
-    alive = np.isfinite(servers.replica_busy[:, scan.at])
+    alive = np.isfinite(servers.replica_busy[:, point.at])
     rows: dict[Service, list[int]] = {}
     for row in np.flatnonzero(alive):
         rows.setdefault(servers.replicas[row].service, []).append(int(row))
@@ -168,9 +168,9 @@ def overall_mean(seconds: Floats, finished: Floats) -> float:
     return float(seconds @ finished / finished.sum()) if len(seconds) else math.nan
 
 
-def _since(scan: Scan) -> float:
+def _since(point: EvaluationPoint) -> float:
     """Start of the averaged window in Unix seconds."""
-    return float(scan.world.times[max(0, scan.at - scan.world.points(WINDOW_SECONDS))])
+    return float(point.world.times[max(0, point.at - point.world.points(WINDOW_SECONDS))])
 
 
 def _host(instance: str) -> str:
@@ -179,8 +179,8 @@ def _host(instance: str) -> str:
     return address if address.count(".") == 0 else address.split(".", 1)[1]
 
 
-def _evidence(scan: Scan, loads: ReplicaLoads, slow: bool) -> tuple[Evidence, ...]:
-    since = _since(scan)
+def _evidence(point: EvaluationPoint, loads: ReplicaLoads, slow: bool) -> tuple[Evidence, ...]:
+    since = _since(point)
     if slow:
         baseline = loads.seconds / loads.slower
         return (Evidence("seconds per request on one replica", loads.seconds, baseline, "s", since, loads.slowest),)

@@ -21,7 +21,7 @@ from foreshock_dashboard.analysis.baseline.excess import (
     slowdown,
 )
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Action, Reason
@@ -57,49 +57,49 @@ class CallGrowth(NamedTuple):
     kind: str = ""
 
 
-def model_swapping(scan: Scan) -> tuple[Finding, ...]:
+def model_swapping(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for services that wait with idle GPUs since a caller sent more, the strongest first."""
     slow = [
         service
-        for service in sorted(scan.tenant_rows)
-        if scan.z("p95", service) >= WAIT_Z or scan.z("queued", service) >= WAIT_Z
+        for service in sorted(point.tenant_rows)
+        if point.z("p95", service) >= WAIT_Z or point.z("queued", service) >= WAIT_Z
     ]
-    excesses = Excesses(scan)
+    excesses = Excesses(point)
     found = [finding for service in slow if (finding := _finding(excesses, service))]
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
 
 
 def _finding(excesses: Excesses, service: Service) -> Finding | None:
-    scan = excesses.scan
-    slow = _slowdown(scan, service)
+    point = excesses.point
+    slow = _slowdown(point, service)
     if not slow.ratio > 1:
         return None
-    gpus = [scan.world.tenants[row].gpu for row in scan.tenant_rows[service]]
-    fullest = max(scan.value("utilization", gpu) for gpu in gpus)
+    gpus = [point.world.tenants[row].gpu for row in point.tenant_rows[service]]
+    fullest = max(point.value("utilization", gpu) for gpu in gpus)
     if not fullest < MAX_BUSY_RATIO:
         return None
-    waits = slow.ratio / max(1.0, _cost_growth(scan, service))
+    waits = slow.ratio / max(1.0, _cost_growth(point, service))
     evident = min(1.0, min((waits - 1) / (WAIT_SLOWDOWN - 1), slow.z / WAIT_Z) / 2)
     if not evident > 0 or _waits_for_callee(excesses, service):
         return None
-    since = scan.since(slow.signal, service, lookback=MAX_WAIT_SECONDS)
-    growth = _caller_growth(scan, service, since)
+    since = point.since(slow.signal, service, lookback=MAX_WAIT_SECONDS)
+    growth = _caller_growth(point, service, since)
     if growth is None:
         return None
-    by_kind = _kind_growth(scan, service, since, growth.edge)
+    by_kind = _kind_growth(point, service, since, growth.edge)
     if by_kind is not None and by_kind.z > growth.z:
         growth = by_kind
     if not growth.z > 0:
         return None
     strength = anomaly_confidence(growth.z) * evident
     caller = growth.edge.client
-    now, baseline = (of(slow.signal, service) for of in (scan.value, scan.level))
-    busy, busy_baseline = _busy(scan, service)
+    now, baseline = (of(slow.signal, service) for of in (point.value, point.level))
+    busy, busy_baseline = _busy(point, service)
     waiting_on = tuple(gpus)
     return Finding(
         service=service,
         cause="pool contention",
-        suspect=SuspectedCause(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(scan.world, gpus)),
+        suspect=SuspectedCause(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(point.world, gpus)),
         strength=strength,
         severity=min(MAX_SLOWDOWN_RATIO, slow.ratio),
         since=since,
@@ -115,24 +115,24 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     )
 
 
-def _slowdown(scan: Scan, service: Service) -> Slowdown:
+def _slowdown(point: EvaluationPoint, service: Service) -> Slowdown:
     """The surest sign of waiting: latency, or time in the queue over a known median latency."""
-    slow = slowdown(scan, service)
-    queued = scan.value("queued", service) - scan.level("queued", service)
-    waits = Slowdown("queued", 1 + queued / scan.level("p50", service), scan.z("queued", service))
+    slow = slowdown(point, service)
+    queued = point.value("queued", service) - point.level("queued", service)
+    waits = Slowdown("queued", 1 + queued / point.level("p50", service), point.z("queued", service))
     surer = waits.z > slow.z or not math.isfinite(slow.z)
     return waits if surer and math.isfinite(waits.ratio) else slow
 
 
-def _caller_growth(scan: Scan, service: Service, since: float) -> CallGrowth | None:
+def _caller_growth(point: EvaluationPoint, service: Service, since: float) -> CallGrowth | None:
     """The caller with the largest growth of calls since the start of the waiting, against the minutes before."""
-    step = scan.world.step
-    rows = [row for row in scan.into.get(service, ()) if scan.world.edges[row].connection != "virtual_node"]
+    step = point.world.step
+    rows = [row for row in point.into.get(service, ()) if point.world.edges[row].connection != "virtual_node"]
     points = min(
-        max(1, round((scan.time - since + BASELINE_SECONDS) / step) + 1),
+        max(1, round((point.time - since + BASELINE_SECONDS) / step) + 1),
         round((MAX_WAIT_SECONDS + BASELINE_SECONDS) / step),
     )
-    found = scan.past("edge_rate", rows, points)
+    found = point.past("edge_rate", rows, points)
     split = min(found.shape[1], round((BASELINE_SECONDS - LEAD_SECONDS) / step))
     baseline, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
     growth = np.where(np.isfinite(baseline) & np.isfinite(now), np.exp(now) - np.exp(baseline), -np.inf)
@@ -141,31 +141,31 @@ def _caller_growth(scan: Scan, service: Service, since: float) -> CallGrowth | N
     most = int(growth.argmax())
     before, lately = float(baseline[most]), float(now[most])
     z = (lately - before) / SIGNAL_BY_NAME["edge_rate"].floor
-    return CallGrowth(scan.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
+    return CallGrowth(point.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
 
 
-def _kind_growth(scan: Scan, service: Service, since: float, edge: Edge) -> CallGrowth | None:
+def _kind_growth(point: EvaluationPoint, service: Service, since: float, edge: Edge) -> CallGrowth | None:
     """The kind of request that grew most, against the hour before the waiting began; assumed to come over `edge`.
 
     Ten requests per minute of a new kind do not show in the sum, and bursts of a caller show in all kinds.
     """
-    step, at = scan.world.step, scan.at + 1
-    points = min(at, round((scan.time - since + MAX_WAIT_SECONDS) / step))
-    split = points - round((scan.time - since + LEAD_SECONDS) / step)
-    rows, row = scan.operations.get(service, []), scan["rate"].keys.get(service)
+    step, at = point.world.step, point.at + 1
+    points = min(at, round((point.time - since + MAX_WAIT_SECONDS) / step))
+    split = points - round((point.time - since + LEAD_SECONDS) / step)
+    rows, row = point.operations.get(service, []), point["rate"].keys.get(service)
     if not rows or row is None or split <= 0:
         return None
-    known = np.isfinite(scan.past("rate", [row], points))
+    known = np.isfinite(point.past("rate", [row], points))
     if np.count_nonzero(known[:, :split]) < (BASELINE_SECONDS - LEAD_SECONDS) / step:
         return None
-    found = np.where(known, np.nan_to_num(scan.world.operation_rate[rows, at - points : at]), np.nan)
+    found = np.where(known, np.nan_to_num(point.world.operation_rate[rows, at - points : at]), np.nan)
     baseline, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
     floor = max(MIN_OPERATION_RATE, MIN_OPERATION_SHARE * float(baseline.sum()))
     growth = np.log((now + floor) / (baseline + floor)) / SIGNAL_BY_NAME["edge_rate"].floor
     if not np.isfinite(growth).any():
         return None
     most = int(np.nanargmax(growth))
-    kind = scan.world.operations[rows[most]].name
+    kind = point.world.operations[rows[most]].name
     return CallGrowth(edge, float(baseline[most]), float(now[most]), float(growth[most]), kind)
 
 
@@ -190,14 +190,14 @@ def _waits_for_callee(excesses: Excesses, service: Service) -> bool:
     return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.out.get(service, ()))
 
 
-def _cost_growth(scan: Scan, service: Service) -> float:
+def _cost_growth(point: EvaluationPoint, service: Service) -> float:
     """GPU time per request over its baseline; 1 if unknown."""
-    busy, baseline = _busy(scan, service)
-    more = scan.ratio("rate", service)
+    busy, baseline = _busy(point, service)
+    more = point.ratio("rate", service)
     return busy / baseline / more if baseline > 0 and more > 0 else 1.0
 
 
-def _busy(scan: Scan, service: Service) -> tuple[float, float]:
+def _busy(point: EvaluationPoint, service: Service) -> tuple[float, float]:
     """GPU time that a service takes, in GPUs, now and at baseline."""
-    busy, rows = scan["busy"], scan.tenant_rows[service]
+    busy, rows = point["busy"], point.tenant_rows[service]
     return float(np.nansum(busy.value[rows].astype(np.float64))), float(np.nansum(busy.level[rows]))

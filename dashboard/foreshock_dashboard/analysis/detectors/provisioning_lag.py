@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import capacity
@@ -73,19 +73,19 @@ class ReplicaLag(NamedTuple):
         return max(self.wanted - self.ready, self.pending, 0.0)
 
 
-def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
+def provisioning_lag(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for services that are slow or near capacity while replicas are missing."""
-    lags = [lag for row in _scaling_rows(scan) if (lag := replica_lag(scan, row)) is not None]
+    lags = [lag for row in _scaling_rows(point) if (lag := replica_lag(point, row)) is not None]
     if not lags:
         return ()
-    load = request_rates(scan)
-    weights = edge_growth(scan, load)
+    load = request_rates(point)
+    weights = edge_growth(point, load)
     findings = []
     for lag in lags:
-        impact = max(slowdown_confidence(scan, lag.service), near_capacity(scan, lag.service))
+        impact = max(slowdown_confidence(point, lag.service), near_capacity(point, lag.service))
         missing_ratio = 1.0 if lag.at_limit and not lag.missing else lag.missing / max(lag.wanted, 1.0)
         strength = min(
-            MISSING_REPLICAS_RATIO.confidence(missing_ratio), impact, 1 - other_reason(scan, lag.service, load)
+            MISSING_REPLICAS_RATIO.confidence(missing_ratio), impact, 1 - other_reason(point, lag.service, load)
         )
         if strength < 0.1:
             continue
@@ -93,20 +93,20 @@ def provisioning_lag(scan: Scan) -> tuple[Finding, ...]:
             Finding(
                 service=lag.service,
                 cause="provisioning lag",
-                suspect=SuspectedCause(load_origin(scan, lag.service, weights).service, pool=lag.pool),
+                suspect=SuspectedCause(load_origin(point, lag.service, weights).service, pool=lag.pool),
                 strength=strength,
                 severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
                 since=lag.since,
-                evidence=_evidence(scan, lag),
-                action=_action(lag, scan.time)._replace(effect=_effect(scan, lag)),
+                evidence=_evidence(point, lag),
+                action=_action(lag, point.time)._replace(effect=_effect(point, lag)),
             )
         )
     return tuple(findings)
 
 
-def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
+def other_reason(point: EvaluationPoint, service: Service, load: RequestRates) -> float:
     """Confidence (0 to 1) that the demand for replicas has another cause than more requests."""
-    rows = list(scan.into.get(service, ()))
+    rows = list(point.into.get(service, ()))
     retries = (
         min(
             MOSTLY_RETRIES_RATIO.confidence(load.retried(rows)),
@@ -117,21 +117,21 @@ def other_reason(scan: Scan, service: Service, load: RequestRates) -> float:
     )
     return max(
         retries,
-        lost_gpu_time(scan, service),
-        confidence(scan.z("held", service), EXTREME_Z, 1.0),
-        slow_tokens(scan, service),
-        LOST_REPLICAS_RATIO.confidence(lost(scan, service)),
-        abandoned_work(scan, service),
+        lost_gpu_time(point, service),
+        confidence(point.z("held", service), EXTREME_Z, 1.0),
+        slow_tokens(point, service),
+        LOST_REPLICAS_RATIO.confidence(lost(point, service)),
+        abandoned_work(point, service),
     )
 
 
-def _scaling_rows(scan: Scan) -> Sequence[int]:
+def _scaling_rows(point: EvaluationPoint) -> Sequence[int]:
     """Rows of the services that lack replicas or are at their autoscaler's limit."""
-    state = capacity(scan.world)
+    state = capacity(point.world)
     if not state.services:
         return ()
     wanted, ready, pending, limit = (
-        _newest(rows, scan.at) for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
+        _newest(rows, point.at) for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
     )
     return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= limit))]
 
@@ -144,9 +144,9 @@ def _newest(rows: Floats, at: int) -> Floats:
     return newest
 
 
-def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
+def replica_lag(point: EvaluationPoint, row: int) -> ReplicaLag | None:
     """The missing replicas of the service in this row; None if there are none."""
-    state, at = capacity(scan.world), scan.at
+    state, at = capacity(point.world), point.at
     wanted, ready, pending, limit = (
         float(_newest(rows[row : row + 1], at)[0])
         for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
@@ -156,13 +156,17 @@ def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
     if not (is_short or at_limit) or math.isnan(wanted) or math.isnan(ready):
         return None
     history = slice(0, at + 1)
-    delays = scale_up_delays(state.wanted[row, history], state.ready[row, history], scan.world.step)
+    delays = scale_up_delays(state.wanted[row, history], state.ready[row, history], point.world.step)
     missing = (state.wanted[row, history] > state.ready[row, history]) | (state.pending[row, history] > 0)
     known = np.isfinite(state.wanted[row, history] + state.ready[row, history])
-    since = _since(scan, missing if is_short else state.wanted[row, history] >= state.max_replicas[row, history], known)
-    pool = _blocking_pool(scan, state, row) if is_short else ""
+    since = _since(
+        point, missing if is_short else state.wanted[row, history] >= state.max_replicas[row, history], known
+    )
+    pool = _blocking_pool(point, state, row) if is_short else ""
     blocked = (
-        max(wanted - ready, np.nan_to_num(pending)) - _admitted_replicas(scan, state, row, pool, since) if pool else 0.0
+        max(wanted - ready, np.nan_to_num(pending)) - _admitted_replicas(point, state, row, pool, since)
+        if pool
+        else 0.0
     )
     return ReplicaLag(
         service=state.services[row],
@@ -178,11 +182,11 @@ def replica_lag(scan: Scan, row: int) -> ReplicaLag | None:
     )
 
 
-def _since(scan: Scan, condition: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
+def _since(point: EvaluationPoint, condition: NDArray[np.bool_], known: NDArray[np.bool_]) -> float:
     """Unix seconds of the start of the newest uninterrupted period in which a condition holds or is unknown."""
     unmet = np.flatnonzero(known & ~condition)
     first = int(unmet[-1]) + 1 if len(unmet) else int(known.argmax())
-    return float(scan.world.times[min(first, scan.at)])
+    return float(point.world.times[min(first, point.at)])
 
 
 def scale_up_delays(wanted: Floats, ready: Floats, step: float) -> Floats:
@@ -206,16 +210,16 @@ def scale_up_delays(wanted: Floats, ready: Floats, step: float) -> Floats:
     return np.array(delays)
 
 
-def _blocking_pool(scan: Scan, state: Capacity, row: int) -> str:
+def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
     """The pool with a used-up quota that blocks the replicas; "" if none or several.
 
     Candidates are the pools of the service's GPUs. If these are unknown: pools with quota use that changed together
     with the replicas, or pools with a name that is part of the service's name.
     """
-    at, service = scan.at, state.services[row]
+    at, service = point.at, state.services[row]
     quota, used = _newest(state.quota, at), _newest(state.used, at)
     full = [i for i in range(len(state.pools)) if quota[i] > 0 and used[i] >= quota[i]]
-    own = _pools_of(scan, service)
+    own = _pools_of(point, service)
     if own:
         full = [i for i in full if state.pools[i] in own]
     else:
@@ -224,31 +228,31 @@ def _blocking_pool(scan: Scan, state: Capacity, row: int) -> str:
     return state.pools[full[0]] if len(full) == 1 else ""
 
 
-def _admitted_replicas(scan: Scan, state: Capacity, row: int, pool: str, since: float) -> float:
+def _admitted_replicas(point: EvaluationPoint, state: Capacity, row: int, pool: str, since: float) -> float:
     """Replicas that the quota of a pool admitted since `since` and that are not ready, because their nodes start.
 
     Their GPUs count as used quota; a higher quota would not speed them up.
     """
-    before = max(0, int(np.searchsorted(scan.world.times, since)) - 1)
+    before = max(0, int(np.searchsorted(point.world.times, since)) - 1)
     used, ready = state.used[[state.pools.index(pool)]], state.ready[[row]]
-    gpus_added, became_ready = (float((_newest(rows, scan.at) - _newest(rows, before))[0]) for rows in (used, ready))
-    ready_replicas = float(_newest(ready, scan.at)[0])
-    gpu_count = sum(_is_reported(scan, tenant) for tenant in scan.tenant_rows.get(state.services[row], ()))
+    gpus_added, became_ready = (float((_newest(rows, point.at) - _newest(rows, before))[0]) for rows in (used, ready))
+    ready_replicas = float(_newest(ready, point.at)[0])
+    gpu_count = sum(_is_reported(point, tenant) for tenant in point.tenant_rows.get(state.services[row], ()))
     gpus = max(1, round(gpu_count / ready_replicas)) if ready_replicas > 0 else 1
     return max(0.0, math.floor(gpus_added / gpus) - became_ready) if math.isfinite(gpus_added - became_ready) else 0.0
 
 
-def _is_reported(scan: Scan, tenant: int) -> bool:
-    return math.isfinite(scan.value("busy", scan.world.tenants[tenant]))
+def _is_reported(point: EvaluationPoint, tenant: int) -> bool:
+    return math.isfinite(point.value("busy", point.world.tenants[tenant]))
 
 
-def _pools_of(scan: Scan, service: Service) -> Set[str]:
+def _pools_of(point: EvaluationPoint, service: Service) -> Set[str]:
     """Pools of a service's GPUs."""
-    if not scan.world.pool:
+    if not point.world.pool:
         return frozenset()
-    pool = dict(zip(scan.world.gpus, scan.world.pool, strict=True))
-    rows = scan.tenant_rows.get(service, ())
-    return {name for row in rows if (name := pool[scan.world.tenants[row].gpu])}
+    pool = dict(zip(point.world.gpus, point.world.pool, strict=True))
+    rows = point.tenant_rows.get(service, ())
+    return {name for row in rows if (name := pool[point.world.tenants[row].gpu])}
 
 
 def change_points(values: Floats) -> NDArray[np.intp]:
@@ -267,17 +271,17 @@ def _change_together(first: Floats, second: Floats) -> bool:
     return bool(near.mean() > 0.5)
 
 
-def _evidence(scan: Scan, lag: ReplicaLag) -> tuple[Evidence, ...]:
+def _evidence(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Evidence, ...]:
     name = str(lag.service)
     evidence = [
         Evidence("replicas wanted", lag.wanted, lag.ready, "", lag.since, name),
-        Evidence("time since they lack", scan.time - lag.since, lag.delay, "s", lag.since, name),
+        Evidence("time since they lack", point.time - lag.since, lag.delay, "s", lag.since, name),
     ]
     if lag.pending:
         evidence.append(Evidence("pods that wait for a node", lag.pending, 0.0, "", lag.since, name))
-    worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(scan.z(name, lag.service), nan=-np.inf))
-    if math.isfinite(scan.z(worst, lag.service)):
-        evidence.append(evidence_of(scan, worst, lag.service))
+    worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(point.z(name, lag.service), nan=-np.inf))
+    if math.isfinite(point.z(worst, lag.service)):
+        evidence.append(evidence_of(point, worst, lag.service))
     return tuple(evidence)
 
 
@@ -292,14 +296,14 @@ def _action(lag: ReplicaLag, time: float) -> Action:
     return shed._replace(amount=replicas, delay_seconds=lag.since + lag.delay - time)
 
 
-def _effect(scan: Scan, lag: ReplicaLag) -> Effect | None:
+def _effect(point: EvaluationPoint, lag: ReplicaLag) -> Effect | None:
     """The effect of the missing replicas on the load; of one replica if only the autoscaler's limit is reached.
 
     Given as load over capacity if that is known and no backlog, otherwise as a ratio of the current load.
     """
     added = lag.missing or 1.0
     ratio = lag.ready / (lag.ready + added)
-    utilization = scan.utilizations.get(lag.service)
+    utilization = point.utilizations.get(lag.service)
     load = utilization.load if utilization is not None and utilization.load < MAX_LOAD_RATIO else math.nan
     condition: EffectCondition = "more_replicas" if lag.missing else "one_more_replica"
     effect = improvement("load", lag.service, "ratio", load, load * ratio, condition) if ratio > 0 else None

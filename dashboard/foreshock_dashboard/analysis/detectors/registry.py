@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.demand import demand
@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 
-Detector = Callable[[Scan], tuple[Finding, ...]]
+Detector = Callable[[EvaluationPoint], tuple[Finding, ...]]
 
 DETECTORS: tuple[Detector, ...] = (
     gpu_contention,
@@ -33,7 +33,7 @@ DETECTORS: tuple[Detector, ...] = (
 )
 
 
-def findings(scan: Scan) -> tuple[Finding, ...]:
+def findings(point: EvaluationPoint) -> tuple[Finding, ...]:
     """The findings of all detectors, the strongest first."""
-    found = [finding for detect in DETECTORS for finding in detect(scan)]
+    found = [finding for detect in DETECTORS for finding in detect(point)]
     return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.cause, finding.service)))

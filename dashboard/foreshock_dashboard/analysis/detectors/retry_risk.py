@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
 from foreshock_dashboard.analysis.detectors.evidence import entity
 from foreshock_dashboard.analysis.detectors.finding import Finding
@@ -63,20 +63,20 @@ class ObservedLoop(NamedTuple):
     confidence: float
 
 
-def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
+def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
     """Findings for healthy services that a short loss of capacity would take down for good.
 
     loads: offered load over capacity, by service.
     """
     found = []
-    for service, observed in sorted(retry_loops(scan, loads).items()):
+    for service, observed in sorted(retry_loops(point, loads).items()):
         if not (can_stay_down(observed.loop) and stays_down(observed.loop, MAX_OUTAGE_SECONDS)):
             continue
         seconds = outage_margin_seconds(observed.loop)
         strength = observed.confidence * (1 - SHORT_OUTAGE_SECONDS.confidence(seconds))
         if strength < MIN_STRENGTH:
             continue
-        edge = scan.world.edges[observed.edge]
+        edge = point.world.edges[observed.edge]
         all_retried = observed.loop.load * observed.loop.attempts
         found.append(
             Finding(
@@ -85,18 +85,18 @@ def retry_risks(scan: Scan, loads: Mapping[Service, float]) -> tuple[Finding, ..
                 suspect=SuspectedCause(service, edge=edge[:2]),
                 strength=strength,
                 severity=1.0,
-                since=scan.time,
+                since=point.time,
                 evidence=(
                     Evidence(
                         "time without capacity it survives",
                         seconds,
                         SHORT_OUTAGE_SECONDS.midpoint,
                         "s",
-                        scan.time,
+                        point.time,
                         str(service),
                     ),
-                    Evidence("load if all is retried", all_retried, 1.0, "ratio", scan.time, str(service)),
-                    Evidence("attempts at most, inferred", observed.loop.attempts, 1.0, "", scan.time, entity(edge)),
+                    Evidence("load if all is retried", all_retried, 1.0, "ratio", point.time, str(service)),
+                    Evidence("attempts at most, inferred", observed.loop.attempts, 1.0, "", point.time, entity(edge)),
                 ),
                 action=Action(
                     "set_retry_budget",
@@ -126,10 +126,10 @@ def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect 
     return Effect("outage survived", service, "s", seconds, survived, "retry_budget", at_least=bound)
 
 
-def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:
+def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:
     """The retry loops of services with a known load and callers that retry."""
-    world = scan.world
-    past = scan.window(BASELINE_HISTORY_SECONDS)
+    world = point.world
+    past = point.window(BASELINE_HISTORY_SECONDS)
     wanted = {service for service, load in loads.items() if load > 0}
     if not wanted or not len(world.edges):
         return {}
@@ -142,17 +142,17 @@ def retry_loops(scan: Scan, loads: Mapping[Service, float]) -> Mapping[Service, 
     }
     client = np.array([places[edge.client] for edge in world.edges], np.intp)
     server = np.array([places[edge.server] for edge in world.edges], np.intp)
-    rates = np.nan_to_num(scan["edge_rate"].level)
+    rates = np.nan_to_num(point["edge_rate"].level)
     # While the service is down, each caller makes all attempts for each request that reaches it.
     amplification_if_down = amplification(client, server, rates * edge_attempts, edge_attempts, len(places))
     found = {}
-    for service, rows in scan.into.items():
+    for service, rows in point.into.items():
         calls = [row for row in rows if edge_attempts[row] > 1]
         if service not in wanted or not calls:
             continue
         worst = max(calls, key=lambda row: (rates[row] * edge_attempts[row], -row))
         timeout = timeout_seconds(world.calls.p99[worst, past], world.calls.failed[worst, past])
-        baseline = scan.level("edge_p95", world.edges[worst])
+        baseline = point.level("edge_p95", world.edges[worst])
         if not timeout > 0 or math.isnan(baseline):
             continue
         # Bounded, because attempts multiply without end in a cycle of callers.

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import model_servers
@@ -48,22 +48,22 @@ RETRY_LAG_SECONDS = 30.0
 MAX_SEVERITY = 100.0
 
 
-def retry_storms(scan: Scan) -> tuple[Finding, ...]:
+def retry_storms(point: EvaluationPoint) -> tuple[Finding, ...]:
     """Findings for services that retries keep down."""
-    edges = scan.world.edges
-    attempts = scan["attempts"].value
+    edges = point.world.edges
+    attempts = point["attempts"].value
     retried = {edges[row].server for row in np.flatnonzero(attempts > 1 + STORM_RETRY_RATIO.midpoint / 2)}
     if not retried:
         return ()
-    now = request_rates(scan, MINUTE)
+    now = request_rates(point, MINUTE)
     found = []
     for service in sorted(retried):
-        rows = scan.into[service]
-        strength = storm_strength(scan, service, now, rows)
+        rows = point.into[service]
+        strength = storm_strength(point, service, now, rows)
         if strength < 0.1:
             continue
         worst = max(rows, key=lambda row: (np.nan_to_num(now.offered[row] - now.first[row]), -row))
-        loop = loop_gain(scan, rows)
+        loop = loop_gain(point, rows)
         amplification = 1 / now.real(rows)
         found.append(
             Finding(
@@ -71,9 +71,9 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
                 cause="retry storm",
                 suspect=SuspectedCause(service, edge=edges[worst][:2]),
                 strength=strength,
-                severity=min(MAX_SEVERITY, max(amplification, scan.ratio("p95", service))),
-                since=min(scan.since("attempts", edges[row]) for row in rows),
-                evidence=_evidence(scan, service, now, rows, worst, loop),
+                severity=min(MAX_SEVERITY, max(amplification, point.ratio("p95", service))),
+                since=min(point.since("attempts", edges[row]) for row in rows),
+                evidence=_evidence(point, service, now, rows, worst, loop),
                 action=Action(
                     "cap_retries",
                     edges[worst].client,
@@ -88,81 +88,83 @@ def retry_storms(scan: Scan) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def storm_strength(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
+def storm_strength(point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """Confidence (0 to 1) that retries, and no lasting trigger, keep a service down: the least of all conditions."""
     real_ratio = now.real(rows)
     if not real_ratio > 0 or not np.nansum(now.baseline[rows]) > 0:
         return 0.0
     fresh = float(np.nansum(now.fresh[rows]))
     baseline = float(np.nansum(now.baseline[rows]))
-    has_queue = math.isfinite(scan.z("waiting", service))
+    has_queue = math.isfinite(point.z("waiting", service))
     conditions = (
         STORM_RETRY_RATIO.confidence(1 / real_ratio - 1),
-        confidence(_waiting(scan, service), EXTREME_Z, 1.0),
-        1 - max(_load_grew(scan, service, now, rows), _load_led(scan, service, rows)),
-        SERVED_SHARE.confidence(_served(scan, service) / max(fresh, baseline)),
+        confidence(_waiting(point, service), EXTREME_Z, 1.0),
+        1 - max(_load_grew(point, service, now, rows), _load_led(point, service, rows)),
+        SERVED_SHARE.confidence(_served(point, service) / max(fresh, baseline)),
         (PEAK_LOAD_RATIO if has_queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE).confidence(
-            float(np.nansum(now.offered[rows])) / _peak_load(scan, rows)
+            float(np.nansum(now.offered[rows])) / _peak_load(point, rows)
         ),
         1
         - max(
-            lost_gpu_time(scan, service),
-            slow_tokens(scan, service),
-            LOST_REPLICAS_RATIO.confidence(lost(scan, service)),
+            lost_gpu_time(point, service),
+            slow_tokens(point, service),
+            LOST_REPLICAS_RATIO.confidence(lost(point, service)),
         ),
-        _busy(scan, service),
-        1 - confidence(scan.z("held", service), EXTREME_Z, 1.0),
+        _busy(point, service),
+        1 - confidence(point.z("held", service), EXTREME_Z, 1.0),
     )
     return min(conditions)
 
 
-def _load_grew(scan: Scan, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
+def _load_grew(point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """Confidence (0 to 1) that the offered load grew, in requests or in tokens."""
-    more = load_growth(scan, service, now, rows)
+    more = load_growth(point, service, now, rows)
     tokens = TOKEN_GROWTH.confidence(more.ratio) if more.signal == "tokens" else 0.0
     return max(LOAD_GROWTH.confidence(now.growth(rows)), tokens)
 
 
-def _busy(scan: Scan, service: Service) -> float:
+def _busy(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that the GPUs of a service are busy: one that idles waits for something else than load."""
-    rows = scan.tenant_rows.get(service, ())
-    there = [row for row in rows if math.isfinite(scan.value("busy", scan.world.tenants[row]))]
-    gpus = {scan.world.tenants[row].gpu for row in there or rows}
-    used = [value for gpu in gpus if math.isfinite(value := scan.value("utilization", gpu))]
+    rows = point.tenant_rows.get(service, ())
+    there = [row for row in rows if math.isfinite(point.value("busy", point.world.tenants[row]))]
+    gpus = {point.world.tenants[row].gpu for row in there or rows}
+    used = [value for gpu in gpus if math.isfinite(value := point.value("utilization", gpu))]
     return GPU_UTILIZATION.confidence(sum(used) / len(used)) if used else 1.0
 
 
-def _load_led(scan: Scan, service: Service, rows: Sequence[int]) -> float:
+def _load_led(point: EvaluationPoint, service: Service, rows: Sequence[int]) -> float:
     """Confidence (0 to 1) that the load had grown before the first retries, and so led to them.
 
     Unknown later: requests from outside are counted when they end, and in a storm that takes minutes.
     """
-    world = scan.world
-    retrying_seconds = scan.time - min(scan.since("attempts", world.edges[row]) for row in rows)
+    world = point.world
+    retrying_seconds = point.time - min(point.since("attempts", world.edges[row]) for row in rows)
     if retrying_seconds > TRIGGER_SECONDS:
         return 0.0
     points = world.points(MINUTE)
-    tokens = np.exp(scan.history("tokens", service, retrying_seconds + MINUTE)[:points]) / scan.level("tokens", service)
+    tokens = np.exp(point.history("tokens", service, retrying_seconds + MINUTE)[:points]) / point.level(
+        "tokens", service
+    )
     if np.isfinite(tokens).any():
         return TOKEN_GROWTH.confidence(float(np.nanmax(tokens)))
-    last = max(1, scan.at + 1 - world.points(retrying_seconds))
+    last = max(1, point.at + 1 - world.points(retrying_seconds))
     window = slice(max(0, last - world.points(WINDOW_SECONDS)), last)
-    baseline = [scan.level("edge_rate", world.edges[row]) for row in rows]
+    baseline = [point.level("edge_rate", world.edges[row]) for row in rows]
     return OVERLOAD_REQUEST_GROWTH.confidence(
         float(np.nansum(nan_mean(world.calls.rate[list(rows), window]))) / float(np.nansum(baseline))
     )
 
 
-def _waiting(scan: Scan, service: Service) -> float:
+def _waiting(point: EvaluationPoint, service: Service) -> float:
     """Scales by which requests wait longer; without a known queue, by which they take longer."""
-    z = scan.z("waiting", service)
-    return z if math.isfinite(z) else np.fmin(scan.z("p50", service), scan.z("flight", service))
+    z = point.z("waiting", service)
+    return z if math.isfinite(z) else np.fmin(point.z("p50", service), point.z("flight", service))
 
 
-def _served(scan: Scan, service: Service) -> float:
+def _served(point: EvaluationPoint, service: Service) -> float:
     """Requests per second that a service finishes, as its model servers count them, else those that succeed."""
-    servers, world = model_servers(scan.world), scan.world
-    window = scan.window(MINUTE)
+    servers, world = model_servers(point.world), point.world
+    window = point.window(MINUTE)
     if service in servers.services:
         counted = float(nan_mean(servers.finished[[servers.services.index(service)], window])[0])
         if math.isfinite(counted):
@@ -173,26 +175,26 @@ def _served(scan: Scan, service: Service) -> float:
     return float(nan_mean(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
 
 
-def _peak_load(scan: Scan, rows: Sequence[int]) -> float:
+def _peak_load(point: EvaluationPoint, rows: Sequence[int]) -> float:
     """The largest load over the edges while the service was healthy: the 99th percentile of the past."""
-    last = max(0, scan.at + 1 - scan.world.points(GUARD_SECONDS))
+    last = max(0, point.at + 1 - point.world.points(GUARD_SECONDS))
     past = np.nansum(
-        scan.world.calls.rate[list(rows), max(0, last - scan.world.points(BASELINE_HISTORY_SECONDS)) : last], axis=0
+        point.world.calls.rate[list(rows), max(0, last - point.world.points(BASELINE_HISTORY_SECONDS)) : last], axis=0
     )
-    baseline = float(np.nansum([scan.level("edge_rate", scan.world.edges[row]) for row in rows]))
+    baseline = float(np.nansum([point.level("edge_rate", point.world.edges[row]) for row in rows]))
     healthy_load = past[(past > 0) & (past < 3 * baseline)]
     return float(np.percentile(healthy_load, 99)) if len(healthy_load) else math.nan
 
 
-def loop_gain(scan: Scan, rows: Sequence[int], seconds: float = 300.0) -> float:
+def loop_gain(point: EvaluationPoint, rows: Sequence[int], seconds: float = 300.0) -> float:
     """Loop gain g = λ₀·A′(p)·p′(λ) over edges: retries per second caused by one more attempt per second.
 
     λ: attempts per second; λ₀: first attempts per second; p: probability that an attempt fails; A: attempts per call.
     Slope of a regression of retries on attempts `RETRY_LAG_SECONDS` before, over the last minutes. Above 1 each wave of
     retries is larger than the last. NaN without variation.
     """
-    world = scan.world
-    window = scan.window(seconds)
+    world = point.world
+    window = point.window(seconds)
     offered = world.calls.rate[list(rows), window]
     with np.errstate(invalid="ignore", divide="ignore"):
         retried = offered - offered / np.fmax(world.attempts[list(rows), window], 1.0)
@@ -209,23 +211,23 @@ def lagged_slope(offered: Floats, retried: Floats, lag: int) -> float:
     return float(np.cov(x, y, bias=True)[0, 1] / np.var(x))
 
 
-def _wait(scan: Scan, service: Service) -> float:
-    queue = np.array([scan.value("waiting", service) - 1.0])  # the signal counts one more, for its logarithm
-    return float(queue_wait_seconds(np.maximum(queue, 0.0), np.array([_served(scan, service)]))[0])
+def _wait(point: EvaluationPoint, service: Service) -> float:
+    queue = np.array([point.value("waiting", service) - 1.0])  # the signal counts one more, for its logarithm
+    return float(queue_wait_seconds(np.maximum(queue, 0.0), np.array([_served(point, service)]))[0])
 
 
 def _evidence(
-    scan: Scan, service: Service, now: RequestRates, rows: Sequence[int], worst: int, loop: float
+    point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int], worst: int, loop: float
 ) -> tuple[Evidence, ...]:
-    edge = scan.world.edges[worst]
-    since, name = scan.since("attempts", edge), str(service)
+    edge = point.world.edges[worst]
+    since, name = point.since("attempts", edge), str(service)
     fresh = float(np.nansum(now.fresh[rows]))
     evidence = [
-        evidence_of(scan, "attempts", edge),
+        evidence_of(point, "attempts", edge),
         Evidence("really asked", fresh, float(np.nansum(now.baseline[rows])), "1/s", since, name),
-        Evidence("finished", _served(scan, service), fresh, "1/s", since, name),
-        evidence_of(scan, "waiting" if math.isfinite(scan.z("waiting", service)) else "p50", service),
-        Evidence("wait of who joins the queue", _wait(scan, service), 0.0, "s", since, name),
+        Evidence("finished", _served(point, service), fresh, "1/s", since, name),
+        evidence_of(point, "waiting" if math.isfinite(point.z("waiting", service)) else "p50", service),
+        Evidence("wait of who joins the queue", _wait(point, service), 0.0, "s", since, name),
     ]
     if math.isfinite(loop):
         evidence.append(Evidence("retries per further attempt", loop, 1.0, "", since, name))

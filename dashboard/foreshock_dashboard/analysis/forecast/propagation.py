@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, GpuShares
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.common.identity_cache import row_by_key
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -80,10 +80,10 @@ class RiskEdges(NamedTuple):
 class RiskPropagation:
     """Risk propagation at one evaluation, on edges that are computed once."""
 
-    def __init__(self, scan: Scan, own: Mapping[Service, BreachRisk]) -> None:
-        self._services = scan.world.services
-        self._rows = scan.cache.get(row_by_key, self._services)
-        self._edges = _joined(call_edges(scan), gpu_edges(scan))
+    def __init__(self, point: EvaluationPoint, own: Mapping[Service, BreachRisk]) -> None:
+        self._services = point.world.services
+        self._rows = point.cache.get(row_by_key, self._services)
+        self._edges = _joined(call_edges(point), gpu_edges(point))
         never = (math.inf,) * len(QUANTILES)
         self._chance = np.array([own[service].chance if service in own else 0.0 for service in self._services])
         when = [own[service].seconds if service in own else never for service in self._services]
@@ -141,21 +141,21 @@ def _earliest(when: Floats, through: Rows, edges: RiskEdges, counts: Rows) -> Fl
     return times
 
 
-def call_edges(scan: Scan) -> RiskEdges:
+def call_edges(point: EvaluationPoint) -> RiskEdges:
     """Edges from callee to caller, weighted by how much the caller's p95 depends on the callee.
 
     Callers without requests of their own, such as batch jobs, are left out: they have no SLO to breach.
     """
-    rows, calls = {service: row for row, service in enumerate(scan.world.services)}, scan.world.edges
-    has_rate = np.isfinite(_usual(scan, "rate"))
+    rows, calls = {service: row for row, service in enumerate(point.world.services)}, point.world.edges
+    has_rate = np.isfinite(_usual(point, "rate"))
     called = {edge.server for edge in calls}
     serving = {service for service, row in rows.items() if has_rate[row] or service in called or not has_rate.any()}
     inside = [edge.connection != "virtual_node" and edge.client in serving and edge.server in rows for edge in calls]
     chosen = np.flatnonzero(inside)
     source = np.array([rows[calls[i].server] for i in chosen], dtype=np.intp)
     target = np.array([rows[calls[i].client] for i in chosen], dtype=np.intp)
-    caller_rate, caller_p95 = _usual(scan, "rate")[target], _usual_p95(scan)[target]
-    call_rate, call_p95 = _usual(scan, "edge_rate")[chosen], _usual(scan, "edge_p95")[chosen]
+    caller_rate, caller_p95 = _usual(point, "rate")[target], _usual_p95(point)[target]
+    call_rate, call_p95 = _usual(point, "edge_rate")[chosen], _usual(point, "edge_p95")[chosen]
     with np.errstate(invalid="ignore", divide="ignore"):
         calls_per_request = np.where(caller_rate > 0, call_rate / caller_rate, 1.0)
         time_share = np.where(caller_p95 > 0, np.minimum(call_p95 / caller_p95, 1.0), 0.0)
@@ -164,13 +164,13 @@ def call_edges(scan: Scan) -> RiskEdges:
     return RiskEdges(source, target, weight, np.nan_to_num(caller_p95))
 
 
-def gpu_edges(scan: Scan) -> RiskEdges:
+def gpu_edges(point: EvaluationPoint) -> RiskEdges:
     """Edges from a service that takes more time of saturated GPUs to those on them, by the share of theirs it took."""
-    world = scan.world
-    rows = {service: row for row, service in enumerate(world.services) if math.isfinite(scan.level("rate", service))}
+    world = point.world
+    rows = {service: row for row, service in enumerate(world.services) if math.isfinite(point.level("rate", service))}
     if not world.tenants:
         return _no_edges()
-    sharing = scan.memo(GpuShares)
+    sharing = point.memo(GpuShares)
     growth = np.nan_to_num(sharing.now - sharing.baseline)
     weights: dict[tuple[int, int], float] = {}
     for grown in np.flatnonzero(sharing.full & (growth > MIN_SHARE_CHANGE)):
@@ -186,26 +186,26 @@ def gpu_edges(scan: Scan) -> RiskEdges:
                 pair = rows[source.service], rows[target]
                 weights[pair] = max(weights.get(pair, 0.0), min(1.0, float(growth[grown] / sharing.baseline[other])))
     pairs = np.array(list(weights), dtype=np.intp).reshape(-1, 2)
-    target_seconds = np.nan_to_num(_usual_p95(scan)[pairs[:, 1]])
+    target_seconds = np.nan_to_num(_usual_p95(point)[pairs[:, 1]])
     return RiskEdges(pairs[:, 0], pairs[:, 1], np.array(list(weights.values())), target_seconds)
 
 
-def _usual_p95(scan: Scan) -> Floats:
+def _usual_p95(point: EvaluationPoint) -> Floats:
     """Baseline p95 of every service (seconds); the slowest of its clients' where it reports none."""
-    p95 = _usual(scan, "p95").copy()
+    p95 = _usual(point, "p95").copy()
     unknown = np.isnan(p95)
     if unknown.any():
-        rows = {service: row for row, service in enumerate(scan.world.services)}
-        for edge, edge_p95 in zip(scan.world.edges, _usual(scan, "edge_p95"), strict=True):
+        rows = {service: row for row, service in enumerate(point.world.services)}
+        for edge, edge_p95 in zip(point.world.edges, _usual(point, "edge_p95"), strict=True):
             row = rows.get(edge.server)
             if row is not None and unknown[row]:
                 p95[row] = np.fmax(p95[row], edge_p95)
     return p95
 
 
-def _usual(scan: Scan, name: str) -> Floats:
+def _usual(point: EvaluationPoint, name: str) -> Floats:
     """Baseline of a signal; its present value where no baseline is known."""
-    return np.where(np.isfinite(scan[name].level), scan[name].level, scan[name].value)
+    return np.where(np.isfinite(point[name].level), point[name].level, point[name].value)
 
 
 def _no_edges() -> RiskEdges:

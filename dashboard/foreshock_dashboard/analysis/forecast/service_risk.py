@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.saturation.batching_model import moving_average
@@ -53,10 +53,10 @@ class ServiceRisk:
     slo: Slo | None = None
 
 
-def service_risks(scan: Scan, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
+def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
     """Risk of each service of the World, by the trend of its p95 or of its KV cache, whichever is more likely."""
-    world, at = scan.world, scan.at
-    duration, rate, failed = scan["p95"], scan["rate"], scan["failed"]
+    world, at = point.world, point.at
+    duration, rate, failed = point["p95"], point["rate"], point["failed"]
     limit = np.array([slos[service].seconds if service in slos else np.nan for service in world.services])
     max_failed = np.array([slos[service].failed if service in slos else np.nan for service in world.services])
     enough = rate.value * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
@@ -67,7 +67,7 @@ def service_risks(scan: Scan, slos: Mapping[Service, Slo]) -> Mapping[Service, S
         slower = enough & (duration.z >= MIN_TREND_Z)
     logs = _log_window(world.red.p95, at, world.step, SLOW_TREND_SECONDS)
     chances, seconds = _forecast(logs, np.log(limit), world.step)
-    cache_forecasts = _forecast_kv_cache(scan)
+    cache_forecasts = _forecast_kv_cache(point)
     risks = {}
     for i, service in enumerate(world.services):
         chance, when = (float(chances[i]), tuple(seconds[i].tolist())) if slower[i] else (0.0, _NEVER)
@@ -75,7 +75,7 @@ def service_risks(scan: Scan, slos: Mapping[Service, Slo]) -> Mapping[Service, S
             chance, when = cache_forecasts[service]
         if breached[i]:
             chance, when = 1.0, _NOW
-        utilization, overloaded = scan.utilizations.get(service), is_overloading(scan, service)
+        utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
         risks[service] = ServiceRisk(bool(breached[i]), chance, when, overloaded, utilization, slos.get(service))
     return risks
 
@@ -94,17 +94,17 @@ def _forecast(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats,
     return np.where(sooner, fast.chance, slow.chance), np.where(sooner[:, None], fast.seconds, slow.seconds)
 
 
-def _forecast_kv_cache(scan: Scan) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
+def _forecast_kv_cache(point: EvaluationPoint) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
     """Chance and seconds until the KV caches of a service's model servers are full."""
-    servers = model_servers(scan.world)
+    servers = model_servers(point.world)
     if not servers.services:
         return {}
-    lookback = scan.world.points(SLOW_TREND_SECONDS + 60)
-    cache = moving_average(servers.cache[:, max(0, scan.at + 1 - lookback) : scan.at + 1], scan.world.step)
-    logs = np.log(np.maximum(cache[:, -max(1, scan.world.points(SLOW_TREND_SECONDS)) :], 1e-3))
-    chances, seconds = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), scan.world.step)
+    lookback = point.world.points(SLOW_TREND_SECONDS + 60)
+    cache = moving_average(servers.cache[:, max(0, point.at + 1 - lookback) : point.at + 1], point.world.step)
+    logs = np.log(np.maximum(cache[:, -max(1, point.world.points(SLOW_TREND_SECONDS)) :], 1e-3))
+    chances, seconds = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), point.world.step)
     return {
         service: (float(chances[i]), tuple(seconds[i].tolist()))
         for i, service in enumerate(servers.services)
-        if scan.utilizations[service].cache >= MIN_KV_CACHE_RATIO and scan.z("cache", service) >= MIN_TREND_Z
+        if point.utilizations[service].cache >= MIN_KV_CACHE_RATIO and point.z("cache", service) >= MIN_TREND_Z
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.propagation import PropagatedRisk, RiskPropagation
@@ -67,19 +67,19 @@ PHASES: Sequence[Phase] = ("advisory", "page", "cascading")
 class Evaluation:
     """One evaluation: signals at a grid point, the risk of each service, and all findings."""
 
-    scan: Scan
+    point: EvaluationPoint
     own: Mapping[Service, ServiceRisk]
     findings: Sequence[Finding]
 
     @cached_property
     def walk(self) -> GraphWalk:
         """The walk that ranks suspected causes, for all incidents."""
-        return GraphWalk(self.scan, self.findings)
+        return GraphWalk(self.point, self.findings)
 
     @cached_property
     def propagation(self) -> RiskPropagation:
         """Propagation of risk from callee to caller, for all incidents."""
-        return RiskPropagation(self.scan, self.own)
+        return RiskPropagation(self.point, self.own)
 
     @cached_property
     def risks(self) -> Sequence[PropagatedRisk]:
@@ -87,15 +87,15 @@ class Evaluation:
         return self.propagation.risks()
 
 
-def opened_incident(candidate: IncidentCandidate, scan: Scan) -> Incident:
+def opened_incident(candidate: IncidentCandidate, point: EvaluationPoint) -> Incident:
     """A new incident of a candidate, without figures."""
-    return _blank(candidate.origin, "", _since(candidate, scan), scan)
+    return _blank(candidate.origin, "", _since(candidate, point), point)
 
 
-def advisory(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
+def advisory(known: Incident | None, finding: Finding, point: EvaluationPoint) -> Incident:
     """An advisory about a latent risk: no service is affected."""
     updated = replace(
-        known or _blank(finding.service, "-weak", scan.time, scan),
+        known or _blank(finding.service, "-weak", point.time, point),
         cause=finding.cause,
         suspect=finding.suspect,
         evidence=finding.evidence,
@@ -103,11 +103,11 @@ def advisory(known: Incident | None, finding: Finding, scan: Scan) -> Incident:
         quality="inferred",
         action=finding.action,
     )
-    return with_summary(updated, scan)
+    return with_summary(updated, point)
 
 
-def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
-    name = datetime.fromtimestamp(scan.time, UTC).strftime("%Y%m%dT%H%M%SZ")
+def _blank(service: Service, suffix: str, since: float, point: EvaluationPoint) -> Incident:
+    name = datetime.fromtimestamp(point.time, UTC).strftime("%Y%m%dT%H%M%SZ")
     return Incident(
         id=f"{name}-{service}{suffix}".replace("/", "."),
         phase="advisory",
@@ -118,7 +118,7 @@ def _blank(service: Service, suffix: str, since: float, scan: Scan) -> Incident:
         at_risk=(),
         candidates=(),
         since=since,
-        opened=scan.time,
+        opened=point.time,
         paged=None,
         until=None,
         evidence=(),
@@ -135,8 +135,8 @@ def updated_incident(
     """The incident as of this evaluation. Its phase only escalates while it is open."""
     spread = len(candidate.breaching) > 1 or bool(candidate.breaching and candidate.breaching[0] != candidate.origin)
     phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
-    paged = incident.paged if incident.paged is not None else evaluation.scan.time if page else None
-    again = not incident.candidates or paged != incident.paged or _minute(evaluation.scan)
+    paged = incident.paged if incident.paged is not None else evaluation.point.time if page else None
+    again = not incident.candidates or paged != incident.paged or _minute(evaluation.point)
     victims = (candidate.origin, *candidate.affected_callers[:MAX_RANKED_CALLERS])
     suspects = rank_causes(evaluation.walk, victims) if again else incident.candidates
     suspect = suspects[0].service if again and suspects else None
@@ -152,59 +152,59 @@ def updated_incident(
         victims=tuple(dict.fromkeys((candidate.origin, *candidate.affected_callers))),
         at_risk=_at_risk(candidate, evaluation),
         candidates=_candidates(suspected, candidate, suspects) if again else incident.candidates,
-        evidence=_evidence(candidate, evaluation.scan),
+        evidence=_evidence(candidate, evaluation.point),
         confidence=candidate.cause.strength if candidate.cause else candidate.chance,
         quality="sampled",
         action=candidate.cause.action
         if candidate.cause
-        else fallback_action(evaluation.scan, cause, candidate.origin, suspected.service),
+        else fallback_action(evaluation.point, cause, candidate.origin, suspected.service),
     )
-    return with_summary(updated, evaluation.scan)
+    return with_summary(updated, evaluation.point)
 
 
 def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident as before, with the services at risk as of this evaluation."""
     ahead = tuple(each for each in _near(incident.service, evaluation) if math.isfinite(each.p50))
-    return with_summary(replace(incident, at_risk=ahead), evaluation.scan)
+    return with_summary(replace(incident, at_risk=ahead), evaluation.point)
 
 
-def recovering_incident(incident: Incident, scan: Scan) -> Incident:
+def recovering_incident(incident: Incident, point: EvaluationPoint) -> Incident:
     """The incident while it recovers: no service is at risk."""
-    return with_summary(replace(incident, at_risk=(), quality="sampled"), scan, recovering=True)
+    return with_summary(replace(incident, at_risk=(), quality="sampled"), point, recovering=True)
 
 
-def with_summary(incident: Incident, scan: Scan, *, recovering: bool = False) -> Incident:
+def with_summary(incident: Incident, point: EvaluationPoint, *, recovering: bool = False) -> Incident:
     """The incident with its summary as of this grid point."""
     summary = Summary(
-        symptom=_symptom(incident.service, scan),
+        symptom=_symptom(incident.service, point),
         recovering=recovering,
         latent=incident.cause == "retry storm" and incident.phase == "advisory",
-        requests=_requests(incident, scan),
+        requests=_requests(incident, point),
     )
     return replace(incident, summary=summary)
 
 
-def _symptom(service: Service, scan: Scan) -> Symptom | None:
-    failed = scan.value("failed", service)
+def _symptom(service: Service, point: EvaluationPoint) -> Symptom | None:
+    failed = point.value("failed", service)
     if failed >= SYMPTOM_FAILED_RATIO:
         return Symptom("failed", failed)
-    p95, baseline = scan.value("p95", service), scan.level("p95", service)
+    p95, baseline = point.value("p95", service), point.level("p95", service)
     return Symptom("p95", p95, baseline) if math.isfinite(p95) and math.isfinite(baseline) else None
 
 
-def _requests(incident: Incident, scan: Scan) -> str | None:
+def _requests(incident: Incident, point: EvaluationPoint) -> str | None:
     """The kind of requests that make others wait, "" if unknown; None if their client runs on the contended GPUs."""
     client, gpus = incident.suspect.service, incident.suspect.gpus
     if incident.cause != "pool contention" or client in (None, incident.service) or not gpus:
         return None
-    if any(scan.world.tenants[row].gpu in gpus for row in scan.tenant_rows.get(client, ())):
+    if any(point.world.tenants[row].gpu in gpus for row in point.tenant_rows.get(client, ())):
         return None
     return incident.action.requests if incident.action else ""
 
 
-def _minute(scan: Scan) -> bool:
+def _minute(point: EvaluationPoint) -> bool:
     """Whether `RANKING_SECONDS` have passed since a multiple of them at the previous grid point."""
-    return bool(scan.time // RANKING_SECONDS != (scan.time - scan.world.step) // RANKING_SECONDS)
+    return bool(point.time // RANKING_SECONDS != (point.time - point.world.step) // RANKING_SECONDS)
 
 
 def _suspected(
@@ -256,10 +256,10 @@ def _near(
 
     Services without a latency baseline are left out: a breach could not be observed.
     """
-    near = {origin, *evaluation.scan.upstream[origin]}
+    near = {origin, *evaluation.point.upstream[origin]}
     ahead = evaluation.propagation.risks(known) if known else evaluation.risks
     found = [
-        _risk(each) for each in ahead if each.service in near and not lacks_baseline(evaluation.scan, each.service)
+        _risk(each) for each in ahead if each.service in near and not lacks_baseline(evaluation.point, each.service)
     ]
     return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
 
@@ -295,28 +295,30 @@ def _candidates(
     return tuple(each._replace(score=each.score / total) if total > 0 else each for each in (first, *rest))
 
 
-def _evidence(candidate: IncidentCandidate, scan: Scan) -> tuple[Evidence, ...]:
+def _evidence(candidate: IncidentCandidate, point: EvaluationPoint) -> tuple[Evidence, ...]:
     found = list(candidate.cause.evidence) if candidate.cause else []
     names = (*SYMPTOM_SIGNALS, *SERVER_SIGNALS)
-    found += [_figure(name, candidate.origin, scan) for name in names if scan.z(name, candidate.origin) >= EVIDENCE_Z]
+    found += [_figure(name, candidate.origin, point) for name in names if point.z(name, candidate.origin) >= EVIDENCE_Z]
     found += [
-        _figure("p95", caller, scan)
+        _figure("p95", caller, point)
         for caller in candidate.affected_callers[:3]
-        if math.isfinite(scan.value("p95", caller))
+        if math.isfinite(point.value("p95", caller))
     ]
     return tuple({(each.name, each.entity): each for each in found}.values())
 
 
-def _figure(name: str, service: Service, scan: Scan) -> Evidence:
+def _figure(name: str, service: Service, point: EvaluationPoint) -> Evidence:
     signal = SIGNAL_BY_NAME[name]
-    value, level = scan.value(name, service), scan.level(name, service)
-    return Evidence(signal.text, value, level, signal.unit, scan.since(name, service), str(service))
+    value, level = point.value(name, service), point.level(name, service)
+    return Evidence(signal.text, value, level, signal.unit, point.since(name, service), str(service))
 
 
-def _since(candidate: IncidentCandidate, scan: Scan) -> float:
+def _since(candidate: IncidentCandidate, point: EvaluationPoint) -> float:
     found = [
-        scan.since(name, candidate.origin) for name in SYMPTOM_SIGNALS if scan.z(name, candidate.origin) >= FIRST_SIGN_Z
+        point.since(name, candidate.origin)
+        for name in SYMPTOM_SIGNALS
+        if point.z(name, candidate.origin) >= FIRST_SIGN_Z
     ]
     if candidate.cause:
         found.append(candidate.cause.since)
-    return min(found, default=scan.time)
+    return min(found, default=point.time)

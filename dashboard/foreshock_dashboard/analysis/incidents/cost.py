@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -51,8 +51,8 @@ def incident_costs(world: World, since: float, until: float, paged: float | None
     """The cost at each ingress service from `since` to `until`; paged: time of the page (all in Unix seconds)."""
     first = int(np.searchsorted(world.times, since))
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
-    scan = Scan(world, min(first, len(world.times) - 1), baselines_at(world, first))
-    slo_by_service = slos(scan, {})
+    point = EvaluationPoint(world, min(first, len(world.times) - 1), baselines_at(world, first))
+    slo_by_service = slos(point, {})
     acted = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
     return tuple(
         _cost(world, service, columns, slo_by_service.get(service), acted) for service in ingress_services(world)

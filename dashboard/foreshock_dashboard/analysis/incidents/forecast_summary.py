@@ -8,7 +8,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.load_imbalance import replica_loads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.analysis.saturation.pooling import safe_load
@@ -22,9 +22,9 @@ P20, P50, P80 = (QUANTILES.index(each) for each in (0.2, 0.5, 0.8))
 
 def forecast(state: State, world: World) -> Forecast:
     """The forecast from a state as of the World's last grid point."""
-    scan = Scan(world, len(world.times) - 1, state.learned.baselines, state.cache.next_step())
+    point = EvaluationPoint(world, len(world.times) - 1, state.learned.baselines, state.cache.next_step())
     return Forecast(
-        _risks(state), _loads(state, world), _amplification(scan), _imbalance(scan), _stalled(scan), _slos(state)
+        _risks(state), _loads(state, world), _amplification(point), _imbalance(point), _stalled(point), _slos(state)
     )
 
 
@@ -59,33 +59,36 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     return tuple(found)
 
 
-def _amplification(scan: Scan) -> tuple[RetryAmplification, ...]:
+def _amplification(point: EvaluationPoint) -> tuple[RetryAmplification, ...]:
     """Retry amplification by edge; the worst of parallel edges."""
     worst: dict[tuple[Service, Service], float] = {}
-    now = scan["attempts"]
-    for edge, ratio in zip(scan.world.edges, now.value.tolist(), strict=True):
+    now = point["attempts"]
+    for edge, ratio in zip(point.world.edges, now.value.tolist(), strict=True):
         if math.isfinite(ratio) and edge.connection != "virtual_node":
             worst[edge.client, edge.server] = max(ratio, worst.get((edge.client, edge.server), ratio))
     return tuple(RetryAmplification(client, server, ratio) for (client, server), ratio in sorted(worst.items()))
 
 
-def _imbalance(scan: Scan) -> tuple[Imbalance, ...]:
+def _imbalance(point: EvaluationPoint) -> tuple[Imbalance, ...]:
     return tuple(
         Imbalance(service, spread.busy / spread.even)
-        for service, spread in sorted(replica_loads(scan).items())
+        for service, spread in sorted(replica_loads(point).items())
         if spread.even > 0 and math.isfinite(spread.busy)
     )
 
 
-def _stalled(scan: Scan) -> tuple[GpuWait, ...]:
+def _stalled(point: EvaluationPoint) -> tuple[GpuWait, ...]:
     """GPU wait of each pair, mean over the shared GPUs where it is known."""
     shared: dict[tuple[Service, Service], list[tuple[Gpu, float]]] = {}
-    for stall, ratio in zip(scan.world.stalls, scan["stalled_by"].value.tolist(), strict=True):
+    for stall, ratio in zip(point.world.stalls, point["stalled_by"].value.tolist(), strict=True):
         if math.isfinite(ratio):
             shared.setdefault((stall.victim, stall.aggressor), []).append((stall.gpu, ratio))
     return tuple(
         GpuWait(
-            victim, aggressor, pool_of(scan.world, [gpu for gpu, _ in rows]), float(np.mean([each for _, each in rows]))
+            victim,
+            aggressor,
+            pool_of(point.world, [gpu for gpu, _ in rows]),
+            float(np.mean([each for _, each in rows])),
         )
         for (victim, aggressor), rows in sorted(shared.items())
     )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.registry import findings
@@ -143,12 +143,12 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     frozen = frozenset(service for each in state.tracked for service in each.members)
     cache = state.cache.next_step()
     known = relearned(state.learned, world, at, frozen, cache)
-    scan = Scan(world, at, known.baselines, cache, utilizations(world, at, known.laws))
-    own = service_risks(scan, slos(scan, configured or {}))
-    causes = findings(scan)
-    latent = state.latent if known is state.learned else _latent_risks(scan, own)
-    evaluation = Evaluation(scan, own, causes)
-    tracked, ended = _advanced(state.tracked, incident_candidates(scan, own, causes, latent), evaluation)
+    point = EvaluationPoint(world, at, known.baselines, cache, utilizations(world, at, known.laws))
+    own = service_risks(point, slos(point, configured or {}))
+    causes = findings(point)
+    latent = state.latent if known is state.learned else _latent_risks(point, own)
+    evaluation = Evaluation(point, own, causes)
+    tracked, ended = _advanced(state.tracked, incident_candidates(point, own, causes, latent), evaluation)
     healthy = {
         service: finding
         for service, finding in latent.items()
@@ -159,7 +159,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     resolved = [
         each for each in (*ended, *state.resolved) if each.until is None or time - each.until <= KEEP_RESOLVED_SECONDS
     ]
-    advisories = _advisories(state.advisories, healthy, scan)
+    advisories = _advisories(state.advisories, healthy, point)
     return State(time, known, tracked, latent, advisories, tuple(resolved), own, cache)
 
 
@@ -168,20 +168,22 @@ def _resolved(incident: Incident, time: float) -> Incident:
     return replace(incident, phase="over", until=time)
 
 
-def _latent_risks(scan: Scan, own: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:
+def _latent_risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:
     """Retry loops that would turn a short outage into a lasting one, by service."""
     loads = {service: risk.utilization.load for service, risk in own.items() if risk.utilization}
-    return {each.service: each for each in retry_risks(scan, loads) if each.strength >= FINDING_STRENGTH}
+    return {each.service: each for each in retry_risks(point, loads) if each.strength >= FINDING_STRENGTH}
 
 
-def _advisories(known: Sequence[Advisory], latent: Mapping[Service, Finding], scan: Scan) -> tuple[Advisory, ...]:
+def _advisories(
+    known: Sequence[Advisory], latent: Mapping[Service, Finding], point: EvaluationPoint
+) -> tuple[Advisory, ...]:
     """Advisories about latent risks of healthy services, in the order of services."""
     advisories = {
-        each.incident.service: each for each in known if scan.time - each.last_observed <= RESOLVE_AFTER_SECONDS
+        each.incident.service: each for each in known if point.time - each.last_observed <= RESOLVE_AFTER_SECONDS
     }
     for service, finding in latent.items():
         before = advisories.get(service)
-        advisories[service] = Advisory(advisory(before.incident if before else None, finding, scan), scan.time)
+        advisories[service] = Advisory(advisory(before.incident if before else None, finding, point), point.time)
     return tuple(advisories[service] for service in sorted(advisories))
 
 
@@ -199,13 +201,13 @@ def _advanced(
         own = [each for each in left if not group.members.isdisjoint(each.members)]
         left = [each for each in left if each not in own]
         merged = not own and any(not group.members.isdisjoint(each.members) for each in found)
-        after = _merged(group, evaluation.scan) if merged else _updated(group, own, evaluation)
+        after = _merged(group, evaluation.point) if merged else _updated(group, own, evaluation)
         if after is not None:
             kept.append(after)
         elif group.incident is not None:
-            ended.append(_resolved(group.incident, evaluation.scan.time))
+            ended.append(_resolved(group.incident, evaluation.point.time))
     kept += [
-        TrackedIncident(each.origin, frozenset(each.members), 1, int(each.page), 0.0, evaluation.scan.time)
+        TrackedIncident(each.origin, frozenset(each.members), 1, int(each.page), 0.0, evaluation.point.time)
         for each in left
     ]
     return tuple(kept), tuple(ended)
@@ -217,12 +219,12 @@ def _seniority(group: TrackedIncident) -> tuple[bool, bool, float]:
     return incident is None, incident is None or incident.paged is None, incident.opened if incident else 0.0
 
 
-def _merged(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
+def _merged(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident | None:
     """A group with candidates that all belong to another one; None after `FOR_POINTS` evaluations."""
     if group.incident is None or group.merged_points + 1 >= FOR_POINTS:
         return None
     return replace(
-        group, merged_points=group.merged_points + 1, recovered_seconds=0.0, last_data=scan.time, recovering=None
+        group, merged_points=group.merged_points + 1, recovered_seconds=0.0, last_data=point.time, recovering=None
     )
 
 
@@ -231,7 +233,7 @@ def _updated(
 ) -> TrackedIncident | None:
     """A group after an evaluation with its own candidates; None where it is resolved or no longer pending."""
     if not own:
-        return _without_candidate(group, evaluation.scan)
+        return _without_candidate(group, evaluation.point)
     candidate = _leading(group.incident, own)
     paging_points = group.paging_points + 1 if any(each.page for each in own) else 0
     firing = replace(
@@ -241,7 +243,7 @@ def _updated(
         firing_points=group.firing_points + 1,
         paging_points=paging_points,
         recovered_seconds=0.0,
-        last_data=evaluation.scan.time,
+        last_data=evaluation.point.time,
         merged_points=0,
         recovering=None,
     )
@@ -250,29 +252,29 @@ def _updated(
     if firing.incident is None:
         if firing.firing_points < for_points:
             return firing
-        incident = opened_incident(candidate, evaluation.scan)
+        incident = opened_incident(candidate, evaluation.point)
         return replace(firing, incident=updated_incident(incident, candidate, evaluation, page=page))
     return _reported(
         firing, firing.incident, updated_incident(firing.incident, candidate, evaluation, page=page), evaluation
     )
 
 
-def _without_candidate(group: TrackedIncident, scan: Scan) -> TrackedIncident | None:
+def _without_candidate(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident | None:
     """A group without a candidate now: missing data neither confirms nor resolves its incident."""
-    if not _has_data(scan, group.members):
+    if not _has_data(point, group.members):
         inferred = group.incident and replace(group.incident, quality="inferred")
-        in_time = scan.time - group.last_data < NO_DATA_SECONDS
+        in_time = point.time - group.last_data < NO_DATA_SECONDS
         return replace(group, incident=inferred, recovering=None) if in_time else None
-    recovered_seconds = group.recovered_seconds + scan.world.step
+    recovered_seconds = group.recovered_seconds + point.world.step
     if group.incident is None or recovered_seconds >= RESOLVE_AFTER_SECONDS:
         return None
     return replace(
         group,
         recovered_seconds=recovered_seconds,
-        last_data=scan.time,
+        last_data=point.time,
         paging_points=0,
         merged_points=0,
-        recovering=recovering_incident(group.incident, scan),
+        recovering=recovering_incident(group.incident, point),
     )
 
 
@@ -286,7 +288,7 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
         return replace(group, incident=after, disagreeing_points=0)
     kept = replace(before, phase=after.phase)
     if after.service == kept.service:
-        kept = with_summary(replace(kept, at_risk=after.at_risk), evaluation.scan)
+        kept = with_summary(replace(kept, at_risk=after.at_risk), evaluation.point)
     else:
         kept = with_forecast(kept, evaluation)
     return replace(group, incident=kept, disagreeing_points=disagreeing_points)
@@ -313,6 +315,6 @@ def _identity(incident: Incident) -> tuple[object, ...]:
     return (incident.service, incident.cause, incident.suspect.service)
 
 
-def _has_data(scan: Scan, members: Set[Service]) -> bool:
+def _has_data(point: EvaluationPoint, members: Set[Service]) -> bool:
     """Whether the latency of any member is known now."""
-    return any(np.isfinite(scan.value("p95", service)) for service in members)
+    return any(np.isfinite(point.value("p95", service)) for service in members)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.incidents.learned import LEARN_SECONDS, Learned
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
@@ -24,12 +24,12 @@ def retrospective(world: World, at: float, past: float) -> tuple[GraphWalk, ...]
     """
     known = _known_before(world, int(np.searchsorted(world.times, past)))
     last = len(world.times) - 1
-    points = {min(int(np.searchsorted(world.times, at + offset)), last) for offset in OFFSETS_SECONDS}
-    scans = [
-        Scan(world, point, known.baselines, utilizations=utilizations(world, point, known.laws))
-        for point in sorted(points)
+    columns = {min(int(np.searchsorted(world.times, at + offset)), last) for offset in OFFSETS_SECONDS}
+    points = [
+        EvaluationPoint(world, column, known.baselines, utilizations=utilizations(world, column, known.laws))
+        for column in sorted(columns)
     ]
-    return tuple(GraphWalk(scan, findings(scan)) for scan in scans)
+    return tuple(GraphWalk(point, findings(point)) for point in points)
 
 
 def _known_before(world: World, at: int) -> Learned:
@@ -38,8 +38,8 @@ def _known_before(world: World, at: int) -> Learned:
     A hub learns once a minute and leaves out the last three minutes, so one evaluation per minute is enough.
     """
     state = State()
-    for point in range(at - 1, -1, -max(1, world.points(LEARN_SECONDS)))[::-1]:
-        state = advance(state, world, point)
+    for column in range(at - 1, -1, -max(1, world.points(LEARN_SECONDS)))[::-1]:
+        state = advance(state, world, column)
     return (
         state.learned
         if state.learned.baselines.levels

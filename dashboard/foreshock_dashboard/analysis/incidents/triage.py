@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS, ServiceRisk
 from foreshock_dashboard.model.incident import SuspectedCause
@@ -61,7 +61,10 @@ class IncidentCandidate:
 
 
 def incident_candidates(
-    scan: Scan, risks: Mapping[Service, ServiceRisk], findings: Sequence[Finding], latent: Mapping[Service, Finding]
+    point: EvaluationPoint,
+    risks: Mapping[Service, ServiceRisk],
+    findings: Sequence[Finding],
+    latent: Mapping[Service, Finding],
 ) -> tuple[IncidentCandidate, ...]:
     """All incident candidates, the worst first. latent: latent retry loops by service."""
     strong = [each for each in findings if each.strength >= FINDING_STRENGTH]
@@ -71,19 +74,19 @@ def incident_candidates(
     risky = {
         service
         for service, risk in risks.items()
-        if risk.overloaded or (risk.chance >= ADVISORY_CHANCE and is_relevant(scan, service))
+        if risk.overloaded or (risk.chance >= ADVISORY_CHANCE and is_relevant(point, service))
     }
     anomalous = risky | by_service.keys()
     all_findings: dict[Service, list[Finding]] = {}
     for each in findings:
         all_findings.setdefault(each.service, []).append(each)
-    groups = _components(scan, anomalous, strong)
-    affected = {service for service in scan.world.services if is_affected(scan, service, risks)} if groups else set()
-    candidates = [_candidate(scan, members, risks, affected, by_service, all_findings, latent) for members in groups]
+    groups = _components(point, anomalous, strong)
+    affected = {service for service in point.world.services if is_affected(point, service, risks)} if groups else set()
+    candidates = [_candidate(point, members, risks, affected, by_service, all_findings, latent) for members in groups]
     return tuple(sorted(candidates, key=lambda each: (not each.page, -each.chance, each.origin)))
 
 
-def _components(scan: Scan, anomalous: Set[Service], findings: Sequence[Finding]) -> list[Set[Service]]:
+def _components(point: EvaluationPoint, anomalous: Set[Service], findings: Sequence[Finding]) -> list[Set[Service]]:
     """Connected components of these services, by calls between them and by shared suspected causes."""
     root = {service: service for service in anomalous}
 
@@ -98,7 +101,7 @@ def _components(scan: Scan, anomalous: Set[Service], findings: Sequence[Finding]
             low, high = sorted((root_of(first), root_of(second)))
             root[high] = low
 
-    for edge in scan.world.edges:
+    for edge in point.world.edges:
         join(edge.client, edge.server)
     by_suspect: dict[SuspectedCause, Service] = {}
     for each in findings:
@@ -112,7 +115,7 @@ def _components(scan: Scan, anomalous: Set[Service], findings: Sequence[Finding]
 
 
 def _candidate(
-    scan: Scan,
+    point: EvaluationPoint,
     members: Set[Service],
     risks: Mapping[Service, ServiceRisk],
     affected: Set[Service],
@@ -120,12 +123,12 @@ def _candidate(
     all_findings: Mapping[Service, Sequence[Finding]],
     latent: Mapping[Service, Finding],
 ) -> IncidentCandidate:
-    origin = _origin(scan, members, risks, findings)
-    above = scan.upstream[origin]
-    affected_callers = tuple(service for service in above if service in affected and propagates(scan, origin, service))
+    origin = _origin(point, members, risks, findings)
+    above = point.upstream[origin]
+    affected_callers = tuple(service for service in above if service in affected and propagates(point, origin, service))
     breaching = tuple(service for service in (origin, *above) if service in risks and risks[service].breached)
     cause = _cause(origin, members, findings) or _likeliest(origin, all_findings)
-    if origin in latent and (cause is None or (_of_origin(cause, origin) and scan.time - cause.since < BRIEF_SECONDS)):
+    if origin in latent and (cause is None or (_of_origin(cause, origin) and point.time - cause.since < BRIEF_SECONDS)):
         cause = latent[origin]
     risk = risks.get(origin)
     chance = risk.chance if risk else 0.0
@@ -145,7 +148,7 @@ def _candidate(
         affected_callers=affected_callers,
         breaching=breaching,
         cause=cause,
-        page=urgent or _pages(scan, origin, above, affected_callers, risks, cause),
+        page=urgent or _pages(point, origin, above, affected_callers, risks, cause),
         urgent=urgent,
         origin_overloaded=risk is not None and risk.overloaded,
         causes_outage=causes_outage,
@@ -154,7 +157,7 @@ def _candidate(
 
 
 def _pages(
-    scan: Scan,
+    point: EvaluationPoint,
     origin: Service,
     above: Sequence[Service],
     affected_callers: Sequence[Service],
@@ -169,11 +172,11 @@ def _pages(
         cause is not None
         and cause.strength >= FINDING_STRENGTH
         and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
-        and scan.value("rate", origin) * SLO_WINDOW_SECONDS >= MIN_REQUESTS_PER_WINDOW
+        and point.value("rate", origin) * SLO_WINDOW_SECONDS >= MIN_REQUESTS_PER_WINDOW
     )
     if risk.breached:
         return bool(affected_callers) or not above or explained
-    if lacks_baseline(scan, origin) and any(
+    if lacks_baseline(point, origin) and any(
         service in risks and risks[service].breached for service in affected_callers
     ):
         return True  # the callers have the only SLO
@@ -183,77 +186,77 @@ def _pages(
         explained
         and cause is not None
         and cause.severity >= CONTENTION_SEVERITY
-        and scan.z("p95", origin) >= AFFECTED_Z
+        and point.z("p95", origin) >= AFFECTED_Z
     ):
         return True
     return risk.chance >= PAGE_CHANCE and explained
 
 
-def lacks_baseline(scan: Scan, service: Service) -> bool:
+def lacks_baseline(point: EvaluationPoint, service: Service) -> bool:
     """Whether the latency baseline of a service is unknown, as of a database that only its clients report."""
-    return not math.isfinite(scan.level("p95", service))
+    return not math.isfinite(point.level("p95", service))
 
 
-def is_affected(scan: Scan, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
+def is_affected(point: EvaluationPoint, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
     """Whether a service is worse than at baseline for its callers."""
-    figures = (scan.z("p95", service), scan.z("failed", service), scan.z("flight", service))
+    figures = (point.z("p95", service), point.z("failed", service), point.z("flight", service))
     return (service in risks and risks[service].breached) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
 
 
-def propagates(scan: Scan, origin: Service, service: Service) -> bool:
+def propagates(point: EvaluationPoint, origin: Service, service: Service) -> bool:
     """Whether a caller's extra latency or failures can come from the origin: they are about as large.
 
     A caller with a fallback or a cached answer does not propagate it.
     """
-    origin_failures, excess_failures = _excess(scan, "failed", origin), _excess(scan, "failed", service)
+    origin_failures, excess_failures = _excess(point, "failed", origin), _excess(point, "failed", service)
     expected_failures = CALLEE_SHARE * CALLEE_SHARE * origin_failures
-    is_anomalous = scan.z("failed", service) >= AFFECTED_Z
-    dependent_failures = expected_failures * _dependent_request_ratio(scan, service, origin)
+    is_anomalous = point.z("failed", service) >= AFFECTED_Z
+    dependent_failures = expected_failures * _dependent_request_ratio(point, service, origin)
     if origin_failures > VISIBLE_FAILED_RATIO and (
         excess_failures >= expected_failures or (is_anomalous and excess_failures >= dependent_failures)
     ):
         return True
-    origin_latency, excess_latency = _excess(scan, "p95", origin), _excess(scan, "p95", service)
-    baseline = scan.level("p95", service)
+    origin_latency, excess_latency = _excess(point, "p95", origin), _excess(point, "p95", service)
+    baseline = point.level("p95", service)
     if not (origin_latency > 0 and (math.isnan(baseline) or origin_latency >= RELEVANT_SHARE * baseline)):
         # The origin is not anomalous yet, or it fails and the caller has a fallback.
         return origin_failures <= VISIBLE_FAILED_RATIO
     return excess_latency >= CALLEE_SHARE * origin_latency or excess_failures > VISIBLE_FAILED_RATIO
 
 
-def _dependent_request_ratio(scan: Scan, service: Service, origin: Service) -> float:
+def _dependent_request_ratio(point: EvaluationPoint, service: Service, origin: Service) -> float:
     """Upper bound of the ratio of a caller's requests that depend on the origin; a cache may answer the others.
 
     The larger of the ratios of their request rates at the baseline and now, at most 1; 1 if both are unknown.
     """
     ratios = [
         origin_rate / caller_rate
-        for rate in (scan.level, scan.value)
+        for rate in (point.level, point.value)
         if (caller_rate := rate("rate", service)) > 0 and (origin_rate := rate("rate", origin)) > 0
     ]
     return min(1.0, max(ratios, default=1.0))
 
 
-def is_relevant(scan: Scan, service: Service) -> bool:
+def is_relevant(point: EvaluationPoint, service: Service) -> bool:
     """Whether extra latency is relevant to the callers, or the service fails; always true of an ingress service."""
-    callers = scan.callers.get(service, ())
-    if not callers or _excess(scan, "failed", service) > VISIBLE_FAILED_RATIO:
+    callers = point.callers.get(service, ())
+    if not callers or _excess(point, "failed", service) > VISIBLE_FAILED_RATIO:
         return True
-    excess_latency = _excess(scan, "p95", service)
-    baselines = [level for caller in callers if math.isfinite(level := scan.level("p95", caller))]
+    excess_latency = _excess(point, "p95", service)
+    baselines = [level for caller in callers if math.isfinite(level := point.level("p95", caller))]
     return not baselines or excess_latency >= RELEVANT_SHARE * min(baselines)
 
 
-def _excess(scan: Scan, name: str, service: Service | Edge) -> float:
+def _excess(point: EvaluationPoint, name: str, service: Service | Edge) -> float:
     """How far a signal is above its baseline, in its unit; 0 if unknown."""
-    value, level = scan.denoised(name, service), scan.level(name, service)
+    value, level = point.denoised(name, service), point.level(name, service)
     if not math.isfinite(value):
         return 0.0
     return max(0.0, value - (level if math.isfinite(level) else 0.0))
 
 
 def _origin(
-    scan: Scan,
+    point: EvaluationPoint,
     members: Set[Service],
     risks: Mapping[Service, ServiceRisk],
     findings: Mapping[Service, Sequence[Finding]],
@@ -261,27 +264,27 @@ def _origin(
     """The member that no other explains: it calls no other member, explains its callers, and is the most anomalous."""
 
     def rank(service: Service) -> tuple[float, bool, float, Service]:
-        below = sum(callee in members for callee in scan.callees.get(service, ()))
+        below = sum(callee in members for callee in point.callees.get(service, ()))
         strongest = max((each.strength for each in findings.get(service, ())), default=0.0)
         likelihood = max(strongest, risks[service].chance if service in risks else 0.0)
         overloaded = service in risks and risks[service].overloaded
-        return (below, not (overloaded or explains_callers(scan, service, risks)), -likelihood, service)
+        return (below, not (overloaded or explains_callers(point, service, risks)), -likelihood, service)
 
     return min(members, key=rank)
 
 
-def explains_callers(scan: Scan, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
+def explains_callers(point: EvaluationPoint, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
     """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.
 
     Always true if no caller breaches it. A service without signals of its risks is judged by its client edges.
     """
-    edges = [scan.world.edges[row] for row in scan.into.get(service, ())]
+    edges = [point.world.edges[row] for row in point.into.get(service, ())]
     excess_latency, excess_failures = (
-        max([_excess(scan, name, service), *(_excess(scan, edge_name, edge) for edge in edges)])
+        max([_excess(point, name, service), *(_excess(point, edge_name, edge) for edge in edges)])
         for name, edge_name in (("p95", "edge_p95"), ("failed", "edge_failed"))
     )
-    breaching = [caller for caller in scan.upstream[service] if caller in risks and risks[caller].breached]
-    caller_excess = [(_excess(scan, "p95", caller), _excess(scan, "failed", caller)) for caller in breaching]
+    breaching = [caller for caller in point.upstream[service] if caller in risks and risks[caller].breached]
+    caller_excess = [(_excess(point, "p95", caller), _excess(point, "failed", caller)) for caller in breaching]
     return not caller_excess or any(
         (latency > 0 and ORIGIN_SHARE * latency <= excess_latency)
         or (failures > 0 and ORIGIN_SHARE * failures <= excess_failures)

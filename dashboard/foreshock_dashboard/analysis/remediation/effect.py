@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.excess import ERROR_RATE_WEIGHT
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.action import Effect, EffectCondition, Unit
 from foreshock_dashboard.model.service import Service
@@ -40,7 +40,7 @@ def improvement(
 
 
 def of_signal(
-    scan: Scan,
+    point: EvaluationPoint,
     name: str,
     key: Service | Edge,
     projected: float,
@@ -48,9 +48,9 @@ def of_signal(
 ) -> Effect | None:
     """The effect on a signal of a service or an edge that would fall to `projected`, or to its baseline if higher."""
     signal = SIGNAL_BY_NAME[name]
-    floor = float(np.maximum(projected, scan.level(name, key)))  # NaN where either is
+    floor = float(np.maximum(projected, point.level(name, key)))  # NaN where either is
     unit: Unit = "ratio" if signal.unit == "ratio" else "s"
-    now = scan.value(name, key)
+    now = point.value(name, key)
     if isinstance(key, Edge):
         return improvement(name.removeprefix("edge_"), key[:2], unit, now, floor, condition)
     return improvement(signal.text, key, unit, now, floor, condition)
@@ -63,10 +63,10 @@ def reduced(signal: str, service: Service, ratio: float, condition: EffectCondit
     return Effect(signal, service, "ratio", math.nan, ratio, condition)
 
 
-def at_baseline(scan: Scan, service: Service, condition: EffectCondition) -> Effect | None:
+def at_baseline(point: EvaluationPoint, service: Service, condition: EffectCondition) -> Effect | None:
     """The largest effect on a service if all of its signals were at their baseline; None if nothing would improve."""
     seen, serving = (
-        [of_signal(scan, name, service, -math.inf, condition) for name in names]
+        [of_signal(point, name, service, -math.inf, condition) for name in names]
         for names in (CALLER_SIGNALS, SERVER_SIGNALS)
     )
     return best(seen) or first(serving)

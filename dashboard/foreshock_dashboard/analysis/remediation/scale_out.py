@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS
 from foreshock_dashboard.model.action import Action
@@ -29,22 +29,22 @@ class Shortfall(NamedTuple):
         return self.load * self.replicas / (self.replicas + self.missing)
 
 
-def add_replicas(scan: Scan, service: Service, growth: float = math.nan) -> Action:
+def add_replicas(point: EvaluationPoint, service: Service, growth: float = math.nan) -> Action:
     """Recommend to add replicas; without a number where the shortfall is unknown."""
-    pool = pool_of(scan.world, [scan.world.tenants[row].gpu for row in scan.tenant_rows.get(service, ())])
-    needed = shortfall(scan, service, growth)
+    pool = pool_of(point.world, [point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())])
+    needed = shortfall(point, service, growth)
     if needed is None:
         return Action("add_replicas", service, target=pool)
     return Action("add_replicas", service, target=pool, amount=needed.missing, current=needed.replicas)
 
 
-def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
+def shortfall(point: EvaluationPoint, service: Service, growth: float) -> Shortfall | None:
     """The replicas that a service lacks at `growth` times its baseline load; None if unknown.
 
     With them, the load per replica is at most the safe limit of the longest mean (`overload.SAFE_LIMITS`). The queue is
     ignored: it empties once there is capacity.
     """
-    utilization, replicas = scan.utilizations.get(service), _live_replicas(scan, service)
+    utilization, replicas = point.utilizations.get(service), _live_replicas(point, service)
     if (
         utilization is None
         or not replicas
@@ -56,11 +56,11 @@ def shortfall(scan: Scan, service: Service, growth: float) -> Shortfall | None:
     return Shortfall(replicas, max(1, math.ceil(replicas * load / SAFE_LIMITS[-1]) - replicas), load)
 
 
-def _live_replicas(scan: Scan, service: Service) -> int:
+def _live_replicas(point: EvaluationPoint, service: Service) -> int:
     """The number of replicas that report now."""
-    row = scan.models.get(service)
+    row = point.models.get(service)
     count = (
-        float(model_servers(scan.world).reporting_replicas(slice(scan.at, scan.at + 1))[row, 0])
+        float(model_servers(point.world).reporting_replicas(slice(point.at, point.at + 1))[row, 0])
         if row is not None
         else math.nan
     )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.excess import ANOMALOUS_SCALES, Excess, Excesses, anomaly_confidence
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.fanout import fans_out, tail_only
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Reason
@@ -52,9 +52,9 @@ class Move(NamedTuple):
 class GraphWalk:
     """Transitions of the walk at one evaluation, each computed once for all affected services."""
 
-    def __init__(self, scan: Scan, findings: Sequence[Finding] = ()) -> None:
-        self._scan = scan
-        self._excesses = Excesses(scan)
+    def __init__(self, point: EvaluationPoint, findings: Sequence[Finding] = ()) -> None:
+        self._point = point
+        self._excesses = Excesses(point)
         self._findings: defaultdict[Service, list[Finding]] = defaultdict(list)
         for finding in findings:
             self._findings[finding.service].append(finding)
@@ -63,7 +63,7 @@ class GraphWalk:
 
     def reports_signals(self, service: Service) -> bool:
         """Whether the latency or the error rate of a service is known."""
-        return any(math.isfinite(self._scan.z(name, service)) for name in ("p95", "failed"))
+        return any(math.isfinite(self._point.z(name, service)) for name in ("p95", "failed"))
 
     def is_anomalous(self, service: Service) -> bool:
         """Whether a service and its dependencies are anomalous enough to suspect anything."""
@@ -141,7 +141,7 @@ class GraphWalk:
         have cost this caller more than observed do not count.
         """
         slow, failing = self._excesses.called(edge)
-        if slow.z >= ANOMALOUS_SCALES or min(fans_out(self._scan, edge), tail_only(self._scan, edge.client)) < 0.5:
+        if slow.z >= ANOMALOUS_SCALES or min(fans_out(self._point, edge), tail_only(self._point, edge.client)) < 0.5:
             return slow, failing
         into = self._excesses.into[edge.server]
         others = [self._excesses.called(other)[0] for other in into if other.client != edge.client]
@@ -152,7 +152,7 @@ class GraphWalk:
         """Moves to callers by their shares of the growth, absorbed there as far as their own arrivals grew less."""
         growth = {}
         for edge in self._excesses.into.get(service, ()):
-            added = self._scan.level("edge_rate", edge) * (self._excesses.edge_load(edge).times - 1)
+            added = self._point.level("edge_rate", edge) * (self._excesses.edge_load(edge).times - 1)
             if added > 0:
                 growth[edge] = added
         total = sum(growth.values())

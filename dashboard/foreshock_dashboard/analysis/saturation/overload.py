@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from foreshock_dashboard.analysis.baseline.point import Scan
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
@@ -31,11 +31,11 @@ LASTING_GROWTH_RATIOS = (1.2, 1.25, 1.2)
 one of them growth is a burst, which ends by itself."""
 
 
-def is_overloading(scan: Scan, service: Service) -> bool:
+def is_overloading(point: EvaluationPoint, service: Service) -> bool:
     """Whether the model servers of a service are or soon will be overloaded; False without any."""
-    utilization = scan.utilizations.get(service)
+    utilization = point.utilizations.get(service)
     return utilization is not None and (
-        is_overloaded(utilization) or (will_overload(utilization) and has_lasting_reason(scan, service, utilization))
+        is_overloaded(utilization) or (will_overload(utilization) and has_lasting_reason(point, service, utilization))
     )
 
 
@@ -82,12 +82,12 @@ def will_overload(utilization: Utilization) -> bool:
     return grows and not _bursty(utilization)
 
 
-def has_lasting_reason(scan: Scan, service: Service, utilization: Utilization) -> bool:
+def has_lasting_reason(point: EvaluationPoint, service: Service, utilization: Utilization) -> bool:
     """Whether growing load has a lasting reason: more tokens, larger or slower requests, or lost replicas."""
-    ratios = (scan.ratio("tokens", service), scan.ratio("held", service), utilization.slowdown)
+    ratios = (point.ratio("tokens", service), point.ratio("held", service), utilization.slowdown)
     return (
         any(ratio >= threshold for ratio, threshold in zip(ratios, LASTING_GROWTH_RATIOS, strict=True))
-        or lost(scan, service) >= LOST_REPLICAS_RATIO.midpoint
+        or lost(point, service) >= LOST_REPLICAS_RATIO.midpoint
     )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
-from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Scan
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.sampling_noise import is_sampling_noise
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
@@ -65,7 +65,7 @@ def service_history(
         at = min(at, max(0, int(np.searchsorted(world.times, onset - BASELINE_LEAD_SECONDS))))
     baselines = base(at) if base else baselines_at(world, at, SIGNALS)
     history = _HistoryBuilder(
-        world, baselines, columns, slos(Scan(world, at, baselines), slo_by_service or {})
+        world, baselines, columns, slos(EvaluationPoint(world, at, baselines), slo_by_service or {})
     ).course()
     if len(history.times):
         history.stages[[service in breaching for service in history.services], -1] = STAGES.index("failing")
