@@ -244,7 +244,7 @@ def drawn(browser: Browser, server: Served) -> Sequence[float]:
     page.wait_for_timeout(1500)
     script = """async () => {
         const { redraw } = await import("#web/shell/feed.js");
-        const { gpuGrid } = await import("#web/assets/gpu_grid.js");
+        const { gpuGrid } = await import("#web/assets/gpu_grid/gpu_grid.js");
         const took = [];
         for (let i = 0; i < 15; i += 1) {
             await new Promise((done) => requestAnimationFrame(done));

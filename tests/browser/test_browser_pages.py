@@ -403,7 +403,7 @@ def test_a_trace_is_walked_with_the_keyboard(visit: Open) -> None:
 
 SHOW_AGAIN = """async () => {
   const { fetchJson } = await import("#web/assets/fetch_json.js");
-  const { showTrace } = await import("#web/pages/traces/waterfall.js");
+  const { showTrace } = await import("#web/pages/traces/waterfall/waterfall.js");
   const trace = await fetchJson(`/api/traces/${new URLSearchParams(location.search).get("trace")}`);
   showTrace(document.getElementById("trace"), { ...trace, left_out: 3, note: "some are missing" }, "", true);
 }"""

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { captionPlace, latestStage, timelineTicks } = await import("#web/assets/timeline.js");
+const { captionPlace, latestStage, timelineTicks } = await import("#web/assets/timeline/timeline.js");
 const { orderServices } = await import("#web/pages/contention/wait_matrix.js");
 const { scalePosition } = await import("#web/pages/cascade/cascade.js");
 const { chartRows, formatTraceValue, plainText } = await import("#web/shell/chart_table.js");

@@ -4,8 +4,8 @@ import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
 const { h, put, s } = await import("#web/assets/dom.js");
-const { healthState, stageState } = await import("#web/assets/signs.js");
-const { figure, linePath, sparkline } = await import("#web/assets/widgets.js");
+const { healthState, stageState } = await import("#web/assets/timeline/signs.js");
+const { figure, linePath, sparkline } = await import("#web/assets/widgets/widgets.js");
 
 test("attributes without a value are left out, and content is text", () => {
   const element = h("p", { id: "a", title: null, hidden: false, disabled: true }, "<b>", [1, [null, false, "x"]]);

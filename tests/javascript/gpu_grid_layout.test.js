@@ -1,7 +1,7 @@
 // Where the GPUs of the grid are.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { GpuGridLayout, groupByPool } from "#web/assets/gpu_grid_layout.js";
+import { GpuGridLayout, groupByPool } from "#web/assets/gpu_grid/gpu_grid_layout.js";
 
 /**
  * @param {number} hosts

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { treeRows, visibleRows } = await import("#web/pages/traces/span_tree.js");
-const { lengthPlace } = await import("#web/pages/traces/waterfall.js");
-const { laneServices } = await import("#web/pages/traces/gpu_lanes.js");
+const { treeRows, visibleRows } = await import("#web/pages/traces/waterfall/span_tree.js");
+const { lengthPlace } = await import("#web/pages/traces/waterfall/waterfall.js");
+const { laneServices } = await import("#web/pages/traces/waterfall/gpu_lanes.js");
 
 /**
  * @param {string} id
@@ -24,7 +24,7 @@ const span = (id, parent, offset, name = id) => ({
   offset_seconds: offset,
   duration_seconds: 1,
 });
-const shape = (/** @type {import("#web/pages/traces/span_tree.js").TreeRow[]} */ rows) =>
+const shape = (/** @type {import("#web/pages/traces/waterfall/span_tree.js").TreeRow[]} */ rows) =>
   rows.map(({ span: { span_id: id }, level }) => `${"  ".repeat(level - 1)}${id}`);
 
 test("children are under their parents, by start", () => {

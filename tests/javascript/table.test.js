@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyMain, visit } from "./document.js";
 
-const { drawTable, nextOrder, sortRows } = await import("#web/assets/table.js");
+const { drawTable, nextOrder, sortRows } = await import("#web/assets/widgets/table.js");
 
 const ROWS = [
   { name: "gpu-10", load: 0.5 },

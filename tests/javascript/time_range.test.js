@@ -4,7 +4,7 @@ import { beforeEach, test } from "node:test";
 import { visit } from "./document.js";
 
 const { live } = await import("#web/assets/state.js");
-const timeRange = await import("#web/assets/time_range.js");
+const timeRange = await import("#web/assets/widgets/time_range.js");
 
 const NOW = 1_764_064_650;
 

@@ -1,5 +1,5 @@
 // The hub's values that several pages show, as its JSON has them. Times are Unix seconds.
-import type { Health, Stage } from "#web/assets/signs.js";
+import type { Health, Stage } from "#web/assets/timeline/signs.js";
 
 /** What the values of every page have in common. */
 export interface LivePayload {

@@ -1,6 +1,6 @@
 // A drag on any chart: all charts, and the page, show that time range. Dash calls this with what was dragged.
 import { utcOffsetMinutes } from "#web/assets/clock.js";
-import * as timeRange from "#web/assets/time_range.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { currentPage } from "#web/shell/feed.js";
 
 const MIN_DRAG_SECONDS = 1;

@@ -3,7 +3,7 @@ import { formatTimestampWithZone } from "#web/assets/clock.js";
 import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
 import { formatDuration, isNumber } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import * as timeRange from "#web/assets/time_range.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 
 const STANDSTILL_MS = 30_000;
 const MIN_STANDSTILL_SECONDS = 60;

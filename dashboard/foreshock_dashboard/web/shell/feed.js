@@ -4,7 +4,7 @@ import { allowPlotly } from "#web/assets/chart_library.js";
 import { byId, markStale, requireId, setPanel } from "#web/assets/dom.js";
 import { fetchAnswer, HubError, TIMEOUT_MS } from "#web/assets/fetch_json.js";
 import { live } from "#web/assets/state.js";
-import * as timeRange from "#web/assets/time_range.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { drawConnection } from "#web/shell/connection_badge.js";
 
 /** @typedef {import("#web/assets/fetch_json.js").Answer<any>} Answer */

@@ -2,7 +2,7 @@
 import { hrefWith, link, searchParams } from "#web/assets/address.js";
 import { byId, put } from "#web/assets/dom.js";
 import { truncate } from "#web/assets/format.js";
-import * as timeRange from "#web/assets/time_range.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 
 const RANGE_PARAMS = ["from", "to", "refresh"];
 const MAX_NAMED = 5;

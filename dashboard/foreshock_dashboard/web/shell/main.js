@@ -2,9 +2,9 @@
 import { onNavigation, openPage } from "#web/assets/address.js";
 import { providePlotly } from "#web/assets/chart_library.js";
 import { closest } from "#web/assets/dom.js";
-import { updateRangeLinks } from "#web/assets/range_links.js";
-import { startTables } from "#web/assets/table.js";
-import { copy } from "#web/assets/toast.js";
+import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
+import { startTables } from "#web/assets/widgets/table.js";
+import { copy } from "#web/assets/widgets/toast.js";
 import { cascade } from "#web/pages/cascade/cascade.js";
 import { contention } from "#web/pages/contention/contention.js";
 import { fleet } from "#web/pages/fleet/fleet.js";

@@ -3,7 +3,7 @@ import { hrefWith, navigate, onNavigation } from "#web/assets/address.js";
 import { formatDateTime, formatTimestamp } from "#web/assets/clock.js";
 import { byId, h, put } from "#web/assets/dom.js";
 import { hubTime, live } from "#web/assets/state.js";
-import * as timeRange from "#web/assets/time_range.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { isBusy } from "#web/shell/feed.js";
 
 const PLAY_EVERY_MS = 900;

@@ -3,8 +3,8 @@ import { gpuHref, openPage, pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
 import { fetchJson } from "#web/assets/fetch_json.js";
 import { truncate } from "#web/assets/format.js";
-import { incidentHref } from "#web/assets/incident.js";
-import * as timeRange from "#web/assets/time_range.js";
+import { incidentHref } from "#web/assets/timeline/incident.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
 
 const MAX_RESULTS = 12;

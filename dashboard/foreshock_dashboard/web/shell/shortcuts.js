@@ -1,7 +1,7 @@
 // Keys, and the help that lists them.
 import { openPage } from "#web/assets/address.js";
 import { byId, closest, h, put } from "#web/assets/dom.js";
-import { healthLegend } from "#web/assets/signs.js";
+import { healthLegend } from "#web/assets/timeline/signs.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
 import { openSearch } from "#web/shell/search.js";
 import { closeTimeMenu, isTimeMenuOpen, runTimeAction } from "#web/shell/time_picker.js";

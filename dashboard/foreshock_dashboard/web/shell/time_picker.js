@@ -2,8 +2,8 @@
 import { hrefWith, navigate, param } from "#web/assets/address.js";
 import { currentZone, formatTimestamp, setZone } from "#web/assets/clock.js";
 import { byId, closest, h, put } from "#web/assets/dom.js";
-import * as timeRange from "#web/assets/time_range.js";
-import { copy } from "#web/assets/toast.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
+import { copy } from "#web/assets/widgets/toast.js";
 import * as slider from "#web/shell/replay_slider.js";
 
 const RANGES = /** @type {const} */ ([

@@ -10,17 +10,17 @@ import {
   isNumber,
   shortLabels,
 } from "#web/assets/format.js";
-import { actionStep, causeText, incidentRange, reportHref, slowestTracesLink } from "#web/assets/incident.js";
-import { healthState, serviceDot } from "#web/assets/signs.js";
 import { live } from "#web/assets/state.js";
-import { drawTable } from "#web/assets/table.js";
-import * as timeRange from "#web/assets/time_range.js";
-import { drawTimeline } from "#web/assets/timeline.js";
+import { actionStep, causeText, incidentRange, reportHref, slowestTracesLink } from "#web/assets/timeline/incident.js";
+import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { drawTimeline } from "#web/assets/timeline/timeline.js";
+import { drawTable } from "#web/assets/widgets/table.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { drawServiceMap } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 /** @typedef {import("#web/assets/payload.d.ts").Percentiles} Percentiles */
-/** @typedef {import("#web/assets/signs.js").Health} Health */
+/** @typedef {import("#web/assets/timeline/signs.js").Health} Health */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").CascadeData} CascadeData */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").Signal} Signal */
 

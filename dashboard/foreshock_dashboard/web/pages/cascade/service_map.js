@@ -11,12 +11,19 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { HEALTH_SIGNS, healthState, STAGE_SIGNS, STAGE_WORDS, serviceColor, stageState } from "#web/assets/signs.js";
+import {
+  HEALTH_SIGNS,
+  healthState,
+  STAGE_SIGNS,
+  STAGE_WORDS,
+  serviceColor,
+  stageState,
+} from "#web/assets/timeline/signs.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
-/** @typedef {import("#web/assets/signs.js").Stage} Stage */
+/** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").EdgeValue} EdgeValue */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapData} MapData */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */

@@ -14,9 +14,9 @@ import {
   setPanelsWithoutData,
 } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, isNumber, NOT_KNOWN, truncate } from "#web/assets/format.js";
-import { actionStep, incidentHref } from "#web/assets/incident.js";
 import { live } from "#web/assets/state.js";
-import { drawTable } from "#web/assets/table.js";
+import { actionStep, incidentHref } from "#web/assets/timeline/incident.js";
+import { drawTable } from "#web/assets/widgets/table.js";
 import { closePair, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
 import { drawWaitMatrix, MIN_WAIT_RATIO } from "#web/pages/contention/wait_matrix.js";
 

@@ -5,8 +5,8 @@ import { byId, h, put, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { errorMessage, fetchJson } from "#web/assets/fetch_json.js";
 import { formatPercent, formatSeconds, isNumber, shortLabels, truncate } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { drawTable } from "#web/assets/table.js";
-import * as timeRange from "#web/assets/time_range.js";
+import { drawTable } from "#web/assets/widgets/table.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").OpenPair} OpenPair */
 /** @typedef {import("#web/pages/contention/payload.d.ts").WaitingTrace} WaitingTrace */

@@ -2,9 +2,9 @@
 import { hrefWith, link, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatPercent, isNumber, plural, shortLabels, truncate } from "#web/assets/format.js";
-import { serviceDot } from "#web/assets/signs.js";
-import { drawTable } from "#web/assets/table.js";
-import { heatPercent } from "#web/assets/widgets.js";
+import { serviceDot } from "#web/assets/timeline/signs.js";
+import { drawTable } from "#web/assets/widgets/table.js";
+import { heatPercent } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
 /** @typedef {import("#web/pages/contention/payload.d.ts").WaitPair} WaitPair */

@@ -3,12 +3,13 @@ import { hrefWith, link, navigate, pageHref, pairHref, param, serviceHref, withP
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatGibibytes, formatPercent, isNumber, NOT_KNOWN, plural, truncate } from "#web/assets/format.js";
-import { decodeBytes, formatGridValue, gpuGrid, NO_GPUS } from "#web/assets/gpu_grid.js";
-import { causeText, incidentHref, phaseState } from "#web/assets/incident.js";
-import { updateRangeLinks } from "#web/assets/range_links.js";
-import { healthState, serviceDot } from "#web/assets/signs.js";
+import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
+import { decodeBytes, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import { drawTable } from "#web/assets/table.js";
+import { causeText, incidentHref, phaseState } from "#web/assets/timeline/incident.js";
+import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
+import { drawTable } from "#web/assets/widgets/table.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
 /** @typedef {import("#web/pages/fleet/payload.d.ts").FleetData} FleetData */

@@ -3,9 +3,9 @@ import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, formatValue, plural } from "#web/assets/format.js";
-import { causeText, incidentRange, phaseState, reportHref, slowestTracesLink } from "#web/assets/incident.js";
-import { healthState } from "#web/assets/signs.js";
-import { breakable } from "#web/assets/widgets.js";
+import { causeText, incidentRange, phaseState, reportHref, slowestTracesLink } from "#web/assets/timeline/incident.js";
+import { healthState } from "#web/assets/timeline/signs.js";
+import { breakable } from "#web/assets/widgets/widgets.js";
 import { CAUSE_WORDS } from "#web/pages/now/verdict.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */

@@ -20,12 +20,13 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { decodeBytes, decodeRatio, formatGridValue, gpuGrid } from "#web/assets/gpu_grid.js";
-import { healthState, STAGE_SIGNS, STAGE_WORDS, serviceDot, stageState } from "#web/assets/signs.js";
+import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
+import { decodeBytes, decodeRatio, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import * as timeRange from "#web/assets/time_range.js";
-import { drawTimeline } from "#web/assets/timeline.js";
-import { heatPercent, sparkline } from "#web/assets/widgets.js";
+import { healthState, STAGE_SIGNS, STAGE_WORDS, serviceDot, stageState } from "#web/assets/timeline/signs.js";
+import { drawTimeline } from "#web/assets/timeline/timeline.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
+import { heatPercent, sparkline } from "#web/assets/widgets/widgets.js";
 import { drawIncidents } from "#web/pages/now/incidents.js";
 import { drawVerdict } from "#web/pages/now/verdict.js";
 

@@ -10,7 +10,7 @@ import {
   formatTimeToEvent,
   isNumber,
 } from "#web/assets/format.js";
-import { actionStep, causeText } from "#web/assets/incident.js";
+import { actionStep, causeText } from "#web/assets/timeline/incident.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
 /** @typedef {import("#web/pages/now/payload.d.ts").NextHit} NextHit */

@@ -16,11 +16,11 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { actionStep, causeText, phaseState } from "#web/assets/incident.js";
-import { healthState, serviceDot } from "#web/assets/signs.js";
 import { live } from "#web/assets/state.js";
-import { drawTable } from "#web/assets/table.js";
-import { figure } from "#web/assets/widgets.js";
+import { actionStep, causeText, phaseState } from "#web/assets/timeline/incident.js";
+import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { drawTable } from "#web/assets/widgets/table.js";
+import { figure } from "#web/assets/widgets/widgets.js";
 import {
   ERROR_RATE_LIMITS,
   objectiveText,
@@ -38,7 +38,7 @@ import {
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceData} ServiceData */
 /**
  * @template R
- * @typedef {import("#web/assets/table.js").TableSpec<R>} TableSpec
+ * @typedef {import("#web/assets/widgets/table.js").TableSpec<R>} TableSpec
  */
 
 const MAX_REPLICAS = 60;

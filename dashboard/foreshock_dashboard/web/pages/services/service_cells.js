@@ -2,8 +2,8 @@
 import { link, serviceHref } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
 import { formatMultiple, formatPercent, formatSeconds, isNumber, truncate } from "#web/assets/format.js";
-import { serviceDot } from "#web/assets/signs.js";
-import { breakable } from "#web/assets/widgets.js";
+import { serviceDot } from "#web/assets/timeline/signs.js";
+import { breakable } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceValues} ServiceValues */
 

@@ -1,9 +1,9 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatMultiple, formatRate, formatSeconds, isNumber, NOT_KNOWN } from "#web/assets/format.js";
-import { healthLegend, healthState } from "#web/assets/signs.js";
-import { drawTable } from "#web/assets/table.js";
-import { sparkline } from "#web/assets/widgets.js";
+import { healthLegend, healthState } from "#web/assets/timeline/signs.js";
+import { drawTable } from "#web/assets/widgets/table.js";
+import { sparkline } from "#web/assets/widgets/widgets.js";
 import {
   ERROR_RATE_LIMITS,
   loadCell,
@@ -56,7 +56,7 @@ const latencyLine = ({ spark, health, id }) => {
 /** @param {ServiceRow} row */
 const gpusUsed = ({ busy, gpus }) => (gpus ? `${isNumber(busy) ? busy.toFixed(1) : NOT_KNOWN} of ${gpus}` : null);
 
-/** @type {import("#web/assets/table.js").Column<ServiceRow>[]} */
+/** @type {import("#web/assets/widgets/table.js").Column<ServiceRow>[]} */
 const COLUMNS = [
   {
     key: "id",

@@ -2,9 +2,9 @@
 import { clausesText, formatTimestamp, timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import { formatBytes, formatDuration, formatSeconds, isNumber, NOT_KNOWN, truncate } from "#web/assets/format.js";
-import { healthState } from "#web/assets/signs.js";
-import { drawTable } from "#web/assets/table.js";
-import { figure } from "#web/assets/widgets.js";
+import { healthState } from "#web/assets/timeline/signs.js";
+import { drawTable } from "#web/assets/widgets/table.js";
+import { figure } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/pages/status/payload.d.ts").Reads} Reads */
@@ -109,7 +109,7 @@ const drawFigures = (data) => {
   );
 };
 
-/** @type {import("#web/assets/table.js").Column<Signal>[]} */
+/** @type {import("#web/assets/widgets/table.js").Column<Signal>[]} */
 const SIGNAL_COLUMNS = [
   {
     key: "name",
@@ -159,7 +159,7 @@ const drawSignals = ({ signals, missing, error }) => {
 const targetState = ({ silent, up }) =>
   silent ? healthState("critical", up === false ? "down" : "silent") : healthState("ok", "answers");
 
-/** @type {import("#web/assets/table.js").Column<Target>[]} */
+/** @type {import("#web/assets/widgets/table.js").Column<Target>[]} */
 const TARGET_COLUMNS = [
   {
     key: "instance",

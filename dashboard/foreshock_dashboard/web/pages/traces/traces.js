@@ -13,10 +13,10 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { healthState, serviceDot } from "#web/assets/signs.js";
-import * as timeRange from "#web/assets/time_range.js";
-import { breakable } from "#web/assets/widgets.js";
-import { selectSpan, showTrace } from "#web/pages/traces/waterfall.js";
+import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
+import { breakable } from "#web/assets/widgets/widgets.js";
+import { selectSpan, showTrace } from "#web/pages/traces/waterfall/waterfall.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").TraceList} TraceList */
 /** @typedef {import("#web/pages/traces/payload.d.ts").TraceQuery} TraceQuery */

@@ -12,12 +12,12 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { hiddenSign, STAGE_SIGNS, STAGE_WORDS, serviceColor } from "#web/assets/signs.js";
+import { hiddenSign, STAGE_SIGNS, STAGE_WORDS, serviceColor } from "#web/assets/timeline/signs.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
-/** @typedef {import("#web/assets/signs.js").Stage} Stage */
+/** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
 
 const ROW_HEIGHT = 34;
 const BAR_HEIGHT = 16;

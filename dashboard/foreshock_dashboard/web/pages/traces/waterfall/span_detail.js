@@ -2,8 +2,8 @@
 import { link, serviceHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
 import { formatSeconds, isNumber } from "#web/assets/format.js";
-import { healthState, serviceDot } from "#web/assets/signs.js";
-import { spanGpuFacts } from "#web/pages/traces/gpu_lanes.js";
+import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { spanGpuFacts } from "#web/pages/traces/waterfall/gpu_lanes.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").Span} Span */
 /** @typedef {[name: string, value: unknown]} Fact */

@@ -2,8 +2,8 @@
 import { link, pageHref, slowestTracesHref } from "#web/assets/address.js";
 import { clausesText } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
-import { healthState } from "#web/assets/signs.js";
-import { atRangeEnd, formatUnix } from "#web/assets/time_range.js";
+import { healthState } from "#web/assets/timeline/signs.js";
+import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 

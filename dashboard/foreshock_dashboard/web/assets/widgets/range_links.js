@@ -1,6 +1,6 @@
 // Links of the frame and of panels' heads, which keep the time range.
 import { pageHref } from "#web/assets/address.js";
-import { atRangeEnd } from "#web/assets/time_range.js";
+import { atRangeEnd } from "#web/assets/widgets/time_range.js";
 
 /**
  * @param {string} selector

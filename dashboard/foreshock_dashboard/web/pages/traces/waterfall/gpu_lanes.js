@@ -2,7 +2,7 @@
 import { gpuHref, link, pageHref, pairHref } from "#web/assets/address.js";
 import { h, headCells, scrollTable } from "#web/assets/dom.js";
 import { formatPercent, formatSeconds } from "#web/assets/format.js";
-import { serviceColor, serviceDot } from "#web/assets/signs.js";
+import { serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").GpuLane} GpuLane */
 /** @typedef {import("#web/pages/traces/payload.d.ts").Span} Span */

@@ -3,16 +3,16 @@ import { hrefWith, navigate } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, formatSeconds } from "#web/assets/format.js";
-import { healthState, serviceColor, serviceDot } from "#web/assets/signs.js";
 import { live } from "#web/assets/state.js";
-import { gpuLanes, MIN_EXTENT_SECONDS, waitSentence } from "#web/pages/traces/gpu_lanes.js";
-import { drawSpanDetail } from "#web/pages/traces/span_detail.js";
-import { treeRows, visibleRows } from "#web/pages/traces/span_tree.js";
+import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
+import { gpuLanes, MIN_EXTENT_SECONDS, waitSentence } from "#web/pages/traces/waterfall/gpu_lanes.js";
+import { drawSpanDetail } from "#web/pages/traces/waterfall/span_detail.js";
+import { treeRows, visibleRows } from "#web/pages/traces/waterfall/span_tree.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").GpuLane} GpuLane */
 /** @typedef {import("#web/pages/traces/payload.d.ts").Trace} Trace */
-/** @typedef {import("#web/pages/traces/span_tree.js").TreeRow} TreeRow */
-/** @typedef {import("#web/pages/traces/span_tree.js").TreeSpan} TreeSpan */
+/** @typedef {import("#web/pages/traces/waterfall/span_tree.js").TreeRow} TreeRow */
+/** @typedef {import("#web/pages/traces/waterfall/span_tree.js").TreeSpan} TreeSpan */
 /**
  * The trace that is shown.
  * @typedef {object} View

@@ -1,63 +1,20 @@
 // All GPUs by pool and host: a heat map that Plotly draws, with names, marks and a cursor laid over it.
 import { gpuHref, link, navigate, pageHref } from "#web/assets/address.js";
 import { loadedPlotly, loadPlotly } from "#web/assets/chart_library.js";
-import { byId, cssToken, h, headCells, put, requireId, s, scrollTable, setPanel, setText } from "#web/assets/dom.js";
+import { byId, h, headCells, put, requireId, s, scrollTable, setPanel, setText } from "#web/assets/dom.js";
 import { formatPercent, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
-import { GpuGridLayout } from "#web/assets/gpu_grid_layout.js";
+import { GpuGridLayout } from "#web/assets/gpu_grid/gpu_grid_layout.js";
+import { drawOverlay, MIN_CONTENDED_RATIO } from "#web/assets/gpu_grid/grid_overlay.js";
+import { decodeRatio, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
+import { drawCells, HeatMap } from "#web/assets/gpu_grid/heat_map.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
-/**
- * What the grid shows. Arrays and sets are by index of a GPU.
- * @typedef {object} GridView
- * @property {string} title of the quantity
- * @property {string} unit
- * @property {number} low value of byte 0
- * @property {number} high value of byte 250
- * @property {Uint8Array} values one byte each, 255 for no data
- * @property {Uint8Array | null} contended share of time, one byte each
- * @property {Set<number>} marked GPUs in a warning
- * @property {Set<number>} [lost]
- * @property {string} [opened] label of the GPU that is open
- * @property {string} [summary] text while no GPU is pointed at
- * @property {(service: string, tenant: number) => string} [describeTenant] a service on a GPU; its index among tenants
- */
+/** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
 
-const NO_DATA_BYTE = 255;
-const EMPTY_BYTE = 252;
-const FULL_BYTE = 250;
 const MAX_TABLE_ROWS = 500;
-const MAX_CONTENDED_BARS = 1500;
-const MIN_CONTENDED_RATIO = 0.1;
-const MIN_FIGURE_CELL = 30;
 export const NO_GPUS =
   "No GPU is known: no target gives gpu_info. Start foreshock-exporter on the GPU hosts and name them with --targets.";
-
-/**
- * Bytes that JSON has as base64.
- * @param {string | null | undefined} text
- */
-export const decodeBytes = (text) => Uint8Array.from(atob(text || ""), (character) => character.charCodeAt(0));
-
-/**
- * @param {number | undefined} byte
- * @returns {byte is number}
- */
-const hasData = (byte) => byte !== undefined && byte !== NO_DATA_BYTE;
-/** @param {number | undefined} byte */
-export const decodeRatio = (byte) => (hasData(byte) ? byte / FULL_BYTE : null);
-
-/**
- * A value of the grid with its unit.
- * @param {number | null} value
- * @param {string} unit
- */
-export const formatGridValue = (value, unit) => {
-  if (value === null) return "no data";
-  if (unit === "ratio") return formatPercent(value);
-  if (unit === "B/s") return `${(value / 1e9).toFixed(1)} GB/s`;
-  return unit === "count" ? value.toFixed(0) : `${value.toFixed(0)} ${unit}`;
-};
 
 /** The grid of the page that is shown; one at a time. */
 class GpuGrid {
@@ -67,8 +24,7 @@ class GpuGrid {
   /** @type {Map<number, { service: string, tenant: number }[]> | null} */ #tenants = null;
   /** The topology and width that the layout is for. */
   #layoutKey = "";
-  /** The element and the colors that Plotly drew. @type {{ plot: Element | null, colors: string }} */
-  #drawn = { plot: null, colors: "" };
+  #heatMap = new HeatMap();
   #cursor = 0;
   #isPointedAt = false;
   #isLoadingPlotly = false;
@@ -76,8 +32,11 @@ class GpuGrid {
   /** GPUs that are outlined, and what they have in common. @type {{ labels: Set<string>, reason: string }} */
   #outlined = { labels: new Set(), reason: "" };
   /** @type {(label: string) => void} */ #open = () => {};
+
   /** Milliseconds that Plotly's last drawing took. */
-  drawMs = 0;
+  get drawMs() {
+    return this.#heatMap.drawMs;
+  }
 
   // Plotly is not loaded for a grid out of sight: its cells are drawn without it.
   #visibility = new IntersectionObserver((entries) => {
@@ -135,7 +94,6 @@ class GpuGrid {
     this.#view = null;
     this.#layout = null;
     this.#layoutKey = "";
-    this.#drawn = { plot: null, colors: "" };
     this.#cursor = 0;
     this.#isSeen = false;
     this.#outlined = { labels: new Set(), reason: "" };
@@ -175,7 +133,6 @@ class GpuGrid {
     if (this.#layoutKey !== key || !this.#layout) {
       this.#layoutKey = key;
       this.#layout = new GpuGridLayout(topology, width);
-      this.#drawn = { plot: null, colors: "" };
     }
     if (this.#topology !== topology) this.#tenants = null;
     this.#topology = topology;
@@ -192,207 +149,26 @@ class GpuGrid {
     if (label !== undefined && this.#view) this.#open(label);
   }
 
-  #rampColors() {
-    return [0, 1, 2, 3, 4].map((i) => cssToken(`ramp-${i}`));
-  }
-
-  /** Plotly's color scale over bytes: the ramp, nothing for empty places, and the color for no data. */
-  #colorScale() {
-    const ramp = this.#rampColors();
-    const [clear, noData] = ["rgba(0,0,0,0)", cssToken("blind")];
-    const ofByte = (/** @type {number} */ byte) => byte / 255;
-    return [
-      ...ramp.map((color, i) => [ofByte((i * FULL_BYTE) / 4), color]),
-      [ofByte(251), ramp[4]],
-      [ofByte(251), clear],
-      [ofByte(254), clear],
-      [ofByte(254), noData],
-      [1, noData],
-    ];
-  }
-
-  /**
-   * The cells while Plotly is still being loaded.
-   * @param {HTMLElement} plot
-   * @param {GpuGridLayout} layout
-   * @param {GridView} view
-   */
-  #drawWithoutPlotly(plot, layout, view) {
-    const { width, height } = layout.placement;
-    const sharpness = window.devicePixelRatio || 1;
-    const canvas = h("canvas", {
-      width: Math.ceil(width * sharpness),
-      height: Math.ceil(height * sharpness),
-      style: `width:${width}px;height:${height}px`,
-    });
-    const pen = canvas.getContext("2d");
-    if (!pen) return;
-    pen.scale(sharpness, sharpness);
-    const ramp = this.#rampColors().map((color) => [1, 3, 5].map((i) => Number.parseInt(color.slice(i, i + 2), 16)));
-    const noData = cssToken("blind");
-    const colorOf = (/** @type {number} */ byte) => {
-      const step = Math.min(3, Math.floor((byte * 4) / FULL_BYTE));
-      const share = (byte * 4) / FULL_BYTE - step;
-      const [from, to] = [ramp[step] ?? [], ramp[step + 1] ?? []];
-      return `rgb(${from.map((part, i) => Math.round(part + ((to[i] ?? 0) - part) * share)).join()})`;
-    };
-    layout.labels.forEach((_, gpu) => {
-      const byte = view.values[gpu];
-      pen.fillStyle = hasData(byte) ? colorOf(byte) : noData;
-      pen.fillRect(...layout.box(gpu));
-    });
-    plot.replaceChildren(canvas);
-    plot.dataset.drawn = plot.dataset.drawn || "0";
-  }
-
   async #drawHeatMap() {
     const plot = byId("grid-plot");
     if (!plot || !this.#layout || !this.#view) return;
-    if (!loadedPlotly()) this.#drawWithoutPlotly(plot, this.#layout, this.#view);
+    if (!loadedPlotly()) drawCells(plot, this.#layout, this.#view);
     if (this.#isLoadingPlotly || !(this.#isSeen || loadedPlotly())) return;
     this.#isLoadingPlotly = true;
     const plotly = await loadPlotly().catch(() => null);
     this.#isLoadingPlotly = false;
     // The newest values by now are drawn; without Plotly the canvas stays, and the next values try again.
-    if (plotly) this.#drawWithPlotly(plotly);
-  }
-
-  /** @param {import("#web/assets/browser.d.ts").Plotly} plotly */
-  #drawWithPlotly(plotly) {
-    const plot = byId("grid-plot");
-    if (!plot || !this.#layout || !this.#view) return;
-    const begun = performance.now();
-    const { xs, ys, row, column, cellSize, width, height } = this.#layout.placement;
-    const [rows, columns] = [ys.length - 1, xs.length - 1];
-    const bytes = new Uint8Array(rows * columns).fill(EMPTY_BYTE);
-    for (let gpu = 0; gpu < this.#layout.labels.length; gpu += 1) {
-      bytes[(row[gpu] ?? 0) * columns + (column[gpu] ?? 0)] = this.#view.values[gpu] ?? NO_DATA_BYTE;
-    }
-    const z = Array.from({ length: rows }, (_, i) => bytes.subarray(i * columns, (i + 1) * columns));
-    const colors = cssToken("ramp-0") + cssToken("blind");
-    if (this.#drawn.plot === plot && this.#drawn.colors === colors) plotly.restyle(plot, { z: [z] }, [0]);
-    else {
-      const axis = { visible: false, fixedrange: true };
-      const gap = cellSize >= 12 ? 2 : Number(cellSize >= 8);
-      const trace = {
-        type: "heatmap",
-        z,
-        x: xs,
-        y: ys,
-        zmin: 0,
-        zmax: 255,
-        colorscale: this.#colorScale(),
-        showscale: false,
-        hoverinfo: "skip",
-        xgap: gap,
-        ygap: gap,
-      };
-      const layout = {
-        width,
-        height,
-        margin: { l: 0, r: 0, t: 0, b: 0 },
-        paper_bgcolor: "rgba(0,0,0,0)",
-        plot_bgcolor: "rgba(0,0,0,0)",
-        xaxis: { ...axis, range: [0, width] },
-        yaxis: { ...axis, range: [height, 0] },
-      };
-      plotly.react(plot, [trace], layout, { staticPlot: true, displayModeBar: false });
-      plot.querySelector(":scope > canvas")?.remove();
-      this.#drawn = { plot, colors };
-    }
-    this.drawMs = performance.now() - begun;
-    plot.dataset.drawn = String(Number(plot.dataset.drawn || 0) + 1);
+    const newestPlot = byId("grid-plot");
+    if (plotly && newestPlot) this.#heatMap.draw(plotly, newestPlot, this.#layout, this.#view);
   }
 
   #drawCursor() {
-    this.#drawOverlay();
-    this.#drawReading();
-  }
-
-  /** Draw names, numbers in cells that are large enough, marks and the cursor. */
-  #drawOverlay() {
-    const [svg, layout, view] = [byId("grid-over"), this.#layout, this.#view];
-    if (!svg || !layout || !view) return;
-    const { headings, cellSize, width, height } = layout.placement;
-    const outlineOf = (/** @type {number} */ gpu, /** @type {string} */ kind, margin = 0) => {
-      const [x, y, cellWidth, cellHeight] = layout.box(gpu);
-      return s("rect", {
-        class: kind,
-        x: x - margin,
-        y: y - margin,
-        width: cellWidth + 2 * margin,
-        height: cellHeight + 2 * margin,
-        rx: 2,
-      });
-    };
+    const svg = byId("grid-over");
+    if (!svg || !this.#layout || !this.#view) return;
     const isFocused = document.activeElement?.id === "grid-field";
-    const opened = view.opened ? layout.labels.indexOf(view.opened) : -1;
-    const hasBars = cellSize >= 10 && layout.labels.length <= MAX_CONTENDED_BARS;
-    put(
-      svg,
-      headings.map(({ text, x, y, kind }) => s("text", { x, y, class: kind }, text)),
-      cellSize >= MIN_FIGURE_CELL ? layout.labels.map((_, gpu) => this.#cellFigure(gpu, layout, view)) : null,
-      view.contended && hasBars ? this.#contendedBars(view.contended, layout) : null,
-      [...view.marked].map((gpu) => outlineOf(gpu, "marked")),
-      [...(view.lost ?? [])].map((gpu) => {
-        const [x, y, w, tall] = layout.box(gpu);
-        return s("path", { class: "lost-gpu", d: `M${x} ${y}l${w} ${tall}m0 ${-tall}l${-w} ${tall}` });
-      }),
-      layout.labels.map((label, gpu) => (this.#outlined.labels.has(label) ? outlineOf(gpu, "shown", 1) : null)),
-      opened >= 0 ? outlineOf(opened, "opened", 2) : null,
-      isFocused ? outlineOf(this.#cursor, "cursor", 2) : null,
-    );
-    svg.setAttribute("width", String(width));
-    svg.setAttribute("height", String(height));
-  }
-
-  /**
-   * @param {number} gpu
-   * @param {GpuGridLayout} layout
-   * @param {GridView} view
-   */
-  #cellFigure(gpu, layout, view) {
-    const [x, y, width, height] = layout.box(gpu);
-    const byte = view.values[gpu];
-    const isDark = !hasData(byte) || byte / FULL_BYTE > 0.55;
-    return s(
-      "text",
-      { x: x + width / 2, y: y + height / 2 + 4, class: isDark ? "on-dark" : "on-light" },
-      this.#cellText(byte, view),
-    );
-  }
-
-  /**
-   * @param {number | undefined} byte
-   * @param {GridView} view
-   */
-  #cellText(byte, view) {
-    const value = this.#valueOf(byte, view);
-    if (value === null || byte === undefined) return "?";
-    if (view.unit === "ratio") return String(Math.round(byte / 2.5));
-    return view.unit === "B/s" ? (value / 1e9).toFixed(view.high < 1e10 ? 1 : 0) : value.toFixed(0);
-  }
-
-  /**
-   * @param {number | undefined} byte
-   * @param {GridView} view
-   */
-  #valueOf(byte, { low, high }) {
-    return hasData(byte) ? low + (byte / FULL_BYTE) * (high - low) : null;
-  }
-
-  /**
-   * @param {Uint8Array} contended
-   * @param {GpuGridLayout} layout
-   */
-  #contendedBars(contended, layout) {
-    return layout.labels.map((_, gpu) => {
-      const ratio = decodeRatio(contended[gpu]);
-      if (ratio === null || ratio < MIN_CONTENDED_RATIO) return null;
-      const [x, y, width, height] = layout.box(gpu);
-      const thickness = Math.max(2, height / 6);
-      return s("rect", { class: "contended", x, y: y + height - thickness, width: width * ratio, height: thickness });
-    });
+    const selection = { outlined: this.#outlined.labels, cursor: isFocused ? this.#cursor : null };
+    drawOverlay(svg, this.#layout, this.#view, selection);
+    this.#drawReading();
   }
 
   /** @param {GridView} view */
@@ -436,7 +212,7 @@ class GpuGrid {
    */
   #describe(gpu, layout, view) {
     const title = view.title.toLowerCase();
-    const value = this.#valueOf(view.values[gpu], view);
+    const value = gridValue(view.values[gpu], view);
     const contended = decodeRatio(view.contended?.[gpu]);
     const services = this.#tenantTexts(gpu);
     const notes = [
@@ -517,7 +293,7 @@ class GpuGrid {
           "tr",
           null,
           h("th", { scope: "row" }, label),
-          h("td", null, formatGridValue(this.#valueOf(view.values[gpu], view), view.unit)),
+          h("td", null, formatGridValue(gridValue(view.values[gpu], view), view.unit)),
           h("td", null, formatGridValue(decodeRatio(view.contended?.[gpu]), "ratio")),
           h("td", { class: "wide-cell" }, this.#tenantTexts(gpu).join("; ") || NOT_KNOWN),
         ),
