@@ -8,7 +8,6 @@ within half of the difference of their durations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from foreshock_dashboard.model.span import Span, main_span
@@ -27,8 +26,7 @@ class ClockOffset(NamedTuple):
     within: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class ClockSkew:
+class ClockSkew(NamedTuple):
     """The hosts of a trace whose clocks differ from that of `host`, where its root span ran."""
 
     host: str = ""
@@ -48,14 +46,9 @@ class _Call(NamedTuple):
     within: float
 
 
-class _Offset(NamedTuple):
-    """Seconds that a clock is ahead, plus or minus `within`."""
-
-    seconds: float
-    within: float
-
-
-_SYNCHRONIZED = _Offset(0.0, 0.0)
+_Offset = tuple[float, float]
+"""Seconds that a clock is ahead, and the bound of their error."""
+_SYNCHRONIZED: _Offset = 0.0, 0.0
 
 
 def clock_skew(spans: Sequence[Span]) -> ClockSkew:
@@ -81,13 +74,13 @@ def clock_skew(spans: Sequence[Span]) -> ClockSkew:
         if parent is not None and host_of[id(parent)] != host_of[id(span)]:
             calls.setdefault((host_of[id(parent)], host_of[id(span)]), []).append(_call(parent, span))
     root = host_of[id(main_span(spans))]
-    offsets = _offsets_from(root, {pair: _pair_offset(some) for pair, some in calls.items()})
-    differing = {
-        key: offset for key, offset in offsets.items() if offset is None or abs(offset.seconds) > MIN_SKEW_SECONDS
-    }
-    return ClockSkew(
-        names[root], tuple(ClockOffset(names[key], *(differing[key] or (None, None))) for key in sorted(differing))
+    offsets = _offsets_from(root, {pair: _pair_offset(group) for pair, group in calls.items()})
+    differing = (
+        ClockOffset(names[key], *(offset or (None, None)))
+        for key, offset in sorted(offsets.items())
+        if offset is None or abs(offset[0]) > MIN_SKEW_SECONDS
     )
+    return ClockSkew(names[root], tuple(differing))
 
 
 def _pair_offset(calls: Sequence[_Call]) -> _Offset | None:
@@ -96,24 +89,19 @@ def _pair_offset(calls: Sequence[_Call]) -> _Offset | None:
         return _SYNCHRONIZED
     estimates = [call for call in calls if call.within >= 0 and max(call.early, call.late) > MIN_SKEW_SECONDS]
     best = min(estimates, key=lambda call: call.within, default=None)
-    return None if best is None else _Offset(best.offset, best.within)
+    return None if best is None else (best.offset, best.within)
 
 
 def _offsets_from(root: str, pairs: dict[tuple[str, str], _Offset | None]) -> dict[str, _Offset | None]:
     """Offset of each host from the root's, summed along the calls that lead to it (breadth first)."""
     offsets: dict[str, _Offset | None] = {root: _SYNCHRONIZED}
     queue = [root]
-    while queue:
-        host = queue.pop(0)
+    for host in queue:
         base = offsets[host]
         for (caller, callee), step in pairs.items():
             other, sign = (callee, 1) if caller == host else (caller, -1)
             if host in (caller, callee) and other not in offsets:
-                offsets[other] = (
-                    _Offset(base.seconds + sign * step.seconds, base.within + step.within)
-                    if base is not None and step is not None
-                    else None
-                )
+                offsets[other] = (base[0] + sign * step[0], base[1] + step[1]) if base and step else None
                 queue.append(other)
     return offsets
 

@@ -60,12 +60,12 @@ def critical_path(spans: Sequence[Span]) -> CriticalPath:
             own_time.setdefault(index, []).append(TimeRange(within.start, now))
     ranges = {index: tuple(sorted(own)) for index, own in sorted(own_time.items())}
     min_gap = max(MIN_GAP_NS, round(MIN_GAP_RATIO * spans[root].duration_ns))
-    gaps = {
-        index: long
+    long = {
+        index: tuple(time for time in own if time.end - time.start >= min_gap)
         for index, own in ranges.items()
-        if children.get(index) and (long := tuple(each for each in own if each.end - each.start >= min_gap))
+        if index in children
     }
-    return CriticalPath(ranges, gaps)
+    return CriticalPath(ranges, {index: own for index, own in long.items() if own})
 
 
 def _children(spans: Sequence[Span]) -> Mapping[int, list[int]]:
@@ -85,4 +85,4 @@ def _children(spans: Sequence[Span]) -> Mapping[int, list[int]]:
 def _latest_first(spans: Sequence[Span], children: Sequence[int], within: TimeRange) -> list[tuple[int, int, int]]:
     """Start, end, and index of child spans clipped to a time range, the last to end first."""
     clipped = [(max(spans[i].start_ns, within.start), min(spans[i].end_ns, within.end), i) for i in children]
-    return sorted((each for each in clipped if each[0] < each[1]), key=lambda each: (-each[1], each[0], each[2]))
+    return sorted((time for time in clipped if time[0] < time[1]), key=lambda time: (-time[1], time[0], time[2]))

@@ -104,18 +104,22 @@ def trace_lanes(
         tenants: services on GPUs.
     """
     occupancy = merge(intervals)
-    join = SpanGpuJoin(occupancy, tenants)
-    gpus = _GpuTimelines(occupancy)
-    placed = [(span, placement) for span in spans if (placement := join.placement(span)) is not None]
-    chosen = [(span, gpus.longest_wait(placement, span.start_ns, span.end_ns)) for span, placement in placed]
-    waits = {(span.span_id, span.kind): gpus.wait(place, [(span.start_ns, span.end_ns)]) for span, place in chosen}
-    groups: dict[Placement, list[tuple[int, int]]] = {}
-    for span, placement in chosen:
-        groups.setdefault(placement, []).append((span.start_ns, span.end_ns))
-    totals = [gpus.wait(placement, times) for placement, times in groups.items()]
+    join, gpus = SpanGpuJoin(occupancy, tenants), _GpuTimelines(occupancy)
+    placed = [
+        (span, gpus.longest_wait(placement, span.start_ns, span.end_ns))
+        for span in spans
+        if (placement := join.placement(span)) is not None
+    ]
+    waits = {
+        (span.span_id, span.kind): gpus.wait(placement, [(span.start_ns, span.end_ns)]) for span, placement in placed
+    }
+    times: dict[Placement, list[tuple[int, int]]] = {}
+    for span, placement in placed:
+        times.setdefault(placement, []).append((span.start_ns, span.end_ns))
+    totals = [gpus.wait(placement, ranges) for placement, ranges in times.items()]
     longest = max(totals, key=lambda wait: (wait.split.waited, wait.matched_by == "process", wait.gpus), default=None)
     duration = main_span(spans).duration_ns / 1e9 if spans else 0.0
-    return TraceLanes(_lanes(chosen, occupancy, gpus), waits, longest, duration)
+    return TraceLanes(_lanes(placed, gpus), waits, longest, duration)
 
 
 class _GpuTimelines:
@@ -125,85 +129,71 @@ class _GpuTimelines:
         self.by_gpu: dict[Gpu, list[OccupancyInterval]] = {}
         for interval in intervals:
             self.by_gpu.setdefault(interval.gpu, []).append(interval)
-        self._timelines = {gpu: Timeline(some) for gpu, some in self.by_gpu.items()}
+        self._timelines = {gpu: Timeline(group) for gpu, group in self.by_gpu.items()}
 
     def longest_wait(self, placement: Placement, start: int, end: int) -> Placement:
         """Of the GPUs of one process, the one with the longest wait; inferred placements are unchanged."""
         if placement.matched_by != "process" or len(placement.gpus) == 1:
             return placement
-        waited = {gpu: self._split(gpu, placement.service, start, end).waited for gpu in placement.gpus}
+        waited = {gpu: self._split((gpu,), placement.service, [(start, end)]).waited for gpu in placement.gpus}
         return placement._replace(gpus=(max(placement.gpus, key=lambda gpu: waited[gpu]),))
 
     def wait(self, placement: Placement, times: Iterable[tuple[int, int]]) -> Wait:
         """GPU time of a placement over several time ranges (ns), each moment counted once."""
         gpus, service = placement.gpus, placement.service
-        parts = [self._split(gpu, service, start, end) for start, end in _union(times) for gpu in gpus]
         qualities = {interval.quality for gpu in gpus for interval in self.by_gpu.get(gpu, ())}
         quality: Quality = "inferred" if "inferred" in qualities else "measured"
-        return Wait(gpus, service, placement.matched_by, quality, _sum(parts, 1.0 / len(gpus)))
+        return Wait(gpus, service, placement.matched_by, quality, self._split(gpus, service, _union(times)))
 
-    def _split(self, gpu: Gpu, service: Service, start: int, end: int) -> GpuTimeSplit:
-        timeline = self._timelines.get(gpu)
-        others: dict[Service, float] = {}
-        own = idle = covered = resolution = 0.0
-        overlapping = False
-        for segment in timeline.between(start, end) if timeline else ():
-            length = segment.end - segment.start
-            covered += length
-            resolution = max(resolution, segment.resolution)
+    def _split(self, gpus: Sequence[Gpu], service: Service, times: Sequence[tuple[int, int]]) -> GpuTimeSplit:
+        """Division of disjoint time ranges (ns), mean over the GPUs. `others` is sorted, the longest time first."""
+        timelines = [self._timelines[gpu] for gpu in gpus if gpu in self._timelines]
+        segments = [
+            segment for start, end in times for timeline in timelines for segment in timeline.between(start, end)
+        ]
+        seconds_per_ns = 1e-9 / len(gpus)
+        seconds: dict[Service, float] = {}
+        idle = 0.0
+        for segment in segments:
+            length = seconds_per_ns * (segment.end - segment.start)
             idle += length * max(0.0, 1.0 - math.fsum(segment.shares.values()))
-            overlapping = overlapping or (service in segment.shares and len(segment.shares) > 1)
             for active, share in segment.shares.items():
-                if active == service:
-                    own += length * share
-                elif share > 0.0:
-                    others[active] = others.get(active, 0.0) + length * share
-        seconds = {other: time / 1e9 for other, time in sorted(others.items())}
-        unshared = max(0.0, end - start - covered) / 1e9
-        return GpuTimeSplit(seconds, own / 1e9, idle / 1e9, unshared, resolution, overlapping)
-
-
-def _sum(parts: Sequence[GpuTimeSplit], scale: float) -> GpuTimeSplit:
-    """Sum of splits times `scale`; the coarsest resolution. `others` is sorted, the longest time first."""
-    others: dict[Service, float] = {}
-    for part in parts:
-        for service, seconds in part.others.items():
-            others[service] = others.get(service, 0.0) + seconds * scale
-    return GpuTimeSplit(
-        others=dict(sorted(others.items(), key=lambda item: (-item[1], item[0]))),
-        own=scale * math.fsum(part.own for part in parts),
-        idle=scale * math.fsum(part.idle for part in parts),
-        unshared=scale * math.fsum(part.unshared for part in parts),
-        resolution=max((part.resolution for part in parts), default=0.0),
-        overlapping=any(part.overlapping for part in parts),
-    )
+                seconds[active] = seconds.get(active, 0.0) + length * share
+        own = seconds.pop(service, 0.0)
+        total = len(gpus) * sum(end - start for start, end in times)
+        covered = sum(segment.end - segment.start for segment in segments)
+        return GpuTimeSplit(
+            {other: time for other, time in sorted(seconds.items(), key=lambda item: (-item[1], item[0])) if time > 0},
+            own,
+            idle,
+            unshared=seconds_per_ns * (total - covered),
+            resolution=max((segment.resolution for segment in segments), default=0.0),
+            overlapping=any(service in segment.shares and len(segment.shares) > 1 for segment in segments),
+        )
 
 
 def _union(times: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Time ranges with overlapping or touching ones joined."""
-    out: list[tuple[int, int]] = []
+    union: list[tuple[int, int]] = []
     for start, end in sorted(times):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(out[-1][1], end))
+        if union and start <= union[-1][1]:
+            union[-1] = (union[-1][0], max(union[-1][1], end))
         else:
-            out.append((start, end))
-    return out
+            union.append((start, end))
+    return union
 
 
-def _lanes(
-    chosen: Sequence[tuple[Span, Placement]], occupancy: Sequence[OccupancyInterval], gpus: _GpuTimelines
-) -> tuple[Lane, ...]:
+def _lanes(placed: Sequence[tuple[Span, Placement]], gpus: _GpuTimelines) -> tuple[Lane, ...]:
     """A lane for each GPU with spans and occupancy."""
     by_gpu: dict[Gpu, list[tuple[Span, Placement]]] = {}
-    for span, placement in chosen:
+    for span, placement in placed:
         for gpu in placement.gpus:
             by_gpu.setdefault(gpu, []).append((span, placement))
     lanes = []
     for gpu in sorted(by_gpu.keys() & gpus.by_gpu.keys()):
         times = [(span.start_ns, span.end_ns) for span, _ in by_gpu[gpu]]
-        first, last = min(start for start, _ in times), max(end for _, end in times)
         placement = min(placement._replace(gpus=(gpu,)) for _, placement in by_gpu[gpu])
         ids = sorted((span.start_ns, span.span_id) for span, _ in by_gpu[gpu])
-        intervals = clip((interval for interval in occupancy if interval.gpu == gpu), first, last)
+        intervals = clip(gpus.by_gpu[gpu], min(start for start, _ in times), max(end for _, end in times))
         lanes.append(Lane(gpu, intervals, tuple(span_id for _, span_id in ids), gpus.wait(placement, times)))
     return tuple(lanes)

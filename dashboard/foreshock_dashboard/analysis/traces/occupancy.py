@@ -44,8 +44,7 @@ class OccupancyInterval:
 
 def measured_intervals(spans: Iterable[Span]) -> tuple[OccupancyInterval, ...]:
     """Intervals of occupancy spans; other spans, and those without a GPU or a service, are skipped."""
-    intervals = (_interval(span) for span in spans if span.occupancy)
-    return tuple(interval for interval in intervals if interval is not None)
+    return tuple(interval for span in spans if span.occupancy and (interval := _interval(span)))
 
 
 def inferred_intervals(
@@ -64,20 +63,23 @@ def inferred_intervals(
 
 def merge(intervals: Iterable[OccupancyInterval]) -> tuple[OccupancyInterval, ...]:
     """Intervals with adjacent equal ones joined, sorted by GPU, service, and start."""
-    out: list[OccupancyInterval] = []
-    for each in sorted(intervals, key=lambda i: (i.gpu, i.service, i.start, i.end, i.share or 0.0)):
-        last = out[-1] if out else None
-        if last is not None and _fields_without_time(last) == _fields_without_time(each) and each.start <= last.end:
-            out[-1] = replace(last, end=max(last.end, each.end))
+    merged: list[OccupancyInterval] = []
+    for interval in sorted(intervals, key=lambda i: (i.gpu, i.service, i.start, i.end, i.share or 0.0)):
+        last = merged[-1] if merged else None
+        if last and interval.start <= last.end and replace(last, start=interval.start, end=interval.end) == interval:
+            merged[-1] = replace(last, end=max(last.end, interval.end))
         else:
-            out.append(each)
-    return tuple(out)
+            merged.append(interval)
+    return tuple(merged)
 
 
 def clip(intervals: Iterable[OccupancyInterval], start: int, end: int) -> tuple[OccupancyInterval, ...]:
     """The parts of intervals between two times (ns)."""
-    inside = (each for each in intervals if each.start < end and each.end > start)
-    return tuple(replace(each, start=max(each.start, start), end=min(each.end, end)) for each in inside)
+    return tuple(
+        replace(interval, start=max(interval.start, start), end=min(interval.end, end))
+        for interval in intervals
+        if interval.start < end and interval.end > start
+    )
 
 
 class Segment(NamedTuple):
@@ -96,31 +98,27 @@ class Timeline:
     """
 
     def __init__(self, intervals: Iterable[OccupancyInterval]) -> None:
-        ordered = sorted(intervals, key=lambda i: (i.start, i.end, i.service))
-        self.segments = tuple(_segments(ordered))
-        self._starts = [segment.start for segment in self.segments]
+        self._segments = list(_segments(sorted(intervals, key=lambda i: (i.start, i.end, i.service))))
 
     def between(self, start: int, end: int) -> Iterator[Segment]:
         """Segments that overlap a time range (ns), clipped to it."""
-        at = max(0, bisect_right(self._starts, start) - 1)
-        for segment in self.segments[at:]:
+        for segment in self._segments[bisect_right(self._segments, start, key=lambda segment: segment.end) :]:
             if segment.start >= end:
                 return
-            if segment.end > start:
-                yield segment._replace(start=max(segment.start, start), end=min(segment.end, end))
+            yield segment._replace(start=max(segment.start, start), end=min(segment.end, end))
 
 
 def _segments(ordered: list[OccupancyInterval]) -> Iterator[Segment]:
-    bounds = sorted({time for each in ordered for time in (each.start, each.end)})
+    bounds = sorted({time for interval in ordered for time in (interval.start, interval.end)})
     active: list[OccupancyInterval] = []
-    at = 0
+    begun = 0
     for start, end in pairwise(bounds):
-        while at < len(ordered) and ordered[at].start <= start:
-            active.append(ordered[at])
-            at += 1
-        active = [each for each in active if each.end > start]
+        while begun < len(ordered) and ordered[begun].start <= start:
+            active.append(ordered[begun])
+            begun += 1
+        active = [interval for interval in active if interval.end > start]
         if active:
-            yield Segment(start, end, _shares(active), max(each.resolution for each in active))
+            yield Segment(start, end, _shares(active), max(interval.resolution for interval in active))
 
 
 def _shares(active: list[OccupancyInterval]) -> Mapping[Service, float]:
@@ -136,31 +134,30 @@ def _shares(active: list[OccupancyInterval]) -> Mapping[Service, float]:
 
 
 def _interval(span: Span) -> OccupancyInterval | None:
-    uuid, name = _text(span.attributes.get(attribute.GPU_ID)), _text(span.attributes.get(attribute.OCCUPANT))
+    attributes = span.attributes
+    uuid, name, gpu_name, namespace = (
+        text_value(attributes.get(key))
+        for key in (attribute.GPU_ID, attribute.OCCUPANT, attribute.GPU_NAME, attribute.OCCUPANT_NAMESPACE)
+    )
     if not uuid or not name or span.duration_ns <= 0:
         return None
-    host_id = _text(span.resource.get("host.id"))
-    host = _text(span.resource.get("host.name")) or host_id
-    processes = span.attributes.get(attribute.PROCESSES)
+    host_id = text_value(span.resource.get("host.id"))
+    host = text_value(span.resource.get("host.name")) or host_id
+    processes = attributes.get(attribute.PROCESSES)
     return OccupancyInterval(
-        gpu=Gpu(host, _text(span.attributes.get(attribute.GPU_NAME)).removeprefix("GPU ") or "?", uuid),
-        host_id=host_id,
-        service=Service(_text(span.attributes.get(attribute.OCCUPANT_NAMESPACE)), name),
-        start=span.start_ns,
-        end=span.end_ns,
-        share=_number(span.attributes.get(attribute.SHARE), maximum=1.0),
-        resolution=_number(span.attributes.get(attribute.RESOLUTION), maximum=math.inf) or 0.0,
-        processes=frozenset(map(_text, processes)) if isinstance(processes, list) else frozenset(),
+        Gpu(host, gpu_name.removeprefix("GPU ") or "?", uuid),
+        host_id,
+        Service(namespace, name),
+        span.start_ns,
+        span.end_ns,
+        share=_number(attributes.get(attribute.SHARE), maximum=1.0),
+        resolution=_number(attributes.get(attribute.RESOLUTION), maximum=math.inf) or 0.0,
+        processes=frozenset(map(text_value, processes)) if isinstance(processes, list) else frozenset(),
     )
 
 
-def _fields_without_time(interval: OccupancyInterval) -> tuple[object, ...]:
-    """All fields of an interval except its time."""
-    gpu, host_id, service, quality = interval.gpu, interval.host_id, interval.service, interval.quality
-    return gpu, host_id, service, quality, interval.share, interval.resolution, interval.processes
-
-
-def _text(value: AttributeValue) -> str:
+def text_value(value: AttributeValue) -> str:
+    """A text attribute; "" for anything else."""
     return value if isinstance(value, str) else ""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval
+from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, text_value
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, Span
 from foreshock_dashboard.model.world import Gpu, Tenant
@@ -38,8 +38,7 @@ class SpanGpuJoin:
     """
 
     def __init__(self, intervals: Iterable[OccupancyInterval], tenants: Iterable[Tenant] = ()) -> None:
-        self._processes: dict[str, set[tuple[Service, Gpu]]] = {}
-        self._containers: dict[str, set[tuple[Service, Gpu]]] = {}
+        self._by_key: dict[str, set[tuple[Service, Gpu]]] = {}  # by process and by container
         self._services: dict[Service, dict[str, set[Gpu]]] = {}
         self._hosts: dict[str, str] = {}
         gpus: dict[str, Gpu] = {}
@@ -50,10 +49,9 @@ class SpanGpuJoin:
             self._add_service(service, gpu)
             for join_key in interval.processes:
                 container, _, pid = join_key.rpartition("/")
-                key = f"{interval.host_id} host/{pid}" if container == "host" else join_key
-                self._processes.setdefault(key, set()).add((service, gpu))
-                if container != "host":
-                    self._containers.setdefault(container, set()).add((service, gpu))
+                keys = (f"{interval.host_id} host/{pid}",) if container == "host" else (join_key, container)
+                for key in keys:
+                    self._by_key.setdefault(key, set()).add((service, gpu))
         for gpu, service in tenants:
             self._add_service(service, gpus.get(gpu.uuid, gpu))
 
@@ -64,13 +62,12 @@ class SpanGpuJoin:
         """Where a span ran; None where that is unknown, or the span only waited for another service."""
         if span.kind in _REMOTE_KINDS or span.occupancy:
             return None
-        resource = span.resource
-        container, host_id, pid = _container(resource), _text(resource, "host.id"), _pid(resource)
-        if pid and (container or host_id):
-            key = f"{container}/{pid}" if container else f"{host_id} host/{pid}"
-            if matches := self._processes.get(key):
-                return _placement(matches, "process")
-        if container and (matches := self._containers.get(container)):
+        container, pid = _container(span.resource), _pid(span.resource)
+        host_id = text_value(span.resource.get("host.id"))
+        process = f"{container or f'{host_id} host'}/{pid}" if pid and (container or host_id) else ""
+        if matches := self._by_key.get(process):
+            return _placement(matches, "process")
+        if container and (matches := self._by_key.get(container)):
             return _placement(matches, "container")
         return self._by_service(span.service, host_id)
 
@@ -92,10 +89,12 @@ class SpanGpuJoin:
         """The service on GPUs with that name; the exporter or the span may lack the namespace."""
         if wanted in self._services:
             return wanted
-        same = [
-            each for each in self._services if each.name == wanted.name and "" in (each.namespace, wanted.namespace)
+        same_name = [
+            service
+            for service in self._services
+            if service.name == wanted.name and "" in (service.namespace, wanted.namespace)
         ]
-        return same[0] if len(same) == 1 else None
+        return same_name[0] if len(same_name) == 1 else None
 
 
 def _placement(matches: set[tuple[Service, Gpu]], matched_by: MatchedBy) -> Placement:
@@ -106,8 +105,8 @@ def _placement(matches: set[tuple[Service, Gpu]], matched_by: MatchedBy) -> Plac
 
 def _container(resource: Attributes) -> str:
     """Join key of a span's container, else of its pod; empty without either."""
-    container = _text(resource, "container.id").rpartition("://")[2]
-    pod = _text(resource, "k8s.pod.uid")
+    container = text_value(resource.get("container.id")).rpartition("://")[2]
+    pod = text_value(resource.get("k8s.pod.uid"))
     return f"container:{container}" if container else f"pod:{pod}" if pod else ""
 
 
@@ -118,8 +117,3 @@ def _pid(resource: Attributes) -> str:
         if isinstance(value, int | str) and not isinstance(value, bool) and str(value).isdecimal():
             return str(value)
     return ""
-
-
-def _text(resource: Attributes, name: str) -> str:
-    value = resource.get(name)
-    return value if isinstance(value, str) else ""
