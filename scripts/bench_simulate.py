@@ -24,9 +24,9 @@ from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.recording.recorder import Recorder, ScrapeConfig
-from foreshock_dashboard.recording.targets import HostTarget, ScrapeTarget
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.simulated.recorder import Recorder, ScrapeConfig
+from foreshock_dashboard.simulated.targets import HostTarget, ScrapeTarget
 from foreshock_exporter.model import metrics as metric_names
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
@@ -78,7 +78,7 @@ def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, con
     parts.wrap(ScrapeTarget, "scrape", "scrapes")
     with parts.part("rest"), RecordingWriter(folder, RecordingMeta(simulated=True, scrape_interval=10.0)) as writer:
         simulation = Simulation(load(name, size, 1), 1, EPOCH, sample=0.05, count=True)
-        for _ in Recorder(simulation, writer, start=EPOCH, seed=1, config=config).run(EPOCH + 60 * minutes):
+        for _ in Recorder(simulation, writer, config).run(EPOCH + 60 * minutes):
             pass
 
 

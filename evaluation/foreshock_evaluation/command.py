@@ -38,7 +38,12 @@ right culprit named, and how often is somebody called for nothing. Simpler detec
 
 Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
 
-MAKERS = ("foreshock_simulator", "foreshock_exporter", "foreshock_dashboard.recording")
+MAKERS = (
+    "foreshock_simulator",
+    "foreshock_exporter",
+    "foreshock_dashboard.recording",
+    "foreshock_dashboard.simulated",
+)
 """Packages that determine a recording; a change in one of them invalidates the cached recordings."""
 
 

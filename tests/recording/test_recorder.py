@@ -14,17 +14,16 @@ import pytest
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Labels, is_stale
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.platform import Outage
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.recording.recorder import Recorder, ScrapeConfig, to_span
-from foreshock_dashboard.recording.span_counts import CountedSpans
-from foreshock_dashboard.recording.targets import HostTarget, SeriesNumbers
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.simulated.recorder import Recorder, ScrapeConfig, to_span
+from foreshock_dashboard.simulated.span_counts import CountedSpans
+from foreshock_dashboard.simulated.targets import HostTarget, SeriesNumbers
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.model.family import Family, Sample
 from foreshock_simulator.scenarios.load import load
-from foreshock_simulator.simulation import Simulation
+from foreshock_simulator.simulation import Outage, Simulation
 
 if TYPE_CHECKING:
     from tests.recording.conftest import Rows
@@ -48,7 +47,7 @@ def record(
 ) -> Path:
     """Record a small platform."""
     with RecordingWriter(path) as writer:
-        recorder = Recorder(simulation(seed=seed), writer, start=START, seed=seed, config=config, outages=outages)
+        recorder = Recorder(simulation(seed=seed), writer, config, outages)
         for _ in recorder.run(START + length):
             pass
     return path

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.meta import RecordingMeta
-from foreshock_dashboard.recording.platform import Outage
-from foreshock_dashboard.recording.recorder import Recorder, ScrapeConfig
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.settings.option_types import parse_duration, parse_time
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
-from foreshock_simulator.core.names import ServiceName
+from foreshock_dashboard.simulated.recorder import Recorder, ScrapeConfig
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.parsing.problems import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -70,28 +66,13 @@ def simulate(arguments: argparse.Namespace) -> int:
     began, bar = time.monotonic(), ProgressBar()
     with RecordingWriter(Path(arguments.out), meta) as writer:
         simulation = Simulation(spec, arguments.seed, start, sample=sampling, count=True)
-        outages = [Outage(*item) for item in simulation.outages]
-        recorder = Recorder(simulation, writer, start=start, seed=arguments.seed, config=config, outages=outages)
-        for reached in recorder.run(start + duration):
+        for reached in Recorder(simulation, writer, config).run(start + duration):
             bar(f"simulating {spec.name}", (reached - start) / duration)
-        writer.add_ground_truth(json_value(simulation.truth()))
+        writer.add_ground_truth(asdict(simulation.truth()))
         bar("sorting", 1.0)
     took = time.monotonic() - began
     bar.end(f"{arguments.out}: {duration / 60:.0f} min of {spec.name}, seed {arguments.seed}, in {took:.1f} s")
     return 0
-
-
-def json_value(value: Any) -> Any:  # noqa: ANN401 - any value of the ground truth
-    """A value as JSON types; a service becomes `namespace/name`."""
-    if isinstance(value, ServiceName):
-        return str(value)
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return json_value(value._asdict())
-    if is_dataclass(value):
-        return {item.name: json_value(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): json_value(item) for key, item in value.items()}
-    return [json_value(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _ratio(text: str) -> float:

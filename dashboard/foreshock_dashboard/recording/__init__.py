@@ -1,4 +1,4 @@
-"""Recordings: folders of samples and spans that are written, read, converted, or recorded from a simulated platform.
+"""Recordings: folders of samples and spans that are written, read, and converted.
 
-Imports: `foreshock_exporter`, `ingest`, `model`, `sources.otlp`, `stats`, `store.blocks`, `store.samples`.
+Imports: `foreshock_exporter.exposition`, `ingest`, `model`, `sources`, `stats`, `store`.
 """

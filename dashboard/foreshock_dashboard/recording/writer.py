@@ -145,9 +145,12 @@ class RecordingWriter:
             self._flush_spans()
 
     def add_ground_truth(self, truth: Json) -> None:
-        """Add the ground truth of a simulation, for the evaluation of detectors. Readers never open it."""
+        """Add the ground truth of a simulation, for the evaluation of detectors; services as text.
+
+        Readers never open it.
+        """
         option = orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE
-        self._truth = orjson.dumps(truth, option=option)
+        self._truth = orjson.dumps(truth, default=str, option=option)
 
     def _flush_samples(self) -> None:
         gathered, self._gathered, self._room = self._gathered, [], BATCH_SAMPLES

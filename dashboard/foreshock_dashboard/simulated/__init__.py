@@ -1,4 +1,5 @@
-"""The only folder besides `cli` that imports the simulator: the demo, its history, its endpoints.
+"""The only folder besides `cli` that imports the simulator: the demo, its backfill and endpoints, the recorder.
 
-Imports: `common`, `foreshock_exporter`, `foreshock_simulator`, `hub`, `model`, `recording`, `settings`, `sources`.
+Imports: `common`, `foreshock_exporter`, `foreshock_simulator`, `hub`, `ingest`, `model`, `recording`, `settings`,
+`sources`.
 """

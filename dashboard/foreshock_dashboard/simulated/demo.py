@@ -17,10 +17,10 @@ from pathlib import Path
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.hub.process_tuning import tune_process
-from foreshock_dashboard.recording.occupancy import OccupancySpans
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
 from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages
+from foreshock_dashboard.simulated.occupancy import OccupancySpans
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
 from foreshock_exporter.attribution.container import host_join_keys
 from foreshock_exporter.exporter import Exporter

@@ -33,7 +33,8 @@ from foreshock_dashboard.ingest.span_metrics.span_metrics import ACCOUNTING_FAMI
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Status
-from foreshock_dashboard.recording.platform import Durations, Edge, ModelUse, SpanCounts
+from foreshock_simulator.tracing.service_graph import Counts, Edge, ModelUsage
+from foreshock_simulator.tracing.spans import Durations
 
 MAX_SERIES = 100_000
 """As in `SpanMetrics`."""
@@ -44,7 +45,7 @@ STALE_AFTER_SECONDS = 900.0
 class CountedSpans:
     """Converts counts to the series that the hub derives from spans."""
 
-    def __init__(self, counts: SpanCounts) -> None:
+    def __init__(self, counts: Counts) -> None:
         self._counts = counts
         self._registry = Registry(MAX_SERIES, STALE_AFTER_SECONDS, BOUNDED_LABELS)
         self._accounting = Registry(len(ACCOUNTING_FAMILIES), math.inf)
@@ -98,7 +99,7 @@ class CountedSpans:
         self._observe(CLIENT_SECONDS, labels, client_seconds, now)
         self._observe(SERVER_SECONDS, labels, server_seconds, now)
 
-    def _add_model(self, model: ModelUse, now: float) -> None:
+    def _add_model(self, model: ModelUsage, now: float) -> None:
         service = Service(*model.service)
         for direction, tokens in (("input", model.prompt_tokens), ("output", model.generated_tokens)):
             self._grow(LLM_TOKENS, llm_labels(service, model.model, direction), tokens, now)

@@ -10,12 +10,12 @@ import numpy as np
 from foreshock_dashboard.ingest.span_metrics.registry import Series
 from foreshock_dashboard.model.samples import STALE, labels_of
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.occupancy import OccupancySpans
-from foreshock_dashboard.recording.platform import Host
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.simulated.occupancy import OccupancySpans
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.families import snapshot_families
 from foreshock_exporter.model.family import Families, Family, HistogramSample
+from foreshock_simulator.simulation import SimHost
 
 Scraped = tuple[list[int], list[float]]
 """Series numbers and values of one scrape."""
@@ -116,7 +116,7 @@ def _present(numbers: list[int], values: list[float]) -> Scraped:
 class HostTarget:
     """A host's exporter, the real one, on the platform's time."""
 
-    def __init__(self, host: Host, writer: RecordingWriter, labels: TargetLabels) -> None:
+    def __init__(self, host: SimHost, writer: RecordingWriter, labels: TargetLabels) -> None:
         self.name = host.host_name
         self._host = host
         self._series_numbers = SeriesNumbers(writer, labels)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.recording.platform import EndedSpan, Outage, Platform
-from foreshock_dashboard.recording.span_counts import CountedSpans
-from foreshock_dashboard.recording.targets import HostTarget, Scraped, ScrapeTarget, SeriesNumbers
 from foreshock_dashboard.recording.writer import RecordingWriter
+from foreshock_dashboard.simulated.span_counts import CountedSpans
+from foreshock_dashboard.simulated.targets import HostTarget, Scraped, ScrapeTarget, SeriesNumbers
 from foreshock_exporter.model.family import Families
+from foreshock_simulator.simulation import Outage, Simulation
+from foreshock_simulator.tracing.spans import SimSpan
 
 EXPORTER_PORT = 10_877
 MODEL_SERVER_JOB = "model-servers"
@@ -47,21 +48,22 @@ Action = Callable[[float], None]
 
 
 class Recorder:
-    """Records a platform from `start` (Unix seconds) on. Equal platform, seed and config give an equal recording."""
+    """Records a simulation from its start on. Equal simulation, config and outages give an equal recording.
+
+    outages: of scrapes; by default those of the scenario.
+    """
 
     def __init__(
         self,
-        platform: Platform,
+        platform: Simulation,
         writer: RecordingWriter,
-        *,
-        start: float,
-        seed: int,
         config: ScrapeConfig = ScrapeConfig(),
-        outages: Sequence[Outage] = (),
+        outages: Sequence[Outage] | None = None,
     ) -> None:
-        self._platform, self._writer, self._config, self._outages = platform, writer, config, outages
-        self._start = start
-        self._random = random.Random(f"{seed}/scrapes")  # noqa: S311 - a simulation
+        self._platform, self._writer, self._config = platform, writer, config
+        self._outages = platform.outages if outages is None else outages
+        self._start = platform.start
+        self._random = random.Random(f"{platform.seed}/scrapes")  # noqa: S311 - a simulation
         self._counted = CountedSpans(platform.counts)
         self._due: list[tuple[float, int, int]] = []
         self._jobs: list[tuple[float, float, Action]] = []
@@ -142,7 +144,8 @@ class Recorder:
 
     def _lost(self, time: float, host: str = "") -> bool:
         random_loss = self._random.random() < self._config.loss_ratio
-        return random_loss or (bool(host) and any(outage.covers(host, time) for outage in self._outages))
+        outages = (o for o in self._outages if host and o.start <= time < o.end and (not o.hosts or host in o.hosts))
+        return random_loss or any(outages)
 
     def _scrape_servers(self, time: float) -> None:
         """Scrape every model server, each as a target of its own. Targets of vanished servers end."""
@@ -167,7 +170,7 @@ def _instance(job: str, host: str, port: int) -> dict[str, str]:
     return {"job": job, "instance": f"{host}:{port}"}
 
 
-def to_span(span: EndedSpan) -> Span:
+def to_span(span: SimSpan) -> Span:
     """Convert a simulated span."""
     return Span(
         trace_id=span.trace_id,
