@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.exporter import STALE_AFTER_SECONDS, Exporter
-from foreshock_exporter.host.network import InterfaceCounters
-from foreshock_exporter.host.network import families as emit_network
-from foreshock_exporter.host.pressure import Pressure
-from foreshock_exporter.host.pressure import families as emit_pressure
+from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.model.device import ProcessUtilization, Reading, Xid
 from foreshock_exporter.model.family import Families
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series
 
-ETH0 = InterfaceCounters("eth0", receive_bytes=7.0, up=True)
+ETH0 = (("eth0",), {"receive_bytes": 7.0, "up": 1.0})
 Values = Callable[[bytes], "Series"]
 
 
@@ -55,11 +52,12 @@ def test_a_broken_host_reader_costs_only_its_own_metrics(
     def network() -> Families:
         if not answers:
             raise OSError("no such file: net/dev")
-        return emit_network([answers.pop()])
+        return host_metrics.families(host_metrics.NETWORK, [answers.pop()])
 
+    pressure = host_metrics.families(host_metrics.PRESSURE, [((), {"cpu some": 2.5})])
     exporter = Exporter(
         host, host.resolve, host_id="1", host_name="n", now=host.now,
-        host={"network": network, "pressure": lambda: emit_pressure(Pressure(cpu_waiting=2.5))},
+        host={"network": network, "pressure": lambda: pressure},
     )  # fmt: skip
     exporter.sample()
     assert ("node_network_receive_bytes_total", frozenset({("device", "eth0")})) in series(exporter.render())
@@ -142,7 +140,7 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
     hang_over = threading.Event()
     exporter = Exporter(
         Hanging(), host.resolve, host_id="1", host_name="n", now=itertools.count(1.0).__next__,
-        host={"network": lambda: emit_network([ETH0])}, timer=lambda: timer[0],
+        host={"network": lambda: host_metrics.families(host_metrics.NETWORK, [ETH0])}, timer=lambda: timer[0],
     )  # fmt: skip
     exporter.start(0.01)
     eventually(exporter.ready, "the first sample")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from foreshock_exporter.attribution.host_identity import host_id, host_name
 from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.host import network, pressure
+from foreshock_exporter.host import network
 from foreshock_exporter.host.netstat import ProcNetstat
 from foreshock_exporter.host.netstat import parse as parse_tcp
-from foreshock_exporter.host.network import MAX_INTERFACES, InterfaceCounters, ProcNetwork, parse_counters, parse_speed
-from foreshock_exporter.host.pressure import Pressure, ProcPressure, parse_totals
+from foreshock_exporter.host.network import MAX_INTERFACES, Interface, ProcNetwork, parse_counters, parse_speed
+from foreshock_exporter.host.pressure import ProcPressure, parse_totals
 from foreshock_exporter.model.family import Sample
 
 if TYPE_CHECKING:
@@ -47,8 +47,12 @@ TcpExt: 0 5 7 9
 """
 
 
-def interfaces(root: Path, exclude: str = "veth.*") -> tuple[InterfaceCounters, ...]:
+def interfaces(root: Path, exclude: str = "veth.*") -> tuple[Interface, ...]:
     return ProcNetwork(root / "proc", root / "sys", re.compile(exclude)).read()
+
+
+def counters(*values: float) -> dict[str, float]:
+    return dict(zip(host_metrics.NETWORK_COUNTERS, values, strict=True))
 
 
 def test_interfaces_are_read_with_state_and_speed(tree: Tree) -> None:
@@ -58,9 +62,9 @@ def test_interfaces_are_read_with_state_and_speed(tree: Tree) -> None:
         "sys/class/net/lo/operstate": "unknown\n", "sys/class/net/lo/speed": "-1\n",
     })  # fmt: skip
     assert interfaces(root) == (
-        InterfaceCounters("lo", 100, 2, 0, 0, 100, 2, 0, 0, up=False, speed_bytes=None),
-        InterfaceCounters("eth0", 5e12, 3000, 1, 2, 4000, 20, 3, 4, up=True, speed_bytes=3.125e9),
-        InterfaceCounters("eth0:1", 7, 8, 0, 0, 9, 10, 0, 0),
+        Interface("lo", counters(100, 2, 0, 0, 100, 2, 0, 0) | {"up": 0.0}),
+        Interface("eth0", counters(5e12, 3000, 1, 2, 4000, 20, 3, 4) | {"up": 1.0, "speed_bytes": 3.125e9}),
+        Interface("eth0:1", counters(7, 8, 0, 0, 9, 10, 0, 0)),
     )
 
 
@@ -92,33 +96,35 @@ def test_a_name_that_is_no_text_keeps_its_bytes_apart(tree: Tree) -> None:
 
 
 def test_missing_interface_values_are_left_out() -> None:
-    emitted = dict(network.families([InterfaceCounters("eth0", receive_bytes=1.0, up=False), InterfaceCounters("lo")]))
-    assert emitted[host_metrics.NETWORK_RECEIVE_BYTES] == [Sample(("eth0",), 1.0)]
-    assert emitted[host_metrics.NETWORK_UP] == [Sample(("eth0",), 0.0)]
-    assert emitted[host_metrics.NETWORK_SPEED] == []
+    emitted = dict(network.families([Interface("eth0", {"receive_bytes": 1.0, "up": 0.0}), Interface("lo", {})]))
+    assert emitted[host_metrics.NETWORK["receive_bytes"]] == [Sample(("eth0",), 1.0)]
+    assert emitted[host_metrics.NETWORK["up"]] == [Sample(("eth0",), 0.0)]
+    assert emitted[host_metrics.NETWORK["speed_bytes"]] == []
 
 
 @given(st.text())
 def test_no_text_breaks_the_parsers_but_by_saying_so(text: str) -> None:
     parse_speed(text)
-    for parse in (parse_counters, parse_totals):
+    for parse in (parse_counters, lambda text: list(parse_totals(text))):
         try:
             parse(text)
         except ValueError as error:
             assert "cannot read the line" in str(error)  # noqa: PT017 - it may also be readable
 
 
-def test_pressure_is_in_seconds_and_missing_resources_are_none(tree: Tree) -> None:
+def test_pressure_is_in_seconds_and_missing_resources_are_left_out(tree: Tree) -> None:
     root = tree({
         "proc/pressure/cpu": SOME + FULL, "proc/pressure/memory": SOME + FULL, "proc/pressure/irq": FULL,
     })  # fmt: skip
-    assert ProcPressure(root / "proc").read() == Pressure(
-        cpu_waiting=2.5, memory_waiting=2.5, memory_stalled=1.5, irq_stalled=1.5
-    )
+    assert ProcPressure(root / "proc").read() == {
+        "cpu some": 2.5, "cpu full": 1.5, "memory some": 2.5, "memory full": 1.5, "irq full": 1.5
+    }  # fmt: skip
 
 
-def test_pressure_that_the_kernel_does_not_keep_is_left_out() -> None:
-    assert pressure.families(Pressure(io_waiting=0.0)) == [(host_metrics.PRESSURE_IO_WAITING, [Sample((), 0.0)])]
+def test_pressure_that_the_kernel_does_not_keep_is_left_out(tree: Tree) -> None:
+    root = tree({"proc/pressure/io": SOME})
+    samples = {family.name: samples for family, samples in ProcPressure(root / "proc")() if samples}
+    assert samples == {"node_pressure_io_waiting_seconds_total": [Sample((), 2.5)]}
 
 
 def test_an_error_for_a_kernel_without_pressure_has_the_remedy(tmp_path: Path) -> None:
@@ -136,7 +142,7 @@ def test_unreadable_pressure_files_raise_the_same_error(tmp_path: Path) -> None:
 
 def test_tcp_counters_are_read_and_missing_ones_are_left_out(tree: Tree) -> None:
     root = tree({"proc/net/snmp": SNMP, "proc/net/netstat": NETSTAT})
-    values = {family.name: samples for family, samples in ProcNetstat(root / "proc")()}
+    values = {family.name: samples for family, samples in ProcNetstat(root / "proc")() if samples}
     assert values == {
         "node_netstat_Tcp_CurrEstab": [Sample((), 3.0)],
         "node_netstat_Tcp_InSegs": [Sample((), 2048471.0)],

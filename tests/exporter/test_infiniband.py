@@ -13,7 +13,6 @@ from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host.infiniband import (
     COUNTER_BITS,
     MAX_PORTS,
-    Port,
     SysInfiniband,
     families,
     parse_counter,
@@ -153,4 +152,3 @@ def test_no_text_breaks_the_parsers_but_by_saying_so(text: str) -> None:
 
 def test_families_without_a_sample_are_not_written() -> None:
     assert render(families([])) == b""
-    assert Port("mlx5_0", 1).counters == {}

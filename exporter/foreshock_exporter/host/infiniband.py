@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import ProblemLog
-from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.model.family import Families, Family, Sample
+from foreshock_exporter.host import metrics
+from foreshock_exporter.model.family import Families, Sample
 
 MAX_PORTS = 128
 """Largest number of ports: 8 adapters with 16 virtual functions each."""
 _MAX_BYTES = 256
-_BYTES_PER_UNIT = 4
-"""Data counters count units of 4 octets on every kind of link (same specification)."""
-_DATA_FILES = frozenset({
-    "counters/port_rcv_data", "counters/port_xmit_data",
-    "counters_ext/port_rcv_data_64", "counters_ext/port_xmit_data_64",
-})  # fmt: skip
-_LIFESPAN_FILE = "hw_counters/lifespan"
+_SCALES = {
+    "counters/port_rcv_data": 4, "counters/port_xmit_data": 4,
+    "counters_ext/port_rcv_data_64": 4, "counters_ext/port_xmit_data_64": 4,
+    "hw_counters/lifespan": 1e-3,
+}  # fmt: skip
+"""Factors to base units. Data is in units of 4 octets on every kind of link (same specification), lifespan in ms."""
 COUNTER_BITS: Mapping[str, int] = {
     "counters/local_link_integrity_errors": 4, "counters/excessive_buffer_overrun_errors": 4,
     "counters/link_error_recovery": 8, "counters/link_downed": 8,
@@ -43,22 +42,16 @@ Adapters with extended counters count data and packets in 64 bits, which reach t
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
-    """Port of an adapter. `counters` by file, data in bytes; `saturated` are the files of saturated counters."""
+class Port(NamedTuple):
+    """Port of an adapter: values by file in base units, and the files of saturated counters."""
 
     device: str
     port: int
-    state: int | None = None
-    physical_state: int | None = None
-    rate_bytes: float | None = None
-    lifespan_seconds: float | None = None
-    counters: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, float]
     saturated: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(NamedTuple):
     """Adapter with its ports; texts are empty if the driver does not report them."""
 
     device: str
@@ -117,29 +110,9 @@ class SysInfiniband:
 def families(adapters: Iterable[Adapter]) -> Families:
     """Adapters and ports under node_exporter's names, without missing and saturated values."""
     adapters = tuple(adapters)
-    ports = [port for adapter in adapters for port in adapter.ports]
-    return [
-        (
-            host_metrics.INFINIBAND_INFO,
-            [
-                Sample((adapter.device, adapter.board_id, adapter.firmware_version, adapter.hca_type), 1.0)
-                for adapter in adapters
-            ],
-        ),
-        *((family, list(_samples(ports, value_of))) for family, value_of in _GAUGES),
-        *(
-            (family, [Sample(_labels(port), port.counters[file]) for port in ports if file in port.counters])
-            for file, family in host_metrics.INFINIBAND_COUNTERS.items()
-        ),
-    ]
-
-
-_GAUGES: tuple[tuple[Family, Callable[[Port], float | None]], ...] = (
-    (host_metrics.INFINIBAND_STATE, lambda port: port.state),
-    (host_metrics.INFINIBAND_PHYSICAL_STATE, lambda port: port.physical_state),
-    (host_metrics.INFINIBAND_RATE, lambda port: port.rate_bytes),
-    (host_metrics.INFINIBAND_LIFESPAN, lambda port: port.lifespan_seconds),
-)
+    infos = [Sample(adapter[:4], 1.0) for adapter in adapters]
+    ports = [((port.device, str(port.port)), port.values) for adapter in adapters for port in adapter.ports]
+    return [(metrics.INFINIBAND_INFO, infos), *metrics.families(metrics.INFINIBAND, ports)]
 
 
 def parse_state(text: str) -> int | None:
@@ -170,6 +143,13 @@ def parse_counter(text: str, where: str) -> int | None:
     raise ValueError(f"{where}: {text[:40]!r} is no count")
 
 
+_PARSERS: Mapping[str, Callable[[str], float | None]] = {
+    "state": parse_state,
+    "phys_state": parse_state,
+    "rate": parse_rate,
+}
+
+
 def _ports(folder: Path) -> list[int]:
     try:
         names = os.listdir(folder / "ports")  # noqa: PTH208 - names only
@@ -189,22 +169,13 @@ def _adapter(folder: Path, ports: Iterable[int]) -> Adapter:
 
 
 def _port(folder: Path, device: str, number: int) -> Port:
-    counts = dict(_counts(folder))
-    lifespan = counts.pop(_LIFESPAN_FILE, None)
-    saturated = tuple(file for file, count in counts.items() if count == _limit(file))
+    values = dict(_values(folder))
+    saturated = tuple(file for file, value in values.items() if value == _limit(file))
     return Port(
         device,
         number,
-        state=parse_state(_read(f"{folder}/state") or ""),
-        physical_state=parse_state(_read(f"{folder}/phys_state") or ""),
-        rate_bytes=parse_rate(_read(f"{folder}/rate") or ""),
-        lifespan_seconds=None if lifespan is None else lifespan / 1000,
-        counters={
-            file: count * _BYTES_PER_UNIT if file in _DATA_FILES else count
-            for file, count in counts.items()
-            if file not in saturated
-        },
-        saturated=saturated,
+        {file: value * _SCALES.get(file, 1) for file, value in values.items() if file not in saturated},
+        saturated,
     )
 
 
@@ -212,13 +183,15 @@ def _limit(file: str) -> int | None:
     return (1 << COUNTER_BITS[file]) - 1 if file in COUNTER_BITS else None
 
 
-def _counts(folder: Path) -> Iterator[tuple[str, int]]:
-    for file in (*host_metrics.INFINIBAND_COUNTERS, _LIFESPAN_FILE):
+def _values(folder: Path) -> Iterator[tuple[str, float]]:
+    """Values by file as the kernel reports them."""
+    for file in metrics.INFINIBAND:
         path = f"{folder}/{file}"
-        text = _read(path)
-        count = None if text is None else parse_counter(text, path)
-        if count is not None:
-            yield file, count
+        if (text := _read(path)) is None:
+            continue
+        value = _PARSERS[file](text) if file in _PARSERS else parse_counter(text, path)
+        if value is not None:
+            yield file, value
 
 
 def _read(path: str) -> str | None:
@@ -233,13 +206,3 @@ def _read(path: str) -> str | None:
         return None
     finally:
         os.close(file)
-
-
-def _samples(ports: Iterable[Port], value_of: Callable[[Port], float | None]) -> Iterator[Sample]:
-    for port in ports:
-        if (value := value_of(port)) is not None:
-            yield Sample(_labels(port), value)
-
-
-def _labels(port: Port) -> tuple[str, str]:
-    return port.device, str(port.port)

@@ -1,41 +1,61 @@
-"""The metrics of the host, under node_exporter's names. docs/metrics.md is compared with this file."""
+"""Metric families of the host under node_exporter's names, by the field they are read from.
+
+docs/metrics.md is compared with this module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from foreshock_exporter.model.family import Family
+from foreshock_exporter.model.family import Families, Family, Kind, Sample
 
-_DEVICE = ("device",)
-NETWORK_RECEIVE_BYTES = Family("node_network_receive_bytes_total", "counter", _DEVICE, "Bytes received.")
-NETWORK_RECEIVE_PACKETS = Family("node_network_receive_packets_total", "counter", _DEVICE, "Packets received.")
-NETWORK_RECEIVE_ERRORS = Family("node_network_receive_errs_total", "counter", _DEVICE, "Receive errors.")
-NETWORK_RECEIVE_DROPS = Family("node_network_receive_drop_total", "counter", _DEVICE, "Received packets dropped.")
-NETWORK_TRANSMIT_BYTES = Family("node_network_transmit_bytes_total", "counter", _DEVICE, "Bytes sent.")
-NETWORK_TRANSMIT_PACKETS = Family("node_network_transmit_packets_total", "counter", _DEVICE, "Packets sent.")
-NETWORK_TRANSMIT_ERRORS = Family("node_network_transmit_errs_total", "counter", _DEVICE, "Transmit errors.")
-NETWORK_TRANSMIT_DROPS = Family("node_network_transmit_drop_total", "counter", _DEVICE, "Packets to send dropped.")
-NETWORK_UP = Family("node_network_up", "gauge", _DEVICE, "1 if the operational state of the interface is up, else 0.")
-NETWORK_SPEED = Family("node_network_speed_bytes", "gauge", _DEVICE, "Speed of the link in bytes per second.")
+Table = Mapping[str, Family]
+"""Families by field."""
+Row = tuple[tuple[str, ...], Mapping[str, float]]
+"""Label values, and values by field."""
 
-PRESSURE_CPU_WAITING = Family(
-    "node_pressure_cpu_waiting_seconds_total", "counter", (), "Seconds during which some task waited for CPU time."
-)
-PRESSURE_IO_WAITING = Family(
-    "node_pressure_io_waiting_seconds_total", "counter", (), "Seconds during which some task waited for I/O."
-)
-PRESSURE_IO_STALLED = Family(
-    "node_pressure_io_stalled_seconds_total", "counter", (), "Seconds during which every task waited for I/O."
-)
-PRESSURE_MEMORY_WAITING = Family(
-    "node_pressure_memory_waiting_seconds_total", "counter", (), "Seconds during which some task waited for memory."
-)
-PRESSURE_MEMORY_STALLED = Family(
-    "node_pressure_memory_stalled_seconds_total", "counter", (), "Seconds during which every task waited for memory."
-)
-PRESSURE_IRQ_STALLED = Family(
-    "node_pressure_irq_stalled_seconds_total", "counter", (), "Seconds during which interrupts kept every task waiting."
-)
+
+def families(table: Table, rows: Iterable[Row]) -> Families:
+    """Samples of the rows; a field that a row lacks is left out."""
+    rows = tuple(rows)
+    return [
+        (family, [Sample(labels, values[field]) for labels, values in rows if field in values])
+        for field, family in table.items()
+    ]
+
+
+def _table(kind: Kind, prefix: str, labels: tuple[str, ...], rows: Mapping[str, tuple[str, str]]) -> dict[str, Family]:
+    """Families by field, from names without prefix and `_total`, and help texts without a period."""
+    suffix = "_total" if kind == "counter" else ""
+    return {
+        field: Family(f"node_{prefix}_{name}{suffix}", kind, labels, f"{text}.") for field, (name, text) in rows.items()
+    }
+
+
+NETWORK_COUNTERS = _table("counter", "network", ("device",), {
+    "receive_bytes": ("receive_bytes", "Bytes received"),
+    "receive_packets": ("receive_packets", "Packets received"),
+    "receive_errors": ("receive_errs", "Receive errors"),
+    "receive_drops": ("receive_drop", "Received packets dropped"),
+    "transmit_bytes": ("transmit_bytes", "Bytes sent"),
+    "transmit_packets": ("transmit_packets", "Packets sent"),
+    "transmit_errors": ("transmit_errs", "Transmit errors"),
+    "transmit_drops": ("transmit_drop", "Packets to send dropped"),
+})  # fmt: skip
+NETWORK = NETWORK_COUNTERS | _table("gauge", "network", ("device",), {
+    "up": ("up", "1 if the operational state of the interface is up, else 0"),
+    "speed_bytes": ("speed_bytes", "Speed of the link in bytes per second"),
+})  # fmt: skip
+
+PRESSURE = _table("counter", "pressure", (), {
+    "cpu some": ("cpu_waiting_seconds", "Seconds during which some task waited for CPU time"),
+    "io some": ("io_waiting_seconds", "Seconds during which some task waited for I/O"),
+    "io full": ("io_stalled_seconds", "Seconds during which every task waited for I/O"),
+    "memory some": ("memory_waiting_seconds", "Seconds during which some task waited for memory"),
+    "memory full": ("memory_stalled_seconds", "Seconds during which every task waited for memory"),
+    "irq full": ("irq_stalled_seconds", "Seconds during which interrupts kept every task waiting"),
+})  # fmt: skip
+"""Families by resource and kind, as in /proc/pressure."""
 
 INFINIBAND_INFO = Family(
     "node_infiniband_info",
@@ -43,30 +63,16 @@ INFINIBAND_INFO = Family(
     ("device", "board_id", "firmware_version", "hca_type"),
     "What the InfiniBand or RoCE adapter is; always 1.",
 )
-_PORT = ("device", "port")
-INFINIBAND_STATE = Family(
-    "node_infiniband_state_id", "gauge", _PORT, "State of the port: 1 down, 2 init, 3 armed, 4 active, 5 deferred."
-)
-INFINIBAND_PHYSICAL_STATE = Family(
-    "node_infiniband_physical_state_id",
-    "gauge",
-    _PORT,
-    "Physical state of the port: 1 sleep, 2 polling, 3 disabled, 4 training, 5 link up, 6 recovering, 7 test.",
-)
-INFINIBAND_RATE = Family("node_infiniband_rate_bytes_per_second", "gauge", _PORT, "Signalling rate of the port.")
-INFINIBAND_LIFESPAN = Family(
-    "node_infiniband_lifespan_seconds", "gauge", _PORT, "How long the driver repeats a value of hw_counters."
-)
-
-
-def _infiniband(rows: Mapping[str, tuple[str, str]]) -> dict[str, Family]:
-    return {
-        file: Family(f"node_infiniband_{name}_total", "counter", _PORT, f"{help_}.")
-        for file, (name, help_) in rows.items()
-    }
-
-
-INFINIBAND_COUNTERS: Mapping[str, Family] = _infiniband({
+INFINIBAND_GAUGES = _table("gauge", "infiniband", ("device", "port"), {
+    "state": ("state_id", "State of the port: 1 down, 2 init, 3 armed, 4 active, 5 deferred"),
+    "phys_state": (
+        "physical_state_id",
+        "Physical state of the port: 1 sleep, 2 polling, 3 disabled, 4 training, 5 link up, 6 recovering, 7 test",
+    ),
+    "rate": ("rate_bytes_per_second", "Signalling rate of the port"),
+    "hw_counters/lifespan": ("lifespan_seconds", "How long the driver repeats a value of hw_counters"),
+})  # fmt: skip
+INFINIBAND_COUNTERS = _table("counter", "infiniband", ("device", "port"), {
     "counters/port_rcv_data": ("port_data_received_bytes", "Bytes received on all lanes"),
     "counters/port_xmit_data": ("port_data_transmitted_bytes", "Bytes sent on all lanes"),
     "counters/port_rcv_packets": ("port_packets_received", "Packets received"),
@@ -128,46 +134,47 @@ INFINIBAND_COUNTERS: Mapping[str, Family] = _infiniband({
     "hw_counters/rx_icrc_encapsulated": ("rx_icrc_encapsulated_errors", "RoCE packets with a checksum error"),
 })  # fmt: skip
 """Families by the file, below the folder of a port in sysfs, that they are read from."""
+INFINIBAND = INFINIBAND_GAUGES | INFINIBAND_COUNTERS
 
 _NETSTAT = {
-    "Tcp_ActiveOpens": "Connections opened.",
-    "Tcp_PassiveOpens": "Connections accepted.",
-    "Tcp_CurrEstab": "Connections established now.",
-    "Tcp_InSegs": "Segments received.",
-    "Tcp_OutSegs": "Segments sent, without retransmitted ones.",
-    "Tcp_RetransSegs": "Segments retransmitted.",
-    "Tcp_InErrs": "Segments received with an error.",
-    "Tcp_OutRsts": "Segments sent with the reset flag.",
-    "TcpExt_ListenOverflows": "Connections dropped because the queue of a listening socket was full.",
-    "TcpExt_ListenDrops": "Connections dropped at a listening socket for any reason.",
-    "TcpExt_SyncookiesSent": "SYN cookies sent.",
-    "TcpExt_SyncookiesRecv": "SYN cookies received.",
-    "TcpExt_SyncookiesFailed": "SYN cookies received that were not valid.",
-    "TcpExt_TCPSynRetrans": "SYN and SYN-ACK segments retransmitted.",
-    "TcpExt_TCPTimeouts": "Times a retransmission timer ran out.",
-    "TcpExt_TCPOFOQueue": "Segments received out of order and queued.",
-    "TcpExt_TCPRcvQDrop": "Segments dropped because the receive queue was full.",
+    "Tcp_ActiveOpens": "Connections opened",
+    "Tcp_PassiveOpens": "Connections accepted",
+    "Tcp_CurrEstab": "Connections established now",
+    "Tcp_InSegs": "Segments received",
+    "Tcp_OutSegs": "Segments sent, without retransmitted ones",
+    "Tcp_RetransSegs": "Segments retransmitted",
+    "Tcp_InErrs": "Segments received with an error",
+    "Tcp_OutRsts": "Segments sent with the reset flag",
+    "TcpExt_ListenOverflows": "Connections dropped because the queue of a listening socket was full",
+    "TcpExt_ListenDrops": "Connections dropped at a listening socket for any reason",
+    "TcpExt_SyncookiesSent": "SYN cookies sent",
+    "TcpExt_SyncookiesRecv": "SYN cookies received",
+    "TcpExt_SyncookiesFailed": "SYN cookies received that were not valid",
+    "TcpExt_TCPSynRetrans": "SYN and SYN-ACK segments retransmitted",
+    "TcpExt_TCPTimeouts": "Times a retransmission timer ran out",
+    "TcpExt_TCPOFOQueue": "Segments received out of order and queued",
+    "TcpExt_TCPRcvQDrop": "Segments dropped because the receive queue was full",
 }
-NETSTAT: Mapping[str, Family] = {
-    field: Family(f"node_netstat_{field}", "untyped", (), help_) for field, help_ in _NETSTAT.items()
-}
+NETSTAT = _table(
+    "untyped",
+    "netstat",
+    (),
+    {field: (field, text) for field, text in _NETSTAT.items()},
+)
 """Families by protocol and field, as /proc/net/snmp and /proc/net/netstat name them; untyped, as in node_exporter."""
 
 FAMILIES: tuple[Family, ...] = (
-    *(value for value in globals().values() if isinstance(value, Family)),
-    *INFINIBAND_COUNTERS.values(),
+    *NETWORK.values(),
+    *PRESSURE.values(),
+    INFINIBAND_INFO,
+    *INFINIBAND.values(),
     *NETSTAT.values(),
 )
 """All families of this module."""
-
-
-_PREFIXES = {
-    "node_network_": "/proc/net/dev, /sys/class/net",
-    "node_pressure_": "/proc/pressure",
-    "node_infiniband_": "/sys/class/infiniband",
-    "node_netstat_": "/proc/net/snmp, /proc/net/netstat",
-}
 SOURCES: dict[Family, str] = {
-    family: source for family in FAMILIES for prefix, source in _PREFIXES.items() if family.name.startswith(prefix)
+    **dict.fromkeys(NETWORK.values(), "/proc/net/dev, /sys/class/net"),
+    **dict.fromkeys(PRESSURE.values(), "/proc/pressure"),
+    **dict.fromkeys((INFINIBAND_INFO, *INFINIBAND.values()), "/sys/class/infiniband"),
+    **dict.fromkeys(NETSTAT.values(), "/proc/net/snmp, /proc/net/netstat"),
 }
 """Origin of each metric."""

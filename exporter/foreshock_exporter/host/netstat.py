@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from foreshock_exporter.host import metrics as host_metrics
+from foreshock_exporter.host.metrics import NETSTAT, families
 from foreshock_exporter.host.network import net_folder
-from foreshock_exporter.model.family import Families, Sample
+from foreshock_exporter.model.family import Families
 
 
 class ProcNetstat:
@@ -18,7 +18,7 @@ class ProcNetstat:
 
     def __call__(self) -> Families:
         """Counters as families. Raises as `read`."""
-        return families(self.read())
+        return families(NETSTAT, [((), self.read())])
 
     def read(self) -> Mapping[str, float]:
         """Values by protocol and field, such as `Tcp_RetransSegs`; missing counters are left out.
@@ -28,13 +28,13 @@ class ProcNetstat:
             ValueError: a file is malformed.
         """
         folder = net_folder(self._procfs)
-        counters: dict[str, float] = {}
-        for path in (folder / "snmp", folder / "netstat"):
-            counters.update(parse(path.read_text(errors="replace"), str(path)))
-        return counters
+        snmp, netstat = (
+            parse(path.read_text(errors="replace"), str(path)) for path in (folder / "snmp", folder / "netstat")
+        )
+        return snmp | netstat
 
 
-def parse(text: str, where: str, wanted: Collection[str] = host_metrics.NETSTAT.keys()) -> dict[str, float]:
+def parse(text: str, where: str, wanted: Collection[str] = NETSTAT.keys()) -> dict[str, float]:
     """Parse pairs of lines `Tcp: NAME NAME …` and `Tcp: VALUE VALUE …`; only `wanted` fields are kept.
 
     Raises:
@@ -52,11 +52,6 @@ def parse(text: str, where: str, wanted: Collection[str] = host_metrics.NETSTAT.
             if (field := f"{protocol}_{name}") in wanted:
                 counters[field] = _number(value, f"{where}: {field}")
     return counters
-
-
-def families(values: Mapping[str, float]) -> Families:
-    """Counters under node_exporter's names, in the order of `host_metrics.NETSTAT`."""
-    return [(family, [Sample((), values[field])]) for field, family in host_metrics.NETSTAT.items() if field in values]
 
 
 def _number(text: str, where: str) -> float:

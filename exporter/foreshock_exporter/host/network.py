@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.model.family import Families, Family, Sample
+from foreshock_exporter.host import metrics
+from foreshock_exporter.model.family import Families
 
 MAX_INTERFACES = 128
 """Largest number of interfaces; --collector.network.device-exclude excludes virtual ones."""
 _COLUMN_COUNT = 16
+_COLUMNS = tuple(zip(metrics.NETWORK_COUNTERS, (0, 1, 2, 3, 8, 9, 10, 11), strict=True))
+"""Field and column in /proc/net/dev."""
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceCounters:
-    """Counters of an interface since it came up; None if the system does not report a value."""
+class Interface(NamedTuple):
+    """Interface with its values since it came up, by field of `metrics.NETWORK`; unreported ones are missing."""
 
     device: str
-    receive_bytes: float | None = None
-    receive_packets: float | None = None
-    receive_errors: float | None = None
-    receive_drops: float | None = None
-    transmit_bytes: float | None = None
-    transmit_packets: float | None = None
-    transmit_errors: float | None = None
-    transmit_drops: float | None = None
-    up: bool | None = None
-    speed_bytes: float | None = None
-
-
-_VALUES: tuple[tuple[Family, Callable[[InterfaceCounters], float | None]], ...] = (
-    (host_metrics.NETWORK_RECEIVE_BYTES, lambda counters: counters.receive_bytes),
-    (host_metrics.NETWORK_RECEIVE_PACKETS, lambda counters: counters.receive_packets),
-    (host_metrics.NETWORK_RECEIVE_ERRORS, lambda counters: counters.receive_errors),
-    (host_metrics.NETWORK_RECEIVE_DROPS, lambda counters: counters.receive_drops),
-    (host_metrics.NETWORK_TRANSMIT_BYTES, lambda counters: counters.transmit_bytes),
-    (host_metrics.NETWORK_TRANSMIT_PACKETS, lambda counters: counters.transmit_packets),
-    (host_metrics.NETWORK_TRANSMIT_ERRORS, lambda counters: counters.transmit_errors),
-    (host_metrics.NETWORK_TRANSMIT_DROPS, lambda counters: counters.transmit_drops),
-    (host_metrics.NETWORK_UP, lambda counters: counters.up),
-    (host_metrics.NETWORK_SPEED, lambda counters: counters.speed_bytes),
-)
+    values: Mapping[str, float]
 
 
 class ProcNetwork:
@@ -59,7 +37,7 @@ class ProcNetwork:
         """Interfaces as families. Raises as `read`."""
         return families(self.read())
 
-    def read(self) -> tuple[InterfaceCounters, ...]:
+    def read(self) -> tuple[Interface, ...]:
         """Counters of each interface, with state and speed if available.
 
         Raises:
@@ -68,21 +46,22 @@ class ProcNetwork:
         """
         path = net_folder(self._procfs) / "dev"
         interfaces = [
-            counters
-            for counters in parse_counters(path.read_text(errors="backslashreplace"), str(path))
-            if self._exclude is None or not self._exclude.fullmatch(counters.device)
+            interface
+            for interface in parse_counters(path.read_text(errors="backslashreplace"), str(path))
+            if self._exclude is None or not self._exclude.fullmatch(interface.device)
         ]
         if len(interfaces) > MAX_INTERFACES:
             raise ValueError(
                 f"{len(interfaces)} network interfaces are more than {MAX_INTERFACES}; "
                 "leave virtual ones out with --collector.network.device-exclude"
             )
-        return tuple(self._with_link(counters) for counters in interfaces)
+        return tuple(Interface(device, {**values, **self._link(device)}) for device, values in interfaces)
 
-    def _with_link(self, counters: InterfaceCounters) -> InterfaceCounters:
-        link = self._interfaces / counters.device
-        state, speed = read_text(link / "operstate"), read_text(link / "speed")
-        return replace(counters, up=None if state is None else state == "up", speed_bytes=parse_speed(speed))
+    def _link(self, device: str) -> dict[str, float]:
+        """State and speed of the link, as far as reported."""
+        state, speed = (read_text(self._interfaces / device / name) for name in ("operstate", "speed"))
+        link = {"up": None if state is None else float(state == "up"), "speed_bytes": parse_speed(speed)}
+        return {field: value for field, value in link.items() if value is not None}
 
 
 def net_folder(procfs: Path) -> Path:
@@ -95,47 +74,25 @@ def net_folder(procfs: Path) -> Path:
     return init_folder if os.access(init_folder / "dev", os.R_OK) else procfs / "net"
 
 
-def parse_counters(text: str, where: str = "/proc/net/dev") -> list[InterfaceCounters]:
+def parse_counters(text: str, where: str = "/proc/net/dev") -> list[Interface]:
     """Parse /proc/net/dev: two heading lines, then `name:` and 16 counters per line.
 
     Raises:
         ValueError: a line is malformed; the message quotes it.
     """
     interfaces = []
-    for line in text.split("\n")[2:]:
-        if not line:
-            continue
+    for line in filter(None, text.split("\n")[2:]):
         device, colon, columns = line.rpartition(":")
         numbers = columns.split()
         if not colon or len(numbers) < _COLUMN_COUNT or not all(map(_is_count, numbers)):
             raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
-        value = [float(number) for number in numbers]
-        interfaces.append(
-            InterfaceCounters(
-                device.strip(),
-                receive_bytes=value[0],
-                receive_packets=value[1],
-                receive_errors=value[2],
-                receive_drops=value[3],
-                transmit_bytes=value[8],
-                transmit_packets=value[9],
-                transmit_errors=value[10],
-                transmit_drops=value[11],
-            )
-        )
+        interfaces.append(Interface(device.strip(), {field: float(numbers[column]) for field, column in _COLUMNS}))
     return interfaces
 
 
-def families(interfaces: Iterable[InterfaceCounters]) -> Families:
-    """Interfaces under node_exporter's names; None is left out."""
-    interfaces = tuple(interfaces)
-    return [
-        (
-            family,
-            [Sample((counters.device,), value) for counters in interfaces if (value := value_of(counters)) is not None],
-        )
-        for family, value_of in _VALUES
-    ]
+def families(interfaces: Iterable[Interface]) -> Families:
+    """Interfaces under node_exporter's names."""
+    return metrics.families(metrics.NETWORK, [((device,), values) for device, values in interfaces])
 
 
 def parse_speed(text: str | None) -> float | None:

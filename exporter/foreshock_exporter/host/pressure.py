@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.model.family import Families, Family, Sample
+from foreshock_exporter.host.metrics import PRESSURE, families
+from foreshock_exporter.model.family import Families
 
-
-@dataclass(frozen=True, slots=True)
-class Pressure:
-    """Pressure stall totals in seconds since boot; None if the kernel does not report one."""
-
-    cpu_waiting: float | None = None
-    io_waiting: float | None = None
-    io_stalled: float | None = None
-    memory_waiting: float | None = None
-    memory_stalled: float | None = None
-    irq_stalled: float | None = None
-
-
-_VALUES: tuple[tuple[Family, Callable[[Pressure], float | None]], ...] = (
-    (host_metrics.PRESSURE_CPU_WAITING, lambda pressure: pressure.cpu_waiting),
-    (host_metrics.PRESSURE_IO_WAITING, lambda pressure: pressure.io_waiting),
-    (host_metrics.PRESSURE_IO_STALLED, lambda pressure: pressure.io_stalled),
-    (host_metrics.PRESSURE_MEMORY_WAITING, lambda pressure: pressure.memory_waiting),
-    (host_metrics.PRESSURE_MEMORY_STALLED, lambda pressure: pressure.memory_stalled),
-    (host_metrics.PRESSURE_IRQ_STALLED, lambda pressure: pressure.irq_stalled),
-)
+_RESOURCES = dict.fromkeys(field.partition(" ")[0] for field in PRESSURE)
 
 
 class ProcPressure:
@@ -40,57 +19,40 @@ class ProcPressure:
 
     def __call__(self) -> Families:
         """Totals as families. Raises as `read`."""
-        return families(self.read())
+        return families(PRESSURE, [((), self.read())])
 
-    def read(self) -> Pressure:
-        """Totals; a resource that the kernel does not track is None.
+    def read(self) -> dict[str, float]:
+        """Seconds since boot by resource and kind, such as `cpu some`, as far as the kernel tracks them.
 
         Raises:
             OSError: the kernel tracks no resource.
             ValueError: a file is malformed.
         """
-        cpu, io, memory, irq = (self._totals(resource) for resource in ("cpu", "io", "memory", "irq"))
-        if not (cpu or io or memory or irq):  # missing, or, with psi=0, there and not to be read
+        totals: dict[str, float] = {}
+        for resource in _RESOURCES:
+            path = self._folder / resource
+            try:
+                text = path.read_text(errors="replace")
+            except OSError:
+                continue
+            totals.update((f"{resource} {kind}", seconds) for kind, seconds in parse_totals(text, str(path)))
+        if not totals:  # missing, or, with psi=0, there and not to be read
             raise FileNotFoundError(
                 f"{self._folder} cannot be read: this kernel keeps no pressure totals (boot with psi=1, or set "
                 "--no-collector.pressure)"
             )
-        return Pressure(
-            cpu_waiting=cpu.get("some"),
-            io_waiting=io.get("some"),
-            io_stalled=io.get("full"),
-            memory_waiting=memory.get("some"),
-            memory_stalled=memory.get("full"),
-            irq_stalled=irq.get("full"),
-        )
-
-    def _totals(self, resource: str) -> dict[str, float]:
-        path = self._folder / resource
-        try:
-            text = path.read_text(errors="replace")
-        except OSError:
-            return {}
-        return parse_totals(text, str(path))
+        return totals
 
 
-def families(pressure: Pressure) -> Families:
-    """Totals under node_exporter's names; None is left out."""
-    return [(family, [Sample((), value)]) for family, value_of in _VALUES if (value := value_of(pressure)) is not None]
-
-
-def parse_totals(text: str, where: str = "/proc/pressure") -> dict[str, float]:
-    """Seconds by kind from lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=1234`, with totals in µs.
+def parse_totals(text: str, where: str = "/proc/pressure") -> Iterator[tuple[str, float]]:
+    """Kind and seconds from lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=1234`, with totals in µs.
 
     Raises:
         ValueError: a line is malformed; the message quotes it.
     """
-    totals = {}
-    for line in text.split("\n"):
-        if not line:
-            continue
+    for line in filter(None, text.split("\n")):
         kind, _, rest = line.partition(" ")
         microseconds = rest.rpartition("total=")[2]
         if kind not in ("some", "full") or not (microseconds.isascii() and microseconds.isdigit()):
             raise ValueError(f"{where}: cannot read the line {line[:120]!r}")
-        totals[kind] = int(microseconds) / 1e6
-    return totals
+        yield kind, int(microseconds) / 1e6

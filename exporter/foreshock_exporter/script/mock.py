@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from foreshock_exporter.host import network, pressure
-from foreshock_exporter.host.network import InterfaceCounters
-from foreshock_exporter.host.pressure import Pressure
+from foreshock_exporter.host import metrics
 from foreshock_exporter.model.device import (
     Counters,
     DeviceError,
@@ -206,7 +204,7 @@ class MockNetwork:
 
     _RECEIVE = Wave(0.9e9, 0.3e9, 120.0)
     _TRANSMIT = Wave(0.6e9, 0.2e9, 120.0)
-    _PACKET = 1400.0
+    _PACKET_BYTES = 1400.0
 
     def __init__(self, now: Now) -> None:
         self._now = now
@@ -214,31 +212,19 @@ class MockNetwork:
 
     def __call__(self) -> Families:
         """Current counters as families."""
-        return network.families((self.read(),))
-
-    def read(self) -> InterfaceCounters:
-        """Current counters."""
         seconds = max(0.0, self._now() - self._began)
-        received, sent = self._RECEIVE.integral(0.0, seconds), self._TRANSMIT.integral(0.0, seconds)
-        return InterfaceCounters(
-            "eth0",
-            receive_bytes=received // 1,
-            receive_packets=received // self._PACKET,
-            receive_errors=0.0,
-            receive_drops=0.0,
-            transmit_bytes=sent // 1,
-            transmit_packets=sent // self._PACKET,
-            transmit_errors=0.0,
-            transmit_drops=0.0,
-            up=True,
-            speed_bytes=25e9 / 8,
-        )
+        values = dict.fromkeys(metrics.NETWORK_COUNTERS, 0.0) | {"up": 1.0, "speed_bytes": 25e9 / 8}
+        for way, rate in (("receive", self._RECEIVE), ("transmit", self._TRANSMIT)):
+            carried = rate.integral(0.0, seconds)
+            values |= {f"{way}_bytes": carried // 1, f"{way}_packets": carried // self._PACKET_BYTES}
+        return metrics.families(metrics.NETWORK, [(("eth0",), values)])
+
+
+_PRESSURE_SHARES = {"cpu some": 0.03, "io some": 0.002, "io full": 0.001, "memory some": 0.0005, "memory full": 0.0002}
 
 
 class MockPressure:
     """Pressure collector with some waiting for CPU. `now` returns Unix seconds."""
-
-    _SHARES = (0.03, 0.002, 0.001, 0.0005, 0.0002)
 
     def __init__(self, now: Now) -> None:
         self._now = now
@@ -247,4 +233,5 @@ class MockPressure:
     def __call__(self) -> Families:
         """Current totals as families."""
         seconds = max(0.0, self._now() - self._began)
-        return pressure.families(Pressure(*(seconds * share for share in self._SHARES)))
+        totals = {field: seconds * share for field, share in _PRESSURE_SHARES.items()}
+        return metrics.families(metrics.PRESSURE, [((), totals)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from foreshock_exporter.host import infiniband, netstat, network
+from foreshock_exporter.host import infiniband, metrics, network
 from foreshock_exporter.model.family import Families
 from foreshock_simulator.emit.timeline import Timeline
 from foreshock_simulator.network.nic import NicCounters
@@ -26,25 +26,27 @@ def collectors(
             return counters()
 
     return {
-        "network": lambda: network.families([_interface_counters(read(), bytes_per_second)]),
-        "netstat": lambda: netstat.families(_tcp_counters(read())),
+        "network": lambda: network.families([_interface(read(), bytes_per_second)]),
+        "netstat": lambda: metrics.families(metrics.NETSTAT, [((), _tcp_counters(read()))]),
         "infiniband": lambda: infiniband.families([_adapter(read(), bytes_per_second)]),
     }
 
 
-def _interface_counters(nic: NicCounters, bytes_per_second: float) -> network.InterfaceCounters:
-    return network.InterfaceCounters(
+def _interface(nic: NicCounters, bytes_per_second: float) -> network.Interface:
+    return network.Interface(
         INTERFACE,
-        receive_bytes=float(nic.receive_bytes),
-        receive_packets=float(nic.receive_packets),
-        receive_errors=0.0,
-        receive_drops=float(nic.receive_drops),
-        transmit_bytes=float(nic.transmit_bytes),
-        transmit_packets=float(nic.transmit_packets),
-        transmit_errors=0.0,
-        transmit_drops=0.0,
-        up=True,
-        speed_bytes=bytes_per_second,
+        {
+            "receive_bytes": float(nic.receive_bytes),
+            "receive_packets": float(nic.receive_packets),
+            "receive_errors": 0.0,
+            "receive_drops": float(nic.receive_drops),
+            "transmit_bytes": float(nic.transmit_bytes),
+            "transmit_packets": float(nic.transmit_packets),
+            "transmit_errors": 0.0,
+            "transmit_drops": 0.0,
+            "up": 1.0,
+            "speed_bytes": bytes_per_second,
+        },
     )
 
 
@@ -58,19 +60,14 @@ def _tcp_counters(nic: NicCounters) -> dict[str, float]:
 
 
 def _adapter(nic: NicCounters, bytes_per_second: float) -> infiniband.Adapter:
-    port = infiniband.Port(
-        ADAPTER,
-        1,
-        state=PORT_ACTIVE,
-        physical_state=PHYSICAL_LINK_UP,
-        rate_bytes=bytes_per_second,
-        lifespan_seconds=None,
-        counters={
-            "counters/port_rcv_data": nic.rdma_receive_bytes,
-            "counters/port_rcv_packets": nic.rdma_receive_packets,
-            "counters/port_xmit_data": nic.rdma_transmit_bytes,
-            "counters/port_xmit_packets": nic.rdma_transmit_packets,
-            "hw_counters/out_of_sequence": nic.rdma_out_of_sequence,
-        },
-    )
-    return infiniband.Adapter(ADAPTER, "", "", "", (port,))
+    values = {
+        "state": PORT_ACTIVE,
+        "phys_state": PHYSICAL_LINK_UP,
+        "rate": bytes_per_second,
+        "counters/port_rcv_data": nic.rdma_receive_bytes,
+        "counters/port_rcv_packets": nic.rdma_receive_packets,
+        "counters/port_xmit_data": nic.rdma_transmit_bytes,
+        "counters/port_xmit_packets": nic.rdma_transmit_packets,
+        "hw_counters/out_of_sequence": nic.rdma_out_of_sequence,
+    }
+    return infiniband.Adapter(ADAPTER, "", "", "", (infiniband.Port(ADAPTER, 1, values),))
