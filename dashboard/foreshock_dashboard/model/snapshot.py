@@ -8,6 +8,7 @@ from typing import Protocol
 from foreshock_dashboard.model.forecast import Forecast
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
@@ -29,6 +30,11 @@ class Snapshot:
     error: str = ""
     forecast: Forecast = field(default_factory=Forecast)
     bounds: tuple[float, float] | None = None
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The services of the World; none without one."""
+        return self.world.services if self.world else ()
 
 
 class HubView(Protocol):

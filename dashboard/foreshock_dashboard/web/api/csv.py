@@ -112,7 +112,7 @@ def add_csv_routes(
     async def trace_list(query: Annotated[CsvTraceParameters, Query()]) -> Response:
         snapshot = hub.snapshot
         query = query.model_copy(update={"end": query.end or query.at})
-        rows = await traces.listed(query, snapshot.world.services if snapshot.world else ())
+        rows = await traces.listed(query, snapshot.services)
         return _file("traces", snapshot, table(TRACES, rows["traces"]))
 
     @router.get(

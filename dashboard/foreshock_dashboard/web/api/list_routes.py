@@ -1,7 +1,8 @@
-"""API routes of lists, of the hub's status, and of post-mortems."""
+"""API routes of lists, of the hub's status, of post-mortems, and of traces."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -9,28 +10,20 @@ from fastapi.responses import Response
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.web.api import load_balancing
-from foreshock_dashboard.web.api.parameters import HeadroomParameters, ReportParameters
-from foreshock_dashboard.web.api.response_models import (
-    ContentionAnswer,
-    GpusAnswer,
-    HeadroomAnswer,
-    HealthAnswer,
-    IncidentsAnswer,
-    PoolsAnswer,
-    ReportAnswer,
-    RunbooksAnswer,
-    ServicesAnswer,
-    StatusAnswer,
-    TopologyAnswer,
-    WarningsAnswer,
-)
+from foreshock_dashboard.web.api import answers, load_balancing
+from foreshock_dashboard.web.api.answers import get, get_snapshot
+from foreshock_dashboard.web.api.parameters import ExemplarParameters, HeadroomParameters, ReportParameters
 from foreshock_dashboard.web.documents import runbooks as runbook_pages
 from foreshock_dashboard.web.documents.postmortem import find_incident, report, zipped
-from foreshock_dashboard.web.http.responses import ZIP, Responder, download
-from foreshock_dashboard.web.panels.topology import TopologyCache
+from foreshock_dashboard.web.http.responses import ZIP, Payload, Responder, download
+from foreshock_dashboard.web.pages.contention.pair import find_service
+from foreshock_dashboard.web.pages.traces.exemplars import Exemplars, exemplar_query
+from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters, trace_id_of
+from foreshock_dashboard.web.pages.traces.reader import TraceReads
+from foreshock_dashboard.web.pages.traces.trace_json import Trace, Traces
+from foreshock_dashboard.web.panels.topology import Topology, TopologyCache
 from foreshock_dashboard.web.state import lists
-from foreshock_dashboard.web.state.parameters import AsOf, BadParameterError, NoParameters, service_named
+from foreshock_dashboard.web.state.parameters import AsOf, NoParameters
 
 
 def add_list_routes(
@@ -38,76 +31,42 @@ def add_list_routes(
 ) -> None:
     """Register the routes of lists, of the hub's status, and of post-mortems on `api`."""
 
-    @api.get(
-        "/services",
-        summary="Every service: requests per second, share failed, p50, p95, p99, retries; every call edge",
-        response_model=ServicesAnswer,
-    )
-    async def services(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.services(snapshot))
+    def add(name: str, payload: type, make: Callable[[Snapshot], Payload], summary: str) -> None:
+        route = get_snapshot(api, responder, f"/{name}", summary, payload, name=name)
+        route(lambda snapshot, _past, _query: make(snapshot))
 
-    @api.get(
-        "/gpus",
-        summary="Every GPU: utilization, contention, memory, power, temperature, and the services on it",
-        response_model=GpusAnswer,
-    )
-    async def gpus(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.gpus(snapshot))
+    requests = "requests per second, share failed, p50, p95, p99, retries"
+    add("services", lists.Services, lists.services, f"Every service: {requests}; every call edge")
+    gpus = "utilization, contention, memory, power, temperature, and the services on it"
+    add("gpus", lists.Gpus, lists.gpus, f"Every GPU: {gpus}")
+    waits = "Which service waits for which, on which GPUs, for which share of time"
+    add("contention", lists.Contention, lists.contention, waits)
+    tiers = "Which GPUs tiers share, and the fewest GPUs that carry each tier, bursts included"
+    add("pools", lists.Pools, lambda snapshot: lists.pools(snapshot.world), tiers)
+    add("warnings", lists.Warnings, lists.warnings, "The incidents that are open, the worst first")
+    add("incidents", lists.Incidents, lists.incidents, "Every incident that is remembered, also those that are over")
 
-    @api.get(
-        "/contention",
-        summary="Which service waits for which, on which GPUs, for which share of time",
-        response_model=ContentionAnswer,
-    )
-    async def contention(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.contention(snapshot))
-
-    @api.get(
-        "/pools",
-        summary="Which GPUs tiers share, and the fewest GPUs that carry each tier, bursts included",
-        response_model=PoolsAnswer,
-    )
-    async def pools(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.pools(snapshot.world))
-
-    @api.get("/warnings", summary="The incidents that are open, the worst first", response_model=WarningsAnswer)
-    async def warnings(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.warnings(snapshot))
-
-    @api.get(
-        "/incidents",
-        summary="Every incident that is remembered, also those that are over",
-        response_model=IncidentsAnswer,
-    )
-    async def incidents(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(request, query, lambda snapshot, _: lists.incidents(snapshot))
-
-    @api.get(
-        "/topology", summary="Who and what there is, and the layout of the service map", response_model=TopologyAnswer
-    )
+    @get(api, "/topology", "Who and what there is, and the layout of the service map", Topology)
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
         body = topologies.get(snapshot, past)
         return responder.json_response(request, snapshot, body, f'"{body["id"]}"')
 
-    @api.get("/status", summary="The hub's own health: targets, store, receiver", response_model=StatusAnswer)
+    @get(api, "/status", "The hub's own health: targets, store, receiver", lists.Status)
     def status(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         body = lists.status(hub.snapshot, hub.status(), *hub.ready(), version)
         return responder.json_response(request, hub.snapshot, body)
 
-    @api.get(
+    @get(
+        api,
         "/runbooks",
-        summary="Every alert rule that comes along, with what it means and the address of its runbook",
-        response_model=RunbooksAnswer,
+        "Every alert rule that comes along, with what it means and the address of its runbook",
+        answers.Runbooks,
     )
     def runbooks(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         return responder.json_response(request, hub.snapshot, runbook_pages.listed())
 
-    @api.get(
-        "/report/{incident}",
-        summary="A post-mortem of one incident: Markdown, and its plots as SVG",
-        response_model=ReportAnswer,
-    )
+    @get(api, "/report/{incident}", "A post-mortem of one incident: Markdown, and its plots as SVG", answers.Report)
     def report_(request: Request, incident: str, query: Annotated[ReportParameters, Query()]) -> Response:
         snapshot, _ = responder.snapshot_at(query.at)
         if snapshot.world is None:
@@ -122,43 +81,72 @@ def add_list_routes(
         body = {"id": item.id, "markdown": written.markdown, "plots": dict(written.plots)}
         return responder.json_response(request, snapshot, body)
 
-    @api.get(
+    @get(
+        api,
         "/headroom",
-        summary="Pools and replicas by the load that they can still take, bursts included",
-        response_model=HeadroomAnswer,
+        "Pools and replicas by the load that they can still take, bursts included",
+        load_balancing.Headroom,
     )
     def headroom(request: Request, query: Annotated[HeadroomParameters, Query()]) -> Response:
         snapshot = hub.snapshot
-        service = _service_of(snapshot, query.service) if query.service else None
+        service = _service(snapshot, query.service) if query.service else None
         return responder.json_response(request, snapshot, load_balancing.headroom(snapshot, service))
 
-    @api.get(
+    @get(
+        api,
         "/health/{service:path}",
-        summary="How a service is for those who call it: ok, degraded or shed, and when to come again",
-        response_model=HealthAnswer,
+        "How a service is for those who call it: ok, degraded or shed, and when to come again",
+        load_balancing.Health,
     )
     def health(request: Request, service: str, _: Annotated[NoParameters, Query()]) -> Response:
         snapshot = hub.snapshot
-        body = load_balancing.health(snapshot, _service_of(snapshot, service))
+        body = load_balancing.health(snapshot, _service(snapshot, service))
         answer = responder.json_response(request, snapshot, body)
         if body["retry_after"] is not None:
             answer.headers["Retry-After"] = str(body["retry_after"])
         return answer
 
 
-def _service_of(snapshot: Snapshot, text: str) -> Service:
-    """The service with a name. Before the first evaluation, any valid name is accepted.
+def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: TraceReads) -> None:
+    """Register the routes of traces on `api`."""
 
-    Raises:
-        BadParameterError: the name is empty, or several services have it.
-        HTTPException: 404, no service has this name.
-    """
-    try:
-        if snapshot.world is None:
-            return Service.parse(text)
-        service = service_named(text, snapshot.world.services)
-    except ValueError as error:
-        raise BadParameterError(f"service={text!r}: {error}") from None
-    if service is None or service not in snapshot.world.services:
-        raise HTTPException(404, f"no service {text}; /api/services lists those that are known")
-    return service
+    @get(api, "/traces", "Traces that have a matching span", Traces)
+    async def traces(request: Request, query: Annotated[TraceParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        return responder.json_response(request, snapshot, await reads.listed(query, snapshot.services))
+
+    @get(
+        api,
+        "/traces/{trace_id}",
+        "All spans of one trace, what ran on its GPUs meanwhile, and how long it waited for them",
+        Trace,
+    )
+    async def trace(request: Request, trace_id: str, page: Annotated[SpanPage, Query()]) -> Response:
+        snapshot, full_id = hub.snapshot, trace_id_of(trace_id)
+        body = await reads.whole(full_id, page)
+        if body is None:
+            raise HTTPException(
+                404, f"no trace {full_id}: it may be older than the store keeps, or not have arrived yet"
+            )
+        return responder.json_response(request, snapshot, body)
+
+    @get(
+        api,
+        "/pages/contention/traces",
+        "Traces of a victim that waited longest for an aggressor, among its 40 slowest",
+        Exemplars,
+        name="page_exemplars",
+    )
+    async def exemplars(request: Request, query: Annotated[ExemplarParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        victim, aggressor = (find_service(name, snapshot.services) for name in (query.victim, query.aggressor))
+        if victim is None or aggressor is None:
+            raise HTTPException(404, "victim and aggressor have to be services; /api/services lists those known")
+        body = await reads.exemplars(exemplar_query(victim, query.start, query.end, hub.now()), aggressor)
+        return responder.json_response(request, snapshot, body)
+
+
+def _service(snapshot: Snapshot, text: str) -> Service:
+    """The service with a name. Before the first evaluation, any valid name is accepted."""
+    known = snapshot.world.services if snapshot.world else None
+    return answers.known_service(text, known, lambda: f"no service {text}; /api/services lists those that are known")

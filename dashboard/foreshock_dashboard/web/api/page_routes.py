@@ -3,46 +3,38 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.web.api.answers import WithTopology, get, get_snapshot, known_service
 from foreshock_dashboard.web.api.parameters import CascadeParameters, ContentionParameters, FleetParameters
-from foreshock_dashboard.web.api.response_models import (
-    CascadeAnswer,
-    ContentionPageAnswer,
-    FleetAnswer,
-    NowAnswer,
-    ServicePageAnswer,
-    ServicesPageAnswer,
-    StatusPageAnswer,
-)
-from foreshock_dashboard.web.http.responses import MakePayload, Payload, Responder
-from foreshock_dashboard.web.pages.cascade.data import cascade as cascade_payload
-from foreshock_dashboard.web.pages.contention.data import contention as contention_payload
-from foreshock_dashboard.web.pages.fleet.data import fleet as fleet_payload
-from foreshock_dashboard.web.pages.fleet.gpu import gpu_detail
+from foreshock_dashboard.web.http.responses import Payload, Responder
+from foreshock_dashboard.web.pages.cascade import data as cascade_page
+from foreshock_dashboard.web.pages.contention import data as contention_page
+from foreshock_dashboard.web.pages.fleet import data as fleet_page
+from foreshock_dashboard.web.pages.fleet.gpu import GpuDetail, gpu_detail
 from foreshock_dashboard.web.pages.fleet.gpu_queries import GpuReadings
-from foreshock_dashboard.web.pages.now.data import now as now_payload
-from foreshock_dashboard.web.pages.services.data import service as service_payload
-from foreshock_dashboard.web.pages.services.data import services as services_payload
-from foreshock_dashboard.web.pages.status.data import status as status_payload
+from foreshock_dashboard.web.pages.now import data as now_page
+from foreshock_dashboard.web.pages.services import data as services_page
+from foreshock_dashboard.web.pages.status import data as status_page
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.history_cache import HistoryCache
-from foreshock_dashboard.web.state.parameters import (
-    MAX_VALUE_LENGTH,
-    AsOf,
-    BadParameterError,
-    service_named,
-    time_parameter,
-)
+from foreshock_dashboard.web.state.parameters import MAX_VALUE_LENGTH, AsOf, time_parameter
 from foreshock_dashboard.web.state.time_range import DEFAULT_RANGE_SECONDS, MIN_RANGE_SECONDS
 
 MAX_SUGGESTIONS = 3
 MIN_SIMILARITY = 0.5
+
+
+class OpenGpu(WithTopology):
+    """The side panel of the Fleet page."""
+
+    open: GpuDetail | None
 
 
 def add_page_routes(
@@ -50,114 +42,91 @@ def add_page_routes(
 ) -> None:
     """Register the routes of the pages' values on `api`."""
     histories = HistoryCache()
+    page = partial(get_snapshot, api, responder)
 
-    def with_topology(payload: MakePayload) -> MakePayload:
-        """Add the id of the topology that the payload's indexes refer to."""
-        return lambda snapshot, past: {
-            "topology": topologies.get(snapshot, past)["id"],
-            **payload(snapshot, past),
-        }
+    def with_topology(snapshot: Snapshot, past: bool, payload: Payload) -> Payload:
+        return {"topology": topologies.get(snapshot, past)["id"], **payload}
 
-    @api.get("/now", summary="All values of the Now page; indexes point into /api/topology", response_model=NowAnswer)
-    async def now(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        def payload(snapshot: Snapshot, past: bool) -> Payload:
-            time = snapshot.world.time if past and snapshot.world else hub.now()
-            return now_payload(snapshot, topologies.get(snapshot, past)["id"], time, histories)
+    @page("/now", "All values of the Now page; indexes point into /api/topology", now_page.Now)
+    def now(snapshot: Snapshot, past: bool, _: AsOf) -> Payload:
+        time = snapshot.world.time if past and snapshot.world else hub.now()
+        return now_page.now(snapshot, topologies.get(snapshot, past)["id"], time, histories)
 
-        return await responder.snapshot_response(request, query, payload)
-
-    @api.get(
+    @page(
         "/pages/contention",
-        summary="All values of the Contention page",
-        response_model=ContentionPageAnswer,
-        name="page_contention",
+        "All values of the Contention page",
+        contention_page.ContentionPage,
+        WithTopology,
+        parameters=ContentionParameters,
     )
-    async def contention(request: Request, query: Annotated[ContentionParameters, Query()]) -> Response:
-        return await responder.snapshot_response(
-            request,
-            query,
-            with_topology(lambda snapshot, _: contention_payload(snapshot, query.victim, query.aggressor)),
-        )
+    def page_contention(snapshot: Snapshot, past: bool, query: ContentionParameters) -> Payload:
+        return with_topology(snapshot, past, contention_page.contention(snapshot, query.victim, query.aggressor))
 
-    @api.get(
+    @page(
         "/pages/cascade",
-        summary="All values of the Cascade page: lanes, early signs, time to breaches, how it spread",
-        response_model=CascadeAnswer,
-        name="page_cascade",
+        "All values of the Cascade page: lanes, early signs, time to breaches, how it spread",
+        cascade_page.Cascade,
+        WithTopology,
+        parameters=CascadeParameters,
     )
-    async def cascade(request: Request, query: Annotated[CascadeParameters, Query()]) -> Response:
-        def payload(snapshot: Snapshot, _: bool) -> Payload:
-            world, now = snapshot.world, hub.now()
-            end = world.time if world else now
-            start = min(end - MIN_RANGE_SECONDS, time_parameter("from", query.start, now, end - DEFAULT_RANGE_SECONDS))
-            # A range beyond that of the snapshot needs another World.
-            wide = hub.over(start, end) if world is not None and start < world.times[0] - world.step else None
-            return cascade_payload(snapshot, start, query.incident, query.service, wide, histories)
+    def page_cascade(snapshot: Snapshot, past: bool, query: CascadeParameters) -> Payload:
+        world, time = snapshot.world, hub.now()
+        end = world.time if world else time
+        start = min(end - MIN_RANGE_SECONDS, time_parameter("from", query.start, time, end - DEFAULT_RANGE_SECONDS))
+        # A range beyond that of the snapshot needs another World.
+        wide = hub.over(start, end) if world is not None and start < world.times[0] - world.step else None
+        body = cascade_page.cascade(snapshot, start, query.incident, query.service, wide, histories)
+        return with_topology(snapshot, past, body)
 
-        return await responder.snapshot_response(request, query, with_topology(payload))
-
-    @api.get(
+    @page(
         "/pages/fleet",
-        summary="All values of the Fleet page: one byte a GPU, rows of the inventory, the GPU that is open",
-        response_model=FleetAnswer,
-        name="page_fleet",
+        "All values of the Fleet page: one byte a GPU, rows of the inventory, the GPU that is open",
+        fleet_page.Fleet,
+        OpenGpu,
+        parameters=FleetParameters,
     )
-    async def fleet(request: Request, query: Annotated[FleetParameters, Query()]) -> Response:
-        def payload(snapshot: Snapshot, _: bool) -> Payload:
-            selection = query.selection
-            nvlink = readings.nvlink(snapshot) if selection.needs_nvlink else None
-            detail = gpu_detail(snapshot, query.gpu, readings.hardware(snapshot, query.gpu)) if query.gpu else None
-            return {**fleet_payload(snapshot, selection, nvlink), "open": detail}
+    def page_fleet(snapshot: Snapshot, past: bool, query: FleetParameters) -> Payload:
+        nvlink = readings.nvlink(snapshot) if query.selection.needs_nvlink else None
+        detail = gpu_detail(snapshot, query.gpu, readings.hardware(snapshot, query.gpu)) if query.gpu else None
+        return with_topology(snapshot, past, {**fleet_page.fleet(snapshot, query.selection, nvlink), "open": detail})
 
-        return await responder.snapshot_response(request, query, with_topology(payload))
+    @page("/pages/services", "All values of the Services page", services_page.ServicesPage)
+    def page_services(snapshot: Snapshot, _past: bool, _: AsOf) -> Payload:
+        return services_page.services(snapshot)
 
-    @api.get(
-        "/pages/services",
-        summary="All values of the Services page",
-        response_model=ServicesPageAnswer,
-        name="page_services",
-    )
-    async def services(request: Request, query: Annotated[AsOf, Query()]) -> Response:
-        return await responder.snapshot_response(request, query, lambda snapshot, _: services_payload(snapshot))
-
-    @api.get(
+    @get(
+        api,
         "/pages/services/{service:path}",
-        summary="All about one service: objective, GPUs and neighbours, calls, model servers, replicas, incidents",
-        response_model=ServicePageAnswer,
+        "All about one service: objective, GPUs and neighbours, calls, model servers, replicas, incidents",
+        services_page.ServicePage,
         name="page_service",
     )
-    async def service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
+    async def page_service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
         return await responder.snapshot_response(
-            request, query, lambda snapshot, _: service_payload(snapshot, _service_of(snapshot, service))
+            request, query, lambda snapshot, _: services_page.service(snapshot, _service(snapshot, service))
         )
 
-    @api.get(
+    @get(
+        api,
         "/pages/status",
-        summary="Whether the pages can be trusted: targets, signals, what was dropped, store",
-        response_model=StatusPageAnswer,
+        "Whether the pages can be trusted: targets, signals, what was dropped, store",
+        status_page.StatusPage,
         name="page_status",
     )
-    def status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
+    def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
-        body = status_payload(snapshot, hub.status(), hub.ready(), hub.now(), version, past=past)
+        body = status_page.status(snapshot, hub.status(), hub.ready(), hub.now(), version, past=past)
         return responder.json_response(request, snapshot, body)
 
 
-def _service_of(snapshot: Snapshot, text: str) -> Service:
-    """The service with a name. Before the first evaluation, any valid name is accepted.
+def _service(snapshot: Snapshot, text: str) -> Service:
+    """The service with a name. Before services are known, any valid name is accepted."""
+    known = snapshot.services
 
-    Raises:
-        BadParameterError: the name is empty, or several services have it.
-        HTTPException: 404, no service has this name; the message lists similar names.
-    """
-    known = snapshot.world.services if snapshot.world else ()
-    try:
-        service = service_named(text, known) if known else Service.parse(text)
-    except ValueError as error:
-        raise BadParameterError(f"service={text[:MAX_VALUE_LENGTH]!r}: {error}") from None
-    if known and service not in known:
+    def problem() -> str:
         names = [*map(str, known), *(other.name for other in known)]
         similar = get_close_matches(text[:MAX_VALUE_LENGTH], names, MAX_SUGGESTIONS, MIN_SIMILARITY)
         hint = f"; do you mean {', '.join(dict.fromkeys(similar))}?" if similar else ""
-        raise HTTPException(404, f"No service {text[:MAX_VALUE_LENGTH]!r} is known{hint} All are under Services.")
-    return service or Service.parse(text)
+        return f"No service {text[:MAX_VALUE_LENGTH]!r} is known{hint} All are under Services."
+
+    return known_service(text, known or None, problem)

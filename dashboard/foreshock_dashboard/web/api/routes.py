@@ -12,8 +12,8 @@ from starlette.exceptions import HTTPException
 from foreshock_dashboard.model.query import NoDataError, SourceError
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import UnsearchableError
-from foreshock_dashboard.web.api import csv, list_routes, page_routes, trace_routes
-from foreshock_dashboard.web.api.response_models import ERRORS
+from foreshock_dashboard.web.api import csv, list_routes, page_routes
+from foreshock_dashboard.web.api.answers import ERRORS
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu_queries import GpuReadings
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
@@ -31,7 +31,7 @@ def register(app: FastAPI, hub: HubView, version: str) -> None:
     responder, topology, traces, gpus = Responder(hub), TopologyCache(), TraceReads(hub), GpuReadings(hub)
     api = APIRouter(prefix="/api", responses=ERRORS, generate_unique_id_function=lambda route: route.name)
     list_routes.add_list_routes(api, hub, responder, topology, version)
-    trace_routes.add_trace_routes(api, hub, responder, traces)
+    list_routes.add_trace_routes(api, hub, responder, traces)
     page_routes.add_page_routes(api, hub, responder, topology, gpus, version)
     csv.add_csv_routes(api, hub, responder, traces, gpus)
     app.include_router(api)

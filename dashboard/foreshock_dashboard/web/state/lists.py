@@ -145,7 +145,7 @@ class TargetRow(TypedDict):
     age_seconds: float | None
 
 
-class HubStatus(TypedDict):
+class Status(TypedDict):
     """The health of the hub itself."""
 
     version: str
@@ -330,7 +330,7 @@ def target(item: Target) -> TargetRow:
     }
 
 
-def status(snapshot: Snapshot, hub: Json, ready: bool, reason: str, version: str) -> HubStatus:
+def status(snapshot: Snapshot, hub: Json, ready: bool, reason: str, version: str) -> Status:
     """The health of the hub itself: targets, missing signals, and the hub's own counters."""
     world = snapshot.world
     return {

@@ -95,7 +95,7 @@ class BreachRow(TypedDict):
     seconds: BreachSeconds
 
 
-class CascadePage(TypedDict, total=False):
+class Cascade(TypedDict, total=False):
     """The payload of the Cascade page; the fields below `ready` are missing before the first evaluation."""
 
     incidents: Required[list[IncidentRow]]
@@ -123,7 +123,7 @@ def cascade(
     service: str = "",
     wide: World | None = None,
     histories: HistoryCache | None = None,
-) -> CascadePage:
+) -> Cascade:
     """All values of the Cascade page.
 
     start: Unix seconds from which lanes are drawn. incident_id: one incident; all open ones by default.
@@ -131,7 +131,7 @@ def cascade(
     """
     world, histories = snapshot.world, histories or HistoryCache()
     chosen = chosen_incidents(snapshot, incident_id)
-    body: CascadePage = {
+    body: Cascade = {
         "incidents": [_row(item) for item in snapshot.incidents if item.victims or item.id == incident_id],
         "chosen": [incident(item) for item in chosen.incidents],
         "wanted": incident_id,

@@ -65,7 +65,7 @@ class TenantBytes(TypedDict):
     stalled: str
 
 
-class NowPage(TypedDict, total=False):
+class Now(TypedDict, total=False):
     """The payload of the Now page; the fields below `ready` are missing before the first evaluation."""
 
     topology: Required[str]
@@ -93,14 +93,12 @@ def _tenants(world: World) -> TenantBytes:
     return {"busy": packed(newest(world.busy)), "stalled": packed(newest(world.stalled))}
 
 
-def now(
-    snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None
-) -> NowPage:
+def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None) -> Now:
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
     world, histories = snapshot.world, histories or HistoryCache()
     verdict_ = verdict(snapshot, time)
     chosen = chosen_incidents(snapshot)
-    body: NowPage = {
+    body: Now = {
         "topology": topology_id,
         "verdict": verdict_.payload(),
         "warnings": [incident(item) for item in open_incidents(snapshot)],

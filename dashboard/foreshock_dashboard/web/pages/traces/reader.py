@@ -20,7 +20,7 @@ from foreshock_dashboard.web.pages.traces.exemplars import Exemplars, exemplars
 from foreshock_dashboard.web.pages.traces.gpu_time import MAX_WHOLE_TRACES, GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters
 from foreshock_dashboard.web.pages.traces.search import WaitCache, by_wait
-from foreshock_dashboard.web.pages.traces.trace_json import Trace, TraceList
+from foreshock_dashboard.web.pages.traces.trace_json import Trace, Traces
 
 MAX_CONCURRENT_LISTS = 2
 """Lists that read whole traces at a time; further ones wait. Opening a trace waits for no list."""
@@ -60,7 +60,7 @@ class TraceReads:
 
         return await self._opened.get((trace_id, page), lambda: to_thread.run_sync(read, limiter=self._opening))
 
-    async def listed(self, parameters: TraceParameters, known: Collection[Service]) -> TraceList:
+    async def listed(self, parameters: TraceParameters, known: Collection[Service]) -> Traces:
         """The list of an address, with the waits of its traces where it asks for them.
 
         Raises:

@@ -79,7 +79,7 @@ class Candidates(TypedDict):
     bound_reached: bool
 
 
-class TraceList(TypedDict):
+class Traces(TypedDict):
     """A trace list."""
 
     query: QueryJson
@@ -234,7 +234,7 @@ def summary(item: TraceSummary) -> TraceRow:
 
 def traces(
     query_: TraceQuery, summaries: Sequence[TraceSummary], waits: Mapping[str, float | None], note: str
-) -> TraceList:
+) -> Traces:
     """A trace list. waits: seconds that traces waited for a GPU, by id. note: why traces may be missing."""
     rows = [_with_wait(item, waits) for item in summaries]
     return {"query": query(query_), "traces": rows, "note": note}
@@ -247,7 +247,7 @@ def _with_wait(item: TraceSummary, waits: Mapping[str, float | None]) -> TraceRo
     return row
 
 
-def traces_by_wait(query_: TraceQuery, wait: WaitFilter, waited: TracesByWait) -> TraceList:
+def traces_by_wait(query_: TraceQuery, wait: WaitFilter, waited: TracesByWait) -> Traces:
     """A trace list by GPU wait; `candidates` says among how many traces it was picked."""
     return {
         "query": query(query_, wait),

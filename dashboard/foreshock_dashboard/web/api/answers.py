@@ -1,0 +1,118 @@
+"""Documented JSON routes: answer models for OpenAPI, errors, and routes of payloads that a snapshot determines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from types import new_class
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import Response
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.web.http.responses import Envelope, Payload, Responder
+from foreshock_dashboard.web.state.parameters import MAX_VALUE_LENGTH, AsOf, BadParameterError, service_named
+
+MakePayload = Callable[[Snapshot, bool, Any], Payload]
+"""Payload of a snapshot, whether it is one of time travel, and parameters."""
+
+
+class Error(TypedDict):
+    """An error: a sentence that names the input and the remedy."""
+
+    error: str
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "model": Error,
+        "description": "400: a parameter cannot be used; 404: nothing has this name. The message has the remedy",
+    },
+    503: {"model": Error, "description": "the source cannot answer"},
+}
+"""Errors of every route, in place of FastAPI's 422."""
+
+
+class WithTopology(TypedDict):
+    """The id of the topology that indexes of a payload point into."""
+
+    topology: str
+
+
+class Report(TypedDict):
+    """A post-mortem."""
+
+    id: str
+    markdown: Annotated[str, Field(description="each plot is an image NAME.svg")]
+    plots: Annotated[dict[str, str], Field(description="SVG by name")]
+
+
+class RunbookRow(TypedDict):
+    """An alert rule and its runbook."""
+
+    alert: str
+    meaning: str
+    address: str
+
+
+class Runbooks(TypedDict):
+    """The runbooks."""
+
+    runbooks: list[RunbookRow]
+
+
+def get(
+    api: APIRouter, path: str, summary: str, *payload: type, name: str | None = None
+) -> Callable[[Callable[..., object]], Callable[..., object]]:
+    """Decorator of the function behind a GET route. payload: the TypedDicts of its answer besides the envelope."""
+    address = api.prefix + path.replace(":path", "")
+
+    def document(namespace: dict[str, Any]) -> None:
+        namespace["__doc__"] = f"`{address}`."
+
+    model = new_class(f"{payload[0].__name__}Answer", (Envelope, *payload), exec_body=document)
+    return api.get(path, summary=summary, response_model=model, name=name)
+
+
+def get_snapshot(
+    api: APIRouter,
+    responder: Responder,
+    path: str,
+    summary: str,
+    *payload: type,
+    parameters: type[AsOf] = AsOf,
+    name: str | None = None,
+) -> Callable[[MakePayload], MakePayload]:
+    """Decorator of the function behind a GET route with time travel.
+
+    The payload is made once per snapshot, address, and parameters (see `Responder.snapshot_response`).
+    """
+
+    def add(make: MakePayload) -> MakePayload:
+        async def answer(request: Request, query: AsOf) -> Response:
+            return await responder.snapshot_response(request, query, lambda snapshot, past: make(snapshot, past, query))
+
+        answer.__annotations__["query"] = Annotated[parameters, Query()]
+        get(api, path, summary, *payload, name=name or make.__name__)(answer)
+        return make
+
+    return add
+
+
+def known_service(text: str, known: Collection[Service] | None, problem: Callable[[], str]) -> Service:
+    """The service with a name. known: None accepts any valid name. problem: the message for an unknown one.
+
+    Raises:
+        BadParameterError: the name is empty, or several services have it.
+        HTTPException: 404, no service has this name.
+    """
+    try:
+        service = Service.parse(text) if known is None else service_named(text, known)
+    except ValueError as error:
+        raise BadParameterError(f"service={text[:MAX_VALUE_LENGTH]!r}: {error}") from None
+    if service is None or (known is not None and service not in known):
+        raise HTTPException(404, problem())
+    return service
