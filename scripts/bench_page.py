@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bench_platform import STEP, Platform, Size
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import Matrix, Query
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Json
@@ -121,7 +121,7 @@ class Stage:
         return ""
 
 
-class Nothing:
+class Nothing(MetricSource):
     """A source of metrics and traces that has none."""
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:

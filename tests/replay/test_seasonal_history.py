@@ -89,7 +89,7 @@ def test_two_hubs_that_were_started_an_hour_apart_agree(store: Store) -> None:
     np.testing.assert_array_equal(one.growth, other.growth)
 
 
-class Source:
+class Source(MetricSource):
     """Counts the bins that it is asked for; cannot answer while it is broken."""
 
     def __init__(self, store: Store) -> None:

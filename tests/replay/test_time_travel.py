@@ -18,7 +18,7 @@ from tests.web.worlds import NOW, STEP, calm, starving
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
 from foreshock_dashboard.common.single_flight_cache import BusyError
 from foreshock_dashboard.model.incident import Learning
-from foreshock_dashboard.model.query import Matrix, NoDataError, Query, SourceError
+from foreshock_dashboard.model.query import Matrix, MetricSource, NoDataError, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
@@ -29,7 +29,7 @@ from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.catalogue.row import quick_window
 
 
-class Counted:
+class Counted(MetricSource):
     """A source with one target that is up from `begin` on; counts how often it is asked, and by how many at once."""
 
     def __init__(self, begin: float = -math.inf) -> None:

@@ -16,7 +16,7 @@ from tests.web.caller import Caller, answer_schema, properties
 from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, request, service, span
 
 from foreshock_dashboard.model.partial import Partial
-from foreshock_dashboard.model.query import Matrix, Query, SourceError
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.span import (
     EXPORTER_NAME,
@@ -98,7 +98,7 @@ class Traces(FakeTraces):
 
 
 @dataclass
-class Metrics:
+class Metrics(MetricSource):
     """A source that knows hosts, and shares of services by (uuid, service)."""
 
     shares: Mapping[tuple[str, str], float] = field(default_factory=dict)

@@ -360,7 +360,7 @@ class FakeTraces:
         return request() if trace_id == f"{1:032x}" else ()
 
 
-class NoMetrics:
+class NoMetrics(MetricSource):
     """A metric source without samples."""
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.world.catalogue.catalogue import catalogue
 from foreshock_dashboard.world.observer import FIRST_CHUNK_POINTS, MAX_CHUNK_POINTS, Observer, align_down, fold_start
@@ -14,7 +14,7 @@ NOW = 1_800_000_003.0
 STEP = 10.0
 
 
-class Source:
+class Source(MetricSource):
     """Answers one series per known metric whose value is the time; remembers what it was asked."""
 
     def __init__(self, known: dict[str, Labels] | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -160,7 +161,7 @@ class Matrix:
 
 
 class MetricSource(Protocol):
-    """A source of metrics: the embedded store, or a Prometheus-compatible API."""
+    """A source of metrics: the embedded store, or a Prometheus-compatible API. Sources inherit from it."""
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """Evaluate the query at start, start + step, … ≤ end (Unix seconds).
@@ -170,6 +171,14 @@ class MetricSource(Protocol):
             ValueError: the range is malformed or too large.
         """
         ...
+
+    def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
+        """Evaluate several queries over the same times, in order; one by one unless the source shares work.
+
+        Raises:
+            SourceError, ValueError: as `fetch`, while iterating.
+        """
+        return (self.fetch(query, start, end, step) for query in queries)
 
     def metric_names(self) -> frozenset[str]:
         """Names of the metrics that have samples.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.reader import Recording, SeriesRows, values_with_stale
@@ -22,7 +22,7 @@ limit $limit
 """
 
 
-class RecordedMetrics:
+class RecordedMetrics(MetricSource):
     """Implements `MetricSource` over a recording. Thread-safe."""
 
     def __init__(self, recording: Recording) -> None:

@@ -24,7 +24,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.catalogue.row import CatalogueRow
-from foreshock_dashboard.world.observer import fetch_reading
+from foreshock_dashboard.world.observer import fetch_catalogue
 from foreshock_dashboard.world.row_math import service_of
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class SeasonalHistory:
 
     def __init__(self, source: MetricSource, catalogue: Callable[[float], Mapping[str, CatalogueRow]]) -> None:
         self._source = source
-        self._served = catalogue(WINDOW_SECONDS)["served"]
+        self._served = {"served": catalogue(WINDOW_SECONDS)["served"]}
         self._seasonality = UNKNOWN_SEASONALITY
         self._bins: dict[int, dict[float, Rates]] = {days: {} for days in LAGS}
         self._times: Floats = np.empty(0)
@@ -83,12 +83,13 @@ class SeasonalHistory:
         missing = [begin for begin in bins if begin not in rates_by_bin]
         if missing:
             try:
-                matrix = fetch_reading(
+                answers, _ = fetch_catalogue(
                     self._source, self._served, missing[0] + BIN_SECONDS, missing[-1] + BIN_SECONDS, BIN_SECONDS
                 )
             except SourceError as error:
                 log.debug("%d days ago: %s", days, error)
                 return False
+            matrix = answers["served"]
             services = [service_of(dict(labels)) for labels in matrix.labels]
             for column, time in enumerate(matrix.times.tolist()):
                 rates = zip(services, matrix.values[:, column].tolist(), strict=True)

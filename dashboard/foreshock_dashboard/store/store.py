@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -12,7 +12,7 @@ import duckdb
 
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.common.cpu_lock import CPU_LOCK
-from foreshock_dashboard.model.query import Matrix, Query
+from foreshock_dashboard.model.query import Matrix, MetricSource, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import Bins
@@ -42,7 +42,7 @@ RECORD_SAMPLES = 50_000
 """Samples of one WAL record, exceeded by less than one scrape."""
 
 
-class Store:
+class Store(MetricSource):
     """Implements `MetricSource` and `TraceSource`. Every method is thread-safe."""
 
     def __init__(
@@ -182,7 +182,12 @@ class Store:
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """As `MetricSource.fetch`."""
-        return self._sample_reader.fetch(query, start, end, step)
+        [answer] = self._sample_reader.fetch_all([query], start, end, step)
+        return answer
+
+    def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
+        """As `MetricSource.fetch_all`."""
+        return self._sample_reader.fetch_all(queries, start, end, step)
 
     def metric_names(self) -> frozenset[str]:
         """As `MetricSource.metric_names`."""

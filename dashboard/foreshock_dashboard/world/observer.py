@@ -34,7 +34,7 @@ def fetch_catalogue(
     names: frozenset[str] | None = None,
     producers: Mapping[str, str] | None = None,
 ) -> tuple[Readings, Mapping[str, str]]:
-    """Query every row of the catalogue.
+    """Query every row of the catalogue: all first forms at once, then the next forms of those without an answer.
 
     Args:
         names: metrics of the source; others are not queried. None where unknown.
@@ -46,59 +46,47 @@ def fetch_catalogue(
     Raises:
         SourceError: the source could not answer.
     """
-    answers: dict[str, Matrix] = {}
-    chosen = dict(producers or {})
-    for key, row in catalogue.items():
-        ways = row.ways
-        if key in chosen:
-            ways = tuple(way for way in ways if way.producer in _compatible(chosen[key]))
-        elif row.part_of in chosen:
-            ways = tuple(way for way in ways if way.producer in ("", chosen[row.part_of]))
-        answers[key], way = _fetch(source, ways, row.also, start, end, step, names)
-        if way is not None and not row.part_of and any(option.producer for option in row.ways):
-            chosen[key] = way.producer
+    empty = Matrix.empty(grid(start, end, step))
+
+    def fetch(forms: Sequence[Producer]) -> Iterator[Matrix]:
+        present = [form for form in forms if names is None or _metric(form.query) in names]
+        found = source.fetch_all([form.query for form in present], start, end, step)
+        standard = {id(form): form.standard(matrix) for form, matrix in zip(present, found, strict=True)}
+        return (standard.get(id(form), empty) for form in forms)
+
+    chosen, answers = dict(producers or {}), dict.fromkeys(catalogue, empty)
+    untried: dict[str, tuple[Producer, ...]] = {}
+    pending = list(catalogue)
+    while pending:
+        for key in pending:
+            row = catalogue[key]
+            if key not in untried and row.part_of not in pending:
+                untried[key] = _ways(row, chosen.get(key), chosen.get(row.part_of))
+        started = [key for key in pending if untried.get(key)]
+        for key, matrix in zip(started, fetch([untried[key][0] for key in started]), strict=True):
+            way, *others = untried[key]
+            untried[key] = () if len(matrix) else tuple(others)
+            answers[key] = matrix
+            row = catalogue[key]
+            if len(matrix) and not row.part_of and any(option.producer for option in row.ways):
+                chosen[key] = way.producer
+        pending = [key for key in pending if untried.get(key, True)]
+    also = [(key, form) for key, row in catalogue.items() for form in row.also]
+    for (key, _), matrix in zip(also, fetch([form for _, form in also]), strict=True):
+        answers[key] = merged(answers[key], matrix)
     return answers, chosen
 
 
-def _compatible(producer: str) -> tuple[str, ...]:
-    """Producers that may continue what this one began: the maker of a service graph may add span metrics."""
-    return (SPANS, TEMPO, GRAPH) if producer == GRAPH else (producer,)
-
-
-def fetch_reading(source: MetricSource, row: CatalogueRow, start: float, end: float, step: float) -> Matrix:
-    """Query one row of the catalogue, from any producer.
-
-    Raises:
-        SourceError: the source could not answer.
-    """
-    return _fetch(source, row.ways, row.also, start, end, step, None)[0]
-
-
-def _fetch(
-    source: MetricSource,
-    ways: Sequence[Producer],
-    also: Sequence[Producer],
-    start: float,
-    end: float,
-    step: float,
-    names: frozenset[str] | None,
-) -> tuple[Matrix, Producer | None]:
-    """First way with an answer, merged with the series of `also`; and that way, None without an answer."""
-
-    def fetch(form: Producer) -> Matrix:
-        if names is not None and _metric(form.query) not in names:
-            return Matrix.empty(grid(start, end, step))
-        return form.standard(source.fetch(form.query, start, end, step))
-
-    found, by = Matrix.empty(grid(start, end, step)), None
-    for way in ways:
-        found = fetch(way)
-        if len(found):
-            by = way
-            break
-    for form in also:
-        found = merged(found, fetch(form))
-    return found, by
+def _ways(row: CatalogueRow, producer: str | None, producer_of_whole: str | None) -> tuple[Producer, ...]:
+    """Forms of a row to try: those of its producer, or of the producer of the reading that it is part of."""
+    if producer is not None:
+        # The maker of a service graph may add span metrics.
+        allowed = {SPANS, TEMPO, GRAPH} if producer == GRAPH else {producer}
+    elif producer_of_whole is not None:
+        allowed = {"", producer_of_whole}
+    else:
+        return row.ways
+    return tuple(way for way in row.ways if way.producer in allowed)
 
 
 def _metric(query: Query) -> str:

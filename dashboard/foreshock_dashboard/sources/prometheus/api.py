@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from foreshock_dashboard.common.connection_error import error_text
-from foreshock_dashboard.model.query import Matcher, Matrix, Query, SourceError, grid, promql_string
+from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, SourceError, grid, promql_string
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 
@@ -55,7 +55,7 @@ def _selector(metric: str, matchers: tuple[Matcher, ...]) -> str:
     return f"{metric}{{{','.join(conditions)}}}" if conditions else metric
 
 
-class PrometheusSource:
+class PrometheusSource(MetricSource):
     """A `MetricSource` over the Prometheus HTTP API. Thread-safe.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,32 +72,37 @@ class SampleReader:
         self._max_samples, self._max_cells, self._max_block_series = max_samples, max_cells, max_block_series
         self._block_index = BlockIndex(index, max_block_series)
 
-    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
-        """As `MetricSource.fetch`."""
-        steps = Steps.of(start, end, step)
-        times = grid(start, end, step)
-        metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
-        after = steps.start - round(query.window * 1000)
+    def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
+        """As `MetricSource.fetch_all`, on one snapshot."""
+        steps, times = Steps.of(start, end, step), grid(start, end, step)
+        metrics = [f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric for query in queries]
+        begins = [steps.start - round(query.window * 1000) for query in queries]
+        metric = next(iter(metrics), "")
         cursor = self._engine.cursor()
         try:
             # Before the snapshot: series that leave the index in between are found in their new block.
-            metric_ref, head_series = self._index.metric_ref(metric), self._index.select(metric, query.matchers)
-            with self._store.snapshot(after, steps.end) as snapshot:
-                selected = self._select(cursor, snapshot, metric, query, head_series)
-                if not selected.labels or not steps.count:
-                    return Matrix.empty(times)
-                if len(selected.labels) * steps.count > self._max_cells:
-                    raise SourceError(
-                        f"store: {metric} has {len(selected.labels)} series over {steps.count} steps; "
-                        "narrow labels or range"
-                    )
-                samples = self._read(cursor, snapshot, metric_ref, selected, after, steps.end)
+            refs = [*map(self._index.metric_ref, metrics)]
+            series = [
+                self._index.select(metric, query.matchers) for metric, query in zip(metrics, queries, strict=True)
+            ]
+            with self._store.snapshot(min(begins, default=steps.end), steps.end) as snapshot:
+                for query, metric, after, ref, in_head in zip(queries, metrics, begins, refs, series, strict=True):
+                    selected = self._select(cursor, snapshot, metric, query, in_head)
+                    if not selected.labels or not steps.count:
+                        yield Matrix.empty(times)
+                        continue
+                    if len(selected.labels) * steps.count > self._max_cells:
+                        raise SourceError(
+                            f"store: {metric} has {len(selected.labels)} series over {steps.count} steps; "
+                            "narrow labels or range"
+                        )
+                    samples = self._read(cursor, snapshot, ref, selected, after, steps.end)
+                    values, present = evaluate(query, Series.of(len(selected.labels), *samples), steps)
+                    yield sum_by(query, selected.labels, values, present, times)
         except duckdb.Error as error:
             raise StoreError(f"store {self._store.root}: cannot read {metric}: {error}") from error
         finally:
             cursor.close()
-        values, present = evaluate(query, Series.of(len(selected.labels), *samples), steps)
-        return sum_by(query, selected.labels, values, present, times)
 
     def metric_names(self) -> frozenset[str]:
         """As `MetricSource.metric_names`."""
