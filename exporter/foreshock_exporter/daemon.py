@@ -13,6 +13,7 @@ from foreshock_exporter.attribution.host_identity import host_id, host_name
 from foreshock_exporter.common.log import log
 from foreshock_exporter.common.version import version
 from foreshock_exporter.exporter import Collector, Exporter
+from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.gpu.occupancy import JoinKeys
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.service import AttributedService, Resolver
@@ -92,21 +93,24 @@ def build(options: Options, now: Now) -> Daemon:
             wall=time.time,
             join_keys=host.join_keys,
         )
+    gpus = GpuOptions(
+        expected=host.expected,
+        health=options.health,
+        unattributed=host.unattributed,
+        observe=push.observe if push else None,
+        pools=options.pools,
+    )
     exporter = Exporter(
         host.driver,
         host.resolver,
+        gpus,
         host_id=host.host_id,
         host_name=host.host_name,
         now=now,
         wall=time.time,
         mock=options.mock is not None,
         host=host.collectors,
-        expected=host.expected,
-        health=options.health,
         xid=options.xid,
-        unattributed=host.unattributed,
-        observe=push.observe if push else None,
-        pools=options.pools,
         extra=push.families if push else None,
     )
     return Daemon(exporter, push, host.outdated)

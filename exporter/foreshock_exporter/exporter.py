@@ -13,8 +13,7 @@ from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.common.version import version
 from foreshock_exporter.exposition.families import snapshot_families
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.gpu.collector import GpuCollector, Observe
-from foreshock_exporter.gpu.pools import Pools
+from foreshock_exporter.gpu.collector import GpuCollector, GpuOptions
 from foreshock_exporter.gpu.sampler import Sampler
 from foreshock_exporter.gpu.scheduler import Scheduler
 from foreshock_exporter.gpu.snapshot import CollectorRun, Snapshot
@@ -51,17 +50,13 @@ class Exporter:
       Args:
           driver: the GPUs.
           resolver: resolves a PID to its service.
+          gpus: how the GPUs are collected.
           host_id: `host.id` in the spans of this host.
           host_name: display name.
           now: Unix seconds of a clock that never jumps; may be virtual.
           mock: whether the readings are simulated.
           host: host collectors by name; each fails alone.
-          expected: lower bound of the number of GPUs, whether or not the driver lists them.
-          health: whether to collect the GPUs' health.
           xid: whether to collect XID errors.
-          unattributed: reason why no process can be attributed, as a label value, or "".
-          observe: callback for each fast sample with services, called from any thread.
-          pools: pool rules.
           extra: additional families, for example those of the OTLP pusher.
           timer: monotonic clock in seconds, for durations and staleness.
           wall: Unix seconds for timestamps; `now` by default.
@@ -71,34 +66,21 @@ class Exporter:
         self,
         driver: Driver,
         resolver: Resolver,
+        gpus: GpuOptions | None = None,
         *,
         host_id: str,
         host_name: str,
         now: Now = time.time,
         mock: bool = False,
         host: Mapping[str, Collector] | None = None,
-        expected: int = 0,
-        health: bool = True,
         xid: bool = True,
-        unattributed: str = "",
-        observe: Observe | None = None,
-        pools: Pools | None = None,
         extra: Collector | None = None,
         timer: Now = time.perf_counter,
         wall: Now | None = None,
     ) -> None:
         self._driver = WatchedDriver(driver, timer)
         self._problems = ProblemLog()
-        self._sampler = Sampler(
-            self._driver,
-            resolver,
-            self._problems,
-            expected=expected,
-            health=health,
-            unattributed=unattributed,
-            observe=observe,
-            pools=pools,
-        )
+        self._sampler = Sampler(self._driver, resolver, self._problems, gpus)
         self._host = dict(host or {})
         self._collects_xids = xid
         self._extra = extra
@@ -107,8 +89,7 @@ class Exporter:
         self._wall = wall or now
         self._identity = Snapshot(host_id, host_name, version(), platform.python_version(), mock)
         self._lock = threading.Lock()
-        self._runs: dict[str | GpuCollector, CollectorRun] = {}
-        self._updated_at: dict[str | GpuCollector, float] = {}
+        self._runs: dict[str | GpuCollector, tuple[CollectorRun, float]] = {}  # with the time of the timer
         self._host_families: dict[str, Families] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -137,8 +118,9 @@ class Exporter:
         self._log_hung_calls(calls)
         stale_before = self._timer() - self._stale_after if self._started else float("-inf")
         with self._lock:
-            runs, host_families = self._runs.copy(), self._host_families.copy()
-            fresh = {part for part, updated_at in self._updated_at.items() if updated_at >= stale_before}
+            runs = {part: run for part, (run, _) in self._runs.items()}
+            fresh = {part for part, (_, updated_at) in self._runs.items() if updated_at >= stale_before}
+            host_families = self._host_families.copy()
         return replace(
             self._identity,
             gpus=self._sampler.snapshot(lambda collector: collector in fresh, calls) if "gpu" in runs else None,
@@ -279,8 +261,7 @@ class Exporter:
         ended = self._timer()
         run = CollectorRun(collector, success, ended - began, self._wall())
         with self._lock:
-            self._runs[part] = run
-            self._updated_at[part] = ended
+            self._runs[part] = run, ended
 
     def _log_hung_calls(self, calls: Mapping[CallKey, float]) -> None:
         """Log each hung call once, and once more when it returns."""

@@ -8,7 +8,7 @@ from threading import RLock
 from typing import NamedTuple
 
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.gpu.collector import Observe
+from foreshock_exporter.gpu.collector import GpuOptions, Observe
 from foreshock_exporter.model.family import Families
 from foreshock_simulator.control import kube
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
@@ -207,12 +207,12 @@ def exporters(
         Exporter(
             host.driver,
             host.resolver,
+            GpuOptions(observe=observer),
             host_id=host.host_id,
             host_name=host.host_name,
             now=now,
             mock=True,
             host=dict(host.collectors),
-            observe=observer,
         )
         for host, observer in zip(simulation.hosts, observers, strict=True)
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.gpu.pools import PoolMember, Pools, UnmatchedRule, assigned_pools, parse_pools, unmatched_rules
 from foreshock_exporter.model.device import DeviceError, Instance, Reading
 from foreshock_exporter.options import parse
@@ -161,7 +162,13 @@ def test_a_rule_is_unmatched_without_its_gpu_or_overruled_by_uuid(
 def exporter_of(host: ScriptedHost, rules: str) -> Exporter:
     """An exporter of a scripted host."""
     return Exporter(
-        host, host.resolve, host_id="1", host_name="n", now=host.now, timer=lambda: 0.0, pools=parse_pools(rules)
+        host,
+        host.resolve,
+        GpuOptions(pools=parse_pools(rules)),
+        host_id="1",
+        host_name="n",
+        now=host.now,
+        timer=lambda: 0.0,
     )
 
 

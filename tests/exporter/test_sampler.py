@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.sampler import Sampler
 from foreshock_exporter.gpu.snapshot import GpuSnapshot
@@ -116,7 +117,7 @@ def test_a_gpu_on_the_bus_that_never_answered_is_expected(
 ) -> None:
     """A host that came up without its driver must not look healthy."""
     host = scripted()
-    sampler = Sampler(host, host.resolve, expected=8)
+    sampler = Sampler(host, host.resolve, options=GpuOptions(expected=8))
     assert not sampler.sample(host.time)
     assert sampler.snapshot(lambda lane: True, {}).expected == 8
     assert "the host has 8" in caplog.text

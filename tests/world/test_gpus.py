@@ -11,6 +11,7 @@ from tests.world.scraped import world_scraped
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.options import parse
 from foreshock_exporter.script.mock import open_script
 
@@ -109,12 +110,12 @@ def test_pools_that_our_exporter_is_told_of_are_those_of_its_gpus(tmp_path: Path
     one = Exporter(
         played.driver,
         played.resolver,
+        GpuOptions(pools=parse(["--pool=chat=0,1", "--pool", "batch=2"], {}).pools),
         host_id=played.host_id,
         host_name=played.host_name,
         now=lambda: clock[0],
         mock=True,
         timer=lambda: 0.0,
-        pools=parse(["--pool=chat=0,1", "--pool", "batch=2"], {}).pools,
     )
 
     def page(t: float) -> str:

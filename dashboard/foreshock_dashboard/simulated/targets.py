@@ -14,6 +14,7 @@ from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.simulated.occupancy import OccupancySpans
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.families import snapshot_families
+from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.model.family import Families, Family, HistogramSample
 from foreshock_simulator.simulation import SimHost
 
@@ -130,12 +131,12 @@ class HostTarget:
         self._exporter = Exporter(
             host.driver,
             host.resolver,
+            GpuOptions(observe=self._occupancy.observe),
             host_id=host.host_id,
             host_name=host.host_name,
             now=lambda: self._time,
             mock=True,
             host=dict(host.collectors),
-            observe=self._occupancy.observe,
             timer=lambda: self._time,
         )
 

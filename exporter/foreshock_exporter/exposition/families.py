@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from foreshock_exporter.gpu.contention import ServiceKey
@@ -10,9 +10,12 @@ from foreshock_exporter.gpu.pools import UnmatchedRule
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot
 from foreshock_exporter.gpu.watchdog import CALLS
 from foreshock_exporter.model import metrics
+from foreshock_exporter.model.device import Instance
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
 
 _Part = Literal["reading", "counters", "health"]
+_Samples = Callable[[GpuState], Iterable[Any]]
+"""Samples of one GPU."""
 
 _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.GPU_UTILIZATION, "reading", "utilization_ratio"),
@@ -58,28 +61,32 @@ def snapshot_families(snapshot: Snapshot) -> Families:
     ]
 
 
-def _gpus(gpus: GpuSnapshot) -> Families:
+def _gpus(snapshot: GpuSnapshot) -> Families:
+    gpus, lost, pools = snapshot.gpus, snapshot.lost, snapshot.pools
+    instances = [(gpu, part) for gpu in gpus for part in gpu.reading.instances]
     return [
-        (metrics.GPU_EXPECTED, [Sample((), gpus.expected)]),
-        (metrics.GPU_PRESENT, [Sample((), len(gpus.gpus))]),
+        (metrics.GPU_EXPECTED, [Sample((), snapshot.expected)]),
+        (metrics.GPU_PRESENT, [Sample((), len(gpus))]),
+        (metrics.GPU_LOST, [Sample((gpu.gpu, uuid, gpu.pci_bus_id), gone) for uuid, (gpu, gone) in lost.items()]),
+        (metrics.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in snapshot.xids]),
+        (metrics.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in snapshot.xids]),
+        (metrics.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in pools.items() if uuid in lost]),
+        (metrics.POOL_IN_VAIN, [_unmatched_rule(rule) for rule in snapshot.unmatched_rules]),
+        *_by_gpu(gpus, _INFO),
         (
-            metrics.GPU_LOST,
-            [Sample((instance.gpu, uuid, instance.pci_bus_id), lost) for uuid, (instance, lost) in gpus.lost.items()],
+            metrics.MIG_POOL_INFO,
+            [_mig(gpu, part, 1.0, pools[part.uuid]) for gpu, part in instances if part.uuid in pools],
         ),
-        (metrics.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in gpus.xids]),
-        (metrics.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in gpus.xids]),
-        (metrics.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in gpus.pools.items() if uuid in gpus.lost]),
-        (metrics.POOL_IN_VAIN, [_unmatched_rule(rule) for rule in gpus.unmatched_rules]),
-        *_devices(gpus.gpus, gpus.pools),
-        *_sharing(gpus.gpus),
-        (metrics.CALL_AGE, [*_calls(gpus)]),
+        *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
+        *_by_gpu(gpus, _ACTIVITY),
+        (metrics.CALL_AGE, [*_calls(snapshot)]),
     ]
 
 
-def _calls(gpus: GpuSnapshot) -> Iterator[Sample]:
+def _calls(snapshot: GpuSnapshot) -> Iterator[Sample]:
     """Age of each call in flight, and 0 for the other calls of GPUs that respond."""
-    ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in gpus.gpus for call in CALLS}
-    ages |= {("" if index is None else str(index), call): age for (index, call), age in gpus.call_ages.items()}
+    ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in snapshot.gpus for call in CALLS}
+    ages |= {("" if index is None else str(index), call): age for (index, call), age in snapshot.call_ages.items()}
     return (Sample(key, age) for key, age in ages.items())
 
 
@@ -89,15 +96,6 @@ def _unmatched_rule(rule: UnmatchedRule) -> Sample:
     return Sample((*ids, rule.pool, rule.reason), 1.0)
 
 
-def _devices(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Families:
-    return [
-        (metrics.GPU_INFO, [_info(gpu) for gpu in gpus]),
-        *_instances(gpus, pools),
-        *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
-        *_links(gpus),
-    ]
-
-
 def _values(gpus: Iterable[GpuState], part: _Part, field: str) -> list[Sample]:
     samples: list[Sample] = []
     for gpu in gpus:
@@ -105,8 +103,36 @@ def _values(gpus: Iterable[GpuState], part: _Part, field: str) -> list[Sample]:
         if isinstance(value, (float, int)):
             samples.append(Sample(_ids(gpu), value))
         elif value is not None:
-            samples += [Sample((*_ids(gpu), key), rule) for key, rule in value.items()]
+            samples += [Sample((*_ids(gpu), key), item) for key, item in value.items()]
     return samples
+
+
+def _by_gpu(gpus: Iterable[GpuState], table: Iterable[tuple[Family, _Samples]]) -> Families:
+    """Families of a table, without the GPUs that mark them absent."""
+    return [
+        (family, [sample for gpu in gpus if family.name not in gpu.absent for sample in samples(gpu)])
+        for family, samples in table
+    ]
+
+
+def _info(gpu: GpuState) -> Iterator[Sample]:
+    own = gpu.identity
+    labels = (*_ids(gpu), own.model, own.pci_bus_id, own.driver_version, own.cuda_version, own.sharing)
+    yield Sample(labels, 1.0)
+
+
+def _mig(gpu: GpuState, instance: Instance, value: float, *labels: str) -> Sample:
+    return Sample((*_ids(gpu), instance.uuid, *labels), value)
+
+
+def _mig_values(gpu: GpuState, field: str) -> Iterator[Sample]:
+    for instance in gpu.reading.instances:
+        if (value := getattr(instance, field)) is not None:
+            yield _mig(gpu, instance, value)
+
+
+def _by_service(gpu: GpuState, values: Mapping[ServiceKey, float | None]) -> list[Sample]:
+    return [Sample(_service(gpu, service), value) for service, value in values.items() if value is not None]
 
 
 def _absences(gpu: GpuState) -> Iterator[Sample]:
@@ -119,131 +145,61 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     return (Sample((*_ids(gpu), metric, reason), 1.0) for metric, reason in reasons.items())
 
 
-def _instances(gpus: Iterable[GpuState], pools: Mapping[str, str]) -> Families:
-    """MIG instances; memory is that of the GPU instance, shared by siblings."""
-    instances = [(_ids(gpu), instance) for gpu in gpus for instance in gpu.reading.instances]
-    return [
-        (
-            metrics.MIG_INFO,
-            [
-                Sample(
-                    (*ids, instance.uuid, str(instance.gpu_instance), str(instance.compute_instance), instance.profile),
-                    1.0,
-                )
-                for ids, instance in instances
-            ],
-        ),
-        (
-            metrics.MIG_MEMORY_USED,
-            [
-                Sample((*ids, instance.uuid), instance.memory_used_bytes)
-                for ids, instance in instances
-                if instance.memory_used_bytes is not None
-            ],
-        ),
-        (
-            metrics.MIG_MEMORY_TOTAL,
-            [
-                Sample((*ids, instance.uuid), instance.memory_total_bytes)
-                for ids, instance in instances
-                if instance.memory_total_bytes is not None
-            ],
-        ),
-        (
-            metrics.MIG_POOL_INFO,
-            [
-                Sample((*ids, instance.uuid, pools[instance.uuid]), 1.0)
-                for ids, instance in instances
-                if instance.uuid in pools
-            ],
-        ),
-    ]
+def _links(gpu: GpuState, direction: int) -> Iterator[Sample]:
+    """Bytes of each NVLink in one direction, if collected per link."""
+    links = gpu.counters.nvlink_links if gpu.counters else {}
+    return (Sample((*_ids(gpu), str(link)), carried[direction]) for link, carried in links.items())
 
 
-def _links(gpus: Iterable[GpuState]) -> Families:
-    """Bytes of each NVLink, if collected per link."""
-    instances = [
-        ((*_ids(gpu), str(link)), carried)
-        for gpu in gpus
-        if gpu.counters is not None
-        for link, carried in gpu.counters.nvlink_links.items()
-    ]
-    return [
-        (metrics.NVLINK_LINK_TRANSMIT, [Sample(labels, carried.transmit) for labels, carried in instances]),
-        (metrics.NVLINK_LINK_RECEIVE, [Sample(labels, carried.receive) for labels, carried in instances]),
-    ]
+_INFO: tuple[tuple[Family, _Samples], ...] = (
+    (metrics.GPU_INFO, _info),
+    (
+        metrics.MIG_INFO,
+        lambda gpu: (
+            _mig(gpu, part, 1.0, str(part.gpu_instance), str(part.compute_instance), part.profile)
+            for part in gpu.reading.instances
+        ),
+    ),
+    (metrics.MIG_MEMORY_USED, lambda gpu: _mig_values(gpu, "memory_used_bytes")),
+    (metrics.MIG_MEMORY_TOTAL, lambda gpu: _mig_values(gpu, "memory_total_bytes")),
+)
+"""Identity of GPUs and MIG instances. Memory is that of the GPU instance, shared by siblings."""
 
-
-def _sharing(gpus: Iterable[GpuState]) -> Families:
-    """Counters of GPU sharing, without those a GPU marks absent."""
-    return [
-        (metrics.GPU_BUSY, [Sample(_ids(gpu), gpu.totals.busy) for gpu in _with(gpus, metrics.GPU_BUSY)]),
-        (
-            metrics.GPU_BUSY_RATIO,
-            [
-                HistogramSample(_ids(gpu), gpu.busy_histogram.counts, gpu.busy_histogram.sum)
-                for gpu in _with(gpus, metrics.GPU_BUSY_RATIO)
-            ],
+_ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
+    (metrics.NVLINK_LINK_TRANSMIT, lambda gpu: _links(gpu, 0)),
+    (metrics.NVLINK_LINK_RECEIVE, lambda gpu: _links(gpu, 1)),
+    (metrics.GPU_BUSY, lambda gpu: (Sample(_ids(gpu), gpu.totals.busy),)),
+    (
+        metrics.GPU_BUSY_RATIO,
+        lambda gpu: (HistogramSample(_ids(gpu), gpu.busy_histogram.counts, gpu.busy_histogram.sum),),
+    ),
+    (metrics.UNATTRIBUTED, lambda gpu: (Sample(_ids(gpu), gpu.totals.unattributed),)),
+    (metrics.CONTENDED, lambda gpu: (Sample(_ids(gpu), gpu.totals.contended),)),
+    (metrics.SERVICE_BUSY, lambda gpu: _by_service(gpu, gpu.totals.service_busy)),
+    (metrics.STALLED, lambda gpu: _by_service(gpu, gpu.totals.stalled)),
+    (
+        metrics.STALLED_BY,
+        lambda gpu: (
+            Sample((*_service(gpu, victim), by.name, by.namespace), seconds)
+            for (victim, by), seconds in gpu.totals.stalled_by.items()
         ),
-        (
-            metrics.UNATTRIBUTED,
-            [Sample(_ids(gpu), gpu.totals.unattributed) for gpu in _with(gpus, metrics.UNATTRIBUTED)],
-        ),
-        (
-            metrics.CONTENDED,
-            [Sample(_ids(gpu), gpu.totals.contended) for gpu in _with(gpus, metrics.CONTENDED)],
-        ),
-        (
-            metrics.SERVICE_BUSY,
-            [
-                Sample(_service(gpu, service), seconds)
-                for gpu in _with(gpus, metrics.SERVICE_BUSY)
-                for service, seconds in gpu.totals.service_busy.items()
-            ],
-        ),
-        (
-            metrics.STALLED,
-            [
-                Sample(_service(gpu, service), seconds)
-                for gpu in _with(gpus, metrics.STALLED)
-                for service, seconds in gpu.totals.stalled.items()
-            ],
-        ),
-        (
-            metrics.STALLED_BY,
-            [
-                Sample((*_service(gpu, victim), by.name, by.namespace), seconds)
-                for gpu in _with(gpus, metrics.STALLED_BY)
-                for (victim, by), seconds in gpu.totals.stalled_by.items()
-            ],
-        ),
-        (
-            metrics.SERVICE_MEMORY,
-            [
-                Sample(_service(gpu, service), holding.memory_used_bytes)
-                for gpu in gpus
-                for service, holding in gpu.holdings.items()
-                if holding.memory_used_bytes is not None
-            ],
-        ),
-        (
-            metrics.SERVICE_PROCESSES,
-            [
-                Sample(_service(gpu, service), holding.processes)
-                for gpu in gpus
-                for service, holding in gpu.holdings.items()
-            ],
-        ),
-        (
-            metrics.METRIC_ABSENT,
-            [sample for gpu in gpus for sample in _absences(gpu)],
-        ),
-        (metrics.SERVICES_OVER_LIMIT, [Sample(_ids(gpu), gpu.services_over_limit) for gpu in gpus]),
-        (
-            metrics.SAMPLES_DROPPED,
-            [Sample((gpu.identity.gpu, reason), count) for gpu in gpus for reason, count in gpu.dropped.items()],
-        ),
-    ]
+    ),
+    (
+        metrics.SERVICE_MEMORY,
+        lambda gpu: _by_service(gpu, {service: held.memory_used_bytes for service, held in gpu.holdings.items()}),
+    ),
+    (
+        metrics.SERVICE_PROCESSES,
+        lambda gpu: _by_service(gpu, {service: held.processes for service, held in gpu.holdings.items()}),
+    ),
+    (metrics.METRIC_ABSENT, _absences),
+    (metrics.SERVICES_OVER_LIMIT, lambda gpu: (Sample(_ids(gpu), gpu.services_over_limit),)),
+    (
+        metrics.SAMPLES_DROPPED,
+        lambda gpu: (Sample((gpu.identity.gpu, reason), count) for reason, count in gpu.dropped.items()),
+    ),
+)
+"""Links and sharing of a GPU."""
 
 
 def _exporter(snapshot: Snapshot) -> Families:
@@ -257,28 +213,9 @@ def _exporter(snapshot: Snapshot) -> Families:
     ]
 
 
-def _with(gpus: Iterable[GpuState], family: Family) -> list[GpuState]:
-    return [gpu for gpu in gpus if family.name not in gpu.absent]
-
-
 def _ids(gpu: GpuState) -> tuple[str, str]:
     return gpu.identity.gpu, gpu.identity.uuid
 
 
 def _service(gpu: GpuState, service: ServiceKey) -> tuple[str, ...]:
     return (*_ids(gpu), service.name, service.namespace, gpu.sources[service])
-
-
-def _info(gpu: GpuState) -> Sample:
-    identity = gpu.identity
-    return Sample(
-        (
-            *_ids(gpu),
-            identity.model,
-            identity.pci_bus_id,
-            identity.driver_version,
-            identity.cuda_version,
-            identity.sharing,
-        ),
-        1.0,
-    )

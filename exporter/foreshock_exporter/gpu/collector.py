@@ -11,6 +11,7 @@ from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.gpu.contention import FastSample, ServiceKey, register, remove_services
 from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, make_monotonic
 from foreshock_exporter.gpu.occupancy import Observation
+from foreshock_exporter.gpu.pools import Pools
 from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.tenants import Holding, Tenants
 from foreshock_exporter.gpu.utilization import SERVICE_TIME_METRICS, Accumulated, UtilizationSampler
@@ -66,6 +67,25 @@ class _Latest:
     absent: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class GpuOptions:
+    """How the GPUs of a host are collected.
+
+    Attributes:
+        expected: lower bound of the number of GPUs, whether or not the driver lists them.
+        health: whether to collect `Health`.
+        unattributed: reason why no process can be attributed, as a label value, or "".
+        observe: callback for each fast sample with services, called from any thread.
+        pools: pool rules.
+    """
+
+    expected: int = 0
+    health: bool = True
+    unattributed: str = ""
+    observe: Observe | None = None
+    pools: Pools = field(default_factory=Pools)
+
+
 class GpuCollector:
     """Collects one GPU at the times passed to `collect`. Has no thread and no clock.
 
@@ -79,21 +99,16 @@ class GpuCollector:
         resolver: Resolver,
         records: dict[str, GpuRecord],
         problems: ProblemLog,
-        *,
-        health: bool = True,
-        unattributed: str = "",
-        observe: Observe | None = None,
+        options: GpuOptions,
     ) -> None:
         self._index = index
         self._driver = driver
         self._resolver = resolver
         self._records = records
         self._problems = problems
-        self._collects_health = health
-        self._observe = observe
-        self._unattributed_metrics = (
-            dict.fromkeys((*SERVICE_TIME_METRICS, *_PROCESS_METRICS), unattributed) if unattributed else {}
-        )
+        self._options = options
+        unattributed = (*SERVICE_TIME_METRICS, *_PROCESS_METRICS) if options.unattributed else ()
+        self._unattributed_metrics = dict.fromkeys(unattributed, options.unattributed)
         self._session: _Session | None = None
         self._latest = _Latest()
         self._retry_at = float("-inf")
@@ -181,7 +196,7 @@ class GpuCollector:
                 counters = Counters(absent=dict.fromkeys(_COUNTER_FIELDS, counters.reason))
             session.fast_wrap = any(wraps <= MAX_FAST_WRAP for wraps in counters.wraps.values())
             latest.counters = make_monotonic(session.record.counter_states, counters)
-        if self._collects_health and _due(session.health_read_at, time, HEALTH_INTERVAL_SECONDS):
+        if self._options.health and _due(session.health_read_at, time, HEALTH_INTERVAL_SECONDS):
             health = self._call_driver(self._driver.health, "health")
             if isinstance(health, DeviceError):
                 health = Health(absent=dict.fromkeys(_HEALTH_FIELDS, health.reason))
@@ -222,9 +237,10 @@ class GpuCollector:
         return f" ({describe(self._session.identity)})" if self._session else ""
 
     def _notify(self, sample: FastSample, time: float) -> None:
-        if self._observe is not None and self._session is not None and sample.shares:
+        observe = self._options.observe
+        if observe is not None and self._session is not None and sample.shares:
             identity, pids = self._session.identity, self._session.record.tenants.pids
-            self._observe(Observation(identity.uuid, identity.gpu, time - sample.seconds, time, sample.shares, pids))
+            observe(Observation(identity.uuid, identity.gpu, time - sample.seconds, time, sample.shares, pids))
 
     def _build_state(self, session: _Session) -> GpuState:
         latest, record = self._latest, session.record

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from foreshock_exporter.common.log import ProblemLog, log
-from foreshock_exporter.gpu.collector import GpuCollector, GpuRecord, Observe, describe
+from foreshock_exporter.gpu.collector import GpuCollector, GpuOptions, GpuRecord, describe
 from foreshock_exporter.gpu.pools import (
     MismatchReason,
     PoolMember,
-    Pools,
     UnmatchedRule,
     assigned_pools,
     unmatched_rules,
@@ -36,11 +35,6 @@ class Sampler:
         driver: the GPUs.
         resolver: resolves a PID to its service.
         problems: log of persistent problems.
-        expected: lower bound of the number of GPUs, whether or not the driver lists them.
-        health: whether to collect `Health`.
-        unattributed: reason why no process can be attributed, or "".
-        observe: callback for each fast sample with services.
-        pools: pool rules.
     """
 
     def __init__(
@@ -48,30 +42,19 @@ class Sampler:
         driver: Driver,
         resolver: Resolver,
         problems: ProblemLog | None = None,
-        *,
-        expected: int = 0,
-        health: bool = True,
-        unattributed: str = "",
-        observe: Observe | None = None,
-        pools: Pools | None = None,
+        options: GpuOptions | None = None,
     ) -> None:
+        options = options or GpuOptions()
         self._driver = driver
         self._problems = problems or ProblemLog()
         self._records: dict[str, GpuRecord] = {}
-        self._expected = expected
-        self._pools = pools or Pools()
+        self._expected = options.expected
+        self._pools = options.pools
         self._unmatched_rules: tuple[UnmatchedRule, ...] = ()
         self._instances: dict[str, tuple[str, ...]] = {}  # of each GPU, as it last showed them
         self._xids: dict[tuple[str, str], XidCount] = {}
         self._new_collector: Callable[[int], GpuCollector] = lambda index: GpuCollector(
-            index,
-            driver,
-            resolver,
-            self._records,
-            self._problems,
-            health=health,
-            unattributed=unattributed,
-            observe=observe,
+            index, driver, resolver, self._records, self._problems, options
         )
         self._all_collectors: list[GpuCollector] = []
         self.collectors: tuple[GpuCollector, ...] = ()

@@ -27,12 +27,7 @@ _Result = TypeVar("_Result")
 
 
 class WatchedDriver:
-    """`Driver` that delegates every call. At most one call of a kind is in flight per GPU.
-
-    Args:
-        driver: delegate.
-        timer: monotonic clock in seconds.
-    """
+    """`Driver` that delegates every call. At most one call of a kind is in flight per GPU."""
 
     def __init__(self, driver: Driver, timer: Callable[[], float]) -> None:
         self._driver = driver
@@ -45,43 +40,33 @@ class WatchedDriver:
         return {key: max(0.0, now - began) for key, began in self._started_at.copy().items()}
 
     def count(self) -> int:
-        """See `Driver.count`."""
         return self._timed((None, "count"), self._driver.count)
 
     def identity(self, gpu: int) -> Identity:
-        """See `Driver.identity`."""
         return self._timed((gpu, "state"), self._driver.identity, gpu)
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
-        """See `Driver.utilization`."""
         return self._timed((gpu, "sample"), self._driver.utilization, gpu, since_us)
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """See `Driver.process_utilization`."""
         return self._timed((gpu, "sample"), self._driver.process_utilization, gpu, since_us)
 
     def read(self, gpu: int) -> Reading:
-        """See `Driver.read`."""
         return self._timed((gpu, "state"), self._driver.read, gpu)
 
     def counters(self, gpu: int) -> Counters:
-        """See `Driver.counters`."""
         return self._timed((gpu, "state"), self._driver.counters, gpu)
 
     def health(self, gpu: int) -> Health:
-        """See `Driver.health`."""
         return self._timed((gpu, "state"), self._driver.health, gpu)
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """See `Driver.processes`."""
         return self._timed((gpu, "state"), self._driver.processes, gpu)
 
     def xids(self, timeout: float) -> Sequence[Xid]:
-        """See `Driver.xids`. Not timed, because it blocks on purpose."""
-        return self._driver.xids(timeout)
+        return self._driver.xids(timeout)  # not timed, because it blocks on purpose
 
     def close(self) -> None:
-        """See `Driver.close`."""
         self._driver.close()
 
     def _timed(

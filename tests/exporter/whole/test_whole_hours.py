@@ -25,6 +25,7 @@ from tests.nvml.scripted import played
 from foreshock_exporter.common.log import log
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition import text_format as text_module
+from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.gpu.occupancy import Observation, OccupancyTracker
 from foreshock_exporter.gpu.tenants import EXPIRE_AFTER_SECONDS
 from foreshock_exporter.script.mock import ScriptDriver
@@ -108,10 +109,10 @@ class Day:
         self._scene.exporter = Exporter(
             self._scene.driver,
             ScriptDriver(playback, self._scene.now).service,
+            GpuOptions(observe=self._observe),
             host_id="1",
             host_name="host",
             now=self._scene.now,
-            observe=self._observe,
             timer=lambda: 0.0,
         )
 
