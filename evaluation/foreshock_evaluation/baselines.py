@@ -1,8 +1,7 @@
 """Baseline detectors: alerting rules in common use, as pure functions of the World.
 
 Each gives a level over time per row, and the services it alerts on. It alerts where the level reaches a threshold for
-some consecutive points. `usual` is the threshold in common use; the others give the curve of lead time against false
-alarms.
+some consecutive points. One threshold is in common use; the others give the curve of lead time against false alarms.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -30,17 +30,12 @@ def rolling_sum(values: Floats, points: int) -> Floats:
 
 def rolling_min(values: Floats, points: int) -> Floats:
     """Minimum of the last `points`; -inf with fewer points, and while half of them or more are missing."""
-    found = np.where(np.isnan(values), np.inf, values)
-    span = 1
-    while span < points:
-        step = min(span, points - span)
-        shifted = np.full_like(found, np.inf)
-        shifted[:, step:] = found[:, :-step]
-        found = np.minimum(found, shifted)
-        span += step
-    known = rolling_sum((~np.isnan(values)).astype(np.float64), points)
-    found[:, : points - 1] = -np.inf
-    return np.where(known * 2 > points, found, -np.inf)
+    out = np.full_like(values, -np.inf)
+    if values.shape[1] >= points:
+        windows = sliding_window_view(values, points, axis=1)
+        enough = 2 * (~np.isnan(windows)).sum(axis=2) > points
+        out[:, points - 1 :] = np.where(enough, np.fmin.reduce(windows, axis=2), -np.inf)
+    return out
 
 
 def rolling_prediction(values: Floats, points: int, ahead: float) -> Floats:
@@ -48,11 +43,11 @@ def rolling_prediction(values: Floats, points: int, ahead: float) -> Floats:
 
     Equals `predict_linear` of Prometheus (promql/functions.go, linearRegression).
     """
-    known = (~np.isnan(values)).astype(np.float64)
+    weights = (~np.isnan(values)).astype(np.float64)
     x = np.broadcast_to(np.arange(values.shape[1], dtype=np.float64), values.shape)
     y = np.nan_to_num(values)
-    n, sx, sy = rolling_sum(known, points), rolling_sum(x * known, points), rolling_sum(y, points)
-    sxx, sxy = rolling_sum(x * x * known, points), rolling_sum(x * y, points)
+    n, sx, sy = rolling_sum(weights, points), rolling_sum(x * weights, points), rolling_sum(y, points)
+    sxx, sxy = rolling_sum(x * x * weights, points), rolling_sum(x * y, points)
     with np.errstate(invalid="ignore", divide="ignore"):
         slope = (n * sxy - sx * sy) / (n * sxx - sx * sx)
         line = sy / n + slope * (x + ahead - sx / n)
@@ -60,7 +55,6 @@ def rolling_prediction(values: Floats, points: int, ahead: float) -> Floats:
 
 
 MINUTE_SECONDS = 60.0
-HOUR_SECONDS = 3600.0
 MAX_FAILED_RATIO = 0.01
 """Error budget of a 99% availability SLO."""
 FAST_BURN_RATE, SLOW_BURN_RATE = 14.4, 6.0
@@ -83,11 +77,11 @@ class Levels:
 
 
 class Detector(NamedTuple):
-    """A baseline. usual: threshold in common use, one of `thresholds`. persist: consecutive points that reach it."""
+    """A baseline. default: threshold in common use, one of `thresholds`. persist: consecutive points that reach it."""
 
     name: str
     levels: Callable[[World, SloTargets], Levels]
-    usual: float
+    default: float
     thresholds: tuple[float, ...]
     persist: int = 1
 
@@ -95,40 +89,39 @@ class Detector(NamedTuple):
 def alarms(world: World, levels: Levels, threshold: float, persist: int = 1) -> tuple[Page, ...]:
     """A page for each time that a row reaches the threshold for `persist` consecutive points, in order of time."""
     above = levels.values >= threshold
-    held = rolling_sum(above.astype(np.float64), persist) >= persist
-    held[:, : persist - 1] = False
-    begins = held & ~np.concatenate([np.zeros((len(held), 1), bool), held[:, :-1]], axis=1)
-    return tuple(Page(float(world.times[at]), levels.services[row]) for at, row in np.argwhere(begins.T).tolist())
+    alert = rolling_sum(above.astype(np.float64), persist) >= persist
+    begins = np.diff(alert, axis=1, prepend=False) & alert
+    return tuple(Page(float(world.times[point]), levels.services[row]) for point, row in np.argwhere(begins.T).tolist())
 
 
 def _points(world: World, seconds: float) -> int:
     return max(1, round(seconds / world.step))
 
 
-def burn_rate(world: World, objectives: SloTargets) -> Levels:
+def burn_rate(world: World, slos: SloTargets) -> Levels:
     """Burn rate over its threshold; 1 pages. Two budgets: slow or failed requests, and failed ones.
 
     Both windows of a pair must burn. Windows are shorter at the start of a recording.
     """
-    rows = [i for i, service in enumerate(world.services) if service in objectives]
-    latency = np.array([objectives[world.services[i]].latency for i in rows])
-    budget = 1.0 - np.array([objectives[world.services[i]].share for i in rows])
+    rows = [i for i, service in enumerate(world.services) if service in slos]
+    targets = [slos[world.services[i]] for i in rows]
+    budget = 1.0 - np.array([target.share for target in targets])
     failed, rate = np.nan_to_num(world.red.failed[rows]), np.nan_to_num(world.red.rate[rows])
-    bad = np.minimum(1.0, failed + slower_than(world, rows, latency))
-    burnt = [_burn(world, failed / MAX_FAILED_RATIO, rate), _burn(world, bad / budget[:, None], rate)]
-    return Levels(tuple(frozenset({world.services[i]}) for i in rows), np.maximum(*burnt))
+    bad = np.minimum(1.0, failed + slower_than(world, rows, np.array([target.latency for target in targets])))
+    burns = [_burn(world, failed / MAX_FAILED_RATIO, rate), _burn(world, bad / budget[:, None], rate)]
+    return Levels(tuple(frozenset({world.services[i]}) for i in rows), np.maximum(*burns))
 
 
 def _burn(world: World, spent: Floats, rate: Floats) -> Floats:
     """The higher level of both rules, from the budget spent at each point."""
 
-    def over(seconds: float) -> Floats:
-        points = _points(world, seconds)
+    def over(minutes: float) -> Floats:
+        points = _points(world, minutes * MINUTE_SECONDS)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.nan_to_num(rolling_sum(spent * rate, points) / rolling_sum(rate, points))
 
-    fast = np.minimum(over(HOUR_SECONDS), over(5 * MINUTE_SECONDS)) / FAST_BURN_RATE
-    return np.asarray(np.maximum(fast, np.minimum(over(6 * HOUR_SECONDS), over(30 * MINUTE_SECONDS)) / SLOW_BURN_RATE))
+    fast, slow = np.minimum(over(60), over(5)), np.minimum(over(360), over(30))
+    return np.asarray(np.maximum(fast / FAST_BURN_RATE, slow / SLOW_BURN_RATE))
 
 
 def slower_than(world: World, rows: Sequence[int], latency: Floats) -> Floats:
@@ -137,19 +130,19 @@ def slower_than(world: World, rows: Sequence[int], latency: Floats) -> Floats:
     Interpolated between p50, p95, and p99 in the logarithm of time; symmetric below the median.
     """
     out = np.zeros((len(rows), len(world.times)))
-    known = np.stack([found[list(rows)] for found in (world.red.p50, world.red.p95, world.red.p99)])
-    for row, limit in enumerate(latency.tolist()):
-        for at in np.flatnonzero(np.isfinite(known[:, row]).all(axis=0)).tolist():
-            p50, p95, p99 = np.log(np.maximum(known[:, row, at], 1e-9))
-            if p99 > np.log(limit):
+    quantiles = np.stack([values[list(rows)] for values in (world.red.p50, world.red.p95, world.red.p99)])
+    for row, limit in enumerate(np.log(latency).tolist()):
+        for point in np.flatnonzero(np.isfinite(quantiles[:, row]).all(axis=0)).tolist():
+            p50, p95, p99 = np.log(np.maximum(quantiles[:, row, point], 1e-9))
+            if p99 > limit:
                 logs = (2 * p50 - p99, 2 * p50 - p95, p50, p95, p99)
-                out[row, at] = 1.0 - float(np.interp(np.log(limit), logs, (0.01, 0.05, 0.5, 0.95, 0.99)))
+                out[row, point] = 1.0 - float(np.interp(limit, logs, (0.01, 0.05, 0.5, 0.95, 0.99)))
     return out
 
 
 def static_gpu(world: World, _: SloTargets) -> Levels:
     """Utilization and memory of each GPU over their thresholds; 1 pages about the services on it."""
-    rules = [rolling_min(world.utilization, _points(world, held)) / most for most, held in UTILIZATION_RULES]
+    rules = [rolling_min(world.utilization, _points(world, seconds)) / limit for limit, seconds in UTILIZATION_RULES]
     with np.errstate(invalid="ignore", divide="ignore"):
         memory = np.nan_to_num(world.memory_used / world.memory_total) / MAX_MEMORY_RATIO
     return Levels(_on_gpus(world), np.maximum.reduce([*rules, memory]))
@@ -167,24 +160,22 @@ def ewma(world: World, _: SloTargets) -> Levels:
     with np.errstate(invalid="ignore", divide="ignore"):
         logs = np.log(np.where(world.red.p95 > 0, world.red.p95, np.nan))
     out = np.full(logs.shape, np.nan)
-    mean, variance, seen = (np.full(len(logs), fill) for fill in (np.nan, 0.0, 0.0))
-    for at in range(logs.shape[1]):
-        value = logs[:, at]
-        known = ~np.isnan(value)
-        off = np.where(np.isnan(mean), 0.0, value - mean)
+    mean, variance, count = (np.full(len(logs), fill) for fill in (np.nan, 0.0, 0.0))
+    for point, value in enumerate(logs.T):
+        present = ~np.isnan(value)
+        deviation = np.where(np.isnan(mean), 0.0, value - mean)
         with np.errstate(invalid="ignore", divide="ignore"):
-            out[:, at] = np.where(known & (seen >= 1 / alpha), off / np.sqrt(variance), np.nan)
-        mean = np.where(known, np.where(np.isnan(mean), value, mean + alpha * off), mean)
-        variance = np.where(known, (1 - alpha) * (variance + alpha * off**2), variance)
-        seen += known
+            out[:, point] = np.where(present & (count >= 1 / alpha), deviation / np.sqrt(variance), np.nan)
+        mean = np.where(present, np.where(np.isnan(mean), value, mean + alpha * deviation), mean)
+        variance = np.where(present, (1 - alpha) * (variance + alpha * deviation**2), variance)
+        count += present
     return Levels(tuple(frozenset({service}) for service in world.services), out)
 
 
 def _on_gpus(world: World) -> tuple[frozenset[Service], ...]:
-    found: dict[str, set[Service]] = {}
-    for tenant in world.tenants:
-        found.setdefault(tenant.gpu.uuid, set()).add(tenant.service)
-    return tuple(frozenset(found.get(gpu.uuid, ())) for gpu in world.gpus)
+    return tuple(
+        frozenset(tenant.service for tenant in world.tenants if tenant.gpu.uuid == gpu.uuid) for gpu in world.gpus
+    )
 
 
 DETECTORS = (

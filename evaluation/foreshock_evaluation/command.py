@@ -8,20 +8,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
-
 from foreshock_dashboard.cli.commands import run
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.recording.meta import META
 from foreshock_dashboard.settings.option_types import parse_count
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
-from foreshock_evaluation.counterfactual import counterfactual_runs
-from foreshock_evaluation.evaluation import as_json, summarize
+from foreshock_evaluation.evaluation import dump_json, summarize
 from foreshock_evaluation.outcome import Run
 from foreshock_evaluation.report import between, document, terminal
-from foreshock_evaluation.scoring import Task, run_all
-from foreshock_evaluation.suite import SUITES, Suite, fingerprint, instant_scenarios, load_suite
-from foreshock_evaluation.truth import Expected, SloTarget
+from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
+from foreshock_evaluation.suite import SUITES, fingerprint, instant_scenarios, load_suite
+from foreshock_evaluation.truth import expected_of
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.parsing.problems import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -77,71 +74,71 @@ def evaluate(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: an option cannot be used.
     """
-    title, picked, day = _picked(arguments)
+    title, selected, day = _selection(arguments)
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     page = _document(arguments.write_docs, arguments.suite) if arguments.write_docs else ""
     cache = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
-    specs = {run: spec_of(run) for run, _ in picked}
-    without = counterfactual_runs(specs)
+    specs = {run: spec_of(run) for run, _ in selected}
+    counterfactual = counterfactual_runs(specs)
     tasks = [
-        Task(run, expected_of(specs[run]), cache, path, arguments.quick, without=run in without) for run, path in picked
+        Task(run, expected_of(specs[run]), cache, path, arguments.quick, run in counterfactual)
+        for run, path in sorted(selected, key=lambda item: -_service_seconds(item[0], specs[item[0]]))
     ]
-    tasks.sort(key=lambda task: -_size(task.run, specs[task.run]))
     began, bar = time.monotonic(), ProgressBar()
     entries, failed = run_all(tasks, jobs, bar)
-    bar.end(
-        f"{len(tasks)} runs in {(time.monotonic() - began) / 60:.1f} min, recordings in {arguments.recordings or cache}"
-    )
-    long = [entry.ours for entry in entries if entry.ours.run == day]
-    rest = [entry for entry in entries if entry.ours.run != day]
-    result = summarize(title, rest, instant_scenarios(), long[0] if long else None, failed)
+    minutes = (time.monotonic() - began) / 60
+    bar.end(f"{len(tasks)} runs in {minutes:.1f} min, recordings in {arguments.recordings or cache}")
+    day_outcome = next((entry.ours for entry in entries if entry.ours.run == day), None)
+    others = [entry for entry in entries if entry.ours.run != day]
+    evaluation = summarize(title, others, instant_scenarios(), day_outcome, failed)
     if arguments.json:
-        print(orjson.dumps(as_json(result), option=orjson.OPT_INDENT_2).decode())
+        print(dump_json(evaluation).decode())
     else:
-        print(terminal(result, runs=arguments.runs or bool(arguments.recordings)))
+        print(terminal(evaluation, runs=arguments.runs or bool(arguments.recordings)))
     if page:
-        Path(arguments.write_docs).write_text(between(page, arguments.suite, document(result)), encoding="utf-8")
+        Path(arguments.write_docs).write_text(between(page, arguments.suite, document(evaluation)), encoding="utf-8")
     return 1 if failed else 0
 
 
-def _size(run: Run, spec: ScenarioSpec) -> float:
-    """Approximate work of a run, in service-seconds."""
+def _service_seconds(run: Run, spec: ScenarioSpec) -> float:
+    """Approximate work of a run; the largest begin first."""
     return (run.duration or spec.duration) * len(spec.platform.services)
 
 
-def _picked(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path | None]], Run | None]:
+def _selection(arguments: argparse.Namespace) -> tuple[str, list[tuple[Run, Path | None]], Run | None]:
     """Title of the evaluation, its runs with their recordings if they exist, and the long calm run, if any.
 
     Raises:
         SettingsError: an option cannot be used, or no run is left.
     """
+    scenarios, seeds = _words(arguments.scenarios), _words(arguments.seeds)
     if arguments.recordings:
-        found = recordings_in(Path(arguments.recordings))
-        present: list[tuple[Run, Path | None]] = [(run, path) for run, path in found if _wanted(run, arguments)]
+        present: list[tuple[Run, Path | None]] = [
+            (run, path)
+            for run, path in recordings_in(Path(arguments.recordings))
+            if arguments.size in (None, run.size)
+            and (not seeds or str(run.seed) in seeds)
+            and (not scenarios or run.scenario in scenarios)
+        ]
         if not present:
             raise SettingsError("--scenarios, --size, --seeds: no recording is left; name others")
-        usual = [run for run, _ in present if run.duration is None]
-        long = next((run for run, _ in present if run.duration is not None), None)
-        return f"Recordings: {_described(usual)}", present, long
-    chosen = _suite(arguments)
-    runs = (*([chosen.day] if chosen.day else []), *chosen.runs)
-    return f"Suite {chosen.name}: {_described(chosen.runs)}", [(run, None) for run in runs], chosen.day
-
-
-def _suite(arguments: argparse.Namespace) -> Suite:
-    sizes = (arguments.size,) if arguments.size else ()
-    seeds = [parse_flag("--seeds", parse_count, word) for word in _words(arguments.seeds)]
+        short = [run for run, _ in present if run.duration is None]
+        day = next((run for run, _ in present if run.duration is not None), None)
+        return f"Recordings: {_runs_text(short)}", present, day
+    numbers = [parse_flag("--seeds", parse_count, word) for word in seeds]
     try:
-        return load_suite(arguments.suite, sizes, _words(arguments.scenarios), seeds)
+        suite = load_suite(arguments.suite, (arguments.size,) if arguments.size else (), scenarios, numbers)
     except ValueError as error:
         raise SettingsError(f"--scenarios: {error}") from None
+    runs = (*([suite.day] if suite.day else []), *suite.runs)
+    return f"Suite {suite.name}: {_runs_text(suite.runs)}", [(run, None) for run in runs], suite.day
 
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _described(runs: Sequence[Run]) -> str:
+def _runs_text(runs: Sequence[Run]) -> str:
     seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
     sizes = " and ".join(sorted({run.size for run in runs}))
     return f"{len(runs)} runs, {len({run.scenario for run in runs})} scenarios, {sizes}, seeds {seeds}"
@@ -180,22 +177,13 @@ def recordings_in(folder: Path) -> list[tuple[Run, Path]]:
     Raises:
         SettingsError: the folder has no recording, or one with an invalid name.
     """
-    found = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not path.name.startswith(".") and (path / "meta.json").exists():
-            try:
-                found.append((Run.parse(path.name), path))
-            except ValueError as error:
-                raise SettingsError(f"--recordings: {error}") from None
-    if not found:
+    paths = sorted(path for path in folder.glob("[!.]*") if (path / META).exists())
+    if not paths:
         raise SettingsError(f"--recordings: {folder} has no recording in a folder named SIZE-SEED-SCENARIO")
-    return found
-
-
-def _wanted(run: Run, arguments: argparse.Namespace) -> bool:
-    scenarios, seeds = _words(arguments.scenarios), _words(arguments.seeds)
-    fits = arguments.size in (None, run.size) and (not seeds or str(run.seed) in seeds)
-    return fits and (not scenarios or run.scenario in scenarios)
+    try:
+        return [(Run.parse(path.name), path) for path in paths]
+    except ValueError as error:
+        raise SettingsError(f"--recordings: {error}") from None
 
 
 def spec_of(run: Run) -> ScenarioSpec:
@@ -208,25 +196,3 @@ def spec_of(run: Run) -> ScenarioSpec:
         return load(run.scenario, run.size, run.seed)
     except ScenarioError as error:
         raise SettingsError(str(error)) from None
-
-
-def expected_of(spec: ScenarioSpec) -> Expected:
-    """The expected result of a scenario, with all acceptable names of its root cause.
-
-    A flow counts as its entry service, a path as its edge or either end.
-    """
-    platform, culprit = spec.platform, spec.expects.culprit
-    services = (*(each.name for each in platform.services), *(each.name for each in platform.tenants))
-    names = {name.name: Service(*name) for name in services}
-    entries = {flow.name: names[flow.service] for flow in platform.flows}
-    caller, arrow, callee = culprit.partition(" -> ")
-    edge = (names[caller], names[callee]) if arrow else None
-    origin = next((each for each in platform.services if each.name.name == spec.expects.origin), None)
-    places = next((pool.places for pool in platform.pools if origin and pool.name == origin.pool), ())
-    return Expected(
-        cascade=spec.expects.cascade,
-        culprits=frozenset(edge or ([entries.get(culprit) or names[culprit]] if culprit else ())),
-        edge=edge,
-        gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
-        objectives={names[e.name.name]: SloTarget(e.slo.latency, e.slo.objective) for e in platform.services if e.slo},
-    )

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_evaluation.baselines import DETECTORS, SloTargets, alarms
+from foreshock_evaluation.baselines import DETECTORS, alarms
 from foreshock_evaluation.outcome import Outcome
 from foreshock_evaluation.protocol import DAY_SECONDS, DetectionScore, components, score_pages
 from foreshock_evaluation.ranking_baselines import RANKERS, Scores, hit_probability
-from foreshock_evaluation.resampling import Bootstrap, Estimate, Sample
+from foreshock_evaluation.resampling import Bootstrap, Estimate
 from foreshock_evaluation.truth import Expected, Truth
 
 OURS, ADVISORIES = "foreshock, pages", "foreshock, advisories"
@@ -47,22 +47,20 @@ class Entry:
 def score_baselines(truth: Truth, expected: Expected, world: World) -> Mapping[str, tuple[DetectionScore, ...]]:
     """Scores of each baseline detector at each of its thresholds."""
     component = components(world)
-    objectives: SloTargets = expected.objectives or {}
-    found = {}
+    scores = {}
     for detector in DETECTORS:
-        levels = detector.levels(world, objectives)
-        found[detector.name] = tuple(
+        levels = detector.levels(world, expected.objectives or {})
+        scores[detector.name] = tuple(
             score_pages(truth, expected, alarms(world, levels, threshold, detector.persist), component)
             for threshold in detector.thresholds
         )
-    return found
+    return scores
 
 
 def rank_by_baselines(expected: Expected, world: World, time: float, victim: Service) -> Mapping[str, TopHits]:
     """Hits of each baseline ranking at a time (Unix seconds)."""
-    at = int((world.times <= time).sum()) - 1
-    scores = {name: ranker(world, at, victim) for name, ranker in RANKERS.items()}
-    return {name: _ranked(found, expected.culprits) for name, found in scores.items()}
+    point = int((world.times <= time).sum()) - 1
+    return {name: _top_hits(ranker(world, point, victim), expected.culprits) for name, ranker in RANKERS.items()}
 
 
 class OperatingPoint(NamedTuple):
@@ -86,33 +84,34 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -
     scored = [entry for entry in entries if entry.ours.scored and entry.others]
     if not scored:
         return ()
+    runs = [entry.ours for entry in scored]
 
     def point(name: str, threshold: float, usual: bool, scores: Sequence[DetectionScore]) -> OperatingPoint:
-        pairs = list(zip(scored, scores, strict=True))
-        warnable = [
-            (each.ours, found) for each, found in pairs if each.ours.expected and each.ours.run.scenario not in instant
-        ]
-        days = [_sample(each.ours, each.ours.services * found.quiet_seconds / DAY_SECONDS) for each, found in pairs]
+        pairs = list(zip(runs, scores, strict=True))
+        warnable = [(run, score) for run, score in pairs if run.expected and run.run.scenario not in instant]
         return OperatingPoint(
             name,
             threshold,
             usual,
-            draws.ratio([_sample(each.ours, found.false_alarms) for each, found in pairs], days),
-            draws.mean([_sample(ours, found.hit) for ours, found in warnable]),
-            draws.mean([_sample(ours, found.early) for ours, found in warnable]),
-            draws.quantile([_sample(ours, found.lead_seconds) for ours, found in warnable], 0.5),
-            draws.mean([_sample(ours, ours.pages.early - found.early) for ours, found in warnable]),
+            draws.ratio(
+                [run.sample(score.false_alarms) for run, score in pairs],
+                [run.sample(run.services * score.quiet_seconds / DAY_SECONDS) for run, score in pairs],
+            ),
+            draws.mean([run.sample(score.hit) for run, score in warnable]),
+            draws.mean([run.sample(score.early) for run, score in warnable]),
+            draws.quantile([run.sample(score.lead_seconds) for run, score in warnable], 0.5),
+            draws.mean([run.sample(run.pages.early - score.early) for run, score in warnable]),
         )
 
-    points = [
-        point(OURS, math.nan, True, [each.ours.pages for each in scored]),
-        point(ADVISORIES, math.nan, False, [each.ours.advisories for each in scored]),
-    ]
-    for detector in DETECTORS:
-        for i, threshold in enumerate(detector.thresholds):
-            scores = [each.others[detector.name][i] for each in scored]
-            points.append(point(detector.name, threshold, threshold == detector.usual, scores))
-    return tuple(points)
+    return (
+        point(OURS, math.nan, True, [run.pages for run in runs]),
+        point(ADVISORIES, math.nan, False, [run.advisories for run in runs]),
+        *(
+            point(name, threshold, threshold == default, [entry.others[name][i] for entry in scored])
+            for name, _, default, thresholds, _ in DETECTORS
+            for i, threshold in enumerate(thresholds)
+        ),
+    )
 
 
 def at_equal_false_alarms(points: Sequence[OperatingPoint]) -> tuple[OperatingPoint, ...]:
@@ -143,28 +142,23 @@ class RankingRow(NamedTuple):
 def ranking_rows(entries: Sequence[Entry], draws: Bootstrap) -> tuple[RankingRow, ...]:
     """Ours, the baselines, and a constant ranking: the root causes that are most frequent in this suite."""
     judged = [(entry, entry.ours.verdict) for entry in entries if entry.ours.scored and entry.ours.verdict]
-    frequent = [
-        service
-        for service, _ in Counter(service for entry, _ in judged for service in sorted(entry.culprits)).most_common(3)
-    ]
-    names = list(dict.fromkeys(name for entry, _ in judged for name in entry.rankings))
-    constant: Scores = {service: 1.0 / (1 + i) for i, service in enumerate(frequent)}
+    frequent = Counter(service for entry, _ in judged for service in sorted(entry.culprits)).most_common(3)
+    constant = {service: 1.0 / (1 + i) for i, (service, _) in enumerate(frequent)}
 
     def row(name: str, hits: Sequence[TopHits]) -> RankingRow:
-        pairs = [(entry.ours, each) for (entry, _), each in zip(judged, hits, strict=True)]
-        firsts = [_sample(ours, each.top1) for ours, each in pairs]
-        return RankingRow(name, draws.mean(firsts), draws.mean([_sample(ours, each.top3) for ours, each in pairs]))
+        pairs = [(entry.ours, hit) for (entry, _), hit in zip(judged, hits, strict=True)]
+        top1, top3 = (draws.mean([ours.sample(hit[i]) for ours, hit in pairs]) for i in range(2))
+        return RankingRow(name, top1, top3)
 
     return (
-        row("foreshock", [TopHits(verdict.top1, verdict.top3) for _, verdict in judged if verdict]),
-        *(row(name, [entry.rankings[name] for entry, _ in judged]) for name in names),
-        row("constant", [_ranked(constant, entry.culprits) for entry, _ in judged]),
+        row("foreshock", [TopHits(verdict.top1, verdict.top3) for _, verdict in judged]),
+        *(
+            row(name, [entry.rankings[name] for entry, _ in judged])
+            for name in dict.fromkeys(name for entry, _ in judged for name in entry.rankings)
+        ),
+        row("constant", [_top_hits(constant, entry.culprits) for entry, _ in judged]),
     )
 
 
-def _ranked(scores: Scores, right: frozenset[Service]) -> TopHits:
+def _top_hits(scores: Scores, right: frozenset[Service]) -> TopHits:
     return TopHits(hit_probability(scores, right, 1), hit_probability(scores, right, 3))
-
-
-def _sample(outcome: Outcome, value: float) -> Sample:
-    return Sample(outcome.run.scenario, outcome.run.seed, float(value))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from dataclasses import dataclass
+
+import orjson
 
 from foreshock_dashboard.model.types import Json
 from foreshock_evaluation.comparison import (
@@ -16,7 +17,7 @@ from foreshock_evaluation.comparison import (
     curve,
     ranking_rows,
 )
-from foreshock_evaluation.figures import Bounds, Figure, figures, sample
+from foreshock_evaluation.figures import Bounds, Figure, figures
 from foreshock_evaluation.outcome import Groups, Outcome, ScenarioRow, group_outcomes, scenario_rows
 from foreshock_evaluation.resampling import Bootstrap, Estimate
 
@@ -41,7 +42,7 @@ class Evaluation:
     @property
     def unscored(self) -> tuple[Outcome, ...]:
         """Runs that contradict their scenario: cascades that did not happen, or happened where none was expected."""
-        return tuple(each for each in self.runs if not each.scored)
+        return tuple(run for run in self.runs if not run.scored)
 
 
 def summarize(
@@ -53,16 +54,14 @@ def summarize(
 ) -> Evaluation:
     """Summarize the runs. instant: scenarios that no detector can warn of in time. day: the long calm run."""
     entries = sorted(entries, key=lambda entry: (not entry.ours.expected, entry.ours.run))
-    runs = [entry.ours for entry in entries]
+    runs = tuple(entry.ours for entry in entries)
     groups = group_outcomes(runs, instant)
-    draws = Bootstrap([(each.run.scenario, each.run.seed) for each in runs])
+    draws = Bootstrap((run.run.scenario, run.run.seed) for run in runs)
     points = curve(entries, instant, draws)
     rows = [*figures(groups, draws), *_lost_with_scrapes(entries, groups, draws), *_caused(entries, draws)]
     if day is not None:
-        pages = Estimate(float(day.pages.false_alarms), runs=1)
-        rows.append(
-            Figure(f"pages in {_hours(day)} h of calm, {day.services} services", "pages", pages, Bounds(most=2))
-        )
+        name = f"pages in {(day.run.duration or math.nan) / 3600:g} h of calm, {day.services} services"
+        rows.append(Figure(name, "pages", Estimate(float(day.pages.false_alarms), runs=1), Bounds(most=2)))
     return Evaluation(
         title,
         tuple(rows),
@@ -70,67 +69,60 @@ def summarize(
         at_equal_false_alarms(points) if points else (),
         points,
         ranking_rows(entries, draws) if any(entry.rankings for entry in entries) else (),
-        tuple(runs),
+        runs,
         tuple(failed),
     )
 
 
 def _lost_with_scrapes(entries: Sequence[Entry], groups: Groups, draws: Bootstrap) -> list[Figure]:
     """Percentage points lost with lost scrapes: the larger loss of detections and early detections."""
-    counted = set(groups.warnable)
-    pairs = [(entry.ours, entry.lossy) for entry in entries if entry.lossy and entry.ours in counted]
+    pairs = [(entry.ours, entry.lossy) for entry in entries if entry.lossy and entry.ours in groups.warnable]
     if not pairs:
         return []
-    late = draws.mean([sample(ours, 100.0 * (ours.pages.hit - lossy.pages.hit)) for ours, lossy in pairs])
-    early = draws.mean([sample(ours, 100.0 * (ours.pages.early - lossy.pages.early)) for ours, lossy in pairs])
-    worse = max(late, early, key=lambda each: each.value)
+    hits = draws.mean([ours.sample(100.0 * (ours.pages.hit - lossy.pages.hit)) for ours, lossy in pairs])
+    early = draws.mean([ours.sample(100.0 * (ours.pages.early - lossy.pages.early)) for ours, lossy in pairs])
+    worse = max(hits, early, key=lambda loss: loss.value)
     return [Figure("lost with 10 % of scrapes missing", "points", worse, Bounds(most=6), Bounds(most=3))]
 
 
 def _caused(entries: Sequence[Entry], draws: Bootstrap) -> list[Figure]:
     """Share of cascades that do not happen without their root cause."""
-    tried = [each for each in entries if each.happens_without is not None and each.ours.scored]
-    known = [sample(each.ours, not each.happens_without) for each in tried]
-    if not known:
-        return []
-    return [Figure("cascades that do not happen without their culprit", "share", draws.mean(known), Bounds(1.0))]
-
-
-def _hours(day: Outcome) -> str:
-    return f"{(day.run.duration or math.nan) / 3600:g}"
+    samples = [
+        entry.ours.sample(not entry.happens_without)
+        for entry in entries
+        if entry.happens_without is not None and entry.ours.scored
+    ]
+    name = "cascades that do not happen without their culprit"
+    return [Figure(name, "share", draws.mean(samples), Bounds(1.0))] if samples else []
 
 
 VERSION = 1
 
 
-def as_json(evaluation: Evaluation) -> Json:
-    """JSON of an evaluation; unknown and non-finite values are null."""
-    return {
+def dump_json(evaluation: Evaluation) -> bytes:
+    """JSON of an evaluation; named tuples are objects, unknown and infinite numbers null."""
+    content = {
         "version": VERSION,
         "title": evaluation.title,
-        "figures": [_figure(each) for each in evaluation.figures],
-        "scenarios": [plain_value(each) for each in evaluation.scenarios],
-        "equal_false_alarms": [plain_value(each) for each in evaluation.equal],
-        "curve": [plain_value(each) for each in evaluation.curve],
-        "rankings": [plain_value(each) for each in evaluation.ranked],
-        "runs": [_run(each) for each in evaluation.runs],
+        "figures": [
+            {
+                "name": figure.name,
+                "unit": figure.unit,
+                **figure.estimate._asdict(),
+                "bar": figure.bar,
+                "world_class": figure.best,
+                "standing": figure.standing,
+            }
+            for figure in evaluation.figures
+        ],
+        "scenarios": evaluation.scenarios,
+        "equal_false_alarms": evaluation.equal,
+        "curve": evaluation.curve,
+        "rankings": evaluation.ranked,
+        "runs": [_run(run) for run in evaluation.runs],
         "failed": [{"run": name, "error": error} for name, error in evaluation.failed],
     }
-
-
-def _figure(figure: Figure) -> Json:
-    return {
-        "name": figure.name,
-        "unit": figure.unit,
-        **plain_value(figure.estimate),
-        "bar": _bounds(figure.bar),
-        "world_class": _bounds(figure.best),
-        "standing": figure.standing,
-    }
-
-
-def _bounds(bounds: Bounds | None) -> Json | None:
-    return None if bounds is None else plain_value(bounds)
+    return orjson.dumps(content, default=lambda value: value._asdict(), option=orjson.OPT_INDENT_2)
 
 
 def _run(outcome: Outcome) -> Json:
@@ -147,16 +139,5 @@ def _run(outcome: Outcome) -> Json:
         "advisory_after_seconds": outcome.advisories.delay_seconds,
         "false_advisories": outcome.advisories.false_alarms,
         "storm_foreseen": outcome.storm,
-        "first_page": plain_value(outcome.verdict),
+        "first_page": outcome.verdict,
     }
-
-
-def plain_value(value: Any) -> Any:  # noqa: ANN401 - what these values are made of
-    """JSON value: named tuples and dataclasses as objects, non-finite numbers as null."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: plain_value(each) for name, each in value._asdict().items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: plain_value(each) for name, each in asdict(value).items()}
-    if isinstance(value, tuple | list):
-        return [plain_value(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

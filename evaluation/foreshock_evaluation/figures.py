@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from foreshock_evaluation.outcome import Groups, Outcome
+from foreshock_evaluation.outcome import Groups
 from foreshock_evaluation.resampling import Bootstrap, Estimate, Sample
-from foreshock_evaluation.verdict import Eta, Verdict
 
 ROUNDING = 1e-9
 """Tolerance of bounds, for the floating-point error of weighted means."""
 
 Unit = Literal["share", "seconds", "per day", "points", "pages"]
+Group = Literal["cascades", "warnable", "benign", "scored"]
 Estimator = Callable[[Groups, Bootstrap], Estimate]
 
 
@@ -54,91 +54,39 @@ class Figure:
 
 def figures(groups: Groups, draws: Bootstrap) -> tuple[Figure, ...]:
     """All figures, in the order of the table."""
-    return tuple(Figure(name, unit, take(groups, draws), bar, best) for name, unit, take, bar, best in FIGURE_ROWS)
+    return tuple(Figure(row.name, row.unit, row.estimator(groups, draws), row.bar, row.best) for row in FIGURE_ROWS)
 
 
-def sample(outcome: Outcome, value: float) -> Sample:
-    """Sample of a run for the bootstrap."""
-    return Sample(outcome.run.scenario, outcome.run.seed, float(value))
+def _samples(groups: Groups, group: Group, path: str) -> list[Sample]:
+    """An attribute such as `pages.hit` of the outcomes of a group; None values do not count."""
+    first, _, rest = path.partition(".")
+    samples = []
+    for outcome in getattr(groups, group):
+        value = getattr(outcome, first)
+        if rest and value is not None:
+            value = getattr(value, rest)
+        if value is not None:
+            samples.append(outcome.sample(value))
+    return samples
 
 
-def _warned(what: Callable[[Outcome], float]) -> Estimator:
-    """Mean over cascades that leave time for a warning."""
-    return lambda groups, draws: draws.mean([sample(each, what(each)) for each in groups.warnable])
+def _mean(group: Group, path: str) -> Estimator:
+    return lambda groups, draws: draws.mean(_samples(groups, group, path))
 
 
-def _lead(q: float) -> Estimator:
-    return lambda groups, draws: draws.quantile([sample(each, each.pages.lead_seconds) for each in groups.warnable], q)
+def _quantile(group: Group, path: str, q: float) -> Estimator:
+    return lambda groups, draws: draws.quantile(_samples(groups, group, path), q)
 
 
-def _room(q: float) -> Estimator:
-    """Lead time of a page at the fault's onset: an upper bound for any detector."""
-
-    def take(groups: Groups, draws: Bootstrap) -> Estimate:
-        return draws.quantile([sample(each, each.gap) for each in groups.warnable if each.gap is not None], q)
-
-    return take
-
-
-def _page_mean(what: Callable[[Verdict], float | None]) -> Estimator:
-    """Mean over the first pages of cascades; None values do not count."""
-
-    def take(groups: Groups, draws: Bootstrap) -> Estimate:
-        values = [(each, what(each.verdict)) for each in groups.cascades if each.verdict]
-        return draws.mean([sample(each, value) for each, value in values if value is not None])
-
-    return take
-
-
-def _rate(of: Callable[[Groups], Sequence[Outcome]], what: Callable[[Outcome], float]) -> Estimator:
+def _rate(group: Group, path: str) -> Estimator:
     """Number per quiet service-day."""
-
-    def take(groups: Groups, draws: Bootstrap) -> Estimate:
-        chosen = of(groups)
-        days = [sample(each, each.service_days) for each in chosen]
-        return draws.ratio([sample(each, what(each)) for each in chosen], days)
-
-    return take
+    return lambda groups, draws: draws.ratio(_samples(groups, group, path), _samples(groups, group, "service_days"))
 
 
-def _etas(groups: Groups) -> list[tuple[Outcome, Eta]]:
-    return [(each, eta) for each in groups.cascades if each.verdict for eta in each.verdict.etas]
-
-
-def _storms(groups: Groups, draws: Bootstrap) -> Estimate:
-    return draws.mean([sample(each, each.storm) for each in groups.cascades if each.storm is not None])
-
-
-def _benign_paged(groups: Groups, draws: Bootstrap) -> Estimate:
-    return draws.mean([sample(each, each.pages.false_alarms > 0) for each in groups.benign])
-
-
-def _within_80(groups: Groups, draws: Bootstrap) -> Estimate:
-    known = [(each, eta) for each, eta in _etas(groups) if not math.isnan(eta.p10)]
-    return draws.mean([sample(each, eta.p10 <= eta.actual <= eta.p90) for each, eta in known])
-
-
-def _within_60(groups: Groups, draws: Bootstrap) -> Estimate:
-    return draws.mean([sample(each, eta.p20 <= eta.actual <= eta.p80) for each, eta in _etas(groups)])
-
-
-def _eta_error(groups: Groups, draws: Bootstrap) -> Estimate:
-    """Median of |forecast − actual| / actual, for the p50 forecast; infinite where no breach was forecast."""
-    errors = [sample(each, abs(eta.p50 - eta.actual) / eta.actual) for each, eta in _etas(groups)]
-    return draws.quantile(errors, 0.5)
-
-
-def _delay(groups: Groups, draws: Bootstrap) -> Estimate:
-    found = [(each, each.pages.delay_seconds) for each in groups.cascades]
-    return draws.quantile([sample(each, delay) for each, delay in found if delay is not None], 0.5)
-
-
-def _benign(groups: Groups) -> Sequence[Outcome]:
-    return groups.benign
-
-
-def _all(groups: Groups) -> Sequence[Outcome]:
-    return (*groups.cascades, *groups.benign)
+def _eta_samples(groups: Groups, name: str) -> list[Sample]:
+    """An attribute of the forecasts of all first pages; None values do not count."""
+    values = [(run, getattr(eta, name)) for run in groups.cascades if run.verdict for eta in run.verdict.etas]
+    return [run.sample(value) for run, value in values if value is not None]
 
 
 class Row(NamedTuple):
@@ -146,57 +94,51 @@ class Row(NamedTuple):
 
     name: str
     unit: Unit
-    take: Estimator
+    estimator: Estimator
     bar: Bounds | None = None
     best: Bounds | None = None
 
 
-WARNED, EARLY = "warned by onset + 5 min", "warned before onset"
+# A page at the fault's onset would have the lead time `gap`: an upper bound for any detector.
 FIGURE_ROWS = (
-    Row(WARNED, "share", _warned(lambda run: run.pages.hit), Bounds(0.90), Bounds(0.97)),
-    Row(EARLY, "share", _warned(lambda run: run.pages.early), Bounds(0.80), Bounds(0.90)),
-    Row("retry storm: advisory before the trigger", "share", _storms, Bounds(0.60), Bounds(0.80)),
-    Row("lead, median", "seconds", _lead(0.5), Bounds(180), Bounds(300)),
-    Row("lead, lower quartile", "seconds", _lead(0.25), Bounds(60), Bounds(120)),
+    Row("warned by onset + 5 min", "share", _mean("warnable", "pages.hit"), Bounds(0.90), Bounds(0.97)),
+    Row("warned before onset", "share", _mean("warnable", "pages.early"), Bounds(0.80), Bounds(0.90)),
+    Row("retry storm: advisory before the trigger", "share", _mean("cascades", "storm"), Bounds(0.60), Bounds(0.80)),
+    Row("lead, median", "seconds", _quantile("warnable", "pages.lead_seconds", 0.5), Bounds(180), Bounds(300)),
+    Row("lead, lower quartile", "seconds", _quantile("warnable", "pages.lead_seconds", 0.25), Bounds(60), Bounds(120)),
     Row(
         "pages per service-day, benign runs",
         "per day",
-        _rate(_benign, lambda run: run.pages.false_alarms),
+        _rate("benign", "pages.false_alarms"),
         Bounds(most=0.3),
         Bounds(most=0.1),
     ),
-    Row("benign runs paged", "share", _benign_paged, Bounds(most=0.10), Bounds(most=0.05)),
+    Row("benign runs paged", "share", _mean("benign", "pages.any_false"), Bounds(most=0.10), Bounds(most=0.05)),
+    Row("culprit top-1 at first page", "share", _mean("cascades", "verdict.top1"), Bounds(0.85), Bounds(0.92)),
+    Row("culprit top-3 at first page", "share", _mean("cascades", "verdict.top3"), Bounds(0.95), Bounds(0.98)),
+    Row("aggressor, victim and pool right", "share", _mean("cascades", "verdict.pair"), Bounds(0.80), Bounds(0.90)),
+    Row("cause class right", "share", _mean("cascades", "verdict.right_cause"), Bounds(0.80), Bounds(0.90)),
     Row(
-        "culprit top-1 at first page",
+        "time to breach within p10–p90",
         "share",
-        _page_mean(lambda first: first.top1),
-        Bounds(0.85),
-        Bounds(0.92),
+        lambda groups, draws: draws.mean(_eta_samples(groups, "within_80")),
+        Bounds(0.65, 0.95),
+        Bounds(0.75, 0.85),
     ),
+    Row("time to breach within p20–p80", "share", lambda groups, draws: draws.mean(_eta_samples(groups, "within_60"))),
     Row(
-        "culprit top-3 at first page",
+        "time to breach, median relative error",
         "share",
-        _page_mean(lambda first: first.top3),
-        Bounds(0.95),
-        Bounds(0.98),
+        lambda groups, draws: draws.quantile(_eta_samples(groups, "relative_error"), 0.5),
+        Bounds(most=0.6),
+        Bounds(most=0.35),
     ),
-    Row(
-        "aggressor, victim and pool right",
-        "share",
-        _page_mean(lambda first: first.pair),
-        Bounds(0.80),
-        Bounds(0.90),
-    ),
-    Row("cause class right", "share", _page_mean(lambda first: first.right_cause), Bounds(0.80), Bounds(0.90)),
-    Row("time to breach within p10–p90", "share", _within_80, Bounds(0.65, 0.95), Bounds(0.75, 0.85)),
-    Row("time to breach within p20–p80", "share", _within_60),
-    Row("time to breach, median relative error", "share", _eta_error, Bounds(most=0.6), Bounds(most=0.35)),
-    Row("extent at first page, F1", "share", _page_mean(lambda first: first.extent)),
-    Row("warned 2 min or more before onset", "share", _warned(lambda run: run.pages.useful)),
-    Row("time from the fault to the onset, median", "seconds", _room(0.5)),
-    Row("time from the fault to the onset, lower quartile", "seconds", _room(0.25)),
-    Row("first page after the fault, median", "seconds", _delay),
-    Row("advised before onset, pages or not", "share", _warned(lambda run: run.advisories.early)),
-    Row("advisories per service-day, benign runs", "per day", _rate(_benign, lambda run: run.advisories.false_alarms)),
-    Row("false pages per service-day, all quiet time", "per day", _rate(_all, lambda run: run.pages.false_alarms)),
+    Row("extent at first page, F1", "share", _mean("cascades", "verdict.extent")),
+    Row("warned 2 min or more before onset", "share", _mean("warnable", "pages.useful")),
+    Row("time from the fault to the onset, median", "seconds", _quantile("warnable", "gap", 0.5)),
+    Row("time from the fault to the onset, lower quartile", "seconds", _quantile("warnable", "gap", 0.25)),
+    Row("first page after the fault, median", "seconds", _quantile("cascades", "pages.delay_seconds", 0.5)),
+    Row("advised before onset, pages or not", "share", _mean("warnable", "advisories.early")),
+    Row("advisories per service-day, benign runs", "per day", _rate("benign", "advisories.false_alarms")),
+    Row("false pages per service-day, all quiet time", "per day", _rate("scored", "pages.false_alarms")),
 )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_evaluation.protocol import (
     DAY_SECONDS,
@@ -19,12 +18,15 @@ from foreshock_evaluation.protocol import (
     happened_as_expected,
     score_pages,
 )
+from foreshock_evaluation.resampling import Sample
 from foreshock_evaluation.truth import Expected, Truth
 from foreshock_evaluation.verdict import (
+    OPEN,
+    PAGING,
     History,
     Verdict,
-    first_advisories,
-    first_pages,
+    first_hit,
+    first_in_phases,
     forecast_retry_storm,
     judge_first_page,
 )
@@ -53,11 +55,11 @@ class Run(NamedTuple):
         Raises:
             ValueError: it is not of the form SIZE-SEED-SCENARIO.
         """
-        found = _NAME.fullmatch(name)
-        if found is None:
+        match = _NAME.fullmatch(name)
+        if match is None:
             raise ValueError(f"{name!r} is not of the form SIZE-SEED-SCENARIO")
-        hours = found["hours"]
-        return cls(found["scenario"], found["size"], int(found["seed"]), float(hours) * 3600.0 if hours else None)
+        hours = match["hours"]
+        return cls(match["scenario"], match["size"], int(match["seed"]), float(hours) * 3600.0 if hours else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,55 +88,53 @@ class Outcome:
         """Service-days in which a page would be a false alarm."""
         return self.services * self.pages.quiet_seconds / DAY_SECONDS
 
+    def sample(self, value: float) -> Sample:
+        """A value of this run for the bootstrap."""
+        return Sample(self.run.scenario, self.run.seed, float(value))
+
 
 def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history: History) -> Outcome:
     """Score the incidents of a replayed recording."""
     component = components(world)
-    paged = first_pages(history)
-    pages = score_pages(truth, expected, (each.page for each in paged), component)
-    first = next((each for each in paged if pages.hit and each.page == pages.first_hit), None)
+
+    def score(phases: Sequence[str]) -> DetectionScore:
+        return score_pages(truth, expected, (item.page for item in first_in_phases(history, phases)), component)
+
+    pages = score(PAGING)
+    first = first_hit(history, pages)
     return Outcome(
         run=run,
         scored=happened_as_expected(truth, expected),
         expected=expected.cascade,
         cause=truth.cause,
         gap=truth.cascade_onset - truth.onset if truth.cascaded and truth.onset is not None else None,
-        services=count_active_services(world),
+        services=int((world.red.rate > 0).any(axis=1).sum()),
         pages=pages,
-        advisories=score_pages(truth, expected, (each.page for each in first_advisories(history)), component),
+        advisories=score(OPEN),
         verdict=judge_first_page(truth, expected, first) if first else None,
         storm=forecast_retry_storm(truth, history) if truth.cause == "retry_storm" else None,
     )
 
 
-def count_active_services(world: World) -> int:
-    """Number of services with requests."""
-    rate: Floats = world.red.rate
-    return int((rate > 0).any(axis=1).sum())
-
-
 class Groups(NamedTuple):
-    """Outcomes by group.
-
-    warnable: cascades that leave time for a warning. unscored: runs that contradict their scenario.
-    """
+    """Scored outcomes by group. warnable: cascades that leave time for a warning."""
 
     cascades: tuple[Outcome, ...]
     warnable: tuple[Outcome, ...]
     benign: tuple[Outcome, ...]
-    unscored: tuple[Outcome, ...]
+
+    @property
+    def scored(self) -> tuple[Outcome, ...]:
+        """All scored outcomes, cascades first."""
+        return (*self.cascades, *self.benign)
 
 
 def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Groups:
     """Group outcomes. instant: scenarios that no detector can warn of in time."""
-    scored = [each for each in outcomes if each.scored]
-    cascades = tuple(each for each in scored if each.expected)
-    return Groups(
-        cascades,
-        tuple(each for each in cascades if each.run.scenario not in instant),
-        tuple(each for each in scored if not each.expected),
-        tuple(each for each in outcomes if not each.scored),
-    )
+    scored = [outcome for outcome in outcomes if outcome.scored]
+    cascades = tuple(outcome for outcome in scored if outcome.expected)
+    warnable = tuple(outcome for outcome in cascades if outcome.run.scenario not in instant)
+    return Groups(cascades, warnable, tuple(outcome for outcome in scored if not outcome.expected))
 
 
 class ScenarioRow(NamedTuple):
@@ -160,25 +160,25 @@ class ScenarioRow(NamedTuple):
 
 def scenario_rows(groups: Groups) -> tuple[ScenarioRow, ...]:
     """A row for each scenario, cascades first."""
-    found: dict[tuple[bool, str], list[Outcome]] = {}
-    for each in (*groups.cascades, *groups.benign):
-        found.setdefault((not each.expected, each.run.scenario), []).append(each)
-    return tuple(_row(name, runs) for (_, name), runs in sorted(found.items()))
+    by_scenario: dict[tuple[bool, str], list[Outcome]] = {}
+    for outcome in groups.scored:
+        by_scenario.setdefault((not outcome.expected, outcome.run.scenario), []).append(outcome)
+    return tuple(_row(name, runs) for (_, name), runs in sorted(by_scenario.items()))
 
 
 def _row(name: str, runs: Sequence[Outcome]) -> ScenarioRow:
-    verdicts = [each.verdict for each in runs if each.verdict]
+    verdicts = [run.verdict for run in runs if run.verdict]
     return ScenarioRow(
         scenario=name,
         runs=len(runs),
         cascade=runs[0].expected,
-        gap=_median([each.gap for each in runs]),
-        warned=sum(each.pages.hit for each in runs),
-        early=sum(each.pages.early for each in runs),
-        lead=_median([each.pages.lead_seconds for each in runs]),
-        delay=_median([each.pages.delay_seconds for each in runs]),
-        advised=sum(each.advisories.hit if each.expected else each.advisories.false_alarms > 0 for each in runs),
-        false=sum(each.pages.false_alarms for each in runs),
+        gap=_median([run.gap for run in runs]),
+        warned=sum(run.pages.hit for run in runs),
+        early=sum(run.pages.early for run in runs),
+        lead=_median([run.pages.lead_seconds for run in runs]),
+        delay=_median([run.pages.delay_seconds for run in runs]),
+        advised=sum(run.advisories.hit if run.expected else run.advisories.any_false for run in runs),
+        false=sum(run.pages.false_alarms for run in runs),
         causes=tuple(Counter(verdict.cause for verdict in verdicts).most_common()),
         culprits=tuple(Counter(verdict.named for verdict in verdicts).most_common()),
     )
@@ -186,5 +186,5 @@ def _row(name: str, runs: Sequence[Outcome]) -> ScenarioRow:
 
 def _median(values: Sequence[float | None]) -> float:
     """Median without None; NaN of nothing."""
-    known = [value for value in values if value is not None]
-    return median(known) if known else math.nan
+    present = [value for value in values if value is not None]
+    return median(present) if present else math.nan

@@ -8,6 +8,7 @@ affected service. It is *early* before t_c; its *lead time* is t_c − t, or 0, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -53,6 +54,11 @@ class DetectionScore:
     def hit(self) -> bool:
         """Whether a page came within `MAX_DELAY_SECONDS` of the cascade's onset."""
         return self.first_hit is not None
+
+    @property
+    def any_false(self) -> bool:
+        """Whether a page was a false alarm."""
+        return self.false_alarms > 0
 
     @property
     def early(self) -> bool:
@@ -103,9 +109,9 @@ def count_pages(pages: Sequence[Page], component: Mapping[Service, int]) -> int:
     last: dict[int | Service, float] = {}
     count = 0
     for page in pages:
-        where = {component.get(service, service) for service in page.services}
-        count += all(page.time - last.get(each, float("-inf")) >= MERGE_SECONDS for each in where)
-        last |= dict.fromkeys(where, page.time)
+        numbers = {component.get(service, service) for service in page.services}
+        count += all(page.time - last.get(number, -math.inf) >= MERGE_SECONDS for number in numbers)
+        last |= dict.fromkeys(numbers, page.time)
     return count
 
 
@@ -121,8 +127,8 @@ def components(world: World) -> Mapping[Service, int]:
     for edge in world.edges:
         if edge.connection != "virtual_node":
             joined[root(edge.client)] = root(edge.server)
-    on: dict[Gpu, Service] = {}
+    first_tenant: dict[Gpu, Service] = {}
     for tenant in world.tenants:
-        joined[root(tenant.service)] = root(on.setdefault(tenant.gpu, tenant.service))
+        joined[root(tenant.service)] = root(first_tenant.setdefault(tenant.gpu, tenant.service))
     number: dict[Service, int] = {}
     return {service: number.setdefault(root(service), len(number)) for service in sorted(joined)}

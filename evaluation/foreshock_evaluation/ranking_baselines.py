@@ -5,6 +5,7 @@ A service with a higher score is a more likely root cause; `hit_probability` bre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import robust_baseline
+from foreshock_dashboard.stats.robust import median, robust_baseline
 
 BASELINE_SECONDS, GUARD_SECONDS, PRESENT_SECONDS = 1800.0, 180.0, 30.0
 """Length of the baseline, of the pause after it, and of the present."""
@@ -32,60 +33,50 @@ def hit_probability(scores: Scores, right: frozenset[Service], k: int) -> float:
 
     Services with a score of 0 or less do not count.
     """
-    named = {service: score for service, score in scores.items() if score > 0}
-    best = max((score for service, score in named.items() if service in right), default=None)
-    if best is None:
+    best = max((scores.get(service, 0.0) for service in right), default=0.0)
+    if best <= 0:
         return 0.0
-    above = sum(score > best for score in named.values())
-    tied = [service for service, score in named.items() if score == best]
-    places, good = k - above, sum(service in right for service in tied)
-    return 0.0 if places <= 0 else 1.0 - _none_drawn(len(tied), good, min(places, len(tied)))
+    tied = [service for service, score in scores.items() if score == best]
+    draws = min(k - sum(score > best for score in scores.values()), len(tied))
+    wrong = len(tied) - sum(service in right for service in tied)
+    return 1.0 - math.comb(wrong, draws) / math.comb(len(tied), draws) if draws > 0 else 0.0
 
 
-def _none_drawn(of: int, good: int, draws: int) -> float:
-    """Probability of no success in `draws` draws without replacement, with `good` successes among `of`."""
-    chance = 1.0
-    for drawn in range(draws):
-        chance *= max(0, of - good - drawn) / (of - drawn)
-    return chance
-
-
-def robust_z(values: Floats, world: World, at: int, log: bool) -> Floats:
+def robust_z(values: Floats, world: World, point: int, log: bool) -> Floats:
     """(now − median) / MAD of each row against the half hour before; NaN where unknown."""
     with np.errstate(invalid="ignore", divide="ignore"):
         compared = np.log(np.where(values > 0, values, np.nan)) if log else values
     guard, past, now = (
         max(1, round(seconds / world.step)) for seconds in (GUARD_SECONDS, BASELINE_SECONDS, PRESENT_SECONDS)
     )
-    base = robust_baseline(compared[:, max(0, at - guard - past) : max(0, at - guard)], MIN_SCALE)
-    window = compared[:, max(0, at + 1 - now) : at + 1]
-    current = np.full(len(values), np.nan)
-    known = ~np.isnan(window).all(axis=1)
-    current[known] = np.nanmedian(window[known], axis=1)
-    return np.asarray((current - base.level) / base.scale)
+    base = robust_baseline(compared[:, max(0, point - guard - past) : max(0, point - guard)], MIN_SCALE)
+    return np.asarray((median(compared[:, max(0, point + 1 - now) : point + 1]) - base.level) / base.scale)
 
 
-def max_z(world: World, at: int, _: Service) -> Scores:
+def max_z(world: World, point: int, _: Service) -> Scores:
     """Largest robust z of a service's rate, p95, error rate, and GPU time (BARO's RobustScorer, FSE 2024)."""
-    found: dict[Service, float] = {}
-    per_service = [(world.red.rate, True), (world.red.p95, True), (world.red.failed, False)]
-    for values, log in per_service:
-        for service, z in zip(world.services, robust_z(values, world, at, log).tolist(), strict=True):
-            found[service] = max(found.get(service, 0.0), np.nan_to_num(z))
-    for tenant, z in zip(world.tenants, robust_z(world.busy, world, at, log=False).tolist(), strict=True):
-        found[tenant.service] = max(found.get(tenant.service, 0.0), np.nan_to_num(z))
-    return found
+    scores: dict[Service, float] = {}
+    tenants = tuple(tenant.service for tenant in world.tenants)
+    for services, values, log in (
+        (world.services, world.red.rate, True),
+        (world.services, world.red.p95, True),
+        (world.services, world.red.failed, False),
+        (tenants, world.busy, False),
+    ):
+        for service, z in zip(services, robust_z(values, world, point, log).tolist(), strict=True):
+            scores[service] = max(scores.get(service, 0.0), np.nan_to_num(z))
+    return scores
 
 
-def page_rank(world: World, at: int, victim: Service) -> Scores:
+def page_rank(world: World, point: int, victim: Service) -> Scores:
     """Random walk from the victim along calls, weighted by anomaly (MonitorRank, SIGMETRICS 2013)."""
-    z = max_z(world, at, victim)
-    place = {service: i for i, service in enumerate(world.services)}
-    walk = np.zeros((len(place), len(place)))
+    z = max_z(world, point, victim)
+    row = {service: i for i, service in enumerate(world.services)}
+    walk = np.zeros((len(row), len(row)))
     for edge in world.edges:
-        if edge.connection != "virtual_node" and edge.client in place and edge.server in place:
-            walk[place[edge.client], place[edge.server]] = 1.0 + z.get(edge.server, 0.0)
-    for service, i in place.items():
+        if edge.connection != "virtual_node" and edge.client in row and edge.server in row:
+            walk[row[edge.client], row[edge.server]] = 1.0 + z.get(edge.server, 0.0)
+    for service, i in row.items():
         walk[i, i] += max(z.get(service, 0.0), 1e-9)  # a service more anomalous than its callees keeps the walk
     walk /= walk.sum(axis=1, keepdims=True)
     start = np.array([service == victim for service in world.services], np.float64)
@@ -97,26 +88,26 @@ def page_rank(world: World, at: int, victim: Service) -> Scores:
     return dict(zip(world.services, rank.tolist(), strict=True))
 
 
-def traversal(world: World, at: int, victim: Service) -> Scores:
+def traversal(world: World, point: int, victim: Service) -> Scores:
     """Traversal from the victim to anomalous callees; those without an anomalous callee score their z."""
-    z = max_z(world, at, victim)
+    z = max_z(world, point, victim)
     calls: dict[Service, list[Service]] = {}
     for edge in world.edges:
         if edge.connection != "virtual_node":
             calls.setdefault(edge.client, []).append(edge.server)
-    found: dict[Service, float] = {}
-    seen, frontier = {victim}, [victim]
+    scores: dict[Service, float] = {}
+    visited, frontier = {victim}, [victim]
     while frontier:
         service = frontier.pop()
-        below = [callee for callee in calls.get(service, ()) if z.get(callee, 0.0) >= ANOMALOUS_Z]
-        if not below:
-            found[service] = max(z.get(service, 0.0), 1e-9)
-        frontier += [callee for callee in below if callee not in seen]
-        seen.update(below)
-    return found
+        anomalous = [callee for callee in calls.get(service, ()) if z.get(callee, 0.0) >= ANOMALOUS_Z]
+        if not anomalous:
+            scores[service] = max(z.get(service, 0.0), 1e-9)
+        frontier += [callee for callee in anomalous if callee not in visited]
+        visited.update(anomalous)
+    return scores
 
 
-def cpi2(world: World, at: int, victim: Service) -> Scores:
+def cpi2(world: World, point: int, victim: Service) -> Scores:
     """Antagonist correlation of neighbors on the victim's GPUs, with p95 in place of CPI (CPI2, 2013).
 
     With u the usage normalized to sum 1, c the victim's p95, and c* its baseline mean plus two deviations: the sum of
@@ -125,26 +116,26 @@ def cpi2(world: World, at: int, victim: Service) -> Scores:
     if victim not in world.services:
         return {}
     row = world.red.p95[world.services.index(victim)]
-    window = max(1, round(CORRELATION_SECONDS / world.step))
-    past = row[max(0, at + 1 - window - round(BASELINE_SECONDS / world.step)) : max(0, at + 1 - window)]
+    begin = max(0, point + 1 - max(1, round(CORRELATION_SECONDS / world.step)))
+    past = row[max(0, begin - round(BASELINE_SECONDS / world.step)) : begin]
     if np.isfinite(past).sum() < 2:
         return {}
     limit = float(np.nanmean(past) + 2 * np.nanstd(past))
-    now = row[max(0, at + 1 - window) : at + 1]
+    now = row[begin : point + 1]
     with np.errstate(invalid="ignore", divide="ignore"):
         correlation = np.nan_to_num(np.where(now > limit, 1 - limit / now, now / limit - 1))
     shared = {tenant.gpu for tenant in world.tenants if tenant.service == victim}
     usage: dict[Service, Floats] = {}
     for tenant, busy in zip(world.tenants, world.busy, strict=True):
         if tenant.gpu in shared and tenant.service != victim:
-            usage[tenant.service] = usage.get(tenant.service, 0.0) + np.nan_to_num(
-                busy[max(0, at + 1 - window) : at + 1]
-            )
-    scores = {each: float((used / used.sum() * correlation).sum()) for each, used in usage.items() if used.sum() > 0}
-    return {each: score for each, score in scores.items() if score >= MIN_CORRELATION}
+            usage[tenant.service] = usage.get(tenant.service, 0.0) + np.nan_to_num(busy[begin : point + 1])
+    scores = {
+        service: float((used / used.sum() * correlation).sum()) for service, used in usage.items() if used.sum() > 0
+    }
+    return {service: score for service, score in scores.items() if score >= MIN_CORRELATION}
 
 
-def uniform(world: World, _at: int, _victim: Service) -> Scores:
+def uniform(world: World, _point: int, _victim: Service) -> Scores:
     """Equal scores: the ranking of chance."""
     return dict.fromkeys(world.services, 1.0)
 

@@ -10,59 +10,49 @@ from foreshock_evaluation.evaluation import Evaluation
 from foreshock_evaluation.figures import Bounds, Figure, Unit
 from foreshock_evaluation.outcome import Outcome, ScenarioRow
 from foreshock_evaluation.resampling import Estimate
+from foreshock_evaluation.verdict import Verdict
 
 Table = Sequence[Sequence[str]]
+_PATTERNS = {"seconds": "{:.0f} s", "points": "{:.1f}", "pages": "{:.0f}"}
 
 
-def format_number(value: float, unit: Unit) -> str:
+def format_number(value: float | None, unit: Unit) -> str:
     """`0.93`, `210 s`, `0.05`; a dash where it is not known."""
-    if math.isnan(value):
+    if value is None or math.isnan(value):
         return "–"
-    if math.isinf(value):
-        return "∞"
-    match unit:
-        case "seconds":
-            return f"{value:.0f} s"
-        case "points":
-            return f"{value:.1f}"
-        case "pages":
-            return f"{value:.0f}"
-        case _:
-            return f"{value:.2f}"
+    return "∞" if math.isinf(value) else _PATTERNS.get(unit, "{:.2f}").format(value)
 
 
 def format_interval(estimate: Estimate, unit: Unit) -> str:
     """`0.81–0.97`; a dash where it is not known."""
     if math.isnan(estimate.low):
         return "–"
-    low, high = format_number(estimate.low, unit), format_number(estimate.high, unit)
-    return f"{low.removesuffix(' s')}–{high}"
+    return f"{format_number(estimate.low, unit).removesuffix(' s')}–{format_number(estimate.high, unit)}"
 
 
 def format_bounds(bounds: Bounds | None, unit: Unit) -> str:
     """`≥ 0.90`, `≤ 0.30`, `0.65–0.95`."""
     if bounds is None:
         return ""
+    least, most = format_number(bounds.least, unit), format_number(bounds.most, unit)
     if math.isinf(bounds.most):
-        return f"≥ {format_number(bounds.least, unit)}"
-    if math.isinf(bounds.least):
-        return f"≤ {format_number(bounds.most, unit)}"
-    return f"{format_number(bounds.least, unit)}–{format_number(bounds.most, unit)}"
+        return f"≥ {least}"
+    return f"≤ {most}" if math.isinf(bounds.least) else f"{least}–{most}"
 
 
 def figure_table(figures: Sequence[Figure]) -> Table:
     """Figures with their bounds."""
     rows = [
         (
-            each.name,
-            format_number(each.estimate.value, each.unit),
-            format_interval(each.estimate, each.unit),
-            str(each.estimate.runs),
-            format_bounds(each.bar, each.unit),
-            format_bounds(each.best, each.unit),
-            each.standing,
+            figure.name,
+            format_number(figure.estimate.value, figure.unit),
+            format_interval(figure.estimate, figure.unit),
+            str(figure.estimate.runs),
+            format_bounds(figure.bar, figure.unit),
+            format_bounds(figure.best, figure.unit),
+            figure.standing,
         )
-        for each in figures
+        for figure in figures
     ]
     return [("", "reached", "95 %", "of", "bar", "world-class", ""), *rows]
 
@@ -75,57 +65,44 @@ def scenario_table(rows: Sequence[ScenarioRow]) -> Table:
 
 
 def _scenario(row: ScenarioRow) -> tuple[str, ...]:
-    timing = (format_number(row.gap, "seconds"), str(row.warned), str(row.early), format_number(row.lead, "seconds"))
+    gap, lead, delay = (format_number(seconds, "seconds") for seconds in (row.gap, row.lead, row.delay))
+    timing = (gap, str(row.warned), str(row.early), lead, delay)
     return (
         row.scenario,
         str(row.runs),
-        *(timing if row.cascade else ("", "", "", "")),
-        format_number(row.delay, "seconds") if row.cascade else "",
+        *(timing if row.cascade else [""] * len(timing)),
         str(row.advised),
         str(row.false),
-        _counted(row.causes),
-        _counted(row.culprits),
+        _counts(row.causes),
+        _counts(row.culprits),
     )
 
 
-def _counted(found: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{name or 'nobody'} {count}" for name, count in found)
+def _counts(counts: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name or 'nobody'} {count}" for name, count in counts)
 
 
 def run_table(outcomes: Sequence[Outcome]) -> Table:
     """A line for each run."""
     head = ("run", "cascade after", "page after", "lead", "false", "advised after", "cause", "culprit", "right")
-    return [head, *(_run(each) for each in outcomes)]
+    return [head, *(_run(outcome) for outcome in outcomes)]
 
 
-def _run(each: Outcome) -> tuple[str, ...]:
-    unknown, verdict = math.nan, each.verdict
-    delay, advised = each.pages.delay_seconds, each.advisories.delay_seconds
-    marks = (
-        " ".join(
-            name
-            for name, right in (
-                ("cause", verdict.right_cause),
-                ("top-1", verdict.top1),
-                ("top-3", verdict.top3),
-                ("pair", bool(verdict.pair)),
-            )
-            if right
-        )
-        if verdict
-        else ""
-    )
+def _run(outcome: Outcome) -> tuple[str, ...]:
     return (
-        each.run.name + ("" if each.scored else " (not scored)"),
-        format_number(unknown if each.gap is None else each.gap, "seconds"),
-        format_number(unknown if delay is None else delay, "seconds"),
-        format_number(each.pages.lead_seconds, "seconds") if each.expected else "",
-        str(each.pages.false_alarms),
-        format_number(unknown if advised is None else advised, "seconds"),
-        verdict.cause if verdict else "",
-        verdict.named if verdict else "",
-        marks,
+        outcome.run.name + ("" if outcome.scored else " (not scored)"),
+        format_number(outcome.gap, "seconds"),
+        format_number(outcome.pages.delay_seconds, "seconds"),
+        format_number(outcome.pages.lead_seconds, "seconds") if outcome.expected else "",
+        str(outcome.pages.false_alarms),
+        format_number(outcome.advisories.delay_seconds, "seconds"),
+        *(_verdict(outcome.verdict) if outcome.verdict else ("", "", "")),
     )
+
+
+def _verdict(verdict: Verdict) -> tuple[str, str, str]:
+    right = {"cause": verdict.right_cause, "top-1": verdict.top1, "top-3": verdict.top3, "pair": verdict.pair}
+    return verdict.cause, verdict.named, " ".join(name for name, is_right in right.items() if is_right)
 
 
 def aligned(table: Table) -> str:
@@ -140,11 +117,6 @@ def markdown(table: Table) -> str:
     head, *rows = table
     lines = [f"| {' | '.join(row)} |" for row in (head, tuple("---" for _ in head), *rows)]
     return "\n".join(lines)
-
-
-EQUAL = "At no more false pages than ours"
-CURVE = "Lead against false pages, at every threshold"
-RANKED = "Culprit at our first page"
 
 
 def terminal(evaluation: Evaluation, *, runs: bool) -> str:
@@ -164,28 +136,27 @@ def between(text: str, name: str, part: str) -> str:
         ValueError: the markers are not there.
     """
     begin, end = f"<!-- evaluate {name} -->", f"<!-- end of evaluate {name} -->"
-    before, opened, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (opened and closed):
+    before, has_begin, rest = text.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not (has_begin and has_end):
         raise ValueError(f"has no lines {begin!r} and {end!r}; add them where the tables are to stand")
     return f"{before}{begin}\n{part}\n{end}{after}"
 
 
 def _laid_out(evaluation: Evaluation, table: Callable[[Table], str], gap: str, *, runs: bool) -> str:
-    parts: list[tuple[str, Table]] = []
-    if runs:
-        parts.append(("Runs", run_table(evaluation.runs)))
-    parts += [("Figures", figure_table(evaluation.figures)), ("Scenarios", scenario_table(evaluation.scenarios))]
-    if evaluation.equal:
-        parts += [(EQUAL, point_table(evaluation.equal)), (CURVE, point_table(evaluation.curve))]
-    if evaluation.ranked:
-        parts.append((RANKED, ranked_table(evaluation.ranked)))
+    tables = {
+        "Runs": run_table(evaluation.runs if runs else ()),
+        "Figures": figure_table(evaluation.figures),
+        "Scenarios": scenario_table(evaluation.scenarios),
+        "At no more false pages than ours": point_table(evaluation.equal),
+        "Lead against false pages, at every threshold": point_table(evaluation.curve),
+        "Culprit at our first page": ranked_table(evaluation.ranked),
+    }
     lines = [f"**{evaluation.title}**" if table is markdown else evaluation.title]
-    lines += [f"{title}:{gap}{table(rows)}" for title, rows in parts if len(rows) > 1]
+    lines += [f"{title}:{gap}{table(rows)}" for title, rows in tables.items() if len(rows) > 1]
     if evaluation.unscored:
-        lines.append(
-            f"Not scored, as they went otherwise than meant: {', '.join(r.run.name for r in evaluation.unscored)}."
-        )
+        names = ", ".join(outcome.run.name for outcome in evaluation.unscored)
+        lines.append(f"Not scored, as they went otherwise than meant: {names}.")
     lines += [f"Could not be played: {name}: {error}" for name, error in evaluation.failed]
     return "\n\n".join(lines)
 
@@ -194,51 +165,42 @@ def point_table(points: Sequence[OperatingPoint]) -> Table:
     """A line for each point of the curve; the thresholds in use are marked."""
     head = ("detector", "threshold", "false pages per service-day", "warned", "early", "95 %", "lead, median",
             "ours earlier by", "95 %")  # fmt: skip
-    return [head, *(_point(each) for each in points)]
+    return [head, *(_point(point) for point in points)]
 
 
-def _point(each: OperatingPoint) -> tuple[str, ...]:
-    mark = " (usual)" if each.usual else ""
-    ours = math.isnan(each.threshold) and each.usual
+def _point(point: OperatingPoint) -> tuple[str, ...]:
+    has_threshold = not math.isnan(point.threshold)
+    is_ours = point.usual and not has_threshold
     return (
-        each.detector,
-        "" if math.isnan(each.threshold) else f"{each.threshold:g}{mark}",
-        format_number(each.false.value, "per day"),
-        format_number(each.warned.value, "share"),
-        format_number(each.early.value, "share"),
-        format_interval(each.early, "share"),
-        format_number(each.lead.value, "seconds"),
-        "" if ours else format_number(each.ahead.value, "share"),
-        "" if ours else format_interval(each.ahead, "share"),
+        point.detector,
+        f"{point.threshold:g}{' (usual)' if point.usual else ''}" if has_threshold else "",
+        format_number(point.false.value, "per day"),
+        format_number(point.warned.value, "share"),
+        format_number(point.early.value, "share"),
+        format_interval(point.early, "share"),
+        format_number(point.lead.value, "seconds"),
+        "" if is_ours else format_number(point.ahead.value, "share"),
+        "" if is_ours else format_interval(point.ahead, "share"),
     )
 
 
 def ranked_table(rows: Sequence[RankingRow]) -> Table:
     """A line for each ranking."""
     lines = [
-        (
-            row.name,
-            format_number(row.top1.value, "share"),
-            format_interval(row.top1, "share"),
-            format_number(row.top3.value, "share"),
-        )
-        for row in rows
+        (name, format_number(top1.value, "share"), format_interval(top1, "share"), format_number(top3.value, "share"))
+        for name, top1, top3 in rows
     ]
     return [("ranking", "top-1", "95 %", "top-3"), *lines]
 
 
 def _late(evaluation: Evaluation) -> str:
     """Cascades without a warning before their onset, and those with a wrong first page."""
-    counted = [each for each in evaluation.runs if each.scored and each.expected]
-    late = [
-        f"{each.run.name} ({format_number(_delay(each.pages.delay_seconds, each.gap), 'seconds')})"
-        for each in counted
-        if not each.pages.early
-    ]
+    cascades = [run for run in evaluation.runs if run.scored and run.expected]
+    late = [f"{run.run.name} ({_page_after_onset(run)})" for run in cascades if not run.pages.early]
     wrong = [
-        f"{each.run.name} ({each.verdict.named or 'nobody'}, {each.verdict.cause})"
-        for each in counted
-        if each.verdict and not (each.verdict.top1 and each.verdict.right_cause)
+        f"{run.run.name} ({run.verdict.named or 'nobody'}, {run.verdict.cause})"
+        for run in cascades
+        if run.verdict and not (run.verdict.top1 and run.verdict.right_cause)
     ]
     return (
         f"Not warned of before their onset (seconds from it to the page): {', '.join(late) or 'none'}.\n\n"
@@ -246,5 +208,6 @@ def _late(evaluation: Evaluation) -> str:
     )
 
 
-def _delay(page: float | None, gap: float | None) -> float:
-    return math.nan if page is None or gap is None else page - gap
+def _page_after_onset(outcome: Outcome) -> str:
+    delay, gap = outcome.pages.delay_seconds, outcome.gap
+    return format_number(None if delay is None or gap is None else delay - gap, "seconds")

@@ -7,7 +7,7 @@ scenario weighs the same however many of its runs count.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,14 +37,12 @@ class Estimate(NamedTuple):
 class Bootstrap:
     """Bootstrap draws over (scenario, seed) pairs."""
 
-    def __init__(self, pairs: Sequence[tuple[str, int]], draws: int = BOOTSTRAP_DRAWS) -> None:
-        kept = sorted(set(pairs))
-        self._place = {pair: i for i, pair in enumerate(kept)}
-        self._scenarios = {name: i for i, name in enumerate(sorted({name for name, _ in kept}))}
-        self._weights = np.ones((1 + draws, len(kept)))
+    def __init__(self, pairs: Iterable[tuple[str, int]], draws: int = BOOTSTRAP_DRAWS) -> None:
+        self._columns = {pair: i for i, pair in enumerate(sorted(set(pairs)))}
+        self._weights = np.ones((1 + draws, len(self._columns)))
         random = np.random.default_rng(0)
-        for name in self._scenarios:
-            own = [i for pair, i in self._place.items() if pair[0] == name]
+        for scenario in sorted({scenario for scenario, _ in self._columns}):
+            own = [i for pair, i in self._columns.items() if pair[0] == scenario]
             self._weights[1:, own] = random.multinomial(len(own), np.full(len(own), 1 / len(own)), size=draws)
 
     def mean(self, samples: Sequence[Sample]) -> Estimate:
@@ -61,30 +59,28 @@ class Bootstrap:
             return Estimate(float("nan"))
         weights, values = self._per_sample(samples)
         order = np.argsort(values, kind="stable")
-        whole = weights.sum(axis=1)
-        reached = np.cumsum(weights[:, order], axis=1) >= q * whole[:, None] - 1e-9
-        found = np.where(whole > 0, values[order][reached.argmax(axis=1)], np.nan)
-        return _estimate(found, len(samples))
+        total = weights.sum(axis=1)
+        reached = np.cumsum(weights[:, order], axis=1) >= q * total[:, None] - 1e-9
+        return _estimate(np.where(total > 0, values[order][reached.argmax(axis=1)], np.nan), len(samples))
 
     def ratio(self, above: Sequence[Sample], below: Sequence[Sample]) -> Estimate:
         """Sum over sum, of figures of the same runs: pages over service-days."""
         if not below:
             return Estimate(float("nan"))
-        weights = self._weights[:, [self._place[sample[:2]] for sample in below]]
+        weights = self._weights[:, [self._columns[sample[:2]] for sample in below]]
         top, bottom = np.array([sample.value for sample in above]), np.array([sample.value for sample in below])
         with np.errstate(invalid="ignore", divide="ignore"):
             return _estimate((weights * top).sum(axis=1) / (weights * bottom).sum(axis=1), len(below))
 
     def _per_sample(self, samples: Sequence[Sample]) -> tuple[Floats, Floats]:
         """Weights (draws, samples), each scenario's summing to 1 where it has any; values (samples,)."""
-        weights = self._weights[:, [self._place[sample[:2]] for sample in samples]]
-        scenario = np.array([self._scenarios[sample.scenario] for sample in samples])
-        out = np.zeros_like(weights)
-        for each in np.unique(scenario):
-            mine = scenario == each
-            total = weights[:, mine].sum(axis=1, keepdims=True)
-            out[:, mine] = np.divide(weights[:, mine], total, out=np.zeros_like(weights[:, mine]), where=total > 0)
-        return out, np.array([sample.value for sample in samples])
+        weights = self._weights[:, [self._columns[sample[:2]] for sample in samples]]
+        scenarios = np.array([sample.scenario for sample in samples])
+        for scenario in np.unique(scenarios):
+            own = scenarios == scenario
+            total = weights[:, own].sum(axis=1, keepdims=True)
+            weights[:, own] /= np.where(total > 0, total, 1.0)
+        return weights, np.array([sample.value for sample in samples])
 
 
 def _estimate(draws: Floats, runs: int) -> Estimate:

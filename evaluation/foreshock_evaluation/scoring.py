@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from functools import partial
 from multiprocessing import get_context
@@ -16,11 +16,17 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import replay
 from foreshock_evaluation.comparison import Entry, rank_by_baselines, score_baselines
-from foreshock_evaluation.counterfactual import cascades_without_culprit
 from foreshock_evaluation.outcome import Run, outcome_of
 from foreshock_evaluation.suite import LossyMetrics, ensure_recording
-from foreshock_evaluation.truth import Expected, read_truth
-from foreshock_evaluation.verdict import first_pages
+from foreshock_evaluation.truth import Expected, Truth, read_truth
+from foreshock_evaluation.verdict import first_hit
+from foreshock_simulator.scenarios.load import load
+from foreshock_simulator.simulation import Simulation
+
+COUNTERFACTUAL_SIZE, MAX_COUNTERFACTUAL_SEEDS = "small", 3
+"""Size and number of the platforms that are simulated again without the root cause."""
+AFTER_ONSET_SECONDS = 300.0
+"""Simulated time after the cascade's onset without the root cause."""
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +34,8 @@ log = logging.getLogger(__name__)
 class Task(NamedTuple):
     """A run to score.
 
-    Attributes:
-        folder: where the recording is made if `path` is None.
-        path: recording of the run.
-        quick: skip the other detectors and the replay with missing scrapes.
-        without: also play the run without its root cause.
+    folder: where the recording is made if `path` is None. path: recording of the run. quick: without other detectors
+    and lost scrapes. without_culprit: simulate the run without its root cause as well.
     """
 
     run: Run
@@ -40,26 +43,26 @@ class Task(NamedTuple):
     folder: Path
     path: Path | None = None
     quick: bool = False
-    without: bool = False
+    without_culprit: bool = False
 
 
 def run_all(tasks: Sequence[Task], jobs: int, bar: ProgressBar) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """Score tasks in parallel processes, in their order; returns the scores, and the failures as (run, reason)."""
+    """Score tasks in parallel processes; returns the scores, and the failures as (run, reason)."""
     entries: list[Entry] = []
     failed: list[tuple[str, str]] = []
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
     try:
-        running: dict[Future[Entry], Task] = {pool.submit(score, task): task for task in tasks}
-        for i, done in enumerate(as_completed(running)):
-            name = running[done].run.name
+        names = {pool.submit(score, task): task.run.name for task in tasks}
+        for i, future in enumerate(as_completed(names), 1):
+            name = names[future]
             try:
-                entries.append(done.result())
+                entries.append(future.result())
             except SourceError as error:
                 failed.append((name, str(error)))
-            except Exception as unforeseen:  # outermost loop: the other runs are scored after any failure
+            except Exception as error:  # outermost loop: the other runs are scored after any failure
                 log.exception("%s cannot be scored", name)
-                failed.append((name, f"{type(unforeseen).__name__}: {unforeseen}"))
-            bar(f"{i + 1} of {len(tasks)}: {name}", (i + 1) / len(tasks))
+                failed.append((name, f"{type(error).__name__}: {error}"))
+            bar(f"{i} of {len(tasks)}: {name}", i / len(tasks))
     finally:
         pool.shutdown(cancel_futures=True)
     return entries, sorted(failed)
@@ -84,9 +87,27 @@ def score(task: Task) -> Entry:
             missing = replay(recording, source=partial(LossyMetrics, seed=run.seed))
             lossy = outcome_of(run, truth, expected, missing.world, missing.history)
     others = score_baselines(truth, expected, played.world)
-    first_page = next((item for item in first_pages(played.history) if item.page == ours.pages.first_hit), None)
-    ranked = (
-        rank_by_baselines(expected, played.world, first_page.time, first_page.incident.service) if first_page else {}
-    )
-    alone = cascades_without_culprit(run, truth) if task.without and expected.cascade else None
+    first = first_hit(played.history, ours.pages)
+    ranked = rank_by_baselines(expected, played.world, first.time, first.incident.service) if first else {}
+    alone = cascades_without_culprit(run, truth) if task.without_culprit and expected.cascade else None
     return Entry(ours, expected.culprits, lossy, others, ranked, alone)
+
+
+def counterfactual_runs(runs: Iterable[Run]) -> frozenset[Run]:
+    """The runs on the first platforms, which are simulated again without their root cause.
+
+    A cascade that also happens without its root cause cannot test the root-cause ranking.
+    """
+    candidates = [run for run in runs if run.size == COUNTERFACTUAL_SIZE and run.duration is None]
+    seeds = sorted({run.seed for run in candidates})[:MAX_COUNTERFACTUAL_SEEDS]
+    return frozenset(run for run in candidates if run.seed in seeds)
+
+
+def cascades_without_culprit(run: Run, truth: Truth) -> bool | None:
+    """Whether a run's cascade happens without its root cause; None for a run without a cascade."""
+    if not truth.cascaded:
+        return None
+    spec = load(run.scenario, run.size, run.seed)
+    simulation = Simulation(spec, run.seed, truth.start, leave_out=spec.expects.culprit, sample=0.0)
+    simulation.advance(min(truth.end, truth.cascade_onset + AFTER_ONSET_SECONDS))
+    return simulation.truth().cascaded

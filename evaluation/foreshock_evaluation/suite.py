@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import META
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording, SeriesRows
+from foreshock_dashboard.store.samples.promql_functions import Ints
 from foreshock_evaluation.outcome import Run
 
 SUITES = ("dev", "heldout")
@@ -29,11 +29,10 @@ SUITES = ("dev", "heldout")
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The runs of a suite. instant: scenarios that no detector can page before. day: a long run without a fault."""
+    """The runs of a suite. day: a long run without a fault."""
 
     name: str
     runs: tuple[Run, ...]
-    instant: frozenset[str]
     day: Run | None = None
 
 
@@ -43,30 +42,29 @@ def load_suite(name: str, sizes: Sequence[str] = (), scenarios: Sequence[str] = 
     Raises:
         ValueError: the suite has no such scenario.
     """
-    found = _frozen()
-    large = tuple(sizes) == ("large",)
-    part: Mapping[str, Any] = found["large"] if large else found
-    if unknown := [each for each in scenarios if each not in part["scenarios"]]:
+    content = _content()
+    part: Mapping[str, Any] = content["large"] if tuple(sizes) == ("large",) else content
+    if unknown := [scenario for scenario in scenarios if scenario not in part["scenarios"]]:
         raise ValueError(f"the suite has no scenario {unknown[0]!r}; it has {', '.join(part['scenarios'])}")
     runs = tuple(
         Run(scenario, size, seed)
-        for size in (sizes or found["sizes"])
+        for size in (sizes or content["sizes"])
         for scenario in part["scenarios"]
         if not scenarios or scenario in scenarios
         for seed in (seeds or part["seeds"][name])
     )
-    whole = not (sizes or scenarios or seeds)
-    day = found["day"]
-    long = [Run(day["scenario"], day["size"], seed, day["hours"] * 3600.0) for seed in day["seeds"][name] if whole]
-    return Suite(name, runs, instant_scenarios(), long[0] if long else None)
+    day = content["day"]
+    day_seeds = () if sizes or scenarios or seeds else day["seeds"][name]
+    days = [Run(day["scenario"], day["size"], seed, day["hours"] * 3600.0) for seed in day_seeds]
+    return Suite(name, runs, days[0] if days else None)
 
 
 def instant_scenarios() -> frozenset[str]:
     """Scenarios whose cascade begins with the fault, so that no detector can warn in time."""
-    return frozenset(_frozen()["instant"])
+    return frozenset(_content()["instant"])
 
 
-def _frozen() -> Mapping[str, Any]:
+def _content() -> Mapping[str, Any]:
     return tomllib.loads(files("foreshock_evaluation").joinpath("suite.toml").read_text(encoding="utf-8"))
 
 
@@ -74,17 +72,12 @@ def fingerprint(packages: Iterable[str]) -> str:
     """Hash of all files of some packages, as twelve hexadecimal digits."""
     digest = hashlib.sha256()
     for package in packages:
-        for name, file in sorted(_files(files(package), package)):
-            digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        folder = Path(str(files(package)))
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and file.parent.name != "__pycache__":
+                name = f"{package}/{file.relative_to(folder)}"
+                digest.update(name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:12]
-
-
-def _files(folder: Traversable, name: str) -> Iterable[tuple[str, Traversable]]:
-    for item in folder.iterdir():
-        if item.is_dir() and item.name != "__pycache__":
-            yield from _files(item, f"{name}/{item.name}")
-        elif item.is_file():
-            yield f"{name}/{item.name}", item
 
 
 def ensure_recording(run: Run, folder: Path) -> Path:
@@ -97,18 +90,16 @@ def ensure_recording(run: Run, folder: Path) -> Path:
     if (path / META).exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    words = ["simulate", run.scenario, "--size", run.size, "--seed", str(run.seed), "--out", str(path)]
-    words += ["--duration", f"{run.duration:g}s"] if run.duration else []
-    done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "foreshock_dashboard", *words], capture_output=True, text=True, check=False
+    arguments = ["simulate", run.scenario, "--size", run.size, "--seed", str(run.seed), "--out", str(path)]
+    arguments += ["--duration", f"{run.duration:g}s"] if run.duration else []
+    process = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "foreshock_dashboard", *arguments], capture_output=True, text=True, check=False
     )
-    if done.returncode and not (path / META).exists():  # another evaluation may have made it meanwhile
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise RecordingError(f"recording {path}: cannot be simulated: {said[-1]}")
+    if process.returncode and not (path / META).exists():  # another evaluation may have made it meanwhile
+        lines = process.stderr.strip().splitlines() or ["it said nothing"]
+        raise RecordingError(f"recording {path}: cannot be simulated: {lines[-1]}")
     return path
 
-
-Ints = NDArray[np.int64]
 
 LOST_RATIO = 0.10
 """Share of lost scrapes, besides the 1% that recordings already lack."""
@@ -121,14 +112,14 @@ class LossyMetrics(RecordedMetrics):
         super().__init__(recording)
         self._seed, self._share = seed, share
 
-    def _read(self, metric: str, chosen: Sequence[SeriesRows], after: int, until: int) -> tuple[Ints, Ints, Floats]:
-        at, times, values = super()._read(metric, chosen, after, until)
-        targets = np.array([self._target(stretch) for stretch in chosen], np.uint64)
-        kept = uniform_hash(targets[at] ^ times.astype(np.uint64)) >= self._share
-        return at[kept], times[kept], values[kept]
+    def _read(self, metric: str, selected: Sequence[SeriesRows], after: int, until: int) -> tuple[Ints, Ints, Floats]:
+        positions, times, values = super()._read(metric, selected, after, until)
+        targets = np.array([self._target_hash(series) for series in selected], np.uint64)
+        present = uniform_hash(targets[positions] ^ times.astype(np.uint64)) >= self._share
+        return positions[present], times[present], values[present]
 
-    def _target(self, stretch: SeriesRows) -> int:
-        labels = dict(stretch.labels)
+    def _target_hash(self, series: SeriesRows) -> int:
+        labels = dict(series.labels)
         name = f"{self._seed} {labels.get('job', '')} {labels.get('instance', '')}"
         return zlib.crc32(name.encode()) << 32
 

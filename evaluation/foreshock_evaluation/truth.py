@@ -12,6 +12,7 @@ import orjson
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import TRUTH
+from foreshock_simulator.spec.scenario import ScenarioSpec
 
 
 class SloTarget(NamedTuple):
@@ -105,5 +106,33 @@ def parse_truth(data: Mapping[str, Any]) -> Truth:
         origin=origin,
         pool=str(data["pool"] or ""),
         victims=victims,
-        breached={each: times[each.name] for each in services if times.get(each.name, -1.0) >= (onset or 0.0)},
+        breached={
+            service: times[service.name] for service in services if times.get(service.name, -1.0) >= (onset or 0.0)
+        },
+    )
+
+
+def expected_of(spec: ScenarioSpec) -> Expected:
+    """The expected result of a scenario, with all acceptable names of its root cause.
+
+    A flow counts as its entry service, a path as its edge or either end.
+    """
+    platform, culprit = spec.platform, spec.expects.culprit
+    services = (*(item.name for item in platform.services), *(item.name for item in platform.tenants))
+    names = {name.name: Service(*name) for name in services}
+    entries = {flow.name: names[flow.service] for flow in platform.flows}
+    caller, arrow, callee = culprit.partition(" -> ")
+    edge = (names[caller], names[callee]) if arrow else None
+    origin_pool = next((item.pool for item in platform.services if item.name.name == spec.expects.origin), None)
+    places = next((pool.places for pool in platform.pools if pool.name == origin_pool), ())
+    return Expected(
+        cascade=spec.expects.cascade,
+        culprits=frozenset(edge or ([entries.get(culprit) or names[culprit]] if culprit else ())),
+        edge=edge,
+        gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
+        objectives={
+            names[item.name.name]: SloTarget(item.slo.latency, item.slo.objective)
+            for item in platform.services
+            if item.slo
+        },
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_evaluation.protocol import Page
+from foreshock_evaluation.protocol import DetectionScore, Page
 from foreshock_evaluation.truth import Expected, Truth
 
 History = Sequence[tuple[float, tuple[Incident, ...]]]
 """All incidents at each time (Unix seconds) at which any of them changed, in order."""
 
 PAGING = ("page", "cascading")
+OPEN = ("advisory", *PAGING)
+"""Phases of an incident that pages, and of one that is open."""
 
 
 class IncidentAt(NamedTuple):
@@ -28,37 +31,32 @@ class IncidentAt(NamedTuple):
         """Page about all services that the incident names."""
         incident = self.incident
         culprit = {incident.suspect.service} if incident.suspect.service else set()
-        at_risk = {each.service for each in incident.at_risk}
+        at_risk = {risk.service for risk in incident.at_risk}
         edge = incident.suspect.edge or ()
         return Page(self.time, frozenset({incident.service, *incident.victims, *at_risk, *culprit, *edge}))
 
 
-def first_in_phase(history: History, phases: Sequence[str]) -> tuple[IncidentAt, ...]:
+def first_in_phases(history: History, phases: Sequence[str]) -> tuple[IncidentAt, ...]:
     """Each incident as of its first time in one of the phases, in order of time."""
     first: dict[str, IncidentAt] = {}
     for time, incidents in history:
         for incident in incidents:
             if incident.phase in phases and incident.id not in first:
                 first[incident.id] = IncidentAt(time, incident)
-    return tuple(sorted(first.values(), key=lambda each: each.time))
+    return tuple(sorted(first.values(), key=lambda item: item.time))
 
 
-def first_pages(history: History) -> tuple[IncidentAt, ...]:
-    """Each incident as of its first page."""
-    return first_in_phase(history, PAGING)
-
-
-def first_advisories(history: History) -> tuple[IncidentAt, ...]:
-    """Each incident as of its opening, as an early warning or a page."""
-    return first_in_phase(history, ("advisory", *PAGING))
+def first_hit(history: History, score: DetectionScore) -> IncidentAt | None:
+    """The incident as of the first page that is a hit."""
+    return next((item for item in first_in_phases(history, PAGING) if item.page == score.first_hit), None)
 
 
 def forecast_retry_storm(truth: Truth, history: History) -> bool:
     """Whether an incident with a retry storm as its cause was open at the fault's onset."""
     if truth.onset is None:
         return False
-    before = [incidents for time, incidents in history if time < truth.onset][-1:]
-    return any(each.phase != "over" and each.cause == "retry storm" for each in (before[0] if before else ()))
+    before = [incidents for time, incidents in history if time < truth.onset] or [()]
+    return any(incident.phase != "over" and incident.cause == "retry storm" for incident in before[-1])
 
 
 class Eta(NamedTuple):
@@ -70,6 +68,21 @@ class Eta(NamedTuple):
     p80: float
     p90: float
     actual: float
+
+    @property
+    def within_80(self) -> bool | None:
+        """Whether the breach lies in the 80% interval; None without one."""
+        return None if math.isnan(self.p10) else self.p10 <= self.actual <= self.p90
+
+    @property
+    def within_60(self) -> bool:
+        """Whether the breach lies in the 60% interval."""
+        return self.p20 <= self.actual <= self.p80
+
+    @property
+    def relative_error(self) -> float:
+        """|p50 − actual| / actual; infinite where no breach was forecast."""
+        return abs(self.p50 - self.actual) / self.actual
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +111,8 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
     named = incident.suspect.service or (incident.candidates[0].service if incident.candidates else None)
     on_edge = edge is not None and edge == expected.edge
     top1 = on_edge or named in expected.culprits
-    ranked = list(dict.fromkeys([*([named] if named else []), *(each.service for each in incident.candidates)]))
-    cause = cause_of(incident)
+    ranked = list(dict.fromkeys((*([named] if named else ()), *(item.service for item in incident.candidates))))
+    cause = "memory" if incident.cause == "memory pressure" else incident.cause.replace(" ", "_")
     return Verdict(
         named=f"{edge[0]} -> {edge[1]}" if edge and (on_edge or not named) else str(named or ""),
         cause=cause,
@@ -107,26 +120,21 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
         top3=top1 or not expected.culprits.isdisjoint(ranked[:3]),
         right_cause=cause == truth.cause,
         pair=top1 and _is_right_pair(truth, expected, incident) if truth.cause == "pool_contention" else None,
-        extent=f1({incident.service, *incident.victims, *(each.service for each in incident.at_risk)}, truth),
+        extent=f1({incident.service, *incident.victims, *(risk.service for risk in incident.at_risk)}, truth),
         etas=tuple(
-            Eta(each.p10, each.p20, each.p50, each.p80, each.p90, truth.breached[each.service] - page.time)
-            for each in incident.at_risk
-            if each.p50 > 0 and truth.breached.get(each.service, 0.0) > page.time
+            Eta(risk.p10, risk.p20, risk.p50, risk.p80, risk.p90, truth.breached[risk.service] - page.time)
+            for risk in incident.at_risk
+            if risk.p50 > 0 and truth.breached.get(risk.service, 0.0) > page.time
         ),
     )
 
 
 def _is_right_pair(truth: Truth, expected: Expected, incident: Incident) -> bool:
     """Whether the victim is the origin, and the pool or the GPUs are the contended ones."""
-    culprit = incident.suspect
-    gpus = {gpu.label for gpu in culprit.gpus}
-    in_pool = culprit.pool == truth.pool if culprit.pool else bool(gpus) and gpus <= expected.gpus
+    suspect = incident.suspect
+    gpus = {gpu.label for gpu in suspect.gpus}
+    in_pool = suspect.pool == truth.pool if suspect.pool else bool(gpus) and gpus <= expected.gpus
     return in_pool and truth.origin in (incident.victim, incident.service)
-
-
-def cause_of(incident: Incident) -> str:
-    """Cause class as in truths and JSON."""
-    return "memory" if incident.cause == "memory pressure" else incident.cause.replace(" ", "_")
 
 
 def f1(services: set[Service], truth: Truth) -> float:

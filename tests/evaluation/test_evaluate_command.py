@@ -15,8 +15,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
-from foreshock_evaluation.command import cache_of, expected_of, main, recordings_in
+from foreshock_evaluation.command import cache_of, main, recordings_in
 from foreshock_evaluation.suite import LossyMetrics, uniform_hash
+from foreshock_evaluation.truth import expected_of
 from foreshock_simulator.scenarios.load import load
 
 

@@ -164,8 +164,8 @@ def test_every_detector_says_nothing_of_nothing(detector: object, stage: type[St
     )
     found = next(each for each in DETECTORS if each is detector)
 
-    assert found.usual in found.thresholds
-    assert alarms(blind, found.levels(blind, stage.objectives), found.usual, found.persist) == ()
+    assert found.default in found.thresholds
+    assert alarms(blind, found.levels(blind, stage.objectives), found.default, found.persist) == ()
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda each: each.name)

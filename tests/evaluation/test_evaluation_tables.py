@@ -12,7 +12,7 @@ import pytest
 from foreshock_dashboard.model.service import Service
 from foreshock_evaluation.baselines import DETECTORS
 from foreshock_evaluation.comparison import Entry, TopHits
-from foreshock_evaluation.evaluation import Evaluation, as_json, summarize
+from foreshock_evaluation.evaluation import Evaluation, dump_json, summarize
 from foreshock_evaluation.figures import Bounds, Figure
 from foreshock_evaluation.outcome import Outcome, Run
 from foreshock_evaluation.protocol import DAY_SECONDS, DetectionScore, Page
@@ -47,7 +47,7 @@ def entry(
         2, heard, heard, says if heard.first_hit else None, None,
     )  # fmt: skip
     missing = replace(ours, pages=lossy) if lossy else None
-    others = {each.name: tuple(pages(None, 10) for _ in each.thresholds) for each in DETECTORS}
+    others = {detector.name: tuple(pages(None, 10) for _ in detector.thresholds) for detector in DETECTORS}
     return Entry(ours, frozenset({GUILTY}), missing, others, {"max z": TopHits(0.5, 1.0)} if heard.first_hit else {})
 
 
@@ -194,7 +194,7 @@ def test_a_document_keeps_what_is_around_its_markers(found: Evaluation) -> None:
 
 def test_json_has_everything_and_no_number_that_is_none(found: Evaluation) -> None:
     """Versioned; what is not known is null."""
-    told = orjson.loads(orjson.dumps(as_json(found)))
+    told = orjson.loads(dump_json(found))
 
     assert told["version"] == 1
     warned = told["figures"][0]
@@ -225,4 +225,4 @@ def test_an_evaluation_of_nothing_has_no_figures() -> None:
 
     assert all(math.isnan(figure.estimate.value) for figure in found.figures)
     assert "Could not be played: small-1-starve" in terminal(found, runs=True)
-    assert as_json(found)["runs"] == []
+    assert orjson.loads(dump_json(found))["runs"] == []

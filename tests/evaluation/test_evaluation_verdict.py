@@ -11,9 +11,10 @@ import pytest
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Phase, SuspectedCause
 from foreshock_evaluation.outcome import Run, outcome_of
 from foreshock_evaluation.verdict import (
+    OPEN,
+    PAGING,
     IncidentAt,
-    first_advisories,
-    first_pages,
+    first_in_phases,
     forecast_retry_storm,
     judge_first_page,
 )
@@ -29,15 +30,15 @@ def test_an_incident_counts_as_it_was_when_it_first_opened_and_first_paged(stage
     over = replace(later, phase="over")
     history = ((1.0, (advisory,)), (2.0, (stage.incident,)), (3.0, (later,)), (4.0, (over,)))
 
-    assert first_advisories(history) == (IncidentAt(1.0, advisory),)
-    assert first_pages(history) == (IncidentAt(2.0, stage.incident),)
+    assert first_in_phases(history, OPEN) == (IncidentAt(1.0, advisory),)
+    assert first_in_phases(history, PAGING) == (IncidentAt(2.0, stage.incident),)
 
 
 def test_what_cascades_at_once_is_paged(stage: type[Stage]) -> None:
     """There need not be a grid point in between."""
     now = replace(stage.incident, phase="cascading")
 
-    assert first_pages(((5.0, (now,)),)) == (IncidentAt(5.0, now),)
+    assert first_in_phases(((5.0, (now,)),), PAGING) == (IncidentAt(5.0, now),)
 
 
 def test_the_first_page_of_a_right_incident_is_right_in_everything(stage: type[Stage]) -> None:
