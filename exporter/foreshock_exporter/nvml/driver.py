@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.device import (
@@ -22,14 +23,16 @@ from foreshock_exporter.model.device import (
 )
 from foreshock_exporter.nvml.counters import read_counters
 from foreshock_exporter.nvml.device_query import DeviceQuery
-from foreshock_exporter.nvml.errors import Nvml
+from foreshock_exporter.nvml.errors import Nvml, ReturnCodes
 from foreshock_exporter.nvml.events import XidEvents
-from foreshock_exporter.nvml.health import read_health
 from foreshock_exporter.nvml.library import Library
 from foreshock_exporter.nvml.mig import is_mig, to_text
 from foreshock_exporter.nvml.processes import running_processes, uses_mps
-from foreshock_exporter.nvml.samples import device_samples, process_samples
-from foreshock_exporter.nvml.state import read_state
+from foreshock_exporter.nvml.samples import Capacity, Function, device_samples, process_samples
+from foreshock_exporter.nvml.state import read_health, read_state
+
+_Sample = TypeVar("_Sample")
+_Read = Callable[[Function, object, int, Capacity, ReturnCodes], tuple[int, list[_Sample]]]
 
 
 class NvmlDriver:
@@ -72,7 +75,6 @@ class NvmlDriver:
             self._library.end_call()
 
     def identity(self, gpu: int) -> Identity:
-        """Identity of the GPU now at that index. Raises DeviceError."""
         with self._query(gpu) as query:
             self._library.refresh_handle(gpu)
             uuid = query.required("nvmlDeviceGetUUID")
@@ -88,55 +90,28 @@ class NvmlDriver:
             )
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
-        """Samples newer than `since_us`. Raises DeviceError; "not_supported" for example under MIG."""
-        library, codes = self._library, self._library.codes
-        library.begin_call()
-        try:
-            device = library.device(gpu)
-            function = library.function("nvmlDeviceGetSamples")
-            code, samples = device_samples(function, device.handle, since_us, device.samples, codes)
-            if code in (codes.success, codes.not_found):
-                return samples
-            raise library.failure(code, gpu, device)
-        finally:
-            library.end_call()
+        return self._samples(gpu, "nvmlDeviceGetSamples", since_us, device_samples)
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
-        """Samples newer than `since_us`; empty if every process was idle. Raises DeviceError."""
-        library, codes = self._library, self._library.codes
-        library.begin_call()
-        try:
-            device = library.device(gpu)
-            function = library.function("nvmlDeviceGetProcessUtilization")
-            code, samples = process_samples(function, device.handle, since_us, device.processes, codes)
-            if code in (codes.success, codes.not_found):
-                return samples
-            raise library.failure(code, gpu, device)
-        finally:
-            library.end_call()
+        return self._samples(gpu, "nvmlDeviceGetProcessUtilization", since_us, process_samples)
 
     def read(self, gpu: int) -> Reading:
-        """Current state. Raises DeviceError, also if the device reports nothing."""
         with self._query(gpu) as query:
             return read_state(query)
 
     def counters(self, gpu: int) -> Counters:
-        """Current counters. Raises DeviceError."""
         with self._query(gpu) as query:
             return read_counters(query, per_link=self._per_link)
 
     def health(self, gpu: int) -> Health:
-        """Current health. Raises DeviceError."""
         with self._query(gpu) as query:
             return read_health(query)
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """Compute, graphics, and MPS processes, each once. Raises DeviceError."""
         with self._query(gpu) as query:
             return running_processes(query)
 
     def xids(self, timeout: float) -> Sequence[Xid]:
-        """XIDs since the last call. Raises DeviceError, immediately if there is nothing to wait for."""
         return self._events.wait(timeout)
 
     def needs_restart(self) -> bool:
@@ -146,6 +121,15 @@ class NvmlDriver:
     def close(self) -> None:
         """Shut NVML down for good; the driver cannot be unloaded before."""
         self._library.close()
+
+    def _samples(self, gpu: int, name: str, since_us: int, read: _Read[_Sample]) -> list[_Sample]:
+        library, codes = self._library, self._library.codes
+        with library.session():
+            device = library.device(gpu)
+            code, samples = read(library.function(name), device.handle, since_us, device.capacities[name], codes)
+            if code in (codes.success, codes.not_found):
+                return samples
+            raise library.failure(code, gpu, device)
 
     @contextmanager
     def _query(self, gpu: int) -> Iterator[DeviceQuery]:

@@ -58,7 +58,7 @@ class FieldQuery:
     """
 
     def __init__(self, quantities: Quantities) -> None:
-        self._set_quantities(dict(quantities))
+        self._narrow(quantities)
 
     def read(
         self, function: Function, handle: object, codes: ReturnCodes
@@ -73,7 +73,7 @@ class FieldQuery:
         array = ctypes.create_string_buffer(self._template, len(self._template))
         code = function(handle, len(self._template) // _FIELD.size, array)
         if code in codes.unsupported:
-            self._set_quantities({})
+            self._narrow({})
             return codes.success, {}
         if code != codes.success:
             return code, {}
@@ -81,42 +81,14 @@ class FieldQuery:
         for code in {code for code, _, _ in answers.values() if code}:
             if code in codes.driver_gone or codes.reason(code) == "lost":
                 return code, {}
-        return codes.success, self._field_values(answers, codes)
+        selected = {name: _select(sources, answers, codes) for name, sources in self._quantities.items()}
+        remaining = {name: sources for name, (_, sources) in selected.items() if sources}
+        if remaining != self._quantities:
+            self._narrow(remaining)
+        return codes.success, {name: value for name, (value, _) in selected.items() if value is not None}
 
-    def _set_quantities(self, quantities: dict[str, tuple[FieldSource, ...]]) -> None:
-        self._quantities = quantities
-        self._template = _template(quantities)
-        self._single_sources = {
-            name: (sources[0].field, sources[0].scopes[0], sources[0].divisor)
-            for name, sources in quantities.items()
-            if len(sources) == 1 and len(sources[0].scopes) == 1
-        }
-
-    def _field_values(self, answers: Mapping[_Key, _Answer], codes: ReturnCodes) -> dict[str, FieldValue | Reason]:
-        """Values of all quantities. Most have a single field left and need no selection."""
-        values: dict[str, FieldValue | Reason] = {}
-        undecided: dict[str, tuple[FieldSource, ...]] = {}
-        for name, sources in self._quantities.items():
-            if (single := self._single_sources.get(name)) is not None:
-                field, scope, divisor = single
-                _, value, wraps = answers.get((field, scope), _MISSING)
-                if value is not None and value >= 0.0:
-                    values[name] = FieldValue(value / divisor, wraps / divisor if wraps else None)
-                    continue
-            undecided[name] = sources
-            if (quantity := _first_value(sources, answers, codes)) is not None:
-                values[name] = quantity
-        self._narrow(undecided, answers, codes)
-        return values
-
-    def _narrow(
-        self, undecided: Mapping[str, tuple[FieldSource, ...]], answers: Mapping[_Key, _Answer], codes: ReturnCodes
-    ) -> None:
-        remaining = {name: _remaining_sources(sources, answers, codes) for name, sources in undecided.items()}
-        if remaining != undecided:
-            self._set_quantities(
-                {name: sources for name, sources in {**self._quantities, **remaining}.items() if sources}
-            )
+    def _narrow(self, quantities: Quantities) -> None:
+        self._quantities, self._template = quantities, _template(quantities)
 
 
 def _template(quantities: Quantities) -> bytes:
@@ -135,21 +107,31 @@ def _parse_answers(array: ctypes.Array[ctypes.c_char]) -> dict[_Key, _Answer]:
     return answers
 
 
-def _first_value(
+def _select(
     sources: Iterable[FieldSource], answers: Mapping[_Key, _Answer], codes: ReturnCodes
-) -> FieldValue | Reason | None:
-    """First non-zero value, else the first value, else the first failure reason."""
+) -> tuple[FieldValue | Reason | None, tuple[FieldSource, ...]]:
+    """Value of a quantity, and the sources still to be requested for it.
+
+    The value is the first non-zero one, else the first one, else the first failure reason.
+    """
     zero: FieldValue | None = None
     reason: Reason | None = None
+    remaining: list[FieldSource] = []
+    answered: set[int] = set()
     for source in sources:
-        values = _sum_scopes(source, answers, codes)
-        if isinstance(values, FieldValue):
-            if values.value:
-                return values
-            zero = zero or values
+        value = _sum_scopes(source, answers, codes)
+        if value is None:
+            continue
+        if source.field not in answered:
+            remaining.append(source)
+        if not isinstance(value, FieldValue):
+            reason = reason or value
+        elif value.value:
+            return value, (source,)
         else:
-            reason = reason or values
-    return zero or reason
+            zero = zero or value
+            answered.add(source.field)
+    return zero or reason, tuple(remaining)
 
 
 def _sum_scopes(source: FieldSource, answers: Mapping[_Key, _Answer], codes: ReturnCodes) -> FieldValue | Reason | None:
@@ -164,21 +146,3 @@ def _sum_scopes(source: FieldSource, answers: Mapping[_Key, _Answer], codes: Ret
         total, has_value = total + value, True
         wraps = scope_wraps / source.divisor if scope_wraps and len(source.scopes) == 1 else None
     return FieldValue(total / source.divisor, wraps) if has_value else None
-
-
-def _remaining_sources(
-    sources: tuple[FieldSource, ...], answers: Mapping[_Key, _Answer], codes: ReturnCodes
-) -> tuple[FieldSource, ...]:
-    """Sources still to be requested for a quantity."""
-    remaining: list[FieldSource] = []
-    answered: set[int] = set()
-    for source in sources:
-        values = _sum_scopes(source, answers, codes)
-        if values is None or source.field in answered:
-            continue
-        if isinstance(values, FieldValue):
-            if values.value:
-                return (source,)
-            answered.add(source.field)
-        remaining.append(source)
-    return tuple(remaining)

@@ -7,6 +7,7 @@ import os
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.nvml.errors import DriverGoneError, Nvml, ReturnCodes
 from foreshock_exporter.nvml.field_values import FieldQuery
-from foreshock_exporter.nvml.samples import BufferPool, Function, process_buffers, sample_buffers
+from foreshock_exporter.nvml.samples import Capacity, Function
 
 RETRY_SECONDS = 30.0
 """Delay between attempts to initialize NVML without a driver."""
@@ -33,8 +34,8 @@ class Device:
     handle: Any
     links: int | None = None
     field_queries: dict[str, FieldQuery] = field(default_factory=dict)
-    samples: BufferPool = field(default_factory=sample_buffers)
-    processes: BufferPool = field(default_factory=process_buffers)
+    capacities: defaultdict[str, Capacity] = field(default_factory=lambda: defaultdict(Capacity))
+    """Buffer size by function."""
 
 
 class Library:

@@ -1,18 +1,30 @@
-"""State of a device at one instant."""
+"""State of a device at one instant, and its health: memory errors, links, and maximum clocks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast, get_args
 
-from foreshock_exporter.model.device import Clock, DeviceError, Reading, Sensor
+from foreshock_exporter.model.device import Clock, DeviceError, Health, LinkError, Reading, Sensor, Severity
+from foreshock_exporter.nvml.counters import (
+    absent_fields,
+    count_links_up,
+    link_count,
+    per_link_source,
+    total_or_per_link_sources,
+)
 from foreshock_exporter.nvml.device_query import DeviceQuery
-from foreshock_exporter.nvml.field_values import FieldSource, FieldValue
+from foreshock_exporter.nvml.field_values import FieldSource, FieldValue, Quantities
 from foreshock_exporter.nvml.mig import memory_info, mig_instances, to_base_units
 
 _MEMORY_TEMPERATURE = {"temperature": (FieldSource(82),)}
 _MEMORY = ("memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes", "memory_total_bytes")
+
+_LINK_ERRORS: Mapping[LinkError, tuple[int, ...]] = {"crc": (163, 208), "replay": (161,), "recovery": (162, 215)}
+"""Field ids up to Hopper, then their NVLink 5 equivalents: received packets with errors, and link recoveries. Blocks
+resent by the physical layer (field 295) are normal and not counted.
+"""
 
 
 def read_state(query: DeviceQuery) -> Reading:
@@ -31,7 +43,7 @@ def read_state(query: DeviceQuery) -> Reading:
             query.optional("nvmlDeviceGetEnforcedPowerLimit", fields=("power_limit_watts",)), 1e3
         ),
         temperature_celsius=_temperatures(query),
-        clock_hertz=clocks(query, "nvmlDeviceGetClockInfo", "clock_hertz"),
+        clock_hertz=_clocks(query, "nvmlDeviceGetClockInfo", "clock_hertz"),
         instances=mig_instances(query),
     )
     if reading == Reading():
@@ -39,7 +51,7 @@ def read_state(query: DeviceQuery) -> Reading:
     return replace(reading, absent=query.absent)
 
 
-def clocks(query: DeviceQuery, name: str, field: str) -> dict[Clock, float]:
+def _clocks(query: DeviceQuery, name: str, field: str) -> dict[Clock, float]:
     """SM and memory clock in Hz, by an NVML function that returns MHz."""
     nvml = query.library.nvml
     kinds: Mapping[Clock, Any] = {"sm": nvml.NVML_CLOCK_SM, "memory": nvml.NVML_CLOCK_MEM}
@@ -64,3 +76,64 @@ def _temperatures(query: DeviceQuery) -> dict[Sensor, float]:
 def _percent(value: int | None) -> float | None:
     """Ratio of a percentage; None outside 0 to 100, which some drivers return."""
     return value / 100.0 if value is not None and 0 <= value <= 100 else None
+
+
+def read_health(query: DeviceQuery) -> Health:
+    """Current health; unsupported values are None or missing. Raises DeviceError if the GPU is lost."""
+    links = link_count(query)
+    values = {**query.field_values("health", _quantities(links))}
+    if not isinstance(values.get("pcie_replays"), FieldValue):
+        replays = query.optional("nvmlDeviceGetPcieReplayCounter", fields=("pcie_replays",))
+        values |= {} if replays is None else {"pcie_replays": FieldValue(float(replays), 2.0**32)}
+    rows = (
+        query.optional("nvmlDeviceGetRemappedRows", fields=("remapped_rows", "row_remap_pending", "row_remap_failed"))
+        or (None,) * 4
+    )
+    present_values = {name: value.value for name, value in values.items() if isinstance(value, FieldValue)}
+    return Health(
+        clock_max_hertz=_clocks(query, "nvmlDeviceGetMaxClockInfo", "clock_max_hertz"),
+        ecc_errors=_ecc_errors(query),
+        remapped_rows=_without_none(dict(zip(_severities(), rows[:2], strict=True))),
+        row_remap_pending=None if rows[2] is None else bool(rows[2]),
+        row_remap_failed=None if rows[3] is None else bool(rows[3]),
+        nvlink_errors={
+            kind: present_values[name] for kind in _LINK_ERRORS if (name := f"nvlink_errors/{kind}") in present_values
+        },
+        nvlink_links=links or None,
+        nvlink_links_up=count_links_up(query, links),
+        pcie_replays=present_values.get("pcie_replays"),
+        pcie_link_width=query.optional("nvmlDeviceGetCurrPcieLinkWidth", fields=("pcie_link_width",)),
+        pcie_link_width_max=query.optional("nvmlDeviceGetMaxPcieLinkWidth", fields=("pcie_link_width_max",)),
+        pcie_link_generation=query.optional("nvmlDeviceGetCurrPcieLinkGeneration", fields=("pcie_link_generation",)),
+        pcie_link_generation_max=query.optional(
+            "nvmlDeviceGetMaxPcieLinkGeneration", fields=("pcie_link_generation_max",)
+        ),
+        absent={**query.absent, **absent_fields(values)},
+    )
+
+
+def _quantities(links: int) -> Quantities:
+    quantities: dict[str, tuple[FieldSource, ...]] = {"pcie_replays": (FieldSource(94),)}
+    for kind, (field, *newer_fields) in _LINK_ERRORS.items() if links else ():
+        newer_sources = [source for newer in newer_fields for source in total_or_per_link_sources(newer, links)]
+        quantities[f"nvlink_errors/{kind}"] = (*per_link_source(field, links), *newer_sources)
+    return quantities
+
+
+def _ecc_errors(query: DeviceQuery) -> dict[Severity, float]:
+    """Errors of all memories since the driver was loaded."""
+    nvml = query.library.nvml
+    kinds = (nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
+    counts = [
+        query.optional("nvmlDeviceGetTotalEccErrors", kind, nvml.NVML_VOLATILE_ECC, fields=("ecc_errors",))
+        for kind in kinds
+    ]
+    return _without_none(dict(zip(_severities(), counts, strict=True)))
+
+
+def _severities() -> tuple[Severity, ...]:
+    return cast("tuple[Severity, ...]", get_args(Severity))
+
+
+def _without_none(counts: Mapping[Severity, int | None]) -> dict[Severity, float]:
+    return {severity: float(count) for severity, count in counts.items() if count is not None}

@@ -15,7 +15,7 @@ from tests.exporter.nvml.fake import CONSTANTS, FakeNvml
 from foreshock_exporter.gpu.driver_samples import Cursor, new_intervals
 from foreshock_exporter.model.device import DeviceError, ProcessUtilization, UtilizationSample
 from foreshock_exporter.nvml.errors import ReturnCodes
-from foreshock_exporter.nvml.samples import device_samples, process_buffers, process_samples, sample_buffers
+from foreshock_exporter.nvml.samples import Capacity, device_samples, process_samples
 
 NAMES = {"utilization": "nvmlDeviceGetSamples", "process_utilization": "nvmlDeviceGetProcessUtilization"}
 
@@ -98,9 +98,9 @@ def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: 
         return write(array, count_)
 
     codes = ReturnCodes(FakeNvml())
-    _, of_device = device_samples(samples, None, since, sample_buffers(), codes)
+    _, of_device = device_samples(samples, None, since, Capacity(), codes)
     _, of_processes = process_samples(
-        lambda _handle, array, count_, _since: write(array, count_), None, since, process_buffers(), codes
+        lambda _handle, array, count_, _since: write(array, count_), None, since, Capacity(), codes
     )
     assert all(sample.timestamp_us > since for sample in of_device)
     assert all(0.0 <= piece.ratio <= 1.0 for piece in new_intervals(Cursor(since), of_device).intervals)
