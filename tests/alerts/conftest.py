@@ -28,7 +28,7 @@ from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.store import Store
 from foreshock_exporter.host import metrics as host_families
 from foreshock_exporter.model import metrics as families
-from foreshock_exporter.otlp import own_metrics as otlp_families
+from foreshock_exporter.otlp import report as otlp_families
 
 ROOT = Path(__file__).parents[2]
 NOW = 1_800_000_000.0

@@ -12,7 +12,7 @@ import yaml
 
 from foreshock_dashboard.cli.hub_client import HUB_URL
 from foreshock_dashboard.world.catalogue.gpus import _HARDWARE_XIDS
-from foreshock_exporter.otlp.hardware_state import FATAL_XIDS
+from foreshock_exporter.otlp.readings import FATAL_XIDS
 
 Yaml = dict[str, Any]
 

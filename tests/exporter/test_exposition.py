@@ -18,7 +18,7 @@ from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading
 from foreshock_exporter.model.family import Family, Sample
-from foreshock_exporter.otlp import own_metrics as otlp_metrics
+from foreshock_exporter.otlp import report as otlp_metrics
 from foreshock_exporter.script.mock import MockNetwork, MockPressure, open_script
 
 if TYPE_CHECKING:

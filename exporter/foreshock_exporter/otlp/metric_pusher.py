@@ -12,8 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData, Pe
 from opentelemetry.sdk.resources import Resource
 
 from foreshock_exporter.otlp.readings import INSTRUMENTS, Instrument, Points
-from foreshock_exporter.otlp.report import PushReport
-from foreshock_exporter.otlp.session import RecordingSession
+from foreshock_exporter.otlp.report import PushReport, RecordingSession
 
 MAX_SERIES = 1500
 """Series per instrument at which the SDK is restarted. It keeps ended series and stops distinguishing new ones beyond

@@ -13,8 +13,20 @@ from typing import Literal, NamedTuple, cast
 
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.family import Families, Family, Sample
-from foreshock_exporter.otlp.hardware_state import STATES, Condition, growth_ratios, hardware_state
 
+State = Literal["ok", "degraded", "failed", "predicted_failure"]
+STATES: tuple[State, ...] = ("ok", "degraded", "failed", "predicted_failure")
+
+XID_ACTIVE_SECONDS = 600.0
+"""Time for which an XID error affects the state."""
+MIN_THROTTLED_RATIO = 0.1
+"""Share of time at which a throttled GPU is degraded."""
+FATAL_XIDS = frozenset({46, 48, 62, 64, 79, 95, 110, 119, 120, 140, 143})
+"""XID errors that require a reset of the GPU or a restart of the host (NVIDIA's XID catalog)."""
+APPLICATION_XIDS = frozenset({8, 13, 31, 43, 45, 68, 94, 109})
+"""XID errors caused by an application or limited to it (NVIDIA's XID catalog)."""
+_FAULT_REASONS = frozenset({"thermal", "hw_thermal", "power_brake", "reliability", "board_limit"})
+"""Throttle reasons of a GPU with insufficient cooling or power; the power limit and idling are normal."""
 THROTTLE_WINDOW_SECONDS = 5.0
 """Shortest window over which throttled time is measured."""
 
@@ -161,22 +173,22 @@ class ReadingConverter:
         """One point per state for each GPU ever seen."""
         for sample in samples.get(metrics.GPU_LOST.name, ()):
             uuid = sample.labels[metrics.GPU_LOST.labels.index("uuid")]
-            current = hardware_state(self._condition(samples, uuid, lost=bool(sample.value)))
+            current = self._state(samples, uuid, lost=bool(sample.value))
             for name in STATES:
                 yield Point(float(name == current), {**self._gpu(uuid), "hw.state": name})
 
-    def _condition(self, samples: Mapping[str, list[Sample]], uuid: str, *, lost: bool) -> Condition:
+    def _state(self, samples: Mapping[str, list[Sample]], uuid: str, *, lost: bool) -> State:
         now = self.now()
         throttled_now = dict(_gpu_values(samples, metrics.GPU_THROTTLED, uuid))
         window_start, throttled_before = self._throttled.setdefault(uuid, (now, throttled_now))
         if now - window_start >= THROTTLE_WINDOW_SECONDS:
             self._throttled[uuid] = (now, throttled_now)
-        return Condition(
+        return hardware_state(
+            {int(xid): now - last for xid, last in _gpu_values(samples, metrics.XID_LAST, uuid)},
+            growth_ratios(throttled_before, throttled_now, now - window_start),
             lost=lost,
             row_remap_pending=any(value for _, value in _gpu_values(samples, metrics.ROW_REMAP_PENDING, uuid)),
             row_remap_failed=any(value for _, value in _gpu_values(samples, metrics.ROW_REMAP_FAILED, uuid)),
-            xids={int(xid): now - last for xid, last in _gpu_values(samples, metrics.XID_LAST, uuid)},
-            throttled=growth_ratios(throttled_before, throttled_now, now - window_start),
         )
 
 
@@ -201,3 +213,40 @@ def _memory_ratios(parts: list[Point], wholes: list[Point]) -> Iterator[Point]:
     for part in parts:
         if total := whole.get(part.attributes["hw.id"]):
             yield Point(part.value / total, part.attributes)
+
+
+def hardware_state(
+    xids: Mapping[int, float],
+    throttled: Mapping[str, float],
+    *,
+    lost: bool = False,
+    row_remap_pending: bool = False,
+    row_remap_failed: bool = False,
+) -> State:
+    """Worst applicable `hw.status` of a GPU.
+
+    *failed*: lost, or an XID that requires a reset. *predicted_failure*: no spare rows left, for which NVIDIA replaces
+    the GPU. *degraded*: a row waits for a reset, another XID of the device, or throttled by heat or power supply.
+
+    Args:
+        xids: seconds since the last report of each XID.
+        throttled: share 0 to 1 of recent time, by reason.
+    """
+    recent = {xid for xid, age in xids.items() if age <= XID_ACTIVE_SECONDS}
+    if lost or recent & FATAL_XIDS:
+        return "failed"
+    if row_remap_failed:
+        return "predicted_failure"
+    throttled_by_fault = any(
+        share >= MIN_THROTTLED_RATIO for reason, share in throttled.items() if reason in _FAULT_REASONS
+    )
+    if row_remap_pending or recent - APPLICATION_XIDS or throttled_by_fault:
+        return "degraded"
+    return "ok"
+
+
+def growth_ratios(before: Mapping[str, float], after: Mapping[str, float], seconds: float) -> dict[str, float]:
+    """Growth per second of each counter of seconds; empty for a zero duration."""
+    if seconds <= 0.0:
+        return {}
+    return {name: max(0.0, after[name] - before[name]) / seconds for name in after if name in before}

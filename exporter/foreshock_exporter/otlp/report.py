@@ -1,16 +1,42 @@
-"""Results of OTLP pushes: counters and log messages."""
+"""Results of OTLP pushes: failures, counters, and log messages. docs/metrics.md is compared with this module."""
 
 from __future__ import annotations
 
 import threading
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import requests
 
 from foreshock_exporter.common.log import ProblemLog
-from foreshock_exporter.model.family import Families, Sample
-from foreshock_exporter.otlp.own_metrics import OTLP_FAILED, OTLP_PUSHED, OTLP_SPANS_DROPPED
+from foreshock_exporter.model.family import Families, Family, Sample
 
 Signal = Literal["metrics", "traces"]
 SIGNALS: tuple[Signal, ...] = ("metrics", "traces")
+
+OTLP_PUSHED = Family(
+    "foreshock_exporter_otlp_pushed_total",
+    "counter",
+    ("signal",),
+    "Data points (signal metrics) and spans (signal traces) that the OTLP endpoint took.",
+)
+OTLP_FAILED = Family(
+    "foreshock_exporter_otlp_failed_total",
+    "counter",
+    ("signal",),
+    "Data points and spans that were sent to the OTLP endpoint in vain; they are lost.",
+)
+OTLP_SPANS_DROPPED = Family(
+    "foreshock_exporter_otlp_spans_dropped_total",
+    "counter",
+    ("reason",),
+    "Occupancy spans that were not sent: more than allowed of one GPU (rate), or more waiting than allowed (queue).",
+)
+
+FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
+"""All families of this module."""
+
+SOURCES: dict[Family, str] = dict.fromkeys(FAMILIES, "itself")
+"""Origin of each metric."""
 
 
 class PushFailure(NamedTuple):
@@ -23,6 +49,41 @@ class PushFailure(NamedTuple):
     def is_transient(self) -> bool:
         """Whether a retry may succeed (OTLP/HTTP: no response, 429, or 5xx)."""
         return self.status is None or self.status == 429 or self.status >= 500
+
+
+class RecordingSession(requests.Session):
+    """Session that records the failure of the last request. Not thread-safe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: PushFailure | None = None
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # noqa: ANN401 - passed on as they came
+        """Send a request and record its failure."""
+        try:
+            response = super().send(request, **options)
+        except requests.RequestException as error:
+            self.failure = PushFailure(_describe_error(error))
+            raise
+        status_line = f"HTTP {response.status_code} {response.reason}".rstrip()
+        self.failure = None if response.ok else PushFailure(status_line, response.status_code)
+        return response
+
+    def last_failure(self) -> PushFailure:
+        """Failure of the last push."""
+        return self.failure or PushFailure("the push was not sent; --log.level=debug says more", 400)
+
+
+def _describe_error(error: BaseException) -> str:
+    """System error of a connection in one line, without the layers around it."""
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    message, cause = "", error.__context__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            message = cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return message or type(error).__name__
 
 
 class PushReport:

@@ -14,8 +14,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from foreshock_exporter.gpu.occupancy import SPAN_NAME, Occupancy, attributes, span_id, trace_id
-from foreshock_exporter.otlp.report import PushReport
-from foreshock_exporter.otlp.session import RecordingSession
+from foreshock_exporter.otlp.report import PushReport, RecordingSession
 
 MAX_QUEUED_SPANS = 4096
 """Queue size; beyond it the oldest span is dropped and counted."""
