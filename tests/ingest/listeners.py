@@ -10,9 +10,9 @@ import grpc
 import httpx
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.grpc import CONTENDED_BODY_SECONDS, HANDSHAKE_SECONDS, serve_grpc
-from foreshock_dashboard.sources.otlp.http import serve_http
-from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
+from foreshock_dashboard.sources.otlp.grpc import CONTENDED_BODY_SECONDS, HANDSHAKE_SECONDS, GrpcListener
+from foreshock_dashboard.sources.otlp.http import HttpListener
+from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 PROTOBUF = "application/x-protobuf"
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -22,7 +22,7 @@ HEAD = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicatio
 class Listeners:
     """Both listeners of one receiver, and a well-behaved client of each."""
 
-    def __init__(self, receiver: Receiver, http: Listener, export: Listener) -> None:
+    def __init__(self, receiver: Receiver, http: HttpListener, export: GrpcListener) -> None:
         self.receiver, self.http, self.grpc = receiver, http, export
 
     def post(self, body: bytes) -> httpx.Response:
@@ -66,10 +66,10 @@ def opened(
 ) -> Iterator[Listeners]:
     """Open both listeners; the result of `accept` is ignored."""
     receiver = Receiver(accept=accept)  # type: ignore[arg-type]  # its result is ignored
-    http = serve_http(
+    http = HttpListener(
         receiver, "127.0.0.1", 0, body_seconds=body_seconds, idle_seconds=idle_seconds, connections=connections
     )
-    export = serve_grpc(
+    export = GrpcListener(
         receiver,
         "127.0.0.1",
         0,

@@ -18,7 +18,7 @@ from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, ended, opened
 
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG
 from foreshock_dashboard.sources.otlp.auth import TlsFiles
-from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 Make = Callable[..., ExportTraceServiceRequest]
@@ -65,7 +65,7 @@ def test_connections_that_do_not_agree_on_tls_are_bounded_too(
     context = ssl.create_default_context()
     authority.configure_trust(context)
     receiver = Receiver(accept=lambda spans: None)
-    listener = serve_http(receiver, "127.0.0.1", 0, keys, connections=10)
+    listener = HttpListener(receiver, "127.0.0.1", 0, keys, connections=10)
     try:
         with ExitStack() as stack:
             silent = [

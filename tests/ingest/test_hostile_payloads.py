@@ -18,7 +18,7 @@ from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, de
 from foreshock_dashboard.ingest.otlp import split as slicing
 from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.reader import MAX_JSON_VALUES, RequestReader
+from foreshock_dashboard.sources.otlp.receiver import MAX_JSON_VALUES, Receiver
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 Make = Callable[..., ExportTraceServiceRequest]
@@ -194,7 +194,7 @@ def test_large_resources_are_not_remembered() -> None:
 
 def refusal_of(body: bytes, max_bytes: int) -> RefusedError:
     with pytest.raises(RefusedError) as refused:
-        list(RequestReader(max_bytes, None).spans(body, Counter(), json=True))
+        Receiver(accept=lambda _: None, max_bytes=max_bytes).ingest(body, json=True)
     return refused.value
 
 

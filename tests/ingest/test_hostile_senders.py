@@ -21,7 +21,7 @@ from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, Listeners, ended, ope
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp.codec import MalformedError, decode
-from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 Make = Callable[..., ExportTraceServiceRequest]
@@ -107,7 +107,7 @@ def test_an_unexpected_error_while_decoding_is_logged_and_counted(
     """500 and INTERNAL, once in the log with where it was; the next request is read."""
     with opened(lambda spans: None) as listeners:
         with monkeypatch.context() as patch:
-            patch.setattr("foreshock_dashboard.sources.otlp.reader.decode", lambda *_: 1 // 0)
+            patch.setattr("foreshock_dashboard.sources.otlp.receiver.decode", lambda *_: 1 // 0)
             assert listeners.post(body).status_code == 500
             with pytest.raises(grpc.RpcError) as refused:
                 listeners.export(body)
@@ -134,7 +134,7 @@ def test_announced_bytes_that_are_not_sent_do_not_block_other_senders(body: byte
 def test_slow_large_requests_leave_room_for_small_ones(body: bytes, eventually: Eventually) -> None:
     """They share three quarters of what may be pending; the next large one is refused and may come again."""
     receiver = Receiver(accept=lambda spans: None, max_pending_bytes=8 * MIB, max_bytes=4 * MIB)
-    listener = serve_http(receiver, "127.0.0.1", 0)
+    listener = HttpListener(receiver, "127.0.0.1", 0)
     url, kind = f"http://127.0.0.1:{listener.port}/v1/traces", {"content-type": PROTOBUF}
     try:
         with ExitStack() as stack:
@@ -212,7 +212,7 @@ def test_a_sender_that_dribbles_on_after_its_refusal_is_cut_off(eventually: Even
 def test_a_client_that_reads_no_answer_is_cut_off(body: bytes, eventually: Eventually) -> None:
     """Its requests are answered as long as there is room for answers; then it is a burden no more."""
     with opened(lambda spans: None, idle_seconds=1.0) as listeners, socket.socket() as deaf:
-        listeners.http._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # type: ignore[attr-defined]
+        listeners.http._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
         deaf.settimeout(1)
         deaf.connect(("127.0.0.1", listeners.http.port))

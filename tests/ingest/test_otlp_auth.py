@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
-from foreshock_dashboard.sources.otlp.grpc import serve_grpc
-from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.grpc import GrpcListener
+from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 FIRST, SECOND = "first-token-0123456789", "second-token-0123456789"
@@ -71,7 +71,7 @@ def http_listener(
     allows: Callable[[str], bool] | None = None, keys: TlsFiles | None = None
 ) -> Iterator[tuple[int, list[Span]]]:
     spans: list[Span] = []
-    listener = serve_http(Receiver(accept=spans.extend, allows=allows), "127.0.0.1", 0, keys)
+    listener = HttpListener(Receiver(accept=spans.extend, allows=allows), "127.0.0.1", 0, keys)
     try:
         yield listener.port, spans
     finally:
@@ -80,7 +80,7 @@ def http_listener(
 
 @contextmanager
 def grpc_listener(allows: Callable[[str], bool] | None = None, keys: TlsFiles | None = None) -> Iterator[int]:
-    listener = serve_grpc(Receiver(accept=lambda spans: None, allows=allows), "127.0.0.1", 0, keys)
+    listener = GrpcListener(Receiver(accept=lambda spans: None, allows=allows), "127.0.0.1", 0, keys)
     try:
         yield listener.port
     finally:

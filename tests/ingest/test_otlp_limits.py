@@ -16,7 +16,7 @@ from foreshock_dashboard.ingest.span_metrics import counters, names, span_metric
 from foreshock_dashboard.model import span
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp import http as otlp_http
-from foreshock_dashboard.sources.otlp import reader, receiver
+from foreshock_dashboard.sources.otlp import receiver
 from foreshock_dashboard.sources.otlp.refusal import Refusal
 from foreshock_dashboard.store.spans import queries as stored
 from foreshock_dashboard.web.pages.traces import parameters
@@ -49,7 +49,7 @@ def default(function: object, name: str) -> int:
 
 LIMITS = {
     "bytes, as sent": size(receiver.MAX_REQUEST_BYTES),
-    "bytes of JSON": f"{size(receiver.MAX_REQUEST_BYTES // reader.JSON_SIZE_FACTOR)}; {reader.MAX_JSON_VALUES:,}",
+    "bytes of JSON": f"{size(receiver.MAX_REQUEST_BYTES // receiver.JSON_SIZE_FACTOR)}; {receiver.MAX_JSON_VALUES:,}",
     "spans, scopes and resources": f"{split.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
     "time until all of it": f"{otlp_http.BODY_SECONDS:g} s",

@@ -26,9 +26,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.grpc import serve_grpc
-from foreshock_dashboard.sources.otlp.http import serve_http
-from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
+from foreshock_dashboard.sources.otlp.grpc import GrpcListener
+from foreshock_dashboard.sources.otlp.http import HttpListener
+from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 Make = Callable[..., ExportTraceServiceRequest]
@@ -69,15 +69,15 @@ def receiver(keeper: Keeper) -> Receiver:
 
 
 @pytest.fixture
-def http(receiver: Receiver) -> Iterator[Listener]:
+def http(receiver: Receiver) -> Iterator[HttpListener]:
     """The HTTP listener."""
-    listener = serve_http(receiver, "127.0.0.1", 0, body_seconds=0.5)
+    listener = HttpListener(receiver, "127.0.0.1", 0, body_seconds=0.5)
     yield listener
     listener.close()
 
 
 @pytest.fixture
-def post(http: Listener) -> Iterator[Callable[..., httpx.Response]]:
+def post(http: HttpListener) -> Iterator[Callable[..., httpx.Response]]:
     """Send to the HTTP listener, over one kept-alive connection."""
     with httpx.Client(base_url=f"http://127.0.0.1:{http.port}", trust_env=False, timeout=30) as client:
 
@@ -96,7 +96,7 @@ Post = Callable[..., httpx.Response]
 @pytest.fixture
 def export(receiver: Receiver) -> Iterator[Callable[..., bytes]]:
     """Call the gRPC listener."""
-    listener = serve_grpc(receiver, "127.0.0.1", 0)
+    listener = GrpcListener(receiver, "127.0.0.1", 0)
     with grpc.insecure_channel(f"127.0.0.1:{listener.port}") as channel:
 
         def call(payload: bytes, method: str = EXPORT, compression: grpc.Compression | None = None) -> bytes:
@@ -288,7 +288,7 @@ def test_a_request_beyond_the_pending_bytes_is_refused(
     export: Export,
     keeper: Keeper,
     receiver: Receiver,
-    http: Listener,
+    http: HttpListener,
     otlp_request: Make,
     eventually: Eventually,
 ) -> None:
@@ -341,7 +341,7 @@ def test_a_listener_on_other_addresses_accepts_any_host_name(
     receiver: Receiver, keeper: Keeper, otlp_request: Make
 ) -> None:
     """Collectors use any name that resolves to it; only a listener on loopback checks the name."""
-    listener = serve_http(receiver, "0.0.0.0", 0)  # noqa: S104 the wide listener is the subject
+    listener = HttpListener(receiver, "0.0.0.0", 0)  # noqa: S104 the wide listener is the subject
     try:
         answer = httpx.post(
             f"http://127.0.0.1:{listener.port}/v1/traces",
@@ -366,7 +366,7 @@ def test_a_body_without_an_announced_length_is_bounded_too(post: Post, keeper: K
     assert len(keeper.spans) == 1
 
 
-def test_a_slow_sender_times_out_and_blocks_no_other(http: Listener, post: Post, otlp_request: Make) -> None:
+def test_a_slow_sender_times_out_and_blocks_no_other(http: HttpListener, post: Post, otlp_request: Make) -> None:
     """The body has to arrive in time; others are served meanwhile."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as slow:
         slow.sendall(
@@ -377,7 +377,7 @@ def test_a_slow_sender_times_out_and_blocks_no_other(http: Listener, post: Post,
 
 
 def test_a_sender_that_hangs_up_leaves_nothing_behind(
-    http: Listener, receiver: Receiver, post: Post, eventually: Eventually
+    http: HttpListener, receiver: Receiver, post: Post, eventually: Eventually
 ) -> None:
     """Its bytes no longer count as pending."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as rude:
@@ -393,7 +393,7 @@ def test_a_sender_that_hangs_up_leaves_nothing_behind(
     "noise", [b"\x16\x03\x01\x02\x00", b"GARBAGE\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b""]
 )
 def test_noise_on_the_ports_stops_nothing(
-    http: Listener, post: Post, export: Export, otlp_request: Make, noise: bytes
+    http: HttpListener, post: Post, export: Export, otlp_request: Make, noise: bytes
 ) -> None:
     """A TLS handshake, garbage, HTTP/2, or nothing at all."""
     with socket.create_connection(("127.0.0.1", http.port), timeout=30) as stranger, suppress(ConnectionError):
@@ -404,8 +404,8 @@ def test_noise_on_the_ports_stops_nothing(
     assert (post(body).status_code, export(body)) == (200, b"")
 
 
-@pytest.mark.parametrize("serve", [serve_grpc, serve_http])
-def test_a_port_in_use_is_reported(serve: Callable[[Receiver, str, int], Listener], receiver: Receiver) -> None:
+@pytest.mark.parametrize("serve", [GrpcListener, HttpListener])
+def test_a_port_in_use_is_reported(serve: type[GrpcListener] | type[HttpListener], receiver: Receiver) -> None:
     """Two hubs on one port do not share it silently; a closed listener may be closed again."""
     listener = serve(receiver, "127.0.0.1", 0)
     with pytest.raises(OSError, match="in use"):
@@ -416,7 +416,7 @@ def test_a_port_in_use_is_reported(serve: Callable[[Receiver, str, int], Listene
 
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
-def test_the_open_telemetry_sdk_is_understood(http: Listener, keeper: Keeper, compression: Compression) -> None:
+def test_the_open_telemetry_sdk_is_understood(http: HttpListener, keeper: Keeper, compression: Compression) -> None:
     """Its own exporter, through its own batch processor."""
     provider = TracerProvider(resource=Resource({"service.name": "checkout", "service.namespace": "shop"}))
     exporter = OTLPSpanExporter(f"http://127.0.0.1:{http.port}/v1/traces", compression=compression)

@@ -19,7 +19,7 @@ from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.http import serve_http
+from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 
 SERVICE = Path(__file__).with_name("real_service.py")
@@ -60,7 +60,7 @@ def outcome() -> tuple[tuple[Sample, ...], list[Span], list[dict[str, Any]]]:
     receiver = Receiver(accept=collected.accept)
     calls: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        listener = serve_http(receiver, "127.0.0.1", 0)
+        listener = HttpListener(receiver, "127.0.0.1", 0)
         stack.callback(listener.close)
         otlp = f"http://127.0.0.1:{listener.port}/v1/traces"
         processes, url = [], ""

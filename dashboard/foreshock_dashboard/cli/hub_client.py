@@ -12,7 +12,7 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.settings.option_types import parse_url
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
-from foreshock_dashboard.sources.traces.http_client import Credentials
+from foreshock_dashboard.sources import http_client
 
 HUB_URL = "http://127.0.0.1:8050"
 TIMEOUT_SECONDS = 30.0
@@ -49,7 +49,7 @@ def authorization_header(arguments: argparse.Namespace) -> str:
         SettingsError: the file cannot be used.
     """
     try:
-        return Credentials(Path(arguments.hub_credentials)).header() if arguments.hub_credentials else ""
+        return http_client.authorization_header(Path(arguments.hub_credentials)) if arguments.hub_credentials else ""
     except ValueError as error:
         raise SettingsError(f"--hub-credentials: {error}") from None
 

@@ -11,14 +11,7 @@ from foreshock_dashboard import __version__
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
-from foreshock_dashboard.hub.listeners import (
-    grpc_listener,
-    http_listener,
-    listen,
-    page_access,
-    remote_traces,
-    token_authorizer,
-)
+from foreshock_dashboard.hub.listeners import listen, otlp_listener, page_access, receiver_allows, remote_traces
 from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
@@ -33,6 +26,8 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.otlp.grpc import GrpcListener
+from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
@@ -105,13 +100,17 @@ class Hub:
                 self._traces_probe = opened.enter_context(closing(HealthProbe(remote.probe, settings.step)))
             self.receiver = Receiver(
                 accept=self._refuse if settings.at is not None else self.pipeline.accept,
-                allows=token_authorizer(settings),
+                allows=receiver_allows(settings),
                 now=clock.now,
                 attributes=attribute_reader(trace_keys),
             )
-            self.grpc = grpc_listener(self.receiver, settings)
+            self.grpc = otlp_listener(
+                GrpcListener, "--otlp-grpc-port", settings.otlp_grpc_port, self.receiver, settings
+            )
             opened.callback(self.grpc.close)
-            self.http = http_listener(self.receiver, settings)
+            self.http = otlp_listener(
+                HttpListener, "--otlp-http-port", settings.otlp_http_port, self.receiver, settings
+            )
             opened.callback(self.http.close)
             exporters = [ScrapeTarget(url, "foreshock-exporter", {}) for url in settings.targets]
             self.scraper = Scraper(

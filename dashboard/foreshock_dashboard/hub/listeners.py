@@ -11,9 +11,9 @@ from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.hub.errors import HubError
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
-from foreshock_dashboard.sources.otlp.grpc import serve_grpc
-from foreshock_dashboard.sources.otlp.http import serve_http
-from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver
+from foreshock_dashboard.sources.otlp.grpc import GrpcListener
+from foreshock_dashboard.sources.otlp.http import HttpListener
+from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.web.http.authentication import Access
@@ -42,32 +42,13 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
         raise HubError(f"{'--tempo' if settings.tempo_url else '--jaeger'}: {error}") from error
 
 
-def token_authorizer(settings: Settings) -> Callable[[str], bool] | None:
-    """Check of a sender's bearer token; None if senders need none.
+def receiver_allows(settings: Settings) -> Callable[[str], bool] | None:
+    """Check of a sender's Authorization header; None if senders need no token.
 
     Raises:
         HubError: the token file cannot be read.
     """
-    tokens = _tokens("--otlp-token-file", settings.otlp_token_file)
-    return tokens.allows if tokens else None
-
-
-def grpc_listener(receiver: Receiver, settings: Settings) -> Listener:
-    """The OTLP/gRPC listener.
-
-    Raises:
-        HubError: the address is in use, or the certificate cannot be used.
-    """
-    return _otlp_listener("--otlp-grpc-port", settings.otlp_grpc_port, receiver, settings, serve_grpc)
-
-
-def http_listener(receiver: Receiver, settings: Settings) -> Listener:
-    """The OTLP/HTTP listener.
-
-    Raises:
-        HubError: the address is in use, or the certificate cannot be used.
-    """
-    return _otlp_listener("--otlp-http-port", settings.otlp_http_port, receiver, settings, serve_http)
+    return _token_check("--otlp-token-file", settings.otlp_token_file)
 
 
 def page_access(settings: Settings) -> Access:
@@ -76,12 +57,12 @@ def page_access(settings: Settings) -> Access:
     Raises:
         HubError: a token or password file cannot be read.
     """
-    tokens = _tokens("--auth-token-file", settings.auth_token_file)
+    allows = _token_check("--auth-token-file", settings.auth_token_file)
     try:
         users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
     except FileError as error:
         raise HubError(f"--auth-basic-file: {error}") from error
-    return Access(tokens.allows if tokens else None, users, settings.auth_header, settings.auth_proxies)
+    return Access(allows, users, settings.auth_header, settings.auth_proxies)
 
 
 def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
@@ -97,20 +78,14 @@ def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
         raise HubError(f"{flag}: cannot listen: {reason}; choose another port, or 0 for a free one") from error
 
 
-def _tokens(flag: str, file: Path | None) -> BearerTokens | None:
-    try:
-        return BearerTokens(file) if file else None
-    except FileError as error:
-        raise HubError(f"{flag}: {error}") from error
+def otlp_listener(
+    serve: type[GrpcListener] | type[HttpListener], flag: str, port: int, receiver: Receiver, settings: Settings
+) -> GrpcListener | HttpListener:
+    """An OTLP listener at the port of an option.
 
-
-def _otlp_listener(
-    flag: str,
-    port: int,
-    receiver: Receiver,
-    settings: Settings,
-    serve: Callable[[Receiver, str, int, TlsFiles | None], Listener],
-) -> Listener:
+    Raises:
+        HubError: the address is in use, or the certificate cannot be used.
+    """
     tls_files = None
     if settings.otlp_tls_cert and settings.otlp_tls_key:
         tls_files = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
@@ -118,3 +93,10 @@ def _otlp_listener(
         return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, tls_files))
     except FileError as error:
         raise HubError(f"--otlp-tls-cert: {error}") from error
+
+
+def _token_check(flag: str, file: Path | None) -> Callable[[str], bool] | None:
+    try:
+        return BearerTokens(file).allows if file else None
+    except FileError as error:
+        raise HubError(f"{flag}: {error}") from error

@@ -19,7 +19,8 @@ from tests.sources.traces.tempo_double import Reply, TempoDouble, request_of
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Link, Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.traces import http_client, tempo_namespaces
+from foreshock_dashboard.sources import http_client
+from foreshock_dashboard.sources.traces import tempo
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.sources.traces.tempo_json import read_search, read_trace, read_values
 
@@ -248,7 +249,7 @@ def test_namespaces_are_cached(span: MakeSpan) -> None:
         (found,) = asking.search(TraceQuery(T0, T0 + 1, operation="x"))
         assert found.services == (Service("", "end"), Service("edge", "gateway"), Service("shop", "mid"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 1
-    now = tempo_namespaces.CACHE_SECONDS + 1
+    now = tempo.NAMESPACE_CACHE_SECONDS + 1
     asking.search(TraceQuery(T0, T0 + 1, operation="x"))
     assert len([path for path, _ in double.asked if path.endswith("/values")]) == 2
 

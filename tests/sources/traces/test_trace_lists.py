@@ -14,8 +14,7 @@ import pytest
 from foreshock_dashboard.model.partial import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.traces.matching import duration_matches, matches
-from foreshock_dashboard.sources.traces.summary import summary_of
+from foreshock_dashboard.sources.traces.spans import duration_matches, matches, summary_of
 from foreshock_dashboard.store import Store, StoreLimits
 from foreshock_dashboard.store.spans.queries import SpanReader
 from foreshock_dashboard.store.spans.search import SearchBounds

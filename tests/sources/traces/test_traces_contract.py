@@ -19,7 +19,7 @@ from foreshock_dashboard.model.span import (
     TraceQuery,
     TraceSummary,
 )
-from foreshock_dashboard.sources.traces.summary import summary_of
+from foreshock_dashboard.sources.traces.spans import summary_of
 
 if TYPE_CHECKING:
     from tests.sources.traces.conftest import Load, MakeSpan

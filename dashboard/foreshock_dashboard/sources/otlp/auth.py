@@ -47,15 +47,33 @@ class TlsFiles:
     key: Path
     client_ca: Path | None = None
 
-    def context(self) -> ssl.SSLContext:
-        """Return a context for the HTTP listener, with TLS 1.2 or newer (RFC 8996).
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return credentials for the gRPC listener, which are reloaded when the files change.
 
         Raises:
             FileError: a file cannot be used.
         """
+        watched = self._watched(self._configuration)
+        return grpc.dynamic_ssl_server_credentials(
+            watched.value,
+            lambda: watched.value if watched.reload() else None,  # type: ignore[arg-type, return-value]  # None: as before
+            require_client_authentication=self.client_ca is not None,
+        )
+
+    def reloading_context(self) -> tuple[ssl.SSLContext, Callable[[], object]]:
+        """Return a context for the HTTP listener, and a function that loads changed files into it.
+
+        Raises:
+            FileError: a file cannot be used.
+        """
+        context = self._context()
+        return context, self._watched(lambda: self._load(context)).reload
+
+    def _context(self) -> ssl.SSLContext:
+        """Return a context with TLS 1.2 or newer (RFC 8996)."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.load(context)
+        self._load(context)
         if self.client_ca is not None:
             try:
                 context.load_verify_locations(self.client_ca)
@@ -64,12 +82,8 @@ class TlsFiles:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-    def load(self, context: ssl.SSLContext) -> None:
-        """Load the current certificate and key into a context.
-
-        Raises:
-            FileError: a file cannot be used, or they do not belong together.
-        """
+    def _load(self, context: ssl.SSLContext) -> None:
+        """Load the current certificate and key into a context."""
         try:
             context.load_cert_chain(self.cert, self.key, password=lambda: "")
         except (OSError, ssl.SSLError, ValueError) as error:
@@ -78,28 +92,11 @@ class TlsFiles:
                 "belong together, and the key have no password"
             ) from error
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """Return credentials for the gRPC listener, which are reloaded when the files change.
-
-        Raises:
-            FileError: a file cannot be used.
-        """
-        watched = self.watched(self._configuration)
-        return grpc.dynamic_ssl_server_credentials(
-            watched.value,
-            lambda: watched.value if watched.reload() else None,  # type: ignore[arg-type, return-value]  # None: as before
-            require_client_authentication=self.client_ca is not None,
-        )
-
-    def watched(self, read: Callable[[], Value]) -> ReloadingFile[Value]:
-        """Return a value that is read from the files whenever they change and can be used.
-
-        Raises:
-            FileError: a file cannot be used.
-        """
+    def _watched(self, read: Callable[[], Value]) -> ReloadingFile[Value]:
+        """Return a value that is read from the files whenever they change and can be used."""
 
         def checked() -> Value:
-            self.context()  # gRPC would start with a certificate and key that do not match, and fail at each handshake
+            self._context()  # gRPC would start with a certificate and key that do not match, and fail each handshake
             return read()
 
         paths = [path for path in (self.cert, self.key, self.client_ca) if path]
@@ -110,16 +107,6 @@ class TlsFiles:
             [(self.key.read_bytes(), self.cert.read_bytes())],
             root_certificates=self.client_ca.read_bytes() if self.client_ca else None,
         )
-
-
-def reloading_context(files: TlsFiles) -> tuple[ssl.SSLContext, Callable[[], object]]:
-    """Return a context for the HTTP listener, and a function that loads changed files into it.
-
-    Raises:
-        FileError: a file cannot be used.
-    """
-    context = files.context()
-    return context, files.watched(lambda: files.load(context)).reload
 
 
 def _read_tokens(path: Path) -> tuple[bytes, ...]:

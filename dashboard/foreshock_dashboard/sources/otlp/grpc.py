@@ -19,7 +19,7 @@ from foreshock_dashboard.common.gunzip import GZIP_MAGIC
 from foreshock_dashboard.common.http_limits import max_connections
 from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.codec import TRACE_SERVICE
-from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver, Request
+from foreshock_dashboard.sources.otlp.receiver import Receiver, Request
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 MAX_WORKERS = 32
@@ -43,18 +43,8 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def serve_grpc(
-    receiver: Receiver,
-    host: str,
-    port: int,
-    tls: TlsFiles | None = None,
-    *,
-    body_seconds: float = BODY_SECONDS,
-    contended_body_seconds: float = CONTENDED_BODY_SECONDS,
-    handshake_seconds: float = HANDSHAKE_SECONDS,
-    connections: int | None = None,
-) -> Listener:
-    """Listen for `TraceService/Export` in a new thread; port 0 takes a free one.
+class GrpcListener:
+    """Listens for `TraceService/Export` in a new thread; port 0 takes a free one.
 
     Args:
         tls: certificate files; without them, the listener has no TLS.
@@ -65,26 +55,35 @@ def serve_grpc(
         OSError: the address cannot be listened on.
         FileError: a TLS file cannot be used.
     """
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    options = (
-        ("grpc.max_receive_message_length", receiver.max_bytes),
-        ("grpc.so_reuseport", 0),
-        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
-        ("grpc.per_message_decompression", 0),  # gRPC's has no limit; the handler decompresses with one
-        ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
-        ("grpc.max_allowed_incoming_connections", connections or max_connections()),
-        ("grpc.server_handshake_timeout_ms", round(handshake_seconds * 1000)),
-        ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1000)),
-        ("grpc.keepalive_time_ms", round(KEEPALIVE_SECONDS * 1000)),
-    )
-    return _GrpcListener(_TraceService(receiver, body_seconds, contended_body_seconds), address, tls, options)
 
-
-class _GrpcListener:
     def __init__(
-        self, service: _TraceService, address: str, tls: TlsFiles | None, options: tuple[tuple[str, int], ...]
+        self,
+        receiver: Receiver,
+        host: str,
+        port: int,
+        tls: TlsFiles | None = None,
+        *,
+        body_seconds: float = BODY_SECONDS,
+        contended_body_seconds: float = CONTENDED_BODY_SECONDS,
+        handshake_seconds: float = HANDSHAKE_SECONDS,
+        connections: int | None = None,
     ) -> None:
-        self._service, self._address, self._options = service, address, options
+        self._receiver = receiver
+        self._body_seconds, self._contended_body_seconds = body_seconds, contended_body_seconds
+        self._receiving = asyncio.Semaphore(MAX_RECEIVING)
+        self._waiting = 0
+        self._address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._options = (
+            ("grpc.max_receive_message_length", receiver.max_bytes),
+            ("grpc.so_reuseport", 0),
+            ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_AND_GZIP),
+            ("grpc.per_message_decompression", 0),  # gRPC's has no limit; the handler decompresses with one
+            ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
+            ("grpc.max_allowed_incoming_connections", connections or max_connections()),
+            ("grpc.server_handshake_timeout_ms", round(handshake_seconds * 1000)),
+            ("grpc.max_connection_idle_ms", round(IDLE_SECONDS * 1000)),
+            ("grpc.keepalive_time_ms", round(KEEPALIVE_SECONDS * 1000)),
+        )
         self._credentials = tls.credentials() if tls else None
         listening: Future[int] = Future()
         serving = self._serve(listening)
@@ -93,7 +92,7 @@ class _GrpcListener:
         try:
             self.port = listening.result()
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {address} for OTLP/gRPC; is the port in use?") from error
+            raise OSError(f"cannot listen on {self._address} for OTLP/gRPC; is the port in use?") from error
 
     def close(self) -> None:
         """Stop listening; requests in progress have a few seconds to finish."""
@@ -118,29 +117,18 @@ class _GrpcListener:
         """Return the server and its port."""
         server = grpc.aio.server(options=self._options)
         # Without serializers: bytes in, bytes out. As a stream, the one request message can be awaited with a timeout.
-        export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._service.export)
+        export: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(self._export)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(TRACE_SERVICE, {"Export": export}),))
         if self._credentials is None:
             return server, server.add_insecure_port(self._address)
         return server, server.add_secure_port(self._address, self._credentials)
 
-
-class _TraceService:
-    """Handles `Export` requests."""
-
-    def __init__(self, receiver: Receiver, body_seconds: float, contended_body_seconds: float) -> None:
-        self._receiver = receiver
-        self._body_seconds, self._contended_body_seconds = body_seconds, contended_body_seconds
-        self._receiving = asyncio.Semaphore(MAX_RECEIVING)
-        self._waiting = 0
-
-    async def export(self, _: object, context: _Context) -> bytes:
+    async def _export(self, _: object, context: _Context) -> bytes:
         """Accept the spans of a request and return the response."""
         try:
             with self._receiver.request() as request:
                 self._receiver.authorize(_authorization(context))
-                body = await self._receive_message(request, context)
-                return await _handle(request, body)
+                return await _handle(request, await self._receive_message(request, context))
         except RefusedError as refused:
             await _abort(context, refused)
         except asyncio.CancelledError:
@@ -162,20 +150,16 @@ class _TraceService:
             while waited < self._body_seconds and not (waited and self._waiting):
                 timeout = min(self._contended_body_seconds, self._body_seconds - waited)
                 if (await asyncio.wait({reading}, timeout=timeout))[0]:
-                    return _held(request, reading.result())
+                    message = reading.result()
+                    if not isinstance(message, bytes):
+                        raise RefusedError(Refusal.MALFORMED, "the request has no message")
+                    request.hold(len(message))
+                    return message
                 waited += timeout
             raise RefusedError(Refusal.TIMEOUT, f"the message did not arrive within {waited:g} s")
         finally:
             reading.cancel()
             self._receiving.release()
-
-
-def _held(request: Request, message: object) -> bytes:
-    """Return the message, counted as pending."""
-    if not isinstance(message, bytes):
-        raise RefusedError(Refusal.MALFORMED, "the request has no message")
-    request.hold(len(message))
-    return message
 
 
 async def _handle(request: Request, body: bytes) -> bytes:

@@ -14,8 +14,8 @@ import uvicorn
 
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 from foreshock_dashboard.common.loopback import is_loopback
-from foreshock_dashboard.sources.otlp.auth import TlsFiles, reloading_context
-from foreshock_dashboard.sources.otlp.receiver import Listener, Receiver, Request
+from foreshock_dashboard.sources.otlp.auth import TlsFiles
+from foreshock_dashboard.sources.otlp.receiver import Receiver, Request
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 PATH = "/v1/traces"
@@ -31,17 +31,8 @@ _Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-def serve_http(
-    receiver: Receiver,
-    host: str,
-    port: int,
-    tls: TlsFiles | None = None,
-    *,
-    body_seconds: float = BODY_SECONDS,
-    idle_seconds: float = IDLE_SECONDS,
-    connections: int | None = None,
-) -> Listener:
-    """Listen for POST /v1/traces in a new thread; port 0 takes a free one.
+class HttpListener:
+    """Listens for POST /v1/traces in a new thread; port 0 takes a free one.
 
     On a loopback address without TLS, only requests to a loopback Host are accepted. So a web page cannot send
     spans, even if its host name resolves to 127.0.0.1.
@@ -55,36 +46,33 @@ def serve_http(
         FileError: a TLS file cannot be used.
     """
 
-    def record(problem: ConnectionProblem, message: str) -> None:
-        receiver.record_refusal(RefusedError(Refusal[problem.upper()], message))
-
-    limited = Connections(connections or max_connections(), idle_seconds, record)
-    return _HttpListener(receiver, body_seconds, limited, host, port, tls)
-
-
-class _HttpListener:
     def __init__(
         self,
         receiver: Receiver,
-        body_seconds: float,
-        connections: Connections,
         host: str,
         port: int,
-        tls: TlsFiles | None,
+        tls: TlsFiles | None = None,
+        *,
+        body_seconds: float = BODY_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
+        connections: int | None = None,
     ) -> None:
-        context, reload = reloading_context(tls) if tls else (None, None)
+        self._receiver, self._body_seconds = receiver, body_seconds
+        self._reload: Callable[[], object] | None
+        context, self._reload = tls.reloading_context() if tls else (None, None)
+        limited = Connections(connections or max_connections(), idle_seconds, self._record)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
-        self._socket = connections.listener(bound) if tls else bound
+        self._socket = limited.listener(bound) if tls else bound
         address: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
-        loopback_only = tls is None and is_loopback(address.partition("%")[0])
-        app = _App(receiver, body_seconds, loopback_only=loopback_only, reload=reload)
+        self._loopback_only = tls is None and is_loopback(address.partition("%")[0])
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                self._answer,
                 ssl_context_factory=(lambda _config, _default: context) if context else None,
-                http=connections.protocol,  # type: ignore[arg-type]  # it makes a protocol, as the class would
+                http=limited.protocol,  # type: ignore[arg-type]  # it makes a protocol, as the class would
+                interface="asgi3",
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
@@ -94,7 +82,7 @@ class _HttpListener:
                 server_header=False,
                 proxy_headers=False,
                 backlog=LISTEN_BACKLOG,
-                timeout_keep_alive=math.ceil(connections.seconds),
+                timeout_keep_alive=math.ceil(idle_seconds),
                 timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
             )
         )
@@ -107,41 +95,33 @@ class _HttpListener:
         self._thread.join()
         self._socket.close()
 
+    def _record(self, problem: ConnectionProblem, message: str) -> None:
+        self._receiver.record_refusal(RefusedError(Refusal[problem.upper()], message))
 
-class _App:
-    """The ASGI application. With `loopback_only`, it accepts only requests to a loopback Host."""
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        body_seconds: float,
-        *,
-        loopback_only: bool,
-        reload: Callable[[], object] | None = None,
-    ) -> None:
-        self._receiver = receiver
-        self._body_seconds = body_seconds
-        self._loopback_only = loopback_only
-        self._reload = reload
-
-    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    async def _answer(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Handle a request, as an ASGI application."""
+        received = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        kind = received.get("content-type", "").partition(";")[0].strip().lower()
         json = kind != PROTOBUF
         try:
             with self._receiver.request() as request:
                 if self._reload is not None:
                     self._reload()
                 if self._loopback_only:
-                    _check_host(headers.get("host", ""))
-                self._receiver.authorize(headers.get("authorization", ""))
-                gzip = _check_request(scope, headers, kind)
-                body = await self._body(request, headers, receive)
+                    _check_host(received.get("host", ""))
+                self._receiver.authorize(received.get("authorization", ""))
+                gzip = _check_request(scope, received, kind)
+                body = await self._body(request, received, receive)
                 response = await asyncio.to_thread(request.handle, body, json=json, gzip=gzip)
         except RefusedError as refused:
-            await _send(send, refused.refusal.http, refused.status(json=json), _refusal_headers(refused, json=json))
+            status, response, extra = refused.refusal.http, refused.status(json=json), _refusal_headers(refused)
         else:
-            await _send(send, 200, response, [(b"content-type", _content_type(json=json))])
+            status, extra = 200, []
+        content_type, length = (JSON if json else PROTOBUF).encode(), str(len(response)).encode()
+        headers = [(b"content-type", content_type), *extra, (b"content-length", length)]
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": response})
 
     async def _body(self, request: Request, headers: dict[str, str], receive: _Receive) -> bytes:
         request.expect(int(headers.get("content-length", "0")))  # refused before any byte is read
@@ -189,12 +169,8 @@ def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
     return encoding == "gzip"
 
 
-def _content_type(*, json: bool) -> bytes:
-    return (JSON if json else PROTOBUF).encode()
-
-
-def _refusal_headers(refused: RefusedError, *, json: bool) -> list[tuple[bytes, bytes]]:
-    headers = [(b"content-type", _content_type(json=json))]
+def _refusal_headers(refused: RefusedError) -> list[tuple[bytes, bytes]]:
+    headers = []
     if refused.refusal is Refusal.METHOD:
         headers.append((b"allow", b"POST"))
     if refused.refusal is Refusal.UNAUTHENTICATED:
@@ -202,10 +178,3 @@ def _refusal_headers(refused: RefusedError, *, json: bool) -> list[tuple[bytes, 
     if refused.retry_after is not None:
         headers.append((b"retry-after", str(math.ceil(refused.retry_after)).encode()))
     return headers
-
-
-async def _send(send: _Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-    headers.append((b"content-length", str(len(body)).encode()))
-    with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})

@@ -7,17 +7,25 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Protocol
+
+from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip_chunks
 from foreshock_dashboard.ingest.otlp import AttributeReader
+from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES, TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.codec import DEFAULT_ATTRIBUTES, encode_response
-from foreshock_dashboard.sources.otlp.reader import RequestReader
+from foreshock_dashboard.sources.otlp.codec import (
+    DEFAULT_ATTRIBUTES,
+    MalformedError,
+    decode,
+    encode_response,
+    json_to_protobuf,
+)  # fmt: skip
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 MAX_REQUEST_BYTES = 64 << 20
@@ -27,24 +35,15 @@ MAX_PENDING_BYTES = 4 * MAX_REQUEST_BYTES
 SMALL_REQUEST_BYTES = 1 << 20
 """Largest request that may use the last quarter of the pending bytes. So large requests that arrive slowly, or wait for
 the disk, do not block all other senders."""
+JSON_SIZE_FACTOR = 4
+"""Ratio of the size limits of protobuf and JSON. JSON is decoded as a whole, into several times its size."""
+MAX_JSON_VALUES = 1 << 20
+"""Values of one JSON request, each of which takes up to 230 bytes when decoded."""
 LOG_INTERVAL_SECONDS = 60.0
 """Shortest time between two log lines about the same kind of refusal."""
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 5.0
 
 _log = logging.getLogger(__name__)
-
-
-class Listener(Protocol):
-    """A listening server."""
-
-    @property
-    def port(self) -> int:
-        """The port it listens on, also if it was opened with port 0."""
-        ...
-
-    def close(self) -> None:
-        """Stop listening; requests in progress finish. May be called twice."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class ReceiverStats:
 
 
 def _jitter() -> float:
-    return random.uniform(MIN_RETRY_SECONDS, MAX_RETRY_SECONDS)  # noqa: S311 spreads retries in time, not a secret
+    return random.uniform(MIN_RETRY_SECONDS, MAX_RETRY_SECONDS)  # noqa: S311 - it spreads retries, and is no secret
 
 
 class Receiver:
@@ -87,15 +86,12 @@ class Receiver:
         attributes: AttributeReader = DEFAULT_ATTRIBUTES,
     ) -> None:
         self.max_bytes = max_bytes
-        self._allows = allows
-        self._reader = RequestReader(max_bytes, now, attributes)
-        self._accept = accept
-        self._max_pending_bytes = max_pending_bytes
-        self._retry_after = retry_after
+        self._accept, self._allows, self._retry_after = accept, allows, retry_after
+        self._max_pending_bytes, self._now, self._attributes = max_pending_bytes, now, attributes
         self._lock = threading.Lock()
-        self._pending_bytes = 0
-        self._requests = 0
-        self._spans = 0
+        # Decoding holds the interpreter lock anyway, so one at a time costs no time and needs the memory of one.
+        self._json_lock = threading.Lock()
+        self._pending_bytes = self._requests = self._spans = 0
         self._rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._logged_at: dict[Refusal, float] = {}
@@ -107,9 +103,18 @@ class Receiver:
                 self._requests, self._spans, dict(self._rejected), dict(self._refused), self._pending_bytes
             )
 
-    def request(self) -> Request:
-        """Return a context manager for one request; its bytes are pending until it exits."""
-        return Request(self)
+    @contextmanager
+    def request(self) -> Iterator[Request]:
+        """Give one request; its bytes are pending until the end of the block, and a refusal in it is recorded."""
+        request = Request(self)
+        try:
+            yield request
+        except RefusedError as refused:
+            self.record_refusal(refused)
+            raise
+        finally:
+            with self._lock:
+                self._pending_bytes -= request.held
 
     def authorize(self, authorization: str) -> None:
         """Check the Authorization header of a request before its body is read.
@@ -134,11 +139,6 @@ class Receiver:
                 raise self._unavailable("too many bytes wait to be kept; send again")
             self._pending_bytes += size
 
-    def release(self, size: int) -> None:
-        """Remove pending bytes."""
-        with self._lock:
-            self._pending_bytes -= size
-
     def ingest(self, payload: bytes, *, json: bool) -> bytes:
         """Decode a request, pass its spans to `accept`, and return the response in the encoding of the request.
 
@@ -150,7 +150,7 @@ class Receiver:
         """
         rejected: Counter[str] = Counter()
         try:
-            for spans in self._reader.spans(payload, rejected, json=json):
+            for spans in self._slices(payload, rejected, json=json):
                 self._accept_slice(spans)
         except RefusedError:
             raise
@@ -161,6 +161,41 @@ class Receiver:
             self._requests += 1
             self._rejected.update(rejected)
         return encode_response(rejected.total(), _rejection_message(rejected, json=json), json=json)
+
+    def _slices(self, payload: bytes, rejected: Counter[str], *, json: bool) -> Iterator[Sequence[Span]]:
+        """Yield the spans of a request by slice, each of bounded memory; invalid ones are added to `rejected`.
+
+        Raises:
+            RefusedError: it is malformed or too large. It is raised before the first slice.
+        """
+        try:
+            for part in self._split(self._to_protobuf(payload, rejected) if json else payload, rejected):
+                with CPU_LOCK:
+                    decoded = decode(part, self._now() if self._now else None, self._attributes)
+                rejected.update(decoded.reasons)
+                yield decoded.spans
+        except MalformedError as error:
+            raise RefusedError(Refusal.MALFORMED, str(error)) from error
+
+    def _to_protobuf(self, payload: bytes, rejected: Counter[str]) -> bytes:
+        max_bytes = self.max_bytes // JSON_SIZE_FACTOR
+        if len(payload) > max_bytes:
+            raise _too_large(f"JSON of more than {max_bytes} bytes; send smaller batches, or protobuf")
+        if sum(map(payload.count, (b"{", b"[", b","))) > MAX_JSON_VALUES:
+            raise _too_large(f"JSON of more than {MAX_JSON_VALUES} values; send smaller batches, or protobuf")
+        with self._json_lock:
+            return json_to_protobuf(payload, rejected)
+
+    def _split(self, payload: bytes, rejected: Counter[str]) -> Iterable[bytes]:
+        if len(payload) <= MAX_SLICE_BYTES:
+            return (payload,)
+        try:
+            check_field_count(payload)
+        except TooManyFieldsError as error:
+            raise _too_large(f"the request has {error}; send smaller batches") from error
+        except DecodeError as error:
+            raise MalformedError(f"not a protobuf ExportTraceServiceRequest: {error}") from error
+        return split_request(payload, rejected)
 
     def _accept_slice(self, spans: Sequence[Span]) -> None:
         if not spans:
@@ -197,17 +232,7 @@ class Request:
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._held = 0
-
-    def __enter__(self) -> Request:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._receiver.release(self._held)
-        if isinstance(error, RefusedError):
-            self._receiver.record_refusal(error)
+        self.held = 0
 
     def expect(self, size: int) -> None:
         """Check an announced size. It is not pending, so that a sender cannot block others by announcing bytes.
@@ -224,9 +249,9 @@ class Request:
         Raises:
             RefusedError: the limit of one request, or of all together, is exceeded.
         """
-        self.expect(self._held + size)
-        self._receiver.reserve(size, self._held)
-        self._held += size
+        self.expect(self.held + size)
+        self._receiver.reserve(size, self.held)
+        self.held += size
 
     def handle(self, body: bytes, *, json: bool = False, gzip: bool = False) -> bytes:
         """Decompress and ingest the body, and return the response.
@@ -240,8 +265,8 @@ class Request:
         chunks: list[bytes] = []
         try:
             for chunk in gunzip_chunks(body, self._receiver.max_bytes):
-                self._receiver.reserve(len(chunk), self._held)
-                self._held += len(chunk)
+                self._receiver.reserve(len(chunk), self.held)
+                self.held += len(chunk)
                 chunks.append(chunk)
         except TooLargeError as error:
             raise self._too_large(" after decompression") from error
@@ -250,8 +275,11 @@ class Request:
         return b"".join(chunks)
 
     def _too_large(self, when: str) -> RefusedError:
-        limit = self._receiver.max_bytes
-        return RefusedError(Refusal.TOO_LARGE, f"the request has more than {limit} bytes{when}; send smaller batches")
+        return _too_large(f"the request has more than {self._receiver.max_bytes} bytes{when}; send smaller batches")
+
+
+def _too_large(message: str) -> RefusedError:
+    return RefusedError(Refusal.TOO_LARGE, message)
 
 
 def _rejection_message(reasons: Mapping[str, int], *, json: bool) -> str:

@@ -27,15 +27,8 @@ class Refusal(Enum):
     CANCELLED = (1, 499)
     CROWDED = (14, 0)
 
-    @property
-    def grpc(self) -> int:
-        """The gRPC status code."""
-        return self.value[0]
-
-    @property
-    def http(self) -> int:
-        """The HTTP status code."""
-        return self.value[1]
+    def __init__(self, grpc: int, http: int) -> None:
+        self.grpc, self.http = grpc, http
 
 
 class RefusedError(Exception):
@@ -43,9 +36,7 @@ class RefusedError(Exception):
 
     def __init__(self, refusal: Refusal, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.refusal = refusal
-        self.message = message
-        self.retry_after = retry_after
+        self.refusal, self.message, self.retry_after = refusal, message, retry_after
 
     def status(self, *, json: bool) -> bytes:
         """Return the google.rpc.Status of the response."""

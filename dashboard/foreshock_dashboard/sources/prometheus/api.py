@@ -10,15 +10,12 @@ import httpx
 import numpy as np
 import orjson
 
-from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, SourceError, grid, promql_string
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.sources.http_client import MAX_BODY_BYTES, ApiClient
 
 log = logging.getLogger(__name__)
-
-MAX_BODY_BYTES = 64 << 20
-"""Largest response after decompression."""
 
 METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
 
@@ -61,8 +58,6 @@ class PrometheusSource(MetricSource):
     Args:
         url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
         timeout: seconds for one response, also passed to the server.
-        headers: sent with each request, such as X-Scope-OrgID.
-        token: sent as a bearer token.
         transport: HTTP transport, for tests.
         max_body: limit of one response in bytes, after decompression.
 
@@ -75,28 +70,19 @@ class PrometheusSource(MetricSource):
         url: str,
         *,
         timeout: float = 30.0,
-        headers: Mapping[str, str] | None = None,
-        token: str = "",
         transport: httpx.BaseTransport | None = None,
         max_body: int = MAX_BODY_BYTES,
     ) -> None:
-        try:
-            base = httpx.URL(url.rstrip("/"))
-        except httpx.InvalidURL as error:
-            raise ValueError(f"prometheus {url!r}: {error}; write http://HOST:PORT") from error
-        if base.scheme not in ("http", "https") or not base.host:
-            raise ValueError(f"prometheus {url!r}: write http://HOST:PORT")
-        self.name = f"Prometheus {base.copy_with(username=None, password=None)}"
-        self._timeout, self._max_body = timeout, max_body
+        smaller = "use a longer step or a shorter range"
+        self._api = ApiClient(
+            "Prometheus", url, smaller=smaller, timeout=timeout, max_body=max_body, transport=transport
+        )
+        self.name, self._timeout = self._api.name, timeout
         self._names_unavailable = False
-        headers = dict(headers or {})
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        self._client = httpx.Client(base_url=base, headers=headers, timeout=timeout, transport=transport)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._api.close()
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """See `MetricSource.fetch`; the grid has whole milliseconds."""
@@ -111,12 +97,12 @@ class PrometheusSource(MetricSource):
             "step": _seconds(width),
             "timeout": f"{self._timeout:.0f}s",
         }
-        data = self._request("POST", "/api/v1/query_range", params)
+        data = self._data(*self._api.send("POST", "/api/v1/query_range", data=params))
         try:
             series = [(_labels(one["metric"]), one.get("values", ())) for one in data["result"]]
             rows = {labels: _row(values, first, width, times) for labels, values in series}
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise self._unexpected(f"{type(error).__name__} {error}") from error
+            raise self._api.unexpected(f"{type(error).__name__} {error}") from error
         return Matrix.of(times, rows)
 
     def metric_names(self) -> frozenset[str]:
@@ -142,43 +128,13 @@ class PrometheusSource(MetricSource):
         return names
 
     def _names(self, params: dict[str, str]) -> frozenset[str]:
-        names = self._request("GET", METRIC_NAMES_PATH, params)
+        names = self._data(*self._api.send("GET", METRIC_NAMES_PATH, params=params))
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise self._unexpected("names that are no list of texts")
+            raise self._api.unexpected("names that are no list of texts")
         return frozenset(names)
-
-    def _request(self, method: str, path: str, params: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
-        try:
-            form, query = (params, None) if method == "POST" else (None, params)
-            with self._client.stream(method, path, data=form, params=query) as response:
-                body = self._read(response)
-        except httpx.TimeoutException as error:
-            raise SourceError(
-                f"{self.name}: no answer within {self._timeout:.0f} s; ask for a shorter range, or look at its load"
-            ) from error
-        except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
-            raise SourceError(
-                f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
-            ) from error
-        return self._data(response, body)
-
-    def _read(self, response: httpx.Response) -> bytes:
-        body = bytearray()
-        for chunk in response.iter_bytes(1 << 16):
-            body += chunk
-            if len(body) > self._max_body:
-                raise SourceError(
-                    f"{self.name}: the answer is larger than {self._max_body >> 20} MiB; "
-                    "use a longer step or a shorter range"
-                )
-        return bytes(body)
 
     def _data(self, response: httpx.Response, body: bytes) -> Any:  # noqa: ANN401 - JSON
         status = response.status_code
-        if status in (401, 403):
-            raise SourceError(f"{self.name}: answers {status}; give the credentials or the tenant that it asks for")
-        if response.is_redirect:
-            raise SourceError(f"{self.name}: redirects to {response.headers.get('location', '?')}; use that address")
         try:
             answer = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -187,14 +143,11 @@ class PrometheusSource(MetricSource):
                 f"Prometheus' JSON ({body[:60]!r}); give the base address of its API, without /graph or /api/v1"
             ) from error
         if not isinstance(answer, dict) or "status" not in answer:
-            raise self._unexpected(f"{status} without a status field")
+            raise self._api.unexpected(f"{status} without a status field")
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
             raise SourceError(f"{self.name}: answers {status} {kind}: {message}")
         return answer["data"]
-
-    def _unexpected(self, problem: str) -> SourceError:
-        return SourceError(f"{self.name}: answers what Prometheus does not ({problem}); is it another service?")
 
 
 def _seconds(milliseconds: int) -> str:

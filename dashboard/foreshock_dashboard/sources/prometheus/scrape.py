@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.common.connection_error import error_text
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
+from foreshock_dashboard.sources.http_client import error_text
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 
 MAX_BODY_BYTES = 32 << 20
@@ -146,13 +146,8 @@ class _TargetScraper:
     def __init__(
         self, target: ScrapeTarget, client: httpx.Client, sink: Sink, clock: Clock, timeout: float, max_body: int
     ) -> None:
-        self.target = target
-        self.state = ScrapeState(target)
-        self._client = client
-        self._sink = sink
-        self._clock = clock
-        self._timeout = timeout
-        self._max_body = max_body
+        self.target, self.state = target, ScrapeState(target)
+        self._client, self._sink, self._clock, self._timeout, self._max_body = client, sink, clock, timeout, max_body
         self._labels = labels_of(target.target_labels)
         self._series_cache: SeriesCache = {}
         self._stored: frozenset[tuple[str, Labels]] = frozenset()

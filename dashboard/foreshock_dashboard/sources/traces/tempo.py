@@ -3,50 +3,54 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from functools import partial
-from typing import Unpack
+import math
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 
 from foreshock_dashboard.model.partial import Partial
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
-from foreshock_dashboard.sources.traces.http_client import HttpTraceSource, SourceOptions
-from foreshock_dashboard.sources.traces.matching import duration_matches, service_matches
-from foreshock_dashboard.sources.traces.summary import assemble_trace, summary_of
-from foreshock_dashboard.sources.traces.tempo_json import PROTOBUF, Hit, Matched, Trace, read_search, read_trace
-from foreshock_dashboard.sources.traces.tempo_namespaces import NamespaceCache
-from foreshock_dashboard.sources.traces.top_k import TopKSearch, top_k
-from foreshock_dashboard.sources.traces.traceql import traceql, whole_seconds
+from foreshock_dashboard.sources.http_client import ApiClient
+from foreshock_dashboard.sources.traces.source import HttpTraceSource, PageSize
+from foreshock_dashboard.sources.traces.spans import assemble_trace, duration_matches, service_matches, summary_of
+from foreshock_dashboard.sources.traces.tempo_json import (
+    PROTOBUF,
+    Hit,
+    Matched,
+    Trace,
+    read_search,
+    read_trace,
+    read_values,
+)  # fmt: skip
+from foreshock_dashboard.sources.traces.traceql import service_query, traceql, whole_seconds
 
 log = logging.getLogger(__name__)
 
-MAX_ROUNDS = 12
-"""Limit of requests for one search of the slowest or newest traces."""
-PAGE_FACTOR, MIN_PAGE_TRACES, MAX_PAGE_TRACES = 4, 200, 10_000
-"""Traces per request: a multiple of the limit of the query, and the bounds."""
 MAX_SPANS_PER_TRACE = 100
 """Matching spans that a search returns per trace."""
+NAMESPACE_CACHE_SECONDS = 600.0
+MAX_CACHED_NAMES = 10_000
+"""Service names with cached namespaces."""
+MAX_NAMESPACE_LOOKUPS = 20
+"""Limit of service names in one search for namespaces."""
 _SECOND_NS = 10**9
 _UNKNOWN = Service("", "unknown_service")
 
 
 class TempoTraces(HttpTraceSource):
-    """A `TraceSource` over Tempo's HTTP API (2.4 or newer). Thread-safe.
+    """A `TraceSource` over Tempo's HTTP API (2.4 or newer). Thread-safe."""
 
-    Args:
-        url: base URL of the API, such as http://tempo:3200 or https://gateway/tempo.
-        options: see `SourceOptions`; the tenant is sent as X-Scope-OrgID.
+    kind, tenant_header, default_max_rounds = "Tempo", "X-Scope-OrgID", 12
+    page_size = PageSize(4, 200, 10_000)
+    resolution_ns = {"slowest": 1, "newest": _SECOND_NS}  # noqa: RUF012 - never changed
 
-    Raises:
-        ValueError: the URL or a file cannot be used.
-    """
+    _has_v2_traces = False
+    _has_root_spans = True
 
-    def __init__(self, url: str, **options: Unpack[SourceOptions]) -> None:
-        super().__init__("Tempo", url, "X-Scope-OrgID", MAX_ROUNDS, **options)
-        self._has_v2_traces = False
-        self._has_root_spans = True
-        self._namespaces = NamespaceCache(self._api, self._monotonic)
+    @cached_property
+    def _namespaces(self) -> NamespaceCache:
+        return NamespaceCache(self._api, self._monotonic)
 
     def _check_health(self) -> None:
         """Ask the query frontend for an echo."""
@@ -63,9 +67,9 @@ class TempoTraces(HttpTraceSource):
             hits, note = self._best(query)
         except ValueError as error:
             raise SourceError(f"{self.name}: {error}") from error
-        summaries = [
-            item for item in self._summaries(hits, query) if duration_matches(round(item.duration * 1e9), query)
-        ]
+        self._namespaces.learn(hits, *whole_seconds(query))
+        summaries = [self._summary(hit) for hit in hits]
+        summaries = [item for item in summaries if duration_matches(round(item.duration * 1e9), query)]
         slowest = query.order == "slowest"
         summaries.sort(key=lambda item: (-(item.duration if slowest else item.start), item.trace_id))
         if note:
@@ -73,16 +77,11 @@ class TempoTraces(HttpTraceSource):
         return Partial(summaries[: query.limit], note)
 
     def _best(self, query: TraceQuery) -> tuple[list[Hit], str]:
-        """Return the slowest or newest traces (see `top_k`), and a note if some may be missing.
+        """Return the slowest or newest traces (see `_top_hits`), and a note if some may be missing.
 
         Traces without a root span are searched separately, by their spans, and only those that could rank above the
         last of the others. Starts can be searched by whole seconds only; within a second, Tempo's order is used.
         """
-        slowest = query.order == "slowest"
-        rank = _duration if slowest else _start
-        page = min(MAX_PAGE_TRACES, max(PAGE_FACTOR * query.limit, MIN_PAGE_TRACES))
-        lowest = 0 if slowest else round(query.start * _SECOND_NS)
-        search = TopKSearch(query.limit, page, MAX_PAGE_TRACES, self._max_rounds, 1 if slowest else _SECOND_NS, lowest)
 
         def fetch(size: int, floor: int | None, *, roots: bool, least: int | None = None) -> tuple[list[Hit], bool]:
             floor = max((bound for bound in (floor, least) if bound is not None), default=None)
@@ -94,14 +93,14 @@ class TempoTraces(HttpTraceSource):
         complete = True
         if self._has_root_spans:
             try:
-                rooted, complete = top_k(search, partial(fetch, roots=True), rank)
+                rooted, complete = self._top_hits(query, partial(fetch, roots=True))
             except SourceError as error:
                 if "answers 400" not in str(error):
                     raise
                 self._has_root_spans = False  # an old Tempo, or one that refuses any search, as the next one shows
-        least = rank(rooted[-1]) if len(rooted) == query.limit else None
+        least = rooted[-1].rank(query) if len(rooted) == query.limit else None
         try:
-            rootless, rootless_complete = top_k(search, partial(fetch, roots=False, least=least), rank)
+            rootless, rootless_complete = self._top_hits(query, partial(fetch, roots=False, least=least))
         except SourceError:
             self._has_root_spans = True
             raise
@@ -134,11 +133,6 @@ class TempoTraces(HttpTraceSource):
             return read_search(response.body)
         except ValueError as error:
             raise self._api.unexpected(f"{error}, to a search") from error
-
-    def _summaries(self, hits: Iterable[Hit], query: TraceQuery) -> list[TraceSummary]:
-        hits = list(hits)
-        self._namespaces.learn(hits, *whole_seconds(query))
-        return [self._summary(hit) for hit in hits]
 
     def _summary(self, hit: Hit) -> TraceSummary:
         if hit.head is None or not hit.stats:
@@ -211,9 +205,34 @@ def _matching(hits: Iterable[Hit], query: TraceQuery) -> list[Hit]:
     ]
 
 
-def _duration(hit: Hit) -> int:
-    return hit.head.duration_ns if hit.head else max((span.duration_ns for span in hit.spans), default=0)
+class NamespaceCache:
+    """Namespaces by service name, which search results omit; requested from Tempo and cached."""
 
+    def __init__(self, api: ApiClient, monotonic: Callable[[], float]) -> None:
+        self._api, self._monotonic = api, monotonic
+        self._cache: dict[str, tuple[float, frozenset[str]]] = {}
 
-def _start(hit: Hit) -> int:
-    return hit.head.start_ns if hit.head else hit.start_ns
+    def service(self, name: str) -> Service:
+        """Return the service with this name, with its namespace if there is only one."""
+        _, namespaces = self._cache.get(name, (0.0, frozenset()))
+        return Service(next(iter(namespaces)) if len(namespaces) == 1 else "", name)
+
+    def learn(self, hits: Iterable[Hit], start: int, end: int) -> None:
+        """Request the namespaces of the services in search results that lack them. A failure is logged and ignored."""
+        now = self._monotonic()
+        names: dict[str, None] = {}
+        for hit in hits:
+            complete = {span.service.name for span in hit.spans if span.service}
+            names |= dict.fromkeys(name for name in (*hit.stats, *(hit.root or ())[:1]) if name not in complete)
+        unknown = [name for name in names if self._cache.get(name, (-math.inf,))[0] < now]
+        if len(self._cache) + len(unknown) > MAX_CACHED_NAMES:
+            self._cache.clear()
+        for name in unknown[:MAX_NAMESPACE_LOOKUPS]:
+            params = {"q": service_query(name), "start": str(start), "end": str(end)}
+            try:
+                response = self._api.get("/api/v2/search/tag/resource.service.namespace/values", params)
+                namespaces = read_values(response.body) if response.status == 200 else frozenset()
+            except (SourceError, ValueError) as error:
+                log.info("%s: the namespaces of services are not known: %s", self._api.name, error)
+                return
+            self._cache[name] = now + NAMESPACE_CACHE_SECONDS, namespaces

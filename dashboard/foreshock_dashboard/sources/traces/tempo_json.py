@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode
-from foreshock_dashboard.sources.traces.otlp_json import decode_groups
+from foreshock_dashboard.model.span import Span, TraceQuery
+from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode, decode_groups
 
 PROTOBUF = "application/protobuf"
 _NO_ROOT = "<root span not yet received>"
@@ -39,8 +40,7 @@ class Stats(NamedTuple):
     errors: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A trace found by a search.
 
     root: names of the service and the span; None if the root has not arrived.
@@ -56,6 +56,12 @@ class Hit:
     spans: tuple[Matched, ...]
     matched: int
     head: Matched | None
+
+    def rank(self, query: TraceQuery) -> int:
+        """Return the duration or the start in nanoseconds, depending on the order of the query."""
+        if query.order == "newest":
+            return self.head.start_ns if self.head else self.start_ns
+        return self.head.duration_ns if self.head else max((span.duration_ns for span in self.spans), default=0)
 
 
 class Trace(NamedTuple):
@@ -138,7 +144,7 @@ def read_trace(body: bytes, kind: str, *, wrapped: bool) -> Trace:
     """
     try:
         partial, message, decoded = _read_bytes(body, wrapped) if kind == PROTOBUF else _read_json(body)
-    except (MalformedError, TypeError, AttributeError, RecursionError) as error:
+    except (MalformedError, DecodeError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from error
     notes = [f"Tempo gives a part of this trace only: {message or 'it is larger than its limit'}"] if partial else []
     if decoded.rejected:
@@ -150,48 +156,15 @@ def _read_bytes(body: bytes, wrapped: bool) -> tuple[bool, str, DecodedRequest]:
     """TraceByIDResponse {Trace trace = 1; metrics = 2; PartialStatus status = 3; string message = 4}."""
     if not wrapped:
         return False, "", decode(body)
-    trace, partial, message = b"", False, ""
-    for number, value in _fields(body):
-        if number == 1 and isinstance(value, bytes):
-            trace += value  # repeated parts of one message are merged by concatenation
-        elif number == 3 and isinstance(value, int):
-            partial = value == 1
-        elif number == 4 and isinstance(value, bytes):
-            message = value.decode(errors="replace")
-    return partial, message, decode(trace)
-
-
-def _fields(body: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield number and value of the top-level fields of a protobuf message without groups."""
-    position = 0
-    while position < len(body):
-        key, position = _varint(body, position)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, position = _varint(body, position)
-            yield number, value
-            continue
-        if wire == 2:
-            length, position = _varint(body, position)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"protobuf's wire type {wire} at byte {position}")
-        if position + length > len(body):
-            raise ValueError(f"a field of {length} bytes at byte {position} of {len(body)}")
-        yield number, body[position : position + length]
-        position += length
-
-
-def _varint(body: bytes, position: int) -> tuple[int, int]:
-    """Return a base-128 number, and the position after it."""
-    value = shift = 0
-    while position < len(body) and shift < 70:
-        byte = body[position]
-        value, shift, position = value | (byte & 0x7F) << shift, shift + 7, position + 1
-        if byte < 0x80:
-            return value, position
-    raise ValueError(f"a truncated number at byte {position}")
+    wrapper = Empty()
+    wrapper.ParseFromString(body)  # every field is an unknown one of it
+    unknown = UnknownFieldSet(wrapper)
+    fields = [(unknown[index].field_number, unknown[index].data) for index in range(len(unknown))]
+    # Repeated parts of one message are merged by concatenation.
+    trace = b"".join(value for number, value in fields if number == 1 and isinstance(value, bytes))
+    partial = [value for number, value in fields if number == 3]
+    message = [value for number, value in fields if number == 4 and isinstance(value, bytes)]
+    return partial[-1:] == [1], b"".join(message[-1:]).decode(errors="replace"), decode(trace)
 
 
 def _read_json(body: bytes) -> tuple[bool, str, DecodedRequest]:
@@ -201,5 +174,4 @@ def _read_json(body: bytes) -> tuple[bool, str, DecodedRequest]:
         raise ValueError("no trace")
     trace = answer.get("trace") if "trace" in answer or "status" in answer else answer
     groups = (trace or {}).get("resourceSpans") or (trace or {}).get("batches") or []
-    decoded = decode_groups(groups)
-    return answer.get("status") in ("PARTIAL", 1), str(answer.get("message") or ""), decoded
+    return answer.get("status") in ("PARTIAL", 1), str(answer.get("message") or ""), decode_groups(groups)

@@ -1,0 +1,203 @@
+"""HTTP client of a system that the hub reads from: limits, credentials, and error messages."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from foreshock_dashboard.model.query import SourceError
+
+MAX_BODY_BYTES = 64 << 20
+"""Largest response after decompression."""
+_MAX_CREDENTIALS_BYTES = 64 << 10
+_MAX_REASON_CHARACTERS = 200
+_ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
+
+
+def error_text(error: Exception) -> str:
+    """The system's message without its error number, such as `Connection refused`; else the name of the class."""
+    return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
+
+
+def authorization_header(path: Path) -> str:
+    """Return the Authorization header for a file of one line: a bearer token, or `user:password`.
+
+    Raises:
+        ValueError: the file cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            line = file.read(_MAX_CREDENTIALS_BYTES + 1).strip()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    if not line or len(line) > _MAX_CREDENTIALS_BYTES or any(byte < 0x20 or byte == 0x7F for byte in line):
+        raise ValueError(f"{path}: must hold one line, either a token or user:password")
+    if b":" in line:  # no bearer token has a colon (RFC 6750, b64token)
+        return f"Basic {base64.b64encode(line).decode()}"
+    if not line.isascii() or b" " in line:
+        raise ValueError(f"{path}: must hold one line, either a token (without 'Bearer') or user:password")
+    return f"Bearer {line.decode()}"
+
+
+class ApiResponse(NamedTuple):
+    """Status, the content type in lower case without parameters, and the decompressed body."""
+
+    status: int
+    type: str
+    body: bytes
+
+
+class ApiClient:
+    """Client of one HTTP API. Thread-safe.
+
+    Args:
+        kind: name of the system for messages, such as Tempo.
+        url: base URL of the API, such as http://tempo:3200; `user:password@` is used if there are no credentials.
+        headers: sent with each request.
+        credentials: file for `authorization_header`, read for each request.
+        ca: CA bundle, PEM, in place of the system's.
+        timeout: seconds without data. max_seconds: limit of one complete response.
+        max_connections: concurrent requests; further ones wait.
+        max_body: limit of a response in bytes, after decompression.
+        smaller: remedy for a response that is too large.
+        transport: HTTP transport, for tests. monotonic: clock for `max_seconds`.
+
+    Raises:
+        ValueError: the URL is not http or https with a host, or a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        url: str,
+        *,
+        smaller: str,
+        headers: Mapping[str, str] | None = None,
+        credentials: Path | None = None,
+        ca: Path | None = None,
+        timeout: float = 30.0,
+        max_seconds: float = math.inf,
+        max_connections: int = 100,
+        max_body: int = MAX_BODY_BYTES,
+        transport: httpx.BaseTransport | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        base = _base_url(kind, url)
+        anonymous = base.copy_with(username=None, password=None)
+        if credentials:
+            authorization_header(credentials)
+        self.kind, self.name = kind, f"{kind} {anonymous}"
+        self._timeout, self._max_seconds, self._monotonic = timeout, max_seconds, monotonic
+        self._credentials = credentials
+        self._max_body, self._smaller = max_body, smaller
+        self._client = httpx.Client(
+            base_url=anonymous if credentials else base,
+            headers=headers,
+            timeout=timeout,
+            verify=_ssl_context(ca) if ca else True,
+            limits=httpx.Limits(max_connections=max_connections),
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, path: str, params: Mapping[str, str] | None = None, accept: str = "application/json") -> ApiResponse:
+        """Send a GET request. Statuses other than 200 and 404 raise SourceError, as the failures of `send` do."""
+        response, body = self.send("GET", path, params=params, headers={"Accept": accept})
+        if response.status_code not in (200, 404):
+            raise self._failed(response, body)
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return ApiResponse(response.status_code, kind, body)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[httpx.Response, bytes]:
+        """Send a request, with `data` as a form, and return the response with its body.
+
+        Raises:
+            SourceError: the API cannot be reached, demands credentials, redirects, is too slow, or sends too much.
+        """
+        headers = dict(headers or {})
+        try:
+            if self._credentials:
+                headers["Authorization"] = authorization_header(self._credentials)
+            with self._client.stream(method, path, params=params, data=data, headers=headers) as response:
+                body = self._read(response)
+        except ValueError as error:
+            raise SourceError(f"{self.name}: {error}") from error
+        except httpx.TimeoutException as error:
+            raise self._timed_out() from error
+        except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
+            raise SourceError(
+                f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
+            ) from error
+        if (status := response.status_code) in (401, 403):
+            raise SourceError(f"{self.name}: answers {status}; give the credentials or the tenant that it asks for")
+        if response.is_redirect:
+            raise SourceError(f"{self.name}: redirects to {response.headers.get('location', '?')}; use that address")
+        return response, body
+
+    def unexpected(self, problem: str) -> SourceError:
+        """Return the error for a response that the API does not specify."""
+        return SourceError(f"{self.name}: answers what {self.kind} does not ({problem}); is it another service?")
+
+    def _read(self, response: httpx.Response) -> bytes:
+        end = self._monotonic() + self._max_seconds
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > self._max_body:
+                raise SourceError(f"{self.name}: the answer is larger than {self._max_body >> 20} MiB; {self._smaller}")
+            if self._monotonic() > end:
+                raise self._timed_out()
+        return bytes(body)
+
+    def _timed_out(self) -> SourceError:
+        return SourceError(
+            f"{self.name}: no answer within {self._timeout:.0f} s; ask for a shorter range, or look at its load"
+        )
+
+    def _failed(self, response: httpx.Response, body: bytes) -> SourceError:
+        status = response.status_code
+        text = body[: 4 * _MAX_REASON_CHARACTERS].decode(errors="replace")
+        reason = " ".join(text.split())[:_MAX_REASON_CHARACTERS] or "no reason"
+        remedy = "ask for a shorter range or other conditions"
+        if status == 429:
+            wait = response.headers.get("retry-after", "")
+            remedy = f"ask again {f'in {wait} s' if wait.isdecimal() else 'later'}, or raise the limits it has"
+        elif status >= 500:
+            remedy = "its log has the reason"
+        return SourceError(f"{self.name}: answers {status}: {reason}; {remedy}")
+
+
+def _base_url(kind: str, url: str) -> httpx.URL:
+    try:
+        base = httpx.URL(url.rstrip("/"))
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{kind} {url!r}: {error}; write http://HOST:PORT") from error
+    if base.scheme not in ("http", "https") or not base.host:
+        raise ValueError(f"{kind} {url!r}: write http://HOST:PORT")
+    return base
+
+
+def _ssl_context(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ValueError(f"{ca}: is no file of PEM certificates: {error}") from error
