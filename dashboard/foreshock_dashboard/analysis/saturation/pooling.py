@@ -64,17 +64,17 @@ def tier_by_service(world: World) -> Mapping[Service, str]:
 
 def shared_gpus(world: World) -> tuple[SharedGpu, ...]:
     """GPUs with services of more than one tier, in the order of the World."""
-    tiers = tier_by_service(world)
+    tiers, busy = tier_by_service(world), np.nan_to_num(nan_mean(world.busy))
     pools = dict(zip(world.gpus, world.pool, strict=False))
-    on: dict[Gpu, dict[str, list[tuple[float, Service]]]] = {}
-    for tenant, busy in zip(world.tenants, nan_mean(world.busy).tolist(), strict=True):
-        by_tier = on.setdefault(tenant.gpu, {})
-        by_tier.setdefault(tiers.get(tenant.service, ""), []).append((-_number(busy), tenant.service))
-
-    def services(gpu: Gpu) -> Mapping[str, tuple[Service, ...]]:
-        return {tier: tuple(service for _, service in sorted(on[gpu][tier])) for tier in sorted(on[gpu])}
-
-    return tuple(SharedGpu(gpu, pools.get(gpu, ""), services(gpu)) for gpu in world.gpus if len(on.get(gpu, ())) > 1)
+    by_gpu: dict[Gpu, dict[str, list[Service]]] = {}
+    for row in sorted(range(len(world.tenants)), key=lambda row: (-busy[row], world.tenants[row].service)):
+        gpu, service = world.tenants[row]
+        by_gpu.setdefault(gpu, {}).setdefault(tiers.get(service, ""), []).append(service)
+    return tuple(
+        SharedGpu(gpu, pools.get(gpu, ""), {tier: tuple(services) for tier, services in sorted(by_gpu[gpu].items())})
+        for gpu in world.gpus
+        if len(by_gpu.get(gpu, ())) > 1
+    )
 
 
 def tier_needs(world: World) -> tuple[TierNeed, ...]:
@@ -96,27 +96,24 @@ def _need(world: World, tier: str, rows: Sequence[int], shared: set[Gpu]) -> Tie
     if math.isnan(safe):
         safe = 1.0  # without requests, as of a batch job: it may use all capacity
     for_load, for_memory = math.ceil(load / safe - 1e-9), _memory(world, rows, gpus)
-    needed = max(for_load, for_memory, 1)
     by = "memory" if for_memory > for_load else "load"
-    return TierNeed(tier, services, len(gpus), len(gpus & shared), load, safe, needed, by)
+    return TierNeed(tier, services, len(gpus), len(gpus & shared), load, safe, max(for_load, for_memory, 1), by)
 
 
 def _work(world: World, rows: Sequence[int]) -> float:
     """Mean offered work of tenants, in GPUs: time used, and the upper bound of time waited."""
-    offered = world.busy[rows] + np.nan_to_num(world.stalled[rows])
-    return float(np.nansum(nan_mean(np.minimum(offered, 1.0)))) if len(rows) else math.nan
+    return float(np.nansum(nan_mean(np.minimum(world.busy[rows] + np.nan_to_num(world.stalled[rows]), 1.0))))
 
 
 def _offered(world: World, work: Mapping[Service, float]) -> Floats:
     """Work of a tier over time, shape (times,): proportional to requests, constant for services without any."""
-    row_of = {service: row for row, service in enumerate(world.services)}
+    rates = dict(zip(world.services, world.red.rate, strict=True))
     total = np.zeros(len(world.times))
     steady = 0.0
     for service, mean in work.items():
-        rate = world.red.rate[row_of[service]] if service in row_of else np.empty(0)
-        mean_rate = float(nan_mean(rate[None])[0]) if len(rate) else math.nan
+        mean_rate = float(nan_mean(rates[service][None])[0]) if service in rates else math.nan
         if mean_rate > 0 and math.isfinite(mean):
-            total = total + mean * rate / mean_rate
+            total = total + mean * rates[service] / mean_rate
         elif math.isfinite(mean):
             steady += mean
     return total + steady if total.any() else np.empty(0)
@@ -141,7 +138,3 @@ def _memory(world: World, rows: Sequence[int], gpus: set[Gpu]) -> int:
     if not np.isfinite(size).any() or not len(held) or not held.any():
         return 0
     return math.ceil(float(np.percentile(held[held > 0], MEMORY_PERCENTILE)) / float(np.nanmean(size)) - 1e-9)
-
-
-def _number(value: float) -> float:
-    return value if math.isfinite(value) else 0.0
