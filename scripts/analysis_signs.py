@@ -11,7 +11,7 @@ import numpy as np
 from analysis_run import Run
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, model_servers
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z
+from foreshock_dashboard.analysis.detectors.finding import EXTREME_Z
 from foreshock_dashboard.analysis.detectors.retry_risk import SHORT_OUTAGE_SECONDS, retry_loops
 from foreshock_dashboard.analysis.saturation.batching_model import moving_average
 from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS

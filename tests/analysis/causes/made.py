@@ -95,7 +95,7 @@ def ramp(first: int, last: int, low: float, high: float) -> Shape:
     return lambda i: low + (high - low) * min(1.0, max(0.0, (i - first) / (last - first)))
 
 
-def world(bent: Bent | None = None, points: int = POINTS) -> World:
+def world(bent: Bent | None = None, points: int = POINTS, step: float = STEP) -> World:
     """The platform, bent.
 
     Raises:
@@ -116,8 +116,8 @@ def world(bent: Bent | None = None, points: int = POINTS) -> World:
     served = {name: rows(name, SERVICES) for name in ("rate", "failed", "p50", "p95")}
     calls = rows("edge_p95", EDGES)
     made = World(
-        times=START + STEP * np.arange(points, dtype=np.float64),
-        step=STEP,
+        times=START + step * np.arange(points, dtype=np.float64),
+        step=step,
         services=SERVICES,
         red=Red(**served, p99=served["p95"] * 1.2),
         edges=EDGES,
@@ -159,7 +159,7 @@ def world(bent: Bent | None = None, points: int = POINTS) -> World:
     return made
 
 
-def point(bent: Bent | None = None, points: int = POINTS) -> EvaluationPoint:
+def point(bent: Bent | None = None, points: int = POINTS, step: float = STEP) -> EvaluationPoint:
     """The platform, bent, at its last grid point, against what was usual before."""
-    made = world(bent, points)
+    made = world(bent, points, step)
     return EvaluationPoint(made, points - 1, baselines_at(made, points - 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,13 +44,13 @@ from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
-from foreshock_dashboard.analysis.remediation.scale_out import add_replicas
+from foreshock_dashboard.analysis.remediation.actions import add_replicas
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.seasonality import BIN_SECONDS, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.action import action_text
 
-Detector = Callable[[EvaluationPoint], tuple[Finding, ...]]
+Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 DETECTORS: tuple[Detector, ...] = (
     network, retry_storms, provisioning_lag, kv_cache_pressure, demand, dependency, load_imbalance, hardware,
 )  # fmt: skip

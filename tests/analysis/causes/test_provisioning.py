@@ -54,8 +54,7 @@ def test_what_was_measured_stands_for_what_is_assumed() -> None:
     first, second = replica_lag(came, 0), replica_lag(never, 0)
     assert first is not None
     assert second is not None
-    assert (first.delay, first.measured) == (240.0, True)
-    assert (second.delay, second.measured) == (DEFAULT_DELAY_SECONDS, False)
+    assert (first.delay, second.delay) == (240.0, DEFAULT_DELAY_SECONDS)
     assert first.missing == 1
     assert first.since == came.world.times[290]
 
@@ -117,6 +116,33 @@ def test_replicas_lack_no_longer_than_anybody_has_told_of_them() -> None:
     found = replica_lag(point(late), 0)
     assert found is not None
     assert found.since == point().world.times[270]
+
+
+@pytest.mark.parametrize(
+    ("step", "age", "is_current"),
+    [(10.0, 5, True), (10.0, 6, False), (60.0, 0, True), (60.0, 1, False), (2.0, 29, True), (2.0, 30, False)],
+)
+def test_replicas_are_current_for_a_minute_at_any_grid_step(step: float, age: int, is_current: bool) -> None:
+    """`age` is in grid points."""
+    counts = {"wanted": 4, "ready": 2, "pending": 2}
+    stale: Bent = {(name, LLM): since(300 - age, count, math.nan) for name, count in counts.items()}
+    assert (replica_lag(point(stale, step=step), 0) is not None) == is_current
+
+
+@pytest.mark.parametrize(
+    ("step", "later", "pool"),
+    [(10.0, 6, POOLS[0]), (10.0, 7, ""), (60.0, 1, POOLS[0]), (60.0, 2, ""), (2.0, 30, POOLS[0]), (2.0, 31, "")],
+)
+def test_a_quota_moves_with_replicas_within_a_minute_at_any_grid_step(step: float, later: int, pool: str) -> None:
+    """`later` is in grid points."""
+    lacks: Bent = {
+        ("wanted", LLM): since(250, 2, 5),
+        ("pending", LLM): since(250, 0, 3),
+        ("used", POOLS[0]): since(250 + later, 2, 4),
+    }
+    found = replica_lag(point(lacks, step=step), 0)
+    assert found is not None
+    assert found.pool == pool
 
 
 def test_a_series_changes_only_where_it_is_known() -> None:

@@ -157,8 +157,8 @@ def test_it_is_told_how_long_a_loss_would_be_survived_with_a_retry_budget(load: 
 
 
 def test_services_of_unknown_load_are_not_called_vulnerable() -> None:
-    assert retry_risks(point(CALM), {}) == ()
-    assert retry_risks(point(CALM), {LLM: math.nan}) == ()
+    assert list(retry_risks(point(CALM), {})) == []
+    assert list(retry_risks(point(CALM), {LLM: math.nan})) == []
 
 
 def test_retries_of_all_layers_make_a_storm_of_the_last() -> None:

@@ -37,7 +37,7 @@ def moment(bent: Bent) -> tuple[Evaluation, tuple[IncidentCandidate, ...]]:
         made.base,
         utilizations=utilizations(made.world, made.at, fit_batching_laws(made.world, made.at)),
     )
-    own, found = service_risks(now, slos(now, {})), dependency(now)
+    own, found = service_risks(now, slos(now, {})), tuple(dependency(now))
     return Evaluation(now, own, found), incident_candidates(now, own, found, {})
 
 

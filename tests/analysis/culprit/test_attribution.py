@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ def shared(kit: Kit, **changes: object) -> Kit:
     return kit.Platform(**{**given, **changes})
 
 
-def of(kit: Kit, found: tuple[Finding, ...], name: str = "llm") -> Finding | None:
+def of(kit: Kit, found: Iterable[Finding], name: str = "llm") -> Finding | None:
     """The finding of a service, if it is likelier than not."""
     return next((each for each in found if each.service == kit.service(name) and each.strength >= 0.5), None)
 
@@ -197,7 +197,7 @@ def test_every_victim_of_one_neighbor_is_found(platforms: Kit) -> None:
         },
     )
 
-    found = gpu_contention(two.point(later=8))
+    found = list(gpu_contention(two.point(later=8)))
 
     assert {str(each.service) for each in found if each.strength >= 0.5} == {"llm", "code"}
     assert {str(each.suspect.service) for each in found} == {"batch"}
@@ -250,7 +250,7 @@ def test_seconds_may_be_counted_in_another_unit(platforms: Kit, factor: float) -
     """All latencies scaled alike change no finding."""
     slower = {"llm": platforms.Served(p95=lambda i: factor * (0.4 if i < 240 else 1.0))}
 
-    found = gpu_contention(shared(platforms, services=slower).point(8))
+    found = list(gpu_contention(shared(platforms, services=slower).point(8)))
 
     assert [str(each.suspect.service) for each in found] == ["batch"]
     assert found[0].strength == pytest.approx(1.0)
@@ -271,7 +271,8 @@ def test_another_order_of_services_gpus_and_tenants_changes_no_finding(platforms
         utilization=world.utilization[::-1],
     )
 
-    assert gpu_contention(EvaluationPoint(turned, point.at, baselines_at(turned, 240))) == gpu_contention(point)
+    turned_point = EvaluationPoint(turned, point.at, baselines_at(turned, 240))
+    assert list(gpu_contention(turned_point)) == list(gpu_contention(point))
 
 
 def test_a_silent_service_changes_nothing(platforms: Kit) -> None:
@@ -279,7 +280,7 @@ def test_a_silent_service_changes_nothing(platforms: Kit) -> None:
     silent = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
     beside = shared(platforms, services={"llm": platforms.Served(), "silent": silent})
 
-    assert gpu_contention(beside.point(8)) == gpu_contention(shared(platforms).point(8))
+    assert list(gpu_contention(beside.point(8))) == list(gpu_contention(shared(platforms).point(8)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares, pool_of
-from foreshock_dashboard.analysis.detectors.evidence import lost_gpu_time
+from foreshock_dashboard.analysis.detectors.finding import lost_gpu_time
 from foreshock_dashboard.model.world import Gpu
 
 Kit = Any

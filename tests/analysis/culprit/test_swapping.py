@@ -74,7 +74,7 @@ def test_of_a_service_that_never_told_how_long_it_takes_a_queue_makes_nobody_sur
     )
 
     assert np.isnan(untold.point(later=4).level("p50", platforms.service("embedder")))
-    assert model_swapping(untold.point(later=4)) == ()
+    assert list(model_swapping(untold.point(later=4))) == []
 
 
 NEW = "POST /embed/documents"

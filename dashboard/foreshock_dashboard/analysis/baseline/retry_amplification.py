@@ -6,14 +6,16 @@ the requests (Beyer et al., *Site Reliability Engineering*, 2016, chapter 22).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.robust import nan_mean
 
 MAX_CALLER_LAYERS = 16
@@ -62,13 +64,17 @@ def request_rates(point: EvaluationPoint, seconds: float = WINDOW_SECONDS) -> Re
     with np.errstate(invalid="ignore", divide="ignore"):
         first = nan_mean(world.calls.rate[:, window] / np.fmax(world.attempts[:, window], 1.0))
         attempts = np.where(first > 0, np.fmax(offered / first, 1.0), 1.0)
-    places = {
-        service: i for i, service in enumerate(dict.fromkeys(service for edge in world.edges for service in edge[:2]))
-    }
-    client = np.array([places[edge.client] for edge in world.edges], np.intp)
-    server = np.array([places[edge.server] for edge in world.edges], np.intp)
-    amplified = amplification(client, server, np.nan_to_num(offered), attempts, len(places))
+    client, server, indices = edge_ends(world.edges)
+    amplified = amplification(client, server, np.nan_to_num(offered), attempts, len(indices))
     return RequestRates(offered, first, first / amplified[client], point["edge_rate"].level)
+
+
+def edge_ends(edges: Sequence[Edge]) -> tuple[NDArray[np.intp], NDArray[np.intp], Mapping[Service, int]]:
+    """Indices of the client and the server of each edge, shape (edges,), and the index of each service."""
+    indices: dict[Service, int] = {}
+    ends = np.array([[indices.setdefault(end, len(indices)) for end in edge[:2]] for edge in edges], np.intp)
+    client, server = ends.reshape(-1, 2).T
+    return client, server, indices
 
 
 def amplification(

@@ -8,16 +8,23 @@ itself fails none or works on them longer than the client waits, and no replica 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, evidence_of
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import (
+    EXTREME_Z,
+    MIN_STRENGTH,
+    WORSE_Z,
+    Finding,
+    evidence_of,
+    known_evidence,
+)
 from foreshock_dashboard.analysis.remediation.effect import reduced
 from foreshock_dashboard.model.action import Action, Reason
-from foreshock_dashboard.model.incident import Evidence, SuspectedCause
+from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -30,50 +37,37 @@ SERVER_LATENCY = Threshold(1.5, 0.1)
 """Server's p95 over the client's, from which the server works on abandoned requests."""
 CONCURRENCY_GROWTH = Threshold(1.3, 0.1)
 """Concurrent requests over their baseline, from which abandoned ones are among them."""
-MIN_STRENGTH = 0.1
-"""Strength below which there is no finding."""
 EDGE_EVIDENCE = ("edge_failed", "edge_p95", "attempts")
 
 
-def client_timeout(point: EvaluationPoint) -> tuple[Finding, ...]:
+def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for model servers with a client that times out sooner than before."""
-    found = []
     failing = {point.world.edges[row].server for row in np.flatnonzero(point["edge_failed"].z > WORSE_Z)}
     for service in sorted(failing.intersection(point.models)):
-        strength, edge = max(
-            ((_abandons(point, edge), edge) for edge in _calls_to(point, service)), default=(0.0, None)
-        )
+        abandoned = [(_abandons(point, edge), edge) for edge in _calls_to(point, service)]
+        strength, edge = max(abandoned, default=(0.0, None))
         if edge is None or strength < MIN_STRENGTH:
             continue
         attempts = point.value("attempts", edge)
-        found.append(
-            Finding(
-                service=service,
-                cause="retry storm",
-                suspect=SuspectedCause(edge.client, edge=edge[:2]),
-                strength=strength,
-                severity=max(1.0, point.ratio("running", service)),
-                since=point.since("edge_failed", edge),
-                evidence=_evidence(point, edge),
-                action=Action(
-                    "restore_timeout",
-                    edge.client,
-                    callee=service,
-                    reason=Reason(
-                        "abandoned_calls", edge.client, value=attempts if math.isfinite(attempts) else math.nan
-                    ),
-                    effect=reduced("load", service, 1 / max(attempts, 1.0), "without_retries"),
-                    alternatives=(Action("cap_retries", edge.client, callee=service),),
-                ),
-                urgent=True,
-            )
+        figures = [evidence_of(point, name, edge) for name in EDGE_EVIDENCE]
+        yield Finding(
+            service=service,
+            cause="retry storm",
+            suspect=SuspectedCause(edge.client, edge=edge[:2]),
+            strength=strength,
+            severity=max(1.0, point.ratio("running", service)),
+            since=point.since("edge_failed", edge),
+            evidence=known_evidence(*figures, evidence_of(point, "running", service)),
+            action=Action(
+                "restore_timeout",
+                edge.client,
+                callee=service,
+                reason=Reason("abandoned_calls", edge.client, value=attempts),
+                effect=reduced("load", service, 1 / max(attempts, 1.0), "without_retries"),
+                alternatives=(Action("cap_retries", edge.client, callee=service),),
+            ),
+            urgent=True,
         )
-    return tuple(found)
-
-
-def _evidence(point: EvaluationPoint, edge: Edge) -> tuple[Evidence, ...]:
-    evidence = (*(evidence_of(point, name, edge) for name in EDGE_EVIDENCE), evidence_of(point, "running", edge.server))
-    return tuple(item for item in evidence if math.isfinite(item.value))
 
 
 def abandoned_work(point: EvaluationPoint, service: Service) -> float:

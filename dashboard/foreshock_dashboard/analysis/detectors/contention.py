@@ -10,7 +10,7 @@ correlation would pick whichever shares the common load.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +19,10 @@ from foreshock_dashboard.analysis.baseline.excess import DURATION_SIGNALS, MAX_S
 from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, BoolArray, GpuShares, Rows, pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import Finding, known_evidence
 from foreshock_dashboard.analysis.detectors.hardware import clock_slowdown
-from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.remediation.effect import first, of_signal
-from foreshock_dashboard.model.action import Action, Effect, Reason
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -62,31 +61,30 @@ class Aggressor(NamedTuple):
 class ContendedShares(NamedTuple):
     """Shares of GPU time of a service and a neighbor, means over the GPUs on which the neighbor grew.
 
-    baseline, now: of the service. theirs: baseline of the neighbor; growth: above it. waits, waited: ratio of time that
-    the service waits for the neighbor, now and at baseline; NaN if unknown. since: Unix seconds at which the neighbor
-    left its baseline.
+    baseline, now: of the service. neighbor_baseline, neighbor_growth: of the neighbor. wait, wait_baseline: ratio of
+    time that the service waits for the neighbor; NaN if unknown. since: Unix seconds at which the neighbor left its
+    baseline.
     """
 
     baseline: float
     now: float
-    theirs: float
-    growth: float
-    waits: float
-    waited: float
+    neighbor_baseline: float
+    neighbor_growth: float
+    wait: float
+    wait_baseline: float
     since: float
 
 
-def gpu_contention(point: EvaluationPoint) -> tuple[Finding, ...]:
-    """Findings for services slowed by neighbors on their GPUs or by model swapping, the strongest first."""
-    if not point.world.tenants:
-        return ()
-    sharing = point.memo(GpuShares)
-    found = [finding for victim in _suspects(point, sharing) if (finding := _finding(point, sharing, victim))]
-    found += model_swapping(point)
-    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
+def gpu_contention(point: EvaluationPoint) -> Iterator[Finding]:
+    """Findings for services slowed by neighbors on their GPUs."""
+    if point.world.tenants:
+        sharing = point.memo(GpuShares)
+        for victim in _suspects(point, sharing):
+            if finding := _finding(point, sharing, victim):
+                yield finding
 
 
-def _suspects(point: EvaluationPoint, sharing: GpuShares) -> tuple[Service, ...]:
+def _suspects(point: EvaluationPoint, sharing: GpuShares) -> list[Service]:
     """Services with requests that are slower or lost time of full GPUs while a neighbor's share grew.
 
     A cheap filter: each passes what a finding of `MIN_STRENGTH` needs.
@@ -94,17 +92,17 @@ def _suspects(point: EvaluationPoint, sharing: GpuShares) -> tuple[Service, ...]
     weight = np.where(sharing.baseline > MIN_SHARE_CHANGE, sharing.baseline, 0.0)
     has_grown = sharing.now - sharing.baseline > 2 * MIN_STRENGTH * BUSY_GROWTH
     beside = sharing.by_service(sharing.neighbors(has_grown)) > 0
+    slowdowns = weight * _slower(sharing.baseline, sharing.now, sharing.full)
     with np.errstate(invalid="ignore", divide="ignore"):
-        lost = sharing.by_service(weight * _slower(sharing.baseline, sharing.now, sharing.full)) / sharing.by_service(
-            weight
-        )
+        lost = sharing.by_service(slowdowns) / sharing.by_service(weight)
     z = np.array([[point.z(name, service) for service in sharing.services] for name in DURATION_SIGNALS])
     worse = (lost - 1 >= 2 * MIN_STRENGTH * (SQUEEZE_SLOWDOWN - 1)) | (z >= 2 * MIN_STRENGTH * PRESSED_Z).any(axis=0)
-    found = (sharing.services[row] for row in np.flatnonzero(beside & worse))
-    serving = [
-        service for service in found if not all(math.isnan(point.level(name, service)) for name in ("rate", "running"))
+    suspects = sorted(sharing.services[row] for row in np.flatnonzero(beside & worse))
+    return [
+        service
+        for service in suspects
+        if math.isfinite(point.level("rate", service)) or math.isfinite(point.level("running", service))
     ]
-    return tuple(sorted(serving))
 
 
 def predicted_slowdown(baseline: Floats, now: Floats, full: BoolArray) -> float:
@@ -126,36 +124,30 @@ def _slower(baseline: Floats, now: Floats, full: BoolArray) -> Floats:
 
 def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Finding | None:
     rows = sharing.rows[victim]
-    slow = slowdown(point, victim)
-    most = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], sharing.full[rows])
-    if (
-        max((most - 1) / (SQUEEZE_SLOWDOWN - 1), _least((slow.ratio - 1) / (PRESSED_SLOWDOWN - 1), slow.z / PRESSED_Z))
-        / 2
-        < MIN_STRENGTH
-    ):
-        return None
     neighbors = _neighbors(point, sharing, victim, rows)
     if not neighbors:
         return None
-    worst = _suspected_neighbor(point, sharing, victim, neighbors, slow)
+    slow = slowdown(point, victim)
+    worst = _suspected_neighbor(point, sharing, neighbors, victim, slow)
     pair = _shares(point, sharing, victim, worst)
-    kept = sharing.full[rows]
-    kept = kept & _demands(point, sharing, victim, rows, slow) if kept.any() else kept
-    squeeze = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], kept)
-    squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(point, sharing, rows[kept]) / PRESSED_Z)
-    lost = pair.waits - pair.waited if math.isfinite(pair.waits) else pair.baseline - pair.now
+    contended = sharing.full[rows]
+    if contended.any():
+        contended = contended & _demands(point, sharing, victim, rows, slow)
+    squeeze = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], contended)
+    squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(point, sharing, rows[contended]) / PRESSED_Z)
+    lost = pair.wait - pair.wait_baseline if math.isfinite(pair.wait) else pair.baseline - pair.now
     gpus = [point.world.tenants[row].gpu for row in rows]
     pressed = _least(
         (slow.ratio / clock_slowdown(point, gpus) - 1) / (PRESSED_SLOWDOWN - 1),
         slow.z / PRESSED_Z,
         lost / WAIT_GROWTH,
-        pair.growth / BUSY_GROWTH if pair.growth > pair.now - pair.baseline else 0.0,
+        pair.neighbor_growth / BUSY_GROWTH if pair.neighbor_growth > pair.now - pair.baseline else 0.0,
     )
     strength = worst.share * min(1.0, max(squeezed, pressed) / 2)
     if strength < MIN_STRENGTH:
         return None
-    held = squeeze if squeezed > 0 else 1.0
-    severity = max(held, min(MAX_SLOWDOWN_RATIO, slow.ratio) if pressed > 0 else 1.0)
+    predicted = squeeze if squeezed > 0 else 1.0
+    severity = max(predicted, min(MAX_SLOWDOWN_RATIO, slow.ratio) if pressed > 0 else 1.0)
     return Finding(
         service=victim,
         cause="pool contention",
@@ -165,7 +157,7 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Fin
         since=pair.since,
         evidence=_evidence(point, victim, worst, slow, pair),
         action=_action(point, victim, worst, pair, severity),
-        urgent=held >= URGENT_SLOWDOWN and squeezed >= 1,
+        urgent=predicted >= URGENT_SLOWDOWN and squeezed >= 1,
     )
 
 
@@ -175,9 +167,8 @@ def _action(
     """Move the neighbor, or cap it at its baseline; services of different tiers are better on pools of their own."""
     tiers = dict(zip(point.world.services, point.world.tier, strict=False))
     tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
-    alternatives = [
-        Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=max(pair.theirs, MIN_SHARE_CHANGE))
-    ]
+    cap = max(pair.neighbor_baseline, MIN_SHARE_CHANGE)
+    alternatives = [Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=cap)]
     if tier and other_tier and tier != other_tier:
         alternatives.append(Action("dedicate_pool", target=tier))
     return Action(
@@ -185,46 +176,43 @@ def _action(
         neighbor.service,
         gpus=neighbor.gpus,
         reason=Reason("gpu_share", victim, value=pair.now, baseline=pair.baseline),
-        effect=_effect(point, victim, slowdown),
+        effect=first(
+            of_signal(point, name, victim, point.value(name, victim) / slowdown, "gpu_share_restored")
+            for name in EFFECT_SIGNALS
+        ),
         alternatives=tuple(alternatives),
     )
 
 
-def _effect(point: EvaluationPoint, victim: Service, slowdown: float) -> Effect | None:
-    """The effect of the baseline share of the GPUs, on the first signal that shows it."""
-    return first(
-        of_signal(point, name, victim, point.value(name, victim) / slowdown, "gpu_share_restored")
-        for name in EFFECT_SIGNALS
-    )
-
-
-def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, other: Aggressor) -> ContendedShares:
-    at = [row for row in sharing.rows[victim] if point.world.tenants[row].gpu in other.gpus]
-    theirs = [point.level("busy", Tenant(gpu, other.service)) for gpu in other.gpus]
-    waits, waited = _stalled(point, victim, other)
+def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbor: Aggressor) -> ContendedShares:
+    rows = [row for row in sharing.rows[victim] if point.world.tenants[row].gpu in neighbor.gpus]
+    tenants = [Tenant(gpu, neighbor.service) for gpu in neighbor.gpus]
+    stalls = [Stall(gpu, victim, neighbor.service) for gpu in neighbor.gpus]
+    waits = np.array([(point.value("stalled_by", stall), point.level("stalled_by", stall)) for stall in stalls])
+    is_measured = np.isfinite(waits[:, 0]).any()
     return ContendedShares(
-        baseline=float(np.mean(sharing.baseline[at])),
-        now=float(np.mean(sharing.now[at])),
-        theirs=float(np.mean(np.nan_to_num(theirs))),
-        growth=other.growth / len(other.gpus),
-        waits=waits,
-        waited=waited,
-        since=min(_onset(point, Tenant(gpu, other.service)) for gpu in other.gpus),
+        baseline=float(np.mean(sharing.baseline[rows])),
+        now=float(np.mean(sharing.now[rows])),
+        neighbor_baseline=float(np.mean(np.nan_to_num([point.level("busy", tenant) for tenant in tenants]))),
+        neighbor_growth=neighbor.growth / len(neighbor.gpus),
+        wait=float(np.nanmean(waits[:, 0])) if is_measured else math.nan,
+        wait_baseline=float(np.mean(np.nan_to_num(waits[:, 1]))) if is_measured else math.nan,
+        since=min(_onset(point, tenant) for tenant in tenants),
     )
 
 
 def _evidence(
-    point: EvaluationPoint, victim: Service, other: Aggressor, slow: Slowdown, pair: ContendedShares
+    point: EvaluationPoint, victim: Service, neighbor: Aggressor, slow: Slowdown, pair: ContendedShares
 ) -> tuple[Evidence, ...]:
-    takes, took = (of(slow.signal, victim) for of in (point.value, point.level))
-    theirs, since, part = pair.theirs + pair.growth, pair.since, "share of the GPUs' time"
-    evidence = (
-        Evidence(part, pair.now, pair.baseline, "ratio", since, str(victim)),
-        Evidence(part, theirs, pair.theirs, "ratio", since, str(other.service)),
-        Evidence("GPU time waited", pair.waits, pair.waited, "ratio", since, f"{victim} by {other.service}"),
-        Evidence(SIGNAL_BY_NAME[slow.signal].text, takes, took, "s", since, str(victim)),
+    now, baseline, since = point.value(slow.signal, victim), point.level(slow.signal, victim), pair.since
+    share, neighbor_share = "share of the GPUs' time", pair.neighbor_baseline + pair.neighbor_growth
+    wait = f"{victim} by {neighbor.service}"
+    return known_evidence(
+        Evidence(share, pair.now, pair.baseline, "ratio", since, str(victim)),
+        Evidence(share, neighbor_share, pair.neighbor_baseline, "ratio", since, str(neighbor.service)),
+        Evidence("GPU time waited", pair.wait, pair.wait_baseline, "ratio", since, wait),
+        Evidence(SIGNAL_BY_NAME[slow.signal].text, now, baseline, "s", since, str(victim)),
     )
-    return tuple(item for item in evidence if math.isfinite(item.value))
 
 
 def _least(*shares: float) -> float:
@@ -245,43 +233,35 @@ def _neighbors(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows
             other, growth = point.world.tenants[row].service, float(sharing.now[row] - sharing.baseline[row])
             if other != victim and growth > MIN_SHARE_CHANGE and not _apart(point, gpu, victim, other):
                 growths.setdefault(other, {})[gpu] = growth
-    total = sum(sum(by_gpu.values()) for by_gpu in growths.values())
-    found = [
-        Aggressor(neighbor, tuple(sorted(by_gpu, key=gpu_order)), sum(by_gpu.values()), sum(by_gpu.values()) / total)
+    sums = {neighbor: sum(by_gpu.values()) for neighbor, by_gpu in growths.items()}
+    total = sum(sums.values())
+    neighbors = (
+        Aggressor(neighbor, tuple(sorted(by_gpu, key=gpu_order)), sums[neighbor], sums[neighbor] / total)
         for neighbor, by_gpu in growths.items()
-    ]
-    return tuple(sorted(found, key=lambda other: (-other.growth, other.service)))
+    )
+    return tuple(sorted(neighbors, key=lambda neighbor: (-neighbor.growth, neighbor.service)))
 
 
 def _suspected_neighbor(
-    point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbors: Sequence[Aggressor], slow: Slowdown
+    point: EvaluationPoint, sharing: GpuShares, neighbors: Sequence[Aggressor], victim: Service, slow: Slowdown
 ) -> Aggressor:
     """The neighbor with the largest share: its growth times the cost per unit from the regression."""
     if len(neighbors) == 1:
         return neighbors[0]
-    world = point.world
     history = point.history(slow.signal, victim, REGRESSION_SECONDS)
     level, _ = point.level_and_scale(slow.signal, victim)
-    first = point.at + 1 - len(history)
-    places = point["busy"].keys
-    columns = [
-        np.sum(
-            [world.busy[places[Tenant(gpu, neighbor.service)], first : point.at + 1] for gpu in neighbor.gpus], axis=0
-        )
-        for neighbor in neighbors
-    ]
-    baseline = [
-        sum(sharing.baseline[places[Tenant(gpu, neighbor.service)]] for gpu in neighbor.gpus) for neighbor in neighbors
-    ]
-    cost = nonnegative_weights(np.expm1(history - level), np.nan_to_num(np.stack(columns, axis=1) - baseline))
+    window = slice(point.at + 1 - len(history), point.at + 1)
+    row_by_tenant = point["busy"].keys
+    rows = [[row_by_tenant[Tenant(gpu, neighbor.service)] for gpu in neighbor.gpus] for neighbor in neighbors]
+    busy = np.stack([point.world.busy[own, window].sum(axis=0) for own in rows], axis=1)
+    baseline = [sum(sharing.baseline[own]) for own in rows]
+    cost = nonnegative_weights(np.expm1(history - level), np.nan_to_num(busy - baseline))
     parts = cost * [neighbor.growth for neighbor in neighbors]
     if not parts.sum() > 0:
         return neighbors[0]
     shares = (parts / parts.sum() + [neighbor.share for neighbor in neighbors]) / 2
-    return max(
-        (neighbor._replace(share=float(share)) for neighbor, share in zip(neighbors, shares, strict=True)),
-        key=lambda neighbor: neighbor.share,
-    )
+    worst = int(shares.argmax())
+    return neighbors[worst]._replace(share=float(shares[worst]))
 
 
 def _demands(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: Rows, slow: Slowdown) -> BoolArray:
@@ -289,45 +269,32 @@ def _demands(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: 
 
     Without wait data: as many requests run, or it is slower.
     """
-    gpus = [point.world.tenants[row].gpu for row in rows]
-    others = [[point.world.tenants[row].service for row in sharing.on(gpu)] for gpu in gpus]
-    waits = [[Stall(gpu, victim, neighbor) for neighbor in on] for gpu, on in zip(gpus, others, strict=True)]
-    measured = np.array(
-        [any(math.isfinite(point.value("stalled_by", stall)) for stall in on) for on in waits], dtype=bool
-    )
-    now, baseline = (
-        np.array([np.nansum([of("stalled_by", stall) for stall in on]) for on in waits])
-        for of in (point.value, point.level)
-    )
-    wants = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.baseline[rows] + baseline)
+    stalls = [
+        [Stall(tenant.gpu, victim, point.world.tenants[row].service) for row in sharing.on(tenant.gpu)]
+        for tenant in (point.world.tenants[row] for row in rows)
+    ]
+    waits = [[point.value("stalled_by", stall) for stall in group] for group in stalls]
+    baselines = [[point.level("stalled_by", stall) for stall in group] for group in stalls]
+    now, baseline = (np.array([np.nansum(group) for group in groups]) for groups in (waits, baselines))
+    demands = sharing.now[rows] + now >= MIN_DEMAND_RATIO * (sharing.baseline[rows] + baseline)
     running = point.z("running", victim)
-    return np.where(measured, wants, running > -1 if math.isfinite(running) else slow.z > 1)
+    is_measured = np.array([np.isfinite(group).any() for group in waits])
+    return np.where(is_measured, demands, running > -1 if math.isfinite(running) else slow.z > 1)
 
 
 def _fall(point: EvaluationPoint, sharing: GpuShares, rows: Rows) -> float:
     """Scales by which the service's share fell, over all rows."""
     if not len(rows):
         return 0.0
-    levels = point.base.of("busy")
-    tenants = point.world.tenants
-    scales = [levels.get(tenants[row], (0.0, SIGNAL_BY_NAME["busy"].floor))[1] for row in rows]
+    unknown = 0.0, SIGNAL_BY_NAME["busy"].floor
+    scales = [point.base.of("busy").get(point.world.tenants[row], unknown)[1] for row in rows]
     return float(np.sum(sharing.baseline[rows] - sharing.now[rows])) / math.hypot(*scales)
-
-
-def _stalled(point: EvaluationPoint, victim: Service, other: Aggressor) -> tuple[float, float]:
-    """Ratio of time that the service waits for the neighbor, mean over GPUs, now and at baseline; NaN if unknown."""
-    stalls = [Stall(gpu, victim, other.service) for gpu in other.gpus]
-    now, baseline = ([point_of("stalled_by", stall) for stall in stalls] for point_of in (point.value, point.level))
-    if not np.isfinite(now).any():
-        return math.nan, math.nan
-    return float(np.nanmean(now)), float(np.mean(np.nan_to_num(baseline)))
 
 
 def _onset(point: EvaluationPoint, tenant: Tenant) -> float:
     """Unix seconds at which a tenant left its baseline, or appeared."""
     if math.isfinite(point.level("busy", tenant)):
         return point.since("busy", tenant)
-    there = point.history("busy", tenant, 3600.0) > MIN_SHARE_CHANGE
-    absent = np.flatnonzero(~there)
-    points = len(there) - 1 - (absent[-1] if len(absent) else -1)
-    return point.time - max(0, int(points) - 1) * point.world.step
+    is_active = point.history("busy", tenant, 3600.0) > MIN_SHARE_CHANGE
+    active_points = len(is_active) if is_active.all() else int(np.argmin(is_active[::-1]))
+    return point.time - max(0, active_points - 1) * point.world.step

@@ -8,7 +8,7 @@ upstream by its share, not by correlation: everything that shares the load corre
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +17,14 @@ from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Evalua
 from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import Key, model_servers
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
-from foreshock_dashboard.analysis.detectors.evidence import evidence_of, onset, slowdown_confidence
-from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.detectors.request_size import request_size_growth
-from foreshock_dashboard.analysis.remediation.rate_limit import against_growth, ahead_of_recurring_load
+from foreshock_dashboard.analysis.detectors.finding import (
+    MIN_STRENGTH,
+    Finding,
+    evidence_of,
+    onset,
+    slowdown_confidence,
+)
+from foreshock_dashboard.analysis.remediation.actions import against_growth, ahead_of_recurring_load
 from foreshock_dashboard.analysis.saturation.overload import has_lasting_reason, is_overloaded, is_overloading
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.seasonality import SeasonalGrowth
@@ -56,6 +60,10 @@ UNEXPECTED_STRENGTH = 0.5
 """Strength of the growth over the seasonal one, from which the season does not explain it."""
 BASE_RATE_SHARE = 0.05
 """Share of its rate by which a caller without growth counts, so that longer requests have an origin too."""
+OWN_GROWTH = 1.15
+"""Slowdown of one caller over that common to all, from which its requests are larger."""
+MIN_Z = 2.0
+"""Scales above the baseline below which a slowdown is noise."""
 
 
 class LoadOrigin(NamedTuple):
@@ -73,44 +81,41 @@ class LoadGrowth(NamedTuple):
     signal: str
 
 
-def demand(point: EvaluationPoint) -> tuple[Finding, ...]:
+def demand(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services with more load than at baseline that are slower, or near capacity.
 
     Seasonal growth has no suspected cause: it explains only what nothing else does, and then replicas are missing.
     """
     load = request_rates(point)
     growth = edge_growth(point, load)
-    found = []
     for service in _candidates(point):
-        rows, season = point.into.get(service, ()), point.world.season.of(service, point.time)
+        rows, season = point.into.get(service, []), point.world.season.of(service, point.time)
         more = load_growth(point, service, load, rows)
-        expected = (
-            season.growth > 1.0
-            and load_growth(point, service, load, rows, season.growth).strength < UNEXPECTED_STRENGTH
-        )
-        if more.strength < 0.1:
-            continue
         strength = min(more.strength, max(slowdown_confidence(point, service), near_capacity(point, service)))
-        if strength < 0.1:
+        if strength < MIN_STRENGTH:
             continue
+        unexpected = load_growth(point, service, load, rows, season.growth).strength >= UNEXPECTED_STRENGTH
+        expected = season.growth > 1.0 and not unexpected
         growth_by_edge = growth if more.signal == "rate" else growth + point.memo(request_size_growth)
         client = service if expected else load_origin(point, service, growth_by_edge).service
-        found.append(
-            Finding(
-                service=service,
-                cause="demand",
-                suspect=SuspectedCause(client),
-                strength=strength,
-                severity=more.ratio,
-                since=onset(point, more.signal, service),
-                evidence=(*_evidence(point, service, more, load, rows), *_seasonal_evidence(point, service, season)),
-                action=ahead_of_recurring_load(point, service, season)
-                if expected
-                else against_growth(point, service, client, more.ratio),
-                expected=expected,
-            )
+        fastest = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.baseline[row]))[:2]
+        yield Finding(
+            service=service,
+            cause="demand",
+            suspect=SuspectedCause(client),
+            strength=strength,
+            severity=more.ratio,
+            since=onset(point, more.signal, service),
+            evidence=(
+                evidence_of(point, more.signal, service),
+                *(evidence_of(point, "edge_rate", point.world.edges[row]) for row in fastest),
+                *_seasonal_evidence(point, service, season),
+            ),
+            action=ahead_of_recurring_load(point, service, season)
+            if expected
+            else against_growth(point, service, client, more.ratio),
+            expected=expected,
         )
-    return tuple(found)
 
 
 def _seasonal_evidence(point: EvaluationPoint, service: Service, season: SeasonalGrowth) -> tuple[Evidence, ...]:
@@ -124,10 +129,9 @@ def _seasonal_evidence(point: EvaluationPoint, service: Service, season: Seasona
 def _candidates(point: EvaluationPoint) -> list[Service]:
     """Services of which any load signal grew."""
     grown: set[Key] = set()
-    for name in ("rate", "flight", "tokens", "running"):
-        now = point[name]
-        keys = list(now.keys)
-        grown.update(keys[row] for row in np.flatnonzero(now.ratio > 1.05))
+    for signal in (point[name] for name in ("rate", "flight", "tokens", "running")):
+        keys = list(signal.keys)
+        grown.update(keys[row] for row in np.flatnonzero(signal.ratio > 1.05))
     return [service for service in point.world.services if service in grown]
 
 
@@ -141,14 +145,12 @@ def load_growth(
     """
     if growth := _overload_growth(point, service) / season:
         return LoadGrowth(growth, OVERLOAD_REQUEST_GROWTH.confidence(growth), "running")
-    rows = list(rows)
     real = min(1.0, load.real(rows)) if rows else 1.0
-    real = 1.0 if math.isnan(real) else real
-    late = point.memo(drained_shares).get(service, 0.0)
-    ratio = point.ratio("tokens", service) * (1 - late) * real / season
+    offered_now = 1 - point.memo(drained_shares).get(service, 0.0)
+    ratio = point.ratio("tokens", service) * offered_now * (1.0 if math.isnan(real) else real) / season
     if math.isfinite(ratio):
         return LoadGrowth(ratio, TOKEN_GROWTH.confidence(ratio - _scatter(point, service)), "tokens")
-    ratio = (load.growth(rows) if rows else _requests(point, service)) * (1 - late) / season
+    ratio = (load.growth(rows) if rows else _requests(point, service)) * offered_now / season
     baseline = float(np.nansum(load.baseline[rows])) if rows else point.level("rate", service)
     chance = MIN_STANDARD_ERRORS / math.sqrt(baseline * WINDOW_SECONDS) if baseline > 0 else math.nan
     return LoadGrowth(ratio, OVERLOAD_REQUEST_GROWTH.confidence(ratio - chance), "rate")
@@ -157,11 +159,9 @@ def load_growth(
 def _scatter(point: EvaluationPoint, service: Service) -> float:
     """Scatter of tokens of few requests beyond `TOKEN_GROWTH`, as a ratio of the baseline."""
     requests = point.level("rate", service) * WINDOW_SECONDS
-    return (
-        max(0.0, MIN_STANDARD_ERRORS * math.sqrt(LENGTH_VARIANCE / requests) - (TOKEN_GROWTH.midpoint - 1))
-        if requests > 0
-        else 0.0
-    )
+    if not requests > 0:
+        return 0.0
+    return max(0.0, MIN_STANDARD_ERRORS * math.sqrt(LENGTH_VARIANCE / requests) - (TOKEN_GROWTH.midpoint - 1))
 
 
 def _overload_growth(point: EvaluationPoint, service: Service) -> float:
@@ -184,31 +184,29 @@ def drained_shares(point: EvaluationPoint) -> Mapping[Service, float]:
     model servers drain their queue faster than requests arrive, and their callers finish as fast, by the share of their
     requests that calls them.
     """
-    servers = model_servers(point.world)
-    window = point.window(WINDOW_SECONDS)
+    servers, window = model_servers(point.world), point.window(WINDOW_SECONDS)
     finished = nan_mean(servers.finished[:, window]) * WINDOW_SECONDS
     there = servers.running[:, window] + np.nan_to_num(servers.waiting[:, window])
     with np.errstate(invalid="ignore", divide="ignore"):
         part = np.minimum(1.0, (median(there[:, :SMOOTHING_POINTS]) - median(there[:, -SMOOTHING_POINTS:])) / finished)
-    found = {service: float(part[row]) for row, service in enumerate(servers.services) if part[row] > 0}
-    reached = list(found)
+    shares = {service: float(part[row]) for row, service in enumerate(servers.services) if part[row] > 0}
+    reached = list(shares)
     for service in reached:
         for row in point.into.get(service, ()):
             edge = point.world.edges[row]
             calls, rate = point.value("edge_rate", edge), point.value("rate", edge.client)
-            share = found[service] * min(1.0, calls / rate) if rate > 0 and math.isfinite(calls) else 0.0
-            if edge.client not in point.models and share > found.get(edge.client, 0.0):
-                found[edge.client] = share
+            share = shares[service] * min(1.0, calls / rate) if rate > 0 and math.isfinite(calls) else 0.0
+            if edge.client not in point.models and share > shares.get(edge.client, 0.0):
+                shares[edge.client] = share
                 reached.append(edge.client)
-    return found
+    return shares
 
 
 def _requests(point: EvaluationPoint, service: Service) -> float:
     row, level = point["rate"].keys.get(service), point.level("rate", service)
     if row is None or not level > 0:
         return math.nan
-    first = max(0, point.at + 1 - point.world.points(WINDOW_SECONDS))
-    return float(nan_mean(point.world.red.rate[row : row + 1, first : point.at + 1])[0]) / level
+    return float(nan_mean(point.world.red.rate[[row], point.window(WINDOW_SECONDS)])[0]) / level
 
 
 def near_capacity(point: EvaluationPoint, service: Service) -> float:
@@ -218,10 +216,8 @@ def near_capacity(point: EvaluationPoint, service: Service) -> float:
     row = point.models.get(service)
     if row is None:
         return 0.0
-    first = max(0, point.at + 1 - point.world.points(WINDOW_SECONDS))
-    return OVERLOAD_KV_CACHE_RATIO.confidence(
-        float(nan_mean(model_servers(point.world).cache[row : row + 1, first : point.at + 1])[0])
-    )
+    cache = nan_mean(model_servers(point.world).cache[[row], point.window(WINDOW_SECONDS)])
+    return OVERLOAD_KV_CACHE_RATIO.confidence(float(cache[0]))
 
 
 def edge_growth(point: EvaluationPoint, load: RequestRates) -> Floats:
@@ -301,9 +297,18 @@ def _share(callee_rates: Floats, caller_rates: Floats, ridge: float, supposed: F
     return weights
 
 
-def _evidence(
-    point: EvaluationPoint, service: Service, more: LoadGrowth, load: RequestRates, rows: Sequence[int]
-) -> tuple[Evidence, ...]:
-    most = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.baseline[row]))[:2]
-    edges = [evidence_of(point, "edge_rate", point.world.edges[row]) for row in most]
-    return (evidence_of(point, more.signal, service), *edges)
+def request_size_growth(point: EvaluationPoint) -> Floats:
+    """Extra load per edge from larger requests, as equivalent calls per second; shape (edges,).
+
+    A slowdown that all callers of a service see is the service's. What one caller sees beyond that is due to its own
+    requests.
+    """
+    now, edges = point["edge_server"], point.world.edges
+    places = {server: i for i, server in enumerate(dict.fromkeys(edge.server for edge in edges))}
+    server = np.array([places[edge.server] for edge in edges], np.intp)
+    common = np.full(len(places), np.inf)
+    np.fmin.at(common, server, now.ratio)
+    with np.errstate(invalid="ignore"):
+        own = now.ratio / np.maximum(common[server], 1.0)
+        is_larger = (own >= OWN_GROWTH) & (now.z >= MIN_Z)
+    return np.where(is_larger, np.nan_to_num(point["edge_rate"].value) * (own - 1), 0.0)

@@ -2,30 +2,34 @@
 
 Own fault: it has no more load than at baseline, its own callees are healthy and would show it otherwise, no neighbor
 takes its GPUs, and it is slow where it serves, not on the network. A caller with a fallback or a cache is not affected.
+
+Fan-out hides a slow callee: with k calls per request, a ratio f of slow calls makes 1 − (1 − f)ᵏ of the requests slow
+(Dean and Barroso, The Tail at Scale, 2013, for parallel calls; sequential calls behave alike). At k = 2, 2.5% of slow
+calls raise the p95 of the requests; the p95 of the calls stays at its baseline up to 5%.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
-from foreshock_dashboard.analysis.detectors.evidence import (
+from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
+    MIN_STRENGTH,
     WORSE_Z,
+    Finding,
     degradation,
     evidence_of,
+    known_evidence,
     lost_gpu_time,
     slow_tokens,
-    token_slowdown,
 )
-from foreshock_dashboard.analysis.detectors.fanout import hidden_by_fanout
-from foreshock_dashboard.analysis.detectors.finding import Finding
-from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, of_signal
-from foreshock_dashboard.model.action import Action, Effect
+from foreshock_dashboard.analysis.remediation.actions import roll_back
+from foreshock_dashboard.analysis.remediation.effect import SIGNAL_PAIRS, at_baseline, caller_effect, rise
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -46,8 +50,6 @@ EXPLAINED_SHARE = Threshold(0.2, 0.05)
 INHERITED_SHARE = Threshold(0.5, 0.1)
 """Share of a callee's slowdown or failures that one of its own callees explains."""
 SERVICE_SIGNALS, EDGE_SIGNALS = ("p95", "failed"), ("edge_p95", "edge_failed")
-SIGNAL_PAIRS = tuple(zip(SERVICE_SIGNALS, EDGE_SIGNALS, strict=True))
-"""Signals of a service, and those of its calls that they follow."""
 MAX_MODEL_SERVER_STRENGTH = 0.55
 """Largest strength for a model server, which has better signals: neighbors, lengths, queue, clocks."""
 FAILED_ATTEMPTS = Threshold(0.03, 0.01)
@@ -58,40 +60,39 @@ VISIBLE_FAILED_RATIO = 0.02
 """Ratio of failed calls that would show at the caller."""
 MAX_FORECAST_STRENGTH = 0.8
 """Largest strength of an effect that has not happened yet."""
-MIN_STRENGTH = 0.1
-"""Strength below which there is no finding."""
 MAX_SEVERITY = 100.0
+FANOUT = Threshold(1.5, 0.1)
+"""Calls per request from which a service fans out."""
 
 
-def dependency(point: EvaluationPoint) -> tuple[Finding, ...]:
+def dependency(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for slow or failing callees, one for the callee and one for each affected caller."""
-    found: list[Finding] = []
     for callee, edges in sorted(_worse(point).items()):
         strength = own_fault(point, callee, edges)
         if strength < MIN_STRENGTH:
             continue
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
         felt = {caller: _affects(point, caller, edges) for caller in callers}
-        most = max(felt.values(), default=degradation(point, callee) if not callers else 0.0)
-        strength = min(strength, max(most, MAX_UNFELT_STRENGTH))
+        largest = max(felt.values(), default=degradation(point, callee) if not callers else 0.0)
+        strength = min(strength, max(largest, MAX_UNFELT_STRENGTH))
         worst = max(edges, key=lambda edge: (_z(point, edge), edge))
         severity, since = _severity(point, callee, edges), _since(point, callee, edges)
         evidence = (*_figures(point, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(point, worst, EDGE_SIGNALS))
-        found += [
-            Finding(
+        for service in (callee, *callers):
+            is_callee = service == callee
+            affected = callers if is_callee else (service,)
+            effect = caller_effect(point, affected, callee) or at_baseline(point, callee, "callee_as_usual")
+            yield Finding(
                 service=service,
                 cause="dependency",
-                suspect=SuspectedCause(callee, edge=worst[:2] if service != callee else None),
-                strength=strength if service == callee else min(strength, felt[service]),
+                suspect=SuspectedCause(callee, edge=None if is_callee else worst[:2]),
+                strength=strength if is_callee else min(strength, felt[service]),
                 severity=severity,
                 since=since,
-                evidence=evidence if service == callee else (*evidence, *_figures(point, service, SERVICE_SIGNALS)),
-                action=roll_back(callee, callers)._replace(effect=_effect(point, service, callee, callers)),
-                urgent=most > 0.5,
+                evidence=evidence if is_callee else (*evidence, *_figures(point, service, SERVICE_SIGNALS)),
+                action=roll_back(callee, callers)._replace(effect=effect),
+                urgent=largest > 0.5,
             )
-            for service in (callee, *callers)
-        ]
-    return tuple(found)
 
 
 def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
@@ -116,61 +117,63 @@ def own_fault(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) ->
         return 0.0
     if slow >= max(MIN_STRENGTH, failing):
         slow = min(slow, 1 - hidden_by_fanout(point, callee))
-    most = max(MAX_MODEL_SERVER_STRENGTH, token) if callee in point.models else 1.0
-    left = min(most, max(slow, failing, token))
-    for reason in OTHER_CAUSES:
-        if left < MIN_STRENGTH:
+    bound = max(MAX_MODEL_SERVER_STRENGTH, token) if callee in point.models else 1.0
+    strength = min(bound, max(slow, failing, token))
+    for other_cause in OTHER_CAUSES:
+        if strength < MIN_STRENGTH:
             break
-        left = min(left, 1 - reason(point, callee, edges))
-    return left
+        strength = min(strength, 1 - other_cause(point, callee, edges))
+    return strength
 
 
 def _overloaded(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that more load makes a callee worse: load makes it slow before it fails."""
     slow, _ = _own(point, callee, edges)
     fails_alone = max(slow, default=0.0) < WORSE_Z and not point.z("waiting", callee) >= WORSE_Z
-    most = LOADED_FAILING_CALLEE_GROWTH if fails_alone else LOADED_CALLEE_GROWTH
-    return most.confidence(point.ratio("rate", callee)) * (1 - slow_tokens(point, callee))
+    growth = LOADED_FAILING_CALLEE_GROWTH if fails_alone else LOADED_CALLEE_GROWTH
+    return growth.confidence(point.ratio("rate", callee)) * (1 - slow_tokens(point, callee))
 
 
 def _prompts(point: EvaluationPoint, callee: Service) -> float:
     """Confidence (0 to 1) that a model server is slower per token due to the prompts that it reads in between."""
-    slow = token_slowdown(point, callee)
-    return PROMPT_GROWTH.confidence(point.ratio("prompt", callee) / slow) if slow > 0 else 0.0
+    utilization, prompts = point.utilizations.get(callee), point.ratio("prompt", callee)
+    slowdown = utilization.slowdown if utilization else math.nan
+    return PROMPT_GROWTH.confidence(prompts / slowdown) if slowdown > 0 else 0.0
 
 
 def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee only passes on what its own callees cause."""
-    calls = {edge: _z(point, edge) for edge in _calls(point, callee)}
-    found = confidence(max(calls.values(), default=math.nan), WORSE_Z, 0.5)
-    if 1 - found < MIN_STRENGTH:
-        return found
-    return max([found, *(_inherited(point, callee, edge) for edge, z in calls.items() if z > 1)])
+    edges = [point.world.edges[row] for row in point.out.get(callee, ())]
+    z = [_z(point, edge) for edge in edges]
+    worse = confidence(max(z, default=math.nan), WORSE_Z, 0.5)
+    if 1 - worse < MIN_STRENGTH:
+        return worse
+    shares = [
+        explained_share(point, callee, edge, own, called)
+        for edge, edge_z in zip(edges, z, strict=True)
+        if edge_z > 1
+        for own, called in SIGNAL_PAIRS
+    ]
+    return max(worse, INHERITED_SHARE.confidence(max(shares, default=math.nan)))
 
 
-def _inherited(point: EvaluationPoint, callee: Service, edge: Edge) -> float:
-    """Confidence (0 to 1) that one edge of a callee explains its slowdown or failures."""
-    slow, failing = (explained_share(point, callee, edge, own, called) for own, called in SIGNAL_PAIRS)
-    return INHERITED_SHARE.confidence(max(slow, failing))
-
-
-def _apart(point: EvaluationPoint, _: Service, edges: Sequence[Edge]) -> float:
-    """Confidence (0 to 1) that it is slow on the way to its clients."""
-    found = (point.z("excess", edge) for edge in edges)
-    return confidence(max(found, key=lambda z: 0.0 if math.isnan(z) else z, default=math.nan), EXTREME_Z, 1.0)
-
-
-def _waits(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> float:
-    """Confidence (0 to 1) that it waits for others on its GPUs."""
-    return confidence(max((z for z in _stalls(point, callee) if not math.isnan(z)), default=math.nan), EXTREME_Z, 1.0)
+def _largest_z(z: Iterable[float]) -> float:
+    """The largest known value; NaN without any."""
+    return max((value for value in z if not math.isnan(value)), default=math.nan)
 
 
 OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], float]] = (
     _overloaded,
     lambda point, callee, _: confidence(point.z("held", callee), EXTREME_Z, 1.0),
     _passes_on,
-    _apart,
-    _waits,
+    # It is slow on the way to its clients.
+    lambda point, _, edges: confidence(
+        max((point.z("excess", edge) for edge in edges), key=np.nan_to_num), EXTREME_Z, 1.0
+    ),
+    # It waits for others on its GPUs.
+    lambda point, callee, _: confidence(
+        _largest_z(point["stalled_by"].z[point.stalls.get(callee, [])].tolist()), EXTREME_Z, 1.0
+    ),
     lambda point, callee, _: lost_gpu_time(point, callee),
 )
 """Confidence (0 to 1) in each other cause that makes a callee worse, the cheapest to compute first."""
@@ -193,19 +196,10 @@ def _load_explains(point: EvaluationPoint, callee: Service) -> bool:
     return bool(math.isfinite(token) and math.isfinite(running) and running > 1.2 and token < running)
 
 
-def _calls(point: EvaluationPoint, client: Service) -> list[Edge]:
-    return [point.world.edges[row] for row in point.out.get(client, ())]
-
-
-def _stalls(point: EvaluationPoint, callee: Service) -> list[float]:
-    stalled = point["stalled_by"]
-    return [float(stalled.z[row]) for row in point.stalls.get(callee, ())]
-
-
 def _z(point: EvaluationPoint, edge: Edge) -> float:
-    """Scales by which an edge is worse for its client."""
-    scores = [point.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server")]
-    return max((z for z in scores if not math.isnan(z)), default=0.0)
+    """Scales by which an edge is worse for its client; 0 if unknown."""
+    z = _largest_z(point.z(name, edge) for name in ("edge_p95", "edge_failed", "edge_server"))
+    return 0.0 if math.isnan(z) else z
 
 
 def _affects(point: EvaluationPoint, caller: Service, edges: Sequence[Edge]) -> float:
@@ -213,8 +207,7 @@ def _affects(point: EvaluationPoint, caller: Service, edges: Sequence[Edge]) -> 
     if math.isnan(point.level("rate", caller)):
         return 0.0  # a service without requests has no latency
     calls = [edge for edge in edges if edge.client == caller]
-    current = max((_slows(point, caller, edge) for edge in calls), default=0.0)
-    return max(current, max((_about_to_affect(point, caller, edge) for edge in calls), default=0.0))
+    return max((max(_slows(point, caller, edge), _about_to_affect(point, caller, edge)) for edge in calls), default=0.0)
 
 
 def _slows(point: EvaluationPoint, caller: Service, edge: Edge) -> float:
@@ -231,13 +224,8 @@ def _slows(point: EvaluationPoint, caller: Service, edge: Edge) -> float:
 
 def explained_share(point: EvaluationPoint, caller: Service, edge: Edge, own: str, called: str) -> float:
     """The rise of an edge's signal over that of its caller, at least 0."""
-    whole, some = _rise(point, own, caller), _rise(point, called, edge)
-    return some / whole if whole > 0 and some > 0 else 0.0
-
-
-def _rise(point: EvaluationPoint, name: str, key: Key) -> float:
-    value = point.denoised(name, key) - point.level(name, key)
-    return value if math.isfinite(value) else 0.0
+    whole, part = rise(point, own, caller), rise(point, called, edge)
+    return part / whole if whole > 0 and part > 0 else 0.0
 
 
 def _about_to_affect(point: EvaluationPoint, caller: Service, edge: Edge) -> float:
@@ -246,7 +234,7 @@ def _about_to_affect(point: EvaluationPoint, caller: Service, edge: Edge) -> flo
     Retries hide that until too many calls fail twice: with p of the attempts, p² of the calls. A caller that does not
     show these failures has a fallback; one that calls for few of its requests shows them for those.
     """
-    failed, shown = _rise(point, "edge_failed", edge), _rise(point, "failed", caller)
+    failed, shown = rise(point, "edge_failed", edge), rise(point, "failed", caller)
     often = point.level("edge_rate", edge) / point.level("rate", caller)
     twice = failed**2 * (min(1.0, often) if math.isfinite(often) else 1.0)
     if twice > VISIBLE_FAILED_RATIO and shown < twice / 4:
@@ -258,33 +246,9 @@ def _about_to_affect(point: EvaluationPoint, caller: Service, edge: Edge) -> flo
     )
 
 
-def _effect(point: EvaluationPoint, service: Service, callee: Service, callers: Sequence[Service]) -> Effect | None:
-    """The effect of a healthy callee on an affected caller; on the callee itself while no caller is worse."""
-    affected = callers if service == callee else (service,)
-    return caller_effect(point, affected, callee) or at_baseline(point, callee, "callee_as_usual")
-
-
-def caller_effect(point: EvaluationPoint, callers: Sequence[Service], callee: Service) -> Effect | None:
-    """The largest effect on callers if calls to a callee were as fast, and failed as seldom, as at baseline.
-
-    A caller that waits for several calls, or for their threads, gains more than this.
-    """
-    edges = [edge for caller in callers for edge in _calls(point, caller) if edge.server == callee]
-    return best(
-        of_signal(
-            point, own, edge.client, point.value(own, edge.client) - _rise(point, called, edge), "callee_as_usual"
-        )
-        for edge in edges
-        for own, called in SIGNAL_PAIRS
-    )
-
-
 def _severity(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
-    ratios = [
-        point.ratio("p95", callee),
-        point.ratio("per_token", callee),
-        *(point.ratio("edge_p95", edge) for edge in edges),
-    ]
+    ratios = [point.ratio(name, callee) for name in ("p95", "per_token")]
+    ratios += [point.ratio("edge_p95", edge) for edge in edges]
     return min(MAX_SEVERITY, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
 
 
@@ -294,11 +258,35 @@ def _since(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> fl
 
 
 def _figures(point: EvaluationPoint, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:
-    evidence = (evidence_of(point, name, key) for name in names)
-    return tuple(item for item in evidence if math.isfinite(item.value) and not item.value == item.baseline == 0)
+    return known_evidence(*(evidence_of(point, name, key) for name in names), zeros=False)
 
 
-def roll_back(callee: Service, callers: Sequence[Service]) -> Action:
-    """What to do about a callee that is worse by itself: roll it back, or let its callers do without it."""
-    instead = Action("degrade", callee, callers=tuple(callers)) if callers else Action("restart", callee)
-    return Action("roll_back", callee, alternatives=(instead,))
+def fans_out(point: EvaluationPoint, edge: Edge) -> float:
+    """Confidence (0 to 1) that a client makes several calls on an edge per request."""
+    requests = point.level("rate", edge.client)
+    return FANOUT.confidence(point.level("edge_rate", edge) / requests) if requests > 0 else 0.0
+
+
+def tail_only(point: EvaluationPoint, service: Service) -> float:
+    """Confidence (0 to 1) that the median latency of a service is at its baseline, whatever its p95 is."""
+    z = point.z("p50", service)
+    return 0.0 if math.isnan(z) else 1 - confidence(z, WORSE_Z, 0.5)
+
+
+def hidden_by_fanout(point: EvaluationPoint, service: Service) -> float:
+    """Confidence (0 to 1) that a callee slows some requests of a service, although p95 of the calls does not show it.
+
+    The service fans out to the callee, and other callers find it slower.
+    """
+    hidden = 0.0
+    for edge in (point.world.edges[row] for row in point.out.get(service, ())):
+        if (fanout := fans_out(point, edge)) > hidden:
+            hidden = max(hidden, min(fanout, slow_for_callers(point, edge.server)))
+    return min(hidden, tail_only(point, service)) if hidden else 0.0
+
+
+def slow_for_callers(point: EvaluationPoint, callee: Service) -> float:
+    """Confidence (0 to 1) that a service is slower for any of its callers."""
+    rows = point.into.get(callee, [])
+    z = _largest_z([*point["edge_p95"].z[rows].tolist(), *point["edge_server"].z[rows].tolist()])
+    return confidence(z, WORSE_Z, 0.5)

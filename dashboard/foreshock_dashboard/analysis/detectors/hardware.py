@@ -8,18 +8,25 @@ channel); a further slowdown has another cause.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, degradation, evidence_of
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import (
+    EXTREME_Z,
+    MIN_STRENGTH,
+    WORSE_Z,
+    Finding,
+    degradation,
+    evidence_of,
+    known_evidence,
+)
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal, reduced
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.incident import Evidence, SuspectedCause
+from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, gpu_order
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -35,73 +42,65 @@ LATENCY_SIGNALS = ("p95", "first_token", "per_token")
 """Signals of a service that a slower clock raises, those that callers see first."""
 
 
-def hardware(point: EvaluationPoint) -> tuple[Finding, ...]:
+def hardware(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services that are affected by faulty GPUs or lost replicas."""
-    return (*_of_gpus(point), *_of_replicas(point))
+    yield from _of_gpus(point)
+    yield from _of_replicas(point)
 
 
 def faulty_gpus(point: EvaluationPoint) -> Mapping[Gpu, float]:
     """Confidence (0 to 1) that a GPU is throttled or failing, for each GPU that may be."""
     clock, throttled, errors = (point[name] for name in GPU_SIGNALS)
-    lost = health(point.world).lost
+    throttled_more = throttled.value - throttled.level
+    lost_now = health(point.world).lost[:, point.at] > 0
     with np.errstate(invalid="ignore"):
-        held = throttled.value - throttled.level > THROTTLED_RATIO.midpoint / 2
-        rows = np.flatnonzero(
-            (clock.ratio < 1 - CLOCK_LOSS.midpoint / 2) | held | (errors.value > 0) | (lost[:, point.at] > 0)
-        )
-    found = {}
-    for row in rows:
-        gpu = point.world.gpus[row]
-        doubts = (
-            min(CLOCK_LOSS.confidence(1 - float(clock.ratio[row])), confidence(float(clock.z[row]), EXTREME_Z, 1.0)),
+        clock_loss, more_errors = 1 - clock.ratio, (errors.value > 0) & ~(errors.level > 0)
+        is_slow, is_throttled = clock_loss > CLOCK_LOSS.midpoint / 2, throttled_more > THROTTLED_RATIO.midpoint / 2
+    faults = {}
+    for row in np.flatnonzero(is_slow | is_throttled | (errors.value > 0) | lost_now):
+        # Without a clock reading, a throttled GPU counts as slowed.
+        slowed = confidence(float(clock_loss[row]), CLOCK_LOSS.midpoint / 2, CLOCK_LOSS.width / 2)
+        strength = max(
+            min(CLOCK_LOSS.confidence(float(clock_loss[row])), confidence(float(clock.z[row]), EXTREME_Z, 1.0)),
             min(
-                THROTTLED_RATIO.confidence(float(throttled.value[row] - throttled.level[row])),
-                _slowed(point, int(row)),
+                THROTTLED_RATIO.confidence(float(throttled_more[row])),
+                1.0 if math.isnan(clock.ratio[row]) else slowed,
             ),
-            0.9 if errors.value[row] > 0 and not errors.level[row] > 0 else 0.0,
-            1.0 if lost[row, point.at] > 0 else 0.0,
+            0.9 if more_errors[row] else 0.0,
+            1.0 if lost_now[row] else 0.0,
         )
-        if max(doubts) > 0.1:
-            found[gpu] = max(doubts)
-    return found
+        if strength > MIN_STRENGTH:
+            faults[point.world.gpus[row]] = strength
+    return faults
 
 
-def _slowed(point: EvaluationPoint, row: int) -> float:
-    """Confidence (0 to 1) that a GPU is below its baseline clock; 1 without a clock reading."""
-    ratio = float(point["clock"].ratio[row])
-    return 1.0 if math.isnan(ratio) else confidence(1 - ratio, CLOCK_LOSS.midpoint / 2, CLOCK_LOSS.width / 2)
-
-
-def _of_gpus(point: EvaluationPoint) -> list[Finding]:
+def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
     faults = faulty_gpus(point)
-    if not faults:
-        return []
     by_service: dict[Service, set[Gpu]] = {}
-    for tenant in point.world.tenants:
+    for tenant in point.world.tenants if faults else ():
         if tenant.gpu in faults:
             by_service.setdefault(tenant.service, set()).add(tenant.gpu)
-    found = []
-    for service, some in sorted(by_service.items()):
-        gpus = tuple(sorted(some, key=gpu_order))
+    for service, group in sorted(by_service.items()):
+        gpus = tuple(sorted(group, key=gpu_order))
         felt = max(degradation(point, service), confidence(point.z("per_token", service), WORSE_Z, 0.5))
-        clock = min((point.ratio("clock", gpu) for gpu in gpus), default=math.nan)
-        slow = point.ratio("per_token", service)
+        clock = min(point.ratio("clock", gpu) for gpu in gpus)
         gone = _gone(point, service, gpus)
-        left = max(1 - gone, 0.1)
-        found.append(
-            Finding(
-                service=service,
-                cause="hardware",
-                suspect=SuspectedCause(service, gpus, host=gpus[0].host),
-                strength=min(max(faults[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
-                severity=max(x for x in (1 / left, 1 / clock if clock > 0 else 1.0, slow) if math.isfinite(x)),
-                since=min(point.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
-                evidence=_evidence(point, gpus, service),
-                action=Action("drain_gpus", service, gpus=gpus, effect=_effect(point, service, gone)),
-                urgent=felt > 0.5,
-            )
+        slowdowns = 1 / max(1 - gone, 0.1), 1 / clock if clock > 0 else 1.0, point.ratio("per_token", service)
+        signals = [(name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
+        yield Finding(
+            service=service,
+            cause="hardware",
+            suspect=SuspectedCause(service, gpus, host=gpus[0].host),
+            strength=min(max(faults[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
+            severity=max(slowdown for slowdown in slowdowns if math.isfinite(slowdown)),
+            since=min(point.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
+            evidence=known_evidence(
+                *(evidence_of(point, *signal) for signal in [*signals, ("per_token", service), ("p95", service)]),
+                zeros=False,
+            ),
+            action=Action("drain_gpus", service, gpus=gpus, effect=_effect(point, service, gone)),
+            urgent=felt > 0.5,
         )
-    return found
 
 
 def _effect(point: EvaluationPoint, service: Service, gone: float) -> Effect | None:
@@ -134,38 +133,28 @@ def _gone(point: EvaluationPoint, service: Service, faults: Sequence[Gpu]) -> fl
     return sum(bool(lost[point["clock"].keys[gpu], point.at] > 0) for gpu in faults) / len(gpus)
 
 
-def _of_replicas(point: EvaluationPoint) -> list[Finding]:
+def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services with fewer ready replicas than at baseline, although as many are wanted."""
     ready = point["ready"]
-    found = []
     for service, row in ready.keys.items():
         if not ready.z[row] > WORSE_Z or not isinstance(service, Service):
             continue
         gone = lost(point, service)
         strength = min(LOST_REPLICAS_RATIO.confidence(gone), degradation(point, service))
-        if strength < 0.1:
+        if strength < MIN_STRENGTH:
             continue
-        found.append(
-            Finding(
-                service=service,
-                cause="hardware",
-                suspect=SuspectedCause(service),
-                strength=strength,
-                severity=1 / max(1 - gone, 0.1),
-                since=point.since("ready", service),
-                evidence=(evidence_of(point, "ready", service), evidence_of(point, "p95", service)),
-                action=Action(
-                    "inspect_replicas",
-                    service,
-                    reason=Reason("lost_capacity", service, value=gone),
-                    effect=reduced("load", service, 1 - gone, "all_replicas"),
-                ),
-            )
+        yield Finding(
+            service=service,
+            cause="hardware",
+            suspect=SuspectedCause(service),
+            strength=strength,
+            severity=1 / max(1 - gone, 0.1),
+            since=point.since("ready", service),
+            evidence=(evidence_of(point, "ready", service), evidence_of(point, "p95", service)),
+            action=Action(
+                "inspect_replicas",
+                service,
+                reason=Reason("lost_capacity", service, value=gone),
+                effect=reduced("load", service, 1 - gone, "all_replicas"),
+            ),
         )
-    return found
-
-
-def _evidence(point: EvaluationPoint, gpus: Sequence[Gpu], service: Service) -> tuple[Evidence, ...]:
-    evidence = [evidence_of(point, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
-    evidence += [evidence_of(point, name, service) for name in ("per_token", "p95")]
-    return tuple(item for item in evidence if math.isfinite(item.value) and not item.value == item.baseline == 0)

@@ -8,15 +8,14 @@ its requests longer and so has more of them: slowness ranks first, and is a faul
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.evidence import degradation
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding, degradation
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
@@ -60,43 +59,31 @@ class ReplicaLoads(NamedTuple):
     others: float
 
 
-def load_imbalance(point: EvaluationPoint) -> tuple[Finding, ...]:
+def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services affected by one replica with more load, or slower, than the others."""
-    found = []
+    since = float(point.world.times[max(0, point.at - point.world.points(WINDOW_SECONDS))])
     for service, loads in sorted(replica_loads(point).items()):
-        slow = min(REPLICA_SLOWDOWN.confidence(loads.slower), 1 - _all_slow(point, service, loads))
+        others_seconds = loads.seconds / loads.slower
+        # If the siblings are slow as well, no replica is at fault.
+        all_slow = SIBLING_SLOWDOWN.confidence(others_seconds / point.level("p50", service))
+        slow = min(REPLICA_SLOWDOWN.confidence(loads.slower), 1 - all_slow)
         uneven = UNEVENNESS.confidence(loads.uneven) if loads.busy >= MIN_REQUESTS else 0.0
         strength = min(max(slow, uneven), max(degradation(point, service), MAX_UNFELT_STRENGTH))
-        if strength < 0.1:
+        if strength < MIN_STRENGTH:
             continue
-        cause: Cause = "hardware" if slow >= uneven else "imbalance"
-        instance = loads.slowest if slow >= uneven else loads.busiest
-        found.append(
-            Finding(
-                service=service,
-                cause=cause,
-                suspect=SuspectedCause(service, host=_host(instance)),
-                strength=strength,
-                severity=max(1.0, loads.slower if slow >= uneven else 1 + loads.uneven),
-                since=_since(point),
-                evidence=_evidence(point, loads, slow >= uneven),
-                action=_action(service, loads, slow >= uneven),
-            )
-        )
-    return tuple(found)
-
-
-def _action(service: Service, loads: ReplicaLoads, slow: bool) -> Action:
-    if slow:
-        effect = improvement("mean duration", service, "s", loads.mean, loads.others, "as_fast_as_others")
-        return Action("drain_replica", service, target=loads.slowest, effect=effect)
-    effect = improvement("requests", loads.busiest, "", loads.busy, loads.even, "balanced")
-    return Action("balance_load", service, effect=effect)
-
-
-def _all_slow(point: EvaluationPoint, service: Service, loads: ReplicaLoads) -> float:
-    """Confidence (0 to 1) that the siblings are slow as well: then no replica is at fault."""
-    return SIBLING_SLOWDOWN.confidence(loads.seconds / loads.slower / point.level("p50", service))
+        cause: Cause
+        if slow >= uneven:
+            cause, instance, severity = "hardware", loads.slowest, loads.slower
+            figure = Evidence("seconds per request on one replica", loads.seconds, others_seconds, "s", since, instance)
+            effect = improvement("mean duration", service, "s", loads.mean, loads.others, "as_fast_as_others")
+            action = Action("drain_replica", service, target=instance, effect=effect)
+        else:
+            cause, instance, severity = "imbalance", loads.busiest, 1 + loads.uneven
+            figure = Evidence("requests on one replica", loads.busy, loads.even, "", since, instance)
+            effect = improvement("requests", instance, "", loads.busy, loads.even, "balanced")
+            action = Action("balance_load", service, effect=effect)
+        suspect = SuspectedCause(service, host=_host(instance))
+        yield Finding(service, cause, suspect, strength, max(1.0, severity), since, (figure,), action)
 
 
 def replica_loads(point: EvaluationPoint) -> Mapping[Service, ReplicaLoads]:
@@ -105,36 +92,32 @@ def replica_loads(point: EvaluationPoint) -> Mapping[Service, ReplicaLoads]:
     if not servers.replicas:
         return {}
     window = point.window(WINDOW_SECONDS)
-    busy, finished = (
-        nan_mean(servers.replica_busy[:, window]),
-        nan_mean(servers.replica_finished[:, window]),
-    )
+    busy, finished = nan_mean(servers.replica_busy[:, window]), nan_mean(servers.replica_finished[:, window])
     seconds = weighted_means(servers.replica_seconds[:, window], servers.replica_finished[:, window])
-    alive = np.isfinite(servers.replica_busy[:, point.at])
-    rows: dict[Service, list[int]] = {}
-    for row in np.flatnonzero(alive):
-        rows.setdefault(servers.replicas[row].service, []).append(int(row))
-    found = {}
-    for service, some in rows.items():
-        if len(some) < 2:
+    rows_by_service: dict[Service, list[int]] = {}
+    for row in np.flatnonzero(np.isfinite(servers.replica_busy[:, point.at])).tolist():
+        rows_by_service.setdefault(servers.replicas[row].service, []).append(row)
+    loads = {}
+    for service, rows in rows_by_service.items():
+        if len(rows) < 2:
             continue
-        load = busy[some]
-        enough = [row for row in some if finished[row] * WINDOW_SECONDS >= MIN_FINISHED and math.isfinite(seconds[row])]
-        slower, slowest = slowest_replica(seconds[enough])
-        top = int(np.argmax(load))
-        others = [row for place, row in enumerate(enough) if place != slowest]
-        found[service] = ReplicaLoads(
-            uneven=unevenness(load),
-            busiest=servers.replicas[some[top]].instance,
-            busy=float(load[top]),
-            even=float(load.mean()),
+        busiest = rows[int(np.argmax(busy[rows]))]
+        timed = [row for row in rows if finished[row] * WINDOW_SECONDS >= MIN_FINISHED and math.isfinite(seconds[row])]
+        slower, place = slowest_replica(seconds[timed])
+        slowest = timed[place] if place >= 0 else -1
+        others = [row for row in timed if row != slowest]
+        loads[service] = ReplicaLoads(
+            uneven=unevenness(busy[rows]),
+            busiest=servers.replicas[busiest].instance,
+            busy=float(busy[busiest]),
+            even=float(busy[rows].mean()),
             slower=slower,
-            slowest=servers.replicas[enough[slowest]].instance if slowest >= 0 else "",
-            seconds=float(seconds[enough[slowest]]) if slowest >= 0 else math.nan,
-            mean=overall_mean(seconds[enough], finished[enough]),
+            slowest=servers.replicas[slowest].instance if slowest >= 0 else "",
+            seconds=float(seconds[slowest]) if slowest >= 0 else math.nan,
+            mean=overall_mean(seconds[timed], finished[timed]),
             others=overall_mean(seconds[others], finished[others]),
         )
-    return found
+    return loads
 
 
 def unevenness(load: Floats) -> float:
@@ -159,8 +142,8 @@ def weighted_means(values: Floats, weights: Floats) -> Floats:
     """The weighted mean over time of each row; NaN without known values."""
     known = np.where(np.isfinite(values) & np.isfinite(weights), weights, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = (np.nan_to_num(values) * known).sum(axis=1) / known.sum(axis=1)
-    return found
+        means: Floats = (np.nan_to_num(values) * known).sum(axis=1) / known.sum(axis=1)
+    return means
 
 
 def overall_mean(seconds: Floats, finished: Floats) -> float:
@@ -168,20 +151,7 @@ def overall_mean(seconds: Floats, finished: Floats) -> float:
     return float(seconds @ finished / finished.sum()) if len(seconds) else math.nan
 
 
-def _since(point: EvaluationPoint) -> float:
-    """Start of the averaged window in Unix seconds."""
-    return float(point.world.times[max(0, point.at - point.world.points(WINDOW_SECONDS))])
-
-
 def _host(instance: str) -> str:
     """The host in an instance address `name.host:port`; "" if it has none."""
     address = instance.rsplit(":", 1)[0]
-    return address if address.count(".") == 0 else address.split(".", 1)[1]
-
-
-def _evidence(point: EvaluationPoint, loads: ReplicaLoads, slow: bool) -> tuple[Evidence, ...]:
-    since = _since(point)
-    if slow:
-        baseline = loads.seconds / loads.slower
-        return (Evidence("seconds per request on one replica", loads.seconds, baseline, "s", since, loads.slowest),)
-    return (Evidence("requests on one replica", loads.busy, loads.even, "", since, loads.busiest),)
+    return address if "." not in address else address.split(".", 1)[1]

@@ -8,6 +8,7 @@ fit into memory beside the others.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -35,11 +36,9 @@ MAX_BUSY_RATIO = 0.5
 WAIT_SLOWDOWN, WAIT_Z = 2.0, 3.0
 """Slowdown, and scales above the baseline, of a service that waits; both must be exceeded."""
 MAX_WAIT_SECONDS = 3600.0
-"""Seconds back in which the waiting may have by_kind."""
+"""Seconds back in which the waiting may have begun."""
 BASELINE_SECONDS, LEAD_SECONDS = 180.0, 30.0
 """Seconds before the waiting began that are the baseline of a caller's rate, and the last of them that are left out."""
-
-
 MIN_OPERATION_RATE, MIN_OPERATION_SHARE = 0.05, 0.002
 """Requests per second of a kind, and ratio of all requests of the service, below which its changes mean little."""
 
@@ -57,28 +56,25 @@ class CallGrowth(NamedTuple):
     kind: str = ""
 
 
-def model_swapping(point: EvaluationPoint) -> tuple[Finding, ...]:
-    """Findings for services that wait with idle GPUs since a caller sent more, the strongest first."""
-    slow = [
-        service
-        for service in sorted(point.tenant_rows)
-        if point.z("p95", service) >= WAIT_Z or point.z("queued", service) >= WAIT_Z
-    ]
+def model_swapping(point: EvaluationPoint) -> Iterator[Finding]:
+    """Findings for services that wait with idle GPUs since a caller sent more."""
     excesses = Excesses(point)
-    found = [finding for service in slow if (finding := _finding(excesses, service))]
-    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
+    for service in sorted(point.tenant_rows):
+        if (point.z("p95", service) >= WAIT_Z or point.z("queued", service) >= WAIT_Z) and (
+            finding := _finding(excesses, service)
+        ):
+            yield finding
 
 
 def _finding(excesses: Excesses, service: Service) -> Finding | None:
     point = excesses.point
     slow = _slowdown(point, service)
-    if not slow.ratio > 1:
-        return None
-    gpus = [point.world.tenants[row].gpu for row in point.tenant_rows[service]]
+    gpus = tuple(point.world.tenants[row].gpu for row in point.tenant_rows[service])
     fullest = max(point.value("utilization", gpu) for gpu in gpus)
-    if not fullest < MAX_BUSY_RATIO:
+    if not slow.ratio > 1 or not fullest < MAX_BUSY_RATIO:
         return None
-    waits = slow.ratio / max(1.0, _cost_growth(point, service))
+    busy = _busy(point, service)
+    waits = slow.ratio / max(1.0, _cost_growth(point, service, *busy))
     evident = min(1.0, min((waits - 1) / (WAIT_SLOWDOWN - 1), slow.z / WAIT_Z) / 2)
     if not evident > 0 or _waits_for_callee(excesses, service):
         return None
@@ -92,10 +88,9 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     if not growth.z > 0:
         return None
     strength = anomaly_confidence(growth.z) * evident
-    caller = growth.edge.client
-    now, baseline = (of(slow.signal, service) for of in (point.value, point.level))
-    busy, busy_baseline = _busy(point, service)
-    waiting_on = tuple(gpus)
+    caller, signal = growth.edge.client, SIGNAL_BY_NAME[slow.signal].text
+    now, baseline = point.value(slow.signal, service), point.level(slow.signal, service)
+    calls, edge = f"calls {growth.kind}".rstrip(), f"{caller} -> {service}"
     return Finding(
         service=service,
         cause="pool contention",
@@ -104,13 +99,11 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
         severity=min(MAX_SLOWDOWN_RATIO, slow.ratio),
         since=since,
         evidence=(
-            Evidence(SIGNAL_BY_NAME[slow.signal].text, now, baseline, "s", since, str(service)),
-            Evidence(
-                f"calls {growth.kind}".rstrip(), growth.now, growth.baseline, "1/s", since, f"{caller} -> {service}"
-            ),
-            Evidence("GPU time", busy, busy_baseline, "ratio", since, str(service)),
+            Evidence(signal, now, baseline, "s", since, str(service)),
+            Evidence(calls, growth.now, growth.baseline, "1/s", since, edge),
+            Evidence("GPU time", *busy, "ratio", since, str(service)),
         ),
-        action=_action(growth, waiting_on, 1 - fullest),
+        action=_action(growth, gpus, 1 - fullest),
         urgent=strength >= 0.5 and slow.ratio >= WAIT_SLOWDOWN,
     )
 
@@ -132,16 +125,16 @@ def _caller_growth(point: EvaluationPoint, service: Service, since: float) -> Ca
         max(1, round((point.time - since + BASELINE_SECONDS) / step) + 1),
         round((MAX_WAIT_SECONDS + BASELINE_SECONDS) / step),
     )
-    found = point.past("edge_rate", rows, points)
-    split = min(found.shape[1], round((BASELINE_SECONDS - LEAD_SECONDS) / step))
-    baseline, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
+    rates = point.past("edge_rate", rows, points)
+    split = min(rates.shape[1], round((BASELINE_SECONDS - LEAD_SECONDS) / step))
+    baseline, now = median(rates[:, :split]), percentile(rates[:, split:], LOAD_PERCENTILE)
     growth = np.where(np.isfinite(baseline) & np.isfinite(now), np.exp(now) - np.exp(baseline), -np.inf)
     if not np.isfinite(growth).any():
         return None
-    most = int(growth.argmax())
-    before, lately = float(baseline[most]), float(now[most])
-    z = (lately - before) / SIGNAL_BY_NAME["edge_rate"].floor
-    return CallGrowth(point.world.edges[rows[most]], math.exp(before), math.exp(lately), z)
+    largest = int(growth.argmax())
+    before, after = float(baseline[largest]), float(now[largest])
+    z = (after - before) / SIGNAL_BY_NAME["edge_rate"].floor
+    return CallGrowth(point.world.edges[rows[largest]], math.exp(before), math.exp(after), z)
 
 
 def _kind_growth(point: EvaluationPoint, service: Service, since: float, edge: Edge) -> CallGrowth | None:
@@ -158,21 +151,21 @@ def _kind_growth(point: EvaluationPoint, service: Service, since: float, edge: E
     known = np.isfinite(point.past("rate", [row], points))
     if np.count_nonzero(known[:, :split]) < (BASELINE_SECONDS - LEAD_SECONDS) / step:
         return None
-    found = np.where(known, np.nan_to_num(point.world.operation_rate[rows, at - points : at]), np.nan)
-    baseline, now = median(found[:, :split]), percentile(found[:, split:], LOAD_PERCENTILE)
+    rates = np.where(known, np.nan_to_num(point.world.operation_rate[rows, at - points : at]), np.nan)
+    baseline, now = median(rates[:, :split]), percentile(rates[:, split:], LOAD_PERCENTILE)
     floor = max(MIN_OPERATION_RATE, MIN_OPERATION_SHARE * float(baseline.sum()))
     growth = np.log((now + floor) / (baseline + floor)) / SIGNAL_BY_NAME["edge_rate"].floor
     if not np.isfinite(growth).any():
         return None
-    most = int(np.nanargmax(growth))
-    kind = point.world.operations[rows[most]].name
-    return CallGrowth(edge, float(baseline[most]), float(now[most]), float(growth[most]), kind)
+    largest = int(np.nanargmax(growth))
+    kind = point.world.operations[rows[largest]].name
+    return CallGrowth(edge, float(baseline[largest]), float(now[largest]), float(growth[largest]), kind)
 
 
 def _action(growth: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
     """Keep the caller's requests apart from the others, or limit them to their baseline rate if there is one."""
     caller, service = growth.edge.client, growth.edge.server
-    limit = Action("limit_calls", caller, callee=service, requests=growth.kind)
+    amount = growth.baseline if growth.baseline >= MIN_OPERATION_RATE else math.nan
     return Action(
         "dedicate_replicas",
         caller,
@@ -180,7 +173,7 @@ def _action(growth: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
         gpus=gpus,
         requests=growth.kind,
         reason=Reason("idle_gpus", service, value=idle),
-        alternatives=(limit._replace(amount=growth.baseline) if growth.baseline >= MIN_OPERATION_RATE else limit,),
+        alternatives=(Action("limit_calls", caller, callee=service, requests=growth.kind, amount=amount),),
     )
 
 
@@ -190,11 +183,10 @@ def _waits_for_callee(excesses: Excesses, service: Service) -> bool:
     return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.out.get(service, ()))
 
 
-def _cost_growth(point: EvaluationPoint, service: Service) -> float:
+def _cost_growth(point: EvaluationPoint, service: Service, busy: float, baseline: float) -> float:
     """GPU time per request over its baseline; 1 if unknown."""
-    busy, baseline = _busy(point, service)
-    more = point.ratio("rate", service)
-    return busy / baseline / more if baseline > 0 and more > 0 else 1.0
+    request_growth = point.ratio("rate", service)
+    return busy / baseline / request_growth if baseline > 0 and request_growth > 0 else 1.0
 
 
 def _busy(point: EvaluationPoint, service: Service) -> tuple[float, float]:

@@ -9,16 +9,24 @@ behind a slow network. Host counters are surer: a retransmitted segment waits fo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, WORSE_Z, degradation, evidence_of
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import (
+    EXTREME_Z,
+    MIN_STRENGTH,
+    WORSE_Z,
+    Finding,
+    degradation,
+    evidence_of,
+    known_evidence,
+)
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal
-from foreshock_dashboard.model.action import Action, Effect
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -50,55 +58,54 @@ class SlowEdge(NamedTuple):
     lost: float
 
 
-def network(point: EvaluationPoint) -> tuple[Finding, ...]:
+def network(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services with slow or failing calls between hosts; those of one fault share a suspected cause."""
-    hosts = lossy_hosts(point)
-    edges = slow_edges(point, hosts)
-    by_edges = _of_edges(point, edges, hosts)
-    found = [*by_edges, *_of_hosts(point, hosts, by_edges)]
-    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.service)))
+    lossy = lossy_hosts(point)
+    by_edges = list(_of_edges(point, slow_edges(point, lossy), lossy))
+    yield from by_edges
+    yield from _of_hosts(point, lossy, by_edges)
 
 
 def lossy_hosts(point: EvaluationPoint) -> Mapping[str, float]:
     """Confidence (0 to 1) that a host loses or delays packets, for each host that may."""
-    found = {}
+    lossy = {}
     lost, full, dropped = point["retransmitted"], point["nic"], point["dropped"]
     for host, row in lost.keys.items():
-        doubts = (
+        strength = max(
             min(LOST_SEGMENTS.confidence(float(lost.value[row])), confidence(float(lost.z[row]), EXTREME_Z, 1.0)),
             min(LINK_UTILIZATION.confidence(float(full.value[row])), confidence(float(full.z[row]), EXTREME_Z, 1.0)),
             DROPPED_PACKETS.confidence(float(dropped.value[row] - dropped.level[row])),
         )
-        if max(doubts) > 0.1:
-            found[str(host)] = max(doubts)
-    return found
+        if strength > MIN_STRENGTH:
+            lossy[str(host)] = strength
+    return lossy
 
 
-def slow_edges(point: EvaluationPoint, hosts: Mapping[str, float]) -> tuple[SlowEdge, ...]:
+def slow_edges(point: EvaluationPoint, lossy: Mapping[str, float]) -> tuple[SlowEdge, ...]:
     """Edges that are slower for their client than for their server, the costliest first.
 
     With lossy hosts a smaller excess is enough, and the server need not be healthy.
     """
-    world, excess = point.world, point["excess"]
+    excess = point["excess"]
     has_counters = bool(np.isfinite(point["retransmitted"].value).any())
-    most = max(hosts.values(), default=0.0) if has_counters else MAX_EDGE_STRENGTH
+    lossy_bound = max(lossy.values(), default=0.0) if has_counters else MAX_EDGE_STRENGTH
+    bound = MAX_DENIED_STRENGTH if has_counters else MAX_EDGE_STRENGTH
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((excess.z > 0.5 * EXTREME_Z) & (excess.value > 1.0))
-    found = []
-    shown: dict[Service, float] = {}
-    for row in rows:
-        edge = world.edges[row]
-        z = float(excess.z[row])
-        lossy = min(most, confidence(z, WORSE_Z, 0.5)) if hosts else 0.0
-        quiet = min(MAX_EDGE_STRENGTH if not has_counters else MAX_DENIED_STRENGTH, confidence(z, EXTREME_Z, 1.0))
-        if edge.server not in shown:
-            shown[edge.server] = own_excess(point, edge.server)
-        calm = not max(shown[edge.server], np.nan_to_num(point.z("edge_server", edge))) >= WORSE_Z
-        strength = max(lossy, quiet if calm else 0.0)
-        seconds = max(0.0, point.value("edge_p95", edge) - _ideal(point, edge))
-        if strength > 0.1:
-            found.append(SlowEdge(edge, strength, seconds * np.nan_to_num(point.value("edge_rate", edge))))
-    return tuple(sorted(found, key=lambda slow: (-slow.lost, slow.edge)))
+    edges = []
+    server_z: dict[Service, float] = {}
+    for edge, z in ((point.world.edges[row], float(excess.z[row])) for row in rows):
+        if edge.server not in server_z:
+            server_z[edge.server] = own_excess(point, edge.server)
+        is_healthy = not max(server_z[edge.server], np.nan_to_num(point.z("edge_server", edge))) >= WORSE_Z
+        strength = max(
+            min(lossy_bound, confidence(z, WORSE_Z, 0.5)) if lossy else 0.0,
+            min(bound, confidence(z, EXTREME_Z, 1.0)) if is_healthy else 0.0,
+        )
+        if strength > MIN_STRENGTH:
+            seconds = max(0.0, point.value("edge_p95", edge) - _ideal(point, edge))
+            edges.append(SlowEdge(edge, strength, seconds * np.nan_to_num(point.value("edge_rate", edge))))
+    return tuple(sorted(edges, key=lambda slow: (-slow.lost, slow.edge)))
 
 
 def _ideal(point: EvaluationPoint, edge: Edge) -> float:
@@ -108,146 +115,115 @@ def _ideal(point: EvaluationPoint, edge: Edge) -> float:
 
 def own_excess(point: EvaluationPoint, server: Service) -> float:
     """Scales by which a server or one of its callees is worse; 0 if unknown."""
-    worst = [point.z(name, server) for name in ("p95", "failed", "waiting", "flight")]
+    z = [point.z(name, server) for name in ("p95", "failed", "waiting", "flight")]
     rows = point.out.get(server, [])
-    worst += [*point["edge_p95"].z[rows].tolist(), *point["edge_failed"].z[rows].tolist()]
-    return max((z for z in worst if not math.isnan(z)), default=0.0)
+    z += [*point["edge_p95"].z[rows].tolist(), *point["edge_failed"].z[rows].tolist()]
+    return max((value for value in z if not math.isnan(value)), default=0.0)
 
 
 def common_endpoint(edges: Sequence[Edge]) -> Service | None:
     """The service at which most of the edges begin or end (greedy set cover); None if no two share one."""
-    ends: dict[Service, int] = {}
-    for edge in edges:
-        for end in (edge.client, edge.server):
-            ends[end] = ends.get(end, 0) + 1
+    ends = Counter(end for edge in edges for end in edge[:2])
     best = max(ends, key=lambda end: (ends[end], end), default=None)
     return best if best is not None and ends[best] > 1 else None
 
 
 def hosts_of_services(point: EvaluationPoint) -> Mapping[Service, Set[str]]:
     """Hosts of the services with GPUs; metrics do not show where others run."""
-    found: dict[Service, set[str]] = {}
+    hosts: dict[Service, set[str]] = {}
     for tenant in point.world.tenants:
-        found.setdefault(tenant.service, set()).add(tenant.gpu.host)
-    return found
+        hosts.setdefault(tenant.service, set()).add(tenant.gpu.host)
+    return hosts
 
 
 def exposed_edge(
-    point: EvaluationPoint, end: Service, hosts: Mapping[str, float], where: Mapping[Service, Set[str]]
+    point: EvaluationPoint, end: Service, lossy: Mapping[str, float], hosts: Mapping[Service, Set[str]]
 ) -> Edge | None:
     """Of a service's edges over lossy hosts the one with the most time spent in calls; None without such edges.
 
     All of them cross the same links; which shows most depends on its baseline latency.
     """
     own = [point.world.edges[row] for row in (*point.into.get(end, ()), *point.out.get(end, ()))]
-    crossing = [edge for edge in own if any(host in hosts for service in edge[:2] for host in where.get(service, ()))]
+    crossing = [edge for edge in own if not lossy.keys().isdisjoint(_hosts(edge, hosts))]
     spent = {edge: point.level("edge_rate", edge) * point.level("edge_p95", edge) for edge in crossing}
     return max((edge for edge in crossing if spent[edge] > 0), key=lambda edge: (spent[edge], edge), default=None)
 
 
-def _of_edges(point: EvaluationPoint, edges: Sequence[SlowEdge], hosts: Mapping[str, float]) -> list[Finding]:
+def _hosts(edge: Edge, hosts: Mapping[Service, Set[str]]) -> Set[str]:
+    """Hosts of both ends of an edge, as far as known."""
+    return hosts.get(edge.client, set()) | hosts.get(edge.server, set())
+
+
+def _of_edges(point: EvaluationPoint, edges: Sequence[SlowEdge], lossy: Mapping[str, float]) -> Iterator[Finding]:
     if not edges:
-        return []
-    where = hosts_of_services(point)
-    worst = edges[0]
-    host = _host(point, [slow.edge for slow in edges], hosts, where)
-    shared = common_endpoint([slow.edge for slow in edges]) or worst.edge.client
-    path = exposed_edge(point, shared, hosts, where) or worst.edge
-    suspect = SuspectedCause(shared, edge=path[:2], host=host)
-    by_client: dict[Service, SlowEdge] = {}
-    for slow in edges:
-        for service in (slow.edge.client, slow.edge.server):
-            if service not in by_client or slow.strength > by_client[service].strength:
-                by_client[service] = slow
-    found = []
-    for service, slow in sorted(by_client.items()):
-        if service == slow.edge.server and not hosts:
-            continue
-        ratio = point.ratio("edge_p95", slow.edge)
-        found.append(
-            Finding(
-                service=service,
-                cause="network",
-                suspect=suspect,
-                strength=min(slow.strength, _late(point, service, slow.edge)),
-                severity=min(MAX_SEVERITY, max(1.0, ratio if math.isfinite(ratio) else 1.0)),
-                since=min([point.since("excess", slow.edge), *(point.since("retransmitted", name) for name in hosts)]),
-                evidence=_evidence(point, slow.edge, host),
-                action=Action(
-                    "inspect_links",
-                    path.client,
-                    callee=path.server,
-                    target=host,
-                    effect=_effect(point, service, path, slow.edge),
-                ),
-                urgent=bool(hosts),
-            )
-        )
-    return found
-
-
-def _late(point: EvaluationPoint, service: Service, edge: Edge) -> float:
-    """Largest strength for an endpoint of a slow edge: a service without requests has no latency."""
-    if math.isnan(point.level("rate", service)):
-        return MAX_UNFELT_STRENGTH
-    return 1.0 if service == edge.client else degradation(point, service)
-
-
-def _host(
-    point: EvaluationPoint, edges: Sequence[Edge], hosts: Mapping[str, float], where: Mapping[Service, Set[str]]
-) -> str:
-    """Of the lossy hosts one that most of the edges cross, and of those the one that loses most."""
-    crossed = {
-        host: sum(bool(host in where.get(edge.client, ()) or host in where.get(edge.server, ())) for edge in edges)
-        for host in hosts
-    }
+        return
+    hosts = hosts_of_services(point)
+    worst = edges[0].edge
+    shared = common_endpoint([slow.edge for slow in edges]) or worst.client
+    path = exposed_edge(point, shared, lossy, hosts) or worst
 
     def rank(host: str) -> tuple[float, float, str]:
-        return crossed[host], float(np.nan_to_num(point.value("retransmitted", host))) + hosts[host], host
+        """By the number of slow edges that cross a host, then by its losses."""
+        crossed = sum(host in _hosts(slow.edge, hosts) for slow in edges)
+        return crossed, float(np.nan_to_num(point.value("retransmitted", host))) + lossy[host], host
 
-    return max(crossed, key=rank, default="")
+    host = max(lossy, key=rank, default="")
+    suspect = SuspectedCause(shared, edge=path[:2], host=host)
+    by_service: dict[Service, SlowEdge] = {}
+    for slow in edges:
+        for service in slow.edge[:2]:
+            if service not in by_service or slow.strength > by_service[service].strength:
+                by_service[service] = slow
+    for service, slow in sorted(by_service.items()):
+        if service == slow.edge.server and not lossy:
+            continue
+        # A service without requests has no latency.
+        felt = 1.0 if service == slow.edge.client else degradation(point, service)
+        bound = MAX_UNFELT_STRENGTH if math.isnan(point.level("rate", service)) else felt
+        effects = (
+            of_signal(point, "edge_p95", edge, _ideal(point, edge), "as_fast_as_server") for edge in (path, slow.edge)
+        )
+        effect = first(effects) or at_baseline(point, service, "network_as_usual")
+        yield Finding(
+            service=service,
+            cause="network",
+            suspect=suspect,
+            strength=min(slow.strength, bound),
+            severity=_severity(point.ratio("edge_p95", slow.edge)),
+            since=min([point.since("excess", slow.edge), *(point.since("retransmitted", name) for name in lossy)]),
+            evidence=_evidence(point, slow.edge, host),
+            action=Action("inspect_links", path.client, callee=path.server, target=host, effect=effect),
+            urgent=bool(lossy),
+        )
 
 
-def _of_hosts(point: EvaluationPoint, hosts: Mapping[str, float], known: Sequence[Finding]) -> list[Finding]:
+def _of_hosts(point: EvaluationPoint, lossy: Mapping[str, float], by_edges: Sequence[Finding]) -> Iterator[Finding]:
     """Findings for services on lossy hosts without a slow edge: without spans, or before these show it."""
-    named = {finding.service for finding in known}
-    found = []
-    for service, where in sorted(hosts_of_services(point).items()):
-        losses = {host: hosts[host] for host in where if host in hosts}
-        if not losses or service in named:
+    reported = {finding.service for finding in by_edges}
+    for service, hosts in sorted(hosts_of_services(point).items()):
+        losses = {host: lossy[host] for host in hosts if host in lossy}
+        if not losses or service in reported:
             continue
         host = max(losses, key=lambda name: (losses[name], name))
         felt = degradation(point, service)
-        found.append(
-            Finding(
-                service=service,
-                cause="network",
-                suspect=known[0].suspect if known else SuspectedCause(host=host),
-                strength=min(losses[host], max(felt, MAX_UNFELT_STRENGTH)),
-                severity=max(1.0, min(MAX_SEVERITY, np.nan_to_num(point.ratio("p95", service), nan=1.0))),
-                since=point.since("retransmitted", host),
-                evidence=_evidence(point, None, host),
-                action=Action("drain_host", target=host, effect=at_baseline(point, service, "without_losses")),
-                urgent=felt > 0.5,
-            )
+        yield Finding(
+            service=service,
+            cause="network",
+            suspect=by_edges[0].suspect if by_edges else SuspectedCause(host=host),
+            strength=min(losses[host], max(felt, MAX_UNFELT_STRENGTH)),
+            severity=_severity(point.ratio("p95", service)),
+            since=point.since("retransmitted", host),
+            evidence=_evidence(point, None, host),
+            action=Action("drain_host", target=host, effect=at_baseline(point, service, "without_losses")),
+            urgent=felt > 0.5,
         )
-    return found
+
+
+def _severity(ratio: float) -> float:
+    return min(MAX_SEVERITY, max(1.0, ratio)) if math.isfinite(ratio) else 1.0
 
 
 def _evidence(point: EvaluationPoint, edge: Edge | None, host: str) -> tuple[Evidence, ...]:
-    evidence = []
-    if edge is not None:
-        evidence = [evidence_of(point, name, edge) for name in ("excess", "edge_p95", "edge_failed")]
-    evidence += [
-        evidence_of(point, name, host)
-        for name, least in HOST_EVIDENCE.items()
-        if host and point.value(name, host) > least
-    ]
-    return tuple(item for item in evidence if math.isfinite(item.value) and not item.value == item.baseline == 0)
-
-
-def _effect(point: EvaluationPoint, service: Service, path: Edge, edge: Edge) -> Effect | None:
-    """The effect of a healthy network: on calls over the path, else over the edge, else on the affected service."""
-    return first(
-        of_signal(point, "edge_p95", key, _ideal(point, key), "as_fast_as_server") for key in (path, edge)
-    ) or at_baseline(point, service, "network_as_usual")
+    edge_signals = [(name, edge) for name in ("excess", "edge_p95", "edge_failed") if edge is not None]
+    host_signals = [(name, host) for name, least in HOST_EVIDENCE.items() if host and point.value(name, host) > least]
+    return known_evidence(*(evidence_of(point, *signal) for signal in [*edge_signals, *host_signals]), zeros=False)

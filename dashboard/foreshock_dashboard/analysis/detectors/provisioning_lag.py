@@ -6,7 +6,7 @@ The expected delay is measured on earlier scale-ups of the service, if there wer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -23,21 +23,23 @@ from foreshock_dashboard.analysis.detectors.demand import (
     load_origin,
     near_capacity,
 )
-from foreshock_dashboard.analysis.detectors.evidence import (
+from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
+    MIN_STRENGTH,
+    Finding,
     evidence_of,
     lost_gpu_time,
     slow_tokens,
     slowdown_confidence,
 )
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.remediation.actions import MAX_LOAD_RATIO
 from foreshock_dashboard.analysis.remediation.effect import improvement, reduced
-from foreshock_dashboard.analysis.remediation.scale_out import MAX_LOAD_RATIO
 from foreshock_dashboard.model.action import Action, Effect, EffectCondition
 from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 DEFAULT_DELAY_SECONDS = 420.0
@@ -46,6 +48,10 @@ MOSTLY_RETRIES_RATIO = Threshold(1.0, 0.15)
 """Retries per first attempt."""
 MISSING_REPLICAS_RATIO = Threshold(0.12, 0.05)
 """Missing over wanted replicas."""
+STATE_SECONDS = 60.0
+"""Age up to which a value of the cluster's state counts as current."""
+TOGETHER_SECONDS = 60.0
+"""Seconds between two changes within which one goes with the other."""
 
 
 class ReplicaLag(NamedTuple):
@@ -62,7 +68,6 @@ class ReplicaLag(NamedTuple):
     pending: float
     since: float
     delay: float
-    measured: bool
     pool: str
     blocked: float
     at_limit: bool
@@ -73,50 +78,41 @@ class ReplicaLag(NamedTuple):
         return max(self.wanted - self.ready, self.pending, 0.0)
 
 
-def provisioning_lag(point: EvaluationPoint) -> tuple[Finding, ...]:
+def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services that are slow or near capacity while replicas are missing."""
-    lags = [lag for row in _scaling_rows(point) if (lag := replica_lag(point, row)) is not None]
+    wanted, ready, pending, limit = point.memo(_newest_replicas)
+    rows = np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= limit)).tolist()
+    lags = [lag for row in rows if (lag := replica_lag(point, row))]
     if not lags:
-        return ()
+        return
     load = request_rates(point)
     weights = edge_growth(point, load)
-    findings = []
     for lag in lags:
         impact = max(slowdown_confidence(point, lag.service), near_capacity(point, lag.service))
         missing_ratio = 1.0 if lag.at_limit and not lag.missing else lag.missing / max(lag.wanted, 1.0)
         strength = min(
             MISSING_REPLICAS_RATIO.confidence(missing_ratio), impact, 1 - other_reason(point, lag.service, load)
         )
-        if strength < 0.1:
+        if strength < MIN_STRENGTH:
             continue
-        findings.append(
-            Finding(
-                service=lag.service,
-                cause="provisioning lag",
-                suspect=SuspectedCause(load_origin(point, lag.service, weights).service, pool=lag.pool),
-                strength=strength,
-                severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
-                since=lag.since,
-                evidence=_evidence(point, lag),
-                action=_action(lag, point.time)._replace(effect=_effect(point, lag)),
-            )
+        yield Finding(
+            service=lag.service,
+            cause="provisioning lag",
+            suspect=SuspectedCause(load_origin(point, lag.service, weights).service, pool=lag.pool),
+            strength=strength,
+            severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
+            since=lag.since,
+            evidence=_evidence(point, lag),
+            action=_action(lag, point.time)._replace(effect=_effect(point, lag)),
         )
-    return tuple(findings)
 
 
 def other_reason(point: EvaluationPoint, service: Service, load: RequestRates) -> float:
     """Confidence (0 to 1) that the demand for replicas has another cause than more requests."""
-    rows = list(point.into.get(service, ()))
-    retries = (
-        min(
-            MOSTLY_RETRIES_RATIO.confidence(load.retried(rows)),
-            1 - OVERLOAD_REQUEST_GROWTH.confidence(load.growth(rows)),
-        )
-        if rows
-        else 0.0
-    )
+    rows = point.into.get(service, [])
+    mostly_retries = MOSTLY_RETRIES_RATIO.confidence(load.retried(rows))
     return max(
-        retries,
+        min(mostly_retries, 1 - OVERLOAD_REQUEST_GROWTH.confidence(load.growth(rows))),
         lost_gpu_time(point, service),
         confidence(point.z("held", service), EXTREME_Z, 1.0),
         slow_tokens(point, service),
@@ -125,49 +121,38 @@ def other_reason(point: EvaluationPoint, service: Service, load: RequestRates) -
     )
 
 
-def _scaling_rows(point: EvaluationPoint) -> Sequence[int]:
-    """Rows of the services that lack replicas or are at their autoscaler's limit."""
+def _newest_replicas(point: EvaluationPoint) -> Floats:
+    """Newest wanted, ready, pending, and largest allowed replicas of each service; shape (4, services)."""
     state = capacity(point.world)
-    if not state.services:
-        return ()
-    wanted, ready, pending, limit = (
-        _newest(rows, point.at) for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
-    )
-    return [int(row) for row in np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= limit))]
+    rows = state.wanted, state.ready, state.pending, state.max_replicas
+    return np.stack([_newest(point.world, values, point.at) for values in rows])
 
 
-def _newest(rows: Floats, at: int) -> Floats:
-    """Newest value of the last minute per row, because cluster state is exported less often than it is read."""
-    newest = np.full(len(rows), np.nan)
-    for column in range(max(0, at - 5), at + 1):
-        newest = np.where(np.isnan(rows[:, column]), newest, rows[:, column])
+def _newest(world: World, rows: Floats, at: int) -> Floats:
+    """Newest value of the last `STATE_SECONDS` per row: cluster state is exported less often than it is read."""
+    newest_first = rows[:, max(0, at + 1 - max(1, world.points(STATE_SECONDS))) : at + 1][:, ::-1]
+    newest: Floats = newest_first[np.arange(len(rows)), np.isfinite(newest_first).argmax(axis=1)]
     return newest
 
 
 def replica_lag(point: EvaluationPoint, row: int) -> ReplicaLag | None:
     """The missing replicas of the service in this row; None if there are none."""
-    state, at = capacity(point.world), point.at
-    wanted, ready, pending, limit = (
-        float(_newest(rows[row : row + 1], at)[0])
-        for rows in (state.wanted, state.ready, state.pending, state.max_replicas)
-    )
+    state, history = capacity(point.world), slice(0, point.at + 1)
+    wanted, ready, pending, limit = point.memo(_newest_replicas)[:, row].tolist()
     at_limit = wanted >= limit and wanted > 0
     is_short = wanted > ready or pending > 0
     if not (is_short or at_limit) or math.isnan(wanted) or math.isnan(ready):
         return None
-    history = slice(0, at + 1)
-    delays = scale_up_delays(state.wanted[row, history], state.ready[row, history], point.world.step)
-    missing = (state.wanted[row, history] > state.ready[row, history]) | (state.pending[row, history] > 0)
-    known = np.isfinite(state.wanted[row, history] + state.ready[row, history])
-    since = _since(
-        point, missing if is_short else state.wanted[row, history] >= state.max_replicas[row, history], known
-    )
+    past_wanted, past_ready = state.wanted[row, history], state.ready[row, history]
+    delays = scale_up_delays(past_wanted, past_ready, point.world.step)
+    is_missing = (past_wanted > past_ready) | (state.pending[row, history] > 0)
+    condition = is_missing if is_short else past_wanted >= state.max_replicas[row, history]
+    since = _since(point, condition, np.isfinite(past_wanted + past_ready))
     pool = _blocking_pool(point, state, row) if is_short else ""
-    blocked = (
-        max(wanted - ready, np.nan_to_num(pending)) - _admitted_replicas(point, state, row, pool, since)
-        if pool
-        else 0.0
-    )
+    blocked = 0.0
+    if pool:
+        missing = max(wanted - ready, np.nan_to_num(pending))
+        blocked = missing - _admitted_replicas(point, state, row, pool, since)
     return ReplicaLag(
         service=state.services[row],
         wanted=wanted,
@@ -175,7 +160,6 @@ def replica_lag(point: EvaluationPoint, row: int) -> ReplicaLag | None:
         pending=pending if math.isfinite(pending) else 0.0,
         since=since,
         delay=float(np.median(delays)) if len(delays) else DEFAULT_DELAY_SECONDS,
-        measured=bool(len(delays)),
         pool=pool if blocked > 0 else "",
         blocked=blocked,
         at_limit=at_limit,
@@ -216,14 +200,16 @@ def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
     Candidates are the pools of the service's GPUs. If these are unknown: pools with quota use that changed together
     with the replicas, or pools with a name that is part of the service's name.
     """
-    at, service = point.at, state.services[row]
-    quota, used = _newest(state.quota, at), _newest(state.used, at)
+    world, at, service = point.world, point.at, state.services[row]
+    quota, used = _newest(world, state.quota, at), _newest(world, state.used, at)
     full = [i for i in range(len(state.pools)) if quota[i] > 0 and used[i] >= quota[i]]
-    own = _pools_of(point, service)
+    pool_by_gpu = dict(zip(world.gpus, world.pool, strict=False))
+    own = {pool_by_gpu.get(world.tenants[tenant].gpu, "") for tenant in point.tenant_rows.get(service, ())} - {""}
     if own:
         full = [i for i in full if state.pools[i] in own]
     else:
-        moved = [i for i in full if _change_together(state.wanted[row, : at + 1], state.used[i, : at + 1])]
+        wanted = state.wanted[row, : at + 1]
+        moved = [i for i in full if _change_together(wanted, state.used[i, : at + 1], world.step)]
         full = moved or [i for i in full if state.pools[i] in service.name]
     return state.pools[full[0]] if len(full) == 1 else ""
 
@@ -233,26 +219,19 @@ def _admitted_replicas(point: EvaluationPoint, state: Capacity, row: int, pool: 
 
     Their GPUs count as used quota; a higher quota would not speed them up.
     """
-    before = max(0, int(np.searchsorted(point.world.times, since)) - 1)
+    world = point.world
+    before = max(0, int(np.searchsorted(world.times, since)) - 1)
     used, ready = state.used[[state.pools.index(pool)]], state.ready[[row]]
-    gpus_added, became_ready = (float((_newest(rows, point.at) - _newest(rows, before))[0]) for rows in (used, ready))
-    ready_replicas = float(_newest(ready, point.at)[0])
-    gpu_count = sum(_is_reported(point, tenant) for tenant in point.tenant_rows.get(state.services[row], ()))
+    gpus_added, became_ready = (
+        float((_newest(world, rows, point.at) - _newest(world, rows, before))[0]) for rows in (used, ready)
+    )
+    if not math.isfinite(gpus_added - became_ready):
+        return 0.0
+    ready_replicas = float(_newest(world, ready, point.at)[0])
+    tenants = (world.tenants[tenant] for tenant in point.tenant_rows.get(state.services[row], ()))
+    gpu_count = sum(math.isfinite(point.value("busy", tenant)) for tenant in tenants)
     gpus = max(1, round(gpu_count / ready_replicas)) if ready_replicas > 0 else 1
-    return max(0.0, math.floor(gpus_added / gpus) - became_ready) if math.isfinite(gpus_added - became_ready) else 0.0
-
-
-def _is_reported(point: EvaluationPoint, tenant: int) -> bool:
-    return math.isfinite(point.value("busy", point.world.tenants[tenant]))
-
-
-def _pools_of(point: EvaluationPoint, service: Service) -> Set[str]:
-    """Pools of a service's GPUs."""
-    if not point.world.pool:
-        return frozenset()
-    pool = dict(zip(point.world.gpus, point.world.pool, strict=True))
-    rows = point.tenant_rows.get(service, ())
-    return {name for row in rows if (name := pool[point.world.tenants[row].gpu])}
+    return max(0.0, math.floor(gpus_added / gpus) - became_ready)
 
 
 def change_points(values: Floats) -> NDArray[np.intp]:
@@ -262,13 +241,13 @@ def change_points(values: Floats) -> NDArray[np.intp]:
     return changed
 
 
-def _change_together(first: Floats, second: Floats) -> bool:
-    """Whether most changes of the second series lie within a minute of a change of the first."""
+def _change_together(first: Floats, second: Floats, step: float) -> bool:
+    """Whether most changes of the second series lie within `TOGETHER_SECONDS` of a change of the first."""
     first_changes, second_changes = change_points(first), change_points(second)
     if not len(first_changes) or not len(second_changes):
         return False
-    near = np.abs(second_changes[:, None] - first_changes[None, :]).min(axis=1) <= 6
-    return bool(near.mean() > 0.5)
+    points_between = np.abs(second_changes[:, None] - first_changes[None, :]).min(axis=1)
+    return bool((points_between * step <= TOGETHER_SECONDS).mean() > 0.5)
 
 
 def _evidence(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Evidence, ...]:
@@ -279,8 +258,9 @@ def _evidence(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Evidence, ...]:
     ]
     if lag.pending:
         evidence.append(Evidence("pods that wait for a node", lag.pending, 0.0, "", lag.since, name))
-    worst = max(("waiting", "p95", "failed"), key=lambda name: np.nan_to_num(point.z(name, lag.service), nan=-np.inf))
-    if math.isfinite(point.z(worst, lag.service)):
+    z = {signal: point.z(signal, lag.service) for signal in ("waiting", "p95", "failed")}
+    worst = max(z, key=lambda signal: np.nan_to_num(z[signal], nan=-np.inf))
+    if math.isfinite(z[worst]):
         evidence.append(evidence_of(point, worst, lag.service))
     return tuple(evidence)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
@@ -13,14 +13,16 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.hardware import hardware
 from foreshock_dashboard.analysis.detectors.kv_cache import kv_cache_pressure
 from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
+from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 
-Detector = Callable[[EvaluationPoint], tuple[Finding, ...]]
+Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 
 DETECTORS: tuple[Detector, ...] = (
     gpu_contention,
+    model_swapping,
     network,
     hardware,
     kv_cache_pressure,
@@ -35,5 +37,5 @@ DETECTORS: tuple[Detector, ...] = (
 
 def findings(point: EvaluationPoint) -> tuple[Finding, ...]:
     """The findings of all detectors, the strongest first."""
-    found = [finding for detect in DETECTORS for finding in detect(point)]
-    return tuple(sorted(found, key=lambda finding: (-finding.strength, finding.cause, finding.service)))
+    every = (finding for detect in DETECTORS for finding in detect(point))
+    return tuple(sorted(every, key=lambda finding: (-finding.strength, finding.cause, finding.service)))

@@ -8,16 +8,15 @@ default (AWS SDKs, standard mode); that is inferred, not observed.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.retry_amplification import amplification
-from foreshock_dashboard.analysis.detectors.evidence import entity
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, edge_ends
+from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding, entity
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -44,8 +43,6 @@ SHORT_OUTAGE_SECONDS = Threshold(60.0, 12.0)
 """Seconds without capacity below which a service that stays down is at risk: failovers and restarts take as long."""
 BUDGET_RATIO = 0.1
 """Retries per call of the recommended retry budget."""
-MIN_STRENGTH = 0.1
-"""Strength below which there is no finding."""
 MAX_OUTAGE_SECONDS = SHORT_OUTAGE_SECONDS.midpoint + SHORT_OUTAGE_SECONDS.width * math.log(1 / MIN_STRENGTH - 1)
 """Seconds without capacity: a service that recovers from as long is not at risk, however sure its loop is."""
 
@@ -63,12 +60,11 @@ class ObservedLoop(NamedTuple):
     confidence: float
 
 
-def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> tuple[Finding, ...]:
+def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Iterator[Finding]:
     """Findings for healthy services that a short loss of capacity would take down for good.
 
     loads: offered load over capacity, by service.
     """
-    found = []
     for service, observed in sorted(retry_loops(point, loads).items()):
         if not (can_stay_down(observed.loop) and stays_down(observed.loop, MAX_OUTAGE_SECONDS)):
             continue
@@ -76,40 +72,30 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> tuple
         strength = observed.confidence * (1 - SHORT_OUTAGE_SECONDS.confidence(seconds))
         if strength < MIN_STRENGTH:
             continue
-        edge = point.world.edges[observed.edge]
-        all_retried = observed.loop.load * observed.loop.attempts
-        found.append(
-            Finding(
-                service=service,
-                cause="retry storm",
-                suspect=SuspectedCause(service, edge=edge[:2]),
-                strength=strength,
-                severity=1.0,
-                since=point.time,
-                evidence=(
-                    Evidence(
-                        "time without capacity it survives",
-                        seconds,
-                        SHORT_OUTAGE_SECONDS.midpoint,
-                        "s",
-                        point.time,
-                        str(service),
-                    ),
-                    Evidence("load if all is retried", all_retried, 1.0, "ratio", point.time, str(service)),
-                    Evidence("attempts at most, inferred", observed.loop.attempts, 1.0, "", point.time, entity(edge)),
-                ),
-                action=Action(
-                    "set_retry_budget",
-                    edge.client,
-                    callee=service,
-                    amount=BUDGET_RATIO,
-                    reason=Reason("short_outage", service, value=seconds),
-                    effect=_effect(service, observed, seconds),
-                    alternatives=(Action("cancel_abandoned", service),),
-                ),
-            )
+        edge, since, survivable = point.world.edges[observed.edge], point.time, SHORT_OUTAGE_SECONDS.midpoint
+        retried = observed.loop.load * observed.loop.attempts
+        yield Finding(
+            service=service,
+            cause="retry storm",
+            suspect=SuspectedCause(service, edge=edge[:2]),
+            strength=strength,
+            severity=1.0,
+            since=since,
+            evidence=(
+                Evidence("time without capacity it survives", seconds, survivable, "s", since, str(service)),
+                Evidence("load if all is retried", retried, 1.0, "ratio", since, str(service)),
+                Evidence("attempts at most, inferred", observed.loop.attempts, 1.0, "", since, entity(edge)),
+            ),
+            action=Action(
+                "set_retry_budget",
+                edge.client,
+                callee=service,
+                amount=BUDGET_RATIO,
+                reason=Reason("short_outage", service, value=seconds),
+                effect=_effect(service, observed, seconds),
+                alternatives=(Action("cancel_abandoned", service),),
+            ),
         )
-    return tuple(found)
 
 
 def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect | None:
@@ -117,13 +103,11 @@ def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect 
     attempts = observed.loop.attempts / observed.edge_attempts * (1 + BUDGET_RATIO)
     loop = observed.loop._replace(attempts=max(1.0, attempts))
     survived = outage_margin_seconds(loop)
-    if math.isinf(survived):
-        survived, bound = max_outage_seconds(loop), True
-    elif round(survived) > round(seconds):
-        bound = False
-    else:
+    unbounded = math.isinf(survived)
+    if not unbounded and round(survived) <= round(seconds):
         return None
-    return Effect("outage survived", service, "s", seconds, survived, "retry_budget", at_least=bound)
+    survived = max_outage_seconds(loop) if unbounded else survived
+    return Effect("outage survived", service, "s", seconds, survived, "retry_budget", at_least=unbounded)
 
 
 def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:
@@ -133,19 +117,15 @@ def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mappi
     wanted = {service for service, load in loads.items() if load > 0}
     if not wanted or not len(world.edges):
         return {}
-    seen_attempts = _largest(world.attempts[:, past])
+    observed_attempts = np.fmax.reduce(world.attempts[:, past], axis=1, initial=1.0)
     edge_attempts = np.where(
-        seen_attempts > RETRYING_ATTEMPTS, np.maximum(np.ceil(seen_attempts), DEFAULT_ATTEMPTS), 1.0
+        observed_attempts > RETRYING_ATTEMPTS, np.maximum(np.ceil(observed_attempts), DEFAULT_ATTEMPTS), 1.0
     )
-    places = {
-        service: i for i, service in enumerate(dict.fromkeys(service for edge in world.edges for service in edge[:2]))
-    }
-    client = np.array([places[edge.client] for edge in world.edges], np.intp)
-    server = np.array([places[edge.server] for edge in world.edges], np.intp)
+    client, server, indices = edge_ends(world.edges)
     rates = np.nan_to_num(point["edge_rate"].level)
     # While the service is down, each caller makes all attempts for each request that reaches it.
-    amplification_if_down = amplification(client, server, rates * edge_attempts, edge_attempts, len(places))
-    found = {}
+    amplification_if_down = amplification(client, server, rates * edge_attempts, edge_attempts, len(indices))
+    loops = {}
     for service, rows in point.into.items():
         calls = [row for row in rows if edge_attempts[row] > 1]
         if service not in wanted or not calls:
@@ -156,21 +136,12 @@ def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mappi
         if not timeout > 0 or math.isnan(baseline):
             continue
         # Bounded, because attempts multiply without end in a cycle of callers.
-        attempts = min(float(amplification_if_down[places[service]]), MAX_ATTEMPTS)
+        attempts = min(float(amplification_if_down[indices[service]]), MAX_ATTEMPTS)
         loop = RetryLoop(loads[service], attempts, max(timeout - baseline, 0.1 * timeout), timeout)
-        found[service] = ObservedLoop(
-            loop,
-            worst,
-            float(edge_attempts[worst]),
-            OBSERVED_CONFIDENCE if seen_attempts[worst] > DEFAULT_ATTEMPTS - 1 else INFERRED_CONFIDENCE,
-        )
-    return found
-
-
-def _largest(attempts: Floats) -> Floats:
-    """Largest attempts per call of each edge, shape (edges,); 1 without samples. attempts: shape (edges, times)."""
-    known = np.isfinite(attempts)
-    return np.where(known.any(axis=1), np.where(known, attempts, 1.0).max(axis=1, initial=1.0), 1.0)
+        observed = observed_attempts[worst] > DEFAULT_ATTEMPTS - 1
+        confidence = OBSERVED_CONFIDENCE if observed else INFERRED_CONFIDENCE
+        loops[service] = ObservedLoop(loop, worst, float(edge_attempts[worst]), confidence)
+    return loops
 
 
 def timeout_seconds(p99: Floats, failed: Floats) -> float:

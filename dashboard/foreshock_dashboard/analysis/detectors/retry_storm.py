@@ -9,7 +9,7 @@ trigger is the cause.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,13 +19,21 @@ from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, 
 from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.demand import OVERLOAD_REQUEST_GROWTH, TOKEN_GROWTH, load_growth
-from foreshock_dashboard.analysis.detectors.evidence import EXTREME_Z, evidence_of, lost_gpu_time, slow_tokens
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import (
+    EXTREME_Z,
+    MIN_STRENGTH,
+    Finding,
+    evidence_of,
+    known_evidence,
+    lost_gpu_time,
+    slow_tokens,
+)
 from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
 from foreshock_dashboard.model.action import Action, Effect
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.stats.threshold import Threshold, confidence
@@ -48,72 +56,70 @@ RETRY_LAG_SECONDS = 30.0
 MAX_SEVERITY = 100.0
 
 
-def retry_storms(point: EvaluationPoint) -> tuple[Finding, ...]:
+def retry_storms(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services that retries keep down."""
-    edges = point.world.edges
-    attempts = point["attempts"].value
+    edges, attempts = point.world.edges, point["attempts"].value
     retried = {edges[row].server for row in np.flatnonzero(attempts > 1 + STORM_RETRY_RATIO.midpoint / 2)}
     if not retried:
-        return ()
+        return
     now = request_rates(point, MINUTE)
-    found = []
     for service in sorted(retried):
         rows = point.into[service]
         strength = storm_strength(point, service, now, rows)
-        if strength < 0.1:
+        if strength < MIN_STRENGTH:
             continue
-        worst = max(rows, key=lambda row: (np.nan_to_num(now.offered[row] - now.first[row]), -row))
-        loop = loop_gain(point, rows)
-        amplification = 1 / now.real(rows)
-        found.append(
-            Finding(
-                service=service,
-                cause="retry storm",
-                suspect=SuspectedCause(service, edge=edges[worst][:2]),
-                strength=strength,
-                severity=min(MAX_SEVERITY, max(amplification, point.ratio("p95", service))),
-                since=min(point.since("attempts", edges[row]) for row in rows),
-                evidence=_evidence(point, service, now, rows, worst, loop),
-                action=Action(
-                    "cap_retries",
-                    edges[worst].client,
-                    callee=service,
-                    amount=BUDGET_RATIO,
-                    effect=Effect("load", service, "ratio", math.nan, 1 / amplification, "without_retries"),
-                    alternatives=(Action("drain_queue", service),),
-                ),
-                urgent=True,
-            )
+        worst = edges[max(rows, key=lambda row: (np.nan_to_num(now.offered[row] - now.first[row]), -row))]
+        real_ratio = now.real(rows)
+        yield Finding(
+            service=service,
+            cause="retry storm",
+            suspect=SuspectedCause(service, edge=worst[:2]),
+            strength=strength,
+            severity=min(MAX_SEVERITY, max(1 / real_ratio, point.ratio("p95", service))),
+            since=min(point.since("attempts", edges[row]) for row in rows),
+            evidence=_evidence(point, service, now, rows, worst),
+            action=Action(
+                "cap_retries",
+                worst.client,
+                callee=service,
+                amount=BUDGET_RATIO,
+                effect=Effect("load", service, "ratio", math.nan, real_ratio, "without_retries"),
+                alternatives=(Action("drain_queue", service),),
+            ),
+            urgent=True,
         )
-    return tuple(found)
 
 
 def storm_strength(point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
     """Confidence (0 to 1) that retries, and no lasting trigger, keep a service down: the least of all conditions."""
     real_ratio = now.real(rows)
-    if not real_ratio > 0 or not np.nansum(now.baseline[rows]) > 0:
+    offered, fresh, baseline = (_total(rates, rows) for rates in (now.offered, now.fresh, now.baseline))
+    if not real_ratio > 0 or not baseline > 0:
         return 0.0
-    fresh = float(np.nansum(now.fresh[rows]))
-    baseline = float(np.nansum(now.baseline[rows]))
-    has_queue = math.isfinite(point.z("waiting", service))
-    conditions = (
+    peak_ratio = PEAK_LOAD_RATIO if _has_queue(point, service) else PEAK_LOAD_RATIO_WITHOUT_QUEUE
+    lost_capacity = max(
+        lost_gpu_time(point, service),
+        slow_tokens(point, service),
+        LOST_REPLICAS_RATIO.confidence(lost(point, service)),
+    )
+    return min(
         STORM_RETRY_RATIO.confidence(1 / real_ratio - 1),
         confidence(_waiting(point, service), EXTREME_Z, 1.0),
         1 - max(_load_grew(point, service, now, rows), _load_led(point, service, rows)),
         SERVED_SHARE.confidence(_served(point, service) / max(fresh, baseline)),
-        (PEAK_LOAD_RATIO if has_queue else PEAK_LOAD_RATIO_WITHOUT_QUEUE).confidence(
-            float(np.nansum(now.offered[rows])) / _peak_load(point, rows)
-        ),
-        1
-        - max(
-            lost_gpu_time(point, service),
-            slow_tokens(point, service),
-            LOST_REPLICAS_RATIO.confidence(lost(point, service)),
-        ),
+        peak_ratio.confidence(offered / _peak_load(point, rows)),
+        1 - lost_capacity,
         _busy(point, service),
         1 - confidence(point.z("held", service), EXTREME_Z, 1.0),
     )
-    return min(conditions)
+
+
+def _total(rates: Floats, rows: Sequence[int]) -> float:
+    return float(np.nansum(rates[rows]))
+
+
+def _has_queue(point: EvaluationPoint, service: Service) -> bool:
+    return math.isfinite(point.z("waiting", service))
 
 
 def _load_grew(point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
@@ -126,10 +132,10 @@ def _load_grew(point: EvaluationPoint, service: Service, now: RequestRates, rows
 def _busy(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that the GPUs of a service are busy: one that idles waits for something else than load."""
     rows = point.tenant_rows.get(service, ())
-    there = [row for row in rows if math.isfinite(point.value("busy", point.world.tenants[row]))]
-    gpus = {point.world.tenants[row].gpu for row in there or rows}
-    used = [value for gpu in gpus if math.isfinite(value := point.value("utilization", gpu))]
-    return GPU_UTILIZATION.confidence(sum(used) / len(used)) if used else 1.0
+    used = [row for row in rows if math.isfinite(point.value("busy", point.world.tenants[row]))]
+    gpus = {point.world.tenants[row].gpu for row in used or rows}
+    utilizations = [value for gpu in gpus if math.isfinite(value := point.value("utilization", gpu))]
+    return GPU_UTILIZATION.confidence(sum(utilizations) / len(utilizations)) if utilizations else 1.0
 
 
 def _load_led(point: EvaluationPoint, service: Service, rows: Sequence[int]) -> float:
@@ -148,41 +154,35 @@ def _load_led(point: EvaluationPoint, service: Service, rows: Sequence[int]) -> 
     if np.isfinite(tokens).any():
         return TOKEN_GROWTH.confidence(float(np.nanmax(tokens)))
     last = max(1, point.at + 1 - world.points(retrying_seconds))
-    window = slice(max(0, last - world.points(WINDOW_SECONDS)), last)
-    baseline = [point.level("edge_rate", world.edges[row]) for row in rows]
-    return OVERLOAD_REQUEST_GROWTH.confidence(
-        float(np.nansum(nan_mean(world.calls.rate[list(rows), window]))) / float(np.nansum(baseline))
-    )
+    before = nan_mean(world.calls.rate[list(rows), max(0, last - world.points(WINDOW_SECONDS)) : last])
+    return OVERLOAD_REQUEST_GROWTH.confidence(float(np.nansum(before)) / _total(point["edge_rate"].level, rows))
 
 
 def _waiting(point: EvaluationPoint, service: Service) -> float:
     """Scales by which requests wait longer; without a known queue, by which they take longer."""
-    z = point.z("waiting", service)
-    return z if math.isfinite(z) else np.fmin(point.z("p50", service), point.z("flight", service))
+    if _has_queue(point, service):
+        return point.z("waiting", service)
+    return float(np.fmin(point.z("p50", service), point.z("flight", service)))
 
 
 def _served(point: EvaluationPoint, service: Service) -> float:
     """Requests per second that a service finishes, as its model servers count them, else those that succeed."""
-    servers, world = model_servers(point.world), point.world
-    window = point.window(MINUTE)
-    if service in servers.services:
-        counted = float(nan_mean(servers.finished[[servers.services.index(service)], window])[0])
+    red, window = point.world.red, point.window(MINUTE)
+    if (row := point.models.get(service)) is not None:
+        counted = float(nan_mean(model_servers(point.world).finished[[row], window])[0])
         if math.isfinite(counted):
             return counted
-    if service not in world.services:
+    if (row := point["rate"].keys.get(service)) is None:
         return math.nan
-    row = [world.services.index(service)]
-    return float(nan_mean(world.red.rate[row, window] * (1 - np.nan_to_num(world.red.failed[row, window])))[0])
+    return float(nan_mean(red.rate[[row], window] * (1 - np.nan_to_num(red.failed[[row], window])))[0])
 
 
 def _peak_load(point: EvaluationPoint, rows: Sequence[int]) -> float:
     """The largest load over the edges while the service was healthy: the 99th percentile of the past."""
     last = max(0, point.at + 1 - point.world.points(GUARD_SECONDS))
-    past = np.nansum(
-        point.world.calls.rate[list(rows), max(0, last - point.world.points(BASELINE_HISTORY_SECONDS)) : last], axis=0
-    )
-    baseline = float(np.nansum([point.level("edge_rate", point.world.edges[row]) for row in rows]))
-    healthy_load = past[(past > 0) & (past < 3 * baseline)]
+    first = max(0, last - point.world.points(BASELINE_HISTORY_SECONDS))
+    past = np.nansum(point.world.calls.rate[list(rows), first:last], axis=0)
+    healthy_load = past[(past > 0) & (past < 3 * _total(point["edge_rate"].level, rows))]
     return float(np.percentile(healthy_load, 99)) if len(healthy_load) else math.nan
 
 
@@ -211,24 +211,18 @@ def lagged_slope(offered: Floats, retried: Floats, lag: int) -> float:
     return float(np.cov(x, y, bias=True)[0, 1] / np.var(x))
 
 
-def _wait(point: EvaluationPoint, service: Service) -> float:
-    queue = np.array([point.value("waiting", service) - 1.0])  # the signal counts one more, for its logarithm
-    return float(queue_wait_seconds(np.maximum(queue, 0.0), np.array([_served(point, service)]))[0])
-
-
 def _evidence(
-    point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int], worst: int, loop: float
+    point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int], worst: Edge
 ) -> tuple[Evidence, ...]:
-    edge = point.world.edges[worst]
-    since, name = point.since("attempts", edge), str(service)
-    fresh = float(np.nansum(now.fresh[rows]))
-    evidence = [
-        evidence_of(point, "attempts", edge),
-        Evidence("really asked", fresh, float(np.nansum(now.baseline[rows])), "1/s", since, name),
-        Evidence("finished", _served(point, service), fresh, "1/s", since, name),
-        evidence_of(point, "waiting" if math.isfinite(point.z("waiting", service)) else "p50", service),
-        Evidence("wait of who joins the queue", _wait(point, service), 0.0, "s", since, name),
-    ]
-    if math.isfinite(loop):
-        evidence.append(Evidence("retries per further attempt", loop, 1.0, "", since, name))
-    return tuple(item for item in evidence if math.isfinite(item.value))
+    since, name = point.since("attempts", worst), str(service)
+    fresh, baseline, served = _total(now.fresh, rows), _total(now.baseline, rows), _served(point, service)
+    queue = max(point.value("waiting", service) - 1.0, 0.0)  # the signal counts one more, for its logarithm
+    wait = float(queue_wait_seconds(np.array([queue]), np.array([served]))[0])
+    return known_evidence(
+        evidence_of(point, "attempts", worst),
+        Evidence("really asked", fresh, baseline, "1/s", since, name),
+        Evidence("finished", served, fresh, "1/s", since, name),
+        evidence_of(point, "waiting" if _has_queue(point, service) else "p50", service),
+        Evidence("wait of who joins the queue", wait, 0.0, "s", since, name),
+        Evidence("retries per further attempt", loop_gain(point, rows), 1.0, "", since, name),
+    )

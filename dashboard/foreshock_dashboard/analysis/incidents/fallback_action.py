@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.detectors.dependency import caller_effect, roll_back
-from foreshock_dashboard.analysis.remediation.effect import at_baseline, reduced
-from foreshock_dashboard.analysis.remediation.scale_out import add_replicas
+from foreshock_dashboard.analysis.remediation.actions import add_replicas, roll_back
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, caller_effect, reduced
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service

@@ -7,20 +7,22 @@ becomes better than its baseline.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.excess import ERROR_RATE_WEIGHT
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
+from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.model.action import Effect, EffectCondition, Unit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.rounding import displayed
 
-CALLER_SIGNALS, SERVER_SIGNALS = ("p95", "failed"), ("first_token", "per_token")
-"""Signals that callers of a service see; those of its model servers, for a service without the former."""
+SIGNAL_PAIRS = ("p95", "edge_p95"), ("failed", "edge_failed")
+"""Signals of a service that callers see, and those of its calls that they follow."""
+SERVER_SIGNALS = "first_token", "per_token"
+"""Signals of model servers, for a service without the former."""
 
 
 def improvement(
@@ -32,28 +34,19 @@ def improvement(
     condition: EffectCondition,
 ) -> Effect | None:
     """The effect; None unless both figures are known and the projected one is better, also once rounded."""
-    if not (math.isfinite(now) and math.isfinite(projected) and 0 <= projected < now):
-        return None
-    if displayed(projected, unit) >= displayed(now, unit):
-        return None
-    return Effect(signal, subject, unit, now, projected, condition)
+    is_better = math.isfinite(now) and 0 <= projected < now and displayed(projected, unit) < displayed(now, unit)
+    return Effect(signal, subject, unit, now, projected, condition) if is_better else None
 
 
 def of_signal(
-    point: EvaluationPoint,
-    name: str,
-    key: Service | Edge,
-    projected: float,
-    condition: EffectCondition,
+    point: EvaluationPoint, name: str, key: Service | Edge, projected: float, condition: EffectCondition
 ) -> Effect | None:
     """The effect on a signal of a service or an edge that would fall to `projected`, or to its baseline if higher."""
     signal = SIGNAL_BY_NAME[name]
     floor = float(np.maximum(projected, point.level(name, key)))  # NaN where either is
     unit: Unit = "ratio" if signal.unit == "ratio" else "s"
-    now = point.value(name, key)
-    if isinstance(key, Edge):
-        return improvement(name.removeprefix("edge_"), key[:2], unit, now, floor, condition)
-    return improvement(signal.text, key, unit, now, floor, condition)
+    text, subject = (name.removeprefix("edge_"), key[:2]) if isinstance(key, Edge) else (signal.text, key)
+    return improvement(text, subject, unit, point.value(name, key), floor, condition)
 
 
 def reduced(signal: str, service: Service, ratio: float, condition: EffectCondition) -> Effect | None:
@@ -65,21 +58,42 @@ def reduced(signal: str, service: Service, ratio: float, condition: EffectCondit
 
 def at_baseline(point: EvaluationPoint, service: Service, condition: EffectCondition) -> Effect | None:
     """The largest effect on a service if all of its signals were at their baseline; None if nothing would improve."""
-    seen, serving = (
+    caller_names = (name for name, _ in SIGNAL_PAIRS)
+    visible, internal = (
         [of_signal(point, name, service, -math.inf, condition) for name in names]
-        for names in (CALLER_SIGNALS, SERVER_SIGNALS)
+        for names in (caller_names, SERVER_SIGNALS)
     )
-    return best(seen) or first(serving)
+    return best(visible) or first(internal)
+
+
+def caller_effect(point: EvaluationPoint, callers: Sequence[Service], callee: Service) -> Effect | None:
+    """The largest effect on callers if calls to a callee were as fast, and failed as seldom, as at baseline.
+
+    A caller that waits for several calls, or for their threads, gains more than this.
+    """
+    edges = (point.world.edges[row] for caller in callers for row in point.out.get(caller, ()))
+    return best(
+        of_signal(point, own, edge.client, point.value(own, edge.client) - rise(point, called, edge), "callee_as_usual")
+        for edge in edges
+        if edge.server == callee
+        for own, called in SIGNAL_PAIRS
+    )
+
+
+def rise(point: EvaluationPoint, name: str, key: Key) -> float:
+    """Rise of a signal over its baseline, without sampling noise; 0 if unknown."""
+    value = point.denoised(name, key) - point.level(name, key)
+    return value if math.isfinite(value) else 0.0
 
 
 def best(effects: Iterable[Effect | None]) -> Effect | None:
     """The effect with the largest gain."""
-    return max((each for each in effects if each), key=gain, default=None)
+    return max(filter(None, effects), key=gain, default=None)
 
 
 def first(effects: Iterable[Effect | None]) -> Effect | None:
     """The first effect that is known."""
-    return next((each for each in effects if each), None)
+    return next(filter(None, effects), None)
 
 
 def gain(effect: Effect) -> float:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.excess import ANOMALOUS_SCALES, Excess, Excesses, anomaly_confidence
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.detectors.fanout import fans_out, tail_only
+from foreshock_dashboard.analysis.detectors.dependency import fans_out, tail_only
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.service import Service

@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Evalua
 from foreshock_dashboard.analysis.baseline.sampling_noise import is_sampling_noise
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
-from foreshock_dashboard.analysis.detectors.evidence import entity
+from foreshock_dashboard.analysis.detectors.finding import entity
 from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
