@@ -18,7 +18,6 @@ DELAY_RATIO = 4.0
 MAX_DELAY_SECONDS = 2.0
 """Longest such delay."""
 MAX_WAIT_SECONDS = 5.0
-"""Longest wait of an attempt for its turn."""
 _BCRYPT_MAX_BYTES = 72
 """Password bytes used by bcrypt."""
 
@@ -37,6 +36,12 @@ def basic_credentials(authorization: str) -> tuple[str, bytes] | None:
         return None
 
 
+def _matches(password: bytes, stored: bytes) -> bool:
+    import bcrypt
+
+    return bcrypt.checkpw(password[:_BCRYPT_MAX_BYTES], stored)
+
+
 class PasswordChecker:
     """Checks passwords. The last correct one of each user is cached as a keyed hash.
 
@@ -46,13 +51,21 @@ class PasswordChecker:
       Args:
           sleep: waits the given number of seconds.
           timer: monotonic clock in seconds.
+          matches: whether a password matches a hash.
+          max_wait: longest wait of an attempt for its turn, in seconds.
     """
 
     def __init__(
-        self, sleep: Callable[[float], object] = time.sleep, timer: Callable[[], float] = time.monotonic
+        self,
+        sleep: Callable[[float], object] = time.sleep,
+        timer: Callable[[], float] = time.monotonic,
+        matches: Callable[[bytes, bytes], bool] = _matches,
+        max_wait: float = MAX_WAIT_SECONDS,
     ) -> None:
         self._sleep = sleep
         self._timer = timer
+        self._matches = matches
+        self._max_wait = max_wait
         self._key = secrets.token_bytes(32)
         self._verified: dict[str, bytes] = {}
         self._checking = threading.Lock()
@@ -87,13 +100,13 @@ class PasswordChecker:
     def _check_hash(
         self, user: str, stored: bytes, password: bytes, fingerprint: bytes, *, user_exists: bool
     ) -> PasswordResult:
-        if not self._checking.acquire(timeout=MAX_WAIT_SECONDS):
+        if not self._checking.acquire(timeout=self._max_wait):
             return "busy"
         try:
             if self._has_verified(user, fingerprint) and user_exists:  # verified while this thread waited
                 return "right"
             started = self._timer()
-            is_right = _matches(password, stored) and user_exists
+            is_right = self._matches(password, stored) and user_exists
             duration = self._timer() - started
         finally:
             self._checking.release()
@@ -120,11 +133,11 @@ class PasswordChecker:
 
     @contextmanager
     def _address_turn(self, address: str) -> Iterator[bool]:
-        """Wait for the address's turn; False after `MAX_WAIT_SECONDS`."""
+        """Wait for the address's turn; False after `max_wait`."""
         with self._address_locks_guard:
             lock, waiting = self._address_locks.get(address, (threading.Lock(), 0))
             self._address_locks[address] = (lock, waiting + 1)
-        acquired = lock.acquire(timeout=MAX_WAIT_SECONDS)
+        acquired = lock.acquire(timeout=self._max_wait)
         try:
             yield acquired
         finally:
@@ -134,9 +147,3 @@ class PasswordChecker:
                 lock, waiting = self._address_locks.pop(address)
                 if waiting > 1:
                     self._address_locks[address] = (lock, waiting - 1)
-
-
-def _matches(password: bytes, stored: bytes) -> bool:
-    import bcrypt
-
-    return bcrypt.checkpw(password[:_BCRYPT_MAX_BYTES], stored)

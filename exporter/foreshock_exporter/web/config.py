@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.web.auth import PasswordChecker, basic_credentials
 from foreshock_exporter.web.connection import TEXT_PLAIN, Response
-from foreshock_exporter.web.settings import Settings, read_settings
+from foreshock_exporter.web.settings import read_settings
 from foreshock_exporter.web.yaml_file import ConfigError
 
 if TYPE_CHECKING:
     import ssl
-
-__all__ = ["PLAIN_HTTP", "ConfigError", "WatchedConfig", "WebConfig", "check", "load"]
 
 _UNAUTHORIZED = Response(HTTPStatus.UNAUTHORIZED, TEXT_PLAIN, b"Unauthorized\n", (("WWW-Authenticate", "Basic"),))
 _BUSY = Response(
@@ -57,39 +55,17 @@ class WebConfig:
     def protections(self) -> frozenset[str]:
         """Names of the enabled protections."""
         checks_clients = self.context is not None and self.context.verify_mode
-        features = {
+        protections = {
             "TLS": self.context,
             "basic_auth_users": self.users,
             "client_auth_type": checks_clients,
             "client_allowed_sans": self.client_allowed_sans,
         }
-        return frozenset(name for name, value in features.items() if value)
+        return frozenset(name for name, value in protections.items() if value)
 
 
 PLAIN_HTTP = WebConfig()
 """Configuration without a file: plain HTTP without authentication."""
-
-
-def load(path: Path) -> WebConfig:
-    """Configuration of a file and the certificates it names.
-
-    Raises:
-        ConfigError: the file is unusable; the message has file, key, and remedy.
-    """
-    return _build(read_settings(path), path)
-
-
-def check(path: Path) -> None:
-    """Raise ConfigError if the file is unusable."""
-    load(path)
-
-
-def _build(settings: Settings, path: Path) -> WebConfig:
-    if settings.tls is None:
-        return WebConfig(None, settings.headers, settings.users)
-    from foreshock_exporter.web.tls import context
-
-    return WebConfig(context(settings.tls, path), settings.headers, settings.users, settings.tls.client_allowed_sans)
 
 
 class WatchedConfig:
@@ -149,9 +125,13 @@ class WatchedConfig:
         """Read all files. Versions are taken before reading, so that no change is missed."""
         self._versions[self._path] = _file_version(self._path)
         settings = read_settings(self._path)
-        files = settings.tls.files if settings.tls else ()
+        tls, files = settings.tls, settings.tls.files if settings.tls else ()
         self._versions = {self._path: self._versions[self._path], **{file: _file_version(file) for file in files}}
-        return _build(settings, self._path)
+        if tls is None:
+            return WebConfig(None, settings.headers, settings.users)
+        from foreshock_exporter.web.tls import context
+
+        return WebConfig(context(tls, self._path), settings.headers, settings.users, tls.client_allowed_sans)
 
 
 def _file_version(path: Path) -> _FileVersion:

@@ -15,10 +15,6 @@ from foreshock_exporter.web.request import MAX_HEAD_BYTES, RefusedError
 if TYPE_CHECKING:
     import ssl
 
-IO_TIMEOUT_SECONDS = 10.0
-"""Timeout of a TLS handshake, of receiving a request head, and of sending a response."""
-KEEP_ALIVE_SECONDS = 75.0
-"""Longest wait for the next request; the usual scrape interval is up to a minute."""
 DRAIN_SECONDS = 0.1
 """Time for which input is read before closing; unread bytes would reset the connection."""
 
@@ -38,10 +34,14 @@ class Response:
 
 
 class Connection:
-    """Accepted connection. For one thread, except `stop_reading`."""
+    """Accepted connection. For one thread, except `stop_reading`.
 
-    def __init__(self, client: socket.socket) -> None:
+    `timeout`: seconds for a TLS handshake, for receiving a request head, and for sending a response.
+    """
+
+    def __init__(self, client: socket.socket, timeout: float) -> None:
         self._socket = client
+        self._timeout = timeout
         self._buffer = b""
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -52,12 +52,12 @@ class Connection:
             RefusedError: the client speaks plain HTTP; it can still receive a response.
             OSError: the handshake failed or timed out.
         """
-        self._socket.settimeout(IO_TIMEOUT_SECONDS)
+        self._socket.settimeout(self._timeout)
         if self._socket.recv(1, socket.MSG_PEEK) not in (_TLS_HANDSHAKE, b""):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "This port speaks HTTPS; ask it with https://")
         tls_socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
         self._socket = tls_socket
-        tls_socket.settimeout(IO_TIMEOUT_SECONDS)
+        tls_socket.settimeout(self._timeout)
         tls_socket.do_handshake()
         return tls_socket
 
@@ -70,7 +70,7 @@ class Connection:
         """
         deadline = time.monotonic() + wait
         if self._buffer:
-            deadline = time.monotonic() + IO_TIMEOUT_SECONDS
+            deadline = time.monotonic() + self._timeout
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > MAX_HEAD_BYTES:
                 break
@@ -78,7 +78,7 @@ class Connection:
             if not data:
                 return None
             if not self._buffer:
-                deadline = time.monotonic() + IO_TIMEOUT_SECONDS
+                deadline = time.monotonic() + self._timeout
             self._buffer = (self._buffer + data).lstrip(b"\r\n")
         if not 0 <= end <= MAX_HEAD_BYTES:
             raise RefusedError(
@@ -103,7 +103,7 @@ class Connection:
         Raises:
             OSError: the client left, or did not read in time.
         """
-        self._socket.settimeout(IO_TIMEOUT_SECONDS)
+        self._socket.settimeout(self._timeout)
         self._socket.sendall(encode(response, close=close, head_only=head_only))
 
     def stop_reading(self) -> None:

@@ -18,23 +18,11 @@ _VARY = ("Vary", "Accept, Accept-Encoding")
 
 
 class MetricsSource(Protocol):
-    """Source of metrics, such as the exporter."""
+    """Source of metrics, such as `Exporter`. The message of a ValueError is sent to the client."""
 
-    def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
-        """Current metrics as exposition text.
+    def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes: ...
 
-        Args:
-            openmetrics: whether to write OpenMetrics 1.0 instead of the text format 0.0.4.
-            collectors: collectors to include; None for all.
-
-        Raises:
-            ValueError: a collector is unknown; the message is sent to the client.
-        """
-        ...
-
-    def ready(self) -> bool:
-        """Whether a scrape has GPU values."""
-        ...
+    def ready(self) -> bool: ...
 
 
 class Routes:
@@ -78,9 +66,11 @@ class Routes:
         openmetrics = wants_openmetrics(request.headers.get("accept", ""))
         compress = accepts_gzip(request.headers.get("accept-encoding", ""))
         try:
-            selected = requested_collectors(request.query)
-            body = self._body(openmetrics, selected, compress=compress)
-        except CollectorsError as error:
+            collectors = requested_collectors(request.query)
+            with self._render_lock:
+                body = self._exporter.render(openmetrics, collectors)
+                body = gzip.compress(body, compresslevel=1, mtime=0) if compress else body
+        except ValueError as error:
             return Response(HTTPStatus.BAD_REQUEST, TEXT_PLAIN, f"{error}\n".encode())
         return Response(
             HTTPStatus.OK,
@@ -89,31 +79,19 @@ class Routes:
             (_VARY, ("Content-Encoding", "gzip")) if compress else (_VARY,),
         )
 
-    def _body(self, openmetrics: bool, selected: frozenset[str] | None, *, compress: bool) -> bytes:
-        with self._render_lock:
-            try:
-                text = self._exporter.render(openmetrics, selected)
-            except ValueError as error:
-                raise CollectorsError(str(error)) from error
-            return _gzip(text) if compress else text
-
-
-class CollectorsError(ValueError):
-    """Query with invalid collectors."""
-
 
 def requested_collectors(query: str) -> frozenset[str] | None:
     """Collectors of a query `collect[]=name`, as in node_exporter; None for all.
 
     Raises:
-        CollectorsError: the query has too many fields.
+        ValueError: the query has too many fields.
     """
     if not query:
         return None
     try:
         parameters = parse_qs(query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
     except ValueError:
-        raise CollectorsError(f"A query has at most {MAX_QUERY_FIELDS} fields") from None
+        raise ValueError(f"A query has at most {MAX_QUERY_FIELDS} fields") from None
     names = parameters.get("collect[]")
     return frozenset(names) if names else None
 
@@ -126,7 +104,3 @@ def landing_page(metrics_path: str, version: str) -> str:
         f"<h1>foreshock-exporter</h1><p>Version {html.escape(version)}</p>"
         f'<ul><li><a href="{path}">Metrics</a><li><a href="/healthz">Alive</a><li><a href="/readyz">Ready</a></ul>\n'
     )
-
-
-def _gzip(text: bytes) -> bytes:
-    return gzip.compress(text, compresslevel=1, mtime=0)

@@ -13,19 +13,16 @@ from typing import Any
 from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.common.version import version
 from foreshock_exporter.web.config import PLAIN_HTTP, WatchedConfig, WebConfig
-from foreshock_exporter.web.connection import (
-    IO_TIMEOUT_SECONDS,
-    KEEP_ALIVE_SECONDS,
-    TEXT_PLAIN,
-    Connection,
-    Response,
-    encode,
-)
+from foreshock_exporter.web.connection import TEXT_PLAIN, Connection, Response, encode
 from foreshock_exporter.web.request import RefusedError, Request, parse
 from foreshock_exporter.web.routes import MetricsSource, Routes
 
 MAX_CONNECTIONS = 32
 """Concurrent connections; further ones get status 503."""
+IO_TIMEOUT_SECONDS = 10.0
+"""Timeout of a TLS handshake, of receiving a request head, and of sending a response."""
+KEEP_ALIVE_SECONDS = 75.0
+"""Longest wait for the next request; the usual scrape interval is up to a minute."""
 CLOSE_TIMEOUT_SECONDS = 0.5
 """Time for responses in progress when the server closes."""
 _ACCEPT_PAUSE = 0.1
@@ -38,10 +35,19 @@ _BUSY = encode(
 class Server:
     """Running server. `port` is the actual port, also if 0 was requested."""
 
-    def __init__(self, routes: Routes, listener: socket.socket, watched: WatchedConfig | None) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        listener: socket.socket,
+        watched: WatchedConfig | None,
+        io_timeout: float = IO_TIMEOUT_SECONDS,
+        close_timeout: float = CLOSE_TIMEOUT_SECONDS,
+    ) -> None:
         self._routes = routes
         self._listener = listener
         self._watched = watched
+        self._io_timeout = io_timeout
+        self._close_timeout = close_timeout
         self._problems = ProblemLog()
         self._changed = threading.Condition()
         self._connections: set[Connection] = set()
@@ -65,7 +71,7 @@ class Server:
         with self._changed:
             for connection in self._connections:
                 connection.stop_reading()
-            self._changed.wait_for(lambda: not self._connections, CLOSE_TIMEOUT_SECONDS)
+            self._changed.wait_for(lambda: not self._connections, self._close_timeout)
 
     def _accept(self) -> None:
         while not self._closing.is_set():
@@ -81,7 +87,7 @@ class Server:
 
     def _start_connection(self, client: socket.socket, address: Any) -> None:  # noqa: ANN401 - a family's own kind of address
         """Serve the connection in a thread, or reject it."""
-        connection = Connection(client)
+        connection = Connection(client, self._io_timeout)
         with self._changed:
             if is_full := len(self._connections) >= MAX_CONNECTIONS:
                 log.debug("a connection beyond the limit of %d was turned away", MAX_CONNECTIONS)
@@ -127,7 +133,7 @@ class Server:
         """Serve requests until either side closes."""
         try:
             self._start_tls(connection)
-            wait = IO_TIMEOUT_SECONDS
+            wait = self._io_timeout
             while (head := connection.read_head(wait)) is not None:
                 request = parse(head)
                 response = self._respond(request, address)
@@ -169,23 +175,26 @@ class Server:
 
 
 def serve(
-    exporter: MetricsSource, host: str, port: int, *, metrics_path: str = "/metrics", web_config: Path | None = None
+    exporter: MetricsSource,
+    host: str,
+    port: int,
+    *,
+    metrics_path: str = "/metrics",
+    web_config: Path | None = None,
+    **timeouts: float,
 ) -> Server:
     """Serve an exporter. An empty `host` means all interfaces, including IPv6 if available; port 0 picks a free port.
 
     Args:
-        exporter: source of the metrics.
-        host: address to listen on.
-        port: port to listen on.
-        metrics_path: path of the metrics.
         web_config: file with TLS, users, and headers; reloaded on change.
+        timeouts: `io_timeout` and `close_timeout` of the server in seconds.
 
     Raises:
         OSError: the address cannot be bound.
         ConfigError: `web_config` is unusable.
     """
     watched = WatchedConfig(web_config) if web_config else None
-    return Server(Routes(exporter, metrics_path, version()), _bound(host, port), watched)
+    return Server(Routes(exporter, metrics_path, version()), _bound(host, port), watched, **timeouts)
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -16,7 +16,6 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families as text_families
 
-from foreshock_exporter.web import connection as http_connection
 from foreshock_exporter.web import server as exporter_http
 from foreshock_exporter.web.request import MAX_HEAD_BYTES
 from foreshock_exporter.web.server import MAX_CONNECTIONS
@@ -164,10 +163,9 @@ def test_an_overlong_or_malformed_request_gets_an_error(sent: bytes, status: int
     assert until_closed(connection).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_slow_client_gets_408_and_is_dropped(serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_client_gets_408_and_is_dropped(serving: Serving, dial: Dial) -> None:
     """The deadline applies to the whole head: single bytes do not extend it."""
-    monkeypatch.setattr(http_connection, "IO_TIMEOUT_SECONDS", 0.3)
-    connection = dial(serving().port)
+    connection = dial(serving(io_timeout=0.3).port)
     ended = threading.Event()
 
     def dribble() -> None:
@@ -185,17 +183,15 @@ def test_a_slow_client_gets_408_and_is_dropped(serving: Serving, dial: Dial, mon
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_silent_client_is_dropped(serving: Serving, dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter_http, "IO_TIMEOUT_SECONDS", 0.1)
-    assert until_closed(dial(serving().port)) == b""
+def test_a_silent_client_is_dropped(serving: Serving, dial: Dial) -> None:
+    assert until_closed(dial(serving(io_timeout=0.1).port)) == b""
 
 
 def test_a_client_that_does_not_read_its_answer_is_dropped(
     serving: Serving, dial: Dial, readings: Readings, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "IO_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(readings, "render", lambda openmetrics=False, collectors=None: b"x" * 50_000_000)
-    server = serving()
+    server = serving(io_timeout=0.2)
     connection = dial(server.port)
     connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     eventually(lambda: bool(server._connections), "the connection is there")
@@ -242,11 +238,8 @@ def test_closing_lets_an_answer_on_its_way_finish(serving: Serving, ask: Ask, re
         socket.create_connection(("127.0.0.1", server.port), timeout=30).close()
 
 
-def test_closing_ends_idle_connections_at_once(
-    serving: Serving, dial: Dial, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporter_http, "CLOSE_TIMEOUT_SECONDS", 30.0)
-    server = serving()
+def test_closing_ends_idle_connections_at_once(serving: Serving, dial: Dial, eventually: Eventually) -> None:
+    server = serving(close_timeout=30.0)
     silent, idle = dial(server.port), dial(server.port)
     idle.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
     assert idle.recv(1000).endswith(b"ok\n")
@@ -257,11 +250,10 @@ def test_closing_ends_idle_connections_at_once(
 
 
 def test_closing_does_not_wait_for_an_answer_that_does_not_come(
-    serving: Serving, dial: Dial, readings: Readings, monkeypatch: pytest.MonkeyPatch
+    serving: Serving, dial: Dial, readings: Readings
 ) -> None:
     """Without its bound this would wait for as long as the rendering does: until the next line lets it go."""
-    monkeypatch.setattr(exporter_http, "CLOSE_TIMEOUT_SECONDS", 0.05)
-    server = serving()
+    server = serving(close_timeout=0.05)
     readings.hold.clear()
     dial(server.port).sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
     assert readings.entered.wait(30)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from foreshock_exporter.web import connection as http_connection
 from foreshock_exporter.web.auth import PasswordChecker
 from foreshock_exporter.web.server import MAX_CONNECTIONS
 from foreshock_exporter.web.tls import alternative_names
@@ -178,10 +177,9 @@ def test_a_client_without_a_handshake_blocks_no_other(
 
 
 def test_a_client_that_is_silent_in_the_handshake_is_dropped(
-    serving: Serving, config: Config, dial: Dial, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    serving: Serving, config: Config, dial: Dial, eventually: Eventually
 ) -> None:
-    monkeypatch.setattr(http_connection, "IO_TIMEOUT_SECONDS", 0.1)
-    server = serving(config(TLS))
+    server = serving(config(TLS), io_timeout=0.1)
     for sent in (b"", b"\x16\x03\x01"):
         connection = dial(server.port)
         connection.sendall(sent)

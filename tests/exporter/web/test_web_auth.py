@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.web import auth as web_auth
 from foreshock_exporter.web.auth import DELAY_RATIO, MAX_DELAY_SECONDS, PasswordChecker, basic_credentials
 
 
@@ -36,10 +35,8 @@ USERS = {"alice": b"$2y$04$:apple", "bob": b"$2y$10$:pear"}
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
-    stand_in = Slow()
-    monkeypatch.setattr(web_auth, "_matches", stand_in)
-    return stand_in
+def slow() -> Slow:
+    return Slow()
 
 
 def test_a_real_hash_lets_its_password_in_and_no_other(hashed: Callable[[str], str]) -> None:
@@ -53,13 +50,13 @@ def test_a_real_hash_lets_its_password_in_and_no_other(hashed: Callable[[str], s
 
 
 def test_bcrypt_runs_once_for_a_password_that_is_right(slow: Slow) -> None:
-    passwords = PasswordChecker(sleep=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow)
     assert [passwords.check(USERS, "alice", b"apple", "a") for _ in range(100)] == ["right"] * 100
     assert len(slow.tried) == 1
 
 
 def test_a_wrong_password_is_never_cached_and_evicts_no_user(slow: Slow) -> None:
-    passwords = PasswordChecker(sleep=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow)
     passwords.check(USERS, "alice", b"apple", "a")
     assert [passwords.check(USERS, "alice", b"plum", "a") for _ in range(3)] == ["wrong"] * 3
     assert len(slow.tried) == 4
@@ -67,17 +64,15 @@ def test_a_wrong_password_is_never_cached_and_evicts_no_user(slow: Slow) -> None
     assert len(slow.tried) == 4
 
 
-@pytest.mark.usefixtures("slow")
-def test_a_changed_hash_ends_the_old_password_at_once() -> None:
-    passwords = PasswordChecker(sleep=lambda seconds: None)
+def test_a_changed_hash_ends_the_old_password_at_once(slow: Slow) -> None:
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow)
     passwords.check(USERS, "alice", b"apple", "a")
     assert passwords.check({"alice": b"$2y$04$:plum"}, "alice", b"apple", "a") == "wrong"
     assert passwords.check({"bob": USERS["bob"]}, "alice", b"apple", "a") == "wrong"
 
 
-@pytest.mark.usefixtures("slow")
-def test_the_cache_is_bounded_by_the_users_and_holds_no_password() -> None:
-    passwords = PasswordChecker(sleep=lambda seconds: None)
+def test_the_cache_is_bounded_by_the_users_and_holds_no_password(slow: Slow) -> None:
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow)
     for user, password in (("alice", b"apple"), ("bob", b"pear"), ("mallory", b"apple"), ("eve", b"pear")):
         passwords.check(USERS, user, password, "a")
     assert set(passwords._verified) == {"alice", "bob"}
@@ -88,23 +83,22 @@ def test_the_cache_is_bounded_by_the_users_and_holds_no_password() -> None:
 
 
 def test_a_name_that_is_not_there_costs_as_much_as_the_dearest_that_is(slow: Slow) -> None:
-    passwords = PasswordChecker(sleep=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow)
     assert passwords.check(USERS, "mallory", b"pear", "a") == "wrong"
     assert slow.tried == [(b"pear", USERS["bob"])]
 
 
-@pytest.mark.usefixtures("slow")
-def test_whoever_was_wrong_rests_in_proportion() -> None:
+def test_whoever_was_wrong_rests_in_proportion(slow: Slow) -> None:
     rested: list[float] = []
     ticks = iter([0.0, 0.25, 10.0, 19.0])
-    passwords = PasswordChecker(sleep=rested.append, timer=lambda: next(ticks))
+    passwords = PasswordChecker(sleep=rested.append, matches=slow, timer=lambda: next(ticks))
     passwords.check(USERS, "alice", b"plum", "a")
     passwords.check(USERS, "alice", b"plum", "a")
     assert rested == [DELAY_RATIO * 0.25, MAX_DELAY_SECONDS]
 
 
 def test_passwords_are_tried_one_at_a_time(slow: Slow) -> None:
-    passwords = PasswordChecker(sleep=lambda seconds: None)
+    passwords = PasswordChecker(sleep=lambda seconds: None, matches=slow)
     threads = [
         threading.Thread(target=passwords.check, args=(USERS, "alice", b"plum", f"host-{number}"))
         for number in range(8)
@@ -117,7 +111,7 @@ def test_passwords_are_tried_one_at_a_time(slow: Slow) -> None:
 
 
 def test_many_that_send_the_same_right_password_at_once_cost_one_bcrypt(slow: Slow) -> None:
-    passwords, verdicts = PasswordChecker(), []
+    passwords, verdicts = PasswordChecker(matches=slow), []
     slow.go_on.clear()
     threads = [
         threading.Thread(target=lambda: verdicts.append(passwords.check(USERS, "bob", b"pear", "a"))) for _ in range(8)
@@ -130,15 +124,14 @@ def test_many_that_send_the_same_right_password_at_once_cost_one_bcrypt(slow: Sl
     assert (verdicts, len(slow.tried)) == (["right"] * 8, 1)
 
 
-@pytest.mark.usefixtures("slow")
-def test_a_delayed_guesser_delays_no_other_address() -> None:
+def test_a_delayed_guesser_delays_no_other_address(slow: Slow) -> None:
     resting, over = threading.Event(), threading.Event()
 
     def rest(_: float) -> None:
         resting.set()
         over.wait(30)
 
-    passwords = PasswordChecker(sleep=rest)
+    passwords = PasswordChecker(sleep=rest, matches=slow)
     guesser = threading.Thread(target=passwords.check, args=(USERS, "alice", b"plum", "guesser"))
     guesser.start()
     assert resting.wait(30)
@@ -147,9 +140,8 @@ def test_a_delayed_guesser_delays_no_other_address() -> None:
     guesser.join()
 
 
-def test_an_attempt_that_waits_too_long_is_busy(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_auth, "MAX_WAIT_SECONDS", 0.01)
-    passwords = PasswordChecker()
+def test_an_attempt_that_waits_too_long_is_busy(slow: Slow) -> None:
+    passwords = PasswordChecker(matches=slow, max_wait=0.01)
     slow.go_on.clear()
     first = threading.Thread(target=passwords.check, args=(USERS, "alice", b"apple", "one"))
     first.start()

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.web.config import ConfigError, WatchedConfig, check, load
+from foreshock_exporter.web.config import WatchedConfig, WebConfig
 from foreshock_exporter.web.server import serve
 from foreshock_exporter.web.settings import CIPHERS, MAX_FILE_BYTES, parse_settings
+from foreshock_exporter.web.yaml_file import ConfigError
 
 if TYPE_CHECKING:
     from tests.exporter.web.conftest import Readings
@@ -103,6 +104,10 @@ STRICTER = {
 """What promtool lets pass and Python cannot do, or nobody can mean."""
 
 
+def load(path: Path) -> WebConfig:
+    return WatchedConfig(path).current()
+
+
 def promtool_takes(path: Path) -> bool:
     checked = subprocess.run(["promtool", "check", "web-config", path], capture_output=True, text=True, check=False)
     assert checked.returncode in (0, 1, 3), checked.stderr
@@ -112,7 +117,7 @@ def promtool_takes(path: Path) -> bool:
 @pytest.mark.parametrize("text", GOOD.values(), ids=GOOD)
 def test_a_good_file_is_taken_here_and_by_promtool(text: str, config: Callable[[str], Path]) -> None:
     path = config(text)
-    check(path)
+    load(path)
     assert promtool_takes(path)
 
 
@@ -120,7 +125,7 @@ def test_a_good_file_is_taken_here_and_by_promtool(text: str, config: Callable[[
 def test_a_bad_file_is_refused_here_and_by_promtool(text: str, says: str, config: Callable[[str], Path]) -> None:
     path = config(text)
     with pytest.raises(ConfigError, match=says) as refused:
-        check(path)
+        load(path)
     assert str(refused.value).startswith(str(path))
     assert not promtool_takes(path)
 
@@ -129,7 +134,7 @@ def test_a_bad_file_is_refused_here_and_by_promtool(text: str, says: str, config
 def test_unsupported_settings_are_refused(text: str, says: str, config: Callable[[str], Path]) -> None:
     path = config(text)
     with pytest.raises(ConfigError, match=says):
-        check(path)
+        load(path)
     assert promtool_takes(path)
 
 
@@ -147,18 +152,18 @@ def test_a_file_that_is_no_configuration_is_named(data: bytes | None, says: str,
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(ConfigError, match=f"^{path}: .*{says}"):
-        check(path)
+        load(path)
 
 
 def test_an_unknown_section_is_refused_with_a_remedy(config: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError, match=r"rate_limit is not offered; .* remove it"):
-        check(config("rate_limit: {interval: 1s, burst: 2}\n"))
+        load(config("rate_limit: {interval: 1s, burst: 2}\n"))
 
 
 @pytest.mark.parametrize("text", [text for text, _ in (BAD | STRICTER).values() if HASH in text])
 def test_no_message_shows_a_hash(text: str, config: Callable[[str], Path]) -> None:
     with pytest.raises(ConfigError) as refused:
-        check(config(text))
+        load(config(text))
     assert "$2" not in str(refused.value)
 
 
