@@ -13,8 +13,9 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.histogram_quantile import histogram_quantiles
-from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
+from foreshock_dashboard.world.catalogue import catalogue
 from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES
+from foreshock_dashboard.world.row import Readings
 
 START, STEP = 1_800_000_000.0, 10.0
 PER_HOST = 8

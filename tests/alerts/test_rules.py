@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from foreshock_dashboard.cli.hub_client import HUB_URL
-from foreshock_dashboard.world.catalogue.gpus import _HARDWARE_XIDS
+from foreshock_dashboard.world.gpus import _HARDWARE_XIDS
 from foreshock_exporter.otlp.readings import FATAL_XIDS
 
 Yaml = dict[str, Any]

@@ -12,7 +12,7 @@ import pytest
 from tests.alerts.foreign import BY_THE_SCRAPE, FOREIGN, PRODUCERS
 
 from foreshock_dashboard.model.query import Query
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.catalogue import catalogue
 
 Yaml = dict[str, Any]
 
@@ -73,13 +73,7 @@ def test_every_metric_and_label_that_is_asked_for_is_really_emitted(
 
 def pages() -> list[Query]:
     """What the hub asks for, whatever of it a page shows, in every form that producers give it."""
-    readings = catalogue(59.0).values()
-    return [query for each in readings for query in (each.query, *(form.query for form in (*each.forms, *each.also)))]
-
-
-def series_of(query: Query) -> str:
-    """The name of the series that it asks for."""
-    return f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+    return [query for row in catalogue(59.0).values() for query in row.queries]
 
 
 def test_every_metric_and_label_that_a_page_asks_for_is_really_emitted(emitted: Mapping[str, frozenset[str]]) -> None:
@@ -88,7 +82,7 @@ def test_every_metric_and_label_that_a_page_asks_for_is_really_emitted(emitted: 
     wrong = []
     for query in pages():
         asked = {matcher.label for matcher in query.matchers} | set(query.by or ())
-        if (metric := series_of(query)) not in told:
+        if (metric := query.series_name) not in told:
             wrong.append(f"nobody emits {metric}")
         elif missing := asked - told[metric] - BY_THE_SCRAPE - SOMETIMES:
             wrong.append(f"{metric} has no {', '.join(sorted(missing))}")
@@ -115,7 +109,7 @@ def test_no_foreign_name_is_declared_that_nobody_asks_for(
 ) -> None:
     """Nor one twice, or one that is ours."""
     asked = {metric for text in expressions.values() for metric, _ in asks(text).selectors}
-    assert FOREIGN.keys() - asked - {series_of(query) for query in pages()} == set()
+    assert FOREIGN.keys() - asked - {query.series_name for query in pages()} == set()
     assert len(FOREIGN) == sum(len(each.metrics) for each in PRODUCERS)
     assert [metric for metric in FOREIGN if metric.startswith(("foreshock_", "gpu_"))] == []
 

@@ -16,9 +16,9 @@ from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.span import EXPORTER_NAME, Kind, Span
-from foreshock_dashboard.world.catalogue.calls import EDGE_LABELS
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.catalogue.row import SERVICE_LABELS
+from foreshock_dashboard.world.calls import EDGE_LABELS
+from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.row import SERVICE_LABELS
 
 Yaml = dict[str, Any]
 SECTIONS = ("extensions", "receivers", "processors", "connectors", "exporters")
@@ -172,9 +172,9 @@ def test_the_names_that_come_out_are_those_that_the_hub_reads(config: Yaml) -> N
     prefix = connector["namespace"].replace(".", "_")
     assert connector["histogram"]["unit"] == "s"
     read = catalogue(59.0)
-    assert read["served"].query.metric == f"{prefix}_calls_total"
-    assert read["served_seconds"].query.metric == f"{prefix}_duration_seconds"
-    assert read["served_seconds"].forms[0].query.metric == f"{prefix}_duration_milliseconds"
+    assert read["served"].ways[0].query.metric == f"{prefix}_calls_total"
+    assert read["served_seconds"].ways[0].query.metric == f"{prefix}_duration_seconds"
+    assert read["served_seconds"].ways[1].query.metric == f"{prefix}_duration_milliseconds"
     assert {item["name"].replace(".", "_") for item in connector["dimensions"]} | {"service_name"} == set(
         SERVICE_LABELS
     )

@@ -25,8 +25,8 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import nbytes, slice_world
 from foreshock_dashboard.replay.time_travel import MIN_CACHED_BYTES, SourceGrid, StateHistory, TimeTravel
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.catalogue.row import quick_window
+from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.row import quick_window
 
 
 class Counted(MetricSource):

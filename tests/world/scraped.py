@@ -10,8 +10,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.sources.prometheus.text_format import parse
 from foreshock_dashboard.store import Store
-from foreshock_dashboard.world.builder import WorldBuilder, with_quantiles
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.builder import WorldBuilder
+from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import fetch_catalogue
 
 START = 1_800_000_000.0
@@ -43,4 +44,4 @@ def world_scraped(
         told, _ = fetch_catalogue(store, catalogue(59.0), START, START + seconds, INTERVAL)
     finally:
         store.close()
-    return WorldBuilder(INTERVAL, tiers=tiers or {}).add(with_quantiles(told))
+    return WorldBuilder(INTERVAL, tiers=tiers or {}).add(QuantileReducer()(told))

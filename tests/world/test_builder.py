@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, build_world, with_quantiles
-from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
+from foreshock_dashboard.world.builder import MIN_KEPT_SECONDS, WorldBuilder, build_world
+from foreshock_dashboard.world.catalogue import catalogue
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
-from foreshock_dashboard.world.row_alignment import CachedLabelHasher, SeriesIndex, label_hashes
+from foreshock_dashboard.world.row import Readings
+from foreshock_dashboard.world.series_index import CachedLabelHasher, SeriesIndex, label_hashes
 
 STEP = 10.0
 POINTS = 30
@@ -135,12 +136,12 @@ def test_growing_gives_what_all_at_once_gives(seed: int, sizes: list[int], keep:
             break
 
     for world, begin, end in (given_away[0], given_away[len(given_away) // 2], given_away[-1]):
-        check(world, build_world(with_quantiles(columns(found, begin, end)), STEP))
+        check(world, build_world(QuantileReducer()(columns(found, begin, end)), STEP))
 
 
 def test_half_the_memory_gives_nearly_the_same() -> None:
     """Single precision, as a hub of many GPUs keeps it."""
-    found = with_quantiles(platform(1))
+    found = QuantileReducer()(platform(1))
 
     check(WorldBuilder(STEP, dtype=np.float32).add(found), build_world(found, STEP), tolerance=1e-6)
 
@@ -154,7 +155,7 @@ def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() ->
     found |= {"busy": one, "memory": Matrix.empty(one.times), "stalled": Matrix.empty(one.times)}
     growing = WorldBuilder(STEP, keep=20.0)
 
-    counts = [len(growing.add(with_quantiles(columns(found, i, i + 1))).tenants) for i in range(at, at + 6)]
+    counts = [len(growing.add(QuantileReducer()(columns(found, i, i + 1))).tenants) for i in range(at, at + 6)]
 
     assert counts == [2, 2, 2, 1, 2, 2]
 
@@ -163,11 +164,11 @@ def test_grid_points_that_were_added_already_change_nothing() -> None:
     """A hub whose tick failed reads them again, with what has become new."""
     found = platform(4)
     growing = WorldBuilder(STEP)
-    growing.add(with_quantiles(columns(found, 0, 10)))
-    once, twice = (growing.add(with_quantiles(columns(found, 0, end))) for end in (10, 15))
+    growing.add(QuantileReducer()(columns(found, 0, 10)))
+    once, twice = (growing.add(QuantileReducer()(columns(found, 0, end))) for end in (10, 15))
 
-    check(once, build_world(with_quantiles(columns(found, 0, 10)), STEP))
-    check(twice, build_world(with_quantiles(columns(found, 0, 15)), STEP))
+    check(once, build_world(QuantileReducer()(columns(found, 0, 10)), STEP))
+    check(twice, build_world(QuantileReducer()(columns(found, 0, 15)), STEP))
 
 
 @pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, MIN_KEPT_SECONDS / STEP + 1)])
@@ -189,13 +190,16 @@ def test_a_failure_in_between_leaves_the_world_as_it_was(monkeypatch: pytest.Mon
     """The next answer for the same time is taken as if nothing had been."""
     found = platform(3)
     growing = WorldBuilder(STEP)
-    growing.add(with_quantiles(columns(found, 0, 10)))
+    growing.add(QuantileReducer()(columns(found, 0, 10)))
     with monkeypatch.context() as broken:
         broken.setattr("foreshock_dashboard.world.calls._attempts", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            growing.add(with_quantiles(columns(found, 10, 20)))
+            growing.add(QuantileReducer()(columns(found, 10, 20)))
 
-    check(growing.add(with_quantiles(columns(found, 10, 20))), build_world(with_quantiles(columns(found, 0, 20)), STEP))
+    check(
+        growing.add(QuantileReducer()(columns(found, 10, 20))),
+        build_world(QuantileReducer()(columns(found, 0, 20)), STEP),
+    )
 
 
 LABELS = st.lists(st.integers(0, 40), max_size=30, unique=True).map(

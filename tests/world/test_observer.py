@@ -7,7 +7,7 @@ import pytest
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.catalogue import catalogue
 from foreshock_dashboard.world.observer import FIRST_CHUNK_POINTS, MAX_CHUNK_POINTS, Observer, align_down, fold_start
 
 NOW = 1_800_000_003.0

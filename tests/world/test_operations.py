@@ -13,9 +13,11 @@ from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Operation
-from foreshock_dashboard.world.builder import WorldBuilder, with_quantiles
-from foreshock_dashboard.world.catalogue.catalogue import Readings, catalogue
-from foreshock_dashboard.world.operations import MAX_OPERATIONS
+from foreshock_dashboard.world.builder import WorldBuilder
+from foreshock_dashboard.world.calls import MAX_OPERATIONS
+from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
+from foreshock_dashboard.world.row import Readings
 
 EMBED, DOCUMENTS = "POST /embed", "POST /embed/documents"
 STEP = 10.0
@@ -75,7 +77,7 @@ def told(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -
     def rows(*labels: dict[str, str]) -> Matrix:
         return Matrix.of(times, {labels_of(each): np.ones(3) for each in labels})
 
-    return with_quantiles(
+    return QuantileReducer()(
         {key: Matrix.empty(times) for key in catalogue(59.0)}
         | {
             "up": rows(exporter),

@@ -9,7 +9,7 @@ import pytest
 
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.store import Store
-from foreshock_dashboard.world.scrape_interval import scrape_interval
+from foreshock_dashboard.world.observer import scrape_interval
 
 NOW = 1_800_000_000.0
 TARGETS = 9

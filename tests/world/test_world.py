@@ -13,14 +13,14 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
 from foreshock_dashboard.render.units import duration, gpu_list, multiple
 from foreshock_dashboard.world.builder import build_world as world_of_condensed
-from foreshock_dashboard.world.builder import with_quantiles
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.history import extend
+from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
+from foreshock_dashboard.world.observer import extend
 
 
 def world_of(found: dict[str, Matrix], step: float) -> World:
     """The World of answers as a source gives them."""
-    return world_of_condensed(with_quantiles(found), step)
+    return world_of_condensed(QuantileReducer()(found), step)
 
 
 TIMES = np.array([100.0, 110.0])

@@ -25,11 +25,10 @@ from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.world.builder import WorldBuilder
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.catalogue.row import quick_window
+from foreshock_dashboard.world.catalogue import catalogue
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
-from foreshock_dashboard.world.observer import Observer
-from foreshock_dashboard.world.scrape_interval import scrape_interval
+from foreshock_dashboard.world.observer import Observer, scrape_interval
+from foreshock_dashboard.world.row import quick_window
 
 log = logging.getLogger(__name__)
 

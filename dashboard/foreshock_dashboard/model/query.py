@@ -112,6 +112,11 @@ class Query:
         if self.reduce == "last" and self.window > MAX_LAST_WINDOW_SECONDS:
             raise ValueError(f"query: 'last' looks back {MAX_LAST_WINDOW_SECONDS:.0f} s at most, not {self.window} s")
 
+    @property
+    def series_name(self) -> str:
+        """Name of the series that are read."""
+        return f"{self.metric}_bucket" if self.reduce == "buckets" else self.metric
+
 
 def grid(start: float, end: float, step: float) -> Floats:
     """Times start, start + step, … ≤ end, in Unix seconds, shape (times,).

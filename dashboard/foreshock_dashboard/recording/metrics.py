@@ -39,7 +39,7 @@ class RecordedMetrics(MetricSource):
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """As `MetricSource.fetch`."""
         steps, times = Steps.of(start, end, step), grid(start, end, step)
-        metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+        metric = query.series_name
         selected = [series for series in self._series.get(metric, ()) if _accepted(series, query.matchers)]
         if not selected:
             return Matrix.empty(times)

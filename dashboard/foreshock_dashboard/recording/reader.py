@@ -20,7 +20,7 @@ from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.metric_cache import MetricCache
-from foreshock_dashboard.stats.intervals import median_interval
+from foreshock_dashboard.stats.robust import median_interval
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 
 DUCKDB_MEMORY = "512MB"

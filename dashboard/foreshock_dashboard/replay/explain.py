@@ -30,8 +30,9 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.world.all_series import read_all_series
-from foreshock_dashboard.world.builder import build_world, with_quantiles
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
+from foreshock_dashboard.world.builder import build_world
+from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer
 
 BEFORE_SECONDS, AFTER_SECONDS = 300.0, 600.0
@@ -73,7 +74,7 @@ def load_world(source: MetricSource, window: AnalysisWindow, timing: ReplayTimin
     """
     begin = float(window.times[0])
     rows = catalogue(timing.window, timing.quick)
-    observer = Observer(source, rows, timing.step, with_quantiles, keep=math.inf, begin=lambda _: begin)
+    observer = Observer(source, rows, timing.step, QuantileReducer(), keep=math.inf, begin=lambda _: begin)
     seasons = SeasonalHistory(source, lambda spacing: catalogue(max(spacing, timing.window)))
     seasons.load(begin, float(window.times[-1]))
     return seasons.attach(build_world(observer.read(float(window.times[-1])), timing.step))

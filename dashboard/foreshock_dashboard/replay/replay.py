@@ -20,10 +20,11 @@ from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.world.builder import build_world, with_quantiles
-from foreshock_dashboard.world.catalogue.catalogue import catalogue
-from foreshock_dashboard.world.catalogue.row import quick_window
+from foreshock_dashboard.world.builder import build_world
+from foreshock_dashboard.world.catalogue import catalogue
+from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer
+from foreshock_dashboard.world.row import quick_window
 
 DEFAULTS = Settings()
 HOUR_SECONDS = 3600.0
@@ -149,7 +150,7 @@ def worlds(
     piece = last - first + timing.step if whole else piece_seconds * scale
     keep = math.inf if whole else piece + LOOKBACK_SECONDS * scale
     metrics, rows = source(recording), catalogue(timing.window, timing.quick)
-    observer = Observer(metrics, rows, timing.step, with_quantiles, keep, begin=lambda _: first)
+    observer = Observer(metrics, rows, timing.step, QuantileReducer(), keep, begin=lambda _: first)
     seasons = SeasonalHistory(metrics, lambda spacing: catalogue(max(spacing, timing.window)))
     reached = first - timing.step
     while reached < last:

@@ -23,8 +23,8 @@ from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS, UNKN
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.world.catalogue.row import CatalogueRow
 from foreshock_dashboard.world.observer import fetch_catalogue
+from foreshock_dashboard.world.row import CatalogueRow
 from foreshock_dashboard.world.row_math import service_of
 
 log = logging.getLogger(__name__)

@@ -24,9 +24,9 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_slice import nbytes, slice_world
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.world.builder import WorldBuilder
-from foreshock_dashboard.world.catalogue.row import CatalogueRow
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer, align_down, fold_start
+from foreshock_dashboard.world.row import CatalogueRow
 
 HOUR_SECONDS = 3600.0
 LAST_HOUR_STEP_SECONDS = 300.0

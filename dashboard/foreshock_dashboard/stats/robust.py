@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.model.types import Floats
 
@@ -93,3 +95,13 @@ def nan_mean(values: Floats, axis: int = 1) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         means: Floats = np.where(known, values, 0.0).sum(axis=axis, dtype=np.float64) / known.sum(axis=axis)
     return means
+
+
+def median_interval(series: Iterable[NDArray[np.int64] | NDArray[np.float64]]) -> float | None:
+    """Median over series of the median distance of their samples; None if no series has two samples.
+
+    Each series is given by its ascending times. Lost and late samples hardly move a median.
+    """
+    distances = (np.diff(times) for times in series)
+    medians = [np.median(of_series[of_series > 0]) for of_series in distances if (of_series > 0).any()]
+    return float(np.median(medians)) if medians else None

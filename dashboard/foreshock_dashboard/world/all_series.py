@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from foreshock_dashboard.model.query import MAX_LAST_WINDOW_SECONDS, Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.history import extend
+from foreshock_dashboard.world.observer import extend
 
 BUCKETS = "_bucket"
 SUM, COUNT = "_sum", "_count"

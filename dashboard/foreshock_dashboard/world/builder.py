@@ -13,29 +13,20 @@ from foreshock_dashboard.model.seasonality import UNKNOWN_SEASONALITY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.world.calls import CallRows
-from foreshock_dashboard.world.catalogue.catalogue import Readings
+from foreshock_dashboard.world.calls import CallRows, OperationRows
 from foreshock_dashboard.world.cluster import ClusterRows
 from foreshock_dashboard.world.gpus import GPU_GAUGES, GpuRows
-from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.hosts import HostRows
 from foreshock_dashboard.world.model_servers import ModelServerRows
-from foreshock_dashboard.world.operations import OperationRows
-from foreshock_dashboard.world.row_math import LabelFacts, LabelMap, last_sample_time
-from foreshock_dashboard.world.sections import Sections
+from foreshock_dashboard.world.row import LabelMap, Readings
+from foreshock_dashboard.world.row_math import LabelFacts, last_sample_time
+from foreshock_dashboard.world.section import Sections
 from foreshock_dashboard.world.targets import Address, target_of
-
-__all__ = ["WorldBuilder", "build_world", "with_quantiles"]
 
 MIN_KEPT_SECONDS = 1980.0
 """Shortest history kept at the memory bound: the 1800 s that the analysis learns from, and its guard of 180 s."""
 SIMULATED_FLAG_POINTS = 60
 """Grid points for which the World stays marked as simulated after the last simulated sample."""
-
-
-def with_quantiles(readings: Readings) -> Readings:
-    """Readings with quantiles in place of buckets; see `QuantileReducer`."""
-    return QuantileReducer()(readings)
 
 
 def build_world(readings: Readings, step: float, missing: tuple[str, ...] = ()) -> World:

@@ -1,51 +1,203 @@
-"""Rows of services and of the calls between them."""
+"""Services, the calls between them, and operations: queries and rows of the World.
+
+Sources: span metrics and the service graph, otherwise the metrics of Istio's proxies, or of HTTP servers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from foreshock_dashboard.model.query import Matcher, Query
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Edge, Red
-from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.row_alignment import IntArray
-from foreshock_dashboard.world.row_math import LabelFacts, LabelMap, safe_ratio, service_of
-from foreshock_dashboard.world.section import Key, NameOf, Section
-from foreshock_dashboard.world.sections import Growth, Sections
+from foreshock_dashboard.model.world import Edge, Operation, Red, Tenant
+from foreshock_dashboard.world.row import SERVICE_LABELS, Catalogue, LabelMap, Producer, RateWindows, Readings, row
+from foreshock_dashboard.world.row_math import LabelFacts, clipped_share, safe_ratio, service_of
+from foreshock_dashboard.world.section import Grouping, Growth, Key, Section, Sections
+
+PAIR_LABELS = ("client", "client_service_namespace", "server", "server_service_namespace")
+EDGE_LABELS = (*PAIR_LABELS, "connection_type")
+SPANS, TEMPO, GRAPH, ISTIO, HTTP = "spans", "tempo", "graph", "istio", "http"
+"""Producers of request counts. The graph is used until its producer exports span metrics, too."""
+
+_SERVED = Matcher("span_kind", "=~", "SPAN_KIND_SERVER|SPAN_KIND_CONSUMER")
+_FAILED = Matcher("status_code", "=", "STATUS_CODE_ERROR")
+_HTTP_FAILED = Matcher("http_response_status_code", "=~", "5..")
+_TEMPO_RENAMES = {"service": "service_name"}
+_TEMPO_LABELS = ("service", "service_namespace")
+_GRAPH = "traces_service_graph_request"
+_GRAPH_SERVER = ("client", "server", "server_service_namespace", "connection_type")
+_HTTP = "http_server_request_duration_seconds"
+_HTTP_LABELS = (*SERVICE_LABELS, "job")
+
+_ISTIO, _ISTIO_SECONDS = "istio_requests_total", "istio_request_duration_milliseconds"
+_DESTINATION_LABELS = (
+    "destination_workload", "destination_workload_namespace",
+    "destination_service_name", "destination_service_namespace",
+)  # fmt: skip
+_PAIR_LABELS = ("source_workload", "source_workload_namespace", *_DESTINATION_LABELS)
+_STATUS_LABELS = ("response_code", "grpc_response_status")
+_AT_SERVER = Matcher("reporter", "=~", "destination|waypoint")
+_AT_CLIENT = Matcher("reporter", "=~", "source|waypoint")
+_NOT_A_WORKLOAD = ("", "unknown", "PassthroughCluster", "BlackHoleCluster")
+_GRPC_ERRORS = frozenset(("2", "4", "12", "13", "14", "15"))
+"""Istio's standard metrics: `reporter` is the counting proxy. The gRPC statuses are the server errors of
+OpenTelemetry's conventions for gRPC."""
 
 QUANTILES = ("p50", "p95", "p99", "lower_bound")
 RED = ("rate", "failed", *QUANTILES)
+MAX_OPERATIONS = 50
+"""Operations per service; span names that contain ids would have no bound."""
 Pair = tuple[Service, Service]
+
+
+def readings(windows: RateWindows) -> Catalogue:
+    """Readings of services and calls.
+
+    The Collector's span metrics are in milliseconds by default. Tempo's metrics-generator has other names for span
+    metrics, and the same for the service graph.
+    """
+    rate, buckets = windows.rate, windows.buckets
+    graph_map, services, seconds = "the service map", "services", "traces_span_metrics_duration"
+
+    def spans(*matchers: Matcher, by: tuple[str, ...] = ()) -> tuple[Producer, Producer]:
+        own = rate("traces_span_metrics_calls_total", (*SERVICE_LABELS, *by), _SERVED, *matchers)
+        tempo = rate("traces_spanmetrics_calls_total", (*_TEMPO_LABELS, *by), _SERVED, *matchers)
+        return Producer(own, producer=SPANS), Producer(tempo, _TEMPO_RENAMES, producer=TEMPO)
+
+    def graph(query: Callable[..., Query], suffix: str) -> Producer:
+        return Producer(query(f"{_GRAPH}_{suffix}", _GRAPH_SERVER), relabel=_graph_service, producer=GRAPH)
+
+    def mesh(reporter: Matcher, *, failed: bool = False) -> Producer:
+        by, relabel = (_DESTINATION_LABELS, _workload_service) if reporter is _AT_SERVER else (_PAIR_LABELS, _mesh_pair)
+        if failed:
+            query = rate(_ISTIO, (*by, *_STATUS_LABELS), reporter)
+            return Producer(query, relabel=_failed_only(relabel), producer=ISTIO)
+        return Producer(rate(_ISTIO, by, reporter), relabel=relabel, producer=ISTIO)
+
+    def mesh_seconds(by: tuple[str, ...], reporter: Matcher) -> Producer:
+        relabel = _workload_service if by is _DESTINATION_LABELS else _mesh_pair
+        return Producer(buckets(_ISTIO_SECONDS, by, reporter), le_scale=0.001, relabel=relabel, producer=ISTIO)
+
+    def http(query: Query) -> Producer:
+        return Producer(query, relabel=_http_service, producer=HTTP)
+
+    return {
+        "served": row(
+            services,
+            *(*spans(), graph(rate, "total"), mesh(_AT_SERVER), http(rate(f"{_HTTP}_count", _HTTP_LABELS))),
+            shown=True,
+        ),
+        "operations": row("which kind of request began, by `span_name`", *spans(by=("span_name",)), part_of="served"),
+        "served_failed": row(
+            "failed requests",
+            *(*spans(_FAILED), graph(rate, "failed_total"), mesh(_AT_SERVER, failed=True)),
+            http(rate(f"{_HTTP}_count", _HTTP_LABELS, _HTTP_FAILED)),
+            part_of="served",
+        ),
+        "served_seconds": row(
+            services,
+            Producer(buckets(f"{seconds}_seconds", SERVICE_LABELS, _SERVED), producer=SPANS),
+            Producer(buckets(f"{seconds}_milliseconds", SERVICE_LABELS, _SERVED), le_scale=0.001, producer=SPANS),
+            Producer(buckets("traces_spanmetrics_latency", _TEMPO_LABELS, _SERVED), _TEMPO_RENAMES, producer=TEMPO),
+            graph(buckets, "server_seconds"),
+            mesh_seconds(_DESTINATION_LABELS, _AT_SERVER),
+            http(buckets(_HTTP, _HTTP_LABELS)),
+            shown=True,
+            part_of="served",
+        ),
+        "calls": row(graph_map, rate(f"{_GRAPH}_total", EDGE_LABELS), mesh(_AT_CLIENT), shown=True),
+        "calls_failed": row(
+            "failed calls", rate(f"{_GRAPH}_failed_total", EDGE_LABELS), mesh(_AT_CLIENT, failed=True), part_of="calls"
+        ),
+        "client_seconds": row(
+            graph_map,
+            buckets(f"{_GRAPH}_client_seconds", EDGE_LABELS),
+            mesh_seconds(_PAIR_LABELS, _AT_CLIENT),
+            shown=True,
+            part_of="calls",
+        ),
+        "server_seconds": row(
+            "what the network adds to a call",
+            buckets(f"{_GRAPH}_server_seconds", EDGE_LABELS),
+            mesh_seconds(_PAIR_LABELS, _AT_SERVER),
+            part_of="calls",
+        ),
+        "retries": row("retries", rate("foreshock_retry_attempts_total", PAIR_LABELS)),
+        "tier": row("tiers of services", windows.last("service_tier_info", (*SERVICE_LABELS, "tier"))),
+    }
+
+
+def _graph_service(labels: LabelMap) -> LabelMap | None:
+    """The called service of a service graph edge; None if the callee sends no spans.
+
+    Callees of clients outside count.
+    """
+    client, server, namespace, connection = (labels.get(name, "") for name in _GRAPH_SERVER)
+    outside = connection == "database" or (connection == "virtual_node" and client != "user")
+    return None if outside or not server else {"service_name": server, "service_namespace": namespace}
+
+
+def _callee(labels: LabelMap) -> tuple[str, str] | None:
+    """Name and namespace of the called workload; of the called service if no workload was reached."""
+    workload, namespace, service, its_namespace = (labels.get(name, "") for name in _DESTINATION_LABELS)
+    name = (service, its_namespace) if workload in _NOT_A_WORKLOAD else (workload, namespace)
+    return None if name[0] in _NOT_A_WORKLOAD else name
+
+
+def _workload_service(labels: LabelMap) -> LabelMap | None:
+    callee = _callee(labels)
+    return callee and dict(zip(SERVICE_LABELS, callee, strict=True))
+
+
+def _mesh_pair(labels: LabelMap) -> LabelMap | None:
+    callee, caller = _callee(labels), labels.get("source_workload", "")
+    if callee is None or caller in _NOT_A_WORKLOAD:
+        return None
+    return dict(zip(PAIR_LABELS, (caller, labels.get("source_workload_namespace", ""), *callee), strict=True))
+
+
+def _failed_only(relabel: Callable[[LabelMap], LabelMap | None]) -> Callable[[LabelMap], LabelMap | None]:
+    """A relabeling that drops all but failures: a status of 5xx, no response, or a gRPC server error."""
+
+    def failed_only(labels: LabelMap) -> LabelMap | None:
+        code, grpc = (labels.get(name, "") for name in _STATUS_LABELS)
+        return relabel(labels) if code == "0" or code.startswith("5") or grpc in _GRPC_ERRORS else None
+
+    return failed_only
+
+
+def _http_service(labels: LabelMap) -> LabelMap | None:
+    """The service of an HTTP server, from its name or its job, `namespace/name` or `name`.
+
+    Source: OpenTelemetry's "Prometheus and OpenMetrics Compatibility".
+    """
+    name, namespace, job = (labels.get(key, "") for key in _HTTP_LABELS)
+    if not name:
+        namespace, _, name = job.rpartition("/")
+    return {"service_name": name, "service_namespace": namespace} if name else None
 
 
 class CallRows:
     """Rows of services and edges. `tiers` of services override those in the samples."""
 
     def __init__(self, sections: Sections, tiers: Mapping[Service, str]) -> None:
-        self.edges: Section[Edge] = sections.new(tuple)
-        self.pairs: Section[Pair] = sections.new(tuple)
-        self.serving: Section[Service] = sections.new(tuple)  # services with span metrics
-        self.services: Section[Service] = sections.new(tuple)
+        self.edges = Section(sections, tuple, _edge)
+        self.pairs = Section(sections, tuple, _pair)
+        self.serving = Section(sections, tuple, service_of)  # services with span metrics
+        self.services = Section(sections, tuple, service_of)
         self._tiers: LabelFacts[Service, str] = LabelFacts(_tier)
         self._tier_overrides = tiers
-        self._pair_of_edge: tuple[tuple[Edge, ...], IntArray] = ((), np.empty(0, np.int64))
+        self._pair_of_edge = Grouping(self.edges, self.pairs, lambda edge: (edge.client, edge.server))
 
     def update(self, readings: Readings, since: float) -> None:
         """Register the entities of new readings."""
         self._tiers.update(readings["tier"])
-        for key in ("calls", "calls_failed", "client_p95", "server_p95"):
-            self.edges.update(key, readings[key], _edge)
-        for key in ("served", "served_failed", "served_p95"):
-            self.serving.update(key, readings[key], service_of)
-        self.edges.drop_idle(since)
-        self.serving.drop_idle(since)
-        if self._pair_of_edge[0] is not self.edges.keys:
-            self.pairs.set_keys({(edge.client, edge.server) for edge in self.edges.keys})
-            place = {pair: i for i, pair in enumerate(self.pairs.keys)}
-            rows = np.array([place[edge.client, edge.server] for edge in self.edges.keys], np.int64)
-            self._pair_of_edge = (self.edges.keys, rows)
+        self.edges.register(readings, ("calls", "calls_failed", "client_p95", "server_p95"), since)
+        self.serving.register(readings, ("served", "served_failed", "served_p95"), since)
+        self._pair_of_edge.update()
 
     def all_services(self) -> set[Service]:
         """Services in spans. Virtual nodes such as `user` stand for the outside and are not services."""
@@ -59,14 +211,11 @@ class CallRows:
 
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
-        calls = _red(readings, "calls", "client", self.edges, _edge)
-        pairs = self.pairs.rows("retries", readings["retries"], _pair)
-        figures = {
-            **calls,
-            "server_p95": self.edges.rows("server_p95", readings["server_p95"], _edge),
-            "attempts": _attempts(calls["rate"], pairs[self._pair_of_edge[1]]),
-        }
-        return [(self.services, _red(readings, "served", "served", self.services, service_of)), (self.edges, figures)]
+        calls = _red(readings, "calls", "client", self.edges)
+        pairs = self.pairs.rows("retries", readings["retries"])
+        calls["server_p95"] = self.edges.rows("server_p95", readings["server_p95"])
+        calls["attempts"] = _attempts(calls["rate"], pairs[self._pair_of_edge.index])
+        return [(self.services, _red(readings, "served", "served", self.services)), (self.edges, calls)]
 
     def red(self) -> Red:
         """Requests received by each service."""
@@ -82,13 +231,50 @@ class CallRows:
         return tuple(tiers.get(service, "") for service in self.services.keys) if tiers else ()
 
 
-def _red(readings: Readings, key: str, seconds: str, section: Section[Key], name: NameOf[Key]) -> dict[str, Floats]:
-    total = section.rows(key, readings[key], name)
-    failed = section.rows(f"{key}_failed", readings[f"{key}_failed"], name)
+class OperationRows:
+    """Rows of operations of services on GPUs; others are not needed and a fleet has many."""
+
+    def __init__(self, sections: Sections) -> None:
+        self.rows = Section(sections, tuple, self._operation)
+        self._on_gpus: frozenset[Service] = frozenset()
+        self._names: dict[Service, set[str]] = {}
+        self._freed = False  # whether a service at the bound has room again
+
+    def update(self, readings: Readings, since: float, tenants: Iterable[Tenant]) -> None:
+        """Register the entities of new readings."""
+        on_gpus = frozenset(tenant.service for tenant in tenants)
+        if on_gpus != self._on_gpus or self._freed:
+            self._on_gpus, self._freed = on_gpus, False
+            self.rows.forget()
+        known = self.rows.keys
+        self.rows.register(readings, ["operations"], since)
+        if self.rows.keys is not known:
+            full = {service for service, names in self._names.items() if len(names) >= MAX_OPERATIONS}
+            self._names = {}
+            for service, name in self.rows.keys:
+                self._names.setdefault(service, set()).add(name)
+            self._freed = any(len(self._names.get(service, ())) < MAX_OPERATIONS for service in full)
+
+    def columns(self, readings: Readings) -> Growth:
+        """New columns of every figure."""
+        return [(self.rows, {"rate": self.rows.rows("operations", readings["operations"])})]
+
+    def _operation(self, labels: LabelMap) -> Operation | None:
+        service, name = service_of(labels), labels.get("span_name", "")
+        if service is None or service not in self._on_gpus or not name:
+            return None
+        names = self._names.setdefault(service, set())
+        if len(names) < MAX_OPERATIONS:
+            names.add(name)
+        return Operation(service, name) if name in names else None
+
+
+def _red(readings: Readings, key: str, seconds: str, section: Section[Key]) -> dict[str, Floats]:
+    total, failed = (section.rows(reading, readings[reading]) for reading in (key, f"{key}_failed"))
     errors = np.where(np.isnan(total), np.nan, np.nan_to_num(failed))
-    quantiles = {q: section.rows(f"{seconds}_{q}", readings[f"{seconds}_{q}"], name) for q in QUANTILES}
+    quantiles = {q: section.rows(f"{seconds}_{q}", readings[f"{seconds}_{q}"]) for q in QUANTILES}
     quantiles["lower_bound"] = _half_precision(quantiles["lower_bound"])
-    return {"rate": total, "failed": np.minimum(safe_ratio(errors, total), 1.0), **quantiles}
+    return {"rate": total, "failed": clipped_share(safe_ratio(errors, total)), **quantiles}
 
 
 def _half_precision(seconds: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Rows of workloads (replicas desired and ready) and of GPU quotas."""
+"""Workloads and GPU quotas of a cluster: queries of kube-state-metrics, and rows of the World."""
 
 from __future__ import annotations
 
@@ -10,21 +10,58 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.capacity import Capacity
+from foreshock_dashboard.model.query import Matcher, Matrix
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.row_math import LabelFacts, LabelMap
-from foreshock_dashboard.world.section import Section
-from foreshock_dashboard.world.sections import Growth, Sections
+from foreshock_dashboard.world.row import Catalogue, LabelMap, Producer, RateWindows, Readings, row
+from foreshock_dashboard.world.row_math import LabelFacts
+from foreshock_dashboard.world.section import Growth, Section, Sections
 
 Workload = Service
 """A Deployment or StatefulSet: namespace and name."""
 
+NAMESPACE_LABELS = ("namespace", "exported_namespace")
+"""`exported_namespace` if the scrape target has a label `namespace` (scrapes without honor_labels)."""
+_STATEFUL_SET_RENAMES = {"statefulset": "deployment"}
+_PENDING = Matcher("phase", "=", "Pending")
+_GPU_REQUESTS = Matcher("resource", "=", "requests.nvidia.com/gpu")
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 """Alphabet of Kubernetes' hashes (k8s.io/apimachinery/pkg/util/rand)."""
 _SUFFIX = re.compile(rf"-(\d+|{_SAFE}{{5}}|{_SAFE}{{6,10}}-{_SAFE}{{5}})$")
 """Suffix of a pod name: an ordinal, or the hashes of ReplicaSet and pod."""
-SCALER_READINGS = ("scaler_wanted", "scaler_most")
-DEPLOYMENT_READINGS = ("specified", "ready")
+WORKLOAD_READINGS = ("specified", "ready", "scaler_wanted", "scaler_most")
+WORKLOAD_FIGURES = ("wanted", "ready", "max_replicas", "pending")
+
+
+def readings(windows: RateWindows) -> Catalogue:
+    """Readings by deployment (or stateful set), autoscaler, pod, and quota.
+
+    Names: kube-state-metrics/docs/metrics (workload, cluster).
+    """
+    last, autoscaler = windows.last, "kube_horizontalpodautoscaler"
+    scaler, deployment = (*NAMESPACE_LABELS, "horizontalpodautoscaler"), (*NAMESPACE_LABELS, "deployment")
+    specified, ready = (
+        Producer(last(f"kube_statefulset_{name}", (*NAMESPACE_LABELS, "statefulset")), _STATEFUL_SET_RENAMES)
+        for name in ("replicas", "status_replicas_ready")
+    )
+    pod, quota = (*NAMESPACE_LABELS, "pod", "exported_pod"), (*NAMESPACE_LABELS, "resourcequota", "type")
+    return {
+        "scaler_target": row(
+            "which autoscaler is whose, where names differ",
+            last(f"{autoscaler}_info", (*scaler, "scaletargetref_name")),
+        ),
+        "scaler_wanted": row(
+            "replicas that an autoscaler wants", last(f"{autoscaler}_status_desired_replicas", scaler)
+        ),
+        "scaler_most": row("how far an autoscaler may go", last(f"{autoscaler}_spec_max_replicas", scaler)),
+        "specified": row(
+            "replicas wanted of what no autoscaler scales",
+            last("kube_deployment_spec_replicas", deployment),
+            also=(specified,),
+        ),
+        "ready": row("replicas that serve", last("kube_deployment_status_replicas_ready", deployment), also=(ready,)),
+        "pending": row("pods that wait for a node", last("kube_pod_status_phase", pod, _PENDING)),
+        "quota": row("quotas of GPUs, and what is left of them", last("kube_resourcequota", quota, _GPU_REQUESTS)),
+    }
 
 
 class Quota(NamedTuple):
@@ -38,43 +75,32 @@ class ClusterRows:
     """Rows of workloads and quotas."""
 
     def __init__(self, sections: Sections) -> None:
-        self.workloads: Section[Workload] = sections.new(tuple)
-        self.quotas: Section[Quota] = sections.new(tuple)
+        self.workloads = Section(sections, tuple, self._workload)
+        self.quotas = Section(sections, tuple, _quota)
         self._targets: LabelFacts[Workload, Workload] = LabelFacts(_scaled)
         self._deployments: LabelFacts[Workload, bool] = LabelFacts(_deployed)
         self._services: tuple[Sequence[Workload], Set[Service], tuple[Service, ...]] = ((), frozenset(), ())
 
     def update(self, readings: Readings, since: float) -> bool:
         """Register the entities of new readings; return whether new workloads appeared."""
-        new = self._deployments.update(*(readings[key] for key in DEPLOYMENT_READINGS))
-        if self._targets.update(readings["scaler_target"]):
-            self.workloads.forget(*SCALER_READINGS)
-        if new:
-            self.workloads.forget("pending")
-        for key in DEPLOYMENT_READINGS:
-            self.workloads.update(key, readings[key], _deployment)
-        for key in SCALER_READINGS:
-            self.workloads.update(key, readings[key], self._scaled)
-        self.quotas.update("quota", readings["quota"], _quota)
-        self.workloads.drop_idle(since)
-        self.quotas.drop_idle(since)
+        new = self._deployments.update(readings["specified"], readings["ready"])
+        if self._targets.update(readings["scaler_target"]) or new:
+            self.workloads.forget()
+        self.workloads.register(readings, WORKLOAD_READINGS, since)
+        self.quotas.register(readings, ["quota"], since)
         return new
 
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
-        wanted, max_replicas = (self.workloads.rows(key, readings[key], self._scaled) for key in SCALER_READINGS)
-        specified, ready = (self.workloads.rows(key, readings[key], _deployment) for key in DEPLOYMENT_READINGS)
-        replicas = {
-            "wanted": np.where(np.isnan(wanted), specified, wanted),
-            "ready": ready,
-            "max_replicas": max_replicas,
-            "pending": self.workloads.rows("pending", readings["pending"], self._pod),
-        }
+        specified, ready, wanted, max_replicas, pending = (
+            self.workloads.rows(key, readings[key]) for key in (*WORKLOAD_READINGS, "pending")
+        )
+        replicas = (np.where(np.isnan(wanted), specified, wanted), ready, max_replicas, pending)
         gpus = {
-            "quota": self.quotas.rows("hard", readings["quota"], lambda labels: _quota(labels, "hard")),
-            "used": self.quotas.rows("used", readings["quota"], lambda labels: _quota(labels, "used")),
+            figure: self.quotas.rows(figure, _of_type(readings["quota"], type_))
+            for figure, type_ in (("quota", "hard"), ("used", "used"))
         }
-        return [(self.workloads, replicas), (self.quotas, gpus)]
+        return [(self.workloads, dict(zip(WORKLOAD_FIGURES, replicas, strict=True))), (self.quotas, gpus)]
 
     def capacity(self, known: Set[Service]) -> Capacity | None:
         """Capacity by service and pool; None without any. `known`: services from other readings."""
@@ -85,7 +111,7 @@ class ClusterRows:
             self._services = (workloads, known, services_of(workloads, known))
         return Capacity(
             services=self._services[2],
-            **{key: self.workloads[key] for key in ("wanted", "ready", "max_replicas", "pending")},
+            **{key: self.workloads[key] for key in WORKLOAD_FIGURES},
             pools=_pools(quotas),
             quota=self.quotas["quota"],
             used=self.quotas["used"],
@@ -95,11 +121,13 @@ class ClusterRows:
         """Workload name of a pod; see `workload_of`."""
         return workload_of(labels, self._deployments.facts.keys())
 
-    def _scaled(self, labels: LabelMap) -> Workload:
-        scaler = Workload(namespace_of(labels), labels.get("horizontalpodautoscaler", ""))
-        return self._targets.facts.get(scaler, scaler)
-
-    def _pod(self, labels: LabelMap) -> Workload | None:
+    def _workload(self, labels: LabelMap) -> Workload | None:
+        """Workload of a deployment, of an autoscaler, or of a pod."""
+        if "horizontalpodautoscaler" in labels:
+            scaler = Workload(namespace_of(labels), labels["horizontalpodautoscaler"])
+            return self._targets.facts.get(scaler, scaler)
+        if "deployment" in labels:
+            return _deployment(labels)
         workload = Workload(namespace_of(labels), self.workload_of(labels))
         return workload if workload in self._deployments.facts else None
 
@@ -160,10 +188,14 @@ def _scaled(labels: LabelMap) -> tuple[Workload, Workload] | None:
     return (scaler, Workload(namespace, target)) if target else None
 
 
-def _quota(labels: LabelMap, kind: str = "") -> Quota | None:
-    if kind and labels.get("type") != kind:
-        return None
+def _quota(labels: LabelMap) -> Quota:
     return Quota(namespace_of(labels), labels.get("resourcequota", ""))
+
+
+def _of_type(quotas: Matrix, type_: str) -> Matrix:
+    """The limits ("hard") or the usage ("used") of quotas."""
+    series = [number for number, labels in enumerate(quotas.labels) if ("type", type_) in labels]
+    return Matrix(quotas.times, tuple(quotas.labels[number] for number in series), quotas.values[series])
 
 
 def _pools(quotas: Sequence[Quota]) -> tuple[str, ...]:

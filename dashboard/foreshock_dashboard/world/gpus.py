@@ -1,4 +1,7 @@
-"""Rows of GPUs, of the services on them, of GPU waits, and of GPU health."""
+"""GPUs, the services on them, GPU waits, and GPU health: queries and rows of the World.
+
+The metrics are those of foreshock-exporter, otherwise of dcgm-exporter.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,46 @@ from collections.abc import Callable
 import numpy as np
 
 from foreshock_dashboard.model.hardware import Hardware
+from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
-from foreshock_dashboard.world.catalogue.catalogue import Readings, service_at
-from foreshock_dashboard.world.row_math import LabelFacts, LabelMap, clipped_share, last_sample_time, service_of
-from foreshock_dashboard.world.section import Section
-from foreshock_dashboard.world.sections import Growth, Sections
+from foreshock_dashboard.world.row import (
+    GPU_LABELS,
+    SERVICE_LABELS,
+    TARGET_LABELS,
+    Catalogue,
+    LabelMap,
+    Producer,
+    RateWindows,
+    Readings,
+    row,
+)
+from foreshock_dashboard.world.row_math import (
+    LabelFacts,
+    clipped_share,
+    last_sample_time,
+    safe_ratio,
+    service_at,
+    service_of,
+)
+from foreshock_dashboard.world.section import Growth, Section, Sections
 from foreshock_dashboard.world.targets import Address, target_of
+
+TENANT_LABELS = (*GPU_LABELS, *SERVICE_LABELS)
+NEIGHBOR_LABELS = ("by_service_name", "by_service_namespace")
+WORKLOAD_LABELS = ("namespace", "pod", "exported_namespace", "exported_pod")
+"""Labels of the pod on a GPU; `exported_` if the labels of the scrape target have the same names."""
+
+_DCGM_LABELS = (*TARGET_LABELS, "UUID", "GPU_I_ID", *WORKLOAD_LABELS)
+_DCGM_GPU_LABELS = (*TARGET_LABELS, "UUID", "gpu", "modelName", "Hostname")
+_DCGM_RENAMES = {"UUID": "uuid", "modelName": "model", "Hostname": "host_name"}
+_SM_CLOCK = Matcher("clock", "=", "sm")
+_UNCORRECTED = Matcher("severity", "=", "uncorrected")
+_ABNORMAL_THROTTLING = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
+"""Throttle reasons of insufficient cooling or power. The power limit and idling are normal."""
+_HARDWARE_XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
+"""XID errors except those caused by applications or limited to one (NVIDIA's XID catalog)."""
+BYTES_PER_MIB = 2.0**20
 
 GPU_GAUGES = ("utilization", "contended", "memory_used", "memory_total", "power", "temperature")
 HEALTH_READINGS = ("clock", "clock_max", "throttled", "gpu_errors", "gpu_lost")
@@ -24,12 +59,65 @@ GpuId = tuple[str, str, str]
 """(job, instance, uuid)."""
 
 
-def _tenant_order(tenant: Tenant) -> tuple[tuple[str, int, str, str], Service]:
-    return gpu_order(tenant.gpu), tenant.service
+def readings(windows: RateWindows) -> Catalogue:
+    """Readings of identity, load, sharing, and health.
 
+    dcgm-exporter's names, labels and units (MiB, MHz, percent) are those of its default counters
+    (dcgm-exporter/etc/default-counters.csv). Its XID gauge is not read, because a gauge has no rate.
+    """
+    last, rate, quick_rate = windows.last, windows.rate, windows.quick_rate
 
-def _stall_order(stall: Stall) -> tuple[tuple[str, int, str, str], Service, Service]:
-    return gpu_order(stall.gpu), stall.victim, stall.aggressor
+    def dcgm(field: str, scale: float = 1.0, by: tuple[str, ...] = _DCGM_LABELS) -> Producer:
+        return Producer(last(f"DCGM_FI_{field}", by), _DCGM_RENAMES, scale=scale)
+
+    busy = dcgm("PROF_GR_ENGINE_ACTIVE"), dcgm("DEV_GPU_UTIL", 0.01)
+    used, total, free = (dcgm(f"DEV_FB_{kind}", BYTES_PER_MIB) for kind in ("USED", "TOTAL", "FREE"))
+    host_name = Producer(last("node_uname_info", (*TARGET_LABELS, "nodename")), {"nodename": "host_name"})
+    ecc = rate("gpu_ecc_errors_total", GPU_LABELS, _UNCORRECTED)
+    dcgm_ecc = Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), _DCGM_RENAMES)
+    gpu_info = last("gpu_info", (*GPU_LABELS, "gpu", "model"))
+    dcgm_info = [dcgm(f, by=_DCGM_GPU_LABELS) for f in ("DEV_GPU_UTIL", "PROF_GR_ENGINE_ACTIVE")]
+    stalled_by = quick_rate("gpu_service_stalled_by_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))
+    return {
+        "up": row("which targets are down", last("up", TARGET_LABELS)),
+        "host": row(
+            "names of hosts: their addresses stand for them",
+            last("target_info", (*TARGET_LABELS, "host_name")),
+            also=(host_name,),
+        ),
+        "gpu": row("GPUs", gpu_info, *dcgm_info, shown=True),
+        "pool": row("pools of GPUs", last("gpu_pool_info", ("uuid", "pool"))),
+        "mock": row("the badge of simulated data", last("foreshock_exporter_mock", TARGET_LABELS)),
+        "utilization": row("GPUs", rate("gpu_busy_seconds_total", GPU_LABELS), *busy, shown=True),
+        "contended": row("contention", rate("gpu_contended_seconds_total", GPU_LABELS), shown=True),
+        "memory_used": row("GPUs", last("gpu_memory_used_bytes", GPU_LABELS), used, shown=True),
+        "memory_total": row("GPUs", last("gpu_memory_total_bytes", GPU_LABELS), total, shown=True),
+        "memory_free": row(
+            "the memory of a GPU, where no total is told", last("gpu_memory_free_bytes", GPU_LABELS), free
+        ),
+        "power": row("power", last("gpu_power_watts", GPU_LABELS), dcgm("DEV_POWER_USAGE")),
+        "temperature": row(
+            "temperature",
+            last("gpu_temperature_celsius", GPU_LABELS, Matcher("sensor", "=", "gpu")),
+            dcgm("DEV_GPU_TEMP"),
+        ),
+        "clock": row("clocks held down", last("gpu_clock_hertz", GPU_LABELS, _SM_CLOCK), dcgm("DEV_SM_CLOCK", 1e6)),
+        "clock_max": row(
+            "clocks held down", last("gpu_clock_max_hertz", GPU_LABELS, _SM_CLOCK), dcgm("DEV_MAX_SM_CLOCK", 1e6)
+        ),
+        "throttled": row(
+            "GPUs held back by heat or a lack of power",
+            rate("gpu_throttled_seconds_total", GPU_LABELS, _ABNORMAL_THROTTLING),
+        ),
+        "gpu_errors": row(
+            "errors of GPUs", rate("gpu_xid_errors_total", GPU_LABELS, _HARDWARE_XIDS), also=(ecc, dcgm_ecc)
+        ),
+        "gpu_lost": row("GPUs that fell off the bus", last("gpu_lost", GPU_LABELS)),
+        "busy": row("services on GPUs", quick_rate("gpu_service_busy_seconds_total", TENANT_LABELS), *busy, shown=True),
+        "stalled": row("contention", quick_rate("gpu_service_stalled_seconds_total", TENANT_LABELS), shown=True),
+        "stalled_by": row("who starves whom", stalled_by, shown=True),
+        "memory": row("services on GPUs", last("gpu_service_memory_used_bytes", TENANT_LABELS), used, shown=True),
+    }
 
 
 class GpuRows:
@@ -38,9 +126,9 @@ class GpuRows:
     def __init__(
         self, sections: Sections, hosts: LabelFacts[Address, str], workload: Callable[[LabelMap], str]
     ) -> None:
-        self.gpus: Section[Gpu] = sections.new(gpu_order)
-        self.tenants: Section[Tenant] = sections.new(_tenant_order)
-        self.stalls: Section[Stall] = sections.new(_stall_order)
+        self.gpus = Section(sections, gpu_order, self._gpu, copies=True, while_up=True)
+        self.tenants = Section(sections, _gpu_first, self._tenant, copies=True, while_up=True)
+        self.stalls = Section(sections, _gpu_first, self._stall, copies=True, while_up=True)
         self._hosts = hosts
         self._workload = workload
         self._identities: LabelFacts[GpuId, tuple[str, str, str, str]] = LabelFacts(_identity)
@@ -50,38 +138,26 @@ class GpuRows:
     def update(self, readings: Readings, since: float, renamed: bool) -> None:
         """Register the entities of new readings; `renamed`: names of hosts or workloads changed."""
         if self._identities.update(readings["gpu"]) or renamed:
-            self.gpus.forget("gpu", "memory_free", *GPU_GAUGES, *HEALTH_READINGS)
-            self.tenants.forget(*TENANT_READINGS)
-            self.stalls.forget("stalled_by")
+            for section in (self.gpus, self.tenants, self.stalls):
+                section.forget()
         self._pools.update(readings["pool"])
-        self.gpus.update("gpu", readings["gpu"], self._gpu)
-        for key in TENANT_READINGS:
-            self.tenants.update(key, readings[key], self._tenant)
-        self.stalls.update("stalled_by", readings["stalled_by"], self._stall)
-        for section in (self.gpus, self.tenants, self.stalls):
-            section.drop_idle(since)
+        self.gpus.register(readings, ["gpu"], since)
+        self.tenants.register(readings, TENANT_READINGS, since)
+        self.stalls.register(readings, ["stalled_by"], since)
         self._healthy = max(self._healthy, *(last_sample_time(readings[key]) for key in HEALTH_READINGS))
 
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
-
-        def of_gpus(key: str) -> Floats:
-            return self.gpus.rows(key, readings[key], self._gpu, copies=True, while_up=True)
-
-        def of_tenants(key: str) -> Floats:
-            return self.tenants.rows(key, readings[key], self._tenant, copies=True, while_up=True)
-
-        figures = {key: of_gpus(key) for key in (*GPU_GAUGES, *HEALTH_READINGS)}
-        total, free = figures["memory_total"], of_gpus("memory_free")
+        figures = {key: self.gpus.rows(key, readings[key]) for key in (*GPU_GAUGES, *HEALTH_READINGS, "memory_free")}
+        total, free = figures["memory_total"], figures.pop("memory_free")
         figures["memory_total"] = np.where(np.isnan(total), figures["memory_used"] + free, total)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            highest = figures.pop("clock_max")
-            figures["clock"] = np.where(highest > 0, figures["clock"] / highest, np.nan)
-        figures |= {key: clipped_share(figures[key]) for key in ("utilization", "contended", "throttled")}
-        stalls = self.stalls.rows("stalled_by", readings["stalled_by"], self._stall, copies=True, while_up=True)
-        tenants = {key: of_tenants(key) for key in TENANT_READINGS}
-        tenants |= {key: clipped_share(tenants[key]) for key in ("busy", "stalled")}
-        return [(self.gpus, figures), (self.tenants, tenants), (self.stalls, {"stalled_by": clipped_share(stalls)})]
+        figures["clock"] = safe_ratio(figures["clock"], figures.pop("clock_max"))
+        tenants = {key: self.tenants.rows(key, readings[key]) for key in TENANT_READINGS}
+        stalls = {"stalled_by": self.stalls.rows("stalled_by", readings["stalled_by"])}
+        for rows in (figures, tenants, stalls):
+            shares = rows.keys() & {"utilization", "contended", "throttled", "busy", "stalled", "stalled_by"}
+            rows |= {key: clipped_share(rows[key]) for key in shares}
+        return [(self.gpus, figures), (self.tenants, tenants), (self.stalls, stalls)]
 
     def hardware(self, since: float) -> Hardware | None:
         """GPU health; None without a health sample since `since`."""
@@ -120,6 +196,11 @@ class GpuRows:
         if not name or "dcgm-exporter" in name:
             return None
         return Service(labels.get("exported_namespace") or labels.get("namespace", ""), name)
+
+
+def _gpu_first(key: Tenant | Stall) -> tuple[object, ...]:
+    """Sort key of what is on a GPU."""
+    return (gpu_order(key.gpu), *key[1:])
 
 
 def _identity(labels: LabelMap) -> tuple[GpuId, tuple[str, str, str, str]]:

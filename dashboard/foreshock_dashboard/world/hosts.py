@@ -1,4 +1,4 @@
-"""Rows of hosts: network interfaces and TCP connections."""
+"""Hosts: queries of network interfaces, RDMA ports, and TCP of node_exporter, and rows of the World."""
 
 from __future__ import annotations
 
@@ -8,17 +8,55 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.network import Network
+from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.stats.robust import nan_sum
-from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.row_alignment import IntArray
-from foreshock_dashboard.world.row_math import LabelFacts, LabelMap, safe_ratio, sums_by_group
-from foreshock_dashboard.world.section import Section
-from foreshock_dashboard.world.sections import Growth, Sections
+from foreshock_dashboard.world.row import TARGET_LABELS, Catalogue, LabelMap, RateWindows, Readings, row
+from foreshock_dashboard.world.row_math import LabelFacts, clipped_share, safe_ratio
+from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
 from foreshock_dashboard.world.targets import Address, target_of
 
+_PHYSICAL = Matcher(
+    "device",
+    "!~",
+    "lo|veth.*|docker.*|br-.*|cni.*|cali.*|flannel.*|cilium.*|lxc.*|tunl.*|virbr.*|dummy.*|bond.*|team.*",
+)
+"""Physical interfaces: no loopback, container, or aggregated interfaces."""
+DEVICE_LABELS = (*TARGET_LABELS, "device")
+PORT_LABELS = (*TARGET_LABELS, "device", "port")
 INTERFACE_READINGS = ("received", "sent", "speed")
 HOST_READINGS = ("segments", "retransmitted", "timeouts", "dropped")
 HOST_FIGURES = ("used", "bytes", "retransmitted", "timeouts", "dropped")
+
+
+def readings(windows: RateWindows) -> Catalogue:
+    """Readings of hosts. Names: node_exporter's collectors netdev, netclass, infiniband, and netstat."""
+    last, rate = windows.last, windows.rate
+    usage, segments = "how full interfaces are", "the share of TCP segments sent again"
+    port = "node_infiniband_port"
+    received, sent = (rate(f"{port}_data_{way}_bytes_total", PORT_LABELS) for way in ("received", "transmitted"))
+    speed = last("node_infiniband_rate_bytes_per_second", PORT_LABELS)
+    more_drops = (
+        *("node_network_transmit_drop", "node_network_receive_errs", "node_network_transmit_errs"),
+        *(f"{port}_discards_received", f"{port}_discards_transmitted", f"{port}_errors_received"),
+        "node_infiniband_out_of_sequence_packets_received",
+    )
+    drops = (
+        rate(f"{name}_total", TARGET_LABELS, *([_PHYSICAL] if name.startswith("node_network") else []))
+        for name in more_drops
+    )
+    return {
+        "received": row(usage, rate("node_network_receive_bytes_total", DEVICE_LABELS, _PHYSICAL), also=(received,)),
+        "sent": row(usage, rate("node_network_transmit_bytes_total", DEVICE_LABELS, _PHYSICAL), also=(sent,)),
+        "speed": row(usage, last("node_network_speed_bytes", DEVICE_LABELS, _PHYSICAL), also=(speed,)),
+        "segments": row(segments, rate("node_netstat_Tcp_OutSegs", TARGET_LABELS)),
+        "retransmitted": row(segments, rate("node_netstat_Tcp_RetransSegs", TARGET_LABELS)),
+        "timeouts": row("time-outs of TCP", rate("node_netstat_TcpExt_TCPTimeouts", TARGET_LABELS)),
+        "dropped": row(
+            "packets dropped or in error",
+            rate("node_network_receive_drop_total", TARGET_LABELS, _PHYSICAL),
+            also=tuple(drops),
+        ),
+    }
 
 
 class Interface(NamedTuple):
@@ -33,51 +71,30 @@ class HostRows:
     """Rows of hosts and their interfaces. Two exporters of one host are copies of each other."""
 
     def __init__(self, sections: Sections, names: LabelFacts[Address, str]) -> None:
-        self.interfaces: Section[Interface] = sections.new(tuple)
-        self.by_host: Section[str] = sections.new(str)
-        self.hosts: Section[str] = sections.new(str)
         self._names = names
-        self._host_of_interface: tuple[tuple[Interface, ...], tuple[str, ...], IntArray] = (
-            (),
-            (),
-            np.empty(0, np.int64),
-        )
+        self.interfaces = Section(sections, tuple, self._interface, copies=True, while_up=True)
+        self.by_host = Section(sections, str, self._host)
+        self.hosts = Section(sections, str, self._host, copies=True, while_up=True)
+        self._host_of_interface = Grouping(self.interfaces, self.hosts, lambda interface: interface.host)
 
     def update(self, readings: Readings, since: float, renamed: bool) -> None:
         """Register the entities of new readings; `renamed`: names of hosts changed."""
         if renamed:
-            self.interfaces.forget(*INTERFACE_READINGS)
-            self.by_host.forget(*HOST_READINGS)
-            self.hosts.forget(*HOST_READINGS)
-        for key in INTERFACE_READINGS:
-            self.interfaces.update(key, readings[key], self._interface)
-        for key in HOST_READINGS:
-            self.by_host.update(key, readings[key], self._host)
-        self.interfaces.drop_idle(since)
-        self.by_host.drop_idle(since)
-        if (
-            self._host_of_interface[0] is not self.interfaces.keys
-            or self._host_of_interface[1] is not self.by_host.keys
-        ):
-            self.hosts.set_keys({interface.host for interface in self.interfaces.keys} | set(self.by_host.keys))
-            place = {host: i for i, host in enumerate(self.hosts.keys)}
-            rows = np.array([place[interface.host] for interface in self.interfaces.keys], np.int64)
-            self._host_of_interface = (self.interfaces.keys, self.by_host.keys, rows)
+            for section in (self.interfaces, self.by_host, self.hosts):
+                section.forget()
+        self.interfaces.register(readings, INTERFACE_READINGS, since)
+        self.by_host.register(readings, HOST_READINGS, since)
+        self._host_of_interface.update(self.by_host.keys)
 
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
-        received, sent, speed = (
-            self.interfaces.rows(key, readings[key], self._interface, copies=True, while_up=True)
-            for key in INTERFACE_READINGS
-        )
-        segments, retransmitted, timeouts, dropped = (
-            self.hosts.rows(key, readings[key], self._host, copies=True, while_up=True) for key in HOST_READINGS
-        )
-        used = np.minimum(safe_ratio(np.fmax(received, sent), speed), 1.0)
+        received, sent, speed = (self.interfaces.rows(key, readings[key]) for key in INTERFACE_READINGS)
+        segments, retransmitted, timeouts, dropped = (self.hosts.rows(key, readings[key]) for key in HOST_READINGS)
+        used = clipped_share(safe_ratio(np.fmax(received, sent), speed))
         busiest = np.full((len(self.hosts.keys), used.shape[1]), np.nan)
-        np.fmax.at(busiest, self._host_of_interface[2], used)
-        throughput = sums_by_group(nan_sum(received, sent), self._host_of_interface[2], len(self.hosts.keys))
-        figures = (busiest, throughput, np.minimum(safe_ratio(retransmitted, segments), 1.0), timeouts, dropped)
+        np.fmax.at(busiest, self._host_of_interface.index, used)
+        throughput = self._host_of_interface.sums(nan_sum(received, sent))
+        figures = (busiest, throughput, clipped_share(safe_ratio(retransmitted, segments)), timeouts, dropped)
         return [(self.hosts, dict(zip(HOST_FIGURES, figures, strict=True)))]
 
     def network(self) -> Network | None:

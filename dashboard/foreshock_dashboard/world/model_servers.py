@@ -1,19 +1,34 @@
-"""Rows of model servers, by replica and by service."""
+"""Model servers, by replica and by service: queries of vLLM, SGLang, TGI, and Triton, and rows of the World."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from foreshock_dashboard.model.model_servers import ModelServers, Replica
-from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.catalogue.row import POD_LABELS
-from foreshock_dashboard.world.row_alignment import IntArray
-from foreshock_dashboard.world.row_math import LabelMap, safe_ratio, service_of, sums_by_group
-from foreshock_dashboard.world.section import Section
-from foreshock_dashboard.world.sections import Growth, Sections
+from foreshock_dashboard.world.row import (
+    POD_LABELS,
+    SERVICE_LABELS,
+    TARGET_LABELS,
+    Catalogue,
+    CatalogueRow,
+    LabelMap,
+    Producer,
+    RateWindows,
+    Readings,
+    row,
+)
+from foreshock_dashboard.world.row_math import safe_ratio, service_of
+from foreshock_dashboard.world.section import Grouping, Growth, Section, Sections
+
+SERVICE_MODEL_LABELS = (*SERVICE_LABELS, "model_name")
+SERVER_LABELS = (*TARGET_LABELS, *POD_LABELS, *SERVICE_MODEL_LABELS)
+_TRITON_LABELS = (*TARGET_LABELS, *POD_LABELS, *SERVICE_LABELS, "model")
+_TRITON_RENAMES = {"model": "model_name"}
+_SECONDS_PER_MICROSECOND = 1e-6
 
 GAUGE_READINGS = ("running", "waiting", "cache", "preempted", "finished", "prompt_tokens", "generated_tokens")
 DURATION_READINGS = ("queued", "per_token", "answered")
@@ -22,43 +37,133 @@ SERVICE_FIGURES = (*GAUGE_READINGS, "queued", "first_token", "per_token")
 REPLICA_FIGURES = ("replica_busy", "replica_finished", "replica_seconds")
 
 
+def readings(windows: RateWindows) -> Catalogue:
+    """Readings of queues, batches, caches, and latencies per server.
+
+    Names: docs.vllm.ai/en/stable/usage/metrics, docs.sglang.io/references/production_metrics, TGI's reference of
+    metrics, Triton's user guide of metrics. vLLM renamed gpu_cache_usage_perc to kv_cache_usage_perc and
+    time_per_output_token to inter_token_latency. Cache usage is averaged over the engines of a data-parallel server.
+    Servers behind one metrics endpoint are distinguished by their pods.
+    """
+    last, rate = windows.last, windows.rate
+
+    def forms(query: Callable[..., Query], *metrics: str, scale: float = 1.0) -> tuple[Producer, ...]:
+        return tuple(
+            Producer(query(metric, _TRITON_LABELS), _TRITON_RENAMES, scale=scale)
+            if metric.startswith("nv_")
+            else Producer(query(metric, SERVER_LABELS))
+            for metric in metrics
+        )
+
+    def reading(query: Callable[..., Query], lost: str, vllm: str, *others: str) -> CatalogueRow:
+        return row(lost, *forms(query, vllm), also=forms(query, *others))
+
+    def durations(key: str, lost: str, vllm: tuple[str, ...], also: tuple[str, ...], triton: str = "") -> Catalogue:
+        """Sums of seconds and counts of requests, of histograms or of Triton's counters."""
+        micros, counts = ((f"nv_inference_{triton}_duration_us",), (success,)) if triton else ((), ())
+        more = {"sum": forms(rate, *micros, scale=_SECONDS_PER_MICROSECOND), "count": forms(rate, *counts)}
+        return {
+            f"{key}_{part}": row(
+                lost,
+                *forms(rate, *(f"{name}_{part}" for name in vllm)),
+                also=(*forms(rate, *(f"{name}_{part}" for name in also)), *triton_forms),
+            )
+            for part, triton_forms in more.items()
+        }
+
+    success, engine, token = "nv_inference_request_success", (*SERVER_LABELS, "engine"), "time_to_first_token_seconds"
+    vllm_token, sglang_token = (windows.buckets(f"{name}:{token}", SERVICE_MODEL_LABELS) for name in ("vllm", "sglang"))
+    cache = (last(f"vllm:{name}_cache_usage_perc", engine) for name in ("kv", "gpu"))
+    return {
+        "running": reading(
+            last,
+            "requests in batches",
+            "vllm:num_requests_running",
+            *("sglang:num_running_reqs", "tgi_batch_current_size"),
+        ),
+        "waiting": reading(
+            last,
+            "queues of model servers",
+            "vllm:num_requests_waiting",
+            *("sglang:num_queue_reqs", "tgi_queue_size", "nv_inference_pending_request_count"),
+        ),
+        "cache": row("use of the KV cache", *cache, also=forms(last, "sglang:token_usage")),
+        "preempted": reading(rate, "preemptions", "vllm:num_preemptions_total"),
+        "finished": reading(
+            rate,
+            "requests that model servers answer",
+            "vllm:request_success_total",
+            *("sglang:num_requests_total", "tgi_request_success", success),
+        ),
+        "prompt_tokens": reading(
+            rate,
+            "length of prompts",
+            "vllm:prompt_tokens_total",
+            *("sglang:prompt_tokens_total", "tgi_request_input_length_sum"),
+        ),
+        "generated_tokens": reading(
+            rate,
+            "length of answers",
+            "vllm:generation_tokens_total",
+            *("sglang:generation_tokens_total", "tgi_request_generated_tokens_sum"),
+        ),
+        "first_token_seconds": row("time to the first token", vllm_token, also=(sglang_token,)),
+        **durations(
+            "queued",
+            "time in the queue",
+            ("vllm:request_queue_time_seconds",),
+            ("sglang:queue_time_seconds", "tgi_request_queue_duration"),
+            "queue",
+        ),
+        **durations(
+            "per_token",
+            "time per token",
+            ("vllm:inter_token_latency_seconds", "vllm:time_per_output_token_seconds"),
+            ("sglang:inter_token_latency_seconds", "tgi_request_mean_time_per_token_duration"),
+        ),
+        **durations(
+            "answered",
+            "how long each replica takes",
+            ("vllm:e2e_request_latency_seconds",),
+            ("sglang:e2e_request_latency_seconds", "tgi_request_duration"),
+            "request",
+        ),
+    }
+
+
 class ModelServerRows:
     """Rows of replicas and of their services. A replica that is gone has no values."""
 
     def __init__(self, sections: Sections) -> None:
-        self.replicas: Section[Replica] = sections.new(tuple)
-        self.services: Section[Service] = sections.new(tuple)
-        self._service_of_replica: tuple[tuple[Replica, ...], IntArray] = ((), np.empty(0, np.int64))
+        self.replicas = Section(sections, tuple, _replica, while_up=True)
+        self.services = Section(sections, tuple, _service, copies=True)
+        self._service_of_replica = Grouping(self.replicas, self.services, lambda replica: replica.service)
         self._gauges = False  # whether any server reports its queue or batch
 
     def update(self, readings: Readings, since: float) -> None:
         """Register the entities of new readings."""
-        for key in ALL_READINGS:
-            self.replicas.update(key, readings[key], _replica)
-        self.replicas.drop_idle(since)
-        if self._service_of_replica[0] is not self.replicas.keys:
-            services = sorted({replica.service for replica in self.replicas.keys})
-            self.services.set_keys(services)
-            place = {service: i for i, service in enumerate(self.services.keys)}
-            rows = np.array([place[replica.service] for replica in self.replicas.keys], np.int64)
-            self._service_of_replica = (self.replicas.keys, rows)
+        self.replicas.register(readings, ALL_READINGS, since)
+        self._service_of_replica.update()
 
     def columns(self, readings: Readings) -> Growth:
         """New columns of every figure."""
-        rows = {key: self.replicas.rows(key, readings[key], _replica, while_up=True) for key in ALL_READINGS}
+        rows = {key: self.replicas.rows(key, readings[key]) for key in ALL_READINGS}
         gauges = ~np.isnan(rows["running"]) | ~np.isnan(rows["waiting"])
         self._gauges = self._gauges or bool(gauges.any())
         if self._gauges:  # rates fade for a window after a replica is gone; its gauges end at once
             rows = {key: np.where(gauges, values, np.nan) for key, values in rows.items()}
-        rows["cache"] = safe_ratio(rows["cache"], self._engines(readings["cache"]))
-        total = {key: self._total(values) for key, values in rows.items()}
+        cache = readings["cache"]  # averaged over the engines of a replica
+        engines = Matrix(cache.times, cache.labels, np.where(np.isnan(cache.values), np.nan, 1.0))
+        rows["cache"] = safe_ratio(rows["cache"], self.replicas.rows("cache", engines))
+        total = {key: self._service_of_replica.sums(values) for key, values in rows.items()}
+        caches = self._service_of_replica.sums((~np.isnan(rows["cache"])).astype(np.float64))
         busy = np.where(gauges, np.nan_to_num(rows["running"]) + np.nan_to_num(rows["waiting"]), np.nan)
         by_service = {
             **{key: total[key] for key in GAUGE_READINGS},
-            "cache": safe_ratio(total["cache"], self._total((~np.isnan(rows["cache"])).astype(np.float64))),
+            "cache": safe_ratio(total["cache"], caches),
             "queued": safe_ratio(total["queued_sum"], total["queued_count"]),
             "per_token": safe_ratio(total["per_token_sum"], total["per_token_count"]),
-            "first_token": self.services.rows("first_token_p95", readings["first_token_p95"], _service, copies=True),
+            "first_token": self.services.rows("first_token_p95", readings["first_token_p95"]),
         }
         seconds = safe_ratio(rows["answered_sum"], rows["answered_count"])
         by_replica = dict(zip(REPLICA_FIGURES, (busy, rows["finished"], seconds), strict=True))
@@ -74,14 +179,6 @@ class ModelServerRows:
             **{key: self.services[key] for key in SERVICE_FIGURES},
             **{key: self.replicas[key] for key in REPLICA_FIGURES},
         )
-
-    def _total(self, rows: Floats) -> Floats:
-        return sums_by_group(rows, self._service_of_replica[1], len(self.services.keys))
-
-    def _engines(self, cache: Matrix) -> Floats:
-        """Number of engines per replica; the mean of their cache usage counts."""
-        ones = Matrix(cache.times, cache.labels, np.where(np.isnan(cache.values), np.nan, 1.0))
-        return self.replicas.rows("cache", ones, _replica, while_up=True)
 
 
 def _service(labels: LabelMap) -> Service:

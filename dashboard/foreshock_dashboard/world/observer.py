@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
-from foreshock_dashboard.world.catalogue.calls import GRAPH, SPANS, TEMPO
-from foreshock_dashboard.world.catalogue.catalogue import Readings
-from foreshock_dashboard.world.catalogue.row import CatalogueRow, Producer
-from foreshock_dashboard.world.history import extend, merged
-from foreshock_dashboard.world.metric_names import MetricNameCache, NamedMetricSource
+from foreshock_dashboard.stats.robust import median_interval, nan_sum
+from foreshock_dashboard.world.calls import GRAPH, SPANS, TEMPO
+from foreshock_dashboard.world.row import Catalogue, CatalogueRow, Producer, Readings
 
 HOUR_SECONDS = 3600.0
+MAX_CHUNK_POINTS = 120
+"""Grid points per request; after a restart there are hours to read."""
+FIRST_CHUNK_POINTS = 12
+"""Grid points of the first request, before the number of series is known."""
+PRODUCER_GRACE_SECONDS = 900.0
+"""How long a producer may be silent before another one is used. A restarted Collector must not rename services."""
+MAX_CHUNK_VALUES = 4_000_000
+"""Values in all answers of one request; a large platform is read in smaller pieces."""
+MAX_NAMES_AGE_SECONDS = 60.0
+"""Longest use of a list of metric names, and so the longest delay of a new metric."""
+RESOLUTIONS_SECONDS = ((1.0, 150.0), (10.0, 1500.0))
+"""(resolution, lookback) of each attempt to measure the scrape interval; the second finds long intervals."""
 
 
 def fold_start(now: float) -> float:
@@ -27,7 +40,7 @@ def align_down(now: float, step: float) -> float:
 
 def fetch_catalogue(
     source: MetricSource,
-    catalogue: Mapping[str, CatalogueRow],
+    catalogue: Catalogue,
     start: float,
     end: float,
     step: float,
@@ -49,7 +62,7 @@ def fetch_catalogue(
     empty = Matrix.empty(grid(start, end, step))
 
     def fetch(forms: Sequence[Producer]) -> Iterator[Matrix]:
-        present = [form for form in forms if names is None or _metric(form.query) in names]
+        present = [form for form in forms if names is None or form.query.series_name in names]
         found = source.fetch_all([form.query for form in present], start, end, step)
         standard = {id(form): form.standard(matrix) for form, matrix in zip(present, found, strict=True)}
         return (standard.get(id(form), empty) for form in forms)
@@ -89,25 +102,41 @@ def _ways(row: CatalogueRow, producer: str | None, producer_of_whole: str | None
     return tuple(way for way in row.ways if way.producer in allowed)
 
 
-def _metric(query: Query) -> str:
-    """Metric name of a query."""
-    return f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+@runtime_checkable
+class NamedMetricSource(Protocol):
+    """A source that lists its metrics; worth it where each query costs a round trip."""
+
+    def names_between(self, start: float, end: float) -> frozenset[str] | None:
+        """Names of the metrics with samples between two instants (Unix seconds); may include others.
+
+        None where the source cannot list them, so that everything is queried.
+        """
+        ...
 
 
-def _queries(catalogue: Mapping[str, CatalogueRow]) -> list[Query]:
-    """All queries of the catalogue."""
-    rows = catalogue.values()
-    return [query for row in rows for query in (row.query, *(form.query for form in (*row.forms, *row.also)))]
+class MetricNameCache:
+    """Cache of the wanted metrics that a source has.
 
+    A list is used for as long as it has been stable, at most `MAX_NAMES_AGE_SECONDS`. So metrics that have just begun
+    to arrive are seen at once.
+    """
 
-MAX_CHUNK_POINTS = 120
-"""Grid points per request; after a restart there are hours to read."""
-FIRST_CHUNK_POINTS = 12
-"""Grid points of the first request, before the number of series is known."""
-PRODUCER_GRACE_SECONDS = 900.0
-"""How long a producer may be silent before another one is used. A restarted Collector must not rename services."""
-MAX_CHUNK_VALUES = 4_000_000
-"""Values in all answers of one request; a large platform is read in smaller pieces."""
+    def __init__(self, source: NamedMetricSource, wanted: frozenset[str]) -> None:
+        self._source = source
+        self._wanted = wanted
+        self._names: frozenset[str] | None = None
+        self._start = math.inf
+        self._end = self._changed = -math.inf
+
+    def between(self, start: float, end: float) -> frozenset[str] | None:
+        """Wanted metrics with samples between two instants (Unix seconds)."""
+        if start < self._start or end >= self._end + min(MAX_NAMES_AGE_SECONDS, self._end - self._changed):
+            listed = self._source.names_between(start, end)
+            names = None if listed is None else listed & self._wanted
+            if names != self._names or self._start == math.inf:
+                self._changed = end
+            self._names, self._start, self._end = names, start, end
+        return self._names
 
 
 class Observer:
@@ -127,7 +156,7 @@ class Observer:
     def __init__(
         self,
         source: MetricSource,
-        catalogue: Mapping[str, CatalogueRow],
+        catalogue: Catalogue,
         step: float,
         reduce: Callable[[Readings], Readings],
         keep: float = 3 * HOUR_SECONDS,
@@ -139,8 +168,8 @@ class Observer:
         self._reduce = reduce
         self._keep = keep
         self._begin = begin
-        queries = _queries(catalogue)
-        wanted = frozenset(map(_metric, queries))
+        queries = [query for row in catalogue.values() for query in row.queries]
+        wanted = frozenset(query.series_name for query in queries)
         self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
         self._back = max((query.window for query in queries), default=0.0)
         self._present: set[str] = set()
@@ -205,7 +234,52 @@ class Observer:
     def missing(self) -> tuple[str, ...]:
         """Metrics that pages need and the source lacks, each with the feature lost: `gpu_info (GPUs)`."""
         return tuple(
-            f"{row.query.metric} ({row.lost})"
+            f"{row.ways[0].query.metric} ({row.lost})"
             for key, row in self._catalogue.items()
             if row.shown and self._any_read and key not in self._present
         )
+
+
+def scrape_interval(source: MetricSource, now: float, otherwise: float) -> float:
+    """Seconds between two scrapes; `otherwise` where no target was scraped twice recently.
+
+    Raises:
+        SourceError: the source could not answer.
+    """
+    for step, back in RESOLUTIONS_SECONDS:
+        window = step - 0.001  # a sample on a grid point lies in one window only, whichever end is open
+        arrivals = source.fetch(Query("up", reduce="last", window=window), now - back, now, step)
+        interval = median_interval(arrivals.times[~np.isnan(row)] for row in arrivals.values)
+        if interval is not None:
+            return interval
+    return otherwise
+
+
+def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
+    """Join two answers to the same query: the columns of `old` before `new` begins, then those of `new`.
+
+    Columns before `since` (Unix seconds) are dropped; a series that only one of them has is NaN in the other's columns.
+    """
+    kept = (old.times < new.times[0]) & (old.times >= since)
+    fresh = new.times >= since
+    times = np.concatenate([old.times[kept], new.times[fresh]])
+    left = int(kept.sum())
+    labels = old.labels if old.labels == new.labels else tuple(sorted({*old.labels, *new.labels}))
+    row = {series: i for i, series in enumerate(labels)}
+    values = np.full((len(labels), len(times)), np.nan)
+    values[[row[series] for series in old.labels], :left] = old.values[:, kept]
+    values[[row[series] for series in new.labels], left:] = new.values[:, fresh]
+    alive = ~np.isnan(values).all(axis=1)
+    return Matrix(
+        times, tuple(series for series, is_alive in zip(labels, alive, strict=True) if is_alive), values[alive]
+    )
+
+
+def merged(one: Matrix, other: Matrix) -> Matrix:
+    """Series of two answers on one grid; samples of a series in both are added."""
+    if not len(one) or not len(other):
+        return one if len(one) else other
+    rows = dict(zip(one.labels, one.values, strict=True))
+    for labels, values in zip(other.labels, other.values, strict=True):
+        rows[labels] = nan_sum(rows[labels], values) if labels in rows else values
+    return Matrix.of(one.times, rows)

@@ -10,10 +10,9 @@ import numpy as np
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.catalogue.catalogue import service_at
-from foreshock_dashboard.world.row_alignment import Hashes, IntArray, label_hashes
+from foreshock_dashboard.world.row import LabelMap
+from foreshock_dashboard.world.series_index import Hashes, IntArray, label_hashes
 
-LabelMap = Mapping[str, str]
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -36,6 +35,11 @@ class LabelFacts(Generic[K, V]):
         changed = any(self.facts.get(key) != value for key, value in facts.items())
         self.facts |= facts
         return changed
+
+
+def service_at(labels: Mapping[str, str], prefix: str = "") -> Service:
+    """Service of the labels `<prefix>service_name` and `<prefix>service_namespace`."""
+    return Service(labels.get(f"{prefix}service_namespace", ""), labels.get(f"{prefix}service_name", ""))
 
 
 def service_of(labels: LabelMap) -> Service | None:

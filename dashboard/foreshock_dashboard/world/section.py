@@ -1,45 +1,82 @@
-"""Rows of one kind of entity that come and go, with figures that grow over time."""
+"""Rows of entities that come and go, with figures that grow over time, all on one time axis."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import count
+from mmap import mmap
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.column_buffer import ColumnBuffer
-from foreshock_dashboard.world.row_alignment import IntArray, LabelHasher, SeriesIndex
+from foreshock_dashboard.world.row import LabelMap, Readings
+from foreshock_dashboard.world.row_math import sums_by_group
+from foreshock_dashboard.world.series_index import CachedLabelHasher, IntArray, SeriesIndex
 from foreshock_dashboard.world.targets import Targets
 
 Key = TypeVar("Key", bound=Hashable)
-NameOf = Callable[[Mapping[str, str]], Key | None]
+GroupKey = TypeVar("GroupKey", bound=Hashable)
 SPARE_NAMES = 1000
 """Unused names kept beyond twice the names in use."""
+SPARE_COLUMNS = 4
+"""Spare columns of a buffer. Each buffer has up to as many more, so that not all reallocate at once."""
+MMAP_MIN_BYTES = 1 << 18
+"""Size from which an array gets its own pages, which return to the system when it is freed."""
+_SEQUENCE = count()
+
+
+class Sections:
+    """The sections of a World, with figures of type `dtype`."""
+
+    def __init__(self, dtype: DTypeLike) -> None:
+        self.targets = Targets()
+        self.dtype = np.dtype(dtype)
+        self.hasher = CachedLabelHasher()
+        self.all: list[Section[Any]] = []
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of one column of all sections."""
+        return sum(section.column_bytes for section in self.all)
+
+    def trim(self, columns: int) -> None:
+        """Drop the oldest columns of every figure."""
+        for section in self.all:
+            for figure in section.figures.values():
+                figure.trim(columns)
 
 
 class Section(Generic[Key]):
-    """One row per entity, sorted by `order`; NaN is no sample.
+    """One row per entity; NaN is no sample.
 
-    A naming function maps the labels of a series to its entity; None leaves the series out. Its result is cached per
-    series until `forget`.
+    Args:
+        sections: shared by all sections of a World.
+        order: sort key of the rows.
+        name: maps the labels of a series to its entity; None leaves the series out. Cached per series until `forget`.
+        copies: whether series of one entity are copies (a host scraped by two jobs, or under a new address), of which
+            the first with a sample counts. Else they are summed.
+        while_up: whether values end when the target goes down, where a rate fades while its window empties.
     """
 
     def __init__(
         self,
+        sections: Sections,
         order: Callable[[Key], Any],
-        targets: Targets,
-        buffer: Callable[[Floats], ColumnBuffer],
-        marking: LabelHasher,
+        name: Callable[[LabelMap], Key | None],
+        *,
+        copies: bool = False,
+        while_up: bool = False,
     ) -> None:
+        sections.all.append(self)
         self.keys: tuple[Key, ...] = ()
-        self._order = order
-        self._targets = targets
-        self._new_buffer = buffer
-        self._hasher = marking
-        self._figures: dict[str, ColumnBuffer] = {}
+        self.figures: dict[str, ColumnBuffer] = {}
+        self._sections = sections
+        self._order, self._name = order, name
+        self._copies, self._while_up = copies, while_up
         self._index: dict[str, SeriesIndex] = {}
         self._layers: dict[str, list[tuple[IntArray, IntArray]]] = {}
         self._names: list[Key] = []
@@ -47,19 +84,17 @@ class Section(Generic[Key]):
         self._row: IntArray = np.empty(0, np.int64)  # by entity number; -1 without a row
         self._last_sample: Floats = np.empty(0)  # by entity number, Unix seconds; -inf without a sample
 
-    def update(self, reading: str, matrix: Matrix, name: NameOf[Key]) -> None:
-        """Register the entities of a reading: they have a row while they have samples."""
-        numbers = self._update_index(reading, matrix, name)[:, 0]
-        known = ~np.isnan(matrix.values)
-        present = known.any(axis=1) & (numbers >= 0)
-        newest = matrix.times[len(matrix.times) - 1 - known[present, ::-1].argmax(axis=1)] if present.any() else []
-        self._grow_index()
-        np.maximum.at(self._last_sample, numbers[present], newest)
-
-    def drop_idle(self, since: float) -> None:
-        """Add rows of new entities; drop rows of entities without a sample since `since` (Unix seconds)."""
-        alive = self._last_sample >= since
-        alive &= self._last_sample > -np.inf
+    def register(self, readings: Readings, keys: Iterable[str], since: float) -> None:
+        """Have rows for the entities with samples of these readings since `since` (Unix seconds)."""
+        for key in keys:
+            matrix = readings[key]
+            numbers = self._update_index(key, matrix)[:, 0]
+            known = ~np.isnan(matrix.values)
+            present = known.any(axis=1) & (numbers >= 0)
+            newest = matrix.times[len(matrix.times) - 1 - known[present, ::-1].argmax(axis=1)] if present.any() else []
+            self._grow_index()
+            np.maximum.at(self._last_sample, numbers[present], newest)
+        alive = (self._last_sample >= since) & (self._last_sample > -np.inf)
         if not np.array_equal(alive, self._row >= 0):
             self._rebuild_layout(np.flatnonzero(alive))
 
@@ -70,68 +105,55 @@ class Section(Generic[Key]):
         if not np.array_equal(numbers, np.flatnonzero(self._row >= 0)):
             self._rebuild_layout(numbers)
 
-    def rows(
-        self, reading: str, matrix: Matrix, name: NameOf[Key], *, copies: bool = False, while_up: bool = False
-    ) -> Floats:
-        """Values of a reading by row, shape (rows, times).
-
-        Series of one entity are summed. With `copies` (a host scraped by two jobs, or under a new address), the first
-        series with a sample counts instead. `while_up` drops values after the target went down, where a rate fades
-        while its window empties.
-        """
-        numbers = self._update_index(reading, matrix, name)
+    def rows(self, reading: str, matrix: Matrix) -> Floats:
+        """Values of a reading by row, shape (rows, times)."""
+        numbers = self._update_index(reading, matrix)
         self._grow_index()
         values = matrix.values
-        if while_up and len(values):
-            values = np.where(self._targets.is_up(numbers[:, 1]), values, np.nan)
+        if self._while_up and len(values):
+            values = np.where(self._sections.targets.is_up(numbers[:, 1]), values, np.nan)
         out = np.full((len(self.keys), len(matrix.times)), np.nan)
         for depth, (rows, series) in enumerate(self._layers_of(reading, numbers[:, 0])):
             layer = values[series]
             if depth:
                 before = out[rows]
-                layer = np.where(np.isnan(before), layer, before if copies else before + np.nan_to_num(layer))
+                layer = np.where(np.isnan(before), layer, before if self._copies else before + np.nan_to_num(layer))
             out[rows] = layer
         return out
 
-    def forget(self, *readings: str) -> None:
-        """Drop the cached entities of these readings, because what they depend on has changed."""
-        for reading in readings:
-            self._index.pop(reading, None)
-            self._layers.pop(reading, None)
+    def forget(self) -> None:
+        """Drop the cached entities of all series, because what they depend on has changed."""
+        self._index.clear()
+        self._layers.clear()
 
     def grow(self, points: int, figures: Mapping[str, Floats]) -> None:
         """Append columns to figures that have `points` columns already."""
         for name, block in figures.items():
-            if name not in self._figures:
-                self._figures[name] = self._new_buffer(block)
-                self._figures[name].start_with(len(self.keys), points)
-            self._figures[name].append(block)
+            if name not in self.figures:
+                dtype = min(self._sections.dtype, block.dtype, key=lambda dtype: dtype.itemsize)
+                self.figures[name] = ColumnBuffer(len(self.keys), points, dtype)
+            self.figures[name].append(block)
 
     @property
     def column_bytes(self) -> int:
         """Bytes of one column of all figures."""
-        return len(self.keys) * sum(figure.itemsize for figure in self._figures.values())
-
-    def trim(self, columns: int) -> None:
-        """Drop the oldest columns."""
-        for figure in self._figures.values():
-            figure.trim(columns)
+        return len(self.keys) * sum(figure.itemsize for figure in self.figures.values())
 
     def __getitem__(self, figure: str) -> Floats:
-        return self._figures[figure].view()
+        return self.figures[figure].view()
 
-    def _update_index(self, reading: str, matrix: Matrix, name: NameOf[Key]) -> IntArray:
+    def _update_index(self, reading: str, matrix: Matrix) -> IntArray:
         if reading not in self._index:
-
-            def numbered(labels: Labels) -> tuple[int, int]:
-                named = dict(labels)
-                key = name(named)
-                return -1 if key is None else self._number_of(key), self._targets.intern(named)
-
-            self._index[reading] = SeriesIndex(numbered, 2, self._hasher)
+            self._index[reading] = SeriesIndex(self._numbered, 2, self._sections.hasher)
         if self._index[reading].update(matrix.labels):
             self._layers.pop(reading, None)
         return self._index[reading].numbers
+
+    def _numbered(self, labels: Labels) -> tuple[int, int]:
+        """Numbers of the entity and of the target of a series."""
+        named = dict(labels)
+        key = self._name(named)
+        return -1 if key is None else self._number_of(key), self._sections.targets.intern(named)
 
     def _number_of(self, key: Key) -> int:
         number = self._number.setdefault(key, len(self._names))
@@ -167,7 +189,7 @@ class Section(Generic[Key]):
         self._row[ordered] = np.arange(len(ordered))
         self.keys = tuple(self._names[number] for number in ordered)
         self._layers.clear()
-        for figure in self._figures.values():
+        for figure in self.figures.values():
             figure.reorder(before)
         if len(self._names) > 2 * len(ordered) + SPARE_NAMES:
             self._renumber(ordered)
@@ -178,3 +200,80 @@ class Section(Generic[Key]):
         self._number = {key: number for number, key in enumerate(self._names)}
         self._row, self._last_sample = np.arange(len(used)), self._last_sample[list(used)]
         self._index.clear()
+
+
+Growth = Sequence[tuple[Section[Any], Mapping[str, Floats]]]
+"""New columns, by section and figure."""
+
+
+class Grouping(Generic[Key, GroupKey]):
+    """Groups of the rows of a section, which are the rows of another section.
+
+    `index` is the row of each row's group.
+    """
+
+    def __init__(self, rows: Section[Key], groups: Section[GroupKey], group_of: Callable[[Key], GroupKey]) -> None:
+        self.index: IntArray = np.empty(0, np.int64)
+        self._rows, self._groups, self._group_of = rows, groups, group_of
+        self._present: tuple[object, object] = (None, None)
+
+    def update(self, more: tuple[GroupKey, ...] = ()) -> None:
+        """Have a group for each row, and the groups `more`."""
+        if self._present[0] is self._rows.keys and self._present[1] is more:
+            return
+        self._present = self._rows.keys, more
+        group_of_rows = [self._group_of(key) for key in self._rows.keys]
+        self._groups.set_keys({*group_of_rows, *more})
+        row_of = {group: row for row, group in enumerate(self._groups.keys)}
+        self.index = np.array([row_of[group] for group in group_of_rows], np.int64)
+
+    def sums(self, rows: Floats) -> Floats:
+        """Sum of the rows of each group; NaN without a sample."""
+        return sums_by_group(rows, self.index, len(self._groups.keys))
+
+
+class ColumnBuffer:
+    """Columns of a figure, shape (rows, columns), NaN at first. Arrays returned by `view` are never written again."""
+
+    def __init__(self, rows: int, columns: int, dtype: np.dtype[Any]) -> None:
+        self._data: Floats = np.full((rows, columns), np.nan, dtype)
+        self._start, self._end = 0, columns
+        self._slack = SPARE_COLUMNS + next(_SEQUENCE) % SPARE_COLUMNS
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one value."""
+        return self._data.dtype.itemsize
+
+    def append(self, block: Floats) -> None:
+        """Append columns."""
+        columns = block.shape[1]
+        if self._start == self._end:
+            self._data, self._start, self._end = block.astype(self._data.dtype, copy=False), 0, columns
+            return
+        if self._end + columns > self._data.shape[1]:
+            self._move(self.view(), columns)
+        self._data[:, self._end : self._end + columns] = block
+        self._end += columns
+
+    def trim(self, columns: int) -> None:
+        """Drop the oldest columns."""
+        self._start += columns
+
+    def reorder(self, before: IntArray) -> None:
+        """Reorder the rows: `before` has the old row of each new row, -1 for none."""
+        rows = np.full((len(before), self._end - self._start), np.nan, self._data.dtype)
+        rows[before >= 0] = self.view()[before[before >= 0]]
+        self._move(rows, 0)
+
+    def view(self) -> Floats:
+        """The columns, without a copy."""
+        return self._data[:, self._start : self._end]
+
+    def _move(self, held: Floats, columns: int) -> None:
+        """Move to a larger array that starts with `held`."""
+        shape, dtype = (held.shape[0], held.shape[1] + columns + self._slack), self._data.dtype
+        size = shape[0] * shape[1] * dtype.itemsize
+        data: Floats = np.ndarray(shape, dtype, mmap(-1, size) if size >= MMAP_MIN_BYTES else bytearray(size))
+        data[:, : held.shape[1]] = held
+        self._data, self._start, self._end = data, 0, held.shape[1]

@@ -28,7 +28,7 @@ def promql(query: Query) -> str:
 
     `last` also evaluates the instant vector, which respects staleness markers; `last_over_time` skips them.
     """
-    metric = f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric
+    metric = query.series_name
     selector = _selector(metric, query.matchers)
     window = f"[{round(query.window * 1000)}ms]"
     match query.reduce:

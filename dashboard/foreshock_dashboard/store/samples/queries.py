@@ -75,7 +75,7 @@ class SampleReader:
     def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
         """As `MetricSource.fetch_all`, on one snapshot."""
         steps, times = Steps.of(start, end, step), grid(start, end, step)
-        metrics = [f"{query.metric}_bucket" if query.reduce == "buckets" else query.metric for query in queries]
+        metrics = [query.series_name for query in queries]
         begins = [steps.start - round(query.window * 1000) for query in queries]
         metric = next(iter(metrics), "")
         cursor = self._engine.cursor()

@@ -25,8 +25,8 @@ from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, Span, TraceQuery, traffic_spans
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web.pages.traces.sentences import wait_sentence
-from foreshock_dashboard.world.catalogue.catalogue import service_at
-from foreshock_dashboard.world.catalogue.row import GPU_LABELS, SERVICE_LABELS
+from foreshock_dashboard.world.row import GPU_LABELS, SERVICE_LABELS
+from foreshock_dashboard.world.row_math import service_at
 from foreshock_exporter.gpu.occupancy import TRACE_SECONDS, trace_id
 
 MAX_WHOLE_TRACES = 2

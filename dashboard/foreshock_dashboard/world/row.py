@@ -1,4 +1,4 @@
-"""A row of the query catalogue, in the form of each producer."""
+"""Rows of the query catalogue: the queries behind one reading of the World, in the form of each producer."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ SERVICE_LABELS = ("service_name", "service_namespace")
 POD_LABELS = ("pod", "k8s_pod_name")
 """Labels that distinguish the servers of one target, as Prometheus and OpenTelemetry name them."""
 
+LabelMap = Mapping[str, str]
+Readings = Mapping[str, Matrix]
+"""Answer of every key of the catalogue, all on one grid."""
+
 
 @dataclass(frozen=True, slots=True)
 class Producer:
@@ -34,10 +38,10 @@ class Producer:
     """
 
     query: Query
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: LabelMap = field(default_factory=dict)
     le_scale: float = 1.0
     scale: float = 1.0
-    relabel: Callable[[Mapping[str, str]], Mapping[str, str] | None] | None = None
+    relabel: Callable[[LabelMap], LabelMap | None] | None = None
     producer: str = ""
 
     def standard(self, matrix: Matrix) -> Matrix:
@@ -52,7 +56,7 @@ class Producer:
                 rows[key] = nan_sum(rows[key], scaled) if key in rows else scaled
         return Matrix.of(matrix.times, rows)
 
-    def _renamed(self, labels: Labels) -> Mapping[str, str] | None:
+    def _renamed(self, labels: Labels) -> LabelMap | None:
         pairs = {self.labels.get(name, name): value for name, value in labels}
         if "le" in pairs and self.le_scale != 1.0:
             pairs["le"] = repr(float(pairs["le"]) * self.le_scale)
@@ -64,30 +68,43 @@ class Producer:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRow:
-    """One row of the catalogue.
+    """One row of the catalogue; `row` builds it.
 
     Attributes:
-        query: preferred query.
         lost: feature that is missing without this reading.
-        forms: alternatives, tried in order where the query has no answer.
+        ways: forms of the reading, in order of preference; the first with an answer is used.
         also: further producers or metrics; their series are merged with the answer.
         shown: whether pages report the reading as missing.
-        producer: producer of `query`.
         part_of: key of another reading; only forms of that reading's producer are queried.
     """
 
-    query: Query
     lost: str
-    forms: tuple[Producer, ...] = ()
+    ways: tuple[Producer, ...]
     also: tuple[Producer, ...] = ()
     shown: bool = False
-    producer: str = ""
     part_of: str = ""
 
     @property
-    def ways(self) -> tuple[Producer, ...]:
-        """The query and its alternatives, in order."""
-        return (Producer(self.query, producer=self.producer), *self.forms)
+    def queries(self) -> tuple[Query, ...]:
+        """Queries of all forms."""
+        return tuple(form.query for form in (*self.ways, *self.also))
+
+
+Catalogue = Mapping[str, CatalogueRow]
+
+
+def row(
+    lost: str,
+    *ways: Query | Producer,
+    also: tuple[Query | Producer, ...] = (),
+    shown: bool = False,
+    part_of: str = "",
+) -> CatalogueRow:
+    """A catalogue row; a query stands for a form with standard labels and units."""
+    first, more = (
+        tuple(form if isinstance(form, Producer) else Producer(form) for form in forms) for forms in (ways, also)
+    )
+    return CatalogueRow(lost, first, more, shown, part_of)
 
 
 def quick_window(interval: float) -> float:
@@ -102,7 +119,7 @@ class RateWindows:
     rates: float
     quick: float
 
-    def last(self, metric: str, by: tuple[str, ...] | None, *matchers: Matcher) -> Query:
+    def last(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
         """Query of the newest value."""
         return Query(metric, matchers, by, "last", min(self.rates, MAX_LAST_WINDOW_SECONDS))
 
@@ -110,9 +127,9 @@ class RateWindows:
         """Query of the rate per second."""
         return Query(metric, matchers, by, "rate", self.rates)
 
-    def quick_rate(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
+    def quick_rate(self, metric: str, by: tuple[str, ...]) -> Query:
         """Query of the rate per second over the quick window."""
-        return Query(metric, matchers, by, "rate", self.quick)
+        return Query(metric, (), by, "rate", self.quick)
 
     def buckets(self, metric: str, by: tuple[str, ...], *matchers: Matcher) -> Query:
         """Query of observations per bucket."""

@@ -1,0 +1,18 @@
+"""The query catalogue: every query behind a World, by key."""
+
+from __future__ import annotations
+
+from foreshock_dashboard.world import calls, cluster, gpus, hosts, model_servers
+from foreshock_dashboard.world.row import Catalogue, RateWindows
+
+
+def catalogue(window: float, quick: float = 29.0) -> Catalogue:
+    """Queries behind a World, by key.
+
+    Args:
+        window: rate window in seconds: at least four scrapes, and not a multiple of the scrape interval.
+        quick: rate window of readings that must react at once to a neighbor; see `quick_window`.
+    """
+    windows = RateWindows(window, quick)
+    parts = (gpus, calls, model_servers, cluster, hosts)
+    return {key: row for part in parts for key, row in part.readings(windows).items()}
