@@ -43,7 +43,7 @@ def slowdown(run: Run) -> str:
 
     def from_parts(point: EvaluationPoint) -> float:
         parts = GpuShares(point)
-        rows = parts.rows[victim]
+        rows = point.tenant_rows[victim]
         return predicted_slowdown(parts.baseline[rows], parts.newest[rows], parts.full[rows])
 
     lines = [

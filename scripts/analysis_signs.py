@@ -27,13 +27,13 @@ def baseline(run: Run) -> str:
     """p95 of the embedder, and how far out 4 scales are with the floor and without it."""
     who, points = run.service("embedder"), run.shown(1500.0)
     signal = SIGNAL_BY_NAME["p95"]
-    bare = [baselines_at(run.world, at, (signal._replace(floor=1e-9),)).levels["p95"][who] for at in points]
+    bare = [baselines_at(run.world, at, (signal._replace(floor=1e-9),)).of("p95").get(who) for at in points]
     x = run.minutes(points)
 
     def far(level: float, scale: float) -> float:
         return 1e3 * math.exp(level + EXTREME_Z * scale)
 
-    known = [run.states[at].learned.baselines.of("p95").get(who, (math.nan, math.nan)) for at in points]
+    known = [run.states[at].learned.baselines.of("p95").get(who) for at in points]
     lines = [
         SvgLine("p95", x, [1e3 * value for value in run.over(points, lambda point: point.value("p95", who))]),
         SvgLine("usual", x, [1e3 * math.exp(level) for level, _ in known], color=2),
@@ -48,7 +48,7 @@ def chance(run: Run) -> str:
     who, points = run.service("embedder"), run.shown(1500.0)
     row, x = run.world.services.index(who), run.minutes(points)
     assert run.world.red.lower_bound is not None  # it was recorded with buckets
-    known = [run.states[at].learned.baselines.of("p95").get(who, (math.nan, math.nan))[0] for at in points]
+    known = [run.states[at].learned.baselines.of("p95").get(who)[0] for at in points]
     lines = [
         SvgLine("p95", x, (1e3 * run.world.red.p95[row, points]).tolist()),
         SvgLine("what it is hardly below", x, (1e3 * run.world.red.lower_bound[row, points]).tolist(), color=4),

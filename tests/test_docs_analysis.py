@@ -23,7 +23,6 @@ STATED = re.compile(rf"`([A-Z][A-Z_]*)`\s+=\s+({NUMBER}(?:\s+[±/]\s+{NUMBER})*)
 """`NAME` = 1.2 or, of a pair or a triple, 1.2 ± 0.04 or 0.8 / 0.7."""
 UNSAID = {
     "AVERAGING_SECONDS",
-    "BATCH_AFTER_LOOKUPS",
     "BISECTION_STEPS",
     "DECIDED_RATIO",
     "FIRST_LOOKBACK_POINTS",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -37,9 +37,14 @@ class IdentityCache:
         return result
 
 
-def row_by_key(keys: tuple[Key, ...]) -> Mapping[Key, int]:
+def row_by_key(keys: Sequence[Key]) -> Mapping[Key, int]:
     """The row of each key."""
     return {key: row for row, key in enumerate(keys)}
+
+
+def rows_by_field(items: Sequence[object], field: str) -> Mapping[Any, list[int]]:
+    """The rows of the items with each value of a field."""
+    return rows_by_key(getattr(item, field) for item in items)
 
 
 def rows_by_key(keys: Iterable[Key]) -> Mapping[Key, list[int]]:

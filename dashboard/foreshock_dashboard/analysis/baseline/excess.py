@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge
@@ -85,23 +86,13 @@ class Excesses:
         self._since: dict[tuple[str, Service | Edge], float] = {}
         self._percentiles: dict[str, Floats] = {}
 
-    @property
-    def into(self) -> Mapping[Service, tuple[Edge, ...]]:
-        """Incoming edges of each service, with those of users."""
-        return self.point.cache.get(_into, self.point.world.edges)
-
-    @property
-    def out(self) -> Mapping[Service, tuple[Edge, ...]]:
-        """Outgoing edges of each service."""
-        return self.point.cache.get(_out, self.point.world.edges)
-
     def own(self, service: Service) -> tuple[Excess, Excess]:
         """Excess of latency and of errors of a service; of the calls to it where it reports neither."""
         if service not in self._own:
             slow = max((self._excess(name, service) for name in ("p95", "p50")), key=lambda excess: excess.z)
             self._own[service] = slow, self._excess("failed", service)
             if not math.isfinite(self.point.z("p95", service)):
-                calls = [(NO_EXCESS, NO_EXCESS), *(self.called(edge) for edge in self.into.get(service, ()))]
+                calls = [(NO_EXCESS, NO_EXCESS), *(self.called(edge) for edge in self.point.calls_to(service))]
                 slow, failing = (max(kind, key=lambda excess: excess.z) for kind in zip(*calls, strict=True))
                 self._own[service] = slow, failing
         return self._own[service]
@@ -109,7 +100,7 @@ class Excesses:
     def worst(self, services: Iterable[Service]) -> float:
         """Largest z of these services and of calls to them, load included."""
         z = [self.point.z(name, service) for service in services for name in ("p95", "p50", "failed", "rate")]
-        edges = (edge for service in services for edge in self.into.get(service, ()))
+        edges = (edge for service in services for edge in self.point.calls_to(service))
         z += [self.point.z(name, edge) for edge in edges for name in ("edge_p95", "edge_failed")]
         return float(np.fmax.reduce(z, initial=0.0))
 
@@ -153,7 +144,7 @@ class Excesses:
         return self._load[service]
 
     def _load_growth(self, service: Service) -> LoadGrowth:
-        edges = self.into.get(service, ())
+        edges = self.point.calls_to(service)
         rates = [self.point.value("edge_rate", edge) for edge in edges]
         firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
         attempts = float(np.nansum(rates) / np.nansum(firsts)) if np.nansum(firsts) > 0 else 1.0
@@ -173,22 +164,8 @@ class Excesses:
     def _recent_growth(self, name: str, key: Service | Edge, attempts: float) -> LoadGrowth:
         level, scale = self.point.level_and_scale(name, key)
         if name not in self._percentiles:
-            self._percentiles[name] = percentile(self.point.histories(name, LOAD_LOOKBACK_SECONDS), LOAD_PERCENTILE)
+            points = self.point.world.points(LOAD_LOOKBACK_SECONDS)
+            self._percentiles[name] = percentile(self.point.past(name, ALL_ROWS, points), LOAD_PERCENTILE)
         row = self.point[name].keys.get(key)
         more = math.nan if row is None else float(self._percentiles[name][row]) - level - math.log(attempts)
         return LoadGrowth(math.exp(more), more / scale) if math.isfinite(more) else NO_GROWTH
-
-
-def _into(edges: Sequence[Edge]) -> Mapping[Service, tuple[Edge, ...]]:
-    incoming: dict[Service, list[Edge]] = {}
-    for edge in edges:
-        incoming.setdefault(edge.server, []).append(edge)
-    return {service: tuple(some) for service, some in incoming.items()}
-
-
-def _out(edges: Sequence[Edge]) -> Mapping[Service, tuple[Edge, ...]]:
-    outgoing: dict[Service, list[Edge]] = {}
-    for edge in edges:
-        if edge.connection != "virtual_node":
-            outgoing.setdefault(edge.client, []).append(edge)
-    return {service: tuple(some) for service, some in outgoing.items()}

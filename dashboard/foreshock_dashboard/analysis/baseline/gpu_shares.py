@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
-from foreshock_dashboard.common.identity_cache import rows_by_key
+from foreshock_dashboard.common.identity_cache import rows_by_field
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Gpu, Tenant, World
+from foreshock_dashboard.model.world import Gpu, World
 
 CONTENDED_BUSY_RATIO = 0.9
 """Busy share at which the services of a GPU contend for it, as in the exporter's contended time."""
@@ -22,7 +22,6 @@ MIN_SHARE_CHANGE = 0.02
 
 BoolArray = NDArray[np.bool_]
 Rows = NDArray[np.intp]
-Key = TypeVar("Key", bound=Hashable)
 
 
 class GpuShares:
@@ -36,15 +35,16 @@ class GpuShares:
     def __init__(self, point: EvaluationPoint) -> None:
         self._world, self._at, self._cache = point.world, point.at, point.cache
         tenants = point.world.tenants
-        self._gpu_rows, self._gpu = point.cache.get(_gpus, tenants)
-        self.services, self._service = point.cache.get(_services, tenants)
+        self._gpus, self._gpu = point.cache.get(_numbered, tenants, "gpu")
+        self.services: tuple[Service, ...]
+        self.services, self._service = point.cache.get(_numbered, tenants, "service")
         level = point["busy"].level
-        known = np.bincount(self._gpu, np.isfinite(level), len(self._gpu_rows)) > 0
+        known = np.bincount(self._gpu, np.isfinite(level), len(self._gpus)) > 0
         self.baseline: Floats = np.where(known[self._gpu], np.nan_to_num(level), np.nan)
         self._total = self._by_gpu(self.baseline)
 
     def _by_gpu(self, values: Floats) -> Floats:
-        return np.bincount(self._gpu, np.nan_to_num(values), len(self._gpu_rows)).astype(np.float64)
+        return np.bincount(self._gpu, np.nan_to_num(values), len(self._gpus)).astype(np.float64)
 
     def by_service(self, values: Floats) -> Floats:
         """Sums over the tenants of each service, in the order of `services`; NaN counts as 0."""
@@ -55,20 +55,15 @@ class GpuShares:
         counted = selected.astype(np.float64)
         return self._by_gpu(counted)[self._gpu] - counted
 
-    @property
-    def rows(self) -> Mapping[Service, Rows]:
-        """Rows of the tenants of each service."""
-        return self._cache.get(_rows, self._world.tenants)
-
     def on(self, gpu: Gpu) -> list[int]:
         """Rows of the tenants of a GPU."""
-        return self._cache.get(_on, self._world.tenants)[gpu]
+        return self._cache.get(rows_by_field, self._world.tenants, "gpu")[gpu]
 
     @cached_property
     def full(self) -> BoolArray:
         """Tenants on a GPU that was full at one of the newest points; one missing scrape changes nothing."""
         columns = self._world.busy[:, max(0, self._at - SMOOTHING_POINTS + 1) : self._at + 1].T
-        totals = np.array([self._by_gpu(column) for column in columns]).reshape(-1, len(self._gpu_rows))
+        totals = np.array([self._by_gpu(column) for column in columns]).reshape(-1, len(self._gpus))
         return np.asarray(totals.max(axis=0, initial=0.0)[self._gpu] >= CONTENDED_BUSY_RATIO, dtype=bool)
 
     @cached_property
@@ -112,26 +107,9 @@ def pool_of(world: World, gpus: Sequence[Gpu]) -> str:
     return pools.pop() if len(pools) == 1 else ""
 
 
-def _gpus(tenants: Sequence[Tenant]) -> tuple[tuple[Gpu, ...], Rows]:
-    return _numbered([tenant.gpu for tenant in tenants])
-
-
-def _services(tenants: Sequence[Tenant]) -> tuple[tuple[Service, ...], Rows]:
-    return _numbered([tenant.service for tenant in tenants])
-
-
-def _rows(tenants: Sequence[Tenant]) -> Mapping[Service, Rows]:
-    return {
-        service: np.array(rows, np.intp) for service, rows in rows_by_key(tenant.service for tenant in tenants).items()
-    }
-
-
-def _on(tenants: Sequence[Tenant]) -> Mapping[Gpu, list[int]]:
-    return rows_by_key(tenant.gpu for tenant in tenants)
-
-
-def _numbered(keys: Sequence[Key]) -> tuple[tuple[Key, ...], Rows]:
-    """Distinct keys in order of appearance, and the number of each key among them."""
-    numbers: dict[Key, int] = {}
-    found = np.fromiter((numbers.setdefault(key, len(numbers)) for key in keys), np.intp, len(keys))
-    return tuple(numbers), found
+def _numbered(items: Sequence[object], field: str) -> tuple[tuple[Any, ...], Rows]:
+    """Distinct values of a field in order of appearance, and the number of each item's value among them."""
+    numbers: dict[object, int] = {}
+    values = (getattr(item, field) for item in items)
+    rows = np.fromiter((numbers.setdefault(value, len(numbers)) for value in values), np.intp, len(items))
+    return tuple(numbers), rows

@@ -1,11 +1,13 @@
-"""Baseline level and scale of every signal, by entity."""
+"""Baseline level and scale of every signal by entity, and the sampling noise around them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNALS, Signal, transformed
 from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key
@@ -21,65 +23,47 @@ SPACING_SECONDS = 60.0
 """Distance of the points of a baseline: rates over a minute carry no more information."""
 MIN_BASELINE_POINTS = 5
 """Fewest points of a baseline."""
-_UNKNOWN = (np.nan, np.nan)
+TAIL_SHIFT_SCALES = 2.0
+"""Scales above the normal p99 at which the slow requests themselves have become slower."""
 
 
-class Levels(Mapping[Hashable, tuple[float, float]]):
-    """Mapping from entity to (level, scale), for entities with a baseline.
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Level and scale of one signal by entity.
 
-    `entities` are the keys by row, `rows` the row of each, and `pairs` has shape (rows, 2), NaN without a baseline.
+    entities: by row. rows: row of each. pairs: shape (rows, 2), NaN without a baseline.
     """
 
-    def __init__(self, entities: Sequence[Hashable], rows: Mapping[Hashable, int], pairs: Floats) -> None:
-        self.entities, self.rows, self.pairs = entities, rows, pairs
-        self._count = int((~np.isnan(pairs[:, 1])).sum())
+    entities: Sequence[Hashable]
+    rows: Mapping[Hashable, int]
+    pairs: Floats
 
-    def __getitem__(self, key: Hashable) -> tuple[float, float]:
-        row = self.rows[key]
-        level, scale = self.pairs.item(row, 0), self.pairs.item(row, 1)
-        if scale != scale:
-            raise KeyError(key)
-        return level, scale
-
-    def get(self, key: Hashable, default: tuple[float, float] = _UNKNOWN) -> tuple[float, float]:  # type: ignore[override]
-        """Level and scale; `default`, NaN unless given, without a baseline."""
+    def get(self, key: Hashable, default: tuple[float, float] = (math.nan, math.nan)) -> tuple[float, float]:
+        """Level and scale of an entity; `default` without a baseline."""
         row = self.rows.get(key)
         if row is None:
             return default
         level, scale = self.pairs.item(row, 0), self.pairs.item(row, 1)
-        return (level, scale) if scale == scale else default
-
-    def __iter__(self) -> Iterator[Hashable]:
-        return (self.entities[row] for row in np.flatnonzero(~np.isnan(self.pairs[:, 1])).tolist())
-
-    def __len__(self) -> int:
-        return self._count
+        return default if math.isnan(scale) else (level, scale)
 
     def of(self, entities: Sequence[Hashable]) -> Floats:
         """Level and scale of any entities, shape (entities, 2); NaN without a baseline."""
         if entities is self.entities:
             return self.pairs
         rows = np.fromiter((self.rows.get(entity, -1) for entity in entities), np.intp, len(entities))
-        padded = np.concatenate([self.pairs, [_UNKNOWN]])
-        return np.asarray(padded[rows])
+        return np.concatenate([self.pairs, [(np.nan, np.nan)]])[rows]
 
     def with_frozen(self, before: Levels, frozen: Sequence[int]) -> Levels:
         """Copy in which the rows `frozen` of `before` keep their earlier level and scale."""
-        if not len(frozen):
-            return self
-        if before.entities is self.entities:
-            known = np.asarray(frozen)[~np.isnan(before.pairs[frozen, 1])]
-            same = self.pairs.copy()
-            same[known] = before.pairs[known]
-            return Levels(self.entities, self.rows, same)
         old = {before.entities[row]: before.pairs[row] for row in frozen if not np.isnan(before.pairs[row, 1])}
-        new = [key for key in old if key not in self.rows]
-        entities = (*self.entities, *new)
-        pairs = np.concatenate([self.pairs, np.full((len(new), 2), np.nan)]) if new else self.pairs.copy()
-        rows = row_by_key(entities) if new else self.rows
-        for key, pair in old.items():
-            pairs[rows[key]] = pair
-        return Levels(entities if new else self.entities, rows, pairs)
+        if not old:
+            return self
+        added = [key for key in old if key not in self.rows]
+        entities = (*self.entities, *added) if added else self.entities
+        rows = row_by_key(entities) if added else self.rows
+        pairs = np.concatenate([self.pairs, np.full((len(added), 2), np.nan)])
+        pairs[[rows[key] for key in old]] = [*old.values()]
+        return Levels(entities, rows, pairs)
 
 
 NO_LEVELS = Levels((), {}, np.empty((0, 2)))
@@ -125,3 +109,26 @@ def _columns(world: World, at: int) -> slice:
     last = max(0, at - guard)
     first = max(0, last - history)
     return slice(first + (last - first) % stride, last, stride)
+
+
+def is_sampling_noise(
+    base: Baselines, signal: Signal, world: World, rows: slice, values: Floats, lower_bound: Floats
+) -> NDArray[np.bool_]:
+    """Where an estimated p95 may exceed the baseline by chance; False without a known tail.
+
+    If about 5% of requests are slow (cache misses), the estimate jumps between the fast and the slow mode. It is noise
+    where its lower confidence bound is not above the baseline, and where it stays within the normal range of the slow
+    requests. More slow requests, or slower ones, are not noise. `values` and their `lower_bound` are in the signal's
+    unit, shape (rows, points); so is the result.
+    """
+    keys = signal.keys(world)
+    level, _ = base.of(signal.name).of(keys)[rows].T[:, :, None]
+    tail, scale = base.of(signal.tail).of(keys)[rows].T[:, :, None]
+    estimate = transformed(signal, values)
+    with np.errstate(invalid="ignore"):
+        noise: NDArray[np.bool_] = (
+            (estimate > level)
+            & (transformed(signal, lower_bound) <= level)
+            & (estimate <= tail + TAIL_SHIFT_SCALES * scale)
+        )
+    return noise

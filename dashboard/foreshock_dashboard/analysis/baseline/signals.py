@@ -12,7 +12,7 @@ from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world import Red, World
 
 Key = Hashable
 At = tuple[slice | list[int], slice]
@@ -77,23 +77,15 @@ def _excess(world: World, at: At) -> Floats:
         return np.where(server > 0, world.calls.p95[at] / server, np.nan)
 
 
-def _lower_bound(world: World, at: At) -> Floats | None:
-    return None if world.red.lower_bound is None else _wide(world.red.lower_bound[at])
-
-
-def _client_lower_bound(world: World, at: At) -> Floats | None:
-    return None if world.calls.lower_bound is None else _wide(world.calls.lower_bound[at])
+def _lower_bound(requests: Red, at: At) -> Floats | None:
+    return None if requests.lower_bound is None else requests.lower_bound[at].astype(np.float64)  # half precision
 
 
 def _server_lower_bound(world: World, at: At) -> Floats | None:
     """Scaled from the client's bound: the requests, and so the sampling noise, are the same."""
-    bound = _client_lower_bound(world, at)
+    bound = _lower_bound(world.calls, at)
     with np.errstate(invalid="ignore", divide="ignore"):
         return None if bound is None else bound / world.calls.p95[at] * world.server_p95[at]
-
-
-def _wide(values: Floats) -> Floats:
-    return values.astype(np.float64)  # stored in half precision
 
 
 def _flight(world: World, at: At) -> Floats:
@@ -145,6 +137,11 @@ def _ready(world: World, at: At) -> Floats:
         return np.where(wanted > 0, replicas.ready[at] / wanted, np.nan)
 
 
+def _field(section: Callable[[World], object], name: str) -> Callable[[World, At], Floats]:
+    """Values of one array of a section of the World."""
+    return lambda world, at: getattr(section(world), name)[at]
+
+
 def _services(world: World) -> Sequence[Key]:
     return world.services
 
@@ -161,14 +158,20 @@ def _gpus(world: World) -> Sequence[Key]:
     return world.gpus
 
 
-def _hosts(world: World) -> Sequence[Key]:
-    return network(world).hosts
-
-
 SIGNALS: tuple[Signal, ...] = (
     Signal("rate", "requests", "1/s", _services, lambda w, at: w.red.rate[at], True, 0.15, 0),
     Signal("p50", "median duration", "s", _services, lambda w, at: w.red.p50[at], True, 0.10),
-    Signal("p95", "p95", "s", _services, lambda w, at: w.red.p95[at], True, 0.10, lower_bound=_lower_bound, tail="p99"),
+    Signal(
+        "p95",
+        "p95",
+        "s",
+        _services,
+        lambda w, at: w.red.p95[at],
+        True,
+        0.10,
+        lower_bound=lambda w, at: _lower_bound(w.red, at),
+        tail="p99",
+    ),
     Signal("p99", "p99", "s", _services, lambda w, at: w.red.p99[at], True, 0.10),
     Signal("failed", "failed requests", "ratio", _services, lambda w, at: w.red.failed[at], False, 0.004),
     Signal("flight", "requests in flight", "", _services, _flight, True, 0.15),
@@ -181,7 +184,7 @@ SIGNALS: tuple[Signal, ...] = (
         lambda w, at: w.calls.p95[at],
         True,
         0.10,
-        lower_bound=_client_lower_bound,
+        lower_bound=lambda w, at: _lower_bound(w.calls, at),
         tail="edge_p99",
     ),
     Signal("edge_p99", "p99 as its client sees it", "s", _edges, lambda w, at: w.calls.p99[at], True, 0.10),
@@ -201,32 +204,13 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("attempts", "attempts per call", "", _edges, lambda w, at: w.attempts[at], False, 0.02),
     Signal("waiting", "requests in the queue", "", _models, _waiting, True, 0.35),
     Signal("running", "requests running and waiting", "", _models, _running, True, 0.20),
-    Signal("cache", "KV cache used", "ratio", _models, lambda w, at: model_servers(w).cache[at], False, 0.05),
-    Signal("preempted", "preemptions", "1/s", _models, lambda w, at: model_servers(w).preempted[at], False, 0.02),
-    Signal("queued", "time in the queue", "s", _models, lambda w, at: model_servers(w).queued[at], False, 0.1),
-    Signal(
-        "first_token",
-        "time to the first token",
-        "s",
-        _models,
-        lambda w, at: model_servers(w).first_token[at],
-        True,
-        0.15,
-    ),
-    Signal("per_token", "time per token", "s", _models, lambda w, at: model_servers(w).per_token[at], True, 0.06),
-    Signal(
-        "prompt", "tokens in prompts", "1/s", _models, lambda w, at: model_servers(w).prompt_tokens[at], True, 0.2, 0
-    ),
-    Signal(
-        "generated",
-        "tokens in answers",
-        "1/s",
-        _models,
-        lambda w, at: model_servers(w).generated_tokens[at],
-        True,
-        0.2,
-        0,
-    ),
+    Signal("cache", "KV cache used", "ratio", _models, _field(model_servers, "cache"), False, 0.05),
+    Signal("preempted", "preemptions", "1/s", _models, _field(model_servers, "preempted"), False, 0.02),
+    Signal("queued", "time in the queue", "s", _models, _field(model_servers, "queued"), False, 0.1),
+    Signal("first_token", "time to the first token", "s", _models, _field(model_servers, "first_token"), True, 0.15),
+    Signal("per_token", "time per token", "s", _models, _field(model_servers, "per_token"), True, 0.06),
+    Signal("prompt", "tokens in prompts", "1/s", _models, _field(model_servers, "prompt_tokens"), True, 0.2, 0),
+    Signal("generated", "tokens in answers", "1/s", _models, _field(model_servers, "generated_tokens"), True, 0.2, 0),
     Signal("held", "KV cache per request", "ratio", _models, _held, True, 0.06),
     Signal("tokens", "tokens in answers over minutes", "1/s", _models, _tokens, True, 0.06, 0),
     Signal("busy", "GPU time", "ratio", lambda w: w.tenants, lambda w, at: w.busy[at], False, 0.03, 0, True),
@@ -242,21 +226,21 @@ SIGNALS: tuple[Signal, ...] = (
         True,
     ),
     Signal("utilization", "GPU utilization", "ratio", _gpus, lambda w, at: w.utilization[at], False, 0.05, 0, True),
-    Signal("clock", "GPU clock", "ratio", _gpus, lambda w, at: hardware(w).clock[at], False, 0.03, -1),
-    Signal("throttled", "time throttled", "ratio", _gpus, lambda w, at: hardware(w).throttled[at], False, 0.05),
-    Signal("errors", "GPU errors", "1/s", _gpus, lambda w, at: hardware(w).errors[at], False, 0.001, 1, True),
+    Signal("clock", "GPU clock", "ratio", _gpus, _field(hardware, "clock"), False, 0.03, -1),
+    Signal("throttled", "time throttled", "ratio", _gpus, _field(hardware, "throttled"), False, 0.05),
+    Signal("errors", "GPU errors", "1/s", _gpus, _field(hardware, "errors"), False, 0.001, 1, True),
     Signal("ready", "replicas ready of those wanted", "ratio", lambda w: capacity(w).services, _ready, False, 0.05, -1),
-    Signal("nic", "network interface used", "ratio", _hosts, lambda w, at: network(w).used[at], False, 0.05),
+    Signal("nic", "network interface used", "ratio", lambda w: network(w).hosts, _field(network, "used"), False, 0.05),
     Signal(
         "retransmitted",
         "TCP segments sent again",
         "ratio",
-        _hosts,
-        lambda w, at: network(w).retransmitted[at],
+        lambda w: network(w).hosts,
+        _field(network, "retransmitted"),
         False,
         3e-3,
     ),
-    Signal("dropped", "packets dropped", "1/s", _hosts, lambda w, at: network(w).dropped[at], False, 1.0),
+    Signal("dropped", "packets dropped", "1/s", lambda w: network(w).hosts, _field(network, "dropped"), False, 1.0),
 )
 SIGNAL_BY_NAME: Mapping[str, Signal] = {signal.name: signal for signal in SIGNALS}
 

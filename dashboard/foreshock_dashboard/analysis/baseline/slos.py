@@ -30,9 +30,9 @@ class Slo(NamedTuple):
 def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
     """Targets of every service with a configured SLO or a baseline."""
     targets = dict(configured)
-    error_levels = point.base.of("failed")
-    for service, (level, scale) in point.base.of("p95").items():
-        if isinstance(service, Service) and service not in targets:
+    levels, error_levels = point.base.of("p95"), point.base.of("failed")
+    for service, (level, scale) in zip(levels.entities, levels.pairs.tolist(), strict=True):
+        if isinstance(service, Service) and service not in targets and not math.isnan(scale):
             factor = max(
                 min(max(math.exp(LEARNED_SLO_SCALES * scale), LEARNED_SLO_FACTORS[0]), LEARNED_SLO_FACTORS[1]),
                 math.exp(MAX_EXCURSION_SCALES * scale),

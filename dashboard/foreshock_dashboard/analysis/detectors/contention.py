@@ -123,7 +123,7 @@ def _slower(baseline: Floats, now: Floats, full: BoolArray) -> Floats:
 
 
 def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Finding | None:
-    rows = sharing.rows[victim]
+    rows = np.array(point.tenant_rows[victim], np.intp)
     neighbors = _neighbors(point, sharing, victim, rows)
     if not neighbors:
         return None
@@ -185,7 +185,7 @@ def _action(
 
 
 def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbor: Aggressor) -> ContendedShares:
-    rows = [row for row in sharing.rows[victim] if point.world.tenants[row].gpu in neighbor.gpus]
+    rows = [row for row in point.tenant_rows[victim] if point.world.tenants[row].gpu in neighbor.gpus]
     tenants = [Tenant(gpu, neighbor.service) for gpu in neighbor.gpus]
     stalls = [Stall(gpu, victim, neighbor.service) for gpu in neighbor.gpus]
     waits = np.array([(point.value("stalled_by", stall), point.level("stalled_by", stall)) for stall in stalls])

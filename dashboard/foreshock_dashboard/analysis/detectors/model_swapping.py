@@ -180,7 +180,7 @@ def _action(growth: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
 def _waits_for_callee(excesses: Excesses, service: Service) -> bool:
     """Whether the service waits for one of its own callees."""
     slow = excesses.own(service)[0].log
-    return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.out.get(service, ()))
+    return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.point.calls_from(service))
 
 
 def _cost_growth(point: EvaluationPoint, service: Service, busy: float, baseline: float) -> float:

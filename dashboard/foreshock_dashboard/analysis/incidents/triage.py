@@ -239,7 +239,7 @@ def _dependent_request_ratio(point: EvaluationPoint, service: Service, origin: S
 
 def is_relevant(point: EvaluationPoint, service: Service) -> bool:
     """Whether extra latency is relevant to the callers, or the service fails; always true of an ingress service."""
-    callers = point.callers.get(service, ())
+    callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}
     if not callers or _excess(point, "failed", service) > VISIBLE_FAILED_RATIO:
         return True
     excess_latency = _excess(point, "p95", service)
@@ -264,7 +264,7 @@ def _origin(
     """The member that no other explains: it calls no other member, explains its callers, and is the most anomalous."""
 
     def rank(service: Service) -> tuple[float, bool, float, Service]:
-        below = sum(callee in members for callee in point.callees.get(service, ()))
+        below = len(members & {edge.server for edge in point.calls_from(service)})
         strongest = max((each.strength for each in findings.get(service, ())), default=0.0)
         likelihood = max(strongest, risks[service].chance if service in risks else 0.0)
         overloaded = service in risks and risks[service].overloaded
@@ -278,7 +278,7 @@ def explains_callers(point: EvaluationPoint, service: Service, risks: Mapping[Se
 
     Always true if no caller breaches it. A service without signals of its risks is judged by its client edges.
     """
-    edges = [point.world.edges[row] for row in point.into.get(service, ())]
+    edges = point.calls_to(service)
     excess_latency, excess_failures = (
         max([_excess(point, name, service), *(_excess(point, edge_name, edge) for edge in edges)])
         for name, edge_name in (("p95", "edge_p95"), ("failed", "edge_failed"))

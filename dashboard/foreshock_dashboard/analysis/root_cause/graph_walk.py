@@ -74,7 +74,7 @@ class GraphWalk:
             return False
         reached, frontier = {service}, [service]
         while frontier:
-            callees = {edge.server for caller in frontier for edge in self._excesses.out.get(caller, ())}
+            callees = {edge.server for caller in frontier for edge in self._point.calls_from(caller)}
             frontier = sorted(callees - reached)
             reached |= callees
         return self._excesses.worst(reached) >= ANOMALOUS_DEPENDENCY_Z
@@ -125,7 +125,7 @@ class GraphWalk:
         own = self._excesses.own(service)
         callees = [
             (edge, _explained_ratio(self._excesses, own, self._callee_excess(edge, own[0])))
-            for edge in self._excesses.out.get(service, ())
+            for edge in self._point.calls_from(service)
         ]
         reporting = {edge for edge, _ in callees if self._excesses.reports_latency(edge)}
         other_weight = CLIENT_ONLY_WEIGHT if any(e in reporting and weight >= 0.5 for e, weight in callees) else 1.0
@@ -143,7 +143,7 @@ class GraphWalk:
         slow, failing = self._excesses.called(edge)
         if slow.z >= ANOMALOUS_SCALES or min(fans_out(self._point, edge), tail_only(self._point, edge.client)) < 0.5:
             return slow, failing
-        into = self._excesses.into[edge.server]
+        into = self._point.calls_to(edge.server)
         others = [self._excesses.called(other)[0] for other in into if other.client != edge.client]
         fits = [other for other in others if other.amount <= MAX_OTHER_CALLER_RATIO * caller.amount]
         return max((slow, *fits), key=lambda excess: excess.z), failing
@@ -151,7 +151,7 @@ class GraphWalk:
     def _moves_of_load(self, service: Service) -> list[Move]:
         """Moves to callers by their shares of the growth, absorbed there as far as their own arrivals grew less."""
         growth = {}
-        for edge in self._excesses.into.get(service, ()):
+        for edge in self._point.calls_to(service):
             added = self._point.level("edge_rate", edge) * (self._excesses.edge_load(edge).times - 1)
             if added > 0:
                 growth[edge] = added

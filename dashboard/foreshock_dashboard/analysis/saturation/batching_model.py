@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
-from foreshock_dashboard.analysis.baseline.point import recent_median
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.model.batching_law import BatchingLaw, Utilization
 from foreshock_dashboard.model.service import Service
@@ -99,8 +99,7 @@ def _max_sequences(world: World, columns: slice) -> Floats:
     cache, running = model_servers(world).cache[:, columns], _per_replica(world, columns)
     with np.errstate(invalid="ignore", divide="ignore"):
         max_sequences = np.where((cache > MIN_KV_CACHE_RATIO) & (running > 0), running / cache, np.nan)
-    points = max_sequences.shape[1]
-    return recent_median(max_sequences, points - 1, points) if points else np.full(len(max_sequences), np.nan)
+    return median(max_sequences)
 
 
 def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> Mapping[Service, Utilization]:
@@ -109,9 +108,10 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
     window = slice(max(0, at + 1 - max(1, world.points(LOAD_WINDOWS_SECONDS[-1]))), at + 1)
     sequences, queued = _per_replica(world, window), servers.waiting[:, window] / servers.reporting_replicas(window)
     running, waiting = moving_average(sequences, world.step), np.nan_to_num(moving_average(queued, world.step))
-    demand, newest = sequences + np.nan_to_num(queued), running.shape[1] - 1
-    token = recent_median(servers.per_token[:, window], newest)
-    cache = recent_median(moving_average(servers.cache[:, window], world.step), newest)
+    demand = sequences + np.nan_to_num(queued)
+    token = median(servers.per_token[:, window][:, -SMOOTHING_POINTS:])
+    cache = median(moving_average(servers.cache[:, window], world.step)[:, -SMOOTHING_POINTS:])
+    recent = median(running[:, -SMOOTHING_POINTS:])
     max_sequences = _max_sequences(world, window)
     full = _trailing_points(servers.cache[:, window] >= FULL_KV_CACHE_RATIO) * world.step
     out = {}
@@ -122,7 +122,7 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
             unknown = (nan,) * len(LOAD_WINDOWS_SECONDS)
             out[service] = Utilization(nan, nan, cache[i], full[i], max_sequences[i], nan, unknown, nan, nan)
             continue
-        slowdown = float(token[i] / law.seconds(recent_median(running[i : i + 1], newest)[0]))
+        slowdown = float(token[i] / law.seconds(recent[i]))
         limit = max_sequences[i].item()
         raw_load, load = law.offered_load(demand[i], limit), law.offered_load(running[i] + waiting[i], limit)
         current, *means = (

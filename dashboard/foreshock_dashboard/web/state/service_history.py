@@ -8,9 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
+from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at, is_sampling_noise
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
-from foreshock_dashboard.analysis.baseline.sampling_noise import is_sampling_noise
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
@@ -106,7 +105,7 @@ class _HistoryBuilder:
 
     def _leading(self, signal: Signal, early: BoolArray) -> list[Sign]:
         """Signs of one signal at the end, the worst of each service; marks `early` where there are any."""
-        if not len(self.times) or not self.base.levels.get(signal.name):
+        if not len(self.times):
             return []
         keys, moment = signal.keys(self.world), signal.values(self.world, (slice(None), self.columns))
         # A median of moments is never beyond all of them, so that most rows need not be smoothed.
