@@ -19,10 +19,9 @@ from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.population import POPULATIONS, Population, slowdowns
-from foreshock_simulator.hardware.work import GpuWork
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.serving.steps import layer_seconds
+from gpu_population import POPULATIONS, Population, slowdowns
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from foreshock_exporter.model.device import Clock, Counters, Health, Instance, ProcessUtilization, Reading
 from foreshock_simulator.emit.timeline import Timeline
-from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.meter import GpuState
+from foreshock_simulator.hardware.gpu import Gpu, GpuState
 
 MAX_MARKS = 16
 """Past samples of `shares` that a caller can refer to."""

@@ -3,16 +3,61 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.context import Context, GpuProcess, Group
-from foreshock_simulator.hardware.meter import GpuState, Meter
-from foreshock_simulator.hardware.mig import MigInstance, mig_instances
-from foreshock_simulator.hardware.models import GpuModel
-from foreshock_simulator.hardware.operating_point import channel_use, operating_point
-from foreshock_simulator.hardware.power import IDLE, ChannelUse, ThermalState, ThrottleReason, power_watts
+from foreshock_simulator.hardware.models import GpuModel, MigInstance, mig_instances
+from foreshock_simulator.hardware.power import (
+    IDLE,
+    ChannelUse,
+    ThermalState,
+    ThrottleReason,
+    channel_use,
+    operating_point,
+    power_watts,
+)
 from foreshock_simulator.hardware.sharing import WHOLE_GPU
 from foreshock_simulator.spec.hosts import Sharing
+
+
+class GpuState(NamedTuple):
+    """Snapshot of a GPU. Integrals are since its start: seconds, joules, bytes in one direction."""
+
+    busy_seconds: float
+    tensor_seconds: float
+    dram_seconds: float
+    energy_joules: float
+    nvlink_bytes: float
+    pcie_bytes: float
+    throttled_seconds: dict[ThrottleReason, float]
+    power_watts: float
+    power_limit_watts: float
+    clock_hertz: float
+    celsius: float
+    memory_used_bytes: float
+
+
+class Meter:
+    """Integrals over time: seconds at full use of each channel, joules, and throttled seconds."""
+
+    def __init__(self) -> None:
+        self.busy = self.tensor = self.dram = self.nvlink = self.pcie = self.joules = 0.0
+        self.throttled: dict[ThrottleReason, float] = {"power": 0.0, "thermal": 0.0}
+
+    def add(self, seconds: float, use: ChannelUse, watts: float, reason: ThrottleReason | None) -> None:
+        """Add an interval of constant use, power and throttling."""
+        if use is not IDLE:
+            busy, tensor, dram, nvlink, pcie = use
+            self.busy += busy * seconds
+            self.tensor += tensor * seconds
+            self.dram += dram * seconds
+            if nvlink or pcie:
+                self.nvlink += nvlink * seconds
+                self.pcie += pcie * seconds
+        self.joules += watts * seconds
+        if reason is not None:
+            self.throttled[reason] += seconds
 
 
 class Gpu:
@@ -32,12 +77,6 @@ class Gpu:
     Raises:
         ValueError: impossible MIG instances, or none with `sharing` "mig".
     """
-
-    __slots__ = (
-        "_limit_ratio", "_limit_watts", "_meter", "_overheat_id", "_overheat_scheduled", "_power_cap", "_thermal",
-        "_throttle_reason", "_time_sliced", "_use", "advanced_to", "clock", "engine", "groups", "host", "index",
-        "instances", "model", "power_watts", "sharing", "workers", "xids",
-    )  # fmt: skip
 
     def __init__(
         self,

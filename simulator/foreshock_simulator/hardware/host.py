@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.models import gpu_model
+from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.spec.hosts import HostSpec, PoolSpec
 
 FIRST_PID = 2400
@@ -24,15 +24,13 @@ class Host:
         pools: pools by GPU index, which set the sharing mode; time-slicing for GPUs without a pool.
 
     Raises:
-        ValueError: unknown GPU model, or impossible MIG instances.
+        ValueError: impossible MIG instances.
     """
-
-    __slots__ = ("_next_pid", "gpus", "host_id", "name", "services", "spec")
 
     def __init__(self, engine: Engine, spec: HostSpec, pools: Mapping[int, PoolSpec] | None = None) -> None:
         self.spec, self.name = spec, spec.name
         self.host_id = hashlib.sha256(spec.name.encode()).hexdigest()[:32]
-        model, pools = gpu_model(spec.gpu_model), pools or {}
+        model, pools = MODELS[spec.gpu_model], pools or {}
         self.gpus = tuple(
             Gpu(engine, model, spec.name, index, pools[index].sharing, pools[index].mig_slices)
             if index in pools

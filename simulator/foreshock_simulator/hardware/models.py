@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import NamedTuple
+
+from foreshock_simulator.hardware.sharing import ChannelCapacity
 
 GIB = float(1024**3)
+COMPUTE_SLICES = 7
+MEMORY_SLICES = 8
+_MEMORY_SLICES_OF = {1: 1, 2: 2, 3: 4, 4: 4, 7: 8}
+"""Memory slices by compute slices of a MIG instance (NVIDIA's MIG user guide: 1g.10gb, 2g.20gb, 3g.40gb …)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,147 +58,57 @@ class GpuModel:
     mig: bool = True
 
 
-# Memory, bandwidths, FLOP/s and power limits: NVIDIA's data sheets of H100 (SXM5), H200, A100 80GB (SXM4), L40S, L4 and
-# V100 (SXM2). Maximum clocks: output of nvidia-smi -q -d CLOCK. The last three efficiencies of H100 and A100 are
-# fitted to Vidur's kernel times (docs/realism.md); the others take the A100's. V100's power: iGniter's measurements.
-# The division of power among SMs, tensor cores and memory is set so that the prompt phase of a language model nears the
-# limit while the token phase stays well below it, as Splitwise (Patel et al., ISCA 2024) reports. Thermal figures are
-# assumptions for air-cooled servers.
-MODELS = {
-    "H100": GpuModel(
-        name="NVIDIA H100 80GB HBM3",
-        memory_bytes=80 * GIB,
-        flops=989e12,
-        dram_bandwidth=3.35e12,
-        nvlink_bandwidth=450e9,
-        pcie_bandwidth=64e9,
-        clock_max_hertz=1980e6,
-        memory_clock_hertz=2619e6,
-        limit_watts=700.0,
-        idle_watts=72.0,
-        sm_watts=190.0,
-        tensor_watts=470.0,
-        dram_watts=190.0,
-        celsius_per_watt=0.062,
-        max_celsius=87.0,
-        flops_efficiency=0.68,
-        bandwidth_efficiency=0.88,
-        layer_seconds=34e-6,
-    ),
-    "H200": GpuModel(
-        name="NVIDIA H200",
-        memory_bytes=141e9,
-        flops=989e12,
-        dram_bandwidth=4.8e12,
-        nvlink_bandwidth=450e9,
-        pcie_bandwidth=64e9,
-        clock_max_hertz=1980e6,
-        memory_clock_hertz=3201e6,
-        limit_watts=700.0,
-        idle_watts=78.0,
-        sm_watts=190.0,
-        tensor_watts=470.0,
-        dram_watts=210.0,
-        celsius_per_watt=0.062,
-        max_celsius=87.0,
-        flops_efficiency=0.68,
-        bandwidth_efficiency=0.88,
-        layer_seconds=34e-6,
-    ),
-    "A100": GpuModel(
-        name="NVIDIA A100-SXM4-80GB",
-        memory_bytes=80 * GIB,
-        flops=312e12,
-        dram_bandwidth=2.039e12,
-        nvlink_bandwidth=300e9,
-        pcie_bandwidth=32e9,
-        clock_max_hertz=1410e6,
-        memory_clock_hertz=1593e6,
-        limit_watts=400.0,
-        idle_watts=55.0,
-        sm_watts=110.0,
-        tensor_watts=240.0,
-        dram_watts=110.0,
-        celsius_per_watt=0.1,
-        max_celsius=85.0,
-        flops_efficiency=0.69,
-        bandwidth_efficiency=0.85,
-        layer_seconds=39e-6,
-    ),
-    "L40S": GpuModel(
-        name="NVIDIA L40S",
-        memory_bytes=48e9,
-        flops=362e12,
-        dram_bandwidth=864e9,
-        nvlink_bandwidth=0.0,
-        pcie_bandwidth=32e9,
-        clock_max_hertz=2520e6,
-        memory_clock_hertz=9001e6,
-        limit_watts=350.0,
-        idle_watts=35.0,
-        sm_watts=110.0,
-        tensor_watts=220.0,
-        dram_watts=70.0,
-        celsius_per_watt=0.125,
-        max_celsius=88.0,
-        flops_efficiency=0.69,
-        bandwidth_efficiency=0.85,
-        layer_seconds=39e-6,
-        mig=False,
-    ),
-    "L4": GpuModel(
-        name="NVIDIA L4",
-        memory_bytes=24e9,
-        flops=121e12,
-        dram_bandwidth=300e9,
-        nvlink_bandwidth=0.0,
-        pcie_bandwidth=16e9,
-        clock_max_hertz=2040e6,
-        memory_clock_hertz=6251e6,
-        limit_watts=72.0,
-        idle_watts=16.0,
-        sm_watts=22.0,
-        tensor_watts=45.0,
-        dram_watts=15.0,
-        celsius_per_watt=0.6,
-        max_celsius=85.0,
-        flops_efficiency=0.69,
-        bandwidth_efficiency=0.85,
-        layer_seconds=39e-6,
-        mig=False,
-    ),
-    "V100": GpuModel(
-        name="Tesla V100-SXM2-16GB",
-        memory_bytes=16 * GIB,
-        flops=125e12,
-        dram_bandwidth=900e9,
-        nvlink_bandwidth=150e9,
-        pcie_bandwidth=16e9,
-        clock_max_hertz=1530e6,
-        memory_clock_hertz=877e6,
-        limit_watts=300.0,
-        idle_watts=50.0,
-        sm_watts=160.0,
-        tensor_watts=150.0,
-        dram_watts=70.0,
-        celsius_per_watt=0.12,
-        max_celsius=83.0,
-        flops_efficiency=0.69,
-        bandwidth_efficiency=0.85,
-        layer_seconds=39e-6,
-        mig=False,
-    ),
-}  # fmt: skip
-"""Kinds of GPU by their name in scenarios."""
+def _models() -> Iterator[tuple[str, GpuModel]]:
+    with files("foreshock_simulator").joinpath("hardware", "models.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            key, name, mig = row.pop("key"), row.pop("name"), row.pop("mig")
+            yield key, GpuModel(name=name, mig=mig == "yes", **{field: float(text) for field, text in row.items()})
 
 
-def gpu_model(name: str) -> GpuModel:
-    """The kind of GPU with this name.
+MODELS = dict(_models())
+"""Kinds of GPU by their name in scenarios.
+
+Memory, bandwidths, FLOP/s and power limits: NVIDIA's data sheets of H100 (SXM5), H200, A100 80GB (SXM4), L40S, L4 and
+V100 (SXM2). Maximum clocks: output of nvidia-smi -q -d CLOCK. The last three efficiencies of H100 and A100 are fitted
+to Vidur's kernel times (docs/realism.md); the others take the A100's. V100's power: iGniter's measurements. The
+division of power among SMs, tensor cores and memory is set so that the prompt phase of a language model nears the
+limit while the token phase stays well below it, as Splitwise (Patel et al., ISCA 2024) reports. Thermal figures are
+assumptions for air-cooled servers.
+"""
+
+
+class MigInstance(NamedTuple):
+    """A MIG instance: compute slices, its share of the GPU's SMs and bandwidth, and its memory in bytes."""
+
+    slices: int
+    capacity: ChannelCapacity
+    memory_bytes: float
+
+
+def mig_instances(model: GpuModel, slices: tuple[int, ...]) -> tuple[MigInstance, ...]:
+    """Partition a GPU into instances with these numbers of compute slices.
 
     Raises:
-        ValueError: unknown name; the message lists the known ones.
+        ValueError: the GPU has no MIG, an instance of that size does not exist, or the instances do not fit.
     """
-    try:
-        return MODELS[name]
-    except KeyError:
-        raise ValueError(f"no GPU model {name!r}; there are {', '.join(MODELS)}") from None
+    if not model.mig:
+        raise ValueError(f"{model.name} has no MIG; share it by time-slicing or mps")
+    if not slices or any(size not in _MEMORY_SLICES_OF for size in slices):
+        raise ValueError(f"MIG instances have 1, 2, 3, 4 or 7 sevenths of a GPU, not {list(slices)}")
+    if sum(slices) > COMPUTE_SLICES or sum(_MEMORY_SLICES_OF[size] for size in slices) > MEMORY_SLICES:
+        raise ValueError(f"MIG instances {list(slices)} do not fit on one GPU: 7 sevenths of SMs, 8 eighths of memory")
+    available_bytes = model.memory_bytes - model.reserved_bytes
+    instances = []
+    for size in slices:
+        memory_slices = _MEMORY_SLICES_OF[size]
+        capacity = ChannelCapacity(size / COMPUTE_SLICES, memory_slices / MEMORY_SLICES)
+        instances.append(MigInstance(size, capacity, available_bytes * memory_slices / MEMORY_SLICES))
+    return tuple(instances)
+
+
+def least_used_instance(processes: Sequence[int], fits: Sequence[bool]) -> int:
+    """Index of the instance for a new process: among those with room, the first with the fewest processes.
+
+    0 when no instance has room; starting the process there then fails with the reason.
+    """
+    return min((index for index, fit in enumerate(fits) if fit), key=lambda index: processes[index], default=0)

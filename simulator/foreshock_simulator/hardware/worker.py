@@ -1,18 +1,48 @@
-"""Processes on GPUs."""
+"""Processes on GPUs, and their work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from typing import NamedTuple
 
-from foreshock_simulator.core.engine import Signal
+from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.context import Context
 from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.work import GpuWork, Task
 
 _DONE_SECONDS = 1e-9
 """Remaining work below which a task is done: above rounding errors of the clock."""
+
+
+class GpuWork(NamedTuple):
+    """A piece of work: its duration alone on an idle GPU, and its use of the channels meanwhile.
+
+    `sm` is the share of time with a resident kernel. The other shares are relative to the GPU's peak: memory bandwidth,
+    tensor cores, NVLink and PCIe in one direction. `kernels` counts blocking dispatches per second. On several GPUs,
+    each is used like this.
+    """
+
+    seconds: float
+    sm: float
+    dram: float = 0.0
+    tensor: float = 0.0
+    nvlink: float = 0.0
+    pcie: float = 0.0
+    kernels: float = 0.0
+
+
+class Task(Signal):
+    """Work in progress. It fires with True when it is done, with False when it is cancelled or its process ends.
+
+    `action` is called first when the work is done, in the same event.
+    """
+
+    __slots__ = ("action", "begun", "end", "work")
+
+    def __init__(self, engine: Engine, work: GpuWork, begun: float, action: Callable[[], None] | None) -> None:
+        self._engine, self.waiter, self.fired = engine, None, False  # as in `Signal`, without the call
+        self.work, self.begun, self.end, self.action = work, begun, begun + work.seconds, action
 
 
 class Worker:
@@ -30,35 +60,6 @@ class Worker:
     Raises:
         ValueError: not enough memory; `slice` is unknown, missing, or given for a whole GPU.
     """
-
-    __slots__ = (
-        "_completed",
-        "_completed_at",
-        "_engine",
-        "_in_actions",
-        "_plan_id",
-        "_plan_outdated",
-        "_planned",
-        "_sequence",
-        "_slowdown",
-        "_tasks",
-        "active",
-        "contexts",
-        "dram",
-        "gpus",
-        "kernels",
-        "memory_bytes",
-        "multi_gpu",
-        "nvlink",
-        "pcie",
-        "pid",
-        "resident",
-        "service",
-        "sm",
-        "speed",
-        "stopped",
-        "tensor",
-    )  # fmt: skip
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import get_args
@@ -11,8 +12,7 @@ import yaml
 from foreshock_simulator.scenarios.adjust import adjust
 from foreshock_simulator.scenarios.parsing.document import compose, line
 from foreshock_simulator.scenarios.parsing.problems import Problems, ScenarioError, alternatives
-from foreshock_simulator.scenarios.parsing.reader import Reader
-from foreshock_simulator.scenarios.parsing.values import Unreadable
+from foreshock_simulator.scenarios.parsing.reader import Reader, Unreadable
 from foreshock_simulator.scenarios.platforms.topology import Size, generate
 from foreshock_simulator.scenarios.validation.faults import check_expectation, check_faults
 from foreshock_simulator.scenarios.validation.platform import check_platform
@@ -64,9 +64,9 @@ def parse(text: str, file: str, size: Size = "small", seed: int = 1) -> Scenario
     file_values = ScenarioFile(**{"description": "", **values})
     platform = _platform(file_values, lines, changes, reader, size, seed)
     if platform is not None:
-        check_faults(platform, file_values.faults, file_values.duration, reader, problems)
+        check_faults(platform, file_values.faults, file_values.duration, reader)
         if problems.count == 0:  # else the culprit may be in an unreadable part
-            check_expectation(platform, file_values.faults, file_values.expects, reader, problems)
+            check_expectation(platform, file_values.faults, file_values.expects, reader)
     problems.raise_if_any()
     assert platform is not None  # noqa: S101 - else there was a problem
     name = Path(file).name.removesuffix(".yaml").removesuffix(".yml")
@@ -92,9 +92,10 @@ def _platform(
         platform = generate(size, seed, file_values.topology)
         if changes is not None:
             reader.default_line = line(changes)
-            platform = adjust(platform, changes, reader)
+            with suppress(Unreadable):
+                platform = adjust(platform, changes, reader)
     if platform is not None and reader.problems.count == problems_before:
-        check_platform(platform, reader, reader.problems)
+        check_platform(platform, reader)
     return platform if reader.problems.count == problems_before else None
 
 

@@ -13,8 +13,7 @@ from functools import partial
 from typing import Final
 
 from foreshock_simulator.core.engine import Engine, Signal
-from foreshock_simulator.hardware.work import GpuWork
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.serving.server import Job, JobQueue, ModelStats, ServerCounters
 from foreshock_simulator.spec.services import BatchModelSpec
 

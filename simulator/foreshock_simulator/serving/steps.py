@@ -22,8 +22,7 @@ from typing import Final
 
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.models import GpuModel
-from foreshock_simulator.hardware.work import GpuWork, Task
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Task, Worker
 
 ELEMENTWISE_VALUES: Final = 12.0
 """16-bit values per token and hidden unit that small kernels move."""

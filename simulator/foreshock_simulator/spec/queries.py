@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from foreshock_simulator.spec.faults import (
-    BulkTransfer,
-    CacheFlush,
-    FailingWork,
-    Fault,
-    LongerPrompts,
-    PacketLoss,
-    PolicyChange,
-    ReplicasFail,
-    Restart,
-    SlowerWork,
-    Surge,
-    TenantGrows,
-    Throttle,
-)  # fmt: skip
+from foreshock_simulator.spec.faults import BulkTransfer, Fault, LostScrapes, PacketLoss, PolicyChange, Throttle
 from foreshock_simulator.spec.scenario import PlatformSpec, ScenarioSpec
 from foreshock_simulator.spec.services import Cached, Call, LlmSpec, ServiceSpec, Sometimes, Step, Together
 
@@ -37,10 +23,36 @@ def calls(steps: Sequence[Step]) -> Iterator[Call]:
     return (step for step in every_step(steps) if isinstance(step, Call))
 
 
+def map_calls(steps: Sequence[Step], change: Callable[[Call], Call | None]) -> tuple[Step, ...]:
+    """The steps with each call replaced or (for None) left out, nested ones included."""
+    result: list[Step] = []
+    for step in steps:
+        if isinstance(step, Call):
+            if (call := change(step)) is not None:
+                result.append(call)
+        elif isinstance(step, Together | Sometimes | Cached):
+            inner = map_calls(step.steps, change)
+            if inner or not step.steps:
+                result.append(replace(step, steps=inner))
+        else:
+            result.append(step)
+    return tuple(result)
+
+
 def targets(call: Call) -> list[tuple[str, str]]:
     """The operations that a call may reach, as (service, route): its own and that of its fallback."""
     fallback = call.policy.fallback
     return [(call.service, call.route), *([fallback] if fallback else [])]
+
+
+def edges(services: Sequence[ServiceSpec]) -> set[str]:
+    """Pairs of services of which the first calls the second: `gateway -> llm-chat`."""
+    return {
+        f"{service.name.name} -> {call.service}"
+        for service in services
+        for operation in service.operations
+        for call in calls(operation.steps)
+    }
 
 
 def caches(platform: PlatformSpec) -> set[str]:
@@ -64,24 +76,17 @@ def gpus_per_replica(service: ServiceSpec) -> int:
 def subjects(fault: Fault) -> tuple[str, ...]:
     """Possible names of a culprit: a flow, tenant, service, cache, rack, or path (`gateway -> llm-chat`)."""
     match fault:
-        case Surge() | LongerPrompts():
-            return (fault.flow,)
-        case TenantGrows():
-            return (fault.tenant,)
-        case ReplicasFail() | Restart() | SlowerWork() | FailingWork():
-            return (fault.service,)
         case PolicyChange():
             return (fault.caller, f"{fault.caller} -> {fault.callee}")
-        case CacheFlush():
-            return (fault.cache,)
         case PacketLoss():
             return (" -> ".join(fault.between),)
         case BulkTransfer():
             return (fault.onto,)
         case Throttle():
             return (fault.service or fault.rack,)
-        case _:
+        case LostScrapes():
             return ()
+    return tuple(getattr(fault, field) for field in ("flow", "tenant", "service", "cache") if hasattr(fault, field))
 
 
 def without_culprit(spec: ScenarioSpec, culprit: str) -> ScenarioSpec:

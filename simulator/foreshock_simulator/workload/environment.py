@@ -8,8 +8,7 @@ from random import Random
 from typing import Final, Generic, TypeVar
 
 from foreshock_simulator.core.engine import Engine, Process, Signal
-from foreshock_simulator.hardware.work import GpuWork
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.spec.services import Call, TenantSpec
 
 Attributes = Mapping[str, "str | int | float | bool"]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from foreshock_simulator.core.engine import Process, Signal
-from foreshock_simulator.hardware.work import GpuWork
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.spec.services import TenantSpec
 from foreshock_simulator.workload.environment import Environment, compute
 

@@ -18,7 +18,7 @@ from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.emit.inference import PORT, families
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
-from foreshock_simulator.hardware.mig import least_used_instance
+from foreshock_simulator.hardware.models import least_used_instance
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.serving.server import ModelServer

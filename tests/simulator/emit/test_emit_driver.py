@@ -11,9 +11,8 @@ from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.models import gpu_model
-from foreshock_simulator.hardware.work import GpuWork
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.models import MODELS
+from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.spec.hosts import Sharing
 
 START = 1_800_000_000.0
@@ -25,7 +24,7 @@ class World:
 
     def __init__(self, mig_slices: tuple[int, ...] = ()) -> None:
         self.lock, self.start, self.engine = RLock(), START, Engine()
-        model = gpu_model("H100")
+        model = MODELS["H100"]
         sharing: Sharing = "mig" if mig_slices else "time-slicing"
         self.gpus = [Gpu(self.engine, model, "host-1", index, sharing, mig_slices) for index in range(2)]
         self.driver = SimDriver("host-1", self.gpus, self)

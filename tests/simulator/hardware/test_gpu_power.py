@@ -9,10 +9,9 @@ import pytest
 
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.models import MODELS, gpu_model
+from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.power import INLET_CELSIUS
-from foreshock_simulator.hardware.work import GpuWork
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Worker
 
 H100 = MODELS["H100"]
 HEAVY = GpuWork(1e6, sm=1.0, dram=0.6, tensor=0.9)
@@ -154,9 +153,3 @@ def test_energy_is_the_integral_of_power(
     power = gpu.power_watts
     engine.run(20.0)
     assert gpu.state_at(20.0).energy_joules == pytest.approx(15.0 * H100.idle_watts + 5.0 * power)
-
-
-def test_an_unknown_kind_of_gpu_is_rejected_with_the_known_ones() -> None:
-    """The message helps to fix a scenario."""
-    with pytest.raises(ValueError, match="no GPU model 'H900'; there are H100, H200"):
-        gpu_model("H900")

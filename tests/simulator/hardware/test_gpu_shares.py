@@ -14,8 +14,7 @@ from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.work import GpuWork, Task
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Task, Worker
 from foreshock_simulator.spec.hosts import Sharing
 
 NAME = ServiceName("ml", "some-service")

@@ -11,8 +11,7 @@ from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.work import GpuWork
-from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.spec.services import Call, CallPolicy, TenantSpec
 from foreshock_simulator.workload.environment import Attributes, Environment
 from foreshock_simulator.workload.jobs import batch, train

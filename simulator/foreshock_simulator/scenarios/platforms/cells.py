@@ -6,23 +6,11 @@ Calls go from features over gateways and workers to stores, models and leaves, s
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.scenarios.platforms.catalogue import (  # fmt: skip
-    CHAT_MODEL,
-    EMBED,
-    FEATURE,
-    GENERATE,
-    MODEL,
-    OPTIONAL,
-    QUERY,
-    QUICK,
-    UPSERT,
-    VERIFY,
-    database,
-    forward,
-)
+from foreshock_simulator.scenarios.platforms.catalogue import EMBED, GENERATE, QUERY, UPSERT, VERIFY
 from foreshock_simulator.spec.services import (
     Cached,
     Call,
@@ -38,6 +26,14 @@ from foreshock_simulator.spec.services import (
 )  # fmt: skip
 from foreshock_simulator.spec.traffic import Arrivals
 
+QUICK: Final = CallPolicy(timeout=1.0, attempts=2)
+OPTIONAL: Final = CallPolicy(timeout=0.5, required=False)
+MODEL: Final = CallPolicy(timeout=20.0, attempts=2)
+"""Policy of a gateway towards a language model."""
+FEATURE: Final = CallPolicy(timeout=32.0, attempts=2)
+"""Policy of a product feature towards the gateway."""
+CHAT_MODEL: Final = LlmSpec("chat-13b", memory_share=0.75)
+"""It leaves a quarter of the GPU's memory to tenants."""
 WORDS = (
     "support", "legal", "sales", "translate", "catalog", "travel", "claims", "mail", "voice", "docs", "recipes",
     "tutor", "health", "careers", "news", "games", "fraud", "pricing", "supply", "field", "audit", "grants", "survey",
@@ -62,11 +58,11 @@ class ExtraServices:
     language model.
     """
 
-    services: tuple[ServiceSpec, ...]
-    gateway_routes: dict[str, tuple[OperationSpec, ...]]
-    pools: dict[str, tuple[str, ...]]
-    features: dict[str, tuple[str, str]]
-    pipelines: tuple[tuple[str, str], ...]
+    services: tuple[ServiceSpec, ...] = ()
+    gateway_routes: dict[str, tuple[OperationSpec, ...]] = field(default_factory=dict)
+    pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    features: dict[str, tuple[str, str]] = field(default_factory=dict)
+    pipelines: tuple[tuple[str, str], ...] = ()
 
 
 def draw_services(count: int, rng: random.Random, max_gpus: int) -> ExtraServices:
@@ -192,3 +188,27 @@ def _pipeline(word: str, leaf: str, rng: random.Random) -> list[ServiceSpec]:
         ),
         database(ServiceName("data", store), round(rng.uniform(0.004, 0.012), 4)),
     ]
+
+
+def forward(
+    route: str, model: str, target: str, policy: CallPolicy, *before: Step, response: int = 900
+) -> OperationSpec:
+    """An operation of a gateway: admit the request and forward it to a model server."""
+    return OperationSpec(route, (Cpu(0.0015), *before, Call(model, target, policy)), response_bytes=response)
+
+
+def database(name: ServiceName, median: float, hosts: tuple[str, ...] = ()) -> ServiceSpec:
+    """A store that answers queries and accepts documents."""
+    return ServiceSpec(
+        name,
+        (
+            OperationSpec(QUERY, (Cpu(median, 0.4),), request_bytes=6600, response_bytes=24_000),
+            OperationSpec(UPSERT, (Cpu(0.030, 0.4),), request_bytes=800_000),
+        ),
+        replicas=2,
+        threads=32,
+        hosts=hosts,
+        slo=Slo(0.3),
+        tier="data",
+        kind="database",
+    )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.scenarios.platforms import catalogue
-from foreshock_simulator.scenarios.platforms.capacity import autoscaler
+from foreshock_simulator.scenarios.platforms.catalogue import catalogue
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices
-from foreshock_simulator.scenarios.platforms.flows import flows_of
+from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
 from foreshock_simulator.scenarios.platforms.layout import (
     GPU_HOST_NIC_BYTES_PER_SECOND,
     HOSTS_PER_RACK,
@@ -37,36 +36,33 @@ def demo(topology: Topology) -> PlatformSpec:
         for number, name in enumerate((*front, *back))
     )
     embed = PoolSpec("embed", _places(front, 4, 5), slots=2)
+    chat_places, chat_quota = (*_places(front, 0, 1), *_places(front, 7)), 4 + round(2 * topology.spare)
     pools = (
-        PoolSpec("chat", (*_places(front, 0, 1), *_places(front, 7)), quota=4 + round(2 * topology.spare)),
+        PoolSpec("chat", chat_places, quota=chat_quota, provisioning=topology.provisioning),
         PoolSpec("code", _places(front, 2, 3)),
         with_mig(embed) if topology.mig else embed,
         PoolSpec("image", _places(front, 6)),
     )
-    pools = (replace(pools[0], provisioning=topology.provisioning), *pools[1:])
     services = []
-    for service in catalogue.SERVICES:
+    for service in catalogue().services:
         name = service.name.name
         if name in _SERVERS:
             services.append(replace(service, hosts=_SERVERS[name], replicas=len(_SERVERS[name])))
             continue
         placed = replace(service, replicas=_REPLICAS[name])
-        services.append(
-            replace(placed, autoscaler=replace(autoscaler(placed, "H100"), maximum=6)) if name == "llm-chat" else placed
-        )
+        if name == "llm-chat":
+            placed = replace(placed, autoscaler=replace(autoscaler(placed, "H100"), maximum=6))
+        services.append(placed)
+    batch_places = (*_places(front, 0, 1), *_places((*front, *back), 7), Place("host-4", 6))
     tenants = (
-        replace(
-            catalogue.BATCH_EMBED, places=(*_places(front, 0, 1), *_places((*front, *back), 7), Place("host-4", 6))
-        ),
-        replace(catalogue.NIGHTLY_EVAL, places=(*_places(front, 2, 3), Place("host-3", 6))),
-        replace(catalogue.TRAIN, places=_places(back, 0, 1, 2, 3, 4, 5)),
+        replace(catalogue().tenant("batch-embed"), places=batch_places),
+        replace(catalogue().tenant("nightly-eval"), places=(*_places(front, 2, 3), Place("host-3", 6))),
+        replace(catalogue().tenant("train-llm"), places=_places(back, 0, 1, 2, 3, 4, 5)),
     )
     platform = PlatformSpec(hosts, pools, tuple(services), tenants)
     platform = replace(platform, tenants=(*tenants, *mig_tenants(platform)))
-    return replace(
-        platform,
-        flows=flows_of(platform, ExtraServices((), {}, {}, {}, ()), topology, random_stream(0, "topology/demo")),
-    )
+    flows = flows_of(platform, ExtraServices(), topology, random_stream(0, "topology/demo"))
+    return replace(platform, flows=flows)
 
 
 def _places(hosts: tuple[str, ...], *gpus: int) -> tuple[Place, ...]:

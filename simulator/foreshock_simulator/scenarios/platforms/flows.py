@@ -1,60 +1,106 @@
-"""Traffic of generated platforms."""
+"""Traffic and autoscalers of generated platforms, which follow from the capacity of their language models."""
 
 from __future__ import annotations
 
 import random
+from typing import NamedTuple
 
+from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.scenarios.platforms import catalogue
-from foreshock_simulator.scenarios.platforms.capacity import TOKEN_MIXES, ReplicaCapacity, token_mix_name
 from foreshock_simulator.scenarios.platforms.cells import ARRIVALS, ExtraServices
+from foreshock_simulator.serving.llm import ACTIVATION_BYTES
+from foreshock_simulator.serving.steps import StepTimes
 from foreshock_simulator.spec.scenario import PlatformSpec, Topology
-from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
+from foreshock_simulator.spec.services import AutoscalerSpec, LlmSpec, ServiceSpec
 from foreshock_simulator.spec.traffic import FlowSpec
 
+AUTOSCALER_LOAD_RATIO = 0.9
+"""Load that the autoscaler of a language model aims at."""
 INGEST_PER_REPLICA = 0.05
 """Documents per second for each replica of the embedder, for at least four replicas."""
 CODE_LOAD_RATIO = 0.15
 """The code trace is idle for minutes and then peaks at thirty requests per second: its safe mean load is 0.17."""
 
 
+class TokenMix(NamedTuple):
+    """Mean tokens of a request."""
+
+    prompt: float
+    generated: float
+
+
+CONVERSATION, CODE = TokenMix(1155.0, 211.0), TokenMix(2048.0, 28.0)
+"""Means of the Azure traces."""
+
+
+class ReplicaCapacity:
+    """Capacity of a replica of a language model on its GPUs. `max_rate`: mean requests per second in full batches."""
+
+    def __init__(self, service: ServiceSpec, gpu_model: str) -> None:
+        spec, gpu = service.model, MODELS[gpu_model]
+        assert isinstance(spec, LlmSpec)  # noqa: S101 - only these have one
+        self._mix = CODE if service.name.name == "llm-code" else CONVERSATION
+        self._context = self._mix.prompt + self._mix.generated / 2  # that a request holds on average
+        times = self._times = StepTimes(gpu, spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
+        kv_bytes = spec.memory_share * (gpu.memory_bytes - gpu.reserved_bytes) - times.weight_bytes - ACTIVATION_BYTES
+        self._max_batch = max(1, min(spec.max_sequences, int(kv_bytes / (times.kv_bytes * self._context))))
+        self.max_rate = 1.0 / self._seconds_per_request(self._max_batch)
+
+    def in_flight(self, load: float) -> float:
+        """Requests in flight at a share `load` of `max_rate`: the smallest batch that serves it."""
+        rate, batches = load * self.max_rate, range(1, self._max_batch)
+        return float(
+            next((batch for batch in batches if 1.0 / self._seconds_per_request(batch) >= rate), self._max_batch)
+        )
+
+    def _seconds_per_request(self, batch: int) -> float:
+        """Replica time of one request in a batch: its part of each decode step, and its prompt."""
+        context = round(batch * self._context)
+        decode = self._times.decode_seconds(batch, context)
+        prompt = self._times.seconds(batch, context, [(round(self._mix.prompt), 0)]) - decode
+        return prompt + self._mix.generated * decode / batch
+
+
+def autoscaler(service: ServiceSpec, gpu_model: str) -> AutoscalerSpec:
+    """An autoscaler that keeps a language model at AUTOSCALER_LOAD_RATIO.
+
+    Its maximum is three times the initial replicas.
+    """
+    target = ReplicaCapacity(service, gpu_model).in_flight(AUTOSCALER_LOAD_RATIO)
+    return AutoscalerSpec("in_flight", round(target, 1), service.replicas, 3 * service.replicas, cold_start=40.0)
+
+
 def flows_of(
     platform: PlatformSpec, extra: ExtraServices, topology: Topology, rng: random.Random
 ) -> tuple[FlowSpec, ...]:
     """The flows of a platform: language models get their load, other services moderate traffic."""
-    max_rates = {service.name.name: _max_rate(service, platform) for service in platform.services}
+    gpu_models = {host.name: host.gpu_model for host in platform.hosts}
+    hosts = {pool.name: pool.places[0].host for pool in platform.pools if pool.places}
+    max_rates = {
+        service.name.name: service.replicas * ReplicaCapacity(service, gpu_models[hosts[service.pool]]).max_rate
+        for service in platform.services
+        if isinstance(service.model, LlmSpec)
+    }
     chat = topology.load * max_rates["llm-chat"]
-    embedders = next(service.replicas for service in platform.services if service.name.name == "embedder")
+    replicas = {service.name.name: service.replicas for service in platform.services}
     flows = [
         FlowSpec("assistant", "assistant-feature", catalogue.ASK, _three_digits(0.7 * chat)),
         FlowSpec("chat", "gateway", catalogue.CHAT, _three_digits(0.3 * chat)),
-        FlowSpec("ingest", "gateway", catalogue.INGEST, INGEST_PER_REPLICA * max(4, embedders), "poisson"),
+        FlowSpec("ingest", "gateway", catalogue.INGEST, INGEST_PER_REPLICA * max(4, replicas["embedder"]), "poisson"),
     ]
-    if "llm-code" in max_rates:
+    if "llm-code" in replicas:
         code = _three_digits(CODE_LOAD_RATIO * max_rates["llm-code"])
         flows.append(FlowSpec("code", "gateway", catalogue.CODE, code, "azure-code", "azure-code"))
-    if "search-feature" in max_rates:
+    if "search-feature" in replicas:
         flows.append(FlowSpec("search", "search-feature", catalogue.SEARCH, _three_digits(0.5 * chat)))
     for model, (service, route) in extra.features.items():
-        load = topology.load * rng.uniform(0.7, 1.0)
-        arrivals = rng.choice(ARRIVALS)
+        rate = _three_digits(topology.load * rng.uniform(0.7, 1.0) * max_rates[model])
         name = service.removesuffix("-feature")
-        flows.append(FlowSpec(name, service, route, _three_digits(load * max_rates[model]), arrivals, cv=1.5))
+        flows.append(FlowSpec(name, service, route, rate, rng.choice(ARRIVALS), cv=1.5))
     for service, route in extra.pipelines:
-        name = service.removesuffix("-api")
-        flows.append(FlowSpec(name, service, route, _three_digits(rng.uniform(1.5, 4.0)), rng.choice(ARRIVALS), cv=1.5))
+        rate = _three_digits(rng.uniform(1.5, 4.0))
+        flows.append(FlowSpec(service.removesuffix("-api"), service, route, rate, rng.choice(ARRIVALS), cv=1.5))
     return tuple(flows)
-
-
-def _max_rate(service: ServiceSpec, platform: PlatformSpec) -> float:
-    """Requests per second that the initial replicas of a language model can serve; 0 for other services."""
-    if not isinstance(service.model, LlmSpec):
-        return 0.0
-    pool = next(pool for pool in platform.pools if pool.name == service.pool)
-    host = next(host for host in platform.hosts if host.name == pool.places[0].host)
-    return (
-        service.replicas
-        * ReplicaCapacity(service.model, host.gpu_model, TOKEN_MIXES[token_mix_name(service)]).max_rate()
-    )
 
 
 def _three_digits(value: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foreshock_simulator.scenarios.platforms import catalogue
+from foreshock_simulator.scenarios.platforms.catalogue import catalogue
 from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import TenantSpec
@@ -63,7 +63,7 @@ def with_mig(pool: PoolSpec) -> PoolSpec:
 def mig_tenants(platform: PlatformSpec) -> tuple[TenantSpec, ...]:
     """Batch tenants in the last MIG instance of each GPU with MIG."""
     return tuple(
-        replace(catalogue.SLICED_BATCH, places=pool.places, slice=len(pool.mig_slices) - 1)
+        replace(catalogue().tenant("sliced-batch"), places=pool.places, slice=len(pool.mig_slices) - 1)
         for pool in platform.pools
         if pool.mig_slices
     )

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from typing import Final, Literal
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.scenarios.platforms import catalogue
-from foreshock_simulator.scenarios.platforms.capacity import autoscaler
-from foreshock_simulator.scenarios.platforms.catalogue import MODEL_BY_ROUTE
+from foreshock_simulator.scenarios.platforms.catalogue import MODEL_BY_ROUTE, catalogue
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices, draw_services
 from foreshock_simulator.scenarios.platforms.demo import demo
-from foreshock_simulator.scenarios.platforms.flows import flows_of
+from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
 from foreshock_simulator.scenarios.platforms.layout import FreeGpus, hosts_of, mig_tenants, with_mig
 from foreshock_simulator.scenarios.validation.memory import initial_places
-from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
-from foreshock_simulator.spec.queries import calls, gpus_per_replica
+from foreshock_simulator.spec.hosts import HostSpec, PoolSpec
+from foreshock_simulator.spec.queries import calls, gpus_per_replica, map_calls
 from foreshock_simulator.spec.scenario import PlatformSpec, Topology
-from foreshock_simulator.spec.services import (
-    Cached,
-    Call,
-    LlmSpec,
-    OperationSpec,
-    ServiceSpec,
-    Sometimes,
-    Step,
-    TenantSpec,
-    Together,
-)
+from foreshock_simulator.spec.services import Call, LlmSpec, OperationSpec, ServiceSpec, TenantSpec
 
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
@@ -41,15 +30,15 @@ A100_POOL_RATIO = 0.6
 class SizeParameters:
     """Parameters of a size.
 
-    `replicas`: initial replicas of model services. `embed`, `image`: GPUs of these pools. `batch`: GPUs that batch
-    tenants have to themselves. `training`: GPUs of each training tenant. `max_gpus`: limit per replica of a drawn
-    model.
+    `replicas`: initial replicas of model services. `names`: services of the catalogue, None for all. `embed`, `image`:
+    GPUs of these pools. `batch`: GPUs that batch tenants have to themselves. `training`: GPUs of each training tenant.
+    `max_gpus`: limit per replica of a drawn model.
     """
 
     hosts: tuple[HostSpec, ...]
     services: int
     replicas: dict[str, int]
-    names: frozenset[str] = frozenset(service.name.name for service in catalogue.SERVICES)
+    names: frozenset[str] | None = None
     embed: int = 4
     image: int = 2
     batch: int = 2
@@ -93,9 +82,11 @@ def generate(size: Size, seed: int, topology: Topology) -> PlatformSpec:
         return demo(topology)
     parameters = SIZE_PARAMETERS[size]
     rng = random_stream(seed, f"topology/{size}")
-    services = restrict(catalogue.SERVICES, parameters.names)
+    services = catalogue().services
+    if parameters.names is not None:
+        services = restrict(services, parameters.names)
     extra_count = parameters.services - len(services)
-    extra = draw_services(extra_count, rng, parameters.max_gpus) if extra_count else ExtraServices((), {}, {}, {}, ())
+    extra = draw_services(extra_count, rng, parameters.max_gpus) if extra_count else ExtraServices()
     services = tuple(
         replace(service, operations=(*service.operations, *extra.gateway_routes.get(service.name.name, ())))
         for service in (*services, *extra.services)
@@ -140,8 +131,13 @@ def _place_models(
         older = name in extra.pools and any(host.gpu_model == "A100" for host in parameters.hosts)
         if older and all(gpus_per_replica(service) == 1 for service in members) and rng.random() < A100_POOL_RATIO:
             models[name] = "A100"
-            members = [_on_two_gpus(service) for service in members]
-            by_name = {service.name: service for service in members}
+            # two older GPUs instead of one have about the same speed
+            by_name = {
+                service.name: replace(service, model=replace(service.model, tensor_parallel=2))
+                for service in members
+                if isinstance(service.model, LlmSpec)
+            }
+            members = list(by_name.values())
             placed = [by_name.get(service.name, service) for service in placed]
         together = max(gpus_per_replica(service) for service in members)
         held = sum(service.replicas * gpus_per_replica(service) for service in members)
@@ -156,65 +152,57 @@ def _place_models(
     return tuple(scaled), tuple(pools)
 
 
-def _on_two_gpus(service: ServiceSpec) -> ServiceSpec:
-    """The service on two older GPUs instead of one, with about the same speed."""
-    assert isinstance(service.model, LlmSpec)  # noqa: S101 - only these are moved
-    return replace(service, model=replace(service.model, tensor_parallel=2))
-
-
 def _place_servers(services: tuple[ServiceSpec, ...], parameters: SizeParameters) -> tuple[ServiceSpec, ...]:
     """Spread services without models over the hosts without GPUs in turn, so that they share interfaces."""
     hosts = [host.name for host in parameters.hosts if not host.gpus]
     placed: list[ServiceSpec] = []
-    next_host = 0
+    first_host = count()
     for service in services:
-        if service.model is not None:
-            placed.append(service)
-            continue
-        replicas = parameters.cpu_replicas.get(service.name.name, service.replicas)
-        chosen = tuple(hosts[(next_host + number) % len(hosts)] for number in range(min(replicas, len(hosts))))
-        next_host += 1
-        placed.append(replace(service, hosts=chosen, replicas=replicas))
+        if service.model is None:
+            replicas, first = parameters.cpu_replicas.get(service.name.name, service.replicas), next(first_host)
+            chosen = tuple(hosts[(first + number) % len(hosts)] for number in range(min(replicas, len(hosts))))
+            service = replace(service, hosts=chosen, replicas=replicas)
+        placed.append(service)
     return tuple(placed)
 
 
 def _training(parameters: SizeParameters, free_gpus: FreeGpus) -> tuple[TenantSpec, ...]:
     """Training tenants on whole hosts, every other one on older GPUs."""
+    base = catalogue().tenant("train-llm")
     tenants = []
-    for number, count in enumerate(parameters.training):
-        name = catalogue.TRAIN.name._replace(name=f"train-llm{'' if number == 0 else f'-{number + 1}'}")
-        places = free_gpus.take(count, together=8, model="A100" if number % 2 else "H100")
-        tenants.append(replace(catalogue.TRAIN, name=name, places=places))
+    for number, gpus in enumerate(parameters.training):
+        name = base.name._replace(name=f"train-llm{'' if number == 0 else f'-{number + 1}'}")
+        places = free_gpus.take(gpus, together=8, model="A100" if number % 2 else "H100")
+        tenants.append(replace(base, name=name, places=places))
     return tuple(tenants)
 
 
 def _batch(platform: PlatformSpec, parameters: SizeParameters, free_gpus: FreeGpus) -> tuple[TenantSpec, ...]:
     """Batch tenants on the GPUs of chat and code, and on GPUs of their own."""
-    names = frozenset(service.name.name for service in platform.services)
+    names = {service.name.name for service in platform.services}
     initial = initial_places(platform)
-    tenants = [_placed(catalogue.BATCH_EMBED, (*_flat(initial["llm-chat"]), *free_gpus.take(parameters.batch)), names)]
-    if "llm-code" in initial:
-        places = (*_flat(initial["llm-code"]), *free_gpus.take(parameters.batch))
-        tenants.append(_placed(catalogue.NIGHTLY_EVAL, places, names))
-    tenants += [_placed(item, item.places, names) for item in mig_tenants(platform)]
-    return tuple(tenants)
-
-
-def _flat(replicas: list[tuple[Place, ...]]) -> tuple[Place, ...]:
-    return tuple(place for replica in replicas for place in replica)
-
-
-def _placed(tenant: TenantSpec, places: tuple[tuple[str, int], ...], names: frozenset[str]) -> TenantSpec:
-    return replace(tenant, places=places, calls=tuple(call for call in tenant.calls if call.service in names))
+    tenants = [
+        replace(catalogue().tenant(name), places=(*chain(*initial[model]), *free_gpus.take(parameters.batch)))
+        for name, model in (("batch-embed", "llm-chat"), ("nightly-eval", "llm-code"))
+        if model in initial
+    ]
+    return tuple(
+        replace(tenant, calls=tuple(call for call in tenant.calls if call.service in names))
+        for tenant in (*tenants, *mig_tenants(platform))
+    )
 
 
 def restrict(services: tuple[ServiceSpec, ...], names: frozenset[str]) -> tuple[ServiceSpec, ...]:
     """The services with these names, without calls to others and without operations that only forward to others."""
+
+    def remaining(call: Call) -> Call | None:
+        return call if {call.service, MODEL_BY_ROUTE.get(call.route, call.service)} <= names else None
+
     return tuple(
         replace(
             service,
             operations=tuple(
-                replace(operation, steps=without_calls(operation.steps, names))
+                replace(operation, steps=map_calls(operation.steps, remaining))
                 for operation in service.operations
                 if not _forwards_only_to_others(operation, names)
             ),
@@ -222,22 +210,6 @@ def restrict(services: tuple[ServiceSpec, ...], names: frozenset[str]) -> tuple[
         for service in services
         if service.name.name in names
     )
-
-
-def without_calls(steps: tuple[Step, ...], names: frozenset[str]) -> tuple[Step, ...]:
-    """The steps without calls to services outside `names`, directly or behind a route of the gateway."""
-    kept: list[Step] = []
-    for step in steps:
-        if isinstance(step, Call):
-            if step.service in names and MODEL_BY_ROUTE.get(step.route, step.service) in names:
-                kept.append(step)
-        elif isinstance(step, Together | Sometimes | Cached):
-            inner = without_calls(step.steps, names)
-            if inner:
-                kept.append(replace(step, steps=inner))
-        else:
-            kept.append(step)
-    return tuple(kept)
 
 
 def _forwards_only_to_others(operation: OperationSpec, names: frozenset[str]) -> bool:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.hardware.mig import least_used_instance, mig_instances
-from foreshock_simulator.hardware.models import MODELS
+from foreshock_simulator.hardware.models import MODELS, least_used_instance, mig_instances
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.queries import gpus_per_replica
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
-
-Holder = ServiceSpec | TenantSpec
 
 
 class Slot(NamedTuple):
@@ -36,17 +32,9 @@ class Slot(NamedTuple):
 class Placement:
     """Initial placement: slots of the replicas by service, used bytes by slot, and the last process of each slot."""
 
-    replicas: dict[str, list[tuple[Slot, ...]]]
+    slots: dict[str, set[Slot]]
     bytes: dict[Slot, float]
-    last: dict[Slot, Holder]
-
-    def slots_of(self, service: str) -> set[Slot]:
-        """Slots of the replicas of a service."""
-        return {slot for replica in self.replicas.get(service, ()) for slot in replica}
-
-    def places_of(self, service: str) -> set[Place]:
-        """GPUs of the replicas of a service."""
-        return {slot.place for slot in self.slots_of(service)}
+    last: dict[Slot, ServiceSpec | TenantSpec]
 
 
 def initial_places(platform: PlatformSpec) -> dict[str, list[tuple[Place, ...]]]:
@@ -69,36 +57,35 @@ def initial_placement(platform: PlatformSpec) -> Placement:
     Raises:
         ValueError: a pool has not enough room for a replica.
     """
-    used_bytes: dict[Slot, float] = defaultdict(float)
-    last: dict[Slot, Holder] = {}
-    replicas: dict[str, list[tuple[Slot, ...]]] = defaultdict(list)
     memory = memory_by_slot(platform)
+    slots_at: dict[Place, list[Slot]] = defaultdict(list)
+    for slot in memory:
+        slots_at[slot.place].append(slot)
     tenants = [(tenant, Slot(Place(*place), tenant.slice)) for tenant in platform.tenants for place in tenant.places]
     processes = Counter(slot for _, slot in tenants)
     tenant_bytes: dict[Slot, float] = defaultdict(float)
     for tenant, slot in tenants:
         tenant_bytes[slot] += tenant.memory_bytes
+    placement = Placement(defaultdict(set), defaultdict(float), {})
+    used = placement.bytes
     replica_places = initial_places(platform)
     for service in platform.services:
         for places in replica_places.get(service.name.name, ()):
-            choices = [tuple(Slot(place, number) for place in places) for number in _instances(memory, places[0])]
+            choices = list(zip(*(slots_at[place] for place in places), strict=True))
             fits = [
-                all(
-                    used_bytes[slot] + tenant_bytes[slot] + _replica_bytes(service, memory[slot]) <= memory[slot]
-                    for slot in slots
-                )
+                all(used[s] + tenant_bytes[s] + _replica_bytes(service, memory[s]) <= memory[s] for s in slots)
                 for slots in choices
             ]
             slots = choices[least_used_instance([sum(processes[slot] for slot in slots) for slots in choices], fits)]
-            replicas[service.name.name].append(slots)
+            placement.slots[service.name.name].update(slots)
             processes.update(slots)
             for slot in slots:
-                used_bytes[slot] += _replica_bytes(service, memory[slot])
-                last[slot] = service
+                used[slot] += _replica_bytes(service, memory[slot])
+                placement.last[slot] = service
     for tenant, slot in tenants:
-        used_bytes[slot] += tenant.memory_bytes
-        last[slot] = tenant
-    return Placement(dict(replicas), used_bytes, last)
+        used[slot] += tenant.memory_bytes
+        placement.last[slot] = tenant
+    return placement
 
 
 def memory_by_slot(platform: PlatformSpec) -> dict[Slot, float]:
@@ -119,16 +106,6 @@ def memory_by_slot(platform: PlatformSpec) -> dict[Slot, float]:
 def weights_share(model: LlmSpec, available_bytes: float) -> float:
     """Weights of a language model (16 bits each) as a share of its server's part of each GPU's memory."""
     return 2e9 * model.parameters / (model.tensor_parallel * model.memory_share * available_bytes)
-
-
-def _instances(memory: Mapping[Slot, float], place: Place) -> tuple[int | None, ...]:
-    """MIG instances of a GPU; (None,) for a whole GPU."""
-    if Slot(place) in memory:
-        return (None,)
-    numbers: list[int] = []
-    while Slot(place, len(numbers)) in memory:
-        numbers.append(len(numbers))
-    return tuple(numbers)
 
 
 def _replica_bytes(service: ServiceSpec, available_bytes: float) -> float:

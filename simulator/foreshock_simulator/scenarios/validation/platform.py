@@ -2,144 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.scenarios.parsing.problems import Problems
-from foreshock_simulator.scenarios.validation.capacity import check_memory, check_pools, check_replicas_fit
-from foreshock_simulator.scenarios.validation.references import Lines, check_places, known_reference
+from foreshock_simulator.scenarios.parsing.reader import Reader
+from foreshock_simulator.scenarios.validation.capacity import (
+    check_memory,
+    check_places,
+    check_pools,
+    check_replicas_fit,
+)
 from foreshock_simulator.spec.queries import calls, every_step, targets
 from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Call, Serve, ServiceSpec, TenantSpec
-from foreshock_simulator.spec.traffic import Arrivals
+from foreshock_simulator.spec.traffic import Arrivals, FlowSpec
 from foreshock_simulator.traffic import servegen, traces
 
+Routes = Mapping[str, Sequence[str]]
+"""Routes of the operations by service."""
 
-def check_platform(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+
+def check_platform(platform: PlatformSpec, reader: Reader) -> None:
     """Check a platform."""
-    problems_before = problems.count
+    problems_before = reader.problems.count
     if not platform.services:
-        problems.add(lines.line(platform, "services"), "the platform has no services", "add one")
-    _check_names(platform, lines, problems)
+        reader.report(platform, "services", "the platform has no services", "add one")
+    _check_names(platform, reader)
     for host in platform.hosts:
-        known_reference(host.gpu_model, MODELS, "GPU model", lines.line(host, "gpu_model"), problems)
-    check_pools(platform, lines, problems)
+        reader.check_reference(host, "gpu_model", host.gpu_model, MODELS, "GPU model")
+    check_pools(platform, reader)
+    routes = {item.name.name: [operation.route for operation in item.operations] for item in platform.services}
     for service in platform.services:
-        _check_service(service, platform, lines, problems)
+        _check_service(service, platform, routes, reader)
     for tenant in platform.tenants:
-        _check_tenant(tenant, platform, lines, problems)
-    _check_flows(platform, lines, problems)
-    _check_cycles(platform, lines, problems)
-    check_replicas_fit(platform, lines, problems)
-    if problems.count == problems_before:  # the placement needs a valid platform
-        check_memory(platform, lines, problems)
+        _check_tenant(tenant, platform, routes, reader)
+    for flow in platform.flows:
+        _check_flow(flow, routes, reader)
+    _check_cycles(platform, reader)
+    check_replicas_fit(platform, reader)
+    if reader.problems.count == problems_before:  # the placement needs a valid platform
+        check_memory(platform, reader)
 
 
-def _check_names(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_names(platform: PlatformSpec, reader: Reader) -> None:
     """Check that names are unique by kind; services and tenants are one kind, since both appear as services."""
-    _check_unique("host", [(host.name, host) for host in platform.hosts], lines, problems)
-    _check_unique("pool", [(pool.name, pool) for pool in platform.pools], lines, problems)
+    _check_unique("host", [(host.name, host) for host in platform.hosts], reader)
+    _check_unique("pool", [(pool.name, pool) for pool in platform.pools], reader)
     busy: tuple[ServiceSpec | TenantSpec, ...] = (*platform.services, *platform.tenants)
-    _check_unique("service", [(item.name.name, item) for item in busy], lines, problems)
-    _check_unique("flow", [(flow.name, flow) for flow in platform.flows], lines, problems)
+    _check_unique("service", [(item.name.name, item) for item in busy], reader)
+    _check_unique("flow", [(flow.name, flow) for flow in platform.flows], reader)
     for service in platform.services:
         routes = [(operation.route, operation) for operation in service.operations]
-        _check_unique(f"operation of {service.name.name!r}", routes, lines, problems)
+        _check_unique(f"operation of {service.name.name!r}", routes, reader)
 
 
-def _check_unique(kind: str, named: Sequence[tuple[str, object]], lines: Lines, problems: Problems) -> None:
+def _check_unique(kind: str, named: Iterable[tuple[str, object]], reader: Reader) -> None:
     names: set[str] = set()
     for name, item in named:
         if name in names:
-            problems.add(lines.line(item, "name"), f"{name!r} is the name of another {kind} too", "rename one of them")
+            reader.report(item, "name", f"{name!r} is the name of another {kind} too", "rename one of them")
         names.add(name)
 
 
-def _check_service(service: ServiceSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_service(service: ServiceSpec, platform: PlatformSpec, routes: Routes, reader: Reader) -> None:
     name = service.name.name
     if not service.operations:
-        problems.add(
-            lines.line(service, "operations"), f"{name!r} has no operations", "a service can be asked something"
-        )
+        reader.report(service, "operations", f"{name!r} has no operations", "a service can be asked something")
     if service.model is None:
         if service.pool:
-            problems.add(lines.line(service, "pool"), f"{name!r} has a pool and no model", "give it 'hosts' instead")
+            reader.report(service, "pool", f"{name!r} has a pool and no model", "give it 'hosts' instead")
         elif not service.hosts:
-            problems.add(lines.line(service), f"{name!r} runs nowhere", "give it 'hosts', or a 'pool' and a 'model'")
+            reader.report(service, "", f"{name!r} runs nowhere", "give it 'hosts', or a 'pool' and a 'model'")
         for host in service.hosts:
-            hosts = [host.name for host in platform.hosts]
-            known_reference(host, hosts, "host", lines.line(service, "hosts"), problems)
+            reader.check_reference(service, "hosts", host, [host.name for host in platform.hosts], "host")
     else:
-        pools = [pool.name for pool in platform.pools]
-        known_reference(service.pool, pools, "pool", lines.line(service, "pool"), problems)
+        reader.check_reference(service, "pool", service.pool, [pool.name for pool in platform.pools], "pool")
         if service.hosts:
-            problems.add(lines.line(service, "hosts"), f"{name!r} has hosts and a model", "its pool says where it runs")
+            reader.report(service, "hosts", f"{name!r} has hosts and a model", "its pool says where it runs")
     scaler = service.autoscaler
     if scaler is not None and not scaler.minimum <= service.replicas <= scaler.maximum:
-        problems.add(
-            lines.line(service, "replicas"),
-            f"{name!r} starts with {service.replicas} replicas, its autoscaler keeps {scaler.minimum} to "
-            f"{scaler.maximum}",
-            "start within that",
-        )
+        limits = f"its autoscaler keeps {scaler.minimum} to {scaler.maximum}"
+        problem = f"{name!r} starts with {service.replicas} replicas, {limits}"
+        reader.report(service, "replicas", problem, "start within that")
     for operation in service.operations:
         for step in every_step(operation.steps):
             if isinstance(step, Serve) and service.model is None:
-                problems.add(lines.line(operation), f"{name!r} serves a model and has none", "give it a 'model'")
-            if isinstance(step, Call) and service.kind != "service":
-                problem = f"{name!r} is a {service.kind} and calls {step.service!r}"
-                problems.add(lines.line(step), problem, "let its callers call, or give it 'kind: service'")
+                reader.report(operation, "", f"{name!r} serves a model and has none", "give it a 'model'")
             if isinstance(step, Call):
-                _check_call(step, platform, lines, problems)
+                if service.kind != "service":
+                    problem = f"{name!r} is a {service.kind} and calls {step.service!r}"
+                    reader.report(step, "", problem, "let its callers call, or give it 'kind: service'")
+                _check_call(step, routes, reader)
 
 
-def _check_call(call: Call, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    for (service, route), fields in zip(targets(call), (("service", "route"), ("fallback", "fallback")), strict=False):
-        holder: object = call if fields[0] == "service" else call.policy
-        _check_operation(
-            service, route, platform, lines.line(holder, fields[0]), lines.line(holder, fields[1]), problems
-        )
+def _check_call(call: Call, routes: Routes, reader: Reader) -> None:
+    own, *fallback = targets(call)
+    _check_operation(call, ("service", "route"), own, routes, reader)
+    for target in fallback:
+        _check_operation(call.policy, ("fallback", "fallback"), target, routes, reader)
 
 
 def _check_operation(
-    service: str, route: str, platform: PlatformSpec, line: int, route_line: int, problems: Problems
+    holder: object, fields: tuple[str, str], target: tuple[str, str], routes: Routes, reader: Reader
 ) -> None:
-    """Check that a service and its route exist."""
-    routes = {item.name.name: [operation.route for operation in item.operations] for item in platform.services}
-    if known_reference(service, routes, "service", line, problems):
-        known_reference(route, routes[service], f"route of {service!r} like", route_line, problems)
+    """Check that the service and route of a target, from two fields of the holder, exist."""
+    service, route = target
+    if reader.check_reference(holder, fields[0], service, routes, "service"):
+        reader.check_reference(holder, fields[1], route, routes[service], f"route of {service!r} like")
 
 
-def _check_tenant(tenant: TenantSpec, platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    line = lines.line(tenant, "places")
-    check_places(tenant.places, platform, line, problems)
+def _check_tenant(tenant: TenantSpec, platform: PlatformSpec, routes: Routes, reader: Reader) -> None:
+    name = tenant.name.name
+    check_places(tenant, tenant.places, platform, reader)
     if not tenant.places:
-        problems.add(line, f"{tenant.name.name!r} runs nowhere", "give it 'places', [host-1/0]")
+        reader.report(tenant, "places", f"{name!r} runs nowhere", "give it 'places', [host-1/0]")
     for call in tenant.calls:
-        _check_call(call, platform, lines, problems)
-    slices = {place: pool.mig_slices for pool in platform.pools for place in pool.places}
+        _check_call(call, routes, reader)
+    slices: dict[tuple[str, int], tuple[int, ...]] = {
+        place: pool.mig_slices for pool in platform.pools for place in pool.places
+    }
     for place in tenant.places:
-        mig_slices = slices.get(place, ())  # type: ignore[call-overload]
-        if bool(mig_slices) != (tenant.slice is not None) or (tenant.slice or 0) >= max(1, len(mig_slices)):
-            problems.add(
-                lines.line(tenant, "slice"),
-                f"{tenant.name.name!r} has slice {tenant.slice} where a GPU has {len(mig_slices)} MIG instances",
-                "name an instance by its index, from 0, where there are any",
-            )
+        instances = len(slices.get(place, ()))
+        if bool(instances) != (tenant.slice is not None) or (tenant.slice or 0) >= max(1, instances):
+            problem = f"{name!r} has slice {tenant.slice} where a GPU has {instances} MIG instances"
+            reader.report(tenant, "slice", problem, "name an instance by its index, from 0, where there are any")
             break
 
 
-def _check_flows(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
-    for flow in platform.flows:
-        service, route = lines.line(flow, "service"), lines.line(flow, "route")
-        _check_operation(flow.service, flow.route, platform, service, route, problems)
-        for field, name in (("arrivals", flow.arrivals), ("tokens", flow.tokens)):
-            try:
-                _read_data(name)
-            except OSError as error:
-                problem = f"the data of {name!r} is missing: {error.filename or error}"
-                problems.add(lines.line(flow, field), problem, "install the package anew, or name other data")
+def _check_flow(flow: FlowSpec, routes: Routes, reader: Reader) -> None:
+    _check_operation(flow, ("service", "route"), (flow.service, flow.route), routes, reader)
+    for field, name in (("arrivals", flow.arrivals), ("tokens", flow.tokens)):
+        try:
+            _read_data(name)
+        except OSError as error:
+            problem = f"the data of {name!r} is missing: {error.filename or error}"
+            reader.report(flow, field, problem, "install the package anew, or name other data")
 
 
 def _read_data(name: Arrivals) -> None:
@@ -154,23 +152,21 @@ def _read_data(name: Arrivals) -> None:
         traces.load(name)
 
 
-def _check_cycles(platform: PlatformSpec, lines: Lines, problems: Problems) -> None:
+def _check_cycles(platform: PlatformSpec, reader: Reader) -> None:
     """Check that no operation calls itself, directly or indirectly."""
-    graph = {
-        (service.name.name, operation.route): [target for call in calls(operation.steps) for target in targets(call)]
+    operations = {
+        (service.name.name, operation.route): operation
         for service in platform.services
         for operation in service.operations
+    }
+    graph = {
+        node: [target for call in calls(operation.steps) for target in targets(call)]
+        for node, operation in operations.items()
     }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         cycle: list[tuple[str, str]] = error.args[1][::-1]
-        lines_by_operation = {
-            (service.name.name, operation.route): lines.line(operation)
-            for service in platform.services
-            for operation in service.operations
-        }
         path = " -> ".join(f"{service} {route}" for service, route in cycle)
-        problems.add(
-            min(lines_by_operation[node] for node in cycle), f"calls go round: {path}", "take one of these calls away"
-        )
+        first_line = min(reader.line(operations[node]) for node in cycle)
+        reader.problems.add(first_line, f"calls go round: {path}", "take one of these calls away")
