@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshock_dashboard.web.charts import svg
-from foreshock_simulator.control.delays import cold_start_seconds, provisioning_seconds
+from foreshock_simulator.control.capacity import provisioning_seconds
+from foreshock_simulator.control.deployment import cold_start_seconds
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import servegen

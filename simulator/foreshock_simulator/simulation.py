@@ -22,9 +22,6 @@ from foreshock_simulator.tracing.spans import SimSpan
 from foreshock_simulator.world.faults import schedule_faults
 from foreshock_simulator.world.platform import Platform
 
-QUOTA_NAMESPACE = "gpu-pools"
-"""Namespace of the pools' resource quotas."""
-
 
 @dataclass(frozen=True, slots=True)
 class SimHost:
@@ -165,9 +162,9 @@ class Simulation:
         with self.lock:
             self.catch_up()
             return kube.families(
-                [autoscaler.state() for autoscaler in platform.autoscalers],
-                [replicas.deployment.state() for replicas in platform.replicas.values()],
-                platform.capacity.quotas(QUOTA_NAMESPACE),
+                platform.autoscalers,
+                [replicas.deployment for replicas in platform.replicas.values()],
+                platform.capacity,
                 self.start,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from foreshock_simulator.calls.client import CallSite
@@ -70,11 +71,9 @@ class Builder:
         """
         policy, fallback = call.policy, None
         if policy.fallback is not None:
-            single_attempt = CallPolicy(policy.timeout, cancels=policy.cancels)
             service, route = policy.fallback
-            fallback = self.call_site(
-                caller, Call(service, route, single_attempt, call.prompt_tokens, call.generated_tokens)
-            )
+            single_attempt = CallPolicy(policy.timeout, cancels=policy.cancels)
+            fallback = self.call_site(caller, replace(call, service=service, route=route, policy=single_attempt))
         target, operation = self.find(call.service, call.route, f"{caller.name} calls")
         kind, name = target.spec.kind, target.name
         durations = self._counts.span_durations(caller, "client", call.route)
@@ -87,8 +86,7 @@ class Builder:
             system, port = DATABASES[kind]
             attributes = database_attributes(call.route, target.spec.system or system, name.name, port)
         template = SpanTemplate(durations, attributes, kind != "service")
-        tokens = call.prompt_tokens, call.generated_tokens
-        return CallSite(target, operation, policy, tokens, template, edge, fallback)
+        return CallSite(target, operation, policy, call.prompt_tokens, call.generated_tokens, template, edge, fallback)
 
     def find(self, service: str, route: str, subject: str) -> tuple[Service, Operation]:
         """A service and one of its operations, by name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 from typing import Final, Protocol
 
@@ -62,24 +63,18 @@ class Callee(Protocol):
         """The replica for the next request; None when no replica is ready."""
 
 
+@dataclass(slots=True, eq=False)
 class CallSite:
     """A call in the plan of a caller: target operation, policy, and token limits. `policy` may change at run time."""
 
-    __slots__ = ("edge", "fallback", "generated", "operation", "policy", "prompt", "target", "template")
-
-    def __init__(
-        self,
-        target: Callee,
-        operation: Operation,
-        policy: CallPolicy,
-        tokens: tuple[int | None, int | None],
-        template: SpanTemplate,
-        edge: Edge,
-        fallback: CallSite | None,
-    ) -> None:
-        self.target, self.operation, self.policy, self.template, self.edge = target, operation, policy, template, edge
-        self.prompt, self.generated = tokens
-        self.fallback = fallback
+    target: Callee
+    operation: Operation
+    policy: CallPolicy
+    prompt: int | None
+    generated: int | None
+    template: SpanTemplate
+    edge: Edge
+    fallback: CallSite | None
 
     def run(self, caller: Caller, request: Request) -> Process:
         """Make the call; see `Step`."""
@@ -103,8 +98,6 @@ class Attempt(Request):
 
 class Caller:
     """A process that makes calls. It has its own retry budget and circuit breaker for each callee and setting."""
-
-    __slots__ = ("_breakers", "_budgets", "_mesh", "_rng", "ended", "host", "resource")
 
     def __init__(self, mesh: MeshState, rng: Random, host: str, resource: Attributes) -> None:
         self._mesh, self._rng, self.host, self.resource = mesh, rng, host, resource

@@ -1,4 +1,4 @@
-"""All services of a platform, and the users that call them from outside."""
+"""All services of a platform, the users that call them from outside, and the tenants beside them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,74 @@ from dataclasses import replace
 from typing import Final
 
 from foreshock_simulator.calls.builder import Builder
+from foreshock_simulator.calls.client import Caller, CallSite
 from foreshock_simulator.calls.interfaces import Host, Network
 from foreshock_simulator.calls.mesh_state import MeshState
-from foreshock_simulator.calls.request import Operation, Request
+from foreshock_simulator.calls.request import CallFailed, Operation, Request, UnitOfWork
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.calls.steps import Cache
-from foreshock_simulator.calls.tenant import Tenant
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.services import Call, ServiceSpec
 from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.tracing.service_graph import USER
-from foreshock_simulator.tracing.spans import OK, REFUSED, TIMED_OUT
+from foreshock_simulator.tracing.spans import (
+    OK,
+    REFUSED,
+    TIMED_OUT,
+    Attributes,
+    SimSpan,
+    SpanTemplate,
+    resource_attributes,
+)
 
 USER_BACKOFF_SECONDS: Final = 1.0
 """Longest wait of a user before the first retry; it doubles with each further one."""
+
+
+class Tenant(Caller):
+    """A process of a tenant with its calls, in the order of its spec.
+
+    Set `ended` when the process is killed: it then records no further spans.
+    """
+
+    def __init__(
+        self, mesh: MeshState, name: ServiceName, host: Host, pid: int, call_sites: tuple[CallSite, ...]
+    ) -> None:
+        rng = random_stream(mesh.seed, f"tenant/{name}/{host.name}/{pid}")
+        super().__init__(mesh, rng, host.name, resource_attributes(name, host.name, host.host_id, pid))
+        self._name, self.call_sites = name, call_sites
+
+    def begin(self) -> UnitOfWork:
+        """Start a unit of work."""
+        mesh = self._mesh
+        mesh.last_span_number = number = mesh.last_span_number + 1
+        return UnitOfWork(mesh.new_trace(), number, mesh.engine.now)
+
+    def try_call(self, unit: UnitOfWork, site: CallSite) -> Process:
+        """Make one of its calls; to be used with `yield from`. Returns whether the call succeeded."""
+        try:
+            yield from self.call(unit, site)
+        except CallFailed:
+            return False
+        return True
+
+    def end(self, unit: UnitOfWork, name: str, attributes: Attributes) -> None:
+        """End a unit of work and record its INTERNAL span, the parent of its calls."""
+        mesh = self._mesh
+        if self.ended:
+            return
+        now = mesh.engine.now
+        durations = mesh.counts.span_durations(self._name, "internal", name)
+        if unit.trace:
+            template = SpanTemplate(durations, {}, database=False)
+            times = unit.began, now
+            mesh.spans.append(
+                SimSpan(unit.trace, unit.span, 0, template, self.resource, *times, OK, 0, attributes, mesh.epoch_ns)
+            )
+        if mesh.counts.enabled:
+            durations.answered.append(now - unit.began)
 
 
 class Mesh(MeshState):
@@ -74,7 +126,7 @@ class Mesh(MeshState):
         """
         if cache not in self.caches:
             raise ValueError(f"there is no cache {cache!r}; there are {', '.join(self.caches) or 'none'}")
-        self.caches[cache].flush()
+        self.caches[cache].fill_ratio = 0.0
 
     def enter(self, flow: FlowSpec, prompt_tokens: int, generated_tokens: int) -> None:
         """Start a request of a user.

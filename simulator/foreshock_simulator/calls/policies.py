@@ -16,8 +16,6 @@ State = Literal["closed", "open", "half-open"]
 class RetryBudget:
     """Allows up to `ratio` retries per first attempt within `BUDGET_WINDOW_SECONDS`."""
 
-    __slots__ = ("_first_attempts", "_ratio", "_retries")
-
     def __init__(self, ratio: float) -> None:
         self._ratio = ratio
         self._first_attempts: deque[float] = deque()
@@ -50,8 +48,6 @@ class CircuitBreaker:
     It closes when the trial succeeds and opens again when it fails (Nygard, Release It!, "Circuit Breaker").
     """
 
-    __slots__ = ("_failures", "_limit", "_opened", "_outcomes", "_seconds", "_trial_running")
-
     def __init__(self, limit: int, seconds: float) -> None:
         self._limit, self._seconds = limit, seconds
         self._outcomes: deque[bool] = deque()
@@ -67,9 +63,10 @@ class CircuitBreaker:
 
     def admit(self, now: float) -> Admission:
         """Whether an attempt is allowed. The result of an allowed attempt goes to `record`."""
-        if self._opened is None:
+        state = self.state(now)
+        if state == "closed":
             return "yes"
-        if now < self._opened + self._seconds or self._trial_running:
+        if state == "open" or self._trial_running:
             return "no"
         self._trial_running = True
         return "trial"

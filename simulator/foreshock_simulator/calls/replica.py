@@ -31,11 +31,6 @@ class Replica(Caller):
         on_end: called with the replica when it has ended.
     """
 
-    __slots__ = (
-        "_host", "_on_end", "_pid", "_running", "draining", "engine", "healthy", "inbound", "load", "model", "queue",
-        "rng", "service", "terminated", "worker",
-    )  # fmt: skip
-
     def __init__(
         self,
         mesh: MeshState,

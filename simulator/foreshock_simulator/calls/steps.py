@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import exp
 from random import Random
 from typing import Any, Final, Protocol
@@ -35,33 +36,26 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(slots=True)
 class Cache:
     """A cache modeled by its fill ratio, full at the start.
 
     After a flush, `refill` misses bring back 1 - 1/e (63%) of the missing part.
     """
 
-    __slots__ = ("fill_ratio",)
-
-    def __init__(self) -> None:
-        self.fill_ratio = 1.0
-
-    def flush(self) -> None:
-        """Empty the cache."""
-        self.fill_ratio = 0.0
+    fill_ratio: float = 1.0
 
     def add_miss(self, refill: float) -> None:
         """Store the value of a miss."""
         self.fill_ratio += (1.0 - self.fill_ratio) / max(1.0, refill)
 
 
+@dataclass(slots=True)
 class CpuWork:
     """Work on the CPU with a log-normal duration."""
 
-    __slots__ = ("median", "sigma")
-
-    def __init__(self, median: float, sigma: float) -> None:
-        self.median, self.sigma = median, sigma
+    median: float
+    sigma: float
 
     def draw_seconds(self, service: ServiceState) -> float:
         """The duration of one execution."""
@@ -77,13 +71,11 @@ class CpuWork:
             busy_threads.decrement(engine.now)
 
 
+@dataclass(slots=True)
 class FanOut:
     """Plans that run in parallel. The step ends with the last plan, and fails when one fails."""
 
-    __slots__ = ("plans",)
-
-    def __init__(self, plans: Sequence[Plan]) -> None:
-        self.plans = plans
+    plans: Sequence[Plan]
 
     def run(self, replica: Executor, request: Request) -> Process:
         """Run all plans; see `Step`.
@@ -117,13 +109,12 @@ def _branch(replica: Executor, request: Request, plan: Plan, done: Signal) -> Pr
     done.fire(status)
 
 
+@dataclass(slots=True)
 class ProbabilisticPlan:
     """A plan that runs with a probability."""
 
-    __slots__ = ("plan", "probability")
-
-    def __init__(self, probability: float, plan: Plan) -> None:
-        self.probability, self.plan = probability, plan
+    probability: float
+    plan: Plan
 
     def run(self, replica: Executor, request: Request) -> Process:
         """Draw, and run the plan or nothing; see `Step`."""
@@ -131,13 +122,14 @@ class ProbabilisticPlan:
             yield from replica.run_plan(request, self.plan)
 
 
+@dataclass(slots=True)
 class CacheLookup:
     """A plan that runs on a cache miss and fills the cache."""
 
-    __slots__ = ("cache", "hit_ratio", "plan", "refill")
-
-    def __init__(self, cache: Cache, hit_ratio: float, refill: float, plan: Plan) -> None:
-        self.cache, self.hit_ratio, self.refill, self.plan = cache, hit_ratio, refill, plan
+    cache: Cache
+    hit_ratio: float
+    refill: float
+    plan: Plan
 
     def run(self, replica: Executor, request: Request) -> Process:
         """Look up, and run the plan on a miss; see `Step`."""
@@ -146,13 +138,11 @@ class CacheLookup:
             self.cache.add_miss(self.refill)
 
 
+@dataclass(slots=True)
 class ServeModel:
     """Inference at the model server of the replica, with the weights of a variant."""
 
-    __slots__ = ("variant",)
-
-    def __init__(self, variant: str) -> None:
-        self.variant = variant
+    variant: str
 
     def run(self, replica: Executor, request: Request) -> Process:
         """Submit a job and wait for it; see `Step`.

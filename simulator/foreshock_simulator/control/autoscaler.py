@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Protocol
 
-from foreshock_simulator.control.states import AutoscalerState
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import AutoscalerSpec
@@ -31,11 +30,7 @@ def recommend(current: int, ready: int, metric: float, target: float) -> int:
     Replicas that are not ready are ignored for scale-down and count as idle for scale-up. When that reverses the
     direction or brings the ratio within the tolerance, `current` stays. It also stays without a metric (NaN).
 
-    Args:
-        current: desired replicas at present, ready or not.
-        ready: ready replicas among them.
-        metric: mean over the ready replicas, in the unit of `target`.
-        target: positive.
+    `current` counts desired replicas, `ready` the ready ones among them. `metric` is the mean over the latter.
     """
     if ready <= 0 or math.isnan(metric):
         return current
@@ -55,10 +50,7 @@ def recommend(current: int, ready: int, metric: float, target: float) -> int:
 class Behavior:
     """Limits and stabilization of the recommendations.
 
-    Args:
-        minimum: of replicas.
-        maximum: of replicas.
-        down_window: stabilization window in seconds; scale-down follows the highest recommendation within it.
+    Replicas stay from `minimum` to `maximum`. Scale-down follows the highest recommendation of `down_window` seconds.
     """
 
     minimum: int
@@ -97,10 +89,6 @@ class Scalable(Protocol):
     def desired(self) -> int:
         """Desired replicas."""
 
-    @property
-    def pending(self) -> int:
-        """Replicas without a node."""
-
     def metric(self, name: str) -> float:
         """Mean over the ready replicas of a metric of `AutoscalerSpec`; NaN without a value."""
 
@@ -115,40 +103,26 @@ class Autoscaler:
         ValueError: the target is not positive, or minimum and maximum contradict each other.
     """
 
-    __slots__ = ("_behavior", "_engine", "_metric", "_name", "_spec", "_target")
-
     def __init__(self, engine: Engine, name: ServiceName, spec: AutoscalerSpec, target: Scalable) -> None:
         if spec.target <= 0.0 or not 1 <= spec.minimum <= spec.maximum or spec.sync <= 0.0:
             raise ValueError(
                 f"autoscaler of {name}: target {spec.target} and sync {spec.sync} must be positive, and "
                 f"1 ≤ minimum {spec.minimum} ≤ maximum {spec.maximum}"
             )
+        self.name, self.spec, self.target = name, spec, target
+        self.value = nan
+        """The metric at the last evaluation; NaN before the first and without a value."""
         self._engine = engine
-        self._name = name
-        self._spec = spec
-        self._target = target
         self._behavior = Behavior(spec.minimum, spec.maximum, spec.down_window)
-        self._metric = nan
         engine.spawn(self._run())
 
-    def state(self) -> AutoscalerState:
-        """State for kube-state-metrics."""
-        spec, target = self._spec, self._target
-        return AutoscalerState(
-            self._name, spec.minimum, spec.maximum, target.desired, target.desired, spec.metric, spec.target,
-            self._metric,
-        )  # fmt: skip
-
     def _run(self) -> Process:
+        target, spec = self.target, self.spec
         while True:
-            yield self._spec.sync
-            self._evaluate()
-
-    def _evaluate(self) -> None:
-        target, spec = self._target, self._spec
-        current = target.desired
-        self._metric = target.metric(spec.metric)
-        recommended = recommend(current, target.ready, self._metric, spec.target)
-        desired = self._behavior.decide(self._engine.now, current, recommended)
-        if desired != current:
-            target.scale_to(desired)
+            yield spec.sync
+            current = target.desired
+            self.value = target.metric(spec.metric)
+            recommended = recommend(current, target.ready, self.value, spec.target)
+            desired = self._behavior.decide(self._engine.now, current, recommended)
+            if desired != current:
+                target.scale_to(desired)

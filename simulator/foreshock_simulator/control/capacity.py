@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from foreshock_simulator.control.delays import provisioning_seconds
-from foreshock_simulator.control.states import QuotaState
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.spec.hosts import Place, PoolSpec
 
 NODE_IDLE_SECONDS = 600.0
 """Idle time after which a node is removed (scale-down-unneeded-time of the cluster autoscaler)."""
 
+PROVISIONING_SIGMA = 0.279
+"""Sigma of the log-normal provisioning time of a node. With a median of 380 s, 90% take 4 to 10 minutes, the range that
+is reported for GPU nodes of autoscalers: ln(600 / 240) / (2 · 1.645)."""
 
-PendingReason = Literal["quota", "full", "behind", "provisioning"]
+
+class Quota(NamedTuple):
+    """The quota of a pool: allowed GPUs and used GPUs."""
+
+    hard: int
+    used: int
 
 
-class PendingClaim(NamedTuple):
-    """A pending claim.
-
-    `reason`: the quota is exhausted, no host has enough free GPUs, the claim is behind another one, or its node is
-    being provisioned.
-    """
-
-    pool: str
-    gpus: int
-    since: float
-    reason: PendingReason
+def provisioning_seconds(rng: random.Random, median: float) -> float:
+    """Time to provision a node: log-normal about the median."""
+    return median * math.exp(rng.gauss(0.0, PROVISIONING_SIGMA))
 
 
 @dataclass(slots=True, eq=False)
 class _Claim:
     gpus: int
-    since: float
     signal: Signal
     places: tuple[Place, ...] = ()
 
@@ -69,8 +67,6 @@ class Capacity:
     against the quota meanwhile. A claim beyond the quota stays pending.
     """
 
-    __slots__ = ("_engine", "_pools", "_rng")
-
     def __init__(self, engine: Engine, pools: Iterable[PoolSpec], rng: random.Random) -> None:
         self._engine = engine
         self._rng = rng
@@ -91,7 +87,7 @@ class Capacity:
             ValueError: not enough room.
         """
         state = self._pools[pool]
-        places = self._choose(state, gpus) if state.used + gpus <= state.quota else None
+        places = self._choose(state, gpus)
         if places is None:
             raise ValueError(
                 f"pool {pool!r}: no room for {gpus} more GPUs on one host ({state.used} of {state.quota} are held); "
@@ -112,7 +108,7 @@ class Capacity:
         """
         if gpus < 1:
             raise ValueError(f"a claim of {gpus} GPUs of pool {pool!r} is none")
-        state, claim = self._pools[pool], _Claim(gpus, self._engine.now, Signal(self._engine))
+        state, claim = self._pools[pool], _Claim(gpus, Signal(self._engine))
         state.queue.append(claim)
         self._grant(state)
         return claim.signal
@@ -145,30 +141,19 @@ class Capacity:
                 state.available_until[place] = self._engine.now + NODE_IDLE_SECONDS
         self._grant(state)
 
-    def pending(self, pool: str | None = None) -> tuple[PendingClaim, ...]:
-        """Pending claims, in the order of the pools and of time."""
-        pending: list[PendingClaim] = []
-        for name, state in self._pools.items():
-            if pool in (None, name):
-                reasons: list[tuple[_Claim, PendingReason]] = [(claim, "provisioning") for claim in state.provisioning]
-                reasons += [(claim, _pending_reason(state, claim)) for claim in state.queue]
-                pending += (PendingClaim(name, claim.gpus, claim.since, reason) for claim, reason in reasons)
-        return tuple(pending)
-
-    def quotas(self, namespace: str) -> tuple[QuotaState, ...]:
-        """Quotas of the pools and their use."""
-        return tuple(QuotaState(namespace, name, state.quota, state.used) for name, state in self._pools.items())
+    def quotas(self) -> dict[str, Quota]:
+        """Quotas and their use, by pool."""
+        return {name: Quota(state.quota, state.used) for name, state in self._pools.items()}
 
     def _grant(self, pool: _Pool) -> None:
         while pool.queue:
             claim = pool.queue[0]
-            places = self._choose(pool, claim.gpus) if pool.used + claim.gpus <= pool.quota else None
+            places = self._choose(pool, claim.gpus)
             if places is None:
                 return
             pool.queue.popleft()
             claim.places = places
-            available = all(self._has_node(pool, place) for place in places)
-            if available:
+            if all(self._has_node(pool, place) for place in places):
                 self._hold(pool, places)
                 claim.signal.fire(places)
             else:
@@ -195,7 +180,12 @@ class Capacity:
         return pool.available_until[place] >= self._engine.now
 
     def _choose(self, pool: _Pool, gpus: int) -> tuple[Place, ...] | None:
-        """The best GPUs of one host: those with a node first, then the emptiest, then in the order of the pool."""
+        """The best GPUs of one host: those with a node first, then the emptiest, then in the order of the pool.
+
+        None beyond the quota, or without a host that has enough.
+        """
+        if pool.used + gpus > pool.quota:
+            return None
         rank = {
             place: (not self._has_node(pool, place), held, order)
             for order, (place, held) in enumerate(pool.held.items())
@@ -206,9 +196,3 @@ class Capacity:
             hosts.setdefault(place.host, []).append(place)
         sets = [tuple(places[:gpus]) for places in hosts.values() if len(places) >= gpus]
         return min(sets, key=lambda places: [rank[place] for place in reversed(places)], default=None)
-
-
-def _pending_reason(pool: _Pool, claim: _Claim) -> PendingReason:
-    if claim is not pool.queue[0]:
-        return "behind"
-    return "quota" if pool.used + claim.gpus > pool.quota else "full"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import get_args
+from typing import Any, get_args
 
 from foreshock_exporter.model.family import Families, Family, Sample
-from foreshock_simulator.control.states import AutoscalerState, DeploymentState, Phase, QuotaState
+from foreshock_simulator.control.autoscaler import Autoscaler
+from foreshock_simulator.control.capacity import Capacity
+from foreshock_simulator.control.deployment import Deployment, Phase
 
 PHASES: tuple[str, ...] = get_args(Phase)
 GPU_RESOURCE = "requests.nvidia.com/gpu"
 """Resource name of GPUs in a ResourceQuota."""
+QUOTA_NAMESPACE = "gpu-pools"
+"""Namespace of the pools' resource quotas."""
 
 _HPA = ("namespace", "horizontalpodautoscaler")
 _TARGET = (*_HPA, "metric_name", "metric_target_type")
@@ -22,74 +26,66 @@ _POD = ("namespace", "pod", "uid")
 
 
 def _gauge(name: str, labels: tuple[str, ...], help_: str) -> Family:
-    return Family(name, "gauge", labels, help_)
+    return Family(f"kube_{name}", "gauge", labels, help_)
 
 
 HPA_INFO = _gauge(
-    "kube_horizontalpodautoscaler_info",
+    "horizontalpodautoscaler_info",
     (*_HPA, "scaletargetref_api_version", "scaletargetref_kind", "scaletargetref_name"),
     "What the autoscaler scales; always 1.",
 )
-HPA_MINIMUM = _gauge("kube_horizontalpodautoscaler_spec_min_replicas", _HPA, "Least replicas.")
-HPA_MAXIMUM = _gauge("kube_horizontalpodautoscaler_spec_max_replicas", _HPA, "Most replicas.")
-HPA_TARGET = _gauge("kube_horizontalpodautoscaler_spec_target_metric", _TARGET, "The metric's target.")
-HPA_VALUE = _gauge("kube_horizontalpodautoscaler_status_target_metric", _TARGET, "The metric when it was last read.")
-HPA_CURRENT = _gauge("kube_horizontalpodautoscaler_status_current_replicas", _HPA, "Replicas that there are.")
-HPA_DESIRED = _gauge("kube_horizontalpodautoscaler_status_desired_replicas", _HPA, "Replicas that are wanted.")
-DEPLOYMENT_SPEC = _gauge("kube_deployment_spec_replicas", _DEPLOYMENT, "Replicas that are wanted.")
-DEPLOYMENT_REPLICAS = _gauge("kube_deployment_status_replicas", _DEPLOYMENT, "Replicas that there are.")
-DEPLOYMENT_READY = _gauge("kube_deployment_status_replicas_ready", _DEPLOYMENT, "Replicas that are ready.")
-DEPLOYMENT_AVAILABLE = _gauge("kube_deployment_status_replicas_available", _DEPLOYMENT, "Replicas that are available.")
-DEPLOYMENT_UNAVAILABLE = _gauge(
-    "kube_deployment_status_replicas_unavailable", _DEPLOYMENT, "Replicas that are wanted and not available."
+HPA_TARGET = _gauge("horizontalpodautoscaler_spec_target_metric", _TARGET, "The metric's target.")
+HPA_VALUE = _gauge("horizontalpodautoscaler_status_target_metric", _TARGET, "The metric when it was last read.")
+_HPA_LIMITS: tuple[tuple[Family, Callable[[Autoscaler], int]], ...] = (
+    (_gauge("horizontalpodautoscaler_spec_min_replicas", _HPA, "Least replicas."), lambda hpa: hpa.spec.minimum),
+    (_gauge("horizontalpodautoscaler_spec_max_replicas", _HPA, "Most replicas."), lambda hpa: hpa.spec.maximum),
 )
-POD_CREATED = _gauge("kube_pod_created", _POD, "When the pod was created, in Unix seconds.")
-POD_PHASE = _gauge("kube_pod_status_phase", (*_POD, "phase"), "1 for the phase that the pod is in, else 0.")
-POD_SCHEDULED = _gauge("kube_pod_status_scheduled", (*_POD, "condition"), "1 for whether the pod has its node, else 0.")
+_HPA_REPLICAS = (
+    _gauge("horizontalpodautoscaler_status_current_replicas", _HPA, "Replicas that there are."),
+    _gauge("horizontalpodautoscaler_status_desired_replicas", _HPA, "Replicas that are wanted."),
+)
+_REPLICAS: tuple[tuple[Family, Callable[[Deployment[Any]], int]], ...] = (
+    (_gauge("deployment_spec_replicas", _DEPLOYMENT, "Replicas that are wanted."), lambda item: item.desired),
+    (_gauge("deployment_status_replicas", _DEPLOYMENT, "Replicas that there are."), lambda item: len(item.pods)),
+    (_gauge("deployment_status_replicas_ready", _DEPLOYMENT, "Replicas that are ready."), lambda item: item.ready),
+    (
+        _gauge("deployment_status_replicas_available", _DEPLOYMENT, "Replicas that are available."),
+        lambda item: item.ready,
+    ),
+    (
+        _gauge("deployment_status_replicas_unavailable", _DEPLOYMENT, "Replicas that are wanted and not available."),
+        lambda item: max(len(item.pods) - item.ready, 0),
+    ),
+)
+POD_CREATED = _gauge("pod_created", _POD, "When the pod was created, in Unix seconds.")
+POD_PHASE = _gauge("pod_status_phase", (*_POD, "phase"), "1 for the phase that the pod is in, else 0.")
+POD_SCHEDULED = _gauge("pod_status_scheduled", (*_POD, "condition"), "1 for whether the pod has its node, else 0.")
 QUOTA = _gauge(
-    "kube_resourcequota",
+    "resourcequota",
     ("namespace", "resourcequota", "resource", "type"),
     "What a quota allows (`hard`) and what is used of it.",
 )
 
 
 def families(
-    autoscalers: Sequence[AutoscalerState],
-    deployments: Sequence[DeploymentState],
-    quotas: Sequence[QuotaState],
-    epoch: float,
+    autoscalers: Sequence[Autoscaler], deployments: Sequence[Deployment[Any]], capacity: Capacity, epoch: float
 ) -> Families:
-    """The metric families of the states.
-
-    `epoch` is the start of the simulation in Unix seconds. NaN values are left out.
-    """
-    pods = [(_pod_labels(state.name.namespace, pod.name), pod) for state in deployments for pod in state.pods]
-    measured = [state for state in autoscalers if not math.isnan(state.value)]
+    """The metric families. `epoch` is the start of the simulation in Unix seconds. NaN values are left out."""
+    targets = [((*hpa.name, hpa.spec.metric, "average"), hpa) for hpa in autoscalers]
+    pods = [(_pod_labels(item.name.namespace, pod.name), pod) for item in deployments for pod in item.pods]
     return [
-        (HPA_INFO, [Sample((*state.name, "apps/v1", "Deployment", state.name.name), 1.0) for state in autoscalers]),
-        (HPA_MINIMUM, [Sample(state.name, state.minimum) for state in autoscalers]),
-        (HPA_MAXIMUM, [Sample(state.name, state.maximum) for state in autoscalers]),
-        (HPA_TARGET, [Sample(_target_labels(state), state.target) for state in autoscalers]),
-        (
-            HPA_VALUE,
-            [Sample(_target_labels(state), state.value) for state in measured],
-        ),
-        (HPA_CURRENT, [Sample(state.name, state.current) for state in autoscalers]),
-        (HPA_DESIRED, [Sample(state.name, state.desired) for state in autoscalers]),
-        (DEPLOYMENT_SPEC, [Sample(state.name, state.desired) for state in deployments]),
-        (DEPLOYMENT_REPLICAS, [Sample(state.name, len(state.pods)) for state in deployments]),
-        (DEPLOYMENT_READY, [Sample(state.name, state.ready) for state in deployments]),
-        (DEPLOYMENT_AVAILABLE, [Sample(state.name, state.ready) for state in deployments]),
-        (DEPLOYMENT_UNAVAILABLE, [Sample(state.name, max(len(state.pods) - state.ready, 0)) for state in deployments]),
+        (HPA_INFO, [Sample((*hpa.name, "apps/v1", "Deployment", hpa.name.name), 1.0) for hpa in autoscalers]),
+        *((family, [Sample(hpa.name, limit(hpa)) for hpa in autoscalers]) for family, limit in _HPA_LIMITS),
+        (HPA_TARGET, [Sample(labels, hpa.spec.target) for labels, hpa in targets]),
+        (HPA_VALUE, [Sample(labels, hpa.value) for labels, hpa in targets if not math.isnan(hpa.value)]),
+        *((family, [Sample(hpa.name, hpa.target.desired) for hpa in autoscalers]) for family in _HPA_REPLICAS),
+        *((family, [Sample(item.name, count(item)) for item in deployments]) for family, count in _REPLICAS),
         (POD_CREATED, [Sample(labels, epoch + pod.created) for labels, pod in pods]),
-        (
-            POD_PHASE,
-            [Sample((*labels, phase), float(pod.phase == phase)) for labels, pod in pods for phase in PHASES],
-        ),
+        (POD_PHASE, [Sample((*labels, phase), float(pod.phase == phase)) for labels, pod in pods for phase in PHASES]),
         (
             POD_SCHEDULED,
             [
-                Sample((*labels, condition), float(condition == str(pod.scheduled).lower()))
+                Sample((*labels, condition), float(condition == ("true" if pod.claim is None else "false")))
                 for labels, pod in pods
                 for condition in ("true", "false", "unknown")
             ],
@@ -97,16 +93,12 @@ def families(
         (
             QUOTA,
             [
-                Sample((quota.namespace, quota.pool, GPU_RESOURCE, kind), value)
-                for quota in quotas
+                Sample((QUOTA_NAMESPACE, pool, GPU_RESOURCE, kind), value)
+                for pool, quota in capacity.quotas().items()
                 for kind, value in (("hard", quota.hard), ("used", quota.used))
             ],
         ),
     ]
-
-
-def _target_labels(autoscaler: AutoscalerState) -> tuple[str, ...]:
-    return (*autoscaler.name, autoscaler.metric, "average")
 
 
 @lru_cache(maxsize=4096)

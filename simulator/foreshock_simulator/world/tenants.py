@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from foreshock_simulator.calls.client import CallSite
-from foreshock_simulator.calls.mesh import Mesh
+from foreshock_simulator.calls.mesh import Mesh, Tenant
 from foreshock_simulator.calls.request import UnitOfWork
-from foreshock_simulator.calls.tenant import Tenant
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.worker import Worker

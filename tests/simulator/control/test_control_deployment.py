@@ -55,12 +55,12 @@ class Cluster:
 
     def phases(self) -> list[str]:
         """Phases of the pods, oldest first."""
-        return [pod.phase for pod in self.deployment.state().pods]
+        return [pod.phase for pod in self.deployment.pods]
 
     @property
     def used(self) -> int:
         """Held GPUs."""
-        return self.capacity.quotas("gpu")[0].used
+        return self.capacity.quotas()["chat"].used
 
 
 def test_initial_replicas_serve_at_once_and_later_ones_after_loading() -> None:
@@ -82,7 +82,7 @@ def test_beyond_the_quota_pods_stay_pending_until_there_is_room() -> None:
     cluster.deployment.begin(2)
     cluster.deployment.scale_to(6)
     cluster.engine.run(86_400.0)
-    assert (cluster.deployment.ready, cluster.deployment.pending, cluster.used) == (3, 3, 3)
+    assert (cluster.deployment.ready, cluster.used) == (3, 3)
     assert cluster.phases() == ["Running"] * 3 + ["Pending"] * 3
 
 
@@ -149,7 +149,7 @@ def test_kube_state_metrics_families_match_the_state() -> None:
     cluster.deployment.begin(2)
     scaler = Autoscaler(cluster.engine, NAME, AutoscalerSpec("in_flight", target=10.0, maximum=6), cluster.deployment)
     cluster.engine.run(20.0)
-    emitted = kube.families([scaler.state()], [cluster.deployment.state()], cluster.capacity.quotas("gpu-pools"), EPOCH)
+    emitted = kube.families([scaler], [cluster.deployment], cluster.capacity, EPOCH)
     values: dict[tuple[str, ...], float] = {
         (
             family.name,
