@@ -137,7 +137,7 @@ def test_an_export_is_imported_unchanged(
             writer.add(series, np.array([*of_series], np.int64), np.array([*of_series.values()]))
     with Recording(path) as recording:
         file = io.BytesIO()
-        openmetrics.write(recording, file)
+        sum(openmetrics.write(recording, file))
     samples: dict[tuple[str, Labels], dict[int, float]] = {}
     for metric, labels, time, value in parsed(file.getvalue()):
         samples.setdefault((metric, labels), {})[time] = value

@@ -44,14 +44,10 @@ def import_files(metrics: Path | None, spans: Path | None, out: Path, progress: 
     with RecordingWriter(out, RecordingMeta()) as writer:
         if metrics is not None:
             with _open(metrics) as (file, size):
-                for batch in openmetrics.parse(
-                    file,
-                    str(metrics),
-                    writer.series,
-                    lambda position: progress(f"reading {metrics.name}", position / size),
-                ):
+                for batch in openmetrics.parse(file, str(metrics), writer.series):
                     writer.add(*batch)
                     sample_count += len(batch.series)
+                    progress(f"reading {metrics.name}", file.tell() / size)
         if spans is not None:
             with _open(spans) as (file, size):
                 for request in parse_otlp_lines(file, str(spans)):
@@ -75,10 +71,9 @@ def export(recording: Recording, metrics: Path | None, spans: Path | None, progr
     sample_count = span_count = 0
     if metrics is not None:
         with new_file(metrics) as file:
-            samples = max(1, recording.meta.samples)
-            sample_count = openmetrics.write(
-                recording, file, lambda count: progress(f"writing {metrics.name}", count / samples)
-            )
+            for count in openmetrics.write(recording, file):
+                sample_count += count
+                progress(f"writing {metrics.name}", sample_count / max(1, recording.meta.samples))
     if spans is not None:
         with new_file(spans) as file:
             for batch in recording.spans():

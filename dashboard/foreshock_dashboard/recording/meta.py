@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -19,8 +20,7 @@ _READ_BYTES = 1 << 20
 _FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 
-@dataclass(frozen=True, slots=True)
-class FileChecksum:
+class FileChecksum(NamedTuple):
     """Size and CRC-32 of a file."""
 
     bytes: int
@@ -35,13 +35,10 @@ class RecordingMeta:
         start: earliest time of samples, or of spans if there are no samples, in Unix seconds.
         end: latest time of these.
         scenario: name of the simulated scenario.
-        seed: seed of the simulation.
         simulated: whether a simulation wrote it.
         scrape_interval: seconds between two scrapes.
         span_sampling: ratio of recorded traces.
-        samples: number of samples.
-        series: number of series.
-        spans: number of spans.
+        samples, series, spans: their numbers.
         files: checksums by file name. Recordings of other tools may leave them out.
     """
 
@@ -58,11 +55,24 @@ class RecordingMeta:
     files: dict[str, FileChecksum] = field(default_factory=dict)
 
 
+_TYPES: Mapping[str, Callable[[Any], object]] = {
+    "start": float,
+    "end": float,
+    "scenario": str,
+    "seed": int,
+    "simulated": bool,
+    "scrape_interval": float,
+    "span_sampling": float,
+    "samples": int,
+    "series": int,
+    "spans": int,
+}
+
+
 def dump(meta: RecordingMeta) -> bytes:
     """Return the content of the file."""
-    body: Json = {"format": FORMAT, "version": VERSION}
-    body |= {name: getattr(meta, name) for name in RecordingMeta.__slots__ if name != "files"}
-    body["files"] = {name: {"bytes": file.bytes, "crc32": f"{file.crc32:08x}"} for name, file in meta.files.items()}
+    body: Json = {"format": FORMAT, "version": VERSION} | {name: getattr(meta, name) for name in _TYPES}
+    body["files"] = {name: {"bytes": size, "crc32": f"{crc32:08x}"} for name, (size, crc32) in meta.files.items()}
     return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
@@ -98,25 +108,10 @@ def read(folder: Path) -> RecordingMeta:
 
 
 def _meta(content: Json) -> RecordingMeta:
-    return RecordingMeta(
-        start=_number(content, "start"),
-        end=_number(content, "end"),
-        scenario=None if content.get("scenario") is None else str(content["scenario"]),
-        seed=None if content.get("seed") is None else int(content["seed"]),
-        simulated=bool(content.get("simulated", False)),
-        scrape_interval=_number(content, "scrape_interval"),
-        span_sampling=_number(content, "span_sampling"),
-        **{name: int(content.get(name) or 0) for name in ("samples", "series", "spans")},
-        files={
-            name: FileChecksum(int(file["bytes"]), int(file["crc32"], 16))
-            for name, file in (content.get("files") or {}).items()
-        },
-    )
-
-
-def _number(content: Json, key: str) -> float | None:
-    value: Any = content.get(key)
-    return None if value is None else float(value)
+    values: Json = {name: parse(content[name]) for name, parse in _TYPES.items() if content.get(name) is not None}
+    files = content.get("files") or {}
+    checksums = {name: FileChecksum(int(file["bytes"]), int(file["crc32"], 16)) for name, file in files.items()}
+    return RecordingMeta(**values, files=checksums)
 
 
 def _check(folder: Path, meta: RecordingMeta) -> None:

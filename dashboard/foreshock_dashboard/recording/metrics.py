@@ -9,7 +9,7 @@ import numpy as np
 from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.recording.reader import Recording, SeriesRows, values_with_stale
+from foreshock_dashboard.recording.reader import Recording, SeriesRows
 from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, sum_by
 from foreshock_dashboard.store.samples.queries import MAX_QUERY_CELLS, MAX_QUERY_SAMPLES
 
@@ -30,7 +30,6 @@ class RecordedMetrics(MetricSource):
         self._series: dict[str, list[SeriesRows]] = {}
         for series in recording.series:
             self._series.setdefault(series.metric, []).append(series)
-        self._sql = _FETCH.format(time=recording.time_sql)
 
     def metric_names(self) -> frozenset[str]:
         """As `MetricSource.metric_names`."""
@@ -67,27 +66,13 @@ class RecordedMetrics(MetricSource):
 
     def _window(self, metric: str, first: int, last: int, after: int, until: int) -> tuple[Ints, Ints, Floats]:
         """Return row number, time (ms) and value of rows of a metric, `first` up to `last`, in (after, until]."""
-        recording, series = self._recording, self._series[metric]
-        cached = recording.cache.rows(series[0].first, series[-1].last)
+        series = self._series[metric]
+        cached = self._recording.cache.rows(series[0].first, series[-1].last)
         if cached is not None:
             return cached.window(first, last, after, until)
-        parameters = {
-            "file": str(recording.metrics_file),
-            "metric": metric,
-            "first": first,
-            "last": last,
-            "after": after,
-            "until": until,
-            "limit": MAX_QUERY_SAMPLES + 1,
-        }
-        cursor = recording.engine.cursor()
-        try:
-            with recording.errors_translated():
-                columns = cursor.execute(self._sql, parameters).fetchnumpy()
-        finally:
-            cursor.close()
-        rows, times = np.asarray(columns["row"], np.int64), np.asarray(columns["time"], np.int64)
-        return rows, times, values_with_stale(columns["value"])
+        return self._recording.query(
+            _FETCH, metric=metric, first=first, last=last, after=after, until=until, limit=MAX_QUERY_SAMPLES + 1
+        )
 
 
 def _accepted(series: SeriesRows, matchers: Sequence[Matcher]) -> bool:

@@ -49,24 +49,18 @@ class Samples(NamedTuple):
     values: NDArray[np.float64]
 
 
-def parse(
-    file: IO[bytes],
-    name: str,
-    series_number: Callable[[str, Labels], int],
-    progress: Callable[[int], None] = lambda _: None,
-) -> Iterator[Samples]:
+def parse(file: IO[bytes], name: str, series_number: Callable[[str, Labels], int]) -> Iterator[Samples]:
     """Yield all samples in the order of the file, `BATCH_SAMPLES` at once.
 
     Args:
         file: the text.
         name: the file's name, for messages.
         series_number: returns the number of a series.
-        progress: called now and then with the number of bytes read.
 
     Raises:
         RecordingError: a line is not a sample with a time, or the file is cut off. The message gives file and line.
     """
-    known: dict[bytes, int] = {}
+    numbers: dict[bytes, int] = {}
     series: list[int] = []
     times: list[float] = []
     values: list[float] = []
@@ -79,10 +73,10 @@ def parse(
             continue
         try:
             head, value_text, time_text = line.rsplit(b" ", 2)
-            ref, value, time = known[head], _float(value_text), _float(time_text)
+            ref, value, time = numbers[head], _float(value_text), _float(time_text)
         except (KeyError, ValueError):  # a new series, an exemplar, or not a sample
             head, ref, value, time = _sample(line, f"{name}:{number}", series_number)
-            known[head] = ref
+            numbers[head] = ref
         if not -MAX_TIME_SECONDS < time < MAX_TIME_SECONDS:
             raise RecordingError(f"{name}:{number}: {time!r} is no time in seconds")
         series.append(ref)
@@ -90,7 +84,6 @@ def parse(
         times.append(time)
         if len(series) >= BATCH_SAMPLES:
             yield _samples(series, times, values)
-            progress(file.tell())
             series, times, values = [], [], []
     if not ended:
         raise RecordingError(f"{name}:{number + 1}: the file ends without # EOF: it is cut off; write it again")
@@ -168,13 +161,9 @@ def _unescaped(escape: re.Match[str]) -> str:
 # --- writing
 
 
-def write(recording: Recording, file: IO[bytes], progress: Callable[[int], None] = lambda _: None) -> int:
-    """Write all samples but staleness markers, series by series. Return their number.
-
-    `progress` is called now and then with the number of samples written.
-    """
+def write(recording: Recording, file: IO[bytes]) -> Iterator[int]:
+    """Write all samples but staleness markers, series by series, and yield the number of samples after each batch."""
     heads = [series_text(series.metric, series.labels) for series in recording.series]
-    count = 0
     for batch in recording.samples():
         fresh = batch.values.view(np.int64) != STALE_BITS
         series, times, values = (column[fresh].tolist() for column in batch)
@@ -184,10 +173,8 @@ def write(recording: Recording, file: IO[bytes], progress: Callable[[int], None]
                 for position, time, value in zip(series, times, values, strict=True)
             ).encode()
         )
-        count += len(series)
-        progress(count)
+        yield len(series)
     file.write(b"# EOF\n")
-    return count
 
 
 def _seconds(milliseconds: int) -> str:

@@ -12,16 +12,17 @@ from typing import Any, NamedTuple
 import duckdb
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp import decode_spans, join_spans
 from foreshock_dashboard.model.samples import STALE, Labels, labels_of
 from foreshock_dashboard.model.span import Origin, Span
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.metric_cache import MetricCache
 from foreshock_dashboard.stats.robust import median_interval
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
+from foreshock_dashboard.store.samples.promql_functions import Ints
 
 DUCKDB_MEMORY = "512MB"
 DUCKDB_THREADS = 2
@@ -52,7 +53,8 @@ copy (select * from read_parquet($file) order by metric, labels, timestamp)
 to $out (format parquet, compression zstd, row_group_size 61440)
 """
 _SAMPLES = """
-select {time} as time, value::double as value from read_parquet($file, file_row_number = true)
+select file_row_number as row, {time} as time, value::double as value
+from read_parquet($file, file_row_number = true)
 where file_row_number >= $first and file_row_number < $last
 """
 _SPANS = """
@@ -76,9 +78,9 @@ class SeriesRows:
 class SampleColumns(NamedTuple):
     """Samples as columns: position of the series in `Recording.series`, time in ms, value."""
 
-    series: NDArray[np.int64]
-    times: NDArray[np.int64]
-    values: NDArray[np.float64]
+    series: Ints
+    times: Ints
+    values: Floats
 
 
 class Recording:
@@ -184,16 +186,14 @@ class Recording:
         """Return the metadata, with start and end from the data if they are missing."""
         if meta.start is not None and meta.end is not None:
             return meta
-        start = end = None
         if self.metrics_file and self.series:
-            sql, scale = _TIME_RANGE.format(time=self.time_sql), 1e3
-            start, end = self.engine.execute(sql, {"file": str(self.metrics_file)}).fetchone() or (None, None)
+            sql, file, scale = _TIME_RANGE.format(time=self.time_sql), self.metrics_file, 1e3
         elif self._span_rows:
-            sql, scale = _SPAN_TIME_RANGE, 1e9
-            start, end = self.engine.execute(sql, {"file": str(self.path / files.SPANS)}).fetchone() or (None, None)
-        if start is None or end is None:
+            sql, file, scale = _SPAN_TIME_RANGE, self.path / files.SPANS, 1e9
+        else:
             return meta
-        return replace(meta, start=start / scale, end=end / scale)
+        start, end = self.engine.execute(sql, {"file": str(file)}).fetchone() or (None, None)
+        return meta if start is None or end is None else replace(meta, start=start / scale, end=end / scale)
 
     # --- reading
 
@@ -209,12 +209,24 @@ class Recording:
             previous = int(series[-1]), int(times[-1])
             yield SampleColumns(series[~repeated], times[~repeated], values[~repeated])
 
-    def rows(self, first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return times (ms) and values of rows `first` up to `last` of the sorted file. NULL is read as `STALE`."""
-        parameters = {"file": str(self.metrics_file), "first": first, "last": last}
-        with self.errors_translated():
-            columns = self.engine.cursor().execute(_SAMPLES.format(time=self.time_sql), parameters).fetchnumpy()
-        return np.asarray(columns["time"], np.int64), values_with_stale(columns["value"])
+    def rows(self, first: int, last: int) -> tuple[Ints, Floats]:
+        """Return times (ms) and values of rows `first` up to `last` of the sorted file."""
+        _, times, values = self.query(_SAMPLES, first=first, last=last)
+        return times, values
+
+    def query(self, sql: str, **parameters: object) -> tuple[Ints, Ints, Floats]:
+        """Return row numbers, times (ms), and values that SQL selects as `row`, `time`, and `value`.
+
+        `{time}` in the SQL is the time in ms, `$file` the sorted file. NULL is read as `STALE`.
+        """
+        parameters["file"] = str(self.metrics_file)
+        with self.errors_translated(), self.engine.cursor() as cursor:
+            columns = cursor.execute(sql.format(time=self.time_sql), parameters).fetchnumpy()
+        value = columns["value"]
+        if isinstance(value, np.ma.MaskedArray):
+            value = np.where(np.ma.getmaskarray(value), STALE, value.data)
+        rows, times = np.asarray(columns["row"], np.int64), np.asarray(columns["time"], np.int64)
+        return rows, times, np.asarray(value, np.float64)
 
     def spans(self) -> Iterator[Sequence[Span]]:
         """Yield all spans by trace and start, up to `BATCH_SPANS` at once."""
@@ -240,10 +252,3 @@ class Recording:
             np.sort(self.rows(series.first, min(series.last, series.first + INTERVAL_SAMPLES))[0]) for series in chosen
         )
         return default if interval is None else interval / 1000
-
-
-def values_with_stale(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a column's values with `STALE` in place of NULL."""
-    if isinstance(values, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(values), STALE, values.data)
-    return np.asarray(values, np.float64)

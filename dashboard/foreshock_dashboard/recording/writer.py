@@ -20,7 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp import encode_each
-from foreshock_dashboard.model.samples import STALE, Labels
+from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording import meta as files
@@ -28,6 +28,7 @@ from foreshock_dashboard.recording.atomic_files import new_folder
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
+from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 
 DUCKDB_MEMORY = "512MB"
 BATCH_SAMPLES = 500_000
@@ -36,7 +37,6 @@ BATCH_SPANS = 5_000
 ROW_GROUP_ROWS = 61_440
 """Rows of a Parquet row group: the least that a query of one metric reads."""
 
-_STALE_BITS = np.array([STALE]).view(np.int64)[0]
 _COPY = f"(format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS}, dictionary_size_limit {ROW_GROUP_ROWS})"
 _TABLES = """
 create table samples (series integer, timestamp bigint, value double);
@@ -89,8 +89,8 @@ class RecordingWriter:
         self._room = BATCH_SAMPLES
         self._spans: list[Span] = []
         self._truth: bytes | None = None
-        self._time_range = {"samples": (np.inf, -np.inf), "spans": (np.inf, -np.inf)}
         self._counts = {"samples": 0, "spans": 0}
+        self._time_ranges: dict[str, tuple[float, float]] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as opened:
@@ -156,16 +156,11 @@ class RecordingWriter:
         gathered, self._gathered, self._room = self._gathered, [], BATCH_SAMPLES
         if not gathered:
             return
-        series, times, values = (np.concatenate([batch[column] for batch in gathered]) for column in range(3))
-        nan = np.isnan(values)  # DuckDB takes NaN for NULL, which marks the end of a series
-        stale = values.view(np.int64) == _STALE_BITS
-        columns = {
-            "series": series,
-            "timestamp": times,
-            "value": np.ma.masked_array(values, stale),
-            "nan": nan & ~stale,
-        }
-        self._insert(_INSERT_SAMPLES, columns)
+        series, times, values = map(np.concatenate, zip(*gathered, strict=True))
+        stale = values.view(np.int64) == STALE_BITS
+        nan = np.isnan(values) & ~stale  # DuckDB takes NaN for NULL, which marks the end of a series
+        value = np.ma.masked_array(values, stale)
+        self._insert(_INSERT_SAMPLES, {"series": series, "timestamp": times, "value": value, "nan": nan})
         self._count("samples", len(times), int(times.min()) / 1e3, int(times.max()) / 1e3)
 
     def _flush_spans(self) -> None:
@@ -204,8 +199,8 @@ class RecordingWriter:
             raise RecordingError(f"{self._path}: cannot be written: {error}") from error
 
     def _count(self, kind: str, count: int, first: float, last: float) -> None:
-        start, end = self._time_range[kind]
-        self._time_range[kind] = min(start, first), max(end, last)
+        start, end = self._time_ranges.get(kind, (first, last))
+        self._time_ranges[kind] = min(start, first), max(end, last)
         self._counts[kind] += count
 
     # --- the files
@@ -215,12 +210,12 @@ class RecordingWriter:
         self._flush_spans()
         self._write_samples()
         self._engine.execute(_SPANS, {"out": str(self._folder / files.SPANS)})
-        start, end = self._time_range["samples" if self._counts["samples"] else "spans"]
+        start, end = self._time_ranges.get("samples") or self._time_ranges.get("spans") or (None, None)
         interval = self._meta.scrape_interval
         meta = replace(
             self._meta,
-            start=start if start <= end else None,
-            end=end if start <= end else None,
+            start=start,
+            end=end,
             scrape_interval=self._interval() if interval is None else interval,
             samples=self._counts["samples"],
             series=len(self.numbers),

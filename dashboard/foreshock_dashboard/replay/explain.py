@@ -59,8 +59,9 @@ def explain(recording: Recording, service: str, at: float) -> Explanation:
     """
     timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
     window = analysis_window(recording, at, timing.step)
-    world = load_world(RecordedMetrics(recording), window, timing)
-    anomalies = find_anomalies(RecordedMetrics(recording), window, timing.step, world.services)
+    source = RecordedMetrics(recording)
+    world = load_world(source, window, timing)
+    anomalies = find_anomalies(source, window, timing.step, world.services)
     target = resolve_service(service, {*anomalies.by_service, *world.services}, f"recording {recording.path}")
     walks = retrospective(world, at, float(window.times[window.first]))
     return Explanation(target, at, rank_causes_over_time(walks, target, anomalies))

@@ -105,15 +105,7 @@ def replay(
     history: list[tuple[float, tuple[Incident, ...]]] = []
     latest: dict[str, Incident] = {}
     paged: dict[str, Incident] = {}
-    pieces = worlds(
-        recording,
-        until,
-        progress,
-        source=source,
-        max_whole_seconds=max_whole_seconds,
-        piece_seconds=piece_seconds,
-    )
-    for world, first in pieces:
+    for world, first in worlds(recording, until, progress, source, max_whole_seconds, piece_seconds):
         for point in range(first, len(world.times)):
             previous, state = state.incidents, advance(state, world, point)
             time, incidents = float(world.times[point]), state.incidents
@@ -132,7 +124,6 @@ def worlds(
     recording: Recording,
     until: float | None = None,
     progress: Progress = lambda *_: None,
-    timing: ReplayTiming | None = None,
     source: Callable[[Recording], MetricSource] = RecordedMetrics,
     max_whole_seconds: float = MAX_WHOLE_SECONDS,
     piece_seconds: float = PIECE_SECONDS,
@@ -143,7 +134,7 @@ def worlds(
         RecordingError: the recording cannot be read, holds no metrics, or begins after `until`.
     """
     start, end = sample_range(recording, until)
-    timing = timing or ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
+    timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
     first, last = math.ceil(start / timing.step) * timing.step, math.floor(end / timing.step) * timing.step
     scale = timing.step / DEFAULTS.step
     whole = last - first <= max_whole_seconds * scale

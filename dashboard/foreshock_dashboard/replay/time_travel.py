@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -112,6 +113,7 @@ class WorldRange:
     """The World from `start` on, at grid points `step` seconds apart, as far as it was read. Not thread-safe.
 
     Args:
+        catalogue: the catalogue for a grid spacing in seconds.
         max_bytes: memory of the World; beyond it, the beginning is dropped.
         simulated: whether the samples are of a simulated platform.
         tiers: tiers of services, which win over those of the source.
@@ -124,17 +126,19 @@ class WorldRange:
     def __init__(
         self,
         source: MetricSource,
-        catalogue: Mapping[str, CatalogueRow],
-        step: float,
+        catalogue: Callable[[float], Mapping[str, CatalogueRow]],
         start: float,
-        max_bytes: float,
+        step: float,
         *,
+        max_bytes: float,
         simulated: bool,
         tiers: Mapping[Service, str],
     ) -> None:
         self.world: World | None = None
         self.end = -math.inf
-        self._observer = Observer(source, catalogue, step, QuantileReducer(), keep=math.inf, begin=lambda _: start)
+        self._observer = Observer(
+            source, catalogue(step), step, QuantileReducer(), keep=math.inf, begin=lambda _: start
+        )
         self._builder = WorldBuilder(step, dtype=np.float32, max_bytes=max_bytes, tiers=tiers)
         self._simulated = simulated
         self._has_data = False
@@ -194,16 +198,17 @@ class TimeTravel:
         self._grid = grid
         self._slos = slos
         self._max_bytes = max_bytes
-        self._simulated = simulated
         self._begin = begin
-        self._tiers = tiers
+        self._new_range = partial(
+            WorldRange, source, grid.catalogue, max_bytes=max_bytes, simulated=simulated, tiers=tiers
+        )
         self._live = StateHistory()
         self._live_lock = threading.Lock()
         self._hours: SingleFlightCache[EvaluatedHour | None] = SingleFlightCache(
             max_bytes, lambda hour: max(MIN_CACHED_BYTES, hour.nbytes if hour else 0), MAX_PENDING
         )
         self._ranges: SingleFlightCache[WorldRange] = SingleFlightCache(
-            max_bytes, lambda found: max(MIN_CACHED_BYTES, found.nbytes), MAX_PENDING
+            max_bytes, lambda cached: max(MIN_CACHED_BYTES, cached.nbytes), MAX_PENDING
         )
 
     def append(self, state: State, world: World) -> None:
@@ -255,13 +260,12 @@ class TimeTravel:
         begin = align_down(first, max(1, points // STARTS_PER_RANGE) * step)
 
         def read_on(cached: WorldRange | None) -> WorldRange:
-            usable = cached is not None and cached.covers(first, cached.end)
-            extended = cached if cached is not None and usable else self._new_range(begin, step)
+            extended = cached if cached and cached.covers(first, cached.end) else self._new_range(begin, step)
             deque(extended.read_to(last), maxlen=0)
             return extended
 
-        found = self._ranges.extend((begin, step), read_on, lambda cached: cached.covers(first, last))
-        if (part := _world_between(found.world, first, last)) is None:
+        extended = self._ranges.extend((begin, step), read_on, lambda cached: cached.covers(first, last))
+        if (part := _world_between(extended.world, first, last)) is None:
             raise NoDataError(TOO_EARLY)
         return part
 
@@ -302,17 +306,6 @@ class TimeTravel:
                 if state.time >= first:
                     history.append(state, learning(slice_world(world, -math.inf, state.time)))
         return EvaluatedHour(world, history) if world else None
-
-    def _new_range(self, start: float, step: float) -> WorldRange:
-        return WorldRange(
-            self._source,
-            self._grid.catalogue(step),
-            step,
-            start,
-            self._max_bytes,
-            simulated=self._simulated,
-            tiers=self._tiers,
-        )
 
 
 def _world_between(world: World | None, start: float, end: float) -> World | None:

@@ -54,18 +54,14 @@ class CountedSpans:
         self._totals: dict[tuple[Family, Labels], int] = {}
         self._shown: set[Series] = set()
 
-    def take(self, now: float) -> None:
-        """Add the counts since the last call, at `now` (Unix seconds)."""
+    def read(self, now: float) -> Iterator[tuple[Series, list[float]]]:
+        """Yield all series at `now` (Unix seconds), and the values of their `names`; 0 for new ones."""
         for durations in self._counts.durations:
             self._add_operation(durations, now)
         for edge in self._counts.edges:
             self._add_edge(edge, now)
         for model in self._counts.models:
             self._add_model(model, now)
-
-    def read(self, now: float) -> Iterator[tuple[Series, list[float]]]:
-        """Yield all series and the values of their `names`; 0 for new ones, as in `Registry.read`."""
-        self.take(now)
         self._registry.expire(now)
         current = [*self._registry.all(), *self._accounting.all()]
         for series in current:
