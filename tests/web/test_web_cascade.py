@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
+from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, draw, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.batching_law import BatchingLaw
 from foreshock_dashboard.model.capacity import Capacity
@@ -22,16 +22,12 @@ from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.pages.cascade import figures
 from foreshock_dashboard.web.pages.cascade.data import breaches, cascade, headroom_service, propagation
-from foreshock_dashboard.web.panels import service_map
+from foreshock_dashboard.web.pages.cascade.layout import PAGE
+from foreshock_dashboard.web.panels import topology
 from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents
 
 LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))
-LOOK = Look(LIGHT)
-SPAN = (NOW - 900, NOW)
 
 
 def serving(world: World) -> World:
@@ -104,8 +100,8 @@ def test_the_time_left_is_told_of_the_incident_and_of_whoever_else_is_likely() -
     )
     seen = replace(snapshot(world, item), forecast=Forecast(risks=risks))
     rows = breaches(seen, chosen_incidents(seen))
-    assert [row["service"] for row in rows] == ["embedder", "vllm-70b"]
-    assert rows[1]["seconds"] == {"p10": None, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
+    assert [row.service for row in rows] == ["embedder", "vllm-70b"]
+    assert rows[1].seconds == {"p10": None, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
 
 
 def test_the_room_shown_is_of_who_is_asked_for_else_of_the_incident_else_of_the_busiest() -> None:
@@ -122,9 +118,9 @@ def test_the_room_shown_is_of_who_is_asked_for_else_of_the_incident_else_of_the_
 def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> None:
     """Wanted, ready, at most, waiting; offered load, safe load and the quota that is used."""
     world = serving(starving())
-    names = [line["name"] for line in figures.replicas(world, LLM, LOOK, SPAN)["data"]]
+    names = [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]]
     assert names == ["ready", "wanted", "at most", "waiting for a node"]
-    drawn = figures.load(world, LLM, LOOK, SPAN)
+    drawn = draw(PAGE, "cascade-load", snapshot(world))
     lines = {line["name"]: line["y"] for line in drawn["data"]}
     assert set(lines) == {"offered load", "safe, bursts included", "GPU quota of its pool used"}
     assert lines["offered load"][-1] > lines["offered load"][0] > 0
@@ -138,11 +134,11 @@ def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why
     full = replace(
         world, model_servers=replace(world.model_servers, cache=np.full_like(world.model_servers.cache, 0.99))
     )
-    unknown = figures.load(full, LLM, LOOK, SPAN)
+    unknown = draw(PAGE, "cascade-load", snapshot(full))
     assert [line["name"] for line in unknown["data"]] == ["GPU quota of its pool used"]
     assert unknown["layout"]["annotations"][0]["text"].startswith("The load of vllm-70b is not known")
     judged = Load(LLM, "", 1.2, 0.6, BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5))
-    drawn = figures.load(full, LLM, LOOK, SPAN, (), judged)
+    drawn = draw(PAGE, "cascade-load", replace(snapshot(full), forecast=Forecast(loads=(judged,))))
     lines = {line["name"]: line["y"] for line in drawn["data"]}
     assert lines["offered load"][-1] > lines["offered load"][0] > 0
     assert set(lines["safe, bursts included"]) == {0.6}
@@ -150,30 +146,35 @@ def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why
 
 
 @pytest.mark.parametrize(
-    ("draw", "who", "words"),
+    ("chart", "without", "words"),
     [
-        (figures.replicas, EMBEDDER, "No replicas of embedder are told of: kube-state-metrics is not read."),
-        (figures.replicas, None, "No service tells of its replicas."),
-        (figures.load, EMBEDDER, "embedder has no model server that tells of its load."),
-        (figures.load, None, "No service tells of its load."),
+        (
+            *("cascade-replicas", ("capacity",)),
+            "No replicas of vllm-70b are told of: kube-state-metrics is not read.",
+        ),
+        ("cascade-replicas", ("capacity", "model_servers"), "No service tells of its replicas."),
+        ("cascade-load", ("model_servers",), "vllm-70b has no model server that tells of its load."),
+        ("cascade-load", ("capacity", "model_servers"), "No service tells of its load."),
     ],
 )
-def test_a_chart_without_data_says_why(draw: Callable[..., Any], who: object, words: str) -> None:
+def test_a_chart_without_data_says_why(chart: str, without: Sequence[str], words: str) -> None:
     """Not an empty frame."""
-    assert words in draw(starving(), who, LOOK, SPAN)["layout"]["annotations"][0]["text"]
+    absent: dict[str, Any] = dict.fromkeys(without)
+    world = replace(serving(starving()), pool=(), **absent)
+    assert words in draw(PAGE, chart, snapshot(world))["layout"]["annotations"][0]["text"]
 
 
 def test_golden_capacity(golden: Callable[[str, str], None]) -> None:
     """Both figures."""
     world = serving(calm())
-    drawn = [draw(world, LLM, LOOK, SPAN) for draw in (figures.replicas, figures.load)]
+    drawn = [draw(PAGE, chart, snapshot(world)) for chart in ("cascade-replicas", "cascade-load")]
     golden("web-capacity.json", json.dumps(drawn, indent=1) + "\n")
 
 
 @pytest.mark.parametrize("scene", sorted(SCENES))
 def test_every_scene_gives_json(scene: str) -> None:
     """Also before the first tick."""
-    json.dumps(cascade(SCENES[scene](), NOW - 1800), allow_nan=False)
+    json.dumps(cascade(SCENES[scene](), NOW - 1800), allow_nan=False, default=vars)
 
 
 def test_what_began_before_the_range_is_told_with_what_is_known() -> None:
@@ -191,8 +192,8 @@ def test_the_order_of_hits_is_that_of_the_incident_whatever_range_is_looked_at(a
     """On the map, in the lanes and on the way it took, also where all of it began before the range."""
     world = starving({"rag-api": "answers"})
     told = cascade(snapshot(world, starvation(world)), NOW - ago)
-    assert {row["id"]: row["order"] for row in told["services"] if row["order"]} == {"embedder": 1, "answers": 2}
-    lanes = [(lane["service"], lane["order"]) for lane in told["timeline"]["lanes"]]
+    assert {row.id: row.order for row in told["services"] if row.order} == {"embedder": 1, "answers": 2}
+    lanes = [(lane.service, lane.order) for lane in told["timeline"]["lanes"]]
     assert lanes == [("train-llm", None), ("embedder", 1), ("answers", 2)]
     assert [(step["from"], step["to"]) for step in told["path"]] == [("train-llm", "embedder"), ("embedder", "answers")]
 
@@ -229,12 +230,12 @@ def test_a_post_mortem_is_one_file() -> None:
 
 def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a large platform, everything else would be most of a refresh that nobody sees."""
-    monkeypatch.setattr(service_map, "MAX_NODES", 6)
+    monkeypatch.setattr(topology, "MAX_NODES", 6)
     world = starving()
-    drawn = {node["id"] for node in service_map.service_map(world)["nodes"]}
+    drawn = {node.id for node in topology.service_map(world)["nodes"]}
     told = cascade(snapshot(world), NOW - 900)
     assert len(drawn) == 6
-    assert {row["id"] for row in told["services"]} == drawn & {str(who) for who in world.services}
+    assert {row.id for row in told["services"]} == drawn & {str(who) for who in world.services}
     assert {end for row in told["edges"] for end in row[:2]} <= drawn
     assert told["edges"]
     assert len(told["edges"]) == sum({str(edge.client), str(edge.server)} <= drawn for edge in world.edges)
@@ -246,6 +247,6 @@ def test_a_service_that_came_lately_has_no_stage_over_a_range_that_does_not_know
     some = [row for row, who in enumerate(world.services) if who != GATEWAY]
     red = replace(world.red, **{one.name: getattr(world.red, one.name)[some] for one in fields(world.red)})
     wide = replace(world, services=tuple(world.services[row] for row in some), red=red)
-    told = {row["id"]: row["stage"] for row in cascade(snapshot(world), NOW - 900, wide=wide)["services"]}
+    told = {row.id: row.stage for row in cascade(snapshot(world), NOW - 900, wide=wide)["services"]}
     assert told.pop(str(GATEWAY)) is None
     assert "failing" in told.values()

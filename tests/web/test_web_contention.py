@@ -9,27 +9,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, bare, calm, dark, service, snapshot, starvation, starving
+from tests.web.worlds import (
+    NOW,
+    POINTS,
+    SCENES,
+    FakeHub,
+    bare,
+    calm,
+    dark,
+    draw,
+    service,
+    snapshot,
+    starvation,
+    starving,
+)
 
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.lines import Mark
-from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
 from foreshock_dashboard.web.pages.contention.data import headline, time_split, worst_first
-from foreshock_dashboard.web.pages.contention.figures import PairView, latency_figure, usage_figure, wait_figure
+from foreshock_dashboard.web.pages.contention.layout import PAGE
 from foreshock_dashboard.web.state.placement import Pair
-
-PAIR = PairView(service("embedder"), service("train-llm"), (NOW - 900, NOW), (Mark(NOW - 190, "first sign", "crit"),))
-LOOK = Look(LIGHT)
 
 
 def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
     """The payload of the page, as JSON has it."""
-    page: Json = json.loads(json.dumps(contention_page(seen, victim, aggressor)))
+    page: Json = json.loads(json.dumps(contention_page(seen, victim, aggressor), default=vars))
     return page
 
 
@@ -152,8 +159,8 @@ def test_a_pair_that_is_none_says_why(aggressor: str, words: str) -> None:
 
 def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
     """Waiting, slowness and use of the shared GPUs, over fifteen minutes with the first sign marked."""
-    world = starving()
-    drawn = [draw(world, PAIR, LOOK) for draw in (wait_figure, latency_figure, usage_figure)]
+    charts = ("pair-wait", "pair-slow", "pair-use")
+    drawn = [draw(PAGE, chart, SCENES["starving"](), victim="embedder", aggressor="train-llm") for chart in charts]
     for figure in drawn:
         for trace in figure["data"]:
             del trace["x"][6:], trace["y"][6:]
@@ -162,11 +169,11 @@ def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
 
 def test_a_chart_without_anything_to_show_says_why() -> None:
     """Two that share nothing; a victim that serves nobody."""
-    apart = PAIR._replace(aggressor=service("vllm-8b"))
-    for draw in (wait_figure, usage_figure):
-        assert "share no GPU" in json.dumps(draw(calm(), apart, LOOK))
-    idle = PAIR._replace(victim=service("train-llm"), aggressor=service("embedder"))
-    assert "had no requests" in json.dumps(latency_figure(calm(), idle, LOOK))
+    for chart in ("pair-wait", "pair-use"):
+        apart = draw(PAGE, chart, SCENES["calm"](), victim="embedder", aggressor="vllm-8b")
+        assert "share no GPU" in json.dumps(apart)
+    idle = draw(PAGE, "pair-slow", SCENES["calm"](), victim="train-llm", aggressor="embedder")
+    assert "had no requests" in json.dumps(idle)
 
 
 def test_traces_of_a_pair_are_asked_of_the_victim_alone(caller: Caller, hub: FakeHub) -> None:

@@ -11,19 +11,37 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 from tests.web.caller import Caller
-from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, NoMetrics, bare, calm, dark, snapshot, starvation, starving
+from tests.web.worlds import (
+    NOW,
+    POINTS,
+    SCENES,
+    FakeHub,
+    NoMetrics,
+    bare,
+    calm,
+    dark,
+    draw,
+    snapshot,
+    starvation,
+    starving,
+)
 
 from foreshock_dashboard.model.hardware import Hardware as Told
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.pages.fleet import figures as gpu
 from foreshock_dashboard.web.pages.fleet.data import Selection, fleet, table_rows, typed_array
-from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid, gpu_detail, hardware_verdict
-from foreshock_dashboard.web.pages.fleet.gpu_queries import read_hardware, read_nvlink
+from foreshock_dashboard.web.pages.fleet.gpu import (
+    GpuWait,
+    HardwareHealth,
+    Xid,
+    gpu_detail,
+    hardware_verdict,
+    read_hardware,
+    read_nvlink,
+)
+from foreshock_dashboard.web.pages.fleet.layout import PAGE
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.state.parameters import BadParameterError
 
@@ -47,8 +65,8 @@ def test_what_is_wrong_is_told_though_no_gpu_is_marked() -> None:
     found = starvation(world)
     item = replace(found, cause="demand", suspect=found.suspect._replace(gpus=()))
     body = fleet(snapshot(world, item), FleetParameters.read({}).selection)
-    assert (body["marked"], [one["cause"] for one in body["incidents"]]) == ([], ["demand"])
-    assert body["incidents"][0]["of"] == "embedder"
+    assert (body["marked"], [one.cause for one in body["incidents"]]) == ([], ["demand"])
+    assert body["incidents"][0].of == "embedder"
 
 
 def test_a_value_is_one_byte_and_nothing_known_is_none_of_them() -> None:
@@ -69,9 +87,9 @@ def test_a_scale_ends_at_a_round_number() -> None:
 def test_the_counts_of_what_nobody_tells_are_unknown() -> None:
     """Zero throttled GPUs would be a claim."""
     counts = fleet(snapshot(calm()), Selection())["counts"]
-    assert (counts["gpus"], counts["hosts"], counts["contended"], counts["throttled"]) == (32, 4, 0, None)
+    assert (counts.gpus, counts.hosts, counts.contended, counts.throttled) == (32, 4, 0, None)
     seen = fleet(snapshot(_sick(throttled=0.4, errors=0.01, lost=1.0)), Selection())
-    assert (seen["counts"]["throttled"], seen["counts"]["errors"], seen["counts"]["lost"]) == (1, 1, 1)
+    assert (seen["counts"].throttled, seen["counts"].errors, seen["counts"].lost) == (1, 1, 1)
     assert seen["lost"] == [0]
 
 
@@ -90,7 +108,7 @@ def test_the_inventory_is_filtered_and_sorted(wanted: Selection, first: str | No
     """By text in name, UUID or services, and by any column."""
     body = fleet(snapshot(starving()), wanted)
     assert body["found"] == found
-    assert (body["rows"][0]["gpu"] if body["rows"] else None) == first
+    assert (body["rows"][0].gpu if body["rows"] else None) == first
     assert len(table_rows(snapshot(starving()), wanted)) == found
 
 
@@ -100,7 +118,7 @@ def test_what_is_not_known_comes_last_either_way() -> None:
     heat = world.temperature.copy()
     heat[3, -1] = np.nan
     for sort in ("temperature", "-temperature"):
-        assert table_rows(snapshot(replace(world, temperature=heat)), Selection(sort=sort))[-1]["gpu"] == "host-0/gpu-3"
+        assert table_rows(snapshot(replace(world, temperature=heat)), Selection(sort=sort))[-1].gpu == "host-0/gpu-3"
 
 
 @pytest.mark.parametrize("given", [{"metric": "beauty"}, {"sort": "-beauty"}, {"q": "x" * 81}])
@@ -138,9 +156,9 @@ def test_one_gpu_in_full() -> None:
     item = starvation(world)
     body = gpu_detail(snapshot(world, item), "GPU-0-0", HardwareHealth())
     assert (body["gpu"], body["host"], body["model"]) == ("host-0/gpu-0", "host-0", "H100")
-    assert [one["service"] for one in body["services"]] == ["train-llm", "embedder"]
-    assert body["pairs"][0] == {"victim": "embedder", "aggressor": "train-llm", "stalled": pytest.approx(0.46)}
-    assert [one["id"] for one in body["incidents"]] == [item.id]
+    assert [one.service for one in body["services"]] == ["train-llm", "embedder"]
+    assert body["pairs"][0] == GpuWait("embedder", "train-llm", 0.46)
+    assert [one.id for one in body["incidents"]] == [item.id]
     assert gpu_detail(snapshot(world), "host-9/gpu-0", HardwareHealth()) == {"name": "host-9/gpu-0", "gpu": None}
 
 
@@ -193,15 +211,8 @@ def test_nvlink_is_both_ways_and_read_only_when_looked_at() -> None:
 def test_golden_charts_of_a_gpu(golden: Callable[[str, str], None]) -> None:
     """Use, health, errors, memory, power and temperature of the GPU that is fought for."""
     world = replace(starving(), hardware=_sick(throttled=0.2, errors=0.05).hardware)
-    figures = (
-        gpu.usage_figure,
-        gpu.throttling_figure,
-        gpu.error_figure,
-        gpu.memory_figure,
-        gpu.power_figure,
-        gpu.temperature_figure,
-    )
-    drawn = [draw(world, 0, (NOW - 900, NOW), Look(LIGHT)) for draw in figures]
+    charts = ("gpu-use", "gpu-health", "gpu-errors", "gpu-memory", "gpu-power", "gpu-heat")
+    drawn = [draw(PAGE, chart, snapshot(world), gpu="GPU-0-0") for chart in charts]
     for figure in drawn:
         for trace in figure["data"]:
             del trace["x"][4:], trace["y"][4:]
@@ -211,21 +222,19 @@ def test_golden_charts_of_a_gpu(golden: Callable[[str, str], None]) -> None:
 def test_errors_are_counted_on_an_axis_of_their_own() -> None:
     """3 each minute are not 300 % of the time."""
     world = _sick(throttled=0.2, errors=0.05)
-    health, errors = (
-        draw(world, 0, (NOW - 900, NOW), Look(LIGHT)) for draw in (gpu.throttling_figure, gpu.error_figure)
-    )
+    health, errors = (draw(PAGE, chart, snapshot(world), gpu="GPU-0-0") for chart in ("gpu-health", "gpu-errors"))
     assert [line["name"] for line in health["data"]] == ["held back", "clock, of its highest"]
     assert set(errors["data"][0]["y"]) == {3.0}
     assert health["layout"]["yaxis"]["tickformat"] == ",.0%"
     assert "%" not in errors["layout"]["yaxis"]["tickformat"]
-    silent = gpu.error_figure(replace(world, hardware=None), 0, (NOW - 900, NOW), Look(LIGHT))
+    silent = draw(PAGE, "gpu-errors", snapshot(replace(world, hardware=None)), gpu="GPU-0-0")
     assert silent["layout"]["annotations"][0]["text"] == "Nothing told of its errors."
 
 
 def test_a_fleet_of_nothing_is_empty() -> None:
     """No GPU, no error."""
     body = fleet(snapshot(bare()), Selection())
-    assert (body["rows"], body["counts"]["gpus"], body["values"]["bdata"]) == ([], 0, "")
+    assert (body["rows"], body["counts"].gpus, body["values"]["bdata"]) == ([], 0, "")
 
 
 def test_now_leaves_out_who_has_what_of_so_many_gpus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.http.responses import PayloadCache
-from foreshock_dashboard.web.pages.fleet import gpu_queries
+from foreshock_dashboard.web.pages.fleet import gpu as gpu_page
 from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid
 from foreshock_dashboard.web.pages.traces import reader
 from foreshock_dashboard.web.pages.traces.gpu_time import MAX_WHOLE_TRACES
@@ -145,7 +145,7 @@ def test_each_viewer_gets_the_errors_of_the_gpu_looked_at(monkeypatch: pytest.Mo
         read.append(gpu.label)
         return HardwareHealth(xids=(Xid(60 + int(gpu.index), 1.0, NOW),))
 
-    monkeypatch.setattr(gpu_queries, "read_hardware", hardware)
+    monkeypatch.setattr(gpu_page, "read_hardware", hardware)
     for look in ("", "host-0", "host"):
         for index in (0, 1):
             body = caller.get(f"/api/pages/fleet?gpu=host-0/gpu-{index}&q={look}").json()

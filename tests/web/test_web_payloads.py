@@ -63,11 +63,11 @@ def test_what_is_no_number_becomes_null(value: float) -> None:
 
 def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None:
     """Zero requests were seen; how long they took cannot be said."""
-    rows = {row["service"]: row for row in lists.services(snapshot(calm()))["services"]}
+    rows = {row.service: row for row in lists.services(snapshot(calm()))["services"]}
     idle = rows["train-llm"]
-    assert idle["requests_per_second"] == 0
-    assert [idle[key] for key in ("failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
-    assert idle["condition"] == "no requests"
+    assert idle.requests_per_second == 0
+    assert [getattr(idle, key) for key in ("failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
+    assert idle.condition == "no requests"
 
 
 def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
@@ -84,9 +84,9 @@ def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
 def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     """The worst pair comes first, with every GPU that the two share."""
     worst = lists.contention(snapshot(starving()))["pairs"][0]
-    assert (worst["victim"], worst["aggressor"]) == ("embedder", "train-llm")
-    assert worst["stalled_ratio"] == pytest.approx(0.46)
-    assert [gpu["gpu"] for gpu in worst["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
+    assert (worst.victim, worst.aggressor) == ("embedder", "train-llm")
+    assert worst.stalled_ratio == pytest.approx(0.46)
+    assert [gpu.gpu for gpu in worst.gpus] == ["host-0/gpu-0", "host-0/gpu-1"]
 
 
 def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
@@ -105,20 +105,20 @@ def test_a_gpu_without_a_sample_does_not_pull_the_pair_down() -> None:
 def test_a_gpu_lists_its_services() -> None:
     """Who runs where, with busy and stalled shares."""
     first = lists.gpus(snapshot(starving()))["gpus"][0]
-    assert first["gpu"] == "host-0/gpu-0"
-    assert {row["service"] for row in first["services"]} == {"embedder", "train-llm"}
-    assert first["contended_ratio"] == pytest.approx(0.83)
+    assert first.gpu == "host-0/gpu-0"
+    assert {row.service for row in first.services} == {"embedder", "train-llm"}
+    assert first.contended_ratio == pytest.approx(0.83)
 
 
 def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
     """By namespace, where nobody tells of tiers: here everything is of the one without a name."""
     told = lists.pools(calm())
-    assert [(row["tier"], row["by"]) for row in told["tiers"]] == [("", "load")]
-    assert told["tiers"][0]["gpus"] == len({tenant.gpu for tenant in calm().tenants})
+    assert [(row.tier, row.by) for row in told["tiers"]] == [("", "load")]
+    assert told["tiers"][0].gpus == len({tenant.gpu for tenant in calm().tenants})
     assert told["mixed"] == []
     gold = replace(calm(), tier=tuple("gold" if who == service("embedder") else "" for who in calm().services))
-    assert [row["gpu"] for row in lists.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
-    assert lists.pools(gold)["mixed"][0]["tiers"] == {"": ["train-llm"], "gold": ["embedder"]}
+    assert [row.gpu for row in lists.pools(gold)["mixed"]] == ["host-0/gpu-0", "host-0/gpu-1"]
+    assert lists.pools(gold)["mixed"][0].tiers == {"": ["train-llm"], "gold": ["embedder"]}
     assert lists.pools(None) == {"tiers": [], "mixed": []}
 
 
@@ -310,7 +310,7 @@ def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
     """No cell where two services share nothing; a figure where they do."""
     matrix: Json = dict(data.matrix(starving()))
     row = matrix["cells"][matrix["victims"].index("embedder")]
-    assert row[matrix["aggressors"].index("train-llm")]["ratio"] == pytest.approx(0.46)
+    assert row[matrix["aggressors"].index("train-llm")].ratio == pytest.approx(0.46)
     assert row[matrix["aggressors"].index("reranker")] is None
 
 
@@ -324,8 +324,8 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
     )
     large = replace(world, services=(*world.services, *many), red=red)
     drawn = topology(large)["map"]
-    names = {node["id"] for node in drawn["nodes"]}
-    assert names == {node["id"] for node in topology(world)["map"]["nodes"]}
+    names = {node.id for node in drawn["nodes"]}
+    assert names == {node.id for node in topology(world)["map"]["nodes"]}
     assert {"embedder", "train-llm", "reranker", "batch-eval"} <= names
     assert drawn["hidden"] == 300
     values = data.now(snapshot(large), "x")
@@ -335,7 +335,7 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
 
 def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:
     """Callers from outside and databases stand on the map as what they are."""
-    kinds = {node["id"]: node["kind"] for node in topology(calm())["map"]["nodes"]}
+    kinds = {node.id: node.kind for node in topology(calm())["map"]["nodes"]}
     assert kinds["user"] == "outside"
     assert kinds["postgres"] == "database"
     assert Edge(service("user"), service("gateway"), "virtual_node") in calm().edges
@@ -400,19 +400,19 @@ def test_every_payload_of_every_scene_is_json(scene: str) -> None:
         lists.warnings,
         lists.incidents,
     ):
-        json.dumps({**envelope(seen), **make(seen)}, allow_nan=False)
-    json.dumps({**data.now(seen, "x"), **topology(seen.world)}, allow_nan=False)
+        json.dumps({**envelope(seen), **make(seen)}, allow_nan=False, default=vars)
+    json.dumps({**data.now(seen, "x"), **topology(seen.world)}, allow_nan=False, default=vars)
 
 
 def test_golden_now_of_a_starved_service(golden: Golden) -> None:
     """The whole payload of the Now page, to see what a change changes."""
     seen = SCENES["starving"]()
-    golden("web-now-starving.json", json.dumps(data.now(seen, "topology"), indent=1) + "\n")
+    golden("web-now-starving.json", json.dumps(data.now(seen, "topology"), indent=1, default=vars) + "\n")
 
 
 def test_golden_topology(golden: Golden) -> None:
     """Identities and the layout of the map."""
-    golden("web-topology.json", json.dumps(topology(calm()), indent=1) + "\n")
+    golden("web-topology.json", json.dumps(topology(calm()), indent=1, default=vars) + "\n")
 
 
 def test_before_the_first_tick_there_is_nothing_but_a_reason() -> None:
@@ -440,7 +440,7 @@ def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() 
     world = starving()
     peaceful = replace(world, stalled_by=np.zeros_like(world.stalled_by))
 
-    ratios = [cell["ratio"] or 0.0 for row in data.matrix(world)["cells"] for cell in row if cell]
+    ratios = [cell.ratio or 0.0 for row in data.matrix(world)["cells"] for cell in row if cell]
     assert ratios
     assert min(ratios) >= MIN_WAIT_RATIO
     assert len(data.matrix(peaceful)["victims"]) >= 1

@@ -53,13 +53,13 @@ HUB: Json = {"store": {"dropped": 0}, "receiver": {"rejected": {}}, "spans": {"w
 
 def about(seen: Snapshot, who: Service) -> Json:
     """The payload of one service, as JSON has it."""
-    page: Json = json.loads(json.dumps(service_page(seen, who)))
+    page: Json = json.loads(json.dumps(service_page(seen, who), default=vars))
     return page
 
 
 def services(seen: Snapshot) -> Json:
     """The payload of all services, as JSON has it."""
-    page: Json = json.loads(json.dumps(services_page(seen)))
+    page: Json = json.loads(json.dumps(services_page(seen), default=vars))
     return page
 
 
@@ -223,8 +223,8 @@ def test_the_first_line_says_whether_the_pages_can_be_trusted(
 ) -> None:
     """And if not, why."""
     found = trust(snapshot_, hub, (True, ""), now)
-    assert found.state == state
-    assert words in found.headline
+    assert found["state"] == state
+    assert words in found["headline"]
 
 
 def test_every_page_can_be_looked_at_as_it_was() -> None:
@@ -253,11 +253,11 @@ def test_every_doubt_is_listed() -> None:
         "receiver": {"rejected": {"bad_id": 7, "future": 1}},
         "spans": {"warning": "too many series", "counts": {"foreshock_spans_uncounted_total": 5.0}},
     }
-    assert trust(snapshot(calm()), hub, (False, "the store is full"), NOW).doubts == (
+    assert trust(snapshot(calm()), hub, (False, "the store is full"), NOW)["doubts"] == [
         "the store is full", "the store fails: disk full", "8 spans were rejected",
         "2 samples or spans were dropped past a bound", "1 damaged piece of the store was set aside",
         "too many series", "5 spans were kept but not counted",
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def in_vain(flag: str, **named: str | None) -> list[Json]:
@@ -270,44 +270,44 @@ def test_an_option_for_services_that_were_never_seen_is_doubted_with_who_may_be_
     promised = in_vain("--objectives", gatway="gateway")
     tiers = in_vain("--tiers", gatway="gateway", a=None, b=None, c=None)
     found = trust(snapshot(calm()), DROPPED | {"in_vain": [*promised, *tiers]}, (True, ""), NOW)
-    assert (found.state, found.doubts[0]) == ("warning", "7 spans were rejected")
+    assert (found["state"], found["doubts"][0]) == ("warning", "7 spans were rejected")
     first, second = "gatway (gateway?)", "gatway (gateway?), a, b and 1 more"
-    assert found.doubts[1:] == (
+    assert found["doubts"][1:] == [
         f"--objectives names a service not seen so far: {first}; correct the name, unless it is still to come",
         f"--tiers names 4 services not seen so far: {second}; correct the names, unless they are still to come",
-    )
+    ]
 
 
 def test_a_long_doubt_is_told_in_short_by_the_headline_and_in_full_below_it() -> None:
     """A phone has no room for more; what is short stays whole."""
     told = trust(snapshot(calm()), HUB | {"in_vain": in_vain("--tiers", gatway="gateway", a=None)}, (True, ""), NOW)
-    assert told.headline == "Mostly: --tiers names 2 services not seen so far."
-    assert told.doubts[0].startswith("--tiers names 2 services not seen so far: gatway (gateway?), a; ")
-    assert trust(snapshot(calm()), DROPPED, (True, ""), NOW).headline == "Mostly: 7 spans were rejected."
+    assert told["headline"] == "Mostly: --tiers names 2 services not seen so far."
+    assert told["doubts"][0].startswith("--tiers names 2 services not seen so far: gatway (gateway?), a; ")
+    assert trust(snapshot(calm()), DROPPED, (True, ""), NOW)["headline"] == "Mostly: 7 spans were rejected."
 
 
 def test_where_nobody_was_seen_no_name_is_doubted() -> None:
     """Other doubts say so already."""
     hub = HUB | {"in_vain": in_vain("--tiers", gatway=None)}
-    assert not any("--tiers" in doubt for doubt in trust(snapshot(bare()), hub, (True, ""), NOW).doubts)
+    assert not any("--tiers" in doubt for doubt in trust(snapshot(bare()), hub, (True, ""), NOW)["doubts"])
 
 
 def test_a_missing_signal_is_named_with_its_loss_and_remedy() -> None:
     """What is there has a count."""
-    rows = {row["name"]: row for row in signals(serving(calm()))}
-    assert (rows["Model servers"]["there"], rows["Model servers"]["count"]) == (True, 1)
-    assert (rows["Quota"]["there"], rows["Network"]["there"]) == (False, False)
-    assert "kube-state-metrics" in rows["Quota"]["remedy"]
-    assert rows["Network"]["lost"] == "network faults as a cause"
+    rows = {row.name: row for row in signals(serving(calm()))}
+    assert (rows["Model servers"].there, rows["Model servers"].count) == (True, 1)
+    assert (rows["Quota"].there, rows["Network"].there) == (False, False)
+    assert "kube-state-metrics" in rows["Quota"].remedy
+    assert rows["Network"].lost == "network faults as a cause"
 
 
 def test_targets_come_with_what_the_scraper_knows_of_them() -> None:
     """The silent ones first; without a World those that are scraped."""
     scrapes = [{"instance": "host-3:10877", "job": "x", "up": False, "error": "refused", "duration": 0.1, "samples": 0}]
     body = status(SCENES["half-blind"](), HUB | {"scrapes": scrapes}, (True, ""), NOW, "1")
-    assert body["targets"][0] | {"age": 0} == {
+    assert vars(body["targets"][0]) | {"age": 0} == {
         "instance": "host-3:10877", "job": "foreshock", "up": True, "age": 0, "silent": True, "took": 0.1, "samples": 0,
         "error": "refused",
     }  # fmt: skip
     early = status(snapshot(None, learning=LEARNED), HUB | {"scrapes": scrapes}, (False, ""), NOW, "1")
-    assert [row["error"] for row in early["targets"]] == ["refused"]
+    assert [row.error for row in early["targets"]] == ["refused"]

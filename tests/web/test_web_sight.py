@@ -165,10 +165,10 @@ def test_rows_without_data_say_so() -> None:
 
 def test_blind_figures_are_unknown_not_zero() -> None:
     """No `0 of 12 services degraded` while nobody looks."""
-    figures = {item["name"]: item for item in data.now(SCENES["blind"](), "x")["figures"]}
-    assert {item["value"] for item in figures.values()} == {None}
-    seen = {item["name"]: item for item in data.now(snapshot(dim()), "x")["figures"]}
-    assert (seen["Services degraded"]["value"], seen["Services degraded"]["of"]) == (0, 11)
+    figures = {item.name: item for item in data.now(SCENES["blind"](), "x")["figures"]}
+    assert {item.value for item in figures.values()} == {None}
+    seen = {item.name: item for item in data.now(snapshot(dim()), "x")["figures"]}
+    assert (seen["Services degraded"].value, seen["Services degraded"].of) == (0, 11)
 
 
 @pytest.mark.parametrize(

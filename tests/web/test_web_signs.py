@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -39,13 +40,15 @@ def _lanes(seen: Snapshot, most: int = 8) -> Json:
     assert seen.world
     chosen = chosen_incidents(seen)
     start = lanes_start(seen.world, chosen)
-    return dict(timeline(seen.world, start, HistoryCache().get(seen, seen.world, chosen.onset, start), chosen, most))
+    history = HistoryCache().get(seen, seen.world, chosen.onset, start)
+    lanes: Json = json.loads(json.dumps(timeline(seen.world, start, history, chosen, most), default=vars))
+    return lanes
 
 
 def _numbers(seen: Snapshot) -> dict[str, Json]:
     assert seen.world
     return {
-        row["name"]: dict(row)
+        row.name: vars(row)
         for row in vitals(seen, HistoryCache().get(seen, seen.world, chosen_incidents(seen).onset, NOW - 900))
     }
 
@@ -124,7 +127,7 @@ def test_a_short_past_is_no_obstacle(points: int) -> None:
     seen = snapshot(world)
     history = service_history(world, NOW - 900, NOW)
     assert len(history.times) == points
-    assert vitals(seen, history)[0]["value"] == 0
+    assert vitals(seen, history)[0].value == 0
     assert timeline(world, NOW - 900, history, chosen_incidents(seen))["lanes"] == []
 
 
@@ -206,7 +209,7 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
         name: np.hstack([getattr(early.red, name), getattr(late.red, name)]) for name in ("p95", "p99", "lower_bound")
     }
     world = replace(late, red=replace(late.red, **red), **pairs)
-    rows: list[Json] = [dict(row) for row in vitals(snapshot(world), service_history(world, NOW - 900, NOW))]
+    rows: list[Json] = [vars(row) for row in vitals(snapshot(world), service_history(world, NOW - 900, NOW))]
     wait = next(row for row in rows if "wait" in row["name"])
     assert wait["usual"] is not None
     assert wait["usual"][1] < wait["value"]

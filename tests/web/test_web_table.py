@@ -13,6 +13,7 @@ from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub
 
 from foreshock_dashboard.web.api.csv import LISTS, table
 from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.state.lists import PairGpu
 
 PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
 
@@ -34,7 +35,7 @@ def _read(text: str) -> list[dict[str, str]]:
         (None, ""),
         (True, "true"),
         (["=a", "b"], "'=a b"),
-        ([{"gpu": "h/gpu-0", "stalled_ratio": 1}], "h/gpu-0"),
+        ([PairGpu("h/gpu-0", 1)], "h/gpu-0"),
         ('a "b", c', 'a "b", c'),
         ("two\nlines", "two\nlines"),
     ],

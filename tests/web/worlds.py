@@ -17,6 +17,10 @@ from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World
 from foreshock_dashboard.model.world_slice import slice_world
+from foreshock_dashboard.web.charts.chart import Look
+from foreshock_dashboard.web.charts.theme import LIGHT
+from foreshock_dashboard.web.shell.page import Page
+from foreshock_dashboard.web.state.time_range import View
 
 NOW = 1_764_064_800.0
 STEP = 10.0
@@ -417,3 +421,9 @@ class FakeHub:
         """One metric."""
         del openmetrics
         return "foreshock_ticks_total 7\n"
+
+
+def draw(page: Page, chart: str, seen: Snapshot, **parameters: str) -> Json:
+    """The figure of a chart of a page over the last fifteen minutes. parameters: of the page's address."""
+    found = next(one for one in page.charts if one.id == chart)
+    return found.draw(FakeHub(seen), View(NOW - 900, NOW, True, parameters), Look(LIGHT))

@@ -7,6 +7,8 @@ import json
 from collections import deque
 from pathlib import Path
 
+import orjson
+
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.cli.hub_client import add_source_flags, authorization_header, get, hub_url
 from foreshock_dashboard.model.types import Json
@@ -55,7 +57,8 @@ def pools_of_recording(folder: Path) -> Json:
         newest = deque((world for world, _ in worlds(recording)), maxlen=1)
     if not newest:
         raise RecordingError(f"recording {folder}: there is no grid point in it; it is too short")
-    return dict(pools(newest[0]))
+    answer: Json = orjson.loads(orjson.dumps(pools(newest[0])))
+    return answer
 
 
 def pools_text(answer: Json) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import PlainTextResponse, Response
@@ -14,60 +14,54 @@ from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
 from foreshock_dashboard.web.http.responses import CSV, Responder, download
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
-from foreshock_dashboard.web.pages.fleet.gpu_queries import GpuReadings
+from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.reader import TraceReads
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf
 
-Row = Mapping[str, object]
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 """Beginnings of a text that a spreadsheet would compute instead of showing (OWASP, CSV injection)."""
 TEXT_PREFIX = "'"
 """Put before such a text: spreadsheets then take it as text."""
 
 
-class Listing(NamedTuple):
-    """A list made of a snapshot alone. columns: keys of the JSON rows, in order."""
-
-    columns: tuple[str, ...]
-    rows: Callable[[Snapshot], Sequence[Row]]
-
-
 _RED = ("requests_per_second", "failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")
 MAX_NAME_LENGTH = 40
 """Characters of an unknown name that an error repeats."""
 
-LISTS: Mapping[str, Listing] = {
-    "services": Listing(
-        ("service", "health", "condition", *_RED, "gpus"), lambda snapshot: lists.services(snapshot)["services"]
+LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]] = {
+    "services": (
+        ("service", "health", "condition", *_RED, "gpus"),
+        lambda snapshot: lists.services(snapshot)["services"],
     ),
-    "edges": Listing(
+    "edges": (
         ("client", "server", "connection", *_RED, "server_p95_seconds", "attempts_per_call"),
         lambda snapshot: lists.services(snapshot)["edges"],
     ),
-    "pairs": Listing(
-        ("victim", "aggressor", "stalled_ratio", "gpus"), lambda snapshot: lists.contention(snapshot)["pairs"]
+    "pairs": (
+        ("victim", "aggressor", "stalled_ratio", "gpus"),
+        lambda snapshot: lists.contention(snapshot)["pairs"],
     ),
-    "incidents": Listing(
+    "incidents": (
         (
             *("id", "phase", "cause", "victim", "aggressor", "since", "opened", "paged", "until"),
             *("confidence", "quality", "gpus", "sentence", "next_step"),
         ),
         lambda snapshot: lists.incidents(snapshot)["incidents"],
     ),
-    "targets": Listing(
+    "targets": (
         ("instance", "job", "up", "age_seconds"),
-        lambda snapshot: [lists.target(item) for item in snapshot.world.targets] if snapshot.world else [],
+        lambda snapshot: map(lists.target, snapshot.world.targets) if snapshot.world else (),
     ),
 }
-"""The lists without parameters of their own."""
+"""Columns and rows of the lists without parameters of their own."""
 TRACES = (
     *("trace_id", "start", "duration_seconds", "gpu_wait_seconds", "service", "operation", "spans", "errors"),
     *("services", "root"),
 )
 
 
-def table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
+def table(columns: Sequence[str], rows: Iterable[object]) -> bytes:
     """UTF-8 text with a head line; None is an empty cell, a list is one cell with its parts apart by spaces.
 
     Numbers stay numbers; a text that a spreadsheet would compute gets an apostrophe before it.
@@ -75,7 +69,9 @@ def table(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    for row in rows:
+        fields = row if isinstance(row, Mapping) else vars(row)
+        writer.writerow([_cell(fields.get(column)) for column in columns])
     return text.getvalue().encode()
 
 
@@ -91,10 +87,8 @@ def _cell(value: object) -> object:
 
 
 def _part(item: object) -> str:
-    """An item of a list as text: the name of its GPU or service."""
-    if isinstance(item, Mapping):
-        return str(item.get("gpu") or item.get("service") or "")
-    return str(item)
+    """An item of a list as text: the name, or the GPU of a pair."""
+    return item.gpu if isinstance(item, lists.PairGpu) else str(item)
 
 
 def add_csv_routes(
@@ -125,7 +119,8 @@ def add_csv_routes(
             known = ", ".join(sorted([*LISTS, "gpus", "traces"]))
             raise HTTPException(404, f"no list {name[:MAX_NAME_LENGTH]}: use one of {known}")
         snapshot, _ = responder.snapshot_at(query.at)
-        return _file(name, snapshot, table(listing.columns, listing.rows(snapshot)))
+        columns, rows = listing
+        return _file(name, snapshot, table(columns, rows(snapshot)))
 
     api.include_router(router)
 

@@ -17,8 +17,7 @@ from foreshock_dashboard.web.http.responses import Payload, Responder
 from foreshock_dashboard.web.pages.cascade import data as cascade_page
 from foreshock_dashboard.web.pages.contention import data as contention_page
 from foreshock_dashboard.web.pages.fleet import data as fleet_page
-from foreshock_dashboard.web.pages.fleet.gpu import GpuDetail, gpu_detail
-from foreshock_dashboard.web.pages.fleet.gpu_queries import GpuReadings
+from foreshock_dashboard.web.pages.fleet.gpu import GpuDetail, GpuReadings, gpu_detail
 from foreshock_dashboard.web.pages.now import data as now_page
 from foreshock_dashboard.web.pages.services import data as services_page
 from foreshock_dashboard.web.pages.status import data as status_page

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
@@ -19,6 +20,7 @@ MAX_SERIES = 6
 """Neighbors, or replicas, with a series of their own; the others are drawn as one."""
 
 Span = tuple[float, float]
+Draw = Callable[[World, Service, Look, Span], Json]
 
 
 def requests(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
@@ -69,61 +71,49 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     return figure
 
 
-def queue(world: World, service: Service, look: Look, span: Span) -> Json:
-    """Running and waiting requests of its model servers."""
-    row = _server(world, service)
-    if row is None or world.model_servers is None:
-        return blank(_no_server(service), look)
-    servers = world.model_servers
-    series = [
+def model_server_chart(
+    unit: str, lines_of: Callable[[ModelServers, int], Sequence[Line]], top: float | None = None
+) -> Draw:
+    """The drawing of a chart of model servers. lines_of: the lines of a row of `ModelServers`."""
+
+    def draw(world: World, service: Service, look: Look, span: Span) -> Json:
+        servers = world.model_servers
+        if servers is None or service not in servers.services:
+            return blank(f"No model server of {service} tells of itself.", look)
+        series = lines_of(servers, servers.services.index(service))
+        return lines(world.times, series, look, unit=unit, span=span, top=top)
+
+    return draw
+
+
+queue = model_server_chart(
+    "count",
+    lambda servers, row: [
         Line("running", servers.running[row], "ok", fill=True),
         Line("waiting", servers.waiting[row], "crit"),
-    ]
-    return lines(world.times, series, look, unit="count", span=span)
-
-
-def cache(world: World, service: Service, look: Look, span: Span) -> Json:
-    """KV cache in use."""
-    row = _server(world, service)
-    if row is None or world.model_servers is None:
-        return blank(_no_server(service), look)
-    series = [Line("KV cache", world.model_servers.cache[row], "ok", fill=True)]
-    return lines(world.times, series, look, unit="ratio", span=span, top=1.0)
-
-
-def first_token(world: World, service: Service, look: Look, span: Span) -> Json:
-    """p95 of the time to first token, and the mean queue time before it."""
-    row = _server(world, service)
-    if row is None or world.model_servers is None:
-        return blank(_no_server(service), look)
-    servers = world.model_servers
-    series = [
+    ],
+)
+cache = model_server_chart("ratio", lambda servers, row: [Line("KV cache", servers.cache[row], "ok", fill=True)], 1.0)
+first_token = model_server_chart(
+    "s",
+    lambda servers, row: [
         Line("first token, p95", servers.first_token[row], "ok"),
         Line("in the queue, mean", servers.queued[row], "warn", dash="dot"),
-    ]
-    return lines(world.times, series, look, unit="s", span=span)
-
-
-def per_token(world: World, service: Service, look: Look, span: Span) -> Json:
-    """Mean time per output token."""
-    row = _server(world, service)
-    if row is None or world.model_servers is None:
-        return blank(_no_server(service), look)
-    return lines(
-        world.times, [Line("each token, mean", world.model_servers.per_token[row], "ok")], look, unit="s", span=span
-    )
+    ],
+)
+per_token = model_server_chart("s", lambda servers, row: [Line("each token, mean", servers.per_token[row], "ok")])
 
 
 def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
     """Wanted, ready, and pending replicas."""
-    servers = world.capacity
-    if servers is None or service not in servers.services:
+    capacity = world.capacity
+    if capacity is None or service not in capacity.services:
         return blank(f"Nothing tells of the replicas of {service}.", look)
-    row = servers.services.index(service)
+    row = capacity.services.index(service)
     series = [
-        Line("wanted", servers.wanted[row], "idle", dash="dash"),
-        Line("ready", servers.ready[row], "ok"),
-        Line("pending", servers.pending[row], "crit"),
+        Line("wanted", capacity.wanted[row], "idle", dash="dash"),
+        Line("ready", capacity.ready[row], "ok"),
+        Line("pending", capacity.pending[row], "crit"),
     ]
     return lines(world.times, series, look, unit="count", span=span)
 
@@ -137,11 +127,6 @@ def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
     ]
 
 
-def _server(world: World, service: Service) -> int | None:
-    servers = world.model_servers
-    return None if servers is None or service not in servers.services else servers.services.index(service)
-
-
 def _sum(rows: Floats) -> Floats:
     """Sum over rows; NaN where none is known."""
     known = np.isfinite(rows).any(axis=0)
@@ -150,7 +135,3 @@ def _sum(rows: Floats) -> Floats:
 
 def _no_requests(service: Service) -> str:
     return f"No requests of {service} are known in this range."
-
-
-def _no_server(service: Service) -> str:
-    return f"No model server of {service} tells of itself."

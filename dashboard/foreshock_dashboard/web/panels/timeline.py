@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple
 
@@ -14,12 +16,13 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
+from foreshock_dashboard.render.units import plural
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import number, number_of_time
-from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Sign, Stage
+from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Stage
 
 MAX_LANES = 8
 """Lanes on the Now page; the Cascade page has the rest."""
@@ -42,7 +45,8 @@ class ChosenIncidents(NamedTuple):
     onset: float | None
 
 
-class LaneSign(TypedDict):
+@dataclass(frozen=True)
+class LaneSign:
     """The first sign of a lane."""
 
     text: str
@@ -53,7 +57,8 @@ class LaneSign(TypedDict):
     unit: str
 
 
-class Lane(TypedDict):
+@dataclass
+class Lane:
     """A service over time. spells: start, end, and stage of each interval."""
 
     service: str
@@ -110,15 +115,11 @@ def affected_order(
 
     history: from `start` on, Unix seconds; used where the order needs no earlier start.
     """
-    since = (
-        world.time - MIN_SECONDS
-        if chosen.onset is None
-        else min(world.time - MIN_SECONDS, chosen.onset - LEAD_IN_SECONDS)
-    )
+    since = min(world.time - MIN_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
     if abs(since - start) >= world.step:
         history, start = histories.get(snapshot, world, chosen.onset, since), since
     lanes = timeline(world, start, history, chosen, len(world.services))["lanes"]
-    return tuple(lane["service"] for lane in lanes if lane["part"] == "hit")
+    return tuple(lane.service for lane in lanes if lane.part == "hit")
 
 
 def timeline(
@@ -135,36 +136,33 @@ def timeline(
     Unix seconds; stages are indexes into `stages`.
     """
     place = {service: i for i, service in enumerate(order, 1)}
-    risks = _soonest(chosen.incidents)
+    risks = nearest_breaches(chosen.incidents)
     named = {service for item in chosen.incidents for service in (item.service, *item.victims)}
     hit = _hit(history, named, chosen.onset)
     culprits = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
     if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
         hit = {service: intervals for service, intervals in hit.items() if str(service) in place or service in culprits}
-    shown = _shown(chosen.incidents)
+    evidence = _first_evidence(chosen.incidents)
     lanes = [
-        _hit_lane(service, intervals, history, risks, shown.get(str(service))) for service, intervals in hit.items()
+        _hit_lane(service, intervals, history, risks, evidence.get(str(service))) for service, intervals in hit.items()
     ]
-    by_name = {lane["service"]: lane for lane in lanes}
+    by_name = {lane.service: lane for lane in lanes}
     for service, item in culprits.items():
         lane = by_name.get(str(service))
         if lane is None:
-            lane = _lane(service, first_sign(item)) | {"forecast": _forecast(risks.get(service))}
+            lane = _lane(service, first_sign(item), risks)
             lanes.append(lane)
-        lane |= {"part": "culprit", "why": _blame(item), "first": round(min(lane["first"], first_sign(item)), 3)}
+        lane.part, lane.why, lane.first = "culprit", _blame(item), round(min(lane.first, first_sign(item)), 3)
     last = len(place) + 1
-    lanes.sort(
-        key=lambda lane: (lane["part"] != "culprit", place.get(lane["service"], last), lane["first"], lane["service"])
-    )
-    lanes += [
-        _lane(service, world.time) | {"part": "next", "forecast": _forecast(risk)}
-        for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0]))
-        if service not in hit and service not in culprits and _soon(risk)
-    ]
+    lanes.sort(key=lambda lane: (lane.part != "culprit", place.get(lane.service, last), lane.first, lane.service))
     further = count(last)
-    for lane in (lane for lane in lanes if lane["part"] == "hit"):
-        lane["order"] = place.get(lane["service"]) or next(further)
-    end = world.time + (FORECAST_SECONDS if any(lane["forecast"] for lane in lanes) else 0.0)
+    for lane in lanes:
+        if lane.part == "hit":
+            lane.order = place.get(lane.service) or next(further)
+    for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0])):
+        if service not in hit and service not in culprits and _soon(risk):
+            lanes.append(_lane(service, world.time, risks, "next"))
+    end = world.time + (FORECAST_SECONDS if any(lane.forecast for lane in lanes) else 0.0)
     return {
         "start": number_of_time(start),
         "now": number_of_time(world.time),
@@ -175,8 +173,8 @@ def timeline(
     }
 
 
-def _soonest(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
-    """The nearest forecast breach of each service."""
+def nearest_breaches(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
+    """The nearest breach that open ones of the incidents forecast, by service."""
     nearest: dict[Service, AtRisk] = {}
     for item in incidents:
         for risk in item.at_risk if item.until is None else ():
@@ -198,7 +196,7 @@ def _hit(history: ServiceHistory, named: set[Service], onset: float | None) -> d
     return affected
 
 
-def _shown(incidents: Sequence[Incident]) -> dict[str, Evidence]:
+def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
     """The first evidence of an open incident for each service."""
     first: dict[str, Evidence] = {}
     for item in incidents:
@@ -214,89 +212,58 @@ def _hit_lane(
     intervals: Sequence[Interval],
     history: ServiceHistory,
     risks: Mapping[Service, AtRisk],
-    shown: Evidence | None,
+    evidence: Evidence | None,
 ) -> Lane:
     last = [intervals[-1]]
     for interval in reversed(intervals[:-1]):
         if last[0].start - interval.end > MAX_GAP_SECONDS:
             break
         last.insert(0, interval)
-    signs = [sign for sign in history.signs if sign.service == service]
-    sign_ = _sign(signs[0]) if signs else None
-    if shown is not None and last[0].start - MAX_GAP_SECONDS < shown.since < last[0].start:
-        intervals = (*intervals[: -len(last)], Interval(shown.since, last[0].start, "early"), *last)
-        last, sign_ = [intervals[-len(last) - 1]], _figure(shown)
-    return _lane(service, last[0].start) | {
-        "spells": [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in intervals],
-        "sign": sign_,
-        "forecast": _forecast(risks.get(service)),
-    }
+    sign = next((sign for sign in history.signs if sign.service == service), None)
+    shown = sign and _sign(sign.text, sign.entity, sign.since, sign.value, sign.level, sign.unit)
+    if evidence is not None and last[0].start - MAX_GAP_SECONDS < evidence.since < last[0].start:
+        intervals = (*intervals[: -len(last)], Interval(evidence.since, last[0].start, "early"), *last)
+        last = [intervals[-len(last) - 1]]
+        name, value, baseline, unit, since, entity = evidence
+        shown = _sign(name, entity, since, value, baseline, unit)
+    lane = _lane(service, last[0].start, risks)
+    lane.spells = [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in intervals]
+    lane.sign = shown
+    return lane
 
 
-def _lane(service: Service, first: float) -> Lane:
-    return {
-        "service": str(service),
-        "colour": service_color(str(service)),
-        "part": "hit",
-        "order": None,
-        "first": round(first, 3),
-        "why": "",
-        "spells": [],
-        "sign": None,
-        "forecast": None,
-    }
+def _lane(
+    service: Service, first: float, risks: Mapping[Service, AtRisk], part: Literal["hit", "next"] = "hit"
+) -> Lane:
+    risk = risks.get(service)
+    forecast = breach_seconds(risk) if risk is not None and _soon(risk) else None
+    name = str(service)
+    return Lane(name, service_color(name), part, None, round(first, 3), "", [], None, forecast)
 
 
-def _sign(sign: Sign) -> LaneSign:
-    return {
-        "text": sign.text,
-        "entity": sign.entity,
-        "since": number_of_time(sign.since),
-        "value": number(sign.value),
-        "level": number(sign.level),
-        "unit": sign.unit,
-    }
+def _sign(name: str, entity: str, since: float, value: float, level: float, unit: str) -> LaneSign:
+    return LaneSign(name, entity, number_of_time(since), number(value), number(level), unit)
 
 
-def _figure(shown: Evidence) -> LaneSign:
-    return {
-        "text": shown.name,
-        "entity": shown.entity,
-        "since": number_of_time(shown.since),
-        "value": number(shown.value),
-        "level": number(shown.baseline),
-        "unit": shown.unit,
-    }
-
-
-def _soon(risk: AtRisk | None) -> bool:
+def _soon(risk: AtRisk) -> bool:
     """Whether a breach is still to come, and near enough to be drawn."""
-    return risk is not None and risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
-
-
-def _forecast(risk: AtRisk | None) -> BreachSeconds | None:
-    """Seconds until an SLO breach; None where it has happened, or is far off."""
-    return breach_seconds(risk) if risk is not None and _soon(risk) else None
+    return risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
 
 
 def _blame(item: Incident) -> str:
     """The reason why a service is a suspected cause, in a few words."""
-    service = item.suspect.service
+    service, contention = item.suspect.service, item.cause == "pool contention"
     reasons = next(
-        (evidence_.reasons for evidence_ in item.candidates if evidence_.service == service and evidence_.reasons), ()
+        (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()
     )
-    if item.cause == "pool contention" and any(
-        evidence_.entity == f"{service} -> {item.victim}" for evidence_ in item.evidence
-    ):
+    cause = Reason("cause", name=item.cause)
+    if contention and any(figure.entity == f"{service} -> {item.victim}" for figure in item.evidence):
         return "asks for what makes others wait"
-    if item.cause == "pool contention" and item.suspect.gpus:
-        same = (Reason("cause", item.victim, item.cause), Reason("cause", name=item.cause))
-        further = reasons_text(evidence_ for evidence_ in reasons if evidence_ not in same)
-        return f"takes the time of {_gpus(len(item.suspect.gpus))}" + (f": {further}" if further else "")
-    if item.cause == "demand" and reasons in ((), (Reason("cause", name=item.cause),)):
+    if contention and item.suspect.gpus:
+        same = (Reason("cause", item.victim, item.cause), cause)
+        further = reasons_text(reason for reason in reasons if reason not in same)
+        count = len(item.suspect.gpus)
+        return f"takes the time of {count} {plural(count, 'GPU')}" + (f": {further}" if further else "")
+    if item.cause == "demand" and reasons in ((), (cause,)):
         return "asks for more than usual"
     return reasons_text(reasons) or item.cause
-
-
-def _gpus(count: int) -> str:
-    return "1 GPU" if count == 1 else f"{count} GPUs"

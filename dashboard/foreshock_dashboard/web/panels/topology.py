@@ -1,17 +1,55 @@
-"""The topology of a platform: services, GPUs, pools, and the layout of the service map."""
+"""The topology of a platform: services, GPUs, pools, and the layout of the service map, callers left of callees."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_color
-from foreshock_dashboard.web.panels.service_map import ServiceMap, service_map
+from foreshock_dashboard.web.panels.graph_layout import Arrow, layered
+from foreshock_dashboard.web.state.numbers import last
+
+MAX_NODES = 60
+"""Nodes of the service map; beyond that no picture of a graph can be read."""
+
+
+@dataclass(frozen=True)
+class MapNode:
+    """A node of the service map; column from the left, row from the top."""
+
+    id: str
+    kind: str
+    colour: int
+    column: int
+    row: int
+
+
+@dataclass(frozen=True)
+class MapEdge:
+    """A call edge, and the places that it runs through. back: it closes a cycle."""
+
+    client: str
+    server: str
+    connection: str
+    points: list[list[int]]
+    back: bool
+
+
+class ServiceMap(TypedDict):
+    """The layout of the service map. heights: rows of each column. hidden: nodes that are not shown."""
+
+    nodes: list[MapNode]
+    edges: list[MapEdge]
+    heights: list[int]
+    hidden: int
 
 
 class TopologyService(TypedDict):
@@ -68,7 +106,7 @@ def topology(world: World | None) -> Topology:
             "tenants": [[place[who.gpu], index[who.service]] for who in world.tenants],
             "map": service_map(world),
         }
-    digest = hashlib.blake2s(json.dumps(body, sort_keys=True).encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2s(json.dumps(body, sort_keys=True, default=vars).encode(), digest_size=8).hexdigest()
     return {"id": digest, **body}
 
 
@@ -77,6 +115,78 @@ def _pools(pool_by_gpu: Sequence[str]) -> TopologyPools:
     names = sorted(set(pool_by_gpu)) if any(pool_by_gpu) else []
     place = {name: i for i, name in enumerate(names)}
     return {"names": names, "of": [place[name] for name in pool_by_gpu] if names else []}
+
+
+def service_map(world: World | None) -> ServiceMap:
+    """Nodes with their places, and edges with the places they run through."""
+    if world is None:
+        return {"nodes": [], "edges": [], "heights": [], "hidden": 0}
+    kinds, shown = _kinds(world), map_nodes(world)
+    picture = layered(shown, [Arrow(str(edge.client), str(edge.server)) for edge in world.edges], _beside(world))
+    connection = {(str(edge.client), str(edge.server)): edge.connection for edge in world.edges}
+    return {
+        "nodes": [
+            MapNode(node, kinds[node], service_color(node), place.column, place.row)
+            for node, place in picture.places.items()
+        ],
+        "edges": [
+            MapEdge(client, server, connection[client, server], list(map(list, points)), back)
+            for client, server, points, back in picture.routes
+        ],
+        "heights": list(picture.heights),
+        "hidden": len(kinds) - len(shown),
+    }
+
+
+def _kinds(world: World) -> dict[str, str]:
+    """Every node of the map: a service, a database, or a caller from outside."""
+    kinds = {str(service): "service" for service in world.services}
+    for edge in world.edges:
+        if edge.connection == "virtual_node" and edge.client not in world.services:
+            kinds[str(edge.client)] = "outside"
+        if edge.connection == "database":
+            kinds[str(edge.server)] = "database"
+    for edge in world.edges:
+        kinds.setdefault(str(edge.client), "service")
+        kinds.setdefault(str(edge.server), "service")
+    return kinds
+
+
+def map_nodes(world: World) -> list[str]:
+    """The nodes of the map, up to `MAX_NODES`: nodes that share GPUs first, then nodes with the most edges.
+
+    The choice depends on identities, not on load, so that the map does not jump.
+    """
+    nodes = list(_kinds(world))
+    if len(nodes) <= MAX_NODES:
+        return nodes
+    sharing = set(map(str, {service for stall in world.stalls for service in (stall.victim, stall.aggressor)}))
+    degree = Counter(str(end) for edge in world.edges for end in (edge.client, edge.server))
+    placed = [node for node in nodes if node in sharing or node in degree]
+    return sorted(placed, key=lambda node: (node not in sharing, -degree[node], node))[:MAX_NODES]
+
+
+def _beside(world: World) -> dict[str, str]:
+    """For every service, a service with calls that it shares a GPU with; a batch job is drawn below its victim."""
+    linked = {end for edge in world.edges for end in (edge.client, edge.server)}
+    shared: dict[Service, Counter[Service]] = {}
+    for stall in world.stalls:
+        if stall.victim in linked:
+            shared.setdefault(stall.aggressor, Counter())[stall.victim] += 1
+    return {
+        str(service): str(min(victims, key=lambda other, count=victims: (-count[other], other)))  # type: ignore[misc]  # a default binds the loop's value
+        for service, victims in shared.items()
+    }
+
+
+def call_edges(world: World, shown: Collection[str]) -> list[list[float | str | None]]:
+    """Calls between the shown nodes: client, server, requests/s, failed share, p95 in seconds, attempts per call."""
+    rows = [i for i, edge in enumerate(world.edges) if str(edge.client) in shown and str(edge.server) in shown]
+    columns = (last(of[rows]) for of in (world.calls.rate, world.calls.failed, world.calls.p95, world.attempts))
+    return [
+        [str(world.edges[i].client), str(world.edges[i].server), *row]
+        for i, row in zip(rows, zip(*columns, strict=True), strict=True)
+    ]
 
 
 class TopologyCache:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS, SPACING_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
@@ -50,7 +50,8 @@ class Vital(NamedTuple):
     note: str = ""
 
 
-class VitalJson(TypedDict):
+@dataclass(frozen=True)
+class VitalJson:
     """A number, its sparkline, and its normal range."""
 
     name: str
@@ -89,17 +90,17 @@ def _payload(name: str, unit: str, vital: Vital, past: int, *, unknown: bool) ->
         level, scale = float(baseline.level[0]), float(baseline.scale[0])
         low, high = max(0.0, level - BAND_SCALES * scale), level + BAND_SCALES * scale
     value = float(vital.values[-1]) if len(vital.values) else math.nan
-    return {
-        "name": name,
-        "unit": unit,
-        "value": None if unknown else number(value),
-        "of": vital.of,
-        "who": vital.who if math.isfinite(value) else "",
-        "note": vital.note,
-        "href": vital.href,
-        "spark": [number(value_) for value_ in vital.values[past:].tolist()],
-        "usual": None if math.isnan(high) else [number(low), number(high)],
-    }
+    return VitalJson(
+        name,
+        unit,
+        None if unknown else number(value),
+        vital.of,
+        vital.who if math.isfinite(value) else "",
+        vital.note,
+        vital.href,
+        spark=list(map(number, vital.values[past:].tolist())),
+        usual=None if math.isnan(high) else [number(low), number(high)],
+    )
 
 
 def _columns(world: World, trouble: float) -> tuple[Columns, int]:

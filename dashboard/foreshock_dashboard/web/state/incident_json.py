@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.incident import (
-    AtRisk,
-    Candidate,
-    Cause,
-    Evidence,
-    Incident,
-    Phase,
-    Quality,
-    SuspectedCause,
-)
+from foreshock_dashboard.model.action import Action, Reason
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Phase, Quality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
@@ -50,7 +43,7 @@ class ReasonJson(TypedDict):
 
 
 class EffectJson(TypedDict):
-    """The projected effect of an action."""
+    """The projected effect of an action. `now` is null where `projected` is a ratio of the present value."""
 
     signal: str
     entity: str
@@ -87,7 +80,7 @@ class ActionJson(ActionStep):
 
 
 class CulpritJson(TypedDict):
-    """The suspected cause, and where it is felt."""
+    """The suspected cause, and where it is felt; an edge is written `client -> server`."""
 
     service: str | None
     gpus: list[str]
@@ -123,7 +116,7 @@ class CandidateJson(TypedDict):
 
 
 class EvidenceJson(TypedDict):
-    """A figure that supports an incident."""
+    """A figure that supports an incident. `signal` and `name` are the same."""
 
     signal: str
     entity: str
@@ -193,7 +186,7 @@ def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay
     paged: the incidents as of their page, by id.
     """
     rows: list[ReplayedIncident] = [
-        {**incident(item), "at_page": judgement(paged[item.id]) if item.id in paged else None} for item in final
+        {**incident(item), "at_page": _judgement(paged[item.id]) if item.id in paged else None} for item in final
     ]
     return {"version": VERSION, "incidents": rows}
 
@@ -208,29 +201,45 @@ def incident(item: Incident) -> IncidentJson:
         "closed": number_of_time(item.until),
         "since": number_of_time(item.since),
         "service": str(item.service),
-        **judgement(item),
-        "evidence": [evidence(one) for one in item.evidence],
+        **_judgement(item),
+        "evidence": [
+            {
+                "signal": figure.name,
+                "entity": figure.entity,
+                "value": number(figure.value),
+                "baseline": number(figure.baseline),
+                "unit": figure.unit,
+                "since": number_of_time(figure.since),
+                "name": figure.name,
+            }
+            for figure in item.evidence
+        ],
         "quality": item.quality,
-        # What the pages say for short.
+        # Short names for the pages.
         "phase": item.phase,
         "until": number_of_time(item.until),
         "victim": str(item.victim),
-        "aggressor": None if item.aggressor is None else str(item.aggressor),
-        "gpus": [gpu.label for gpu in item.gpus],
-        "slowed": [str(service) for service in item.other_affected],
+        "aggressor": _text(item.aggressor),
+        "gpus": _labels(item.gpus),
+        "slowed": list(map(str, item.other_affected)),
     }
 
 
-def judgement(item: Incident) -> Judgement:
-    """The fields that may change while an incident is open: cause, affected services, action."""
-    summary = summary_clauses(item)
+def _judgement(item: Incident) -> Judgement:
+    summary, suspect = summary_clauses(item), item.suspect
     return {
         "cause": cause(item.cause),
         "confidence": number(item.confidence),
-        "culprit": culprit(item.suspect),
-        "victims": [str(service) for service in item.victims],
-        "at_risk": [at_risk(one) for one in item.at_risk],
-        "candidates": [candidate(one) for one in item.candidates],
+        "culprit": {
+            "service": _text(suspect.service),
+            "gpus": _labels(suspect.gpus),
+            "pool": suspect.pool or None,
+            "edge": _edge(suspect.edge) if suspect.edge else None,
+            "host": suspect.host or None,
+        },
+        "victims": list(map(str, item.victims)),
+        "at_risk": [{"service": str(risk.service), "breach_seconds": breach_seconds(risk)} for risk in item.at_risk],
+        "candidates": list(map(candidate, item.candidates)),
         "next_step": action_text(item.action),
         "action": action(item.action),
         "sentence": joined_text(summary),
@@ -240,16 +249,7 @@ def judgement(item: Incident) -> Judgement:
 
 def clauses(text: Text) -> list[ClauseJson]:
     """A text in parts: words, and the services, GPUs, and times (Unix seconds) that it names."""
-    return [
-        {
-            "text": clause.text,
-            "kind": clause.kind,
-            "services": clause.services,
-            "gpus": clause.gpus,
-            "at": clause.at,
-        }
-        for clause in text
-    ]
+    return [cast("ClauseJson", clause._asdict()) for clause in text]
 
 
 def action(action_: Action | None) -> ActionJson | None:
@@ -258,52 +258,44 @@ def action(action_: Action | None) -> ActionJson | None:
 
 
 def _action(action_: Action) -> ActionStep:
+    effect = action_.effect
     return {
         "kind": action_.kind,
-        "service": _name(action_.service),
-        "callee": _name(action_.callee),
-        "callers": [str(service) for service in action_.callers],
-        "gpus": [gpu.label for gpu in action_.gpus],
+        "service": _text(action_.service),
+        "callee": _text(action_.callee),
+        "callers": list(map(str, action_.callers)),
+        "gpus": _labels(action_.gpus),
         "target": action_.target or None,
         "requests": action_.requests or None,
         "amount": number(action_.amount),
         "current": number(action_.current),
         "at": number_of_time(action_.at),
         "delay_seconds": number(action_.delay_seconds),
-        "reason": reason(action_.reason) if action_.reason else None,
-        "effect": effect(action_.effect) if action_.effect else None,
-        "alternatives": [_action(alternative) for alternative in action_.alternatives],
+        "reason": _reason(action_.reason) if action_.reason else None,
+        "effect": None
+        if effect is None
+        else {
+            "signal": effect.signal,
+            "entity": str(effect.subject) if isinstance(effect.subject, Service | str) else _edge(effect.subject),
+            "unit": effect.unit,
+            "now": number(effect.now),
+            "projected": number(effect.projected),
+            "at_least": effect.at_least,
+            "condition": effect.condition,
+        },
+        "alternatives": list(map(_action, action_.alternatives)),
     }
 
 
-def effect(effect_: Effect) -> EffectJson:
-    """The projected effect of an action. `now` is null where `projected` is a ratio of the present value."""
-    subject = effect_.subject
+def _reason(reason: Reason) -> ReasonJson:
     return {
-        "signal": effect_.signal,
-        "entity": str(subject) if isinstance(subject, Service | str) else " -> ".join(map(str, subject)),
-        "unit": effect_.unit,
-        "now": number(effect_.now),
-        "projected": number(effect_.projected),
-        "at_least": effect_.at_least,
-        "condition": effect_.condition,
+        "kind": reason.kind,
+        "service": _text(reason.service),
+        "name": reason.name or None,
+        "value": number(reason.value),
+        "baseline": number(reason.baseline),
+        "since": number_of_time(reason.since),
     }
-
-
-def reason(reason_: Reason) -> ReasonJson:
-    """Why a service is suspected, or an action recommended."""
-    return {
-        "kind": reason_.kind,
-        "service": _name(reason_.service),
-        "name": reason_.name or None,
-        "value": number(reason_.value),
-        "baseline": number(reason_.baseline),
-        "since": number_of_time(reason_.since),
-    }
-
-
-def _name(service: Service | None) -> str | None:
-    return None if service is None else str(service)
 
 
 def cause(name: Cause) -> str:
@@ -311,51 +303,30 @@ def cause(name: Cause) -> str:
     return "memory" if name == "memory pressure" else name.replace(" ", "_")
 
 
-def culprit(culprit_: SuspectedCause) -> CulpritJson:
-    """The suspected cause, and where it is felt; an edge is written `client -> server`."""
-    return {
-        "service": None if culprit_.service is None else str(culprit_.service),
-        "gpus": [gpu.label for gpu in culprit_.gpus],
-        "pool": culprit_.pool or None,
-        "edge": None if culprit_.edge is None else " -> ".join(map(str, culprit_.edge)),
-        "host": culprit_.host or None,
-    }
-
-
-def at_risk(risk: AtRisk) -> AtRiskJson:
-    """A service at risk, with seconds until its SLO breach."""
-    return {"service": str(risk.service), "breach_seconds": breach_seconds(risk)}
-
-
 def breach_seconds(risk: AtRisk) -> BreachSeconds:
     """Seconds until an SLO breach, by percentile."""
-    return {
-        "p10": number(risk.p10),
-        "p20": number(risk.p20),
-        "p50": number(risk.p50),
-        "p80": number(risk.p80),
-        "p90": number(risk.p90),
-    }
+    p10, p20, p50, p80, p90 = map(number, (risk.p10, risk.p20, risk.p50, risk.p80, risk.p90))
+    return {"p10": p10, "p20": p20, "p50": p50, "p80": p80, "p90": p90}
 
 
-def candidate(candidate_: Candidate) -> CandidateJson:
+def candidate(item: Candidate) -> CandidateJson:
     """A suspected service, with the reasons as text and as values."""
+    reasons = list(map(_reason, item.reasons))
     return {
-        "service": str(candidate_.service),
-        "score": number(candidate_.score),
-        "why": reasons_text(candidate_.reasons),
-        "reasons": [reason(reason_) for reason_ in candidate_.reasons],
+        "service": str(item.service),
+        "score": number(item.score),
+        "why": reasons_text(item.reasons),
+        "reasons": reasons,
     }
 
 
-def evidence(item: Evidence) -> EvidenceJson:
-    """One figure. `signal` and `name` are the same."""
-    return {
-        "signal": item.name,
-        "entity": item.entity,
-        "value": number(item.value),
-        "baseline": number(item.baseline),
-        "unit": item.unit,
-        "since": number_of_time(item.since),
-        "name": item.name,
-    }
+def _text(service: Service | None) -> str | None:
+    return None if service is None else str(service)
+
+
+def _labels(gpus: Iterable[Gpu]) -> list[str]:
+    return [gpu.label for gpu in gpus]
+
+
+def _edge(services: Iterable[Service]) -> str:
+    return " -> ".join(map(str, services))

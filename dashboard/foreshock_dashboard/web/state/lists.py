@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -17,34 +19,40 @@ from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, i
 from foreshock_dashboard.web.state.numbers import last, number
 from foreshock_dashboard.web.state.placement import pairs
 
-
-class RedFigures(TypedDict):
-    """Request rate, errors, and latency of a service or of a call edge."""
-
-    requests_per_second: float | None
-    failed_ratio: float | None
-    p50_seconds: float | None
-    p95_seconds: float | None
-    p99_seconds: float | None
+Figure = float | None
+RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
+"""Requests per second, share that failed, p50, p95, p99."""
 
 
-class ServiceRow(RedFigures):
+@dataclass(frozen=True)
+class ServiceRow:
     """A service: health, request figures, and its GPUs."""
 
     service: str
     health: Health
     condition: str
+    requests_per_second: Figure
+    failed_ratio: Figure
+    p50_seconds: Figure
+    p95_seconds: Figure
+    p99_seconds: Figure
     gpus: list[str]
 
 
-class EdgeRow(RedFigures):
+@dataclass(frozen=True)
+class EdgeRow:
     """A call edge."""
 
     client: str
     server: str
     connection: str
-    server_p95_seconds: float | None
-    attempts_per_call: float | None
+    requests_per_second: Figure
+    failed_ratio: Figure
+    p50_seconds: Figure
+    p95_seconds: Figure
+    p99_seconds: Figure
+    server_p95_seconds: Figure
+    attempts_per_call: Figure
 
 
 class Services(TypedDict):
@@ -54,16 +62,18 @@ class Services(TypedDict):
     edges: list[EdgeRow]
 
 
-class TenantRow(TypedDict):
+@dataclass(frozen=True)
+class TenantRow:
     """A service on a GPU."""
 
     service: str
-    busy_ratio: float | None
-    stalled_ratio: float | None
-    memory_used_bytes: float | None
+    busy_ratio: Figure
+    stalled_ratio: Figure
+    memory_used_bytes: Figure
 
 
-class GpuRow(TypedDict):
+@dataclass(frozen=True)
+class GpuRow:
     """A GPU and the services on it."""
 
     gpu: str
@@ -71,12 +81,12 @@ class GpuRow(TypedDict):
     index: str
     uuid: str
     model: str
-    utilization_ratio: float | None
-    contended_ratio: float | None
-    memory_used_bytes: float | None
-    memory_total_bytes: float | None
-    power_watts: float | None
-    temperature_celsius: float | None
+    utilization_ratio: Figure
+    contended_ratio: Figure
+    memory_used_bytes: Figure
+    memory_total_bytes: Figure
+    power_watts: Figure
+    temperature_celsius: Figure
     services: list[TenantRow]
 
 
@@ -86,19 +96,21 @@ class Gpus(TypedDict):
     gpus: list[GpuRow]
 
 
-class PairGpu(TypedDict):
+@dataclass(frozen=True)
+class PairGpu:
     """A GPU that a pair shares."""
 
     gpu: str
-    stalled_ratio: float | None
+    stalled_ratio: Figure
 
 
-class PairRow(TypedDict):
+@dataclass(frozen=True)
+class PairRow:
     """A victim, an aggressor, and the share of time that one waits for the other."""
 
     victim: str
     aggressor: str
-    stalled_ratio: float | None
+    stalled_ratio: Figure
     gpus: list[PairGpu]
 
 
@@ -108,20 +120,22 @@ class Contention(TypedDict):
     pairs: list[PairRow]
 
 
-class TierRow(TypedDict):
+@dataclass(frozen=True)
+class TierRow:
     """What one tier needs."""
 
     tier: str
     services: list[str]
     gpus: int
     shared: int
-    load: float | None
-    safe_ratio: float | None
+    load: Figure
+    safe_ratio: Figure
     needed: int | None
     by: str
 
 
-class MixedGpuRow(TypedDict):
+@dataclass(frozen=True)
+class MixedGpuRow:
     """A GPU that several tiers share."""
 
     gpu: str
@@ -136,13 +150,14 @@ class Pools(TypedDict):
     mixed: list[MixedGpuRow]
 
 
-class TargetRow(TypedDict):
+@dataclass(frozen=True)
+class TargetRow:
     """A scrape target."""
 
     instance: str
     job: str
     up: bool | None
-    age_seconds: float | None
+    age_seconds: Figure
 
 
 class Status(TypedDict):
@@ -170,19 +185,9 @@ class Incidents(TypedDict):
     incidents: list[IncidentJson]
 
 
-def red_figures(red: Red) -> list[RedFigures]:
+def _red_figures(red: Red) -> list[RedFigures]:
     """The newest figures of each row."""
-    columns = [last(values) for values in (red.rate, red.failed, red.p50, red.p95, red.p99)]
-    return [
-        {
-            "requests_per_second": rate,
-            "failed_ratio": failed,
-            "p50_seconds": p50,
-            "p95_seconds": p95,
-            "p99_seconds": p99,
-        }
-        for rate, failed, p50, p95, p99 in zip(*columns, strict=True)
-    ]
+    return list(zip(last(red.rate), last(red.failed), last(red.p50), last(red.p95), last(red.p99), strict=True))
 
 
 def services(snapshot: Snapshot) -> Services:
@@ -194,29 +199,15 @@ def services(snapshot: Snapshot) -> Services:
     for tenant in world.tenants:
         gpus_by_service.setdefault(tenant.service, []).append(tenant.gpu.label)
     by_service = conditions(snapshot)
+    edges = zip(world.edges, _red_figures(world.calls), last(world.server_p95), last(world.attempts), strict=True)
     return {
         "services": [
-            {
-                "service": str(service),
-                "health": by_service[service].health,
-                "condition": by_service[service].word,
-                **red,
-                "gpus": gpus_by_service.get(service, []),
-            }
-            for service, red in zip(world.services, red_figures(world.red), strict=True)
+            ServiceRow(str(service), *by_service[service], *red, gpus_by_service.get(service, []))
+            for service, red in zip(world.services, _red_figures(world.red), strict=True)
         ],
         "edges": [
-            {
-                "client": str(edge.client),
-                "server": str(edge.server),
-                "connection": edge.connection,
-                **red,
-                "server_p95_seconds": server_p95,
-                "attempts_per_call": attempts,
-            }
-            for edge, red, server_p95, attempts in zip(
-                world.edges, red_figures(world.calls), last(world.server_p95), last(world.attempts), strict=True
-            )
+            EdgeRow(str(edge.client), str(edge.server), edge.connection, *red, server_p95, attempts)
+            for edge, red, server_p95, attempts in edges
         ],
     }
 
@@ -227,90 +218,43 @@ def gpus(snapshot: Snapshot) -> Gpus:
     if world is None:
         return {"gpus": []}
     tenants: dict[Gpu, list[TenantRow]] = {}
-    columns = (last(world.busy), last(world.stalled), last(world.memory))
-    for tenant, busy, stalled, memory in zip(world.tenants, *columns, strict=True):
-        row: TenantRow = {
-            "service": str(tenant.service),
-            "busy_ratio": busy,
-            "stalled_ratio": stalled,
-            "memory_used_bytes": memory,
-        }
-        tenants.setdefault(tenant.gpu, []).append(row)
-    figures = (
-        world.utilization,
-        world.contended,
-        world.memory_used,
-        world.memory_total,
-        world.power,
-        world.temperature,
-    )
-    rows = zip(world.gpus, *(last(values) for values in figures), strict=True)
+    shares = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    for tenant, share in zip(world.tenants, shares, strict=True):
+        tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share))
+    columns = (world.utilization, world.contended, world.memory_used, world.memory_total, world.power)
+    figures: Iterator[tuple[Any, ...]] = zip(*map(last, (*columns, world.temperature)), strict=True)
     return {
         "gpus": [
-            {
-                "gpu": gpu.label,
-                "host": gpu.host,
-                "index": gpu.index,
-                "uuid": gpu.uuid,
-                "model": gpu.model,
-                "utilization_ratio": utilization,
-                "contended_ratio": contended,
-                "memory_used_bytes": memory_used,
-                "memory_total_bytes": memory_total,
-                "power_watts": power,
-                "temperature_celsius": temperature,
-                "services": tenants.get(gpu, []),
-            }
-            for gpu, utilization, contended, memory_used, memory_total, power, temperature in rows
+            GpuRow(gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, *(*newest, tenants.get(gpu, [])))
+            for gpu, newest in zip(world.gpus, figures, strict=True)
         ]
     }
 
 
 def contention(snapshot: Snapshot) -> Contention:
     """Every pair of services that share GPUs, and the share of time that one waits for the other."""
-    return {
-        "pairs": [
-            {
-                "victim": str(pair.victim),
-                "aggressor": str(pair.aggressor),
-                "stalled_ratio": pair.ratio,
-                "gpus": [{"gpu": gpu.label, "stalled_ratio": ratio} for gpu, ratio in pair.gpus],
-            }
-            for pair in (pairs(snapshot.world) if snapshot.world else ())
-        ]
-    }
+    rows = []
+    for pair in pairs(snapshot.world) if snapshot.world else ():
+        gpus = [PairGpu(gpu.label, ratio) for gpu, ratio in pair.gpus]
+        rows.append(PairRow(str(pair.victim), str(pair.aggressor), pair.ratio, gpus))
+    return {"pairs": rows}
 
 
 def pools(world: World | None) -> Pools:
     """The GPUs that each tier needs, and the GPUs that several tiers share."""
-    return {
-        "tiers": [
-            {
-                "tier": need.tier,
-                "services": [str(service) for service in need.services],
-                "gpus": need.used,
-                "shared": need.shared,
-                "load": number(need.load),
-                "safe_ratio": number(need.safe),
-                "needed": need.needed,
-                "by": need.by,
-            }
-            for need in (tier_needs(world) if world else ())
-        ],
-        "mixed": [
-            {
-                "gpu": row.gpu.label,
-                "pool": row.pool or None,
-                "tiers": {tier: [str(service) for service in members] for tier, members in row.tiers.items()},
-            }
-            for row in (shared_gpus(world) if world else ())
-        ],
-    }
+    tiers, mixed = [], []
+    for need in tier_needs(world) if world else ():
+        services, load, safe = list(map(str, need.services)), number(need.load), number(need.safe)
+        tiers.append(TierRow(need.tier, services, need.used, need.shared, load, safe, need.needed, need.by))
+    for row in shared_gpus(world) if world else ():
+        services_by_tier = {tier: list(map(str, members)) for tier, members in row.tiers.items()}
+        mixed.append(MixedGpuRow(row.gpu.label, row.pool or None, services_by_tier))
+    return {"tiers": tiers, "mixed": mixed}
 
 
 def warnings(snapshot: Snapshot) -> Warnings:
     """The open incidents, the worst first."""
-    return {"version": VERSION, "warnings": [incident(item) for item in open_incidents(snapshot)]}
+    return {"version": VERSION, "warnings": list(map(incident, open_incidents(snapshot)))}
 
 
 def incidents(snapshot: Snapshot) -> Incidents:
@@ -322,12 +266,7 @@ def incidents(snapshot: Snapshot) -> Incidents:
 
 def target(item: Target) -> TargetRow:
     """One scrape target."""
-    return {
-        "instance": item.instance,
-        "job": item.job,
-        "up": item.up,
-        "age_seconds": None if item.age is None else number(item.age),
-    }
+    return TargetRow(item.instance, item.job, item.up, None if item.age is None else number(item.age))
 
 
 def status(snapshot: Snapshot, hub: Json, ready: bool, reason: str, version: str) -> Status:
@@ -337,7 +276,7 @@ def status(snapshot: Snapshot, hub: Json, ready: bool, reason: str, version: str
         "version": version,
         "ready": ready,
         "reason": reason,
-        "targets": [target(item) for item in world.targets] if world else [],
+        "targets": list(map(target, world.targets)) if world else [],
         "missing": list(world.missing) if world else [],
         "hub": hub,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Required
 
@@ -15,14 +16,15 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_color
-from foreshock_dashboard.web.panels.service_map import edges, map_nodes
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
     Timeline,
     affected_order,
     chosen_incidents,
+    nearest_breaches,
     timeline,
 )
+from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
 from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import why_unknown
 from foreshock_dashboard.web.state.history_cache import HistoryCache
@@ -42,7 +44,8 @@ MIN_BREACH_PROBABILITY = 0.2
 IMPACT_TEXTS = {"p95": "its callers wait longer", "failed": "its callers get errors"}
 
 
-class IncidentRow(TypedDict):
+@dataclass(frozen=True)
+class IncidentRow:
     """A row of the chooser."""
 
     id: str
@@ -54,7 +57,8 @@ class IncidentRow(TypedDict):
     until: float | None
 
 
-class CascadeNode(TypedDict):
+@dataclass(frozen=True)
+class CascadeNode:
     """A service on the map."""
 
     id: str
@@ -70,7 +74,8 @@ Step = TypedDict("Step", {"from": str, "to": str, "via": str})
 """A step of the propagation, via a GPU, load, or a call."""
 
 
-class SignRow(TypedDict):
+@dataclass(frozen=True)
+class SignRow:
     """A sign that holds now."""
 
     service: str
@@ -86,7 +91,8 @@ class SignRow(TypedDict):
     early: bool
 
 
-class BreachRow(TypedDict):
+@dataclass(frozen=True)
+class BreachRow:
     """A service at risk."""
 
     service: str
@@ -145,9 +151,8 @@ def cascade(
     history = histories.get(snapshot, wide_world, chosen.onset, since)
     order = affected_order(snapshot, world, chosen, history, since, histories)
     lanes = timeline(wide_world, since, history, chosen, MAX_LANES, order)
-    order_by_service = {lane["service"]: lane["order"] for lane in lanes["lanes"]} | {
-        service_: i for i, service_ in enumerate(order, 1)
-    }
+    positions = {lane.service: lane.order for lane in lanes["lanes"]}
+    positions |= {service_: i for i, service_ in enumerate(order, 1)}
     rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
     focus = headroom_service(snapshot, chosen, service)
     return {
@@ -156,19 +161,13 @@ def cascade(
         "earliest": number_of_time(float(wide_world.times[0])) if since > start + wide_world.step else None,
         "timeline": lanes,
         "services": [
-            {
-                "id": row["id"],
-                "word": row["word"],
-                "stage": row["stage"],
-                "rate": row["rate"],
-                "failed": row["failed"],
-                "p95": row["p95"],
-                "order": order_by_service.get(row["id"]),
-            }
+            CascadeNode(
+                row["id"], row["word"], row["stage"], row["rate"], row["failed"], row["p95"], positions.get(row["id"])
+            )
             for row in rows
             if row["id"] in nodes
         ],
-        "edges": edges(world, nodes),
+        "edges": call_edges(world, nodes),
         "sharing": _sharing(world),
         "path": propagation(world, chosen, order),
         "signs": [_sign(sign) for sign in history.signs[:MAX_SIGNS]],
@@ -179,16 +178,9 @@ def cascade(
 
 
 def _row(item: Incident) -> IncidentRow:
-    """A row of the chooser."""
-    return {
-        "id": item.id,
-        "phase": item.phase,
-        "cause": cause(item.cause),
-        "victim": str(item.victim),
-        "victims": [str(service_) for service_ in item.victims],
-        "since": number_of_time(item.since),
-        "until": number_of_time(item.until),
-    }
+    victims = list(map(str, item.victims))
+    times = number_of_time(item.since), number_of_time(item.until)
+    return IncidentRow(item.id, item.phase, cause(item.cause), str(item.victim), victims, *times)
 
 
 def _sharing(world: World) -> list[list[str | float | None]]:
@@ -242,43 +234,35 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
 
 
 def _sign(sign: Sign) -> SignRow:
-    return {
-        "service": str(sign.service),
-        "colour": service_color(str(sign.service)),
-        "text": sign.text,
-        "entity": sign.entity,
-        "since": number_of_time(sign.since),
-        "value": number(sign.value),
-        "level": number(sign.level),
-        "threshold": number(sign.threshold),
-        "unit": sign.unit,
-        "why": LEADING_SIGNALS.get(sign.signal) or IMPACT_TEXTS[sign.signal],
-        "early": sign.signal in LEADING_SIGNALS,
-    }
+    return SignRow(
+        str(sign.service),
+        service_color(str(sign.service)),
+        sign.text,
+        sign.entity,
+        number_of_time(sign.since),
+        number(sign.value),
+        number(sign.level),
+        number(sign.threshold),
+        sign.unit,
+        why=LEADING_SIGNALS.get(sign.signal) or IMPACT_TEXTS[sign.signal],
+        early=sign.signal in LEADING_SIGNALS,
+    )
 
 
 def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
-    nearest: dict[Service, AtRisk] = {}
-    for item in chosen.incidents:
-        for risk in item.at_risk if item.until is None else ():
-            if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
-                nearest[risk.service] = risk
+    nearest = nearest_breaches(chosen.incidents)
     chances = {risk.service: risk.chance for risk in snapshot.forecast.risks}
     for risk_ in snapshot.forecast.risks:
         if risk_.chance >= MIN_BREACH_PROBABILITY:
             nearest.setdefault(risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80))
     rows = sorted(nearest.values(), key=lambda risk: (risk.p50, risk.service))
-    return [
-        {
-            "service": str(risk.service),
-            "colour": service_color(str(risk.service)),
-            "chance": number(chances.get(risk.service, math.nan)),
-            "seconds": breach_seconds(risk),
-        }
-        for risk in rows
-        if risk.p20 <= MAX_BREACH_SECONDS
-    ]
+    listed = []
+    for risk in rows:
+        if risk.p20 <= MAX_BREACH_SECONDS:
+            name, chance = str(risk.service), number(chances.get(risk.service, math.nan))
+            listed.append(BreachRow(name, service_color(name), chance, breach_seconds(risk)))
+    return listed
 
 
 def services_with_headroom(snapshot: Snapshot) -> tuple[Service, ...]:

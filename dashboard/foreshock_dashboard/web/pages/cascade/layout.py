@@ -1,22 +1,28 @@
-"""Layout of the Cascade page: propagation, origin, time to SLO breaches, and headroom."""
+"""Layout and charts of the Cascade page: propagation, origin, time to SLO breaches, and headroom."""
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 from dash import html
 from dash.development.base_component import Component
 
+from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
+from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
+from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
+from foreshock_dashboard.analysis.saturation.pooling import safe_load
 from foreshock_dashboard.model.forecast import Load
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
-from foreshock_dashboard.web.charts.lines import Mark
-from foreshock_dashboard.web.pages.cascade import figures
+from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import headroom_service
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
+from foreshock_dashboard.web.panels.vitals import load_ratios
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
 from foreshock_dashboard.web.state.time_range import View
@@ -67,8 +73,12 @@ def layout() -> Component:
     )
 
 
-class HeadroomView(NamedTuple):
-    """What both charts show: a World, a service, a time range, and the first sign of an incident."""
+LEGEND_ROW_LENGTH = 72
+"""Characters of names in a legend row below these charts, two of which are side by side."""
+
+
+class _Headroom(NamedTuple):
+    """What both charts show: a World, a service, a time range, the first sign of an incident, and the analyzed load."""
 
     world: World | None
     service: Service | None
@@ -77,24 +87,82 @@ class HeadroomView(NamedTuple):
     load: Load | None
 
 
-def _headroom_view(hub: HubView, view: View) -> HeadroomView:
+def _headroom(hub: HubView, view: View) -> _Headroom:
     snapshot = snapshot_at(hub, view)
     chosen = chosen_incidents(snapshot, view.get("incident"))
     service = headroom_service(snapshot, chosen, view.get("service"))
     marks = () if chosen.onset is None else (Mark(chosen.onset, "first sign", "warn"),)
     load = next((load for load in snapshot.forecast.loads if load.service == service), None)
-    return HeadroomView(hub.over(view.start, view.end), service, (view.start, view.end), marks, load)
+    return _Headroom(hub.over(view.start, view.end), service, (view.start, view.end), marks, load)
 
 
-def _replicas(hub: HubView, view: View, look: Look) -> Json:
-    seen = _headroom_view(hub, view)
-    return figures.replicas(seen.world, seen.service, look, seen.span, seen.marks)
+def replicas(hub: HubView, view: View, look: Look) -> Json:
+    """Wanted and ready replicas, and pods that wait for a node."""
+    world, service, span, marks, _ = _headroom(hub, view)
+    if world is None or service is None:
+        return blank("No service tells of its replicas.", look)
+    state = capacity(world)
+    if service not in state.services:
+        return blank(f"No replicas of {service} are told of: kube-state-metrics is not read.", look)
+    row = state.services.index(service)
+    series = (
+        Line("ready", state.ready[row], "ok", fill=True),
+        Line("wanted", state.wanted[row], "text", "dash"),
+        Line("at most", state.max_replicas[row], "muted", "dot"),
+        Line("waiting for a node", state.pending[row], "crit"),
+    )
+    return lines(world.times, series, look, unit="count", span=span, marks=marks, top=1.0, row=LEGEND_ROW_LENGTH)
 
 
-def _load(hub: HubView, view: View, look: Look) -> Json:
-    seen = _headroom_view(hub, view)
-    return figures.load(seen.world, seen.service, look, seen.span, seen.marks, seen.load)
+def load(hub: HubView, view: View, look: Look) -> Json:
+    """The load of a service relative to its ready replicas, with its safe limit; and the used quota of its pool.
+
+    The line ends in the load of the analysis, which is the figure that the page shows.
+    """
+    world, service, span, marks, analyzed = _headroom(hub, view)
+    if world is None or service is None:
+        return blank("No service tells of its load.", look)
+    series, why = [], f"{service} has no model server that tells of its load."
+    servers = model_servers(world)
+    if service in servers.services:
+        why = f"The load of {service} is not known: its model servers have not told enough."
+        laws = {service: analyzed.law} if analyzed and analyzed.law else {}
+        values = load_ratios(world, np.arange(len(world.times)), laws)[servers.services.index(service)]
+        series.append(Line("offered load", values, "crit"))
+    known = bool(series) and bool(np.isfinite(series[0].values).any())
+    safe = analyzed.safe if analyzed else _safe_load(world, service)
+    if known and math.isfinite(safe):
+        series.append(Line("safe, bursts included", np.full(len(world.times), safe), "ok", "dash"))
+    used = _used_quota(world, service)
+    if used is not None:
+        series.append(Line("GPU quota of its pool used", used, "muted", "dot"))
+    return lines(
+        world.times, series, look, unit="ratio", span=span, marks=marks, empty=why, note="" if known else why, top=1.0,
+        legend=True, row=LEGEND_ROW_LENGTH,
+    )  # fmt: skip
 
 
-CHARTS = (Chart("cascade-replicas", _replicas), Chart("cascade-load", _load))
+def _safe_load(world: World, service: Service) -> float:
+    if service not in world.services:
+        return math.nan
+    history = slice(-world.points(BASELINE_HISTORY_SECONDS), None)
+    return safe_load(world.red.rate[world.services.index(service), history], world.step)
+
+
+def _used_quota(world: World, service: Service) -> Floats | None:
+    """The used share of its pool's quota.
+
+    Its pool is that of its GPUs; without pools of GPUs, the pool in its name, as in the analysis.
+    """
+    state = capacity(world)
+    pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == service])
+    pools = [pool] if pool else [name for name in state.pools if name and name in service.name]
+    if len(pools) != 1 or pools[0] not in state.pools:
+        return None
+    row = state.pools.index(pools[0])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(state.quota[row] > 0, state.used[row] / state.quota[row], np.nan)
+
+
+CHARTS = (Chart("cascade-replicas", replicas), Chart("cascade-load", load))
 PAGE = Page("/cascade", "Cascade", "Cascade", layout, key="a", charts=CHARTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Required
 
 import numpy as np
@@ -55,7 +56,8 @@ class TimeShares(TypedDict):
     idle: float | None
 
 
-class TenantRow(TypedDict):
+@dataclass(frozen=True)
+class TenantRow:
     """A service on a GPU."""
 
     service: str
@@ -148,14 +150,9 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
         "jobs": sorted({index[str(pair.victim)] for pair in listed if pair.victim not in serving}),
         "pairs": [
-            (
-                index[str(pair.victim)],
-                index[str(pair.aggressor)],
-                pair.ratio,
-                len(pair.gpus),
-                (str(pair.victim), str(pair.aggressor)) in warned,
-            )
+            (index[victim_], index[aggressor_], pair.ratio, len(pair.gpus), (victim_, aggressor_) in warned)
             for pair in listed
+            for victim_, aggressor_ in ((str(pair.victim), str(pair.aggressor)),)
         ],
         "hidden": len(all_pairs) - len(listed),
         "gpus": ranked_gpus(world, split),
@@ -198,9 +195,8 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], warned: Colle
     subject = f"{worst.victim}{'' if worst.victim in serving else ', which answers no requests,'}"
     wait_text = f"{subject} waits up to {percent(worst.ratio or 0.0)} of its time for {worst.aggressor}"
     wait = f"{len(waiting)} {plural(len(waiting), 'waits', 'wait')}"
-    none = (
-        "" if any((str(pair.victim), str(pair.aggressor)) in warned for pair in pairs_) else "; none is in an incident"
-    )
+    in_incident = any((str(pair.victim), str(pair.aggressor)) in warned for pair in pairs_)
+    none = "" if in_incident else "; none is in an incident"
     more = f" Of {counted(len(pairs_), 'pair')} that share GPUs, {wait}{none}." if len(pairs_) > 1 else ""
     return f"{wait_text} on {counted(len(worst.gpus), 'GPU')}.{more}"
 
@@ -233,11 +229,7 @@ def _tenants(world: World, rows: Sequence[int]) -> list[TenantRow]:
     busy, stalled = newest(world.busy), newest(world.stalled)
     rows = sorted(rows, key=lambda row: (-np.nan_to_num(busy[row]), world.tenants[row].service))
     return [
-        {
-            "service": str(world.tenants[row].service),
-            "busy": number(float(busy[row])),
-            "stalled": number(float(stalled[row])),
-        }
+        TenantRow(str(world.tenants[row].service), number(float(busy[row])), number(float(stalled[row])))
         for row in rows
     ]
 
@@ -268,21 +260,18 @@ def tiers(world: World) -> Tiers:
     on = np.zeros((len(world.gpus), len(names)), bool)
     on[rows_.gpu, tier[rows_.service]] = True
     is_mixed = on.sum(axis=1) > 1
-    cells = [
-        [_gpu_counts(on[:, i] & (pool == where), is_mixed) for where in range(len(places))] for i in range(len(names))
-    ]
+
+    def cell(tier: int, where: int) -> list[int] | None:
+        selected = on[:, tier] & (pool == where)
+        return [int(selected.sum()), int((selected & is_mixed).sum())] if selected.any() else None
+
     return {
         "tiers": names,
         "pools": places,
-        "cells": cells,
+        "cells": [[cell(i, where) for where in range(len(places))] for i in range(len(names))],
         "mixed": int(is_mixed.sum()),
         "configured": any(world.tier),
     }
-
-
-def _gpu_counts(selected: NDArray[np.bool_], is_mixed: NDArray[np.bool_]) -> list[int] | None:
-    """The number of GPUs, and of those with another tier too; None for none."""
-    return [int(selected.sum()), int((selected & is_mixed).sum())] if selected.any() else None
 
 
 def _shares(split: TimeSplit, rows: NDArray[np.int64]) -> TimeShares:

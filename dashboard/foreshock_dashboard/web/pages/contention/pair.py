@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -34,7 +35,8 @@ def find_service(text: str, known: Collection[Service]) -> Service | None:
     return service if service in known else None
 
 
-class PairGpu(TypedDict):
+@dataclass(frozen=True)
+class PairGpu:
     """A GPU that a pair shares.
 
     All ratios are shares of time, 0 to 1, in the newest evaluation; None for no data.
@@ -49,7 +51,8 @@ class PairGpu(TypedDict):
     aggressor_busy: float | None
 
 
-class PairIncident(TypedDict):
+@dataclass(frozen=True)
+class PairIncident:
     """The open incident of a pair. since: Unix seconds. confidence: 0 to 1."""
 
     id: str
@@ -88,39 +91,25 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     services = tuple(find_service(text, known) for text in (victim, aggressor))
     pair = next((item for item in pairs_ if (item.victim, item.aggressor) == services), None)
     victim_name, aggressor_name = str(services[0] or victim), str(services[1] or aggressor)
+    incident, gpus = None, []
     if world is None or pair is None:
         unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
         why = f"No service is called {unknown[0] or '(nothing)'}." if unknown else ""
-        apart = f"{victim_name} and {aggressor_name} share no GPU."
-        reason = text(why or apart)
-        return {
-            "victim": victim_name,
-            "aggressor": aggressor_name,
-            "ratio": None,
-            "gpus": [],
-            "sentence": joined_text(reason),
-            "summary": clauses(reason),
-            "incident": None,
-        }
-    busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
-    current = (
-        item for item in open_incidents(snapshot) if (item.victim, item.aggressor) == (pair.victim, pair.aggressor)
-    )
-    incident = next(current, None)
-    summary = summary_clauses(incident) if incident else text(_sentence(world, pair))
+        summary = text(why or f"{victim_name} and {aggressor_name} share no GPU.")
+    else:
+        current = open_incidents(snapshot)
+        incident = next((item for item in current if (item.victim, item.aggressor) == services), None)
+        summary = summary_clauses(incident) if incident else text(_sentence(world, pair))
+        busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
+        gpus = [
+            PairGpu(gpu.label, ratio, busy.get((gpu, pair.victim)), busy.get((gpu, pair.aggressor)))
+            for gpu, ratio in sorted(pair.gpus, key=lambda one: (-(one[1] or 0.0), one[0]))
+        ]
     return {
         "victim": victim_name,
         "aggressor": aggressor_name,
-        "ratio": pair.ratio,
-        "gpus": [
-            {
-                "gpu": gpu.label,
-                "stalled": ratio,
-                "victim_busy": busy.get((gpu, pair.victim)),
-                "aggressor_busy": busy.get((gpu, pair.aggressor)),
-            }
-            for gpu, ratio in sorted(pair.gpus, key=lambda one: (-(one[1] or 0.0), one[0]))
-        ],
+        "ratio": pair.ratio if pair else None,
+        "gpus": gpus,
         "sentence": joined_text(summary),
         "summary": clauses(summary),
         "incident": _incident(incident) if incident else None,
@@ -128,15 +117,9 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
 
 
 def _incident(item: Incident) -> PairIncident:
-    return {
-        "id": item.id,
-        "phase": item.phase,
-        "since": number_of_time(item.since),
-        "confidence": number(item.confidence),
-        "quality": item.quality,
-        "next_step": action_text(item.action),
-        "action": action(item.action),
-    }
+    since, confidence = number_of_time(item.since), number(item.confidence)
+    next_step = action_text(item.action)
+    return PairIncident(item.id, item.phase, since, confidence, item.quality, next_step, action(item.action))
 
 
 def _sentence(world: World, pair: Pair) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Required
 
 import numpy as np
@@ -99,7 +100,8 @@ class Selection(NamedTuple):
         return "nvlink" in (self.metric, self.sort.removeprefix("-"))
 
 
-class MetricRow(TypedDict):
+@dataclass(frozen=True)
+class MetricRow:
     """A metric of the grid, and whether it has data."""
 
     name: str
@@ -115,7 +117,8 @@ class TypedArray(TypedDict):
     shape: str
 
 
-class FleetIncident(TypedDict):
+@dataclass(frozen=True)
+class FleetIncident:
     """An open incident."""
 
     id: str
@@ -126,7 +129,8 @@ class FleetIncident(TypedDict):
     gpus: int
 
 
-class GpuCounts(TypedDict):
+@dataclass(frozen=True)
+class GpuCounts:
     """The number of GPUs in each state; null where it is unknown."""
 
     gpus: int
@@ -138,7 +142,8 @@ class GpuCounts(TypedDict):
     lost: int | None
 
 
-class InventoryRow(TypedDict):
+@dataclass(frozen=True)
+class InventoryRow:
     """A GPU of the inventory."""
 
     gpu: str
@@ -189,7 +194,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
         "ready": True,
         "metric": selection.metric,
         "metrics": [
-            {"name": name, "title": one.title, "known": name == "nvlink" or bool(np.isfinite(columns[name]).any())}
+            MetricRow(name, one.title, known=name == "nvlink" or bool(np.isfinite(columns[name]).any()))
             for name, one in METRICS.items()
         ],
         "values": typed_array(values, metric.low, high),
@@ -199,14 +204,9 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
         "unit": metric.unit,
         "marked": sorted({place[gpu] for item in current for gpu in item.gpus if gpu in place}),
         "incidents": [
-            {
-                "id": item.id,
-                "phase": item.phase,
-                "cause": item.cause,
-                "of": str(item.victim),
-                "victims": [str(service) for service in item.victims],
-                "gpus": len(item.gpus),
-            }
+            FleetIncident(
+                item.id, item.phase, item.cause, str(item.victim), list(map(str, item.victims)), len(item.gpus)
+            )
             for item in current[:MAX_INCIDENTS]
         ],
         "lost": np.flatnonzero(columns["lost"] > 0).tolist(),
@@ -232,26 +232,16 @@ def typed_array(values: Floats, low: float, high: float) -> TypedArray:
 
 def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[int]) -> list[InventoryRow]:
     """Rows of the inventory, by their numbers."""
-    on = _services(world, rows)
-    values = {name: column[list(rows)].tolist() for name, column in columns.items()}
-    return [
-        {
-            "gpu": world.gpus[row].label,
-            "pool": (world.pool[row] if world.pool else "") or None,
-            "model": world.gpus[row].model or None,
-            "busy": number(values["busy"][i]),
-            "contended": number(values["contended"][i]),
-            "memory": number(values["memory"][i]),
-            "power": number(values["power"][i]),
-            "temperature": number(values["temperature"][i]),
-            "throttled": number(values["throttled"][i]),
-            "nvlink": number(values["nvlink"][i]),
-            "errors": number(values["errors"][i]),
-            "lost": bool(values["lost"][i] > 0),
-            "services": on.get(row, []),
-        }
-        for i, row in enumerate(rows)
-    ]
+    on, pool = _services(world, rows), world.pool or ("",) * len(world.gpus)
+    values = zip(*(map(number, columns[name][list(rows)].tolist()) for name in METRICS), strict=True)
+    lost = (columns["lost"][list(rows)] > 0).tolist()
+    listed = []
+    for row, figures, is_lost in zip(rows, values, lost, strict=True):
+        gpu = world.gpus[row]
+        listed.append(
+            InventoryRow(gpu.label, pool[row] or None, gpu.model or None, *(*figures, is_lost, on.get(row, [])))
+        )
+    return listed
 
 
 def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
@@ -303,15 +293,15 @@ def _counts(world: World, columns: Mapping[str, Floats]) -> GpuCounts:
         values = columns[name]
         return int((values >= least).sum()) if np.isfinite(values).any() else None
 
-    return {
-        "gpus": len(world.gpus),
-        "hosts": len({gpu.host for gpu in world.gpus}),
-        "silent": int(np.isnan(columns["busy"]).sum()),
-        "contended": over("contended", MIN_CONTENDED_RATIO),
-        "throttled": over("throttled", MIN_THROTTLED_RATIO),
-        "errors": over("errors", 1.0),
-        "lost": over("lost", 1.0),
-    }
+    return GpuCounts(
+        len(world.gpus),
+        len({gpu.host for gpu in world.gpus}),
+        int(np.isnan(columns["busy"]).sum()),
+        over("contended", MIN_CONTENDED_RATIO),
+        over("throttled", MIN_THROTTLED_RATIO),
+        over("errors", 1.0),
+        over("lost", 1.0),
+    )
 
 
 def _round_up(values: Floats) -> float:

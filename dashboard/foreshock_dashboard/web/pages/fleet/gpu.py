@@ -1,16 +1,20 @@
-"""The payload of one GPU: its services, its waits, and whether its hardware is at fault. Pure."""
+"""One open GPU: its services, its waits, and whether its hardware is at fault; and queries of what no World holds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Required
 
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.incident import Phase
-from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
+from foreshock_dashboard.model.snapshot import HubView, Snapshot
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import percent
@@ -46,6 +50,16 @@ XIDS = {
 """Meaning of an XID error, and whether the hardware is at fault (NVIDIA's XID catalog)."""
 
 
+RATE_WINDOW_SECONDS = 119.0
+"""Window of rates."""
+LAST_VALUE_WINDOW_SECONDS = 299.0
+"""Window of last values."""
+XID_HISTORY_SECONDS = 86_399.0
+"""Age up to which errors are listed."""
+MAX_GPUS = 1000
+"""GPUs whose health is cached."""
+
+
 class Xid(NamedTuple):
     """Errors of one number. last: Unix seconds, NaN where unknown."""
 
@@ -71,7 +85,8 @@ class HardwareHealth(NamedTuple):
     throttled: Sequence[tuple[str, float]] = ()
 
 
-class GpuService(TypedDict):
+@dataclass(frozen=True)
+class GpuService:
     """A service on the GPU."""
 
     service: str
@@ -81,7 +96,8 @@ class GpuService(TypedDict):
     memory: float | None
 
 
-class GpuWait(TypedDict):
+@dataclass(frozen=True)
+class GpuWait:
     """A wait on the GPU."""
 
     victim: str
@@ -89,7 +105,8 @@ class GpuWait(TypedDict):
     stalled: float | None
 
 
-class GpuIncident(TypedDict):
+@dataclass(frozen=True)
+class GpuIncident:
     """An open incident on the GPU."""
 
     id: str
@@ -98,7 +115,8 @@ class GpuIncident(TypedDict):
     phase: Phase
 
 
-class XidRow(TypedDict):
+@dataclass(frozen=True)
+class XidRow:
     """XID errors of one number."""
 
     xid: int
@@ -151,27 +169,16 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "pool": (world.pool[row] if world.pool else "") or None,
         "figures": {name: number(float(metric.of(world)[row])) for name, metric in METRICS.items() if name != "nvlink"},
         "services": _services(world, gpu),
-        "pairs": _pairs(world, gpu),
+        "pairs": _waits(world, gpu),
         "incidents": [
-            {
-                "id": item.id,
-                "sentence": incident_sentence(item),
-                "summary": clauses(summary_clauses(item)),
-                "phase": item.phase,
-            }
+            GpuIncident(item.id, incident_sentence(item), clauses(summary_clauses(item)), item.phase)
             for item in open_incidents(snapshot)
             if gpu in item.gpus
         ],
         "verdict": verdict,
         "sick": sick,
         "xids": [
-            {
-                "xid": xid.number,
-                "times": number(xid.times),
-                "last": number(xid.last),
-                "means": _xid_meaning(xid.number)[0],
-            }
-            for xid in health.xids
+            XidRow(xid.number, number(xid.times), number(xid.last), _xid_meaning(xid.number)[0]) for xid in health.xids
         ],
         "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
         "rows": {"pending": number(health.remap_pending), "failed": number(health.remap_failed)},
@@ -202,25 +209,17 @@ def hardware_verdict(world: World, row: int, health: HardwareHealth) -> tuple[st
     throttled = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
     if throttled >= MIN_THROTTLED_RATIO:
         faults.append(f"heat or a lack of power holds it back {percent(throttled)} of the time")
-    errors_ = float(error_counts(world)[row])
-    if not faults and errors_ > 0:
-        faults.append(f"{errors_:.0f} errors in {ERROR_WINDOW_SECONDS / 60:.0f} min")
+    errors = float(error_counts(world)[row])
+    if not faults and errors > 0:
+        faults.append(f"{errors:.0f} errors in {ERROR_WINDOW_SECONDS / 60:.0f} min")
     if faults:
         return f"It is the hardware: {'; '.join(faults)}.", True
-    figures = (*newest_health(world, row), errors_, health.corrected, health.uncorrected)
-    if not any(math.isfinite(value) for value in figures) and not health.xids:
+    hardware = world.hardware
+    newest_health = (hardware.throttled, hardware.errors, hardware.lost) if hardware else ()
+    figures = (*(float(newest(v)[row]) for v in newest_health), errors, health.corrected, health.uncorrected)
+    if not any(map(math.isfinite, figures)) and not health.xids:
         return "Whether it is the hardware cannot be told: nothing tells of errors or throttling of this GPU.", None
     return "Nothing points at the hardware: no errors of its own, nothing that holds its clocks down.", False
-
-
-def newest_health(world: World, row: int) -> tuple[float, ...]:
-    """The World's newest figures of a GPU's health, NaN where unknown."""
-    hardware = world.hardware
-    return (
-        ()
-        if hardware is None
-        else tuple(float(newest(values)[row]) for values in (hardware.throttled, hardware.errors, hardware.lost))
-    )
 
 
 def _xid_meaning(xid: int) -> tuple[str, bool]:
@@ -228,31 +227,98 @@ def _xid_meaning(xid: int) -> tuple[str, bool]:
 
 
 def _services(world: World, gpu: Gpu) -> list[GpuService]:
-    rows = zip(world.tenants, last(world.busy), last(world.stalled), last(world.memory), strict=True)
-    listed: list[GpuService] = [
-        {
-            "service": str(tenant.service),
-            "colour": service_color(str(tenant.service)),
-            "busy": busy,
-            "stalled": stalled,
-            "memory": memory,
-        }
-        for tenant, busy, stalled, memory in rows
+    figures = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    rows = [
+        GpuService(str(tenant.service), service_color(str(tenant.service)), *values)
+        for tenant, values in zip(world.tenants, figures, strict=True)
         if tenant.gpu == gpu
     ]
-    return sorted(listed, key=lambda one: (-float(one["busy"] or 0.0), str(one["service"])))
+    return sorted(rows, key=lambda row: (-(row.busy or 0.0), row.service))
 
 
-def _pairs(world: World, gpu: Gpu) -> list[GpuWait]:
+def _waits(world: World, gpu: Gpu) -> list[GpuWait]:
     """The waits on a GPU, the longest first."""
-    rows = [i for i, stall in enumerate(world.stalls) if stall.gpu == gpu]
-    ratios = newest(world.stalled_by)[rows]
-    waits = [(rows[i], float(ratios[i])) for i in np.argsort(-np.nan_to_num(ratios)) if not ratios[i] < MIN_WAIT_RATIO]
-    return [
-        {
-            "victim": str(world.stalls[row].victim),
-            "aggressor": str(world.stalls[row].aggressor),
-            "stalled": number(ratio),
-        }
-        for row, ratio in waits
+    rows = zip(world.stalls, newest(world.stalled_by).tolist(), strict=True)
+    waits = [(stall, ratio) for stall, ratio in rows if stall.gpu == gpu and not ratio < MIN_WAIT_RATIO]
+    waits.sort(key=lambda wait: -np.nan_to_num(wait[1]))
+    return [GpuWait(str(stall.victim), str(stall.aggressor), number(ratio)) for stall, ratio in waits]
+
+
+def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth:
+    """The health of one GPU up to `time`, Unix seconds.
+
+    Raises:
+        SourceError: the source cannot answer.
+    """
+    this = Matcher("uuid", "=", gpu.uuid)
+
+    def read(metric: str, by: str, reduce: Reduce, window: float) -> Mapping[str, float]:
+        answer = source.fetch(Query(metric, (this,), (by,), reduce, window), time, time, 1.0)
+        rows = zip(map(dict, answer.labels), answer.values[:, -1].tolist(), strict=True) if answer.labels else ()
+        return {labels.get(by, ""): value for labels, value in rows if math.isfinite(value)}
+
+    def one(metric: str) -> float:
+        return max(read(metric, "uuid", "last", LAST_VALUE_WINDOW_SECONDS).values(), default=math.nan)
+
+    counted = read("gpu_xid_errors_total", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
+    when = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
+    memory = read("gpu_ecc_errors_total", "severity", "last", LAST_VALUE_WINDOW_SECONDS)
+    held = read("gpu_throttled_seconds_total", "reason", "rate", RATE_WINDOW_SECONDS)
+    xids = [
+        Xid(int(code), times, when.get(code, math.nan))
+        for code, times in counted.items()
+        if code.isdecimal() and times > 0 and not time - when.get(code, time) > XID_HISTORY_SECONDS
     ]
+    return HardwareHealth(
+        xids=tuple(sorted(xids, key=lambda xid: (-np.nan_to_num(xid.last), xid.number))),
+        corrected=memory.get("corrected", math.nan),
+        uncorrected=memory.get("uncorrected", math.nan),
+        remap_pending=one("gpu_row_remap_pending"),
+        remap_failed=one("gpu_row_remap_failed"),
+        links=one("gpu_nvlink_links"),
+        links_up=one("gpu_nvlink_links_up"),
+        throttled=tuple(sorted(((why, share) for why, share in held.items() if share > 0), key=lambda row: -row[1])),
+    )
+
+
+def read_nvlink(source: MetricSource, world: World) -> Floats:
+    """Bytes per second of each GPU over all its NVLinks, both directions; shape (gpus,), NaN where unknown.
+
+    Raises:
+        SourceError: the source cannot answer.
+    """
+    place = {gpu.uuid: i for i, gpu in enumerate(world.gpus)}
+    total = np.full(len(world.gpus), np.nan)
+    for metric in ("gpu_nvlink_transmit_bytes_total", "gpu_nvlink_receive_bytes_total"):
+        answer = source.fetch(Query(metric, (), ("uuid",), "rate", RATE_WINDOW_SECONDS), world.time, world.time, 1.0)
+        newest = answer.values[:, -1].tolist() if answer.labels else []
+        for labels, value in zip(map(dict, answer.labels), newest, strict=True):
+            row = place.get(labels.get("uuid", ""))
+            if row is not None and math.isfinite(value):
+                total[row] = value if math.isnan(total[row]) else total[row] + value
+    return total
+
+
+class GpuReadings:
+    """Health and NVLink throughput of GPUs, each read once per snapshot. Safe to call from several threads."""
+
+    def __init__(self, hub: HubView) -> None:
+        self._hub = hub
+        self._hardware: SingleFlightCache[HardwareHealth] = SingleFlightCache(MAX_GPUS)
+        self._nvlink: SingleFlightCache[Floats] = SingleFlightCache(1)
+
+    def hardware(self, snapshot: Snapshot, label: str) -> HardwareHealth:
+        """The health of the GPU with this name or UUID; nothing known where no GPU has it."""
+        world = snapshot.world
+        row = gpu_row(world, label) if world else None
+        if world is None or row is None:
+            return HardwareHealth()
+        gpu = world.gpus[row]
+        return self._hardware.get(gpu, lambda: read_hardware(self._hub.metrics, gpu, world.time), snapshot)
+
+    def nvlink(self, snapshot: Snapshot) -> Floats | None:
+        """Bytes per second of each GPU over NVLink; None without a World."""
+        world = snapshot.world
+        if world is None:
+            return None
+        return self._nvlink.get("nvlink", lambda: read_nvlink(self._hub.metrics, world), snapshot)

@@ -1,18 +1,19 @@
-"""Fleet: all GPUs at once, one of them in full, and whether it is the hardware."""
+"""Layout and charts of the Fleet page: all GPUs, and one of them in detail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
 from dash import html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.model.snapshot import HubView
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look
-from foreshock_dashboard.web.charts.lines import blank
-from foreshock_dashboard.web.pages.fleet import figures
+from foreshock_dashboard.web.charts.lines import MAX_LINES, Line, blank, lines
 from foreshock_dashboard.web.pages.fleet.gpu import gpu_row
 from foreshock_dashboard.web.shell.page import Page
 from foreshock_dashboard.web.shell.shell import chart, page_of, panel
@@ -55,39 +56,86 @@ def layout() -> Component:
     )
 
 
-Draw = Callable[[World, int, tuple[float, float], Look], Json]
+class _Series(NamedTuple):
+    """The lines of a chart of one GPU, and its presentation (see `lines`)."""
+
+    lines: Sequence[Line]
+    unit: str
+    empty: str
+    top: float | None = None
+    legend: bool = False
 
 
-def _gpu_chart(draw: Draw) -> Callable[[HubView, View, Look], Json]:
+def _usage(world: World, row: int) -> _Series:
+    """Share of time busy, contended, and used by each service."""
+    rows = [i for i, tenant in enumerate(world.tenants) if tenant.gpu == world.gpus[row]]
+    rows.sort(key=lambda i: -float(np.nansum(world.busy[i])))
+    services = [Line(str(world.tenants[i].service), world.busy[i], dash="dot") for i in rows[: MAX_LINES - 2]]
+    contended = Line("contended", world.contended[row], "warn", fill=True)
+    series = [Line("busy", world.utilization[row], "text"), contended, *services]
+    return _Series(series, "ratio", "Nothing told in this range how busy it was.", 1.0)
+
+
+def _memory(world: World, row: int) -> _Series:
+    used = Line("used", world.memory_used[row], "ok", fill=True)
+    total = Line("all", world.memory_total[row], "muted", dash="dot")
+    return _Series([used, total], "bytes", "Nothing told of its memory.")
+
+
+def _power(world: World, row: int) -> _Series:
+    return _Series(_beside_median(world.power, row), "watts", "Nothing told of its power.")
+
+
+def _temperature(world: World, row: int) -> _Series:
+    return _Series(_beside_median(world.temperature, row), "celsius", "Nothing told of its temperature.")
+
+
+def _throttling(world: World, row: int) -> _Series:
+    """Share of time throttled, and the clock relative to its maximum."""
+    series = []
+    if hardware := world.hardware:
+        series.append(Line("held back", hardware.throttled[row], "crit", fill=True))
+        series.append(Line("clock, of its highest", hardware.clock[row], "muted", dash="dot"))
+    return _Series(series, "ratio", "Nothing told of throttling or clocks.", 1.0, legend=True)
+
+
+def _errors(world: World, row: int) -> _Series:
+    """Errors per minute, apart from the ratios because these are counts."""
+    hardware = world.hardware
+    series = [Line("errors per minute", hardware.errors[row] * 60.0, "crit", fill=True)] if hardware else []
+    return _Series(series, "count", "Nothing told of its errors.", 1.0)
+
+
+def _beside_median(values: Floats, row: int) -> Sequence[Line]:
+    """The values of a GPU, and the median of all GPUs, NaN at times without data."""
+    known = np.isfinite(values).any(axis=0)
+    medians = np.full(values.shape[1], np.nan)
+    medians[known] = np.nanmedian(values[:, known], axis=0)
+    return Line("this one", values[row], "ok"), Line("median of all", medians, "muted", dash="dot")
+
+
+def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
     """A chart of the GPU in the address, over the time range."""
 
-    def drawn(hub: HubView, seen: View, look: Look) -> Json:
-        if not seen.get("gpu"):
+    def draw(hub: HubView, view: View, look: Look) -> Json:
+        if not view.get("gpu"):
             return blank("", look)
-        world = hub.over(seen.start, seen.end)
-        row = gpu_row(world, seen.get("gpu")) if world else None
+        world, span = hub.over(view.start, view.end), (view.start, view.end)
+        row = gpu_row(world, view.get("gpu")) if world else None
         if world is None or row is None:
             return blank("Nothing is known of it in this range.", look)
-        return draw(world, row, (seen.start, seen.end), look)
+        drawn, unit, empty, top, legend = series_of(world, row)
+        return lines(world.times, drawn, look, unit=unit, span=span, empty=empty, top=top, legend=legend)
 
-    return drawn
+    return Chart(name, draw)
 
 
-PAGE = Page(
-    "/fleet",
-    "Fleet",
-    "GPUs",
-    layout,
-    key="f",
-    charts=tuple(
-        Chart(name, _gpu_chart(draw))
-        for name, draw in (
-            ("gpu-use", figures.usage_figure),
-            ("gpu-memory", figures.memory_figure),
-            ("gpu-power", figures.power_figure),
-            ("gpu-heat", figures.temperature_figure),
-            ("gpu-health", figures.throttling_figure),
-            ("gpu-errors", figures.error_figure),
-        )
-    ),
+CHARTS = (
+    _chart("gpu-use", _usage),
+    _chart("gpu-memory", _memory),
+    _chart("gpu-power", _power),
+    _chart("gpu-heat", _temperature),
+    _chart("gpu-health", _throttling),
+    _chart("gpu-errors", _errors),
 )
+PAGE = Page("/fleet", "Fleet", "GPUs", layout, key="f", charts=CHARTS)

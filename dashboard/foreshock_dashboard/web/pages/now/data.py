@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Required
 
 from typing_extensions import TypedDict
@@ -28,7 +29,8 @@ MAX_TENANTS = 4000
 """Services on GPUs up to which the page has their shares; Fleet has those of the open GPU."""
 
 
-class Cell(TypedDict):
+@dataclass(frozen=True)
+class Cell:
     """A pair of the matrix."""
 
     ratio: float | None
@@ -86,13 +88,6 @@ class Now(TypedDict, total=False):
     untold: str
 
 
-def _tenants(world: World) -> TenantBytes:
-    """The share of each service on each GPU; blank for a large platform, since it would be most of a refresh."""
-    if len(world.tenants) > MAX_TENANTS:
-        return {"busy": "", "stalled": ""}
-    return {"busy": packed(newest(world.busy)), "stalled": packed(newest(world.stalled))}
-
-
 def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None) -> Now:
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
     world, histories = snapshot.world, histories or HistoryCache()
@@ -107,6 +102,9 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     }
     if world is None:
         return body
+    busy, stalled = world.busy, world.stalled
+    if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
+        busy = stalled = busy[:0]
     index = {gpu: i for i, gpu in enumerate(world.gpus)}
     start = lanes_start(world, chosen)
     history = histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS))
@@ -124,7 +122,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         "services": [{**row, "spark": sparkline(world, lines[row["id"]])} for row in rows[:shown]],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
-        "tenants": _tenants(world),
+        "tenants": {"busy": packed(newest(busy)), "stalled": packed(newest(stalled))},
         "marked": sorted({index[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in index}),
         "missing": list(world.missing),
         "untold": why_unknown(snapshot),
@@ -146,7 +144,7 @@ def matrix(world: World) -> Matrix:
     cells: list[list[Cell | None]] = [[None] * len(columns) for _ in rows]
     for pair in listed:
         if (row := row_of.get(pair.victim)) is not None and (column := column_of.get(pair.aggressor)) is not None:
-            cells[row][column] = {"ratio": pair.ratio, "gpus": [gpu.label for gpu, _ in pair.gpus]}
+            cells[row][column] = Cell(pair.ratio, [gpu.label for gpu, _ in pair.gpus])
     return {
         "victims": [str(service) for service in rows],
         "jobs": [str(service) for service in rows if service not in serving],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NotRequired, Required
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NotRequired, Required
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -13,7 +14,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Edge, Gpu, World
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.charts.theme import service_color
@@ -60,7 +61,8 @@ class ServicesPage(TypedDict):
     learning_done: NotRequired[bool]
 
 
-class NeighbourRow(TypedDict):
+@dataclass(frozen=True)
+class NeighbourRow:
     """A service on the same GPUs, and the waits for each other."""
 
     id: str
@@ -70,7 +72,8 @@ class NeighbourRow(TypedDict):
     makes_wait: float | None
 
 
-class GpuLine(TypedDict):
+@dataclass(frozen=True)
+class GpuLine:
     """A GPU of a service."""
 
     gpu: str
@@ -81,7 +84,8 @@ class GpuLine(TypedDict):
     memory: float | None
 
 
-class CallRow(TypedDict):
+@dataclass(frozen=True)
+class CallRow:
     """A call edge to or from another service."""
 
     id: str
@@ -95,7 +99,8 @@ class CallRow(TypedDict):
     attempts: float | None
 
 
-class ServerReplica(TypedDict):
+@dataclass(frozen=True)
+class ServerReplica:
     """A replica of a model server."""
 
     instance: str
@@ -104,7 +109,8 @@ class ServerReplica(TypedDict):
     seconds: float | None
 
 
-class ModelServers(TypedDict):
+@dataclass(frozen=True)
+class ModelServers:
     """The model servers of a service. silent: replicas without data."""
 
     running: float | None
@@ -121,7 +127,8 @@ class ModelServers(TypedDict):
     silent: int
 
 
-class Replicas(TypedDict):
+@dataclass(frozen=True)
+class Replicas:
     """The replicas of a service."""
 
     wanted: float | None
@@ -174,7 +181,7 @@ def services(snapshot: Snapshot) -> ServicesPage:
         return {"ready": False, "services": [], "hidden": 0}
     state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
-    red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p95)]
+    red = zip(world.services, last(world.red.rate), last(world.red.failed), last(world.red.p95), strict=True)
     rows: list[ServiceLine] = [
         {
             "id": str(service),
@@ -190,15 +197,13 @@ def services(snapshot: Snapshot) -> ServicesPage:
             **shares.get(service, _NO_GPU),
             **expected.of(service, p95, failed),
         }
-        for i, (service, rate, failed, p95) in enumerate(zip(world.services, *red, strict=True))
+        for i, (service, rate, failed, p95) in enumerate(red)
     ]
-    rank = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
-    shown = (
-        rows
-        if len(rows) <= MAX_SERVICES
-        else sorted(rows, key=lambda row: (rank[row["health"]], row["id"]))[:MAX_SERVICES]
-    )
-    return {"ready": True, "services": shown, "hidden": len(rows) - len(shown), "learning_done": snapshot.learning.done}
+    hidden = max(0, len(rows) - MAX_SERVICES)
+    if hidden:
+        rank = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
+        rows = sorted(rows, key=lambda row: (rank[row["health"]], row["id"]))[:MAX_SERVICES]
+    return {"ready": True, "services": rows, "hidden": hidden, "learning_done": snapshot.learning.done}
 
 
 def service(snapshot: Snapshot, service: Service) -> ServicePage:
@@ -206,20 +211,11 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     world = snapshot.world
     if world is None or service not in world.services:
         return {"ready": False, "service": str(service)}
-    row = world.services.index(service)
-    red = world.red
-    rate, failed, p95 = (_newest_of(values, row) for values in (red.rate, red.failed, red.p95))
-    condition = conditions(snapshot)[service]
+    row, red, condition = world.services.index(service), world.red, conditions(snapshot)[service]
+    rate, failed, p50, p95, p99 = _newest_of(row, red.rate, red.failed, red.p50, red.p95, red.p99)
     forecast = ServiceForecasts(snapshot).of(service, p95, failed)
     use = _shares(world, service).get(service, _NO_GPU)
-    state: ServiceState = {
-        **forecast,
-        "health": condition.health,
-        "rate": rate,
-        "failed": failed,
-        "p95": p95,
-        "gpus": use["gpus"],
-    }
+    state = ServiceState(condition.health, rate, failed, p95, use["gpus"], forecast)
     current, summary = worst(snapshot, service), sentence(snapshot, service, state)
     step = current.action if current else None
     return {
@@ -231,16 +227,16 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "tier": tier_by_service(world)[service],
         "rate": rate,
         "failed": failed,
-        "p50": _newest_of(red.p50, row),
+        "p50": p50,
         "p95": p95,
-        "p99": _newest_of(red.p99, row),
+        "p99": p99,
         **use,
         **forecast,
         "neighbours": _neighbors(world, service),
         "on": _gpu_rows(world, service),
-        "callers": _calls(world, service, [i for i, edge in enumerate(world.edges) if edge.server == service]),
-        "callees": _calls(world, service, [i for i, edge in enumerate(world.edges) if edge.client == service]),
-        "inference": _inference(snapshot, service),
+        "callers": _calls(world, service, "server"),
+        "callees": _calls(world, service, "client"),
+        "inference": _model_servers(world, service),
         "capacity": _capacity(world, service),
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
         "sentence": joined_text(summary),
@@ -261,19 +257,15 @@ def _shares(world: World, only: Service | None = None) -> dict[Service, GpuUse]:
             on.setdefault(tenant.service, []).append(i)
     busy, stalled = newest(world.busy), newest(world.stalled)
     return {
-        service: {"gpus": len(rows), "busy": _total(busy[rows]), "wait": _mean(stalled[rows])}
+        service: {"gpus": len(rows), "busy": _reduced(np.sum, busy[rows]), "wait": _reduced(np.mean, stalled[rows])}
         for service, rows in on.items()
     }
 
 
-def _total(values: Floats) -> float | None:
+def _reduced(reduce: Callable[[Floats], np.float64], values: Floats) -> float | None:
+    """The sum or mean of the known values; None without any."""
     known = values[np.isfinite(values)]
-    return number(float(known.sum())) if len(known) else None
-
-
-def _mean(values: Floats) -> float | None:
-    known = values[np.isfinite(values)]
-    return number(float(known.mean())) if len(known) else None
+    return number(float(reduce(known))) if len(known) else None
 
 
 def _attempts(world: World) -> Mapping[Service, float]:
@@ -288,50 +280,22 @@ def _attempts(world: World) -> Mapping[Service, float]:
 def _gpu_rows(world: World, service: Service) -> list[GpuLine]:
     """The GPUs of a service, those with the longest wait first."""
     pool = dict(zip(world.gpus, world.pool, strict=True)) if world.pool else {}
-    rows: list[GpuLine] = [
-        {
-            "gpu": tenant.gpu.label,
-            "model": tenant.gpu.model,
-            "pool": pool.get(tenant.gpu, ""),
-            "busy": number(busy),
-            "wait": number(wait),
-            "memory": number(memory),
-        }
-        for tenant, busy, wait, memory in zip(
-            world.tenants,
-            newest(world.busy).tolist(),
-            newest(world.stalled).tolist(),
-            newest(world.memory).tolist(),
-            strict=True,
-        )
+    figures = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    rows = [
+        GpuLine(tenant.gpu.label, tenant.gpu.model, pool.get(tenant.gpu, ""), *values)
+        for tenant, values in zip(world.tenants, figures, strict=True)
         if tenant.service == service
     ]
-    return sorted(rows, key=lambda row: (-(row["wait"] or 0.0), -(row["busy"] or 0.0), str(row["gpu"])))
+    return sorted(rows, key=lambda row: (-(row.wait or 0.0), -(row.busy or 0.0), row.gpu))
 
 
 def _neighbors(world: World, service: Service) -> list[NeighbourRow]:
     """The services on its GPUs: how long it waits for each, and each for it; mean shares of time over those GPUs."""
     own_gpus = {tenant.gpu for tenant in world.tenants if tenant.service == service}
-    shared: dict[Service, list[Gpu]] = {}
+    shared: dict[Service, list[str]] = {}
     for tenant in world.tenants:
         if tenant.gpu in own_gpus and tenant.service != service:
-            shared.setdefault(tenant.service, []).append(tenant.gpu)
-    waits, makes_wait = _stalls(world, service)
-    rows: list[NeighbourRow] = [
-        {
-            "id": str(other),
-            "colour": service_color(str(other)),
-            "gpus": [gpu.label for gpu in gpus],
-            "waits": _mean(np.array(waits.get(other, []))),
-            "makes_wait": _mean(np.array(makes_wait.get(other, []))),
-        }
-        for other, gpus in shared.items()
-    ]
-    return sorted(rows, key=lambda row: (-(row["waits"] or 0.0), -(row["makes_wait"] or 0.0), str(row["id"])))
-
-
-def _stalls(world: World, service: Service) -> tuple[Mapping[Service, list[float]], Mapping[Service, list[float]]]:
-    """The waits of a service for others, and of others for it, on each GPU."""
+            shared.setdefault(tenant.service, []).append(tenant.gpu.label)
     waits: dict[Service, list[float]] = {}
     makes_wait: dict[Service, list[float]] = {}
     for stall, value in zip(world.stalls, newest(world.stalled_by).tolist(), strict=True):
@@ -339,67 +303,49 @@ def _stalls(world: World, service: Service) -> tuple[Mapping[Service, list[float
             waits.setdefault(stall.aggressor, []).append(value)
         elif stall.aggressor == service:
             makes_wait.setdefault(stall.victim, []).append(value)
-    return waits, makes_wait
+    rows = []
+    for other, gpus in shared.items():
+        wait, caused = (_reduced(np.mean, np.array(values.get(other, []))) for values in (waits, makes_wait))
+        rows.append(NeighbourRow(str(other), service_color(str(other)), gpus, wait, caused))
+    return sorted(rows, key=lambda row: (-(row.waits or 0.0), -(row.makes_wait or 0.0), row.id))
 
 
-def _calls(world: World, service: Service, rows: Sequence[int]) -> list[CallRow]:
-    """Call edges, the one with the most requests first."""
-    edges = [_call(world, row, world.edges[row], service) for row in rows]
-    return sorted(edges, key=lambda edge: (-(edge["rate"] or 0.0), str(edge["id"])))
+def _calls(world: World, service: Service, side: Literal["client", "server"]) -> list[CallRow]:
+    """The calls of which a service is one side, the edge with the most requests first."""
+    rows = []
+    for row, edge in enumerate(world.edges):
+        if getattr(edge, side) == service:
+            other = edge.client if edge.server == service else edge.server
+            calls = world.calls
+            figures = _newest_of(row, calls.rate, calls.failed, calls.p95, world.server_p95, world.attempts)
+            name = str(other)
+            rows.append(CallRow(name, service_color(name), other in world.services, edge.connection, *figures))
+    return sorted(rows, key=lambda call: (-(call.rate or 0.0), call.id))
 
 
-def _call(world: World, row: int, edge: Edge, service: Service) -> CallRow:
-    other = edge.client if edge.server == service else edge.server
-    calls = world.calls
-    return {
-        "id": str(other),
-        "colour": service_color(str(other)),
-        "known": other in world.services,
-        "connection": edge.connection,
-        "rate": _newest_of(calls.rate, row),
-        "failed": _newest_of(calls.failed, row),
-        "p95": _newest_of(calls.p95, row),
-        "server_p95": _newest_of(world.server_p95, row),
-        "attempts": _newest_of(world.attempts, row),
-    }
+def _newest_of(row: int, *columns: Floats) -> Iterator[Any]:
+    """The newest value of a row of each array."""
+    return (number(float(values[row, -1])) if values.shape[1] else None for values in columns)
 
 
-def _newest_of(values: Floats, row: int) -> float | None:
-    return number(float(values[row, -1])) if values.shape[1] else None
-
-
-def _inference(snapshot: Snapshot, service: Service) -> ModelServers | None:
+def _model_servers(world: World, service: Service) -> ModelServers | None:
     """The figures of its model servers; None where it has none."""
-    world = snapshot.world
-    servers = world.model_servers if world else None
+    servers = world.model_servers
     if servers is None or service not in servers.services:
         return None
-    row = servers.services.index(service)
-    replicas: list[ServerReplica] = [
-        {
-            "instance": replica.instance,
-            "requests": _newest_of(servers.replica_busy, i),
-            "finished": _newest_of(servers.replica_finished, i),
-            "seconds": _newest_of(servers.replica_seconds, i),
-        }
+    replicas = [
+        ServerReplica(
+            replica.instance, *_newest_of(i, servers.replica_busy, servers.replica_finished, servers.replica_seconds)
+        )
         for i, replica in enumerate(servers.replicas)
         if replica.service == service
     ]
-    reporting = [row_ for row_ in replicas if row_["requests"] is not None]
-    return {
-        "running": _newest_of(servers.running, row),
-        "waiting": _newest_of(servers.waiting, row),
-        "cache": _newest_of(servers.cache, row),
-        "preempted": _newest_of(servers.preempted, row),
-        "finished": _newest_of(servers.finished, row),
-        "queued": _newest_of(servers.queued, row),
-        "first_token": _newest_of(servers.first_token, row),
-        "per_token": _newest_of(servers.per_token, row),
-        "prompt_tokens": _newest_of(servers.prompt_tokens, row),
-        "generated_tokens": _newest_of(servers.generated_tokens, row),
-        "replicas": sorted(reporting, key=lambda row_: (-(row_["requests"] or 0.0), str(row_["instance"]))),
-        "silent": len(replicas) - len(reporting),
-    }
+    reporting = [replica for replica in replicas if replica.requests is not None]
+    queue = (servers.running, servers.waiting, servers.cache, servers.preempted, servers.finished, servers.queued)
+    tokens = (servers.first_token, servers.per_token, servers.prompt_tokens, servers.generated_tokens)
+    busiest_first = sorted(reporting, key=lambda replica: (-(replica.requests or 0.0), replica.instance))
+    figures = _newest_of(servers.services.index(service), *queue, *tokens)
+    return ModelServers(*(*figures, busiest_first, len(replicas) - len(reporting)))
 
 
 def _capacity(world: World, service: Service) -> Replicas | None:
@@ -407,13 +353,8 @@ def _capacity(world: World, service: Service) -> Replicas | None:
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
         return None
-    row = capacity.services.index(service)
-    return {
-        "wanted": _newest_of(capacity.wanted, row),
-        "ready": _newest_of(capacity.ready, row),
-        "most": _newest_of(capacity.max_replicas, row),
-        "pending": _newest_of(capacity.pending, row),
-    }
+    columns = (capacity.wanted, capacity.ready, capacity.max_replicas, capacity.pending)
+    return Replicas(*_newest_of(capacity.services.index(service), *columns))
 
 
 def involved_services(item: Incident) -> Iterable[Service]:

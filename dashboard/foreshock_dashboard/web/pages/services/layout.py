@@ -104,64 +104,58 @@ def service_page() -> Component:
     )
 
 
-Draw = Callable[[World, Service, Look, tuple[float, float]], Json]
-
-
-def _chart(name: str, draw: Draw) -> Chart:
+def _chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json]) -> Chart:
     """A chart of the service in the address."""
-    return Chart(name, lambda hub, seen, look: _drawn(hub, seen, look, draw))
 
-
-def _drawn(hub: HubView, seen: View, look: Look, draw: Draw) -> Json:
-    world = hub.over(seen.start, seen.end)
-    if world is None:
-        return blank("No data in this range.", look)
-    try:
-        service = service_named(seen.rest, world.services)
-    except ValueError:
-        return blank("No such service.", look)
-    if service is None or service not in world.services:
-        return blank("Nothing is known of it in this range.", look)
-    return draw(world, service, look, (seen.start, seen.end))
-
-
-Marked = Callable[[Snapshot, World, Service, Look, tuple[float, float], list[Mark]], Json]
-
-
-def _marked(name: str, draw: Marked) -> Chart:
-    """The same with the incidents in which it had a part."""
-
-    def drawn(hub: HubView, seen: View, look: Look) -> Json:
-        def marked(world: World, service: Service, look: Look, span: tuple[float, float]) -> Json:
-            known = snapshot_at(hub, seen)
-            incidents = [
-                item
-                for item in known.incidents
-                if service in involved_services(item) and span[0] <= item.since <= span[1]
-            ]
-            return draw(known, world, service, look, span, figures.marks_of(incidents))
-
-        return _drawn(hub, seen, look, marked)
+    def drawn(hub: HubView, view: View, look: Look) -> Json:
+        world = hub.over(view.start, view.end)
+        if world is None:
+            return blank("No data in this range.", look)
+        try:
+            service = service_named(view.rest, world.services)
+        except ValueError:
+            return blank("No such service.", look)
+        if service is None or service not in world.services:
+            return blank("Nothing is known of it in this range.", look)
+        return draw(hub, view, world, service, look)
 
     return Chart(name, drawn)
 
 
-def _durations(
-    known: Snapshot, world: World, service: Service, look: Look, span: tuple[float, float], marks: list[Mark]
-) -> Json:
-    slo = next((each for each in known.forecast.slos if each.service == service), None)
-    return figures.durations(world, service, look, span, slo, marks)
+def _plain(name: str, draw: figures.Draw) -> Chart:
+    return _chart(name, lambda _, view, world, service, look: draw(world, service, look, (view.start, view.end)))
+
+
+def _marks(snapshot: Snapshot, service: Service, view: View) -> list[Mark]:
+    """The incidents in which a service had a part."""
+    involved = [item for item in snapshot.incidents if service in involved_services(item)]
+    return figures.marks_of([item for item in involved if view.start <= item.since <= view.end])
+
+
+def _marked(name: str, draw: Callable[[World, Service, Look, tuple[float, float], list[Mark]], Json]) -> Chart:
+    return _chart(
+        name,
+        lambda hub, view, world, service, look: draw(
+            world, service, look, (view.start, view.end), _marks(snapshot_at(hub, view), service, view)
+        ),
+    )
+
+
+def _durations(hub: HubView, view: View, world: World, service: Service, look: Look) -> Json:
+    snapshot = snapshot_at(hub, view)
+    slo = next((slo for slo in snapshot.forecast.slos if slo.service == service), None)
+    return figures.durations(world, service, look, (view.start, view.end), slo, _marks(snapshot, service, view))
 
 
 CHARTS = (
-    _marked("service-durations", _durations),
-    _marked("service-gpu", lambda _, *rest: figures.gpu_time(*rest)),
-    _marked("service-requests", lambda _, *rest: figures.requests(*rest)),
-    _chart("service-queue", figures.queue),
-    _chart("service-cache", figures.cache),
-    _chart("service-first-token", figures.first_token),
-    _chart("service-per-token", figures.per_token),
-    _chart("service-replicas", figures.replicas),
+    _chart("service-durations", _durations),
+    _marked("service-gpu", figures.gpu_time),
+    _marked("service-requests", figures.requests),
+    _plain("service-queue", figures.queue),
+    _plain("service-cache", figures.cache),
+    _plain("service-first-token", figures.first_token),
+    _plain("service-per-token", figures.per_token),
+    _plain("service-replicas", figures.replicas),
 )
 PAGE = Page("/services", "Services", "Services", service_list, key="s")
 ONE = Page("/services", "", "Service", service_page, charts=CHARTS, deep=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -15,7 +17,7 @@ LIKELY_BREACH_PROBABILITY = 0.5
 """Probability of a breach within ten minutes from which the sentence is about it."""
 
 
-class ServiceState(ServiceForecast):
+class ServiceState(NamedTuple):
     """The figures of a service that its sentence is about."""
 
     health: Health
@@ -23,6 +25,7 @@ class ServiceState(ServiceForecast):
     failed: float | None
     p95: float | None
     gpus: int
+    forecast: ServiceForecast
 
 
 def worst(snapshot: Snapshot, service: Service) -> Incident | None:
@@ -35,42 +38,40 @@ def sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
     """The worst fact about a service. state: its figures."""
     if item := worst(snapshot, service):
         return summary_clauses(item)
-    if state["health"] == "unknown":
+    if state.health == "unknown":
         return text(f"Nothing fresh is known of {service}: what follows is the last that it told.")
-    if not state["rate"]:
-        return text(_without_requests(service, state["gpus"]))
-    if (promise := state["promise"]) is None:
+    if not state.rate:
+        gpus = f"it works on {state.gpus} {plural(state.gpus, 'GPU')}"
+        place = gpus if state.gpus else "nothing of it is seen on a GPU"
+        return text(f"{service} gets no requests that are known; {place}.")
+    if (promise := state.forecast["promise"]) is None:
         return text(f"{_figures(service, state)}. ", _unpromised(snapshot))
     return text(_beside_slo(service, state, promise))
 
 
-def _without_requests(service: Service, gpus: int) -> str:
-    doing = f"it works on {gpus} {plural(gpus, 'GPU')}" if gpus else "nothing of it is seen on a GPU"
-    return f"{service} gets no requests that are known; {doing}."
-
-
 def _beside_slo(service: Service, state: ServiceState, promise: SloJson) -> str:
-    word = "misses" if (state["used"] or 0.0) > 1 else "keeps"
+    forecast = state.forecast
+    word = "misses" if (forecast["used"] or 0.0) > 1 else "keeps"
     text = f"{service} {word} its {'usual level' if promise['learned'] else 'objective'}: {_against(state, promise)}."
-    if word == "keeps" and (state["risk"] or 0.0) >= LIKELY_BREACH_PROBABILITY and state["breach"] is not None:
-        text = f"{service} may miss its objective in {state['breach'] / 60:.0f} min: {_against(state, promise)}."
-    if state["load"] is not None and state["safe"] is not None and state["load"] > state["safe"]:
-        text += f" It is asked for {percent(state['load'])} of what it can do; {percent(state['safe'])} is safe."
+    if word == "keeps" and (forecast["risk"] or 0.0) >= LIKELY_BREACH_PROBABILITY and forecast["breach"] is not None:
+        text = f"{service} may miss its objective in {forecast['breach'] / 60:.0f} min: {_against(state, promise)}."
+    if forecast["load"] is not None and forecast["safe"] is not None and forecast["load"] > forecast["safe"]:
+        text += f" It is asked for {percent(forecast['load'])} of what it can do; {percent(forecast['safe'])} is safe."
     return text
 
 
 def _against(state: ServiceState, promise: SloJson) -> str:
     parts = []
-    if state["p95"] is not None:
-        parts.append(f"p95 {duration(state['p95'])} of at most {duration(promise['seconds'])}")
-    if state["failed"] is not None:
-        parts.append(f"{percent(state['failed'])} failed of at most {percent(promise['failed'])}")
+    if state.p95 is not None:
+        parts.append(f"p95 {duration(state.p95)} of at most {duration(promise['seconds'])}")
+    if state.failed is not None:
+        parts.append(f"{percent(state.failed)} failed of at most {percent(promise['failed'])}")
     return ", ".join(parts) or "no request ended lately"
 
 
 def _figures(service: Service, state: ServiceState) -> str:
-    p95 = f"p95 {duration(state['p95'])}" if state["p95"] is not None else "no duration known"
-    failed = f", {percent(state['failed'])} failed" if state["failed"] is not None else ""
+    p95 = f"p95 {duration(state.p95)}" if state.p95 is not None else "no duration known"
+    failed = f", {percent(state.failed)} failed" if state.failed is not None else ""
     return f"{service}: {p95}{failed}"
 
 

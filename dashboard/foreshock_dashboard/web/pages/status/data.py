@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,12 +11,11 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.units import counted, name_list, plural
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
-from foreshock_dashboard.web.state.lists import TargetRow, target
 from foreshock_dashboard.web.state.numbers import number
 
 State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
@@ -28,22 +27,8 @@ MAX_DOUBT_LENGTH = 80
 """Characters of a doubt that the headline has room for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """Whether the figures can be trusted, in one sentence, and the doubts."""
-
-    state: State
-    clauses: Text
-    doubts: tuple[str, ...] = ()
-
-    @property
-    def headline(self) -> str:
-        """The answer as one text."""
-        return joined_text(self.clauses)
-
-
 class TrustJson(TypedDict):
-    """The headline, and the doubts."""
+    """Whether the figures can be trusted, in one sentence, and the doubts."""
 
     state: State
     headline: str
@@ -51,7 +36,8 @@ class TrustJson(TypedDict):
     doubts: list[str]
 
 
-class TargetLine(TypedDict):
+@dataclass(frozen=True)
+class TargetLine:
     """A target and its last scrape."""
 
     instance: str
@@ -64,7 +50,8 @@ class TargetLine(TypedDict):
     error: str
 
 
-class SignalRow(TypedDict):
+@dataclass(frozen=True)
+class SignalRow:
     """A kind of data, the features that need it, and how to collect it."""
 
     name: str
@@ -99,18 +86,14 @@ def status(
     now: the hub's time, Unix seconds. past: the snapshot is one of time travel; the hub's status is always of now.
     """
     world = snapshot.world
-    trusted = trust(snapshot, hub, ready, now, past=past)
     scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
-    rows = [_target(target(item), scrapes, is_stale(item, world.step)) for item in world.targets] if world else []
-    rows = rows or [_scraped(row) for row in scrapes.values()]
-    rows.sort(key=lambda row: (not row["silent"], -(row["age"] or 0.0), str(row["instance"])))
+    if world and world.targets:
+        rows = [_target(target, scrapes.get(target.instance, {}), world.step) for target in world.targets]
+    else:
+        rows = [_scraped(row) for row in scrapes.values()]
+    rows.sort(key=lambda row: (not row.silent, -(row.age or 0.0), row.instance))
     return {
-        "trust": {
-            "state": trusted.state,
-            "headline": trusted.headline,
-            "clauses": clauses(trusted.clauses),
-            "doubts": list(trusted.doubts),
-        },
+        "trust": trust(snapshot, hub, ready, now, past=past),
         "version": version,
         "ready": ready[0],
         "past": past,
@@ -124,44 +107,42 @@ def status(
     }
 
 
-def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *, past: bool = False) -> Trust:
+def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *, past: bool = False) -> TrustJson:
     """The trust in the figures; the worst doubt makes the headline."""
     world = snapshot.world
     if world is None:
-        why = snapshot.error
-        return Trust("critical", text(f"No: foreshock cannot read its source: {why}")) if why else _FIRST
-    seen, doubts = freshness(world), tuple(_doubts(snapshot, world, hub, ready))
+        if snapshot.error:
+            return _trust("critical", text(f"No: foreshock cannot read its source: {snapshot.error}"))
+        return _trust("empty", text("Not yet: the hub has not finished its first look at its source."))
+    seen, doubts = freshness(world), _doubts(snapshot, world, hub, ready)
     lag = now - world.time
     past = past or snapshot.bounds is not None
     if snapshot.error and not past:
         still = text("No: figures stand still since ", time(world.time), f": {snapshot.error}.")
-        return Trust("critical", still, doubts)
+        return _trust("critical", still, doubts)
     if seen.no_data and not past:
         if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
-            return Trust("blind", text(f"Not yet: no data has come from any {seen.no_data} so far."), doubts)
+            return _trust("blind", text(f"Not yet: no data has come from any {seen.no_data} so far."), doubts)
         no_data = text(f"No: there is no fresh data from any {seen.no_data} since ", time(seen.since), ".")
-        return Trust("blind", no_data, doubts)
+        return _trust("blind", no_data, doubts)
     if lag > 2 * fresh_seconds(world.step) and not past:
-        return Trust("critical", text(f"No: the newest figures are {lag:.0f} s old; the hub is behind."), doubts)
+        return _trust("critical", text(f"No: the newest figures are {lag:.0f} s old; the hub is behind."), doubts)
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
         yet = f"Figures yes, warnings not yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
-        return Trust("learning", text(yet), doubts)
+        return _trust("learning", text(yet), doubts)
     if doubts:
-        return Trust("warning", text(f"Mostly: {_brief(doubts[0])}."), doubts)
+        brief = doubts[0] if len(doubts[0]) <= MAX_DOUBT_LENGTH else doubts[0].partition(": ")[0]
+        return _trust("warning", text(f"Mostly: {brief}."), doubts)
     what = f"{seen.gpus} GPUs and {seen.services} services"
     if past:
         then = text("Yes, as of ", time(world.time), f": {what} were fresh, and nothing is known to be lost.")
-        return Trust("calm", then)
-    return Trust("calm", text(f"Yes: {what} are fresh, every target answers, and nothing was dropped."))
+        return _trust("calm", then)
+    return _trust("calm", text(f"Yes: {what} are fresh, every target answers, and nothing was dropped."))
 
 
-def _brief(doubt: str) -> str:
-    """The doubt; without its details if it is longer than `MAX_DOUBT_LENGTH`."""
-    return doubt if len(doubt) <= MAX_DOUBT_LENGTH else doubt.partition(": ")[0]
-
-
-_FIRST = Trust("empty", text("Not yet: the hub has not finished its first look at its source."))
+def _trust(state: State, answer: Text, doubts: Sequence[str] = ()) -> TrustJson:
+    return {"state": state, "headline": joined_text(answer), "clauses": clauses(answer), "doubts": list(doubts)}
 
 
 def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
@@ -169,11 +150,9 @@ def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]
     seen, doubts = freshness(world), []
     if not ready[0] and ready[1] and ready[1] != snapshot.error:
         doubts.append(ready[1])
-    stale = seen.stale_targets
-    if stale:
-        doubts.append(
-            f"{_some(len(stale), len(world.targets), 'target')} silent: {name_list([t.instance for t in stale])}"
-        )
+    if stale := seen.stale_targets:
+        names = name_list([target.instance for target in stale])
+        doubts.append(f"{_some(len(stale), len(world.targets), 'target')} silent: {names}")
     if seen.stale_gpus:
         doubts.append(f"{_some(len(seen.stale_gpus), len(world.gpus), 'GPU')} without fresh data")
     if seen.stale_services:
@@ -182,19 +161,16 @@ def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
         doubts.append(f"the store fails: {store['last_error']}")
-    lost = sum(_count(value) for value in _dict(receiver.get("rejected")).values())
-    if lost:
-        doubts.append(counted(lost, "span was", "spans were") + " rejected")
+    if rejected := sum(_count(value) for value in _dict(receiver.get("rejected")).values()):
+        doubts.append(f"{counted(rejected, 'span was', 'spans were')} rejected")
     if dropped := _count(store.get("dropped")):
-        doubts.append(counted(dropped, "sample or span was", "samples or spans were") + " dropped past a bound")
+        doubts.append(f"{counted(dropped, 'sample or span was', 'samples or spans were')} dropped past a bound")
     if corrupt := _count(store.get("corrupt")):
-        doubts.append(
-            counted(corrupt, "damaged piece of the store was", "damaged pieces of the store were") + " set aside"
-        )
+        pieces = counted(corrupt, "damaged piece of the store was", "damaged pieces of the store were")
+        doubts.append(f"{pieces} set aside")
     if spans.get("warning"):
         doubts.append(str(spans["warning"]))
-    uncounted = _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total"))
-    if uncounted:
+    if uncounted := _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total")):
         doubts.append(counted(uncounted, "span was", "spans were") + " kept but not counted")
     return doubts + (_unmatched_options(_list(hub.get("in_vain"))) if world.services else [])
 
@@ -205,49 +181,15 @@ def _unmatched_options(rows: Sequence[Json]) -> list[str]:
     for row in rows:
         meant = f" ({row['nearest']}?)" if row["nearest"] else ""
         by_flag.setdefault(str(row["flag"]), []).append(f"{row['service']}{meant}")
-    return [_name(flag, names) for flag, names in by_flag.items()]
-
-
-def _name(flag: str, names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return f"{flag} names a service not seen so far: {names[0]}; correct the name, unless it is still to come"
-    many = f"{flag} names {len(names)} services not seen so far: {name_list(names)}"
-    return f"{many}; correct the names, unless they are still to come"
-
-
-def signals(world: World | None) -> list[SignalRow]:
-    """Each kind of data: the number of objects that report it, the features that need it, and the remedy."""
-    if world is None:
-        return []
-    inference, capacity, network, hardware = world.model_servers, world.capacity, world.network, world.hardware
-    rows: Sequence[tuple[str, str, int, str, str]] = (
-        ("Requests", "services", _rows(world.red.rate), "services, their durations and errors", _SPANS),
-        ("Calls", "edges", _rows(world.calls.rate), "the service map, and where a cascade goes", _SPANS),
-        ("GPUs", "GPUs", _rows(world.utilization), "how busy GPUs are", _EXPORTER),
-        ("Services on GPUs", "GPU shares", _rows(world.busy), "who uses which GPU", _EXPORTER),
-        ("Who waits for whom", "pairs", _rows(world.stalled_by), "who starves whom", _STALLED),
-        ("GPU health", "GPUs", _rows(hardware.clock) if hardware else 0, "throttling and errors of GPUs", _EXPORTER),
-        (
-            "Model servers",
-            "services",
-            _rows(inference.running) if inference else 0,
-            "queues, KV cache, time to first token, offered load",
-            _SERVERS,
-        ),
-        (
-            "Replicas",
-            "services",
-            _rows(capacity.ready) if capacity else 0,
-            "replicas wanted, ready and pending",
-            _CLUSTER,
-        ),
-        ("Quota", "pools", _rows(capacity.quota) if capacity else 0, "how many GPUs a pool may still get", _CLUSTER),
-        ("Network", "hosts", _rows(network.used) if network else 0, "network faults as a cause", _HOSTS),
-    )
-    return [
-        {"name": name, "of": of, "count": count, "there": count > 0, "lost": lost, "remedy": remedy}
-        for name, of, count, lost, remedy in rows
-    ]
+    doubts = []
+    for flag, names in by_flag.items():
+        if len(names) == 1:
+            doubt = f"{flag} names a service not seen so far: {names[0]}; correct the name, unless it is still to come"
+        else:
+            doubt = f"{flag} names {len(names)} services not seen so far: {name_list(names)}"
+            doubt += "; correct the names, unless they are still to come"
+        doubts.append(doubt)
+    return doubts
 
 
 _SPANS = "send spans by OTLP to this hub, or let --prometheus have the span metrics of a Collector or Tempo"
@@ -258,38 +200,46 @@ _CLUSTER = "let kube-state-metrics be scraped: --targets, or the Prometheus of -
 _HOSTS = "run foreshock-exporter or node_exporter on the hosts"
 
 
-def _rows(values: Floats) -> int:
-    """The number of rows with any value."""
-    return int(np.isfinite(values).any(axis=1).sum()) if values.size else 0
+def signals(world: World | None) -> list[SignalRow]:
+    """Each kind of data: the number of objects that report it, the features that need it, and the remedy."""
+    if world is None:
+        return []
+    servers, capacity, network, hardware = world.model_servers, world.capacity, world.network, world.hardware
+    queues = "queues, KV cache, time to first token, offered load"
+    rows: Sequence[tuple[str, str, Floats | None, str, str]] = (
+        ("Requests", "services", world.red.rate, "services, their durations and errors", _SPANS),
+        ("Calls", "edges", world.calls.rate, "the service map, and where a cascade goes", _SPANS),
+        ("GPUs", "GPUs", world.utilization, "how busy GPUs are", _EXPORTER),
+        ("Services on GPUs", "GPU shares", world.busy, "who uses which GPU", _EXPORTER),
+        ("Who waits for whom", "pairs", world.stalled_by, "who starves whom", _STALLED),
+        ("GPU health", "GPUs", hardware.clock if hardware else None, "throttling and errors of GPUs", _EXPORTER),
+        ("Model servers", "services", servers.running if servers else None, queues, _SERVERS),
+        ("Replicas", "services", capacity.ready if capacity else None, "replicas wanted, ready and pending", _CLUSTER),
+        ("Quota", "pools", capacity.quota if capacity else None, "how many GPUs a pool may still get", _CLUSTER),
+        ("Network", "hosts", network.used if network else None, "network faults as a cause", _HOSTS),
+    )
+    listed = []
+    for name, objects, values, features, remedy in rows:
+        count = 0 if values is None or not values.size else int(np.isfinite(values).any(axis=1).sum())
+        listed.append(SignalRow(name, objects, count, count > 0, features, remedy))
+    return listed
 
 
-def _target(row: TargetRow, scrapes: Mapping[str, Json], is_quiet: bool) -> TargetLine:
+def _target(target: Target, scrape: Json, step: float) -> TargetLine:
     """A target, with the figures of its last scrape."""
-    more = scrapes.get(str(row["instance"]), {})
-    return {
-        "instance": row["instance"],
-        "job": row["job"],
-        "up": row["up"],
-        "age": row["age_seconds"],
-        "silent": is_quiet,
-        "took": more.get("duration"),
-        "samples": more.get("samples"),
-        "error": more.get("error") or "",
-    }
+    age = None if target.age is None else number(target.age)
+    return TargetLine(target.instance, target.job, target.up, age, is_stale(target, step), *_last_scrape(scrape))
 
 
 def _scraped(row: Json) -> TargetLine:
     """A target before its first evaluation."""
-    return {
-        "instance": str(row.get("instance")),
-        "job": str(row.get("job") or ""),
-        "up": row.get("up"),
-        "age": row.get("age"),
-        "silent": row.get("up") is not True,
-        "took": row.get("duration"),
-        "samples": row.get("samples"),
-        "error": row.get("error") or "",
-    }
+    instance, job, up = str(row.get("instance")), str(row.get("job") or ""), row.get("up")
+    return TargetLine(instance, job, up, row.get("age"), up is not True, *_last_scrape(row))
+
+
+def _last_scrape(row: Json) -> tuple[float | None, int | None, str]:
+    """Seconds, samples, and error."""
+    return row.get("duration"), row.get("samples"), row.get("error") or ""
 
 
 def _some(few: int, all_: int, word: str) -> str:
