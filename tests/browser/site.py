@@ -8,13 +8,39 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import uvicorn
-from playwright.sync_api import Page
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
+from playwright.sync_api import Page, expect
 from tests.web.worlds import FakeHub
 
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.authentication import Access
 
 Scheme = Literal["light", "dark"]
+WIDTHS = (1280, 390)
+expect.set_options(timeout=20_000)  # milliseconds: a loaded machine takes seconds to draw
+
+
+def ready(page: Page) -> None:
+    """Wait until the page is live and every panel has its data."""
+    expect(page.locator("#live")).to_contain_text("Live")
+    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
+
+
+def violations(page: Page) -> list[str]:
+    """The rules of axe that the page breaks, each with the element."""
+    found = Axe().run(page).response["violations"]
+    return [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]]
+
+
+def assert_accessible_and_fits(page: Page) -> None:
+    """In light and in dark: no violation that axe finds, one h1, and no wider than the window."""
+    assert page.get_by_role("heading", level=1).count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    schemes: tuple[Scheme, Scheme] = ("dark", "light")
+    for scheme, other in zip(schemes, reversed(schemes), strict=True):
+        page.emulate_media(color_scheme=scheme)
+        expect(page.get_by_role("button", name=f"Switch to the {other} theme")).to_be_attached()
+        assert violations(page) == []
 
 
 @dataclass

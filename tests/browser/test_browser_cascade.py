@@ -6,9 +6,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
 from playwright.sync_api import Page, Route, expect
-from tests.browser.site import Open, Scheme, Site
+from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, violations
 from tests.web.worlds import HOSTILE, NOW, SCENES, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.incident import AtRisk
@@ -34,11 +33,6 @@ def spread(site: Site) -> Site:
 def _ready(page: Page) -> None:
     expect(page.locator(".panel").first).to_be_visible()
     expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
-
-
-def _faults(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]]
 
 
 @pytest.mark.usefixtures("spread")
@@ -73,10 +67,10 @@ def test_now_answers_who_whom_since_when_how_long_and_what_to_do(visit: Open) ->
 
 
 @pytest.mark.usefixtures("spread")
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("dark", 390)])
-def test_a_cascade_is_accessible_and_fits(visit: Open, scheme: Scheme, width: int) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_cascade_is_accessible_and_fits(visit: Open, width: int) -> None:
     """On both pages while it spreads, with a forecast; on a phone panels are folded, and the map is tables."""
-    page = visit("/cascade", scheme, width).page
+    page = visit("/cascade", width=width).page
     _ready(page)
     if width <= 600:
         expect(page.locator("#signs")).to_be_hidden()
@@ -85,12 +79,11 @@ def test_a_cascade_is_accessible_and_fits(visit: Open, scheme: Scheme, width: in
         expect(page.locator("[data-fold][aria-expanded=true]:visible")).to_have_count(6)
     expect(page.locator("#signs table")).to_be_visible()
     expect(page.locator("#map svg.map")).to_have_count(1 if width > 600 else 0)
-    assert _faults(page) == []
+    assert_accessible_and_fits(page)
     page.get_by_role("link", name="Now", exact=True).click()
     expect(page.locator(".next-hit")).to_be_visible()
     _ready(page)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert _faults(page) == []
+    assert_accessible_and_fits(page)
 
 
 @pytest.mark.usefixtures("spread")
@@ -136,7 +129,7 @@ def test_the_slider_replays_map_and_lanes(visit: Open) -> None:
     page.get_by_role("button", name="Replay it").click()
     slider = page.get_by_role("slider", name="Show the state at this time")
     slider.fill(str(int(NOW - 400) // 10 * 10))
-    expect(page.locator("#live")).to_contain_text("Past", timeout=20_000)
+    expect(page.locator("#live")).to_contain_text("Past")
     expect(page.locator("#map .node.critical")).to_have_count(0)
     expect(page.locator("#timeline-message")).to_have_text("No service is worse than usual, and none was in this time.")
     expect(page.get_by_role("button", name="▶ Play")).to_be_visible()
@@ -190,7 +183,7 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
     calm = {"learning": "still being learned (12 of 30 min)", "empty": "No service is known", "blind": "no fresh data"}
     for panel in ("timeline", "breaches", "signs") if scene in calm else ():
         expect(page.locator(f"#{panel}-message")).to_contain_text(calm[scene])
-    assert _faults(page) == []
+    assert violations(page) == []
 
 
 def test_a_chart_that_is_not_drawn_yet_says_so(visit: Open) -> None:

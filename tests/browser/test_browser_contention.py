@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import Page, expect
-from tests.browser.site import Open, Scheme, Site
+from playwright.sync_api import expect
+from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, ready
 from tests.web.worlds import HOSTILE, NOW, SCENES
 
 PAIR = "/contention?victim=embedder&aggressor=train-llm"
 GPU = "/fleet?gpu=host-0/gpu-0"
-SLOW = 30_000
-"""Milliseconds in which the first chart of a page is there: it brings Plotly with it."""
 
 
-def _ready(page: Page) -> None:
-    expect(page.locator("#live")).to_contain_text("Live", timeout=SLOW)
-    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
-
-
-def _faults(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]]
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("path", [PAIR, GPU])
-def test_the_pages_are_accessible_and_fit(visit: Open, path: str, scheme: Scheme, width: int) -> None:
+def test_the_pages_are_accessible_and_fit(visit: Open, path: str, width: int) -> None:
     """With what is open on them, light and dark, wide and on a phone: nothing that axe finds, no sideways scrolling."""
-    page = visit(path, scheme, width).page
-    _ready(page)
-    expect(page.locator(".js-plotly-plot .main-svg:visible").first).to_be_visible(timeout=SLOW)
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.get_by_role("heading", level=1).count() == 1
-    assert _faults(page) == []
+    page = visit(path, width=width).page
+    ready(page)
+    expect(page.locator(".js-plotly-plot .main-svg:visible").first).to_be_visible()
+    assert_accessible_and_fits(page)
 
 
 def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     """Read who waits, open the pair, find its evidence; the address keeps it and Back returns."""
     page = visit("/contention").page
-    _ready(page)
+    ready(page)
     row = {"trace_id": f"{1:032x}", "service": "embedder", "operation": "POST /embed", "start": NOW - 60}
     row |= {"duration_seconds": 2.0, "for_aggressor_seconds": 5.0, "gpu_seconds": 8.0}
     waits = {"traces": [row], "looked_at": 40, "time": NOW}
@@ -52,7 +37,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     expect(page.locator("#headline")).to_contain_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1")
     expect(page.locator("#pair-facts")).to_contain_text("93 % sure whose doing it is, sampled")
     expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
-    expect(page.locator("#pair-wait .main-svg").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#pair-wait .main-svg").first).to_be_visible()
     expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s2.00 s then went on")
     expect(page.locator("#pair-traces .note")).to_contain_text("Work goes on when its caller has an answer or gave up")
     assert "victim=embedder&aggressor=train-llm" in page.url
@@ -66,7 +51,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
 def test_the_matrix_is_sorted_by_its_heads_and_lists_go_by_a_column(visit: Open) -> None:
     """The address keeps both, and a screen reader is told."""
     page = visit("/contention?order=name").page
-    _ready(page)
+    ready(page)
     rows = page.locator("#who .matrix tbody th")
     expect(rows.locator("button")).to_have_text(["batch-eval", "embedder", "reranker", "train-llm"])
     page.locator("#who .matrix thead").get_by_role("button", name="train-llm").click()
@@ -81,7 +66,7 @@ def test_the_matrix_is_sorted_by_its_heads_and_lists_go_by_a_column(visit: Open)
 def test_the_fleet_is_read_and_opened_with_the_keyboard(visit: Open) -> None:
     """Arrow keys move, Enter opens; the switch changes what the grid shows, and the filter the inventory."""
     page = visit("/fleet").page
-    _ready(page)
+    ready(page)
     expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
@@ -91,7 +76,7 @@ def test_the_fleet_is_read_and_opened_with_the_keyboard(visit: Open) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#gpu-title")).to_have_text("host-0/gpu-0")
     expect(page.locator("#gpu")).to_contain_text("cannot be told: nothing tells of errors or throttling")
-    expect(page.locator("#gpu-use .main-svg").first).to_be_visible(timeout=SLOW)
+    expect(page.locator("#gpu-use .main-svg").first).to_be_visible()
     switch = page.get_by_role("group", name="What the grid shows")
     switch.get_by_role("button", name="Temperature").click()
     expect(page.locator("#grid-legend")).to_contain_text("Temperature 20 °C")
@@ -108,8 +93,8 @@ def test_the_fleet_is_read_and_opened_with_the_keyboard(visit: Open) -> None:
 def test_a_tick_draws_the_grid_anew_without_making_it_anew(visit: Open, site: Site) -> None:
     """Only the values change: the plot and what the reader opened stay."""
     page = visit("/fleet").page
-    _ready(page)
-    page.wait_for_selector("#grid-plot .main-svg", timeout=SLOW)
+    ready(page)
+    page.wait_for_selector("#grid-plot .main-svg")
     page.evaluate("window.plot = document.querySelector('#grid-plot .main-svg')")
     before = int(page.locator("#grid-plot").get_attribute("data-drawn") or 0)
     later = SCENES["half-blind"]()
@@ -124,11 +109,11 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
     """In the matrix, the tables, the charts' legends and the grid."""
     site.hub.snapshot = SCENES["hostile"]()
     page = visit(path).page
-    _ready(page)
+    ready(page)
     expect(page.locator("main")).to_contain_text(HOSTILE)
     if path == "/contention":
         page.locator("#who .warned a").click()
-        expect(page.locator("#pair-use .legend").first).to_contain_text("onerror", timeout=SLOW)
+        expect(page.locator("#pair-use .legend").first).to_contain_text("onerror")
     assert page.locator("main img, main script").count() == 0
 
 
@@ -154,7 +139,7 @@ def test_nothing_known_is_said_and_never_a_zero(visit: Open, site: Site, scene: 
         expect(page.locator("#counts")).to_contain_text("32 without data")
         expect(page.locator("#inventory tbody tr").first).to_contain_text("–")
     else:
-        expect(panel).to_have_attribute("data-state", "empty" if scene == "empty" else "error", timeout=SLOW)
+        expect(panel).to_have_attribute("data-state", "empty" if scene == "empty" else "error")
     if scene == "error":
         page.goto(f"{site.url}/services/embedder")
         expect(page.locator("#service-verdict")).to_have_attribute("data-state", "error")

@@ -6,55 +6,38 @@ import re
 from dataclasses import replace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import Page, expect
-from tests.browser.site import Open, Scheme, Site
+from playwright.sync_api import expect
+from tests.browser.site import WIDTHS, Open, Scheme, Site, assert_accessible_and_fits, ready
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, snapshot, starvation, starving
 
 from foreshock_dashboard.model.snapshot import Snapshot
 
 TRACE = f"/traces?trace={1:032x}"
-LOOKS = [("light", 1280), ("dark", 1280), ("light", 390), ("dark", 390)]
 
 
-def _ready(page: Page) -> None:
-    expect(page.get_by_role("status").first).to_have_text("Live")
-    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
-
-
-def _faults(page: Page) -> list[str]:
-    found = Axe().run(page).response["violations"]
-    return [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]]
-
-
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("path", ["/", "/cascade", "/traces", f"{TRACE}&span={7:016x}", "/nowhere"])
-def test_a_page_is_accessible_and_fits(visit: Open, path: str, scheme: Scheme, width: int) -> None:
+def test_a_page_is_accessible_and_fits(visit: Open, path: str, width: int) -> None:
     """Light, dark and on a phone: no violation that axe finds, and no sideways scrolling."""
-    page = visit(path, scheme, width, quiet=path != "/nowhere").page
+    page = visit(path, width=width, quiet=path != "/nowhere").page
     if path != "/nowhere":
-        _ready(page)
+        ready(page)
     else:
         expect(page.get_by_role("heading", name="No such page")).to_be_visible()
         expect(page.locator("#live")).to_have_text("No page")
     if path.startswith("/traces"):
         expect(page.locator("#heat .main-svg").first).to_be_visible()
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.get_by_role("heading", level=1).count() == 1
-    assert _faults(page) == []
+    assert_accessible_and_fits(page)
 
 
 @pytest.mark.parametrize("scene", sorted(set(SCENES) - {"starving"}))
 def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scene: str) -> None:
-    """Calm, learning, empty, broken, stale or with hostile names: in the light, and when it becomes dark."""
+    """Calm, learning, empty, broken, stale or with hostile names, in light and in dark."""
     site.hub.snapshot = SCENES[scene]()
     page = visit("/", "light").page
     expect(page.locator("#headline")).not_to_have_text("Loading…")
     expect(page.locator('.panel[data-state="loading"]')).to_have_count(0)
-    assert _faults(page) == []
-    page.emulate_media(color_scheme="dark")
-    expect(page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
-    assert _faults(page) == []
+    assert_accessible_and_fits(page)
 
 
 def test_the_first_sentence_says_who_starves_whom_and_where(visit: Open) -> None:
@@ -87,7 +70,7 @@ def test_times_are_in_the_browsers_zone_with_the_exact_stamp_on_hover(visit: Ope
 def test_the_page_follows_the_hub_without_reload(visit: Open, site: Site, scene: str, words: str) -> None:
     """The next tick is on the page by itself, and what the reader unfolded stays unfolded."""
     page = visit().page
-    _ready(page)
+    ready(page)
     page.evaluate("window.untouched = true")
     page.get_by_text("GPUs as a table").click()
     later = SCENES[scene]()
@@ -100,7 +83,7 @@ def test_the_page_follows_the_hub_without_reload(visit: Open, site: Site, scene:
 def test_figures_move_while_the_headline_stays(visit: Open, site: Site) -> None:
     """A screen reader is not told the same sentence at every tick."""
     page = visit().page
-    _ready(page)
+    ready(page)
     page.evaluate(
         "window.told = 0; new MutationObserver(() => window.told++).observe("
         "document.getElementById('headline'), {childList: true, characterData: true, subtree: true})"
@@ -114,7 +97,7 @@ def test_figures_move_while_the_headline_stays(visit: Open, site: Site) -> None:
 def test_a_dead_hub_is_told_within_seconds_and_forgiven(visit: Open, site: Site) -> None:
     """Old figures are marked; when the hub is back so is the page, without reload."""
     page = visit(quiet=False).page
-    _ready(page)
+    ready(page)
     site.stop()
     expect(page.locator("#lost")).to_contain_text("Connection lost: data is", timeout=30_000)
     expect(page.locator("#matrix-panel")).to_have_attribute("data-state", "stale")
@@ -164,7 +147,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     """In the matrix, on the GPUs, on the map, in the tables; no old figure, and no zero."""
     site.hub.snapshot = SCENES["blind"]()
     page = visit().page
-    _ready(page)
+    ready(page)
     expect(page.locator("#figures b")).to_have_text(["–"] * 5)
     expect(page.get_by_role("link", name="embedder waits for train-llm (no data) on host-0/gpu-0")).to_be_visible()
     expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, contention unknown, 32 without data")
@@ -185,7 +168,7 @@ def test_rows_that_tell_stand_beside_rows_that_do_not(visit: Open, site: Site) -
     """One service and one host are silent; the others are shown as they are."""
     site.hub.snapshot = SCENES["half-blind"]()
     page = visit().page
-    _ready(page)
+    ready(page)
     expect(page.locator("#services tr[data-health='unknown']")).to_have_count(1)
     expect(page.locator("#services tr[data-health='unknown']")).to_contain_text("auth? no data")
     expect(page.locator("#grid-reading")).to_contain_text("0 contended, 8 without data")
@@ -225,7 +208,7 @@ def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:
     """It is shown as it is written, and nothing of it becomes an element."""
     site.hub.snapshot = SCENES["hostile"]()
     page = visit().page
-    _ready(page)
+    ready(page)
     expect(page.get_by_role("alert")).to_contain_text(HOSTILE)
     assert page.locator("main img").count() == 0
     assert page.locator("main script").count() == 0
@@ -258,7 +241,7 @@ def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None
 def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
     """Arrow keys move through the canvas and the line below says what is there; the table has the same."""
     page = visit().page
-    _ready(page)
+    ready(page)
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99 % busy, contended 83 % of the time")
@@ -286,7 +269,7 @@ def test_the_gpus_are_drawn_by_the_chart_library_once_it_can_be_loaded(visit: Op
 def test_everything_is_reached_by_tab(visit: Open) -> None:
     """Skip link first, then navigation, theme, lanes, services, matrix, GPUs, evidence."""
     page = visit().page
-    _ready(page)
+    ready(page)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     seen = set()
@@ -331,7 +314,7 @@ def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:
 def test_filters_live_in_the_address(visit: Open) -> None:
     """What is asked can be sent to a colleague as a link."""
     page = visit("/traces").page
-    _ready(page)
+    ready(page)
     page.get_by_label("At least").fill("500ms")
     page.get_by_label("Status").select_option("error")
     page.locator("#trace-filters").get_by_role("button", name="Search").click()
@@ -343,7 +326,7 @@ def test_filters_live_in_the_address(visit: Open) -> None:
 def test_an_address_with_errors_asks_for_that_status(visit: Open) -> None:
     """Links that were sent on before there was a choice of status."""
     page = visit("/traces?errors=true").page
-    _ready(page)
+    ready(page)
     expect(page.get_by_label("Status")).to_have_value("error")
     page.get_by_label("Status").select_option("unset")
     expect(page.locator("#list-hint")).to_contain_text("with a span of status unset")
@@ -431,7 +414,7 @@ def test_an_unknown_trace_is_told(visit: Open) -> None:
 def test_plotly_is_loaded_only_where_a_figure_is(visit: Open) -> None:
     """Megabytes that the first page does not need."""
     page = visit().page
-    _ready(page)
+    ready(page)
     loaded = "performance.getEntriesByType('resource').filter(r => r.name.includes('plotly')).length"
     assert page.evaluate(loaded) == 0
     page.get_by_role("link", name="Traces", exact=True).click()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it ships no types
-from playwright.sync_api import Page, expect
-from tests.browser.site import Open, Site
+from playwright.sync_api import expect
+from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, ready
 from tests.web.test_web_service import serving, told
 from tests.web.test_web_trace_lanes import HOST, STARVED, Metrics, Traces, asked_of
 from tests.web.worlds import HOSTILE, NOW, SCENES, calm, request, snapshot, span, starvation
@@ -15,20 +14,6 @@ from tests.web.worlds import HOSTILE, NOW, SCENES, calm, request, snapshot, span
 from foreshock_dashboard.model.span import Span
 
 TRACE = f"/traces?trace={1:032x}"
-LOOKS = [("light", 1280), ("dark", 390)]
-
-
-def _ready(page: Page) -> None:
-    expect(page.locator("#live")).to_contain_text("Live")
-    expect(page.locator('.panel[data-state="loading"]:visible')).to_have_count(0)
-
-
-def _sound(page: Page) -> None:
-    """Accessible by all that axe finds, one h1, and no wider than the window."""
-    found = Axe().run(page).response["violations"]
-    assert [f"{fault['id']}: {node['target']}" for fault in found for node in fault["nodes"]] == []
-    assert page.get_by_role("heading", level=1).count() == 1
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def _starved() -> tuple[Span, ...]:
@@ -37,8 +22,8 @@ def _starved() -> tuple[Span, ...]:
     return (*asked_of(host__id=HOST, process__pid=7), *STARVED, *queries)
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, scheme: str, width: int) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, width: int) -> None:
     """Light and dark, wide and on a phone, with every panel filled."""
     state = told()
     assert state.world
@@ -46,18 +31,18 @@ def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, sch
     site.hub.traces = Traces(spans=_starved())
     site.hub.metrics = Metrics()
     for path in ("/services", "/services/vllm-8b", "/status", f"{TRACE}&span={7:016x}"):
-        page = visit(path, scheme, width).page  # type: ignore[arg-type]  # the looks are schemes
-        _ready(page)
+        page = visit(path, width=width).page
+        ready(page)
         if path.startswith("/traces"):
             expect(page.locator(".lane")).to_have_count(1)
-        _sound(page)
+        assert_accessible_and_fits(page)
 
 
 def test_the_table_leads_to_all_about_a_service_and_on_to_its_neighbour(visit: Open, site: Site) -> None:
     """Sorted by risk, then as asked; the page of one says the worst first; Back returns."""
     site.hub.snapshot = told()
     page = visit("/services").page
-    _ready(page)
+    ready(page)
     expect(page.locator("#services-say")).to_contain_text("1 of 12 services miss their objective")
     expect(page.locator("#services-table tbody tr").first).to_contain_text("embedder")
     page.get_by_role("button", name="Load").click()
@@ -121,7 +106,7 @@ def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: S
 def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open, site: Site) -> None:
     """And follows the hub without reload."""
     page = visit("/status").page
-    _ready(page)
+    ready(page)
     expect(page.locator("#trust")).to_contain_text("Yes: 32 GPUs and 12 services are fresh")
     expect(page.locator("#doubts")).to_contain_text("The data is simulated")
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("missing")
@@ -139,7 +124,7 @@ def test_status_shows_names_that_nobody_has_beside_other_doubts(visit: Open, sit
     """In the first line where there is nothing worse, with who may be meant below it; it goes once they are seen."""
     site.hub.in_vain = ({"flag": "--objectives", "service": "embeder", "nearest": "embedder"},)
     page = visit("/status", width=390).page
-    _ready(page)
+    ready(page)
     said = "--objectives names a service not seen so far: embeder (embedder?); correct the name"
     expect(page.locator("#trust")).to_have_text("Mostly: --objectives names a service not seen so far.")
     assert page.evaluate("(e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))(trust)") < 3
@@ -155,13 +140,11 @@ def test_status_shows_names_that_nobody_has_beside_other_doubts(visit: Open, sit
     expect(page.locator("#doubts li", has_text=said)).to_have_count(0)
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(
-    visit: Open, site: Site, scheme: str, width: int
-) -> None:
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open, site: Site, width: int) -> None:
     """It leads to the page that tells how to get it, and the end of every bar is seen beside its length."""
     site.hub.snapshot, site.hub.traces, site.hub.time = SCENES["empty"](), Traces(spans=request()), NOW + 600
-    page = visit(TRACE, scheme, width).page  # type: ignore[arg-type]  # the looks are schemes
+    page = visit(TRACE, width=width).page
     note = page.locator("#trace .note").first
     expect(note).to_contain_text("Nothing is known of its GPUs: the hub has no metrics of GPUs, and no exporter sent")
     assert note.get_by_role("link", name="What is missing").get_attribute("href") == "/status"
@@ -170,7 +153,7 @@ def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(
     assert bar
     assert length
     assert bar["x"] < length["x"] < length["x"] + length["width"] < bar["x"] + bar["width"]
-    _sound(page)
+    assert_accessible_and_fits(page)
 
 
 def test_a_trace_says_what_it_waited_for_and_shows_who_was_on_its_gpu(visit: Open, site: Site) -> None:
@@ -245,7 +228,7 @@ def test_the_span_at_the_top_stays_there_when_the_window_becomes_wide(visit: Ope
 def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> None:
     """Both live in the address, and a mark opens its trace."""
     page = visit("/traces").page
-    _ready(page)
+    ready(page)
     plot = page.locator("#heat .nsewdrag").first
     expect(page.locator("#heat .points path").first).to_be_visible(timeout=15_000)
     box = plot.bounding_box()
@@ -264,13 +247,13 @@ def test_leaving_a_service_asks_for_none_without_a_name(visit: Open, site: Site)
     """The address changes before the page does."""
     site.hub.snapshot = told()
     page = visit("/services/vllm-8b").page
-    _ready(page)
+    ready(page)
     refused: list[str] = []
     page.on("response", lambda answer: refused.append(answer.url) if answer.status >= 400 else None)
     for leaves in ("#nav-services", "#nav-traces", "#nav-now"):
         page.locator(leaves).click()
-        _ready(page)
+        ready(page)
         page.go_back()
         expect(page.get_by_role("heading", level=1)).to_have_text("vllm-8b")
-        _ready(page)
+        ready(page)
     assert refused == []
