@@ -100,10 +100,12 @@ def _serve(daemon: Daemon, server: Server, options: Options, stop: threading.Eve
         " (simulated readings)" if options.mock else "",
     )
     daemon.start(options.period)
-    again = _wait(daemon, stop)
+    began, outdated = time.monotonic(), False
+    while not outdated and not stop.wait(DRIVER_CHECK_SECONDS):
+        outdated = time.monotonic() - began >= MIN_UPTIME_SECONDS and daemon.outdated()
     log.info("stopping")
     _close(server.close, *daemon.closers())
-    return again
+    return outdated
 
 
 def _close(*closers: Callable[[], None]) -> None:
@@ -114,15 +116,6 @@ def _close(*closers: Callable[[], None]) -> None:
         thread.start()
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-
-
-def _wait(daemon: Daemon, stop: threading.Event) -> bool:
-    """Wait for a signal. True if only a new process can use the driver."""
-    began = time.monotonic()
-    while not stop.wait(DRIVER_CHECK_SECONDS):
-        if time.monotonic() - began >= MIN_UPTIME_SECONDS and daemon.outdated():
-            return True
-    return False
 
 
 def _stop_on_signals(stop: threading.Event) -> None:

@@ -16,7 +16,7 @@ from foreshock_exporter.exporter import Collector, Exporter
 from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.gpu.occupancy import JoinKeys
 from foreshock_exporter.model.device import Driver
-from foreshock_exporter.model.service import AttributedService, Resolver
+from foreshock_exporter.model.service import Resolver
 from foreshock_exporter.options import OptionError, Options
 
 if TYPE_CHECKING:
@@ -124,17 +124,16 @@ def _mock(script: str, options: Options, now: Now) -> Host:
         opened = open_script(script, now, per_link=options.nvlink_per_link)
     except ScriptError as error:
         raise OptionError(f"--mock: {error}") from error
-    collectors: dict[str, Collector] = {}
-    if options.network:
-        collectors["network"] = MockNetwork(now)
-    if options.pressure:
-        collectors["pressure"] = MockPressure(now)
+    switched: dict[str, tuple[bool, Callable[[Now], Collector]]] = {
+        "network": (options.network, MockNetwork),
+        "pressure": (options.pressure, MockPressure),
+    }
     return Host(
         opened.driver,
         opened.resolver,
         options.host_id or opened.host_id,
         options.host_name or opened.host_name,
-        collectors,
+        {name: collector(now) for name, (on, collector) in switched.items() if on},
     )
 
 
@@ -163,7 +162,7 @@ def _real(options: Options) -> Host:
         )
     return Host(
         driver,
-        ProcResolver(options.procfs, options.rootfs, environ=options.environ) if shows_pids else _unattributed,
+        ProcResolver(options.procfs, options.rootfs, environ=options.environ) if shows_pids else lambda _: None,
         identity or name,
         name,
         _collectors(options),
@@ -172,10 +171,6 @@ def _real(options: Options) -> Host:
         outdated=driver.needs_restart,
         join_keys=partial(join_keys, options.procfs),
     )
-
-
-def _unattributed(pid: int) -> AttributedService | None:  # noqa: ARG001 - a resolver that knows none
-    return None
 
 
 def _collectors(options: Options) -> dict[str, Collector]:

@@ -48,15 +48,10 @@ class Exporter:
     `render` is thread-safe. Collection is not: either call `sample` or `start` the threads.
 
       Args:
-          driver: the GPUs.
-          resolver: resolves a PID to its service.
-          gpus: how the GPUs are collected.
           host_id: `host.id` in the spans of this host.
-          host_name: display name.
           now: Unix seconds of a clock that never jumps; may be virtual.
           mock: whether the readings are simulated.
           host: host collectors by name; each fails alone.
-          xid: whether to collect XID errors.
           extra: additional families, for example those of the OTLP pusher.
           timer: monotonic clock in seconds, for durations and staleness.
           wall: Unix seconds for timestamps; `now` by default.
@@ -153,11 +148,7 @@ class Exporter:
         return gpus is not None and (bool(gpus.gpus) or not (gpus.call_ages or gpus.expected))
 
     def start(self, period: float = 0.1) -> None:
-        """Collect in threads. A hung call stops only the collection that made it.
-
-        Args:
-            period: seconds between two passes over a GPU.
-        """
+        """Collect each GPU every `period` seconds, in threads. A hung call stops only the collection that made it."""
         if self._started:
             raise RuntimeError("this exporter has been started")
         self._started = True
@@ -171,10 +162,7 @@ class Exporter:
             self._start_thread("xid", lambda _: self._wait_for_xids(), 0.0)
 
     def close(self, timeout: float = 0.5) -> None:
-        """Stop the threads and close the driver.
-
-        A thread in a hung driver call is abandoned after `timeout` seconds.
-        """
+        """Stop the threads and close the driver. A thread in a hung call is abandoned after `timeout` seconds."""
         self._stop.set()
         deadline = time.monotonic() + timeout
         for thread in self._threads:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.attribution.container import ProcessContainer, container_join_keys, join_keys
+from foreshock_exporter.attribution.container import join_keys
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import (
     INTERVALS_PER_SECOND,
@@ -33,6 +33,7 @@ from foreshock_exporter.gpu.occupancy import (
 
 A, B, C = ServiceKey("", "a"), ServiceKey("ml", "b"), ServiceKey("", "c")
 T0 = 1_800_000_000.0  # the start of a minute
+CONTAINER, POD = "ab" * 32, "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
 
 
 def observations(pattern: str, *, step: float = 0.1, start: float = T0, uuid: str = "GPU-0") -> list[Observation]:
@@ -308,18 +309,22 @@ def test_an_interval_names_a_bounded_number_of_processes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("pids", "cgroup", "words"),
     [
-        (ProcessContainer(4242, False), ("host/4242",)),
-        (ProcessContainer(1, True, "ab" * 32), (f"container:{'ab' * 32}/1",)),
-        (ProcessContainer(7, True, "ab" * 32, "pod-uid"), (f"container:{'ab' * 32}/7", "pod:pod-uid/7")),
-        (ProcessContainer(4242, False, "ab" * 32), (f"container:{'ab' * 32}/4242", "host/4242")),
-        (ProcessContainer(3, True), ()),
+        ("4242", "/", ("host/4242",)),
+        ("4242\t1", f"/docker/{CONTAINER}", (f"container:{CONTAINER}/1",)),
+        ("9\t7", f"/kubepods/pod{POD}/{CONTAINER}", (f"container:{CONTAINER}/7", f"pod:{POD}/7")),
+        ("4242", f"/docker/{CONTAINER}", (f"container:{CONTAINER}/4242", "host/4242")),
+        ("9\t3", "/", ()),
     ],
 )
-def test_join_keys_match_the_spans_of_a_process(place: ProcessContainer, words: tuple[str, ...]) -> None:
+def test_join_keys_match_the_spans_of_a_process(pids: str, cgroup: str, words: tuple[str, ...], tmp_path: Path) -> None:
     """The PID inside its container; the host's PID only in the host's namespace."""
-    assert container_join_keys(place) == words
+    (tmp_path / "42").mkdir()
+    (tmp_path / "42" / "status").write_text(f"Pid:\t1\nNSpid:\t{pids}\n")
+    (tmp_path / "42" / "cgroup").write_text(f"0::{cgroup}\n")
+
+    assert join_keys(tmp_path, 42) == words
 
 
 def test_a_process_that_is_gone_has_no_words(tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from foreshock_exporter.attribution.container import (
     INITIAL_PID_NAMESPACE,
-    ProcessContainer,
+    join_keys,
     parse_nspid,
-    process_container,
     shows_host_pids,
 )
 from foreshock_exporter.attribution.service_resolver import ProcResolver
@@ -66,8 +65,8 @@ def test_two_processes_with_pid_1_in_their_containers_are_distinguished(tree: Tr
         AttributedService("", "chat", "otel"),
         AttributedService("", "tts", "otel"),
     ]
-    assert process_container(root / "proc", 1001) == ProcessContainer(1, True, ONE, POD)
-    assert process_container(root / "proc", 1002) == ProcessContainer(1, True, OTHER, POD)
+    assert join_keys(root / "proc", 1001) == (f"container:{ONE}/1", f"pod:{POD}/1")
+    assert join_keys(root / "proc", 1002) == (f"container:{OTHER}/1", f"pod:{POD}/1")
 
 
 @pytest.mark.parametrize(
@@ -89,11 +88,7 @@ def test_the_numbers_of_a_process_run_from_the_host_to_its_innermost_namespace(
 
 def test_a_process_of_the_host_is_in_no_container(tree: Tree) -> None:
     root = tree({"proc/7/status": "Pid:\t7\nNSpid:\t7\n", "proc/7/cgroup": "0::/system.slice/vllm.service\n"})
-    assert process_container(root / "proc", 7) == ProcessContainer(7, False, None, None)
-
-
-def test_a_process_that_is_gone_is_nowhere(tmp_path: Path) -> None:
-    assert process_container(tmp_path, 7) is None
+    assert join_keys(root / "proc", 7) == ("host/7",)
 
 
 @given(st.binary())
@@ -193,8 +188,8 @@ def test_real_processes_with_pid_1_are_distinguished(
     pids = [int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text()) for child in outer]
     resolve = ProcResolver(Path("/proc"), tmp_path)
     assert [resolve(pid) for pid in pids] == [AttributedService("", service, "otel") for service in services]
-    places = [process_container(Path("/proc"), pid) for pid in pids]
-    assert [(place.pid, place.nested) for place in places if place] == [(1, True), (1, True)]
+    assert [parse_nspid(Path(f"/proc/{pid}/status").read_bytes())[1:] for pid in pids] == [(1,), (1,)]
+    assert not any(key.startswith("host/") for pid in pids for key in join_keys(Path("/proc"), pid))
     driver = scripted(*(gpu(memory={pid: 1e9}) for pid in pids))
     assert holders(driver, Path("/proc"), series) == {"0": "chat", "1": "tts"}
 

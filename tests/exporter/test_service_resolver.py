@@ -222,12 +222,14 @@ def test_an_unreadable_environment_is_logged_once_with_the_remedy(
     root = tree(proc("0::/system.slice/vllm.service\n") | proc("0::/system.slice/tts.service\n", pid=43))
     find = resolver(root)
 
-    def refusing(path: Path, most: int) -> bytes:
+    path_open = Path.open
+
+    def refusing(path: Path, mode: str) -> object:
         if path.name == "environ":
             raise PermissionError(13, "Permission denied", str(path))
-        return path.read_bytes()[:most]
+        return path_open(path, mode)
 
-    monkeypatch.setattr("foreshock_exporter.attribution.service_resolver._read_some", refusing)
+    monkeypatch.setattr(Path, "open", refusing)
     with caplog.at_level(logging.WARNING, "foreshock_exporter"):
         assert find(42) == Service("", "vllm", "systemd")
         assert find(43) == Service("", "tts", "systemd")

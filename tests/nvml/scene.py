@@ -12,7 +12,7 @@ from tests.nvml.scripted import ScriptedHost
 
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model.service import AttributedService
-from foreshock_exporter.nvml import NvmlDriver
+from foreshock_exporter.nvml import Library, NvmlDriver
 
 At = Callable[[float], ScriptedHost]
 FAST = 0.1
@@ -34,7 +34,7 @@ class Scene:
         self.at = at
         self.time = time
         self._shown = at(time)
-        self.driver = NvmlDriver(nvml, per_link=per_link, timer=self.now)
+        self.driver = NvmlDriver(Library(nvml, timer=self.now), per_link=per_link)
         self.exporter = Exporter(
             self.driver, self.resolve, host_id="1", host_name="host", now=self.now, timer=lambda: 0.0
         )

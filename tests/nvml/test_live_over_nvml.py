@@ -29,7 +29,7 @@ from tests.nvml.scripted import ScriptedHost
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.model.service import AttributedService
-from foreshock_exporter.nvml import NvmlDriver
+from foreshock_exporter.nvml import Library, NvmlDriver
 from foreshock_exporter.script.events import Fault
 
 COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))
@@ -72,7 +72,7 @@ def late() -> list[float]:
 def exporter(nvml: ModuleType, stage: Stage, late: list[float]) -> Iterator[Exporter]:
     """Runs live over the stage. Calls that hang are freed afterwards."""
     exporter = Exporter(
-        NvmlDriver(nvml),
+        NvmlDriver(Library(nvml)),
         lambda pid: AttributedService("shop", str(pid), "simulated"),
         host_id="1",
         host_name="host",
@@ -227,7 +227,7 @@ def test_an_upgraded_library_requires_a_restart(
     monkeypatch.setattr(nvml, "_nvmlGetFunctionPointer_cache", {})
     double.show(PROFILES["h100"].at(START + 20.0))
     times: Callable[[], float] = iter(range(0, 10_000, 40)).__next__
-    driver = NvmlDriver(nvml, timer=times)
+    driver = NvmlDriver(Library(nvml, timer=times))
     assert driver.count() == 1
     double.loading = UPGRADED
     double.show(PROFILES["h100"].at(START + 20.0))

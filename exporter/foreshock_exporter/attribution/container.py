@@ -8,8 +8,6 @@ host's PID namespace. The last is unique only together with `host.id`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from foreshock_exporter.attribution.cgroup import parse_cgroup, placement
@@ -22,46 +20,16 @@ _LINK = re.compile(r"pid:\[(\d+)\]")
 _MAX_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessContainer:
-    """Container of a process.
-
-    `pid` is the PID in the innermost namespace, the `process.pid` of its spans. `nested` is whether that differs from
-    the namespace of the /proc. Ids are None outside containers and pods.
-    """
-
-    pid: int
-    nested: bool
-    container_id: str | None = None
-    pod_uid: str | None = None
-
-
-def process_container(procfs: Path, pid: int) -> ProcessContainer | None:
-    """Container of the process with this PID in `procfs`; None if it is gone."""
-    folder = procfs / str(pid)
-    numbers = parse_nspid(read_bytes(folder / "status"))
-    if not numbers:
-        return None
-    container = placement(parse_cgroup(read_bytes(folder / "cgroup").decode(errors="replace")))
-    return ProcessContainer(numbers[-1], len(numbers) > 1, container.container, container.pod)
-
-
 def join_keys(procfs: Path, pid: int) -> tuple[str, ...]:
     """Join keys of the process with this PID in `procfs`; empty if it is gone."""
-    container = process_container(procfs, pid)
-    return () if container is None else container_join_keys(container)
-
-
-def container_join_keys(container: ProcessContainer) -> tuple[str, ...]:
-    """Join keys of a process in a container."""
-    keys = []
-    if container.container_id is not None:
-        keys.append(f"container:{container.container_id}/{container.pid}")
-    if container.pod_uid is not None:
-        keys.append(f"pod:{container.pod_uid}/{container.pid}")
-    if not container.nested:
-        keys += host_join_keys(container.pid)
-    return tuple(keys)
+    folder = procfs / str(pid)
+    pids = parse_nspid(read_bytes(folder / "status"))
+    if not pids:
+        return ()
+    place = placement(parse_cgroup(read_bytes(folder / "cgroup").decode(errors="replace")))
+    ids = {"container": place.container, "pod": place.pod}
+    keys = tuple(f"{kind}:{value}/{pids[-1]}" for kind, value in ids.items() if value is not None)
+    return keys if len(pids) > 1 else (*keys, *host_join_keys(pids[-1]))
 
 
 def host_join_keys(pid: int) -> tuple[str, ...]:
@@ -85,30 +53,17 @@ def shows_host_pids(procfs: Path) -> bool:
     False in a container without the host's PID namespace or a mount of its /proc. False as well if nothing can be read:
     no attribution is better than a wrong one.
     """
-    return any(evidence(procfs) for evidence in _EVIDENCE)
-
-
-def _init_in_host_namespace(procfs: Path) -> bool:
-    """Whether PID 1 is in the initial namespace; needs CAP_SYS_PTRACE or its user."""
-    return _namespace(procfs / "1") == INITIAL_PID_NAMESPACE
-
-
-def _reader_in_host_namespace(procfs: Path) -> bool:
-    """Whether this process is in the initial namespace, which contains all others."""
-    return _namespace(procfs / "self") == INITIAL_PID_NAMESPACE
+    return (
+        _namespace(procfs / "1") == INITIAL_PID_NAMESPACE  # needs CAP_SYS_PTRACE or the user of PID 1
+        or _namespace(procfs / "self") == INITIAL_PID_NAMESPACE  # which contains all others
+        or _shows_kernel_threads(procfs)
+    )
 
 
 def _shows_kernel_threads(procfs: Path) -> bool:
     """Whether PID 2 is kthreadd; kernel threads exist only in the initial namespace."""
     fields = read_bytes(procfs / "2" / "stat").rpartition(b")")[2].split()
     return len(fields) > 6 and fields[6].isdigit() and bool(int(fields[6]) & _KERNEL_THREAD)
-
-
-_EVIDENCE: tuple[Callable[[Path], bool], ...] = (
-    _init_in_host_namespace,
-    _reader_in_host_namespace,
-    _shows_kernel_threads,
-)
 
 
 def _namespace(process: Path) -> int | None:

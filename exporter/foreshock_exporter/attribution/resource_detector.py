@@ -44,13 +44,7 @@ class ContainerIds(NamedTuple):
 
 
 class ForeshockResourceDetector(ResourceDetector):
-    """Detects host.id, process.pid, container.id, k8s.pod.uid, and foreshock.gpu.visible.
-
-    Args:
-        raise_on_error: parameter of the SDK; unused.
-        root: root of the file system.
-        environ: environment variables.
-    """
+    """Detects host.id, process.pid, container.id, k8s.pod.uid, and foreshock.gpu.visible below `root`."""
 
     def __init__(
         self, raise_on_error: bool = False, *, root: Path = Path("/"), environ: Mapping[str, str] = os.environ

@@ -43,10 +43,7 @@ MAX_PARENTS = 4
 
 
 class _CachedProcess(NamedTuple):
-    """Cached service of a process.
-
-    `pod` is the UID of a pod that has no known name yet. Times in seconds.
-    """
+    """Service of a process; `pod` is the UID of a pod that has no known name yet. Times in seconds."""
 
     started: str
     service: AttributedService
@@ -59,10 +56,8 @@ class ProcResolver:
     """Resolves PIDs to services, with a cache by PID and start time. Thread-safe.
 
     Args:
-        procfs: the host's /proc.
         rootfs: the host's /, for pod names under /var/log/pods.
         environ: whether to read environments of processes (needs root or CAP_SYS_PTRACE).
-        now: monotonic clock in seconds.
     """
 
     def __init__(
@@ -89,7 +84,8 @@ class ProcResolver:
         elif cached is None or cached.started != started:
             cached = self._resolve(folder, started, now)
         elif cached.pod is not None and now - cached.resolved_at < POD_NAME_WAIT_SECONDS:
-            cached = self._with_pod_name(cached, cached.pod)
+            service = from_pod(cached.pod, _entry_names(self._pods))
+            cached = cached._replace(service=service, pod=None) if service else cached
         self._remember(pid, cached, now)
         return None if cached is None else cached.service
 
@@ -116,13 +112,10 @@ class ProcResolver:
             return None  # ended meanwhile: the values may belong to another process with this PID
         return _CachedProcess(started, service, pod, now, now)
 
-    def _with_pod_name(self, cached: _CachedProcess, pod: str) -> _CachedProcess:
-        service = from_pod(pod, _entry_names(self._pods))
-        return cached if service is None else cached._replace(service=service, pod=None)
-
     def _environ_of(self, folder: Path) -> bytes:
         try:
-            return _read_some(folder / "environ", MAX_ENVIRON_BYTES)
+            with (folder / "environ").open("rb") as file:
+                return file.read(MAX_ENVIRON_BYTES)
         except PermissionError:
             self._problems.report(
                 "environment of processes",
@@ -240,8 +233,3 @@ def _entry_names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(os.listdir(folder)))  # noqa: PTH208 - names only, a hundred of them each second
     except OSError:
         return ()
-
-
-def _read_some(path: Path, max_bytes: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(max_bytes)

@@ -85,11 +85,9 @@ class OpenInterval(NamedTuple):
     processes: frozenset[str]
 
     def until(self, cut_at: float) -> OpenInterval:
-        """Part before `cut_at`."""
         return self._replace(end=cut_at, busy=self.busy * (cut_at - self.start) / (self.end - self.start))
 
     def since(self, cut_at: float) -> OpenInterval:
-        """Part from `cut_at` on."""
         return self._replace(start=cut_at, busy=self.busy * (self.end - cut_at) / (self.end - self.start))
 
 
@@ -114,7 +112,6 @@ def span_id(occupancy: Occupancy) -> int:
 
 
 def attributes(occupancy: Occupancy) -> dict[str, str | float | tuple[str, ...]]:
-    """Span attributes of an interval."""
     return {
         GPU_ID: occupancy.uuid,
         GPU_NAME: f"GPU {occupancy.gpu}",
@@ -237,11 +234,7 @@ def _hash(text: str, size: int) -> int:
 
 
 class OccupancyTracker:
-    """Occupancy states of all GPUs of a host. Thread-safe.
-
-    Args:
-        join_keys: called once for each new process, while it runs.
-    """
+    """Occupancy states of all GPUs of a host. Thread-safe. Calls `join_keys` once for each new process."""
 
     def __init__(self, join_keys: JoinKeys = lambda _: ()) -> None:
         self._join_keys = join_keys

@@ -116,10 +116,8 @@ def unmatched_rules(
     """Rules without effect on a host with `count` GPUs.
 
     Args:
-        pools: the rules.
         gpus: GPUs that respond now.
         seen: all GPUs seen so far; a lost GPU is reported elsewhere.
-        count: number of GPUs according to the driver.
         before: previous result. An unmatched UUID stays unmatched while a GPU does not respond.
     """
     uuids = {uuid for gpu in (*seen, *gpus) for uuid in (gpu.uuid, *gpu.instances)}

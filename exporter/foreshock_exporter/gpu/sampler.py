@@ -29,13 +29,7 @@ _MISMATCH_MESSAGES: dict[MismatchReason, str] = {
 
 
 class Sampler:
-    """Owns one `GpuCollector` per GPU. Has no thread and no clock; `collectors` may be read from other threads.
-
-    Args:
-        driver: the GPUs.
-        resolver: resolves a PID to its service.
-        problems: log of persistent problems.
-    """
+    """Owns one `GpuCollector` per GPU. Has no thread and no clock; `collectors` may be read from other threads."""
 
     def __init__(
         self,

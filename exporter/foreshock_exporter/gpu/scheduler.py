@@ -25,19 +25,13 @@ _Gpu = TypeVar("_Gpu")
 class StartThread(Protocol):
     """Starts a thread that repeats `step` every `period` seconds until it returns True."""
 
-    def __call__(self, name: str, step: Callable[[float], bool], period: float) -> None:
-        """Start the thread."""
-        ...
+    def __call__(self, name: str, step: Callable[[float], bool], period: float) -> None: ...
 
 
 class Scheduler(Generic[_Gpu]):
-    """Collects every GPU once per period, never from two threads at once. `schedule` is not thread-safe.
+    """Collects every GPU once per `period` seconds, never from two threads at once.
 
-    Args:
-        collect: collects one GPU at a time of the exporter's clock. Exceptions are logged.
-        start_thread: starts a thread.
-        period: seconds between two passes.
-        timer: monotonic clock in seconds.
+    `collect` gets the GPU and the time of the exporter's clock. `schedule` is not thread-safe.
     """
 
     def __init__(

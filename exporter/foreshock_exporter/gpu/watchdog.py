@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, ParamSpec, TypeVar
 
-from foreshock_exporter.model.device import (
-    Counters,
-    Driver,
-    GpuProcess,
-    Health,
-    Identity,
-    ProcessUtilization,
-    Reading,
-    UtilizationSample,
-    Xid,
-)
+from foreshock_exporter.model import device
 
 Call = Literal["count", "sample", "state"]
 """Driver calls by frequency."""
@@ -29,7 +19,7 @@ _Result = TypeVar("_Result")
 class WatchedDriver:
     """`Driver` that delegates every call. At most one call of a kind is in flight per GPU."""
 
-    def __init__(self, driver: Driver, timer: Callable[[], float]) -> None:
+    def __init__(self, driver: device.Driver, timer: Callable[[], float]) -> None:
         self._driver = driver
         self._timer = timer
         self._started_at: dict[CallKey, float] = {}
@@ -42,28 +32,28 @@ class WatchedDriver:
     def count(self) -> int:
         return self._timed((None, "count"), self._driver.count)
 
-    def identity(self, gpu: int) -> Identity:
+    def identity(self, gpu: int) -> device.Identity:
         return self._timed((gpu, "state"), self._driver.identity, gpu)
 
-    def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
+    def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:
         return self._timed((gpu, "sample"), self._driver.utilization, gpu, since_us)
 
-    def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
+    def process_utilization(self, gpu: int, since_us: int) -> Sequence[device.ProcessUtilization]:
         return self._timed((gpu, "sample"), self._driver.process_utilization, gpu, since_us)
 
-    def read(self, gpu: int) -> Reading:
+    def read(self, gpu: int) -> device.Reading:
         return self._timed((gpu, "state"), self._driver.read, gpu)
 
-    def counters(self, gpu: int) -> Counters:
+    def counters(self, gpu: int) -> device.Counters:
         return self._timed((gpu, "state"), self._driver.counters, gpu)
 
-    def health(self, gpu: int) -> Health:
+    def health(self, gpu: int) -> device.Health:
         return self._timed((gpu, "state"), self._driver.health, gpu)
 
-    def processes(self, gpu: int) -> Sequence[GpuProcess]:
+    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
         return self._timed((gpu, "state"), self._driver.processes, gpu)
 
-    def xids(self, timeout: float) -> Sequence[Xid]:
+    def xids(self, timeout: float) -> Sequence[device.Xid]:
         return self._driver.xids(timeout)  # not timed, because it blocks on purpose
 
     def close(self) -> None:

@@ -17,7 +17,6 @@ class ProcNetstat:
         self._procfs = procfs
 
     def __call__(self) -> Families:
-        """Counters as families. Raises as `read`."""
         return families(NETSTAT, [((), self.read())])
 
     def read(self) -> Mapping[str, float]:

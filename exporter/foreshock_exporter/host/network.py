@@ -34,7 +34,6 @@ class ProcNetwork:
         self._exclude = exclude
 
     def __call__(self) -> Families:
-        """Interfaces as families. Raises as `read`."""
         return families(self.read())
 
     def read(self) -> tuple[Interface, ...]:

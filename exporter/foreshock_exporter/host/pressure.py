@@ -18,7 +18,6 @@ class ProcPressure:
         self._folder = procfs / "pressure"
 
     def __call__(self) -> Families:
-        """Totals as families. Raises as `read`."""
         return families(PRESSURE, [((), self.read())])
 
     def read(self) -> dict[str, float]:

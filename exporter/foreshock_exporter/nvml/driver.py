@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
-from foreshock_exporter.common.log import ProblemLog
-from foreshock_exporter.model.device import (
-    Counters,
-    DeviceError,
-    GpuProcess,
-    Health,
-    Identity,
-    ProcessUtilization,
-    Reading,
-    Sharing,
-    UtilizationSample,
-    Xid,
-)
+from foreshock_exporter.model import device
 from foreshock_exporter.nvml.counters import read_counters
 from foreshock_exporter.nvml.device_query import DeviceQuery
-from foreshock_exporter.nvml.errors import Nvml, ReturnCodes
+from foreshock_exporter.nvml.errors import ReturnCodes
 from foreshock_exporter.nvml.events import XidEvents
 from foreshock_exporter.nvml.library import Library
 from foreshock_exporter.nvml.mig import is_mig, to_text
@@ -38,34 +24,19 @@ _Read = Callable[[Function, object, int, Capacity, ReturnCodes], tuple[int, list
 class NvmlDriver:
     """`Driver` over NVML; `Library` describes its lifecycle and thread safety.
 
-    Args:
-        nvml: pynvml or a module with the same functions.
-        per_link: whether counters include each NVLink.
-        timer: monotonic clock in seconds.
-        problems: log of persistent problems.
-        maps: memory map of this process (proc(5)).
-        bound: folder in which the driver lists the GPUs bound to it.
+    `per_link`: whether counters include each NVLink.
     """
 
-    def __init__(
-        self,
-        nvml: Nvml,
-        *,
-        per_link: bool = False,
-        timer: Callable[[], float] = time.monotonic,
-        problems: ProblemLog | None = None,
-        maps: Path = Path("/proc/self/maps"),
-        bound: Path = Path("/proc/driver/nvidia/gpus"),
-    ) -> None:
-        self._library = Library(nvml, timer=timer, problems=problems, maps=maps, bound=bound)
-        self._events = XidEvents(self._library)
+    def __init__(self, library: Library, *, per_link: bool = False) -> None:
+        self._library = library
+        self._events = XidEvents(library)
         self._per_link = per_link
 
     def count(self) -> int:
-        """Number of GPUs listed by the driver; 0 without a driver. Raises DeviceError."""
+        """Number of GPUs listed by the driver; 0 without a driver. Raises device.DeviceError."""
         try:
             self._library.begin_call()
-        except DeviceError:
+        except device.DeviceError:
             if self._library.is_closed():
                 return 0
             raise
@@ -74,12 +45,12 @@ class NvmlDriver:
         finally:
             self._library.end_call()
 
-    def identity(self, gpu: int) -> Identity:
+    def identity(self, gpu: int) -> device.Identity:
         with self._query(gpu) as query:
             self._library.refresh_handle(gpu)
             uuid = query.required("nvmlDeviceGetUUID")
             self._library.set_uuid(gpu, uuid)
-            return Identity(
+            return device.Identity(
                 gpu=str(gpu),
                 uuid=to_text(uuid),
                 model=to_text(query.optional("nvmlDeviceGetName")),
@@ -89,29 +60,29 @@ class NvmlDriver:
                 sharing=_sharing_mode(query),
             )
 
-    def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
+    def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:
         return self._samples(gpu, "nvmlDeviceGetSamples", since_us, device_samples)
 
-    def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
+    def process_utilization(self, gpu: int, since_us: int) -> Sequence[device.ProcessUtilization]:
         return self._samples(gpu, "nvmlDeviceGetProcessUtilization", since_us, process_samples)
 
-    def read(self, gpu: int) -> Reading:
+    def read(self, gpu: int) -> device.Reading:
         with self._query(gpu) as query:
             return read_state(query)
 
-    def counters(self, gpu: int) -> Counters:
+    def counters(self, gpu: int) -> device.Counters:
         with self._query(gpu) as query:
             return read_counters(query, per_link=self._per_link)
 
-    def health(self, gpu: int) -> Health:
+    def health(self, gpu: int) -> device.Health:
         with self._query(gpu) as query:
             return read_health(query)
 
-    def processes(self, gpu: int) -> Sequence[GpuProcess]:
+    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
         with self._query(gpu) as query:
             return running_processes(query)
 
-    def xids(self, timeout: float) -> Sequence[Xid]:
+    def xids(self, timeout: float) -> Sequence[device.Xid]:
         return self._events.wait(timeout)
 
     def needs_restart(self) -> bool:
@@ -125,11 +96,12 @@ class NvmlDriver:
     def _samples(self, gpu: int, name: str, since_us: int, read: _Read[_Sample]) -> list[_Sample]:
         library, codes = self._library, self._library.codes
         with library.session():
-            device = library.device(gpu)
-            code, samples = read(library.function(name), device.handle, since_us, device.capacities[name], codes)
+            gpu_device = library.device(gpu)
+            function = library.function(name)
+            code, samples = read(function, gpu_device.handle, since_us, gpu_device.capacities[name], codes)
             if code in (codes.success, codes.not_found):
                 return samples
-            raise library.failure(code, gpu, device)
+            raise library.failure(code, gpu, gpu_device)
 
     @contextmanager
     def _query(self, gpu: int) -> Iterator[DeviceQuery]:
@@ -137,7 +109,7 @@ class NvmlDriver:
             yield DeviceQuery(self._library, gpu)
 
 
-def _sharing_mode(query: DeviceQuery) -> Sharing:
+def _sharing_mode(query: DeviceQuery) -> device.Sharing:
     if is_mig(query):
         return "mig"
     return "mps" if uses_mps(query) else "time-slicing"

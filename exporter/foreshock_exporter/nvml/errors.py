@@ -21,10 +21,7 @@ class DriverGoneError(DeviceError):
 class ReturnCodes:
     """Return codes by meaning (nvml.h, nvmlReturn_t).
 
-    Attributes:
-        driver_gone: the driver was unloaded or replaced.
-        handle_valid: the handle stays valid after the call.
-        unsupported: the device or driver never supports the call.
+    After a `handle_valid` code the handle stays valid. An `unsupported` call never works with the device or driver.
     """
 
     def __init__(self, nvml: Nvml) -> None:

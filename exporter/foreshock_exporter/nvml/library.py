@@ -47,8 +47,6 @@ class Library:
 
       Args:
           nvml: pynvml or a module with the same functions.
-          timer: monotonic clock in seconds.
-          problems: log of persistent problems.
           maps: memory map of this process (proc(5)).
           bound: folder in which the driver lists the GPUs bound to it.
     """

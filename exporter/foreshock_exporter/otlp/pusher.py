@@ -41,13 +41,10 @@ class OtlpPusher:
 
       Args:
           endpoint: base URL, such as http://127.0.0.1:4318.
-          snapshot: returns the latest snapshot.
           resource: attributes of the host, such as host.id and host.name; service.name is added.
           interval: seconds between pushes of readings.
           now: Unix seconds, the clock of observations and snapshots.
           wall: system clock if `now` does not follow its changes; span times use it, as those of services do.
-          environ: environment variables.
-          join_keys: returns the join keys of a process.
     """
 
     def __init__(

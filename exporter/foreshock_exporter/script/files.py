@@ -60,10 +60,7 @@ def _decoded(line: bytes) -> str:
 class LiveScript:
     """Plays lines as they arrive. A wrong line is logged and skipped; the last state stays at the end.
 
-    Args:
-        descriptor: file descriptor to read; not closed.
-        now: Unix seconds. The script starts now.
-        name: name of the script in messages.
+    `descriptor` is read and not closed. `now` returns Unix seconds; the script starts now.
     """
 
     def __init__(self, descriptor: int, now: Callable[[], float], name: str = "standard input") -> None:

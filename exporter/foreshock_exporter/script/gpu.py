@@ -42,7 +42,6 @@ class SampleWindow(NamedTuple):
 
     @property
     def busy(self) -> float:
-        """Busy ratio of the GPU."""
         return min(1.0, sum(self.shares.values()))
 
     def process_shares(self) -> dict[int, float]:
@@ -75,11 +74,9 @@ class PlayedGpu:
     """Growth of each counter per second from `since_us` on, as a sum of waves."""
 
     def busy(self, us: int) -> float:
-        """Busy ratio at a time."""
         return min(1.0, sum(share.at(us / MICROSECONDS) for share in self.shares.values()))
 
     def total(self, counter: str, us: int) -> float:
-        """Counter at a time."""
         begin, end = self.since_us / MICROSECONDS, us / MICROSECONDS
         waves = self.rates.get(counter, ())
         return self.totals.get(counter, 0.0) + sum([wave.integral(begin, end) for wave in waves])

@@ -136,9 +136,7 @@ def _check_process(gpu: _Gpu, action: Process) -> None:
 class LineReader:
     """Reads the lines of one script in order. A wrong line only advances the line number.
 
-    Args:
-        name: name of the script in messages.
-        live: whether lines arrive in real time; such a script cannot loop.
+    `live`: whether lines arrive in real time; such a script cannot loop.
     """
 
     def __init__(self, name: str, *, live: bool = False) -> None:
@@ -153,9 +151,7 @@ class LineReader:
     def read(self, line: str, now: float = 0.0) -> Header | Event | None:
         """Parse a line: `Header` for the first, None for a blank line or a comment (#), else an event.
 
-        Args:
-            line: with or without line end.
-            now: seconds from the start of the script; earliest time of the event, and its default.
+        `now` is the earliest time of the event and its default, in seconds from the start of the script.
 
         Raises:
             ScriptError: the line is wrong; reading may continue with the next.

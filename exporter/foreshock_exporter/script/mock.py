@@ -11,17 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from foreshock_exporter.host import metrics
-from foreshock_exporter.model.device import (
-    Counters,
-    DeviceError,
-    GpuProcess,
-    Health,
-    Identity,
-    ProcessUtilization,
-    Reading,
-    UtilizationSample,
-    Xid,
-)
+from foreshock_exporter.model import device
 from foreshock_exporter.model.family import Families
 from foreshock_exporter.model.service import AttributedService, Resolver
 from foreshock_exporter.script import driver_view
@@ -42,11 +32,7 @@ Now = Callable[[], float]
 class ScriptDriver:
     """`Driver` of a device script. A call to a hung GPU blocks until the script clears the fault, or `close`.
 
-    Args:
-        playback: the script.
-        now: Unix seconds.
-        per_link: whether counters include each NVLink.
-        on_close: callback of `close`.
+    `now` returns Unix seconds. `per_link`: whether counters include each NVLink.
     """
 
     def __init__(
@@ -64,16 +50,14 @@ class ScriptDriver:
         gpus = self._state()[0].gpus
         return max((gpu.index + 1 for gpu in gpus if gpu.fault != "late"), default=0)
 
-    def identity(self, gpu: int) -> Identity:
-        """Identity of the GPU."""
+    def identity(self, gpu: int) -> device.Identity:
         return driver_view.identity(self._responsive_gpu(gpu)[0])
 
-    def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
-        """Samples newer than `since_us` of about ten seconds."""
+    def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:
         state, windows = self._windows(gpu, since_us, "utilization")
         return driver_view.samples(state, windows, self._playback.start_us)
 
-    def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
+    def process_utilization(self, gpu: int, since_us: int) -> Sequence[device.ProcessUtilization]:
         """Mean share of each process that ran since `since_us`, with the end of the last period."""
         _, windows = self._windows(gpu, since_us, "process_utilization")
         totals: dict[int, float] = {}
@@ -81,33 +65,29 @@ class ScriptDriver:
             for pid, share in window.process_shares().items():
                 totals[pid] = totals.get(pid, 0.0) + share
         end_us = self._playback.start_us + (windows[-1].end_us if windows else 0)
-        return [ProcessUtilization(pid, end_us, total / len(windows)) for pid, total in totals.items()]
+        return [device.ProcessUtilization(pid, end_us, total / len(windows)) for pid, total in totals.items()]
 
-    def read(self, gpu: int) -> Reading:
-        """Current state."""
+    def read(self, gpu: int) -> device.Reading:
         return driver_view.reading(*self._responsive_gpu(gpu, "read"))
 
-    def counters(self, gpu: int) -> Counters:
-        """Current counters."""
+    def counters(self, gpu: int) -> device.Counters:
         result = driver_view.counters(*self._responsive_gpu(gpu, "counters"))
         return result if self._per_link else replace(result, nvlink_links={})
 
-    def health(self, gpu: int) -> Health:
-        """Current health."""
+    def health(self, gpu: int) -> device.Health:
         return driver_view.health(*self._responsive_gpu(gpu, "health"))
 
-    def processes(self, gpu: int) -> Sequence[GpuProcess]:
-        """Processes that use the GPU."""
+    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
         state, _ = self._responsive_gpu(gpu, "processes")
-        return [GpuProcess(pid, process.memory_bytes) for pid, process in state.processes.items()]
+        return [device.GpuProcess(pid, process.memory_bytes) for pid, process in state.processes.items()]
 
-    def xids(self, timeout: float) -> Sequence[Xid]:
+    def xids(self, timeout: float) -> Sequence[device.Xid]:
         """XIDs since the last call, without those of GPUs that refuse them."""
         deadline = time.monotonic() + timeout
         while True:
             state, _ = self._state()
             if state.gpus and all("xids" in gpu.device.refuses for gpu in state.gpus):
-                raise DeviceError("not_supported", "the device script says that its GPUs report no XIDs")
+                raise device.DeviceError("not_supported", "the device script says that its GPUs report no XIDs")
             xids = self._new_xids(state)
             remaining = deadline - time.monotonic()
             if xids or remaining <= 0.0 or self._closed.wait(min(remaining, POLL_SECONDS)):
@@ -134,29 +114,33 @@ class ScriptDriver:
         while True:
             state, us = self._state()
             if not 0 <= gpu < len(state.gpus):
-                raise DeviceError("not_found", f"the device script has no GPU {gpu}")
+                raise device.DeviceError("not_found", f"the device script has no GPU {gpu}")
             gpu_state = state.gpus[gpu]
             if gpu_state.fault == "lost":
-                raise DeviceError("lost", f"the device script says that GPU {gpu} fell off the bus")
+                raise device.DeviceError("lost", f"the device script says that GPU {gpu} fell off the bus")
             if gpu_state.fault == "late":
-                raise DeviceError("not_found", f"the device script says that GPU {gpu} has not come yet")
+                raise device.DeviceError("not_found", f"the device script says that GPU {gpu} has not come yet")
             if gpu_state.fault != "hang":
                 break
             if self._closed.wait(POLL_SECONDS):
-                raise DeviceError("driver", f"the call to GPU {gpu} hung until the driver was closed")
+                raise device.DeviceError("driver", f"the call to GPU {gpu} hung until the driver was closed")
         if method in driver_view.refused(gpu_state.device):
-            raise DeviceError("not_supported", f"the device script says that GPU {gpu} does not support {method}")
+            raise device.DeviceError(
+                "not_supported", f"the device script says that GPU {gpu} does not support {method}"
+            )
         return gpu_state, us
 
     def _windows(self, gpu: int, since_us: int, method: str) -> tuple[PlayedGpu, tuple[SampleWindow, ...]]:
         state, us = self._responsive_gpu(gpu, method)
         return state, sample_windows(state, us, max(-1, since_us - self._playback.start_us))
 
-    def _new_xids(self, state: PlayedHost) -> list[Xid]:
+    def _new_xids(self, state: PlayedHost) -> list[device.Xid]:
         new = state.xids[max(0, self._reported - state.xids_before) :]
         self._reported = max(self._reported, state.xids_before + len(state.xids))
         return [
-            Xid(state.gpus[xid.gpu].uuid, xid.xid) for xid in new if "xids" not in state.gpus[xid.gpu].device.refuses
+            device.Xid(state.gpus[xid.gpu].uuid, xid.xid)
+            for xid in new
+            if "xids" not in state.gpus[xid.gpu].device.refuses
         ]
 
 
@@ -172,11 +156,7 @@ class OpenScript(NamedTuple):
 def open_script(name: str, now: Now, *, per_link: bool = False, descriptor: int | None = None) -> OpenScript:
     """Start a device script now.
 
-    Args:
-        name: built-in script, file, or "-" for live lines on standard input.
-        now: Unix seconds.
-        per_link: whether counters include each NVLink.
-        descriptor: source of live lines instead of standard input.
+    `name` is a built-in script, a file, or "-" for live lines on standard input or `descriptor`.
 
     Raises:
         ScriptError: the file is unreadable or a line is wrong; the message has the remedy.
@@ -211,7 +191,6 @@ class MockNetwork:
         self._began = now()
 
     def __call__(self) -> Families:
-        """Current counters as families."""
         seconds = max(0.0, self._now() - self._began)
         values = dict.fromkeys(metrics.NETWORK_COUNTERS, 0.0) | {"up": 1.0, "speed_bytes": 25e9 / 8}
         for way, rate in (("receive", self._RECEIVE), ("transmit", self._TRANSMIT)):
@@ -231,7 +210,6 @@ class MockPressure:
         self._began = now()
 
     def __call__(self) -> Families:
-        """Current totals as families."""
         seconds = max(0.0, self._now() - self._began)
         totals = {field: seconds * share for field, share in _PRESSURE_SHARES.items()}
         return metrics.families(metrics.PRESSURE, [((), totals)])

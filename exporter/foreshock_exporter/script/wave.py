@@ -23,7 +23,6 @@ class Wave(NamedTuple):
     period: float = DEFAULT_PERIOD_SECONDS
 
     def at(self, time: float) -> float:
-        """Value at a time."""
         if not self.swing:
             return self.mean
         return self.mean + self.swing * math.sin(math.tau * math.fmod(time, self.period) / self.period)

@@ -48,11 +48,7 @@ class PasswordChecker:
     bcrypt is slow by design (50 ms at cost 10). So only one password is checked at a time, and an address waits after a
     wrong one: any number of guessers use at most one core, and one address a fifth of it.
 
-      Args:
-          sleep: waits the given number of seconds.
-          timer: monotonic clock in seconds.
-          matches: whether a password matches a hash.
-          max_wait: longest wait of an attempt for its turn, in seconds.
+    `max_wait` is the longest wait of an attempt for its turn, in seconds.
     """
 
     def __init__(
@@ -75,11 +71,8 @@ class PasswordChecker:
     def check(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> PasswordResult:
         """Check a password.
 
-        Args:
-            users: bcrypt hashes by user; not empty.
-            user: user name; an unknown one takes as long as a known one.
-            password: as sent.
-            address: client address; a wrong password delays only its own address.
+        `users` are bcrypt hashes by user, not empty. An unknown user takes as long as a known one. A wrong password
+        delays only its own client address.
         """
         user_hash = users.get(user)
         # For an unknown user, the most expensive hash: the duration does not reveal which users exist.

@@ -18,11 +18,7 @@ _VERIFY = {
 
 
 def context(settings: TlsSettings, path: Path) -> ssl.SSLContext:
-    """Server context with certificate, key, and settings.
-
-    Args:
-        settings: settings of the file.
-        path: the file, for messages.
+    """Server context with certificate, key, and settings; `path` names the web configuration in messages.
 
     Raises:
         ConfigError: a file is unusable, or OpenSSL lacks a cipher or curve.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 from tests.exporter.nvml.fake import FakeNvml
 
-from foreshock_exporter.nvml import NvmlDriver
+from foreshock_exporter.nvml import Library, NvmlDriver
 
 
 class Open(Protocol):
@@ -40,7 +40,7 @@ def driver(clock: list[float]) -> Open:
         fake = FakeNvml(answers=answers, **state)
         for name, error in (errors or {}).items():
             fake.fail(name, error)
-        adapter = NvmlDriver(fake, per_link=per_link, timer=lambda: clock[0])
+        adapter = NvmlDriver(Library(fake, timer=lambda: clock[0]), per_link=per_link)
         adapter.count()
         return adapter, fake
 

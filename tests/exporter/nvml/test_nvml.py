@@ -11,7 +11,7 @@ from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import FakeNvml, error, process
 
 from foreshock_exporter.model.device import DeviceError, GpuProcess, Health, Identity, Reading
-from foreshock_exporter.nvml import NvmlDriver
+from foreshock_exporter.nvml import Library, NvmlDriver
 
 
 def test_readings_are_in_base_units(driver: Open) -> None:
@@ -200,7 +200,7 @@ def test_the_real_binding_has_everything_that_the_adapter_calls(driver: Open) ->
 
 
 def test_the_real_binding_without_a_driver_gives_no_gpus(caplog: pytest.LogCaptureFixture) -> None:
-    adapter = NvmlDriver(pynvml)
+    adapter = NvmlDriver(Library(pynvml))
     count = adapter.count()
     assert count > 0 or "no NVIDIA driver" in caplog.text
     adapter.close()

@@ -11,7 +11,7 @@ from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import CONSTANTS, FakeNvml
 
 from foreshock_exporter.model.device import Counters, DeviceError, LinkBytes
-from foreshock_exporter.nvml import NvmlDriver
+from foreshock_exporter.nvml import Library, NvmlDriver
 
 ALL = 0xFFFFFFFF
 HOPPER: dict[tuple[int, int], Any] = {
@@ -160,7 +160,7 @@ def test_whatever_the_fields_answer_no_counter_is_negative_and_none_lacks_its_re
     rounds: list[dict[tuple[int, int], Any]],
 ) -> None:
     fake = FakeNvml()
-    adapter = NvmlDriver(fake, per_link=True)
+    adapter = NvmlDriver(Library(fake), per_link=True)
     for fields in rounds:
         fake.field_values = {(91, 0): (1, 2), **fields}
         values_read = adapter.counters(0)

@@ -59,7 +59,7 @@ def test_without_a_driver_there_are_no_gpus_and_one_log_line(caplog: pytest.LogC
     caplog.set_level(logging.INFO)
     fake, clock = FakeNvml(), [0.0]
     fake.fail("nvmlInit", "LIBRARY_NOT_FOUND")
-    adapter = NvmlDriver(fake, timer=lambda: clock[0])
+    adapter = NvmlDriver(Library(fake, timer=lambda: clock[0]))
     for _ in range(100):
         assert adapter.count() == 0
         clock[0] += 1.0
@@ -162,7 +162,7 @@ def test_nvml_is_opened_again_for_a_gpu_that_was_bound_since(tmp_path: Path, clo
     (tmp_path / "0000:1b:00.0").mkdir()
     fake = FakeNvml()
     fake.answers["nvmlInit"] = lambda: setattr(fake, "gpus", len(list(tmp_path.iterdir())))
-    adapter = NvmlDriver(fake, timer=lambda: clock[0], bound=tmp_path)
+    adapter = NvmlDriver(Library(fake, timer=lambda: clock[0], bound=tmp_path))
     assert adapter.count() == 1
     (tmp_path / "0000:1c:00.0").mkdir()
     assert [adapter.count() for _ in range(3)] == [1, 1, 1], "not at once"
@@ -253,7 +253,7 @@ def test_a_hung_initialization_blocks_no_other_caller() -> None:
         opening.set()
         assert released.wait(60.0)
 
-    adapter = NvmlDriver(FakeNvml(answers={"nvmlInit": init}), timer=lambda: 0.0)
+    adapter = NvmlDriver(Library(FakeNvml(answers={"nvmlInit": init}), timer=lambda: 0.0))
     with ThreadPoolExecutor(1) as pool:
         count = pool.submit(adapter.count)
         assert opening.wait(60.0)
@@ -278,7 +278,7 @@ def test_after_an_upgrade_under_the_running_process_only_a_new_one_helps(
     maps = tmp_path / "maps"
     maps.write_text(f"7f00-7f01 r--p 00000000 08:01 4242   {tmp_path}/{mapped}\n7f02-7f03 rw-p 00000000 00:00 0\n")
     fake = FakeNvml()
-    adapter = NvmlDriver(fake, timer=lambda: clock[0], maps=maps)
+    adapter = NvmlDriver(Library(fake, timer=lambda: clock[0], maps=maps))
     adapter.read(0)
     assert not adapter.needs_restart(), "nothing is wrong yet"
     fake.fail("nvmlDeviceGetUtilizationRates", "LIB_RM_VERSION_MISMATCH")
