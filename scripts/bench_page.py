@@ -31,8 +31,7 @@ from foreshock_dashboard.model.query import Matrix, MetricSource, Query
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import slice_world
+from foreshock_dashboard.model.world import World, slice_world
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer
 from foreshock_dashboard.world.builder import WorldBuilder

@@ -13,9 +13,9 @@ import pytest
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.analysis.saturation.overload import is_overloaded
 from foreshock_dashboard.model.batching_law import Utilization
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import ModelServers, Replica
 
 Scenes = Any
 LLM = Service("serving", "llm")

@@ -14,9 +14,9 @@ from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, RetryAmplification, Risk
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import ModelServers, Replica
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 

@@ -22,8 +22,7 @@ from foreshock_dashboard.model.query import Matrix, MetricSource, NoDataError, Q
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import nbytes, slice_world
+from foreshock_dashboard.model.world import World, nbytes, slice_world
 from foreshock_dashboard.replay.time_travel import MIN_CACHED_BYTES, SourceGrid, StateHistory, TimeTravel
 from foreshock_dashboard.world.catalogue import catalogue
 from foreshock_dashboard.world.row import quick_window

@@ -15,12 +15,11 @@ from tests.web.caller import Caller
 from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, draw, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.batching_law import BatchingLaw
-from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.cascade.data import breaches, cascade, headroom_service, propagation
 from foreshock_dashboard.web.pages.cascade.layout import PAGE

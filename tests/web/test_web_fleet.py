@@ -26,9 +26,9 @@ from tests.web.worlds import (
     starving,
 )
 
-from foreshock_dashboard.model.hardware import Hardware as Told
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import Hardware as Told
 from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.fleet.data import Selection, fleet, table_rows, typed_array

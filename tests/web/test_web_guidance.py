@@ -10,8 +10,8 @@ from tests.web.caller import Caller
 from tests.web.worlds import POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world_sections import ModelServers, Replica
 from foreshock_dashboard.web.api.load_balancing import advice, headroom
 from foreshock_dashboard.web.app import create_app
 

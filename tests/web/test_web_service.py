@@ -25,15 +25,13 @@ from tests.web.worlds import (
     starving,
 )
 
-from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Learning
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import slice_world
+from foreshock_dashboard.model.world import World, slice_world
+from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT

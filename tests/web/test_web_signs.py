@@ -15,7 +15,7 @@ from foreshock_dashboard.model.forecast import Forecast, Load
 from foreshock_dashboard.model.incident import AtRisk, Evidence
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world_slice import slice_world
+from foreshock_dashboard.model.world import slice_world
 from foreshock_dashboard.stats.runs import long_runs, moving_median
 from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, timeline
 from foreshock_dashboard.web.panels.vitals import load_ratios, vitals

@@ -15,8 +15,7 @@ import pytest
 from tests.web.caller import Caller, answer_schema, properties
 from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, request, service, span
 
-from foreshock_dashboard.model.partial import Partial
-from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
+from foreshock_dashboard.model.query import Matrix, MetricSource, Partial, Query, SourceError
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.model.span import (
     EXPORTER_NAME,

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, FakeTraces, span
 
-from foreshock_dashboard.model.partial import Partial
+from foreshock_dashboard.model.query import Partial
 from foreshock_dashboard.model.span import Event, Span
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.sources.otlp.codec import decode

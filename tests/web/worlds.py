@@ -15,8 +15,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Event, Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Floats, Json
-from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World
-from foreshock_dashboard.model.world_slice import slice_world
+from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World, slice_world
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.shell.page import Page

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.world.scraped import world_scraped
 
-from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import Capacity
 from foreshock_dashboard.world.cluster import services_of, workload_of
 
 CLUSTER = ("kube-state-metrics", "ksm:8080")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.world.scraped import world_scraped
 
-from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import Network
 
 OURS, THEIRS = ("foreshock-exporter", "10.0.0.1:10877"), ("node", "host-1:9100")
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.world.scraped import Page, world_scraped
 
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import ModelServers, Replica
 
 LLM = Service("", "llm")
 ONE, TWO = ("servers", "a:8000"), ("servers", "b:8000")

@@ -10,7 +10,7 @@ from pathlib import Path
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
 from foreshock_dashboard.common.clock import clock_at
-from foreshock_dashboard.model.partial import note_of
+from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.replay.recording_hub import open_recording

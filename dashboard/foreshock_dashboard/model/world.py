@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import ModelServers
-from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.seasonality import UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -160,3 +157,44 @@ class World:
 def gpu_order(gpu: Gpu) -> tuple[str, int, str, str]:
     """Sort GPUs by host, then by index as a number."""
     return gpu.host, int(gpu.index) if gpu.index.isdigit() else 10**9, gpu.index, gpu.uuid
+
+
+Section = TypeVar("Section")
+
+
+def slice_world(world: World, start: float, end: float) -> World:
+    """The World from `start` to `end` (Unix seconds, both included): fewer columns, nothing is copied.
+
+    Raises:
+        ValueError: the World has no grid point in the range.
+    """
+    first = int(np.searchsorted(world.times, start, side="left"))
+    after = int(np.searchsorted(world.times, end, side="right"))
+    if first >= after:
+        span = f"{world.times[0]:.0f} to {world.times[-1]:.0f}" if len(world.times) else "no time at all"
+        raise ValueError(f"no grid point from {start:.0f} to {end:.0f}: the World is of {span}")
+    return world if (first, after) == (0, len(world.times)) else _cut(world, slice(first, after), len(world.times))
+
+
+def _cut(section: Section, columns: slice, points: int) -> Section:
+    """Slice every array with one column per grid point, also in nested dataclasses."""
+    changes: dict[str, object] = {}
+    for name, value in _items(section):
+        if isinstance(value, np.ndarray):
+            if value.shape[-1] == points:
+                changes[name] = value[..., columns]
+        elif is_dataclass(value):
+            changes[name] = _cut(value, columns, points)
+    return replace(section, **changes)  # type: ignore[type-var]  # World and its sections are dataclasses
+
+
+def nbytes(section: object) -> int:
+    """Bytes of all arrays of a World or of a section of it."""
+    return sum(
+        value.nbytes if isinstance(value, np.ndarray) else nbytes(value) if is_dataclass(value) else 0
+        for _, value in _items(section)
+    )
+
+
+def _items(section: object) -> list[tuple[str, Any]]:
+    return [(item.name, getattr(section, item.name)) for item in fields(section)]  # type: ignore[arg-type]  # as above

@@ -21,8 +21,7 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.query import MetricSource, NoDataError, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_slice import nbytes, slice_world
+from foreshock_dashboard.model.world import World, nbytes, slice_world
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer

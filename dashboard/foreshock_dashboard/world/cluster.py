@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.query import Matcher, Matrix
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world_sections import Capacity
 from foreshock_dashboard.world.row import Catalogue, LabelMap, Producer, RateWindows, Readings, row
 from foreshock_dashboard.world.row_math import LabelFacts
 from foreshock_dashboard.world.section import Growth, Section, Sections

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from foreshock_dashboard.model.hardware import Hardware
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, gpu_order
+from foreshock_dashboard.model.world_sections import Hardware
 from foreshock_dashboard.world.row import (
     GPU_LABELS,
     SERVICE_LABELS,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.query import Matcher
+from foreshock_dashboard.model.world_sections import Network
 from foreshock_dashboard.stats.robust import nan_sum
 from foreshock_dashboard.world.row import TARGET_LABELS, Catalogue, LabelMap, RateWindows, Readings, row
 from foreshock_dashboard.world.row_math import LabelFacts, clipped_share, safe_ratio

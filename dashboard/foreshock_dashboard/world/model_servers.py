@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world_sections import ModelServers, Replica
 from foreshock_dashboard.world.row import (
     POD_LABELS,
     SERVICE_LABELS,

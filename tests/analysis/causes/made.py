@@ -14,13 +14,10 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import ModelServers, Replica
-from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
+from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network, Replica
 
 STEP, START, POINTS = 10.0, 1_800_000_000.0, 300
 PEOPLE, FRONT, GATEWAY = Service("", "user"), Service("product", "front"), Service("serving", "gateway")

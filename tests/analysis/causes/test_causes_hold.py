@@ -18,12 +18,9 @@ from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
-from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import ModelServers
-from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Red, World
+from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
 from foreshock_dashboard.render.action import action_text
 
 FIGURES = [(name, key) for name, values in ORDINARY.items() for key in values]

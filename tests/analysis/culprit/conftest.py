@@ -11,11 +11,10 @@ import pytest
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Tenant, World
+from foreshock_dashboard.model.world_sections import Hardware, ModelServers
 
 STEP, START = 10.0, 1_800_000_000.0
 Course = float | Callable[[int], float]

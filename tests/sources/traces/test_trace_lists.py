@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from foreshock_dashboard.model.partial import note_of
+from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.sources.traces.spans import duration_matches, matches, summary_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from foreshock_dashboard.model.partial import note_of
+from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import (
     EXPORTER_NAME,

@@ -7,12 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foreshock_dashboard.model.capacity import Capacity
-from foreshock_dashboard.model.hardware import Hardware
-from foreshock_dashboard.model.model_servers import ModelServers
-from foreshock_dashboard.model.network import Network
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
+from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
 
 Key = Hashable
 At = tuple[slice | list[int], slice]

@@ -35,11 +35,11 @@ from foreshock_dashboard.analysis.detectors.finding import (
 from foreshock_dashboard.analysis.remediation.actions import MAX_LOAD_RATIO
 from foreshock_dashboard.analysis.remediation.effect import improvement, reduced
 from foreshock_dashboard.model.action import Action, Effect, EffectCondition
-from foreshock_dashboard.model.capacity import Capacity
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import Capacity
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 DEFAULT_DELAY_SECONDS = 420.0

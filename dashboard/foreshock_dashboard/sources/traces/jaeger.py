@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import orjson
 
-from foreshock_dashboard.model.partial import Partial
+from foreshock_dashboard.model.query import Partial
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary, main_span, traffic_spans
 from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode_groups
 from foreshock_dashboard.sources.traces.source import HttpTraceSource, PageSize, first_hits

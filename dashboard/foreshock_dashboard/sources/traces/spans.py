@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from foreshock_dashboard.model.partial import Partial
+from foreshock_dashboard.model.query import Partial
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary, main_span, traffic_spans
 

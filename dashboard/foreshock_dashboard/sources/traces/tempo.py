@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 
-from foreshock_dashboard.model.partial import Partial
-from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.query import Partial, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.sources.http_client import ApiClient

@@ -1,4 +1,4 @@
 """Spans in the store: codec, chunks, search, and heat map.
 
-Imports: `ingest.otlp`, `model`, `store.blocks`.
+Imports: `ingest`, `model`, `store.blocks`.
 """

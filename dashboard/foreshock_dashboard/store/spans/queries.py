@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from foreshock_dashboard.model.partial import Partial
+from foreshock_dashboard.model.query import Partial
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.trace_heatmap import Bins
 from foreshock_dashboard.model.types import Floats

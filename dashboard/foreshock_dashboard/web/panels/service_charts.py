@@ -8,10 +8,10 @@ import numpy as np
 
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
-from foreshock_dashboard.model.model_servers import ModelServers
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines

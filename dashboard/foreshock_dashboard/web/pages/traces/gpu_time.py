@@ -18,8 +18,7 @@ import numpy as np
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, trace_lanes
 from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, inferred_intervals, measured_intervals
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
-from foreshock_dashboard.model.partial import note_of
-from foreshock_dashboard.model.query import Matcher, Query, SourceError
+from foreshock_dashboard.model.query import Matcher, Query, SourceError, note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, Span, TraceQuery, traffic_spans

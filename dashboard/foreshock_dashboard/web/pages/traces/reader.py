@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 
 from foreshock_dashboard.common.async_single_flight import SingleFlight
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
-from foreshock_dashboard.model.partial import note_of
+from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery

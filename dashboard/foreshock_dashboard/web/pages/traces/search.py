@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from foreshock_dashboard.model.partial import note_of
+from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.web.pages.traces.gpu_time import SETTLED_AFTER_SECONDS, GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import WaitFilter

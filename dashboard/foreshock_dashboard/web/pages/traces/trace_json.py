@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.analysis.traces.clock_skew import ClockSkew, clock_skew
 from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, TimeRange, critical_path
 from foreshock_dashboard.ingest.otlp.detail import detail_of
-from foreshock_dashboard.model.partial import total_of
+from foreshock_dashboard.model.query import total_of
 from foreshock_dashboard.model.span import (
     Attributes,
     AttributeValue,

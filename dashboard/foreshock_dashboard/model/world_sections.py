@@ -1,4 +1,4 @@
-"""State of model servers, by service and by replica."""
+"""Sections of a World that some platforms lack: model servers, replicas and quotas, host networks, GPU health."""
 
 from __future__ import annotations
 
@@ -63,3 +63,71 @@ class ModelServers:
         """No model server reports."""
         none = np.empty((0, points))
         return cls((), none, none, none, none, none, none, none, none, none, none, (), none, none, none)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Arrays of shape (services, times) and (pools, times); NaN is no sample.
+
+    wanted: desired replicas of the autoscaler, or of the Deployment without an autoscaler. ready: replicas that serve.
+    max_replicas: upper bound of the autoscaler (NaN without one). pending: pods without a node.
+    quota, used: GPUs that the pool's ResourceQuota allows and has assigned.
+    """
+
+    services: tuple[Service, ...]
+    wanted: Floats = field(repr=False)
+    ready: Floats = field(repr=False)
+    max_replicas: Floats = field(repr=False)
+    pending: Floats = field(repr=False)
+    pools: tuple[str, ...]
+    quota: Floats = field(repr=False)
+    used: Floats = field(repr=False)
+
+    @classmethod
+    def empty(cls, points: int) -> Capacity:
+        """Nothing is known of replicas and quotas."""
+        none = np.empty((0, points))
+        return cls((), none, none, none, none, (), none, none)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Arrays of shape (hosts, times); NaN is no sample.
+
+    used: utilization, 0 to 1, of the busier direction of the busiest interface (Ethernet or RDMA).
+    bytes: bytes per second, both directions of all interfaces. retransmitted: share of TCP segments, 0 to 1.
+    timeouts: TCP timeouts per second. dropped: packets per second dropped, in error, or out of sequence (RDMA).
+    """
+
+    hosts: tuple[str, ...]
+    used: Floats = field(repr=False)
+    bytes: Floats = field(repr=False)
+    retransmitted: Floats = field(repr=False)
+    timeouts: Floats = field(repr=False)
+    dropped: Floats = field(repr=False)
+
+    @classmethod
+    def empty(cls, points: int) -> Network:
+        """No host reports its network."""
+        none = np.empty((0, points))
+        return cls((), none, none, none, none, none)
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """Arrays of shape (gpus, times); NaN is no sample.
+
+    clock: SM clock as a share, 0 to 1, of the maximum. throttled: share of time, 0 to 1, throttled by power or heat.
+    errors: XID and uncorrected memory errors per second. lost: 1 while the driver does not answer for the GPU.
+    """
+
+    clock: Floats = field(repr=False)
+    throttled: Floats = field(repr=False)
+    errors: Floats = field(repr=False)
+    lost: Floats = field(repr=False)
+
+    @classmethod
+    def empty(cls, gpus: int, points: int) -> Hardware:
+        """Nothing is known of GPU health."""
+        nothing = np.full((gpus, points), np.nan)
+        return cls(nothing, nothing, nothing, nothing)
