@@ -7,7 +7,8 @@ from tests.analysis.causes.made import ANSWER, FRONT, GATEWAY, LLM, QUERY, STORE
 from tests.analysis.causes.test_causes import NOW, slow
 
 from foreshock_dashboard.analysis.detectors.demand import demand
-from foreshock_dashboard.analysis.detectors.dependency import MAX_UNFELT_STRENGTH, dependency
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, propagates
 
 

@@ -220,18 +220,15 @@ def _least(*shares: float) -> float:
     return max(0.0, min(shares)) if all(map(math.isfinite, shares)) else 0.0
 
 
-def _apart(point: EvaluationPoint, gpu: Gpu, victim: Service, other: Service) -> bool:
-    """Whether two services are on separate MIG instances: where waiting is measured, it is for all that contend."""
-    return bool(point.world.stalls) and Stall(gpu, victim, other) not in point["stalled_by"].keys
-
-
 def _neighbors(point: EvaluationPoint, sharing: GpuShares, victim: Service, rows: Rows) -> tuple[Aggressor, ...]:
     """Neighbors with a growing share of the service's GPUs, the largest growth first."""
     growths: dict[Service, dict[Gpu, float]] = {}
     for gpu in (point.world.tenants[row].gpu for row in rows):
         for row in sharing.on(gpu):
             other, growth = point.world.tenants[row].service, float(sharing.now[row] - sharing.baseline[row])
-            if other != victim and growth > MIN_SHARE_CHANGE and not _apart(point, gpu, victim, other):
+            # Where waiting is measured, it is for all pairs but those on separate MIG instances.
+            apart = bool(point.world.stalls) and Stall(gpu, victim, other) not in point["stalled_by"].keys
+            if other != victim and growth > MIN_SHARE_CHANGE and not apart:
                 growths.setdefault(other, {})[gpu] = growth
     sums = {neighbor: sum(by_gpu.values()) for neighbor, by_gpu in growths.items()}
     total = sum(sums.values())

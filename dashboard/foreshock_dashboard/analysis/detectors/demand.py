@@ -14,7 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, EvaluationPoint
-from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
+from foreshock_dashboard.analysis.baseline.retry_amplification import (
+    WINDOW_SECONDS,
+    RequestRates,
+    edge_ends,
+    request_rates,
+)
 from foreshock_dashboard.analysis.baseline.signals import Key, model_servers
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
 from foreshock_dashboard.analysis.detectors.finding import (
@@ -27,7 +32,6 @@ from foreshock_dashboard.analysis.detectors.finding import (
 from foreshock_dashboard.analysis.remediation.actions import against_growth, ahead_of_recurring_load
 from foreshock_dashboard.analysis.saturation.overload import has_lasting_reason, is_overloaded, is_overloading
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
-from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.nnls import nonnegative_weights
@@ -66,13 +70,6 @@ MIN_Z = 2.0
 """Scales above the baseline below which a slowdown is noise."""
 
 
-class LoadOrigin(NamedTuple):
-    """The service where load enters the platform, and its share (0 to 1) of the load followed there."""
-
-    service: Service
-    share: float
-
-
 class LoadGrowth(NamedTuple):
     """Load of a service over its baseline, the confidence in growth, and the signal that shows it."""
 
@@ -97,8 +94,13 @@ def demand(point: EvaluationPoint) -> Iterator[Finding]:
         unexpected = load_growth(point, service, load, rows, season.growth).strength >= UNEXPECTED_STRENGTH
         expected = season.growth > 1.0 and not unexpected
         growth_by_edge = growth if more.signal == "rate" else growth + point.memo(request_size_growth)
-        client = service if expected else load_origin(point, service, growth_by_edge).service
+        client = service if expected else load_origin(point, service, growth_by_edge)
         fastest = sorted(rows, key=lambda row: -np.nan_to_num(load.fresh[row] - load.baseline[row]))[:2]
+        evidence = [evidence_of(point, more.signal, service)]
+        evidence += [evidence_of(point, "edge_rate", point.world.edges[row]) for row in fastest]
+        if season.growth > 1.0 and math.isfinite(now := point.ratio("rate", service)):
+            text = "requests over those of two hours before"
+            evidence.append(Evidence(text, now, season.growth, "", season.since, str(service)))
         yield Finding(
             service=service,
             cause="demand",
@@ -106,24 +108,12 @@ def demand(point: EvaluationPoint) -> Iterator[Finding]:
             strength=strength,
             severity=more.ratio,
             since=onset(point, more.signal, service),
-            evidence=(
-                evidence_of(point, more.signal, service),
-                *(evidence_of(point, "edge_rate", point.world.edges[row]) for row in fastest),
-                *_seasonal_evidence(point, service, season),
-            ),
+            evidence=tuple(evidence),
             action=ahead_of_recurring_load(point, service, season)
             if expected
             else against_growth(point, service, client, more.ratio),
             expected=expected,
         )
-
-
-def _seasonal_evidence(point: EvaluationPoint, service: Service, season: SeasonalGrowth) -> tuple[Evidence, ...]:
-    """Growth of requests and its seasonal baseline, as evidence if both are known."""
-    now = point.ratio("rate", service)
-    if not (season.growth > 1.0 and math.isfinite(now)):
-        return ()
-    return (Evidence("requests over those of two hours before", now, season.growth, "", season.since, str(service)),)
 
 
 def _candidates(point: EvaluationPoint) -> list[Service]:
@@ -226,7 +216,13 @@ def edge_growth(point: EvaluationPoint, load: RequestRates) -> Floats:
     Half of each: load comes in waves, and what grows out of a trough is as much a reason. The largest of the last
     `RECENT_SECONDS` counts, as in an overload calls are counted when they fail.
     """
-    means = windowed_means(point.world.calls.rate, point.world.attempts, point.at, point.world.step)
+    world, end = point.world, point.at + 1
+    points = max(1, world.points(WINDOW_SECONDS))
+    ends = range(end, max(0, end - world.points(GROWTH_WINDOW_SECONDS)), -max(1, points // 2))  # half overlapping
+    windows = [slice(max(0, last - points), last) for last in reversed(ends)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rates = [nan_mean(world.calls.rate[:, past] / np.fmax(world.attempts[:, past], 1.0)) for past in windows]
+    means = np.stack(rates, axis=1)
     lows = np.fmin.accumulate(means, axis=1)
     late = slice(-max(1, round(RECENT_SECONDS / (WINDOW_SECONDS / 2))), None)
     with np.errstate(invalid="ignore"):
@@ -236,39 +232,24 @@ def edge_growth(point: EvaluationPoint, load: RequestRates) -> Floats:
     return growth / 2 + BASE_RATE_SHARE * np.nan_to_num(load.first)
 
 
-def windowed_means(rate: Floats, attempts: Floats, at: int, step: float) -> Floats:
-    """Means of first attempts per second up to `at`, oldest first; shape (edges, windows), NaN if unknown.
-
-    Windows overlap by half and reach back `GROWTH_WINDOW_SECONDS`.
-    """
-    points = max(1, round(WINDOW_SECONDS / step))
-    ends = range(at + 1, max(0, at + 1 - round(GROWTH_WINDOW_SECONDS / step)), -max(1, points // 2))
-    windows = [slice(max(0, end - points), end) for end in reversed(ends)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = [nan_mean(rate[:, window] / np.fmax(attempts[:, window], 1.0)) for window in windows]
-    return np.stack(means, axis=1)
-
-
-def load_origin(point: EvaluationPoint, service: Service, growth: Floats) -> LoadOrigin:
+def load_origin(point: EvaluationPoint, service: Service, growth: Floats) -> Service:
     """Follow load upstream to an ingress service, at each step to the caller with most of the growth.
 
     growth: shape (edges,). Among several callers each counts by its growth times the calls that one of its own calls
     causes further down: a gateway forwards requests of many.
     """
-    edges = point.world.edges
-    share, visited, before = 1.0, {service}, -1
-    while True:
-        rows = [row for row in point.into.get(service, ()) if edges[row].client not in visited and growth[row] > 0]
-        if not rows:
-            return LoadOrigin(service, share)
-        parts = growth[rows] if before < 0 or len(rows) == 1 else growth[rows] * forwarded_calls(point, before, rows)
-        parts = parts if parts.sum() > 0 else growth[rows]
-        before = rows[int(np.argmax(parts))]
-        share *= float(parts.max() / parts.sum())
-        if edges[before].connection == "virtual_node":
-            return LoadOrigin(service, share)
-        service = edges[before].client
+    edges, visited, followed = point.world.edges, {service}, -1
+    while rows := [row for row in point.into.get(service, ()) if edges[row].client not in visited and growth[row] > 0]:
+        parts = growth[rows]
+        if followed >= 0 and len(rows) > 1:
+            forwarded = parts * forwarded_calls(point, followed, rows)
+            parts = forwarded if forwarded.sum() > 0 else parts
+        followed = rows[int(np.argmax(parts))]
+        if edges[followed].connection == "virtual_node":
+            break
+        service = edges[followed].client
         visited.add(service)
+    return service
 
 
 def forwarded_calls(point: EvaluationPoint, row: int, callers: Sequence[int]) -> Floats:
@@ -303,10 +284,9 @@ def request_size_growth(point: EvaluationPoint) -> Floats:
     A slowdown that all callers of a service see is the service's. What one caller sees beyond that is due to its own
     requests.
     """
-    now, edges = point["edge_server"], point.world.edges
-    places = {server: i for i, server in enumerate(dict.fromkeys(edge.server for edge in edges))}
-    server = np.array([places[edge.server] for edge in edges], np.intp)
-    common = np.full(len(places), np.inf)
+    now = point["edge_server"]
+    _, server, indices = edge_ends(point.world.edges)
+    common = np.full(len(indices), np.inf)
     np.fmin.at(common, server, now.ratio)
     with np.errstate(invalid="ignore"):
         own = now.ratio / np.maximum(common[server], 1.0)

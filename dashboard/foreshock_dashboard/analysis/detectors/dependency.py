@@ -19,6 +19,8 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
+    MAX_SEVERITY,
+    MAX_UNFELT_STRENGTH,
     MIN_STRENGTH,
     WORSE_Z,
     Finding,
@@ -35,16 +37,13 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
-MAX_UNFELT_STRENGTH = 0.45
-"""Largest strength of a fault that affects no caller."""
 LOADED_CALLEE_GROWTH = Threshold(1.4, 0.1)
 """Requests over their baseline from which load explains a slow callee. Above `OVERLOAD_REQUEST_GROWTH`, because
 retries count as well."""
 LOADED_FAILING_CALLEE_GROWTH = Threshold(3.0, 0.3)
 """The same for a callee that fails without being slow: overload makes a server slow first, or it sheds load."""
 PROMPT_GROWTH = Threshold(1.0, 0.1)
-"""Growth of prompt tokens over that of the time per token, which explains the latter: prompts are read between decoding
-steps."""
+"""Growth of prompt tokens over that of the time per token, which explains the latter."""
 EXPLAINED_SHARE = Threshold(0.2, 0.05)
 """Share of a caller's slowdown or failures that an edge explains."""
 INHERITED_SHARE = Threshold(0.5, 0.1)
@@ -60,7 +59,6 @@ VISIBLE_FAILED_RATIO = 0.02
 """Ratio of failed calls that would show at the caller."""
 MAX_FORECAST_STRENGTH = 0.8
 """Largest strength of an effect that has not happened yet."""
-MAX_SEVERITY = 100.0
 FANOUT = Threshold(1.5, 0.1)
 """Calls per request from which a service fans out."""
 
@@ -112,8 +110,14 @@ def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
 def own_fault(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
     """Confidence (0 to 1) that a callee is worse by its own fault; exact from `MIN_STRENGTH` on."""
     slow, failing = (confidence(max(z, default=0.0), EXTREME_Z, 0.7) for z in _own(point, callee, edges))
-    token = min(slow_tokens(point, callee), 1 - _prompts(point, callee))
-    if token < MIN_STRENGTH and _load_explains(point, callee):
+    utilization = point.utilizations.get(callee)
+    token_slowdown = utilization.slowdown if utilization else math.nan
+    # Prompts are read between decoding steps.
+    prompts = PROMPT_GROWTH.confidence(point.ratio("prompt", callee) / token_slowdown) if token_slowdown > 0 else 0.0
+    token = min(slow_tokens(point, callee), 1 - prompts)
+    # Concurrency explains the time per token if it grew at least as much.
+    running = point.ratio("running", callee)
+    if token < MIN_STRENGTH and running > 1.2 and point.ratio("per_token", callee) < running:
         return 0.0
     if slow >= max(MIN_STRENGTH, failing):
         slow = min(slow, 1 - hidden_by_fanout(point, callee))
@@ -132,13 +136,6 @@ def _overloaded(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) 
     fails_alone = max(slow, default=0.0) < WORSE_Z and not point.z("waiting", callee) >= WORSE_Z
     growth = LOADED_FAILING_CALLEE_GROWTH if fails_alone else LOADED_CALLEE_GROWTH
     return growth.confidence(point.ratio("rate", callee)) * (1 - slow_tokens(point, callee))
-
-
-def _prompts(point: EvaluationPoint, callee: Service) -> float:
-    """Confidence (0 to 1) that a model server is slower per token due to the prompts that it reads in between."""
-    utilization, prompts = point.utilizations.get(callee), point.ratio("prompt", callee)
-    slowdown = utilization.slowdown if utilization else math.nan
-    return PROMPT_GROWTH.confidence(prompts / slowdown) if slowdown > 0 else 0.0
 
 
 def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> float:
@@ -188,12 +185,6 @@ def _own(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> tupl
         if math.isnan(point.value("failed", callee)):
             failing.append(point.z("edge_failed", edge))
     return [z for z in slow if not math.isnan(z)], [z for z in failing if not math.isnan(z)]
-
-
-def _load_explains(point: EvaluationPoint, callee: Service) -> bool:
-    """Whether concurrency explains the time per token of a model server: it grew at least as much."""
-    token, running = point.ratio("per_token", callee), point.ratio("running", callee)
-    return bool(math.isfinite(token) and math.isfinite(running) and running > 1.2 and token < running)
 
 
 def _z(point: EvaluationPoint, edge: Edge) -> float:
@@ -281,12 +272,7 @@ def hidden_by_fanout(point: EvaluationPoint, service: Service) -> float:
     hidden = 0.0
     for edge in (point.world.edges[row] for row in point.out.get(service, ())):
         if (fanout := fans_out(point, edge)) > hidden:
-            hidden = max(hidden, min(fanout, slow_for_callers(point, edge.server)))
+            rows = point.into[edge.server]
+            z = _largest_z([*point["edge_p95"].z[rows].tolist(), *point["edge_server"].z[rows].tolist()])
+            hidden = max(hidden, min(fanout, confidence(z, WORSE_Z, 0.5)))
     return min(hidden, tail_only(point, service)) if hidden else 0.0
-
-
-def slow_for_callers(point: EvaluationPoint, callee: Service) -> float:
-    """Confidence (0 to 1) that a service is slower for any of its callers."""
-    rows = point.into.get(callee, [])
-    z = _largest_z([*point["edge_p95"].z[rows].tolist(), *point["edge_server"].z[rows].tolist()])
-    return confidence(z, WORSE_Z, 0.5)

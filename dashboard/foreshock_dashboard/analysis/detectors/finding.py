@@ -22,6 +22,9 @@ EXTREME_Z = 4.0
 points."""
 MIN_STRENGTH = 0.1
 """Strength below which there is no finding."""
+MAX_UNFELT_STRENGTH = 0.45
+"""Largest strength of a fault that affects no service."""
+MAX_SEVERITY = 100.0
 LOST_GPU_TIME = Threshold(0.15, 0.04)
 """Ratio of its GPU time that a service lost to others."""
 TOKEN_SLOWDOWN = Threshold(1.3, 0.05)

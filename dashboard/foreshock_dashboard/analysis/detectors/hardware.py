@@ -17,6 +17,7 @@ from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, 
 from foreshock_dashboard.analysis.baseline.signals import hardware as health
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
+    MAX_UNFELT_STRENGTH,
     MIN_STRENGTH,
     WORSE_Z,
     Finding,
@@ -35,8 +36,6 @@ THROTTLED_RATIO = Threshold(0.25, 0.07)
 """Ratio of time throttled above the baseline that slows a service."""
 CLOCK_LOSS = Threshold(0.08, 0.03)
 """Ratio of the clock lost that slows a service."""
-MAX_UNFELT_STRENGTH = 0.45
-"""Largest strength of a fault that does not affect the service."""
 GPU_SIGNALS = ("clock", "throttled", "errors")
 LATENCY_SIGNALS = ("p95", "first_token", "per_token")
 """Signals of a service that a slower clock raises, those that callers see first."""
@@ -58,14 +57,11 @@ def faulty_gpus(point: EvaluationPoint) -> Mapping[Gpu, float]:
         is_slow, is_throttled = clock_loss > CLOCK_LOSS.midpoint / 2, throttled_more > THROTTLED_RATIO.midpoint / 2
     faults = {}
     for row in np.flatnonzero(is_slow | is_throttled | (errors.value > 0) | lost_now):
-        # Without a clock reading, a throttled GPU counts as slowed.
-        slowed = confidence(float(clock_loss[row]), CLOCK_LOSS.midpoint / 2, CLOCK_LOSS.width / 2)
+        loss = float(clock_loss[row])
+        slowed = 1.0 if math.isnan(loss) else confidence(loss, CLOCK_LOSS.midpoint / 2, CLOCK_LOSS.width / 2)
         strength = max(
-            min(CLOCK_LOSS.confidence(float(clock_loss[row])), confidence(float(clock.z[row]), EXTREME_Z, 1.0)),
-            min(
-                THROTTLED_RATIO.confidence(float(throttled_more[row])),
-                1.0 if math.isnan(clock.ratio[row]) else slowed,
-            ),
+            min(CLOCK_LOSS.confidence(loss), confidence(float(clock.z[row]), EXTREME_Z, 1.0)),
+            min(THROTTLED_RATIO.confidence(float(throttled_more[row])), slowed),
             0.9 if more_errors[row] else 0.0,
             1.0 if lost_now[row] else 0.0,
         )
@@ -75,7 +71,7 @@ def faulty_gpus(point: EvaluationPoint) -> Mapping[Gpu, float]:
 
 
 def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
-    faults = faulty_gpus(point)
+    faults, lost_gpus = faulty_gpus(point), health(point.world).lost[:, point.at]
     by_service: dict[Service, set[Gpu]] = {}
     for tenant in point.world.tenants if faults else ():
         if tenant.gpu in faults:
@@ -84,9 +80,11 @@ def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
         gpus = tuple(sorted(group, key=gpu_order))
         felt = max(degradation(point, service), confidence(point.z("per_token", service), WORSE_Z, 0.5))
         clock = min(point.ratio("clock", gpu) for gpu in gpus)
-        gone = _gone(point, service, gpus)
+        all_gpus = {point.world.tenants[row].gpu for row in point.tenant_rows[service]}
+        gone = sum(bool(lost_gpus[point["clock"].keys[gpu]] > 0) for gpu in gpus) / len(all_gpus)
         slowdowns = 1 / max(1 - gone, 0.1), 1 / clock if clock > 0 else 1.0, point.ratio("per_token", service)
-        signals = [(name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
+        figures = [evidence_of(point, name, gpu) for gpu in gpus[:2] for name in GPU_SIGNALS]
+        figures += [evidence_of(point, name, service) for name in ("per_token", "p95")]
         yield Finding(
             service=service,
             cause="hardware",
@@ -94,10 +92,7 @@ def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
             strength=min(max(faults[gpu] for gpu in gpus), max(felt, MAX_UNFELT_STRENGTH)),
             severity=max(slowdown for slowdown in slowdowns if math.isfinite(slowdown)),
             since=min(point.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
-            evidence=known_evidence(
-                *(evidence_of(point, *signal) for signal in [*signals, ("per_token", service), ("p95", service)]),
-                zeros=False,
-            ),
+            evidence=known_evidence(*figures, zeros=False),
             action=Action("drain_gpus", service, gpus=gpus, effect=_effect(point, service, gone)),
             urgent=felt > 0.5,
         )
@@ -108,15 +103,12 @@ def _effect(point: EvaluationPoint, service: Service, gone: float) -> Effect | N
 
     Where neither is known, as for GPUs with errors alone, the service returns to its baseline.
     """
-    slower = clock_slowdown(point, [point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())])
-    return (
-        reduced("load", service, 1 - gone, "gpus_restored")
-        or first(
-            of_signal(point, name, service, point.value(name, service) / slower, "usual_clock")
-            for name in LATENCY_SIGNALS
-        )
-        or at_baseline(point, service, "healthy_gpus")
-    )
+    if effect := reduced("load", service, 1 - gone, "gpus_restored"):
+        return effect
+    slower = clock_slowdown(point, [point.world.tenants[row].gpu for row in point.tenant_rows[service]])
+    projected = ((name, point.value(name, service) / slower) for name in LATENCY_SIGNALS)
+    by_clock = first(of_signal(point, name, service, value, "usual_clock") for name, value in projected)
+    return by_clock or at_baseline(point, service, "healthy_gpus")
 
 
 def clock_slowdown(point: EvaluationPoint, gpus: Sequence[Gpu]) -> float:
@@ -124,13 +116,6 @@ def clock_slowdown(point: EvaluationPoint, gpus: Sequence[Gpu]) -> float:
     ratios = [point.ratio("clock", gpu) for gpu in gpus]
     slower = [1 / ratio for ratio in ratios if ratio > 0]
     return max(1.0, float(np.mean(slower))) if slower else 1.0
-
-
-def _gone(point: EvaluationPoint, service: Service, faults: Sequence[Gpu]) -> float:
-    """Ratio of a service's GPUs that the driver no longer reaches."""
-    gpus = {point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())}
-    lost = health(point.world).lost
-    return sum(bool(lost[point["clock"].keys[gpu], point.at] > 0) for gpu in faults) / len(gpus)
 
 
 def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:

@@ -53,13 +53,17 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
     weights = np.nan_to_num(load.first) + edge_growth(point, load)
     for service, growth in ((services[row], float(held.ratio[row])) for row in rows):
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
-        overloading = float(is_overloading(point, service))
-        felt = max(cache_pressure(point, service), slowdown_confidence(point, service), overloading)
+        preemptions = point.value("preempted", service) - max(0.0, point.level("preempted", service))
+        felt = max(
+            PRESSURE_KV_CACHE_RATIO.confidence(used := point.value("cache", service)),
+            PREEMPTION_RATE.confidence(preemptions),
+            slowdown_confidence(point, service),
+            float(is_overloading(point, service)),
+        )
         strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), felt)
         if strength < MIN_STRENGTH:
             continue
-        client = load_origin(point, service, weights).service
-        used, text = point.value("cache", service), SIGNAL_BY_NAME["cache"].text
+        client = load_origin(point, service, weights)
         # A full server counts fewer prompts and fewer answers, so their growth is compared.
         longer = "answer" if point.ratio("tokens", service) > point.ratio("prompt", service) else "prompt"
         yield Finding(
@@ -74,15 +78,7 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
                 "limit_length",
                 client,
                 requests=longer,
-                effect=improvement(text, service, "ratio", used, used / growth, "usual_length"),
+                effect=improvement(SIGNAL_BY_NAME["cache"].text, service, "ratio", used, used / growth, "usual_length"),
                 alternatives=(Action("add_kv_cache", service),),
             ),
         )
-
-
-def cache_pressure(point: EvaluationPoint, service: Service) -> float:
-    """Confidence (0 to 1) that the KV cache of a model server is short: nearly full, or preempting."""
-    return max(
-        PRESSURE_KV_CACHE_RATIO.confidence(point.value("cache", service)),
-        PREEMPTION_RATE.confidence(point.value("preempted", service) - max(0.0, point.level("preempted", service))),
-    )

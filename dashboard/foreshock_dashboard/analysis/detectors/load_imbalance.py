@@ -15,7 +15,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding, degradation
+from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH, MIN_STRENGTH, Finding, degradation
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
@@ -36,8 +36,6 @@ MIN_REQUESTS = 4.0
 """Requests on the busiest replica below which its share means nothing."""
 MIN_FINISHED = 5.0
 """Requests that a replica has to finish for a mean latency."""
-MAX_UNFELT_STRENGTH = 0.45
-"""Largest strength of an imbalance that does not affect the service."""
 
 
 class ReplicaLoads(NamedTuple):

@@ -73,9 +73,11 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     fullest = max(point.value("utilization", gpu) for gpu in gpus)
     if not slow.ratio > 1 or not fullest < MAX_BUSY_RATIO:
         return None
-    busy = _busy(point, service)
-    waits = slow.ratio / max(1.0, _cost_growth(point, service, *busy))
-    evident = min(1.0, min((waits - 1) / (WAIT_SLOWDOWN - 1), slow.z / WAIT_Z) / 2)
+    busy, baseline_busy = _busy(point, service)
+    request_growth = point.ratio("rate", service)
+    has_cost = baseline_busy > 0 and request_growth > 0
+    cost_growth = busy / baseline_busy / request_growth if has_cost else 1.0
+    evident = min(1.0, min((slow.ratio / max(1.0, cost_growth) - 1) / (WAIT_SLOWDOWN - 1), slow.z / WAIT_Z) / 2)
     if not evident > 0 or _waits_for_callee(excesses, service):
         return None
     since = point.since(slow.signal, service, lookback=MAX_WAIT_SECONDS)
@@ -101,7 +103,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
         evidence=(
             Evidence(signal, now, baseline, "s", since, str(service)),
             Evidence(calls, growth.now, growth.baseline, "1/s", since, edge),
-            Evidence("GPU time", *busy, "ratio", since, str(service)),
+            Evidence("GPU time", busy, baseline_busy, "ratio", since, str(service)),
         ),
         action=_action(growth, gpus, 1 - fullest),
         urgent=strength >= 0.5 and slow.ratio >= WAIT_SLOWDOWN,
@@ -181,12 +183,6 @@ def _waits_for_callee(excesses: Excesses, service: Service) -> bool:
     """Whether the service waits for one of its own callees."""
     slow = excesses.own(service)[0].log
     return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.point.calls_from(service))
-
-
-def _cost_growth(point: EvaluationPoint, service: Service, busy: float, baseline: float) -> float:
-    """GPU time per request over its baseline; 1 if unknown."""
-    request_growth = point.ratio("rate", service)
-    return busy / baseline / request_growth if baseline > 0 and request_growth > 0 else 1.0
 
 
 def _busy(point: EvaluationPoint, service: Service) -> tuple[float, float]:

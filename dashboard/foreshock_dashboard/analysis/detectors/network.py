@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
+    MAX_SEVERITY,
+    MAX_UNFELT_STRENGTH,
     MIN_STRENGTH,
     WORSE_Z,
     Finding,
@@ -43,19 +44,8 @@ MAX_EDGE_STRENGTH = 0.7
 """Largest strength of slow edges without host counters."""
 MAX_DENIED_STRENGTH = 0.4
 """The same while host counters show no loss: a device in between may be slow, or the client."""
-MAX_UNFELT_STRENGTH = 0.45
-"""Largest strength of a lossy host without an affected service."""
 HOST_EVIDENCE = {"retransmitted": 0.001, "nic": 0.5, "dropped": 1.0}
 """Signals of a host that are evidence, and from which value on."""
-MAX_SEVERITY = 100.0
-
-
-class SlowEdge(NamedTuple):
-    """An edge that takes longer than its server. lost: extra seconds of waiting per second, over all calls."""
-
-    edge: Edge
-    strength: float
-    lost: float
 
 
 def network(point: EvaluationPoint) -> Iterator[Finding]:
@@ -81,10 +71,10 @@ def lossy_hosts(point: EvaluationPoint) -> Mapping[str, float]:
     return lossy
 
 
-def slow_edges(point: EvaluationPoint, lossy: Mapping[str, float]) -> tuple[SlowEdge, ...]:
-    """Edges that are slower for their client than for their server, the costliest first.
+def slow_edges(point: EvaluationPoint, lossy: Mapping[str, float]) -> Mapping[Edge, float]:
+    """Confidence (0 to 1) that an edge is slow, for edges slower for their client than for their server.
 
-    With lossy hosts a smaller excess is enough, and the server need not be healthy.
+    The costliest edge is first. With lossy hosts a smaller excess is enough, and the server need not be healthy.
     """
     excess = point["excess"]
     has_counters = bool(np.isfinite(point["retransmitted"].value).any())
@@ -92,7 +82,7 @@ def slow_edges(point: EvaluationPoint, lossy: Mapping[str, float]) -> tuple[Slow
     bound = MAX_DENIED_STRENGTH if has_counters else MAX_EDGE_STRENGTH
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((excess.z > 0.5 * EXTREME_Z) & (excess.value > 1.0))
-    edges = []
+    slow, cost = {}, {}
     server_z: dict[Service, float] = {}
     for edge, z in ((point.world.edges[row], float(excess.z[row])) for row in rows):
         if edge.server not in server_z:
@@ -104,8 +94,8 @@ def slow_edges(point: EvaluationPoint, lossy: Mapping[str, float]) -> tuple[Slow
         )
         if strength > MIN_STRENGTH:
             seconds = max(0.0, point.value("edge_p95", edge) - _ideal(point, edge))
-            edges.append(SlowEdge(edge, strength, seconds * np.nan_to_num(point.value("edge_rate", edge))))
-    return tuple(sorted(edges, key=lambda slow: (-slow.lost, slow.edge)))
+            slow[edge], cost[edge] = strength, seconds * np.nan_to_num(point.value("edge_rate", edge))
+    return {edge: slow[edge] for edge in sorted(slow, key=lambda edge: (-cost[edge], edge))}
 
 
 def _ideal(point: EvaluationPoint, edge: Edge) -> float:
@@ -121,7 +111,7 @@ def own_excess(point: EvaluationPoint, server: Service) -> float:
     return max((value for value in z if not math.isnan(value)), default=0.0)
 
 
-def common_endpoint(edges: Sequence[Edge]) -> Service | None:
+def common_endpoint(edges: Iterable[Edge]) -> Service | None:
     """The service at which most of the edges begin or end (greedy set cover); None if no two share one."""
     ends = Counter(end for edge in edges for end in edge[:2])
     best = max(ends, key=lambda end: (ends[end], end), default=None)
@@ -154,44 +144,43 @@ def _hosts(edge: Edge, hosts: Mapping[Service, Set[str]]) -> Set[str]:
     return hosts.get(edge.client, set()) | hosts.get(edge.server, set())
 
 
-def _of_edges(point: EvaluationPoint, edges: Sequence[SlowEdge], lossy: Mapping[str, float]) -> Iterator[Finding]:
-    if not edges:
+def _of_edges(point: EvaluationPoint, slow: Mapping[Edge, float], lossy: Mapping[str, float]) -> Iterator[Finding]:
+    if not slow:
         return
-    hosts = hosts_of_services(point)
-    worst = edges[0].edge
-    shared = common_endpoint([slow.edge for slow in edges]) or worst.client
+    hosts, worst = hosts_of_services(point), next(iter(slow))
+    shared = common_endpoint(slow) or worst.client
     path = exposed_edge(point, shared, lossy, hosts) or worst
 
     def rank(host: str) -> tuple[float, float, str]:
         """By the number of slow edges that cross a host, then by its losses."""
-        crossed = sum(host in _hosts(slow.edge, hosts) for slow in edges)
+        crossed = sum(host in _hosts(edge, hosts) for edge in slow)
         return crossed, float(np.nan_to_num(point.value("retransmitted", host))) + lossy[host], host
 
     host = max(lossy, key=rank, default="")
     suspect = SuspectedCause(shared, edge=path[:2], host=host)
-    by_service: dict[Service, SlowEdge] = {}
-    for slow in edges:
-        for service in slow.edge[:2]:
-            if service not in by_service or slow.strength > by_service[service].strength:
-                by_service[service] = slow
-    for service, slow in sorted(by_service.items()):
-        if service == slow.edge.server and not lossy:
+    by_service: dict[Service, Edge] = {}
+    for edge in slow:
+        for service in edge[:2]:
+            if service not in by_service or slow[edge] > slow[by_service[service]]:
+                by_service[service] = edge
+    for service, edge in sorted(by_service.items()):
+        if service == edge.server and not lossy:
             continue
         # A service without requests has no latency.
-        felt = 1.0 if service == slow.edge.client else degradation(point, service)
+        felt = 1.0 if service == edge.client else degradation(point, service)
         bound = MAX_UNFELT_STRENGTH if math.isnan(point.level("rate", service)) else felt
         effects = (
-            of_signal(point, "edge_p95", edge, _ideal(point, edge), "as_fast_as_server") for edge in (path, slow.edge)
+            of_signal(point, "edge_p95", call, _ideal(point, call), "as_fast_as_server") for call in (path, edge)
         )
         effect = first(effects) or at_baseline(point, service, "network_as_usual")
         yield Finding(
             service=service,
             cause="network",
             suspect=suspect,
-            strength=min(slow.strength, bound),
-            severity=_severity(point.ratio("edge_p95", slow.edge)),
-            since=min([point.since("excess", slow.edge), *(point.since("retransmitted", name) for name in lossy)]),
-            evidence=_evidence(point, slow.edge, host),
+            strength=min(slow[edge], bound),
+            severity=_severity(point.ratio("edge_p95", edge)),
+            since=min([point.since("excess", edge), *(point.since("retransmitted", name) for name in lossy)]),
+            evidence=_evidence(point, edge, host),
             action=Action("inspect_links", path.client, callee=path.server, target=host, effect=effect),
             urgent=bool(lossy),
         )

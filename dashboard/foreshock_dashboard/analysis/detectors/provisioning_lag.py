@@ -98,7 +98,7 @@ def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
         yield Finding(
             service=lag.service,
             cause="provisioning lag",
-            suspect=SuspectedCause(load_origin(point, lag.service, weights).service, pool=lag.pool),
+            suspect=SuspectedCause(load_origin(point, lag.service, weights), pool=lag.pool),
             strength=strength,
             severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
             since=lag.since,

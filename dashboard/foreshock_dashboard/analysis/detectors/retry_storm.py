@@ -21,6 +21,7 @@ from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.demand import OVERLOAD_REQUEST_GROWTH, TOKEN_GROWTH, load_growth
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
+    MAX_SEVERITY,
     MIN_STRENGTH,
     Finding,
     evidence_of,
@@ -53,7 +54,6 @@ TRIGGER_SECONDS = 900.0
 """Seconds for which what led to retries counts as their cause."""
 RETRY_LAG_SECONDS = 30.0
 """Seconds from an attempt to its retry: half the rate window, or the timeout if longer."""
-MAX_SEVERITY = 100.0
 
 
 def retry_storms(point: EvaluationPoint) -> Iterator[Finding]:
@@ -97,6 +97,8 @@ def storm_strength(point: EvaluationPoint, service: Service, now: RequestRates, 
     if not real_ratio > 0 or not baseline > 0:
         return 0.0
     peak_ratio = PEAK_LOAD_RATIO if _has_queue(point, service) else PEAK_LOAD_RATIO_WITHOUT_QUEUE
+    more = load_growth(point, service, now, rows)
+    token_growth = TOKEN_GROWTH.confidence(more.ratio) if more.signal == "tokens" else 0.0
     lost_capacity = max(
         lost_gpu_time(point, service),
         slow_tokens(point, service),
@@ -105,7 +107,7 @@ def storm_strength(point: EvaluationPoint, service: Service, now: RequestRates, 
     return min(
         STORM_RETRY_RATIO.confidence(1 / real_ratio - 1),
         confidence(_waiting(point, service), EXTREME_Z, 1.0),
-        1 - max(_load_grew(point, service, now, rows), _load_led(point, service, rows)),
+        1 - max(LOAD_GROWTH.confidence(now.growth(rows)), token_growth, _load_led(point, service, rows)),
         SERVED_SHARE.confidence(_served(point, service) / max(fresh, baseline)),
         peak_ratio.confidence(offered / _peak_load(point, rows)),
         1 - lost_capacity,
@@ -120,13 +122,6 @@ def _total(rates: Floats, rows: Sequence[int]) -> float:
 
 def _has_queue(point: EvaluationPoint, service: Service) -> bool:
     return math.isfinite(point.z("waiting", service))
-
-
-def _load_grew(point: EvaluationPoint, service: Service, now: RequestRates, rows: Sequence[int]) -> float:
-    """Confidence (0 to 1) that the offered load grew, in requests or in tokens."""
-    more = load_growth(point, service, now, rows)
-    tokens = TOKEN_GROWTH.confidence(more.ratio) if more.signal == "tokens" else 0.0
-    return max(LOAD_GROWTH.confidence(now.growth(rows)), tokens)
 
 
 def _busy(point: EvaluationPoint, service: Service) -> float:

@@ -36,32 +36,21 @@ def ahead_of_recurring_load(point: EvaluationPoint, service: Service, season: Se
 
 
 def against_growth(point: EvaluationPoint, service: Service, origin: Service, growth: float) -> Action:
-    """What to do about unexpected load of a service, `growth` times its baseline, most of it from `origin`."""
-    return _limit(point, origin, growth)._replace(
-        effect=Effect("load", service, "ratio", math.nan, 1 / growth, "without_growth"),
-        alternatives=(add_replicas(point, _short_of_replicas(point, service), growth),),
-    )
+    """What to do about unexpected load of a service, `growth` times its baseline, most of it from `origin`.
 
-
-def _short_of_replicas(point: EvaluationPoint, service: Service) -> Service:
-    """The service that needs replicas: the fullest overloaded model server behind a service; else the service itself.
-
-    More replicas of a service in front of an overloaded model server would only send it more requests.
+    `origin` is limited, to its baseline rate if its rate explains enough of the growth. More replicas of a service in
+    front of an overloaded model server would only send it more requests, so the fullest such server gets them.
     """
-    if service in point.models:
-        return service
-    behind = [
-        model for model in point.utilizations if service in point.upstream[model] and is_overloading(point, model)
-    ]
-    return max(behind, key=lambda model: point.utilizations[model].load, default=service)
-
-
-def _limit(point: EvaluationPoint, service: Service, growth: float) -> Action:
-    """Recommend to limit a service; to its baseline rate where its rate explains enough of the growth."""
-    now, baseline = point.value("rate", service), point.level("rate", service)
-    if not (baseline > 0 and now / baseline - 1 >= MIN_GROWTH_SHARE * (growth - 1) > 0):
-        return Action("limit_rate", service)
-    return Action("limit_rate", service, amount=baseline, current=now)
+    limit, now, baseline = Action("limit_rate", origin), point.value("rate", origin), point.level("rate", origin)
+    if baseline > 0 and now / baseline - 1 >= MIN_GROWTH_SHARE * (growth - 1) > 0:
+        limit = limit._replace(amount=baseline, current=now)
+    behind = [model for model in point.utilizations if service in point.upstream[model]]
+    overloaded = [model for model in behind if service not in point.models and is_overloading(point, model)]
+    short = max(overloaded, key=lambda model: point.utilizations[model].load, default=service)
+    return limit._replace(
+        effect=Effect("load", service, "ratio", math.nan, 1 / growth, "without_growth"),
+        alternatives=(add_replicas(point, short, growth),),
+    )
 
 
 class Shortfall(NamedTuple):

@@ -39,6 +39,7 @@ MIN_KV_CACHE_RATIO = 0.02
 """KV-cache usage below which the size of a sequence cannot be estimated."""
 MIN_RESIDUAL_SCALE = 0.05
 """Smallest scale of the residual, a logarithm."""
+UNKNOWN_LAW = BatchingLaw(math.nan, math.nan, math.nan, math.nan, math.nan)
 
 
 def moving_average(values: Floats, step: float, window: float = AVERAGING_SECONDS) -> Floats:
@@ -114,26 +115,19 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
     recent = median(running[:, -SMOOTHING_POINTS:])
     max_sequences = _max_sequences(world, window)
     full = _trailing_points(servers.cache[:, window] >= FULL_KV_CACHE_RATIO) * world.step
-    out = {}
+    found = {}
     for i, service in enumerate(servers.services):
-        law = laws.get(service)
-        if law is None:
-            nan = math.nan
-            unknown = (nan,) * len(LOAD_WINDOWS_SECONDS)
-            out[service] = Utilization(nan, nan, cache[i], full[i], max_sequences[i], nan, unknown, nan, nan)
-            continue
+        law, limit = laws.get(service, UNKNOWN_LAW), max_sequences[i].item()
         slowdown = float(token[i] / law.seconds(recent[i]))
-        limit = max_sequences[i].item()
+        z = math.log(slowdown) / law.scale if slowdown > 0 else math.nan
         raw_load, load = law.offered_load(demand[i], limit), law.offered_load(running[i] + waiting[i], limit)
         current, *means = (
             _mean(load, seconds, world.step) for seconds in (CURRENT_LOAD_SECONDS, *LOAD_WINDOWS_SECONDS[1:])
         )
         loads = (_mean(raw_load, LOAD_WINDOWS_SECONDS[0], world.step), *means)
-        z = math.log(slowdown) / law.scale if slowdown > 0 else math.nan
-        out[service] = Utilization(
-            slowdown, z, float(cache[i]), float(full[i]), limit, current, loads, law.load, law.peak
-        )
-    return out
+        kv_cache, full_seconds = float(cache[i]), float(full[i])
+        found[service] = Utilization(slowdown, z, kv_cache, full_seconds, limit, current, loads, law.load, law.peak)
+    return found
 
 
 def _trailing_points(true: NDArray[np.bool_]) -> NDArray[np.intp]:

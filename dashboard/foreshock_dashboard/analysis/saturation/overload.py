@@ -44,22 +44,16 @@ def is_overloaded(utilization: Utilization) -> bool:
 
     An overload that the mean of two minutes no longer shows is over, even if the mean of five minutes still does.
     """
-    bursty = _bursty(utilization)
-    factor = BURSTY_LIMIT_FACTOR if bursty else 1.0
-    limits = [
-        max(factor * limit, part * utilization.peak) for limit, part in zip(SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True)
-    ]
-    shown = (utilization.loads[0], utilization.loads[1], min(utilization.loads[1:]))
+    bursty, loads = _bursty(utilization), utilization.loads
+    factor, raised = BURSTY_LIMIT_FACTOR if bursty else 1.0, utilization.baseline + MIN_LOAD_INCREASE
     beyond = [
-        load >= limit and lowest >= utilization.baseline + MIN_LOAD_INCREASE
-        for load, lowest, limit in zip(utilization.loads, shown, limits, strict=True)
+        load >= max(factor * limit, part * utilization.peak) and lowest >= raised
+        for load, lowest, limit, part in zip(
+            loads, (*loads[:2], min(loads[1:])), SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True
+        )
     ]
     full = max(factor * MIN_FULL_LOAD, SAFE_PEAK_FACTORS[0] * utilization.peak)
-    filled = (
-        utilization.full >= MIN_FULL_SECONDS
-        and utilization.load >= full
-        and not utilization.baseline + MIN_LOAD_INCREASE > utilization.load
-    )
+    filled = utilization.full >= MIN_FULL_SECONDS and utilization.load >= full and not raised > utilization.load
     return any(beyond[1:] if bursty else beyond) or filled
 
 
