@@ -20,8 +20,8 @@ import numpy as np
 
 from bench_platform import STEP, Platform, Size, counted
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
+from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import MAX_WORLD_BYTES, WORLD_HISTORY_SECONDS
-from foreshock_dashboard.store.malloc_tuning import trim_malloc
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 

@@ -7,7 +7,7 @@ import math
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
-from foreshock_dashboard.hub.forecast_metrics import forecast_families
+from foreshock_dashboard.hub.self_metrics import forecast_families
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.service import Service
 

@@ -18,7 +18,7 @@ from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp import http as otlp_http
 from foreshock_dashboard.sources.otlp import receiver
 from foreshock_dashboard.sources.otlp.refusal import Refusal
-from foreshock_dashboard.store.spans import queries as stored
+from foreshock_dashboard.store import StoreLimits
 from foreshock_dashboard.web.pages.traces import parameters
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "otlp.md").read_text()
@@ -66,7 +66,7 @@ LIMITS = {
     "span names of one service": f"{counters.MAX_SPAN_NAMES}",
     "series made of spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
     "span ids that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
-    "spans of one trace": f"{stored.MAX_TRACE_SPANS:,}; {parameters.MAX_SPANS:,}",
+    "spans of one trace": f"{StoreLimits().max_trace_spans:,}; {parameters.MAX_SPANS:,}",
 }
 
 

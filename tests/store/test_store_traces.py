@@ -273,7 +273,7 @@ def test_a_search_result_does_not_depend_on_the_strategy(
         store.maintain()
     store.append_spans(spans[blocks * size :])
     query = TraceQuery(T0, T0 + 20, service=service, order=order, limit=limit, min_duration=shortest)
-    reader = SpanReader(store._spans, store._engine, store._trace_keys, bounds)
+    reader = SpanReader(store._spans, store._engine, store._trace_keys, 100_000, bounds)
     best = "duration" if order == "slowest" else "start"
     found, expected = reader.search(query), store.search(query)
     store.close()

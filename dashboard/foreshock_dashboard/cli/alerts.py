@@ -56,9 +56,7 @@ def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
 def run_alerts(arguments: argparse.Namespace) -> int:
     """Write the files; returns 0.
 
-    Raises:
-        SettingsError: an option cannot be used.
-        SourceError: a file cannot be read or written.
+    Raises SettingsError if an option cannot be used, and SourceError if a file cannot be read or written.
     """
     hub, bounds = hub_url(arguments), _bounds(arguments.buckets)
     try:

@@ -51,9 +51,7 @@ def add_boards_flags(parser: argparse.ArgumentParser) -> None:
 def run_boards(arguments: argparse.Namespace) -> int:
     """Write the files; returns 0.
 
-    Raises:
-        SettingsError: an option cannot be used.
-        SourceError: a file cannot be read or written.
+    Raises SettingsError if an option cannot be used, and SourceError if a file cannot be read or written.
     """
     hub, settings, out = hub_url(arguments), load_settings(arguments), arguments.out.absolute()
     mounted = out if arguments.mounted_at is None else arguments.mounted_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from foreshock_dashboard.cli.commands import Command
-from foreshock_dashboard.common.shutdown import stop_on_signals
+from foreshock_dashboard.common.process import stop_on_signals
 from foreshock_dashboard.settings.option_types import parse_duration, parse_port
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.simulated.demo import DemoOptions, demo

@@ -34,19 +34,14 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def hub_url(arguments: argparse.Namespace) -> str:
-    """The hub's URL.
-
-    Raises:
-        SettingsError: it is no URL.
-    """
+    """The hub's URL. Raises SettingsError if it is no URL."""
     return parse_flag("--hub", parse_url, arguments.hub)
 
 
 def authorization_header(arguments: argparse.Namespace) -> str:
     """The value of the Authorization header; "" without credentials.
 
-    Raises:
-        SettingsError: the file cannot be used.
+    Raises SettingsError if the file cannot be used.
     """
     try:
         return http_client.authorization_header(Path(arguments.hub_credentials)) if arguments.hub_credentials else ""

@@ -37,9 +37,8 @@ def add_pools_flags(parser: argparse.ArgumentParser) -> None:
 def run_pools(arguments: argparse.Namespace) -> int:
     """Print the pools; returns 0.
 
-    Raises:
-        SettingsError: the address is invalid.
-        SourceError: the hub does not answer, or the recording cannot be read.
+    Raises SettingsError if the address is invalid, and SourceError if the hub does not answer, or the recording cannot
+    be read.
     """
     hub, credentials, folder = hub_url(arguments), authorization_header(arguments), arguments.recording
     answer = pools_of_recording(Path(folder)) if folder else get(hub, "/api/pools", ANSWER_KEYS, credentials)
@@ -50,8 +49,7 @@ def run_pools(arguments: argparse.Namespace) -> int:
 def pools_of_recording(folder: Path) -> Json:
     """The pools of a recording; of a long one, those of its last hours.
 
-    Raises:
-        SourceError: the recording cannot be read.
+    Raises SourceError if the recording cannot be read.
     """
     with Recording(folder) as recording:
         newest = deque((world for world, _ in worlds(recording)), maxlen=1)

@@ -7,9 +7,8 @@ import logging
 
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.clock import clock_at
-from foreshock_dashboard.common.shutdown import stop_on_signals
+from foreshock_dashboard.common.process import stop_on_signals, tune_process
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.hub.process_tuning import tune_process
 from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import add_flags, load_settings
 

@@ -33,9 +33,8 @@ def add_trace_flags(parser: argparse.ArgumentParser) -> None:
 def trace(arguments: argparse.Namespace) -> int:
     """Print a trace; returns 0.
 
-    Raises:
-        SettingsError: the id or the address is invalid.
-        SourceError: the trace is unknown, the hub does not answer, or the recording cannot be read.
+    Raises SettingsError if the id or the address is invalid, and SourceError if the trace is unknown, the hub does not
+    answer, or the recording cannot be read.
     """
     try:
         wanted = trace_id_of(arguments.id)
@@ -54,9 +53,7 @@ def trace(arguments: argparse.Namespace) -> int:
 def trace_of_recording(folder: Path, trace_id: str) -> Json:
     """The answer of a hub over a recording.
 
-    Raises:
-        AnswerError: the recording does not have the trace.
-        SourceError: the recording cannot be read.
+    Raises AnswerError if the recording does not have the trace, and SourceError if the recording cannot be read.
     """
     from foreshock_dashboard.hub.hub import Hub  # slow to import, and not needed with --hub
 

@@ -18,8 +18,7 @@ class SingleFlight(Generic[T]):
     async def get(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of the pending read of `key`, else of `read`. The read continues if this caller is cancelled.
 
-        Raises:
-            Exception: whatever `read` raises, for every caller that waits.
+        Raises whatever `read` raises, for every caller that waits.
         """
         task = self._pending.get(key)
         if task is None:

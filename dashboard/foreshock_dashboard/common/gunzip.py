@@ -28,9 +28,8 @@ def gunzip(data: bytes, limit: int) -> bytes:
 def gunzip_chunks(data: bytes, limit: int) -> Iterator[bytes]:
     """Decompress gzip members in chunks, producing at most `limit` + 1 bytes.
 
-    Raises:
-        TooLargeError: the decompressed data exceed `limit` bytes.
-        ValueError: the data are not gzip, end early, or have more than `MAX_GZIP_MEMBERS` members.
+    Raises TooLargeError if the decompressed data exceed `limit` bytes, and ValueError if the data are not gzip, end
+    early, or have more than `MAX_GZIP_MEMBERS` members.
     """
     view = memoryview(data)
     position = size = members = 0

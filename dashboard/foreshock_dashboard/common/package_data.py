@@ -8,20 +8,12 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def alerts_dir() -> Path:
-    """The folder with `*.rules.yml`, `alertmanager.yml` and `runbooks/`.
-
-    Raises:
-        FileNotFoundError: the installation lacks it.
-    """
+    """The folder with `*.rules.yml`, `alertmanager.yml` and `runbooks/`; FileNotFoundError if it is missing."""
     return _data_dir("alerts", "runbooks")
 
 
 def grafana_dir() -> Path:
-    """The folder with `dashboards/` and `provisioning/`.
-
-    Raises:
-        FileNotFoundError: the installation lacks it.
-    """
+    """The folder with `dashboards/` and `provisioning/`; FileNotFoundError if it is missing."""
     return _data_dir("grafana", "dashboards")
 
 

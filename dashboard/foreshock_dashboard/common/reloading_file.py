@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from foreshock_dashboard.common.file_version import FileVersion, file_version
-
 Value = TypeVar("Value")
 
 _log = logging.getLogger(__name__)
@@ -58,5 +56,13 @@ class ReloadingFile(Generic[Value]):
                 return False
             return True
 
-    def _current_versions(self) -> list[FileVersion | None]:
-        return [file_version(path) for path in self._paths]
+    def _current_versions(self) -> list[tuple[int, int, int] | None]:
+        """Return inode, modification time, and size of each file; None if it cannot be examined."""
+        versions: list[tuple[int, int, int] | None] = []
+        for path in self._paths:
+            try:
+                status = path.stat()
+                versions.append((status.st_ino, status.st_mtime_ns, status.st_size))
+            except OSError:
+                versions.append(None)
+        return versions

@@ -66,9 +66,7 @@ class SingleFlightCache(Generic[T]):
     ) -> T:
         """Like `get`, but a cached value that `is_enough` rejects is passed to `extend` and measured again.
 
-        Raises:
-            BusyError: as for `get`.
-            Exception: whatever `extend` raises; the cached value stays.
+        Raises BusyError as `get` does, and whatever `extend` raises; the cached value stays.
         """
         while True:
             with self._lock:

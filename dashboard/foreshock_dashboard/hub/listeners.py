@@ -25,8 +25,7 @@ Opened = TypeVar("Opened")
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
     """The traces of the configured Tempo or Jaeger.
 
-    Raises:
-        HubError: both are configured, or one with an option that cannot be used.
+    Raises HubError if both are configured, or one with an option that cannot be used.
     """
     if settings.tempo_url and settings.jaeger_url:
         raise HubError("--tempo, --jaeger: traces are read from one of them; leave one out")
@@ -45,8 +44,7 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
 def receiver_allows(settings: Settings) -> Callable[[str], bool] | None:
     """Check of a sender's Authorization header; None if senders need no token.
 
-    Raises:
-        HubError: the token file cannot be read.
+    Raises HubError if the token file cannot be read.
     """
     return _token_check("--otlp-token-file", settings.otlp_token_file)
 
@@ -54,8 +52,7 @@ def receiver_allows(settings: Settings) -> Callable[[str], bool] | None:
 def page_access(settings: Settings) -> Access:
     """Authentication of the page, the API, and the metrics.
 
-    Raises:
-        HubError: a token or password file cannot be read.
+    Raises HubError if a token or password file cannot be read.
     """
     allows = _token_check("--auth-token-file", settings.auth_token_file)
     try:
@@ -66,11 +63,7 @@ def page_access(settings: Settings) -> Access:
 
 
 def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
-    """The listener that `bind` opens at the address of an option.
-
-    Raises:
-        HubError: it cannot listen there.
-    """
+    """The listener that `bind` opens at the address of an option. Raises HubError if it cannot listen there."""
     try:
         return bind()
     except OSError as error:
@@ -83,8 +76,7 @@ def otlp_listener(
 ) -> GrpcListener | HttpListener:
     """An OTLP listener at the port of an option.
 
-    Raises:
-        HubError: the address is in use, or the certificate cannot be used.
+    Raises HubError if the address is in use, or the certificate cannot be used.
     """
     tls_files = None
     if settings.otlp_tls_cert and settings.otlp_tls_key:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.common.log_on_change import LogOnChange
+from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_SERIES, SpanMetrics
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span

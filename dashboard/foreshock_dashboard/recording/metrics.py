@@ -10,8 +10,8 @@ from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.reader import Recording, SeriesRows
+from foreshock_dashboard.store.blocks.limits import MAX_QUERY_CELLS, MAX_QUERY_SAMPLES
 from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, sum_by
-from foreshock_dashboard.store.samples.queries import MAX_QUERY_CELLS, MAX_QUERY_SAMPLES
 
 _FETCH = """
 select file_row_number as row, {time} as time, value::double as value

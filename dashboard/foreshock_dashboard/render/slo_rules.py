@@ -24,10 +24,8 @@ _SERVED = 'span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"'
 def slo_rule_groups(targets: Sequence[SloTarget], bounds: Sequence[float] = BUCKET_BOUNDS) -> list[Rule]:
     """One group of recording rules per SLO.
 
-    targets: one per service. bounds: histogram bucket bounds of latency in seconds.
-
-    Raises:
-        ValueError: a p95 lies beyond the last bound, or a service has two SLOs.
+    targets: one per service. bounds: histogram bucket bounds of latency in seconds. Raises ValueError if a p95 lies
+    beyond the last bound, or a service has two SLOs.
     """
     names = [name for name, _, _ in targets]
     if twice := next((name for name in names if names.count(name) > 1), ""):
@@ -43,11 +41,7 @@ def slo_rule_groups(targets: Sequence[SloTarget], bounds: Sequence[float] = BUCK
 
 
 def bucket_bound(seconds: float, bounds: Sequence[float]) -> float:
-    """The bound of the bucket that a latency falls into.
-
-    Raises:
-        ValueError: it lies beyond the last bound.
-    """
+    """The bound of the bucket that a latency falls into. Raises ValueError if it lies beyond the last bound."""
     found = next((bound for bound in sorted(bounds) if bound >= seconds), None)
     if found is None:
         last = f"a p95 of {seconds:g} s is beyond the last bucket, {max(bounds):g} s"

@@ -221,8 +221,7 @@ def add_flags(parser: argparse.ArgumentParser, only: Collection[str] | None = No
 def load_settings(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
     """Combine flags over variables over the YAML file over defaults; `fixed` wins over all.
 
-    Raises:
-        SettingsError: a value cannot be used, or the file has an unknown key.
+    Raises SettingsError if a value cannot be used, or the file has an unknown key.
     """
     path = getattr(flags, "config", None) or environ.get("FORESHOCK_CONFIG")
     file = _read_yaml(Path(path)) if path else {}
@@ -233,11 +232,7 @@ def load_settings(flags: argparse.Namespace, environ: Mapping[str, str] = os.env
 
 
 def parse_flag(flag: str, parse: Callable[[str], Value], text: str) -> Value:
-    """The value of a command's own flag.
-
-    Raises:
-        SettingsError: `parse` refuses the text.
-    """
+    """The value of a command's own flag. Raises SettingsError if `parse` refuses the text."""
     try:
         return parse(text)
     except ValueError as error:

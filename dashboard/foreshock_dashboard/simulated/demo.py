@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foreshock_dashboard.common.clock import Clock
+from foreshock_dashboard.common.process import tune_process
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.hub.process_tuning import tune_process
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
 from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages

@@ -30,8 +30,7 @@ def error_text(error: Exception) -> str:
 def authorization_header(path: Path) -> str:
     """Return the Authorization header for a file of one line: a bearer token, or `user:password`.
 
-    Raises:
-        ValueError: the file cannot be used.
+    Raises ValueError if the file cannot be used.
     """
     try:
         with path.open("rb") as file:
@@ -130,8 +129,7 @@ class ApiClient:
     ) -> tuple[httpx.Response, bytes]:
         """Send a request, with `data` as a form, and return the response with its body.
 
-        Raises:
-            SourceError: the API cannot be reached, demands credentials, redirects, is too slow, or sends too much.
+        Raises SourceError if the API cannot be reached, demands credentials, redirects, is too slow, or sends too much.
         """
         headers = dict(headers or {})
         try:

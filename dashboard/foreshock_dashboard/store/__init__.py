@@ -6,9 +6,9 @@ Imports: `common`, `model`, `store.blocks`, `store.samples`, `store.spans`.
 """
 
 from foreshock_dashboard.store.blocks.errors import StoreError, StoreLocked
+from foreshock_dashboard.store.blocks.limits import StoreLimits
+from foreshock_dashboard.store.compactor import Retention
 from foreshock_dashboard.store.health import StoreStats
-from foreshock_dashboard.store.limits import Retention, StoreLimits
-from foreshock_dashboard.store.malloc_tuning import tune_malloc
 from foreshock_dashboard.store.store import Store
 
-__all__ = ["Retention", "Store", "StoreError", "StoreLimits", "StoreLocked", "StoreStats", "tune_malloc"]
+__all__ = ["Retention", "Store", "StoreError", "StoreLimits", "StoreLocked", "StoreStats"]

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import duckdb
 
 from foreshock_dashboard.common.clock import Now
+from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.store.blocks.block_meta import WalRange, contiguous_ranges
 from foreshock_dashboard.store.blocks.block_store import BlockStore
 from foreshock_dashboard.store.group_commit import GroupCommit
 from foreshock_dashboard.store.health import Health
-from foreshock_dashboard.store.limits import Retention, StoreLimits
-from foreshock_dashboard.store.malloc_tuning import trim_malloc
 from foreshock_dashboard.store.samples.format import SampleTable, series_in
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.table import SpanTable
 from foreshock_dashboard.store.wal import Wal
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Age limits of samples and spans, and the size limit of all blocks. The first one reached applies."""
+
+    metrics_seconds: float = 15 * 86_400
+    spans_seconds: float = 2 * 86_400
+    max_bytes: int = 10 << 30
+
+    def __post_init__(self) -> None:
+        if not (self.metrics_seconds > 0 and self.spans_seconds > 0 and self.max_bytes > 0):
+            raise ValueError(f"retention must be positive: {self}")
 
 
 class Compactor:
@@ -37,14 +50,13 @@ class Compactor:
         health: Health,
         now: Now,
         retention: Retention,
-        limits: StoreLimits,
     ) -> None:
         self.lock = threading.Lock()
         self.expired = 0
         self._samples, self._spans, self._index, self._engine = samples, spans, index, engine
         self._stores: tuple[BlockStore[Any], ...] = (samples, spans)
         self._wal, self._commits, self._health, self._now = wal, commits, health, now
-        self._retention, self._limits = retention, limits
+        self._retention = retention
         self._truncatable: list[tuple[str, WalRange]] = []
         self._series_unused = False
 
@@ -70,7 +82,7 @@ class Compactor:
         yield self._collect_series
         yield self._apply_retention
         for store in self._stores:
-            yield from (store.compact, store.scrub, store.clean_tombstones)
+            yield from (store.compact, store.scrub, store.manifest.clean_tombstones)
         yield self._commits.probe
 
     def _run(self, step: Callable[[], object]) -> bool:
@@ -88,7 +100,7 @@ class Compactor:
             wal_ranges = store.cut_block(partial(self._claim, kind))
             self._truncatable += [(kind, wal_range) for wal_range in wal_ranges]
             self._series_unused |= bool(wal_ranges)
-            if not store.head.rotate(self._limits.block_bytes, self._limits.block_seconds):
+            if not store.head.rotate():
                 return
 
     def _claim(self, kind: str, record_ids: list[int]) -> tuple[WalRange, ...]:

@@ -17,8 +17,7 @@ FORMAT = "3\n"
 def prepare(path: Path, disk: Disk) -> None:
     """Create the subfolders and empty `tmp/`.
 
-    Raises:
-        StoreError: the folder has another format; nothing was changed.
+    Raises StoreError if the folder has another format; nothing was changed.
     """
     marker = path / "format"
     if marker.exists():
@@ -50,9 +49,7 @@ def disk_bytes(path: Path) -> int:
 def lock(folder: Path) -> IO[str]:
     """Lock the folder for this process. Closing the returned file, or the end of the process, releases the lock.
 
-    Raises:
-        StoreLocked: another process has the lock.
-        StoreError: the lock file cannot be written.
+    Raises StoreLocked if another process has the lock, and StoreError if the lock file cannot be written.
     """
     path = folder / "lock"
     try:

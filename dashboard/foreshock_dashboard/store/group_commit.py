@@ -56,8 +56,7 @@ class GroupCommit:
     def append(self, kind: str, batches: Sequence[RowBatch], payloads: Sequence[bytes]) -> None:
         """Write batches durably, each as one WAL record with the payload at its position.
 
-        Raises:
-            StoreError: no batch was kept.
+        Raises StoreError if no batch was kept.
         """
         if not payloads:
             return

@@ -54,21 +54,12 @@ def error_text(error: Exception) -> str:
 class StoreStats:
     """Statistics of a store.
 
-    Args:
-        wal_rows: records in the WAL.
-        wal_bytes: their size.
-        head_samples: samples in memory.
-        head_spans: spans in memory.
-        series: series in memory.
-        blocks: blocks on disk.
-        block_bytes: their size.
-        disk_bytes: size of all files of the store.
-        oldest: earliest time of any data, in Unix seconds; None without data.
-        corrupt: damaged blocks and WAL records found since the store was opened.
-        dropped: samples beyond the series limit and spans with invalid times.
-        expired: blocks removed by retention.
-        last_error: error of the latest append or maintenance; "" after a success.
-        spans: spans in memory and in blocks. A span received twice counts twice until its blocks are compacted.
+    wal_rows, wal_bytes: records in the WAL, and their size. series: series in memory.
+    disk_bytes: size of all files. oldest: earliest time of any data, in Unix seconds; None without data.
+    corrupt: damaged blocks and WAL records found since the store was opened.
+    dropped: samples beyond the series limit and spans with invalid times. expired: blocks removed by retention.
+    last_error: error of the latest append or maintenance; "" after a success.
+    spans: spans in memory and in blocks. A span received twice counts twice until its blocks are compacted.
     """
 
     wal_rows: int

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import duckdb
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.common.cpu_lock import CPU_LOCK
+from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
 from foreshock_dashboard.model.samples import SampleBatch
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSummary
@@ -21,12 +21,12 @@ from foreshock_dashboard.store.blocks.block_store import BlockStore
 from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.blocks.errors import StoreError
-from foreshock_dashboard.store.compactor import Compactor
+from foreshock_dashboard.store.blocks.format import RowBatch
+from foreshock_dashboard.store.blocks.limits import StoreLimits
+from foreshock_dashboard.store.compactor import Compactor, Retention
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
-from foreshock_dashboard.store.group_commit import GroupCommit
+from foreshock_dashboard.store.group_commit import PROBE_KIND, GroupCommit
 from foreshock_dashboard.store.health import Health, StoreStats
-from foreshock_dashboard.store.limits import Retention, StoreLimits
-from foreshock_dashboard.store.recovery import Decode, open_wal, replay_wal
 from foreshock_dashboard.store.samples.codec import pack_samples, sample_rows, unpack_samples
 from foreshock_dashboard.store.samples.format import SampleFormat
 from foreshock_dashboard.store.samples.queries import SampleReader
@@ -34,6 +34,9 @@ from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.codec import SpanCodec
 from foreshock_dashboard.store.spans.format import SpanFormat
 from foreshock_dashboard.store.spans.queries import SpanReader
+from foreshock_dashboard.store.wal import open_wal
+
+log = logging.getLogger(__name__)
 
 _SAMPLES, _SPANS = SampleFormat.kind, SpanFormat.kind
 RECORD_SPANS = 5_000
@@ -62,21 +65,12 @@ class Store(MetricSource):
         self._index = SeriesIndex(limits.max_series)
         self._engine = connect(path, limits.duckdb_memory, limits.duckdb_threads, max_spill=limits.duckdb_spill)
         sample_format, span_format = SampleFormat(self._index, self._engine), SpanFormat(trace_keys, self._engine)
-        self._samples = BlockStore(path, sample_format, disk, now, limits.flush_rows)
-        self._spans = BlockStore(path, span_format, disk, now, limits.flush_rows)
+        self._samples = BlockStore(path, sample_format, disk, now, limits)
+        self._spans = BlockStore(path, span_format, disk, now, limits)
         self._span_codec = SpanCodec(trace_keys)
-        self._sample_reader = SampleReader(
-            self._samples,
-            self._index,
-            self._engine,
-            max_samples=limits.max_query_samples,
-            max_cells=limits.max_query_cells,
-            max_block_series=limits.max_block_series,
-        )
+        self._sample_reader = SampleReader(self._samples, self._index, self._engine, limits)
         self._trace_keys = tuple(trace_keys)
-        self._span_reader = SpanReader(
-            self._spans, self._engine, self._trace_keys, max_trace_spans=limits.max_trace_spans
-        )
+        self._span_reader = SpanReader(self._spans, self._engine, self._trace_keys, limits.max_trace_spans)
         self._wal, self._corrupt = open_wal(path, limits.max_wal_pages, now)
         stores: dict[str, BlockStore[Any]] = {_SAMPLES: self._samples, _SPANS: self._spans}
         self._commits = GroupCommit(path, self._wal, stores, self._health, limits.max_head_bytes)
@@ -90,13 +84,8 @@ class Store(MetricSource):
             health=self._health,
             now=now,
             retention=retention,
-            limits=limits,
         )
-        decoders: dict[str, Decode] = {
-            _SAMPLES: partial(unpack_samples, index=self._index),
-            _SPANS: self._span_codec.unpack,
-        }
-        self._corrupt += replay_wal(self._wal, stores, decoders, self._commits)
+        self._replay_wal(stores)
 
     # --- opening and closing
 
@@ -116,9 +105,6 @@ class Store(MetricSource):
         Args:
             path: the folder; it belongs to one process at a time.
             now: the clock by which data ages.
-            retention: age and size limits of the data.
-            limits: bounds of memory, queries and files.
-            disk: file operations.
             trace_keys: the attributes that traces are searched by.
 
         Raises:
@@ -142,6 +128,35 @@ class Store(MetricSource):
             lock_file.close()
             raise
 
+    def _replay_wal(self, stores: Mapping[str, BlockStore[Any]]) -> None:
+        """Load the blocks, delete the WAL records they hold, and put the others into the head.
+
+        Damaged records are counted and stay in the WAL.
+        """
+        wal = self._wal
+        if damaged := wal.count_of_other_kinds([*stores, PROBE_KIND]):
+            reason = "for they say to be of no known kind; they stay there unread"
+            log.error("%s: %d rows are damaged, %s", wal.path, damaged, reason)
+            self._corrupt += damaged
+        for kind, store in stores.items():
+            for held in store.load(wal.identity):
+                wal.truncate(kind, held.first, held.last)
+        for kind, store in stores.items():
+            for record in wal.records(kind):
+                try:
+                    batch = self._unpack(kind, record.payload)
+                except ValueError:
+                    self._corrupt += 1
+                    log.exception(
+                        "store %s: row %d of the inbox is damaged; it stays there unread", self.path, record.id
+                    )
+                else:
+                    store.head.append(record.id, batch)
+                    self._commits.flush(kind)
+
+    def _unpack(self, kind: str, payload: bytes) -> RowBatch:
+        return unpack_samples(payload, self._index) if kind == _SAMPLES else self._span_codec.unpack(payload)
+
     def close(self) -> None:
         """Close all files and release the folder. Data in memory is in the WAL as well."""
         with self._compactor.lock, self._commits.lock:
@@ -157,8 +172,7 @@ class Store(MetricSource):
     def append_samples(self, batches: Sequence[SampleBatch]) -> None:
         """Store scrapes. After the return they survive `kill -9` and power loss, and queries see them.
 
-        Raises:
-            StoreError: nothing was stored; the message gives cause and remedy.
+        Raises StoreError if nothing was stored; the message gives cause and remedy.
         """
         with self._index.pinned():
             try:
@@ -170,8 +184,7 @@ class Store(MetricSource):
     def append_spans(self, spans: Sequence[Span]) -> None:
         """Store spans, as durably as `append_samples` stores samples.
 
-        Raises:
-            StoreError: nothing was stored; the message gives cause and remedy.
+        Raises StoreError if nothing was stored; the message gives cause and remedy.
         """
         with CPU_LOCK:
             starts = range(0, len(spans), RECORD_SPANS)
@@ -225,9 +238,8 @@ class Store(MetricSource):
             rows, size = self._wal.size()
         samples, spans = self._samples.head.usage(), self._spans.head.usage()
         metas = [*self._samples.blocks(), *self._spans.blocks()]
-        starts = [meta.start / (1e3 if meta.kind == _SAMPLES else 1e9) for meta in metas]
-        starts += [] if samples.start is None else [samples.start / 1e3]
-        starts += [] if spans.start is None else [spans.start / 1e9]
+        starts = [(meta.start, meta.kind) for meta in metas] + [(samples.start, _SAMPLES), (spans.start, _SPANS)]
+        seconds = [start / (1e3 if kind == _SAMPLES else 1e9) for start, kind in starts if start is not None]
         return StoreStats(
             wal_rows=rows,
             wal_bytes=size,
@@ -237,7 +249,7 @@ class Store(MetricSource):
             blocks=len(metas),
             block_bytes=sum(meta.bytes for meta in metas),
             disk_bytes=disk_bytes(self.path),
-            oldest=min(starts, default=None),
+            oldest=min(seconds, default=None),
             corrupt=self._corrupt + self._samples.block_dir.corrupt + self._spans.block_dir.corrupt,
             dropped=self._commits.dropped,
             expired=self._compactor.expired,

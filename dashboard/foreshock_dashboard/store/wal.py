@@ -6,15 +6,19 @@ an identity of its own, so that a block can name the records it holds.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from isal import isal_zlib
 
+from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 WAL_FILE = "inbox.sqlite"
 """Stores of 0.1 name the file so."""
@@ -29,8 +33,7 @@ create table if not exists rows (id integer primary key autoincrement, kind text
 """
 
 
-@dataclass(frozen=True, slots=True)
-class WalRecord:
+class WalRecord(NamedTuple):
     """One accepted request. `payload` is empty if its bytes are damaged."""
 
     id: int
@@ -64,8 +67,7 @@ class Wal:
     def append(self, records: Sequence[tuple[str, bytes]]) -> list[int]:
         """Write (kind, payload) records in one durable transaction. Return their ids.
 
-        Raises:
-            StoreError: no record was written.
+        Raises StoreError if no record was written.
         """
         ids: list[int] = []
         try:
@@ -96,11 +98,7 @@ class Wal:
             self._open()
 
     def records(self, kind: str) -> Iterator[WalRecord]:
-        """Yield the records of a kind, oldest first.
-
-        Raises:
-            sqlite3.DatabaseError: the file is damaged.
-        """
+        """Yield the records of a kind, oldest first. Raises sqlite3.DatabaseError if the file is damaged."""
         rows = self._connection.execute("select id, payload from rows where kind = ? order by id", (kind,))
         for record_id, checked in rows:
             payload = bytes(checked[4:])
@@ -110,8 +108,7 @@ class Wal:
     def count_of_other_kinds(self, kinds: Sequence[str]) -> int:
         """Number of records of a kind that is not in `kinds`. The checksum does not cover the kind.
 
-        Raises:
-            sqlite3.DatabaseError: the file is damaged.
+        Raises sqlite3.DatabaseError if the file is damaged.
         """
         sql = f"select count(*) from rows where kind not in ({', '.join('?' * len(kinds))})"  # noqa: S608 - marks
         return int(self._connection.execute(sql, (*kinds,)).fetchone()[0])
@@ -127,18 +124,13 @@ class Wal:
     def record_ids(self, kind: str, first: int, last: int) -> list[int]:
         """Return the ids of a kind's records from `first` to `last`, ascending.
 
-        Raises:
-            sqlite3.Error: they cannot be read.
+        Raises sqlite3.Error if they cannot be read.
         """
         sql = "select id from rows where kind = ? and id between ? and ? order by id"
         return [record_id for (record_id,) in self._connection.execute(sql, (kind, first, last))]
 
     def check(self) -> None:
-        """Check the integrity of the file.
-
-        Raises:
-            sqlite3.DatabaseError: it is damaged.
-        """
+        """Check the integrity of the file. Raises sqlite3.DatabaseError if it is damaged."""
         verdict = self._connection.execute("pragma quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
@@ -153,6 +145,34 @@ class Wal:
     def close(self) -> None:
         """Checkpoint and close the file."""
         self._connection.close()
+
+
+def open_wal(folder: Path, max_pages: int | None, now: Now) -> tuple[Wal, int]:
+    """Return the WAL of a store, and the number of damaged WAL files that it replaces (0 or 1).
+
+    Raises sqlite3.OperationalError if it cannot be opened.
+    """
+    path = folder / WAL_FILE
+    try:
+        wal = Wal(path, max_pages)
+        wal.check()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        problem = str(error)
+    else:
+        return wal, 0
+    damaged = folder / "damaged" / f"inbox-{round(now() * 1000)}.sqlite"
+    for suffix in ("", "-wal", "-shm"):
+        old = path.with_name(path.name + suffix)
+        if old.exists():
+            old.rename(damaged.with_name(damaged.name + suffix))
+    wal = Wal(path, max_pages)
+    records = salvage_records(damaged)
+    if records:
+        wal.append(records)
+    log.error("store: the inbox is damaged (%s); set aside as %s; %d rows were saved", problem, damaged, len(records))
+    return wal, 1
 
 
 def salvage_records(path: Path) -> list[tuple[str, bytes]]:

@@ -18,10 +18,7 @@ MIN_TOKEN_CHARACTERS = 16
 class BearerTokens:
     """Bearer tokens (RFC 6750) from a file, one per line; blank lines and lines that start with # are skipped.
 
-    The file is reloaded when it changes (see `ReloadingFile`).
-
-    Raises:
-        FileError: the first version cannot be used.
+    The file is reloaded when it changes (see `ReloadingFile`). Raises FileError if the first version cannot be used.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,8 +47,7 @@ class TlsFiles:
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials for the gRPC listener, which are reloaded when the files change.
 
-        Raises:
-            FileError: a file cannot be used.
+        Raises FileError if a file cannot be used.
         """
         watched = self._watched(self._configuration)
         return grpc.dynamic_ssl_server_credentials(
@@ -63,8 +59,7 @@ class TlsFiles:
     def reloading_context(self) -> tuple[ssl.SSLContext, Callable[[], object]]:
         """Return a context for the HTTP listener, and a function that loads changed files into it.
 
-        Raises:
-            FileError: a file cannot be used.
+        Raises FileError if a file cannot be used.
         """
         context = self._context()
         return context, self._watched(lambda: self._load(context)).reload

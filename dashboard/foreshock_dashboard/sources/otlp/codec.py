@@ -76,8 +76,7 @@ def decode(
 def decode_json(payload: bytes, id_to_base64: Callable[[object], str] | None = None) -> DecodedRequest:
     """Decode an ExportTraceServiceRequest in OTLP's JSON, where ids are hex; unknown fields are ignored.
 
-    Raises:
-        MalformedError: the payload is not such a request.
+    Raises MalformedError if the payload is not such a request.
     """
     rejected = Counter[str]()
     decoded = decode(json_to_protobuf(payload, rejected, id_to_base64))
@@ -88,8 +87,7 @@ def decode_json(payload: bytes, id_to_base64: Callable[[object], str] | None = N
 def decode_groups(groups: object) -> DecodedRequest:
     """Decode a list of ResourceSpans in the JSON of a trace store: as OTLP's, or with ids in base64.
 
-    Raises:
-        MalformedError: it is not such a list.
+    Raises MalformedError if it is not such a list.
     """
     return decode_json(orjson.dumps({"resourceSpans": groups}), _any_id_to_base64)
 
@@ -153,8 +151,7 @@ def json_to_protobuf(
 ) -> bytes:
     """Return the request in protobuf without its invalid parts, and add the lost spans to `rejected` by reason.
 
-    Raises:
-        MalformedError: the payload is not such a request.
+    Raises MalformedError if the payload is not such a request.
     """
     try:
         body = _parse_json(payload)

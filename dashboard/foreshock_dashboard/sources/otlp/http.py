@@ -154,8 +154,7 @@ def _check_host(host: str) -> None:
 def _check_request(scope: _Scope, headers: dict[str, str], kind: str) -> bool:
     """Return whether the body is gzip.
 
-    Raises:
-        RefusedError: the path, method, content type or content encoding is not one of OTLP.
+    Raises RefusedError if the path, method, content type or content encoding is not one of OTLP.
     """
     if scope["path"] != PATH:
         raise RefusedError(Refusal.NOT_FOUND, f"there is nothing at {scope['path'][:100]}; traces go to {PATH}")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.common.cpu_lock import CPU_LOCK
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip_chunks
+from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.ingest.otlp import AttributeReader
 from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES, TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
@@ -119,8 +119,7 @@ class Receiver:
     def authorize(self, authorization: str) -> None:
         """Check the Authorization header of a request before its body is read.
 
-        Raises:
-            RefusedError: it is not accepted.
+        Raises RefusedError if it is not accepted.
         """
         if self._allows is not None and not self._allows(authorization):
             problem = "has no right bearer token" if authorization else "has no bearer token"
@@ -129,8 +128,7 @@ class Receiver:
     def reserve(self, size: int, held: int) -> None:
         """Add pending bytes for a request that has `held` of them already.
 
-        Raises:
-            RefusedError: the limit is exceeded.
+        Raises RefusedError if the limit is exceeded.
         """
         is_small = held + size <= SMALL_REQUEST_BYTES
         limit = self._max_pending_bytes if is_small else self._max_pending_bytes * 3 // 4
@@ -143,10 +141,7 @@ class Receiver:
         """Decode a request, pass its spans to `accept`, and return the response in the encoding of the request.
 
         A large request is passed slice by slice. If a slice fails, the sender has to retry all of it; spans that arrive
-        twice are stored once.
-
-        Raises:
-            RefusedError: it is malformed, or was not stored.
+        twice are stored once. Raises RefusedError if it is malformed, or was not stored.
         """
         rejected: Counter[str] = Counter()
         try:
@@ -237,8 +232,7 @@ class Request:
     def expect(self, size: int) -> None:
         """Check an announced size. It is not pending, so that a sender cannot block others by announcing bytes.
 
-        Raises:
-            RefusedError: it exceeds the limit of one request.
+        Raises RefusedError if it exceeds the limit of one request.
         """
         if size > self._receiver.max_bytes:
             raise self._too_large("")
@@ -246,8 +240,7 @@ class Request:
     def hold(self, size: int) -> None:
         """Add received bytes to the pending ones.
 
-        Raises:
-            RefusedError: the limit of one request, or of all together, is exceeded.
+        Raises RefusedError if the limit of one request, or of all together, is exceeded.
         """
         self.expect(self.held + size)
         self._receiver.reserve(size, self.held)
@@ -256,8 +249,7 @@ class Request:
     def handle(self, body: bytes, *, json: bool = False, gzip: bool = False) -> bytes:
         """Decompress and ingest the body, and return the response.
 
-        Raises:
-            RefusedError: it is malformed or too large, or was not stored.
+        Raises RefusedError if it is malformed or too large, or was not stored.
         """
         return self._receiver.ingest(self._decompressed(body) if gzip else body, json=json)
 

@@ -37,8 +37,7 @@ class ScrapeError(Exception):
 class ScrapeTarget:
     """A metrics page. Its label `instance` is the host and port of the URL unless `labels` has one.
 
-    Raises:
-        ValueError: the URL is not http or https with a host.
+    Raises ValueError if the URL is not http or https with a host.
     """
 
     url: str
@@ -190,8 +189,7 @@ class _TargetScraper:
 def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
     """Return a metrics page, fetched within `timeout` seconds in total.
 
-    Raises:
-        ScrapeError: there is no response in time, or it is not a metrics page of at most `max_body` bytes.
+    Raises ScrapeError if there is no response in time, or it is not a metrics page of at most `max_body` bytes.
     """
     deadline = time.monotonic() + timeout
     try:

@@ -72,11 +72,7 @@ class Trace(NamedTuple):
 
 
 def read_search(body: bytes) -> tuple[Hit, ...]:
-    """Parse a response of /api/search.
-
-    Raises:
-        ValueError: it is not such a response.
-    """
+    """Parse a response of /api/search. Raises ValueError if it is not such a response."""
     answer = orjson.loads(body)
     if not isinstance(answer, dict) or not {"traces", "metrics"} & set(answer):
         raise ValueError("no list of traces")
@@ -125,11 +121,7 @@ def _matched(span: Mapping[str, Any]) -> Matched:
 
 
 def read_values(body: bytes) -> frozenset[str]:
-    """Parse a response of /api/v2/search/tag/…/values.
-
-    Raises:
-        ValueError: it is not such a response.
-    """
+    """Parse a response of /api/v2/search/tag/…/values. Raises ValueError if it is not such a response."""
     try:
         return frozenset(str(one["value"]) for one in orjson.loads(body).get("tagValues") or ())
     except (KeyError, TypeError, AttributeError) as error:
@@ -139,8 +131,7 @@ def read_values(body: bytes) -> frozenset[str]:
 def read_trace(body: bytes, kind: str, *, wrapped: bool) -> Trace:
     """Parse a response of /api/v2/traces/{id} (`wrapped`) or /api/traces/{id}; `kind` is its content type.
 
-    Raises:
-        ValueError: it is not such a response.
+    Raises ValueError if it is not such a response.
     """
     try:
         partial, message, decoded = _read_bytes(body, wrapped) if kind == PROTOBUF else _read_json(body)

@@ -8,14 +8,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from foreshock_dashboard.store.blocks.block_meta import (
-    BlockMeta,
-    read_meta,
-    replaces,
-    sequence_in_name,
-    verify,
-    write_meta,
-)
+from foreshock_dashboard.store.blocks.block_meta import BlockMeta, read_meta, write_meta
 from foreshock_dashboard.store.blocks.disk import Disk
 from foreshock_dashboard.store.blocks.errors import DamagedBlock
 
@@ -57,14 +50,14 @@ class BlockDir:
                 blocks.append(Block(folder, read_meta(folder)))
             except DamagedBlock as damage:
                 self.quarantine(folder, str(damage))
-        sequences = [block.meta.sequences[1] for block in blocks] + [sequence_in_name(name) or 0 for name in names]
+        sequences = [block.meta.sequences[1] for block in blocks] + [_sequence_in_name(name) for name in names]
         return self._without_replaced(blocks), max(sequences, default=0) + 1
 
     def _without_replaced(self, blocks: list[Block]) -> list[Block]:
         """Remove blocks that a sound merged block replaces, highest level first."""
         remaining: list[Block] = []
         for block in sorted(blocks, key=lambda block: -block.meta.level):
-            if any(replaces(other.meta, block.meta) and self._sound(other, remaining) for other in list(remaining)):
+            if any(other.meta.replaces(block.meta) and self._sound(other, remaining) for other in list(remaining)):
                 self.remove(block)
             else:
                 remaining.append(block)
@@ -83,21 +76,26 @@ class BlockDir:
     def verify(self, block: Block) -> None:
         """Compare a block with its checksums, once per process.
 
-        Raises:
-            DamagedBlock: a file differs.
+        Raises DamagedBlock if a file differs or cannot be read.
         """
-        if not block.verified:
-            verify(block.folder, block.meta, self._disk)
-            block.verified = True
+        if block.verified:
+            return
+        for name, (_, crc) in block.meta.files.items():
+            try:
+                actual = self._disk.checksum(block.folder / name)
+            except OSError as error:
+                raise DamagedBlock(f"{name}: {error}") from error
+            if actual != crc:
+                raise DamagedBlock(f"{name} does not match its checksum")
+        block.verified = True
 
     def quarantine(self, folder: Path, reason: str) -> None:
         """Move a damaged block to `damaged/`, count it and log it."""
-        damaged = self.root / "damaged"
-        target = damaged / f"{self.kind}-{folder.name}"
+        target = self.root / "damaged" / f"{self.kind}-{folder.name}"
         suffix = 0
         while target.exists():
             suffix += 1
-            target = damaged / f"{self.kind}-{suffix}-{folder.name}"
+            target = target.with_name(f"{self.kind}-{suffix}-{folder.name}")
         folder.rename(target)
         self.corrupt += 1
         log.error("store: damaged segment %s (%s) was set aside as %s; its data is missing", folder, reason, target)
@@ -130,3 +128,9 @@ class BlockDir:
 
     def _trash(self, meta: BlockMeta) -> Path:
         return self.root / "tmp" / f"gone-{self.kind}-{meta.name}"
+
+
+def _sequence_in_name(name: str) -> int:
+    """Return the sequence number in the name of a block's folder; 0 for any other name."""
+    sequence, dot, level = name.rpartition("-")[2].partition(".")
+    return int(sequence) if dot and sequence.isdigit() and level.isdigit() else 0

@@ -11,7 +11,7 @@ from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import orjson
 
@@ -23,8 +23,7 @@ META_FILE = "segment.json"
 """Stores of 0.1 name the file so; in its JSON a sequence number is a `rank` and the WAL an `inbox`."""
 
 
-@dataclass(frozen=True, slots=True)
-class WalRange:
+class WalRange(NamedTuple):
     """The records `first` to `last` (of the block's kind) of one WAL."""
 
     wal: str
@@ -69,10 +68,10 @@ class BlockMeta:
         """Size on disk, without the metadata file."""
         return sum(size for size, _ in self.files.values())
 
-
-def replaces(new: BlockMeta, old: BlockMeta) -> bool:
-    """Whether `old` was merged into `new`."""
-    return new.level > old.level and new.sequences[0] <= old.sequences[0] and old.sequences[1] <= new.sequences[1]
+    def replaces(self, old: BlockMeta) -> bool:
+        """Whether `old` was merged into this block."""
+        first, last = self.sequences
+        return self.level > old.level and first <= old.sequences[0] and old.sequences[1] <= last
 
 
 def contiguous_ranges(ids: Sequence[int], present: Sequence[int]) -> list[tuple[int, int]]:
@@ -86,12 +85,6 @@ def contiguous_ranges(ids: Sequence[int], present: Sequence[int]) -> list[tuple[
         joins = ranges and bisect(others, ranges[-1][1]) == bisect(others, number)
         ranges[-1:] = [(ranges[-1][0], number)] if joins else [*ranges[-1:], (number, number)]
     return ranges
-
-
-def sequence_in_name(name: str) -> int | None:
-    """Return the sequence number in a block's folder name; None for any other name."""
-    sequence, dot, level = name.rpartition("-")[2].partition(".")
-    return int(sequence) if dot and sequence.isdigit() and level.isdigit() else None
 
 
 def write_meta(folder: Path, meta: BlockMeta, disk: Disk) -> None:
@@ -115,8 +108,7 @@ def write_meta(folder: Path, meta: BlockMeta, disk: Disk) -> None:
 def read_meta(folder: Path) -> BlockMeta:
     """Read the metadata file of a block and compare the sizes of the files with it.
 
-    Raises:
-        DamagedBlock: the metadata file or another file is missing or damaged.
+    Raises DamagedBlock if the metadata file or another file is missing or damaged.
     """
     try:
         crc, _, body = (folder / META_FILE).read_bytes().partition(b"\n")
@@ -126,43 +118,24 @@ def read_meta(folder: Path) -> BlockMeta:
         content = orjson.loads(body)
         if content["format"] != FORMAT_VERSION:
             raise DamagedBlock(f"format {content['format']} is not {FORMAT_VERSION}")
-        meta = _meta(content)
+        first, last = content["ranks"]
+        meta = BlockMeta(
+            kind=content["kind"],
+            sequences=(first, last),
+            level=content["level"],
+            rows=content["rows"],
+            start=content["start"],
+            end=content["end"],
+            wal_ranges=tuple(WalRange(held["inbox"], held["first"], held["last"]) for held in content["held"]),
+            metrics=tuple(content["metrics"]),
+            files={name: (size, crc) for name, (size, crc) in content["files"].items()},
+        )
         for name, (size, _) in meta.files.items():
             if (actual := (folder / name).stat().st_size) != size:
                 raise DamagedBlock(f"{name} has {actual} bytes, not {size}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedBlock(str(error)) from error
     return meta
-
-
-def _meta(content: dict[str, Any]) -> BlockMeta:
-    first, last = content["ranks"]
-    return BlockMeta(
-        kind=content["kind"],
-        sequences=(first, last),
-        level=content["level"],
-        rows=content["rows"],
-        start=content["start"],
-        end=content["end"],
-        wal_ranges=tuple(WalRange(held["inbox"], held["first"], held["last"]) for held in content["held"]),
-        metrics=tuple(content["metrics"]),
-        files={name: (size, crc) for name, (size, crc) in content["files"].items()},
-    )
-
-
-def verify(folder: Path, meta: BlockMeta, disk: Disk) -> None:
-    """Compare every file of a block with its checksum.
-
-    Raises:
-        DamagedBlock: a file differs or cannot be read.
-    """
-    for name, (_, crc) in meta.files.items():
-        try:
-            actual = disk.checksum(folder / name)
-        except OSError as error:
-            raise DamagedBlock(f"{name}: {error}") from error
-        if actual != crc:
-            raise DamagedBlock(f"{name} does not match its checksum")
 
 
 def compaction_candidates(blocks: list[BlockMeta], count: int, max_bytes: int, max_span: int) -> list[BlockMeta]:

@@ -80,11 +80,7 @@ class BlockFormat(Protocol[T]):
         ...
 
     def insert(self, table: T, batches: Sequence[RowBatch]) -> None:
-        """Add the rows of non-empty batches to a table.
-
-        Raises:
-            duckdb.Error, MemoryError: no row was added.
-        """
+        """Add the rows of non-empty batches to a table. Raises duckdb.Error or MemoryError if no row was added."""
         ...
 
     def drop(self, table: T) -> None:

@@ -9,10 +9,8 @@ from typing import Generic, NamedTuple
 
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.format import BlockFormat, RowBatch, T
+from foreshock_dashboard.store.blocks.limits import StoreLimits
 from foreshock_dashboard.store.blocks.manifest import Manifest
-
-FLUSH_ROWS = 20_000
-"""Rows gathered before an insert into a table: many small inserts cost ten times one large insert."""
 
 
 class HeadUsage(NamedTuple):
@@ -24,21 +22,15 @@ class HeadUsage(NamedTuple):
 
 
 class Head(Generic[T]):
-    """Accepts row batches and moves them into tables. Thread-safe.
+    """Accepts row batches and moves them into tables. Thread-safe."""
 
-    Args:
-        flush_rows: rows gathered before an insert.
-    """
-
-    def __init__(
-        self, block_format: BlockFormat[T], manifest: Manifest[T], now: Now, flush_rows: int = FLUSH_ROWS
-    ) -> None:
-        self._block_format, self._manifest, self._now, self._flush_rows = block_format, manifest, now, flush_rows
+    def __init__(self, block_format: BlockFormat[T], manifest: Manifest[T], now: Now, limits: StoreLimits) -> None:
+        self._block_format, self._manifest, self._now, self._limits = block_format, manifest, now, limits
         self._lock = manifest.lock
         self._flushing = threading.RLock()
         self._pending: list[tuple[int, RowBatch]] = []
         self._pending_rows = 0
-        self._flush_at = flush_rows
+        self._flush_at = limits.flush_rows
         manifest.tables.append(block_format.create(now()))
 
     def append(self, record_id: int, batch: RowBatch) -> None:
@@ -52,15 +44,14 @@ class Head(Generic[T]):
         with self._lock:
             due = self._pending_rows >= self._flush_at
             if due:
-                self._flush_at = self._pending_rows + self._flush_rows
+                self._flush_at = self._pending_rows + self._limits.flush_rows
         if due:
             self.flush()
 
     def flush(self) -> None:
         """Move all pending rows into the current table.
 
-        Raises:
-            duckdb.Error, MemoryError: the insert failed; the remaining rows stay pending.
+        Raises duckdb.Error or MemoryError if the insert failed; the remaining rows stay pending.
         """
         with self._flushing:
             while self._flush_some():
@@ -87,7 +78,7 @@ class Head(Generic[T]):
             table.count(record_ids, batches)
             del self._pending[: len(moved)]
             self._pending_rows -= sum(batch.rows for batch in batches)
-            self._flush_at = self._flush_rows
+            self._flush_at = self._limits.flush_rows
         return True
 
     def _flush_count(self) -> int:
@@ -95,12 +86,12 @@ class Head(Generic[T]):
         rows = 0
         for count, (_, batch) in enumerate(self._pending, 1):
             rows += batch.rows
-            if rows >= self._flush_rows:
+            if rows >= self._limits.flush_rows:
                 return count
         return len(self._pending)
 
-    def rotate(self, max_bytes: int, max_seconds: float) -> bool:
-        """Close the current table at `max_bytes` or at an age of `max_seconds`. Return whether either is reached.
+    def rotate(self) -> bool:
+        """Close the current table if it has the size or the age of a block. Return whether it has.
 
         Only one closed table exists at a time. Pending rows count for the size: if they do not fit into the table,
         cutting a block makes room.
@@ -110,13 +101,16 @@ class Head(Generic[T]):
                 tables = self._manifest.tables
                 table = tables[-1]
                 size = table.bytes + sum(batch.bytes for _, batch in self._pending)
-                due = bool(table.record_ids) and (size >= max_bytes or self._now() - table.created >= max_seconds)
+                due = bool(table.record_ids) and self._is_due(size, table.created)
                 single = len(tables) == 1
             if due and single:
                 new = self._block_format.create(self._now())
                 with self._lock:
                     self._manifest.tables.append(new)
             return due
+
+    def _is_due(self, size: int, created: float) -> bool:
+        return size >= self._limits.block_bytes or self._now() - created >= self._limits.block_seconds
 
     def closed_table(self) -> T | None:
         """Return the table to cut a block from, if any."""

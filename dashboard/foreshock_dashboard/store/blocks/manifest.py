@@ -94,11 +94,7 @@ class Manifest(Generic[T]):
                     self._tombstones.append(part)
 
     def clean_tombstones(self) -> None:
-        """Retry failed removals.
-
-        Raises:
-            OSError, duckdb.Error: the removal failed again.
-        """
+        """Retry failed removals. Raises OSError or duckdb.Error if the removal failed again."""
         while self._tombstones:
             self._remove(self._tombstones[0])
             with self.lock:

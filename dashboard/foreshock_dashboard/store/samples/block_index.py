@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
 
-from foreshock_dashboard.model.query import Matcher, SourceError
+from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.store.blocks.block_dir import Block
 from foreshock_dashboard.store.samples.format import SERIES_FILE
@@ -21,14 +21,10 @@ from foreshock_dashboard.store.samples.series_index import (
     series_text_prefix,
 )
 
-MAX_BLOCK_SERIES = 500_000
-"""Series of blocks known at once; also the limit for one metric in one query."""
-
 _SERIES_OF_METRIC = "select id, text from read_parquet($file) where starts_with(text, $prefix) order by id"
 
 
-@dataclass(frozen=True, slots=True)
-class BlockSeries:
+class BlockSeries(NamedTuple):
     """The series of one metric in one block: `refs[i]` is the index's ref of the block's series `first + i`."""
 
     block: Block
@@ -44,7 +40,7 @@ class BlockIndex:
         max_series: series known at once.
     """
 
-    def __init__(self, head: SeriesIndex, max_series: int = MAX_BLOCK_SERIES) -> None:
+    def __init__(self, head: SeriesIndex, max_series: int) -> None:
         self._head, self._max_series = head, max_series
         self._labels: list[Labels] = []
         self._refs: dict[str, dict[str, int]] = {}
@@ -73,38 +69,24 @@ class BlockIndex:
                 self._labels.append(labels)
             return np.array([refs[text] for text in texts], dtype=np.int32)
 
-    def series_of_block(self, cursor: duckdb.DuckDBPyConnection, block: Block, metric: str) -> BlockSeries | None:
-        """Return a metric's series in a block; None if the index is full.
-
-        Raises:
-            duckdb.Error: the block cannot be read.
-        """
-        loaded = self._loaded.get((block, metric))
-        if loaded is not None:
-            return loaded
-        parameters = {"file": str(block.folder / SERIES_FILE), "prefix": series_text_prefix(metric)}
-        rows = cursor.execute(_SERIES_OF_METRIC, parameters).fetchall()
-        refs = self._intern(metric, [text for _, text in rows])
-        if refs is None:
-            return None
-        series = BlockSeries(block, rows[0][0] if rows else 0, refs)
-        self._loaded = {key: value for key, value in list(self._loaded.items()) if not key[0].obsolete}
-        self._loaded[block, metric] = series
-        return series
-
     def series_of_blocks(
         self, cursor: duckdb.DuckDBPyConnection, blocks: Sequence[Block], metric: str
     ) -> list[BlockSeries] | None:
-        """Return a metric's series in each of several blocks; None if the index is full."""
+        """Return a metric's series in each of several blocks; None if the index is full.
+
+        Raises duckdb.Error if a block cannot be read.
+        """
         result = []
         for block in blocks:
-            series = self.series_of_block(cursor, block, metric)
+            series = self._loaded.get((block, metric))
             if series is None:
-                return None
+                parameters = {"file": str(block.folder / SERIES_FILE), "prefix": series_text_prefix(metric)}
+                rows = cursor.execute(_SERIES_OF_METRIC, parameters).fetchall()
+                refs = self._intern(metric, [text for _, text in rows])
+                if refs is None:
+                    return None
+                series = BlockSeries(block, rows[0][0] if rows else 0, refs)
+                self._loaded = {key: value for key, value in list(self._loaded.items()) if not key[0].obsolete}
+                self._loaded[block, metric] = series
             result.append(series)
         return result
-
-
-def too_many_series(metric: str, max_series: int) -> SourceError:
-    """Return the error of a query that needs more series than an index holds."""
-    return SourceError(f"store: {metric} has more than {max_series} series in that range; narrow the range")

@@ -28,8 +28,7 @@ intact in every encoding."""
 def sample_rows(batches: Sequence[SampleBatch], index: SeriesIndex) -> RowBatch:
     """Return the rows of scrapes. Samples of series beyond the index's limit are refused and counted.
 
-    Raises:
-        ValueError: the time of a batch is invalid.
+    Raises ValueError if the time of a batch is invalid.
     """
     series = [(sample.metric, sample.labels) for batch in batches for sample in batch.samples]
     refs = np.array(index.intern(series), dtype=np.int32)
@@ -72,11 +71,7 @@ def pack_samples(batch: RowBatch, index: SeriesIndex) -> bytes:
 
 
 def unpack_samples(payload: bytes, index: SeriesIndex) -> RowBatch:
-    """Inverse of `pack_samples`.
-
-    Raises:
-        ValueError: the payload is malformed.
-    """
+    """Inverse of `pack_samples`. Raises ValueError if the payload is malformed."""
     try:
         body = isal_zlib.decompress(payload)
         length, rows = struct.unpack_from("<II", body)

@@ -125,11 +125,7 @@ def metrics_in(head: Head[SampleTable]) -> set[int]:
 
 
 def series_in(head: Head[SampleTable], engine: duckdb.DuckDBPyConnection) -> set[int]:
-    """Return the refs of the series that have samples in the head.
-
-    Raises:
-        duckdb.Error: a table cannot be read.
-    """
+    """Return the refs of the series that have samples in the head. Raises duckdb.Error if a table cannot be read."""
     with head.paused() as (batches, tables), engine.cursor() as cursor:
         refs = set().union(*(_distinct(batch.columns["series"]) for batch in batches))
         for table in tables:

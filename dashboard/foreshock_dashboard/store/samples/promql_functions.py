@@ -36,8 +36,7 @@ class Steps:
     def of(cls, start: float, end: float, step: float) -> Steps:
         """Return the grid of `model.query.grid` in milliseconds.
 
-        Raises:
-            ValueError: as `grid`, or the step is below one millisecond.
+        Raises ValueError as `grid` does, or if the step is below one millisecond.
         """
         count = len(grid(start, end, step))
         if step < 0.001:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -14,16 +14,12 @@ from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_store import BlockStore
 from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.limits import StoreLimits
 from foreshock_dashboard.store.blocks.manifest import Snapshot
-from foreshock_dashboard.store.samples.block_index import MAX_BLOCK_SERIES, BlockIndex, BlockSeries, too_many_series
+from foreshock_dashboard.store.samples.block_index import BlockIndex, BlockSeries
 from foreshock_dashboard.store.samples.format import SAMPLES_FILE, SampleTable, metrics_in
 from foreshock_dashboard.store.samples.promql_functions import Ints, Series, Steps, evaluate, sum_by
 from foreshock_dashboard.store.samples.series_index import SeriesIndex, SeriesRefs, positions
-
-MAX_QUERY_SAMPLES = 4_000_000
-"""Samples read by one query, about 100 MB."""
-MAX_QUERY_CELLS = 4_000_000
-"""Series times steps of one query, before `by` sums them."""
 
 _READ_TABLE = """
 select series, time, bits from query_table($table) where metric = $metric and time > $after and time <= $until
@@ -34,8 +30,7 @@ where series between $low and $high and time > $after and time <= $until
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SelectedSeries:
+class SelectedSeries(NamedTuple):
     """The series of an answer: one row each.
 
     Args:
@@ -50,27 +45,17 @@ class SelectedSeries:
 
 
 class SampleReader:
-    """Answers metric queries.
-
-    Args:
-        max_samples: samples read by one query.
-        max_cells: series times steps of one query.
-        max_block_series: series of blocks known at once.
-    """
+    """Answers metric queries."""
 
     def __init__(
         self,
         store: BlockStore[SampleTable],
         index: SeriesIndex,
         engine: duckdb.DuckDBPyConnection,
-        *,
-        max_samples: int = MAX_QUERY_SAMPLES,
-        max_cells: int = MAX_QUERY_CELLS,
-        max_block_series: int = MAX_BLOCK_SERIES,
+        limits: StoreLimits,
     ) -> None:
-        self._store, self._index, self._engine = store, index, engine
-        self._max_samples, self._max_cells, self._max_block_series = max_samples, max_cells, max_block_series
-        self._block_index = BlockIndex(index, max_block_series)
+        self._store, self._index, self._engine, self._limits = store, index, engine, limits
+        self._block_index = BlockIndex(index, limits.max_block_series)
 
     def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
         """As `MetricSource.fetch_all`, on one snapshot."""
@@ -91,7 +76,7 @@ class SampleReader:
                     if not selected.labels or not steps.count:
                         yield Matrix.empty(times)
                         continue
-                    if len(selected.labels) * steps.count > self._max_cells:
+                    if len(selected.labels) * steps.count > self._limits.max_query_cells:
                         raise SourceError(
                             f"store: {metric} has {len(selected.labels)} series over {steps.count} steps; "
                             "narrow labels or range"
@@ -131,12 +116,13 @@ class SampleReader:
     ) -> tuple[BlockIndex, list[BlockSeries]]:
         """Return a metric's series in the blocks, and their index. A full index is replaced by an empty one first."""
         blocks = [block for block in snapshot.blocks if metric in block.meta.metrics]
-        for block_index in (self._block_index, BlockIndex(self._index, self._max_block_series)):
+        for block_index in (self._block_index, BlockIndex(self._index, self._limits.max_block_series)):
             series = block_index.series_of_blocks(cursor, blocks, metric)
             if series is not None:
                 self._block_index = block_index
                 return block_index, series
-        raise too_many_series(metric, self._max_block_series)
+        most = self._limits.max_block_series
+        raise SourceError(f"store: {metric} has more than {most} series in that range; narrow the range")
 
     def _read(
         self,
@@ -149,11 +135,18 @@ class SampleReader:
     ) -> tuple[Ints, Ints, Floats]:
         """Return row, time and value of the selected series' samples in (after, until], in order of arrival."""
         parts = [(np.empty(0, np.int64),) * 3]
-        remaining = self._max_samples
+        remaining = self._limits.max_query_samples
         for sql, parameters, row_of in self._statements(snapshot, metric_ref, selected):
-            part = self._execute(cursor, sql, {**parameters, "after": after, "until": until}, row_of, remaining)
-            parts.append(part)
-            remaining -= len(part[0])
+            parameters |= {"after": after, "until": until, "limit": remaining + 1}
+            columns = cursor.execute(f"{sql} limit $limit", parameters).fetchnumpy()
+            if len(columns["time"]) > remaining:
+                most = self._limits.max_query_samples
+                raise SourceError(f"store: more than {most} samples in one query; narrow the labels or the range")
+            rows = row_of(columns["series"])
+            is_selected = rows >= 0
+            picked = slice(None) if is_selected.all() else is_selected
+            parts.append((rows[picked], columns["time"][picked], columns["bits"][picked]))
+            remaining -= len(parts[-1][0])
         rows, times, bits = (np.concatenate([part[column] for part in parts]) for column in range(3))
         return rows, times, bits.view(np.float64)
 
@@ -166,31 +159,12 @@ class SampleReader:
             if len(ids):
                 id_range = {"low": series.first + int(ids[0]), "high": series.first + int(ids[-1])}
                 file = str(series.block.folder / SAMPLES_FILE)
-                yield _READ_BLOCK, {"file": file, **id_range}, partial(_block_row, row_of, series.first)
+                yield _READ_BLOCK, {"file": file, **id_range}, partial(_block_rows, row_of, series.first)
         if len(selected.head_refs):
             for table in snapshot.tables:  # series that other threads add meanwhile are not in `selected`
                 parameters: dict[str, object] = {"table": table.name, "metric": metric_ref}
                 yield _READ_TABLE, parameters, partial(positions, selected.head_refs)
 
-    def _execute(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        sql: str,
-        parameters: dict[str, object],
-        row_of: Callable[[SeriesRefs], Ints],
-        limit: int,
-    ) -> tuple[Ints, Ints, Ints]:
-        columns = cursor.execute(f"{sql} limit $limit", {**parameters, "limit": limit + 1}).fetchnumpy()
-        if len(columns["time"]) > limit:
-            raise SourceError(
-                f"store: more than {self._max_samples} samples in one query; narrow the labels or the range"
-            )
-        rows = row_of(columns["series"])
-        selected = rows >= 0
-        if selected.all():
-            return rows, columns["time"], columns["bits"]
-        return rows[selected], columns["time"][selected], columns["bits"][selected]
 
-
-def _block_row(row_of: Ints, first: int, ids: SeriesRefs) -> Ints:
+def _block_rows(row_of: Ints, first: int, ids: SeriesRefs) -> Ints:
     return row_of[ids - first]

@@ -60,11 +60,7 @@ class SeriesIndex:
         return refs
 
     def intern_texts(self, texts: Iterable[str]) -> list[int]:
-        """As `intern`, for series as in `texts`.
-
-        Raises:
-            ValueError: a text is malformed.
-        """
+        """As `intern`, for series as in `texts`. Raises ValueError if a text is malformed."""
         texts = list(texts)
         with self._lock:
             existing = map(self._by_text.get, texts)

@@ -8,9 +8,8 @@ in the chunk.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import Protocol
 
 from google.protobuf.message import DecodeError
 from isal import isal_zlib
@@ -42,11 +41,7 @@ def pack(spans: SpanBatch) -> tuple[bytes, list[int]]:
 
 
 def unpack(body: bytes, attributes: AttributeReader) -> tuple[SpanBatch, list[int]]:
-    """Inverse of `pack`.
-
-    Raises:
-        ValueError: the chunks are malformed.
-    """
+    """Inverse of `pack`. Raises ValueError if the chunks are malformed."""
     parts: list[bytes] = []
     places: list[int] = []
     offset = 0
@@ -67,22 +62,14 @@ def unpack(body: bytes, attributes: AttributeReader) -> tuple[SpanBatch, list[in
     return spans, places
 
 
-class Seekable(Protocol):
-    """A file of chunks."""
-
-    def seek(self, offset: int, /) -> object:
-        """Move to a byte offset."""
-        ...
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes."""
-        ...
+Read = Callable[[int, int], bytes]
+"""Returns the bytes at an offset, by offset and size."""
 
 
-def spans_at(chunks: Seekable, places: Iterable[int]) -> Iterator[Span]:
+def spans_at(read: Read, places: Iterable[int]) -> Iterator[Span]:
     """Yield the spans at the given places, by ascending place. Each chunk is read once."""
     for offset, places_of_chunk in groupby(sorted(places), key=lambda place: place // CHUNK_SPANS):
-        chunks.seek(offset)
-        size, _ = _HEADER.unpack(chunks.read(_HEADER.size))
-        spans = decode_spans(isal_zlib.decompress(chunks.read(size), _RAW_DEFLATE), checked=False).spans
+        size, _ = _HEADER.unpack(read(offset, _HEADER.size))
+        chunk = read(offset + _HEADER.size, size)
+        spans = decode_spans(isal_zlib.decompress(chunk, _RAW_DEFLATE), checked=False).spans
         yield from (spans[place % CHUNK_SPANS] for place in places_of_chunk)

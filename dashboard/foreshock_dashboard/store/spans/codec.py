@@ -10,7 +10,7 @@ from foreshock_dashboard.ingest.otlp import AttributeReader, SpanBatch, decode_s
 from foreshock_dashboard.model.span import Attributes, Span
 from foreshock_dashboard.store.blocks.format import Columns, RowBatch
 from foreshock_dashboard.store.spans.chunks import pack, unpack
-from foreshock_dashboard.store.spans.columns import (
+from foreshock_dashboard.store.spans.table import (
     KINDS,
     NO_SYMBOL,
     STATUSES,
@@ -51,11 +51,7 @@ class SpanCodec:
         ).spans
 
     def unpack(self, body: bytes) -> RowBatch:
-        """Return the rows of a WAL payload.
-
-        Raises:
-            ValueError: the payload is malformed.
-        """
+        """Return the rows of a WAL payload. Raises ValueError if the payload is malformed."""
         spans, places = unpack(body, self._attributes)
         return self._row_batch(spans, body, places, 0)
 

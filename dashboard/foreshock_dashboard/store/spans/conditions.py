@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp import search_text
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, TraceQuery, UnsearchableError
-from foreshock_dashboard.store.spans.columns import STATUSES, column_of, is_attribute
-from foreshock_dashboard.store.spans.table import Mask, TablePart
+from foreshock_dashboard.store.spans.table import STATUSES, Mask, TablePart, column_of, is_attribute
 
 ERROR = STATUSES.index("error")
 SPREAD_NS = 3_600 * 10**9

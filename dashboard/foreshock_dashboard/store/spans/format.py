@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.store.blocks.duckdb_engine import copied_rows
 from foreshock_dashboard.store.blocks.format import RowBatch
 from foreshock_dashboard.store.spans.chunks import CHUNK_SPANS
-from foreshock_dashboard.store.spans.columns import is_text, span_columns
-from foreshock_dashboard.store.spans.table import SpanTable
+from foreshock_dashboard.store.spans.table import SpanTable, is_text, span_columns
 
 COLUMNS_FILE = "spans.parquet"
 CHUNKS_FILE = "spans.blocks"

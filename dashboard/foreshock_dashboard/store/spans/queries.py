@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import itemgetter
@@ -34,9 +35,6 @@ from foreshock_dashboard.store.spans.scan import Scan, scan
 from foreshock_dashboard.store.spans.search import Run, Search, SearchBounds
 from foreshock_dashboard.store.spans.table import SpanTable
 
-MAX_TRACE_SPANS = 100_000
-"""Spans returned of one trace, the earliest first."""
-
 _ALL_TIMES = -(1 << 63), (1 << 63) - 1
 _PLACES = """
 select filename, start_ns, place from read_parquet($files, filename = true) where {where} order by start_ns limit $limit
@@ -61,8 +59,8 @@ class SpanReader:
 
     Args:
         keys: the attributes that spans are searched by.
-        bounds: thresholds of the search strategy.
         max_trace_spans: spans returned of one trace.
+        bounds: thresholds of the search strategy.
     """
 
     def __init__(
@@ -70,8 +68,8 @@ class SpanReader:
         store: BlockStore[SpanTable],
         engine: duckdb.DuckDBPyConnection,
         keys: tuple[str, ...],
+        max_trace_spans: int,
         bounds: SearchBounds = SearchBounds(),  # noqa: B008 - frozen
-        max_trace_spans: int = MAX_TRACE_SPANS,
     ) -> None:
         self._store, self._engine, self._keys, self._bounds = store, engine, keys, bounds
         self._max_trace_spans = max_trace_spans
@@ -177,6 +175,6 @@ def _read(places: Sequence[_Place]) -> Iterator[Span]:
     for holder, of_holder in by_holder.items():
         if isinstance(holder, Block):
             with (holder.folder / CHUNKS_FILE).open("rb") as file:
-                yield from spans_at(file, of_holder)
+                yield from spans_at(lambda offset, size: os.pread(file.fileno(), size, offset), of_holder)
         else:
-            yield from spans_at(holder.chunks(), of_holder)
+            yield from spans_at(holder.read, of_holder)

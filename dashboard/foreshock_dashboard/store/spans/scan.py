@@ -10,10 +10,9 @@ import numpy as np
 
 from foreshock_dashboard.store.blocks.format import Columns
 from foreshock_dashboard.store.blocks.manifest import Snapshot
-from foreshock_dashboard.store.spans.columns import is_text
 from foreshock_dashboard.store.spans.conditions import Condition
 from foreshock_dashboard.store.spans.format import COLUMNS_FILE
-from foreshock_dashboard.store.spans.table import Mask, SpanTable, TablePart
+from foreshock_dashboard.store.spans.table import Mask, SpanTable, TablePart, is_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Spans in the head: immutable parts of numeric columns, and the chunks that hold the spans.
+"""Spans in the head: the columns by which they are searched, in immutable parts, and the chunks that hold the spans.
 
 Texts are refs into the table's own symbol table. They become strings when a block is written; searches compare refs.
 """
@@ -6,7 +6,7 @@ Texts are refs into the table's own symbol table. They become strings when a blo
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -14,11 +14,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foreshock_dashboard.model.span import Kind, Status
 from foreshock_dashboard.store.blocks.format import Columns, HeadTable, RowBatch
 from foreshock_dashboard.store.spans.chunks import CHUNK_SPANS
-from foreshock_dashboard.store.spans.columns import NO_SYMBOL, SymbolTable, is_text
+
+KINDS: tuple[Kind, ...] = ("internal", "server", "client", "producer", "consumer")
+STATUSES: tuple[Status, ...] = ("unset", "ok", "error")
+
+_NUMBER_COLUMNS = ("trace_hi", "trace_lo", "span", "root", "kind", "status", "start_ns", "end_ns", "place")
+_TEXT_COLUMNS = ("name", "namespace", "service")
+_ATTRIBUTE_PREFIX = "a:"
+
+
+def span_columns(keys: Collection[str]) -> tuple[str, ...]:
+    """Return the possible columns of spans that are searched by the attributes `keys`."""
+    return (*_NUMBER_COLUMNS, *_TEXT_COLUMNS, *map(column_of, keys))
+
+
+def column_of(key: str) -> str:
+    """Return the column of an attribute."""
+    return f"{_ATTRIBUTE_PREFIX}{key}"
+
+
+def is_attribute(column: str) -> bool:
+    """Whether a column holds an attribute."""
+    return column.startswith(_ATTRIBUTE_PREFIX)
+
+
+def is_text(column: str) -> bool:
+    """Whether a column holds text."""
+    return column in _TEXT_COLUMNS or is_attribute(column)
+
 
 Mask = NDArray[np.bool_]
+SymbolRefs = NDArray[np.uint32]
+NO_SYMBOL = 0
+"""Ref of a missing text."""
+
+
+class SymbolTable(dict[str | None, int]):
+    """Maps texts to integers, as most spans share a few texts. `[]` adds a missing text; `list(table)[ref]` is it."""
+
+    def __init__(self) -> None:
+        super().__init__({None: NO_SYMBOL})
+
+    def __missing__(self, text: str | None) -> int:
+        ref = self[text] = len(self)
+        return ref
+
+    def refs(self, texts: Sequence[str | None]) -> SymbolRefs:
+        """Return the ref of each text."""
+        return np.fromiter(map(self.__getitem__, texts), np.uint32, len(texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +129,8 @@ class SpanTable(HeadTable):
         """Return the texts by ref."""
         return np.array(list(self.symbols), object)
 
-    def chunks(self) -> ChunkReader:
-        """Return the chunks as a file."""
-        return ChunkReader(self.bodies, self.offsets)
-
-
-class ChunkReader:
-    """Reads the concatenation of bodies. No read crosses the end of a body, as no chunk does."""
-
-    def __init__(self, bodies: Sequence[bytes], offsets: Sequence[int]) -> None:
-        self._bodies, self._offsets = bodies, offsets
-        self._body, self._position = b"", 0
-
-    def seek(self, offset: int, /) -> None:
-        """Move to a byte offset in the concatenation."""
-        number = bisect_right(self._offsets, offset) - 1
-        self._body, self._position = self._bodies[number], offset - self._offsets[number]
-
-    def read(self, size: int, /) -> bytes:
-        """Return the next bytes."""
-        data = self._body[self._position : self._position + size]
-        self._position += size
-        return data
+    def read(self, offset: int, size: int) -> bytes:
+        """Return bytes at an offset of the concatenated bodies; no chunk crosses the end of a body."""
+        number = bisect_right(self.offsets, offset) - 1
+        position = offset - self.offsets[number]
+        return self.bodies[number][position : position + size]
