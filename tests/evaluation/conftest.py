@@ -1,4 +1,4 @@
-"""Hand-made truths, incidents and Worlds, which a test changes where it means to."""
+"""Handmade ground truths, incidents, and Worlds that tests modify."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START, ONSET, CASCADE = 10_000.0, 12_400.0, 12_700.0
 
 
 class Stage:
-    """What the tests of the evaluation need, handed in as one fixture."""
+    """Services, a ground truth, an incident, and builders of pages and Worlds."""
 
     step = STEP
     entry, gateway, model, batch, other = ENTRY, GATEWAY, MODEL, BATCH, OTHER
@@ -42,7 +42,7 @@ class Stage:
         victims=(GATEWAY, ENTRY),
         breached={MODEL: ONSET + 200.0, GATEWAY: CASCADE, ENTRY: CASCADE + 60.0},
     )
-    """Batch work squeezes the model; five minutes after the fault its gateway breaches."""
+    """Batch work slows the model; five minutes after the fault the gateway breaches its SLO."""
     calm = replace(truth, scenario="calm", onset=None, cause="", origin=None, pool="", victims=(), breached={})
     expected = Expected(
         cascade=True,
@@ -72,24 +72,24 @@ class Stage:
 
     @staticmethod
     def page(time: float, *services: Service) -> Page:
-        """A page that tells of services, of the model unless others are named."""
+        """A page about services; by default about the model."""
         return Page(time, frozenset(services or {MODEL}))
 
     @staticmethod
     def world(points: int = 400, **changes: Any) -> World:  # noqa: ANN401 - fields of all types
-        """Three services that call each other and one apart; the model and batch work share two GPUs.
+        """Three services that call each other, and a separate one; the model and batch work share two GPUs.
 
-        Each has a request a second and a p95 of half a second. `changes` replace fields; a mapping of services to
-        functions of the grid index in `p95`, `failed` or `rate`, of tenants' services in `busy`, of GPUs in `used`.
+        Each has one request per second and a p95 of half a second. `changes` replace fields. `p95`, `failed`, `rate`,
+        and `busy` map services to functions of the grid index; `used` maps GPUs.
         """
         services = tuple(sorted((ENTRY, GATEWAY, MODEL, BATCH, OTHER)))
-        tenants = tuple(Tenant(gpu, who) for gpu in GPUS for who in (BATCH, MODEL))
+        tenants = tuple(Tenant(gpu, service) for gpu in GPUS for service in (BATCH, MODEL))
         p95 = _rows(services, points, changes.pop("p95", {}), 0.5)
         rate = _rows(services, points, changes.pop("rate", {}), 1.0)
         failed = _rows(services, points, changes.pop("failed", {}), 0.0)
-        busy = _rows([each.service for each in tenants], points, changes.pop("busy", {}), 0.2)
+        busy = _rows([tenant.service for tenant in tenants], points, changes.pop("busy", {}), 0.2)
         used = _rows(GPUS, points, changes.pop("used", {}), 0.4)
-        nothing = np.full((len(GPUS), points), np.nan)
+        missing = np.full((len(GPUS), points), np.nan)
         world = World(
             times=START + STEP * np.arange(points, dtype=np.float64),
             step=STEP,
@@ -101,11 +101,11 @@ class Stage:
             attempts=np.ones((2, points)),
             gpus=GPUS,
             utilization=used,
-            contended=nothing,
+            contended=missing,
             memory_used=np.full((len(GPUS), points), 40e9),
             memory_total=np.full((len(GPUS), points), 80e9),
-            power=nothing,
-            temperature=nothing,
+            power=missing,
+            temperature=missing,
             tenants=tenants,
             busy=busy,
             stalled=np.zeros((len(tenants), points)),
@@ -118,8 +118,8 @@ class Stage:
         return replace(world, **changes)
 
 
-def _rows(keys: Sequence[Any], points: int, values: Mapping[Any, Callable[[int], float]], usual: float) -> Floats:
-    return np.array([[values[key](i) if key in values else usual for i in range(points)] for key in keys])
+def _rows(keys: Sequence[Any], points: int, values: Mapping[Any, Callable[[int], float]], default: float) -> Floats:
+    return np.array([[values[key](i) if key in values else default for i in range(points)] for key in keys])
 
 
 @pytest.fixture(name="stage")

@@ -1,4 +1,4 @@
-"""The evaluation from end to end, on the shortest suite there is, and what it refuses."""
+"""The evaluation from end to end on a suite of one run, and its usage errors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from foreshock_evaluation.truth import expected_of
 from foreshock_simulator.scenarios.load import load
 
 
-@pytest.fixture(scope="module", name="kept")
-def _kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of recordings of a suite of one run, and what was written into a document about it."""
+@pytest.fixture(scope="module", name="cached")
+def _cached(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The cache folder of a suite of one run, and the document with its tables."""
     home = tmp_path_factory.mktemp("evaluation")
     page = home / "evaluation.md"
     page.write_text("Before.\n<!-- evaluate dev -->\n<!-- end of evaluate dev -->\nAfter.\n")
@@ -33,9 +33,9 @@ def _kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, page.read_text()
 
 
-def test_a_suite_is_simulated_scored_and_written_down(kept: tuple[Path, str]) -> None:
-    """The recording is kept under its name; the document has the figures, the other detectors and the rankings."""
-    folder, page = kept
+def test_a_suite_is_simulated_scored_and_written_into_a_document(cached: tuple[Path, str]) -> None:
+    """The recording is cached under its name; the document has figures, other detectors, and rankings."""
+    folder, page = cached
 
     assert [path.name for path in folder.iterdir()] == ["small-3-starve"]
     assert page.startswith("Before.\n") and page.endswith("After.\n")  # noqa: PT018
@@ -51,45 +51,45 @@ def test_a_suite_is_simulated_scored_and_written_down(kept: tuple[Path, str]) ->
         assert part in page
 
 
-def test_kept_recordings_are_scored_again_and_one_that_cannot_be_played_costs_only_itself(
-    kept: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_existing_recordings_are_scored_and_an_unreadable_one_fails_alone(
+    cached: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without being simulated, as JSON; the truth is that of the recording; exit code 1 where one failed."""
-    (tmp_path / "small-3-starve").symlink_to(kept[0] / "small-3-starve", target_is_directory=True)
+    """As JSON, with the ground truth of the recording; exit code 1 if a run fails."""
+    (tmp_path / "small-3-starve").symlink_to(cached[0] / "small-3-starve", target_is_directory=True)
     (tmp_path / "small-4-starve").mkdir()
     (tmp_path / "small-4-starve" / "meta.json").write_text("{}")
 
     assert main(["--recordings", str(tmp_path), "--quick", "--json", "--jobs", "1"]) == 1
 
-    told = orjson.loads(capsys.readouterr().out)
-    truth = orjson.loads((kept[0] / "small-3-starve" / "truth.json").read_bytes())
-    (run,) = told["runs"]
+    result = orjson.loads(capsys.readouterr().out)
+    truth = orjson.loads((cached[0] / "small-3-starve" / "truth.json").read_bytes())
+    (run,) = result["runs"]
     first = min(truth["breached"][victim.split("/")[-1]] for victim in truth["victims"])
     assert (run["run"], run["scored"], run["cascade"]) == ("small-3-starve", True, True)
     assert run["cascade_after_seconds"] == first - truth["onset"]
-    assert told["curve"] == []
-    (failed,) = told["failed"]
+    assert result["curve"] == []
+    (failed,) = result["failed"]
     assert failed["run"] == "small-4-starve"
     assert "it has no truth.json" in failed["error"]
 
 
-def seen(source: RecordedMetrics, metric: str, recording: Recording) -> NDArray[np.bool_]:
-    """At which grid points the first host's series of a metric had a sample within the last scrape."""
+def present(source: RecordedMetrics, metric: str, recording: Recording) -> NDArray[np.bool_]:
+    """Grid points with a sample of the first host within one scrape interval."""
     start, end = recording.meta.start or 0.0, recording.meta.end or 0.0
-    found = source.fetch(Query(metric, window=9.0), start + 5, end - 600, 10.0)
-    rows = [i for i, labels in enumerate(found.labels) if dict(labels).get("instance") == "host-1:10877"]
-    return np.asarray(~np.isnan(found.values[rows]).all(axis=0))
+    matrix = source.fetch(Query(metric, window=9.0), start + 5, end - 600, 10.0)
+    rows = [i for i, labels in enumerate(matrix.labels) if dict(labels).get("instance") == "host-1:10877"]
+    return np.asarray(~np.isnan(matrix.values[rows]).all(axis=0))
 
 
-def test_a_tenth_of_the_scrapes_is_missing_whole(kept: tuple[Path, str]) -> None:
-    """A scrape is there with all its samples or not at all; the same ones each time, others for another seed."""
-    with Recording(kept[0] / "small-3-starve") as recording:
+def test_a_tenth_of_the_scrapes_is_lost(cached: tuple[Path, str]) -> None:
+    """A scrape is lost as a whole; equal seeds lose the same scrapes, other seeds others."""
+    with Recording(cached[0] / "small-3-starve") as recording:
         power, memory, again = (
-            seen(LossyMetrics(recording, 3), metric, recording)
+            present(LossyMetrics(recording, 3), metric, recording)
             for metric in ("gpu_power_watts", "gpu_memory_used_bytes", "gpu_power_watts")
         )
-        whole = seen(RecordedMetrics(recording), "gpu_power_watts", recording)
-        other = seen(LossyMetrics(recording, 4), "gpu_power_watts", recording)
+        whole = present(RecordedMetrics(recording), "gpu_power_watts", recording)
+        other = present(LossyMetrics(recording, 4), "gpu_power_watts", recording)
         ((world, _),) = worlds(recording, source=partial(LossyMetrics, seed=3))
 
     assert 0.05 < 1 - power.sum() / whole.sum() < 0.16
@@ -100,13 +100,13 @@ def test_a_tenth_of_the_scrapes_is_missing_whole(kept: tuple[Path, str]) -> None
     assert len(world.services) == 6
 
 
-def test_chance_is_even() -> None:
-    """Neighbouring keys have nothing to do with each other."""
-    found = uniform_hash(np.arange(100_000, dtype=np.uint64))
+def test_the_hash_is_uniform() -> None:
+    """Neighboring keys are uncorrelated."""
+    numbers = uniform_hash(np.arange(100_000, dtype=np.uint64))
 
-    counts, _ = np.histogram(found, bins=10, range=(0.0, 1.0))
+    counts, _ = np.histogram(numbers, bins=10, range=(0.0, 1.0))
     assert abs(counts - 10_000).max() < 500
-    assert abs(np.corrcoef(found[1:], found[:-1])[0, 1]) < 0.02
+    assert abs(np.corrcoef(numbers[1:], numbers[:-1])[0, 1]) < 0.02
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_chance_is_even() -> None:
         ),
     ],
 )
-def test_what_cannot_be_evaluated_is_said_before_anything_is_simulated(
+def test_invalid_options_are_refused_before_the_simulation(
     words: list[str],
     message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 2, the option and the remedy."""
+    """Exit code 2; the message names the option and the problem."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "page.md").write_text("Nothing here.\n")
 
@@ -140,8 +140,8 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_simulated(
     assert not (tmp_path / "cache").exists()
 
 
-def test_recordings_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That of the XDG specification, unless another is named."""
+def test_recordings_are_cached_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the XDG Base Directory Specification; `--cache` overrides it."""
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     assert cache_of(None) == Path("/home/ada/.cache/foreshock")
@@ -150,8 +150,8 @@ def test_recordings_are_kept_in_the_users_cache(monkeypatch: pytest.MonkeyPatch)
     assert cache_of("here") == Path("here")
 
 
-def test_a_folder_with_another_name_is_no_recording_of_a_run(tmp_path: Path) -> None:
-    """Its size and seed could not be known."""
+def test_a_recording_folder_must_be_named_after_its_run(tmp_path: Path) -> None:
+    """The name holds size, seed, and scenario."""
     (tmp_path / "starve").mkdir()
     (tmp_path / "starve" / "meta.json").write_text("{}")
 
@@ -168,16 +168,15 @@ def test_a_folder_with_another_name_is_no_recording_of_a_run(tmp_path: Path) -> 
         ("calm", set()),
     ],
 )
-def test_a_culprit_is_told_by_the_name_that_a_detector_can_know(scenario: str, culprits: set[Service]) -> None:
-    """A flow by the service that it enters at, tenants and services by their own names."""
-    found = expected_of(load(scenario))
+def test_the_expected_root_cause_is_a_service(scenario: str, culprits: set[Service]) -> None:
+    """Of a flow, its entry service."""
+    expected = expected_of(load(scenario))
 
-    assert found.culprits == culprits
-    assert found.cascade == bool(culprits)
+    assert expected.culprits == culprits
+    assert expected.cascade == bool(culprits)
 
 
-def test_a_path_and_a_pool_are_told_by_their_ends_and_gpus() -> None:
-    """Either end is right, and the edge."""
+def test_a_path_is_expected_as_its_edge_or_either_end_and_a_pool_by_its_gpus() -> None:
     path, pool = expected_of(load("packet-loss")), expected_of(load("starve"))
 
     assert path.edge == (Service("serving", "gateway"), Service("serving", "llm-chat"))

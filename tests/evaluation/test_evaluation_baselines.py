@@ -1,4 +1,4 @@
-"""Simpler detectors: what each alarms at, and when."""
+"""Baseline detectors: their levels and alarms."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_evaluation.baselines import (
     DETECTORS,
+    Detector,
     Levels,
     alarms,
     burn_rate,
@@ -49,17 +50,16 @@ def when(world: World, levels: Levels, threshold: float, persist: int = 1) -> li
         ([0, 0, 0], 1, []),
     ],
 )
-def test_an_alarm_is_each_time_that_a_level_begins_to_hold(
+def test_an_alarm_fires_each_time_a_level_begins_to_persist(
     level: list[float], persist: int, begins: list[int], stage: type[Stage]
 ) -> None:
-    """For so many points in a row; a point without data holds nothing."""
+    """For a number of consecutive points; a point without data interrupts it."""
     levels = Levels((frozenset({stage.model}),), np.array([level]))
 
     assert when(stage.world(points=len(level)), levels, 1.0, persist) == begins
 
 
-def test_alarms_tell_of_the_services_of_their_row(stage: type[Stage]) -> None:
-    """Of a GPU, those on it."""
+def test_an_alarm_of_a_gpu_names_the_services_on_it(stage: type[Stage]) -> None:
     world = stage.world(used={stage.gpus[1]: step(100, 0.4, 1.0)})
 
     pages = alarms(world, static_gpu(world, {}), 1.0)
@@ -67,18 +67,16 @@ def test_alarms_tell_of_the_services_of_their_row(stage: type[Stage]) -> None:
     assert [page.services for page in pages] == [frozenset({stage.batch, stage.model})]
 
 
-def test_a_budget_burns_at_full_rate_when_all_requests_fail(stage: type[Stage]) -> None:
-    """All of 99 % failed burns 100 times the rate; 14.4 times over an hour takes 14.4 % of it: 52 points after 360."""
+def test_the_error_budget_burns_when_all_requests_fail(stage: type[Stage]) -> None:
+    """A budget of 1% burns at 100x; 14.4x over an hour takes 14.4% of the hour: 52 of 360 points."""
     world = stage.world(points=500, failed={stage.model: step(400, 0.0, 1.0)})
 
-    found = when(world, burn_rate(world, stage.objectives), 1.0)
-
-    # 6× over six hours is over the 67 min there are: 6 % of them, so 26 points; the half hour then has enough as well.
-    assert found == [400 + 25]
+    # 6x over the 67 min there are instead of six hours takes 6% of them: 26 points, enough for the half hour as well.
+    assert when(world, burn_rate(world, stage.objectives), 1.0) == [400 + 25]
 
 
-def test_slow_requests_burn_the_budget_of_the_objective(stage: type[Stage]) -> None:
-    """99 % slower than a second burn 5 % at 19.8 times the rate: 6× of all there is, 400 points before, takes 174."""
+def test_slow_requests_burn_the_budget_of_the_slo(stage: type[Stage]) -> None:
+    """99% slow requests burn a budget of 5% at 19.8x; 6x over everything, with 400 points before, takes 174."""
     slow = stage.world(points=700, p95={stage.model: step(400, 0.5, 60.0)})
 
     levels = burn_rate(slow, stage.objectives)
@@ -87,8 +85,8 @@ def test_slow_requests_burn_the_budget_of_the_objective(stage: type[Stage]) -> N
     assert when(slow, levels, 1.0) == [400 + 173]
 
 
-def test_no_request_burns_nothing(stage: type[Stage]) -> None:
-    """Nor does what nobody has an objective for."""
+def test_no_request_burns_no_budget(stage: type[Stage]) -> None:
+    """Services without an SLO have no row."""
     world = stage.world(points=50, rate={stage.model: lambda _: np.nan}, failed={stage.model: lambda _: np.nan})
 
     assert (burn_rate(world, stage.objectives).values == 0).all()
@@ -99,35 +97,34 @@ def test_no_request_burns_nothing(stage: type[Stage]) -> None:
     ("limit", "share"),
     [(0.25, 0.5), (0.5, 0.05), (1.0, 0.0), (2.0, 0.0), (np.sqrt(0.125), 0.275), (0.125, 0.95), (0.01, 0.99)],
 )
-def test_the_share_of_slow_requests_lies_between_the_known_quantiles(
+def test_the_share_of_slow_requests_is_interpolated_between_quantiles(
     limit: float, share: float, stage: type[Stage]
 ) -> None:
-    """p50 0.25 s, p95 0.5 s, p99 1 s, and the mirror image below the median."""
+    """p50 0.25 s, p95 0.5 s, p99 1 s; symmetric below the median."""
     world = stage.world(points=1)
     rows = [world.services.index(stage.model)]
 
     assert slower_than(world, rows, np.array([limit]))[0, 0] == pytest.approx(share)
 
 
-@pytest.mark.parametrize(("use", "points"), [(0.92, 60), (0.85, None), (0.96, 60)])
-def test_static_rules_wait_for_utilization_to_stay_high(use: float, points: int | None, stage: type[Stage]) -> None:
-    """90 % for ten minutes; 95 % for half an hour comes later."""
-    world = stage.world(used={gpu: step(200, 0.4, use) for gpu in stage.gpus})
+@pytest.mark.parametrize(("utilization", "points"), [(0.92, 60), (0.85, None), (0.96, 60)])
+def test_static_rules_wait_for_utilization_to_stay_high(
+    utilization: float, points: int | None, stage: type[Stage]
+) -> None:
+    """Above 90% for ten minutes; the rule of 95% for half an hour comes later."""
+    world = stage.world(used={gpu: step(200, 0.4, utilization) for gpu in stage.gpus})
 
-    found = when(world, static_gpu(world, {}), 1.0)
-
-    assert found == ([] if points is None else [200 + points - 1] * 2)
+    assert when(world, static_gpu(world, {}), 1.0) == ([] if points is None else [200 + points - 1] * 2)
 
 
-def test_full_memory_alarms_at_once(stage: type[Stage]) -> None:
-    """More than 90 % of it."""
+def test_memory_above_90_percent_alarms_at_once(stage: type[Stage]) -> None:
     world = stage.world(points=10, memory_used=np.full((2, 10), 73e9))
 
     assert when(world, static_gpu(world, {}), 1.0) == [0, 0]
 
 
-def test_a_line_through_utilization_is_carried_on_for_half_an_hour(stage: type[Stage]) -> None:
-    """At 0.2 % a point it is full in half an hour at 64 %; a constant never is."""
+def test_utilization_is_extrapolated_by_half_an_hour(stage: type[Stage]) -> None:
+    """At 0.2% per point, 64% becomes 100% in half an hour; a constant stays."""
     world = stage.world(used={stage.gpus[0]: lambda i: min(1.0, 0.3 + 0.002 * max(0, i - 100))})
 
     levels = linear_prediction(world, {})
@@ -137,8 +134,8 @@ def test_a_line_through_utilization_is_carried_on_for_half_an_hour(stage: type[S
     assert len(when(world, levels, 1.0, 3)) == 1
 
 
-def test_an_ewma_tells_a_jump_from_noise_and_needs_history(stage: type[Stage]) -> None:
-    """A tenth of noise; a jump to four times is beyond four deviations, and none before there was half an hour."""
+def test_the_ewma_alarms_at_a_jump_and_needs_history(stage: type[Stage]) -> None:
+    """Noise of 10% stays below four deviations, a jump to 4x does not; the first half hour has no value."""
     noise = np.random.default_rng(1).normal(0.0, 0.1, 400)
     world = stage.world(p95={stage.model: lambda i: float(np.exp(noise[i]) * (2.0 if i >= 300 else 0.5))})
 
@@ -149,9 +146,9 @@ def test_an_ewma_tells_a_jump_from_noise_and_needs_history(stage: type[Stage]) -
     assert levels.services[world.services.index(stage.model)] == frozenset({stage.model})
 
 
-@pytest.mark.parametrize("detector", DETECTORS, ids=lambda each: each.name)
-def test_every_detector_says_nothing_of_nothing(detector: object, stage: type[Stage]) -> None:
-    """No data, no services, no GPUs: no alarm at the threshold in use, and it has one."""
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
+def test_no_detector_alarms_without_data(detector: Detector, stage: type[Stage]) -> None:
+    """At its default threshold, which is one of its thresholds."""
     nan = dict.fromkeys((stage.entry, stage.gateway, stage.model, stage.batch, stage.other), lambda _: np.nan)
     blind = stage.world(
         points=60,
@@ -162,18 +159,15 @@ def test_every_detector_says_nothing_of_nothing(detector: object, stage: type[St
         used=dict.fromkeys(stage.gpus, lambda _: np.nan),
         memory_used=np.full((2, 60), np.nan),
     )
-    found = next(each for each in DETECTORS if each is detector)
-
-    assert found.default in found.thresholds
-    assert alarms(blind, found.levels(blind, stage.objectives), found.default, found.persist) == ()
+    assert detector.default in detector.thresholds
+    assert alarms(blind, detector.levels(blind, stage.objectives), detector.default, detector.persist) == ()
 
 
-@pytest.mark.parametrize("detector", DETECTORS, ids=lambda each: each.name)
-def test_no_detector_sees_the_future(detector: object, stage: type[Stage]) -> None:
-    """What it says up to a time is the same if the recording ends there."""
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
+def test_no_detector_uses_later_points(detector: Detector, stage: type[Stage]) -> None:
+    """Levels up to a time are the same if the recording ends there."""
     random = np.random.default_rng(2)
     draws = random.uniform(0.1, 1.0, (4, 400))
-    found = next(each for each in DETECTORS if each is detector)
 
     def levels(points: int) -> Floats:
         world = stage.world(
@@ -182,13 +176,13 @@ def test_no_detector_sees_the_future(detector: object, stage: type[Stage]) -> No
             failed={stage.gateway: lambda i: float(draws[1, i]) / 10},
             used={stage.gpus[0]: lambda i: float(draws[2, i])},
         )
-        return found.levels(world, stage.objectives).values
+        return detector.levels(world, stage.objectives).values
 
     np.testing.assert_allclose(levels(400)[:, :250], levels(250), rtol=1e-6)
 
 
-def test_rolling_figures_agree_with_plain_loops() -> None:
-    """Sums, minima and lines over seven points, some of them missing."""
+def test_rolling_functions_equal_plain_loops() -> None:
+    """Sums, minima, and lines over seven points, some of them missing."""
     random = np.random.default_rng(3)
     values = np.where(random.uniform(size=(3, 60)) < 0.2, np.nan, random.normal(size=(3, 60)))
     sums, minima, lines = (
@@ -199,10 +193,10 @@ def test_rolling_figures_agree_with_plain_loops() -> None:
     for row in range(3):
         for at in range(60):
             window = values[row, max(0, at - 6) : at + 1]
-            known = np.flatnonzero(~np.isnan(window))
+            present = np.flatnonzero(~np.isnan(window))
             assert sums[row, at] == pytest.approx(np.nansum(window))
-            if at >= 6 and len(known) > 3:
+            if at >= 6 and len(present) > 3:
                 assert minima[row, at] == np.nanmin(window)
-            if len(known) >= 4:
-                line = np.polyfit(known, window[known], 1)
+            if len(present) >= 4:
+                line = np.polyfit(present, window[present], 1)
                 assert lines[row, at] == pytest.approx(np.polyval(line, len(window) - 1 + 5))

@@ -1,4 +1,4 @@
-"""Macro averages, and intervals by drawing seeds again."""
+"""Macro averages and bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from foreshock_evaluation.resampling import Bootstrap, Sample
 PAIRS = [(scenario, seed) for scenario in ("a", "b") for seed in range(1, 6)]
 
 
-def test_each_scenario_weighs_the_same_however_many_runs_it_has() -> None:
-    """Two sizes of one scenario count as one scenario."""
+def test_each_scenario_has_equal_weight() -> None:
+    """Regardless of its number of runs."""
     samples = [Sample("a", 1, 1.0), Sample("a", 1, 1.0), Sample("a", 2, 1.0), Sample("b", 1, 0.0)]
 
     assert Bootstrap(PAIRS).mean(samples).value == pytest.approx(0.5)
@@ -21,34 +21,34 @@ def test_each_scenario_weighs_the_same_however_many_runs_it_has() -> None:
 
 
 @pytest.mark.parametrize(("q", "value"), [(0.25, 1.0), (0.5, 2.0), (0.51, 3.0), (1.0, 4.0)])
-def test_a_quantile_is_the_least_value_that_the_share_does_not_exceed(q: float, value: float) -> None:
-    """It is one of the values, so that a median of zeros and minutes is not half of them."""
+def test_a_quantile_is_one_of_the_values(q: float, value: float) -> None:
+    """So the median of zeros and minutes is not half of them."""
     samples = [Sample("a", seed, float(seed)) for seed in (1, 2, 3, 4)]
 
     assert Bootstrap(PAIRS).quantile(samples, q).value == value
 
 
-def test_a_rate_is_sum_over_sum() -> None:
-    """One page in two days and none in four: 1/6 a day."""
+def test_a_rate_is_the_ratio_of_sums() -> None:
+    """One page in two days and none in four: 1/6 per day."""
     days = [Sample("a", 1, 2.0), Sample("b", 1, 4.0)]
     pages = [Sample("a", 1, 1.0), Sample("b", 1, 0.0)]
 
     assert Bootstrap(PAIRS).ratio(pages, days).value == pytest.approx(1 / 6)
 
 
-def test_an_interval_covers_what_it_says() -> None:
-    """The mean of ten coins for each of two scenarios: nearly as wide as the normal approximation says."""
+def test_an_interval_equals_the_normal_approximation() -> None:
+    """For the mean of 100 coin flips in each of two scenarios."""
     draws = Bootstrap([(name, seed) for name in ("a", "b") for seed in range(100)])
     samples = [Sample(name, seed, float(seed % 2)) for name in ("a", "b") for seed in range(100)]
 
-    found = draws.mean(samples)
+    estimate = draws.mean(samples)
 
     half = 1.96 * 0.5 / math.sqrt(200)
-    assert [found.low, found.high] == pytest.approx([0.5 - half, 0.5 + half], abs=0.015)
+    assert [estimate.low, estimate.high] == pytest.approx([0.5 - half, 0.5 + half], abs=0.015)
 
 
-def test_the_sizes_of_a_seed_are_drawn_together() -> None:
-    """Twice the same figure of each seed says no more than once."""
+def test_runs_of_one_seed_are_drawn_together() -> None:
+    """Two equal values of each seed do not narrow the interval."""
     draws = Bootstrap(PAIRS)
     once = [Sample("a", seed, float(seed)) for seed in range(1, 6)]
 
@@ -56,7 +56,7 @@ def test_the_sizes_of_a_seed_are_drawn_together() -> None:
 
 
 def test_the_same_evaluation_gives_the_same_interval() -> None:
-    """The draws are fixed; figures of the same runs share them, so their difference is paired."""
+    """The draws are fixed and shared, so differences are paired."""
     one = [Sample("a", seed, float(seed)) for seed in range(1, 6)]
     other = [sample._replace(value=sample.value + 10) for sample in one]
 
@@ -66,8 +66,8 @@ def test_the_same_evaluation_gives_the_same_interval() -> None:
     assert np.subtract(first.mean(other)[:3], first.mean(one)[:3]) == pytest.approx([10, 10, 10])
 
 
-def test_nothing_gives_no_figure() -> None:
-    """It is not known, which is not 0."""
+def test_without_samples_an_estimate_is_nan() -> None:
+    """Unknown is not 0."""
     draws = Bootstrap(PAIRS)
 
     assert math.isnan(draws.mean([]).value)

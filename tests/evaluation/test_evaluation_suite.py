@@ -1,4 +1,4 @@
-"""The frozen suites, and the recordings that are kept of them."""
+"""The frozen suites and their cached recordings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foreshock_simulator.scenarios.load import load, names
 
 
 def test_every_scenario_is_in_both_suites_on_both_sizes() -> None:
-    """On two seeds to tune on, and five others."""
+    """With two dev seeds and five held-out seeds."""
     dev, heldout = load_suite("dev"), load_suite("heldout")
 
     assert {run.scenario for run in dev.runs} == {run.scenario for run in heldout.runs} == set(names())
@@ -23,14 +23,13 @@ def test_every_scenario_is_in_both_suites_on_both_sizes() -> None:
     assert len(heldout.runs) == len(names()) * 2 * 5
 
 
-def test_what_cannot_be_warned_of_is_a_cascade() -> None:
-    """And is in the suite."""
+def test_scenarios_without_time_for_a_warning_are_cascades() -> None:
     assert instant_scenarios()
     assert all(load(name).expects.cascade for name in instant_scenarios())
 
 
 def test_only_the_whole_heldout_suite_has_a_day_of_calm() -> None:
-    """Which takes a quarter of an hour to simulate."""
+    """Its simulation takes a quarter of an hour."""
     day = load_suite("heldout").day
 
     assert day is not None
@@ -39,16 +38,16 @@ def test_only_the_whole_heldout_suite_has_a_day_of_calm() -> None:
     assert load_suite("heldout", scenarios=["calm"]).day is None
 
 
-def test_large_platforms_are_a_part_of_their_own() -> None:
-    """Two seeds of four scenarios."""
+def test_large_platforms_have_their_own_scenarios_and_seeds() -> None:
+    """Four scenarios with two seeds."""
     large = load_suite("heldout", sizes=["large"])
 
     assert len(large.runs) == 8
     assert large.day is None
 
 
-def test_a_part_of_a_suite_may_be_asked_for() -> None:
-    """Other seeds as well; what is not in it is named with what is."""
+def test_a_suite_can_be_restricted() -> None:
+    """Other seeds are allowed; an unknown scenario is refused with the list of scenarios."""
     runs = load_suite("dev", sizes=["small"], scenarios=["starve"], seeds=[7]).runs
 
     assert runs == (Run("starve", "small", 7),)
@@ -57,27 +56,27 @@ def test_a_part_of_a_suite_may_be_asked_for() -> None:
 
 
 def test_a_fingerprint_changes_with_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its text, its name, and those in folders; not with what Python keeps beside them."""
-    package = tmp_path / "recorded_things"
+    """With its content and its name, also in subfolders; not with compiled bytecode."""
+    package = tmp_path / "sample_package"
     (package / "data").mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "data" / "a.csv").write_text("1")
     monkeypatch.syspath_prepend(str(tmp_path))
-    seen = [fingerprint(["recorded_things"])]
+    fingerprints = [fingerprint(["sample_package"])]
     (package / "__pycache__").mkdir(exist_ok=True)
     (package / "__pycache__" / "x.pyc").write_text("x")
-    assert fingerprint(["recorded_things"]) == seen[0]
+    assert fingerprint(["sample_package"]) == fingerprints[0]
 
     (package / "data" / "a.csv").write_text("2")
-    seen.append(fingerprint(["recorded_things"]))
+    fingerprints.append(fingerprint(["sample_package"]))
     (package / "data" / "a.csv").rename(package / "data" / "b.csv")
-    seen.append(fingerprint(["recorded_things"]))
+    fingerprints.append(fingerprint(["sample_package"]))
 
-    assert len(set(seen)) == 3
-    assert "recorded_things" in sys.modules  # it was found by its name
+    assert len(set(fingerprints)) == 3
+    assert "sample_package" in sys.modules  # it was found by its name
 
 
-def test_a_run_that_cannot_be_simulated_says_why(tmp_path: Path) -> None:
-    """In the words of `foreshock simulate`."""
+def test_a_failed_simulation_gives_its_reason(tmp_path: Path) -> None:
+    """The last line of `foreshock simulate`."""
     with pytest.raises(RecordingError, match="cannot be simulated: foreshock: there is no scenario 'strave'"):
         ensure_recording(Run("strave", "small", 1), tmp_path)

@@ -1,4 +1,4 @@
-"""What is made of incidents over time, and of what the first page says."""
+"""First pages of incidents, and their verdicts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tests.evaluation.conftest import Stage
 
 
-def test_an_incident_counts_as_it_was_when_it_first_opened_and_first_paged(stage: type[Stage]) -> None:
-    """What it says later is no longer a warning."""
+def test_an_incident_counts_as_of_its_opening_and_its_first_page(stage: type[Stage]) -> None:
+    """Later states are no warning."""
     advisory = replace(stage.incident, phase="advisory", suspect=SuspectedCause())
     later = replace(stage.incident, phase="cascading", suspect=SuspectedCause(stage.other))
     over = replace(later, phase="over")
@@ -34,20 +34,25 @@ def test_an_incident_counts_as_it_was_when_it_first_opened_and_first_paged(stage
     assert first_in_phases(history, PAGING) == (IncidentAt(2.0, stage.incident),)
 
 
-def test_what_cascades_at_once_is_paged(stage: type[Stage]) -> None:
-    """There need not be a grid point in between."""
+def test_an_incident_that_cascades_at_once_counts_as_paged(stage: type[Stage]) -> None:
     now = replace(stage.incident, phase="cascading")
 
     assert first_in_phases(((5.0, (now,)),), PAGING) == (IncidentAt(5.0, now),)
 
 
-def test_the_first_page_of_a_right_incident_is_right_in_everything(stage: type[Stage]) -> None:
-    """Culprit, cause, pair; the gateway is said to breach in 90 s and does in 240."""
-    found = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, stage.incident))
+def test_a_right_first_page_is_right_in_every_part(stage: type[Stage]) -> None:
+    """Root cause, cause class, pair; the gateway is forecast to breach in 90 s and does in 240 s."""
+    verdict = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, stage.incident))
 
-    assert (found.named, found.top1, found.top3, found.right_cause, found.pair) == ("ml/batch", True, True, True, True)
-    assert [(eta.p10, eta.p90, eta.actual) for eta in found.etas] == [(30.0, 400.0, 240.0)]
-    assert found.extent == pytest.approx(2 * 2 / (2 + 3))
+    assert (verdict.named, verdict.top1, verdict.top3, verdict.right_cause, verdict.pair) == (
+        "ml/batch",
+        True,
+        True,
+        True,
+        True,
+    )
+    assert [(eta.p10, eta.p90, eta.actual) for eta in verdict.etas] == [(30.0, 400.0, 240.0)]
+    assert verdict.extent == pytest.approx(2 * 2 / (2 + 3))
 
 
 @pytest.mark.parametrize(
@@ -65,44 +70,41 @@ def test_the_first_page_of_a_right_incident_is_right_in_everything(stage: type[S
     ],
     ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
-def test_each_thing_that_a_page_says_is_judged_by_itself(
-    changes: dict[str, Any], wrong: set[str], stage: type[Stage]
-) -> None:
-    """The culprit may come from the candidates, the place from the GPUs."""
-    said = stage.incident
-    place = said.suspect
+def test_each_part_of_a_page_is_judged_by_itself(changes: dict[str, Any], wrong: set[str], stage: type[Stage]) -> None:
+    """The root cause may come from the candidates, the place from the GPUs."""
+    incident = stage.incident
+    suspect = incident.suspect
     if changes.get("culprit") == "other":
-        place = place._replace(service=stage.other)
+        suspect = suspect._replace(service=stage.other)
     elif "culprit" in changes:
-        place = place._replace(service=None)
-    place = place._replace(**{key: changes[key] for key in ("gpus", "pool") if key in changes})
-    said = replace(said, suspect=place, cause=changes.get("cause", said.cause))
+        suspect = suspect._replace(service=None)
+    suspect = suspect._replace(**{key: changes[key] for key in ("gpus", "pool") if key in changes})
+    incident = replace(incident, suspect=suspect, cause=changes.get("cause", incident.cause))
     if "candidates" in changes:
-        said = replace(said, candidates=())
+        incident = replace(incident, candidates=())
     elif changes.get("culprit") == "other":
-        said = replace(said, candidates=(Candidate(stage.other, 0.5), Candidate(stage.batch, 0.4)))
+        incident = replace(incident, candidates=(Candidate(stage.other, 0.5), Candidate(stage.batch, 0.4)))
     if "service" in changes:
-        said = replace(said, service=stage.gateway, victims=(stage.gateway,))
+        incident = replace(incident, service=stage.gateway, victims=(stage.gateway,))
 
-    found = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, said))
+    verdict = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, incident))
 
-    asked = ("top1", "top3", "right_cause", "pair")
-    assert {name for name in asked if not getattr(found, name)} == wrong
+    assert {name for name in ("top1", "top3", "right_cause", "pair") if not getattr(verdict, name)} == wrong
 
 
-def test_a_pair_is_asked_for_only_where_a_pool_is_fought_for(stage: type[Stage]) -> None:
-    """Elsewhere it is neither right nor wrong."""
+def test_a_pair_is_judged_for_gpu_contention_only(stage: type[Stage]) -> None:
+    """For other causes it is None."""
     truth = replace(stage.truth, cause="memory")
 
-    found = judge_first_page(
+    verdict = judge_first_page(
         truth, stage.expected, IncidentAt(stage.onset, replace(stage.incident, cause="memory pressure"))
     )
 
-    assert (found.pair, found.cause, found.right_cause) == (None, "memory", True)
+    assert (verdict.pair, verdict.cause, verdict.right_cause) == (None, "memory", True)
 
 
 def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:
-    """The other way round it is another path."""
+    """The reverse edge is another path."""
     edge = (stage.gateway, stage.model)
     expected = replace(stage.expected, culprits=frozenset(edge), edge=edge)
     blank = replace(stage.incident, candidates=())
@@ -117,20 +119,20 @@ def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:
     assert not top1(SuspectedCause(stage.batch))
 
 
-def test_times_are_judged_of_services_that_had_not_breached_and_did_later(stage: type[Stage]) -> None:
-    """Not of those that never do, nor of those said to miss their objective already."""
+def test_times_to_breach_are_judged_for_services_that_breach_later(stage: type[Stage]) -> None:
+    """Not for those that never breach, nor for those reported in breach already."""
     risks = (
         AtRisk(stage.model, 0.0, 0.0, 0.0),
         AtRisk(stage.entry, 10.0, 20.0, math.inf),
         AtRisk(stage.other, 10.0, 20.0, 30.0),
     )
 
-    found = judge_first_page(
+    verdict = judge_first_page(
         stage.truth, stage.expected, IncidentAt(stage.onset + 60, replace(stage.incident, at_risk=risks))
     )
 
-    assert [(eta.p50, eta.p80, eta.actual) for eta in found.etas] == [(20.0, math.inf, 300.0)]
-    assert math.isnan(found.etas[0].p10)
+    assert [(eta.p50, eta.p80, eta.actual) for eta in verdict.etas] == [(20.0, math.inf, 300.0)]
+    assert math.isnan(verdict.etas[0].p10)
 
 
 @pytest.mark.parametrize(
@@ -142,32 +144,31 @@ def test_times_are_judged_of_services_that_had_not_breached_and_did_later(stage:
         ("advisory", "retry storm", 0.0, False),
     ],
 )
-def test_a_retry_storm_is_foreseen_by_an_advisory_that_is_open_when_its_trigger_comes(
+def test_a_retry_storm_is_forecast_by_an_early_warning_open_at_its_trigger(
     phase: Phase, cause: Cause, since: float, foreseen: bool, stage: type[Stage]
 ) -> None:
-    """What opens with the trigger is too late."""
-    said = replace(stage.incident, phase=phase, cause=cause)
+    """One that opens with the trigger is too late."""
+    incident = replace(stage.incident, phase=phase, cause=cause)
 
-    assert forecast_retry_storm(stage.truth, ((stage.onset + since, (said,)),)) == foreseen
+    assert forecast_retry_storm(stage.truth, ((stage.onset + since, (incident,)),)) == foreseen
 
 
-def test_an_advisory_that_becomes_a_page_warns_twice(stage: type[Stage]) -> None:
-    """Pages by when they page, advisories by when they open; services with requests are counted."""
+def test_an_outcome_has_lead_times_of_the_early_warning_and_of_the_page(stage: type[Stage]) -> None:
+    """Only services with requests are counted."""
     advisory = replace(stage.incident, phase="advisory")
     history = ((stage.onset + 20, (advisory,)), (stage.onset + 60, (stage.incident,)))
     world = stage.world(points=481, rate={stage.other: lambda _: 0.0})
 
-    found = outcome_of(Run("noisy", "small", 1), stage.truth, stage.expected, world, history)
+    outcome = outcome_of(Run("noisy", "small", 1), stage.truth, stage.expected, world, history)
 
-    assert (found.pages.lead_seconds, found.advisories.lead_seconds) == (240.0, 280.0)
-    assert found.verdict is not None
-    assert found.verdict.top1
-    assert (found.gap, found.services, found.storm) == (300.0, 4, None)
-    assert found.service_days == pytest.approx(4 * 2700 / 86_400)
+    assert (outcome.pages.lead_seconds, outcome.advisories.lead_seconds) == (240.0, 280.0)
+    assert outcome.verdict is not None
+    assert outcome.verdict.top1
+    assert (outcome.gap, outcome.services, outcome.storm) == (300.0, 4, None)
+    assert outcome.service_days == pytest.approx(4 * 2700 / 86_400)
 
 
-def test_a_runs_name_is_that_of_its_folder() -> None:
-    """And can be read again."""
+def test_a_run_name_is_parsed_from_its_folder() -> None:
     assert Run.parse(Run("noisy-neighbour", "medium", 12).name) == Run("noisy-neighbour", "medium", 12)
     day = Run("calm", "medium", 101, 86_400.0)
     assert (day.name, Run.parse(day.name)) == ("medium-101-calm-24h", day)

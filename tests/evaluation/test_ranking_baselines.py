@@ -43,54 +43,56 @@ def test_ties_are_broken_at_random(scores: dict[Service, float], right: set[Serv
     assert hit_probability(scores, frozenset(right), k) == pytest.approx(chance)
 
 
-def test_the_greatest_excess_over_all_of_a_services_figures_is_its_score(stage: type[Stage]) -> None:
-    """Batch work is told by its GPU time, the model by its p95."""
+def test_the_score_of_a_service_is_its_largest_z(stage: type[Stage]) -> None:
+    """Of batch work by GPU time, of the model by p95."""
     world = stage.world(p95={stage.model: step(380, 0.5, 1.0)}, busy={stage.batch: step(380, 0.2, 0.8)})
 
-    found = max_z(world, 399, stage.model)
+    scores = max_z(world, 399, stage.model)
 
-    assert max(found, key=lambda who: found[who]) == stage.model
-    assert found[stage.batch] == pytest.approx((0.8 - 0.2) / 0.03)
-    assert found[stage.other] == 0.0
+    assert max(scores, key=lambda service: scores[service]) == stage.model
+    assert scores[stage.batch] == pytest.approx((0.8 - 0.2) / 0.03)
+    assert scores[stage.other] == 0.0
 
 
-def test_a_traversal_goes_down_to_the_last_anomalous_callee(stage: type[Stage]) -> None:
-    """From the entry over the gateway to the model; the gateway's own slow-down is explained by it."""
-    slow = {who: step(380, 0.5, 2.0) for who in (stage.entry, stage.gateway, stage.model)}
+def test_a_traversal_ends_at_the_last_anomalous_callee(stage: type[Stage]) -> None:
+    """From the entry through the gateway to the model, which explains the slow gateway."""
+    slow = {service: step(380, 0.5, 2.0) for service in (stage.entry, stage.gateway, stage.model)}
     world = stage.world(p95=slow)
 
     assert set(traversal(world, 399, stage.entry)) == {stage.model}
-    only_gateway = stage.world(p95={who: slow[who] for who in (stage.entry, stage.gateway)})
+    only_gateway = stage.world(p95={service: slow[service] for service in (stage.entry, stage.gateway)})
     assert set(traversal(only_gateway, 399, stage.entry)) == {stage.gateway}
 
 
-def test_a_walk_ends_where_the_excess_is(stage: type[Stage]) -> None:
-    """Downstream of the victim; whom it does not reach has nothing."""
+def test_the_random_walk_ends_at_the_anomaly(stage: type[Stage]) -> None:
+    """Downstream of the affected service; unreachable services score 0."""
     world = stage.world(p95={stage.model: step(380, 0.5, 4.0)})
 
-    found = page_rank(world, 399, stage.entry)
+    scores = page_rank(world, 399, stage.entry)
 
-    assert max(found, key=lambda who: found[who]) == stage.model
-    assert found[stage.other] == 0.0
-    assert sum(found.values()) == pytest.approx(1.0)
+    assert max(scores, key=lambda service: scores[service]) == stage.model
+    assert scores[stage.other] == 0.0
+    assert sum(scores.values()) == pytest.approx(1.0)
 
 
 def test_a_neighbor_is_suspected_when_its_usage_correlates_with_the_victims_latency(stage: type[Stage]) -> None:
-    """Two bursts in ten minutes; a neighbor that is busy at other times is not accused."""
+    """Two bursts in ten minutes; a neighbor that is busy at other times is not suspected."""
     bursts = [*range(345, 360), *range(375, 390)]
     slow = {stage.model: lambda i: 5.0 if i in bursts else 0.5}
-    guilty = stage.world(p95=slow, busy={stage.batch: lambda i: 0.9 if i in bursts else 0.0})
-    innocent = stage.world(p95=slow, busy={stage.batch: lambda i: 0.0 if i in bursts else 0.9})
+    in_phase = stage.world(p95=slow, busy={stage.batch: lambda i: 0.9 if i in bursts else 0.0})
+    out_of_phase = stage.world(p95=slow, busy={stage.batch: lambda i: 0.0 if i in bursts else 0.9})
 
-    assert cpi2(guilty, 399, stage.model)[stage.batch] == pytest.approx(0.9)
-    assert cpi2(innocent, 399, stage.model) == {}
-    assert cpi2(guilty, 399, Service("", "unknown")) == {}
+    assert cpi2(in_phase, 399, stage.model)[stage.batch] == pytest.approx(0.9)
+    assert cpi2(out_of_phase, 399, stage.model) == {}
+    assert cpi2(in_phase, 399, Service("", "unknown")) == {}
 
 
 @pytest.mark.parametrize("name", RANKERS)
 def test_no_ranking_fails_on_a_world_without_data(name: str, stage: type[Stage]) -> None:
-    """Nor at its first point, nor for a victim that it does not know."""
-    blind = {who: lambda _: np.nan for who in (stage.entry, stage.gateway, stage.model, stage.batch, stage.other)}
+    """Nor at its first point, nor for an unknown service."""
+    blind = {
+        service: lambda _: np.nan for service in (stage.entry, stage.gateway, stage.model, stage.batch, stage.other)
+    }
     world = stage.world(points=3, p95=blind, rate=blind, failed=blind, busy=blind)
 
     for at, victim in ((0, stage.model), (2, stage.model), (2, Service("", "unknown"))):
