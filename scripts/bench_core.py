@@ -18,7 +18,8 @@ from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import GpuWork, Worker
-from foreshock_simulator.serving.factory import make_server, memory_bytes
+from foreshock_simulator.serving.llm import LlmServer
+from foreshock_simulator.serving.server import memory_bytes
 from foreshock_simulator.spec.services import LlmSpec
 
 KERNELS = GpuWork(0.01, sm=0.8, dram=0.3, tensor=0.1, kernels=100.0)
@@ -52,7 +53,7 @@ def language_model(engine: Engine, count: int) -> None:
     """Evenly spaced requests to a model server, about 16 of them concurrent."""
     gpu = Gpu(engine, MODELS["H100"], "host-1", 0)
     spec = LlmSpec("llm-7b", parameters=7.0, kv_bytes_per_token=524_288)
-    server = make_server(engine, spec, Worker((gpu,), 1, ServiceName("ml", "llm"), memory_bytes(spec, gpu)))
+    server = LlmServer(engine, spec, Worker((gpu,), 1, ServiceName("ml", "llm"), memory_bytes(spec, gpu)))
 
     def users() -> Process:
         for _ in range(count):

@@ -7,18 +7,16 @@ import threading
 from typing import Protocol
 
 import requests
-from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, Tracer, set_span_in_context
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from foreshock_simulator.simulation import Simulation
-from foreshock_simulator.tracing.spans import SimSpan
+from foreshock_simulator.tracing.spans import AttributeValue, SimSpan
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +33,7 @@ MAX_LAG_SECONDS = 0.5
 MIN_PERIOD_SECONDS = 0.01
 _KINDS = {"client": SpanKind.CLIENT, "server": SpanKind.SERVER, "internal": SpanKind.INTERNAL}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_SCOPE = InstrumentationScope("foreshock_simulator")
 
 
 class Clock(Protocol):
@@ -47,19 +46,6 @@ class Clock(Protocol):
     def wall_seconds(self, seconds: float) -> float:
         """Wall time of a duration of virtual time."""
         ...
-
-
-class _SimulatedIds(IdGenerator):
-    """Supplies the SDK with the ids of the simulation."""
-
-    def __init__(self) -> None:
-        self.trace_id = self.span_id = 1
-
-    def generate_trace_id(self) -> int:
-        return self.trace_id
-
-    def generate_span_id(self) -> int:
-        return self.span_id
 
 
 class SpanSender:
@@ -80,23 +66,31 @@ class SpanSender:
             max_export_batch_size=MAX_BATCH_SPANS,
             export_timeout_millis=TIMEOUT_SECONDS * 1000,
         )
-        self._ids = _SimulatedIds()
-        self._tracers: dict[str, Tracer] = {}
+        self._resources: dict[AttributeValue, Resource] = {}
         self._unflushed = 0
 
     def send(self, span: SimSpan) -> None:
         """Hand a span to the SDK; waits for the receiver when the queue would overflow."""
-        self._ids.trace_id, self._ids.span_id = int(span.trace_id, 16), int(span.span_id, 16)
-        sdk_span = self._tracer(span).start_span(
-            span.name,
-            _parent(span),
-            _KINDS[span.kind],
-            span.attributes,
-            start_time=span.start_ns,
+        instance = span.resource["service.instance.id"]
+        if instance not in self._resources:
+            self._resources[instance] = Resource(span.resource)
+        trace_id, parent = int(span.trace_id, 16), None
+        if span.parent_id:
+            parent = SpanContext(trace_id, int(span.parent_id, 16), span.kind == "server", _SAMPLED)
+        self._processor.on_end(
+            ReadableSpan(
+                span.name,
+                SpanContext(trace_id, int(span.span_id, 16), is_remote=False, trace_flags=_SAMPLED),
+                parent,
+                self._resources[instance],
+                span.attributes,
+                kind=_KINDS[span.kind],
+                status=Status(StatusCode.ERROR, span.status_message) if span.status == "error" else Status(),
+                start_time=span.start_ns,
+                end_time=span.end_ns,
+                instrumentation_scope=_SCOPE,
+            )
         )
-        if span.status == "error":
-            sdk_span.set_status(Status(StatusCode.ERROR, span.status_message))
-        sdk_span.end(span.end_ns)
         self._unflushed += 1
         if self._unflushed >= MAX_BATCH_SPANS:
             self.flush()
@@ -109,24 +103,6 @@ class SpanSender:
     def close(self) -> None:
         """Send the remaining spans and stop the SDK's thread."""
         self._processor.shutdown()  # type: ignore[no-untyped-call] # the SDK gives it no types
-
-    def _tracer(self, span: SimSpan) -> Tracer:
-        instance = str(span.resource["service.instance.id"])
-        tracer = self._tracers.get(instance)
-        if tracer is None:
-            provider = TracerProvider(
-                sampler=ALWAYS_ON, resource=Resource(span.resource), id_generator=self._ids, shutdown_on_exit=False
-            )
-            provider.add_span_processor(self._processor)
-            tracer = self._tracers[instance] = provider.get_tracer("foreshock_simulator")
-        return tracer
-
-
-def _parent(span: SimSpan) -> Context:
-    if not span.parent_id:
-        return Context()
-    parent = SpanContext(int(span.trace_id, 16), int(span.parent_id, 16), span.kind == "server", _SAMPLED)
-    return set_span_in_context(NonRecordingSpan(parent), Context())
 
 
 class Emitter:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
 from typing import NamedTuple
@@ -84,7 +85,7 @@ class Simulation:
         sample: float = 1.0,
         count: bool = False,
     ) -> None:
-        self.lock = RLock()
+        self._lock = RLock()
         self.spec = without_culprit(spec, leave_out) if leave_out else spec
         self.seed, self.start = seed, start
         self._clock: Callable[[], float] | None = None
@@ -99,16 +100,18 @@ class Simulation:
         self.hosts = tuple(self._host(name) for name in platform.hosts)
 
     @property
-    def elapsed(self) -> float:
-        """Simulated seconds since the start."""
-        return self._platform.engine.now
-
-    @property
     def now(self) -> float:
         """Simulated time in Unix seconds; that of the followed clock, if any."""
-        with self.lock:
-            self.catch_up()
-            return self.start + self.elapsed
+        with self.present() as elapsed:
+            return self.start + elapsed
+
+    @contextmanager
+    def present(self) -> Iterator[float]:
+        """Run to the time of the followed clock, if any, and stop there; the value is in seconds since the start."""
+        with self._lock:
+            if self._clock is not None:
+                self._run(self._clock())
+            yield self._platform.engine.now
 
     @property
     def users(self) -> Users:
@@ -132,7 +135,7 @@ class Simulation:
 
     def advance(self, until: float) -> tuple[SimSpan, ...]:
         """Run to `until` (Unix seconds) and return the spans that have finished, in order of their end."""
-        with self.lock:
+        with self._lock:
             self._run(until)
             mesh = self._platform.mesh
             spans, mesh.spans = mesh.spans, []
@@ -145,38 +148,27 @@ class Simulation:
         """
         self._clock = now
 
-    def catch_up(self) -> None:
-        """Run to the time of the followed clock, if any. The caller holds `lock`."""
-        if self._clock is not None:
-            self._run(self._clock())
-
     def inference(self) -> dict[str, Families]:
         """Metrics of the model servers at present, by `host:port`."""
-        with self.lock:
-            self.catch_up()
+        with self.present():
             return dict(server for replicas in self._platform.replicas.values() for server in replicas.servers())
 
     def capacity(self) -> Families:
         """Metrics of kube-state-metrics at present."""
         platform = self._platform
-        with self.lock:
-            self.catch_up()
-            return kube.families(
-                platform.autoscalers,
-                [replicas.deployment for replicas in platform.replicas.values()],
-                platform.capacity,
-                self.start,
-            )
+        with self.present():
+            deployments = [replicas.deployment for replicas in platform.replicas.values()]
+            return kube.families(platform.autoscalers, deployments, platform.capacity, self.start)
 
     def truth(self) -> Truth:
         """Ground truth so far, to score a detector."""
-        with self.lock:
+        with self._lock:
             steps = {name: watch.steps() for name, watch in self._watches.items()}
-            return evaluate(self.spec, self.seed, self.start, self.start + self.elapsed, steps)
+            return evaluate(self.spec, self.seed, self.start, self.start + self._platform.engine.now, steps)
 
     def _run(self, until: float) -> None:
         target = until - self.start
-        if target > self.elapsed:
+        if target > self._platform.engine.now:
             self._platform.engine.run(target)
 
     def _host(self, name: str) -> SimHost:

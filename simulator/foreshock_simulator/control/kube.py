@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -12,6 +11,7 @@ from foreshock_exporter.model.family import Families, Family, Sample
 from foreshock_simulator.control.autoscaler import Autoscaler
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment, Phase
+from foreshock_simulator.core.names import uuid_digits
 
 PHASES: tuple[str, ...] = get_args(Phase)
 GPU_RESOURCE = "requests.nvidia.com/gpu"
@@ -103,6 +103,4 @@ def families(
 
 @lru_cache(maxsize=4096)
 def _pod_labels(namespace: str, name: str) -> tuple[str, ...]:
-    digest = hashlib.sha256(f"{namespace}/{name}".encode()).hexdigest()
-    uid = "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:32]))
-    return namespace, name, uid
+    return namespace, name, uuid_digits(f"{namespace}/{name}")

@@ -8,9 +8,6 @@ from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Any
 
-Process = Generator["float | Signal", Any, Any]
-"""A generator that takes simulated time. It yields seconds to sleep, or a `Signal`, and is sent the signal's value."""
-
 
 class Signal:
     """A one-shot event that one process waits for. Calls of `fire` after the first have no effect."""
@@ -47,6 +44,10 @@ class Signal:
         self.waiter = process
         if self.fired:
             self._engine.ready.append((process, self.value))
+
+
+Process = Generator[float | Signal, Any, Any]
+"""A generator that takes simulated time. It yields seconds to sleep, or a `Signal`, and is sent the signal's value."""
 
 
 class Engine:

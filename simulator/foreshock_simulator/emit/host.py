@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from foreshock_exporter.host import infiniband, metrics, network
 from foreshock_exporter.model.family import Families
-from foreshock_simulator.emit.timeline import Timeline
-from foreshock_simulator.network.nic import NicCounters
+from foreshock_simulator.emit.driver import Timeline
+from foreshock_simulator.network.nic import Nic
 
 INTERFACE = "eth0"
 ADAPTER = "mlx5_0"
@@ -16,13 +16,12 @@ PORT_ACTIVE, PHYSICAL_LINK_UP = 4, 5
 
 
 def collectors(
-    counters: Callable[[], NicCounters], bytes_per_second: float, timeline: Timeline
+    counters: Callable[[], Nic], bytes_per_second: float, timeline: Timeline
 ) -> dict[str, Callable[[], Families]]:
     """Collectors of a host by name."""
 
-    def read() -> NicCounters:
-        with timeline.lock:
-            timeline.catch_up()
+    def read() -> Nic:
+        with timeline.present():
             return counters()
 
     return {
@@ -32,7 +31,7 @@ def collectors(
     }
 
 
-def _interface(nic: NicCounters, bytes_per_second: float) -> network.Interface:
+def _interface(nic: Nic, bytes_per_second: float) -> network.Interface:
     return network.Interface(
         INTERFACE,
         {
@@ -50,7 +49,7 @@ def _interface(nic: NicCounters, bytes_per_second: float) -> network.Interface:
     )
 
 
-def _tcp_counters(nic: NicCounters) -> dict[str, float]:
+def _tcp_counters(nic: Nic) -> dict[str, float]:
     return {
         "Tcp_InSegs": float(nic.segments_in),
         "Tcp_OutSegs": float(nic.segments_out),
@@ -59,7 +58,7 @@ def _tcp_counters(nic: NicCounters) -> dict[str, float]:
     }
 
 
-def _adapter(nic: NicCounters, bytes_per_second: float) -> infiniband.Adapter:
+def _adapter(nic: Nic, bytes_per_second: float) -> infiniband.Adapter:
     values = {
         "state": PORT_ACTIVE,
         "phys_state": PHYSICAL_LINK_UP,

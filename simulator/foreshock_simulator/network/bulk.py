@@ -19,8 +19,6 @@ RATE_CHANGE_RATIO = 0.01
 class BulkTransfers:
     """All bulk transfers. `path_loss(source, target)` is the share of packets lost between two hosts."""
 
-    __slots__ = ("_by_signal", "_changed_links", "_engine", "_lost_bytes", "_path_loss")
-
     def __init__(self, engine: Engine, path_loss: Callable[[str, str], float]) -> None:
         self._engine = engine
         self._path_loss = path_loss

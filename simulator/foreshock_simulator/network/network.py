@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from copy import copy
 from math import inf
 
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.network.bulk import BulkTransfers
-from foreshock_simulator.network.nic import Flow, Nic, NicCounters
+from foreshock_simulator.network.nic import Flow, Link, Nic
 from foreshock_simulator.network.path import HEADER_BYTES, LATENCY_SECONDS, LOOPBACK_SECONDS, SEGMENT_BYTES, recover
 
 LOCAL_BYTES_PER_SECOND = 20e9
@@ -17,8 +18,6 @@ LOCAL_BYTES_PER_SECOND = 20e9
 
 class Network:
     """Hosts with their interfaces, and the paths between them. `rng` draws packet losses."""
-
-    __slots__ = ("_bulk", "_engine", "_lossy", "_lost_bytes", "_nics", "_rng")
 
     def __init__(self, engine: Engine, rng: random.Random) -> None:
         self._engine = engine
@@ -38,7 +37,7 @@ class Network:
             raise ValueError(f"host {host!r} is there already")
         if not 0.0 < bytes_per_second < inf:
             raise ValueError(f"host {host!r}: {bytes_per_second} bytes per second is no capacity of an interface")
-        self._nics[host] = Nic(host, bytes_per_second)
+        self._nics[host] = Nic(host, Link(bytes_per_second), Link(bytes_per_second))
 
     def message(self, source: str, target: str, size: int) -> float:
         """Send `size` bytes of payload, up to some MB, now; returns the seconds until all have arrived.
@@ -107,7 +106,7 @@ class Network:
         self._bulk.stop(transfer)
 
     def lose(self, hosts_a: Iterable[str], hosts_b: Iterable[str], ratio: float) -> None:
-        """Lose a share of the packets between two sets of hosts, in both directions, from now on.
+        """Lose a share of the packets between two sets of hosts, in both directions, from now on; 0 ends the losses.
 
         Raises:
             KeyError: unknown host.
@@ -118,29 +117,22 @@ class Network:
         hosts_b = tuple(hosts_b)
         for a in hosts_a:
             for b in hosts_b:
-                for pair in ((a, b), (b, a)):
-                    _ = self._nics[pair[0]]
-                    self._lossy[pair] = ratio
+                for pair in ((self._nics[a].host, b), (self._nics[b].host, a)):
+                    if ratio:
+                        self._lossy[pair] = ratio
+                    else:
+                        self._lossy.pop(pair, None)
         self._bulk.recompute_all()
 
-    def heal(self, hosts_a: Iterable[str], hosts_b: Iterable[str]) -> None:
-        """End the losses between two sets of hosts."""
-        hosts_b = tuple(hosts_b)
-        for a in hosts_a:
-            for b in hosts_b:
-                self._lossy.pop((a, b), None)
-                self._lossy.pop((b, a), None)
-        self._bulk.recompute_all()
-
-    def counters(self, host: str) -> NicCounters:
-        """Counters of a host at present.
+    def counters(self, host: str) -> Nic:
+        """A copy of the interface of a host, with its counters at present.
 
         Raises:
             KeyError: unknown host.
         """
         nic = self._nics[host]
         self._bulk.count((nic.out, nic.into))
-        return nic.counters()
+        return copy(nic)
 
     @property
     def lost_bytes(self) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import exp
-from operator import attrgetter
-from typing import NamedTuple
 
 from foreshock_simulator.core.engine import Signal
 from foreshock_simulator.network.path import PACKET_BYTES, RDMA_PACKET_BYTES
@@ -28,11 +27,6 @@ class Link:
 
     which for jobs of one size is that of M/D/1, ρ · S / (2 · (1 − ρ)). A full buffer bounds it.
     """
-
-    __slots__ = (
-        "_last_message", "_max_wait", "_squares", "assumed_rate", "capacity", "drop_ratio", "flow_rate", "flows",
-        "rate", "recheck_scheduled",
-    )  # fmt: skip
 
     def __init__(self, capacity: float) -> None:
         self.capacity = capacity
@@ -79,21 +73,23 @@ class Link:
         return 1.0 - (1.0 - self.drop_ratio) * self.capacity / rate
 
 
-class NicCounters(NamedTuple):
-    """Counters of a host's kernel and adapter since the start. Bytes on the wire, headers included.
+@dataclass(slots=True, eq=False)
+class Nic:
+    """The interface of a host, each direction with the full capacity, with counters since the start.
 
-    `receive_…` and `transmit_…` as in /proc/net/dev, segments and timeouts as in Tcp and TcpExt of /proc/net/snmp and
-    netstat. `rdma_…` as on the InfiniBand or RoCE port; the other counters exclude its traffic. Pure acknowledgements
-    are not modeled.
+    Bytes are on the wire, headers included. `receive_…` and `transmit_…` as in /proc/net/dev, segments and timeouts as
+    in Tcp and TcpExt of /proc/net/snmp and netstat. `rdma_…` as on the InfiniBand or RoCE port; the other counters
+    exclude its traffic. Pure acknowledgements are not modeled.
     """
 
+    host: str
+    out: Link
+    into: Link
     receive_bytes: int = 0
     receive_packets: int = 0
     receive_drops: int = 0
     transmit_bytes: int = 0
     transmit_packets: int = 0
-    segments_in: int = 0
-    segments_out: int = 0
     segments_retransmitted: int = 0
     timeouts: int = 0
     rdma_receive_bytes: int = 0
@@ -101,32 +97,6 @@ class NicCounters(NamedTuple):
     rdma_transmit_bytes: int = 0
     rdma_transmit_packets: int = 0
     rdma_out_of_sequence: int = 0
-
-
-_counter_values = attrgetter(*NicCounters._fields)
-
-
-class Nic:
-    """The interface of a host with the counters of `NicCounters`.
-
-    Each direction has the full capacity (full duplex).
-    """
-
-    __slots__ = (
-        "host", "into", "out", "rdma_out_of_sequence", "rdma_receive_bytes", "rdma_receive_packets",
-        "rdma_transmit_bytes", "rdma_transmit_packets", "receive_bytes", "receive_drops", "receive_packets",
-        "segments_retransmitted", "timeouts", "transmit_bytes", "transmit_packets",
-    )  # fmt: skip
-
-    def __init__(self, host: str, bytes_per_second: float) -> None:
-        self.host = host
-        self.out = Link(bytes_per_second)
-        self.into = Link(bytes_per_second)
-        self.receive_bytes = self.receive_packets = self.receive_drops = 0
-        self.transmit_bytes = self.transmit_packets = 0
-        self.segments_retransmitted = self.timeouts = 0
-        self.rdma_receive_bytes = self.rdma_receive_packets = self.rdma_out_of_sequence = 0
-        self.rdma_transmit_bytes = self.rdma_transmit_packets = 0
 
     @property
     def segments_in(self) -> int:
@@ -138,32 +108,33 @@ class Nic:
         """Transmitted packets without retransmissions."""
         return self.transmit_packets - self.segments_retransmitted
 
-    def counters(self) -> NicCounters:
-        """The counters at present."""
-        return NicCounters._make(_counter_values(self))
 
-
+@dataclass(slots=True, eq=False)
 class Flow:
     """A bulk transfer. `moved` bytes had arrived at time `since`; from then on it moves at `rate` and loses packets."""
 
-    __slots__ = (
-        "ceiling", "connections", "counted", "counted_drops", "counted_lost", "drop_ratio", "drops", "lost",
-        "lost_ratio", "moved", "rate", "rdma", "signal", "since", "size", "source", "target", "version",
-    )  # fmt: skip
-
-    def __init__(
-        self, source: Nic, target: Nic, size: float, ceiling: float, connections: int, rdma: bool, signal: Signal
-    ) -> None:
-        self.source, self.target, self.size = source, target, size
-        self.ceiling, self.connections, self.rdma, self.signal = ceiling, connections, rdma, signal
-        self.rate = self.since = self.moved = 0.0
-        self.lost_ratio = self.drop_ratio = 0.0
-        """Lost packets per arrived packet, and the part of them that the receiving port drops."""
-        self.lost = self.drops = 0.0
-        """Packets lost and dropped until `since`."""
-        self.counted = self.counted_lost = self.counted_drops = 0
-        """Bytes, lost packets and dropped packets already in the counters of the interfaces."""
-        self.version = 0
+    source: Nic
+    target: Nic
+    size: float
+    ceiling: float
+    connections: int
+    rdma: bool
+    signal: Signal
+    rate: float = 0.0
+    since: float = 0.0
+    moved: float = 0.0
+    lost_ratio: float = 0.0
+    """Lost packets per arrived packet."""
+    drop_ratio: float = 0.0
+    """The part of them that the receiving port drops."""
+    lost: float = 0.0
+    """Packets lost until `since`."""
+    drops: float = 0.0
+    counted: int = 0
+    """Bytes already in the counters of the interfaces; likewise packets."""
+    counted_lost: int = 0
+    counted_drops: int = 0
+    version: int = 0
 
     @property
     def packet_bytes(self) -> int:

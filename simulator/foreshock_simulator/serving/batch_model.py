@@ -12,9 +12,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from foreshock_simulator.core.engine import Engine, Signal
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.worker import GpuWork, Worker
-from foreshock_simulator.serving.server import Job, JobQueue, ModelStats, ServerCounters
+from foreshock_simulator.serving.server import Job, ModelServer
 from foreshock_simulator.spec.services import BatchModelSpec
 
 TENSOR_RATIO: Final = 0.4
@@ -25,34 +25,14 @@ _SWAP_SM_RATIO, _SWAP_DRAM_RATIO, _SWAP_PCIE_RATIO = 0.02, 0.05, 0.8
 """Use of the channels while weights are copied, mostly of PCIe; an assumption."""
 
 
-class BatchServer:
-    """The server of one replica; see `ModelServer`. Its tokens are prompt tokens."""
-
-    __slots__ = (
-        "_counters",
-        "_drained",
-        "_engine",
-        "_running",
-        "_spec",
-        "_swapping",
-        "_variant",
-        "_waiting",
-        "worker",
-    )  # fmt: skip
+class BatchServer(ModelServer):
+    """The server of one replica. Its tokens are prompt tokens."""
 
     def __init__(self, engine: Engine, spec: BatchModelSpec, worker: Worker) -> None:
-        self._engine, self._spec, self.worker = engine, spec, worker
-        self._counters = ServerCounters()
-        self._waiting = JobQueue()
-        self._running: dict[Job, None] = {}
-        self._drained: Signal | None = None
+        super().__init__(engine, worker)
+        self._spec = spec
         self._variant: str | None = None
         self._swapping = False
-
-    @property
-    def load(self) -> int:
-        """Running and waiting requests."""
-        return len(self._running) + self._waiting.count
 
     def submit(self, prompt_tokens: int, generated_tokens: int = 1, variant: str = "") -> Job:
         """Accept or reject a request. Generated tokens are not counted."""
@@ -61,10 +41,10 @@ class BatchServer:
         if self._drained is not None or self.worker.stopped:
             job.reject()
             return job
-        self._waiting.append(job)
+        self._waiting[job] = None
         self._start_waiting()
-        if job.queued_seconds is None and self._waiting.count > self._spec.max_waiting:
-            self._waiting.discard_one()
+        if job.queued_seconds is None and len(self._waiting) > self._spec.max_waiting:
+            del self._waiting[job]
             job.reject()
         return job
 
@@ -79,59 +59,33 @@ class BatchServer:
                 self.worker.cancel(job.task)
                 job.task = None
         else:
-            self._waiting.discard_one()
+            del self._waiting[job]
         job.done.fire(False)
         self._start_waiting()
         self._check_drained()
 
-    def drain(self) -> Signal:
-        """Reject new requests; the signal fires when no request is left."""
-        if self._drained is None:
-            self._drained = Signal(self._engine)
-            self._check_drained()
-        return self._drained
-
-    def stop(self) -> None:
-        """Stop at once, with the process."""
-        self.worker.stop()
-        for job in (*self._running, *self._waiting):
-            job.reject()
-        self._running.clear()
-        self._waiting.clear()
-        self._check_drained()
-
-    def stats(self) -> ModelStats:
-        """Counters and gauges at present; the KV cache usage is 0."""
-        return self._counters.stats(len(self._running), self._waiting.count, 0.0)
-
     def _start(self, job: Job) -> None:
+        self._admit(job)
         spec = self._spec
-        job.queued_seconds = self._engine.now - job.submitted
-        self._counters.histograms["request_queue_time"].observe(job.queued_seconds)
-        self._running[job] = None
         seconds = spec.seconds + spec.seconds_per_token * job.prompt_tokens
         work = GpuWork(seconds, spec.sm, spec.dram, TENSOR_RATIO * spec.sm, kernels=DISPATCHES_PER_SECOND)
         job.task = self.worker.run(work, partial(self._finish, job))
 
     def _finish(self, job: Job) -> None:
-        del self._running[job]
-        job.over, job.task = True, None  # breaks the reference cycle of job and task
-        self._counters.prompt_tokens += job.prompt_tokens
-        self._counters.count_success(job, self._engine.now)
-        job.done.fire(True)
+        job.task = None  # breaks the reference cycle of job and task
+        self._prompt_tokens += job.prompt_tokens
+        self._succeed(job)
         self._start_waiting()
         self._check_drained()
 
     def _start_waiting(self) -> None:
         """Start waiting requests within `max_batch`, as far as the loaded variant serves them."""
         waiting = self._waiting
-        while not self._swapping and len(self._running) < self._spec.max_batch:
-            job = waiting.head()
-            if job is None:
-                return
+        while waiting and not self._swapping and len(self._running) < self._spec.max_batch:
+            job = next(iter(waiting))
             if self._variant in (None, job.variant) or not self._spec.swap:
                 self._variant = job.variant
-                waiting.popleft()
+                del waiting[job]
                 self._start(job)
             elif self._running:
                 return
@@ -144,7 +98,3 @@ class BatchServer:
         self._swapping = False
         self._variant = variant
         self._start_waiting()
-
-    def _check_drained(self) -> None:
-        if self._drained is not None and not self._running and not self._waiting.count:
-            self._drained.fire()

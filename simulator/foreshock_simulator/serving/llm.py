@@ -15,11 +15,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from foreshock_simulator.core.engine import Engine, Signal
+from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.serving.decoding import Decoding
-from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, KvCache, block_count
-from foreshock_simulator.serving.server import Job, JobQueue, ModelStats, ServerCounters
+from foreshock_simulator.serving.kv_cache import BLOCK_TOKENS, Decoding, KvCache, block_count
+from foreshock_simulator.serving.server import Job, ModelServer
 from foreshock_simulator.serving.steps import StepRun, StepTimes
 from foreshock_simulator.spec.services import LlmSpec
 
@@ -31,8 +30,8 @@ MAX_RUN_STEPS: Final = 128
 """Longest run of steps; token counters are updated at its end."""
 
 
-class LlmServer:
-    """The server of one replica; see `ModelServer`.
+class LlmServer(ModelServer):
+    """The server of one replica.
 
     Args:
         engine: its clock.
@@ -43,28 +42,13 @@ class LlmServer:
         ValueError: wrong number of GPUs, or the model does not fit.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_chunks",
-        "_counters",
-        "_decoding",
-        "_drained",
-        "_engine",
-        "_kv",
-        "_prefilling",
-        "_running",
-        "_spec",
-        "_step_run",
-        "_waiting",
-        "worker",
-    )  # fmt: skip
-
     def __init__(self, engine: Engine, spec: LlmSpec, worker: Worker) -> None:
         if len(worker.gpus) != spec.tensor_parallel:
             raise ValueError(
                 f"{spec.model} runs on {spec.tensor_parallel} GPUs at once; its process has {len(worker.gpus)}"
             )
-        self._engine, self._spec, self.worker = engine, spec, worker
+        super().__init__(engine, worker)
+        self._spec = spec
         step_times = StepTimes(worker.gpus[0].model, spec.parameters, spec.kv_bytes_per_token, spec.tensor_parallel)
         available = worker.memory_bytes - step_times.weight_bytes - ACTIVATION_BYTES
         total = math.floor(available / (step_times.kv_bytes * BLOCK_TOKENS))
@@ -74,35 +58,26 @@ class LlmServer:
                 f"{worker.memory_bytes:.3g}; raise memory_share or tensor_parallel"
             )
         self._kv = KvCache(total)
-        self._counters = ServerCounters()
-        self._waiting = JobQueue()
-        self._running: dict[Job, None] = {}  # in order of admission
         self._prefilling: list[Job] = []
         self._decoding = Decoding(self._kv)
         self._cancelled: list[Job] = []
         self._step_run = StepRun(engine, worker, step_times)
         self._chunks: list[tuple[Job, int]] = []  # parts of prompts in the current step
-        self._drained: Signal | None = None
-
-    @property
-    def load(self) -> int:
-        """Running and waiting requests."""
-        return len(self._running) + self._waiting.count
 
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> Job:
         """Accept or reject a request. The model has one variant of its weights."""
         del variant
         job = Job(self._engine, prompt_tokens, generated_tokens)
         too_large = block_count(job.prompt_tokens + job.generated_tokens) > self._kv.total
-        queue_full = self._waiting.count >= self._spec.max_waiting
+        queue_full = len(self._waiting) >= self._spec.max_waiting
         if too_large or queue_full or self._drained is not None or self.worker.stopped:
             job.reject()
             return job
-        self._waiting.append(job)
+        self._waiting[job] = None
         step_run = self._step_run
         if step_run.idle:
             self._schedule()
-        elif step_run.steps > 1 and self._waiting.count == 1 and self._admits(job, step_run.completed() + 2):
+        elif step_run.steps > 1 and len(self._waiting) == 1 and self._admits(job, step_run.completed() + 2):
             step_run.end_with_current_step()
         return job
 
@@ -115,33 +90,20 @@ class LlmServer:
             self._cancelled.append(job)
             self._step_run.end_with_current_step()
         else:
-            self._waiting.discard_one()
+            del self._waiting[job]
             job.done.fire(False)
             self._check_drained()
 
-    def drain(self) -> Signal:
-        """Reject new requests; the signal fires when no request is left."""
-        if self._drained is None:
-            self._drained = Signal(self._engine)
-            self._check_drained()
-        return self._drained
-
     def stop(self) -> None:
-        """Stop at once, with the process."""
-        self.worker.stop()
+        """Stop at once, with the process; requests in flight fire with False."""
         self._step_run.finish()
-        for job in (*self._running, *self._waiting):
-            job.reject()
-        self._running.clear()
-        self._waiting.clear()
-        self._check_drained()
+        super().stop()
 
-    def stats(self) -> ModelStats:
-        """Counters as of the last run of steps, and gauges at present."""
+    def _kv_cache_usage(self) -> float:
         used = self._kv.used
         if not self._step_run.idle and self._decoding.count:
             used += self._kv.needed(self._decoding.step, self._step_run.completed())
-        return self._counters.stats(len(self._running), self._waiting.count, used / self._kv.total)
+        return used / self._kv.total
 
     def _schedule(self) -> None:
         """Schedule the next work: one step with parts of prompts, or a run of decode steps."""
@@ -157,8 +119,8 @@ class LlmServer:
             if tokens > 0:
                 chunks.append((job, tokens))
                 budget -= tokens
-        if self._waiting.count and not preempted:
-            self._admit(budget, chunks)
+        if self._waiting and not preempted:
+            self._admit_waiting(budget, chunks)
         self._chunks = chunks
         count, context = decoding.count, decoding.context
         if chunks:
@@ -171,18 +133,16 @@ class LlmServer:
             self._step_run.finish()
             self._check_drained()
 
-    def _admit(self, budget: int, chunks: list[tuple[Job, int]]) -> None:
-        waiting, now = self._waiting, self._engine.now
-        while budget > 0 and (job := waiting.head()) is not None:
+    def _admit_waiting(self, budget: int, chunks: list[tuple[Job, int]]) -> None:
+        waiting = self._waiting
+        while budget > 0 and waiting:
+            job = next(iter(waiting))
             if not self._admits(job, 1):
                 return
-            waiting.popleft()
-            self._running[job] = None
+            del waiting[job]
+            self._admit(job)
             self._prefilling.append(job)
             self._kv.hold(job.target)
-            if job.queued_seconds is None:
-                job.queued_seconds = now - job.submitted
-                self._counters.histograms["request_queue_time"].observe(job.queued_seconds)
             tokens = min(job.left, budget)
             chunks.append((job, tokens))
             budget -= tokens
@@ -198,70 +158,57 @@ class LlmServer:
     def _preempt(self) -> None:
         """Free the blocks of the last admitted request, which starts again from the front of the queue."""
         job, _ = self._running.popitem()
-        if job.finish_step < 0:
-            self._prefilling.remove(job)
-            self._kv.release(job.target)
-        else:
-            self._decoding.leave(job)
+        self._free(job)
+        if job.finish_step >= 0:
             job.generated_before_preemption = job.generated_tokens - (job.finish_step - self._decoding.step)
             job.target = job.prompt_tokens + job.generated_before_preemption
             job.finish_step = -1
         job.left = job.target
         job.preemptions += 1
-        self._counters.preemptions += 1
-        self._waiting.appendleft(job)
+        self._preemptions += 1
+        self._waiting[job] = None
+        self._waiting.move_to_end(job, last=False)
 
     def _end(self) -> None:
         """Account for the finished run of steps, and schedule the next."""
-        now, steps, counters = self._engine.now, self._step_run.steps, self._counters
+        now, steps = self._engine.now, self._step_run.steps
         tokens = self._decoding.advance(steps)
         if tokens:
-            counters.generation_tokens += tokens
-            counters.histograms["inter_token_latency"].observe((now - self._step_run.begun) / steps, tokens)
+            self._generation_tokens += tokens
+            self._histograms["inter_token_latency"].observe((now - self._step_run.begun) / steps, tokens)
         self._step_run.finish()
         for job in self._cancelled:
-            self._leave(job)
+            del self._running[job]
+            self._free(job)
+            job.done.fire(False)
         self._cancelled.clear()
         for job, tokens in self._chunks:
             job.left -= tokens
             if job.left == 0 and not job.over:
                 self._first_token(job, now)
         for job in self._decoding.take_finished():
-            self._finish(job, now)
+            self._succeed(job)
         self._schedule()
 
     def _first_token(self, job: Job, now: float) -> None:
         """A prompt is computed, which gives the first token; after a preemption the next token."""
-        counters = self._counters
         self._prefilling.remove(job)
-        counters.generation_tokens += 1
+        self._generation_tokens += 1
         if job.first_token_seconds is None:
             job.first_token_seconds = now - job.submitted
-            counters.prompt_tokens += job.prompt_tokens
-            counters.histograms["time_to_first_token"].observe(job.first_token_seconds)
+            self._prompt_tokens += job.prompt_tokens
+            self._histograms["time_to_first_token"].observe(job.first_token_seconds)
         remaining = job.generated_tokens - job.generated_before_preemption - 1
         if remaining == 0:
             self._kv.release(job.target)
-            self._finish(job, now)
+            self._succeed(job)
             return
         self._decoding.join(job, remaining)
 
-    def _finish(self, job: Job, now: float) -> None:
-        del self._running[job]
-        job.over = True
-        self._counters.count_success(job, now)
-        job.done.fire(True)
-
-    def _leave(self, job: Job) -> None:
-        """Remove a request that was cancelled while it ran."""
-        del self._running[job]
+    def _free(self, job: Job) -> None:
+        """Free the blocks of a request that leaves the batch unfinished."""
         if job.finish_step < 0:
             self._prefilling.remove(job)
             self._kv.release(job.target)
         else:
             self._decoding.leave(job)
-        job.done.fire(False)
-
-    def _check_drained(self) -> None:
-        if self._drained is not None and not self._running and not self._waiting.count:
-            self._drained.fire()

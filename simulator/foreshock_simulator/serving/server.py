@@ -1,14 +1,18 @@
-"""Parts common to all model servers: the interface, jobs and their queue, and counters and histograms as in vLLM."""
+"""Parts common to all model servers: jobs, queue, draining, memory, and counters and histograms as in vLLM."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from foreshock_simulator.core.engine import Engine, Signal
+from foreshock_simulator.hardware.gpu import Gpu
+from foreshock_simulator.hardware.worker import Worker
+from foreshock_simulator.spec.services import LlmSpec, ModelSpec
 
 Timing = Literal[
     "time_to_first_token", "inter_token_latency", "request_time_per_output_token", "e2e_request_latency",
@@ -32,7 +36,6 @@ BUCKET_BOUNDS: Mapping[Timing, tuple[float, ...]] = {
 class HistogramState(NamedTuple):
     """Observations per bucket (not cumulative; the last one is above all bounds), and their sum in seconds."""
 
-    bounds: tuple[float, ...]
     counts: tuple[int, ...]
     sum: float
 
@@ -40,10 +43,7 @@ class HistogramState(NamedTuple):
 class Histogram:
     """Counts observations by bucket."""
 
-    __slots__ = ("_bounds", "_counts", "_edges", "_sum")
-
     def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
         self._edges = tuple(map(float, bounds))  # integers compare more slowly
         self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
@@ -55,7 +55,7 @@ class Histogram:
 
     def state(self) -> HistogramState:
         """The observations so far."""
-        return HistogramState(self._bounds, tuple(self._counts), self._sum)
+        return HistogramState(tuple(self._counts), self._sum)
 
 
 class Job:
@@ -66,21 +66,8 @@ class Job:
     """
 
     __slots__ = (
-        "done",
-        "finish_step",
-        "first_token_seconds",
-        "generated_before_preemption",
-        "generated_tokens",
-        "left",
-        "offset",
-        "over",
-        "preemptions",
-        "prompt_tokens",
-        "queued_seconds",
-        "submitted",
-        "target",
-        "task",
-        "variant",
+        "done", "finish_step", "first_token_seconds", "generated_before_preemption", "generated_tokens", "left",
+        "offset", "over", "preemptions", "prompt_tokens", "queued_seconds", "submitted", "target", "task", "variant",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, prompt_tokens: int, generated_tokens: int, variant: str = "") -> None:
@@ -121,114 +108,93 @@ class ModelStats:
     histograms: Mapping[Timing, HistogramState]
 
 
-class ServerCounters:
-    """The counters and histograms of a server."""
+class ModelServer(ABC):
+    """The model server of one replica, with its counters and histograms."""
 
-    __slots__ = ("generation_tokens", "histograms", "preemptions", "prompt_tokens", "success")
-
-    def __init__(self) -> None:
-        self.preemptions = self.prompt_tokens = self.generation_tokens = self.success = 0
-        self.histograms: dict[Timing, Histogram] = {
-            timing: Histogram(bounds) for timing, bounds in BUCKET_BOUNDS.items()
-        }
-
-    def count_success(self, job: Job, now: float) -> None:
-        """Count a finished request."""
-        seconds = now - job.submitted
-        self.success += 1
-        self.histograms["e2e_request_latency"].observe(seconds)
-        if job.generated_tokens > 1 and job.first_token_seconds is not None:
-            per_token = (seconds - job.first_token_seconds) / (job.generated_tokens - 1)
-            self.histograms["request_time_per_output_token"].observe(per_token)
-
-    def stats(self, running: int, waiting: int, usage: float) -> ModelStats:
-        """All values of the server's /metrics."""
-        return ModelStats(
-            num_requests_running=running,
-            num_requests_waiting=waiting,
-            kv_cache_usage_ratio=usage,
-            num_preemptions_total=self.preemptions,
-            prompt_tokens_total=self.prompt_tokens,
-            generation_tokens_total=self.generation_tokens,
-            request_success_total=self.success,
-            histograms={timing: histogram.state() for timing, histogram in self.histograms.items()},
-        )
-
-
-class ModelServer(Protocol):
-    """The model server of one replica."""
+    def __init__(self, engine: Engine, worker: Worker) -> None:
+        self._engine, self.worker = engine, worker
+        self._waiting: OrderedDict[Job, None] = OrderedDict()  # in order of arrival, preempted requests first
+        self._running: dict[Job, None] = {}  # in order of admission
+        self._drained: Signal | None = None
+        self._preemptions = self._prompt_tokens = self._generation_tokens = self._success = 0
+        self._histograms = {timing: Histogram(bounds) for timing, bounds in BUCKET_BOUNDS.items()}
 
     @property
     def load(self) -> int:
         """Running and waiting requests."""
-        ...
+        return len(self._running) + len(self._waiting)
 
+    @abstractmethod
     def submit(self, prompt_tokens: int, generated_tokens: int, variant: str = "") -> Job:
         """Accept or reject a request; `done` of a rejected job has fired with False already.
 
         `variant`: the weights that it needs, for servers that hold one of several at a time.
         """
-        ...
 
+    @abstractmethod
     def cancel(self, job: Job) -> None:
         """Cancel a request; its resources are free at the next step."""
-        ...
 
     def drain(self) -> Signal:
         """Reject new requests from now on; the signal fires when no request is left."""
-        ...
+        if self._drained is None:
+            self._drained = Signal(self._engine)
+            self._check_drained()
+        return self._drained
 
     def stop(self) -> None:
         """Stop at once, with the process; requests in flight fire with False."""
-        ...
+        self.worker.stop()
+        for job in (*self._running, *self._waiting):
+            job.reject()
+        self._running.clear()
+        self._waiting.clear()
+        self._check_drained()
 
     def stats(self) -> ModelStats:
         """Counters and gauges at present."""
-        ...
+        return ModelStats(
+            num_requests_running=len(self._running),
+            num_requests_waiting=len(self._waiting),
+            kv_cache_usage_ratio=self._kv_cache_usage(),
+            num_preemptions_total=self._preemptions,
+            prompt_tokens_total=self._prompt_tokens,
+            generation_tokens_total=self._generation_tokens,
+            request_success_total=self._success,
+            histograms={timing: histogram.state() for timing, histogram in self._histograms.items()},
+        )
+
+    def _kv_cache_usage(self) -> float:
+        return 0.0
+
+    def _admit(self, job: Job) -> None:
+        """Let a request run; the time in the queue is that until its first admission."""
+        self._running[job] = None
+        if job.queued_seconds is None:
+            job.queued_seconds = self._engine.now - job.submitted
+            self._histograms["request_queue_time"].observe(job.queued_seconds)
+
+    def _succeed(self, job: Job) -> None:
+        """End a running request with its answer."""
+        del self._running[job]
+        job.over = True
+        self._success += 1
+        seconds = self._engine.now - job.submitted
+        self._histograms["e2e_request_latency"].observe(seconds)
+        if job.generated_tokens > 1 and job.first_token_seconds is not None:
+            per_token = (seconds - job.first_token_seconds) / (job.generated_tokens - 1)
+            self._histograms["request_time_per_output_token"].observe(per_token)
+        job.done.fire(True)
+
+    def _check_drained(self) -> None:
+        if self._drained is not None and not self.load:
+            self._drained.fire()
 
 
-class JobQueue:
-    """Requests in order of arrival. Cancelled requests are skipped."""
-
-    __slots__ = ("_jobs", "count")
-
-    def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
-        self.count = 0
-        """Waiting requests that are not cancelled."""
-
-    def __iter__(self) -> Iterator[Job]:
-        return (job for job in self._jobs if not job.over)
-
-    def append(self, job: Job) -> None:
-        """Add a request at the end."""
-        self._jobs.append(job)
-        self.count += 1
-
-    def appendleft(self, job: Job) -> None:
-        """Add a preempted request at the front."""
-        self._jobs.appendleft(job)
-        self.count += 1
-
-    def discard_one(self) -> None:
-        """Count the cancellation of a request in the queue."""
-        self.count -= 1
-
-    def head(self) -> Job | None:
-        """The next request, or None."""
-        jobs = self._jobs
-        while jobs:
-            if not jobs[0].over:
-                return jobs[0]
-            jobs.popleft()
-        return None
-
-    def popleft(self) -> None:
-        """Remove the request that `head` returned."""
-        self._jobs.popleft()
-        self.count -= 1
-
-    def clear(self) -> None:
-        """Remove all requests."""
-        self._jobs.clear()
-        self.count = 0
+def memory_bytes(spec: ModelSpec, gpu: Gpu, slice: int | None = None) -> float:  # noqa: A002 - the word of MIG
+    """Memory that the server of a model takes on each of its GPUs, or on the MIG instance `slice` of each."""
+    if not isinstance(spec, LlmSpec):
+        return spec.memory_bytes
+    model = gpu.model
+    available = model.memory_bytes - model.reserved_bytes
+    return spec.memory_share * (available if slice is None else gpu.instances[slice].memory_bytes)

@@ -79,20 +79,6 @@ class StepTimes:
         tensor_parallel: GPUs that the model is split over.
     """
 
-    __slots__ = (
-        "_elementwise_bytes",
-        "_gpu",
-        "_hidden",
-        "_layers",
-        "_parameters",
-        "_seconds_by_tokens",
-        "_tensor_parallel",
-        "_token_flops",
-        "kv_bytes",
-        "kv_seconds",
-        "weight_bytes",
-    )  # fmt: skip
-
     def __init__(self, gpu: GpuModel, parameters: float, kv_bytes_per_token: float, tensor_parallel: int) -> None:
         self._gpu, self._tensor_parallel = gpu, tensor_parallel
         self._parameters = parameters * 1e9
@@ -176,8 +162,6 @@ class StepRun:
 
     `steps` and `begun` are the number of steps and the start of the current run, or of the last one.
     """
-
-    __slots__ = ("_engine", "_first", "_increment", "_task", "_times", "_worker", "begun", "steps")
 
     def __init__(self, engine: Engine, worker: Worker, times: StepTimes) -> None:
         self._engine, self._worker, self._times = engine, worker, times

@@ -6,6 +6,7 @@ are raw values that accumulate until a reader takes the list and puts an empty o
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from foreshock_simulator.core.names import ServiceName
@@ -17,39 +18,38 @@ USER: Final = ServiceName("", "user")
 """The virtual client of calls from outside, as in the service graph of the Collector."""
 
 
+@dataclass(slots=True, eq=False)
 class Edge:
     """Calls from one service to another. Counts are cumulative; durations in seconds are those since the last take.
 
     Edges to a database have no server durations, edges from users have no client durations.
     """
 
-    __slots__ = (
-        "client", "client_seconds", "connection", "failed", "fallbacks", "requests", "retries", "server",
-        "server_seconds",
-    )  # fmt: skip
-
-    def __init__(self, client: ServiceName, server: ServiceName, connection: Connection) -> None:
-        self.client, self.server, self.connection = client, server, connection
-        self.requests = self.failed = self.retries = 0
-        self.client_seconds: list[float] = []
-        self.server_seconds: list[float] = []
-        self.fallbacks: dict[ServiceName, int] = {}
-        """Failed attempts that a fallback replaced, by the service of the fallback."""
+    client: ServiceName
+    server: ServiceName
+    connection: Connection
+    requests: int = 0
+    failed: int = 0
+    retries: int = 0
+    client_seconds: list[float] = field(default_factory=list)
+    server_seconds: list[float] = field(default_factory=list)
+    fallbacks: dict[ServiceName, int] = field(default_factory=dict)
+    """Failed attempts that a fallback replaced, by the service of the fallback."""
 
 
+@dataclass(slots=True, eq=False)
 class ModelUsage:
     """Requests that the model of a service has answered.
 
     Token counts are cumulative, seconds are since the last take.
     """
 
-    __slots__ = ("first_token_seconds", "generated_tokens", "model", "prompt_tokens", "queued_seconds", "service")
-
-    def __init__(self, service: ServiceName, model: str) -> None:
-        self.service, self.model = service, model
-        self.prompt_tokens = self.generated_tokens = 0
-        self.queued_seconds: list[float] = []
-        self.first_token_seconds: list[float] = []
+    service: ServiceName
+    model: str
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    queued_seconds: list[float] = field(default_factory=list)
+    first_token_seconds: list[float] = field(default_factory=list)
 
     def add(self, prompt_tokens: int, generated_tokens: int, queued: float | None, first_token: float | None) -> None:
         """Count one answered request."""

@@ -7,6 +7,7 @@ follow OpenTelemetry's semantic conventions 1.40 for HTTP, databases and generat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
 from foreshock_simulator.core.names import ServiceName
@@ -49,15 +50,15 @@ class Inference(NamedTuple):
     first_token: float | None
 
 
+@dataclass(slots=True, eq=False)
 class Durations:
     """Seconds of all spans of one service, kind and name since a reader last took the lists."""
 
-    __slots__ = ("answered", "failed", "kind", "name", "service")
-
-    def __init__(self, service: ServiceName, kind: Kind, name: str) -> None:
-        self.service, self.kind, self.name = service, kind, name
-        self.answered: list[float] = []
-        self.failed: list[float] = []
+    service: ServiceName
+    kind: Kind
+    name: str
+    answered: list[float] = field(default_factory=list)
+    failed: list[float] = field(default_factory=list)
 
 
 class SpanTemplate(NamedTuple):

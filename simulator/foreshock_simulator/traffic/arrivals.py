@@ -35,10 +35,6 @@ class Arrivals:
     `prompt_factor` and `answer_factor` multiply token counts.
     """
 
-    __slots__ = (
-        "_last", "_pending", "_relative_rate", "_sources", "_version", "answer_factor", "prompt_factor", "rate_factor",
-    )  # fmt: skip
-
     def __init__(
         self, sources: Sequence[Source], start: float, diurnal: float, peak_hour: float, weekend: float
     ) -> None:
@@ -90,10 +86,9 @@ def _sources(flow: FlowSpec, seed: int, start: float) -> list[Source]:
 
     if flow.rate == 0.0:
         return []
-    if flow.arrivals == "poisson":
-        return [Renewal(flow.rate, "gamma", 1.0, rng(0, "times"), lengths(0))]
-    if flow.arrivals == "gamma":
-        return [Renewal(flow.rate, "gamma", flow.cv, rng(0, "times"), lengths(0))]
+    if flow.arrivals in ("poisson", "gamma"):
+        cv = flow.cv if flow.arrivals == "gamma" else 1.0
+        return [Renewal(flow.rate, "gamma", cv, rng(0, "times"), lengths(0))]
     if flow.arrivals == "servegen":
         scale = flow.rate / servegen.mean_rate()
         return [

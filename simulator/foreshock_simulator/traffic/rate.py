@@ -30,8 +30,6 @@ class _Piece(NamedTuple):
 class Curve:
     """A piecewise linear factor over time, 1 at first. Times are seconds since the start."""
 
-    __slots__ = ("_pieces", "_starts", "version")
-
     def __init__(self) -> None:
         self._pieces = [_Piece(-inf, 1.0, 0.0)]
         self._starts = [-inf]
@@ -81,8 +79,6 @@ class RelativeRate:
         peak_hour: of the daily cosine, in UTC.
         weekend: rate on Saturday and Sunday (UTC) relative to other days.
     """
-
-    __slots__ = ("_diurnal", "_peak", "_start", "_weekend", "factor")
 
     def __init__(
         self, factor: Curve, start: float, diurnal: float = 0.0, peak_hour: float = 14.0, weekend: float = 1.0

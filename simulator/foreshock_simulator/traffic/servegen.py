@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from foreshock_simulator.traffic.renewal import Family
 from foreshock_simulator.traffic.traces import rows
 
+Family = Literal["gamma", "weibull"]
 WINDOW_SECONDS = 600.0
 WINDOWS = 144
 _FAMILIES: dict[str, Family] = {"g": "gamma", "w": "weibull"}

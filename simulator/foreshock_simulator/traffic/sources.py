@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from math import inf
-from typing import NamedTuple, Protocol
+from functools import cache
+from math import exp, gamma, inf, lgamma
+from typing import NamedTuple
 
 from foreshock_simulator.traffic.rate import DAY_SECONDS, RelativeRate
-from foreshock_simulator.traffic.renewal import Family, first_gap, gap
-from foreshock_simulator.traffic.servegen import WINDOW_SECONDS, Window
+from foreshock_simulator.traffic.servegen import WINDOW_SECONDS, Family, Window
 from foreshock_simulator.traffic.traces import Trace
 
 Lengths = Callable[[], tuple[int, int]]
@@ -24,17 +25,19 @@ class Drawn(NamedTuple):
     generated_tokens: int
 
 
-class Source(Protocol):
+class Source(ABC):
     """A stream of arrivals in its own time, and their conversion to platform time."""
 
+    @abstractmethod
     def draw(self, at: float, /) -> Drawn:
         """The next request after an arrival at `at`."""
 
     def arrival_time(self, at: float, amount: float, relative_rate: RelativeRate) -> float:
         """The platform time at which `amount` of the source's time has passed since `at`; inf if never."""
+        return relative_rate.after(at, amount)
 
 
-class Replay:
+class Replay(Source):
     """A trace in a loop from a random point, of which each request is keep_ratio with a probability.
 
     Thinning turns an index of dispersion I into 1 + p · (I − 1) and keeps the duration of bursts, which slower replay
@@ -48,10 +51,6 @@ class Replay:
     def draw(self, _at: float) -> Drawn:
         """See `Source`."""
         return next(self._drawn)
-
-    def arrival_time(self, at: float, amount: float, relative_rate: RelativeRate) -> float:
-        """See `Source`."""
-        return relative_rate.after(at, amount)
 
     def _loop(self, phase: float) -> Iterator[Drawn]:
         (arrivals, period), begin, last = self._trace, -phase, 0.0
@@ -68,7 +67,7 @@ class Replay:
             begin, last = begin - last, 0.0
 
 
-class Renewal:
+class Renewal(Source):
     """Independent gaps of one distribution."""
 
     def __init__(self, rate: float, family: Family, cv: float, rng: random.Random, lengths: Lengths) -> None:
@@ -80,12 +79,8 @@ class Renewal:
         draw, self._begun = gap if self._begun else first_gap, True
         return Drawn(draw(self._rng, self._family, self._cv) / self._rate, *self._lengths())
 
-    def arrival_time(self, at: float, amount: float, relative_rate: RelativeRate) -> float:
-        """See `Source`."""
-        return relative_rate.after(at, amount)
 
-
-class Client:
+class Client(Source):
     """A renewal process; its rate and burstiness change with the ten-minute windows of the day.
 
     Its own time is counted in requests: 1 is the mean gap of the current window.
@@ -133,3 +128,45 @@ class Client:
         return next(
             candidate for offset in range(windows) if (candidate := self._day[(window + offset) % windows]).rate > 0.0
         )
+
+
+def gap(rng: random.Random, family: Family, cv: float) -> float:
+    """Draw the gap to the next arrival, with mean 1 and a coefficient of variation; 1 is a Poisson process."""
+    if family == "gamma":
+        shape = 1.0 / (cv * cv)
+        return rng.gammavariate(shape, 1.0 / shape)
+    shape = weibull_shape(round(cv, 3))
+    return rng.weibullvariate(1.0 / gamma(1.0 + 1.0 / shape), shape)
+
+
+def first_gap(rng: random.Random, family: Family, cv: float) -> float:
+    """Draw the gap from an arbitrary time to the next arrival, so that the process is stationary from that time on.
+
+    The gap that contains the time is length-biased, and the time is uniform within it (renewal theory: forward
+    recurrence time). A length-biased Gamma(k) gap is Gamma(k + 1); of a Weibull(k) gap, the k-th power is Gamma(1 + 1 /
+    k).
+    """
+    if family == "gamma":
+        shape = 1.0 / (cv * cv)
+        biased = rng.gammavariate(shape + 1.0, 1.0 / shape)
+    else:
+        shape = weibull_shape(round(cv, 3))
+        biased = rng.gammavariate(1.0 + 1.0 / shape, 1.0) ** (1.0 / shape) / gamma(1.0 + 1.0 / shape)
+    return biased * rng.random()
+
+
+@cache
+def weibull_shape(cv: float) -> float:
+    """The shape k of a Weibull distribution with this CV: Γ(1 + 2/k) / Γ(1 + 1/k)² = 1 + CV², by bisection.
+
+    Raises:
+        ValueError: the CV is not positive, or above 1,000.
+    """
+    if not 0.0 < cv <= 1000.0:
+        raise ValueError(f"a coefficient of variation of {cv} is not within 0 and 1000")
+    low, high = 0.1, 200.0
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        squared = exp(lgamma(1.0 + 2.0 / middle) - 2.0 * lgamma(1.0 + 1.0 / middle)) - 1.0
+        low, high = (middle, high) if squared > cv * cv else (low, middle)
+    return 0.5 * (low + high)

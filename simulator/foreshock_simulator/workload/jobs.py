@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final, Generic, TypeVar
 
-from foreshock_simulator.core.engine import Process, Signal
+from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.hardware.worker import GpuWork, Worker
-from foreshock_simulator.spec.services import TenantSpec
-from foreshock_simulator.workload.environment import Environment, compute
+from foreshock_simulator.spec.services import Call, TenantSpec
 
+Attributes = Mapping[str, "str | int | float | bool"]
 T = TypeVar("T")
+
+TENSOR_RATIO: Final = 0.5
+"""Share of the tensor cores' peak while the kernels hold all SMs; an assumption."""
+DISPATCHES_PER_SECOND: Final = 200.0
+"""Blocking dispatches per second of a tenant; an assumption."""
 _BATCH_JITTER_RATIO: Final = 0.15
 _TRAINING_JITTER_RATIO: Final = 0.03
 _RING_SM_RATIO: Final = 0.1
 """Share of SMs that a collective operation holds within a host; an assumption (NCCL takes 8 to 24 of 132)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment(Generic[T]):
+    """The environment of a tenant; T is the type of its traces.
+
+    `begin` starts a trace at a process of the tenant. `call` makes a call in a trace; a failed call raises nothing.
+    `record` ends a trace with a span of this name and attributes. `transfer` moves bytes between two hosts, and fires
+    when they have arrived.
+    """
+
+    engine: Engine
+    rng: Random
+    begin: Callable[[Worker], T]
+    call: Callable[[T, Call], Process]
+    record: Callable[[T, str, Attributes], None]
+    transfer: Callable[[str, str, float], Signal]
 
 
 def batch(tenant: TenantSpec, worker: Worker, environment: Environment[T]) -> Process:
@@ -22,19 +46,19 @@ def batch(tenant: TenantSpec, worker: Worker, environment: Environment[T]) -> Pr
 
     All calls but the last precede the computations (claim the work, fetch its data); the last follows (write results).
     """
-    engine, rng = environment.engine, environment.rng
+    rng = environment.rng
     yield rng.random() * (tenant.work + tenant.pause)
     while not worker.stopped:
-        trace, began = environment.begin(worker), engine.now
+        trace = environment.begin(worker)
         for call in tenant.calls[:-1]:
             yield from environment.call(trace, call)
         for _ in range(tenant.unit):
-            if not (yield worker.run(compute(tenant, rng, _BATCH_JITTER_RATIO))):
+            if not (yield worker.run(_compute(tenant, rng, _BATCH_JITTER_RATIO))):
                 return
             yield tenant.pause * (0.5 + rng.random())
         for call in tenant.calls[-1:]:
             yield from environment.call(trace, call)
-        environment.record(trace, "process unit", began, {"app.batches": tenant.unit})
+        environment.record(trace, "process unit", {"app.batches": tenant.unit})
 
 
 def train(tenant: TenantSpec, workers: Sequence[Worker], environment: Environment[T]) -> Process:
@@ -46,8 +70,8 @@ def train(tenant: TenantSpec, workers: Sequence[Worker], environment: Environmen
     engine, rng = environment.engine, environment.rng
     step = 0
     while True:
-        trace, began = environment.begin(workers[0]), engine.now
-        tasks = [worker.run(compute(tenant, rng, _TRAINING_JITTER_RATIO)) for worker in workers]
+        trace = environment.begin(workers[0])
+        tasks = [worker.run(_compute(tenant, rng, _TRAINING_JITTER_RATIO)) for worker in workers]
         if not (yield from _wait_for_all(tasks)):
             break
         computed = engine.now
@@ -58,7 +82,7 @@ def train(tenant: TenantSpec, workers: Sequence[Worker], environment: Environmen
         if tenant.checkpoint_every and step % tenant.checkpoint_every == 0:
             yield tenant.checkpoint_seconds
             attributes["app.checkpoint"] = True
-        environment.record(trace, "train step", began, attributes)
+        environment.record(trace, "train step", attributes)
     for worker in workers:
         worker.stop()
 
@@ -70,10 +94,11 @@ def _ring_transfers(tenant: TenantSpec, workers: Sequence[Worker], environment: 
     signals: list[Signal] = []
     for rank, successor in zip(workers, [*workers[1:], workers[0]], strict=True):
         source, target = rank.gpus[0], successor.gpus[0]
+        nvlink = source.model.nvlink_bandwidth
         if source.host != target.host:
             signals.append(environment.transfer(source.host, target.host, size))
-        elif source.model.nvlink_bandwidth:
-            signals.append(rank.run(GpuWork(size / source.model.nvlink_bandwidth, _RING_SM_RATIO, nvlink=1.0)))
+        elif nvlink:
+            signals.append(rank.run(GpuWork(size / nvlink, _RING_SM_RATIO, nvlink=1.0)))
         else:
             signals.append(rank.run(GpuWork(size / source.model.pcie_bandwidth, _RING_SM_RATIO, pcie=1.0)))
     return signals
@@ -85,3 +110,9 @@ def _wait_for_all(signals: Sequence[Signal]) -> Process:
     for signal in signals:
         succeeded = (yield signal) is not False and succeeded
     return succeeded
+
+
+def _compute(tenant: TenantSpec, rng: Random, jitter: float) -> GpuWork:
+    """One computation of a tenant, with a uniform variation of its duration by up to the ratio `jitter`."""
+    seconds = tenant.work * (1.0 + jitter * (2.0 * rng.random() - 1.0))
+    return GpuWork(seconds, tenant.sm, tenant.dram, TENSOR_RATIO * tenant.sm, kernels=DISPATCHES_PER_SECOND)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import singledispatch
 from math import inf
 
 from foreshock_simulator.core.engine import Process
@@ -34,43 +35,29 @@ RAMP_STEP_SECONDS = 5.0
 def schedule_faults(platform: Platform, faults: Iterable[Fault]) -> None:
     """Schedule the faults. Faults of traffic and of scrapes are handled elsewhere."""
     for fault in faults:
-        process = _fault_process(platform, fault)
-        if process is not None:
-            platform.engine.schedule(fault.at, platform.engine.spawn, process)
+        platform.engine.schedule(fault.at, platform.engine.spawn, _process(fault, platform))
 
 
-def _fault_process(platform: Platform, fault: Fault) -> Process | None:
-    match fault:
-        case TenantGrows():
-            return _grow_tenant(platform, fault)
-        case ReplicasFail():
-            return _fail_replicas(platform, fault)
-        case Restart():
-            return platform.replicas[fault.service].restart(fault.pause)
-        case SlowerWork():
-            return _slow_down(platform, fault)
-        case FailingWork():
-            return _fail_requests(platform, fault)
-        case PolicyChange():
-            return _change_policy(platform, fault)
-        case CacheFlush():
-            return _run_once(lambda: platform.mesh.flush(fault.cache))
-        case PacketLoss():
-            return _lose_packets(platform, fault)
-        case BulkTransfer():
-            return _bulk_transfer(platform, fault)
-        case Throttle():
-            return _throttle(platform, fault)
-        case _:
-            return None
-
-
-def _run_once(action: Callable[[], None]) -> Process:
-    action()
+@singledispatch
+def _process(fault: Fault, platform: Platform) -> Process:
+    """The process of a fault, from its start on; nothing for other kinds of faults."""
+    del fault, platform
     yield from ()
 
 
-def _grow_tenant(platform: Platform, fault: TenantGrows) -> Process:
+@_process.register
+def _(fault: Restart, platform: Platform) -> Process:
+    return platform.replicas[fault.service].restart(fault.pause)
+
+
+@_process.register
+def _(fault: CacheFlush, platform: Platform) -> Process:
+    platform.mesh.flush(fault.cache)
+    yield from ()
+
+
+@_process.register
+def _(fault: TenantGrows, platform: Platform) -> Process:
     """Start workers on the GPUs that the services have at the start of the fault.
 
     GPUs without enough memory are skipped.
@@ -93,7 +80,8 @@ def _grow_tenant(platform: Platform, fault: TenantGrows) -> Process:
         platform.tenants.end(workers)
 
 
-def _fail_replicas(platform: Platform, fault: ReplicasFail) -> Process:
+@_process.register
+def _(fault: ReplicasFail, platform: Platform) -> Process:
     deployment = platform.replicas[fault.service].deployment
     for places in deployment.fail(fault.replicas):
         for place in places if fault.xid is not None else ():
@@ -110,7 +98,8 @@ def _ramp(ramp: float) -> Iterator[tuple[float, float]]:
         yield ramp / steps, step / steps
 
 
-def _slow_down(platform: Platform, fault: SlowerWork) -> Process:
+@_process.register
+def _(fault: SlowerWork, platform: Platform) -> Process:
     service = platform.mesh.services[fault.service]
     applied = 1.0
     for seconds, ratio in _ramp(fault.ramp):
@@ -123,7 +112,8 @@ def _slow_down(platform: Platform, fault: SlowerWork) -> Process:
         service.slow_down(max(1.0, service.slowdown / applied))  # rounding may fall below 1
 
 
-def _fail_requests(platform: Platform, fault: FailingWork) -> Process:
+@_process.register
+def _(fault: FailingWork, platform: Platform) -> Process:
     service = platform.mesh.services[fault.service]
     before, service.fail_ratio = service.fail_ratio, fault.ratio
     if fault.duration is not None:
@@ -131,22 +121,25 @@ def _fail_requests(platform: Platform, fault: FailingWork) -> Process:
         service.fail_ratio = before
 
 
-def _change_policy(platform: Platform, fault: PolicyChange) -> Process:
+@_process.register
+def _(fault: PolicyChange, platform: Platform) -> Process:
     platform.mesh.services[fault.caller].override(fault.callee, fault.timeout, fault.attempts)
     yield from ()
 
 
-def _lose_packets(platform: Platform, fault: PacketLoss) -> Process:
+@_process.register
+def _(fault: PacketLoss, platform: Platform) -> Process:
     hosts_a, hosts_b = (platform.replicas[name].hosts() for name in fault.between)
     for seconds, ratio in _ramp(fault.ramp):
         yield seconds
         platform.network.lose(hosts_a, hosts_b, fault.ratio * ratio)
     if fault.duration is not None:
         yield max(0.0, fault.duration - fault.ramp)
-        platform.network.heal(hosts_a, hosts_b)
+        platform.network.lose(hosts_a, hosts_b, 0.0)
 
 
-def _bulk_transfer(platform: Platform, fault: BulkTransfer) -> Process:
+@_process.register
+def _(fault: BulkTransfer, platform: Platform) -> Process:
     network = platform.network
     transfers = [
         network.bulk(OUTSIDE, host, inf, fault.bytes_per_second, connections=BULK_CONNECTIONS)
@@ -158,7 +151,8 @@ def _bulk_transfer(platform: Platform, fault: BulkTransfer) -> Process:
             network.stop(transfer)
 
 
-def _throttle(platform: Platform, fault: Throttle) -> Process:
+@_process.register
+def _(fault: Throttle, platform: Platform) -> Process:
     gpus = (
         platform.replicas[fault.service].gpus()
         if fault.service

@@ -69,8 +69,20 @@ class Platform:
                 self.autoscalers.append(Autoscaler(engine, service.name, service.autoscaler, replicas.deployment))
 
     def start_traffic(self, faults: Iterable[Fault], seed: int, start: float) -> None:
-        """Start the traffic."""
-        start_flows(self.engine, self.mesh, self.spec.flows, faults, seed, start)
+        """Start the traffic of all flows, with surges and longer prompts of the faults.
+
+        Raises:
+            ValueError: an invalid value of a flow, or an unknown service or operation.
+        """
+        traffic_faults = sorted(
+            (fault for fault in faults if isinstance(fault, Surge | LongerPrompts)), key=lambda fault: fault.at
+        )
+        for flow in self.spec.flows:
+            requests = arrivals(flow, seed, start)
+            for fault in traffic_faults:
+                if fault.flow == flow.name:
+                    _apply(requests, fault)
+            self.engine.spawn(_generate(self.engine, self.mesh, flow, requests))
 
 
 def _pools_by_host(pools: Iterable[PoolSpec]) -> dict[str, dict[int, PoolSpec]]:
@@ -79,25 +91,6 @@ def _pools_by_host(pools: Iterable[PoolSpec]) -> dict[str, dict[int, PoolSpec]]:
         for place in pool.places:
             by_host.setdefault(place.host, {})[place.gpu] = pool
     return by_host
-
-
-def start_flows(
-    engine: Engine, mesh: Mesh, flows: Iterable[FlowSpec], faults: Iterable[Fault], seed: int, start: float
-) -> None:
-    """Start the traffic of all flows, with surges and longer prompts of the faults.
-
-    Raises:
-        ValueError: an invalid value of a flow, or an unknown service or operation.
-    """
-    traffic_faults = sorted(
-        (fault for fault in faults if isinstance(fault, Surge | LongerPrompts)), key=lambda fault: fault.at
-    )
-    for flow in flows:
-        requests = arrivals(flow, seed, start)
-        for fault in traffic_faults:
-            if fault.flow == flow.name:
-                _apply(requests, fault)
-        engine.spawn(_generate(engine, mesh, flow, requests))
 
 
 def _apply(requests: Arrivals, fault: Surge | LongerPrompts) -> None:

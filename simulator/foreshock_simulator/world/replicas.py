@@ -20,8 +20,9 @@ from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.models import least_used_instance
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.serving.factory import make_server, memory_bytes
-from foreshock_simulator.serving.server import ModelServer
+from foreshock_simulator.serving.batch_model import BatchServer
+from foreshock_simulator.serving.llm import LlmServer
+from foreshock_simulator.serving.server import ModelServer, memory_bytes
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.queries import gpus_per_replica
 from foreshock_simulator.spec.services import LlmSpec, ModelSpec, ServiceSpec
@@ -97,10 +98,13 @@ class Replicas:
         host = self._hosts[places[0].host]
         gpus = [host.gpus[place.gpu] for place in places]
         slice_index = _free_slice(gpus, spec.model)
-        worker = Worker(
-            gpus, host.start(spec.name), spec.name, memory_bytes(spec.model, gpus[0], slice_index), slice_index
+        size = memory_bytes(spec.model, gpus[0], slice_index)
+        worker = Worker(gpus, host.start(spec.name), spec.name, size, slice_index)
+        server: ModelServer = (
+            LlmServer(self._engine, spec.model, worker)
+            if isinstance(spec.model, LlmSpec)
+            else BatchServer(self._engine, spec.model, worker)
         )
-        server = make_server(self._engine, spec.model, worker)
         return RunningReplica(self.service.add(host, server, worker), host, server, worker)
 
     def _stop(self, running: RunningReplica, drain: bool) -> Signal:

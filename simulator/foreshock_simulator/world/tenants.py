@@ -14,8 +14,7 @@ from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
 from foreshock_simulator.spec.hosts import Place
 from foreshock_simulator.spec.services import Call, TenantSpec
-from foreshock_simulator.workload.environment import Attributes, Environment
-from foreshock_simulator.workload.jobs import batch, train
+from foreshock_simulator.workload.jobs import Attributes, Environment, batch, train
 from foreshock_simulator.world.replicas import Hosts
 
 CallSites = Mapping[Call, CallSite]
@@ -89,7 +88,6 @@ class Tenants:
         yield from caller.try_call(unit, sites[call])
 
 
-def _record(trace: Trace, name: str, began: float, attributes: Attributes) -> None:
-    del began  # known to the unit
+def _record(trace: Trace, name: str, attributes: Attributes) -> None:
     caller, unit, _ = trace
     caller.end(unit, name, attributes)

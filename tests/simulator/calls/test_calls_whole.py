@@ -14,8 +14,8 @@ from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
-from foreshock_simulator.serving.factory import make_server, memory_bytes
-from foreshock_simulator.serving.server import ModelServer
+from foreshock_simulator.serving.llm import LlmServer
+from foreshock_simulator.serving.server import ModelServer, memory_bytes
 from foreshock_simulator.spec.hosts import HostSpec
 from foreshock_simulator.spec.services import Call, CallPolicy, Cpu, LlmSpec, OperationSpec, Serve
 from foreshock_simulator.tracing.spans import SimSpan
@@ -43,7 +43,7 @@ class Rack:
         host, name = self.hosts[1], self.mesh.services["model"].name
         gpu = host.gpus[index]
         worker = Worker((gpu,), host.start(name), name, memory_bytes(LLM, gpu))
-        server = make_server(self.engine, LLM, worker)
+        server = LlmServer(self.engine, LLM, worker)
         self.mesh.services["model"].add(host, server, worker)
         return server
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import RLock
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -23,18 +24,15 @@ class World:
     """One host with two GPUs, and the clock of its driver."""
 
     def __init__(self, mig_slices: tuple[int, ...] = ()) -> None:
-        self.lock, self.start, self.engine = RLock(), START, Engine()
+        self.start, self.engine = START, Engine()
         model = MODELS["H100"]
         sharing: Sharing = "mig" if mig_slices else "time-slicing"
         self.gpus = [Gpu(self.engine, model, "host-1", index, sharing, mig_slices) for index in range(2)]
         self.driver = SimDriver("host-1", self.gpus, self)
 
-    @property
-    def elapsed(self) -> float:
-        return self.engine.now
-
-    def catch_up(self) -> None:
-        pass
+    @contextmanager
+    def present(self) -> Iterator[float]:
+        yield self.engine.now
 
     def worker(self, pid: int, service: ServiceName, instance: int | None = None) -> Worker:
         return Worker((self.gpus[0],), pid, service, 10e9, instance)

@@ -141,7 +141,7 @@ def test_a_cut_path_stops_a_transfer_until_it_is_healed() -> None:
     wire = Wire()
     wire.send("held", "a", "b", 2 * GIGABYTE)
     wire.engine.schedule(1.0, lambda _: wire.network.lose(["a"], ["b"], 1.0))
-    wire.engine.schedule(5.0, lambda _: wire.network.heal(["a"], ["b"]))
+    wire.engine.schedule(5.0, lambda _: wire.network.lose(["a"], ["b"], 0.0))
     wire.engine.run(10.0)
     assert wire.ended == pytest.approx({"held": 6.0}, rel=1e-12)
 

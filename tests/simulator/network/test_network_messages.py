@@ -137,7 +137,7 @@ def test_a_cut_path_times_out_the_connection() -> None:
     assert net.message("b", "a", 900) > 900.0
     assert net.message("a", "c", 900) < 0.001
     assert net.counters("b").receive_packets == 0
-    net.heal(["b"], ["a"])
+    net.lose(["b"], ["a"], 0.0)
     assert net.message("a", "b", 900) < 0.001
 
 

@@ -12,8 +12,8 @@ from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.serving.factory import make_server, memory_bytes
 from foreshock_simulator.serving.llm import LlmServer
+from foreshock_simulator.serving.server import memory_bytes
 from foreshock_simulator.spec.services import LlmSpec
 
 NAME = ServiceName("serving", "llm-chat")
@@ -40,8 +40,6 @@ def make_llm(engine: Engine) -> MakeServer:
         if blocks is not None:
             weights = 2e9 * spec.parameters / spec.tensor_parallel
             memory = weights + 2e9 + (blocks + 0.5) * 16 * spec.kv_bytes_per_token / spec.tensor_parallel
-        server = make_server(engine, spec, Worker(gpus, 1, NAME, memory))
-        assert isinstance(server, LlmServer)
-        return server
+        return LlmServer(engine, spec, Worker(gpus, 1, NAME, memory))
 
     return make

@@ -12,7 +12,7 @@ from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.batch_model import BatchServer
-from foreshock_simulator.serving.factory import make_server, memory_bytes
+from foreshock_simulator.serving.server import memory_bytes
 from foreshock_simulator.spec.services import BatchModelSpec
 
 NAME = ServiceName("serving", "embedder")
@@ -23,9 +23,7 @@ def serving(engine: Engine, **changed: float) -> BatchServer:
     """A server on a GPU of its own."""
     gpu = Gpu(engine, MODELS["A100"], "host-1", 0)
     spec = replace(SPEC, **changed)  # type: ignore[arg-type]
-    server = make_server(engine, spec, Worker([gpu], 1, NAME, memory_bytes(spec, gpu)))
-    assert isinstance(server, BatchServer)
-    return server
+    return BatchServer(engine, spec, Worker([gpu], 1, NAME, memory_bytes(spec, gpu)))
 
 
 @pytest.mark.parametrize(("sm", "seconds"), [(0.5, 1.0), (1.0, 2.0)])

@@ -17,9 +17,8 @@ from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.traffic import servegen
 from foreshock_simulator.traffic.arrivals import arrivals
 from foreshock_simulator.traffic.rate import DAY_SECONDS, Curve, RelativeRate
-from foreshock_simulator.traffic.renewal import Family, first_gap, gap, weibull_shape
-from foreshock_simulator.traffic.servegen import Window
-from foreshock_simulator.traffic.sources import Client
+from foreshock_simulator.traffic.servegen import Family, Window
+from foreshock_simulator.traffic.sources import Client, first_gap, gap, weibull_shape
 from foreshock_simulator.traffic.traces import Arrival, TraceName, load
 
 START = 1_800_000_000.0

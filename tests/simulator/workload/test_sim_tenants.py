@@ -13,8 +13,7 @@ from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.spec.services import Call, CallPolicy, TenantSpec
-from foreshock_simulator.workload.environment import Attributes, Environment
-from foreshock_simulator.workload.jobs import batch, train
+from foreshock_simulator.workload.jobs import Attributes, Environment, batch, train
 
 NAME = ServiceName("ml", "some-tenant")
 CLAIM = Call("ml-platform", "POST /v1/jobs/claim", CallPolicy(5.0))
@@ -29,18 +28,23 @@ class World:
         self.calls: list[tuple[str, str]] = []
         self.spans: list[tuple[str, float, float, dict[str, Any]]] = []
         self.moved: list[tuple[str, str, float]] = []
-        self.environment: Environment[str] = Environment(
-            self.engine, Random(1), lambda worker: f"pid {worker.pid}", self.call, self.record, self.transfer
+        self.environment: Environment[tuple[str, float]] = Environment(
+            self.engine,
+            Random(1),
+            lambda worker: (f"pid {worker.pid}", self.engine.now),
+            self.call,
+            self.record,
+            self.transfer,
         )
 
-    def call(self, trace: str, call: Call) -> Process:
+    def call(self, trace: tuple[str, float], call: Call) -> Process:
         """A call with a fixed duration."""
-        self.calls.append((trace, call.service))
+        self.calls.append((trace[0], call.service))
         yield 0.1
 
-    def record(self, trace: str, name: str, began: float, attributes: Attributes) -> None:
+    def record(self, trace: tuple[str, float], name: str, attributes: Attributes) -> None:
         """A span that ends now."""
-        self.spans.append((trace, began, self.engine.now, dict(attributes)))
+        self.spans.append((*trace, self.engine.now, dict(attributes)))
         assert name in ("process unit", "train step")
 
     def transfer(self, source: str, target: str, size: float) -> Signal:
