@@ -21,7 +21,7 @@ import numpy as np
 import bench_exporter
 from bench_parts import parts
 from foreshock_exporter.exporter import Exporter
-from foreshock_exporter.script.mock import MockNetwork, open_script
+from foreshock_exporter.script.mock import mock_network, open_script
 from foreshock_exporter.web.server import serve
 
 ROOT = Path(__file__).parent
@@ -78,7 +78,7 @@ def exporter(host: int) -> Iterator[str]:
         host_id=f"bench-{host}",
         host_name=f"bench-{host}",
         mock=True,
-        host={"network": MockNetwork(time.time)},
+        host={"network": mock_network(time.time)},
     )
     one.start()
     with closing(one), closing(serve(one, "127.0.0.1", 0)) as server:

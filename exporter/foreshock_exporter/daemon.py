@@ -118,15 +118,15 @@ def build(options: Options, now: Now) -> Daemon:
 
 def _mock(script: str, options: Options, now: Now) -> Host:
     from foreshock_exporter.script.lines import ScriptError
-    from foreshock_exporter.script.mock import MockNetwork, MockPressure, open_script
+    from foreshock_exporter.script.mock import mock_network, mock_pressure, open_script
 
     try:
         opened = open_script(script, now, per_link=options.nvlink_per_link)
     except ScriptError as error:
         raise OptionError(f"--mock: {error}") from error
     switched: dict[str, tuple[bool, Callable[[Now], Collector]]] = {
-        "network": (options.network, MockNetwork),
-        "pressure": (options.pressure, MockPressure),
+        "network": (options.network, mock_network),
+        "pressure": (options.pressure, mock_pressure),
     }
     return Host(
         opened.driver,

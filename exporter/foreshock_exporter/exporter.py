@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -112,15 +112,20 @@ class Exporter:
         calls = self._driver.call_ages()
         self._log_hung_calls(calls)
         stale_before = self._timer() - self._stale_after if self._started else float("-inf")
+        collectors = self._sampler.collectors
         with self._lock:
-            runs = {part: run for part, (run, _) in self._runs.items()}
-            fresh = {part for part, (_, updated_at) in self._runs.items() if updated_at >= stale_before}
-            host_families = self._host_families.copy()
+            runs, host_families = self._runs.copy(), self._host_families.copy()
+        fresh = {part for part, (_, updated_at) in runs.items() if updated_at >= stale_before}
+        by_name: dict[str, list[CollectorRun]] = {}
+        for part, (run, _) in runs.items():
+            if isinstance(part, str) or part in collectors:
+                run = run if part in fresh else run._replace(success=False)
+                by_name.setdefault(run.collector, []).append(run)
         return replace(
             self._identity,
             gpus=self._sampler.snapshot(lambda collector: collector in fresh, calls) if "gpu" in runs else None,
             host={name: families for name, families in host_families.items() if name in fresh},
-            runs=(_gpu_run(runs, fresh, self._sampler.collectors), *_host_runs(runs, fresh)) if runs else (),
+            runs=tuple(_merged(name, parts) for name, parts in by_name.items()),
         )
 
     def render(self, openmetrics: bool = False, collectors: frozenset[str] | None = None) -> bytes:
@@ -245,7 +250,6 @@ class Exporter:
         self._record_run(name, name, success, began)
 
     def _record_run(self, part: str | GpuCollector, collector: str, success: bool, began: float) -> None:
-        """Record a run of one part of a collector."""
         ended = self._timer()
         run = CollectorRun(collector, success, ended - began, self._wall())
         with self._lock:
@@ -266,25 +270,11 @@ def _call_name(key: CallKey) -> str:
     return f"call {call} of {'the GPU driver' if index is None else f'GPU {index}'}"
 
 
-def _gpu_run(
-    runs: Mapping[str | GpuCollector, CollectorRun],
-    fresh: set[str | GpuCollector],
-    collectors: tuple[GpuCollector, ...],
-) -> CollectorRun:
-    """Last passes over all GPUs as one run."""
-    parts: list[str | GpuCollector] = ["gpu", *collectors]
-    done = [run for part in parts if (run := runs.get(part)) is not None]
+def _merged(name: str, runs: Sequence[CollectorRun]) -> CollectorRun:
+    """Last runs of the parts of a collector as one."""
     return CollectorRun(
-        "gpu",
-        all(run.success for run in done) and all(part in fresh for part in parts if part in runs),
-        sum(run.duration for run in done),
-        max((run.finished for run in done), default=0.0),
+        name,
+        all(run.success for run in runs),
+        sum(run.duration for run in runs),
+        max(run.finished for run in runs),
     )
-
-
-def _host_runs(
-    runs: Mapping[str | GpuCollector, CollectorRun], fresh: set[str | GpuCollector]
-) -> Iterator[CollectorRun]:
-    for part, run in runs.items():
-        if isinstance(part, str) and part != "gpu":
-            yield replace(run, success=run.success and part in fresh)

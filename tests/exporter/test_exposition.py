@@ -19,7 +19,7 @@ from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading
 from foreshock_exporter.model.family import Family, Sample
 from foreshock_exporter.otlp import report as otlp_metrics
-from foreshock_exporter.script.mock import MockNetwork, MockPressure, open_script
+from foreshock_exporter.script.mock import mock_network, mock_pressure, open_script
 
 if TYPE_CHECKING:
     from tests.conftest import Golden
@@ -43,7 +43,7 @@ def mock_text(samples: int, script: str = "contended") -> bytes:
         host_name=played.host_name,
         now=now,
         mock=True,
-        host={"network": MockNetwork(now), "pressure": MockPressure(now)},
+        host={"network": mock_network(now), "pressure": mock_pressure(now)},
         timer=lambda: 0.0,
     )
     for _ in range(samples):

@@ -78,7 +78,8 @@ def test_container_and_pod_of_a_process_are_detected(
     cgroup: str, mountinfo: str, expected: tuple[str | None, str | None]
 ) -> None:
     """From either cgroup version, or from mounts if a namespace hides them."""
-    assert container_ids(cgroup, parse_mountinfo(mountinfo)) == expected
+    ids = container_ids(cgroup, parse_mountinfo(mountinfo))
+    assert (ids.container, ids.pod) == expected
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,10 @@ import re
 from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
 
 from opentelemetry.sdk.resources import Resource, ResourceDetector
 
-from foreshock_exporter.attribution.cgroup import parse_cgroup, placement
+from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
 from foreshock_exporter.attribution.host_identity import host_id
 
 VISIBLE_GPUS = "foreshock.gpu.visible"
@@ -34,13 +33,6 @@ _CONTAINER_MOUNTS = ("/run/.containerenv", "/etc/hostname", "/etc/resolv.conf", 
 _MARKS = (".dockerenv", "run/.containerenv")
 _MACHINE_ID = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 _NONE = frozenset({"none", "void", "nodevfiles"})
-
-
-class ContainerIds(NamedTuple):
-    """Container id and pod UID of a process; None if unknown."""
-
-    container: str | None
-    pod: str | None
 
 
 class ForeshockResourceDetector(ResourceDetector):
@@ -68,10 +60,10 @@ class ForeshockResourceDetector(ResourceDetector):
         """True: a forked process has another PID."""
         return True
 
-    def _contained(self, ids: ContainerIds) -> bool:
+    def _contained(self, ids: Placement) -> bool:
         """Whether the process runs in a container: its machine id may come from the image."""
         marked = any(os.path.exists(self._root / mark) for mark in _MARKS)  # noqa: PTH110 - Path.exists may raise
-        return marked or ids != (None, None) or "KUBERNETES_SERVICE_HOST" in self._environ
+        return marked or bool(ids.pod or ids.container) or "KUBERNETES_SERVICE_HOST" in self._environ
 
 
 def parse_mountinfo(text: str) -> dict[str, str]:
@@ -80,14 +72,14 @@ def parse_mountinfo(text: str) -> dict[str, str]:
     return {fields[4]: fields[3] for fields in lines if len(fields) > 5}
 
 
-def container_ids(cgroup: str, mounts: Mapping[str, str]) -> ContainerIds:
+def container_ids(cgroup: str, mounts: Mapping[str, str]) -> Placement:
     """Container and pod from /proc/self/cgroup, or from mounts if a cgroup namespace hides them.
 
     In a pod, mounts do not show the container: the files belong to the pod's sandbox.
     """
     from_cgroup = placement(parse_cgroup(cgroup))
     pod = from_cgroup.pod or _first(_POD, _POD_MOUNTS, mounts)
-    return ContainerIds(from_cgroup.container or (None if pod else _first(_CONTAINER, _CONTAINER_MOUNTS, mounts)), pod)
+    return Placement(pod, from_cgroup.container or (None if pod else _first(_CONTAINER, _CONTAINER_MOUNTS, mounts)))
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...] | None:

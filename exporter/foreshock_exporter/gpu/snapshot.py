@@ -65,8 +65,7 @@ class GpuSnapshot:
     unmatched_rules: tuple[UnmatchedRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CollectorRun:
+class CollectorRun(NamedTuple):
     """Result of a collector's last run. Duration in seconds, `finished` in Unix seconds."""
 
     collector: str

@@ -158,11 +158,9 @@ class Driver(Protocol):
 
     def count(self) -> int:
         """Number of GPUs the driver expects, including lost ones; 0 without a driver."""
-        ...
 
     def identity(self, gpu: int) -> Identity:
         """Identity of the GPU."""
-        ...
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
         """Samples newer than `since_us`, oldest first; may be empty for an idle GPU. Cheap.
@@ -170,30 +168,24 @@ class Driver(Protocol):
         Raises:
             DeviceError: "not_supported" if the driver keeps no samples.
         """
-        ...
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
         """Samples newer than `since_us` of active processes; empty if all were idle. Cheap.
 
         `since_us` is the largest timestamp already seen, 0 at first (in NVML the argument is a time, not a PID).
         """
-        ...
 
     def read(self, gpu: int) -> Reading:
         """Current state."""
-        ...
 
     def counters(self, gpu: int) -> Counters:
         """Current counters."""
-        ...
 
     def health(self, gpu: int) -> Health:
         """Current health. Expensive; called every ten seconds."""
-        ...
 
     def processes(self, gpu: int) -> Sequence[GpuProcess]:
         """Compute, graphics, and MPS processes that use the GPU."""
-        ...
 
     def xids(self, timeout: float) -> Sequence[Xid]:
         """XIDs since the last call; waits up to `timeout` seconds for the first. Not thread-safe.
@@ -201,8 +193,6 @@ class Driver(Protocol):
         Raises:
             DeviceError: "not_supported" if the driver does not report XIDs.
         """
-        ...
 
     def close(self) -> None:
         """Release the driver. Returns immediately while a call hangs."""
-        ...

@@ -16,8 +16,6 @@ class AttributedService(NamedTuple):
 
 
 class Resolver(Protocol):
-    """Resolves a PID to its service; None if the process is gone or inaccessible."""
+    """Resolves a PID of the host's namespace to its service; None if the process is gone or inaccessible."""
 
-    def __call__(self, pid: int) -> AttributedService | None:
-        """Look up a process by its PID in the host's namespace."""
-        ...
+    def __call__(self, pid: int) -> AttributedService | None: ...

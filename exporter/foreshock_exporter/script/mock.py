@@ -23,6 +23,7 @@ from foreshock_exporter.script.wave import Wave
 
 POLL_SECONDS = 0.05
 """Interval between checks of a hung call, and for new XIDs."""
+PACKET_BYTES = 1400.0
 HEADER_TIMEOUT_SECONDS = 1.0
 """Longest wait for the first line on standard input, which names the host."""
 
@@ -179,37 +180,28 @@ def _standard_input() -> int:
     return sys.stdin.fileno()
 
 
-class MockNetwork:
-    """Network collector with one busy 25 Gbit/s interface. `now` returns Unix seconds."""
+def mock_network(now: Now) -> Callable[[], Families]:
+    """Network collector with one busy 25 Gbit/s interface since now. `now` returns Unix seconds."""
+    began = now()
+    rates = {"receive": Wave(0.9e9, 0.3e9, 120.0), "transmit": Wave(0.6e9, 0.2e9, 120.0)}
 
-    _RECEIVE = Wave(0.9e9, 0.3e9, 120.0)
-    _TRANSMIT = Wave(0.6e9, 0.2e9, 120.0)
-    _PACKET_BYTES = 1400.0
-
-    def __init__(self, now: Now) -> None:
-        self._now = now
-        self._began = now()
-
-    def __call__(self) -> Families:
-        seconds = max(0.0, self._now() - self._began)
+    def collect() -> Families:
         values = dict.fromkeys(metrics.NETWORK_COUNTERS, 0.0) | {"up": 1.0, "speed_bytes": 25e9 / 8}
-        for way, rate in (("receive", self._RECEIVE), ("transmit", self._TRANSMIT)):
-            carried = rate.integral(0.0, seconds)
-            values |= {f"{way}_bytes": carried // 1, f"{way}_packets": carried // self._PACKET_BYTES}
+        for way, rate in rates.items():
+            carried = rate.integral(0.0, max(0.0, now() - began))
+            values |= {f"{way}_bytes": carried // 1, f"{way}_packets": carried // PACKET_BYTES}
         return metrics.families(metrics.NETWORK, [(("eth0",), values)])
 
+    return collect
 
-_PRESSURE_SHARES = {"cpu some": 0.03, "io some": 0.002, "io full": 0.001, "memory some": 0.0005, "memory full": 0.0002}
 
+def mock_pressure(now: Now) -> Callable[[], Families]:
+    """Pressure collector with some waiting for CPU since now. `now` returns Unix seconds."""
+    began = now()
+    shares = {"cpu some": 0.03, "io some": 0.002, "io full": 0.001, "memory some": 0.0005, "memory full": 0.0002}
 
-class MockPressure:
-    """Pressure collector with some waiting for CPU. `now` returns Unix seconds."""
+    def collect() -> Families:
+        seconds = max(0.0, now() - began)
+        return metrics.families(metrics.PRESSURE, [((), {field: seconds * share for field, share in shares.items()})])
 
-    def __init__(self, now: Now) -> None:
-        self._now = now
-        self._began = now()
-
-    def __call__(self) -> Families:
-        seconds = max(0.0, self._now() - self._began)
-        totals = {field: seconds * share for field, share in _PRESSURE_SHARES.items()}
-        return metrics.families(metrics.PRESSURE, [((), totals)])
+    return collect

@@ -19,7 +19,7 @@ from foreshock_exporter.model.device import DeviceError
 from foreshock_exporter.script.events import ACTIONS, SETTINGS, Device, MigInstance, Process
 from foreshock_exporter.script.files import BUILT_IN, LiveScript, load_script
 from foreshock_exporter.script.lines import ScriptError, parse
-from foreshock_exporter.script.mock import MockNetwork, MockPressure, OpenScript, open_script
+from foreshock_exporter.script.mock import OpenScript, mock_network, mock_pressure, open_script
 from foreshock_exporter.script.playback import Playback
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def test_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_the_mock_host_has_a_network_and_pressure_that_grow() -> None:
     """Under node_exporter's names."""
     clock = [START]
-    collectors = (MockNetwork(lambda: clock[0]), MockPressure(lambda: clock[0]))
+    collectors = (mock_network(lambda: clock[0]), mock_pressure(lambda: clock[0]))
 
     def shown() -> dict[str, float]:
         return {
