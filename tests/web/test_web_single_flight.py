@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.web.worlds import SCENES, FakeHub, FakeTraces, span
 
-from foreshock_dashboard.common.async_single_flight import SingleFlight
+from foreshock_dashboard.common.single_flight_cache import SingleFlight
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.web.app import create_app

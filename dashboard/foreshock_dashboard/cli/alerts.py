@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import yaml
 
 from foreshock_dashboard.cli.commands import Command
-from foreshock_dashboard.cli.hub_client import HUB_URL, hub_url
+from foreshock_dashboard.cli.hub_client import HUB_URL, add_output_flags, hub_url
 from foreshock_dashboard.common.package_data import alerts_dir
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.render.rule_yaml import Group, operator_rule, rule_file
-from foreshock_dashboard.render.slo_rules import slo_rule_groups
+from foreshock_dashboard.render.slo_rules import Rule, operator_rule, rule_file, slo_rule_groups
 from foreshock_dashboard.settings.settings import SettingsError, add_flags, load_settings
 
 DESCRIPTION = """\
@@ -37,13 +35,7 @@ OPERATOR_HEAD = (
 
 def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
-    parser.add_argument(
-        "--hub",
-        default=HUB_URL,
-        metavar="URL",
-        help=f"address at which people reach the hub's page (default: {HUB_URL})",
-    )
+    add_output_flags(parser)
     parser.add_argument("--operator", action="store_true", help=f"write {OPERATOR}, for the Prometheus operator, alone")
     parser.add_argument(
         "--buckets",
@@ -84,7 +76,7 @@ def run_alerts(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _groups(files: Mapping[str, str]) -> Iterator[Group]:
+def _groups(files: Mapping[str, str]) -> Iterator[Rule]:
     """The groups of all rule files. files: texts by name."""
     for name, text in files.items():
         if name.endswith(".rules.yml"):

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import yaml
 
 from foreshock_dashboard.cli.commands import Command
-from foreshock_dashboard.cli.hub_client import HUB_URL, hub_url
+from foreshock_dashboard.cli.hub_client import HUB_URL, add_output_flags, hub_url
 from foreshock_dashboard.common.package_data import grafana_dir
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.settings.settings import Settings, SettingsError, add_flags, load_settings
@@ -35,13 +35,7 @@ TEMPO = "provisioning/datasources/tempo.yml"
 
 def add_boards_flags(parser: argparse.ArgumentParser) -> None:
     """Add the command's flags."""
-    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
-    parser.add_argument(
-        "--hub",
-        default=HUB_URL,
-        metavar="URL",
-        help=f"address at which people reach the hub's page (default: {HUB_URL})",
-    )
+    add_output_flags(parser)
     parser.add_argument(
         "--mounted-at", metavar="DIR", type=Path, help="where Grafana sees the folder, if it runs in a container"
     )

@@ -13,9 +13,8 @@ from importlib import import_module
 from typing import NamedTuple
 
 from foreshock_dashboard import __version__
-from foreshock_dashboard.hub.errors import HubError
 from foreshock_dashboard.model.query import SourceError
-from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.settings.settings import HubError, SettingsError
 
 
 class Command(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -24,9 +25,20 @@ class AnswerError(SourceError):
     """The hub or the recording has no answer. The message names the missing thing and the remedy."""
 
 
+def add_hub_flag(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the flag of the hub's address. text: its help."""
+    parser.add_argument("--hub", default=HUB_URL, metavar="URL", help=f"{text} (default: {HUB_URL})")
+
+
+def add_output_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of a command that writes files with links to the hub."""
+    parser.add_argument("--out", metavar="DIR", required=True, type=Path, help="folder for the files; made if missing")
+    add_hub_flag(parser, "address at which people reach the hub's page")
+
+
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that select a hub or a recording."""
-    parser.add_argument("--hub", default=HUB_URL, metavar="URL", help=f"address of the hub's page (default: {HUB_URL})")
+    add_hub_flag(parser, "address of the hub's page")
     parser.add_argument(
         "--hub-credentials", metavar="FILE", help="who asks the hub: a file of one line, a token or user:password"
     )
@@ -36,6 +48,17 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
 def hub_url(arguments: argparse.Namespace) -> str:
     """The hub's URL. Raises SettingsError if it is no URL."""
     return parse_flag("--hub", parse_url, arguments.hub)
+
+
+def hub_or_recording(
+    arguments: argparse.Namespace, path: str, keys: frozenset[str], of_recording: Callable[[Path], Json]
+) -> Json:
+    """The answer of the selected hub at `path`, or that of `of_recording` for the selected recording.
+
+    Raises SettingsError if a flag cannot be used, and AnswerError as `get`.
+    """
+    hub, authorization = hub_url(arguments), authorization_header(arguments)
+    return of_recording(Path(arguments.recording)) if arguments.recording else get(hub, path, keys, authorization)
 
 
 def authorization_header(arguments: argparse.Namespace) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from foreshock_dashboard.cli.commands import Command
-from foreshock_dashboard.cli.hub_client import add_source_flags, authorization_header, get, hub_url
+from foreshock_dashboard.cli.hub_client import add_source_flags, hub_or_recording
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.recording.reader import Recording
@@ -40,8 +40,7 @@ def run_pools(arguments: argparse.Namespace) -> int:
     Raises SettingsError if the address is invalid, and SourceError if the hub does not answer, or the recording cannot
     be read.
     """
-    hub, credentials, folder = hub_url(arguments), authorization_header(arguments), arguments.recording
-    answer = pools_of_recording(Path(folder)) if folder else get(hub, "/api/pools", ANSWER_KEYS, credentials)
+    answer = hub_or_recording(arguments, "/api/pools", ANSWER_KEYS, pools_of_recording)
     print(json.dumps(answer, indent=1) if arguments.json else pools_text(answer))
     return 0
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from foreshock_dashboard.cli.commands import Command
-from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, authorization_header, get, hub_url
+from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, hub_or_recording
 from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.types import Json
@@ -40,11 +40,8 @@ def trace(arguments: argparse.Namespace) -> int:
         wanted = trace_id_of(arguments.id)
     except BadParameterError as error:
         raise SettingsError(str(error)) from None
-    hub, credentials, folder = hub_url(arguments), authorization_header(arguments), arguments.recording
-    answer = (
-        trace_of_recording(Path(folder), wanted)
-        if folder
-        else get(hub, f"/api/traces/{wanted}", ANSWER_KEYS, credentials)
+    answer = hub_or_recording(
+        arguments, f"/api/traces/{wanted}", ANSWER_KEYS, lambda folder: trace_of_recording(folder, wanted)
     )
     print(json.dumps(answer, indent=1) if arguments.json else trace_text(answer), end="\n" if arguments.json else "")
     return 0

@@ -1,12 +1,13 @@
-"""LRU cache for expensive values, each computed once however many threads ask for it."""
+"""Coalescing of concurrent requests for one value: an LRU cache for threads, and reads of coroutines."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
 from contextlib import nullcontext
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
@@ -117,3 +118,26 @@ class SingleFlightCache(Generic[T]):
                 del self._pending[key]
                 for value in values:
                     self._values[key] = value
+
+
+class SingleFlight(Generic[T]):
+    """Pending reads of coroutines by key. Results are not cached: the next call after a read starts another one."""
+
+    def __init__(self) -> None:
+        self._pending: dict[Hashable, asyncio.Task[T]] = {}
+
+    async def get(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The result of the pending read of `key`, else of `read`. The read continues if this caller is cancelled.
+
+        Raises whatever `read` raises, for every caller that waits.
+        """
+        task = self._pending.get(key)
+        if task is None:
+            task = self._pending[key] = asyncio.create_task(read())
+            task.add_done_callback(lambda done: self._finish(key, done))
+        return await asyncio.shield(task)
+
+    def _finish(self, key: Hashable, task: asyncio.Task[T]) -> None:
+        del self._pending[key]
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved, or asyncio logs it when every caller was cancelled

@@ -32,7 +32,7 @@ from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
-from foreshock_dashboard.sources.traces.probe import HealthProbe
+from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.store import Retention, Store, StoreLimits
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.http.server import WebServer

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from foreshock_dashboard.common.reloading_file import FileError
-from foreshock_dashboard.hub.errors import HubError
-from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.otlp.auth import BearerTokens, TlsFiles
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener

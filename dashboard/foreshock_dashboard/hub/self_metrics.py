@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 
@@ -156,38 +156,35 @@ def _unmatched(option: str, flag: str, rows: Sequence[tuple[str, ...]], *extra_l
 def _receiver(stats: ReceiverStats) -> Iterator[Family]:
     yield CounterMetricFamily("foreshock_receiver_requests", "OTLP requests received.", value=stats.requests)
     yield CounterMetricFamily("foreshock_receiver_spans", "Spans accepted and kept.", value=stats.spans)
-    yield _counts("foreshock_receiver_spans_rejected", "Spans rejected.", "reason", stats.rejected)
-    yield _counts("foreshock_receiver_requests_refused", "OTLP requests refused.", "reason", stats.refused)
+    for name, text, counts in (
+        ("foreshock_receiver_spans_rejected", "Spans rejected.", stats.rejected),
+        ("foreshock_receiver_requests_refused", "OTLP requests refused.", stats.refused),
+    ):
+        family = CounterMetricFamily(name, text, labels=("reason",))
+        for reason, count in sorted(counts.items()):
+            family.add_metric([reason], count)
+        yield family
 
 
 def _store(stats: StoreStats) -> Iterator[Family]:
-    for name, text, value in (
-        ("foreshock_store_disk_bytes", "Disk used by the embedded store.", stats.disk_bytes),
-        ("foreshock_store_inbox_rows", "Accepted rows that no segment holds yet.", stats.wal_rows),
-        ("foreshock_store_segments", "Sealed segments.", stats.blocks),
-        ("foreshock_store_series", "Series known.", stats.series),
-        ("foreshock_store_failing", "1 while the last append or upkeep failed.", float(bool(stats.last_error))),
+    gauge, counter = GaugeMetricFamily, CounterMetricFamily
+    for family, name, text, value in (
+        (gauge, "disk_bytes", "Disk used by the embedded store.", stats.disk_bytes),
+        (gauge, "inbox_rows", "Accepted rows that no segment holds yet.", stats.wal_rows),
+        (gauge, "segments", "Sealed segments.", stats.blocks),
+        (gauge, "series", "Series known.", stats.series),
+        (gauge, "failing", "1 while the last append or upkeep failed.", float(bool(stats.last_error))),
+        (counter, "corruption", "Damaged pieces set aside since the start.", stats.corrupt),
+        (counter, "dropped", "Samples and spans dropped past a bound since the start.", stats.dropped),
+        (counter, "expired_segments", "Segments removed by retention since the start.", stats.expired),
     ):
-        yield GaugeMetricFamily(name, text, value=value)
-    for name, text, value in (
-        ("foreshock_store_corruption", "Damaged pieces set aside since the start.", stats.corrupt),
-        ("foreshock_store_dropped", "Samples and spans dropped past a bound since the start.", stats.dropped),
-        ("foreshock_store_expired_segments", "Segments removed by retention since the start.", stats.expired),
-    ):
-        yield CounterMetricFamily(name, text, value=value)
+        yield family(f"foreshock_store_{name}", text, value=value)
 
 
 def _incidents(incidents: Sequence[Incident]) -> GaugeMetricFamily:
     labels = [incident_labels(incident) for incident in _open(incidents)]
     rows = ((tuple(values.values()), 1.0) for values in labels)
     return _gauge("foreshock_incident", "1 for every open incident.", list(labels[0]) if labels else [], rows)
-
-
-def _counts(name: str, text: str, label: str, counts: Mapping[str, int]) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=(label,))
-    for value, count in sorted(counts.items()):
-        family.add_metric([value], count)
-    return family
 
 
 def _open(incidents: Sequence[Incident]) -> list[Incident]:

@@ -1,4 +1,4 @@
-"""Prometheus recording rules for the hub's SLOs.
+"""Prometheus recording rules for the hub's SLOs, and groups of rules as YAML.
 
 Per SLO: requests per second that violate it, and the ratio that may. Burn rates over seven windows and the alerts on
 them are the same for all services, in alerts/slo.rules.yml.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
 
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.model.query import promql_string
@@ -89,3 +92,37 @@ def _service_matchers(service: Service, label: str = "service_name") -> str:
 def _le(bound: float) -> str:
     """Regular expression of a bound in the formats of all exporters: `25` and `25.0`."""
     return re.escape(f"{bound:.10g}") + (r"(\.0)?" if float(bound).is_integer() else "")
+
+
+def rule_file(groups: Sequence[Rule]) -> str:
+    """A file for `rule_files` of a Prometheus."""
+    return _text({"groups": list(groups)})
+
+
+def operator_rule(groups: Sequence[Rule]) -> str:
+    """A PrometheusRule with the groups."""
+    return _text(
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": "foreshock", "labels": {"app.kubernetes.io/name": "foreshock"}},
+            "spec": {"groups": list(groups)},
+        }
+    )
+
+
+def _text(document: Rule) -> str:
+    return yaml.dump(document, Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes multi-line texts as blocks, and no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - as inherited
+        """Repeat equal values instead of `&id001`."""
+        return True
+
+
+_Plain.add_representer(
+    str, lambda to, text: to.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+)

@@ -30,6 +30,10 @@ class SettingsError(ValueError):
     """An option cannot be used. The message names where it was set, its value and the remedy."""
 
 
+class HubError(Exception):
+    """The hub cannot start. The message names the option and the remedy."""
+
+
 def _state_folder() -> Path:
     """`~/.local/state/foreshock`, or a folder in the current one for a user without a home."""
     state = os.environ.get("XDG_STATE_HOME")

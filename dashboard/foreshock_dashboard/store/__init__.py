@@ -5,7 +5,7 @@ The head holds samples in DuckDB tables and spans in NumPy columns.
 Imports: `common`, `model`, `store.blocks`, `store.samples`, `store.spans`.
 """
 
-from foreshock_dashboard.store.blocks.errors import StoreError, StoreLocked
+from foreshock_dashboard.store.blocks.disk import StoreError, StoreLocked
 from foreshock_dashboard.store.blocks.limits import StoreLimits
 from foreshock_dashboard.store.compactor import Retention
 from foreshock_dashboard.store.health import StoreStats

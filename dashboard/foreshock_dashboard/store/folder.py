@@ -8,8 +8,7 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.blocks.errors import StoreError, StoreLocked
+from foreshock_dashboard.store.blocks.disk import Disk, StoreError, StoreLocked
 
 FORMAT = "3\n"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from foreshock_dashboard.store.blocks.block_store import BlockStore
-from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.disk import StoreError
 from foreshock_dashboard.store.blocks.format import RowBatch
 from foreshock_dashboard.store.health import Health, error_text
 from foreshock_dashboard.store.wal import Wal

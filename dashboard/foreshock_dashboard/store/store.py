@@ -18,9 +18,8 @@ from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceQuery, TraceSu
 from foreshock_dashboard.model.trace_heatmap import Bins
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_store import BlockStore
-from foreshock_dashboard.store.blocks.disk import Disk
+from foreshock_dashboard.store.blocks.disk import Disk, StoreError
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
-from foreshock_dashboard.store.blocks.errors import StoreError
 from foreshock_dashboard.store.blocks.format import RowBatch
 from foreshock_dashboard.store.blocks.limits import StoreLimits
 from foreshock_dashboard.store.compactor import Compactor, Retention

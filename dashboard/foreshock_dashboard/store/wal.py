@@ -16,7 +16,7 @@ from typing import NamedTuple
 from isal import isal_zlib
 
 from foreshock_dashboard.common.clock import Now
-from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.disk import StoreError
 
 log = logging.getLogger(__name__)
 

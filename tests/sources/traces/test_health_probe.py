@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from foreshock_dashboard.sources.traces.probe import HealthProbe
+from foreshock_dashboard.sources.traces.source import HealthProbe
 
 Eventually = Callable[..., None]
 

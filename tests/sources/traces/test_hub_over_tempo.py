@@ -14,9 +14,8 @@ from tests.sources.traces.jaeger_double import JaegerDouble
 from tests.sources.traces.tempo_double import Reply, TempoDouble
 
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.hub.errors import HubError
 from foreshock_dashboard.hub.hub import Hub
-from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.settings.settings import HubError, Settings
 
 if TYPE_CHECKING:
     from tests.sources.traces.conftest import MakeSpan

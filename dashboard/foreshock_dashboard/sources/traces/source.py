@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,10 +12,13 @@ from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 import httpx
 
+from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.sources.http_client import ApiClient
 from foreshock_dashboard.sources.traces.spans import MAX_TRACE_SPANS
+
+log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 8
 """Concurrent requests to one API, so that many open pages do not overload it."""
@@ -149,3 +154,45 @@ def first_hits(hits: Sequence[Hit], query: TraceQuery) -> list[Hit]:
     for hit in hits:
         by_id[hit.trace_id] = max(hit, by_id.get(hit.trace_id, hit), key=lambda hit: hit.rank(query))
     return sorted(by_id.values(), key=lambda hit: (-hit.rank(query), hit.trace_id))[: query.limit]
+
+
+class HealthProbe:
+    """Runs a probe at intervals.
+
+    Args:
+        probe: returns why the system cannot answer; "" if it can.
+        interval: seconds between two probes.
+    """
+
+    def __init__(self, probe: Callable[[], str], interval: float = 10.0) -> None:
+        self._probe, self._interval = probe, interval
+        self._error = ""
+        self._log = LogOnChange(log, recovered="it answers again, after: {}")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    @property
+    def error(self) -> str:
+        """Result of the last probe: why the system cannot answer; "" if it can, or before the first probe."""
+        return self._error
+
+    def start(self) -> None:
+        """Start probing."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop probing; wait at most a second for a probe in progress."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(1)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                error = self._probe()
+            except Exception as failure:  # outermost loop: the next probe takes place
+                log.exception("a probe failed")
+                error = f"it cannot be told whether it answers: {failure}"
+            self._log.update(error)
+            self._error = error
+            self._stop.wait(self._interval)

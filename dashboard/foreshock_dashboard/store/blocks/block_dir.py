@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from foreshock_dashboard.store.blocks.block_meta import BlockMeta, read_meta, write_meta
-from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.blocks.errors import DamagedBlock
+from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk
 
 log = logging.getLogger(__name__)
 

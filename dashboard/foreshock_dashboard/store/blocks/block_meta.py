@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
-from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.blocks.errors import DamagedBlock
+from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk
 
 FORMAT_VERSION = 3
 META_FILE = "segment.json"

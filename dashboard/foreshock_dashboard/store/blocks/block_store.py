@@ -15,8 +15,7 @@ from typing import Generic
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.store.blocks.block_dir import Block, BlockDir
 from foreshock_dashboard.store.blocks.block_meta import BlockMeta, WalRange, compaction_candidates, merged_meta
-from foreshock_dashboard.store.blocks.disk import Disk
-from foreshock_dashboard.store.blocks.errors import DamagedBlock
+from foreshock_dashboard.store.blocks.disk import DamagedBlock, Disk
 from foreshock_dashboard.store.blocks.format import BlockFormat, T
 from foreshock_dashboard.store.blocks.head import Head
 from foreshock_dashboard.store.blocks.limits import StoreLimits

@@ -1,4 +1,4 @@
-"""Durable file operations of the store, in one class that a test can replace by one that fails."""
+"""The store's errors, and its durable file operations in one class that a test can replace by one that fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from pathlib import Path
 
 from isal import isal_zlib
 
+from foreshock_dashboard.model.query import SourceError
+
 _READ_BYTES = 1 << 20
+
+
+class StoreError(SourceError):
+    """The store cannot keep data or answer a query. The message names the folder and the remedy."""
+
+
+class StoreLocked(StoreError):  # noqa: N818 - named like BlockingIOError
+    """Another process owns the folder."""
+
+
+class DamagedBlock(Exception):  # noqa: N818 - it names the state of the block
+    """The files of a block differ from what was written."""
 
 
 class Disk:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from numpy.typing import NDArray
 
@@ -68,29 +69,29 @@ class HeadTable:
 T = TypeVar("T", bound=HeadTable)
 
 
-class BlockFormat(Protocol[T]):
+class BlockFormat(ABC, Generic[T]):
     """How one kind of data is held in memory and written to blocks."""
 
     kind: str
     day: int
     """Length of a day in the kind's unit of time."""
 
+    @abstractmethod
     def create(self, now: float) -> T:
         """Return an empty table."""
-        ...
 
+    @abstractmethod
     def insert(self, table: T, batches: Sequence[RowBatch]) -> None:
         """Add the rows of non-empty batches to a table. Raises duckdb.Error or MemoryError if no row was added."""
-        ...
 
+    @abstractmethod
     def drop(self, table: T) -> None:
         """Free a table's memory."""
-        ...
 
+    @abstractmethod
     def write(self, table: T, folder: Path) -> tuple[int, tuple[str, ...]]:
         """Write a table's rows, sorted, below `folder`. Return the number of rows and (samples only) metric names."""
-        ...
 
+    @abstractmethod
     def merge(self, sources: list[Path], folder: Path) -> int:
         """Write the rows of several blocks as one block. Return the number of rows."""
-        ...

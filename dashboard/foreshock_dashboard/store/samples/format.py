@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.store.blocks.duckdb_engine import copied_rows
-from foreshock_dashboard.store.blocks.format import HeadTable, RowBatch
+from foreshock_dashboard.store.blocks.format import BlockFormat, HeadTable, RowBatch
 from foreshock_dashboard.store.blocks.head import Head
 from foreshock_dashboard.store.samples.codec import SAMPLE_COLUMNS
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
@@ -47,7 +47,7 @@ class SampleTable(HeadTable):
     """Refs of the metrics in the table."""
 
 
-class SampleFormat:
+class SampleFormat(BlockFormat[SampleTable]):
     """Blocks of samples: `samples.parquet` (series, time in ms, float64 as bits) and `series.parquet` (id, text).
 
     Series ids are local to a block and ordered by metric and labels, so that a metric is one range of the file.
@@ -62,7 +62,6 @@ class SampleFormat:
         self._table_numbers = count(1)
 
     def create(self, now: float) -> SampleTable:
-        """Return an empty table."""
         name = f"{self.kind}_{next(self._table_numbers)}"
         columns = ", ".join(f'"{column}" {sql_type}' for column, sql_type in SAMPLE_COLUMNS.items())
         with self.engine.cursor() as cursor:
@@ -70,7 +69,6 @@ class SampleFormat:
         return SampleTable(now, name=name)
 
     def insert(self, table: SampleTable, batches: Sequence[RowBatch]) -> None:
-        """Add the rows of batches to a table."""
         columns = {name: np.concatenate([batch.columns[name] for batch in batches]) for name in SAMPLE_COLUMNS}
         with self.engine.cursor() as cursor:
             cursor.register("inserted", columns)
@@ -78,12 +76,10 @@ class SampleFormat:
         table.metric_refs = table.metric_refs | _distinct(columns["metric"])
 
     def drop(self, table: SampleTable) -> None:
-        """Free a table's memory."""
         with self.engine.cursor() as cursor:
             cursor.execute(f"drop table if exists {table.name}")
 
     def write(self, table: SampleTable, folder: Path) -> tuple[int, tuple[str, ...]]:
-        """Write a table's rows. Return their number and the metric names."""
         with self.engine.cursor() as cursor:
             distinct = cursor.execute("select distinct series from query_table($table)", {"table": table.name})
             refs = distinct.fetchnumpy()["series"]
@@ -96,7 +92,6 @@ class SampleFormat:
         return table.rows, tuple(sorted(metrics))
 
     def merge(self, sources: list[Path], folder: Path) -> int:
-        """Write the rows of several blocks as one block. Return their number."""
         with self.engine.cursor() as cursor:
             texts = [_series_texts(cursor, source) for source in sources]
             merged = sorted({text for source_texts in texts for text in source_texts})

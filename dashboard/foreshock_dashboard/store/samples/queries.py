@@ -13,7 +13,7 @@ from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_store import BlockStore
-from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.disk import StoreError
 from foreshock_dashboard.store.blocks.limits import StoreLimits
 from foreshock_dashboard.store.blocks.manifest import Snapshot
 from foreshock_dashboard.store.samples.block_index import BlockIndex, BlockSeries

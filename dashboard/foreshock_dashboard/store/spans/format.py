@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.store.blocks.duckdb_engine import copied_rows
-from foreshock_dashboard.store.blocks.format import RowBatch
+from foreshock_dashboard.store.blocks.format import BlockFormat, RowBatch
 from foreshock_dashboard.store.spans.chunks import CHUNK_SPANS
 from foreshock_dashboard.store.spans.table import SpanTable, is_text, span_columns
 
@@ -46,7 +46,7 @@ def _trace_order(high: NDArray[Any], low: NDArray[Any]) -> NDArray[Any]:
     return np.lexsort((low, high)) if (np.diff(low[order])[equal] != 0).any() else order
 
 
-class SpanFormat:
+class SpanFormat(BlockFormat[SpanTable]):
     """Blocks of spans: `spans.parquet` (search columns, sorted by trace) and `spans.blocks` (chunks, as received).
 
     Args:
@@ -61,11 +61,9 @@ class SpanFormat:
         self._columns = span_columns(keys)
 
     def create(self, now: float) -> SpanTable:
-        """Return an empty table."""
         return SpanTable(now)
 
     def insert(self, table: SpanTable, batches: Sequence[RowBatch]) -> None:
-        """Add the rows and chunks of batches to a table."""
         table.insert(batches)
 
     def drop(self, table: SpanTable) -> None:

@@ -18,7 +18,7 @@ from foreshock_dashboard.model.trace_heatmap import Bins
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.store.blocks.block_dir import Block
 from foreshock_dashboard.store.blocks.block_store import BlockStore
-from foreshock_dashboard.store.blocks.errors import StoreError
+from foreshock_dashboard.store.blocks.disk import StoreError
 from foreshock_dashboard.store.blocks.manifest import Snapshot
 from foreshock_dashboard.store.spans.chunks import spans_at
 from foreshock_dashboard.store.spans.conditions import (

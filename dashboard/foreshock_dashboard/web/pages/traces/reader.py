@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from foreshock_dashboard.common.async_single_flight import SingleFlight
-from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.common.single_flight_cache import SingleFlight, SingleFlightCache
 from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
