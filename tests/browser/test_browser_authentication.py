@@ -10,8 +10,7 @@ from tests.browser.site import Site
 from tests.web.worlds import SCENES, FakeHub
 
 from foreshock_dashboard.sources.otlp.auth import BearerTokens
-from foreshock_dashboard.web.http.authentication import Access
-from foreshock_dashboard.web.http.htpasswd import Users
+from foreshock_dashboard.web.http.authentication import Access, Users
 
 
 def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browser: Browser, tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ from tests.web.worlds import SCENES, FakeHub
 from foreshock_dashboard.common.reloading_file import FileError
 from foreshock_dashboard.sources.otlp.auth import BearerTokens
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.http.authentication import Access
-from foreshock_dashboard.web.http.htpasswd import Users
+from foreshock_dashboard.web.http.authentication import Access, Users
 from foreshock_exporter.web.auth import PasswordChecker
 
 TOKEN = "correct-horse-battery-staple"  # noqa: S105
@@ -129,7 +128,10 @@ def test_a_hub_that_asks_nobody_is_open() -> None:
 def test_too_many_passwords_at_once_are_put_off() -> None:
     """Guessers wait for each other; whoever was known before does not wait for them."""
 
-    class Slow:
+    class Slow(Users):
+        def __init__(self) -> None:
+            """Without a file."""
+
         def known(self, authorization: str) -> bool:
             return authorization == basic("ada", "lovelace")
 

@@ -13,10 +13,16 @@ from tests.web.worlds import NOW, FakeTraces
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.trace_heatmap import Bins, Heatmap, count_traces, heatmap
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.lines import AXIS_PIXELS, LEGEND_ROW_PIXELS, Line, lines
-from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, escape_label
+from foreshock_dashboard.web.charts.lines import (
+    AXIS_PIXELS,
+    LEGEND_ROW_PIXELS,
+    MAX_TEXT_LENGTH,
+    Line,
+    escape_label,
+    lines,
+)
 from foreshock_dashboard.web.charts.theme import DARK, LIGHT, stylesheet
-from foreshock_dashboard.web.pages.traces.figures import heat_map, log_ticks
+from foreshock_dashboard.web.pages.traces.layout import heat_map, log_ticks
 
 RANGE = (NOW - 900, NOW)
 

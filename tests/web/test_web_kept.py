@@ -27,9 +27,9 @@ from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.http.responses import PayloadCache
 from foreshock_dashboard.web.pages.fleet import gpu as gpu_page
 from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid
-from foreshock_dashboard.web.pages.traces import reader
+from foreshock_dashboard.web.pages.traces import lists
 from foreshock_dashboard.web.pages.traces.gpu_time import MAX_WHOLE_TRACES
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.state.parameters import View
 
 CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
 
@@ -131,7 +131,7 @@ def test_the_picture_of_traces_is_read_once_for_about_the_same_range() -> None:
     draw(hub, replace(view, parameters={"errors": "true"}))
     draw(FakeHub(hub.snapshot), view)
     assert len(hub.traces.asked) == 6
-    hub.time += reader.CACHE_SECONDS
+    hub.time += lists.CACHE_SECONDS
     draw(hub, view)
     assert len(hub.traces.asked) == 9
 
@@ -203,7 +203,7 @@ def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
         (NOW - 600, NOW, 0.0, 1),
         (NOW - 599, NOW - 1, 1.0, 1),
         (NOW - 300, NOW, 0.0, 2),
-        (NOW - 600, NOW, reader.CACHE_SECONDS, 3),
+        (NOW - 600, NOW, lists.CACHE_SECONDS, 3),
     ]:
         hub.time += after
         found = caller.get(f"{path}&start={start}&end={end}").json()

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from tests.web.caller import Caller
 
-from foreshock_dashboard.web.http.assets import Assets
-from foreshock_dashboard.web.http.static_files import content_hash
+from foreshock_dashboard.web.http.assets import Assets, content_hash
 
 
 @pytest.mark.parametrize(

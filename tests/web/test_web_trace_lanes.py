@@ -28,10 +28,9 @@ from foreshock_dashboard.model.span import (
 from foreshock_dashboard.render.trace_text import trace_text
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.traces import gpu_time
-from foreshock_dashboard.web.pages.traces.exemplars import exemplars
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime, GpuTimes
+from foreshock_dashboard.web.pages.traces.lists import MAX_CANDIDATES, WaitCache, by_wait, exemplars
 from foreshock_dashboard.web.pages.traces.parameters import WaitFilter
-from foreshock_dashboard.web.pages.traces.search import MAX_CANDIDATES, WaitCache, by_wait
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.occupancy import Occupancy, attributes, span_id, trace_id
 
@@ -436,7 +435,7 @@ def test_lists_hand_down_the_time_that_they_have() -> None:
     times, query = Hurried(hub), TraceQuery(NOW - 1e5, NOW)
     ticks = iter(range(1000))
     found = by_wait(hub.traces, times, query, WaitFilter(None, True), lambda: float(next(ticks)))
-    assert (given, found.bounded) == ([7.0, 6.0, 5.0], True)
+    assert (given, found["candidates"]["bound_reached"]) == ([7.0, 6.0, 5.0], True)
     given.clear()
     exemplars(hub.traces, times, query, service("train-llm"), lambda: float(next(ticks)))
     assert given == [3.0, 2.0, 1.0]
@@ -554,12 +553,12 @@ def test_a_list_by_wait_says_when_there_were_more_candidates_or_too_little_time(
     hub.traces.count = MAX_CANDIDATES + 20
     query = TraceQuery(NOW - 1e5, NOW, limit=10)
     found = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True))
-    assert (found.looked_at, found.bounded) == (MAX_CANDIDATES, True)
+    assert (found["candidates"]["looked_at"], found["candidates"]["bound_reached"]) == (MAX_CANDIDATES, True)
 
     hub.traces.count = 5
     ticks = iter(range(0, 1000, 3))
     hurried = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True), lambda: float(next(ticks)))
-    assert (hurried.looked_at, hurried.bounded) == (2, True)
+    assert (hurried["candidates"]["looked_at"], hurried["candidates"]["bound_reached"]) == (2, True)
 
 
 @pytest.mark.parametrize(

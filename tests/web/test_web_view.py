@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.web.shell.page import Page, find
-from foreshock_dashboard.web.state.parameters import BadParameterError, parse_time
-from foreshock_dashboard.web.state.time_range import DEFAULT_RANGE_SECONDS, View, view, view_of
+from foreshock_dashboard.web.shell.shell import Page, find
+from foreshock_dashboard.web.state.parameters import (
+    DEFAULT_RANGE_SECONDS,
+    BadParameterError,
+    View,
+    parse_time,
+    view,
+    view_of,
+)
 
 NOW = 1_764_064_800.0  # 2025-11-25 10:00 UTC
 DAY = 86_400.0

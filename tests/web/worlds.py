@@ -18,8 +18,8 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Edge, Gpu, Operation, Red, Stall, Target, Tenant, World, slice_world
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
-from foreshock_dashboard.web.shell.page import Page
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.shell.shell import Page
+from foreshock_dashboard.web.state.parameters import View
 
 NOW = 1_764_064_800.0
 STEP = 10.0

@@ -15,8 +15,7 @@ from foreshock_dashboard.sources.otlp.http import HttpListener
 from foreshock_dashboard.sources.otlp.receiver import Receiver
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
-from foreshock_dashboard.web.http.authentication import Access
-from foreshock_dashboard.web.http.htpasswd import Users
+from foreshock_dashboard.web.http.authentication import Access, Users
 
 Opened = TypeVar("Opened")
 

@@ -18,7 +18,7 @@ from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.api import routes
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.documents import runbooks
-from foreshock_dashboard.web.http.assets import Assets
+from foreshock_dashboard.web.http.assets import Assets, CompressedFiles
 from foreshock_dashboard.web.http.authentication import Access, Authenticated
 from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
 from foreshock_dashboard.web.http.security import (
@@ -30,7 +30,6 @@ from foreshock_dashboard.web.http.security import (
     callback_fault,
     content_security_policy,
 )
-from foreshock_dashboard.web.http.static_files import CompressedFiles
 from foreshock_dashboard.web.pages.cascade import layout as cascade
 from foreshock_dashboard.web.pages.contention import layout as contention
 from foreshock_dashboard.web.pages.fleet import layout as fleet
@@ -38,8 +37,7 @@ from foreshock_dashboard.web.pages.now import layout as now
 from foreshock_dashboard.web.pages.services import layout as services
 from foreshock_dashboard.web.pages.status import layout as status
 from foreshock_dashboard.web.pages.traces import layout as traces
-from foreshock_dashboard.web.shell.page import Page, find
-from foreshock_dashboard.web.shell.shell import ASSET_TAGS, FEED, INDEX, feed_of, shell
+from foreshock_dashboard.web.shell.shell import ASSET_TAGS, FEED, INDEX, Page, feed_of, find, shell
 
 PAGES: tuple[Page, ...] = (
     now.PAGE,

@@ -15,10 +15,8 @@ from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import blank
-from foreshock_dashboard.web.shell.page import Page, find
-from foreshock_dashboard.web.shell.shell import not_found
-from foreshock_dashboard.web.state.parameters import BadParameterError
-from foreshock_dashboard.web.state.time_range import MAX_SEARCH_LENGTH, view_of
+from foreshock_dashboard.web.shell.shell import Page, find, not_found
+from foreshock_dashboard.web.state.parameters import MAX_SEARCH_LENGTH, BadParameterError, view_of
 
 CHART_INPUTS = (("url", "search"), ("url", "pathname"), ("tick", "data"), ("browser", "data"))
 MAX_CONCURRENT_FIGURES = 8

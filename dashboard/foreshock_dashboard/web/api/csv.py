@@ -15,7 +15,7 @@ from foreshock_dashboard.web.api.parameters import CsvTraceParameters, Inventory
 from foreshock_dashboard.web.http.responses import CSV, Responder, download
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
-from foreshock_dashboard.web.pages.traces.reader import TraceReads
+from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf
 

@@ -17,9 +17,8 @@ from foreshock_dashboard.web.documents import runbooks as runbook_pages
 from foreshock_dashboard.web.documents.postmortem import find_incident, report, zipped
 from foreshock_dashboard.web.http.responses import ZIP, Payload, Responder, download
 from foreshock_dashboard.web.pages.contention.pair import find_service
-from foreshock_dashboard.web.pages.traces.exemplars import Exemplars, exemplar_query
+from foreshock_dashboard.web.pages.traces.lists import Exemplars, TraceReads, exemplar_query
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters, trace_id_of
-from foreshock_dashboard.web.pages.traces.reader import TraceReads
 from foreshock_dashboard.web.pages.traces.trace_json import Trace, Traces
 from foreshock_dashboard.web.panels.topology import Topology, TopologyCache
 from foreshock_dashboard.web.state import lists

@@ -22,9 +22,14 @@ from foreshock_dashboard.web.pages.now import data as now_page
 from foreshock_dashboard.web.pages.services import data as services_page
 from foreshock_dashboard.web.pages.status import data as status_page
 from foreshock_dashboard.web.panels.topology import TopologyCache
-from foreshock_dashboard.web.state.history_cache import HistoryCache
-from foreshock_dashboard.web.state.parameters import MAX_VALUE_LENGTH, AsOf, time_parameter
-from foreshock_dashboard.web.state.time_range import DEFAULT_RANGE_SECONDS, MIN_RANGE_SECONDS
+from foreshock_dashboard.web.state.parameters import (
+    DEFAULT_RANGE_SECONDS,
+    MAX_VALUE_LENGTH,
+    MIN_RANGE_SECONDS,
+    AsOf,
+    time_parameter,
+)
+from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_SUGGESTIONS = 3
 MIN_SIMILARITY = 0.5

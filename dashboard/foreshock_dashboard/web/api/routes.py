@@ -16,7 +16,7 @@ from foreshock_dashboard.web.api import csv, list_routes, page_routes
 from foreshock_dashboard.web.api.answers import ERRORS
 from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
-from foreshock_dashboard.web.pages.traces.reader import TraceReads
+from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.parameters import BadParameterError, problem_of
 

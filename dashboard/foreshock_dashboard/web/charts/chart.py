@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.web.charts import theme
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.state.parameters import View
 
 MAX_UTC_OFFSET_MINUTES = 14 * 60
 """Largest offset of a time zone from UTC."""

@@ -6,14 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.text import MAX_TEXT_LENGTH, escape_label
 from foreshock_dashboard.web.charts.theme import service_color
+
+MAX_TEXT_LENGTH = 80
+
+
+def escape_label(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
+    """The text with HTML escaped, cut to `longest` characters before escaping."""
+    return escape(text if len(text) <= longest else text[: longest - 1] + "…", quote=False)
+
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MAX_POINTS = 360

@@ -19,9 +19,9 @@ from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.units import plural
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import number, number_of_time
+from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Stage
 
 MAX_LANES = 8

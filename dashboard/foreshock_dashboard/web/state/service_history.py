@@ -1,8 +1,9 @@
-"""The history of every service of a World over a time range, against its baseline. Pure."""
+"""The history of every service of a World over a time range, against its baseline; cached for all pages."""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
 
@@ -14,10 +15,14 @@ from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NA
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
 from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS
+from foreshock_dashboard.common.identity_cache import IdentityCache
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Stall, Tenant, World
 from foreshock_dashboard.stats.runs import BoolArray, long_runs, moving_median
+from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, STAGES, ServiceHistory, Sign
 
 EARLY_SCALES = 4.0
@@ -31,12 +36,12 @@ MIN_SIGN_VALUES: Mapping[str, float] = {"stalled_by": 0.05, "flight": 1.0}
 DEGRADED_FOR_SECONDS, EARLY_FOR_SECONDS = 30.0, 60.0
 """Duration for which a service must be worse, and a sign must last, to count."""
 MAX_GAP_SECONDS = 60.0
-"""Calm that does not end an interval."""
+"""Longest time without an anomaly that does not end an interval."""
 BASELINE_LEAD_SECONDS = 60.0
 """Distance of the baseline from the first sign."""
+MAX_HISTORIES = 8
+"""Histories and baselines of one snapshot that are cached: the pages of one incident share both."""
 SIGNALS = tuple(SIGNAL_BY_NAME[name] for name in ("p95", "p99", "failed", *LEADING_SIGNALS))
-
-Key = Hashable
 
 
 def service_history(
@@ -65,158 +70,156 @@ def service_history(
     baselines = base(at) if base else baselines_at(world, at, SIGNALS)
     history = _HistoryBuilder(
         world, baselines, columns, slos(EvaluationPoint(world, at, baselines), slo_by_service or {})
-    ).course()
+    ).history()
     if len(history.times):
         history.stages[[service in breaching for service in history.services], -1] = STAGES.index("failing")
     return history
 
 
 class _HistoryBuilder:
-    """Compares signals over some columns with their level and scale."""
+    """Compares signals over some columns of a World with their level and scale."""
 
-    def __init__(self, world: World, base: Baselines, columns: slice, slo_by_service: Mapping[Service, Slo]) -> None:
-        self.world, self.base, self.columns, self.limits = world, base, columns, slo_by_service
+    def __init__(self, world: World, base: Baselines, columns: slice, slos: Mapping[Service, Slo]) -> None:
+        self.world, self.base, self.columns = world, base, columns
         self.times = world.times[columns]
         step = world.step * (columns.step or 1)
-        self.least, self.gap = max(1, round(DEGRADED_FOR_SECONDS / step)), max(1, round(MAX_GAP_SECONDS / step))
-        self.first = max(1, round(EARLY_FOR_SECONDS / step))
-        self.row = {service: i for i, service in enumerate(world.services)}
+        self.min_early_points = max(1, round(EARLY_FOR_SECONDS / step))
+        self.min_degraded_points = max(1, round(DEGRADED_FOR_SECONDS / step))
+        self.max_gap_points = max(1, round(MAX_GAP_SECONDS / step))
+        self.row_by_service = {service: row for row, service in enumerate(world.services)}
+        self.slos = [slos.get(service, Slo(math.nan, DEGRADED_ERROR_RATIO)) for service in world.services]
 
     @cached_property
-    def on(self) -> Mapping[Gpu, Sequence[Service]]:
-        """The services on each GPU."""
-        services_on: dict[Gpu, list[Service]] = {}
+    def services_by_gpu(self) -> Mapping[Gpu, Sequence[Service]]:
+        services: dict[Gpu, list[Service]] = {}
         for tenant in self.world.tenants:
-            services_on.setdefault(tenant.gpu, []).append(tenant.service)
-        return services_on
+            services.setdefault(tenant.gpu, []).append(tenant.service)
+        return services
 
-    def course(self) -> ServiceHistory:
-        """Stages and signs."""
-        shape = (len(self.world.services), len(self.times))
-        early = np.zeros(shape, np.bool_)
+    def history(self) -> ServiceHistory:
+        early = np.zeros((len(self.world.services), len(self.times)), np.bool_)
         signs: list[Sign] = []
         for name in LEADING_SIGNALS:
-            signs += self._leading(SIGNAL_BY_NAME[name], early)
-        degraded, failing, known = self._suffering(signs)
+            signs += self._early_signs(SIGNAL_BY_NAME[name], early)
+        degraded, failing, known = self._impact(signs)
         stages = np.where(failing, 3, np.where(degraded, 2, np.where(early, 1, 0))).astype(np.int8)
         stages[~(known | early)] = -1
         signs.sort(key=lambda sign: (sign.since, sign.service, sign.signal))
         return ServiceHistory(self.times, self.world.services, stages, tuple(signs))
 
-    def _leading(self, signal: Signal, early: BoolArray) -> list[Sign]:
+    def _early_signs(self, signal: Signal, early: BoolArray) -> list[Sign]:
         """Signs of one signal at the end, the worst of each service; marks `early` where there are any."""
         if not len(self.times):
             return []
-        keys, moment = signal.keys(self.world), signal.values(self.world, (slice(None), self.columns))
-        # A median of moments is never beyond all of them, so that most rows need not be smoothed.
-        rows = np.flatnonzero(self._scales(signal, keys, _worst(signal, moment))[:, 0] >= EARLY_SCALES)
+        keys, values = signal.keys(self.world), signal.values(self.world, (slice(None), self.columns))
+        # A median is never beyond all of its values, so that most rows need not be smoothed.
+        rows = np.flatnonzero(self._deviations(signal, keys, _worst(signal, values))[:, 0] >= EARLY_SCALES)
         keys = [keys[row] for row in rows.tolist()]
-        values, z = self._looked_at(signal, keys, moment[rows])
-        beyond = z >= EARLY_SCALES
+        values, deviations = self._smoothed(signal, keys, values[rows])
+        beyond = deviations >= EARLY_SCALES
         if signal.name in MIN_SIGN_VALUES:
             beyond &= values >= MIN_SIGN_VALUES[signal.name]
-        beyond = long_runs(beyond, self.first, self.gap)
+        beyond = long_runs(beyond, self.min_early_points, self.max_gap_points)
         worst: dict[Service, tuple[float, int]] = {}
         for i in np.flatnonzero(beyond.any(axis=1)).tolist():
-            for service in self._whose(keys[i]):
-                if service not in self.row:
+            for service in self._affected_services(keys[i]):
+                if service not in self.row_by_service:
                     continue
-                early[self.row[service]] |= beyond[i]
-                if beyond[i, -1] and z[i, -1] > worst.get(service, (-math.inf, 0))[0]:
-                    worst[service] = (float(z[i, -1]), i)
+                early[self.row_by_service[service]] |= beyond[i]
+                if beyond[i, -1] and deviations[i, -1] > worst.get(service, (-math.inf, 0))[0]:
+                    worst[service] = (float(deviations[i, -1]), i)
         return [
-            self._sign(signal, service, keys[i], beyond[i], float(values[i, -1]), off)
-            for service, (off, i) in worst.items()
+            self._sign(signal, service, keys[i], beyond[i], float(values[i, -1]), deviation)
+            for service, (deviation, i) in worst.items()
         ]
 
-    def _suffering(self, signs: list[Sign]) -> tuple[BoolArray, BoolArray, BoolArray]:
-        """Where services are degraded, where they breach their SLO, and where anything is known of them."""
+    def _impact(self, signs: list[Sign]) -> tuple[BoolArray, BoolArray, BoolArray]:
+        """Where services are degraded, where they breach their SLO, and where anything is known of them.
+
+        Adds the signs of those that are degraded at the end.
+        """
         world, columns = self.world, self.columns
-        p95, slower = self._looked_at(SIGNAL_BY_NAME["p95"], world.services, world.red.p95[:, columns])
-        luck = self._luck(p95)
-        failed, _ = self._looked_at(SIGNAL_BY_NAME["failed"], world.services, world.red.failed[:, columns])
-        rate = world.red.rate[:, columns]
+        p95, slower = self._smoothed(SIGNAL_BY_NAME["p95"], world.services, world.red.p95[:, columns])
+        failed, _ = self._smoothed(SIGNAL_BY_NAME["failed"], world.services, world.red.failed[:, columns])
+        noise, rate = self._sampling_noise(p95), world.red.rate[:, columns]
         baseline = np.array([self.base.of("failed").get(service, (0.0, 0.0))[0] for service in world.services])
-        limit = np.array(
-            [self.limits[service].seconds if service in self.limits else np.nan for service in world.services]
-        )
-        allowed = np.array(
-            [
-                self.limits[service].failed if service in self.limits else DEGRADED_ERROR_RATIO
-                for service in world.services
-            ]
-        )
+        max_p95 = np.array([slo.seconds for slo in self.slos])[:, None]
+        max_failed = np.array([slo.failed for slo in self.slos])[:, None]
         busy_enough = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
-        losing = np.nan_to_num(failed) > (np.maximum(baseline, 0.0) + DEGRADED_ERROR_RATIO)[:, None]
-        slow = long_runs(busy_enough & (slower >= DEGRADED_SCALES) & ~luck, self.least, self.gap)
-        losing = long_runs(busy_enough & losing, self.least, self.gap)
-        over = long_runs(
-            busy_enough & ((np.nan_to_num(p95) > limit[:, None]) & ~luck | (np.nan_to_num(failed) > allowed[:, None])),
-            self.least,
-            self.gap,
-        )
+
+        def lasting(anomalous: BoolArray) -> BoolArray:
+            return long_runs(busy_enough & anomalous, self.min_degraded_points, self.max_gap_points)
+
+        failed_ratio = np.nan_to_num(failed)
+        slow = lasting((slower >= DEGRADED_SCALES) & ~noise)
+        losing = lasting(failed_ratio > (np.maximum(baseline, 0.0) + DEGRADED_ERROR_RATIO)[:, None])
+        failing = lasting((np.nan_to_num(p95) > max_p95) & ~noise | (failed_ratio > max_failed))
         for name, values, beyond in (("p95", p95, slow), ("failed", failed, losing)):
             for i in np.flatnonzero(beyond[:, -1:].any(axis=1)).tolist():
                 service = world.services[i]
-                z = float(slower[i, -1]) if name == "p95" else math.nan
-                signs.append(self._sign(SIGNAL_BY_NAME[name], service, service, beyond[i], float(values[i, -1]), z))
-        suffers = slow | losing | over
-        return suffers | _extended(suffers, self.gap), over, np.isfinite(rate)
+                deviation = float(slower[i, -1]) if name == "p95" else math.nan
+                value = float(values[i, -1])
+                signs.append(self._sign(SIGNAL_BY_NAME[name], service, service, beyond[i], value, deviation))
+        degraded = slow | losing | failing
+        return degraded | _extended(degraded, self.max_gap_points), failing, np.isfinite(rate)
 
-    def _luck(self, p95: Floats) -> BoolArray:
+    def _sampling_noise(self, p95: Floats) -> BoolArray:
         """Where services are slower than the baseline only by the sampling noise of a few requests."""
         signal = SIGNAL_BY_NAME["p95"]
-        least = signal.lower_bound and signal.lower_bound(self.world, (ALL_ROWS, self.columns))
-        if least is None:
+        lower_bound = signal.lower_bound and signal.lower_bound(self.world, (ALL_ROWS, self.columns))
+        if lower_bound is None:
             return np.zeros(p95.shape, np.bool_)
-        return is_sampling_noise(self.base, signal, self.world, ALL_ROWS, p95, moving_median(least, SMOOTHING_POINTS))
+        smoothed = moving_median(lower_bound, SMOOTHING_POINTS)
+        return is_sampling_noise(self.base, signal, self.world, ALL_ROWS, p95, smoothed)
 
-    def _looked_at(self, signal: Signal, keys: Sequence[Key], values: Floats) -> tuple[Floats, Floats]:
-        """Values, smoothed as in the analysis, and the number of scales by which each is worse."""
+    def _smoothed(self, signal: Signal, keys: Sequence[Hashable], values: Floats) -> tuple[Floats, Floats]:
+        """Values, smoothed as in the analysis, and their deviations."""
         values = values if signal.unsmoothed else moving_median(values, SMOOTHING_POINTS)
-        return values, self._scales(signal, keys, values)
+        return values, self._deviations(signal, keys, values)
 
-    def _scales(self, signal: Signal, keys: Sequence[Key], values: Floats) -> Floats:
+    def _deviations(self, signal: Signal, keys: Sequence[Hashable], values: Floats) -> Floats:
         """The number of scales by which values are worse than the baseline; NaN where nothing is known."""
         pairs = self.base.of(signal.name).of(keys)
         with np.errstate(invalid="ignore", divide="ignore"):
-            z: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.worse or 1)
-        return z
+            deviations: Floats = (transformed(signal, values) - pairs[:, :1]) / pairs[:, 1:] * (signal.worse or 1)
+        return deviations
 
-    def _whose(self, key: Key) -> Sequence[Service]:
+    def _affected_services(self, key: Hashable) -> Sequence[Service]:
         """The services that a figure affects."""
-        if isinstance(key, Edge):
-            return (key.server,)
-        if isinstance(key, Stall):
-            return (key.victim,)
-        if isinstance(key, Tenant):
-            return (key.service,)
-        if isinstance(key, Gpu):
-            return self.on.get(key, ())
+        match key:
+            case Edge():
+                return (key.server,)
+            case Stall():
+                return (key.victim,)
+            case Tenant():
+                return (key.service,)
+            case Gpu():
+                return self.services_by_gpu.get(key, ())
         return (key,) if isinstance(key, Service) else ()
 
-    def _sign(self, signal: Signal, service: Service, key: Key, beyond: BoolArray, value: float, scales: float) -> Sign:
+    def _sign(
+        self, signal: Signal, service: Service, key: Hashable, beyond: BoolArray, value: float, deviation: float
+    ) -> Sign:
         level, scale = self.base.of(signal.name).get(key, (math.nan, math.nan))
-        many = DEGRADED_SCALES if signal.name in ("p95", "failed") else EARLY_SCALES
-        edge = level + many * scale * (signal.worse or 1)
+        scales = DEGRADED_SCALES if signal.name in ("p95", "failed") else EARLY_SCALES
+        threshold = level + scales * scale * (signal.worse or 1)
         if signal.log:
-            level, edge = math.exp(level), math.exp(edge)
-        edge = max(edge, MIN_SIGN_VALUES.get(signal.name, edge))
+            level, threshold = math.exp(level), math.exp(threshold)
+        threshold = max(threshold, MIN_SIGN_VALUES.get(signal.name, threshold))
         if signal.name == "failed":
-            edge = max(level, 0.0) + DEGRADED_ERROR_RATIO
-        calm = np.flatnonzero(~beyond)
-        since = float(self.times[int(calm[-1]) + 1 if len(calm) else 0])
+            threshold = max(level, 0.0) + DEGRADED_ERROR_RATIO
+        normal = np.flatnonzero(~beyond)
+        since = float(self.times[int(normal[-1]) + 1 if len(normal) else 0])
         if signal.name == "waiting":  # it counts from 1, to be compared as a ratio
-            value, level, edge = value - 1.0, level - 1.0, edge - 1.0
-        return Sign(service, signal.name, entity(key), since, value, level, edge, scales)
+            value, level, threshold = value - 1.0, level - 1.0, threshold - 1.0
+        return Sign(service, signal.name, entity(key), since, value, level, threshold, deviation)
 
 
 def _extended(true: BoolArray, gap: int) -> BoolArray:
     """The last points of each row with a true point less than `gap` points before: the interval is not over yet."""
-    late = true[:, -gap - 1 :]
-    seen = np.zeros_like(true)
-    seen[:, -gap - 1 :] = np.maximum.accumulate(late, axis=1)
-    return seen
+    extended = np.zeros_like(true)
+    extended[:, -gap - 1 :] = np.maximum.accumulate(true[:, -gap - 1 :], axis=1)
+    return extended
 
 
 def _worst(signal: Signal, values: Floats) -> Floats:
@@ -227,3 +230,44 @@ def _worst(signal: Signal, values: Floats) -> Floats:
         return np.fmax.reduce(values, axis=1, keepdims=True)
     comparable = np.where(values > 0, values, np.nan) if signal.log else values
     return np.fmin.reduce(comparable, axis=1, keepdims=True)
+
+
+class HistoryCache:
+    """Service histories of the newest snapshot, each made once. Safe to call from several threads."""
+
+    def __init__(self) -> None:
+        self._histories: SingleFlightCache[ServiceHistory] = SingleFlightCache(MAX_HISTORIES)
+        self._baselines: SingleFlightCache[Baselines] = SingleFlightCache(MAX_HISTORIES)
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._rows = IdentityCache()
+
+    def get(self, snapshot: Snapshot, world: World, onset: float | None, start: float) -> ServiceHistory:
+        """All services from `start` to the World's time, against their baseline before `onset`.
+
+        Only histories of the snapshot's own World are cached: other ranges are many, and each is looked at once.
+        """
+
+        def baseline(at: int) -> Baselines:
+            return self._baselines.get(at, lambda: baselines_at(world, at, SIGNALS, self._rows_of(snapshot)), snapshot)
+
+        def make() -> ServiceHistory:
+            base = baseline if world is snapshot.world else None
+            slos = {slo.service: Slo(slo.seconds, slo.failed) for slo in snapshot.forecast.slos}
+            return service_history(world, start, world.time, onset, slos, _breaching(snapshot), base=base)
+
+        return self._histories.get((start, onset), make, snapshot) if world is snapshot.world else make()
+
+    def _rows_of(self, snapshot: Snapshot) -> IdentityCache:
+        """Rows by key, which carry over from snapshot to snapshot while the keys stay."""
+        with self._lock:
+            if self._snapshot is not snapshot:
+                self._snapshot, self._rows = snapshot, self._rows.next_step()
+            return self._rows
+
+
+def _breaching(snapshot: Snapshot) -> frozenset[Service]:
+    """The services that breach their SLO now, according to the analysis."""
+    forecast = {risk.service for risk in snapshot.forecast.risks if risk.p50 <= 0}
+    at_risk = (risk for item in open_incidents(snapshot) for risk in item.at_risk)
+    return frozenset(forecast | {risk.service for risk in at_risk if risk.p50 <= 0})

@@ -27,10 +27,10 @@ from foreshock_dashboard.web.panels.timeline import (
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
 from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import why_unknown
-from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJson, breach_seconds, cause, incident
 from foreshock_dashboard.web.state.numbers import number, number_of_time
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
+from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign, Stage
 
 MAX_SIGNS = 40

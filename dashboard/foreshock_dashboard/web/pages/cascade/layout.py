@@ -23,9 +23,8 @@ from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import headroom_service
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
 from foreshock_dashboard.web.panels.vitals import load_ratios
-from foreshock_dashboard.web.shell.page import Page
-from foreshock_dashboard.web.shell.shell import chart, page_of, panel
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
+from foreshock_dashboard.web.state.parameters import View
 
 
 def layout() -> Component:

@@ -17,9 +17,8 @@ from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.pages.contention.pair import find_service
-from foreshock_dashboard.web.shell.page import Page
-from foreshock_dashboard.web.shell.shell import attributes, chart, page_of, panel
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel
+from foreshock_dashboard.web.state.parameters import View
 
 _PAIR = "service_namespace, service_name, by_service_namespace, by_service_name"
 _WAITS = (

@@ -15,9 +15,8 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import MAX_LINES, Line, blank, lines
 from foreshock_dashboard.web.pages.fleet.gpu import gpu_row
-from foreshock_dashboard.web.shell.page import Page
-from foreshock_dashboard.web.shell.shell import chart, page_of, panel
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
+from foreshock_dashboard.web.state.parameters import View
 
 
 def layout() -> Component:

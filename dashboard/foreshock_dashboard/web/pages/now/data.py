@@ -15,10 +15,10 @@ from foreshock_dashboard.web.panels.timeline import Timeline, affected_order, ch
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
-from foreshock_dashboard.web.state.history_cache import HistoryCache
 from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import newest, packed
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
+from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import Stage
 
 MIN_ROWS, MAX_ROWS = 5, 8

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.web.shell.page import Page
-from foreshock_dashboard.web.shell.shell import attributes, page_of, panel
+from foreshock_dashboard.web.shell.shell import Page, attributes, page_of, panel
 
 
 def layout() -> Component:

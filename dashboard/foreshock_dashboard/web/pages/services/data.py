@@ -20,8 +20,7 @@ from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.services.sentence import ServiceState, sentence, worst
 from foreshock_dashboard.web.panels.vitals import sparkline
-from foreshock_dashboard.web.state.conditions import Health, conditions
-from foreshock_dashboard.web.state.forecast import ServiceForecast, ServiceForecasts, SloJson
+from foreshock_dashboard.web.state.conditions import Health, ServiceForecast, ServiceForecasts, SloJson, conditions
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
 from foreshock_dashboard.web.state.numbers import last, newest, number
 

@@ -15,10 +15,8 @@ from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Mark, blank
 from foreshock_dashboard.web.pages.services.data import involved_services
 from foreshock_dashboard.web.panels import service_charts as figures
-from foreshock_dashboard.web.shell.page import Page
-from foreshock_dashboard.web.shell.shell import attributes, chart, page_of, panel
-from foreshock_dashboard.web.state.parameters import service_named
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel
+from foreshock_dashboard.web.state.parameters import View, service_named
 
 _BY = "by_service_namespace, by_service_name"
 

@@ -10,8 +10,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.render.clause import Text, text, time
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import duration, percent, plural
-from foreshock_dashboard.web.state.conditions import Health, open_incidents
-from foreshock_dashboard.web.state.forecast import ServiceForecast, SloJson
+from foreshock_dashboard.web.state.conditions import Health, ServiceForecast, SloJson, open_incidents
 
 LIKELY_BREACH_PROBABILITY = 0.5
 """Probability of a breach within ten minutes from which the sentence is about it."""

@@ -1,28 +1,38 @@
-"""The Traces page: search by service, duration, errors, and wait; and the time of one trace."""
+"""Layout and charts of the Traces page: search, the heatmap of durations, and one trace."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
 from dash import dcc, html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
-from foreshock_dashboard.model.trace_heatmap import Bins, Heatmap, heatmap
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.trace_heatmap import MIN_DURATION_SECONDS, Bins, Heatmap, heatmap
+from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.units import counted, duration
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
-from foreshock_dashboard.web.charts.lines import blank
-from foreshock_dashboard.web.pages.traces.figures import heat_map
+from foreshock_dashboard.web.charts.lines import blank, escape_label, frame, stamp
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
-from foreshock_dashboard.web.panels import service_charts as figures
-from foreshock_dashboard.web.shell.page import Page
-from foreshock_dashboard.web.shell.shell import chart, page_of, panel
-from foreshock_dashboard.web.state.time_range import View
+from foreshock_dashboard.web.panels import service_charts
+from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
+from foreshock_dashboard.web.state.parameters import View
 
+MIN_AXIS_SECONDS = 1e-6
+"""Lowest end of a logarithmic axis."""
+MIN_INSTANT_DISTANCE = 0.07
+"""Smallest distance of a tick from the tick `0 s`, as a ratio of the axis."""
+AXIS_MARGIN = 1.15
+"""Factor by which the axis extends beyond the data."""
 TIME_BINS = 72
 """Bins of the time axis of the heatmap."""
 MAX_MARKS = 40
@@ -120,26 +130,168 @@ class _Heatmap:
         return self._cache.get((id(source), repr(query), hub.now() // CACHE_SECONDS), read)
 
 
-def _durations(hub: HubView, view: View, look: Look) -> Json:
-    query, world = _query(hub, view), hub.over(view.start, view.end)
-    if world is None or query.service is None or query.service not in world.services:
-        return blank("Nothing is known of its requests in this range.", look)
-    slo_ = next((slo for slo in snapshot_at(hub, view).forecast.slos if slo.service == query.service), None)
-    return figures.durations(world, query.service, look, (view.start, view.end), slo_)
+def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tuple[float, float], empty: str) -> Json:
+    """Plotly heatmap of trace counts by time and duration, with marks; `customdata` of a mark is its trace id."""
+    if not heat.counts.any() and not marks:
+        return blank(empty, look)
+    rows = _rows(heat, marks)
+    longest = max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0)
+    low, high = rows.edges[0].item() / AXIS_MARGIN, longest * AXIS_MARGIN
+    layout = frame(look, "s", span)
+    ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant * (high / low) ** MIN_INSTANT_DISTANCE]
+    if sum(low <= tick <= high for tick in ticks) < 2:  # an axis needs two ticks to show its scale
+        low = max((tick for tick in ticks if tick <= low), default=low)
+        high = min((tick for tick in ticks if tick >= high), default=high)
+    layout |= {"hovermode": "closest", "showlegend": any(item.errors for item in marks)}
+    layout["yaxis"] |= {
+        "type": "log",
+        "range": [math.log10(low), math.log10(high)],
+        "tickvals": [rows.instant, *ticks] if rows.instant else ticks,
+        "ticktext": [*(["0 s"] if rows.instant else []), *map(_tick, ticks)],
+        "ticksuffix": "",
+        "fixedrange": False,
+        "rangemode": "normal",
+    }
+    layout["legend"] |= {"x": 1, "xanchor": "right"}
+    if heat.note:
+        layout["annotations"] = [note(f"Counted: {heat.note}.", look)]
+    layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
+    failed = [item for item in marks if item.errors]
+    fine = [item for item in marks if not item.errors]
+    cells = [_cells(rows, heat.bins.times, look)] if rows.counts.any() else []
+    return {
+        "data": [
+            *cells,
+            _marks("slowest", fine, rows.instant, look, "text", "circle-open"),
+            _marks("with errors", failed, rows.instant, look, "crit", "square"),
+        ],
+        "layout": layout,
+    }
 
 
-def _requests(hub: HubView, view: View, look: Look) -> Json:
-    query, world = _query(hub, view), hub.over(view.start, view.end)
-    if world is None or query.service is None or query.service not in world.services:
-        return blank("Nothing is known of its requests in this range.", look)
-    return figures.requests(world, query.service, look, (view.start, view.end))
+class _Rows(NamedTuple):
+    """counts, edges: the shown bins, shape (rows, columns) and (rows + 1,), in seconds.
+
+    instant: place of traces without a measurable duration in the lowest row; 0 without any.
+    """
+
+    counts: Floats
+    edges: Floats
+    instant: float
 
 
-PAGE = Page(
-    "/traces",
-    "Traces",
-    "Traces",
-    layout,
-    key="t",
-    charts=(Chart("heat", _Heatmap().draw), Chart("trace-durations", _durations), Chart("trace-requests", _requests)),
+def _rows(heat: Heatmap, marks: Sequence[TraceSummary]) -> _Rows:
+    """The rows from the fastest to the slowest, and right below them traces that failed at once.
+
+    At their own place these would stretch the axis over empty decades.
+    """
+    counts, lengths = heat.counts, heat.bins.lengths
+    least = float(lengths[1]) if heat.bins.shortest <= MIN_DURATION_SECONDS else 0.0
+    filled = np.flatnonzero(counts.any(axis=1)).tolist()
+    places = np.searchsorted(lengths, [item.duration for item in marks if item.duration > least], side="right") - 1
+    timed = [*(row for row in filled if row or not least), *places.clip(0, len(counts) - 1).tolist()]
+    first, last = (min(timed), max(timed) + 1) if timed else (1, 1)
+    if not least or (0 not in filled and all(item.duration > least for item in marks)):
+        return _Rows(counts[first:last], lengths[first : last + 1], 0.0)
+    instant = math.sqrt(lengths[first - 1] * lengths[first])
+    return _Rows(np.vstack([counts[:1], counts[first:last]]), lengths[first - 1 : last + 1], instant)
+
+
+def log_ticks(seconds: Sequence[float]) -> list[float]:
+    """Ticks of a logarithmic axis: 1, 2 and 5 of each decade, or whole decades beyond two of them."""
+    known = [max(value, MIN_AXIS_SECONDS) for value in seconds] or [1.0]
+    low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
+    steps = (1, 2, 5) if high - low <= 2 else (1,)
+    return [float(f"{step}e{decade}") for decade in range(low, high + 1) for step in steps]
+
+
+def note(text: str, look: Look) -> Json:
+    """Annotation above the figure."""
+    place = {"xref": "paper", "yref": "paper", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
+    return place | {
+        "text": escape_label(text, 300),
+        "showarrow": False,
+        "font": {"size": 11, "color": look.colors["muted"]},
+    }
+
+
+def _tick(seconds: float) -> str:
+    """A round duration: `50 µs`, `2 ms`, `10 s`."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= size * 0.999:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds * 1e6:g} µs"
+
+
+def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
+    """Colors by the logarithm of the counts, so that one slow trace shows beside a thousand fast ones."""
+    ramp, counts, edges = look.colors["ramp"].split(), rows.counts, rows.edges.tolist()
+    lengths = [f"of {duration(short)} to {duration(long)}" for short, long in pairwise(edges)]
+    if rows.instant:
+        lengths[0] = "that took no time"
+    texts = [
+        [f"{counted(count, 'trace')} {length}" if count else "" for count in row]
+        for row, length in zip(counts.tolist(), lengths, strict=True)
+    ]
+    with np.errstate(divide="ignore"):
+        shown = np.where(counts > 0, np.log1p(counts), np.nan)
+    return {
+        "type": "heatmap",
+        "x": [stamp(time, look) for time in times.tolist()],
+        "y": [float(f"{value:.5g}") for value in edges],
+        "z": [[None if math.isnan(value) else round(value, 3) for value in row] for row in shown.tolist()],
+        "text": texts,
+        "hovertemplate": "%{text}<extra></extra>",
+        "hoverongaps": False,
+        "showscale": False,
+        "zmin": 0.0,
+        "colorscale": [[i / (len(ramp) - 2), color] for i, color in enumerate(ramp[1:])],
+        "xgap": 1,
+        "ygap": 1,
+    }
+
+
+def _marks(name: str, traces: Sequence[TraceSummary], least: float, look: Look, color: str, symbol: str) -> Json:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [stamp(item.start, look) for item in traces],
+        "y": [max(item.duration, least) for item in traces],
+        "customdata": [item.trace_id for item in traces],
+        "text": [
+            f"{escape_label(str(item.service))} {escape_label(item.operation)}<br>{duration(item.duration)}"
+            for item in traces
+        ],
+        "hovertemplate": "%{text}<br>click to open<extra></extra>",
+        "marker": {"color": look.colors[color], "symbol": symbol, "size": 8, "line": {"width": 1.5}},
+    }
+
+
+def _service_chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json]) -> Chart:
+    """A chart of the service that is filtered by."""
+
+    def drawn(hub: HubView, view: View, look: Look) -> Json:
+        query, world = _query(hub, view), hub.over(view.start, view.end)
+        if world is None or query.service is None or query.service not in world.services:
+            return blank("Nothing is known of its requests in this range.", look)
+        return draw(hub, view, world, query.service, look)
+
+    return Chart(name, drawn)
+
+
+def _durations(hub: HubView, view: View, world: World, service: Service, look: Look) -> Json:
+    slo = next((slo for slo in snapshot_at(hub, view).forecast.slos if slo.service == service), None)
+    return service_charts.durations(world, service, look, (view.start, view.end), slo)
+
+
+def _requests(_: HubView, view: View, world: World, service: Service, look: Look) -> Json:
+    return service_charts.requests(world, service, look, (view.start, view.end))
+
+
+CHARTS = (
+    Chart("heat", _Heatmap().draw),
+    _service_chart("trace-durations", _durations),
+    _service_chart("trace-requests", _requests),
 )
+PAGE = Page("/traces", "Traces", "Traces", layout, key="t", charts=CHARTS)

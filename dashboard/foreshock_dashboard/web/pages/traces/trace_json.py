@@ -28,7 +28,6 @@ from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.traces import lanes_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 from foreshock_dashboard.web.pages.traces.parameters import BY_WAIT, FIRST_PAGE, Order, SpanPage, WaitFilter
-from foreshock_dashboard.web.pages.traces.search import MAX_CANDIDATES, TracesByWait
 from foreshock_dashboard.web.pages.traces.sentences import clock_note
 from foreshock_dashboard.web.state.numbers import number
 
@@ -233,28 +232,27 @@ def summary(item: TraceSummary) -> TraceRow:
 
 
 def traces(
-    query_: TraceQuery, summaries: Sequence[TraceSummary], waits: Mapping[str, float | None], note: str
+    query_: TraceQuery,
+    summaries: Sequence[TraceSummary],
+    waits: Mapping[str, float | None],
+    note: str,
+    wait: WaitFilter | None = None,
+    candidates: Candidates | None = None,
 ) -> Traces:
-    """A trace list. waits: seconds that traces waited for a GPU, by id. note: why traces may be missing."""
-    rows = [_with_wait(item, waits) for item in summaries]
-    return {"query": query(query_), "traces": rows, "note": note}
+    """A trace list.
 
-
-def _with_wait(item: TraceSummary, waits: Mapping[str, float | None]) -> TraceRow:
-    row = summary(item)
-    if item.trace_id in waits:
-        row["gpu_wait_seconds"] = waits[item.trace_id]
-    return row
-
-
-def traces_by_wait(query_: TraceQuery, wait: WaitFilter, waited: TracesByWait) -> Traces:
-    """A trace list by GPU wait; `candidates` says among how many traces it was picked."""
-    return {
-        "query": query(query_, wait),
-        "traces": [_with_wait(item, waited.seconds) for item in waited.found],
-        "candidates": {"looked_at": waited.looked_at, "bound": MAX_CANDIDATES, "bound_reached": waited.bounded},
-        "note": waited.note,
-    }
+    waits: seconds that traces waited for a GPU, by id. note: why traces may be missing. wait: the filter or order by
+    GPU wait. candidates: the traces that a list by GPU wait was picked from.
+    """
+    rows = []
+    for item in summaries:
+        row = summary(item)
+        if item.trace_id in waits:
+            row["gpu_wait_seconds"] = waits[item.trace_id]
+        rows.append(row)
+    if candidates is None:
+        return {"query": query(query_), "traces": rows, "note": note}
+    return {"query": query(query_, wait), "traces": rows, "candidates": candidates, "note": note}
 
 
 def trace(
@@ -323,14 +321,11 @@ def _shown(spans: Sequence[Span], page: SpanPage) -> Sequence[Span]:
 
 
 def _clocks(skew: ClockSkew) -> Clocks:
-    return {
-        "skewed": bool(skew.hosts),
-        "clocks": [
-            {"host": host.host, "ahead_seconds": _nanos(host.seconds), "within_seconds": _nanos(host.within)}
-            for host in skew.hosts
-        ],
-        "clock_note": clock_note(skew),
-    }
+    clocks: list[ClockRow] = [
+        {"host": host.host, "ahead_seconds": _nanos(host.seconds), "within_seconds": _nanos(host.within)}
+        for host in skew.hosts
+    ]
+    return {"skewed": bool(clocks), "clocks": clocks, "clock_note": clock_note(skew)}
 
 
 def _nanos(seconds: float | None) -> float | None:
