@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.causes.made import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, since, world
+from tests.analysis.detectors.platform import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, since, world
 
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 

@@ -1,4 +1,4 @@
-"""Each cause is named where it is at work, with who is guilty, and no other; nothing is named where all is well."""
+"""Detectors find their own faults with the suspected cause, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from tests.analysis.causes.made import (
+from tests.analysis.detectors.platform import (
     ANSWER,
     ASK,
     BATCH,
@@ -28,7 +28,7 @@ from tests.analysis.causes.made import (
     STALLS,
     STORE,
     TENANTS,
-    Bent,
+    Changes,
     point,
     ramp,
     since,
@@ -55,14 +55,14 @@ DETECTORS: tuple[Detector, ...] = (
     network, retry_storms, provisioning_lag, kv_cache_pressure, demand, dependency, load_imbalance, hardware,
 )  # fmt: skip
 NOW = 290
-"""Grid index from which on something is wrong: ten points before the end."""
+"""Grid index at which faults begin: ten points before the end."""
 
 
-def slow(service: Service, before: float, after: float) -> Bent:
+def slow(service: Service, before: float, after: float) -> Changes:
     return {("p95", service): since(NOW, before, after), ("p50", service): since(NOW, before / 3, after / 3)}
 
 
-WAITS: Bent = {
+WAITS: Changes = {
     ("waiting", LLM): since(NOW, 0, 80),
     ("first_token", LLM): since(NOW, 0.2, 20),
     **slow(LLM, 8, 30),
@@ -73,8 +73,8 @@ WAITS: Bent = {
     ("edge_server", ASK): since(NOW, 8.5, 31),
     ("edge_p95", ASK): since(NOW, 8.6, 31),
 }
-"""An overloaded language model, whatever overloads it."""
-GROWS: Bent = {
+"""An overloaded language model, of any cause."""
+GROWS: Changes = {
     ("generated_tokens", LLM): ramp(200, 280, 1000, 1600),
     **{("edge_rate", edge): ramp(200, 280, 5, 8) for edge in (IN, ASK, ANSWER)},
     ("rate", LLM): ramp(200, 280, 5, 8),
@@ -83,7 +83,7 @@ GROWS: Bent = {
     ("cache", LLM): ramp(200, 280, 0.3, 0.95),
     ("running", LLM): ramp(200, 280, 20, 64),
 }
-STORM: Bent = {
+STORM: Changes = {
     **WAITS,
     ("edge_rate", ANSWER): since(NOW, 5, 25),
     ("attempts", ANSWER): since(NOW, 1, 5),
@@ -94,13 +94,13 @@ STORM: Bent = {
     ("running", LLM): since(NOW, 20, 66),
     ("failed", GATEWAY): since(NOW, 0, 0.9),
 }
-LOSES: Bent = {
+LOSES: Changes = {
     ("retransmitted", "host-1"): since(NOW, 0, 0.3),
     ("retransmitted", "host-3"): since(NOW, 0, 0.05),
     ("edge_p95", ANSWER): since(NOW, 8.1, 16),
     ("edge_p95", FEED): since(NOW, 0.03, 2),
 }
-SLOW_STORE: Bent = {
+SLOW_STORE: Changes = {
     **slow(STORE, 0.03, 2),
     ("edge_server", QUERY): since(NOW, 0.03, 2),
     ("edge_server", FEED): since(NOW, 0.03, 2),
@@ -113,10 +113,10 @@ SLOW_STORE: Bent = {
 
 
 class Case(NamedTuple):
-    """What is wrong, and what is to be said of it. host, pool: of the culprit."""
+    """A fault and the expected finding. host, pool: of the suspected cause."""
 
     name: str
-    bent: Bent
+    changes: Changes
     detector: Detector
     service: Service
     cause: str
@@ -159,7 +159,7 @@ CASES = (
         "memory pressure",
         FRONT,
     ),
-    Case("people ask more", {**WAITS, **GROWS}, demand, LLM, "demand", FRONT),
+    Case("the request rate grows", {**WAITS, **GROWS}, demand, LLM, "demand", FRONT),
     Case("a store is slow", SLOW_STORE, dependency, FRONT, "dependency", STORE, QUERY[:2]),
     Case(
         "one replica is slow",
@@ -175,7 +175,7 @@ CASES = (
         host="host-2",
     ),
     Case(
-        "one replica gets nearly all",
+        "one replica has nearly all requests",
         {
             ("replica_busy", REPLICAS[0]): since(280, 10, 60),
             ("replica_busy", REPLICAS[1]): since(280, 10, 1),
@@ -189,7 +189,7 @@ CASES = (
         host="host-1",
     ),
     Case(
-        "a GPU is too hot",
+        "a GPU is throttled",
         {
             ("clock", GPUS[0]): since(NOW, 1, 0.55),
             ("throttled", GPUS[0]): since(NOW, 0, 0.9),
@@ -203,7 +203,7 @@ CASES = (
         host="host-1",
     ),
     Case(
-        "a GPU is gone and its replica with it",
+        "a GPU is lost with its replica",
         {
             ("lost", GPUS[1]): since(NOW, 0, 1),
             ("ready", LLM): since(NOW, 2, 1),
@@ -219,9 +219,9 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_cause_is_named_with_its_culprit(case: Case) -> None:
-    found = [each for each in case.detector(point(case.bent)) if each.service == case.service]
-    best = max(found, key=lambda each: each.strength)
+def test_a_fault_is_found_with_its_suspected_cause(case: Case) -> None:
+    findings = [finding for finding in case.detector(point(case.changes)) if finding.service == case.service]
+    best = max(findings, key=lambda finding: finding.strength)
     assert best.strength > 0.8
     assert (best.cause, best.suspect.service) == (case.cause, case.suspect)
     assert (best.suspect.edge, best.suspect.host, best.suspect.pool) == (case.edge, case.host, case.pool)
@@ -231,20 +231,20 @@ def test_a_cause_is_named_with_its_culprit(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_what_is_named_began_when_it_did(case: Case) -> None:
-    best = max(case.detector(now := point(case.bent)), key=lambda each: each.strength)
-    first = min(index for index in (200, 220, 280, 285, NOW) if _differs(case.bent, index))
+def test_a_finding_begins_with_its_fault(case: Case) -> None:
+    best = max(case.detector(now := point(case.changes)), key=lambda finding: finding.strength)
+    first = min(index for index in (200, 220, 280, 285, NOW) if _differs(case.changes, index))
     assert now.world.times[first] - 60 <= best.since <= now.time
 
 
-def _differs(bent: Bent, index: int) -> bool:
-    """Whether any figure changes in the ten minutes after that index."""
-    return any(callable(shape) and shape(index + 30) != shape(index - 1) for shape in bent.values())
+def _differs(changes: Changes, index: int) -> bool:
+    """Whether any value changes in the ten minutes after the index."""
+    return any(callable(shape) and shape(index + 30) != shape(index - 1) for shape in changes.values())
 
 
-OTHERS: tuple[tuple[str, Bent], ...] = (
-    ("all is well", {}),
-    ("a fault that its callers are covered against",
+OTHERS: tuple[tuple[str, Changes], ...] = (
+    ("healthy", {}),
+    ("a fault with a fallback in the callers",
      {("edge_failed", QUERY): since(NOW, 0, 0.35), ("failed", STORE): since(NOW, 0, 0.35),
       ("attempts", QUERY): since(NOW, 1, 1.35)}),
     ("a deploy that makes a store a fifth slower",
@@ -252,119 +252,119 @@ OTHERS: tuple[tuple[str, Bent], ...] = (
     ("a busy link", {("retransmitted", "host-1"): since(NOW, 0, 0.008)}),
     ("a host that loses packets of batch work alone",
      {("retransmitted", "host-1"): since(NOW, 0, 0.3), ("edge_p95", FEED): since(NOW, 0.03, 2)}),
-    ("more people than usual, and room for them",
+    ("more load than at baseline, with headroom",
      {("edge_rate", IN): ramp(200, 280, 5, 8), ("edge_rate", ASK): ramp(200, 280, 5, 8),
       ("edge_rate", ANSWER): ramp(200, 280, 5, 8), ("generated_tokens", LLM): ramp(200, 280, 1000, 1500),
       ("cache", LLM): ramp(200, 280, 0.3, 0.42)}),
-    ("two requests a minute more than usual",
+    ("two requests per minute above the baseline",
      {("edge_rate", CODE): ramp(200, 280, 0.06, 0.1), ("rate", CODER): ramp(200, 280, 0.06, 0.1),
       **slow(CODER, 2, 20)}),
     ("an autoscaler that adds a replica in time",
      {("wanted", LLM): since(NOW, 2, 3), ("pending", LLM): since(NOW, 0, 1)}),
     ("a replica that is restarted", {("ready", LLM): since(NOW, 2, 1)}),
     ("a GPU that reports an error and works on", {("errors", GPUS[0]): since(NOW, 0, 0.02)}),
-    ("a GPU that is held back and has time to spare",
+    ("a throttled GPU with spare time",
      {("throttled", GPUS[0]): since(NOW, 0, 0.6), ("clock", GPUS[0]): since(NOW, 1, 0.8)}),
-    ("retries of three percent for ever", {("attempts", ANSWER): 1.03, ("edge_failed", ANSWER): 0.03}),
+    ("a constant 3 % of retries", {("attempts", ANSWER): 1.03, ("edge_failed", ANSWER): 0.03}),
     ("uneven load of a few requests",
      {("replica_busy", REPLICAS[0]): since(NOW, 2, 3), ("replica_busy", REPLICAS[1]): since(NOW, 2, 0)}),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("bent", [bent for _, bent in OTHERS], ids=[name for name, _ in OTHERS])
-def test_what_only_looks_like_trouble_is_no_cause(bent: Bent) -> None:
-    now = point(bent)
-    sure = [each for detect in DETECTORS for each in detect(now) if each.strength > 0.5]
-    assert sure == []
+@pytest.mark.parametrize("changes", [changes for _, changes in OTHERS], ids=[name for name, _ in OTHERS])
+def test_harmless_changes_have_no_finding(changes: Changes) -> None:
+    now = point(changes)
+    likely = [finding for detect in DETECTORS for finding in detect(now) if finding.strength > 0.5]
+    assert likely == []
 
 
-EXPLAINED: tuple[tuple[str, Bent, Detector], ...] = (
-    ("an overload is no storm while more is really asked",
+EXPLAINED: tuple[tuple[str, Changes, Detector], ...] = (
+    ("an overload is no storm while first attempts grow",
      {**STORM, **GROWS, ("edge_rate", ANSWER): since(NOW, 5, 40)}, retry_storms),
-    ("an overload is no storm while the model cannot even serve what is really asked",
+    ("an overload is no storm while the model cannot serve first attempts",
      {**STORM, ("finished", LLM): since(NOW, 5, 2)}, retry_storms),
-    ("an overload is no storm while a neighbor has the GPUs",
+    ("an overload is no storm while a neighbor takes the GPUs",
      {**STORM, **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}},
      retry_storms),
-    ("a model whose GPUs idle is not kept down by retries",
+    ("a model with idle GPUs is not kept down by retries",
      {**STORM, **{("utilization", gpu): since(NOW, 0.8, 0.1) for gpu in GPUS}}, retry_storms),
-    ("an overload that more requests led to is no storm, whatever is counted now",
+    ("an overload after growth of requests is no storm",
      {**STORM, ("generated_tokens", LLM): ramp(240, 280, 1000, 1800)}, retry_storms),
     ("retries of a fault without a queue are no storm",
      {**SLOW_STORE, ("attempts", QUERY): since(NOW, 1, 1.4), ("edge_rate", QUERY): since(NOW, 5, 6)}, retry_storms),
-    ("replicas that a squeezed model asks for are no lag",
+    ("missing replicas of a squeezed model are no lag",
      {**WAITS, ("wanted", LLM): since(NOW, 2, 4), ("pending", LLM): since(NOW, 0, 2),
       **{("busy", tenant): since(NOW, 0.6, 0.3) for tenant in TENANTS if tenant.service == LLM}}, provisioning_lag),
     ("retries are no demand", STORM, demand),
-    ("a server that tells only of its fast answers is not behind a slow network",
+    ("a server that reports only its fast answers is not behind a slow network",
      {**STORM, ("edge_server", ASK): since(NOW, 8.5, 0.02), ("p95", GATEWAY): since(NOW, 8.5, 0.02),
       ("edge_p95", ASK): since(NOW, 8.6, 32)}, network),
     ("a service that waits for another is no cause itself",
      {**SLOW_STORE, **slow(GATEWAY, 8.5, 9)}, lambda now: tuple(
-         each for each in dependency(now) if each.suspect.service != STORE)),
-    ("a model whose neighbor takes its GPUs is no faulty dependency",
+         finding for finding in dependency(now) if finding.suspect.service != STORE)),
+    ("a model with a noisy neighbor is no faulty dependency",
      {**slow(LLM, 8, 20), ("edge_server", ANSWER): since(NOW, 8, 20), ("edge_p95", ANSWER): since(NOW, 8.1, 20),
       **slow(GATEWAY, 8.5, 20.5), **{("stalled_by", stall): since(NOW, 0.02, 0.5) for stall in STALLS}}, dependency),
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("bent", "detector"), [case[1:] for case in EXPLAINED], ids=[case[0] for case in EXPLAINED])
-def test_what_has_another_cause_is_not_named(bent: Bent, detector: Detector) -> None:
-    assert [each for each in detector(point(bent)) if each.strength > 0.5] == []
+@pytest.mark.parametrize(("changes", "detector"), [case[1:] for case in EXPLAINED], ids=[case[0] for case in EXPLAINED])
+def test_a_detector_ignores_faults_with_another_cause(changes: Changes, detector: Detector) -> None:
+    assert [finding for finding in detector(point(changes)) if finding.strength > 0.5] == []
 
 
-def test_a_service_that_gets_slower_is_told_of_before_its_callers_fail() -> None:
-    """Retries still hide from the front's users that more and more queries are given up."""
-    bent = {**SLOW_STORE, ("edge_failed", QUERY): since(NOW, 0, 0.07), ("failed", FRONT): 0.0, **slow(FRONT, 9, 9.5)}
-    best = max(dependency(point(bent)), key=lambda each: each.strength)
+def test_a_slow_callee_is_found_before_its_callers_fail() -> None:
+    """Retries still hide from users that more and more queries time out."""
+    changes = {**SLOW_STORE, ("edge_failed", QUERY): since(NOW, 0, 0.07), ("failed", FRONT): 0.0, **slow(FRONT, 9, 9.5)}
+    best = max(dependency(point(changes)), key=lambda finding: finding.strength)
     assert best.suspect.service == STORE
     assert 0.5 < best.strength < 0.9
 
 
-def test_growth_that_the_hour_usually_brings_explains_only_what_nothing_else_does() -> None:
-    """It is no surprise, and who asks cannot be told to stay away every morning."""
+def test_seasonal_growth_is_expected_demand() -> None:
+    """Its action is to add replicas, not to limit callers."""
     now = point({**WAITS, **GROWS})
-    best = max(demand(now), key=lambda each: each.strength)
+    best = max(demand(now), key=lambda finding: finding.strength)
     assert best.strength > 0.8
     assert not best.expected
 
-    usual = EvaluationPoint(replace(now.world, season=every_week(now, 1.6)), now.at, now.base)
-    best = next(each for each in demand(usual) if each.service == best.service)
+    seasonal = EvaluationPoint(replace(now.world, season=seasonality(now, 1.6)), now.at, now.base)
+    best = next(finding for finding in demand(seasonal) if finding.service == best.service)
     assert best.strength > 0.8
     assert best.expected
     assert best.suspect.service == best.service
     assert f"add replicas of {best.service}, from now on before" in action_text(best.action)
-    assert any(each.baseline == 1.6 for each in best.evidence)
+    assert any(finding.baseline == 1.6 for finding in best.evidence)
 
-    more = EvaluationPoint(replace(now.world, season=every_week(now, 1.1)), now.at, now.base)
-    best = max(demand(more), key=lambda each: each.strength)
+    more = EvaluationPoint(replace(now.world, season=seasonality(now, 1.1)), now.at, now.base)
+    best = max(demand(more), key=lambda finding: finding.strength)
     assert best.strength > 0.8
     assert not best.expected
 
 
-def every_week(now: EvaluationPoint, growth: float) -> Seasonality:
-    """Every service is asked so many times as much at this time."""
-    rows = {who: row for row, who in enumerate(now.world.services)}
+def seasonality(now: EvaluationPoint, growth: float) -> Seasonality:
+    """The same growth of all services at the current time."""
+    rows = {service: row for row, service in enumerate(now.world.services)}
     return Seasonality(rows, np.array([now.time // BIN_SECONDS * BIN_SECONDS]), np.full((len(rows), 1), growth))
 
 
-def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is_done() -> None:
-    """Model servers have more at once than they carry, while tokens and requests are counted as ever."""
+def test_an_overload_is_demand_before_requests_finish() -> None:
+    """The load exceeds the capacity, although tokens and requests are still at their baseline."""
     now = point({**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0})
-    assert [each for each in demand(now) if each.strength > 0.5] == []
+    assert [finding for finding in demand(now) if finding.strength > 0.5] == []
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
     came = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: full})
-    best = max(demand(came), key=lambda each: each.strength)
+    best = max(demand(came), key=lambda finding: finding.strength)
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
     assert action_text(best.action).endswith("without the growth its load would be 45 % of what it is")
     slowed = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: replace(full, slowdown=1.5)})
-    assert [each for each in demand(slowed) if each.strength > 0.5] == []
+    assert [finding for finding in demand(slowed) if finding.strength > 0.5] == []
 
 
 @pytest.mark.parametrize(
-    ("growth", "pool", "told"),
+    ("growth", "pool", "expected"),
     [
         (1.6, (), "add 1 replica of serving/llm (it has 2)"),
         (2.8, (), "add 2 replicas of serving/llm (it has 2)"),
@@ -374,34 +374,32 @@ def test_a_crowd_that_has_only_just_come_is_demand_before_any_of_its_requests_is
         (1e30, (), "add replicas of serving/llm"),
     ],
 )
-def test_how_many_replicas_are_to_be_added_is_told_where_it_is_known(
-    growth: float, pool: tuple[str, ...], told: str
-) -> None:
-    """So many that each has what a server carries with bursts; a queue forty times the room is no measure."""
+def test_the_number_of_replicas_to_add_is_named_if_known(growth: float, pool: tuple[str, ...], expected: str) -> None:
+    """The load per replica is then at most the safe limit; a backlog of 40 times the capacity is ignored."""
     now = point({})
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
     pooled = EvaluationPoint(replace(now.world, pool=pool), now.at, now.base, utilizations={LLM: full})
-    assert action_text(add_replicas(pooled, LLM, growth)) == told
+    assert action_text(add_replicas(pooled, LLM, growth)) == expected
 
 
-def test_growth_from_batch_work_is_blamed_on_batch_work() -> None:
-    bent: Bent = {
+def test_growth_of_batch_work_is_attributed_to_it() -> None:
+    changes: Changes = {
         ("edge_rate", FEED): ramp(200, 280, 1, 9),
         ("rate", STORE): ramp(200, 280, 6, 14),
         **slow(STORE, 0.03, 0.3),
     }
-    best = next(each for each in demand(point(bent)) if each.service == STORE)
+    best = next(finding for finding in demand(point(changes)) if finding.service == STORE)
     assert best.suspect.service == BATCH
     assert best.strength > 0.8
 
 
-def test_growth_is_followed_through_a_gateway_to_whose_requests_it_hands_on() -> None:
-    """The front's calls grow more, but it is those who ask the gateway directly whose requests go to the coder."""
+def test_growth_is_followed_through_a_gateway_by_forwarded_calls() -> None:
+    """The front's calls grow more, but only direct requests to the gateway go to the coder."""
     waves = {
         edge: lambda i, period=period, rate=rate: rate * (1 + 0.3 * math.sin(i / period))
         for edge, period, rate in ((ASK, 7, 5), (DIRECT, 11, 2))
     }
-    bent: Bent = {
+    changes: Changes = {
         ("edge_rate", ASK): lambda i: waves[ASK](i) + ramp(270, 290, 0, 6)(i),
         ("edge_rate", ANSWER): lambda i: waves[ASK](i) + ramp(270, 290, 0, 6)(i),
         ("edge_rate", DIRECT): lambda i: waves[DIRECT](i) + ramp(270, 290, 0, 3)(i),
@@ -409,12 +407,14 @@ def test_growth_is_followed_through_a_gateway_to_whose_requests_it_hands_on() ->
         ("rate", CODER): lambda i: waves[DIRECT](i) + ramp(270, 290, 0, 3)(i),
         **slow(CODER, 2, 20),
     }
-    best = next(each for each in demand(point(bent)) if each.service == CODER)
+    best = next(finding for finding in demand(point(changes)) if finding.service == CODER)
     assert best.suspect.service == GATEWAY
 
 
-def test_hosts_that_tell_nothing_leave_the_edges_to_tell() -> None:
+def test_slow_edges_are_found_without_host_counters() -> None:
     silent = {("retransmitted", host): float("nan") for host in ("host-1", "host-2", "host-3")}
-    best = max(network(point({**silent, ("edge_p95", QUERY): since(NOW, 0.03, 0.5)})), key=lambda each: each.strength)
+    best = max(
+        network(point({**silent, ("edge_p95", QUERY): since(NOW, 0.03, 0.5)})), key=lambda finding: finding.strength
+    )
     assert (best.service, best.suspect.edge) == (FRONT, QUERY[:2])
     assert 0.5 < best.strength < 0.8

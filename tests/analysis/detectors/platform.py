@@ -1,4 +1,4 @@
-"""A hand-made platform: people, front, gateway, a language model on two hosts, and a store; a test bends its figures.
+"""A hand-made platform: users, front, gateway, a language model on two hosts, and a store. Tests change its values.
 
 people ─▶ front ─▶ gateway ─▶ llm (two replicas, GPUs a and b of host-1 and host-2)
    │        └────▶ store (database)   │      batch (beside llm on both GPUs) ─▶ store
@@ -14,19 +14,20 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
 from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network, Replica
 
 STEP, START, POINTS = 10.0, 1_800_000_000.0, 300
-PEOPLE, FRONT, GATEWAY = Service("", "user"), Service("product", "front"), Service("serving", "gateway")
+USERS, FRONT, GATEWAY = Service("", "user"), Service("product", "front"), Service("serving", "gateway")
 LLM, CODER = Service("serving", "llm"), Service("serving", "coder")
 STORE, BATCH = Service("data", "store"), Service("ml", "batch")
 SERVICES = tuple(sorted((FRONT, GATEWAY, LLM, CODER, STORE, BATCH)))
-IN, ASK, ANSWER = Edge(PEOPLE, FRONT, "virtual_node"), Edge(FRONT, GATEWAY), Edge(GATEWAY, LLM)
+IN, ASK, ANSWER = Edge(USERS, FRONT, "virtual_node"), Edge(FRONT, GATEWAY), Edge(GATEWAY, LLM)
 QUERY, FEED = Edge(FRONT, STORE, "database"), Edge(BATCH, STORE, "database")
-DIRECT, CODE = Edge(PEOPLE, GATEWAY, "virtual_node"), Edge(GATEWAY, CODER)
+DIRECT, CODE = Edge(USERS, GATEWAY, "virtual_node"), Edge(GATEWAY, CODER)
 EDGES = (IN, ASK, ANSWER, QUERY, FEED, DIRECT, CODE)
 GPUS = (Gpu("host-1", "0", "a"), Gpu("host-2", "0", "b"))
 TENANTS = tuple(Tenant(gpu, service) for gpu in GPUS for service in (BATCH, LLM))
@@ -36,10 +37,10 @@ REPLICAS = (Replica(LLM, "llm-1.host-1:8000"), Replica(LLM, "llm-2.host-2:8000")
 POOLS = ("chat", "embed")
 
 Shape = Callable[[int], float]
-Bent = Mapping[tuple[str, Any], Shape | float]
-"""What differs from the ordinary: (figure, of what) → its value, by grid index where it changes."""
+Changes = Mapping[tuple[str, Any], Shape | float]
+"""Changed values: (name, key) → a constant, or a function of the grid index."""
 
-ORDINARY: Mapping[str, Mapping[Any, float]] = {
+BASELINE: Mapping[str, Mapping[Any, float]] = {
     "rate": {FRONT: 5, GATEWAY: 7, LLM: 5, STORE: 6, CODER: 2},
     "failed": {FRONT: 0, GATEWAY: 0, LLM: 0, STORE: 0, CODER: 0},
     "p50": {FRONT: 2.5, GATEWAY: 2.2, LLM: 2, STORE: 0.01, CODER: 1},
@@ -92,27 +93,27 @@ def ramp(first: int, last: int, low: float, high: float) -> Shape:
     return lambda i: low + (high - low) * min(1.0, max(0.0, (i - first) / (last - first)))
 
 
-def world(bent: Bent | None = None, points: int = POINTS, step: float = STEP) -> World:
-    """The platform, bent.
+def world(changes: Changes | None = None, points: int = POINTS, step: float = STEP) -> World:
+    """The platform with some values changed.
 
     Raises:
-        KeyError: it has no such figure of that.
+        KeyError: the platform has no such value.
     """
-    changes = dict(bent or {})
+    remaining = dict(changes or {})
 
     def rows(figure: str, keys: Sequence[Any]) -> Floats:
         out = np.full((len(keys), points), np.nan)
         for row, key in enumerate(keys):
-            shape = changes.pop((figure, key), ORDINARY[figure].get(key, np.nan))
+            shape = remaining.pop((figure, key), BASELINE[figure].get(key, np.nan))
             out[row] = [shape(i) for i in range(points)] if callable(shape) else shape
         return out
 
     names = ("running", "waiting", "cache", "preempted", "finished", "queued", "first_token", "per_token")
-    told = {name: rows(name, (LLM,)) for name in (*names, "prompt_tokens", "generated_tokens")}
+    servers = {name: rows(name, (LLM,)) for name in (*names, "prompt_tokens", "generated_tokens")}
     replicas = {name: rows(name, REPLICAS) for name in ("replica_busy", "replica_finished", "replica_seconds")}
     served = {name: rows(name, SERVICES) for name in ("rate", "failed", "p50", "p95")}
     calls = rows("edge_p95", EDGES)
-    made = World(
+    built = World(
         times=START + step * np.arange(points, dtype=np.float64),
         step=step,
         services=SERVICES,
@@ -136,7 +137,7 @@ def world(bent: Bent | None = None, points: int = POINTS, step: float = STEP) ->
         stalled_by=rows("stalled_by", STALLS),
         operations=(),
         operation_rate=np.empty((0, points)),
-        model_servers=ModelServers(services=(LLM,), **told, replicas=REPLICAS, **replicas),
+        model_servers=ModelServers(services=(LLM,), **servers, replicas=REPLICAS, **replicas),
         capacity=Capacity(
             services=(LLM,),
             **{name: rows(name, (LLM,)) for name in ("wanted", "ready", "max_replicas", "pending")},
@@ -151,12 +152,23 @@ def world(bent: Bent | None = None, points: int = POINTS, step: float = STEP) ->
         ),
         hardware=Hardware(*(rows(name, GPUS) for name in ("clock", "throttled", "errors", "lost"))),
     )
-    if changes:
-        raise KeyError(f"the platform has no {sorted(map(str, changes))}")
-    return made
+    if remaining:
+        raise KeyError(f"the platform has no {sorted(map(str, remaining))}")
+    return built
 
 
-def point(bent: Bent | None = None, points: int = POINTS, step: float = STEP) -> EvaluationPoint:
-    """The platform, bent, at its last grid point, against what was usual before."""
-    made = world(bent, points, step)
-    return EvaluationPoint(made, points - 1, baselines_at(made, points - 1))
+def point(
+    changes: Changes | None = None,
+    points: int = POINTS,
+    step: float = STEP,
+    utilization: Utilization | None = None,
+) -> EvaluationPoint:
+    """The last grid point of the platform with some values changed. utilization: of the language model."""
+    return last_point(world(changes, points, step), utilization)
+
+
+def last_point(world: World, utilization: Utilization | None = None) -> EvaluationPoint:
+    """The last grid point of a World, against its baselines. utilization: of the language model."""
+    at = len(world.times) - 1
+    utilizations = {} if utilization is None else {LLM: utilization}
+    return EvaluationPoint(world, at, baselines_at(world, at), utilizations=utilizations)

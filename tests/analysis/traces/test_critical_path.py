@@ -24,11 +24,12 @@ def span(number: int, parent: int, start: int, end: int) -> Span:
 
 
 def path(*spans: tuple[int, int, int, int]) -> dict[int, list[tuple[int, int]]]:
-    """Stretches in milliseconds by span number."""
-    made = [span(*each) for each in spans]
-    found = critical_path(made)
+    """Own time in milliseconds by span number."""
+    spans_ = [span(*row) for row in spans]
+    result = critical_path(spans_)
     return {
-        int(made[at].name): [(each.start // MS, each.end // MS) for each in own] for at, own in found.own_time.items()
+        int(spans_[at].name): [(time.start // MS, time.end // MS) for time in own]
+        for at, own in result.own_time.items()
     }
 
 
@@ -59,30 +60,30 @@ def path(*spans: tuple[int, int, int, int]) -> dict[int, list[tuple[int, int]]]:
         ("a circle", [(1, 2, 0, 10), (2, 1, 0, 10)], {1: [(0, 10)]}),
     ],
 )  # fmt: skip
-def test_the_path_is_what_was_waited_for(
+def test_the_path_consists_of_the_spans_waited_for(
     name: str, spans: list[tuple[int, int, int, int]], expected: dict[int, list[tuple[int, int]]]
 ) -> None:
-    """Each moment of the head is in one span's own time."""
+    """Each moment of the root span is in the own time of one span."""
     assert path(*spans) == expected, name
     assert path(*reversed(spans)) == expected, name
 
 
-def test_time_that_no_call_explains_is_a_gap() -> None:
-    """Of spans that make calls alone, and from a tenth of the trace on."""
-    made = [span(1, 0, 0, 100), span(2, 1, 5, 40), span(3, 1, 60, 99)]
-    found = critical_path(made)
-    assert {made[at].name: own for at, own in found.gaps.items()} == {"1": ((40 * MS, 60 * MS),)}
+def test_uninstrumented_time_is_a_gap() -> None:
+    """Only of spans with child spans, and from a tenth of the trace on."""
+    spans_ = [span(1, 0, 0, 100), span(2, 1, 5, 40), span(3, 1, 60, 99)]
+    result = critical_path(spans_)
+    assert {spans_[at].name: own for at, own in result.gaps.items()} == {"1": ((40 * MS, 60 * MS),)}
     assert critical_path([]) == ({}, {})
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=12))
-def test_the_path_covers_the_head_once(rows: list[tuple[int, int, int]]) -> None:
-    """Whatever the tree, the times and the order: no moment is missing, none is there twice."""
+def test_the_path_covers_the_root_span_once(rows: list[tuple[int, int, int]]) -> None:
+    """For any tree, times, and order."""
     spans = [
         span(i, parent if parent != i else 0, start, start + length)
         for i, (parent, start, length) in enumerate(rows, 1)
     ]
-    head = main_span(spans)
-    stretches = sorted(each for own in critical_path(spans).own_time.values() for each in own)
-    assert sum(end - start for start, end in stretches) == head.duration_ns
-    assert all(one.end <= other.start for one, other in pairwise(stretches))
+    root = main_span(spans)
+    ranges = sorted(time for own in critical_path(spans).own_time.values() for time in own)
+    assert sum(end - start for start, end in ranges) == root.duration_ns
+    assert all(one.end <= other.start for one, other in pairwise(ranges))

@@ -1,11 +1,11 @@
-"""How long a service has is told by what is ahead: its own trend, or how full its model servers are by now."""
+"""Time to the SLO breach of the origin: from its trend, or from the load of its model servers."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-from tests.analysis.causes.made import LLM, point
+from tests.analysis.detectors.platform import LLM, point
 
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
@@ -16,7 +16,7 @@ TREND, NONE = (100.0, 150.0, 300.0, 500.0, 700.0), (math.inf,) * 5
 
 
 @pytest.mark.parametrize(
-    ("trend", "now", "heavy", "told"),
+    ("trend", "load", "urgent", "expected"),
     [
         pytest.param(TREND, None, False, 0.28 * 300, id="a part of the trend's median, once somebody is woken"),
         pytest.param(NONE, None, False, 70.0, id="no trend"),
@@ -25,16 +25,16 @@ TREND, NONE = (100.0, 150.0, 300.0, 500.0, 700.0), (math.inf,) * 5
         pytest.param(TREND, None, True, 20.0, id="what takes it down by itself"),
     ],
 )
-def test_the_time_that_is_left_goes_by_what_is_ahead(
-    trend: tuple[float, ...], now: float | None, heavy: bool, told: float
+def test_time_to_breach_follows_the_trend_or_the_load(
+    trend: tuple[float, ...], load: float | None, urgent: bool, expected: float
 ) -> None:
-    crowded = now is not None
-    strain = Utilization(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (now or 0.5, 0.7, 0.6), 0.5, 0.7)
-    own = ServiceRisk(False, 0.8, trend, crowded, strain)
-    candidate = IncidentCandidate(LLM, (LLM,), (), (), None, True, True, crowded, heavy, 0.8)
-    here = point()
+    overloaded = load is not None
+    utilization = Utilization(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (load or 0.5, 0.7, 0.6), 0.5, 0.7)
+    risk_ = ServiceRisk(False, 0.8, trend, overloaded, utilization)
+    candidate = IncidentCandidate(LLM, (LLM,), (), (), None, True, True, overloaded, urgent, 0.8)
+    now_ = point()
     incident = updated_incident(
-        opened_incident(candidate, here), candidate, Evaluation(here, {LLM: own}, ()), page=True
+        opened_incident(candidate, now_), candidate, Evaluation(now_, {LLM: risk_}, ()), page=True
     )
-    (origin,) = [each for each in incident.at_risk if each.service == LLM]
-    assert origin.p50 == pytest.approx(told)
+    (origin,) = [risk for risk in incident.at_risk if risk.service == LLM]
+    assert origin.p50 == pytest.approx(expected)

@@ -1,4 +1,4 @@
-"""How long replicas take to come is measured where they came before."""
+"""Missing replicas, their delays and quotas, and the load distribution of replicas."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.analysis.causes.made import LLM, POOLS, Bent, point, since
-from tests.analysis.causes.test_causes import WAITS
+from tests.analysis.detectors.platform import LLM, POOLS, Changes, point, since
+from tests.analysis.detectors.test_detectors import WAITS
 
 from foreshock_dashboard.analysis.detectors.load_imbalance import slowest_replica, unevenness, weighted_means
 from foreshock_dashboard.analysis.detectors.provisioning_lag import (
@@ -34,40 +34,40 @@ from foreshock_dashboard.render.action import action_text
         ([], [], []),
     ],
 )
-def test_a_replica_took_from_when_it_was_wanted_to_when_it_was_ready(
+def test_scale_up_delays_last_from_request_to_readiness(
     wanted: list[float], ready: list[float], expected: list[float]
 ) -> None:
     assert scale_up_delays(np.array(wanted, float), np.array(ready, float), 10.0).tolist() == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=60))
-def test_no_replica_comes_before_it_is_wanted(rows: list[tuple[int, int]]) -> None:
+def test_scale_up_delays_are_positive(rows: list[tuple[int, int]]) -> None:
     pairs = np.array(rows, float).reshape(-1, 2)
-    found = scale_up_delays(pairs[:, 0], pairs[:, 1], 10.0)
-    assert ((found > 0) & (found < 10 * max(1, len(rows)))).all()
+    delays = scale_up_delays(pairs[:, 0], pairs[:, 1], 10.0)
+    assert ((delays > 0) & (delays < 10 * max(1, len(rows)))).all()
 
 
-def test_what_was_measured_stands_for_what_is_assumed() -> None:
-    asked = {("wanted", LLM): lambda i: 2 if i < 100 or 200 <= i < 290 else 3}
-    came = point({**asked, ("ready", LLM): lambda i: 3 if 124 <= i < 200 else 2})
-    never = point({**asked, ("ready", LLM): 2})
-    first, second = replica_lag(came, 0), replica_lag(never, 0)
+def test_measured_delays_replace_the_default() -> None:
+    wanted = {("wanted", LLM): lambda i: 2 if i < 100 or 200 <= i < 290 else 3}
+    measured = point({**wanted, ("ready", LLM): lambda i: 3 if 124 <= i < 200 else 2})
+    unmeasured = point({**wanted, ("ready", LLM): 2})
+    first, second = replica_lag(measured, 0), replica_lag(unmeasured, 0)
     assert first is not None
     assert second is not None
     assert (first.delay, second.delay) == (240.0, DEFAULT_DELAY_SECONDS)
     assert first.missing == 1
-    assert first.since == came.world.times[290]
+    assert first.since == measured.world.times[290]
 
 
-def test_who_has_what_it_wants_lacks_nothing() -> None:
+def test_a_service_with_all_replicas_has_no_lag() -> None:
     assert replica_lag(point(), 0) is None
 
 
-def test_an_autoscaler_at_its_bound_is_told() -> None:
-    found = replica_lag(point({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
-    assert found is not None
-    assert found.at_limit
-    assert found.missing == 0
+def test_an_autoscaler_at_its_limit_is_reported() -> None:
+    lag = replica_lag(point({("wanted", LLM): since(290, 2, 6), ("ready", LLM): since(290, 2, 6)}), 0)
+    assert lag is not None
+    assert lag.at_limit
+    assert lag.missing == 0
 
 
 @pytest.mark.parametrize(
@@ -79,43 +79,43 @@ def test_an_autoscaler_at_its_bound_is_told() -> None:
     ],
     ids=["its own pool is used up", "another pool always was", "no pool is"],
 )
-def test_the_pool_that_is_used_up_is_the_one_that_moved(used: dict[tuple[str, str], object], pool: str) -> None:
-    lacks = {("wanted", LLM): since(290, 2, 5), ("pending", LLM): since(290, 0, 3), ("ready", LLM): since(290, 2, 4)}
-    found = replica_lag(point({**lacks, **used}), 0)  # type: ignore[dict-item] # shapes
-    assert found is not None
-    assert found.pool == pool
+def test_the_blocking_pool_changed_with_the_replicas(used: dict[tuple[str, str], object], pool: str) -> None:
+    missing = {("wanted", LLM): since(290, 2, 5), ("pending", LLM): since(290, 0, 3), ("ready", LLM): since(290, 2, 4)}
+    lag = replica_lag(point({**missing, **used}), 0)  # type: ignore[dict-item] # shapes
+    assert lag is not None
+    assert lag.pool == pool
 
 
-def test_replicas_that_the_quota_let_in_wait_for_their_nodes_and_not_for_more_of_it() -> None:
-    """What is used of it grew with them; of four that are missing it keeps one out."""
-    lacks: Bent = {("wanted", LLM): since(280, 2, 6), ("pending", LLM): since(280, 0, 4), ("quota", POOLS[0]): 5}
-    some, all_ = ({**lacks, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
-    (told,) = [each for each in provisioning_lag(point({**some, **WAITS})) if each.service == LLM]
-    assert told.suspect.pool == POOLS[0]
-    assert action_text(told.action).startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
-    found = replica_lag(point(all_), 0)
-    assert found is not None
-    assert found.pool == ""
+def test_admitted_replicas_need_no_more_quota() -> None:
+    """Their GPUs count as used quota; of four missing replicas it blocks one."""
+    missing: Changes = {("wanted", LLM): since(280, 2, 6), ("pending", LLM): since(280, 0, 4), ("quota", POOLS[0]): 5}
+    one_blocked, none_blocked = ({**missing, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
+    (finding_,) = [finding for finding in provisioning_lag(point({**one_blocked, **WAITS})) if finding.service == LLM]
+    assert finding_.suspect.pool == POOLS[0]
+    assert action_text(finding_.action).startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
+    lag = replica_lag(point(none_blocked), 0)
+    assert lag is not None
+    assert lag.pool == ""
 
 
-def test_replicas_lack_since_they_do_also_where_a_scrape_is_lost() -> None:
-    lost: Bent = {
+def test_a_lost_scrape_does_not_restart_a_lag() -> None:
+    gap: Changes = {
         ("wanted", LLM): lambda i: math.nan if i == 290 else 2 if i < 280 else 4,
         ("ready", LLM): lambda i: math.nan if i == 290 else 2,
     }
-    found = replica_lag(point(lost), 0)
-    assert found is not None
-    assert found.since == point().world.times[280]
+    lag = replica_lag(point(gap), 0)
+    assert lag is not None
+    assert lag.since == point().world.times[280]
 
 
-def test_replicas_lack_no_longer_than_anybody_has_told_of_them() -> None:
-    late: Bent = {
+def test_a_lag_begins_with_the_first_known_value() -> None:
+    late: Changes = {
         ("wanted", LLM): lambda i: math.nan if i < 270 else 4,
         ("ready", LLM): lambda i: math.nan if i < 270 else 2,
     }
-    found = replica_lag(point(late), 0)
-    assert found is not None
-    assert found.since == point().world.times[270]
+    lag = replica_lag(point(late), 0)
+    assert lag is not None
+    assert lag.since == point().world.times[270]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_replicas_lack_no_longer_than_anybody_has_told_of_them() -> None:
 def test_replicas_are_current_for_a_minute_at_any_grid_step(step: float, age: int, is_current: bool) -> None:
     """`age` is in grid points."""
     counts = {"wanted": 4, "ready": 2, "pending": 2}
-    stale: Bent = {(name, LLM): since(300 - age, count, math.nan) for name, count in counts.items()}
+    stale: Changes = {(name, LLM): since(300 - age, count, math.nan) for name, count in counts.items()}
     assert (replica_lag(point(stale, step=step), 0) is not None) == is_current
 
 
@@ -135,17 +135,17 @@ def test_replicas_are_current_for_a_minute_at_any_grid_step(step: float, age: in
 )
 def test_a_quota_moves_with_replicas_within_a_minute_at_any_grid_step(step: float, later: int, pool: str) -> None:
     """`later` is in grid points."""
-    lacks: Bent = {
+    missing: Changes = {
         ("wanted", LLM): since(250, 2, 5),
         ("pending", LLM): since(250, 0, 3),
         ("used", POOLS[0]): since(250 + later, 2, 4),
     }
-    found = replica_lag(point(lacks, step=step), 0)
-    assert found is not None
-    assert found.pool == pool
+    lag = replica_lag(point(missing, step=step), 0)
+    assert lag is not None
+    assert lag.pool == pool
 
 
-def test_a_series_changes_only_where_it_is_known() -> None:
+def test_change_points_ignore_missing_values() -> None:
     assert change_points(np.array([1, 1, math.nan, 1, math.nan, 2, 2, 1])).tolist() == [5, 7]
 
 
@@ -158,20 +158,20 @@ def test_load_is_uneven_beyond_chance(load: list[float], least: float, most: flo
 
 
 @pytest.mark.parametrize("load", [[], [0.0, 0.0]])
-def test_without_load_nothing_is_uneven(load: list[float]) -> None:
+def test_unevenness_without_load_is_unknown(load: list[float]) -> None:
     assert math.isnan(unevenness(np.array(load)))
 
 
 @given(st.integers(2, 8), st.integers(2, 300))
-def test_random_load_is_hardly_ever_called_uneven(replicas: int, load: int) -> None:
+def test_random_load_is_rarely_uneven(replicas: int, load: int) -> None:
     drawn = np.random.default_rng(replicas * 1000 + load).multinomial(load, [1 / replicas] * replicas, size=50)
     assert np.median([unevenness(row.astype(float)) for row in drawn]) < 0.6
 
 
-def test_the_slowest_is_compared_with_the_others() -> None:
+def test_the_slowest_replica_is_compared_with_the_others() -> None:
     assert slowest_replica(np.array([4.0, 4.0, 12.0])) == (3.0, 2)
     assert slowest_replica(np.array([4.0]))[1] == -1
 
 
-def test_a_mean_goes_by_requests() -> None:
+def test_means_are_weighted_by_requests() -> None:
     assert weighted_means(np.array([[1.0, 5.0, np.nan]]), np.array([[3.0, 1.0, 9.0]])) == pytest.approx([2.0])

@@ -75,7 +75,7 @@ MINE = ("host/7",)
 
 
 def only(found: TraceLanes) -> dict[str, object]:
-    """What the one span had, in ms."""
+    """The time split of the only span, in ms."""
     (wait,) = found.waits.values()
     parts = {str(service): round(seconds * 1000, 3) for service, seconds in wait.split.others.items()}
     return {
@@ -94,7 +94,7 @@ ALTERNATING = [
 
 
 @pytest.mark.parametrize(
-    ("what", "known", "expected"),
+    ("case", "known", "expected"),
     [
         (
             "one after the other",
@@ -112,7 +112,7 @@ ALTERNATING = [
             {"ml/train-llm": 500, "ml/eval": 250, "own": 250, "idle": 0, "unshared": 0},
         ),
         (
-            "together, and nobody said how much",
+            "together, with an unknown share",
             [interval(CHAT, 0, 1000, None, words=MINE), interval(TRAIN, 0, 1000, 0.9)],
             {"ml/train-llm": 500, "own": 500, "idle": 0, "unshared": 0},
         ),
@@ -132,17 +132,17 @@ ALTERNATING = [
             {"own": 500, "idle": 500, "unshared": 0},
         ),
         (
-            "told twice, counted once",
+            "duplicates count once",
             [*ALTERNATING, *ALTERNATING],
             {"ml/train-llm": 475, "ml/eval": 15, "own": 510, "idle": 0, "unshared": 0},
         ),
     ],
 )
-def test_a_spans_time_is_divided_among_those_who_had_the_gpu(
-    what: str, known: list[OccupancyInterval], expected: dict[str, float]
+def test_the_time_of_a_span_is_divided_among_active_services(
+    case: str, known: list[OccupancyInterval], expected: dict[str, float]
 ) -> None:
     """A span of 1,000 ms."""
-    assert only(trace_lanes([span()], known)) == expected, what
+    assert only(trace_lanes([span()], known)) == expected, case
 
 
 CONTAINER, POD = "ab" * 32, "3f2b9a10-5c4d-4e6f-8a7b-9c0d1e2f3a4b"
@@ -178,10 +178,10 @@ ON_THREE = [
 def test_a_span_is_joined_to_a_gpu_by_its_process_then_its_container_then_its_service(
     resource: dict[str, AttributeValue], place: tuple[list[str], str] | None
 ) -> None:
-    """And only the first of these is called measured."""
+    """Only a match by process is measured."""
     found = SpanGpuJoin(ON_THREE).placement(renamed(resource))
-    told = None if found is None else (sorted((g.uuid for g in found.gpus), reverse=True), found.matched_by)
-    assert told == (None if place is None else (sorted(place[0], reverse=True), place[1]))
+    joined = None if found is None else (sorted((g.uuid for g in found.gpus), reverse=True), found.matched_by)
+    assert joined == (None if place is None else (sorted(place[0], reverse=True), place[1]))
     waits = trace_lanes([renamed(resource)], ON_THREE).waits.values()
     assert [wait.quality for wait in waits] == (
         [] if place is None else ["measured" if place[1] == "process" else "inferred"]
@@ -205,8 +205,8 @@ def test_without_a_host_a_service_on_two_hosts_is_joined_to_neither() -> None:
     assert SpanGpuJoin(far[1:], [Tenant(GPU2, CHAT)]).placement(bare) is None
 
 
-def test_of_several_gpus_of_a_service_the_mean_is_told() -> None:
-    """It is not known which of them the span used; one that nobody shared counts with nothing."""
+def test_several_gpus_of_a_service_have_their_mean() -> None:
+    """It is unknown which one the span used. A GPU that was not shared counts as 0."""
     nowhere = renamed({"host.id": HOST})
     known = [interval(CHAT, 0, 1000, 0.2), interval(TRAIN, 0, 1000, 0.8)]
     (alone,) = trace_lanes([nowhere], known).waits.values()
@@ -217,8 +217,8 @@ def test_of_several_gpus_of_a_service_the_mean_is_told() -> None:
     assert math.isclose(among.split.length, 1.0)
 
 
-def test_a_process_on_several_gpus_waited_for_the_one_that_others_held_longest() -> None:
-    """A model spread over GPUs goes on when the last of them has done its part."""
+def test_a_process_on_several_gpus_has_the_longest_wait() -> None:
+    """A model spread over GPUs continues when the last of them has finished."""
     known = [
         *(interval(CHAT, 0, 1000, 0.5, gpu=gpu, words=MINE) for gpu in (GPU2, GPU3)),
         interval(EVAL, 0, 1000, 0.1, gpu=GPU2),
@@ -228,12 +228,14 @@ def test_a_process_on_several_gpus_waited_for_the_one_that_others_held_longest()
     assert (wait.gpus, wait.quality, round(wait.split.waited, 6)) == ((GPU3,), "measured", 0.5)
 
 
-@pytest.mark.parametrize(("asked", "on"), [(("", "llm-chat"), CHAT), (CHAT, Service("", "llm-chat")), (TRAIN, None)])
-def test_an_exporter_need_not_know_of_a_services_namespace(asked: tuple[str, str], on: Service | None) -> None:
-    """Nor need a span; but two namespaces are two services."""
+@pytest.mark.parametrize(
+    ("span_service", "on"), [(("", "llm-chat"), CHAT), (CHAT, Service("", "llm-chat")), (TRAIN, None)]
+)
+def test_a_missing_namespace_still_matches(span_service: tuple[str, str], on: Service | None) -> None:
+    """Of the exporter or of the span; two namespaces are two services."""
     known = [interval(on or EVAL, 0, 1000, 0.5), interval(Service("b", "train-llm"), 0, 1000, 0.5)]
     made = replace(renamed({"host.id": HOST}))
-    named = {**made.resource, "service.namespace": asked[0], "service.name": asked[1]}
+    named = {**made.resource, "service.namespace": span_service[0], "service.name": span_service[1]}
     found = SpanGpuJoin(known).placement(replace(made, resource=named))
     assert (found.service if found else None) == on
 
@@ -244,8 +246,8 @@ def test_a_span_that_waits_for_another_service_waits_for_no_gpu(kind: Kind) -> N
     assert trace_lanes([span(kind=kind)], ALTERNATING).waits == {}
 
 
-def test_spans_in_one_another_count_the_trace_waiting_once() -> None:
-    """The server's span and the spans of its parts are one stretch of time."""
+def test_nested_spans_count_once() -> None:
+    """A server's span and its internal spans overlap."""
     outer = span()
     inner = span(400, 1000, kind="internal", parent=outer.span_id)
     found = trace_lanes([outer, inner], ALTERNATING)
@@ -255,7 +257,7 @@ def test_spans_in_one_another_count_the_trace_waiting_once() -> None:
     assert math.isclose(found.longest.split.waited, 0.49)
     (lane,) = found.lanes
     assert lane.spans == (outer.span_id, inner.span_id)
-    assert [(each.service, (each.start - T0) // MS, (each.end - T0) // MS) for each in lane.intervals] == [
+    assert [(part.service, (part.start - T0) // MS, (part.end - T0) // MS) for part in lane.intervals] == [
         (EVAL, 985, 1000), (TRAIN, 510, 985), (CHAT, 0, 510),
     ]  # fmt: skip
 
@@ -327,25 +329,25 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
 def test_the_sentence_claims_no_more_than_is_known(
     known: Sequence[OccupancyInterval], spans: list[Span], sentence: str
 ) -> None:
-    """An upper bound where shares were divided, inferred where it is, nothing where what was seen is too coarse."""
+    """It names an upper bound if shares were divided, and is empty if the resolution is too coarse."""
     assert wait_sentence(trace_lanes(spans, known)) == sentence
 
 
 def occupancy_span(**attributes: AttributeValue) -> Span:
     """As an exporter sends it; `__` stands for a dot."""
-    said = {name.replace("__", "."): value for name, value in attributes.items()}
+    occupancy = {name.replace("__", "."): value for name, value in attributes.items()}
     resource: Attributes = {"service.name": "foreshock-exporter", "host.id": HOST, "host.name": "host-2"}
-    return replace(span(0, 500, kind="internal"), name="gpu.occupancy", resource=resource, attributes=said)
+    return replace(span(0, 500, kind="internal"), name="gpu.occupancy", resource=resource, attributes=occupancy)
 
 
 def test_an_interval_is_read_from_an_occupancy_span() -> None:
-    """All that it says."""
-    said = occupancy_span(
+    """With all of its attributes."""
+    occupancy = occupancy_span(
         hw__id="GPU-three", hw__name="GPU 3", foreshock__occupant__name="train-llm",
         foreshock__occupant__namespace="ml", foreshock__occupant__processes=["host/4711"],
         foreshock__occupancy__share=0.5, foreshock__occupancy__resolution=0.1,
     )  # fmt: skip
-    assert measured_intervals([said, span()]) == (interval(TRAIN, 0, 500, 0.5, words=["host/4711"]),)
+    assert measured_intervals([occupancy, span()]) == (interval(TRAIN, 0, 500, 0.5, words=["host/4711"]),)
 
 
 @pytest.mark.parametrize(
@@ -363,10 +365,10 @@ def test_an_occupancy_span_that_names_no_gpu_or_service_is_left_out(attributes: 
 
 
 @pytest.mark.parametrize("share", [None, "half", True, -0.1, 1.5, math.nan, math.inf])
-def test_a_share_that_is_none_counts_as_not_told(share: AttributeValue) -> None:
+def test_an_invalid_share_is_unknown(share: AttributeValue) -> None:
     """Then the time is divided evenly."""
-    said = occupancy_span(hw__id="G", foreshock__occupant__name="x", foreshock__occupancy__share=share)
-    assert [each.share for each in measured_intervals([said])] == [None]
+    occupancy = occupancy_span(hw__id="G", foreshock__occupant__name="x", foreshock__occupancy__share=share)
+    assert [interval_.share for interval_ in measured_intervals([occupancy])] == [None]
 
 
 TICKS = st.integers(0, 60)
@@ -394,14 +396,14 @@ def request_spans(draw: st.DrawFn) -> Span:
 def figures(found: TraceLanes) -> list[tuple[object, ...]]:
     """Everything as numbers rounded to a nanosecond."""
     waits = [(key, wait) for key, wait in found.waits.items()]
-    told = [*waits, ("worst", found.longest), *((lane.gpu, lane.wait) for lane in found.lanes)]
+    all_waits = [*waits, ("worst", found.longest), *((lane.gpu, lane.wait) for lane in found.lanes)]
     return sorted(
         (
             str(key), wait.gpus, wait.service, wait.quality, wait.split.overlapping, round(wait.split.own, 9),
             round(wait.split.idle, 9), round(wait.split.unshared, 9),
             sorted((service, round(seconds, 9)) for service, seconds in wait.split.others.items()),
         )
-        for key, wait in told if wait is not None
+        for key, wait in all_waits if wait is not None
     )  # fmt: skip
 
 
@@ -409,9 +411,9 @@ def figures(found: TraceLanes) -> list[tuple[object, ...]]:
 def test_the_parts_of_a_span_add_up_to_its_duration_and_none_is_negative(
     spans: list[Span], known: list[OccupancyInterval]
 ) -> None:
-    """Whatever overlaps or is missing."""
+    """For any overlaps and gaps."""
     found = trace_lanes(spans, known)
-    by_id = {(each.span_id, each.kind): each for each in spans}
+    by_id = {(span_.span_id, span_.kind): span_ for span_ in spans}
     for key, wait in found.waits.items():
         assert min(wait.split.own, wait.split.idle, wait.split.unshared, *wait.split.others.values(), 0.0) >= 0.0
         assert math.isclose(wait.split.length, by_id[key].duration_ns / 1e9, abs_tol=1e-9)
@@ -433,8 +435,8 @@ def test_cutting_or_merging_intervals_changes_nothing(
 ) -> None:
     """An exporter cuts a long interval after ten seconds."""
     pieces = []
-    for each in known:
-        cut = data.draw(st.integers(each.start, each.end))
-        pieces += [part for part in (replace(each, end=cut), replace(each, start=cut)) if part.end > part.start]
+    for whole in known:
+        cut = data.draw(st.integers(whole.start, whole.end))
+        pieces += [part for part in (replace(whole, end=cut), replace(whole, start=cut)) if part.end > part.start]
     assert figures(trace_lanes(spans, pieces)) == figures(trace_lanes(spans, known))
     assert figures(trace_lanes(spans, merge(pieces))) == figures(trace_lanes(spans, known))

@@ -1,0 +1,58 @@
+"""Services with few requests: tokens vary by chance, and few calls show few failures."""
+
+from __future__ import annotations
+
+import pytest
+from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, QUERY, STORE, Changes, point, ramp, since
+from tests.analysis.detectors.test_detectors import NOW, slow
+
+from foreshock_dashboard.analysis.detectors.demand import demand
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.finding import MAX_UNFELT_STRENGTH
+from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, propagates
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_demand"), [(5.0, True), (1.2, True), (0.1, False)], ids=["hundreds", "two hundred", "eighteen"]
+)
+def test_token_growth_of_few_requests_is_no_demand(rate: float, is_demand: bool) -> None:
+    """Requests in three minutes."""
+    changes: Changes = {
+        ("generated_tokens", LLM): ramp(200, 280, 1000, 1500),
+        ("rate", LLM): rate,
+        ("edge_rate", ANSWER): rate,
+        **slow(LLM, 8, 24),
+        ("edge_server", ANSWER): since(NOW, 8, 24),
+    }
+    findings = [
+        finding for finding in demand(point(changes)) if finding.service == LLM and finding.strength >= FINDING_STRENGTH
+    ]
+    assert bool(findings) == is_demand
+
+
+@pytest.mark.parametrize(
+    ("rate", "failed", "affected"),
+    [(0.7, 0.02, True), (0.7, 0.003, False), (5.0, 0.02, False), (5.0, 0.05, True)],
+    ids=["few of its requests come that far", "hardly any of those fails", "most come that far, few fail", "many fail"],
+)
+def test_failures_propagate_by_the_share_of_requests_that_reach_them(
+    rate: float, failed: float, affected: bool
+) -> None:
+    """A cache answers most requests; half of the others fail."""
+    failing = {("failed", LLM): since(290, 0, 0.5), ("failed", GATEWAY): since(290, 0, failed)}
+    assert propagates(point({("rate", LLM): rate, **failing}), LLM, GATEWAY) == affected
+
+
+@pytest.mark.parametrize(("calls", "has_fallback"), [(5.0, True), (0.3, False)], ids=["each time", "seldom"])
+def test_a_caller_has_a_fallback_if_failures_would_show(calls: float, has_fallback: bool) -> None:
+    """A quarter of the calls fails twice, which shows at five calls per second and not at 0.3."""
+    changes: Changes = {
+        ("edge_rate", QUERY): calls,
+        ("edge_failed", QUERY): since(NOW, 0, 0.5),
+        ("failed", STORE): since(NOW, 0, 0.5),
+        ("attempts", QUERY): since(NOW, 1, 1.5),
+        ("edge_p95", QUERY): since(NOW, 0.03, 0.3),
+        ("edge_server", QUERY): since(NOW, 0.03, 0.3),
+    }
+    strength = max(finding.strength for finding in dependency(point(changes)) if finding.service == FRONT)
+    assert (strength <= MAX_UNFELT_STRENGTH) == has_fallback

@@ -1,0 +1,70 @@
+"""Incidents of a database without spans of its own, from the metrics of its clients."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tests.analysis.detectors.platform import FEED, FRONT, IN, LLM, QUERY, STORE, Changes, point, since, world
+
+from foreshock_dashboard.analysis.baseline.levels import baselines_at
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.slos import slos
+from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.forecast.service_risk import service_risks
+from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
+from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, incident_candidates
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
+
+UNINSTRUMENTED: Changes = {
+    **{(name, STORE): math.nan for name in ("rate", "failed", "p50", "p95")},
+    **{("edge_server", edge): math.nan for edge in (QUERY, FEED)},
+}
+FAILS: Changes = {
+    **UNINSTRUMENTED,
+    ("edge_failed", QUERY): since(290, 0, 0.4),
+    ("edge_failed", FEED): since(290, 0, 0.4),
+    ("attempts", QUERY): since(290, 1, 1.4),
+}
+
+
+def candidates(changes: Changes) -> tuple[Evaluation, tuple[IncidentCandidate, ...]]:
+    """The evaluation of a platform, and its incident candidates."""
+    base = point(changes)
+    now = EvaluationPoint(
+        base.world,
+        base.at,
+        base.base,
+        utilizations=utilizations(base.world, base.at, fit_batching_laws(base.world, base.at)),
+    )
+    risks, found_ = service_risks(now, slos(now, {})), tuple(dependency(now))
+    return Evaluation(now, risks, found_), incident_candidates(now, risks, found_, {})
+
+
+@pytest.mark.parametrize(("failed", "page"), [(0.16, True), (0.0, False)], ids=["it fails as well", "it is covered"])
+def test_a_failing_database_pages_if_a_caller_breaches_its_slo(failed: float, page: bool) -> None:
+    _, found_ = candidates(
+        {**FAILS, ("failed", FRONT): since(290, 0, failed), ("edge_failed", IN): since(290, 0, failed)}
+    )
+    assert [candidate.origin for candidate in found_] in ([STORE], [STORE] if page else [])
+    assert [candidate.page for candidate in found_] == [page] * len(found_)
+
+
+def test_an_uninstrumented_service_is_not_at_risk() -> None:
+    evaluation, (candidate,) = candidates({**FAILS, ("failed", FRONT): since(290, 0, 0.16)})
+    incident = updated_incident(opened_incident(candidate, evaluation.point), candidate, evaluation, page=True)
+    assert incident.service == STORE
+    assert STORE not in {risk.service for risk in incident.at_risk}
+    assert incident.since == evaluation.point.world.times[290]
+
+
+@pytest.mark.parametrize(
+    ("first", "began"),
+    [(300, 299), (0, 0), (200, 200), (290, 290)],
+    ids=["unknown", "from the start", "from the first known value", "within the known values"],
+)
+def test_an_excursion_begins_with_the_first_known_value(first: int, began: int) -> None:
+    baselines = baselines_at(world(), 299)
+    excursion = world({("p95", LLM): lambda i: math.nan if i < first and first != 290 else 8.0 if i < first else 40.0})
+    now = EvaluationPoint(excursion, 299, baselines)
+    assert now.since("p95", LLM) == excursion.times[began]
