@@ -175,7 +175,7 @@ def test_large_resources_are_not_remembered() -> None:
     """They would be, a thousand of them, for as long as the hub runs."""
     from foreshock_dashboard.ingest.otlp import decode as otlp
 
-    before = otlp._cached_resource.cache_info().currsize
+    before = otlp._resource.cache.cache_info().currsize
     for number in range(10):
         made = ExportTraceServiceRequest()
         group = made.resource_spans.add()
@@ -186,7 +186,7 @@ def test_large_resources_are_not_remembered() -> None:
         )
         (span,) = decode_spans(made.SerializeToString()).spans
         assert len(span.service.name) == 512, "what is long is cut where it is kept"
-    assert otlp._cached_resource.cache_info().currsize == before
+    assert otlp._resource.cache.cache_info().currsize == before
 
 
 # --- JSON

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, ORIGIN_TOO_LARGE
-from foreshock_dashboard.ingest.otlp.detail import LinkDetail, SpanDetail, detail_of
+from foreshock_dashboard.ingest.otlp.detail import SentSpan, sent_span
 from foreshock_dashboard.ingest.otlp.split import split_request
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import decode
@@ -42,20 +44,12 @@ def request() -> ExportTraceServiceRequest:
     return made
 
 
-EXPECTED = SpanDetail(
-    start_ns=START,
-    end_ns=START - 7,
-    flags=0x301,
-    dropped_attributes=4,
-    dropped_events=5,
-    dropped_links=6,
-    events=(8, 0),
-    links=(LinkDetail("ls=1", 1, 7),),
-    scope_version="9.9",
-    scope_attributes={"sa": "x"},
-    scope_dropped_attributes=2,
+SENT = request().resource_spans[0]
+EXPECTED = SentSpan(
+    SENT.scope_spans[0].spans[0],
+    SENT.scope_spans[0].scope,
+    SENT.resource,
     scope_schema_url="urn:scope",
-    resource_dropped_attributes=3,
     resource_schema_url="https://opentelemetry.io/schemas/1.30.0",
 )
 
@@ -63,12 +57,12 @@ EXPECTED = SpanDetail(
 def test_all_fields_of_a_span_are_stored_as_sent(tmp_path: Path) -> None:
     """From the request, from memory, and from a segment."""
     (span,) = decode(request().SerializeToString()).spans
-    assert detail_of(span) == EXPECTED
+    assert sent_span(span) == EXPECTED
     limits = StoreLimits(block_bytes=1, duckdb_threads=1)
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=limits)) as store:
         store.append_spans([span])
         for _ in range(2):
-            assert [detail_of(each) for each in store.get(span.trace_id)] == [EXPECTED]
+            assert [sent_span(each) for each in store.get(span.trace_id)] == [EXPECTED]
             store.maintain()
 
 
@@ -76,7 +70,7 @@ def test_a_large_request_that_is_read_in_slices_keeps_it_too() -> None:
     """They are cut below what all of their spans share."""
     (cut,) = split_request(request().SerializeToString(), Counter())
     (span,) = decode(cut).spans
-    assert detail_of(span) == EXPECTED
+    assert sent_span(span) == EXPECTED
 
 
 @pytest.mark.parametrize("sliced", [False, True])
@@ -92,11 +86,14 @@ def test_a_schemas_address_is_bounded_as_a_resource_is(*, sliced: bool) -> None:
     assert refused == {ORIGIN_TOO_LARGE: 1}
 
 
-def test_a_span_that_was_not_received_has_no_details() -> None:
-    """But the times that it has."""
+def test_a_span_that_was_not_received_has_its_own_fields_alone() -> None:
+    """No more than `Span` has."""
     (span,) = decode(request().SerializeToString()).spans
     made = Span(
         **{name: getattr(span, name) for name in ("trace_id", "span_id", "parent_id", "name", "kind", "start_ns")},
         end_ns=START + 1, status="unset", status_message="", resource={}, attributes={}, events=span.events,
     )  # fmt: skip
-    assert detail_of(replace(made)) == SpanDetail(START, START + 1, events=(0, 0))
+    sent = sent_span(replace(made))
+    assert (sent.span.start_time_unix_nano, sent.span.end_time_unix_nano) == (START, START + 1)
+    assert [event.dropped_attributes_count for event in sent.span.events] == [0, 0]
+    assert sent[1:] == (InstrumentationScope(), Resource(), "", "")

@@ -1,4 +1,4 @@
-"""Each bucket has an exemplar, in OpenMetrics and for the pages."""
+"""Each bucket has an exemplar in OpenMetrics."""
 
 from __future__ import annotations
 
@@ -82,23 +82,18 @@ def test_the_plain_format_has_no_exemplars(span: Make, now: float) -> None:
 
 def test_either_side_of_a_call_has_its_own_span(span: Make, now: float) -> None:
     """The client's duration is shown by the client's span."""
-    metrics = SpanMetrics()
+    metrics = SpanMetrics(zero_for=0)
     metrics.add([span("client", "web", 1, 9, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)], now)
-    metrics.add([], now + 10)
-    of_edge = {"client": "web", "server": "llm"}
-    assert [e.span_id for e in metrics.exemplars(BY_SERVER, of_edge).values()] == [f"{2:016x}"]
-    by_client = metrics.exemplars("traces_service_graph_request_client_seconds", of_edge)
-    assert [(le, e.span_id) for le, e in by_client.items()] == [("0.4", f"{1:016x}")]
-
-
-def test_each_bucket_of_a_service_has_an_exemplar(span: Make, now: float) -> None:
-    """Over all its operations, the newest one; nothing of another service."""
-    metrics = SpanMetrics()
-    metrics.add([span("server", "a", 1, seconds=0.3, name="GET"), span("server", "b", 2, trace=2, seconds=9)], now)
-    metrics.add([span("server", "a", 3, trace=3, seconds=0.3, name="POST")], now + 1)
-    found = metrics.exemplars(OPERATION, {"service_name": "a"})
-    assert {le: (each.span_id, each.time) for le, each in found.items()} == {"0.4": (f"{3:016x}", now + 1)}
-    assert metrics.exemplars(OPERATION, {"service_name": "nobody"}) == {}
+    metrics.text(now + 10)
+    found = {
+        (sample.name, sample.labels["le"]): sample.exemplar.labels["span_id"]
+        for sample in read(metrics.text(now + 11, openmetrics=True) + "# EOF\n")
+        if sample.exemplar and sample.labels.get("client") == "web"
+    }
+    assert found == {
+        ("traces_service_graph_request_client_seconds_bucket", "0.4"): f"{1:016x}",
+        ("traces_service_graph_request_server_seconds_bucket", "0.2"): f"{2:016x}",
+    }
 
 
 def test_the_hub_s_status_reports_an_exceeded_series_limit(tmp_path: Path, span: Make) -> None:

@@ -116,4 +116,4 @@ class CountedSpans:
     def _observe(self, family: Family, labels: Labels, durations: Sequence[float], now: float) -> None:
         if durations:
             row = self._registry.get(family, labels, now).row
-            self._registry.observe_columns([row] * len(durations), durations, [None] * len(durations))
+            self._registry.histograms.observe_columns([row] * len(durations), durations, [None] * len(durations))

@@ -1,25 +1,45 @@
-"""Reads the needed attributes of many spans from their bytes."""
+"""Reads the needed attributes of many spans from their bytes.
+
+The same bytes, as most attributes of most spans are, are decoded once.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import compress, islice, repeat
 from typing import NamedTuple
 
 import numpy as np
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from foreshock_dashboard.ingest.otlp.attribute_cache import (
-    END_OF_SPAN,
-    MAX_CACHED,
-    MAX_VALUES_PER_KEY,
-    AttributeCache,
-    IntArray,
-    Mask,
-)
-from foreshock_dashboard.model.span import Attributes, Kind
+from foreshock_dashboard.ingest.otlp.columns import SPAN_END
+from foreshock_dashboard.ingest.otlp.values import search_text, value_of
+from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind
 
+MAX_CACHED = 32_768
+"""Attributes that are cached."""
+MAX_CACHED_ATTRIBUTE_BYTES = 256
+"""Longest encoded attribute that is cached."""
+MAX_VALUES_PER_KEY = 1000
+"""Values of one key that are cached. A key with more, such as a request id, has each value once."""
+
+NOT_NEEDED, END_OF_SPAN = 0, 1
+"""Ids of an attribute that is not needed, and of `SPAN_END` after the attributes of a span."""
+
+IntArray = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+_UNCACHED, _UNKNOWN_COLUMN, _NO_COLUMN = -1, -2, -1
+_TEXT_PREFIXES = [b"", b"", b"", b"", *(bytes((18, size - 2, 10, size - 4)) for size in range(4, 130))]
+"""First bytes of the value of a KeyValue that is a text, by the number of its bytes."""
+_LENGTH_BASE = 512
+"""More than the bytes of a KeyValue with a short key and a short text; packs column and length into one number."""
+_PAIR_PREFIXES = [bytes((10, size)) for size in range(128)]
+"""Bytes before a KeyValue within a Resource, by the number of its bytes."""
 Codes = NDArray[np.uint32]
 NO_ATTRIBUTES: Attributes = {}
 _CALLS: frozenset[Kind] = frozenset(("client", "producer"))
@@ -113,3 +133,195 @@ class AttributeReader:
         matrix[columns[searchable], rows[searchable]] = codes  # backwards: the first value of a key is set last
         used = {keys[index]: matrix[index] for index in np.flatnonzero(matrix.any(axis=1))}
         return SearchColumns(self.searchable_keys, used, texts)
+
+
+class AttributeCache:
+    """Maps encoded attributes to ids. Not thread-safe.
+
+    A cached attribute keeps its id until `clear`. The id of any other is valid until `start_batch`.
+
+    entries: key and value by id.
+
+    Args:
+        keys: the needed keys. The column of an attribute is the index of its key.
+        searchable: how many of the first keys have a search text.
+        max_cached: limit of cached attributes. max_values_per_key: limit of cached values of one key.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        searchable: int,
+        max_cached: int = MAX_CACHED,
+        max_values_per_key: int = MAX_VALUES_PER_KEY,
+    ) -> None:
+        self.keys, self._searchable = tuple(keys), searchable
+        self._max_cached, self._max_values_per_key = max_cached, max_values_per_key
+        self._column_of = {key: column for column, key in enumerate(self.keys)}
+        self._size = max_cached + 2
+        self._columns = np.zeros(self._size, np.int64)
+        self._scratch = np.zeros(self._size, np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove all attributes."""
+        self.entries: list[tuple[str, AttributeValue]] = [("", None)] * self._size
+        self._texts: list[str | None] = [None] * self._size
+        self._columns[NOT_NEEDED] = self._columns[END_OF_SPAN] = len(self.keys)
+        self._ids: dict[bytes, int] = {SPAN_END: END_OF_SPAN}
+        self._next = END_OF_SPAN + 1
+        self._value_counts: dict[bytes, int] = {}
+        """Cached values by the bytes of the key, with its tag and length."""
+        self._varied_columns: dict[bytes, int] = {}
+        """Columns of the keys with too many values, by the same bytes."""
+        self._text_prefixes: dict[bytes, int] = {}
+        """For these keys, column and total length by the bytes before a short text of one length."""
+
+    def start_batch(self) -> None:
+        """Remove the attributes that are not cached, or all if the cache is full."""
+        if self._is_full:
+            self.clear()
+        del self.entries[self._size :], self._texts[self._size :]
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._ids) >= self._max_cached or len(self._value_counts) >= self._max_cached
+
+    def lookup(self, pairs: Sequence[bytes]) -> IntArray:
+        """Return the ids of cached KeyValues and of `SPAN_END`; a negative one for others. Shape (pairs,)."""
+        return np.fromiter(map(self._ids.get, pairs, repeat(_UNCACHED)), np.int64, len(pairs))
+
+    def attribute_ids(self, pairs: Sequence[bytes], cached: IntArray, common: int, extended: Mask) -> IntArray:
+        """Return the id of each encoded KeyValue, and decode those that are not cached. Shape (pairs,).
+
+        Args:
+            cached: the result of `lookup`; it is overwritten.
+            common: how many of the first keys are needed from every span.
+            extended: for which pairs the other keys are needed, too. Shape (pairs,).
+
+        Raises:
+            DecodeError: one of them is malformed.
+        """
+        ids = cached
+        positions = np.flatnonzero(ids == _UNCACHED)
+        new = [pairs[position] for position in positions.tolist()]
+        ids[positions] = NOT_NEEDED
+        columns = self._short_text_columns(new)
+        is_short_text = columns != _UNKNOWN_COLUMN
+        remaining = np.flatnonzero(~is_short_text)
+        remaining_pairs = [new[index] for index in remaining.tolist()]
+        _check(remaining_pairs)
+        for index, pair in zip(remaining.tolist(), remaining_pairs, strict=True):
+            head = pair[: 2 + pair[1]] if len(pair) > 1 else pair  # nearly every pair begins with its key
+            columns[index] = column = self._varied_columns.get(head, _UNKNOWN_COLUMN)
+            if column == _UNKNOWN_COLUMN:
+                ids[positions[index]] = self._decode(head, pair)
+            else:
+                self._learn_text_prefix(head, pair, column)
+        for column in sorted({*columns.tolist()} - {_UNKNOWN_COLUMN, _NO_COLUMN}):
+            selected = columns == column
+            if column >= common:
+                selected &= extended[positions]
+            key_end = 2 + len(self.keys[column].encode())
+            values = [
+                pair[key_end + 4 :].decode() if short else _value(pair, key_end)
+                for pair, short in zip(compress(new, selected.tolist()), is_short_text[selected].tolist(), strict=True)
+            ]
+            ids[positions[selected]] = self._add_uncached(column, values)
+        ids[(self._columns[ids] >= common) & ~extended] = NOT_NEEDED
+        return ids
+
+    def _short_text_columns(self, pairs: Sequence[bytes]) -> IntArray:
+        """Return the columns of short texts of keys with many values; `_UNKNOWN_COLUMN` for other pairs.
+
+        The bytes before such a text contain its length, so only the text itself has to be checked.
+
+        Raises:
+            DecodeError: one of the texts is not UTF-8.
+        """
+        prefixes = [pair[: 6 + pair[1]] if len(pair) > 1 else pair for pair in pairs]
+        known = np.fromiter(map(self._text_prefixes.get, prefixes, repeat(0)), np.int64, len(pairs))
+        lengths = np.fromiter(map(len, pairs), np.int64, len(pairs))
+        is_short = (known > 0) & (known % _LENGTH_BASE == lengths)
+        texts = b"".join(compress(pairs, is_short.tolist()))  # each begins with a line feed, so none completes another
+        try:
+            texts.decode()
+        except UnicodeDecodeError as error:
+            raise DecodeError("an attribute's text is no UTF-8") from error
+        return np.where(is_short, known // _LENGTH_BASE + _UNKNOWN_COLUMN, _UNKNOWN_COLUMN)
+
+    def _learn_text_prefix(self, head: bytes, pair: bytes, column: int) -> None:
+        """Remember the bytes before a short text of a key with many values."""
+        size = len(pair) - len(head)
+        if 4 <= size < 130 and pair.startswith(_TEXT_PREFIXES[size], len(head)):
+            self._text_prefixes[pair[: len(head) + 4]] = (column - _UNKNOWN_COLUMN) * _LENGTH_BASE + len(pair)
+
+    def _decode(self, head: bytes, pair: bytes) -> int:
+        """Decode an attribute with a new key or value, cache it if possible, and return its id."""
+        attribute_id = self._ids.get(pair)
+        if attribute_id is not None:  # it occurs twice in the batch
+            return attribute_id
+        key_first = head[:1] == b"\n" and len(head) > 1 and head[1] < 128
+        key = head[2:].decode() if key_first else KeyValue.FromString(pair).key
+        column = self._column_of.get(key, _NO_COLUMN)
+        value = None
+        if column != _NO_COLUMN:
+            value = _value(pair, len(head)) if key_first else value_of(KeyValue.FromString(pair).value)
+        values = self._value_counts.get(head, 0)
+        cacheable = key_first and values < self._max_values_per_key and len(pair) <= MAX_CACHED_ATTRIBUTE_BYTES
+        if not cacheable or self._is_full:
+            return NOT_NEEDED if column == _NO_COLUMN else int(self._add_uncached(column, [value])[0])
+        self._value_counts[head] = values + 1
+        if values + 1 == self._max_values_per_key:
+            self._varied_columns[head] = column
+        attribute_id = NOT_NEEDED
+        if column != _NO_COLUMN:
+            attribute_id, self._next = self._next, self._next + 1
+            self.entries[attribute_id] = key, value
+            self._texts[attribute_id] = search_text(value) if column < self._searchable and value is not None else None
+            self._columns[attribute_id] = column
+        self._ids[pair] = attribute_id
+        return attribute_id
+
+    def _add_uncached(self, column: int, values: Sequence[AttributeValue]) -> IntArray:
+        """Return ids for values of one key that are not cached."""
+        first = len(self.entries)
+        self.entries += zip(repeat(self.keys[column]), values)
+        searchable = column < self._searchable
+        self._texts += [search_text(value) if searchable and value is not None else None for value in values]
+        end = len(self.entries)
+        if len(self._columns) < end:
+            self._columns = np.resize(self._columns, 2 * end)
+            self._scratch = np.resize(self._scratch, 2 * end)
+        self._columns[first:end] = column
+        return np.arange(first, end)
+
+    def columns(self, ids: IntArray) -> IntArray:
+        """Return the columns; for `NOT_NEEDED` and `END_OF_SPAN`, the number of keys."""
+        return self._columns[ids]
+
+    def texts(self, ids: IntArray) -> tuple[NDArray[np.uint32], list[str | None]]:
+        """Return for each id the index of its search text, and these texts; the first is None."""
+        positions = np.arange(len(ids))
+        self._scratch[ids] = positions
+        distinct = ids[self._scratch[ids] == positions]
+        texts = [*map(self._texts.__getitem__, distinct.tolist())]
+        self._scratch[distinct] = [0 if text is None else index for index, text in enumerate(texts, 1)]
+        return self._scratch[ids].astype(np.uint32), [None, *texts]
+
+
+def _check(pairs: Sequence[bytes]) -> None:
+    """Raise DecodeError if a KeyValue is malformed. Short ones are parsed together, as those of a Resource."""
+    short = [part for pair in pairs if len(pair) < 128 for part in (_PAIR_PREFIXES[len(pair)], pair)]
+    Resource.FromString(b"".join(short))
+    for pair in pairs:
+        if len(pair) >= 128:
+            KeyValue.FromString(pair)
+
+
+def _value(pair: bytes, key_end: int) -> AttributeValue:
+    """Return the value of an encoded KeyValue; the usual short text is sliced from the bytes."""
+    size = len(pair) - key_end
+    if 4 <= size < 130 and pair[key_end : key_end + 4] == _TEXT_PREFIXES[size]:
+        return pair[key_end + 4 :].decode()
+    return value_of(KeyValue.FromString(pair).value)

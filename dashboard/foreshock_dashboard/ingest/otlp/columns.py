@@ -1,4 +1,6 @@
-"""Decodes the fields of many spans as columns.
+"""Decodes the fields of many spans as columns, and requests down to their encoded spans.
+
+The message types have the field numbers of OTLP's, and so the same bytes, and leave parts of a message undecoded.
 
 Concatenated protobuf messages are one message with the repeated fields of all of them (protobuf's documentation,
 "Encoding"). So the spans are parsed together as one message in which every field is repeated, and no
@@ -11,10 +13,50 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
-from foreshock_dashboard.ingest.otlp.messages import LastOfSpan, SpanColumns
+_Field = descriptor_pb2.FieldDescriptorProto
+_BYTES, _TEXT, _NUMBER, _FIXED = _Field.TYPE_BYTES, _Field.TYPE_STRING, _Field.TYPE_INT32, _Field.TYPE_FIXED64
+_SPAN_FIELDS = (
+    ("trace_ids", 1, _BYTES), ("ids", 2, _BYTES), ("states", 3, _TEXT), ("parents", 4, _BYTES), ("names", 5, _TEXT),
+    ("kinds", 6, _NUMBER), ("starts", 7, _FIXED), ("ends", 8, _FIXED), ("attributes", 9, _BYTES),
+    ("events", 11, _BYTES), ("links", 13, _BYTES), ("statuses", 15, _BYTES),
+)  # fmt: skip
+
+
+def _message_types() -> tuple[Any, Any, Any]:
+    file = descriptor_pb2.FileDescriptorProto(name="foreshock/light.proto", package="foreshock", syntax="proto3")
+    layout: dict[str, tuple[tuple[str, int, Any, bool], ...]] = {
+        "SpanColumns": tuple((*field, True) for field in _SPAN_FIELDS),
+        "Status": (("message", 2, _TEXT, False), ("code", 3, _NUMBER, False)),
+        "LastOfSpan": (
+            *((*field, field[0] == "attributes") for field in _SPAN_FIELDS[:-1]), ("statuses", 15, "Status", False)
+        ),
+        "ScopedBytes": (("scope", 1, _BYTES, False), ("spans", 2, _BYTES, True), ("schema_url", 3, _BYTES, False)),
+        "GroupBytes": (
+            ("resource", 1, _BYTES, False), ("scope_spans", 2, "ScopedBytes", True), ("schema_url", 3, _BYTES, False)
+        ),
+        "DataBytes": (("resource_spans", 1, "GroupBytes", True),),
+    }  # fmt: skip
+    for name, fields in layout.items():
+        message = file.message_type.add(name=name)
+        for label, number, kind, repeated in fields:
+            field = message.field.add(name=label, number=number, label=3 if repeated else 1)
+            if isinstance(kind, str):
+                field.type, field.type_name = _Field.TYPE_MESSAGE, f".foreshock.{kind}"
+            else:
+                field.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    types = [pool.FindMessageTypeByName(f"foreshock.{name}") for name in ("DataBytes", "SpanColumns", "LastOfSpan")]
+    return tuple(message_factory.GetMessageClass(type_) for type_ in types)  # type: ignore[return-value]  # three
+
+
+DataBytes, SpanColumns, LastOfSpan = _message_types()
+"""`DataBytes` is TracesData with resources, scopes and spans as bytes. `SpanColumns` is many spans, with each field as
+a column. `LastOfSpan` is one span with only the last value of each field except the attributes."""
 
 SPAN_END = secrets.token_bytes(16)
 """Marker after the attributes of each span. A truncated span swallows it, which is detected. It is random, so that a

@@ -9,11 +9,12 @@ sliced from the bytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
 from operator import add, gt
+from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
@@ -24,8 +25,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from foreshock_dashboard.ingest.otlp.attribute_reader import NO_ATTRIBUTES, NO_SEARCH_COLUMNS, AttributeReader
 from foreshock_dashboard.ingest.otlp.batch import RawSpans, SpanBatch, links_of
-from foreshock_dashboard.ingest.otlp.columns import SpanFields, span_fields
-from foreshock_dashboard.ingest.otlp.messages import DataBytes
+from foreshock_dashboard.ingest.otlp.columns import DataBytes, SpanFields, span_fields
 from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Link, Origin, Outlines, Status, service_of
@@ -49,6 +49,7 @@ KINDS: tuple[Kind, ...] = ("internal", "internal", "server", "client", "producer
 STATUSES: tuple[Status, ...] = ("unset", "ok", "error")
 KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 STATUS_NUMBERS = {status: number for number, status in enumerate(STATUSES)}
+T = TypeVar("T")
 _NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 _LAST_TIME_NS = 2**63 - 1
 _KIND_OF = dict(enumerate(KINDS))
@@ -209,33 +210,31 @@ def _fault(
     return "" if earliest <= start <= latest and end <= latest else "time too far from now"
 
 
+class _CachedIfSmall(Generic[T]):
+    """A function of a message. The results for small messages are cached."""
+
+    def __init__(self, function: Callable[[bytes], T]) -> None:
+        self._function, self.cache = function, lru_cache(1024)(function)
+
+    def __call__(self, raw: bytes) -> T:
+        return (self.cache if len(raw) <= MAX_CACHED_MESSAGE_BYTES else self._function)(raw)
+
+
+@_CachedIfSmall
 def _resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
     """Return the attributes and the service of a resource, which many requests share."""
-    return _cached_resource(raw) if len(raw) <= MAX_CACHED_MESSAGE_BYTES else _cached_resource.__wrapped__(raw)
-
-
-@lru_cache(1024)
-def _cached_resource(raw: bytes) -> tuple[dict[str, AttributeValue], Service]:
     attributes = attributes_of(Resource.FromString(raw).attributes)
     return attributes, service_of(attributes)
 
 
+@_CachedIfSmall
 def _check_scope(raw: bytes) -> None:
     """Raise DecodeError if a scope is malformed."""
-    (_cached_scope if len(raw) <= MAX_CACHED_MESSAGE_BYTES else _cached_scope.__wrapped__)(raw)
+    InstrumentationScope.FromString(raw)
 
 
-@lru_cache(1024)
-def _cached_scope(raw: bytes) -> str:
-    return InstrumentationScope.FromString(raw).name
-
-
+@_CachedIfSmall
 def _status(raw: bytes) -> Status:
-    return _cached_status(raw) if len(raw) <= MAX_CACHED_MESSAGE_BYTES else _cached_status.__wrapped__(raw)
-
-
-@lru_cache(256)
-def _cached_status(raw: bytes) -> Status:
     code = OtlpStatus.FromString(raw).code
     return STATUSES[code] if 0 <= code < 3 else "unset"
 

@@ -10,8 +10,8 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
+from foreshock_dashboard.ingest.otlp.columns import DataBytes
 from foreshock_dashboard.ingest.otlp.decode import KIND_NUMBERS, STATUS_NUMBERS
-from foreshock_dashboard.ingest.otlp.messages import DataBytes
 from foreshock_dashboard.ingest.otlp.values import pairs_of, valid_unicode
 from foreshock_dashboard.model.span import Origin, Span
 

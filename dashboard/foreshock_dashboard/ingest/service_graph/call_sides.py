@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import ip_address
 from math import isfinite
@@ -139,21 +140,21 @@ class ClientSide:
         return ("", self.operation) if self.operation else self.target
 
 
+@dataclass(slots=True, eq=False)
 class LinkClaim:
     """State of a server side with links: its parent, and each linked span, may be its client side.
 
     unresolved: number of candidates that are not known yet.
-    callers: services of the candidates that turned out not to be client sides.
     is_root: whether the span has no parent. Then `user` is the caller if there is no other.
+    callers: services of the candidates that turned out not to be client sides.
     dropped: whether the span was counted as dropped.
     """
 
-    __slots__ = ("callers", "dropped", "is_root", "paired", "unresolved")
-
-    def __init__(self, unresolved: int, *, is_root: bool) -> None:
-        self.unresolved, self.is_root = unresolved, is_root
-        self.callers: list[Service] = []
-        self.paired = self.dropped = False
+    unresolved: int
+    is_root: bool
+    callers: list[Service] = field(default_factory=list)
+    paired: bool = False
+    dropped: bool = False
 
 
 class ParentPath(NamedTuple):

@@ -47,16 +47,6 @@ class GraphUpdate(NamedTuple):
     dropped: int
 
 
-class _SameName:
-    """SERVER spans of one name."""
-
-    __slots__ = ("failed", "servers")
-
-    def __init__(self) -> None:
-        self.servers: list[ServerSide] = []
-        self.failed = 0
-
-
 class CallCounts:
     """Counts of one client span on one edge, and how much of them was emitted.
 
@@ -67,19 +57,16 @@ class CallCounts:
     """
 
     __slots__ = (
-        "_by_name", "_emitted_failed", "_emitted_requests", "_emitted_retries", "_only", "_reattempts", "durations",
-        "edge", "failed", "requests", "retries", "sibling_retries",
+        "_by_name", "_emitted_failed", "_emitted_requests", "_emitted_retries", "_failed_by_name", "_only",
+        "_reattempts", "durations", "edge", "failed", "requests", "retries", "sibling_retries",
     )  # fmt: skip
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
-        self.requests = self.failed = self.retries = 0
-        self._emitted_requests = self._emitted_failed = self._emitted_retries = 0
-        self.sibling_retries = 0
-        self.durations = 0
-        self._reattempts = 0
+        self.requests = self.failed = self.retries = self.sibling_retries = self.durations = 0
+        self._emitted_requests = self._emitted_failed = self._emitted_retries = self._reattempts = 0
         self._only: ServerSide | None = None  # the first server side, in nearly all cases the only one
-        self._by_name: dict[str, _SameName] | None = None  # all server sides, once there are several
+        self._by_name: dict[str, list[ServerSide]] | None = None  # all server sides, once there are several
 
     @classmethod
     def emitted(cls, edge: Edge, *, failed: bool) -> CallCounts:
@@ -123,20 +110,21 @@ class CallCounts:
         """Return how many server sides of its name there are, and how many of them failed."""
         if self._by_name is None:
             self._by_name = {}
+            self._failed_by_name: dict[str, int] = {}
         if self._only is not None:
             first, self._only = self._only, None
             self._add_by_name(first)
-        same_name = self._by_name.setdefault(server.name, _SameName())
-        same_name.servers.append(server)
-        same_name.failed += server.failed
-        return len(same_name.servers), same_name.failed
+        same_name = self._by_name.setdefault(server.name, [])
+        same_name.append(server)
+        failed = self._failed_by_name[server.name] = self._failed_by_name.get(server.name, 0) + server.failed
+        return len(same_name), failed
 
     def take_durations(self) -> list[ServerSide]:
         """Return one server side per request: the longest of those that describe it. Called once, after the TTL."""
         if self._only is not None:
             self.durations = 1
             return [self._only]
-        groups = [same_name.servers for same_name in (self._by_name or {}).values()]
+        groups = (self._by_name or {}).values()
         self.durations = max(map(len, groups), default=0)
         largest = [servers for servers in groups if len(servers) == self.durations]
         if len(largest) > 1:
@@ -168,35 +156,22 @@ class UpdateBuilder:
 
     def add_client_call(self, edge: Edge, client: ClientSide, retries: int) -> None:
         """Count a call that has a client side only."""
-        increment = Increment(
-            edge,
-            requests=1,
-            failed=int(client.failed),
-            retries=retries,
-            client_seconds=client.seconds,
-            client_span=client.key,
-        )
-        self.increments.append(increment)
+        self.increments.append(Increment(edge, 1, int(client.failed), retries, client.seconds, None, client.key))
 
     def add_server_call(self, edge: Edge, span: SpanKey, seconds: float, *, failed: bool) -> None:
         """Count a call that has a server side only."""
-        self.increments.append(
-            Increment(edge, requests=1, failed=int(failed), server_seconds=seconds, server_span=span)
-        )
+        self.increments.append(Increment(edge, 1, int(failed), server_seconds=seconds, server_span=span))
 
     def add_counts(self, counts: CallCounts, client: ClientSide) -> None:
         """Emit the part of a call's counts that was not emitted yet, and its client duration if it is the first."""
         first, requests, failed, retries = counts.take()
         if requests or failed or retries:
             seconds, span = (client.seconds, client.key) if first else (None, None)
-            self.increments.append(
-                Increment(counts.edge, requests, failed, retries, client_seconds=seconds, client_span=span)
-            )
+            self.increments.append(Increment(counts.edge, requests, failed, retries, seconds, client_span=span))
 
     def add_durations(self, edge: Edge, servers: Sequence[ServerSide]) -> None:
         """Emit server durations."""
-        for server in servers:
-            self.increments.append(Increment(edge, server_seconds=server.seconds, server_span=server.key))
+        self.increments += [Increment(edge, server_seconds=one.seconds, server_span=one.key) for one in servers]
 
     def add_retries(self, edge: Edge, retries: int) -> None:
         """Emit retries of calls that were counted before."""
@@ -223,20 +198,17 @@ class UpdateBuilder:
             claim.callers.append(caller)
         if claim.unresolved or claim.paired:
             return
-        for service in claim.callers:
+        if not claim.callers and claim.is_root:
+            edge = Edge(USER, server.service, VIRTUAL)
+            self.add_server_call(edge, server.key, server.seconds, failed=server.failed)
+            return
+        callers: list[Service | None] = [*claim.callers] or [None]
+        for service in callers:
             self._add_without_client(service, server)
-        if not claim.callers:
-            if claim.is_root:
-                self._add_server_side(USER, server, VIRTUAL)
-            else:
-                self._add_without_client(None, server)
 
     def _add_without_client(self, caller: Service | None, server: ServerSide) -> None:
         if caller is None:
             self.unpaired.append(Unpaired(server.service, server.kind))
         elif caller != server.service:
-            self._add_server_side(caller, server, MESSAGING if server.kind == "consumer" else "")
-
-    def _add_server_side(self, caller: Service, server: ServerSide, connection: str) -> None:
-        edge = Edge(caller, server.service, connection)
-        self.add_server_call(edge, server.key, server.seconds, failed=server.failed)
+            edge = Edge(caller, server.service, MESSAGING if server.kind == "consumer" else "")
+            self.add_server_call(edge, server.key, server.seconds, failed=server.failed)

@@ -140,7 +140,12 @@ class ServiceGraph:
                 self._add_client(ClientSide(service, key, kind, name, start, end, status, attributes), parent_key, now)
             else:
                 server = server_side(service, key, kind, name, start, end, status, attributes)
-                self._add_server(server, parent_key, links, now)
+                if links:
+                    self._add_linked(server, parent_key, links, now)
+                elif not parent_key or parent_key == key:
+                    self._update.unpaired.append(Unpaired(service, server.kind))
+                else:
+                    self._attach(parent_key, server, now)
 
     def expire(self, now: float) -> None:
         """Count calls that waited for the longest time."""
@@ -176,7 +181,7 @@ class ServiceGraph:
         span = self._pending.add(key, now)
         known = self._parents.get(key)
         if known is not None:
-            _set_kind(span, known[0], known[1], attempt=known[2])
+            span.set_kind(known[0], known[1], attempt=known[2])
         return span
 
     def _add_client(self, client: ClientSide, parent_key: SpanKey, now: float) -> None:
@@ -198,8 +203,7 @@ class ServiceGraph:
                 self._propagate(parent, service, now)
         self._siblings.resolve(span)
         if span.servers is not None:
-            servers, span.servers = span.servers, None
-            for server in servers:
+            for server in span.take_servers():
                 self._match(span, client, server, now)
 
     def _add_internal_spans(self, selected: Sequence[bool], outlines: Outlines, now: float) -> None:
@@ -211,25 +215,16 @@ class ServiceGraph:
         attempts = [name.startswith(ATTEMPT_PREFIX) for name in compress(outlines.name, selected)]
         spans = [*map(self._pending.find, keys)]
         new = [span is None for span in spans]
-        self._parents.add_internal(
-            [*compress(keys, new)],
-            compress(services, new),
-            compress(parents, new),
-            compress(keys, map(and_, attempts, new)),
-            now,
-        )
+        attempt_keys = compress(keys, map(and_, attempts, new))
+        self._parents.add([*compress(keys, new)], compress(services, new), now, compress(parents, new), attempt_keys)
         for span, service, parent, attempt in zip(spans, services, parents, attempts, strict=True):
-            if span is not None and not span.kind_known:  # else it is late or a duplicate
-                self._add_internal(span, service, parent, now, attempt=attempt)
-
-    def _add_internal(self, span: PendingSpan, service: Service, parent: SpanKey, now: float, *, attempt: bool) -> None:
-        _set_kind(span, service, parent, attempt=attempt)
-        if span.inner_clients:
-            self._propagate(span, service, now)
-        self._siblings.resolve(span)
-        if span.servers is not None:
-            servers, span.servers = span.servers, None
-            for server in servers:
+            if span is None or span.kind_known:  # a known kind: the span is late or a duplicate
+                continue
+            span.set_kind(service, parent, attempt=attempt)
+            if span.inner_clients:
+                self._propagate(span, service, now)
+            self._siblings.resolve(span)
+            for server in span.take_servers():
                 self._attach(span.key, server, now)
 
     def _index_servers(self, selected: Sequence[bool], outlines: Outlines, now: float) -> None:
@@ -237,7 +232,7 @@ class ServiceGraph:
         keys, services = [*compress(outlines.key, selected)], [*compress(outlines.service, selected)]
         spans = [*map(self._pending.find, keys)]
         new = [span is None for span in spans]
-        self._parents.add_servers([*compress(keys, new)], compress(services, new), now)
+        self._parents.add([*compress(keys, new)], compress(services, new), now)
         for span, service in zip(spans, services, strict=True):
             if span is not None:
                 span.server_service = service
@@ -268,14 +263,6 @@ class ServiceGraph:
             outer.inner_clients += new
             outer.has_failed_calls |= span.has_failed_calls
             span = outer
-
-    def _add_server(self, server: ServerSide, parent: SpanKey, links: Sequence[Link], now: float) -> None:
-        if links:
-            self._add_linked(server, parent, links, now)
-        elif not parent or parent == server.key:
-            self._update.unpaired.append(Unpaired(server.service, server.kind))
-        else:
-            self._attach(parent, server, now)
 
     def _add_linked(self, server: ServerSide, parent: SpanKey, links: Sequence[Link], now: float) -> None:
         """Attach a server side to its parent and to each linked span.
@@ -394,12 +381,3 @@ class ServiceGraph:
 def _effective_kind(kind: Kind, links: Sequence[Link], attributes: Attributes) -> Kind:
     """Return "consumer" for a CLIENT span that receives the messages it links to, else its kind."""
     return "consumer" if links and kind == "client" and is_receive(attributes) else kind
-
-
-def _set_kind(span: PendingSpan, service: Service, parent: SpanKey, *, attempt: bool) -> None:
-    """Mark a span as an INTERNAL one under `parent` (itself at a root), or with b"" as a SERVER span."""
-    if parent:
-        span.internal_service, span.parent_key, span.is_attempt = service, parent, attempt
-    else:
-        span.server_service = service
-    span.kind_known = True

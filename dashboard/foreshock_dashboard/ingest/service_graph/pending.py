@@ -59,6 +59,19 @@ class PendingSpan:
                 return counts
         return None
 
+    def set_kind(self, service: Service, parent: SpanKey, *, attempt: bool) -> None:
+        """Mark the span as an INTERNAL one under `parent` (itself at a root), or with b"" as a SERVER span."""
+        if parent:
+            self.internal_service, self.parent_key, self.is_attempt = service, parent, attempt
+        else:
+            self.server_service = service
+        self.kind_known = True
+
+    def take_servers(self) -> list[ServerSide]:
+        """Return the waiting server sides, which wait no longer."""
+        servers, self.servers = self.servers or [], None
+        return servers
+
 
 class PendingSpans:
     """Pending spans by key. Each expires after `ttl` seconds, or `extension` seconds later if it is extended.
@@ -132,8 +145,6 @@ class _Generation:
     There are many entries, so none of them is an object that the garbage collector tracks.
     """
 
-    __slots__ = ("attempts", "parents", "services")
-
     def __init__(self) -> None:
         self.services: dict[SpanKey, Service] = {}
         self.parents: dict[SpanKey, SpanKey] = {}
@@ -152,28 +163,20 @@ class ParentIndex:
         self._young, self._old = _Generation(), _Generation()
         self._rotates_at = -inf
 
-    def add_servers(self, spans: Sequence[SpanKey], services: Iterable[Service], now: float) -> None:
-        """Add SERVER spans, as columns."""
-        self._generation(now).services.update(zip(spans, services, strict=True))
-
-    def add_internal(
+    def add(
         self,
         spans: Sequence[SpanKey],
         services: Iterable[Service],
-        parents: Iterable[SpanKey],
-        attempts: Iterable[SpanKey],
         now: float,
+        parents: Iterable[SpanKey] = (),
+        attempts: Iterable[SpanKey] = (),
     ) -> None:
-        """Add INTERNAL spans, as columns; `attempts` are the keys of those that are attempts."""
-        generation = self._generation(now)
-        generation.services.update(zip(spans, services, strict=True))
-        generation.parents.update(zip(spans, parents, strict=True))
-        generation.attempts.update(attempts)
-
-    def _generation(self, now: float) -> _Generation:
+        """Add spans, as columns. INTERNAL spans have `parents`; `attempts` are the keys of those that are attempts."""
         if now >= self._rotates_at or len(self._young.services) >= self._limit:
             self._young, self._old, self._rotates_at = _Generation(), self._young, now + self._ttl
-        return self._young
+        self._young.services.update(zip(spans, services, strict=True))
+        self._young.parents.update(zip(spans, parents, strict=False))
+        self._young.attempts.update(attempts)
 
     def get(self, span: SpanKey) -> tuple[Service, SpanKey, bool] | None:
         """Return service, parent (b"" for a SERVER span) and whether it is an attempt; None for an unknown span."""

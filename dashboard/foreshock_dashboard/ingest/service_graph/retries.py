@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from foreshock_dashboard.ingest.service_graph.call_sides import ClientSide
@@ -17,38 +18,37 @@ _Target = tuple[Edge, tuple[str, str]]
 """The edge and the `ClientSide.target` that a call and its retries share."""
 
 
+@dataclass(slots=True, eq=False)
 class _SameTarget:
-    """Calls under one span with the same target. A call that starts after a failed one ended is a retry."""
+    """Calls under one span with the same target. A call that starts after a failed one ended was a retry.
 
-    __slots__ = ("calls", "counted", "failed_ends", "last_start", "resends")
+    first_is_new: whether the first call is not a retry in any case.
+    """
 
-    def __init__(self) -> None:
-        self.failed_ends: list[int] = []
-        self.calls = self.last_start = self.resends = self.counted = 0
+    first_is_new: bool
+    failed_ends: list[int] = field(default_factory=list)
+    calls: int = 0
+    last_start: int = 0
+    resends: int = 0
+    counted: int = 0
 
-    def add(self, client: ClientSide, *, first_is_new: bool) -> int:
+    def add(self, client: ClientSide) -> int:
         """Add a call; return the number of retries not counted yet."""
         self.calls += 1
         self.last_start = max(self.last_start, client.start_ns)
         self.resends += client.is_resend and not client.resend_number
-        if client.attempt_failed:
-            insort(self.failed_ends, client.end_ns)
-        return self._take_retries(first_is_new)
+        return self.add_failure(client) if client.attempt_failed else self.take_retries()
 
-    def add_failure(self, client: ClientSide, *, first_is_new: bool) -> int:
+    def add_failure(self, client: ClientSide) -> int:
         """Mark an added call as failed; return the number of retries not counted yet."""
         insort(self.failed_ends, client.end_ns)
-        return self._take_retries(first_is_new)
+        return self.take_retries()
 
-    def add_resend(self, *, first_is_new: bool) -> int:
-        """Mark one of the added calls as a resend; return the number of retries not counted yet."""
-        self.resends += 1
-        return self._take_retries(first_is_new)
-
-    def _take_retries(self, first_is_new: bool) -> int:
+    def take_retries(self) -> int:
+        """Return the number of retries not counted yet."""
         after_failures = bisect_right(self.failed_ends, self.last_start)
         followers = min(after_failures, self.calls - 1)  # a call of 0 s does not follow itself
-        retries = max(followers, min(self.resends, self.calls - first_is_new))
+        retries = max(followers, min(self.resends, self.calls - self.first_is_new))
         increment, self.counted = retries - self.counted, retries
         return increment
 
@@ -63,6 +63,7 @@ class Fallback(NamedTuple):
     fallback_model: str
 
 
+@dataclass(slots=True, eq=False)
 class SpanCalls:
     """The calls under one span, in any order.
 
@@ -71,15 +72,12 @@ class SpanCalls:
     needs_fallbacks: whether fallbacks are to be looked for.
     """
 
-    __slots__ = ("_caller", "_failed", "_resends", "_targets", "calls", "needs_fallbacks")
-
-    def __init__(self, caller: Service | None = None) -> None:
-        self._caller = caller
-        self._targets: dict[_Target, _SameTarget] | None = None
-        self._failed: list[tuple[ClientSide, Edge]] = []
-        self._resends: list[tuple[ClientSide, Edge]] = []
-        self.calls: list[tuple[ClientSide, Edge]] = []
-        self.needs_fallbacks = False
+    caller: Service | None = None
+    needs_fallbacks: bool = False
+    calls: list[tuple[ClientSide, Edge]] = field(default_factory=list)
+    _targets: dict[_Target, _SameTarget] | None = None
+    _failed: list[tuple[ClientSide, Edge]] = field(default_factory=list)
+    _resends: list[tuple[ClientSide, Edge]] = field(default_factory=list)
 
     def add(self, client: ClientSide, edge: Edge) -> int:
         """Add a call; return the number of retries on its edge not counted yet."""
@@ -99,8 +97,8 @@ class SpanCalls:
         key = edge, client.target
         same_target = targets.get(key)
         if same_target is None:
-            same_target = targets[key] = _SameTarget()
-        return same_target.add(client, first_is_new=self._caller == client.service)
+            same_target = targets[key] = _SameTarget(first_is_new=self.caller == client.service)
+        return same_target.add(client)
 
     def add_failure(self, client: ClientSide) -> list[tuple[Edge, int]]:
         """Mark an added call as failed; return the number of retries not counted yet, by edge."""
@@ -109,10 +107,7 @@ class SpanCalls:
         if self._targets is None:
             targets = self._targets = {}
             return [(edge, self._add_to_target(targets, one, edge)) for one, edge in self.calls]
-        first_is_new = self._caller == client.service
-        return [
-            (edge, self._targets[edge, client.target].add_failure(client, first_is_new=first_is_new)) for edge in edges
-        ]
+        return [(edge, self._targets[edge, client.target].add_failure(client)) for edge in edges]
 
     def resolve_resends(self) -> list[tuple[Edge, int]]:
         """Decide which calls with HTTP's resend count are retries; return those not counted yet, by edge.
@@ -133,7 +128,8 @@ class SpanCalls:
             position = bisect_right(ends, (client.start_ns, True))
             same_target = self._targets and self._targets.get((edge, client.target))
             if same_target and (position == 0 or ends[position - 1][1]):
-                retries.append((edge, same_target.add_resend(first_is_new=self._caller == client.service)))
+                same_target.resends += 1
+                retries.append((edge, same_target.take_retries()))
         self._resends = []
         return retries
 

@@ -7,23 +7,8 @@ from itertools import compress
 
 from foreshock_dashboard.ingest.otlp.gen_ai import LlmRequest
 from foreshock_dashboard.ingest.service_graph.increments import Increment
+from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.histogram import Observation
-from foreshock_dashboard.ingest.span_metrics.names import (
-    CALLS,
-    CLIENT_SECONDS,
-    DURATION,
-    FAILED,
-    LLM_FIRST_TOKEN,
-    LLM_QUEUE,
-    LLM_TOKENS,
-    MAX_LABEL_CHARACTERS,
-    REQUESTS,
-    RETRIES,
-    SERVER_SECONDS,
-    edge_labels,
-    llm_labels,
-    operation_labels,
-)
 from foreshock_dashboard.ingest.span_metrics.registry import OTHER, Registry, Series
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Kind, Outlines, SpanKey, Status
@@ -54,78 +39,70 @@ class _LimitedNames:
         """Return the name, or `OTHER`."""
         if service not in self._names and len(self._names) >= MAX_SERVICES:
             self._names.clear()
-        names = self._names.setdefault(service, set())
-        if name not in names:
-            if len(names) >= self._limit:
+        known = self._names.setdefault(service, set())
+        if name not in known:
+            if len(known) >= self._limit:
                 return OTHER
-            names.add(name)
+            known.add(name)
         return name
 
 
 class OperationCounter:
-    """Counts the spans of each operation and their durations."""
+    """Counts the spans of each operation and their durations. Its `cache` must be cleared when series expire."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._names = _LimitedNames(MAX_SPAN_NAMES)
-        self._cache: dict[_Operation, tuple[Series, int]] = {}
+        self.cache: dict[_Operation, tuple[Series, int]] = {}
 
     def count(self, outlines: Outlines, now: float) -> None:
         """Count spans. INTERNAL spans are left out."""
         calls = [kind != "internal" for kind in outlines.kind]
         operations = zip(outlines.service, outlines.name, outlines.kind, outlines.status, strict=True)
         rows: list[int] = []
-        cached = self._cache.get
+        cached = self.cache.get
         for operation in compress(operations, calls):
             series, row = cached(operation) or self._series(operation, now)
             series.value += 1.0
             series.touched = now
             rows.append(row)
         seconds = [(end - start) / 1e9 for start, end in zip(outlines.start_ns, outlines.end_ns, strict=True)]
-        self._registry.observe_columns(rows, [*compress(seconds, calls)], [*compress(outlines.key, calls)])
-
-    def clear_cache(self) -> None:
-        """Forget the cached series; some have expired."""
-        self._cache.clear()
+        self._registry.histograms.observe_columns(rows, [*compress(seconds, calls)], [*compress(outlines.key, calls)])
 
     def _series(self, operation: _Operation, now: float) -> tuple[Series, int]:
         """Return the counter, and the row of the histogram."""
         service, name, kind, status = operation
-        shown = self._names.get(service, name[:MAX_LABEL_CHARACTERS])
-        labels = operation_labels(service, shown, kind, status)
-        calls, seconds = self._registry.get(CALLS, labels, now), self._registry.get(DURATION, labels, now)
+        shown = self._names.get(service, name[: names.MAX_LABEL_CHARACTERS])
+        labels = names.operation_labels(service, shown, kind, status)
+        calls, seconds = self._registry.get(names.CALLS, labels, now), self._registry.get(names.DURATION, labels, now)
         if shown == name and not calls.is_overflow and not seconds.is_overflow:
-            if len(self._cache) >= MAX_CACHED_OPERATIONS:
-                self._cache.clear()
-            self._cache[operation] = calls, seconds.row
+            if len(self.cache) >= MAX_CACHED_OPERATIONS:
+                self.cache.clear()
+            self.cache[operation] = calls, seconds.row
         return calls, seconds.row
 
 
 class EdgeCounter:
-    """Counts the increments of each edge."""
+    """Counts the increments of each edge. Its `cache` must be cleared when series expire."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._cache: dict[Edge, _EdgeSeries] = {}
+        self.cache: dict[Edge, _EdgeSeries] = {}
 
     def count(self, increments: Iterable[Increment], now: float) -> None:
         """Count increments of edges."""
-        cached = self._cache.get
+        cached = self.cache.get
         observations: list[Observation] = []
         for increment in increments:
             (cached(increment[0]) or self._series(increment.edge, now)).add(increment, observations, now)
-        self._registry.observe(observations)
-
-    def clear_cache(self) -> None:
-        """Forget the cached series; some have expired."""
-        self._cache.clear()
+        self._registry.histograms.observe(observations)
 
     def _series(self, edge: Edge, now: float) -> _EdgeSeries:
         series = _EdgeSeries(edge, self._registry, now)
         if not series.is_overflow:
-            if len(self._cache) >= MAX_CACHED_EDGES:
-                self._cache.clear()
-            self._cache[edge] = series
+            if len(self.cache) >= MAX_CACHED_EDGES:
+                self.cache.clear()
+            self.cache[edge] = series
         return series
 
 
@@ -140,10 +117,10 @@ class _EdgeSeries:
 
     def __init__(self, edge: Edge, registry: Registry, now: float) -> None:
         self._registry = registry
-        self._labels = edge_labels(edge.client, edge.server, connection_type=edge.connection)
-        self._requests = registry.get(REQUESTS, self._labels, now)
-        self._failed = registry.get(FAILED, self._labels, now)
-        self._retries = registry.get(RETRIES, edge_labels(edge.client, edge.server), now)
+        self._labels = names.edge_labels(edge.client, edge.server, connection_type=edge.connection)
+        self._requests = registry.get(names.REQUESTS, self._labels, now)
+        self._failed = registry.get(names.FAILED, self._labels, now)
+        self._retries = registry.get(names.RETRIES, names.edge_labels(edge.client, edge.server), now)
         self._client_seconds: Series | None = None
         self._server_seconds: Series | None = None
         self.is_overflow = self._requests.is_overflow or self._failed.is_overflow or self._retries.is_overflow
@@ -159,11 +136,11 @@ class _EdgeSeries:
             self._retries.value += retries
         self._requests.touched = self._failed.touched = self._retries.touched = now
         if client_seconds is not None:
-            series = self._client_seconds or self._registry.get(CLIENT_SECONDS, self._labels, now)
+            series = self._client_seconds or self._registry.get(names.CLIENT_SECONDS, self._labels, now)
             observations.append((series.row, client_seconds, client_span))
             self._client_seconds = None if series.is_overflow else series
         if server_seconds is not None:
-            series = self._server_seconds or self._registry.get(SERVER_SECONDS, self._labels, now)
+            series = self._server_seconds or self._registry.get(names.SERVER_SECONDS, self._labels, now)
             observations.append((series.row, server_seconds, server_span))
             self._server_seconds = None if series.is_overflow else series
 
@@ -186,13 +163,13 @@ class LlmCounter:
         if self._is_counted(span, parent, service):
             return
         model = self._models.get(service, request.model)
-        labels = llm_labels(service, model)
-        for family, seconds in ((LLM_QUEUE, request.queue), (LLM_FIRST_TOKEN, request.first_token)):
+        labels = names.llm_labels(service, model)
+        for family, seconds in ((names.LLM_QUEUE, request.queue), (names.LLM_FIRST_TOKEN, request.first_token)):
             if seconds is not None:
-                self._registry.get(family, labels, now).observe(seconds, span)
+                self._registry.histograms.observe([(self._registry.get(family, labels, now).row, seconds, span)])
         for direction, tokens in (("input", request.input_tokens), ("output", request.output_tokens)):
             if tokens is not None:
-                self._registry.get(LLM_TOKENS, llm_labels(service, model, direction), now).add(tokens, now)
+                self._registry.get(names.LLM_TOKENS, names.llm_labels(service, model, direction), now).add(tokens, now)
 
     def _is_counted(self, span: SpanKey, parent: SpanKey, service: Service) -> bool:
         """Whether the parent or a child of the span was counted; else remember the span."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES, Exemplar, Histograms, Observation
+from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES, Exemplar, Histograms
 from foreshock_dashboard.model.samples import Labels, Sample
-from foreshock_dashboard.model.span import SpanKey
 
 SERIES_PER_HISTOGRAM = len(LE_VALUES) + 2
 
@@ -17,6 +16,8 @@ OTHER = "(other)"
 
 NO_ROW = -1
 """Histogram row of a counter."""
+
+_LE_PAIRS = [("le", le) for le in LE_VALUES]  # shared by all series
 
 
 class Family(NamedTuple):
@@ -40,12 +41,8 @@ class Series:
     def __init__(
         self, family: Family, labels: Labels, birth: int, now: float, histograms: Histograms, *, is_overflow: bool
     ) -> None:
-        self.family = family
-        self.labels = labels
-        self.birth = birth
-        self.touched = now
-        self.is_overflow = is_overflow
-        self.value = 0.0
+        self.family, self.labels, self.birth, self.is_overflow = family, labels, birth, is_overflow
+        self.touched, self.value = now, 0.0
         self.row = histograms.add(now) if family.type == "histogram" else NO_ROW
         self._histograms = histograms
         self._names: tuple[tuple[str, Labels], ...] | None = None
@@ -54,16 +51,6 @@ class Series:
         """Add to a counter. Adding 0 keeps it from expiring."""
         self.value += amount
         self.touched = now
-
-    def observe(self, seconds: float, span: SpanKey | None) -> None:
-        """Add a span's duration to a histogram; `Registry.flush` counts it."""
-        if self.row != NO_ROW:
-            self._histograms.observe(((self.row, seconds, span),))
-
-    def remove(self) -> None:
-        """Free the histogram row."""
-        if self.row != NO_ROW:
-            self._histograms.remove(self.row)
 
     @property
     def updated_at(self) -> float:
@@ -74,7 +61,12 @@ class Series:
     def names(self) -> tuple[tuple[str, Labels], ...]:
         """Metric name and labels of each value."""
         if self._names is None:
-            self._names = _names(self.family, self.labels)
+            name, labels = self.family.name, self.labels
+            if self.row == NO_ROW:
+                self._names = ((name, labels),)
+            else:
+                buckets = [(f"{name}_bucket", tuple(sorted((*labels, pair)))) for pair in _LE_PAIRS]
+                self._names = (*buckets, (f"{name}_sum", labels), (f"{name}_count", labels))
         return self._names
 
     def values(self) -> list[float]:
@@ -98,7 +90,7 @@ class SeriesSamples(NamedTuple):
 
 
 class SeriesUsage(NamedTuple):
-    """Number of series, their limit, and whether overflow series exist."""
+    """Number of series, their limit, and whether it is reached."""
 
     series: int
     limit: int
@@ -113,20 +105,21 @@ class Registry:
 
     A new series first reads as 0: `rate` sees only differences, and would miss the first increment otherwise. Each
     reader has a name. Readers that share a name may read at different times.
+
+    Attributes:
+        histograms: rows of the histogram series.
+        expired: number of series that have expired.
     """
 
     def __init__(self, max_series: int, stale_after: float, bounded_labels: Collection[str] = ()) -> None:
+        self.histograms = Histograms()
+        self.expired = 0
         self._bounded_labels = frozenset(bounded_labels)
-        self._max_series = max_series
-        self._stale_after = stale_after
+        self._max_series, self._stale_after = max_series, stale_after
         self._series: dict[tuple[Family, Labels], Series] = {}
         self._overflow_series: dict[tuple[Family, Labels], Series] = {}
-        self._histograms = Histograms()
-        self._size = 0
-        self._births = 0
+        self._size = self._births = self._overflow = 0
         self._readers: dict[str, _Reader] = {}
-        self._overflow = 0
-        self.expired = 0
 
     def __len__(self) -> int:
         """Return the number of series."""
@@ -138,34 +131,31 @@ class Registry:
         if series is not None:
             return series
         size = SERIES_PER_HISTOGRAM if family.type == "histogram" else 1
-        if self._size + size > self._max_series:
+        held, is_overflow = self._series, self._size + size > self._max_series
+        if is_overflow:
             self._overflow += 1
-            return self._get_overflow(family, labels, now)
-        self._size += size
-        series = self._series[family, labels] = self._new_series(family, labels, now, is_overflow=False)
+            labels = tuple((name, value if name in self._bounded_labels else OTHER) for name, value in labels)
+            held = self._overflow_series
+            if (series := held.get((family, labels))) is not None:
+                return series
+        else:
+            self._size += size
+        self._births += 1
+        series = held[family, labels] = Series(
+            family, labels, self._births, now, self.histograms, is_overflow=is_overflow
+        )
         return series
-
-    def observe(self, observations: Iterable[Observation]) -> None:
-        """Add durations to histogram rows; `flush` counts them."""
-        self._histograms.observe(observations)
-
-    def observe_columns(self, rows: Sequence[int], seconds: Sequence[float], spans: Sequence[SpanKey | None]) -> None:
-        """Add durations as columns of equal length."""
-        self._histograms.observe_columns(rows, seconds, spans)
-
-    def flush(self, now: float) -> None:
-        """Count the added durations, with the time `now`."""
-        self._histograms.flush(now)
 
     def expire(self, now: float) -> None:
         """Remove series without recent updates."""
-        self.flush(now)
+        self.histograms.flush(now)
         for held in (self._series, self._overflow_series):
             old = [key for key, series in held.items() if series.updated_at + self._stale_after <= now]
             for key in old:
                 series = held.pop(key)
                 self._size -= 0 if series.is_overflow else len(series.names)
-                series.remove()
+                if series.row != NO_ROW:
+                    self.histograms.remove(series.row)
             self.expired += len(old)
 
     @property
@@ -180,7 +170,7 @@ class Registry:
 
     def read(self, reader: str, now: float, zero_for: float = 0.0) -> Iterator[SeriesSamples]:
         """Yield every series; as 0 if this reader first saw it now, or less than `zero_for` seconds ago."""
-        self.flush(now)
+        self.histograms.flush(now)
         last_birth = self._readers.setdefault(reader, _Reader()).last_shown_birth(now, zero_for, self._births)
         for series in self.all():
             shown = series.birth <= last_birth
@@ -194,17 +184,6 @@ class Registry:
     def all(self) -> list[Series]:
         """Return every series."""
         return [*self._series.values(), *self._overflow_series.values()]
-
-    def _get_overflow(self, family: Family, labels: Labels, now: float) -> Series:
-        key = family, tuple((name, value if name in self._bounded_labels else OTHER) for name, value in labels)
-        series = self._overflow_series.get(key)
-        if series is None:
-            series = self._overflow_series[key] = self._new_series(*key, now, is_overflow=True)
-        return series
-
-    def _new_series(self, family: Family, labels: Labels, now: float, *, is_overflow: bool) -> Series:
-        self._births += 1
-        return Series(family, labels, self._births, now, self._histograms, is_overflow=is_overflow)
 
 
 class _Reader:
@@ -222,14 +201,3 @@ class _Reader:
         if births > (first_reads[-1][1] if first_reads else self._last_shown):
             first_reads.append((now, births))
         return self._last_shown
-
-
-_LE_PAIRS = [("le", le) for le in LE_VALUES]  # shared by all series
-
-
-def _names(family: Family, labels: Labels) -> tuple[tuple[str, Labels], ...]:
-    if family.type == "counter":
-        return ((family.name, labels),)
-    bucket = f"{family.name}_bucket"
-    buckets = [(bucket, tuple(sorted((*labels, pair)))) for pair in _LE_PAIRS]
-    return (*buckets, (f"{family.name}_sum", labels), (f"{family.name}_count", labels))

@@ -11,9 +11,7 @@ from foreshock_dashboard.ingest.otlp import SpanBatch
 from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter
-from foreshock_dashboard.ingest.span_metrics.dedup import SeenSpans
 from foreshock_dashboard.ingest.span_metrics.exposition import render_series
-from foreshock_dashboard.ingest.span_metrics.histogram import LE_VALUES, Exemplar
 from foreshock_dashboard.ingest.span_metrics.names import (
     BOUNDED_LABELS,
     CLAMPED,
@@ -30,12 +28,15 @@ from foreshock_dashboard.ingest.span_metrics.names import (
 )
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, SeriesSamples, SeriesUsage
 from foreshock_dashboard.model.samples import Sample
-from foreshock_dashboard.model.span import OCCUPANCY_NAME, Outline, Outlines, Span, outlines_of
+from foreshock_dashboard.model.span import OCCUPANCY_NAME, Kind, Outline, Outlines, Span, SpanKey, outlines_of
 
+MAX_SEEN_SPANS = 2_000_000
+"""Spans remembered to recognize duplicates, about 100 bytes each."""
 MAX_SERIES = 100_000
 """Series derived from spans. An operation takes 34 per status, an edge up to 69."""
 ACCOUNTING_FAMILIES = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
 """Counters of spans that were not counted, or not as they came."""
+_SLOT_NS = 10_000_000_000
 
 
 class SpanMetrics:
@@ -70,7 +71,7 @@ class SpanMetrics:
         self._graph = ServiceGraph(ttl, max_items, patience)
         self._registry = Registry(max_series, stale_after, BOUNDED_LABELS)
         self._llm = LlmCounter(self._registry)
-        self._seen = SeenSpans(slack)
+        self._seen = _SeenSpans(slack)
         self._accounting = Registry(len(ACCOUNTING_FAMILIES), math.inf)
         self._counters = {family: self._accounting.get(family, (), 0.0) for family in ACCOUNTING_FAMILIES}
         self._expired = 0
@@ -142,17 +143,6 @@ class SpanMetrics:
         """Values of the accounting counters by metric name."""
         return {family.name: series.value for family, series in self._counters.items()}
 
-    def exemplars(self, metric: str, labels: Mapping[str, str]) -> dict[str, Exemplar]:
-        """Return the newest exemplar per bucket (`le`) among the series of a histogram with these labels."""
-        newest: dict[str, Exemplar] = {}
-        for series in self._registry.all():
-            if series.family.name != metric or not labels.items() <= dict(series.labels).items():
-                continue
-            for le, exemplar in zip(LE_VALUES, series.exemplars(), strict=False):  # a counter has none
-                if exemplar is not None and (le not in newest or newest[le].time < exemplar.time):
-                    newest[le] = exemplar
-        return newest
-
     def _flush(self, now: float) -> None:
         self._graph.expire(now)
         update = self._graph.take()
@@ -161,7 +151,7 @@ class SpanMetrics:
             self._registry.get(UNPAIRED, unpaired_labels(span), now).add(1.0, now)
         for fallback in update.fallbacks:
             self._registry.get(FALLBACKS, fallback_labels(fallback), now).add(1.0, now)
-        self._registry.flush(now)
+        self._registry.histograms.flush(now)
         self._counters[DROPPED].add(update.dropped, now)
         self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
 
@@ -178,7 +168,56 @@ class SpanMetrics:
         self._registry.expire(now)
         if self._expired != self._registry.expired:
             self._expired = self._registry.expired
-            self._operations.clear_cache()
-            self._edges.clear_cache()
+            self._operations.cache.clear()
+            self._edges.cache.clear()
         yield from self._registry.read(reader, now, zero_for)
         yield from self._accounting.read(reader, now, zero_for)
+
+
+class _SeenSpans:
+    """Counted spans, until a duplicate would be late anyway; at most `limit`.
+
+    A duplicate has the same end, so it is looked up only among the spans that ended in the same 10 s. Each span is a
+    64-bit hash with a secret key: of 10^9 spans, about one is mistaken for a duplicate.
+    """
+
+    def __init__(self, slack: float, limit: int = MAX_SEEN_SPANS) -> None:
+        self._slack = slack
+        self._limit = limit
+        self._size = 0
+        self._slots: dict[int, set[int]] = {}
+
+    def add(self, spans: Sequence[SpanKey], kinds: Sequence[Kind], ends: Sequence[int]) -> list[bool]:
+        """Add spans by id, kind and end (ns); return for each whether it is new."""
+        hashes = [*map(hash, zip(spans, kinds, strict=True))]
+        if not hashes:
+            return []
+        slot = min(ends) // _SLOT_NS
+        if max(ends) // _SLOT_NS == slot:  # the usual case, in which usually all spans are new
+            known, new = self._slots.setdefault(slot, set()), set(hashes)
+            if len(new) == len(hashes) and known.isdisjoint(new):
+                known |= new
+                self._grow(len(new))
+                return [True] * len(hashes)
+        return [self._add(number, end // _SLOT_NS) for number, end in zip(hashes, ends, strict=True)]
+
+    def _add(self, number: int, slot: int) -> bool:
+        known = self._slots.setdefault(slot, set())
+        is_new = number not in known
+        known.add(number)
+        self._grow(is_new)
+        return is_new
+
+    def _grow(self, spans: int) -> None:
+        self._size += spans
+        while self._size > self._limit:
+            self._drop(min(self._slots))
+
+    def expire(self, now: float) -> None:
+        """Drop the slots of spans that would be late now."""
+        earliest_ns = (now - self._slack) * 1e9
+        for slot in [slot for slot in self._slots if (slot + 1) * _SLOT_NS < earliest_ns]:
+            self._drop(slot)
+
+    def _drop(self, slot: int) -> None:
+        self._size -= len(self._slots.pop(slot))

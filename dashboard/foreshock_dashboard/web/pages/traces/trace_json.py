@@ -10,7 +10,8 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.traces.clock_skew import ClockSkew, clock_skew
 from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, TimeRange, critical_path
-from foreshock_dashboard.ingest.otlp.detail import detail_of
+from foreshock_dashboard.ingest.otlp.detail import sent_span
+from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.query import total_of
 from foreshock_dashboard.model.span import (
     Attributes,
@@ -334,7 +335,8 @@ def _nanos(seconds: float | None) -> float | None:
 
 
 def _span(span: Span, origin: int) -> SpanJson:
-    detail = detail_of(span)
+    messages = sent_span(span)
+    sent, scope = messages.span, messages.scope
     return {
         "span_id": span.span_id,
         "parent_id": span.parent_id,
@@ -344,34 +346,34 @@ def _span(span: Span, origin: int) -> SpanJson:
         "kind": span.kind,
         "offset_seconds": (span.start_ns - origin) / 1e9,
         "duration_seconds": span.duration_ns / 1e9,
-        "start_time_unix_nano": str(detail.start_ns),
-        "end_time_unix_nano": str(detail.end_ns),
+        "start_time_unix_nano": str(sent.start_time_unix_nano),
+        "end_time_unix_nano": str(sent.end_time_unix_nano),
         "status": span.status,
         "status_message": span.status_message,
         "clamped": span.clamped,
         "trace_state": span.trace_state,
-        "flags": detail.flags,
+        "flags": sent.flags,
         "attributes": _attributes(span.attributes),
-        "dropped_attributes_count": detail.dropped_attributes,
+        "dropped_attributes_count": sent.dropped_attributes_count,
         "resource": _attributes(span.resource),
-        "resource_dropped_attributes_count": detail.resource_dropped_attributes,
-        "resource_schema_url": detail.resource_schema_url,
+        "resource_dropped_attributes_count": messages.resource.dropped_attributes_count,
+        "resource_schema_url": messages.resource_schema_url,
         "scope": span.scope,
-        "scope_version": detail.scope_version,
-        "scope_attributes": _attributes(detail.scope_attributes),
-        "scope_dropped_attributes_count": detail.scope_dropped_attributes,
-        "scope_schema_url": detail.scope_schema_url,
+        "scope_version": scope.version,
+        "scope_attributes": _attributes(attributes_of(scope.attributes)),
+        "scope_dropped_attributes_count": scope.dropped_attributes_count,
+        "scope_schema_url": messages.scope_schema_url,
         "events": [
             {
                 "offset_seconds": (event.time_ns - origin) / 1e9 if event.time_ns else None,
                 "time_unix_nano": str(event.time_ns),
                 "name": event.name,
                 "attributes": _attributes(event.attributes),
-                "dropped_attributes_count": dropped,
+                "dropped_attributes_count": more.dropped_attributes_count,
             }
-            for event, dropped in zip(span.events, detail.events, strict=True)
+            for event, more in zip(span.events, sent.events, strict=True)
         ],
-        "dropped_events_count": detail.dropped_events,
+        "dropped_events_count": sent.dropped_events_count,
         "links": [
             {
                 "trace_id": link.trace_id,
@@ -379,11 +381,11 @@ def _span(span: Span, origin: int) -> SpanJson:
                 "trace_state": more.trace_state,
                 "flags": more.flags,
                 "attributes": _attributes(link.attributes),
-                "dropped_attributes_count": more.dropped_attributes,
+                "dropped_attributes_count": more.dropped_attributes_count,
             }
-            for link, more in zip(span.links, detail.links, strict=True)
+            for link, more in zip(span.links, sent.links, strict=True)
         ],
-        "dropped_links_count": detail.dropped_links,
+        "dropped_links_count": sent.dropped_links_count,
     }
 
 
