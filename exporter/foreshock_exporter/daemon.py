@@ -124,16 +124,17 @@ def _mock(script: str, options: Options, now: Now) -> Host:
         opened = open_script(script, now, per_link=options.nvlink_per_link)
     except ScriptError as error:
         raise OptionError(f"--mock: {error}") from error
-    switched: dict[str, tuple[bool, Callable[[Now], Collector]]] = {
-        "network": (options.network, mock_network),
-        "pressure": (options.pressure, mock_pressure),
-    }
     return Host(
         opened.driver,
         opened.resolver,
         options.host_id or opened.host_id,
         options.host_name or opened.host_name,
-        {name: collector(now) for name, (on, collector) in switched.items() if on},
+        _switched_on(
+            {
+                "network": (options.network, mock_network(now)),
+                "pressure": (options.pressure, mock_pressure(now)),
+            }
+        ),
     )
 
 
@@ -174,22 +175,20 @@ def _real(options: Options) -> Host:
 
 
 def _collectors(options: Options) -> dict[str, Collector]:
-    """Host collectors that are switched on; others are not imported."""
-    collectors: dict[str, Collector] = {}
-    if options.network:
-        from foreshock_exporter.host.network import ProcNetwork
+    from foreshock_exporter.host.infiniband import SysInfiniband
+    from foreshock_exporter.host.network import ProcNetstat, ProcNetwork
+    from foreshock_exporter.host.pressure import ProcPressure
 
-        collectors["network"] = ProcNetwork(options.procfs, options.sysfs, options.network_exclude)
-    if options.infiniband:
-        from foreshock_exporter.host.infiniband import SysInfiniband
+    procfs, sysfs = options.procfs, options.sysfs
+    return _switched_on(
+        {
+            "network": (options.network, ProcNetwork(procfs, sysfs, options.network_exclude)),
+            "infiniband": (options.infiniband, SysInfiniband(sysfs)),
+            "netstat": (options.netstat, ProcNetstat(procfs)),
+            "pressure": (options.pressure, ProcPressure(procfs)),
+        }
+    )
 
-        collectors["infiniband"] = SysInfiniband(options.sysfs)
-    if options.netstat:
-        from foreshock_exporter.host.netstat import ProcNetstat
 
-        collectors["netstat"] = ProcNetstat(options.procfs)
-    if options.pressure:
-        from foreshock_exporter.host.pressure import ProcPressure
-
-        collectors["pressure"] = ProcPressure(options.procfs)
-    return collectors
+def _switched_on(collectors: Mapping[str, tuple[bool, Collector]]) -> dict[str, Collector]:
+    return {name: collector for name, (is_on, collector) in collectors.items() if is_on}

@@ -16,8 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host.infiniband import SysInfiniband
-from foreshock_exporter.host.netstat import ProcNetstat
-from foreshock_exporter.host.network import ProcNetwork
+from foreshock_exporter.host.network import ProcNetstat, ProcNetwork
 from foreshock_exporter.host.pressure import ProcPressure
 from foreshock_exporter.model.family import Families
 

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from foreshock_exporter.attribution.host_identity import host_id, host_name
 from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.host import network
-from foreshock_exporter.host.netstat import ProcNetstat
-from foreshock_exporter.host.netstat import parse as parse_tcp
-from foreshock_exporter.host.network import MAX_INTERFACES, Interface, ProcNetwork, parse_counters, parse_speed
+from foreshock_exporter.host.network import (
+    MAX_INTERFACES,
+    Interface,
+    ProcNetstat,
+    ProcNetwork,
+    parse_counters,
+    parse_netstat,
+    parse_speed,
+)
 from foreshock_exporter.host.pressure import ProcPressure, parse_totals
 from foreshock_exporter.model.family import Sample
 
@@ -167,13 +173,13 @@ def test_the_tcp_of_process_1_is_the_hosts(tree: Tree) -> None:
 )
 def test_an_error_for_malformed_tcp_counters_names_the_file(text: str) -> None:
     with pytest.raises(ValueError, match=r"^/proc/net/snmp"):
-        parse_tcp(text, "/proc/net/snmp")
+        parse_netstat(text, "/proc/net/snmp")
 
 
 @given(st.text())
 def test_no_text_breaks_the_tcp_parser_but_by_saying_so(text: str) -> None:
     try:
-        parse_tcp(text, "snmp")
+        parse_netstat(text, "snmp")
     except ValueError as error:
         assert str(error).startswith("snmp")  # noqa: PT017 - it may also be readable
 

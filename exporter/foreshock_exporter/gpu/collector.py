@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import ProblemLog, log
-from foreshock_exporter.gpu.contention import FastSample, ServiceKey, register, remove_services
+from foreshock_exporter.gpu.contention import FastSample, ServiceKey
 from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, make_monotonic
 from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.gpu.pools import Pools
@@ -46,20 +46,13 @@ class GpuRecord:
 
 @dataclass(slots=True)
 class _Session:
-    """State from the first successful call to the next failure. Times in seconds of the exporter's clock."""
+    """Latest values from the first successful call to the next failure. Times in seconds of the exporter's clock."""
 
-    identity: Identity
     record: GpuRecord
     sampler: UtilizationSampler
     state_read_at: float | None = None
     health_read_at: float | None = None
     fast_wrap: bool = False
-
-
-@dataclass(slots=True)
-class _Latest:
-    """Most recent values read from the driver; `GpuState` is built from them."""
-
     reading: Reading = field(default_factory=Reading)
     counters: Counters | None = None
     health: Health | None = None
@@ -110,7 +103,6 @@ class GpuCollector:
         unattributed = (*SERVICE_TIME_METRICS, *_PROCESS_METRICS) if options.unattributed else ()
         self._unattributed_metrics = dict.fromkeys(unattributed, options.unattributed)
         self._session: _Session | None = None
-        self._latest = _Latest()
         self._retry_at = float("-inf")
         self._failing: set[str] = set()
         self._must_identify = False
@@ -139,7 +131,7 @@ class GpuCollector:
             session = self._identify(time)
             state_due = self._read(session, time)
             session.sampler.sample(
-                time, self._latest.reading.utilization_ratio, state_due, lambda sample: self._notify(sample, time)
+                time, session.reading.utilization_ratio, state_due, lambda sample: self._notify(session, sample, time)
             )
             self._set_outcome("process utilisation", not session.sampler.failed)
             self.state = self._build_state(session)
@@ -167,8 +159,8 @@ class GpuCollector:
             log.info("GPU %d is %s", self._index, describe(identity))
         if session is None or record is not session.record:
             sampler = UtilizationSampler(self._index, self._driver, record.accumulated, record.tenants, self._problems)
-            session, self._latest, self._failing = _Session(identity, record, sampler), _Latest(), set()
-        session.identity = record.identity = identity
+            session, self._failing = _Session(record, sampler), set()
+        record.identity = identity
         session.sampler.set_sharing(identity.sharing, time)
         self._session = session
         return session
@@ -184,10 +176,9 @@ class GpuCollector:
 
     def _read(self, session: _Session, time: float) -> bool:
         """Read the values that are due. Return whether the GPU's state was among them."""
-        latest = self._latest
         state_due = _due(session.state_read_at, time, STATE_INTERVAL_SECONDS)
         if state_due:
-            latest.reading = self._driver.read(self._index)
+            session.reading = self._driver.read(self._index)
             self._read_processes(session, time)
             session.state_read_at = time
         if state_due or session.fast_wrap:
@@ -195,26 +186,24 @@ class GpuCollector:
             if isinstance(counters, DeviceError):
                 counters = Counters(absent=dict.fromkeys(_COUNTER_FIELDS, counters.reason))
             session.fast_wrap = any(wraps <= MAX_FAST_WRAP for wraps in counters.wraps.values())
-            latest.counters = make_monotonic(session.record.counter_states, counters)
+            session.counters = make_monotonic(session.record.counter_states, counters)
         if self._options.health and _due(session.health_read_at, time, HEALTH_INTERVAL_SECONDS):
             health = self._call_driver(self._driver.health, "health")
             if isinstance(health, DeviceError):
                 health = Health(absent=dict.fromkeys(_HEALTH_FIELDS, health.reason))
-            latest.health = make_monotonic(session.record.counter_states, health)
+            session.health = make_monotonic(session.record.counter_states, health)
             session.health_read_at = time
         return state_due
 
     def _read_processes(self, session: _Session, time: float) -> None:
         """Update tenants and holdings from the processes that use the GPU."""
         processes = self._call_driver(self._driver.processes, "processes")
-        self._latest.absent = (
-            dict.fromkeys(_PROCESS_METRICS, processes.reason) if isinstance(processes, DeviceError) else {}
-        )
-        processes = () if isinstance(processes, DeviceError) else processes
-        tenants, accumulated = session.record.tenants, session.record.accumulated
-        tenants.update([process.pid for process in processes], time)
-        accumulated.totals = remove_services(register(accumulated.totals, tenants.present()), tenants.expire(time))
-        self._latest.holdings = tenants.holdings(processes)
+        session.absent = {}
+        if isinstance(processes, DeviceError):
+            session.absent, processes = dict.fromkeys(_PROCESS_METRICS, processes.reason), ()
+        session.record.tenants.update([process.pid for process in processes], time)
+        session.sampler.match_tenants(time)
+        session.holdings = session.record.tenants.holdings(processes)
 
     def _call_driver(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
         """Result of the call, or its error. Errors other than "not_supported" are logged."""
@@ -234,26 +223,25 @@ class GpuCollector:
 
     def _description(self) -> str:
         """Identity of the GPU in parentheses for log messages; empty if unknown."""
-        return f" ({describe(self._session.identity)})" if self._session else ""
+        return f" ({describe(self._session.record.identity)})" if self._session else ""
 
-    def _notify(self, sample: FastSample, time: float) -> None:
-        observe = self._options.observe
-        if observe is not None and self._session is not None and sample.shares:
-            identity, pids = self._session.identity, self._session.record.tenants.pids
+    def _notify(self, session: _Session, sample: FastSample, time: float) -> None:
+        observe, identity, pids = self._options.observe, session.record.identity, session.record.tenants.pids
+        if observe is not None and sample.shares:
             observe(Observation(identity.uuid, identity.gpu, time - sample.seconds, time, sample.shares, pids))
 
     def _build_state(self, session: _Session) -> GpuState:
-        latest, record = self._latest, session.record
+        record = session.record
         return GpuState(
-            identity=session.identity,
-            reading=latest.reading,
+            identity=record.identity,
+            reading=session.reading,
             totals=record.accumulated.totals,
             busy_histogram=record.accumulated.busy_histogram,
-            counters=latest.counters,
-            health=latest.health,
+            counters=session.counters,
+            health=session.health,
             sources=dict(record.tenants.sources),
-            holdings=latest.holdings,
-            absent={**self._unattributed_metrics, **latest.absent, **session.sampler.absent},
+            holdings=session.holdings,
+            absent={**self._unattributed_metrics, **session.absent, **session.sampler.absent},
             services_over_limit=record.tenants.over_limit,
             dropped=dict(record.accumulated.dropped),
         )

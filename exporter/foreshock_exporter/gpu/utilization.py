@@ -116,15 +116,17 @@ class UtilizationSampler:
             self._last_sample_at = time
         self._accumulated.cursor = new.cursor
         if new.intervals:
-            self._accumulated.busy_histogram = observed(
-                self._accumulated.busy_histogram, new.intervals, BUSY_RATIO_BOUNDS
-            )
+            self._observe(new.intervals)
             self._pending.extend(new.intervals)
         if self._pending:
             self._attribute(time, on_sample)
         elif time - self._last_sample_at > MAX_SAMPLE_WAIT_SECONDS:
             return not self._keeps_no_samples(time, reading)
         return True
+
+    def _observe(self, intervals: Sequence[Interval]) -> None:
+        histogram = self._accumulated.busy_histogram
+        self._accumulated.busy_histogram = observed(histogram, intervals, BUSY_RATIO_BOUNDS)
 
     def _keeps_no_samples(self, time: float, reading: float | None) -> bool:
         """Whether a busy GPU has no samples: none are kept, or its clock went backward."""
@@ -157,18 +159,14 @@ class UtilizationSampler:
             seconds = 0.0
         process_samples = self._process_samples(time, None)
         if ratio is not None and seconds > 0.0:
-            self._accumulated.busy_histogram = observed(
-                self._accumulated.busy_histogram, (Interval(seconds, ratio),), BUSY_RATIO_BOUNDS
-            )
+            self._observe((Interval(seconds, ratio),))
         no_data = ratio is None and process_samples is None
         self._absent_by_source["device"] = dict.fromkeys(_DEVICE_TIME, "not_supported") if no_data else {}
         self._accumulate(seconds, ratio, process_samples, on_sample)
 
     def _process_samples(self, time: float, interval: Interval | None) -> Sequence[ProcessUtilization] | None:
         """Process samples of the interval, or since the last call. None if the driver reports none."""
-        if (
-            self._silent_seconds >= MAX_SILENT_SECONDS
-        ):  # nothing may be newer than the mark, if the driver's clock has gone back
+        if self._silent_seconds >= MAX_SILENT_SECONDS:  # the driver's clock may have gone back
             self._silent_seconds, self._accumulated.process_cursor_us = 0.0, 0
         since = self._accumulated.process_cursor_us
         subject = f"process utilisation of GPU {self._index}"
@@ -189,17 +187,17 @@ class UtilizationSampler:
         self._silent_seconds = 0.0
         self._accumulated.process_cursor_us = max(since, *(entry.timestamp_us for entry in process_samples))
         if since == 0:
-            process_samples = recent(
-                process_samples, self._accumulated.cursor.newest_us if interval else None, interval
-            )
+            process_samples = recent(process_samples, self._accumulated.cursor.newest_us, interval)
         if interval:
             process_samples = rescaled(process_samples, since, interval)
         if self._tenants.add_new((entry.pid for entry in process_samples), time):
-            expired = self._tenants.expire(time)
-            self._accumulated.totals = remove_services(
-                register(self._accumulated.totals, self._tenants.present()), expired
-            )
+            self.match_tenants(time)
         return process_samples
+
+    def match_tenants(self, time: float) -> None:
+        """Add counters of new services, and remove those of services that left long ago."""
+        totals = register(self._accumulated.totals, self._tenants.present())
+        self._accumulated.totals = remove_services(totals, self._tenants.expire(time))
 
     def _without_implausible(self, process_samples: Sequence[ProcessUtilization]) -> Sequence[ProcessUtilization]:
         """Samples with ratios of 0 to 1; others are counted as dropped."""

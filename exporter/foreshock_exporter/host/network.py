@@ -1,10 +1,10 @@
-"""Network interfaces from /proc/net/dev and /sys/class/net, as in node_exporter."""
+"""Network interfaces and TCP counters from /proc/net and /sys/class/net, as in node_exporter."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +63,29 @@ class ProcNetwork:
         return {field: value for field, value in link.items() if value is not None}
 
 
+class ProcNetstat:
+    """Collector of the TCP counters in the network namespace of `procfs`; see `net_folder`."""
+
+    def __init__(self, procfs: Path) -> None:
+        self._procfs = procfs
+
+    def __call__(self) -> Families:
+        return metrics.families(metrics.NETSTAT, [((), self.read())])
+
+    def read(self) -> Mapping[str, float]:
+        """Values by protocol and field, such as `Tcp_RetransSegs`; missing counters are left out.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: a file is malformed.
+        """
+        folder = net_folder(self._procfs)
+        snmp, netstat = (
+            parse_netstat(path.read_text(errors="replace"), str(path)) for path in (folder / "snmp", folder / "netstat")
+        )
+        return snmp | netstat
+
+
 def net_folder(procfs: Path) -> Path:
     """Folder with the network counters of the host.
 
@@ -113,3 +136,30 @@ def read_text(path: Path) -> str | None:
         return path.read_text(errors="replace").strip()
     except OSError:
         return None
+
+
+def parse_netstat(text: str, where: str, wanted: Collection[str] = metrics.NETSTAT.keys()) -> dict[str, float]:
+    """Parse pairs of lines `Tcp: NAME NAME …` and `Tcp: VALUE VALUE …`; only `wanted` fields are kept.
+
+    Raises:
+        ValueError: a pair of lines is malformed; the message quotes it.
+    """
+    counters = {}
+    lines = [line for line in text.split("\n") if line]
+    for index in range(0, len(lines), 2):
+        names, values = lines[index].split(), lines[index + 1].split() if index + 1 < len(lines) else []
+        if not names or len(names) != len(values) or names[0] != values[0] or not names[0].endswith(":"):
+            pair = "\n".join(lines[index : index + 2])
+            raise ValueError(f"{where}: names and values do not match in {pair[:120]!r}")
+        protocol = names[0].removesuffix(":")
+        for name, value in zip(names[1:], values[1:], strict=True):
+            if (field := f"{protocol}_{name}") in wanted:
+                counters[field] = _number(value, f"{where}: {field}")
+    return counters
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(int(text))
+    except ValueError:
+        raise ValueError(f"{where} is {text[:40]!r}, which is no number") from None

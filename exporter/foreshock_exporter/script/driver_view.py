@@ -5,20 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar, get_args
 
-from foreshock_exporter.model.device import (
-    Clock,
-    Counters,
-    Health,
-    Identity,
-    LinkBytes,
-    LinkError,
-    Reading,
-    Sensor,
-    Severity,
-    Sharing,
-    Throttle,
-    UtilizationSample,
-)
+from foreshock_exporter.model import device
 from foreshock_exporter.script.events import Device
 from foreshock_exporter.script.gpu import MICROSECONDS, PlayedGpu, SampleWindow, power_waves, sample_windows
 
@@ -28,30 +15,30 @@ THROTTLED_CLOCK_RATIO = 0.65
 """SM clock of a throttled GPU relative to the maximum."""
 MEMORY_BUSY_RATIO = 0.6
 """Memory busy ratio relative to the busy ratio."""
-_COOL: dict[Sensor, tuple[float, float]] = {"gpu": (34.0, 42.0), "memory": (40.0, 44.0)}
+_COOL: dict[device.Sensor, tuple[float, float]] = {"gpu": (34.0, 42.0), "memory": (40.0, 44.0)}
 """Idle temperature in °C, and its rise at full load."""
 _MIG_REFUSES = frozenset(("utilization", "process_utilization", "utilization_ratio", "memory_busy_ratio"))
 """Values that NVML does not report for a GPU with MIG."""
-_BLANKS = {Reading: Reading(), Counters: Counters(), Health: Health()}
+_BLANKS = {device.Reading: device.Reading(), device.Counters: device.Counters(), device.Health: device.Health()}
 
-_Record = TypeVar("_Record", Reading, Counters, Health)
+_Record = TypeVar("_Record", device.Reading, device.Counters, device.Health)
 
 
-def identity(state: PlayedGpu) -> Identity:
+def identity(state: PlayedGpu) -> device.Identity:
     """Identity of the GPU."""
-    device = state.device
-    return Identity(
+    spec = state.device
+    return device.Identity(
         gpu=str(state.index),
         uuid=state.uuid,
-        model=device.model,
-        pci_bus_id=device.pci_bus_id or f"00000000:{0x10 + state.index:02X}:00.0",
-        driver_version=device.driver_version,
-        cuda_version=device.cuda_version,
+        model=spec.model,
+        pci_bus_id=spec.pci_bus_id or f"00000000:{0x10 + state.index:02X}:00.0",
+        driver_version=spec.driver_version,
+        cuda_version=spec.cuda_version,
         sharing=sharing(state),
     )
 
 
-def sharing(state: PlayedGpu) -> Sharing:
+def sharing(state: PlayedGpu) -> device.Sharing:
     """Sharing mode of the script, else derived from instances and processes."""
     if state.device.sharing:
         return state.device.sharing
@@ -60,113 +47,115 @@ def sharing(state: PlayedGpu) -> Sharing:
     return "mps" if any(process.mps for process in state.processes.values()) else "time-slicing"
 
 
-def refused(device: Device) -> frozenset[str]:
+def refused(spec: Device) -> frozenset[str]:
     """Driver calls and single values that the device does not support."""
-    mig = device.sharing == "mig" or (not device.sharing and device.instances)
-    return device.refuses | _MIG_REFUSES if mig else device.refuses
+    mig = spec.sharing == "mig" or (not spec.sharing and spec.instances)
+    return spec.refuses | _MIG_REFUSES if mig else spec.refuses
 
 
-def reading(state: PlayedGpu, us: int) -> Reading:
+def reading(state: PlayedGpu, us: int) -> device.Reading:
     """State of the GPU; busy as in the last complete sampling period."""
-    device = state.device
+    spec = state.device
     now, busy = us / MICROSECONDS, state.busy(us)
-    finished = sample_windows(state, us, us - round(2 * device.sample_period * MICROSECONDS))
+    finished = sample_windows(state, us, us - round(2 * spec.sample_period * MICROSECONDS))
     used = sum(process.memory_bytes or 0.0 for process in state.processes.values())
-    usable = max(0.0, device.memory_bytes - device.memory_reserved_bytes)
+    usable = max(0.0, spec.memory_bytes - spec.memory_reserved_bytes)
     settings = state.settings
     return _without_refused(
-        Reading(
+        device.Reading(
             utilization_ratio=finished[-1].busy if finished else busy,
             memory_busy_ratio=settings["memory_busy_ratio"].at(now)
             if "memory_busy_ratio" in settings
             else MEMORY_BUSY_RATIO * busy,
             memory_used_bytes=min(used, usable),
             memory_free_bytes=max(0.0, usable - used),
-            memory_reserved_bytes=device.memory_reserved_bytes,
-            memory_total_bytes=device.memory_bytes,
+            memory_reserved_bytes=spec.memory_reserved_bytes,
+            memory_total_bytes=spec.memory_bytes,
             power_watts=sum(wave.at(now) for wave in power_waves(state, state.shares)),
-            power_limit_watts=device.power_limit_watts,
-            temperature_celsius={sensor: _temperature(state, sensor, now, busy) for sensor in get_args(Sensor)},
-            clock_hertz={clock: _clock(state, clock, now, busy) for clock in get_args(Clock)},
+            power_limit_watts=spec.power_limit_watts,
+            temperature_celsius={sensor: _temperature(state, sensor, now, busy) for sensor in get_args(device.Sensor)},
+            clock_hertz={clock: _clock(state, clock, now, busy) for clock in get_args(device.Clock)},
             instances=tuple(
-                instance.now(_instance_memory(state, instance.gpu_instance)) for instance in device.instances
+                instance.now(_instance_memory(state, instance.gpu_instance)) for instance in spec.instances
             ),
         ),
-        device,
+        spec,
     )
 
 
-def counters(state: PlayedGpu, us: int) -> Counters:
+def counters(state: PlayedGpu, us: int) -> device.Counters:
     """Counters, wrapped as the device specifies."""
-    device = state.device
+    spec = state.device
 
     def total(name: str) -> float:
         value = state.total(name, us)
-        return value % device.wraps[name] if name in device.wraps else value
+        return value % spec.wraps[name] if name in spec.wraps else value
 
-    links = range(device.nvlinks)
-    per_link = LinkBytes(*(state.total(f"link_{way}_bytes", us) // 1 for way in ("transmit", "receive")))
+    links = range(spec.nvlinks)
+    per_link = device.LinkBytes(*(state.total(f"link_{way}_bytes", us) // 1 for way in ("transmit", "receive")))
     return _without_refused(
-        Counters(
+        device.Counters(
             energy_joules=total("energy_joules"),
-            throttled_seconds={reason: total(reason) for reason in get_args(Throttle)},
+            throttled_seconds={reason: total(reason) for reason in get_args(device.Throttle)},
             pcie_transmit_bytes=total("pcie_transmit_bytes") // 1,
             pcie_receive_bytes=total("pcie_receive_bytes") // 1,
             nvlink_transmit_bytes=total("nvlink_transmit_bytes") // 1 if links else None,
             nvlink_receive_bytes=total("nvlink_receive_bytes") // 1 if links else None,
             nvlink_links=dict.fromkeys(links, per_link),
-            wraps=device.wraps,
+            wraps=spec.wraps,
         ),
-        device,
+        spec,
     )
 
 
-def health(state: PlayedGpu, us: int) -> Health:
+def health(state: PlayedGpu, us: int) -> device.Health:
     """Health of the GPU."""
-    device, now, settings = state.device, us / MICROSECONDS, state.settings
+    spec, now, settings = state.device, us / MICROSECONDS, state.settings
 
     def whole(name: str, otherwise: int) -> int:
         return int(settings[name].at(now)) if name in settings else otherwise
 
-    links = device.nvlinks
+    links = spec.nvlinks
     return _without_refused(
-        Health(
-            clock_max_hertz={"sm": device.sm_clock_max_hertz, "memory": device.memory_clock_max_hertz},
-            ecc_errors={severity: state.totals.get(f"ecc.{severity}", 0.0) for severity in get_args(Severity)},
-            remapped_rows={severity: state.totals.get(f"remap.{severity}", 0.0) for severity in get_args(Severity)},
+        device.Health(
+            clock_max_hertz={"sm": spec.sm_clock_max_hertz, "memory": spec.memory_clock_max_hertz},
+            ecc_errors={severity: state.totals.get(f"ecc.{severity}", 0.0) for severity in get_args(device.Severity)},
+            remapped_rows={
+                severity: state.totals.get(f"remap.{severity}", 0.0) for severity in get_args(device.Severity)
+            },
             row_remap_pending=state.remap.get("pending", False),
             row_remap_failed=state.remap.get("failed", False),
-            nvlink_errors={kind: state.totals.get(f"nvlink_error.{kind}", 0.0) for kind in get_args(LinkError)}
+            nvlink_errors={kind: state.totals.get(f"nvlink_error.{kind}", 0.0) for kind in get_args(device.LinkError)}
             if links
             else {},
             nvlink_links=links or None,
             nvlink_links_up=min(links, whole("nvlinks_up", links)) if links else None,
             pcie_replays=state.totals.get("pcie_replay.", 0.0),
-            pcie_link_width=whole("pcie_link_width", device.pcie_link_width_max),
-            pcie_link_width_max=device.pcie_link_width_max,
-            pcie_link_generation=whole("pcie_link_generation", device.pcie_link_generation_max),
-            pcie_link_generation_max=device.pcie_link_generation_max,
+            pcie_link_width=whole("pcie_link_width", spec.pcie_link_width_max),
+            pcie_link_width_max=spec.pcie_link_width_max,
+            pcie_link_generation=whole("pcie_link_generation", spec.pcie_link_generation_max),
+            pcie_link_generation_max=spec.pcie_link_generation_max,
         ),
-        device,
+        spec,
     )
 
 
-def samples(state: PlayedGpu, windows: tuple[SampleWindow, ...], start_us: int) -> tuple[UtilizationSample, ...]:
+def samples(state: PlayedGpu, windows: tuple[SampleWindow, ...], start_us: int) -> tuple[device.UtilizationSample, ...]:
     """Driver samples of the given periods, in µs since the epoch."""
     return tuple(
-        UtilizationSample(start_us + window.end_us, window.busy)
+        device.UtilizationSample(start_us + window.end_us, window.busy)
         for window in windows
         if window.shares or state.device.idle_samples
     )
 
 
-def _temperature(state: PlayedGpu, sensor: Sensor, now: float, busy: float) -> float:
+def _temperature(state: PlayedGpu, sensor: device.Sensor, now: float, busy: float) -> float:
     setting = state.settings.get("temperature_celsius" if sensor == "gpu" else f"{sensor}_temperature_celsius")
     cool, rise = _COOL[sensor]
     return cool + rise * busy if setting is None else setting.at(now)
 
 
-def _clock(state: PlayedGpu, clock: Clock, now: float, busy: float) -> float:
+def _clock(state: PlayedGpu, clock: device.Clock, now: float, busy: float) -> float:
     setting = state.settings.get(f"{clock}_clock_hertz")
     if setting is not None:
         return setting.at(now)
@@ -184,8 +173,8 @@ def _instance_memory(state: PlayedGpu, gpu_instance: int) -> float:
     return sum(process.memory_bytes or 0.0 for process in state.processes.values() if process.instance in own)
 
 
-def _without_refused(record: _Record, device: Device) -> _Record:
+def _without_refused(record: _Record, spec: Device) -> _Record:
     """Record without the values that the device refuses."""
     blank = _BLANKS[type(record)]
-    blanked = {name: getattr(blank, name) for name in refused(device) if hasattr(blank, name)}
+    blanked = {name: getattr(blank, name) for name in refused(spec) if hasattr(blank, name)}
     return replace(record, **blanked) if blanked else record
