@@ -46,10 +46,7 @@ def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_alerts(arguments: argparse.Namespace) -> int:
-    """Write the files; returns 0.
-
-    Raises SettingsError if an option cannot be used, and SourceError if a file cannot be read or written.
-    """
+    """Write the files; returns 0. Raises SettingsError for an option, SourceError for a file."""
     hub, bounds = hub_url(arguments), _bounds(arguments.buckets)
     try:
         groups = slo_rule_groups(load_settings(arguments).objectives, bounds)

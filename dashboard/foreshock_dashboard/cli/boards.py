@@ -43,10 +43,7 @@ def add_boards_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_boards(arguments: argparse.Namespace) -> int:
-    """Write the files; returns 0.
-
-    Raises SettingsError if an option cannot be used, and SourceError if a file cannot be read or written.
-    """
+    """Write the files; returns 0. Raises SettingsError for an option, SourceError for a file."""
     hub, settings, out = hub_url(arguments), load_settings(arguments), arguments.out.absolute()
     mounted = out if arguments.mounted_at is None else arguments.mounted_at
     if not mounted.is_absolute():

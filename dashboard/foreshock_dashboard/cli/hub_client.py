@@ -62,10 +62,7 @@ def hub_or_recording(
 
 
 def authorization_header(arguments: argparse.Namespace) -> str:
-    """The value of the Authorization header; "" without credentials.
-
-    Raises SettingsError if the file cannot be used.
-    """
+    """The Authorization header; "" without credentials. Raises SettingsError if the file cannot be used."""
     try:
         return http_client.authorization_header(Path(arguments.hub_credentials)) if arguments.hub_credentials else ""
     except ValueError as error:
@@ -73,14 +70,9 @@ def authorization_header(arguments: argparse.Namespace) -> str:
 
 
 def get(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> Json:
-    """The JSON object at `path` of the hub's API.
+    """The JSON object at `path` of the hub's API, with at least these keys.
 
-    Args:
-        keys: keys that the object must have.
-        authorization: value of the Authorization header; "" for none.
-
-    Raises:
-        AnswerError: the hub cannot be reached, is no hub, or answers with an error.
+    Raises AnswerError if the hub cannot be reached, is no hub, or answers with an error.
     """
     try:
         headers = {"Authorization": authorization} if authorization else {}

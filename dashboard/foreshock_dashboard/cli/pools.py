@@ -35,21 +35,14 @@ def add_pools_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_pools(arguments: argparse.Namespace) -> int:
-    """Print the pools; returns 0.
-
-    Raises SettingsError if the address is invalid, and SourceError if the hub does not answer, or the recording cannot
-    be read.
-    """
+    """Print the pools; returns 0. Raises SettingsError for a flag, SourceError for the hub or the recording."""
     answer = hub_or_recording(arguments, "/api/pools", ANSWER_KEYS, pools_of_recording)
     print(json.dumps(answer, indent=1) if arguments.json else pools_text(answer))
     return 0
 
 
 def pools_of_recording(folder: Path) -> Json:
-    """The pools of a recording; of a long one, those of its last hours.
-
-    Raises SourceError if the recording cannot be read.
-    """
+    """The pools of a recording; of a long one, those of its last hours. Raises SourceError if it cannot be read."""
     with Recording(folder) as recording:
         newest = deque((world for world, _ in worlds(recording)), maxlen=1)
     if not newest:

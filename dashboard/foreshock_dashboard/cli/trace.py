@@ -31,11 +31,7 @@ def add_trace_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def trace(arguments: argparse.Namespace) -> int:
-    """Print a trace; returns 0.
-
-    Raises SettingsError if the id or the address is invalid, and SourceError if the trace is unknown, the hub does not
-    answer, or the recording cannot be read.
-    """
+    """Print a trace; returns 0. Raises SettingsError for a flag, SourceError for the hub or the recording."""
     try:
         wanted = trace_id_of(arguments.id)
     except BadParameterError as error:
@@ -48,10 +44,7 @@ def trace(arguments: argparse.Namespace) -> int:
 
 
 def trace_of_recording(folder: Path, trace_id: str) -> Json:
-    """The answer of a hub over a recording.
-
-    Raises AnswerError if the recording does not have the trace, and SourceError if the recording cannot be read.
-    """
+    """The answer of a hub over a recording. Raises SourceError if it lacks the trace, or cannot be read."""
     from foreshock_dashboard.hub.hub import Hub  # slow to import, and not needed with --hub
 
     options = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=folder)

@@ -51,11 +51,7 @@ class Connections:
 
     None stays open for longer than `seconds` after it was accepted, a request began, or an answer ended. At the limit,
     the connection that has been idle longest is closed for a new one; connections in a TLS handshake are limited apart.
-
-    Args:
-        limit: largest number of connections.
-        seconds: largest time without progress.
-        on_problem: called with each connection that is closed for a reason.
+    `on_problem` is called with each connection that is closed for a reason.
     """
 
     def __init__(self, limit: int, seconds: float, on_problem: OnProblem) -> None:

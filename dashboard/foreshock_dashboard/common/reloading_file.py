@@ -23,12 +23,8 @@ class ReloadingFile(Generic[Value]):
     If a new version cannot be used, it is logged once, and the previous value stays.
 
     Args:
-        paths: the files.
-        read: returns the value, or raises `FileError`.
+        read: returns the value, or raises `FileError`, as the constructor does for the first version.
         remains: what remains in use instead of an unusable version, for the log.
-
-    Raises:
-        FileError: the first version cannot be used.
     """
 
     def __init__(self, paths: Sequence[Path], read: Callable[[], Value], remains: str) -> None:

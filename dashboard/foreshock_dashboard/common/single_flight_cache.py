@@ -45,16 +45,11 @@ class SingleFlightCache(Generic[T]):
         return len(self._values)
 
     def get(self, key: Hashable, compute: Callable[[], T], generation: object = None) -> T:
-        """The value of `key`; `compute` makes it if it is missing.
+        """The value of `key`; `compute` makes it if it is missing, once for all threads that ask for it meanwhile.
 
-        Args:
-            key: what identifies the value.
-            compute: makes the value. Threads that ask for the same key meanwhile wait for its result.
-            generation: the object that all values derive from. Another object than before empties the cache.
-
-        Raises:
-            BusyError: `max_pending` other keys are pending.
-            Exception: whatever `compute` raises, for every waiting thread; the failure is not cached.
+        Another `generation`, the object that all values derive from, empties the cache. Raises BusyError if
+        `max_pending` other keys are pending, and whatever `compute` raises, for every waiting thread; failures are not
+        cached.
         """
         return self.extend(key, lambda _: compute(), lambda _: True, generation)
 
@@ -127,9 +122,9 @@ class SingleFlight(Generic[T]):
         self._pending: dict[Hashable, asyncio.Task[T]] = {}
 
     async def get(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of the pending read of `key`, else of `read`. The read continues if this caller is cancelled.
+        """The result of the pending read of `key`, else of `read`; also an exception, for every caller that waits.
 
-        Raises whatever `read` raises, for every caller that waits.
+        The read continues if this caller is cancelled.
         """
         task = self._pending.get(key)
         if task is None:

@@ -46,13 +46,11 @@ _MAX_INTERVAL_RATIO = 1.2
 class LoopInputs:
     """What the loop evaluates.
 
-    Attributes:
-        source: source of the samples.
-        is_own_store: whether the source is the hub's own store.
-        write: appends the hub's own series (Unix seconds, open incidents) to the store, from which the same evaluation
-            reads them; None where the hub takes nothing in.
-        bounds: Unix seconds between which a hub at a past time answers; None for a live hub.
-        simulated: whether the samples are of a simulated platform.
+    is_own_store: whether the source is the hub's own store.
+    write: appends the hub's own series (Unix seconds, open incidents) to the store, from which the same evaluation
+    reads them; None where the hub takes nothing in.
+    bounds: Unix seconds between which a hub at a past time answers; None for a live hub.
+    simulated: whether the samples are of a simulated platform.
     """
 
     source: MetricSource
@@ -65,12 +63,8 @@ class LoopInputs:
 class AnalysisLoop:
     """Evaluates a source step by step. One thread evaluates, one may load seasons, and all may read the results.
 
-    Attributes:
-        slos: SLOs of the settings.
-        tiers: tiers of the settings.
-        snapshot: result of the newest evaluation.
-        time_travel: results of earlier instants.
-        evaluation_seconds: duration of the newest evaluation.
+    slos, tiers: those of the settings. snapshot: result of the newest evaluation, which took `evaluation_seconds`.
+    time_travel: results of earlier instants.
     """
 
     def __init__(self, settings: Settings, clock: Clock, inputs: LoopInputs) -> None:

@@ -52,7 +52,6 @@ class Hub:
     It listens once constructed and works after `start`.
 
     Args:
-        settings: all options.
         clock: the hub's time; may run faster than the wall clock.
         targets: scrape targets besides those of the settings.
         upkeep_seconds: wall-clock time between two rounds of store maintenance.

@@ -21,10 +21,7 @@ Opened = TypeVar("Opened")
 
 
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
-    """The traces of the configured Tempo or Jaeger.
-
-    Raises HubError if both are configured, or one with an option that cannot be used.
-    """
+    """The traces of the configured Tempo or Jaeger. Raises HubError for both, or an option that cannot be used."""
     if settings.tempo_url and settings.jaeger_url:
         raise HubError("--tempo, --jaeger: traces are read from one of them; leave one out")
     source = TempoTraces if settings.tempo_url else JaegerTraces
@@ -40,18 +37,12 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
 
 
 def receiver_allows(settings: Settings) -> Callable[[str], bool] | None:
-    """Check of a sender's Authorization header; None if senders need no token.
-
-    Raises HubError if the token file cannot be read.
-    """
+    """Check of a sender's Authorization header; None without tokens. Raises HubError if their file cannot be read."""
     return _token_check("--otlp-token-file", settings.otlp_token_file)
 
 
 def page_access(settings: Settings) -> Access:
-    """Authentication of the page, the API, and the metrics.
-
-    Raises HubError if a token or password file cannot be read.
-    """
+    """Authentication of the page, the API, and the metrics. Raises HubError if a file cannot be read."""
     allows = _token_check("--auth-token-file", settings.auth_token_file)
     try:
         users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
@@ -72,10 +63,7 @@ def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
 def otlp_listener(
     serve: type[GrpcListener] | type[HttpListener], flag: str, port: int, receiver: Receiver, settings: Settings
 ) -> GrpcListener | HttpListener:
-    """An OTLP listener at the port of an option.
-
-    Raises HubError if the address is in use, or the certificate cannot be used.
-    """
+    """An OTLP listener at the port of an option. Raises HubError if the port is in use, or the certificate unusable."""
     tls_files = None
     if settings.otlp_tls_cert and settings.otlp_tls_key:
         tls_files = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)

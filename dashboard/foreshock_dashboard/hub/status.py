@@ -29,12 +29,9 @@ STORE_KEYS = {
 class HubStats:
     """State of the hub's parts at one moment.
 
-    Attributes:
-        time: Unix seconds.
-        evaluation_seconds: duration of the newest evaluation.
-        spans: `series` and `series_limit` of the span metrics, and a `warning` at the limit.
-        unmatched_slos: SLOs of the settings for services that were never seen.
-        unmatched_tiers: tiers of the settings for services that were never seen.
+    time: Unix seconds. evaluation_seconds: duration of the newest evaluation.
+    spans: `series` and `series_limit` of the span metrics, and a `warning` at the limit.
+    unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
     """
 
     version: str

@@ -33,12 +33,9 @@ class Unmatched(Generic[Value]):
 
 
 class ServiceOverrides(Generic[Value]):
-    """The values of one per-service option. One thread calls `observe`; others may read `unmatched`.
+    """The values of one per-service option, such as `--tiers`. One thread calls `observe`; others may read `unmatched`.
 
-    Attributes:
-        flag: the option, such as `--tiers`.
-        values: the option's value of each service.
-        unmatched: the values for services that no World has contained so far.
+    unmatched: the values for services that no World has contained so far.
     """
 
     def __init__(self, flag: str, values: Mapping[Service, Value]) -> None:

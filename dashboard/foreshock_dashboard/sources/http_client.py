@@ -28,10 +28,7 @@ def error_text(error: Exception) -> str:
 
 
 def authorization_header(path: Path) -> str:
-    """Return the Authorization header for a file of one line: a bearer token, or `user:password`.
-
-    Raises ValueError if the file cannot be used.
-    """
+    """Return the Authorization header for a file of one line: a bearer token, or `user:password`. Raises ValueError."""
     try:
         with path.open("rb") as file:
             line = file.read(_MAX_CREDENTIALS_BYTES + 1).strip()

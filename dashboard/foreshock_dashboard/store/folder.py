@@ -14,10 +14,7 @@ FORMAT = "3\n"
 
 
 def prepare(path: Path, disk: Disk) -> None:
-    """Create the subfolders and empty `tmp/`.
-
-    Raises StoreError if the folder has another format; nothing was changed.
-    """
+    """Create the subfolders and empty `tmp/`. Raises StoreError, with nothing changed, for another format."""
     marker = path / "format"
     if marker.exists():
         existing = marker.read_text()

@@ -36,10 +36,7 @@ class _Append:
 class GroupCommit:
     """Writes appends to the WAL and the head. Thread-safe; other users of the WAL hold `lock`.
 
-    Args:
-        path: the store's folder, for messages.
-        stores: block stores by kind.
-        max_head_bytes: size of all heads at which appends are refused.
+    Appends are refused while all heads together have more than `max_head_bytes`.
     """
 
     def __init__(
@@ -54,10 +51,7 @@ class GroupCommit:
         self._queue_lock = threading.Lock()
 
     def append(self, kind: str, batches: Sequence[RowBatch], payloads: Sequence[bytes]) -> None:
-        """Write batches durably, each as one WAL record with the payload at its position.
-
-        Raises StoreError if no batch was kept.
-        """
+        """Write batches durably, each as one WAL record with its payload. Raises StoreError if no batch was kept."""
         if not payloads:
             return
         append = _Append(kind, batches, payloads)

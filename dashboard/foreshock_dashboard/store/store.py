@@ -99,16 +99,9 @@ class Store(MetricSource):
         disk: Disk | None = None,
         trace_keys: Sequence[str] = TRACE_KEYS,
     ) -> Store:
-        """Open the store in a folder, which is created if it is missing.
+        """Open the store in a folder, which belongs to one process at a time and is created if it is missing.
 
-        Args:
-            path: the folder; it belongs to one process at a time.
-            now: the clock by which data ages.
-            trace_keys: the attributes that traces are searched by.
-
-        Raises:
-            StoreLocked: another process has the folder.
-            StoreError: the folder cannot be used.
+        Raises StoreLocked if another process has the folder, and StoreError if it cannot be used.
         """
         path = path.resolve()
         try:
@@ -128,10 +121,7 @@ class Store(MetricSource):
             raise
 
     def _replay_wal(self, stores: Mapping[str, BlockStore[Any]]) -> None:
-        """Load the blocks, delete the WAL records they hold, and put the others into the head.
-
-        Damaged records are counted and stay in the WAL.
-        """
+        """Load the blocks, delete the WAL records they hold, and put the others into the head, except damaged ones."""
         wal = self._wal
         if damaged := wal.count_of_other_kinds([*stores, PROBE_KIND]):
             reason = "for they say to be of no known kind; they stay there unread"
@@ -181,10 +171,7 @@ class Store(MetricSource):
             self._commits.append(_SAMPLES, rows, [pack_samples(batch, self._index) for batch in rows])
 
     def append_spans(self, spans: Sequence[Span]) -> None:
-        """Store spans, as durably as `append_samples` stores samples.
-
-        Raises StoreError if nothing was stored; the message gives cause and remedy.
-        """
+        """Store spans, as `append_samples` stores samples."""
         with CPU_LOCK:
             starts = range(0, len(spans), RECORD_SPANS)
             rows = [self._span_codec.rows(spans[start : start + RECORD_SPANS]) for start in starts]

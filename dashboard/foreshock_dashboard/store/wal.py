@@ -65,10 +65,7 @@ class Wal:
         self.identity: str = run("select value from meta where key = 'identity'").fetchone()[0]
 
     def append(self, records: Sequence[tuple[str, bytes]]) -> list[int]:
-        """Write (kind, payload) records in one durable transaction. Return their ids.
-
-        Raises StoreError if no record was written.
-        """
+        """Write (kind, payload) records in one durable transaction and return their ids. Raises StoreError."""
         ids: list[int] = []
         try:
             explicit = len(records) > 1  # a single insert is a transaction by itself
@@ -106,26 +103,16 @@ class Wal:
             yield WalRecord(record_id, payload if sound else b"")
 
     def count_of_other_kinds(self, kinds: Sequence[str]) -> int:
-        """Number of records of a kind that is not in `kinds`. The checksum does not cover the kind.
-
-        Raises sqlite3.DatabaseError if the file is damaged.
-        """
+        """Number of records of a kind that is not in `kinds`. The checksum does not cover the kind."""
         sql = f"select count(*) from rows where kind not in ({', '.join('?' * len(kinds))})"  # noqa: S608 - marks
         return int(self._connection.execute(sql, (*kinds,)).fetchone()[0])
 
     def truncate(self, kind: str, first: int, last: int) -> None:
-        """Delete the records `first` to `last` of a kind, which a block holds.
-
-        Raises:
-            sqlite3.Error: they could not be deleted. Opening the store deletes them.
-        """
+        """Delete the records `first` to `last` of a kind. If it fails, opening the store deletes them."""
         self._connection.execute("delete from rows where kind = ? and id between ? and ?", (kind, first, last))
 
     def record_ids(self, kind: str, first: int, last: int) -> list[int]:
-        """Return the ids of a kind's records from `first` to `last`, ascending.
-
-        Raises sqlite3.Error if they cannot be read.
-        """
+        """Return the ids of a kind's records from `first` to `last`, ascending."""
         sql = "select id from rows where kind = ? and id between ? and ? order by id"
         return [record_id for (record_id,) in self._connection.execute(sql, (kind, first, last))]
 
@@ -148,10 +135,7 @@ class Wal:
 
 
 def open_wal(folder: Path, max_pages: int | None, now: Now) -> tuple[Wal, int]:
-    """Return the WAL of a store, and the number of damaged WAL files that it replaces (0 or 1).
-
-    Raises sqlite3.OperationalError if it cannot be opened.
-    """
+    """Return the WAL of a store, and the number of damaged files that it replaces. Raises sqlite3.OperationalError."""
     path = folder / WAL_FILE
     try:
         wal = Wal(path, max_pages)

@@ -34,21 +34,14 @@ class BearerTokens:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files of a TLS server.
-
-    cert: the certificate chain. key: the private key, without a password.
-    client_ca: CA bundle for client certificates; None if clients need none.
-    """
+    """PEM files of a TLS server: certificate chain, key without a password, CA bundle for client certificates."""
 
     cert: Path
     key: Path
     client_ca: Path | None = None
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return credentials for the gRPC listener, which are reloaded when the files change.
-
-        Raises FileError if a file cannot be used.
-        """
+        """Return credentials for the gRPC listener, reloaded when files change. Raises FileError if one is unusable."""
         watched = self._watched(self._configuration)
         return grpc.dynamic_ssl_server_credentials(
             watched.value,

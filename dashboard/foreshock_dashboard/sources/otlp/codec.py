@@ -57,14 +57,11 @@ class DecodedRequest:
 def decode(
     payload: bytes, now: float | None = None, attributes: AttributeReader = DEFAULT_ATTRIBUTES
 ) -> DecodedRequest:
-    """Decode a protobuf ExportTraceServiceRequest.
+    """Decode a protobuf ExportTraceServiceRequest. Raises MalformedError if the payload is not one.
 
     Args:
         now: Unix seconds. Spans too far from it are rejected.
         attributes: reads the attributes that the outlines of spans have.
-
-    Raises:
-        MalformedError: the payload is not such a request.
     """
     try:
         decoded = decode_spans(payload, attributes, None if now is None else round(now * 1e9))
@@ -85,10 +82,7 @@ def decode_json(payload: bytes, id_to_base64: Callable[[object], str] | None = N
 
 
 def decode_groups(groups: object) -> DecodedRequest:
-    """Decode a list of ResourceSpans in the JSON of a trace store: as OTLP's, or with ids in base64.
-
-    Raises MalformedError if it is not such a list.
-    """
+    """Decode ResourceSpans in the JSON of a trace store: as OTLP's, or with ids in base64. Raises MalformedError."""
     return decode_json(orjson.dumps({"resourceSpans": groups}), _any_id_to_base64)
 
 

@@ -44,12 +44,10 @@ _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class GrpcListener:
-    """Listens for `TraceService/Export` in a new thread; port 0 takes a free one.
+    """Listens for `TraceService/Export` in a new thread; port 0 takes a free one. Without `tls`, it has no TLS.
 
-    Args:
-        tls: certificate files; without them, the listener has no TLS.
-        body_seconds, contended_body_seconds: longest time for sending a message, and while other requests wait.
-        connections: limit of connections; by default that of `max_connections`.
+    A message may take `body_seconds`, or `contended_body_seconds` while other requests wait. `connections` is their
+    limit; by default that of `max_connections`.
 
     Raises:
         OSError: the address cannot be listened on.

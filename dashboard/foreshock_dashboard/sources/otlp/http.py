@@ -32,14 +32,10 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class HttpListener:
-    """Listens for POST /v1/traces in a new thread; port 0 takes a free one.
+    """Listens for POST /v1/traces in a new thread; port 0 takes a free one. Without `tls`, it has no TLS.
 
-    On a loopback address without TLS, only requests to a loopback Host are accepted. So a web page cannot send
-    spans, even if its host name resolves to 127.0.0.1.
-
-    Args:
-        tls: certificate files; without them, the listener has no TLS.
-        connections: limit of connections; by default that of `max_connections`.
+    On a loopback address without TLS, only requests to a loopback Host are accepted. So a web page cannot send spans,
+    even if its host name resolves to 127.0.0.1. `connections` is their limit; by default that of `max_connections`.
 
     Raises:
         OSError: the address cannot be listened on.

@@ -70,8 +70,7 @@ class Receiver:
         max_bytes: limit of one request. max_pending_bytes: limit of all requests at the same time.
         retry_after: returns the seconds after which a sender should retry.
         allows: whether an Authorization header is accepted; without it, all senders are.
-        now: the time that spans must not be too far from (see `decode_spans`).
-        attributes: reads the attributes that the outlines of spans have.
+        now, attributes: see `decode_spans`.
     """
 
     def __init__(
@@ -117,19 +116,13 @@ class Receiver:
                 self._pending_bytes -= request.held
 
     def authorize(self, authorization: str) -> None:
-        """Check the Authorization header of a request before its body is read.
-
-        Raises RefusedError if it is not accepted.
-        """
+        """Check the Authorization header of a request before its body is read. Raises RefusedError."""
         if self._allows is not None and not self._allows(authorization):
             problem = "has no right bearer token" if authorization else "has no bearer token"
             raise RefusedError(Refusal.UNAUTHENTICATED, f"the request {problem}; send Authorization: Bearer TOKEN")
 
     def reserve(self, size: int, held: int) -> None:
-        """Add pending bytes for a request that has `held` of them already.
-
-        Raises RefusedError if the limit is exceeded.
-        """
+        """Add pending bytes for a request that has `held` of them already. Raises RefusedError beyond the limit."""
         is_small = held + size <= SMALL_REQUEST_BYTES
         limit = self._max_pending_bytes if is_small else self._max_pending_bytes * 3 // 4
         with self._lock:
@@ -160,8 +153,7 @@ class Receiver:
     def _slices(self, payload: bytes, rejected: Counter[str], *, json: bool) -> Iterator[Sequence[Span]]:
         """Yield the spans of a request by slice, each of bounded memory; invalid ones are added to `rejected`.
 
-        Raises:
-            RefusedError: it is malformed or too large. It is raised before the first slice.
+        Raises RefusedError before the first slice if the request is malformed or too large.
         """
         try:
             for part in self._split(self._to_protobuf(payload, rejected) if json else payload, rejected):
@@ -238,19 +230,13 @@ class Request:
             raise self._too_large("")
 
     def hold(self, size: int) -> None:
-        """Add received bytes to the pending ones.
-
-        Raises RefusedError if the limit of one request, or of all together, is exceeded.
-        """
+        """Add received bytes to the pending ones. Raises RefusedError beyond the limit of one request, or of all."""
         self.expect(self.held + size)
         self._receiver.reserve(size, self.held)
         self.held += size
 
     def handle(self, body: bytes, *, json: bool = False, gzip: bool = False) -> bytes:
-        """Decompress and ingest the body, and return the response.
-
-        Raises RefusedError if it is malformed or too large, or was not stored.
-        """
+        """Decompress and ingest the body, and return the response. Raises RefusedError if it was not stored."""
         return self._receiver.ingest(self._decompressed(body) if gzip else body, json=json)
 
     def _decompressed(self, body: bytes) -> bytes:

@@ -58,11 +58,7 @@ class PrometheusSource(MetricSource):
     Args:
         url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
         timeout: seconds for one response, also passed to the server.
-        transport: HTTP transport, for tests.
-        max_body: limit of one response in bytes, after decompression.
-
-    Raises:
-        ValueError: the URL is not http or https with a host.
+        transport, max_body: see `ApiClient`, also for the errors.
     """
 
     def __init__(

@@ -51,14 +51,10 @@ class HttpTraceSource(ABC):
     """Base of trace sources that read from the HTTP API of a trace store.
 
     Args:
-        url: base URL of the API.
         tenant: tenant id, sent as `tenant_header`.
         max_rounds: limit of requests for one search.
         max_trace_spans: limit of spans of one trace.
-        credentials, ca, timeout, transport, monotonic: see `ApiClient`.
-
-    Raises:
-        ValueError: the URL or a file cannot be used.
+        url, credentials, ca, timeout, transport, monotonic: see `ApiClient`, also for the errors.
     """
 
     kind: ClassVar[str]
@@ -157,12 +153,7 @@ def first_hits(hits: Sequence[Hit], query: TraceQuery) -> list[Hit]:
 
 
 class HealthProbe:
-    """Runs a probe at intervals.
-
-    Args:
-        probe: returns why the system cannot answer; "" if it can.
-        interval: seconds between two probes.
-    """
+    """Runs a probe, which returns why a system cannot answer ("" if it can), every `interval` seconds."""
 
     def __init__(self, probe: Callable[[], str], interval: float = 10.0) -> None:
         self._probe, self._interval = probe, interval

@@ -21,10 +21,7 @@ _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
 
 class Matched(NamedTuple):
-    """A matching span of a search. Times in nanoseconds; `service` is None if the response omits it.
-
-    root: whether the span is known to have no parent.
-    """
+    """A matching span of a search. `service` is None if the response omits it; `root`: it has no parent."""
 
     start_ns: int
     duration_ns: int

@@ -28,10 +28,7 @@ class Block:
 
 
 class BlockDir:
-    """`<root>/<kind>/`, and the kind's entries in `<root>/tmp/` and `<root>/damaged/`.
-
-    `corrupt` counts the blocks that were quarantined.
-    """
+    """`<root>/<kind>/`, and its entries in `<root>/tmp/` and `<root>/damaged/`. `corrupt` counts quarantined blocks."""
 
     def __init__(self, root: Path, kind: str, disk: Disk) -> None:
         self.root, self.kind, self.folder = root, kind, root / kind
@@ -73,10 +70,7 @@ class BlockDir:
         return True
 
     def verify(self, block: Block) -> None:
-        """Compare a block with its checksums, once per process.
-
-        Raises DamagedBlock if a file differs or cannot be read.
-        """
+        """Compare a block with its checksums, once per process. Raises DamagedBlock if a file differs."""
         if block.verified:
             return
         for name, (_, crc) in block.meta.files.items():

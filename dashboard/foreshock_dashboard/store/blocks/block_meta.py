@@ -34,17 +34,12 @@ class WalRange(NamedTuple):
 class BlockMeta:
     """Metadata of a block.
 
-    Args:
-        kind: `metrics` or `spans`.
-        sequences: first and last sequence number of the blocks merged into it. Ordered by the first one, blocks are in
-            order of arrival.
-        level: 0 for a block cut from the head; one more for each compaction.
-        rows: number of rows.
-        start: earliest time, in the kind's unit.
-        end: latest time, included.
-        wal_ranges: the WAL records that the block holds.
-        metrics: metric names, of samples only.
-        files: name → (bytes, CRC-32).
+    kind: `metrics` or `spans`.
+    sequences: first and last sequence number of the blocks merged into it. Ordered by the first one, blocks are in
+    order of arrival.
+    level: 0 for a block cut from the head; one more for each compaction.
+    start, end: earliest and latest time, in the kind's unit.
+    metrics: metric names, of samples only. files: name → (bytes, CRC-32).
     """
 
     kind: str
@@ -105,10 +100,7 @@ def write_meta(folder: Path, meta: BlockMeta, disk: Disk) -> None:
 
 
 def read_meta(folder: Path) -> BlockMeta:
-    """Read the metadata file of a block and compare the sizes of the files with it.
-
-    Raises DamagedBlock if the metadata file or another file is missing or damaged.
-    """
+    """Read the metadata file of a block. Raises DamagedBlock if a file is missing, or has another size or checksum."""
     try:
         crc, _, body = (folder / META_FILE).read_bytes().partition(b"\n")
         body = body.removesuffix(b"\n")

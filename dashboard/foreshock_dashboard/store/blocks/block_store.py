@@ -78,11 +78,8 @@ class BlockStore(Generic[T]):
     def cut_block(self, claim: Callable[[list[int]], tuple[WalRange, ...]]) -> tuple[WalRange, ...]:
         """Write the closed head table, if any, as a block. Return the WAL records that the block holds.
 
-        Args:
-            claim: returns the ranges of the WAL that consist of the given record ids alone.
-
-        Raises:
-            OSError, duckdb.Error, sqlite3.Error: the block could not be written; the table stays in memory.
+        `claim` returns the ranges of the WAL that consist of the given record ids alone. Raises OSError, duckdb.Error,
+        or sqlite3.Error if the block could not be written; the table stays in memory.
         """
         table = self.head.closed_table()
         if table is None:
@@ -99,10 +96,7 @@ class BlockStore(Generic[T]):
         return wal_ranges
 
     def compact(self) -> bool:
-        """Merge neighboring blocks if enough have gathered. Return whether it did.
-
-        Raises OSError or duckdb.Error if the merged block could not be written; the old blocks stay.
-        """
+        """Merge neighboring blocks if enough have gathered. Return whether it did. If it fails, the old blocks stay."""
         with self.manifest.lock:
             blocks = {block.meta.name: block for block in self.manifest.blocks}
         metas = [block.meta for block in blocks.values()]

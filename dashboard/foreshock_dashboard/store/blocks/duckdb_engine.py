@@ -15,10 +15,8 @@ def connect(
 
     Args:
         folder: data beyond the memory limit is spilled to its `tmp/spill`.
-        memory_limit: size of DuckDB's buffers, in DuckDB's notation.
+        memory_limit, max_spill: sizes in DuckDB's notation; max_spill "" means as much as the disk has room for.
         threads: threads of one query.
-        extra_folders: further folders that SQL may read and write.
-        max_spill: size of the spilled data, in DuckDB's notation; "" means as much as the disk has room for.
     """
     connection = duckdb.connect(
         ":memory:",

@@ -16,17 +16,12 @@ Body = bytes  # `bytes` is a field of the classes below
 
 @dataclass(frozen=True, slots=True)
 class RowBatch:
-    """The rows of one WAL record, as columns.
+    """The rows of one WAL record, as columns of equal length.
 
-    Args:
-        columns: arrays of equal length, by column name.
-        rows: length of the columns.
-        start: earliest time, in the kind's unit (ms for samples, ns for spans).
-        end: latest time, included.
-        bytes: approximate memory of the rows.
-        refused: rows that were not accepted.
-        symbols: spans only: the strings that the integers of text columns refer to (see `SymbolTable`).
-        body: spans only: the chunks that hold the spans, as in the WAL record.
+    start, end: earliest and latest time, in the kind's unit (ms for samples, ns for spans).
+    bytes: approximate memory of the rows. refused: rows that were not accepted.
+    symbols: spans only: the strings that the integers of text columns refer to (see `SymbolTable`).
+    body: spans only: the chunks that hold the spans, as in the WAL record.
     """
 
     columns: Columns

@@ -49,10 +49,7 @@ class Head(Generic[T]):
             self.flush()
 
     def flush(self) -> None:
-        """Move all pending rows into the current table.
-
-        Raises duckdb.Error or MemoryError if the insert failed; the remaining rows stay pending.
-        """
+        """Move all pending rows into the current table. If an insert fails, the remaining rows stay pending."""
         with self._flushing:
             while self._flush_some():
                 pass

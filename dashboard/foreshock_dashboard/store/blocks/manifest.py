@@ -29,10 +29,7 @@ class Snapshot(Generic[T]):
 class Manifest(Generic[T]):
     """Current blocks and head tables, each in order of arrival. Thread-safe; `lock` guards both lists.
 
-    A replaced block or table is removed when its last reader releases it.
-
-    Args:
-        remove: deletes a block or table that has no readers.
+    A replaced block or table is removed, by `remove`, when its last reader releases it.
     """
 
     def __init__(self, remove: Callable[[Block | T], None]) -> None:

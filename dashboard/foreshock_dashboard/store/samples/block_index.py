@@ -35,9 +35,7 @@ class BlockSeries(NamedTuple):
 class BlockIndex:
     """Series of blocks, loaded on demand. A full index is replaced by a new one, never evicted from.
 
-    Args:
-        head: the series in memory. Its label objects are shared, because most series of blocks are in memory as well.
-        max_series: series known at once.
+    The label objects of `head` are shared, because most series of blocks are in memory as well.
     """
 
     def __init__(self, head: SeriesIndex, max_series: int) -> None:
@@ -72,10 +70,7 @@ class BlockIndex:
     def series_of_blocks(
         self, cursor: duckdb.DuckDBPyConnection, blocks: Sequence[Block], metric: str
     ) -> list[BlockSeries] | None:
-        """Return a metric's series in each of several blocks; None if the index is full.
-
-        Raises duckdb.Error if a block cannot be read.
-        """
+        """Return a metric's series in each of several blocks; None if the index is full. Raises duckdb.Error."""
         result = []
         for block in blocks:
             series = self._loaded.get((block, metric))

@@ -26,10 +26,7 @@ intact in every encoding."""
 
 
 def sample_rows(batches: Sequence[SampleBatch], index: SeriesIndex) -> RowBatch:
-    """Return the rows of scrapes. Samples of series beyond the index's limit are refused and counted.
-
-    Raises ValueError if the time of a batch is invalid.
-    """
+    """Return the rows of scrapes; those beyond the index's limit are refused. Raises ValueError for an invalid time."""
     series = [(sample.metric, sample.labels) for batch in batches for sample in batch.samples]
     refs = np.array(index.intern(series), dtype=np.int32)
     values = np.array([sample.value for batch in batches for sample in batch.samples], dtype=np.float64)

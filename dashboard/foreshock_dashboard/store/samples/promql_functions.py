@@ -34,10 +34,7 @@ class Steps:
 
     @classmethod
     def of(cls, start: float, end: float, step: float) -> Steps:
-        """Return the grid of `model.query.grid` in milliseconds.
-
-        Raises ValueError as `grid` does, or if the step is below one millisecond.
-        """
+        """Return the grid of `model.query.grid` in milliseconds. Raises ValueError, also for a shorter step."""
         count = len(grid(start, end, step))
         if step < 0.001:
             raise ValueError(f"step must be a millisecond at least, not {step} s")
@@ -99,8 +96,7 @@ class Series:
 def last(series: Series, steps: Steps, window: int) -> tuple[Floats, Bools]:
     """Latest sample in (t - window, t], absent if it is a staleness marker.
 
-    Returns:
-        Values and a mask of the present ones, both of shape (series, steps).
+    Returns values and a mask of the present ones, both of shape (series, steps).
     """
     latest = series.end_index(steps, 0) - 1
     present = latest >= series.offsets[:-1, None]
@@ -113,11 +109,7 @@ def last(series: Series, steps: Steps, window: int) -> tuple[Floats, Bools]:
 
 
 def increase(series: Series, steps: Steps, window: int) -> tuple[Floats, Bools]:
-    """Extrapolated increase of counters over (t - window, t] (extrapolatedRate in promql/functions.go).
-
-    Returns:
-        Values and a mask of the present ones, both of shape (series, steps).
-    """
+    """Extrapolated increase of counters over (t - window, t] (extrapolatedRate in promql/functions.go), as `last`."""
     series = series.without_stale()
     first, end = series.end_index(steps, window), series.end_index(steps, 0)
     present = end - first >= 2
@@ -161,11 +153,7 @@ def _add_resets(series: Series, first: Ints, final: Ints, gain: Floats) -> None:
 
 
 def evaluate(query: Query, series: Series, steps: Steps) -> tuple[Floats, Bools]:
-    """Evaluate the query's function for every series.
-
-    Returns:
-        Values and a mask of the present ones, both of shape (series, steps).
-    """
+    """Evaluate the query's function for every series, as `last`."""
     window = round(query.window * 1000)
     if query.reduce == "last":
         return last(series, steps, window)

@@ -44,12 +44,7 @@ _NOT_OCCUPANCY = Condition(  # the inverse of Span.occupancy
 def matching(query: TraceQuery, keys: Sequence[str]) -> list[Condition]:
     """Return the conditions that one span of a matching trace meets.
 
-    Args:
-        query: the trace query.
-        keys: the attributes that spans are searched by.
-
-    Raises:
-        UnsearchableError: the query has an attribute that is not in `keys`.
+    Raises UnsearchableError if the query has an attribute that is not in `keys`.
     """
     start, end = nanoseconds(query.start), nanoseconds(query.end)
     in_range = Condition(

@@ -47,11 +47,7 @@ def _trace_order(high: NDArray[Any], low: NDArray[Any]) -> NDArray[Any]:
 
 
 class SpanFormat(BlockFormat[SpanTable]):
-    """Blocks of spans: `spans.parquet` (search columns, sorted by trace) and `spans.blocks` (chunks, as received).
-
-    Args:
-        keys: the attributes that spans are searched by.
-    """
+    """Blocks of spans: `spans.parquet` (search columns, sorted by trace) and `spans.blocks` (chunks, as received)."""
 
     kind = "spans"
     day = 86_400 * 10**9
@@ -70,10 +66,7 @@ class SpanFormat(BlockFormat[SpanTable]):
         """Do nothing: the memory of a table is freed with the object."""
 
     def write(self, table: SpanTable, folder: Path) -> tuple[int, tuple[str, ...]]:
-        """Write a table's rows and chunks below `folder`, and return the number of rows, and no metric names.
-
-        Columns without values are left out, as they take a third of the time.
-        """
+        """Columns without values are left out, as they take a third of the time."""
         nonempty = {name for part in table.parts for name in part.columns}
         names = [name for name in self._columns if name in nonempty]
         quoted = ", ".join(f'"{name}"' for name in names)
@@ -89,10 +82,7 @@ class SpanFormat(BlockFormat[SpanTable]):
         return rows, ()
 
     def merge(self, sources: list[Path], folder: Path) -> int:
-        """Write several blocks as one below `folder`, and return its number of rows, without repeated spans.
-
-        Chunks are copied unchanged.
-        """
+        """Chunks are copied unchanged; repeated spans are left out of the columns."""
         bases = []
         with (folder / CHUNKS_FILE).open("wb") as file:
             for source in sources:

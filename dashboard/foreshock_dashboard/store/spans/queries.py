@@ -55,13 +55,7 @@ _IN_MATCHING_TRACE = "and (trace_hi, trace_lo) in (select trace_hi, trace_lo fro
 
 
 class SpanReader:
-    """Searches and reads traces.
-
-    Args:
-        keys: the attributes that spans are searched by.
-        max_trace_spans: spans returned of one trace.
-        bounds: thresholds of the search strategy.
-    """
+    """Searches and reads traces. `bounds` are thresholds of the search strategy."""
 
     def __init__(
         self,

@@ -17,10 +17,7 @@ from foreshock_dashboard.store.spans.table import Mask, SpanTable, TablePart, is
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A SELECT with its parameters, and the head rows to register under the names it uses.
-
-    The SQL consists of constants and configured keys only.
-    """
+    """A SELECT of constants and configured keys, its parameters, and the head rows to register, by name."""
 
     sql: str
     parameters: dict[str, Any]
@@ -39,9 +36,6 @@ def scan(
     """Return a scan of a non-empty snapshot for the rows that meet the conditions `where`.
 
     Args:
-        snapshot: the blocks and tables to read.
-        columns: the columns to select.
-        where: the conditions on rows.
         hit: if given, a further column `hit` says whether a row meets these conditions as well.
         name: prefix of the registered names, unique among the scans of a statement.
         with_block: add a column `block`: position of the row's block in the snapshot; null for the head.

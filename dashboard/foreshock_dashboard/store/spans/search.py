@@ -213,8 +213,7 @@ class Search:
     def _rank_traces_of_best(self, count: int) -> tuple[list[_RankedTrace], int | None]:
         """Rank the traces of the `count` best spans, whether or not these spans match.
 
-        Returns:
-            The first matching traces, and the highest ranking value of any other trace (None if there is none).
+        Returns the first matching traces, and the highest ranking value of any other trace (None if there is none).
         """
         query = self._query
         where = [*same_trace_range(query), ranking_span(query)]
