@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import grpc
 from tests.hub.sending import JSON, PROTOBUF, request
 
-from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES
+from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES
 
 MIB = 1 << 20
 

@@ -25,7 +25,7 @@ from tests.hub.process import HubProcess
 from tests.hub.sending import EXPORT, JSON, PROTOBUF, channel, export, post, request
 
 from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS
-from foreshock_dashboard.ingest.otlp import MAX_SPAN_BYTES
+from foreshock_dashboard.ingest.otlp.decode import MAX_SPAN_BYTES
 
 GROWTH = 350.0
 """MiB that the hub may grow by, whatever it is sent."""

@@ -11,7 +11,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from foreshock_dashboard.ingest.otlp import AttributeReader, attributes_of, decode_spans, search_text
+from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.values import attributes_of, search_text
 
 LONG = "long." * 30
 SEARCHED, CALLS, TELLING, TOLD = ("a", "b", LONG), ("url",), ("tokens",), ("model",)

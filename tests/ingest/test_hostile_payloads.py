@@ -14,8 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.common.gunzip import MAX_GZIP_MEMBERS, TooLargeError, gunzip, gunzip_chunks
-from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, decode_spans, encode_spans
 from foreshock_dashboard.ingest.otlp import split as slicing
+from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, MAX_SPAN_BYTES, decode_spans
+from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.receiver import MAX_JSON_VALUES, Receiver

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from foreshock_dashboard.ingest.otlp import MAX_ORIGIN_BYTES, ORIGIN_TOO_LARGE
+from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, ORIGIN_TOO_LARGE
 from foreshock_dashboard.ingest.otlp.detail import SentSpan, sent_span
 from foreshock_dashboard.ingest.otlp.split import split_request
 from foreshock_dashboard.model.span import Span

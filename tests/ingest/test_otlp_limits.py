@@ -10,7 +10,6 @@ import grpc
 import pytest
 
 from foreshock_dashboard.common import gunzip, http_limits
-from foreshock_dashboard.ingest import otlp
 from foreshock_dashboard.ingest.otlp import decode, split
 from foreshock_dashboard.ingest.span_metrics import counters, names, span_metrics
 from foreshock_dashboard.model import span
@@ -53,8 +52,8 @@ LIMITS = {
     "spans, scopes and resources": f"{split.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
     "time until all of it": f"{otlp_http.BODY_SECONDS:g} s",
-    "bytes": size(otlp.MAX_SPAN_BYTES),
-    "bytes of its resource": f"{size(otlp.MAX_ORIGIN_BYTES)} each",
+    "bytes": size(decode.MAX_SPAN_BYTES),
+    "bytes of its resource": f"{size(decode.MAX_ORIGIN_BYTES)} each",
     "bytes of requests": f"{size(receiver.MAX_PENDING_BYTES)}; those of more than {size(receiver.SMALL_REQUEST_BYTES)} "
     f"{size(receiver.MAX_PENDING_BYTES * 3 // 4)}",
     "connections of each port": "a quarter of the files that the process may have open, "
@@ -86,12 +85,12 @@ def test_both_listeners_have_the_same_timeouts() -> None:
             (b"", b"", b"", 1, 1, 0),
             (b"1" * 16, b"", b"", 1, 1, 0),
             (b"1" * 16, b"1" * 8, b"1", 1, 1, 0),
-            (b"1" * 16, b"1" * 8, b"", 1, 1, otlp.MAX_SPAN_BYTES + 1),
+            (b"1" * 16, b"1" * 8, b"", 1, 1, decode.MAX_SPAN_BYTES + 1),
             (b"1" * 16, b"1" * 8, b"", 0, 1, 0),
             (b"1" * 16, b"1" * 8, b"", 1, 1, 0),
         )),
-        otlp.ORIGIN_TOO_LARGE,
-        otlp.ORIGIN_MALFORMED,
+        decode.ORIGIN_TOO_LARGE,
+        decode.ORIGIN_MALFORMED,
         "malformed span",
     ],
 )  # fmt: skip

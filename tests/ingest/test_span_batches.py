@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
-from foreshock_dashboard.ingest.otlp import decode_spans, encode_spans
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import TRACE_KEYS, Attributes, Link, Span

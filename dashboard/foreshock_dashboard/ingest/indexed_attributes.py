@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from foreshock_dashboard.ingest.otlp import AttributeReader, gen_ai
-from foreshock_dashboard.ingest.otlp.attribute_reader import MAX_VALUES_PER_KEY
+from foreshock_dashboard.ingest.otlp import gen_ai
+from foreshock_dashboard.ingest.otlp.attribute_reader import MAX_VALUES_PER_KEY, AttributeReader
 from foreshock_dashboard.ingest.service_graph import call_sides
 
 

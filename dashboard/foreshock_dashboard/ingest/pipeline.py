@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import CPU_LOCK
 from foreshock_dashboard.ingest.span_metrics.span_metrics import MAX_SERIES, SpanMetrics
-from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale
+from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
 
@@ -57,7 +57,7 @@ class IngestPipeline:
         self._queue_lock = threading.Lock()
         self._queue: list[tuple[Sequence[Span], float]] = []
         self._written: frozenset[tuple[str, Labels]] = frozenset()
-        self._collected: tuple[SampleBatch | None, frozenset[tuple[str, Labels]]] = (None, frozenset())
+        self._collected: frozenset[tuple[str, Labels]] = frozenset()
 
     def accept(self, spans: Sequence[Span], now: float | None = None) -> None:
         """Store spans, and count them before the next read of metrics. `now` defaults to the clock's time.
@@ -116,17 +116,14 @@ class IngestPipeline:
         """
         with self._flushed_metrics() as metrics:
             samples = (*metrics.collect(now), *own)
-        live = _series(samples)
-        ended = sorted(self._written - live)
+        self._collected = frozenset((sample.metric, sample.labels) for sample in samples)
+        ended = sorted(self._written - self._collected)
         stale = tuple(Sample(metric, labels, STALE) for metric, labels in ended)
-        batch = SampleBatch(now, self._target, samples + stale)
-        self._collected = batch, live
-        return batch
+        return SampleBatch(now, self._target, samples + stale)
 
-    def mark_written(self, batch: SampleBatch) -> None:
-        """Record that a batch is stored. Until then, the next batch repeats its staleness markers."""
-        (collected, live), self._collected = self._collected, (None, frozenset())
-        self._written = live if collected is batch else _series(s for s in batch.samples if not is_stale(s.value))
+    def mark_written(self) -> None:
+        """Record that the last collected batch is stored. Until then, the next one repeats its staleness markers."""
+        self._written = self._collected
 
     def write(self, now: float, own: Sequence[Sample] = ()) -> None:
         """Store all series.
@@ -134,9 +131,8 @@ class IngestPipeline:
         Raises:
             StoreError: they could not be stored.
         """
-        batch = self.collect(now, own)
-        self._sink.append_samples([batch])
-        self.mark_written(batch)
+        self._sink.append_samples([self.collect(now, own)])
+        self.mark_written()
 
     def text(self, now: float, *, openmetrics: bool = False) -> str:
         """Return the series in the text format, or as the first part of an OpenMetrics page with exemplars."""
@@ -153,7 +149,3 @@ class IngestPipeline:
                 "warning": self._warning(),
                 "counts": dict(metrics.counts),
             }
-
-
-def _series(samples: Iterable[Sample]) -> frozenset[tuple[str, Labels]]:
-    return frozenset((sample.metric, sample.labels) for sample in samples)

@@ -13,7 +13,8 @@ import duckdb
 import numpy as np
 import orjson
 
-from foreshock_dashboard.ingest.otlp import decode_spans, join_spans
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.encode import join_spans
 from foreshock_dashboard.model.samples import STALE, Labels, labels_of
 from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.model.types import Floats

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from foreshock_dashboard.ingest.otlp import encode_each
+from foreshock_dashboard.ingest.otlp.encode import encode_each
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json

@@ -72,7 +72,7 @@ class Backfill:
 
     def _scrape(self, now: float) -> list[SampleBatch]:
         own = self._hub.pipeline.collect(now)
-        self._hub.pipeline.mark_written(own)
+        self._hub.pipeline.mark_written()
         batches = [own]
         for (page, target), known in zip(self._pages, self._known, strict=True):
             samples = parse(page().decode(), target.target_labels, known)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -32,21 +32,16 @@ class Transitions(NamedTuple):
     absorbed: tuple[tuple[Service, Reason, float], ...]
 
 
-class Walk(Protocol):
-    """A graph to walk on."""
+def absorption(
+    transitions: Callable[[Node], Transitions], reason: Callable[[Node], Reason], starts: Sequence[Node]
+) -> Mapping[Service, Mapping[Reason, float]]:
+    """Mass absorbed by each service, by reason, of a walk that starts with mass 1 at each node of `starts`.
 
-    def transitions(self, node: Node) -> Transitions:
-        """Transitions out of a node."""
-        ...
-
-    def reason(self, node: Node) -> Reason:
-        """Reason reported for the mass that stays at a node."""
-        ...
-
-
-def absorption(walk: Walk, starts: Sequence[Node]) -> Mapping[Service, Mapping[Reason, float]]:
-    """Mass absorbed by each service, by reason, of a walk that starts with mass 1 at each node of `starts`."""
-    graph = _VisitedGraph(walk, starts)
+    Args:
+        transitions: transitions out of a node.
+        reason: reason reported for the mass that stays at a node.
+    """
+    graph = _VisitedGraph(transitions, starts)
     arrived: Floats = np.zeros(len(graph.nodes))
     mass = np.ones(len(graph.nodes))
     for _ in range(MAX_STEPS):
@@ -59,10 +54,10 @@ def absorption(walk: Walk, starts: Sequence[Node]) -> Mapping[Service, Mapping[R
     absorbed: defaultdict[Service, defaultdict[Reason, float]] = defaultdict(lambda: defaultdict(float))
     for node, total, stays, moving in zip(graph.nodes, arrived.tolist(), graph.stays, mass.tolist(), strict=True):
         if (here := total * stays + moving) > 0:
-            absorbed[node[0]][walk.reason(node)] += here
-    for i, service, reason, share in graph.absorbed:
+            absorbed[node[0]][reason(node)] += here
+    for i, service, why, share in graph.absorbed:
         if arrived[i] > 0:
-            absorbed[service][reason] += float(arrived[i]) * share
+            absorbed[service][why] += float(arrived[i]) * share
     return absorbed
 
 
@@ -72,11 +67,11 @@ class _VisitedGraph:
     `stays` holds the share absorbed at each node, `absorbed` (node number, service, reason, share) for the rest.
     """
 
-    def __init__(self, walk: Walk, starts: Sequence[Node]) -> None:
+    def __init__(self, transitions: Callable[[Node], Transitions], starts: Sequence[Node]) -> None:
         self.nodes = list(starts)
         self.stays = [0.0] * len(starts)
         self.absorbed: list[tuple[int, Service, Reason, float]] = []
-        self._walk = walk
+        self._transitions = transitions
         self._number = {node: i for i, node in enumerate(starts)}
         self._expanded: set[int] = set()
         self._source: list[int] = []
@@ -96,7 +91,7 @@ class _VisitedGraph:
 
     def _expand(self, i: int) -> None:
         self._expanded.add(i)
-        self.stays[i], moves, absorbed = self._walk.transitions(self.nodes[i])
+        self.stays[i], moves, absorbed = self._transitions(self.nodes[i])
         self.absorbed += [(i, *end) for end in absorbed]
         for node, share in moves:
             if (number := self._number.get(node)) is None:

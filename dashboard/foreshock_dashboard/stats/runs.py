@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.types import Floats
@@ -13,10 +14,9 @@ BoolArray = NDArray[np.bool_]
 
 def moving_median(values: Floats, points: int) -> Floats:
     """Median of the last `points` columns at each column; same shape as `values` (rows, times)."""
-    rows, columns = values.shape
-    padded = np.pad(values, ((0, 0), (points - 1, 0)), constant_values=np.nan)
-    stacked = np.stack([padded[:, i : i + columns] for i in range(points)], axis=-1)
-    return median(stacked.reshape(-1, points)).reshape(rows, columns)
+    padded = np.pad(values, ((0, 0), (points, 0)), constant_values=np.nan)
+    windows = sliding_window_view(padded, points, axis=1)[:, 1:]
+    return median(windows.reshape(-1, points)).reshape(values.shape)
 
 
 def long_runs(flags: BoolArray, min_points: int, max_gap: int) -> BoolArray:
@@ -30,16 +30,10 @@ def long_runs(flags: BoolArray, min_points: int, max_gap: int) -> BoolArray:
 
 
 def _drop_short_runs(flags: BoolArray, min_points: int) -> BoolArray:
-    """The runs of at least `min_points` points."""
-    rows, columns = flags.shape
     if min_points <= 1:
         return flags.copy()
-    if columns < min_points:
+    if flags.shape[1] < min_points:
         return np.zeros_like(flags)
-    sums = np.cumsum(np.pad(flags.astype(np.int32), ((0, 0), (1, 0))), axis=1)
-    ends = np.zeros((rows, columns), np.bool_)
-    ends[:, min_points - 1 :] = sums[:, min_points:] - sums[:, :-min_points] == min_points
-    runs = np.zeros_like(ends)
-    for back in range(min_points):
-        runs[:, : columns - back] |= ends[:, back:]
-    return runs
+    starts = sliding_window_view(flags, min_points, axis=1).all(axis=-1)
+    padded = np.pad(starts, ((0, 0), (min_points - 1, min_points - 1)))
+    return np.asarray(sliding_window_view(padded, min_points, axis=1).any(axis=-1))

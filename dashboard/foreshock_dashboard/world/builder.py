@@ -15,7 +15,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.calls import CallRows, OperationRows
 from foreshock_dashboard.world.cluster import ClusterRows
-from foreshock_dashboard.world.gpus import GPU_GAUGES, GpuRows
+from foreshock_dashboard.world.gpus import GPU_GAUGES, TENANT_READINGS, GpuRows
 from foreshock_dashboard.world.hosts import HostRows
 from foreshock_dashboard.world.model_servers import ModelServerRows
 from foreshock_dashboard.world.row import LabelMap, Readings
@@ -147,9 +147,7 @@ class WorldBuilder:
             gpus=gpus.gpus.keys,
             **{key: gpus.gpus[key] for key in GPU_GAUGES},
             tenants=gpus.tenants.keys,
-            busy=gpus.tenants["busy"],
-            stalled=gpus.tenants["stalled"],
-            memory=gpus.tenants["memory"],
+            **{key: gpus.tenants[key] for key in TENANT_READINGS},
             stalls=gpus.stalls.keys,
             stalled_by=gpus.stalls["stalled_by"],
             operations=self._operations.rows.keys,

@@ -182,7 +182,6 @@ def _deployed(labels: LabelMap) -> tuple[Workload, bool] | None:
 
 
 def _scaled(labels: LabelMap) -> tuple[Workload, Workload] | None:
-    """Autoscaler and its target."""
     namespace, target = namespace_of(labels), labels.get("scaletargetref_name")
     scaler = Workload(namespace, labels.get("horizontalpodautoscaler", ""))
     return (scaler, Workload(namespace, target)) if target else None

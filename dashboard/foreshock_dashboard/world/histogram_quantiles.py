@@ -30,7 +30,6 @@ class QuantileReducer:
         self._stacks = {key: BucketStack(self._marker) for key in BUCKETED}
 
     def __call__(self, readings: Readings) -> Readings:
-        """Readings with quantiles in place of buckets."""
         out = {key: matrix for key, matrix in readings.items() if key not in BUCKETED}
         for key, stack in self._stacks.items():
             labels, bounds, counts = stack.arrange(readings[key])

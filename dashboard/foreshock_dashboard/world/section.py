@@ -162,7 +162,6 @@ class Section(Generic[Key]):
         return number
 
     def _grow_index(self) -> None:
-        """Grow the arrays to the number of entities."""
         more = len(self._names) - len(self._row)
         if more:
             self._row = np.concatenate([self._row, np.full(more, -1, np.int64)])
@@ -182,7 +181,6 @@ class Section(Generic[Key]):
         return self._layers[reading]
 
     def _rebuild_layout(self, numbers: IntArray) -> None:
-        """Lay out rows for these entity numbers."""
         ordered = sorted(numbers.tolist(), key=lambda number: self._order(self._names[number]))
         before = self._row[ordered]
         self._row = np.full(len(self._names), -1, np.int64)

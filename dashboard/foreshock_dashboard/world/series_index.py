@@ -78,7 +78,6 @@ class SeriesIndex:
 
 
 def _common_head(one: Hashes, other: Hashes) -> int:
-    """Length of the common head."""
     both = min(len(one), len(other))
     differ = one[:both] != other[:both]
     return int(differ.argmax()) if differ.any() else both

@@ -29,7 +29,7 @@ def rank_causes(walk: GraphWalk, affected: Sequence[Service]) -> tuple[Candidate
     Scores are shares of all suspicion.
     """
     starts: list[Node] = [(service, "slow") for service in dict.fromkeys(affected) if walk.is_anomalous(service)]
-    absorbed = absorption(walk, starts)
+    absorbed = absorption(walk.transitions, walk.reason, starts)
     shares = {service: sum(reasons.values()) for service, reasons in absorbed.items()}
     total = sum(shares.values())
     return _sorted(

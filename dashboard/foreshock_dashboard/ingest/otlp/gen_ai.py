@@ -85,7 +85,6 @@ def first_text(values: Iterable[AttributeValue], longest: int = 200) -> str:
 
 
 def _first(values: Iterable[AttributeValue]) -> float | None:
-    """Return the first finite number ≥ 0."""
     for value in values:
         if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value >= 0:
             return value

@@ -93,7 +93,6 @@ def _walk(data: memoryview, depth: int) -> Iterator[None]:
 
 
 def _all(data: memoryview, number: int) -> Iterator[memoryview]:
-    """Return the values of a repeated field."""
     return (value for field, value in _fields(data) if field == number)
 
 

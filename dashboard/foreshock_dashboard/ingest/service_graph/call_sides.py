@@ -302,7 +302,6 @@ def _parse_callee(attributes: Attributes) -> Callee:
 
 @lru_cache(MAX_CACHED_FACTS)
 def _with_address(callee: Callee, netloc: str) -> Callee:
-    """Return the callee with the host and port of a URL."""
     try:
         parts = urlsplit(f"//{netloc}")
         host, port = parts.hostname or "", parts.port
@@ -320,7 +319,6 @@ def _is_ip_address(host: str) -> bool:
 
 
 def _is_retryable(code: AttributeValue) -> bool:
-    """Whether clients retry after this HTTP status code."""
     return (number := _count(code)) == 429 or number >= 500
 
 

@@ -100,7 +100,6 @@ class Expiry:
         return True
 
     def _assume_server(self, span: PendingSpan, client: ClientSide, server: Service) -> None:
-        """Count a call to a known service by its client side."""
         edge = Edge(client.service, server)
         span.counts += (CallCounts.emitted(edge, failed=client.failed),)
         self._update.add_client_call(edge, client, self._siblings.add(span, edge))

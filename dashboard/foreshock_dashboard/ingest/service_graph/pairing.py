@@ -105,7 +105,6 @@ class ServiceGraph:
         self._expiry = Expiry(self._update, self._siblings, self._addresses)
 
     def __len__(self) -> int:
-        """Return the number of pending spans."""
         return len(self._pending)
 
     def take(self) -> GraphUpdate:

@@ -122,7 +122,6 @@ class Registry:
         self._readers: dict[str, _Reader] = {}
 
     def __len__(self) -> int:
-        """Return the number of series."""
         return self._size
 
     def get(self, family: Family, labels: Labels, now: float) -> Series:

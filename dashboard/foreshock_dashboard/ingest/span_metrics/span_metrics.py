@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import and_, not_
 
-from foreshock_dashboard.ingest.otlp import SpanBatch
+from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
 from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter

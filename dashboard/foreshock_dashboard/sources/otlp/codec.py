@@ -24,7 +24,9 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
-from foreshock_dashboard.ingest.otlp import MALFORMED, ORIGIN_MALFORMED, AttributeReader, decode_spans, encode_spans
+from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
+from foreshock_dashboard.ingest.otlp.decode import MALFORMED, ORIGIN_MALFORMED, decode_spans
+from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.model.span import TRACE_KEYS, Span
 
 TRACE_SERVICE = "opentelemetry.proto.collector.trace.v1.TraceService"

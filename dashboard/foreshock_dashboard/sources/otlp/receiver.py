@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from foreshock_dashboard.common.clock import Now
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip_chunks
 from foreshock_dashboard.common.process import CPU_LOCK
-from foreshock_dashboard.ingest.otlp import AttributeReader
+from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
 from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES, TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.codec import (

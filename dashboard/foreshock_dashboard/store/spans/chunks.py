@@ -14,7 +14,10 @@ from itertools import groupby
 from google.protobuf.message import DecodeError
 from isal import isal_zlib
 
-from foreshock_dashboard.ingest.otlp import AttributeReader, SpanBatch, decode_spans, join_spans
+from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
+from foreshock_dashboard.ingest.otlp.batch import SpanBatch
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.encode import join_spans
 from foreshock_dashboard.model.span import Span
 
 CHUNK_SPANS = 128

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.ingest.otlp import AttributeReader, SpanBatch, decode_spans, encode_spans, search_text
+from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
+from foreshock_dashboard.ingest.otlp.batch import SpanBatch
+from foreshock_dashboard.ingest.otlp.decode import decode_spans
+from foreshock_dashboard.ingest.otlp.encode import encode_spans
+from foreshock_dashboard.ingest.otlp.values import search_text
 from foreshock_dashboard.model.span import Attributes, Span
 from foreshock_dashboard.store.blocks.format import Columns, RowBatch
 from foreshock_dashboard.store.spans.chunks import pack, unpack

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.ingest.otlp import search_text
+from foreshock_dashboard.ingest.otlp.values import search_text
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, TraceQuery, UnsearchableError
 from foreshock_dashboard.store.spans.table import STATUSES, Mask, TablePart, column_of, is_attribute
 
