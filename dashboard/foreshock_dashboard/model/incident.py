@@ -59,8 +59,8 @@ class AtRisk(NamedTuple):
     p20: float
     p50: float
     p80: float
-    p10: float = float("nan")
-    p90: float = float("nan")
+    p10: float = math.nan
+    p90: float = math.nan
 
 
 class Candidate(NamedTuple):
@@ -107,19 +107,19 @@ class Incident:
     phase: Phase
     cause: Cause
     service: Service
-    suspect: SuspectedCause
-    victims: tuple[Service, ...]
-    at_risk: tuple[AtRisk, ...]
-    candidates: tuple[Candidate, ...]
     since: float
     opened: float
-    paged: float | None
-    until: float | None
-    evidence: tuple[Evidence, ...]
-    confidence: float
-    quality: Quality
-    action: Action | None
-    summary: Summary
+    paged: float | None = None
+    until: float | None = None
+    suspect: SuspectedCause = SuspectedCause()
+    victims: tuple[Service, ...] = ()
+    at_risk: tuple[AtRisk, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    confidence: float = 0.0
+    quality: Quality = "sampled"
+    action: Action | None = None
+    summary: Summary = Summary()
 
     @property
     def victim(self) -> Service:

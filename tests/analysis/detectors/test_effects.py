@@ -44,7 +44,7 @@ from tests.analysis.detectors.test_invariants import change_sets
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.demand import demand
-from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
+from foreshock_dashboard.analysis.incidents.content import fallback_action
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, improvement, reduced
 from foreshock_dashboard.model.action import Action, Effect, Unit
 from foreshock_dashboard.model.batching_law import Utilization

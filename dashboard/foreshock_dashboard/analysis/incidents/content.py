@@ -9,21 +9,21 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
-from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
-from foreshock_dashboard.analysis.incidents.fallback_action import fallback_action
 from foreshock_dashboard.analysis.incidents.triage import (
     FINDING_STRENGTH,
     IncidentCandidate,
     best_finding,
     lacks_baseline,
 )
+from foreshock_dashboard.analysis.remediation.actions import add_replicas, roll_back
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, caller_effect, reduced
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit
-from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -40,7 +40,7 @@ from foreshock_dashboard.model.service import Service
 SYMPTOM_SIGNALS = ("p95", "failed", "flight")
 SYMPTOM_FAILED_RATIO = 0.02
 """Ratio of failed requests from which it is the symptom of an incident, instead of p95."""
-SERVER_SIGNALS = ("cache", "waiting", "per_token", "first_token")
+EVIDENCE_SIGNALS = (*SYMPTOM_SIGNALS, "cache", "waiting", "per_token", "first_token")
 EVIDENCE_Z = 2.0
 """Scales above the baseline from which a signal is evidence."""
 FIRST_SIGN_Z = 2.5
@@ -89,7 +89,10 @@ class Evaluation:
 
 def opened_incident(candidate: IncidentCandidate, point: EvaluationPoint) -> Incident:
     """A new incident of a candidate, without figures."""
-    return _blank(candidate.origin, "", _since(candidate, point), point)
+    origin = candidate.origin
+    first = [point.since(name, origin) for name in SYMPTOM_SIGNALS if point.z(name, origin) >= FIRST_SIGN_Z]
+    first += [candidate.cause.since] if candidate.cause else []
+    return _blank(origin, "", min(first, default=point.time), point)
 
 
 def advisory(known: Incident | None, finding: Finding, point: EvaluationPoint) -> Incident:
@@ -108,64 +111,57 @@ def advisory(known: Incident | None, finding: Finding, point: EvaluationPoint) -
 
 def _blank(service: Service, suffix: str, since: float, point: EvaluationPoint) -> Incident:
     name = datetime.fromtimestamp(point.time, UTC).strftime("%Y%m%dT%H%M%SZ")
-    return Incident(
-        id=f"{name}-{service}{suffix}".replace("/", "."),
-        phase="advisory",
-        cause="demand",
-        service=service,
-        suspect=SuspectedCause(),
-        victims=(),
-        at_risk=(),
-        candidates=(),
-        since=since,
-        opened=point.time,
-        paged=None,
-        until=None,
-        evidence=(),
-        confidence=0.0,
-        quality="sampled",
-        action=None,
-        summary=Summary(),
-    )
+    incident_id = f"{name}-{service}{suffix}".replace("/", ".")
+    return Incident(incident_id, "advisory", "demand", service, since, opened=point.time)
 
 
 def updated_incident(
     incident: Incident, candidate: IncidentCandidate, evaluation: Evaluation, *, page: bool
 ) -> Incident:
     """The incident as of this evaluation. Its phase only escalates while it is open."""
-    spread = len(candidate.breaching) > 1 or bool(candidate.breaching and candidate.breaching[0] != candidate.origin)
-    phase: Phase = "cascading" if page and spread else "page" if page else "advisory"
-    paged = incident.paged if incident.paged is not None else evaluation.point.time if page else None
-    again = not incident.candidates or paged != incident.paged or _minute(evaluation.point)
-    victims = (candidate.origin, *candidate.affected_callers[:MAX_RANKED_CALLERS])
-    suspects = rank_causes(evaluation.walk, victims) if again else incident.candidates
-    suspect = suspects[0].service if again and suspects else None
-    candidate = _suspected(incident, candidate, suspect, evaluation.findings)
-    cause, suspected = _cause(candidate, suspects)
+    point, origin = evaluation.point, candidate.origin
+    phase: Phase = "advisory" if not page else "cascading" if {*candidate.breaching} - {origin} else "page"
+    paged = point.time if page and incident.paged is None else incident.paged
+    previous = point.time - point.world.step
+    is_ranking_due = (
+        not incident.candidates
+        or paged != incident.paged
+        or point.time // RANKING_SECONDS != previous // RANKING_SECONDS
+    )
+    callers = candidate.affected_callers
+    ranking = (
+        rank_causes(evaluation.walk, (origin, *callers[:MAX_RANKED_CALLERS])) if is_ranking_due else incident.candidates
+    )
+    suspect = ranking[0].service if is_ranking_due and ranking else None
+    finding = _reported_finding(incident, candidate, suspect, evaluation.findings)
+    if finding is not None:
+        cause, suspected, confidence, action = finding.cause, finding.suspect, finding.strength, finding.action
+    else:
+        cause = "demand" if candidate.origin_overloaded else "dependency"
+        suspected = SuspectedCause(ranking[0].service if ranking else origin)
+        confidence, action = candidate.chance, fallback_action(point, cause, origin, suspected.service)
     updated = replace(
         incident,
         phase=max(phase, incident.phase, key=PHASES.index),
         paged=paged,
         cause=cause,
-        service=candidate.origin,
+        service=origin,
         suspect=suspected,
-        victims=tuple(dict.fromkeys((candidate.origin, *candidate.affected_callers))),
+        victims=tuple(dict.fromkeys((origin, *callers))),
         at_risk=_at_risk(candidate, evaluation),
-        candidates=_candidates(suspected, candidate, suspects) if again else incident.candidates,
-        evidence=_evidence(candidate, evaluation.point),
-        confidence=candidate.cause.strength if candidate.cause else candidate.chance,
+        candidates=_candidates(suspected.service, finding, candidate.chance, ranking) if is_ranking_due else ranking,
+        evidence=_evidence(finding, candidate, point),
+        confidence=confidence,
         quality="sampled",
-        action=candidate.cause.action
-        if candidate.cause
-        else fallback_action(evaluation.point, cause, candidate.origin, suspected.service),
+        action=action,
     )
-    return with_summary(updated, evaluation.point)
+    return with_summary(updated, point)
 
 
 def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident as before, with the services at risk as of this evaluation."""
-    ahead = tuple(each for each in _near(incident.service, evaluation) if math.isfinite(each.p50))
-    return with_summary(replace(incident, at_risk=ahead), evaluation.point)
+    at_risk = tuple(risk for risk in _near(incident.service, evaluation, {}) if math.isfinite(risk.p50))
+    return with_summary(replace(incident, at_risk=at_risk), evaluation.point)
 
 
 def recovering_incident(incident: Incident, point: EvaluationPoint) -> Incident:
@@ -202,123 +198,106 @@ def _requests(incident: Incident, point: EvaluationPoint) -> str | None:
     return incident.action.requests if incident.action else ""
 
 
-def _minute(point: EvaluationPoint) -> bool:
-    """Whether `RANKING_SECONDS` have passed since a multiple of them at the previous grid point."""
-    return bool(point.time // RANKING_SECONDS != (point.time - point.world.step) // RANKING_SECONDS)
-
-
-def _suspected(
+def _reported_finding(
     incident: Incident, candidate: IncidentCandidate, suspect: Service | None, findings: Sequence[Finding]
-) -> IncidentCandidate:
-    """The candidate with the cause to report: a fault of the service itself only where no other cause is possible.
+) -> Finding | None:
+    """The finding to report: a fault of the service itself only where no other cause is possible.
 
     Other causes are findings about the origin, or, without a firm one, about the network of the suspect. Without a new
     ranking the reported cause stays as long as it is found. Paging does not depend on it.
     """
-    known = candidate.cause
-    if known is not None and not known.by_itself:
-        return candidate
-    least = SUSPECTED_RATIO * max(FINDING_STRENGTH, known.strength if known is not None else 0.0)
-    likely = [each for each in findings if each.strength >= least and not each.by_itself]
-    services = {candidate.origin, known.service} if known is not None else {candidate.origin}
-    about = [each for each in likely if each.service in services]
-    if not about and (known is None or known.strength < FINDING_STRENGTH):
-        lost = [each for each in likely if each.cause == "network"]
-        before = [
-            each for each in lost if (each.cause, each.suspect.service) == (incident.cause, incident.suspect.service)
-        ]
-        about = before if suspect is None else [each for each in lost if each.service == suspect]
-    return replace(candidate, cause=best_finding(about)) if about else candidate
-
-
-def _cause(candidate: IncidentCandidate, ranked: Sequence[Candidate]) -> tuple[Cause, SuspectedCause]:
-    """Cause and suspected cause: of the finding, else load of an overloaded origin, else a fault of the suspect."""
-    if candidate.cause is not None:
-        return candidate.cause.cause, candidate.cause.suspect
-    suspect = ranked[0].service if ranked else candidate.origin
-    return "demand" if candidate.origin_overloaded else "dependency", SuspectedCause(suspect)
+    cause = candidate.cause
+    if cause is not None and not cause.by_itself:
+        return cause
+    min_strength = SUSPECTED_RATIO * max(FINDING_STRENGTH, cause.strength if cause else 0.0)
+    likely = [finding for finding in findings if finding.strength >= min_strength and not finding.by_itself]
+    services = {candidate.origin, cause.service if cause else candidate.origin}
+    others = [finding for finding in likely if finding.service in services]
+    if not others and (cause is None or cause.strength < FINDING_STRENGTH):
+        others = [finding for finding in likely if finding.cause == "network"]
+        if suspect is not None:
+            others = [finding for finding in others if finding.service == suspect]
+        else:
+            reported = incident.cause, incident.suspect.service
+            others = [finding for finding in others if (finding.cause, finding.suspect.service) == reported]
+    return best_finding(others) or cause
 
 
 def _at_risk(candidate: IncidentCandidate, evaluation: Evaluation) -> tuple[AtRisk, ...]:
     """The origin and its callers, direct or not, in the order in which they breach their SLOs."""
-    first = evaluation.own.get(candidate.origin)
-    known: dict[Service, ServiceRisk] = {}
-    if first is not None and not first.breached:
-        chance = max(first.chance, candidate.chance)
-        known[candidate.origin] = replace(first, chance=chance, seconds=_seconds(candidate, first))
-    return _near(candidate.origin, evaluation, known)
+    origin = evaluation.own.get(candidate.origin)
+    if origin is None or origin.breached:
+        return _near(candidate.origin, evaluation, {})
+    updated = replace(origin, chance=max(origin.chance, candidate.chance), seconds=_seconds(candidate, origin))
+    return _near(candidate.origin, evaluation, {candidate.origin: updated})
 
 
-def _near(
-    origin: Service, evaluation: Evaluation, known: Mapping[Service, ServiceRisk] | None = None
-) -> tuple[AtRisk, ...]:
-    """A service and its callers, direct or not, the soonest breach first. known: risks that replace their own.
+def _near(origin: Service, evaluation: Evaluation, updated: Mapping[Service, ServiceRisk]) -> tuple[AtRisk, ...]:
+    """A service and its callers, direct or not, the soonest breach first. updated: risks that replace their own.
 
     Services without a latency baseline are left out: a breach could not be observed.
     """
     near = {origin, *evaluation.point.upstream[origin]}
-    ahead = evaluation.propagation.risks(known) if known else evaluation.risks
-    found = [
-        _risk(each) for each in ahead if each.service in near and not lacks_baseline(evaluation.point, each.service)
-    ]
-    return tuple(sorted(found, key=lambda each: (each.p50, each.service)))
+    at_risk = []
+    for risk in evaluation.propagation.risks(updated) if updated else evaluation.risks:
+        if risk.service in near and not lacks_baseline(evaluation.point, risk.service):
+            p10, p20, p50, p80, p90 = risk.seconds
+            at_risk.append(AtRisk(risk.service, p20, p50, p80, p10, p90))
+    return tuple(sorted(at_risk, key=lambda risk: (risk.p50, risk.service)))
 
 
 def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:
     """Seconds until the origin breaches its SLO, by `level_crossing.QUANTILES`. The load of model servers leads p95."""
-    if candidate.causes_outage or (
-        own.overloaded and own.utilization is not None and exceeds_safe_limit(own.utilization)
-    ):
+    is_over_limit = own.overloaded and own.utilization is not None and exceeds_safe_limit(own.utilization)
+    if candidate.causes_outage or is_over_limit:
         return IMMINENT_SECONDS
     if own.overloaded or math.isinf(own.seconds[2]):
         return SOON_SECONDS
     return tuple(share * own.seconds[2] for share in PAGED_TREND_RATIOS) if candidate.page else own.seconds
 
 
-def _risk(each: PropagatedRisk) -> AtRisk:
-    p10, p20, p50, p80, p90 = each.seconds
-    return AtRisk(each.service, p20, p50, p80, p10, p90)
-
-
 def _candidates(
-    suspected: SuspectedCause, candidate: IncidentCandidate, ranked: Sequence[Candidate]
+    suspected: Service | None, finding: Finding | None, chance: float, ranking: Sequence[Candidate]
 ) -> tuple[Candidate, ...]:
     """The ranked candidates, with the service that the finding suspects first."""
-    if suspected.service is None:
-        return tuple(ranked)
-    rest = [each for each in ranked if each.service != suspected.service]
-    own = next((each for each in ranked if each.service == suspected.service), None)
-    score = max([own.score if own else 0.0, candidate.chance, *(each.score for each in rest)])
-    cause = (Reason("cause", name=candidate.cause.cause),) if candidate.cause else ()
-    total = score + sum(each.score for each in rest)
-    first = Candidate(suspected.service, score, own.reasons if own else cause)
-    return tuple(each._replace(score=each.score / total) if total > 0 else each for each in (first, *rest))
+    if suspected is None:
+        return tuple(ranking)
+    rest = [candidate for candidate in ranking if candidate.service != suspected]
+    own = next((candidate for candidate in ranking if candidate.service == suspected), None)
+    scores = [candidate.score for candidate in rest]
+    score = max([own.score if own else 0.0, chance, *scores])
+    cause = (Reason("cause", name=finding.cause),) if finding else ()
+    first = Candidate(suspected, score, own.reasons if own else cause)
+    total = (score + sum(scores)) or 1.0
+    return tuple(candidate._replace(score=candidate.score / total) for candidate in (first, *rest))
 
 
-def _evidence(candidate: IncidentCandidate, point: EvaluationPoint) -> tuple[Evidence, ...]:
-    found = list(candidate.cause.evidence) if candidate.cause else []
-    names = (*SYMPTOM_SIGNALS, *SERVER_SIGNALS)
-    found += [_figure(name, candidate.origin, point) for name in names if point.z(name, candidate.origin) >= EVIDENCE_Z]
-    found += [
-        _figure("p95", caller, point)
-        for caller in candidate.affected_callers[:3]
-        if math.isfinite(point.value("p95", caller))
-    ]
-    return tuple({(each.name, each.entity): each for each in found}.values())
+def _evidence(finding: Finding | None, candidate: IncidentCandidate, point: EvaluationPoint) -> tuple[Evidence, ...]:
+    origin = candidate.origin
+    signals = [(name, origin) for name in EVIDENCE_SIGNALS if point.z(name, origin) >= EVIDENCE_Z]
+    callers = [caller for caller in candidate.affected_callers[:3] if math.isfinite(point.value("p95", caller))]
+    signals += [("p95", caller) for caller in callers]
+    evidence = [*(finding.evidence if finding else ()), *(evidence_of(point, *signal) for signal in signals)]
+    return tuple({(item.name, item.entity): item for item in evidence}.values())
 
 
-def _figure(name: str, service: Service, point: EvaluationPoint) -> Evidence:
-    signal = SIGNAL_BY_NAME[name]
-    value, level = point.value(name, service), point.level(name, service)
-    return Evidence(signal.text, value, level, signal.unit, point.since(name, service), str(service))
+def fallback_action(point: EvaluationPoint, cause: Cause, origin: Service, suspect: Service | None) -> Action:
+    """What to do about `origin`, of which `suspect` is the suspected cause, if any is."""
+    other = suspect if suspect != origin else None
+    if cause == "demand":
+        limit = Action("limit_callers", origin, callers=(other,) if other else ())
+        return add_replicas(point, origin)._replace(effect=_baseline_load(point, origin), alternatives=(limit,))
+    if other:
+        effect = caller_effect(point, (origin,), other) or at_baseline(point, origin, "callee_as_usual")
+        return roll_back(other, (origin,))._replace(effect=effect)
+    return roll_back(origin, ())._replace(
+        reason=Reason("unexplained", origin), effect=at_baseline(point, origin, "as_before")
+    )
 
 
-def _since(candidate: IncidentCandidate, point: EvaluationPoint) -> float:
-    found = [
-        point.since(name, candidate.origin)
-        for name in SYMPTOM_SIGNALS
-        if point.z(name, candidate.origin) >= FIRST_SIGN_Z
-    ]
-    if candidate.cause:
-        found.append(candidate.cause.since)
-    return min(found, default=point.time)
+def _baseline_load(point: EvaluationPoint, service: Service) -> Effect | None:
+    """The effect of the baseline load of model servers."""
+    utilization = point.utilizations.get(service)
+    if utilization is None or not utilization.load > 0:
+        return None
+    return reduced("load", service, utilization.baseline / utilization.load, "without_growth")

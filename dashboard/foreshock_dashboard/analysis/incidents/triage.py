@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import MIN_REQUESTS_PER_WINDOW, SLO_WINDOW_SECONDS, ServiceRisk
-from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -67,140 +67,163 @@ def incident_candidates(
     latent: Mapping[Service, Finding],
 ) -> tuple[IncidentCandidate, ...]:
     """All incident candidates, the worst first. latent: latent retry loops by service."""
-    strong = [each for each in findings if each.strength >= FINDING_STRENGTH]
-    by_service: dict[Service, list[Finding]] = {}
-    for each in strong:
-        by_service.setdefault(each.service, []).append(each)
-    risky = {
-        service
-        for service, risk in risks.items()
-        if risk.overloaded or (risk.chance >= ADVISORY_CHANCE and is_relevant(point, service))
-    }
-    anomalous = risky | by_service.keys()
-    all_findings: dict[Service, list[Finding]] = {}
-    for each in findings:
-        all_findings.setdefault(each.service, []).append(each)
-    groups = _components(point, anomalous, strong)
-    affected = {service for service in point.world.services if is_affected(point, service, risks)} if groups else set()
-    candidates = [_candidate(point, members, risks, affected, by_service, all_findings, latent) for members in groups]
-    return tuple(sorted(candidates, key=lambda each: (not each.page, -each.chance, each.origin)))
+    triage = _Triage(point, risks, findings, latent)
+    candidates = [triage.candidate(members) for members in triage.components()]
+    return tuple(sorted(candidates, key=lambda candidate: (not candidate.page, -candidate.chance, candidate.origin)))
 
 
-def _components(point: EvaluationPoint, anomalous: Set[Service], findings: Sequence[Finding]) -> list[Set[Service]]:
-    """Connected components of these services, by calls between them and by shared suspected causes."""
-    root = {service: service for service in anomalous}
+class _Triage:
+    """Triage of the findings and risks of one evaluation."""
 
-    def root_of(service: Service) -> Service:
-        while root[service] != service:
-            root[service] = root[root[service]]
-            service = root[service]
-        return service
+    def __init__(
+        self,
+        point: EvaluationPoint,
+        risks: Mapping[Service, ServiceRisk],
+        findings: Sequence[Finding],
+        latent: Mapping[Service, Finding],
+    ) -> None:
+        self.point, self.risks, self.latent = point, risks, latent
+        self.firm = [finding for finding in findings if finding.strength >= FINDING_STRENGTH]
+        self.firm_by_service = _by_service(self.firm)
+        self.findings_by_service = _by_service(findings)
 
-    def join(first: Service, second: Service) -> None:
-        if first in root and second in root:
-            low, high = sorted((root_of(first), root_of(second)))
-            root[high] = low
+    def is_breaching(self, service: Service) -> bool:
+        return service in self.risks and self.risks[service].breached
 
-    for edge in point.world.edges:
-        join(edge.client, edge.server)
-    by_suspect: dict[SuspectedCause, Service] = {}
-    for each in findings:
-        if each.suspect.service is not None:
-            join(each.service, each.suspect.service)
-        join(each.service, by_suspect.setdefault(each.suspect, each.service))
-    groups: dict[Service, set[Service]] = {}
-    for service in anomalous:
-        groups.setdefault(root_of(service), set()).add(service)
-    return [groups[service] for service in sorted(groups)]
+    def is_overloaded(self, service: Service) -> bool:
+        return service in self.risks and self.risks[service].overloaded
 
+    def chance(self, service: Service) -> float:
+        return self.risks[service].chance if service in self.risks else 0.0
 
-def _candidate(
-    point: EvaluationPoint,
-    members: Set[Service],
-    risks: Mapping[Service, ServiceRisk],
-    affected: Set[Service],
-    findings: Mapping[Service, Sequence[Finding]],
-    all_findings: Mapping[Service, Sequence[Finding]],
-    latent: Mapping[Service, Finding],
-) -> IncidentCandidate:
-    origin = _origin(point, members, risks, findings)
-    above = point.upstream[origin]
-    affected_callers = tuple(service for service in above if service in affected and propagates(point, origin, service))
-    breaching = tuple(service for service in (origin, *above) if service in risks and risks[service].breached)
-    cause = _cause(origin, members, findings) or _likeliest(origin, all_findings)
-    if origin in latent and (cause is None or (_of_origin(cause, origin) and point.time - cause.since < BRIEF_SECONDS)):
-        cause = latent[origin]
-    risk = risks.get(origin)
-    chance = risk.chance if risk else 0.0
-    causes_outage = (
-        cause is not None and cause.severity >= OUTAGE_SEVERITY and cause.urgent and cause.strength >= FINDING_STRENGTH
-    )
-    if cause is not None and cause.cause == "dependency":
-        causes_outage = causes_outage and bool(affected_callers)
-    if cause is not None and causes_outage:
-        chance = max(chance, cause.strength)
-    if risk is not None and risk.overloaded:
-        chance = max(chance, PAGE_CHANCE)
-    urgent = causes_outage or (risk is not None and risk.overloaded)  # overload is averaged over minutes already
-    return IncidentCandidate(
-        origin=origin,
-        members=(origin, *sorted(members - {origin})),
-        affected_callers=affected_callers,
-        breaching=breaching,
-        cause=cause,
-        page=urgent or _pages(point, origin, above, affected_callers, risks, cause),
-        urgent=urgent,
-        origin_overloaded=risk is not None and risk.overloaded,
-        causes_outage=causes_outage,
-        chance=chance,
-    )
+    def is_affected(self, service: Service) -> bool:
+        """Whether a service is worse than at baseline for its callers."""
+        return self.is_breaching(service) or any(
+            self.point.z(name, service) >= AFFECTED_Z for name in ("p95", "failed", "flight")
+        )
 
+    def components(self) -> Sequence[Set[Service]]:
+        """Connected components of the anomalous services, by calls between them and by shared suspected causes."""
+        risky = {
+            service
+            for service, risk in self.risks.items()
+            if risk.overloaded or (risk.chance >= ADVISORY_CHANCE and is_relevant(self.point, service))
+        }
+        pairs: list[tuple[Service, Service | None]] = [(edge.client, edge.server) for edge in self.point.world.edges]
+        pairs += [(finding.service, finding.suspect.service) for finding in self.firm]
+        first = {finding.suspect: finding.service for finding in reversed(self.firm)}
+        pairs += [(finding.service, first[finding.suspect]) for finding in self.firm]
+        left = risky | self.firm_by_service.keys()
+        linked = defaultdict[Service, set[Service]](set)
+        for one, other in pairs:
+            if one in left and other in left and other is not None:
+                linked[one].add(other)
+                linked[other].add(one)
+        components = []
+        for service in sorted(left):
+            component: set[Service] = set()
+            frontier = {service} & left
+            while frontier:
+                component |= frontier
+                frontier = set[Service]().union(*(linked[member] for member in frontier)) - component
+            if component:
+                components.append(component)
+                left = left - component
+        return components
 
-def _pages(
-    point: EvaluationPoint,
-    origin: Service,
-    above: Sequence[Service],
-    affected_callers: Sequence[Service],
-    risks: Mapping[Service, ServiceRisk],
-    cause: Finding | None,
-) -> bool:
-    """Whether a candidate is worth a page: callers are affected, or are about to be."""
-    risk = risks.get(origin)
-    if risk is None:
+    def candidate(self, members: Set[Service]) -> IncidentCandidate:
+        """The incident candidate of a component."""
+        point, origin = self.point, min(members, key=lambda service: self._origin_rank(service, members))
+        above = point.upstream[origin]
+        callers = tuple(caller for caller in above if self.is_affected(caller) and propagates(point, origin, caller))
+        cause, overloaded = self._cause(origin, members), self.is_overloaded(origin)
+        chance = self.chance(origin)
+        causes_outage = False
+        if cause is not None and cause.urgent and cause.severity >= OUTAGE_SEVERITY:
+            causes_outage = cause.strength >= FINDING_STRENGTH and (cause.cause != "dependency" or bool(callers))
+            chance = max(chance, cause.strength) if causes_outage else chance
+        urgent = causes_outage or overloaded  # overload is averaged over minutes already
+        return IncidentCandidate(
+            origin=origin,
+            members=(origin, *sorted(members - {origin})),
+            affected_callers=callers,
+            breaching=tuple(service for service in (origin, *above) if self.is_breaching(service)),
+            cause=cause,
+            page=urgent or self._pages(origin, callers, cause),
+            urgent=urgent,
+            origin_overloaded=overloaded,
+            causes_outage=causes_outage,
+            chance=max(chance, PAGE_CHANCE) if overloaded else chance,
+        )
+
+    def _origin_rank(self, service: Service, members: Set[Service]) -> tuple[float, bool, float, Service]:
+        """Sort key: the origin calls no other member, explains its callers, and is the most anomalous member."""
+        below = len(members & {edge.server for edge in self.point.calls_from(service)})
+        strengths = [finding.strength for finding in self.firm_by_service.get(service, ())]
+        likelihood = max([*strengths, self.chance(service)])
+        return (below, not (self.is_overloaded(service) or self._explains_callers(service)), -likelihood, service)
+
+    def _explains_callers(self, service: Service) -> bool:
+        """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.
+
+        Always true if no caller breaches it. A service without signals of its risks is judged by its client edges.
+        """
+        point = self.point
+        breaching = [caller for caller in point.upstream[service] if self.is_breaching(caller)]
+        if not breaching:
+            return True
+        for name, edge_name in (("p95", "edge_p95"), ("failed", "edge_failed")):
+            own = [_excess(point, edge_name, edge) for edge in point.calls_to(service)]
+            largest = max(_excess(point, name, service), *own, 0.0)
+            excess = [_excess(point, name, caller) for caller in breaching]
+            if any(value > 0 and ORIGIN_SHARE * value <= largest for value in excess):
+                return True
         return False
-    explained = (
-        cause is not None
-        and cause.strength >= FINDING_STRENGTH
-        and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
-        and point.value("rate", origin) * SLO_WINDOW_SECONDS >= MIN_REQUESTS_PER_WINDOW
-    )
-    if risk.breached:
-        return bool(affected_callers) or not above or explained
-    if lacks_baseline(point, origin) and any(
-        service in risks and risks[service].breached for service in affected_callers
-    ):
-        return True  # the callers have the only SLO
-    if risk.overloaded:
-        return True
-    if (
-        explained
-        and cause is not None
-        and cause.severity >= CONTENTION_SEVERITY
-        and point.z("p95", origin) >= AFFECTED_Z
-    ):
-        return True
-    return risk.chance >= PAGE_CHANCE and explained
+
+    def _cause(self, origin: Service, members: Set[Service]) -> Finding | None:
+        """The best firm finding about the origin, else about any other member, else the strongest about the origin.
+
+        A latent retry loop replaces a brief fault of the origin itself.
+        """
+        firm = self.firm_by_service.get(origin) or [
+            finding for service in sorted(members) for finding in self.firm_by_service.get(service, ())
+        ]
+        weak = self.findings_by_service.get(origin, ())
+        cause = best_finding(firm) or max(weak, key=lambda finding: (finding.strength, -finding.since), default=None)
+        is_brief_fault = cause is None or (
+            cause.by_itself and cause.service == origin and self.point.time - cause.since < BRIEF_SECONDS
+        )
+        return self.latent[origin] if origin in self.latent and is_brief_fault else cause
+
+    def _pages(self, origin: Service, affected_callers: Sequence[Service], cause: Finding | None) -> bool:
+        """Whether a candidate without urgency is worth a page: callers are affected, or are about to be."""
+        point = self.point
+        if origin not in self.risks:
+            return False
+        explained = (
+            cause is not None
+            and cause.strength >= FINDING_STRENGTH
+            and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
+            and point.value("rate", origin) * SLO_WINDOW_SECONDS >= MIN_REQUESTS_PER_WINDOW
+        )
+        if self.is_breaching(origin):
+            return explained or bool(affected_callers) or not point.upstream[origin]
+        if lacks_baseline(point, origin) and any(self.is_breaching(caller) for caller in affected_callers):
+            return True  # the callers have the only SLO
+        is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
+        return explained and (is_severe or self.chance(origin) >= PAGE_CHANCE)
+
+
+def _by_service(findings: Iterable[Finding]) -> Mapping[Service, list[Finding]]:
+    by_service: dict[Service, list[Finding]] = {}
+    for finding in findings:
+        by_service.setdefault(finding.service, []).append(finding)
+    return by_service
 
 
 def lacks_baseline(point: EvaluationPoint, service: Service) -> bool:
     """Whether the latency baseline of a service is unknown, as of a database that only its clients report."""
     return not math.isfinite(point.level("p95", service))
-
-
-def is_affected(point: EvaluationPoint, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
-    """Whether a service is worse than at baseline for its callers."""
-    figures = (point.z("p95", service), point.z("failed", service), point.z("flight", service))
-    return (service in risks and risks[service].breached) or any(math.isfinite(z) and z >= AFFECTED_Z for z in figures)
 
 
 def propagates(point: EvaluationPoint, origin: Service, service: Service) -> bool:
@@ -209,19 +232,17 @@ def propagates(point: EvaluationPoint, origin: Service, service: Service) -> boo
     A caller with a fallback or a cached answer does not propagate it.
     """
     origin_failures, excess_failures = _excess(point, "failed", origin), _excess(point, "failed", service)
-    expected_failures = CALLEE_SHARE * CALLEE_SHARE * origin_failures
-    is_anomalous = point.z("failed", service) >= AFFECTED_Z
-    dependent_failures = expected_failures * _dependent_request_ratio(point, service, origin)
-    if origin_failures > VISIBLE_FAILED_RATIO and (
-        excess_failures >= expected_failures or (is_anomalous and excess_failures >= dependent_failures)
-    ):
-        return True
-    origin_latency, excess_latency = _excess(point, "p95", origin), _excess(point, "p95", service)
-    baseline = point.level("p95", service)
+    fails = origin_failures > VISIBLE_FAILED_RATIO
+    if fails:
+        expected = CALLEE_SHARE * CALLEE_SHARE * origin_failures
+        if point.z("failed", service) >= AFFECTED_Z:
+            expected *= _dependent_request_ratio(point, service, origin)
+        if excess_failures >= expected:
+            return True
+    origin_latency, baseline = _excess(point, "p95", origin), point.level("p95", service)
     if not (origin_latency > 0 and (math.isnan(baseline) or origin_latency >= RELEVANT_SHARE * baseline)):
-        # The origin is not anomalous yet, or it fails and the caller has a fallback.
-        return origin_failures <= VISIBLE_FAILED_RATIO
-    return excess_latency >= CALLEE_SHARE * origin_latency or excess_failures > VISIBLE_FAILED_RATIO
+        return not fails  # the origin is not anomalous yet, or it fails and the caller has a fallback
+    return _excess(point, "p95", service) >= CALLEE_SHARE * origin_latency or excess_failures > VISIBLE_FAILED_RATIO
 
 
 def _dependent_request_ratio(point: EvaluationPoint, service: Service, origin: Service) -> float:
@@ -239,64 +260,17 @@ def _dependent_request_ratio(point: EvaluationPoint, service: Service, origin: S
 
 def is_relevant(point: EvaluationPoint, service: Service) -> bool:
     """Whether extra latency is relevant to the callers, or the service fails; always true of an ingress service."""
-    callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}
-    if not callers or _excess(point, "failed", service) > VISIBLE_FAILED_RATIO:
+    if _excess(point, "failed", service) > VISIBLE_FAILED_RATIO:
         return True
-    excess_latency = _excess(point, "p95", service)
+    callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}
     baselines = [level for caller in callers if math.isfinite(level := point.level("p95", caller))]
-    return not baselines or excess_latency >= RELEVANT_SHARE * min(baselines)
+    return not baselines or _excess(point, "p95", service) >= RELEVANT_SHARE * min(baselines)
 
 
-def _excess(point: EvaluationPoint, name: str, service: Service | Edge) -> float:
+def _excess(point: EvaluationPoint, name: str, key: Service | Edge) -> float:
     """How far a signal is above its baseline, in its unit; 0 if unknown."""
-    value, level = point.denoised(name, service), point.level(name, service)
-    if not math.isfinite(value):
-        return 0.0
-    return max(0.0, value - (level if math.isfinite(level) else 0.0))
-
-
-def _origin(
-    point: EvaluationPoint,
-    members: Set[Service],
-    risks: Mapping[Service, ServiceRisk],
-    findings: Mapping[Service, Sequence[Finding]],
-) -> Service:
-    """The member that no other explains: it calls no other member, explains its callers, and is the most anomalous."""
-
-    def rank(service: Service) -> tuple[float, bool, float, Service]:
-        below = len(members & {edge.server for edge in point.calls_from(service)})
-        strongest = max((each.strength for each in findings.get(service, ())), default=0.0)
-        likelihood = max(strongest, risks[service].chance if service in risks else 0.0)
-        overloaded = service in risks and risks[service].overloaded
-        return (below, not (overloaded or explains_callers(point, service, risks)), -likelihood, service)
-
-    return min(members, key=rank)
-
-
-def explains_callers(point: EvaluationPoint, service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
-    """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.
-
-    Always true if no caller breaches it. A service without signals of its risks is judged by its client edges.
-    """
-    edges = point.calls_to(service)
-    excess_latency, excess_failures = (
-        max([_excess(point, name, service), *(_excess(point, edge_name, edge) for edge in edges)])
-        for name, edge_name in (("p95", "edge_p95"), ("failed", "edge_failed"))
-    )
-    breaching = [caller for caller in point.upstream[service] if caller in risks and risks[caller].breached]
-    caller_excess = [(_excess(point, "p95", caller), _excess(point, "failed", caller)) for caller in breaching]
-    return not caller_excess or any(
-        (latency > 0 and ORIGIN_SHARE * latency <= excess_latency)
-        or (failures > 0 and ORIGIN_SHARE * failures <= excess_failures)
-        for latency, failures in caller_excess
-    )
-
-
-def _cause(origin: Service, members: Set[Service], findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
-    """The best finding about the origin, else about any other member."""
-    return best_finding(
-        list(findings.get(origin, ())) or [each for service in members for each in findings.get(service, ())]
-    )
+    value, level = point.denoised(name, key), point.level(name, key)
+    return max(0.0, value - (level if math.isfinite(level) else 0.0)) if math.isfinite(value) else 0.0
 
 
 def best_finding(findings: Sequence[Finding]) -> Finding | None:
@@ -305,19 +279,10 @@ def best_finding(findings: Sequence[Finding]) -> Finding | None:
     A fault of the service itself ranks last, and load that recurs every week before it. Provisioning lag replaces load:
     the replicas for it are on their way.
     """
-    if any(each.cause == "provisioning lag" for each in findings):
-        findings = [each for each in findings if each.cause != "demand"]
+    if any(finding.cause == "provisioning lag" for finding in findings):
+        findings = [finding for finding in findings if finding.cause != "demand"]
 
-    def rank(each: Finding) -> tuple[bool, bool, bool, float, float]:
-        return not each.by_itself, not each.expected, each.urgent, each.strength, -each.since
+    def rank(finding: Finding) -> tuple[bool, bool, bool, float, float]:
+        return not finding.by_itself, not finding.expected, finding.urgent, finding.strength, -finding.since
 
     return max(findings, key=rank, default=None)
-
-
-def _of_origin(cause: Finding, origin: Service) -> bool:
-    return cause.by_itself and cause.service == origin
-
-
-def _likeliest(origin: Service, all_findings: Mapping[Service, Sequence[Finding]]) -> Finding | None:
-    """The strongest finding about the origin that is not firm."""
-    return max(all_findings.get(origin, ()), key=lambda each: (each.strength, -each.since), default=None)
