@@ -59,7 +59,6 @@ class Daemon:
             self.push.start()
 
     def close(self) -> None:
-        """Close all parts, one after the other."""
         for closer in self.closers():
             closer()
 
@@ -130,10 +129,7 @@ def _mock(script: str, options: Options, now: Now) -> Host:
         options.host_id or opened.host_id,
         options.host_name or opened.host_name,
         _switched_on(
-            {
-                "network": (options.network, mock_network(now)),
-                "pressure": (options.pressure, mock_pressure(now)),
-            }
+            {"network": (options.network, mock_network(now)), "pressure": (options.pressure, mock_pressure(now))}
         ),
     )
 

@@ -273,8 +273,5 @@ def _call_name(key: CallKey) -> str:
 def _merged(name: str, runs: Sequence[CollectorRun]) -> CollectorRun:
     """Last runs of the parts of a collector as one."""
     return CollectorRun(
-        name,
-        all(run.success for run in runs),
-        sum(run.duration for run in runs),
-        max(run.finished for run in runs),
+        name, all(run.success for run in runs), sum(run.duration for run in runs), max(run.finished for run in runs)
     )

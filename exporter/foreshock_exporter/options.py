@@ -107,11 +107,7 @@ class Options:
     """All options of the exporter. Times in seconds; `listen` is (host, port) with "" for every interface."""
 
     listen: tuple[str, int] = option(
-        _parse_address,
-        ":10877",
-        "where to listen; port 0 picks a free one",
-        "ADDRESS",
-        flag="--web.listen-address",
+        _parse_address, ":10877", "where to listen; port 0 picks a free one", "ADDRESS", flag="--web.listen-address"
     )
     metrics_path: str = option(
         _parse_metrics_path, "/metrics", "where the metrics are", "PATH", flag="--web.telemetry-path"

@@ -45,7 +45,6 @@ class ForeshockResourceDetector(ResourceDetector):
         self._root, self._environ = root, environ
 
     def detect(self) -> Resource:
-        """Resource of this process."""
         mounts = parse_mountinfo(_read(self._root / "proc/self/mountinfo"))
         ids = container_ids(_read(self._root / "proc/self/cgroup"), mounts)
         visible = visible_gpus(self._environ)

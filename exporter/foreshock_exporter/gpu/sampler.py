@@ -6,13 +6,7 @@ from collections.abc import Callable, Mapping
 
 from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.gpu.collector import GpuCollector, GpuOptions, GpuRecord, describe
-from foreshock_exporter.gpu.pools import (
-    MismatchReason,
-    PoolMember,
-    UnmatchedRule,
-    assigned_pools,
-    unmatched_rules,
-)
+from foreshock_exporter.gpu.pools import MismatchReason, PoolMember, UnmatchedRule, assigned_pools, unmatched_rules
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, XidCount
 from foreshock_exporter.gpu.watchdog import CallKey
 from foreshock_exporter.model.device import DeviceError, Driver, Identity
@@ -32,11 +26,7 @@ class Sampler:
     """Owns one `GpuCollector` per GPU. Has no thread and no clock; `collectors` may be read from other threads."""
 
     def __init__(
-        self,
-        driver: Driver,
-        resolver: Resolver,
-        problems: ProblemLog | None = None,
-        options: GpuOptions | None = None,
+        self, driver: Driver, resolver: Resolver, problems: ProblemLog | None = None, options: GpuOptions | None = None
     ) -> None:
         options = options or GpuOptions()
         self._driver = driver
@@ -73,8 +63,7 @@ class Sampler:
         self._check_pools()
         if count == 0 and self._expected > 0:
             self._problems.report(
-                "GPU driver",
-                f"no GPU answers, though the host has {self._expected}; see what nvidia-smi and dmesg say",
+                "GPU driver", f"no GPU answers, though the host has {self._expected}; see what nvidia-smi and dmesg say"
             )
             return False
         self._problems.resolve("GPU driver")

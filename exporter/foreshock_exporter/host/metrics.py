@@ -155,12 +155,7 @@ _NETSTAT = {
     "TcpExt_TCPOFOQueue": "Segments received out of order and queued",
     "TcpExt_TCPRcvQDrop": "Segments dropped because the receive queue was full",
 }
-NETSTAT = _table(
-    "untyped",
-    "netstat",
-    (),
-    {field: (field, text) for field, text in _NETSTAT.items()},
-)
+NETSTAT = _table("untyped", "netstat", (), {field: (field, text) for field, text in _NETSTAT.items()})
 """Families by protocol and field, as /proc/net/snmp and /proc/net/netstat name them; untyped, as in node_exporter."""
 
 FAMILIES: tuple[Family, ...] = (

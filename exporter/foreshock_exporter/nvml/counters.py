@@ -6,8 +6,8 @@ not implemented.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import cast, get_args
 
 from foreshock_exporter.model.device import Counters, LinkBytes, Reason, Throttle
@@ -20,7 +20,7 @@ _KIB = 1.0 / 1024.0
 
 MAX_LINKS = 36
 """NVML_NVLINK_MAX_LINKS."""
-_LINK_COUNT = {"links": (FieldSource(91),)}
+_LINK_COUNT: Quantities = {"links": (FieldSource(91),)}
 _FIXED: Quantities = {
     "energy_joules": (FieldSource(83, _MILLI), FieldSource(191, _MILLI)),
     "throttled_seconds/power": (FieldSource(74, _NANO),),
@@ -46,22 +46,21 @@ def read_counters(query: DeviceQuery, *, per_link: bool) -> Counters:
         DeviceError: no counter is supported.
     """
     links = link_count(query)
-    values = {**query.field_values("counters", _quantities(links, per_link=per_link))}
+    values = {**query.field_values("counters", partial(_quantities, links, per_link=per_link))}
     if not isinstance(values.get("energy_joules"), FieldValue):
         values |= _energy(query)
-    present_values = {name: value for name, value in values.items() if isinstance(value, FieldValue)}
+    present = {name: value for name, value in values.items() if isinstance(value, FieldValue)}
+    amounts = {name: value.value for name, value in present.items()}
     return Counters(
-        energy_joules=_value(present_values, "energy_joules"),
-        throttled_seconds={
-            reason: present_values[name].value for name, reason in _THROTTLES.items() if name in present_values
-        },
-        pcie_transmit_bytes=_value(present_values, "pcie_transmit_bytes"),
-        pcie_receive_bytes=_value(present_values, "pcie_receive_bytes"),
-        nvlink_transmit_bytes=_value(present_values, "nvlink_transmit_bytes"),
-        nvlink_receive_bytes=_value(present_values, "nvlink_receive_bytes"),
-        nvlink_links=dict(_per_link_bytes(present_values, links)) if per_link else {},
-        wraps={_field_name(name): value.wraps for name, value in present_values.items() if value.wraps is not None},
-        absent={**query.absent, **(absent_fields(values) if len(present_values) < len(values) else {})},
+        energy_joules=amounts.get("energy_joules"),
+        throttled_seconds={reason: amounts[name] for name, reason in _THROTTLES.items() if name in amounts},
+        pcie_transmit_bytes=amounts.get("pcie_transmit_bytes"),
+        pcie_receive_bytes=amounts.get("pcie_receive_bytes"),
+        nvlink_transmit_bytes=amounts.get("nvlink_transmit_bytes"),
+        nvlink_receive_bytes=amounts.get("nvlink_receive_bytes"),
+        nvlink_links=dict(_per_link_bytes(amounts, links)) if per_link else {},
+        wraps={_field_name(name): value.wraps for name, value in present.items() if value.wraps is not None},
+        absent={**query.absent, **absent_fields(values)},
     )
 
 
@@ -75,7 +74,6 @@ def absent_fields(values: Mapping[str, FieldValue | Reason]) -> dict[str, Reason
     }
 
 
-@lru_cache(maxsize=64)
 def _quantities(links: int, *, per_link: bool) -> Quantities:
     quantities = {**_FIXED}
     for direction, (kib, bytes_) in _NVLINK.items():
@@ -97,32 +95,23 @@ def _energy(query: DeviceQuery) -> dict[str, FieldValue]:
     return {} if millijoules is None else {"energy_joules": FieldValue(millijoules / _MILLI, 2.0**64 / _MILLI)}
 
 
-def _per_link_bytes(present_values: Mapping[str, FieldValue], links: int) -> Iterator[tuple[int, LinkBytes]]:
+def _per_link_bytes(amounts: Mapping[str, float], links: int) -> Iterator[tuple[int, LinkBytes]]:
     """Links with both directions known."""
     for link in range(links):
-        ways: Iterable[FieldValue | None] = (
-            present_values.get(f"nvlink_links/{link}/{direction}") for direction in _NVLINK
-        )
-        transmit, receive = ways
+        transmit, receive = (amounts.get(f"nvlink_links/{link}/{direction}") for direction in _NVLINK)
         if transmit is not None and receive is not None:
-            yield link, LinkBytes(transmit.value, receive.value)
+            yield link, LinkBytes(transmit, receive)
 
 
-@lru_cache(maxsize=512)
 def _field_name(quantity: str) -> str:
     return quantity.partition("/")[0]
-
-
-def _value(present_values: Mapping[str, FieldValue], quantity: str) -> float | None:
-    values = present_values.get(quantity)
-    return None if values is None else values.value
 
 
 def link_count(query: DeviceQuery) -> int:
     """Number of NVLinks, up or not; 0 without NVLink. Read once per device. Raises as `DeviceQuery.optional`."""
     device = query.library.device(query.gpu)
     if device.links is None:
-        values = query.field_values("links", _LINK_COUNT).get("links")
+        values = query.field_values("links", lambda: _LINK_COUNT).get("links")
         links = int(values.value) if isinstance(values, FieldValue) else _probe_link_count(query)
         device.links = min(links, MAX_LINKS)
     return device.links

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from foreshock_exporter.model.device import DeviceError, Reason
 from foreshock_exporter.nvml.errors import is_fatal
 from foreshock_exporter.nvml.field_values import FieldQuery, FieldValue, Quantities
-from foreshock_exporter.nvml.library import Device, Library
+from foreshock_exporter.nvml.library import Library
 
 
 class DeviceQuery:
@@ -28,7 +28,9 @@ class DeviceQuery:
               DeviceError: the call failed.
         """
         device = self.library.device(self.gpu)
-        return self._call(device.handle, name, *arguments, device=device, expected_code=expected_code)
+        return self.library.call(
+            name, device.handle, *arguments, gpu=self.gpu, device=device, expected_code=expected_code
+        )
 
     def optional(
         self, name: str, *arguments: object, fields: tuple[str, ...] = (), expected_code: int | None = None
@@ -52,7 +54,7 @@ class DeviceQuery:
             self._record_failure((), error)
             return None
 
-    def field_values(self, subject: str, quantities: Quantities) -> Mapping[str, FieldValue | Reason]:
+    def field_values(self, subject: str, quantities: Callable[[], Quantities]) -> Mapping[str, FieldValue | Reason]:
         """Values of quantities, or reasons why they failed. Unsupported quantities are missing.
 
         `subject` identifies the query, which is narrowed to the supported fields. Raises as `optional`.
@@ -62,32 +64,14 @@ class DeviceQuery:
             device = self.library.device(self.gpu)
             query = device.field_queries.get(subject)
             if query is None:
-                query = device.field_queries[subject] = FieldQuery(quantities)
+                query = device.field_queries[subject] = FieldQuery(quantities())
             code, values = query.read(function, device.handle, self.library.codes)
             if code != self.library.codes.success:
                 raise self.library.failure(code, self.gpu, device)
         except DeviceError as error:
             self._record_failure((), error)
-            return {} if error.reason == "not_supported" else dict.fromkeys(quantities, error.reason)
+            return {} if error.reason == "not_supported" else dict.fromkeys(quantities(), error.reason)
         return values
-
-    def _call(
-        self,
-        handle: object,
-        name: str,
-        *arguments: object,
-        device: Device | None = None,
-        expected_code: int | None = None,
-    ) -> Any:  # noqa: ANN401 - as pynvml answers
-        nvml = self.library.nvml
-        function = getattr(nvml, name, None)
-        if function is None:
-            raise DeviceError("not_supported", f"this nvidia-ml-py has no {name}")
-        try:
-            return function(handle, *arguments)
-        except nvml.NVMLError as error:
-            failed_device = None if error.value == expected_code else device
-            raise self.library.failure(error.value, self.gpu, failed_device) from error
 
     def _record_failure(self, fields: tuple[str, ...], error: DeviceError) -> None:
         if is_fatal(error):
@@ -108,7 +92,7 @@ class MigQuery(DeviceQuery):
         if self._handle is None:
             raise DeviceError("not_found", "the MIG device is no longer there")
         try:
-            return self._call(self._handle, name, *arguments, expected_code=expected_code)
+            return self.library.call(name, self._handle, *arguments, gpu=self.gpu, expected_code=expected_code)
         except DeviceError as error:
             if error.reason not in ("not_supported", "no_permission", "not_found"):
                 self._handle = None

@@ -29,7 +29,7 @@ class XidEvents:
         self._registered: set[int] = set()
         self._refused: dict[int, tuple[float, DeviceError]] = {}
         self._uuids: dict[int, str] = {}
-        library.on_shutdown(self._reset)
+        library.on_shutdown = self._reset
 
     def wait(self, timeout: float) -> Sequence[Xid]:
         """See `Driver.xids`."""

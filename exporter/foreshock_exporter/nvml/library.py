@@ -77,8 +77,8 @@ class Library:
         self._mismatch = False
         self._devices: dict[int, Device] = {}
         self._uuids: dict[int, object] = {}
-        self._functions: dict[str, Function] = {}
-        self._shutdown_callbacks: list[Callable[[], None]] = []
+        self.on_shutdown: Callable[[], None] = lambda: None
+        """Runs before each shutdown, without calls in flight."""
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -116,10 +116,6 @@ class Library:
             self._shut_down()
         elif calls_left:
             self._problems.report("NVML", f"stays open until the calls in flight return ({calls_left})")
-
-    def on_shutdown(self, callback: Callable[[], None]) -> None:
-        """Register a callback that runs before each shutdown, without calls in flight."""
-        self._shutdown_callbacks.append(callback)
 
     def needs_restart(self) -> bool:
         """Whether only a new process can use the driver.
@@ -180,24 +176,32 @@ class Library:
         return device
 
     def function(self, name: str) -> Function:
-        """Function of the C library. Raises DeviceError "not_supported" if this driver lacks it.
-
-        Looked up again after each initialization, because nvidia-ml-py may have loaded another file.
-        """
-        function = self._functions.get(name)
-        if function is None:
-            try:
-                function = self._functions[name] = getattr(self.nvml.nvmlLib, name)
-            except AttributeError as error:
-                raise DeviceError("not_supported", f"NVML: this driver has no {name}") from error
+        """Function of the C library. Raises DeviceError "not_supported" if this driver lacks it."""
+        try:
+            function: Function = getattr(self.nvml.nvmlLib, name)
+        except AttributeError as error:
+            raise DeviceError("not_supported", f"NVML: this driver has no {name}") from error
         return function
 
-    def call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever the function answers
-        """Call a function of nvidia-ml-py that takes no device handle. Raises DeviceError."""
+    def call(
+        self,
+        name: str,
+        *arguments: object,
+        gpu: int | None = None,
+        device: Device | None = None,
+        expected_code: int | None = None,
+    ) -> Any:  # noqa: ANN401 - whatever the function answers
+        """Result of a function of nvidia-ml-py. Raises DeviceError.
+
+        `device` is the one whose handle is an argument. It stays valid after the error `expected_code`.
+        """
+        function = getattr(self.nvml, name, None)
+        if function is None:
+            raise DeviceError("not_supported", f"this nvidia-ml-py has no {name}")
         try:
-            return getattr(self.nvml, name)(*arguments)
+            return function(*arguments)
         except self.nvml.NVMLError as error:
-            raise self.failure(error.value) from error
+            raise self.failure(error.value, gpu, None if error.value == expected_code else device) from error
 
     def failure(self, code: int, gpu: int | None = None, device: Device | None = None) -> DeviceError:
         """Error of a return code. Discards the device if the code invalidates its handle."""
@@ -266,14 +270,12 @@ class Library:
 
     def _shut_down(self) -> None:
         try:
-            for callback in self._shutdown_callbacks:
-                callback()
+            self.on_shutdown()
             with suppress(self.nvml.NVMLError):
                 self.nvml.nvmlShutdown()
         finally:
             with self._lock:
                 self._devices.clear()
-                self._functions.clear()
                 self._gone_since = None
                 self._state = "closed"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast, get_args
 
 from foreshock_exporter.model.device import Clock, DeviceError, Health, LinkError, Reading, Sensor, Severity
@@ -18,7 +19,7 @@ from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.field_values import FieldSource, FieldValue, Quantities
 from foreshock_exporter.nvml.mig import memory_info, mig_instances, to_base_units
 
-_MEMORY_TEMPERATURE = {"temperature": (FieldSource(82),)}
+_MEMORY_TEMPERATURE: Quantities = {"temperature": (FieldSource(82),)}
 _MEMORY = ("memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes", "memory_total_bytes")
 
 _LINK_ERRORS: Mapping[LinkError, tuple[int, ...]] = {"crc": (163, 208), "replay": (161,), "recovery": (162, 215)}
@@ -66,7 +67,7 @@ def _temperatures(query: DeviceQuery) -> dict[Sensor, float]:
     gpu = query.optional("nvmlDeviceGetTemperature", sensor)
     if gpu is None:
         gpu = query.optional("nvmlDeviceGetTemperatureV", sensor, fields=field)
-    memory = query.field_values("memory temperature", _MEMORY_TEMPERATURE).get("temperature")
+    memory = query.field_values("memory temperature", lambda: _MEMORY_TEMPERATURE).get("temperature")
     temperatures: dict[Sensor, float] = {} if gpu is None else {"gpu": float(gpu)}
     if isinstance(memory, FieldValue) and memory.value > 0.0:
         temperatures["memory"] = memory.value
@@ -81,7 +82,7 @@ def _percent(value: int | None) -> float | None:
 def read_health(query: DeviceQuery) -> Health:
     """Current health; unsupported values are None or missing. Raises DeviceError if the GPU is lost."""
     links = link_count(query)
-    values = {**query.field_values("health", _quantities(links))}
+    values = {**query.field_values("health", partial(_quantities, links))}
     if not isinstance(values.get("pcie_replays"), FieldValue):
         replays = query.optional("nvmlDeviceGetPcieReplayCounter", fields=("pcie_replays",))
         values |= {} if replays is None else {"pcie_replays": FieldValue(float(replays), 2.0**32)}

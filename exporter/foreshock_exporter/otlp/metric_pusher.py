@@ -44,7 +44,6 @@ class MetricPusher:
         self._exporter: _Exporter | None = None
 
     def start(self) -> None:
-        """Start to push."""
         self._series = {instrument.name: set() for instrument in INSTRUMENTS}
         self._exporter = _Exporter(self._url, self._report)
         reader = PeriodicExportingMetricReader(self._exporter, export_interval_millis=self._interval * 1000)

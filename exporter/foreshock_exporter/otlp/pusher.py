@@ -75,7 +75,6 @@ class OtlpPusher:
             self._spans = SpanPusher(url, identity, version, self._report)
 
     def start(self) -> None:
-        """Start to push, in threads."""
         if not log.isEnabledFor(logging.DEBUG):
             _SDK_LOG.setLevel(
                 logging.CRITICAL

@@ -59,7 +59,6 @@ class RecordingSession(requests.Session):
         self.failure: PushFailure | None = None
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # noqa: ANN401 - passed on as they came
-        """Send a request and record its failure."""
         try:
             response = super().send(request, **options)
         except requests.RequestException as error:
@@ -70,7 +69,6 @@ class RecordingSession(requests.Session):
         return response
 
     def last_failure(self) -> PushFailure:
-        """Failure of the last push."""
         return self.failure or PushFailure("the push was not sent; --log.level=debug says more", 400)
 
 

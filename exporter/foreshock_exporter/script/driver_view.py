@@ -25,7 +25,6 @@ _Record = TypeVar("_Record", device.Reading, device.Counters, device.Health)
 
 
 def identity(state: PlayedGpu) -> device.Identity:
-    """Identity of the GPU."""
     spec = state.device
     return device.Identity(
         gpu=str(state.index),
@@ -109,7 +108,6 @@ def counters(state: PlayedGpu, us: int) -> device.Counters:
 
 
 def health(state: PlayedGpu, us: int) -> device.Health:
-    """Health of the GPU."""
     spec, now, settings = state.device, us / MICROSECONDS, state.settings
 
     def whole(name: str, otherwise: int) -> int:

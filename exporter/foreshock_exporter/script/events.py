@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from foreshock_exporter.model.device import (
-    Counters,
-    Health,
-    Instance,
-    LinkError,
-    Reading,
-    Severity,
-    Sharing,
-    Throttle,
-)
+from foreshock_exporter.model.device import Counters, Health, Instance, LinkError, Reading, Severity, Sharing, Throttle
 from foreshock_exporter.script.readers import (
     Reader,
     ReadError,

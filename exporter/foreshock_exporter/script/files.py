@@ -87,7 +87,6 @@ class LiveScript:
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Stop reading."""
         self._closed.set()
         self._thread.join(5 * _POLL_SECONDS)
 

@@ -30,12 +30,7 @@ _HEADER = fields_reader(
     }
 )
 _LINE = fields_reader(
-    {
-        "at": number(0.0, MAX_SECONDS, "a number of seconds"),
-        "gpu": whole(0, MAX_GPUS - 1),
-        **ACTIONS,
-        "once": flag,
-    }
+    {"at": number(0.0, MAX_SECONDS, "a number of seconds"), "gpu": whole(0, MAX_GPUS - 1), **ACTIONS, "once": flag}
 )
 
 

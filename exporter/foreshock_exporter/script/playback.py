@@ -58,7 +58,7 @@ class Playback:
         self._recent: deque[PlayedHost] = deque((self._earliest,), MAX_RECENT_STATES)
 
     def feed(self, event: Event) -> None:
-        """Add an event, after those of the same time. Events of undescribed GPUs have no effect.
+        """Add an event, after those of the same time.
 
         Raises:
             ValueError: the script loops, or there are too many events.

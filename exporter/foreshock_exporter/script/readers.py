@@ -45,14 +45,12 @@ def quoted(value: object) -> str:
 
 
 def text(value: object) -> str:
-    """Read a printable string."""
     if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
         raise ReadError(f"{quoted(value)} is not a text of at most {MAX_TEXT} printable characters")
     return value
 
 
 def flag(value: object) -> bool:
-    """Read a boolean."""
     if not isinstance(value, bool):
         raise ReadError(f"{quoted(value)} is not true or false")
     return value
@@ -135,7 +133,6 @@ def fields_reader(readers: Mapping[str, Reader[Any]]) -> Reader[dict[Any, Any]]:
 
 
 def or_null(read_value: Reader[_T]) -> Reader[_T | None]:
-    """Reader of a value or null."""
     return lambda value: None if value is None else read_value(value)
 
 

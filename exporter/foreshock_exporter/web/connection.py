@@ -112,15 +112,9 @@ class Connection:
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RD)
 
-    def abort(self) -> None:
-        """Close immediately."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_WR)
-        self._socket.close()
-
-    def close(self) -> None:
+    def close(self, drain_seconds: float = DRAIN_SECONDS) -> None:
         """Close so that the client can read the last response."""
-        deadline = time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + drain_seconds
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
             while (left := deadline - time.monotonic()) > 0:

@@ -97,7 +97,6 @@ def requested_collectors(query: str) -> frozenset[str] | None:
 
 
 def landing_page(metrics_path: str, version: str) -> str:
-    """HTML of the landing page."""
     path = html.escape(metrics_path)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>foreshock-exporter</title>'

@@ -58,7 +58,6 @@ class Server:
 
     @property
     def secure(self) -> bool:
-        """Whether it uses TLS."""
         return self._config().context is not None
 
     def close(self) -> None:
@@ -111,7 +110,7 @@ class Server:
             client.setblocking(False)
             with contextlib.suppress(OSError):
                 client.send(_BUSY)
-        connection.abort()
+        connection.close(0.0)
 
     def _end(self, connection: Connection) -> None:
         connection.close()

@@ -10,11 +10,7 @@ from typing import Any
 from foreshock_exporter.web.settings import TlsSettings
 from foreshock_exporter.web.yaml_file import ConfigError
 
-_VERIFY = {
-    "not requested": ssl.CERT_NONE,
-    "optional": ssl.CERT_OPTIONAL,
-    "required": ssl.CERT_REQUIRED,
-}
+_VERIFY = {"not requested": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
 def context(settings: TlsSettings, path: Path) -> ssl.SSLContext:
