@@ -19,8 +19,7 @@ from foreshock_dashboard.ingest.otlp.decode import MAX_ORIGIN_BYTES, MAX_SPAN_BY
 from foreshock_dashboard.ingest.otlp.encode import encode_spans
 from foreshock_dashboard.ingest.otlp.split import TooManyFieldsError, check_field_count, split_request
 from foreshock_dashboard.model.span import Span
-from foreshock_dashboard.sources.otlp.receiver import MAX_JSON_VALUES, Receiver
-from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.receiver import MAX_JSON_VALUES, Receiver, Refusal, RefusedError
 
 Make = Callable[..., ExportTraceServiceRequest]
 

@@ -16,7 +16,7 @@ from foreshock_dashboard.model import span
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc
 from foreshock_dashboard.sources.otlp import http as otlp_http
 from foreshock_dashboard.sources.otlp import receiver
-from foreshock_dashboard.sources.otlp.refusal import Refusal
+from foreshock_dashboard.sources.otlp.receiver import Refusal
 from foreshock_dashboard.store import StoreLimits
 from foreshock_dashboard.web.pages.traces import parameters
 

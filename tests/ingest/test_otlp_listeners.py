@@ -28,8 +28,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
-from foreshock_dashboard.sources.otlp.receiver import Receiver
-from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
 
 Make = Callable[..., ExportTraceServiceRequest]
 Eventually = Callable[[Callable[[], bool], str], None]

@@ -26,12 +26,6 @@ class Clock:
         if not self.speed > 0:
             raise ValueError(f"speed must be positive, not {self.speed}")
 
-    @classmethod
-    def starting_now(cls, speed: float, wall: Now = time.time) -> Clock:
-        """An accelerated clock that agrees with the wall clock at this moment."""
-        now = wall()
-        return cls(speed, now, now, wall)
-
     def now(self) -> float:
         """Unix seconds on this clock."""
         return self.origin + (self.wall() - self.wall_origin) * self.speed

@@ -28,8 +28,7 @@ from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
-from foreshock_dashboard.sources.otlp.receiver import Receiver
-from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper, ScrapeTarget
 from foreshock_dashboard.sources.traces.source import HealthProbe

@@ -26,8 +26,7 @@ from foreshock_dashboard.store.compactor import Compactor, Retention
 from foreshock_dashboard.store.folder import disk_bytes, lock, prepare
 from foreshock_dashboard.store.group_commit import PROBE_KIND, GroupCommit
 from foreshock_dashboard.store.health import Health, StoreStats
-from foreshock_dashboard.store.samples.codec import pack_samples, sample_rows, unpack_samples
-from foreshock_dashboard.store.samples.format import SampleFormat
+from foreshock_dashboard.store.samples.format import SampleFormat, pack_samples, sample_rows, unpack_samples
 from foreshock_dashboard.store.samples.queries import SampleReader
 from foreshock_dashboard.store.samples.series_index import SeriesIndex
 from foreshock_dashboard.store.spans.codec import SpanCodec

@@ -19,8 +19,7 @@ from foreshock_dashboard.common.gunzip import GZIP_MAGIC
 from foreshock_dashboard.common.http_limits import max_connections
 from foreshock_dashboard.sources.otlp.auth import TlsFiles
 from foreshock_dashboard.sources.otlp.codec import TRACE_SERVICE
-from foreshock_dashboard.sources.otlp.receiver import Receiver, Request
-from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 
 MAX_WORKERS = 32
 """Messages that are decoded or stored at the same time."""

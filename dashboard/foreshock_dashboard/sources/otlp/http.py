@@ -15,8 +15,7 @@ import uvicorn
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG, ConnectionProblem, Connections, max_connections
 from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.sources.otlp.auth import TlsFiles
-from foreshock_dashboard.sources.otlp.receiver import Receiver, Request
-from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
+from foreshock_dashboard.sources.otlp.receiver import Receiver, Refusal, RefusedError, Request
 
 PATH = "/v1/traces"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 
 from google.protobuf.message import DecodeError
 
@@ -24,9 +25,9 @@ from foreshock_dashboard.sources.otlp.codec import (
     MalformedError,
     decode,
     encode_response,
+    encode_status,
     json_to_protobuf,
 )  # fmt: skip
-from foreshock_dashboard.sources.otlp.refusal import Refusal, RefusedError
 
 MAX_REQUEST_BYTES = 64 << 20
 """Largest request, before and after decompression (recommended by the OTLP specification 1.11)."""
@@ -44,6 +45,42 @@ LOG_INTERVAL_SECONDS = 60.0
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 5.0
 
 _log = logging.getLogger(__name__)
+
+
+class Refusal(Enum):
+    """Reasons for a refusal, with the status codes of gRPC and HTTP (OTLP specification, "Failures").
+
+    The last two have no response: the sender has disconnected, or its connection was closed in favor of another.
+    """
+
+    MALFORMED = (3, 400)
+    NOT_FOUND = (5, 404)
+    TOO_LARGE = (8, 413)
+    METHOD = (12, 405)
+    CONTENT_TYPE = (3, 415)
+    TIMEOUT = (4, 408)
+    READ_ONLY = (9, 403)
+    MISDIRECTED = (7, 421)
+    UNAUTHENTICATED = (16, 401)
+    INTERNAL = (13, 500)
+    UNAVAILABLE = (14, 503)
+    CANCELLED = (1, 499)
+    CROWDED = (14, 0)
+
+    def __init__(self, grpc: int, http: int) -> None:
+        self.grpc, self.http = grpc, http
+
+
+class RefusedError(Exception):
+    """A request was refused. `retry_after`: seconds until the sender should retry; None if it should not."""
+
+    def __init__(self, refusal: Refusal, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.refusal, self.message, self.retry_after = refusal, message, retry_after
+
+    def status(self, *, json: bool) -> bytes:
+        """Return the google.rpc.Status of the response."""
+        return encode_status(self.refusal.grpc, self.message, self.retry_after, json=json)
 
 
 @dataclass(frozen=True, slots=True)
