@@ -1,4 +1,4 @@
-"""Pages as exporters and servers write them, scraped into a real store and read as a World."""
+"""Pages of exporters and servers, scraped into a real store and read as a World."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START = 1_800_000_000.0
 INTERVAL = 10.0
 
 Page = Callable[[float], str | None]
-"""What a target shows that many seconds after `START`; None while it is down."""
+"""Page of a target, by seconds after `START`; None while it is down."""
 
 
 def world_scraped(
@@ -28,20 +28,20 @@ def world_scraped(
     seconds: float = 120.0,
     tiers: Mapping[Service, str] | None = None,
 ) -> World:
-    """The World after `seconds` of scrapes of targets (job, instance); `tiers`: as the hub is told of them."""
+    """The World after `seconds` of scrapes of targets (job, instance). `tiers`: as configured in the hub."""
     store = Store.open(folder, now=lambda: START + seconds)
     try:
         for (job, instance), page in pages.items():
             labels, before, batches = {"job": job, "instance": instance}, dict[tuple[str, Labels], Sample](), []
             for i in range(int(seconds / INTERVAL) + 1):
                 text = page(i * INTERVAL)
-                found = {(each.metric, each.labels): each for each in parse(text or "", labels)}
+                found = {(sample.metric, sample.labels): sample for sample in parse(text or "", labels)}
                 gone = [Sample(metric, known, STALE) for metric, known in before.keys() - found.keys()]
                 up = Sample("up", labels_of(labels), 0.0 if text is None else 1.0)
                 batches.append(SampleBatch(START + i * INTERVAL, instance, (*found.values(), *gone, up)))
                 before = found
             store.append_samples(batches)
-        told, _ = fetch_catalogue(store, catalogue(59.0), START, START + seconds, INTERVAL)
+        readings, _ = fetch_catalogue(store, catalogue(59.0), START, START + seconds, INTERVAL)
     finally:
         store.close()
-    return WorldBuilder(INTERVAL, tiers=tiers or {}).add(QuantileReducer()(told))
+    return WorldBuilder(INTERVAL, tiers=tiers or {}).add(QuantileReducer()(readings))

@@ -1,4 +1,4 @@
-"""A World that grows by each tick's answers is the one made of all of them at once."""
+"""A World built incrementally equals one built at once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def series() -> dict[str, list[dict[str, str]]]:
 
 
 NAMING = ("up", "host", "gpu", "scaler_target", "specified", "running")
-"""Readings that say all the time who is there. Whoever lives when something has no name yet does not learn of it."""
+"""Readings that name entities, without gaps: an identity holds from its first sample on."""
 
 
 def platform(seed: int) -> dict[str, Matrix]:
@@ -89,15 +89,15 @@ def platform(seed: int) -> dict[str, Matrix]:
 
 
 def columns(found: Readings, begin: int, end: int) -> Readings:
-    """What a source answers for those grid points."""
+    """The answers for some of the grid points."""
     return {
-        key: Matrix.of(each.times[begin:end], dict(zip(each.labels, each.values[:, begin:end], strict=True)))
-        for key, each in found.items()
+        key: Matrix.of(matrix.times[begin:end], dict(zip(matrix.labels, matrix.values[:, begin:end], strict=True)))
+        for key, matrix in found.items()
     }
 
 
 def figures(value: object, path: str = "world") -> Iterator[tuple[str, object]]:
-    """All that a World says, by where it says so."""
+    """All fields of a World, by path."""
     if is_dataclass(value) and not isinstance(value, type):
         for field in fields(value):
             yield from figures(getattr(value, field.name), f"{path}.{field.name}")
@@ -106,7 +106,7 @@ def figures(value: object, path: str = "world") -> Iterator[tuple[str, object]]:
 
 
 def check(one: object, other: object, tolerance: float = 0.0) -> None:
-    """Fail where two Worlds differ."""
+    """Fail if two Worlds differ."""
     expected = dict(figures(other))
     for path, value in figures(one):
         if isinstance(value, np.ndarray):
@@ -121,33 +121,33 @@ def check(one: object, other: object, tolerance: float = 0.0) -> None:
     sizes=st.lists(st.integers(1, 9), min_size=2, max_size=12),
     keep=st.sampled_from([np.inf, 350.0, 120.0, 0.0]),
 )
-def test_growing_gives_what_all_at_once_gives(seed: int, sizes: list[int], keep: float) -> None:
-    """Whatever came and went, in pieces of any size, and whatever is kept; what was given away stays as it was."""
+def test_incremental_equals_at_once(seed: int, sizes: list[int], keep: float) -> None:
+    """For pieces of any size and any history; Worlds returned earlier stay as they were."""
     found = platform(seed)
     growing, condense = WorldBuilder(STEP, keep), QuantileReducer()
-    given_away = []
+    returned = []
     reached = 0
     for size in sizes:
         world = growing.add(condense(columns(found, reached, reached + size)))
         reached = min(reached + size, POINTS)
         begin = max(0, reached - 1 - int(keep / STEP)) if np.isfinite(keep) else 0
-        given_away.append((world, begin, reached))
+        returned.append((world, begin, reached))
         if reached == POINTS:
             break
 
-    for world, begin, end in (given_away[0], given_away[len(given_away) // 2], given_away[-1]):
+    for world, begin, end in (returned[0], returned[len(returned) // 2], returned[-1]):
         check(world, build_world(QuantileReducer()(columns(found, begin, end)), STEP))
 
 
-def test_half_the_memory_gives_nearly_the_same() -> None:
-    """Single precision, as a hub of many GPUs keeps it."""
+def test_single_precision_gives_nearly_the_same() -> None:
+    """A hub uses it."""
     found = QuantileReducer()(platform(1))
 
     check(WorldBuilder(STEP, dtype=np.float32).add(found), build_world(found, STEP), tolerance=1e-6)
 
 
-def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() -> None:
-    """And one that comes back is there again, in its place."""
+def test_an_entity_without_samples_in_the_history_has_no_row() -> None:
+    """One that comes back has its row again."""
     found = platform(2)
     at = int(np.flatnonzero(np.isnan(found["busy"].values[0]))[0])
     one = Matrix(found["busy"].times, found["busy"].labels[:2], np.ones((2, POINTS)))
@@ -161,7 +161,7 @@ def test_a_thing_without_samples_for_as_long_as_is_kept_is_no_longer_listed() ->
 
 
 def test_grid_points_that_were_added_already_change_nothing() -> None:
-    """A hub whose tick failed reads them again, with what has become new."""
+    """After a failed evaluation they are read again."""
     found = platform(4)
     growing = WorldBuilder(STEP)
     growing.add(QuantileReducer()(columns(found, 0, 10)))
@@ -172,8 +172,8 @@ def test_grid_points_that_were_added_already_change_nothing() -> None:
 
 
 @pytest.mark.parametrize(("room", "points"), [(np.inf, 601), (500, 501), (1, MIN_KEPT_SECONDS / STEP + 1)])
-def test_what_there_is_no_room_for_is_not_kept_but_for_the_least_there_has_to_be(room: float, points: int) -> None:
-    """A large platform has a shorter past. The room is given in columns of its fifty GPUs' ten figures."""
+def test_history_shrinks_to_fit_the_memory_but_not_below_the_minimum(room: float, points: int) -> None:
+    """`room` is in columns of ten figures of fifty GPUs."""
     times = 1_800_000_000.0 + STEP * np.arange(900, dtype=np.float64)
     target = {"job": "exporter", "instance": "h:1"}
     gpus = [labels_of({**target, "uuid": f"{i:02}", "gpu": str(i)}) for i in range(50)]
@@ -181,13 +181,13 @@ def test_what_there_is_no_room_for_is_not_kept_but_for_the_least_there_has_to_be
     found = {key: ones.get(key, Matrix.empty(times)) for key in catalogue(59.0)}
     growing, condense = WorldBuilder(STEP, 6000.0, np.float32, room * 50 * 10 * 4), QuantileReducer()
 
-    kept = [len(growing.add(condense(columns(found, i, i + 10))).times) for i in range(0, 900, 10)]
+    lengths = [len(growing.add(condense(columns(found, i, i + 10))).times) for i in range(0, 900, 10)]
 
-    assert kept[-1] == points
+    assert lengths[-1] == points
 
 
-def test_a_failure_in_between_leaves_the_world_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next answer for the same time is taken as if nothing had been."""
+def test_a_failure_leaves_the_builder_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next answer for the same time is added as usual."""
     found = platform(3)
     growing = WorldBuilder(STEP)
     growing.add(QuantileReducer()(columns(found, 0, 10)))
@@ -208,28 +208,28 @@ LABELS = st.lists(st.integers(0, 40), max_size=30, unique=True).map(
 
 
 @given(st.lists(LABELS, min_size=1, max_size=6))
-def test_series_are_named_once_and_keep_their_number(answers: list[tuple[Labels, ...]]) -> None:
-    """Whatever comes and goes between answers."""
-    asked: list[Labels] = []
+def test_series_are_numbered_once(answers: list[tuple[Labels, ...]]) -> None:
+    """Whichever series appear and disappear between answers."""
+    named: list[Labels] = []
 
     def name(labels: Labels) -> tuple[int]:
-        asked.append(labels)
+        named.append(labels)
         return (int(labels[0][1]),)
 
-    aligned = SeriesIndex(name, 1)
+    index = SeriesIndex(name, 1)
     before: tuple[Labels, ...] = ()
     for labels in answers:
-        asked.clear()
-        assert aligned.update(labels) == (labels != before)
-        assert aligned.numbers[:, 0].tolist() == [int(each[0][1]) for each in labels]
-        assert set(asked) == set(labels) - set(before)
+        named.clear()
+        assert index.update(labels) == (labels != before)
+        assert index.numbers[:, 0].tolist() == [int(series[0][1]) for series in labels]
+        assert set(named) == set(labels) - set(before)
         before = labels
 
 
 @given(st.lists(LABELS, max_size=6))
-def test_readings_with_the_same_series_are_marked_once(answers: list[tuple[Labels, ...]]) -> None:
-    """Each as it would be alone."""
-    marker = CachedLabelHasher()
-    found = [marker(tuple((*each,) for each in labels)) for labels in answers]
-    assert [each.tolist() for each in found] == [label_hashes(labels).tolist() for labels in answers]
+def test_readings_with_the_same_series_are_hashed_once(answers: list[tuple[Labels, ...]]) -> None:
+    """With the same hashes as alone."""
+    hasher = CachedLabelHasher()
+    found = [hasher(tuple((*series,) for series in labels)) for labels in answers]
+    assert [hashes.tolist() for hashes in found] == [label_hashes(labels).tolist() for labels in answers]
     assert len({*map(id, found)}) == len(set(answers))

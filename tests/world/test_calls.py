@@ -1,4 +1,4 @@
-"""Services and calls are read of whoever counts them: a mesh, or HTTP servers, where no spans are."""
+"""Services and calls from a mesh, a service graph, or HTTP servers, where there are no span metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEB, CHAT, ELSEWHERE = Service("shop", "web"), Service("shop", "chat"), Service(
 def istio(
     reporter: str, source: str, rate: float, lost: float = 0.0, status: str = 'response_code="503"', to: str = "chat"
 ) -> Page:
-    """A proxy's statistics on requests, of 200 to 250 ms each, so many a second of which some are lost."""
+    """Page of a proxy: `rate` requests per second of 200 to 250 ms each, `lost` of them failed."""
 
     def page(t: float) -> str:
         ends = (
@@ -38,11 +38,11 @@ istio_request_duration_milliseconds_bucket{{{ends},response_code="200",le="+Inf"
 
 
 def http(rate: float, lost: float, name: str = "") -> Page:
-    """An HTTP server by OpenTelemetry's conventions."""
+    """Page of an HTTP server by OpenTelemetry's conventions."""
 
     def page(t: float) -> str:
-        who = f'service_name="{name}",service_namespace="shop",' if name else ""
-        metric, route = "http_server_request_duration_seconds", f'{who}http_route="/v1/ask"'
+        service = f'service_name="{name}",service_namespace="shop",' if name else ""
+        metric, route = "http_server_request_duration_seconds", f'{service}http_route="/v1/ask"'
         return f"""
 {metric}_bucket{{{route},http_response_status_code="200",le="0.2"}} 0
 {metric}_bucket{{{route},http_response_status_code="200",le="0.25"}} {(rate - lost) * t}
@@ -57,8 +57,8 @@ def http(rate: float, lost: float, name: str = "") -> Page:
 @pytest.mark.parametrize(
     "status", ['response_code="503"', 'response_code="0"', 'response_code="200",grpc_response_status="14"']
 )
-def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, status: str) -> None:
-    """As the caller's proxy and the callee's see them; who calls from outside the mesh has no edge."""
+def test_a_mesh_has_services_and_the_calls_between_them(tmp_path: Path, status: str) -> None:
+    """From the proxies of caller and callee; a caller outside the mesh has no edge."""
     pages = {
         ("envoy-stats", "web:15020"): istio("source", "web", 4.0, 1.0, status),
         ("envoy-stats", "chat:15020"): istio("destination", "web", 3.0),
@@ -81,8 +81,8 @@ def test_a_mesh_tells_of_services_and_of_the_calls_between_them(tmp_path: Path, 
         )
 
 
-def test_of_a_service_graph_alone_services_are_who_is_called_and_nothing_is_known_of_retries(tmp_path: Path) -> None:
-    """Whoever counts no attempts has not told that there is one a call."""
+def test_the_servers_of_a_service_graph_are_services(tmp_path: Path) -> None:
+    """Attempts are unknown: a graph without a retry counter does not say that there are none."""
 
     def graph(t: float) -> str:
         ends = 'client="web",client_service_namespace="shop",server="chat",server_service_namespace="shop"'
@@ -108,8 +108,8 @@ def test_of_a_service_graph_alone_services_are_who_is_called_and_nothing_is_know
     assert np.isnan(world.attempts).all()
 
 
-def test_requests_that_reach_no_workload_are_those_of_the_service_that_was_asked_for(tmp_path: Path) -> None:
-    """So a service without any replica left fails, and does not vanish; what was asked of nobody known is left out."""
+def test_requests_that_reach_no_workload_count_for_the_called_service(tmp_path: Path) -> None:
+    """So a service without replicas fails and does not vanish; requests to unknown destinations are left out."""
     pages = {
         ("envoy-stats", "web:15020"): istio("source", "web", 4.0, 4.0, to="unknown"),
         ("envoy-stats", "chat:15020"): istio("destination", "web", 2.0),
@@ -124,8 +124,8 @@ def test_requests_that_reach_no_workload_are_those_of_the_service_that_was_asked
     assert world.calls.failed[0, -1] == pytest.approx(1.0)
 
 
-def test_servers_with_a_name_and_without_stand_beside_each_other(tmp_path: Path) -> None:
-    """One has its resource attributes as labels, the other has not."""
+def test_servers_with_and_without_a_service_name_are_both_read(tmp_path: Path) -> None:
+    """Only one has its resource attributes as labels."""
     pages = {
         ("x", "a:1"): http(4.0, 1.0, "chat"),
         ("shop/web", "b:1"): http(2.0, 0.0),
@@ -142,7 +142,7 @@ def test_servers_with_a_name_and_without_stand_beside_each_other(tmp_path: Path)
     ("job", "name", "service"),
     [("shop/chat", "", CHAT), ("legacy", "", ELSEWHERE), ("kubernetes-pods", "chat", CHAT)],
 )
-def test_http_servers_are_known_by_their_name_or_else_by_their_job(
+def test_an_http_server_without_a_service_name_has_its_job(
     tmp_path: Path, job: str, name: str, service: Service
 ) -> None:
     world = world_scraped(tmp_path, {(job, "a:8080"): http(4.0, 1.0, name)})
@@ -155,7 +155,7 @@ def test_http_servers_are_known_by_their_name_or_else_by_their_job(
 
 
 def test_spans_come_first_and_a_mesh_beside_them_adds_no_services(tmp_path: Path) -> None:
-    """Not even while none of the requests that spans tell of fails, and none has a duration."""
+    """Not even while span metrics have no failure and no duration."""
 
     ends = 'client="web",client_service_namespace="shop",server="chat",server_service_namespace="shop"'
 

@@ -1,4 +1,4 @@
-"""What kube-state-metrics tells is joined with services; what it does not know is absent."""
+"""Replicas and quotas of kube-state-metrics, joined with services."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LLM, DB = Service("serving", "llm"), Service("data", "db")
 
 
 def cluster(_: float) -> str:
-    """One deployment that an autoscaler named otherwise scales, one stateful set, two quotas of one name."""
+    """A deployment with an autoscaler of another name, a stateful set, and two quotas of one name."""
     return """
 kube_horizontalpodautoscaler_info{namespace="serving",horizontalpodautoscaler="scaler",scaletargetref_name="llm"} 1
 kube_horizontalpodautoscaler_status_desired_replicas{namespace="serving",horizontalpodautoscaler="scaler"} 6
@@ -41,32 +41,32 @@ kube_resourcequota{namespace="b",resourcequota="chat",resource="requests.nvidia.
 """
 
 
-def told(world: World) -> Capacity:
-    """What the cluster tells."""
+def capacity(world: World) -> Capacity:
+    """The capacity of a World."""
     assert world.capacity
     return world.capacity
 
 
-def test_replicas_are_told_by_service_whatever_scales_them(tmp_path: Path) -> None:
-    """The autoscaler's wish comes before the specification; pods that wait are counted by their name."""
-    found = told(world_scraped(tmp_path, {CLUSTER: cluster}))
+def test_replicas_are_by_service(tmp_path: Path) -> None:
+    """The autoscaler's target comes before the specification; pending pods are counted by their name."""
+    found = capacity(world_scraped(tmp_path, {CLUSTER: cluster}))
     rows = np.stack([found.wanted[:, -1], found.ready[:, -1], found.max_replicas[:, -1], found.pending[:, -1]], axis=1)
 
     assert found.services == (DB, LLM)
     np.testing.assert_array_equal(rows, [[2, 1, np.nan, 0], [6, 3, 8, 2]])
 
 
-def test_quotas_are_pools_told_apart_by_namespace_where_they_have_to_be(tmp_path: Path) -> None:
-    """Other resources are none of ours, and what is not given is not zero."""
-    found = told(world_scraped(tmp_path, {CLUSTER: cluster}))
+def test_quotas_are_pools_with_the_namespace_where_names_are_equal(tmp_path: Path) -> None:
+    """Other resources are ignored, and a missing value is not zero."""
+    found = capacity(world_scraped(tmp_path, {CLUSTER: cluster}))
 
     assert found.pools == ("a/gpus", "chat", "b/gpus")
     np.testing.assert_array_equal(found.quota[:, -1], [8, np.nan, 4])
     np.testing.assert_array_equal(found.used[:, -1], [5, 2, np.nan])
 
 
-def test_a_scrape_that_took_the_namespace_for_itself_changes_nothing(tmp_path: Path) -> None:
-    """Without honor_labels the cluster's labels are called exported_…, and namespace is the exporter's own."""
+def test_exported_labels_are_read(tmp_path: Path) -> None:
+    """Without honor_labels, `namespace` is that of kube-state-metrics."""
 
     def exported(t: float) -> str:
         return (
@@ -76,21 +76,21 @@ def test_a_scrape_that_took_the_namespace_for_itself_changes_nothing(tmp_path: P
             .replace(',pod="db', ',exported_pod="db')
         )
 
-    found = told(world_scraped(tmp_path, {CLUSTER: exported}))
+    found = capacity(world_scraped(tmp_path, {CLUSTER: exported}))
 
     assert found.services == (DB, LLM)
     assert found.pending[:, -1].tolist() == [0, 2]
 
 
-def test_deployments_are_services_only_where_nothing_else_tells_of_services(tmp_path: Path) -> None:
-    """A cluster has hundreds that are none of the platform's."""
+def test_deployments_are_services_only_where_no_other_reading_has_any(tmp_path: Path) -> None:
+    """Most deployments of a cluster are not part of the platform."""
     server = 'vllm:num_requests_running{model_name="m",service_name="llm",service_namespace="serving"} 1'
     alone = world_scraped(tmp_path / "alone", {CLUSTER: cluster})
     both = world_scraped(tmp_path / "both", {CLUSTER: cluster, SERVERS: lambda _: server})
 
     assert alone.services == (DB, LLM)
     assert both.services == (LLM,)
-    assert told(both).services == (DB, LLM)
+    assert capacity(both).services == (DB, LLM)
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_deployments_are_services_only_where_nothing_else_tells_of_services(tmp_
     ],
     ids=["of that namespace", "the only one of that name", "none of several", "none at all"],
 )
-def test_a_deployment_serves(known: set[Service], service: Service) -> None:
+def test_the_service_of_a_deployment(known: set[Service], service: Service) -> None:
     """The service of its namespace and name, else the only one of its name, else itself."""
     assert services_of([LLM], known) == (service,)
 
 
 def test_two_deployments_of_one_name_are_not_both_the_same_service() -> None:
-    """Then nobody knows which is meant."""
+    """The name is ambiguous."""
     twins = [Service("blue", "llm"), Service("green", "llm")]
 
     assert services_of(twins, {Service("", "llm")}) == tuple(twins)
@@ -127,8 +127,8 @@ def test_two_deployments_of_one_name_are_not_both_the_same_service() -> None:
         ("", ""),
     ],
 )
-def test_a_pod_belongs_to_the_longest_name_that_its_own_begins_with(pod: str, workload: str) -> None:
-    """Where the cluster tells of none, what Kubernetes appends is taken off."""
+def test_a_pod_belongs_to_the_longest_workload_name_that_prefixes_its_own(pod: str, workload: str) -> None:
+    """Without a known workload, the Kubernetes suffix is removed."""
     known = {Service("serving", "llm"), Service("serving", "llm-chat"), Service("elsewhere", "other-7d9c5b8f6d")}
 
     assert workload_of({"namespace": "serving", "pod": pod}, known) == workload

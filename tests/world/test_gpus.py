@@ -1,4 +1,4 @@
-"""GPUs are read from our exporter, or from dcgm-exporter where there is only that."""
+"""GPUs from foreshock-exporter, or from dcgm-exporter where there is only that."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ gpu_service_busy_seconds_total{{gpu="0",uuid="a",service_name="batch",service_na
 
 
 def dcgm(t: float) -> str:
-    """Two GPUs, the first of them given to a pod."""
+    """Page of dcgm-exporter: two GPUs, the first assigned to a pod."""
     of = (
         'gpu="{0}",UUID="GPU-{0}",device="nvidia{0}",modelName="NVIDIA L4",Hostname="host-9",DCGM_FI_DRIVER_VERSION="1"'
     )
@@ -64,8 +64,8 @@ def dcgm(t: float) -> str:
     )
 
 
-def test_health_counts_what_is_wrong_with_a_gpu_and_not_what_is_usual(tmp_path: Path) -> None:
-    """The power limit, corrected errors and those that an application causes are usual."""
+def test_health_leaves_out_normal_throttling_and_errors(tmp_path: Path) -> None:
+    """The power limit, corrected errors, and errors of applications are normal."""
     world = world_scraped(tmp_path, {OURS: exporter})
 
     assert world.hardware
@@ -73,8 +73,8 @@ def test_health_counts_what_is_wrong_with_a_gpu_and_not_what_is_usual(tmp_path: 
     assert [rows[0, -1] for rows in health] == pytest.approx([0.75, 0.25, 0.03, 0])
 
 
-def test_pools_and_tiers_are_told_beside_gpus_and_services(tmp_path: Path) -> None:
-    """Empty for those of whom nobody says."""
+def test_pools_and_tiers_are_by_gpu_and_service(tmp_path: Path) -> None:
+    """Empty where unknown."""
     world = world_scraped(tmp_path, {OURS: exporter})
 
     assert world.pool == ("chat",)
@@ -85,7 +85,7 @@ def test_pools_and_tiers_are_told_beside_gpus_and_services(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("given", "tiers"),
+    ("configured", "tiers"),
     [
         ({}, ("gold", "")),
         ({Service("ml", "batch"): "bronze"}, ("gold", "bronze")),
@@ -93,17 +93,17 @@ def test_pools_and_tiers_are_told_beside_gpus_and_services(tmp_path: Path) -> No
         ({Service("", "llm"): "silver", Service("serving", "other"): "iron"}, ("gold", "")),
     ],
 )
-def test_a_tier_that_the_hub_is_given_holds_over_the_one_that_is_told(
-    tmp_path: Path, given: dict[Service, str], tiers: tuple[str, str]
+def test_configured_tiers_override_exported_ones(
+    tmp_path: Path, configured: dict[Service, str], tiers: tuple[str, str]
 ) -> None:
-    """Service by service, each by namespace and name; the others keep what they have."""
-    world = world_scraped(tmp_path, {OURS: exporter}, tiers=given)
+    """Service by service, each by namespace and name."""
+    world = world_scraped(tmp_path, {OURS: exporter}, tiers=configured)
 
     found = dict(zip(world.services, world.tier, strict=True))
     assert (found[Service("serving", "llm")], found[Service("ml", "batch")]) == tiers
 
 
-def test_pools_that_our_exporter_is_told_of_are_those_of_its_gpus(tmp_path: Path) -> None:
+def test_pools_configured_in_the_exporter_are_those_of_its_gpus(tmp_path: Path) -> None:
     """From its option to the World: one exporter with simulated GPUs, scraped."""
     clock = [0.0]
     played = open_script("contended", lambda: clock[0])
@@ -144,7 +144,7 @@ def test_the_pool_of_a_mig_instance_is_not_that_of_its_gpu(tmp_path: Path) -> No
     assert world_scraped(tmp_path / "two", {OURS: lambda t: undivided(t) + of_instance}).pool == ()
 
 
-def test_a_fleet_with_dcgm_exporter_alone_has_gpus_and_who_holds_them(tmp_path: Path) -> None:
+def test_dcgm_exporter_alone_gives_gpus_and_their_tenants(tmp_path: Path) -> None:
     """In bytes, ratios and hertz; the pod's deployment is the service."""
     world = world_scraped(tmp_path, {DCGM: dcgm})
     one, two = (Gpu("host-9", str(i), f"GPU-{i}", "NVIDIA L4") for i in range(2))
@@ -160,8 +160,8 @@ def test_a_fleet_with_dcgm_exporter_alone_has_gpus_and_who_holds_them(tmp_path: 
     assert world.stalls == ()
 
 
-def test_where_the_scrape_named_dcgm_exporters_own_pod_it_holds_no_gpu(tmp_path: Path) -> None:
-    """The workload's labels are then called exported_…."""
+def test_the_pod_of_dcgm_exporter_is_no_tenant(tmp_path: Path) -> None:
+    """A scrape without honor_labels renames the labels of the workload to exported_…."""
 
     def page(t: float) -> str:
         own = 'namespace="gpu-operator",pod="nvidia-dcgm-exporter-x2x4z",Hostname='
@@ -176,8 +176,8 @@ def test_where_the_scrape_named_dcgm_exporters_own_pod_it_holds_no_gpu(tmp_path:
     assert [tenant.service for tenant in world.tenants] == [Service("serving", "llm")]
 
 
-def test_where_both_exporters_run_ours_is_read(tmp_path: Path) -> None:
-    """It knows more, and the two would count everything twice."""
+def test_foreshock_exporter_is_preferred_to_dcgm_exporter(tmp_path: Path) -> None:
+    """Both together would count everything twice."""
     world = world_scraped(tmp_path, {OURS: exporter, DCGM: dcgm})
 
     assert [gpu.uuid for gpu in world.gpus] == ["a"]

@@ -1,4 +1,4 @@
-"""What hosts tell of their network, whoever exports it."""
+"""Network of hosts, from foreshock-exporter and node_exporter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OURS, THEIRS = ("foreshock-exporter", "10.0.0.1:10877"), ("node", "host-1:9100")
 
 
 def host(t: float) -> str:
-    """Ethernet at a tenth of 1 GB/s, RDMA at half of 2 GB/s, one segment in fifty sent again."""
+    """Ethernet at a tenth of 1 GB/s, RDMA at half of 2 GB/s, one segment in fifty retransmitted."""
     return f"""
 target_info{{host_name="host-1"}} 1
 node_network_receive_bytes_total{{device="eth0"}} {1e8 * t}
@@ -37,15 +37,15 @@ node_infiniband_out_of_sequence_packets_received_total{{device="mlx5_0",port="1"
 """
 
 
-def told(world: World) -> Network:
-    """What hosts tell."""
+def network(world: World) -> Network:
+    """The network of a World."""
     assert world.network
     return world.network
 
 
-def test_the_fullest_wire_counts_and_those_of_containers_do_not(tmp_path: Path) -> None:
-    """Either direction, Ethernet or RDMA; what is dropped is summed over the wires."""
-    found = told(world_scraped(tmp_path, {OURS: host}))
+def test_usage_is_that_of_the_busiest_physical_interface(tmp_path: Path) -> None:
+    """Of either direction, Ethernet or RDMA; drops are summed over the interfaces."""
+    found = network(world_scraped(tmp_path, {OURS: host}))
     figures = (found.used, found.bytes, found.retransmitted, found.timeouts, found.dropped)
 
     assert found.hosts == ("host-1",)
@@ -53,28 +53,30 @@ def test_the_fullest_wire_counts_and_those_of_containers_do_not(tmp_path: Path) 
 
 
 def test_two_exporters_of_one_host_do_not_double_it(tmp_path: Path) -> None:
-    """Ours knows the host's name, the other's is in its address."""
-    found = told(world_scraped(tmp_path, {OURS: host, THEIRS: lambda t: host(t).replace("target_info", "other_info")}))
+    """One exports the host name, the other has it in its address."""
+    found = network(
+        world_scraped(tmp_path, {OURS: host, THEIRS: lambda t: host(t).replace("target_info", "other_info")})
+    )
 
     assert found.hosts == ("host-1",)
     assert found.bytes[0, -1] == pytest.approx(1.35e9)
     assert found.dropped[0, -1] == pytest.approx(8)
 
 
-def test_a_host_is_named_by_what_it_calls_itself_else_by_its_address(tmp_path: Path) -> None:
-    """node_exporter tells the node's name as uname does."""
+def test_a_host_without_a_name_has_its_address(tmp_path: Path) -> None:
+    """node_exporter exports the node name of uname."""
     plain = "node_netstat_Tcp_OutSegs 1\n"
     pages = {
         ("node", "10.0.0.7:9100"): lambda _: plain + 'node_uname_info{nodename="host-7"} 1',
         ("node", "10.0.0.8:9100"): lambda _: plain,
     }
 
-    assert told(world_scraped(tmp_path, pages)).hosts == ("10.0.0.8", "host-7")
+    assert network(world_scraped(tmp_path, pages)).hosts == ("10.0.0.8", "host-7")
 
 
-def test_an_interface_of_unknown_speed_has_bytes_but_no_share(tmp_path: Path) -> None:
-    """A link that is down or virtual says that its speed is negative."""
-    found = told(
+def test_an_interface_of_unknown_speed_has_bytes_but_no_usage(tmp_path: Path) -> None:
+    """A link that is down or virtual has a negative speed."""
+    found = network(
         world_scraped(tmp_path, {OURS: lambda t: host(t).replace("1e9\n", "-125000\n").replace("2e9\n", "0\n")})
     )
 

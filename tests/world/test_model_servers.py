@@ -1,4 +1,4 @@
-"""Model servers of four kinds are read as one kind of thing."""
+"""Metrics of vLLM, SGLang, TGI, and Triton become the same figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONE, TWO = ("servers", "a:8000"), ("servers", "b:8000")
 
 
 def vllm(running: int = 6, waiting: int = 2, labels: str = 'model_name="llm"', cache: float = 0.5) -> Page:
-    """A vLLM server that ends 2 requests/s, each of them after 3 s, of which 1.5 s in the queue."""
+    """A vLLM server that completes 2 requests/s, each after 3 s, with 1.5 s in the queue."""
 
     def page(t: float) -> str:
         return f"""
@@ -78,7 +78,7 @@ sglang:e2e_request_latency_seconds_count{{model_name="llm"}} {2 * t}
 
 
 def tgi(t: float) -> str:
-    """The same of a TGI server, which names no model: its job does."""
+    """The same figures of a TGI server, which has no model name: its job is the service."""
     return f"""
 tgi_batch_current_size 6
 tgi_queue_size 2
@@ -95,7 +95,7 @@ tgi_request_duration_count {2 * t}
 
 
 def triton(t: float) -> str:
-    """What Triton tells of a model: times in microseconds, over two versions of it."""
+    """The same of Triton: times in microseconds, for two versions of a model."""
     return "\n".join(
         f"""
 nv_inference_pending_request_count{{model="llm",version="{version}"}} 1
@@ -107,8 +107,8 @@ nv_inference_request_duration_us{{model="llm",version="{version}"}} {3e6 * t}
     )
 
 
-def told(world: World) -> ModelServers:
-    """What model servers tell."""
+def model_servers(world: World) -> ModelServers:
+    """The model servers of a World."""
     assert world.model_servers
     return world.model_servers
 
@@ -141,22 +141,22 @@ ALL = {
     ],
     ids=["vLLM", "vLLM before 0.11", "SGLang", "TGI", "Triton"],
 )
-def test_every_kind_of_model_server_tells_the_same(tmp_path: Path, page: Page, absent: set[str]) -> None:
-    """In standard units; what one does not tell is absent, not zero."""
+def test_every_kind_of_model_server_has_the_same_figures(tmp_path: Path, page: Page, absent: set[str]) -> None:
+    """In standard units; a figure that one does not export is absent, not zero."""
     world = world_scraped(tmp_path, {("llm", "a:8000"): page})
-    found = {key: getattr(told(world), key)[0, -1] for key in ALL}
+    found = {key: getattr(model_servers(world), key)[0, -1] for key in ALL}
     expected = {key: value for key, value in ALL.items() if key not in absent}
     if page is triton:
         expected["replica_busy"] = 2
 
-    assert told(world).services == world.services == (LLM,)
+    assert model_servers(world).services == world.services == (LLM,)
     assert {key: value for key, value in found.items() if not np.isnan(value)} == pytest.approx(expected, rel=1e-6)
 
 
 def test_replicas_are_summed_by_service_and_their_caches_averaged(tmp_path: Path) -> None:
-    """A service is as full as its replicas are in the mean; a mean duration is over all their requests."""
+    """Cache usage is the mean of the replicas; a mean duration is over all their requests."""
     world = world_scraped(tmp_path, {ONE: vllm(6, 2, cache=0.2), TWO: vllm(10, 0, cache=0.8)})
-    found = told(world)
+    found = model_servers(world)
 
     assert found.replicas == (Replica(LLM, "a:8000"), Replica(LLM, "b:8000"))
     assert [rows[0, -1] for rows in (found.running, found.waiting, found.cache)] == pytest.approx([16, 2, 0.5])
@@ -164,38 +164,38 @@ def test_replicas_are_summed_by_service_and_their_caches_averaged(tmp_path: Path
     assert found.replica_busy[:, -1].tolist() == [8, 10]
 
 
-def test_engines_of_one_server_are_one_replica_whose_cache_is_their_mean(tmp_path: Path) -> None:
+def test_engines_of_one_server_are_one_replica_with_their_mean_cache_usage(tmp_path: Path) -> None:
     """Data-parallel engines have a cache each."""
 
     def page(t: float) -> str:
         first = vllm(cache=0.2)(t) or ""
         return first + (vllm(cache=0.6)(t) or "").replace('engine="0"', 'engine="1"')
 
-    found = told(world_scraped(tmp_path, {ONE: page}))
+    found = model_servers(world_scraped(tmp_path, {ONE: page}))
 
     assert len(found.replicas) == 1
     assert (found.running[0, -1], found.cache[0, -1]) == pytest.approx((12, 0.4))
 
 
-def test_pods_on_one_page_are_replicas_of_their_own(tmp_path: Path) -> None:
-    """Two full caches are full, not used to 200 %."""
+def test_pods_on_one_page_are_separate_replicas(tmp_path: Path) -> None:
+    """Two full caches are full, not used to 200%."""
 
     def page(t: float) -> str:
         first, second = 'k8s_pod_name="llm-0",model_name="llm"', 'pod="llm-1",model_name="llm"'
         pods = (vllm(6, 2, first, 1.0), vllm(4, 0, second, 0.9))
         return "".join(pod(t) or "" for pod in pods)
 
-    found = told(world_scraped(tmp_path, {ONE: page}))
+    found = model_servers(world_scraped(tmp_path, {ONE: page}))
 
     assert found.replicas == (Replica(LLM, "llm-0"), Replica(LLM, "llm-1"))
     assert (found.running[0, -1], found.cache[0, -1]) == pytest.approx((10, 0.95))
     assert found.replica_busy[:, -1].tolist() == [8, 4]
 
 
-def test_a_replica_that_is_gone_does_not_count_though_its_rates_fade_slowly(tmp_path: Path) -> None:
-    """Down or no longer scraped: from that moment it tells nothing."""
+def test_a_lost_replica_has_no_values_while_its_rates_fade(tmp_path: Path) -> None:
+    """It is down or no longer scraped."""
     world = world_scraped(tmp_path, {ONE: vllm(), TWO: lambda t: vllm()(t) if t < 100 else None})
-    found = told(world)
+    found = model_servers(world)
 
     assert found.running[0, -3:].tolist() == [6, 6, 6]
     assert found.finished[0, -1] == pytest.approx(2)
@@ -203,14 +203,14 @@ def test_a_replica_that_is_gone_does_not_count_though_its_rates_fade_slowly(tmp_
     assert found.replica_finished[1, -4] == pytest.approx(2)
 
 
-def test_a_server_that_says_which_service_it_is_is_that_one(tmp_path: Path) -> None:
-    """Labels of OpenTelemetry come before the model's name."""
+def test_the_service_labels_of_a_server_are_its_service(tmp_path: Path) -> None:
+    """They come before the model name."""
     labels = 'model_name="m",service_name="chat",service_namespace="serving"'
     world = world_scraped(tmp_path, {ONE: vllm(labels=labels)})
 
-    assert told(world).services == (Service("serving", "chat"),)
+    assert model_servers(world).services == (Service("serving", "chat"),)
 
 
-def test_without_model_servers_there_is_no_such_part(tmp_path: Path) -> None:
+def test_model_servers_are_none_without_any(tmp_path: Path) -> None:
     """None, not empty rows."""
     assert world_scraped(tmp_path, {ONE: lambda _: ""}).model_servers is None

@@ -1,4 +1,4 @@
-"""Reading a source on the grid: what is new only, in pieces that it can answer, in whatever form it has it."""
+"""Incremental reading of a source: new grid points only, in pieces, from any producer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ STEP = 10.0
 
 
 class Source(MetricSource):
-    """Answers one series per known metric whose value is the time; remembers what it was asked."""
+    """Answers one series per known metric with the time as its value; records the queries."""
 
     def __init__(self, known: dict[str, Labels] | None = None) -> None:
         self.known = known or {}
-        self.asked: list[tuple[str, float, float]] = []
+        self.queries: list[tuple[str, float, float]] = []
         self.broken_from = np.inf
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
@@ -27,7 +27,7 @@ class Source(MetricSource):
         if end >= self.broken_from:
             raise SourceError("the source is away")
         times = grid(start, end, step)
-        self.asked.append((query.metric, start, end))
+        self.queries.append((query.metric, start, end))
         if query.metric not in self.known:
             return Matrix.empty(times)
         return Matrix.of(times, {self.known[query.metric]: times.copy()})
@@ -51,7 +51,7 @@ def test_it_begins_at_the_last_full_hour_at_least_two_hours_back() -> None:
     assert readings["up"].values[0].tolist() == readings["up"].times.tolist()
 
 
-def test_it_begins_where_it_is_told_to() -> None:
+def test_it_begins_at_the_given_time() -> None:
     """A replay reads a recording from its start, however large its steps are."""
     watch = Observer(
         Source({"up": labels_of({"job": "x"})}),
@@ -66,57 +66,57 @@ def test_it_begins_where_it_is_told_to() -> None:
     assert len(watch.read(NOW)["up"].times) == 4321
 
 
-def test_no_question_is_for_more_points_than_a_source_can_answer() -> None:
-    """The hours after a restart are read in pieces."""
+def test_a_query_has_a_limited_number_of_points() -> None:
+    """After a restart, hours are read in pieces."""
     source = Source()
     observer(source, step=1.0).read(NOW)
 
-    assert max((end - start) / 1.0 + 1 for _, start, end in source.asked) <= MAX_CHUNK_POINTS
+    assert max((end - start) / 1.0 + 1 for _, start, end in source.queries) <= MAX_CHUNK_POINTS
 
 
 def test_a_large_platform_is_read_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as it is known how many series there are."""
+    """As soon as the number of series is known."""
     monkeypatch.setattr("foreshock_dashboard.world.observer.MAX_CHUNK_VALUES", 60)
     source = Source({"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "a"})})
     readings = observer(source).read(NOW)
 
-    assert {(end - start) / STEP + 1 for _, start, end in source.asked} <= {FIRST_CHUNK_POINTS, 30.0, *range(1, 30)}
-    assert max(end - start for _, start, end in source.asked) == 29 * STEP
+    assert {(end - start) / STEP + 1 for _, start, end in source.queries} <= {FIRST_CHUNK_POINTS, 30.0, *range(1, 30)}
+    assert max(end - start for _, start, end in source.queries) == 29 * STEP
     assert readings["up"].values[0].tolist() == readings["up"].times.tolist()
 
 
-def test_only_what_is_new_is_read_again() -> None:
-    """One grid point later, one point is asked for; within the same one, nothing."""
+def test_only_new_points_are_read() -> None:
+    """One point per step, and none within a step."""
     source = Source()
     watching = observer(source)
     watching.read(NOW)
-    source.asked.clear()
+    source.queries.clear()
 
     watching.read(NOW + 3)
-    assert source.asked == []
+    assert source.queries == []
     watching.read(NOW + STEP)
-    assert {(start, end) for _, start, end in source.asked} == {(1_800_000_010.0, 1_800_000_010.0)}
+    assert {(start, end) for _, start, end in source.queries} == {(1_800_000_010.0, 1_800_000_010.0)}
 
 
-def test_what_was_read_before_a_source_went_away_is_kept() -> None:
-    """The next read goes on where the last one stopped."""
+def test_readings_survive_a_failure_of_the_source() -> None:
+    """The next read continues after the last answer."""
     source = Source({"up": labels_of({"job": "x"})})
     source.broken_from = fold_start(NOW) + 300 * STEP
     watching = observer(source)
     with pytest.raises(SourceError):
         watching.read(NOW)
-    read = {start for _, start, _ in source.asked}
-    source.asked.clear()
+    read = {start for _, start, _ in source.queries}
+    source.queries.clear()
     source.broken_from = np.inf
 
     readings = watching.read(NOW)
 
-    assert read.isdisjoint({start for _, start, _ in source.asked})
+    assert read.isdisjoint({start for _, start, _ in source.queries})
     assert np.array_equal(readings["up"].values[0], readings["up"].times)
 
 
-def test_a_missing_family_is_named_with_what_is_lost() -> None:
-    """So that an empty panel has a reason."""
+def test_a_missing_metric_is_listed_with_the_feature_lost() -> None:
+    """An empty panel has a reason."""
     watching = observer(Source({"gpu_info": labels_of({"uuid": "a"})}))
     watching.read(NOW)
 
@@ -132,34 +132,34 @@ def test_a_missing_family_is_named_with_what_is_lost() -> None:
         ("traces_spanmetrics_latency", {"service": "llm", "le": "2.5"}),
     ],
 )
-def test_span_metrics_of_others_are_read_as_our_own(metric: str, labels: dict[str, str]) -> None:
-    """The Collector's in seconds or milliseconds, and Tempo's with its own label."""
+def test_span_metrics_of_other_producers_are_read(metric: str, labels: dict[str, str]) -> None:
+    """The Collector's in seconds or milliseconds, and Tempo's with another label."""
     readings = observer(Source({metric: labels_of(labels)})).read(NOW)
 
     assert readings["served_seconds"].labels == ((("le", "2.5"), ("service_name", "llm")),)
 
 
-def test_who_tells_of_services_is_kept_to_while_it_is_silent_for_a_while() -> None:
-    """A Collector that is restarted makes no other services of those that a mesh tells of too."""
+def test_a_producer_is_used_through_a_short_silence() -> None:
+    """A restart of the Collector does not rename services that a mesh also reports."""
     spans, mesh = "traces_span_metrics_calls_total", "istio_requests_total"
     ends = {"destination_workload": "chat-v1", "destination_workload_namespace": "shop"}
     source = Source({spans: labels_of({"service_name": "chat"}), mesh: labels_of(ends)})
     watch = observer(source)
-    told = []
+    services = []
     for minutes, known in ((0, True), (3, False), (6, True), (9, False), (40, False)):
         source.known.pop(spans, None)
         if known:
             source.known[spans] = labels_of({"service_name": "chat"})
         *_, newest = watch.pieces(NOW + 60.0 * minutes)
-        told.append([dict(labels)["service_name"] for labels in newest["served"].labels])
-    assert told == [["chat"], [], ["chat"], [], ["chat-v1"]]
+        services.append([dict(labels)["service_name"] for labels in newest["served"].labels])
+    assert services == [["chat"], [], ["chat"], [], ["chat-v1"]]
 
 
-def test_a_service_graph_tells_of_services_only_until_its_maker_counts_spans() -> None:
-    """Servers of calls are services then, with the failures and durations of the same graph; nobody keeps to it."""
+def test_a_service_graph_is_used_until_its_producer_exports_span_metrics() -> None:
+    """Until then, servers of calls are services, with failures and durations of the same graph."""
     calls = {"client": "web", "server": "chat", "server_service_namespace": "shop"}
     graph = "traces_service_graph_request"
-    source = Source({f"{graph}_{each}_total".replace("_all", ""): labels_of(calls) for each in ("all", "failed")})
+    source = Source({f"{graph}_{part}total": labels_of(calls) for part in ("", "failed_")})
     source.known[f"{graph}_server_seconds"] = labels_of(calls | {"le": "1.0"})
     watch = observer(source)
     *_, newest = watch.pieces(NOW)
@@ -169,15 +169,15 @@ def test_a_service_graph_tells_of_services_only_until_its_maker_counts_spans() -
         assert {name: value for name, value in labels if name != "client"} == chat | more
 
     source.known["istio_requests_total"] = labels_of({"destination_workload": "chat-v1"})
-    told = []
+    services = []
     for minutes in (3, 6):  # the Collector is restarted, and a mesh tells of services too
         kept = {name: source.known.pop(name) for name in list(source.known) if name.startswith(graph)}
         *_, newest = watch.pieces(NOW + 60.0 * minutes)
-        told.append([dict(labels)["service_name"] for labels in newest["served"].labels])
+        services.append([dict(labels)["service_name"] for labels in newest["served"].labels])
         source.known |= kept
         *_, newest = watch.pieces(NOW + 60.0 * minutes + STEP)
-        told.append([dict(labels)["service_name"] for labels in newest["served"].labels])
-    assert told == [[], ["chat"], [], ["chat"]]
+        services.append([dict(labels)["service_name"] for labels in newest["served"].labels])
+    assert services == [[], ["chat"], [], ["chat"]]
 
     source.known["traces_span_metrics_calls_total"] = labels_of({"service_name": "gpt", "span_name": "ask"})
     *_, newest = watch.pieces(NOW + 400)
@@ -185,19 +185,19 @@ def test_a_service_graph_tells_of_services_only_until_its_maker_counts_spans() -
     assert len(newest["served_seconds"]) == 0
 
 
-def test_what_is_too_much_to_answer_is_asked_for_in_smaller_pieces() -> None:
-    """Or no later tick would get on either."""
+def test_a_failed_query_is_repeated_in_smaller_pieces() -> None:
+    """Otherwise no later evaluation could continue."""
 
     class Bounded(Source):
-        most = np.inf
+        max_points = np.inf
 
         def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
-            if (end - start) / step + 1 > self.most:
+            if (end - start) / step + 1 > self.max_points:
                 raise SourceError("the answer is too large")
             return super().fetch(query, start, end, step)
 
     source = Bounded({"up": labels_of({"job": "x"})})
-    source.most = 5
+    source.max_points = 5
     watch = observer(source)
     for _ in range(2):
         with pytest.raises(SourceError):
@@ -206,8 +206,8 @@ def test_what_is_too_much_to_answer_is_asked_for_in_smaller_pieces() -> None:
     assert len(next(pieces)["up"].times) == 3
 
 
-def test_what_is_infinite_is_no_measurement() -> None:
-    """A division by nothing in an exporter: floors and sums of it would stop a tick."""
+def test_infinite_values_are_absent() -> None:
+    """An exporter divided by zero."""
 
     class Infinite(Source):
         def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
@@ -215,13 +215,13 @@ def test_what_is_infinite_is_no_measurement() -> None:
             return Matrix(found.times, found.labels, np.where(found.times % 20, np.inf, found.values))
 
     values = observer(Infinite({"up": labels_of({"job": "x"})})).read(NOW)["up"].values[0]
-    assert np.isnan(values).tolist() == [bool(each % 20) for each in observer(Source()).read(NOW)["up"].times]
+    assert np.isnan(values).tolist() == [bool(time % 20) for time in observer(Source()).read(NOW)["up"].times]
 
 
-class Telling(Source):
-    """A source that tells which metrics it has, or refuses to; remembers for which ranges it was asked."""
+class Listing(Source):
+    """A source that lists its metrics unless it refuses to; records the ranges."""
 
-    silent = False
+    refuses = False
 
     def __init__(self, known: dict[str, Labels]) -> None:
         super().__init__(known)
@@ -230,25 +230,25 @@ class Telling(Source):
     def names_between(self, start: float, end: float) -> frozenset[str] | None:
         """As `NamedMetricSource.names_between`."""
         self.ranges.append((start, end))
-        return None if self.silent else frozenset(self.known)
+        return None if self.refuses else frozenset(self.known)
 
 
-def test_a_source_that_tells_its_metrics_is_asked_for_no_others_and_answers_the_same() -> None:
-    """Nor is it where it refuses to tell: then each is asked for."""
+def test_absent_metrics_are_not_queried_where_the_source_lists_its_metrics() -> None:
+    """The answers are the same; without a list, each metric is queried."""
     known = {"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "u"})}
-    plain, telling, silent = Source(known), Telling(known), Telling(known)
-    silent.silent = True
-    one, two, three = (observer(source).read(NOW) for source in (plain, telling, silent))
-    assert {metric for metric, _, _ in telling.asked} == {"up", "gpu_info"}
-    assert len(telling.asked) < len(plain.asked) / 20
-    assert silent.asked == plain.asked
-    labels = [{key: each.labels for key, each in found.items()} for found in (one, two, three)]
+    plain, listing, refusing = Source(known), Listing(known), Listing(known)
+    refusing.refuses = True
+    one, two, three = (observer(source).read(NOW) for source in (plain, listing, refusing))
+    assert {metric for metric, _, _ in listing.queries} == {"up", "gpu_info"}
+    assert len(listing.queries) < len(plain.queries) / 20
+    assert refusing.queries == plain.queries
+    labels = [{key: matrix.labels for key, matrix in found.items()} for found in (one, two, three)]
     assert labels[0] == labels[1] == labels[2]
 
 
-def test_which_metrics_there_are_is_asked_for_all_that_rates_look_back_at_and_once_a_minute_where_it_stays() -> None:
-    """What comes later is asked for from then on; of what nobody wants, nothing is noticed."""
-    source = Telling({"up": labels_of({"job": "x"})})
+def test_the_list_of_metrics_is_renewed_once_a_minute_while_it_is_stable() -> None:
+    """It covers the rate window. Metrics outside the catalogue do not matter."""
+    source = Listing({"up": labels_of({"job": "x"})})
     watch = observer(source)
     watch.read(NOW)
     first = align_down(NOW, STEP)
@@ -259,6 +259,6 @@ def test_which_metrics_there_are_is_asked_for_all_that_rates_look_back_at_and_on
             source.known["gpu_info"] = labels_of({"uuid": "u"})
         source.known[f"another_{tick}"] = ()
         watch.read(NOW + tick * STEP)
-    asked = [first + later for later in (10, 20, 40, 80, 140, 150, 160, 180)]
-    assert source.ranges[1:] == [(end - 59.0, end) for end in asked]
-    assert min(start for metric, start, _ in source.asked if metric == "gpu_info") == first + 140
+    listed = [first + later for later in (10, 20, 40, 80, 140, 150, 160, 180)]
+    assert source.ranges[1:] == [(end - 59.0, end) for end in listed]
+    assert min(start for metric, start, _ in source.queries if metric == "gpu_info") == first + 140

@@ -1,4 +1,4 @@
-"""What services on GPUs are asked for is told by the names of their spans, whoever counts these."""
+"""Operations of services on GPUs, by span name, from either producer of span metrics."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEP = 10.0
 
 
 def gpus(*services: str) -> Page:
-    """An exporter of one GPU and those on it."""
+    """Page of an exporter with one GPU and these services on it."""
 
     def page(t: float) -> str:
         gpu = 'gpu="0",uuid="a"'
@@ -35,7 +35,7 @@ def gpus(*services: str) -> Page:
 
 
 def spans(metric: str, service: str) -> Page:
-    """What is counted of an embedder and of a web server; documents from the second minute on, one in five fails."""
+    """Span metrics of an embedder and a web server; documents from the second minute on, of which one in five fails."""
 
     def page(t: float) -> str:
         server, client = 'span_kind="SPAN_KIND_SERVER"', 'span_kind="SPAN_KIND_CLIENT"'
@@ -56,8 +56,8 @@ def spans(metric: str, service: str) -> Page:
     ("metric", "service"),
     [("traces_span_metrics_calls_total", "service_name"), ("traces_spanmetrics_calls_total", "service")],
 )
-def test_what_a_service_on_a_gpu_answers_is_told_by_operation(tmp_path: Path, metric: str, service: str) -> None:
-    """Of the Collector's connector and of Tempo's generator; not what it asks itself, nor of services elsewhere."""
+def test_operations_are_the_server_spans_of_services_on_gpus(tmp_path: Path, metric: str, service: str) -> None:
+    """From the Collector's connector and Tempo's generator; without client spans and services elsewhere."""
     world = world_scraped(
         tmp_path,
         {("exporter", "h:1"): gpus("embedder"), ("collector", "c:1"): spans(metric, service)},
@@ -69,13 +69,13 @@ def test_what_a_service_on_a_gpu_answers_is_told_by_operation(tmp_path: Path, me
     assert world.operation_rate[:, -1].tolist() == pytest.approx([4.0, 0.5])
 
 
-def told(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -> Readings:
-    """Three grid points of what an embedder and a language model are asked."""
+def operations(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -> Readings:
+    """Three grid points of requests to an embedder and a language model."""
     times = first + STEP * np.arange(3, dtype=np.float64)
-    exporter, asked = {"job": "exporter", "instance": "h:1"}, ("embedder", "llm")
+    exporter, services = {"job": "exporter", "instance": "h:1"}, ("embedder", "llm")
 
     def rows(*labels: dict[str, str]) -> Matrix:
-        return Matrix.of(times, {labels_of(each): np.ones(3) for each in labels})
+        return Matrix.of(times, {labels_of(series): np.ones(3) for series in labels})
 
     return QuantileReducer()(
         {key: Matrix.empty(times) for key in catalogue(59.0)}
@@ -83,45 +83,47 @@ def told(first: float, on_gpu: Iterable[str], names: Iterable[str] = ("ask",)) -
             "up": rows(exporter),
             "gpu": rows({**exporter, "uuid": "a", "gpu": "0"}),
             "busy": rows(*({**exporter, "uuid": "a", "service_name": name} for name in on_gpu)),
-            "operations": rows(*({"service_name": who, "span_name": name} for who in asked for name in names)),
+            "operations": rows(
+                *({"service_name": service, "span_name": name} for service in services for name in names)
+            ),
         }
     )
 
 
-def test_operations_are_told_from_when_their_service_is_seen_on_a_gpu() -> None:
-    """What names something holds from when it is told; what was told of others stays."""
+def test_operations_begin_when_their_service_is_on_a_gpu() -> None:
+    """Operations of other services stay as they are."""
     growing = WorldBuilder(STEP)
     embedder, llm = (Operation(Service("", name), "ask") for name in ("embedder", "llm"))
 
-    assert growing.add(told(1_800_000_000.0, ())).operations == ()
-    assert growing.add(told(1_800_000_030.0, ("llm",))).operations == (llm,)
-    world = growing.add(told(1_800_000_060.0, ("embedder", "llm")))
+    assert growing.add(operations(1_800_000_000.0, ())).operations == ()
+    assert growing.add(operations(1_800_000_030.0, ("llm",))).operations == (llm,)
+    world = growing.add(operations(1_800_000_060.0, ("embedder", "llm")))
 
     assert world.operations == (embedder, llm)
     known = np.isfinite(world.operation_rate).tolist()
     assert known == [[False] * 6 + [True] * 3, [False] * 3 + [True] * 6]
 
 
-def test_a_service_with_ids_in_its_spans_names_takes_the_room_of_few() -> None:
-    """Others have theirs, and those that were known first go on."""
+def test_operations_per_service_are_limited() -> None:
+    """Span names that contain ids do not displace the first ones."""
     growing = WorldBuilder(STEP)
-    first = growing.add(told(1_800_000_000.0, ("llm",), [f"GET /{number}" for number in range(MAX_OPERATIONS)]))
-    world = growing.add(told(1_800_000_030.0, ("llm",), [f"GET /{number}" for number in range(1000)]))
+    first = growing.add(operations(1_800_000_000.0, ("llm",), [f"GET /{number}" for number in range(MAX_OPERATIONS)]))
+    world = growing.add(operations(1_800_000_030.0, ("llm",), [f"GET /{number}" for number in range(1000)]))
 
     assert len(first.operations) == MAX_OPERATIONS
     assert world.operations == first.operations
     assert np.isfinite(world.operation_rate).all()
 
 
-def test_once_names_are_gone_there_is_room_for_others() -> None:
-    """A job with a number in each of its spans' names is over; and a change of who is on GPUs makes none."""
+def test_expired_operations_make_room_for_others() -> None:
+    """A change of the services on GPUs makes none."""
     growing = WorldBuilder(STEP, keep=60.0)
     begin = 1_800_000_000.0
-    growing.add(told(begin, ("llm",), [f"GET /{number}" for number in range(1000)]))
+    growing.add(operations(begin, ("llm",), [f"GET /{number}" for number in range(1000)]))
     assert (
-        len(growing.add(told(begin + 30, ("llm", "batch"), [f"POST /{n}" for n in range(99)])).operations)
+        len(growing.add(operations(begin + 30, ("llm", "batch"), [f"POST /{n}" for n in range(99)])).operations)
         == MAX_OPERATIONS
     )
     for later in range(2, 6):
-        world = growing.add(told(begin + 30 * later, ("llm",), ["ask"]))
+        world = growing.add(operations(begin + 30 * later, ("llm",), ["ask"]))
     assert world.operations == (Operation(Service("", "llm"), "ask"),)

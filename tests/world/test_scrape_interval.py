@@ -1,4 +1,4 @@
-"""How often targets are scraped is told by their samples."""
+"""The scrape interval is estimated from samples."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TARGETS = 9
 
 @pytest.mark.parametrize("interval", [5.0, 10.0, 15.0, 30.0, 60.0, 300.0])
 @pytest.mark.parametrize("lost", [0.0, 0.1], ids=["all scraped", "a tenth lost"])
-def test_the_interval_is_the_usual_distance_of_samples(tmp_path: Path, interval: float, lost: float) -> None:
-    """Whenever in its interval each target's turn is, and though its scrapes are a little late or lost."""
+def test_the_interval_is_the_median_distance_of_samples(tmp_path: Path, interval: float, lost: float) -> None:
+    """At any phase of the targets, and with late or lost scrapes."""
     chance = np.random.default_rng(int(interval))
     batches = []
     for target in range(TARGETS):

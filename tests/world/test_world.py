@@ -1,4 +1,4 @@
-"""Readings become a World: rows are named, joined and never invented."""
+"""Readings become a World: rows are named and joined, and absent values stay absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from foreshock_dashboard.world.observer import extend
 
 
 def world_of(found: dict[str, Matrix], step: float) -> World:
-    """The World of answers as a source gives them."""
+    """The World of the answers of a source."""
     return world_of_condensed(QuantileReducer()(found), step)
 
 
@@ -42,9 +42,9 @@ def named(service: Service, prefix: str = "") -> dict[str, str]:
 EDGE = {"client": "web", "server": "llm", "server_service_namespace": "serving"}
 
 
-def readings(**given: Matrix) -> dict[str, Matrix]:
-    """Readings in which everything not given is empty."""
-    return {key: given.get(key, Matrix.empty(TIMES)) for key in catalogue(59.0)}
+def readings(**known: Matrix) -> dict[str, Matrix]:
+    """Readings in which all others are empty."""
+    return {key: known.get(key, Matrix.empty(TIMES)) for key in catalogue(59.0)}
 
 
 FULL: dict[str, Matrix] = {
@@ -77,15 +77,15 @@ def test_a_gpu_is_named_by_its_host_and_index() -> None:
     assert world.utilization.tolist() == [[0.5, 0.9]]
 
 
-def test_without_target_info_the_instance_stands_for_the_host() -> None:
-    """An exporter of somebody else has no host name."""
+def test_without_target_info_the_instance_is_the_host() -> None:
+    """Other exporters have no host name."""
     world = world_of(readings(**{**FULL, "host": Matrix.empty(TIMES)}), 10.0)
 
     assert world.gpus[0].host == "10.0.0.1:10877"
 
 
-def test_who_stalls_whom_is_kept_per_gpu_and_nobody_is_no_aggressor() -> None:
-    """The remainder that no service explains is not a pair."""
+def test_stalls_are_by_gpu_and_need_an_aggressor() -> None:
+    """Stalled time without an aggressor is not a pair."""
     world = world_of(readings(**FULL), 10.0)
 
     assert world.stalls == (Stall(world.gpus[0], LLM, BATCH),)
@@ -93,8 +93,8 @@ def test_who_stalls_whom_is_kept_per_gpu_and_nobody_is_no_aggressor() -> None:
     assert world.tenants == (Tenant(world.gpus[0], BATCH), Tenant(world.gpus[0], LLM))
 
 
-def test_services_are_all_that_serve_call_or_hold_a_gpu_but_not_virtual_clients() -> None:
-    """`user` stands for who is outside; it is no service of ours."""
+def test_services_serve_call_or_hold_a_gpu_and_are_not_virtual() -> None:
+    """`user` stands for clients outside the platform."""
     world = world_of(readings(**FULL), 10.0)
 
     assert world.services == (WEB, BATCH, LLM)
@@ -127,7 +127,7 @@ def test_durations_are_quantiles_of_the_buckets() -> None:
 
 
 def test_absent_is_never_zero() -> None:
-    """What a source did not give is NaN in the World, and nothing at all is an empty World."""
+    """A missing sample is NaN in the World; without any series the World is empty."""
     world = world_of(readings(**FULL), 10.0)
     nothing = world_of(readings(), 10.0)
 
@@ -189,8 +189,8 @@ def test_a_host_that_two_jobs_scrape_is_not_counted_twice() -> None:
     assert world.stalled_by.tolist() == [[0.1, 0.2]]
 
 
-def test_of_a_fleets_targets_only_those_that_matter_here_are_watched() -> None:
-    """A database exporter that is down is somebody else's business; an exporter of ours that never answered is not."""
+def test_targets_are_those_of_gpus_and_of_foreshock() -> None:
+    """A database exporter that is down is not listed; a foreshock-exporter that never answered is."""
     up = matrix(
         (HOST, [1, 1]),
         ({"job": "mysqld", "instance": "db:9104"}, [0, 0]),
@@ -204,8 +204,8 @@ def test_of_a_fleets_targets_only_those_that_matter_here_are_watched() -> None:
     ]
 
 
-def test_a_target_that_is_down_tells_nothing_although_its_rates_fade_slowly() -> None:
-    """The window of a rate still holds samples from before; they are not what is now."""
+def test_a_target_that_is_down_has_no_values_while_its_rates_fade() -> None:
+    """The rate window still holds earlier samples."""
     world = world_of(readings(**{**FULL, "up": matrix((HOST, [1, 0]))}), 10.0)
 
     np.testing.assert_array_equal(world.utilization, [[0.5, np.nan]])
