@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from operator import is_
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Stall, Tenant, World
 from foreshock_dashboard.web.state.numbers import last, number
@@ -31,12 +35,25 @@ class Placement:
         return np.flatnonzero(self.gpu == gpu)
 
 
+class _SameObjects:
+    """A cache key of objects by identity: hashing 10,000 GPUs and their tenants takes longer than most of a page."""
+
+    def __init__(self, *objects: object) -> None:
+        self._objects = objects  # kept, so that no other objects get their ids
+
+    def __hash__(self) -> int:
+        return hash(tuple(map(id, self._objects)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameObjects) and all(map(is_, self._objects, other._objects))
+
+
 def placement(world: World) -> Placement:
     """The rows of the World's tenants."""
     return _placement(world.gpus, world.tenants)
 
 
-@lru_cache(maxsize=2)  # GPUs and tenants are the same from evaluation to evaluation, and there may be 10,000
+@cached(LRUCache(2), _SameObjects, Lock())  # evaluations share the tuples of GPUs, tenants, and stalls
 def _placement(gpus: tuple[Gpu, ...], tenants: tuple[Tenant, ...]) -> Placement:
     gpu_rows = {gpu: row for row, gpu in enumerate(gpus)}
     services: dict[Service, int] = {}
@@ -45,12 +62,18 @@ def _placement(gpus: tuple[Gpu, ...], tenants: tuple[Tenant, ...]) -> Placement:
     return Placement(np.array(gpu, np.int64), np.array(service, np.int64), tuple(services))
 
 
+def gpus_in_incidents(world: World, incidents: Iterable[Incident]) -> list[int]:
+    """The rows of the GPUs on which incidents act."""
+    gpus = {gpu for incident in incidents for gpu in incident.gpus}
+    return [row for row, gpu in enumerate(world.gpus) if gpu in gpus] if gpus else []
+
+
 def pair_rows(world: World) -> PairRows:
     """The pairs of services that share GPUs."""
     return _pair_rows(world.stalls)
 
 
-@lru_cache(maxsize=2)
+@cached(LRUCache(2), _SameObjects, Lock())
 def _pair_rows(stalls: tuple[Stall, ...]) -> PairRows:
     rows: dict[tuple[Service, Service], list[int]] = {}
     for row, stall in enumerate(stalls):

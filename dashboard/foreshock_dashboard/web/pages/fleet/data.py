@@ -15,7 +15,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import newest, number, packed
-from foreshock_dashboard.web.state.placement import placement
+from foreshock_dashboard.web.state.placement import gpus_in_incidents, placement
 
 ERROR_WINDOW_SECONDS = 900.0
 MIN_CONTENDED_RATIO = 0.1
@@ -188,7 +188,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
     columns = _columns(world, nvlink)
     values, metric = columns[selection.metric], METRICS[selection.metric]
     high = metric.high if metric.high is not None else _round_up(values)
-    place, current = {gpu: i for i, gpu in enumerate(world.gpus)}, open_incidents(snapshot)
+    current = open_incidents(snapshot)
     rows = _selected_rows(world, columns, selection)
     return {
         "ready": True,
@@ -202,7 +202,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,
-        "marked": sorted({place[gpu] for item in current for gpu in item.gpus if gpu in place}),
+        "marked": gpus_in_incidents(world, current),
         "incidents": [
             FleetIncident(
                 item.id, item.phase, item.cause, str(item.victim), list(map(str, item.victims)), len(item.gpus)

@@ -17,7 +17,7 @@ from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incide
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import newest, packed
-from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
+from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, gpus_in_incidents, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import Stage
 
@@ -105,7 +105,6 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
     busy, stalled = world.busy, world.stalled
     if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
         busy = stalled = busy[:0]
-    index = {gpu: i for i, gpu in enumerate(world.gpus)}
     start = lanes_start(world, chosen)
     history = histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS))
     rows = most_affected(service_rows(snapshot, history), {str(item.victim) for item in open_incidents(snapshot)})
@@ -123,7 +122,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
         "tenants": {"busy": packed(newest(busy)), "stalled": packed(newest(stalled))},
-        "marked": sorted({index[gpu] for item in open_incidents(snapshot) for gpu in item.gpus if gpu in index}),
+        "marked": gpus_in_incidents(world, open_incidents(snapshot)),
         "missing": list(world.missing),
         "untold": why_unknown(snapshot),
     }
