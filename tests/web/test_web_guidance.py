@@ -142,9 +142,9 @@ def test_room_is_ranked_and_what_is_not_known_comes_last() -> None:
         Load(service("d"), "", 0.1, 0.5),
     )
     pools = headroom(seen(outlook=Forecast(loads=loads)))["pools"]
-    assert [row["service"] for row in pools] == ["d", "b", "a", "c"]
-    assert [row["spare_ratio"] for row in pools] == [0.4, 0.3, pytest.approx(-0.1), None]
-    assert [row["pool"] for row in pools] == [None, None, "chat", None]
+    assert [row.service for row in pools] == ["d", "b", "a", "c"]
+    assert [row.spare_ratio for row in pools] == [0.4, 0.3, pytest.approx(-0.1), None]
+    assert [row.pool for row in pools] == [None, None, "chat", None]
 
 
 def test_replicas_share_their_services_load_by_the_requests_on_them(caller: Caller, hub: FakeHub) -> None:

@@ -24,7 +24,8 @@ from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.web import callbacks
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.http.responses import PayloadCache
+from foreshock_dashboard.web.http import responses
+from foreshock_dashboard.web.pages.fleet import data as fleet_data
 from foreshock_dashboard.web.pages.fleet import gpu as gpu_page
 from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, Xid
 from foreshock_dashboard.web.pages.traces import lists
@@ -34,15 +35,18 @@ from foreshock_dashboard.web.state.parameters import View
 CHARTS = {chart.id: chart for page in PAGES for chart in page.charts}
 
 
-def test_payloads_of_a_tick_are_kept_up_to_a_number_of_bytes() -> None:
+def test_payloads_of_a_tick_are_kept_up_to_a_number_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may write any parameter: those that are asked for again stay, however many others come."""
-    kept, now, made = PayloadCache(100_000), SCENES["calm"](), []
-    for i in range(300):
-        kept.get(now, f"page?q={i}", lambda: {"x": "y" * 1000})
-        kept.get(now, "now", lambda: made.append(1) or {})  # type: ignore[func-returns-value]
-    assert made == [1]
-    kept.get(now, "page?q=0", lambda: made.append(2) or {})  # type: ignore[func-returns-value]
-    assert made == [1, 2]
+    hub = FakeHub(SCENES["calm"]())
+    monkeypatch.setattr(responses, "MAX_CACHE_BYTES", 200_000)
+    caller, made = Caller(create_app(hub, version="0")), []
+    monkeypatch.setattr(fleet_data, "fleet", lambda *_: made.append(1) or {"x": "y" * 10_000})  # type: ignore[func-returns-value]
+    for i in range(60):
+        caller.get(f"/api/pages/fleet?q={i}")
+        caller.get("/api/pages/fleet")
+    assert len(made) == 61
+    caller.get("/api/pages/fleet?q=0")
+    assert len(made) == 62
 
 
 def _draw(chart: str, search: str = "", scheme: str = "light") -> bytes:

@@ -157,10 +157,10 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
 
 def test_rows_without_data_say_so() -> None:
     """On the map and in the table: not idle, not as usual."""
-    rows = {row["id"]: row for row in data.now(snapshot(dim()), "x")["services"]}
-    assert (rows["auth"]["health"], rows["auth"]["word"], rows["auth"]["rate"]) == ("unknown", "no data", None)
-    assert rows["gateway"]["word"] == "ok"
-    assert {row["health"] for row in data.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
+    rows = {row.id: row for row in data.now(snapshot(dim()), "x")["services"]}
+    assert (rows["auth"].health, rows["auth"].word, rows["auth"].rate) == ("unknown", "no data", None)
+    assert rows["gateway"].word == "ok"
+    assert {row.health for row in data.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
 
 
 def test_blind_figures_are_unknown_not_zero() -> None:

@@ -88,6 +88,5 @@ class Figures:
 
 
 def _numbers(figure: Json) -> int:
-    """The size of a figure in numbers."""
     values = [value for trace in figure["data"] for value in trace.values() if isinstance(value, list)]
     return FIGURE_OVERHEAD_NUMBERS + sum(len(row) if isinstance(row, list) else 1 for value in values for row in value)

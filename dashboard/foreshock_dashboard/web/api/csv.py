@@ -126,6 +126,5 @@ def add_csv_routes(
 
 
 def _file(name: str, snapshot: Snapshot, body: bytes) -> Response:
-    """A download that is named after its list and instant."""
     at = snapshot.world.time if snapshot.world else 0.0
     return download(f"foreshock-{name}-{at:.0f}.csv", body, CSV)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -33,26 +34,33 @@ class Health(TypedDict):
     known: Annotated[bool, Field(description="false: no fresh data; it is then told as ok")]
 
 
-class HeadroomRow(TypedDict):
-    """Load of a service, and its distance from the safe limit, as ratios of capacity (1 = saturated)."""
-
-    service: str
-    load_ratio: Annotated[float | None, Field(description="what is asked of it over what it can do")]
-    safe_ratio: Annotated[float | None, Field(description="up to which its bursts do no harm")]
-    spare_ratio: Annotated[float | None, Field(description="the difference; negative where it has too much")]
+LoadRatio = Annotated[float | None, Field(description="what is asked of it over what it can do")]
+SafeRatio = Annotated[float | None, Field(description="up to which its bursts do no harm")]
+SpareRatio = Annotated[float | None, Field(description="the difference; negative where it has too much")]
+"""Load and its safe limit as ratios of capacity (1 = saturated)."""
 
 
-class PoolHeadroom(HeadroomRow):
+@dataclass(frozen=True)
+class PoolHeadroom:
     """Headroom of a service on one pool."""
 
+    service: str
     pool: str | None
+    load_ratio: LoadRatio
+    safe_ratio: SafeRatio
+    spare_ratio: SpareRatio
 
 
-class ReplicaHeadroom(HeadroomRow):
+@dataclass(frozen=True)
+class ReplicaHeadroom:
     """Headroom of a replica. `requests`: mean number of requests in progress."""
 
+    service: str
     instance: str
     requests: float | None
+    load_ratio: LoadRatio
+    safe_ratio: SafeRatio
+    spare_ratio: SpareRatio
 
 
 class Headroom(TypedDict):
@@ -146,23 +154,18 @@ def health(snapshot: Snapshot, service: Service) -> Health:
 def headroom(snapshot: Snapshot, service: Service | None = None) -> Headroom:
     """Pools and replicas by spare burst-safe load, the most first; those of one service where it is given."""
     loads = [load for load in snapshot.forecast.loads if service in (None, load.service)]
-    pools: list[PoolHeadroom] = [
-        {
-            "service": str(load.service),
-            "pool": load.pool or None,
-            "load_ratio": number(load.ratio),
-            "safe_ratio": number(load.safe),
-            "spare_ratio": number(load.safe - load.ratio),
-        }
-        for load in loads
-    ]
+    pools = [PoolHeadroom(str(load.service), load.pool or None, *_ratios(load.ratio, load.safe)) for load in loads]
     replicas = [row for load in loads for row in _replicas(snapshot.world, load)]
     return {"pools": sorted(pools, key=_headroom_key), "replicas": sorted(replicas, key=_headroom_key)}
 
 
-def _headroom_key(row: HeadroomRow) -> tuple[bool, float, str]:
+def _ratios(load: float, safe: float) -> tuple[float | None, float | None, float | None]:
+    return number(load), number(safe), number(safe - load)
+
+
+def _headroom_key(row: PoolHeadroom | ReplicaHeadroom) -> tuple[bool, float, str]:
     """Sort key: the most headroom first, unknown headroom last."""
-    return row["spare_ratio"] is None, -(row["spare_ratio"] or 0.0), str(row)
+    return row.spare_ratio is None, -(row.spare_ratio or 0.0), str(vars(row))
 
 
 def _replicas(world: World | None, load: Load) -> Iterator[ReplicaHeadroom]:
@@ -178,11 +181,5 @@ def _replicas(world: World | None, load: Load) -> Iterator[ReplicaHeadroom]:
     mean_requests = float(busy.mean()) if len(busy) else 0.0
     for row, requests in zip(reporting, busy.tolist(), strict=True):
         ratio = load.ratio * requests / mean_requests if mean_requests > 0 else load.ratio
-        yield {
-            "service": str(load.service),
-            "instance": servers.replicas[row].instance,
-            "requests": number(requests),
-            "load_ratio": number(ratio),
-            "safe_ratio": number(load.safe),
-            "spare_ratio": number(load.safe - ratio),
-        }
+        instance = servers.replicas[row].instance
+        yield ReplicaHeadroom(str(load.service), instance, number(requests), *_ratios(ratio, load.safe))

@@ -148,7 +148,6 @@ def blank(text: str, look: Look) -> Json:
 
 
 def _annotation(text: str, look: Look) -> Json:
-    """A sentence in the middle of a figure, as a Plotly annotation."""
     return {
         "text": escape_label(text, 300),
         "showarrow": False,
@@ -179,7 +178,6 @@ def stamp(time: float, look: Look) -> str:
 
 
 def _base_layout(look: Look) -> dict[str, Any]:
-    """The layout common to all figures: colors, font, and margins."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -233,7 +231,6 @@ def service_ink(name: str, look: Look) -> str:
 
 
 def _mark_line(mark: Mark, look: Look) -> Json:
-    """The vertical line of a mark, as a Plotly shape."""
     at = stamp(mark.time, look)
     line = {"color": look.colors[mark.color], "width": 1, "dash": "dot"}
     return {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line}
@@ -255,7 +252,6 @@ def _mark_label(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> 
 
 
 def _band_shape(band: Band, look: Look) -> Json:
-    """The shaded area of a normal range, as a Plotly shape."""
     return {
         "type": "rect",
         "xref": "paper",

@@ -170,7 +170,6 @@ def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
 
 
 def _plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
-    """Name and SVG of each plot with data."""
     shown = slice(
         int(np.searchsorted(world.times, since - SECONDS_BEFORE)),
         int(np.searchsorted(world.times, until + SECONDS_AFTER, side="right")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import orjson
@@ -60,19 +60,8 @@ class Envelope(TypedDict):
 
 
 def encode(payload: Payload) -> bytes:
-    """JSON as UTF-8."""
+    """JSON as UTF-8. Dataclasses become objects."""
     return orjson.dumps(payload, option=orjson.OPT_NON_STR_KEYS)
-
-
-class PayloadCache:
-    """Encoded payloads of the newest snapshot, each made once. Safe to call from several threads."""
-
-    def __init__(self, max_bytes: int = MAX_CACHE_BYTES) -> None:
-        self._payloads: SingleFlightCache[bytes] = SingleFlightCache(max_bytes, len)
-
-    def get(self, snapshot: Snapshot, key: Hashable, make: Callable[[], Payload]) -> bytes:
-        """The encoded payload of a key. Payloads of other snapshots are dropped."""
-        return self._payloads.get(key, lambda: encode(make()), snapshot)
 
 
 class Responder:
@@ -80,7 +69,7 @@ class Responder:
 
     def __init__(self, hub: HubView) -> None:
         self._hub = hub
-        self._cache = PayloadCache()
+        self._payloads: SingleFlightCache[bytes] = SingleFlightCache(MAX_CACHE_BYTES, len)
         self._start = secrets.token_hex(6)  # evaluations are counted from 1 after each start
 
     def snapshot_at(self, at: str) -> tuple[Snapshot, bool]:
@@ -110,11 +99,13 @@ class Responder:
 
     def _snapshot_response(self, request: Request, key: str, at: str, make: MakePayload) -> Response:
         snapshot, past = self.snapshot_at(at)
+
+        def encoded() -> bytes:
+            return encode({**envelope(snapshot), **make(snapshot, past)})
+
         if past:
-            body = encode({**envelope(snapshot), **make(snapshot, past)})
-            return self.encoded_response(request, body, f'"{_digest(body)}"')
-        body = self._cache.get(snapshot, key, lambda: {**envelope(snapshot), **make(snapshot, past)})
-        return self.encoded_response(request, body, self._etag(key, snapshot))
+            return self.encoded_response(request, body := encoded(), f'"{_digest(body)}"')
+        return self.encoded_response(request, self._payloads.get(key, encoded, snapshot), self._etag(key, snapshot))
 
     def _etag(self, key: str, snapshot: Snapshot) -> str:
         return f'"{_digest(key.encode())}-{self._start}-{snapshot.seq}"'
@@ -169,10 +160,8 @@ def download(name: str, body: bytes, media_type: str) -> Response:
 
 
 def _digest(content: bytes) -> str:
-    """A short digest that a header can carry."""
     return hashlib.blake2s(content, digest_size=8).hexdigest()
 
 
 def _matches_etag(request: Request, etag: str) -> bool:
-    """Whether the client already has the response with this ETag."""
     return bool(etag) and etag in request.headers.get("if-none-match", "")

@@ -197,7 +197,6 @@ def _hit(history: ServiceHistory, named: set[Service], onset: float | None) -> d
 
 
 def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
-    """The first evidence of an open incident for each service."""
     first: dict[str, Evidence] = {}
     for item in incidents:
         for figure in item.evidence if item.until is None else ():
@@ -251,7 +250,6 @@ def _soon(risk: AtRisk) -> bool:
 
 
 def _blame(item: Incident) -> str:
-    """The reason why a service is a suspected cause, in a few words."""
     service, contention = item.suspect.service, item.cause == "pool contention"
     reasons = next(
         (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()

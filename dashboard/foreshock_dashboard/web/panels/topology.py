@@ -111,7 +111,6 @@ def topology(world: World | None) -> Topology:
 
 
 def _pools(pool_by_gpu: Sequence[str]) -> TopologyPools:
-    """The pools, and the index of the pool of each GPU; both empty without pools."""
     names = sorted(set(pool_by_gpu)) if any(pool_by_gpu) else []
     place = {name: i for i, name in enumerate(names)}
     return {"names": names, "of": [place[name] for name in pool_by_gpu] if names else []}

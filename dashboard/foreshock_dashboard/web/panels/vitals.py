@@ -198,7 +198,6 @@ def _retries(world: World, columns: Columns) -> Vital:
 
 
 def _failed(world: World, columns: Columns) -> Vital:
-    """The share of failed requests over all services."""
     rate, failed = world.red.rate[:, columns], world.red.failed[:, columns]
     known = np.isfinite(rate) & np.isfinite(failed)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -220,7 +219,6 @@ def _maximum(values: Floats) -> Floats:
 
 
 def _worst_row(values: Floats) -> int | None:
-    """The row with the maximum of the last column."""
     if not values.size or not np.isfinite(values[:, -1]).any():
         return None
     return int(np.nanargmax(values[:, -1]))

@@ -170,6 +170,16 @@ def page_of(
     )
 
 
+def verdict(name: str, label: str, headline: str, detail: Component, **headline_attributes: str) -> Component:
+    """The section with the headline of a page. label: its name for screen readers. headline: id of the sentence."""
+    return html.Section(
+        [html.P("Loading…", id=headline, className="headline", **attributes(**headline_attributes)), detail],
+        id=name,
+        className="verdict",
+        **attributes(data_state="loading", aria_label=label),
+    )
+
+
 def panel(
     name: str, title: str, hint: str, wide: bool = False, csv: str = "", promql: str = "", fold: bool = False
 ) -> Component:
@@ -178,16 +188,8 @@ def panel(
     csv: the address of its figures as a table. promql: the query of its figures. fold: on a phone it is collapsed at
     first.
     """
-    return html.Section(
-        [
-            _head(name, title, hint, csv, promql, fold=fold),
-            html.Div(id=name, className="panel-body"),
-            html.P(id=f"{name}-message", className="panel-message"),
-        ],
-        id=f"{name}-panel",
-        className="panel wide" if wide else "panel",
-        **attributes(data_state="loading", aria_labelledby=f"{name}-title"),
-    )
+    body = [html.Div(id=name, className="panel-body"), html.P(id=f"{name}-message", className="panel-message")]
+    return _section(name, _head(name, title, hint, csv, promql, fold=fold), body, "loading", wide=wide)
 
 
 def chart(
@@ -208,19 +210,20 @@ def chart(
         figure={"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible": False}}},
         responsive=True,
     )
+    table = [html.Summary("as a table"), html.Div(className="twin-body")]
+    body = [
+        html.Div(picture, className="chart", style={"minHeight": f"{height}px"}),  # until what draws it has come
+        html.Details(table, className="twin", **attributes(data_twin=name)),
+    ]
+    return _section(name, _head(name, title, hint, csv, promql, fold=fold), body, "ready", wide=wide)
+
+
+def _section(name: str, head: Component, body: Sequence[Component], state: str, wide: bool) -> Component:
     return html.Section(
-        [
-            _head(name, title, hint, csv, promql, fold=fold),
-            html.Div(picture, className="chart", style={"minHeight": f"{height}px"}),  # until what draws it has come
-            html.Details(
-                [html.Summary("as a table"), html.Div(className="twin-body")],
-                className="twin",
-                **attributes(data_twin=name),
-            ),
-        ],
+        [head, *body],
         id=f"{name}-panel",
         className="panel wide" if wide else "panel",
-        **attributes(data_state="ready", aria_labelledby=f"{name}-title"),
+        **attributes(data_state=state, aria_labelledby=f"{name}-title"),
     )
 
 
@@ -230,25 +233,21 @@ def _head(name: str, title: str, hint: str, csv: str, promql: str, fold: bool) -
         tools.append(html.A("CSV", href=csv, download="", **attributes(data_viewed=csv)))
     if promql:
         tools.append(html.Button("PromQL", type="button", title=promql, **attributes(data_copy=promql)))
+    button = html.Button(  # on a phone, it expands and collapses the panel
+        html.Span(title, className="visually-hidden"),
+        type="button",
+        className="fold",
+        **attributes(data_fold=name, aria_expanded="false"),
+    )
     return html.Div(
         [
             html.H2(title, id=f"{name}-title"),
             html.Span(hint, className="hint", id=f"{name}-hint"),
             html.Span("stale", className="stale-mark"),
             html.Span(tools, className="tools"),
-            *([_fold(name, title)] if fold else []),
+            *([button] if fold else []),
         ],
         className="panel-head",
-    )
-
-
-def _fold(name: str, title: str) -> Component:
-    """The button that expands and collapses a panel on a phone."""
-    return html.Button(
-        html.Span(title, className="visually-hidden"),
-        type="button",
-        className="fold",
-        **attributes(data_fold=name, aria_expanded="false"),
     )
 
 

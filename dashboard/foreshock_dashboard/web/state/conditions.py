@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -177,7 +178,8 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     }
 
 
-class ServiceFigures(TypedDict):
+@dataclass(frozen=True)
+class ServiceFigures:
     """A service with its condition, stage, and request figures."""
 
     id: str
@@ -199,20 +201,10 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
     world = snapshot.world
     if world is None:
         return []
-    red = [last(values) for values in (world.red.rate, world.red.failed, world.red.p50, world.red.p95, world.red.p99)]
-    state = conditions(snapshot)
-    stages = history.now()
+    red, state, stages = world.red, conditions(snapshot), history.now()
+    columns = (last(red.rate), last(red.failed), last(red.p50), last(red.p95), last(red.p99))
+    figures = zip(*columns, strict=True)
     return [
-        {
-            "id": str(service),
-            "health": state[service].health,
-            "word": state[service].word,
-            "stage": stages.get(service),
-            "rate": rate,
-            "failed": failed,
-            "p50": p50,
-            "p95": p95,
-            "p99": p99,
-        }
-        for service, rate, failed, p50, p95, p99 in zip(world.services, *red, strict=True)
+        ServiceFigures(str(service), *state[service], stages.get(service), *newest)
+        for service, newest in zip(world.services, figures, strict=True)
     ]

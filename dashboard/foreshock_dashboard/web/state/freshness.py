@@ -88,7 +88,6 @@ def fresh_services(world: World) -> Bools:
 
 
 def _newest(step: float) -> slice:
-    """The columns that are fresh."""
     return slice(-math.ceil(fresh_seconds(step) / step), None)
 
 
@@ -103,7 +102,6 @@ def is_stale(target: Target, step: float) -> bool:
 
 
 def _rows(seen: Bools) -> Bools:
-    """Flags of the rows with any value."""
     return np.asarray(seen.any(axis=1))
 
 

@@ -185,7 +185,6 @@ class _HistoryBuilder:
         return deviations
 
     def _affected_services(self, key: Hashable) -> Sequence[Service]:
-        """The services that a figure affects."""
         match key:
             case Edge():
                 return (key.server,)
@@ -267,7 +266,6 @@ class HistoryCache:
 
 
 def _breaching(snapshot: Snapshot) -> frozenset[Service]:
-    """The services that breach their SLO now, according to the analysis."""
     forecast = {risk.service for risk in snapshot.forecast.risks if risk.p50 <= 0}
     at_risk = (risk for item in open_incidents(snapshot) for risk in item.at_risk)
     return frozenset(forecast | {risk.service for risk in at_risk if risk.p50 <= 0})

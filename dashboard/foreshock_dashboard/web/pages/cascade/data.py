@@ -161,11 +161,9 @@ def cascade(
         "earliest": number_of_time(float(wide_world.times[0])) if since > start + wide_world.step else None,
         "timeline": lanes,
         "services": [
-            CascadeNode(
-                row["id"], row["word"], row["stage"], row["rate"], row["failed"], row["p95"], positions.get(row["id"])
-            )
+            CascadeNode(row.id, row.word, row.stage, row.rate, row.failed, row.p95, positions.get(row.id))
             for row in rows
-            if row["id"] in nodes
+            if row.id in nodes
         ],
         "edges": call_edges(world, nodes),
         "sharing": _sharing(world),
@@ -218,7 +216,6 @@ def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> 
 
 
 def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) -> list[str]:
-    """The shortest path along calls; empty without one."""
     previous: dict[str, str] = {start: ""}
     queue = deque([start])
     while queue and goal not in previous:

@@ -275,6 +275,5 @@ def tiers(world: World) -> Tiers:
 
 
 def _shares(split: TimeSplit, rows: NDArray[np.int64]) -> TimeShares:
-    """The mean use of time over GPUs."""
     useful, contended, idle = (number(float(nan_mean(values[rows][None])[0])) for values in split)
     return {"useful": useful, "contended": contended, "idle": idle}

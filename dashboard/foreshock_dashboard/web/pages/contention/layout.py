@@ -17,7 +17,7 @@ from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
 from foreshock_dashboard.web.pages.contention.pair import find_service
-from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel
+from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import View
 
 _PAIR = "service_namespace, service_name, by_service_namespace, by_service_name"
@@ -38,12 +38,7 @@ def layout() -> Component:
         "contention",
         "Who starves whom",
         [
-            html.Section(
-                [html.P("Loading…", id="headline", className="headline"), html.Div(id="pair-facts")],
-                id="verdict",
-                className="verdict",
-                **attributes(data_state="loading", aria_label="The longest wait"),
-            ),
+            verdict("verdict", "The longest wait", "headline", html.Div(id="pair-facts")),
             html.Div(
                 [
                     chart("pair-wait", "Waiting", "share of the victim's time, at most", height=180),
@@ -144,8 +139,6 @@ def _usage(pair: _Pair) -> _Series | str:
 
 
 def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
-    """A chart of the pair in the address."""
-
     def draw(hub: HubView, view: View, look: Look) -> Json:
         if not view.get("victim") or not view.get("aggressor"):
             return blank("", look)

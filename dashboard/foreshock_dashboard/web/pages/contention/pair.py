@@ -123,7 +123,6 @@ def _incident(item: Incident) -> PairIncident:
 
 
 def _sentence(world: World, pair: Pair) -> str:
-    """A pair without an incident in one sentence."""
     where = f"on the {counted(len(pair.gpus), 'GPU')} they share"
     if pair.ratio is None:
         return f"How long {pair.victim} waits for {pair.aggressor} {where} is not known."

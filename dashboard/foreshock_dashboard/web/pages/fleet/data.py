@@ -250,7 +250,6 @@ def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
 
 
 def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list[str]]:
-    """The services on each GPU, or on some, by its row."""
     place = placement(world)
     names = [str(service) for service in place.services]
     wanted = np.arange(len(place.gpu)) if rows is None else np.flatnonzero(np.isin(place.gpu, rows))
@@ -287,8 +286,6 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
 
 
 def _counts(world: World, columns: Mapping[str, Floats]) -> GpuCounts:
-    """The number of GPUs in each state; None where it is unknown."""
-
     def over(name: str, least: float) -> int | None:
         values = columns[name]
         return int((values >= least).sum()) if np.isfinite(values).any() else None

@@ -114,8 +114,6 @@ def _beside_median(values: Floats, row: int) -> Sequence[Line]:
 
 
 def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
-    """A chart of the GPU in the address, over the time range."""
-
     def draw(hub: HubView, view: View, look: Look) -> Json:
         if not view.get("gpu"):
             return blank("", look)

@@ -47,6 +47,7 @@ class Matrix(TypedDict):
     hidden: int
 
 
+@dataclass(frozen=True)
 class ServiceLine(ServiceFigures):
     """A service with a sparkline of its p95."""
 
@@ -118,7 +119,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         "timeline": timeline(
             world, start, history, chosen, order=affected_order(snapshot, world, chosen, history, start, histories)
         ),
-        "services": [{**row, "spark": sparkline(world, lines[row["id"]])} for row in rows[:shown]],
+        "services": [ServiceLine(**vars(row), spark=sparkline(world, lines[row.id])) for row in rows[:shown]],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
         "tenants": {"busy": packed(newest(busy)), "stalled": packed(newest(stalled))},
@@ -154,7 +155,7 @@ def matrix(world: World) -> Matrix:
 
 
 def _affected(row: ServiceFigures) -> bool:
-    return row["health"] in ("critical", "warning", "unknown") or row["stage"] not in (None, "calm")
+    return row.health in ("critical", "warning", "unknown") or row.stage not in (None, "calm")
 
 
 def most_affected(rows: list[ServiceFigures], victims: Collection[str] = ()) -> list[ServiceFigures]:
@@ -164,10 +165,10 @@ def most_affected(rows: list[ServiceFigures], victims: Collection[str] = ()) -> 
     return sorted(
         rows,
         key=lambda row: (
-            stages.get(row["stage"], 3),
-            health[row["health"]],
-            row["id"] not in victims,
-            -(row["failed"] or 0.0),
-            row["id"],
+            stages.get(row.stage, 3),
+            health[row.health],
+            row.id not in victims,
+            -(row.failed or 0.0),
+            row.id,
         ),
     )

@@ -5,24 +5,17 @@ from __future__ import annotations
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.web.shell.shell import Page, attributes, page_of, panel
+from foreshock_dashboard.web.shell.shell import Page, page_of, panel, verdict
 
 
 def layout() -> Component:
     """The sentence first, then the evidence from coarse to fine."""
+    detail = html.Div(id="verdict-detail", className="verdict-detail")
     return page_of(
         "now",
         "Now",
         [
-            html.Section(
-                [
-                    html.P("Loading…", id="headline", className="headline", role="alert"),
-                    html.Div(id="verdict-detail", className="verdict-detail"),
-                ],
-                id="verdict",
-                className="verdict",
-                **attributes(data_state="loading", aria_label="Verdict"),
-            ),
+            verdict("verdict", "Verdict", "headline", detail, role="alert"),
             html.Div(id="figures", className="figures"),
             html.Div(
                 [

@@ -323,12 +323,10 @@ def _calls(world: World, service: Service, side: Literal["client", "server"]) ->
 
 
 def _newest_of(row: int, *columns: Floats) -> Iterator[Any]:
-    """The newest value of a row of each array."""
     return (number(float(values[row, -1])) if values.shape[1] else None for values in columns)
 
 
 def _model_servers(world: World, service: Service) -> ModelServers | None:
-    """The figures of its model servers; None where it has none."""
     servers = world.model_servers
     if servers is None or service not in servers.services:
         return None
@@ -348,7 +346,6 @@ def _model_servers(world: World, service: Service) -> ModelServers | None:
 
 
 def _capacity(world: World, service: Service) -> Replicas | None:
-    """Its replicas; None where nothing is known of them."""
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
         return None

@@ -15,7 +15,7 @@ from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Mark, blank
 from foreshock_dashboard.web.pages.services.data import involved_services
 from foreshock_dashboard.web.panels import service_charts as figures
-from foreshock_dashboard.web.shell.shell import Page, attributes, chart, page_of, panel
+from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import View, service_named
 
 _BY = "by_service_namespace, by_service_name"
@@ -43,6 +43,7 @@ def service_list() -> Component:
 
 def service_page() -> Component:
     """The sentence, SLO and load, then GPU time, neighbors, calls, and model servers."""
+    links = html.Div(id="service-links", className="verdict-detail")
     spans = "traces_span_metrics"
     named = 'service_name="{name}",service_namespace="{namespace}"'
     return page_of(
@@ -50,15 +51,7 @@ def service_page() -> Component:
         "Service",
         [
             html.Div(id="service-switch", className="switch"),
-            html.Section(
-                [
-                    html.P("Loading…", id="service-say", className="headline", role="alert"),
-                    html.Div(id="service-links", className="verdict-detail"),
-                ],
-                id="service-verdict",
-                className="verdict",
-                **attributes(data_state="loading", aria_label="How it is"),
-            ),
+            verdict("service-verdict", "How it is", "service-say", links, role="alert"),
             html.Div(id="service-figures", className="figures"),
             html.Div(
                 [
@@ -103,8 +96,6 @@ def service_page() -> Component:
 
 
 def _chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json]) -> Chart:
-    """A chart of the service in the address."""
-
     def drawn(hub: HubView, view: View, look: Look) -> Json:
         world = hub.over(view.start, view.end)
         if world is None:
@@ -125,7 +116,6 @@ def _plain(name: str, draw: figures.Draw) -> Chart:
 
 
 def _marks(snapshot: Snapshot, service: Service, view: View) -> list[Mark]:
-    """The incidents in which a service had a part."""
     involved = [item for item in snapshot.incidents if service in involved_services(item)]
     return figures.marks_of([item for item in involved if view.start <= item.since <= view.end])
 

@@ -226,13 +226,11 @@ def signals(world: World | None) -> list[SignalRow]:
 
 
 def _target(target: Target, scrape: Json, step: float) -> TargetLine:
-    """A target, with the figures of its last scrape."""
     age = None if target.age is None else number(target.age)
     return TargetLine(target.instance, target.job, target.up, age, is_stale(target, step), *_last_scrape(scrape))
 
 
 def _scraped(row: Json) -> TargetLine:
-    """A target before its first evaluation."""
     instance, job, up = str(row.get("instance")), str(row.get("job") or ""), row.get("up")
     return TargetLine(instance, job, up, row.get("age"), up is not True, *_last_scrape(row))
 

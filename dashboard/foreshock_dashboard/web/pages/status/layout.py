@@ -5,24 +5,17 @@ from __future__ import annotations
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.web.shell.shell import Page, attributes, page_of, panel
+from foreshock_dashboard.web.shell.shell import Page, page_of, panel, verdict
 
 
 def layout() -> Component:
     """The verdict first, then its evidence."""
+    doubts = html.Div(id="doubts", className="verdict-detail")
     return page_of(
         "status",
         "Can this be trusted?",
         [
-            html.Section(
-                [
-                    html.P("Loading…", id="trust", className="headline", role="alert"),
-                    html.Div(id="doubts", className="verdict-detail"),
-                ],
-                id="status-verdict",
-                className="verdict",
-                **attributes(data_state="loading", aria_label="Answer"),
-            ),
+            verdict("status-verdict", "Answer", "trust", doubts, role="alert"),
             html.Div(id="status-figures", className="figures"),
             html.Div(
                 [

@@ -171,7 +171,6 @@ class GpuTimes:
         return GpuTime(lanes, settled, len(missing), error)
 
     def _unmeasured(self, spans: Sequence[Span], snapshot: Snapshot, deadline: float) -> GpuTime:
-        """The GPU time by occupancy spans alone, without metrics of GPUs."""
         known: list[OccupancyInterval] = []
         missing: set[int] = set()
         at, room = self.arrived(), MAX_READS
@@ -313,7 +312,6 @@ def _settled(spans: Sequence[Span], at: float) -> bool:
 
 
 def _why_no_metrics(snapshot: Snapshot) -> str:
-    """Why there are no metrics of GPUs."""
     if snapshot.world is None and not snapshot.error:
         return NO_TICK
     return f"{NO_METRICS} ({snapshot.error})" if snapshot.error else NO_METRICS
@@ -346,7 +344,6 @@ def _minutes(spans: Sequence[Span]) -> list[int]:
 
 
 def _ids(gpus: Sequence[Gpu], minutes: Sequence[int]) -> list[tuple[str, int]]:
-    """The ids of the occupancy traces of GPUs in some minutes, with their minutes."""
     return [(f"{trace_id(gpu.uuid, minute * TRACE_SECONDS):032x}", minute) for gpu in gpus for minute in minutes]
 
 

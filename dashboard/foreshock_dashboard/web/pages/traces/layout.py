@@ -269,8 +269,6 @@ def _marks(name: str, traces: Sequence[TraceSummary], least: float, look: Look, 
 
 
 def _service_chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json]) -> Chart:
-    """A chart of the service that is filtered by."""
-
     def drawn(hub: HubView, view: View, look: Look) -> Json:
         query, world = _query(hub, view), hub.over(view.start, view.end)
         if world is None or query.service is None or query.service not in world.services:

@@ -300,7 +300,6 @@ def _stretches(parts: Sequence[TimeRange], origin: int) -> list[list[float]]:
 
 
 def _by_service(spans: Sequence[Span], path: CriticalPath) -> dict[str, float]:
-    """Seconds of the critical path by service, the most first."""
     seconds_by_service: dict[str, int] = {}
     for at, own in path.own_time.items():
         name = str(spans[at].service)
