@@ -213,7 +213,7 @@ class Exporter:
         began = self._timer()
         try:
             collector.collect(at)
-        except Exception as error:  # noqa: BLE001 - outermost: what the pass over one GPU meets, costs that GPU alone
+        except Exception as error:  # noqa: BLE001 - an error in one GPU must not stop the others
             collector.fail(f"a pass failed: {error!r}")
             log.debug("a pass failed", exc_info=True)
         self._record_run(collector, "gpu", not collector.failed, began)
@@ -238,7 +238,7 @@ class Exporter:
         began = self._timer()
         try:
             families = self._host[name]()
-        except Exception as error:  # noqa: BLE001 - outermost: what one collector meets, costs it alone
+        except Exception as error:  # noqa: BLE001 - an error in one collector must not stop the others
             log.debug("collector %s failed", name, exc_info=True)
             self._problems.report(f"collector {name}", str(error))
             families, success = (), False

@@ -281,8 +281,7 @@ def test_a_wrong_option_ends_the_command_with_two() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "content"),
-    [("--mock", "{}\n"), ("--web.config.file", "basic_auth_users: {ops: plain}\n")],
+    ("flag", "content"), [("--mock", "{}\n"), ("--web.config.file", "basic_auth_users: {ops: plain}\n")]
 )
 def test_a_file_that_cannot_be_used_is_named_and_ends_the_command_with_two(flag: str, content: str, tree: Tree) -> None:
     file = tree({"given": content}) / "given"

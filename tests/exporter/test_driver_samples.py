@@ -122,8 +122,8 @@ def test_a_mean_over_idle_time_is_rescaled_to_the_interval_after_it(
 ) -> None:
     newest = START + round(seconds_since * 1e6)
     entries = [ProcessUtilization(pid, newest, share) for pid, share in shares.items()]
-    told = {entry.pid: entry.sm_ratio for entry in rescaled(entries, START, interval)}
-    assert told == {pid: pytest.approx(share) for pid, share in expected.items()}, what
+    scaled = {entry.pid: entry.sm_ratio for entry in rescaled(entries, START, interval)}
+    assert scaled == {pid: pytest.approx(share) for pid, share in expected.items()}, what
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6), st.floats(0.05, 60), st.floats(0.1, 1.5), st.floats(0, 1))
@@ -132,5 +132,5 @@ def test_shares_are_never_scaled_beyond_the_device(
 ) -> None:
     """Unless they were beyond it already: then they stay."""
     entries = [ProcessUtilization(pid, START + round(since * 1e6), share) for pid, share in enumerate(shares, 1)]
-    told = sum(entry.sm_ratio for entry in rescaled(entries, START, Interval(seconds, ratio)))
-    assert sum(shares) - 1e-9 <= told <= max(ratio, sum(shares)) + 1e-9
+    total = sum(entry.sm_ratio for entry in rescaled(entries, START, Interval(seconds, ratio)))
+    assert sum(shares) - 1e-9 <= total <= max(ratio, sum(shares)) + 1e-9

@@ -112,9 +112,7 @@ def test_a_pass_that_meets_a_bug_is_logged_and_the_next_goes_on(
     exporter.start(0.01)
     eventually(lambda: len(asked) > 2, "further samples")
     exporter.close(timeout=30.0)
-    assert [record.getMessage() for record in caplog.records] == [
-        "GPU 0: a pass failed: ZeroDivisionError()",
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["GPU 0: a pass failed: ZeroDivisionError()"]
 
 
 def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(

@@ -143,9 +143,7 @@ def test_a_driver_clock_that_goes_back_does_not_silence_the_gpu(host: ScriptedHo
         st.tuples(st.integers(0, 3), st.floats(0, 1), st.lists(st.floats(0, 1), min_size=3, max_size=3)), max_size=30
     )
 )
-def test_parts_sum_to_the_device_and_no_counter_goes_back(
-    steps: list[tuple[int, float, list[float]]],
-) -> None:
+def test_parts_sum_to_the_device_and_no_counter_goes_back(steps: list[tuple[int, float, list[float]]]) -> None:
     """For any values and sample periods of device and processes."""
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost
 

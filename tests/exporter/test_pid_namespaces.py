@@ -15,12 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.attribution.container import (
-    INITIAL_PID_NAMESPACE,
-    join_keys,
-    parse_nspid,
-    shows_host_pids,
-)
+from foreshock_exporter.attribution.container import INITIAL_PID_NAMESPACE, join_keys, parse_nspid, shows_host_pids
 from foreshock_exporter.attribution.service_resolver import ProcResolver
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.model.service import AttributedService
@@ -128,10 +123,7 @@ def holders(driver: ScriptedHost, procfs: Path, read: Callable[[bytes], Series])
 
 
 def test_the_gpus_of_two_processes_1_are_never_swapped(
-    tree: Tree,
-    scripted: Callable[..., ScriptedHost],
-    gpu: type[ScriptedGpu],
-    series: Callable[[bytes], Series],
+    tree: Tree, scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
     """Whichever GPU a process holds, its series bear its own service: the number inside the container plays no part."""
     root = tree({**process(1001, 1, ONE, "chat"), **process(1002, 1, OTHER, "tts"), **process(1, 1, ONE, "init")})
@@ -195,9 +187,7 @@ def test_real_processes_with_pid_1_are_distinguished(
 
 
 @pytest.mark.parametrize(
-    ("case", "options"),
-    [("its own /proc", ["--mount-proc"]), ("the host's /proc", [])],
-    ids=["own", "host"],
+    ("case", "options"), [("its own /proc", ["--mount-proc"]), ("the host's /proc", [])], ids=["own", "host"]
 )
 def test_shows_host_pids_is_correct_in_a_real_container(case: str, options: list[str], namespaced: Namespaced) -> None:
     """Not with its own /proc; with the host's /proc as on the host."""

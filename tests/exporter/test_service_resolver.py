@@ -273,9 +273,7 @@ SERVICE = Family("service", "gauge", ("name", "namespace", "source"), "A service
         st.binary().map(lambda raw: b"OTEL_RESOURCE_ATTRIBUTES=service.name=" + raw + b",service.namespace=" + raw),
     ),
     cgroup=st.one_of(
-        st.binary(),
-        FILE_NAME.map(lambda raw: b"0::/system.slice/" + raw + b".service\n"),
-        st.just(KUBERNETES.encode()),
+        st.binary(), FILE_NAME.map(lambda raw: b"0::/system.slice/" + raw + b".service\n"), st.just(KUBERNETES.encode())
     ),
     comm=st.binary(max_size=16),
     cmdline=st.binary(),

@@ -67,13 +67,7 @@ class ProcessSamples(ctypes.Structure):
 class Process(ctypes.Structure):
     """A process that holds the GPU."""
 
-    _fields_ = (
-        ("memory", _u64),
-        ("pid", _u32),
-        ("kinds", _u32),
-        ("gpu_instance", _u32),
-        ("compute_instance", _u32),
-    )
+    _fields_ = (("memory", _u64), ("pid", _u32), ("kinds", _u32), ("gpu_instance", _u32), ("compute_instance", _u32))
 
 
 class Processes(ctypes.Structure):

@@ -231,11 +231,7 @@ SLOW = {"nvmlDeviceGetPcieThroughput": 0.02}
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile(
-            "t4",
-            _t4,
-            Dialect(codes=OLD, no_fields=frozenset(range(164, 310)), quirks=layout.QUIRK_SIZE_100),
-        ),
+        Profile("t4", _t4, Dialect(codes=OLD, no_fields=frozenset(range(164, 310)), quirks=layout.QUIRK_SIZE_100)),
         Profile("a100-mig", _a100, Dialect(no_fields=frozenset(range(269, 310)))),
         Profile("h100", _h100, Dialect(delays=SLOW, pcie_bits=32)),
         Profile("b200", _b200, Dialect(delays=SLOW, nvlink="bytes", all_links=False)),

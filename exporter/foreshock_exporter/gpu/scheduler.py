@@ -10,8 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from foreshock_exporter.common.log import log
-
 SLOW_PASS_SECONDS = 0.05
 """Duration of a pass above which the GPU gets a dedicated thread."""
 STUCK_AFTER_SECONDS = 0.5
@@ -31,7 +29,7 @@ class StartThread(Protocol):
 class Scheduler(Generic[_Gpu]):
     """Collects every GPU once per `period` seconds, never from two threads at once.
 
-    `collect` gets the GPU and the time of the exporter's clock. `schedule` is not thread-safe.
+    `collect` gets the GPU and the time of the exporter's clock, and must not raise. `schedule` is not thread-safe.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class Scheduler(Generic[_Gpu]):
                     continue
                 began = self._timer()
                 self._in_progress = (gpu, began)
-            self._collect_safely(gpu, at)
+            self._collect(gpu, at)
             with self._lock:
                 replaced = generation != self._generation
                 if not replaced:
@@ -103,7 +101,7 @@ class Scheduler(Generic[_Gpu]):
         """Pass of a dedicated thread; True after the GPU is shared again or gone."""
         began = self._timer()
         if gpu in self._gpus:
-            self._collect_safely(gpu, at)
+            self._collect(gpu, at)
         now = self._timer()
         with self._lock:
             if now - began > SLOW_PASS_SECONDS:
@@ -112,9 +110,3 @@ class Scheduler(Generic[_Gpu]):
             if is_over:
                 del self._dedicated[gpu]
             return is_over
-
-    def _collect_safely(self, gpu: _Gpu, at: float) -> None:
-        try:
-            self._collect(gpu, at)
-        except Exception:  # noqa: BLE001 - whatever the pass over one GPU meets, the others go on
-            log.exception("a pass failed; the next is in %g s", self._period)

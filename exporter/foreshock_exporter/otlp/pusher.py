@@ -120,7 +120,7 @@ class OtlpPusher:
         """Current readings; empty after an error, which the SDK would not log."""
         try:
             return self._readings.convert(snapshot_families(self._snapshot()))
-        except Exception:  # noqa: BLE001 - outermost call of ours: whatever one reading meets, the next one goes on
+        except Exception:  # noqa: BLE001 - the SDK would not log it
             log.exception("the readings of now are not pushed over OTLP")
             return {}
 
@@ -145,7 +145,7 @@ class OtlpPusher:
                 self._spans.flush()
             if self._metrics is not None and not self._stop.is_set():
                 self._metrics.restart_if_full()
-        except Exception:  # noqa: BLE001 - outermost loop: whatever one push meets, the next one goes on
+        except Exception:  # noqa: BLE001 - an error in one push must not stop the next
             log.exception("a push over OTLP failed; the next is in %g s", FLUSH_INTERVAL_SECONDS)
 
 

@@ -107,19 +107,17 @@ class WatchedConfig:
     def _reload(self) -> None:
         subject = "web configuration, unchanged until this is mended"
         try:
-            self._config = config = self._not_weaker(self._read())
+            config = self._read()
         except ConfigError as error:
             self._problems.report(subject, str(error))
             return
+        if lost := self._config.protections - config.protections:
+            lost_text = " and ".join(sorted(lost))
+            self._problems.report(subject, f"{self._path}: would no longer have {lost_text}; restart if that is meant")
+            return
+        self._config = config
         self._passwords.forget(config.users)
         self._problems.resolve(subject)
-
-    def _not_weaker(self, config: WebConfig) -> WebConfig:
-        if lost := self._config.protections - config.protections:
-            raise ConfigError(
-                f"{self._path}: would no longer have {' and '.join(sorted(lost))}; restart if that is meant"
-            )
-        return config
 
     def _read(self) -> WebConfig:
         """Read all files. Versions are taken before reading, so that no change is missed."""

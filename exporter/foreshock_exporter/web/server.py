@@ -123,7 +123,7 @@ class Server:
             self._serve_requests(connection, address)
         except OSError as error:
             log.debug("connection from %s ended early: %s", address, error)
-        except Exception:  # noqa: BLE001 - outermost loop of the thread: what one connection meets, others do not
+        except Exception:  # noqa: BLE001 - an error in one connection must not stop the server
             log.exception("connection from %s failed", address)
         finally:
             self._end(connection)

@@ -44,8 +44,7 @@ def divided(driver: Open) -> tuple[NvmlDriver, FakeNvml]:
         nvmlDeviceGetGpuInstanceId=by_slot(None, {0: 1, 2: 2, 3: 2}),
         nvmlDeviceGetComputeInstanceId=by_slot(None, {0: 0, 2: 0, 3: 1}),
         nvmlDeviceGetAttributes_v2=by_slot(
-            None,
-            {3: SimpleNamespace(computeInstanceSliceCount=2, gpuInstanceSliceCount=3, memorySizeMB=19_968)},
+            None, {3: SimpleNamespace(computeInstanceSliceCount=2, gpuInstanceSliceCount=3, memorySizeMB=19_968)}
         ),
         nvmlDeviceGetMemoryInfo=by_slot(
             SimpleNamespace(used=9, free=1, total=40, reserved=2),
@@ -81,9 +80,7 @@ def test_processes_of_a_divided_gpu_are_those_of_its_parts(divided: tuple[NvmlDr
     assert divided[0].processes(0) == (GpuProcess(10, 4005.0), GpuProcess(11, 30.0), GpuProcess(12, None))
 
 
-def test_a_removed_mig_device_is_left_out_and_not_called_again(
-    divided: tuple[NvmlDriver, FakeNvml],
-) -> None:
+def test_a_removed_mig_device_is_left_out_and_not_called_again(divided: tuple[NvmlDriver, FakeNvml]) -> None:
     adapter, fake = divided
     inner = fake.answers["nvmlDeviceGetComputeInstanceId"]
 

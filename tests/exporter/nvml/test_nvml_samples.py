@@ -109,11 +109,7 @@ def test_whatever_the_driver_writes_no_sample_is_implausible(raw: bytes, count: 
 
 
 def test_the_structures_are_those_of_the_binding() -> None:
-    sample, process, value = (
-        pynvml.c_nvmlSample_t,
-        pynvml.c_nvmlProcessUtilizationSample_t,
-        pynvml.c_nvmlFieldValue_t,
-    )
+    sample, process, value = (pynvml.c_nvmlSample_t, pynvml.c_nvmlProcessUtilizationSample_t, pynvml.c_nvmlFieldValue_t)
     assert [ctypes.sizeof(shape) for shape in (sample, process, value)] == [16, 32, 40]
     assert [part.offset for part in (process.pid, process.timeStamp, process.smUtil)] == [0, 8, 16]
     assert [part.offset for part in (value.scopeId, value.valueType, value.nvmlReturn, value.value)] == [4, 24, 28, 32]

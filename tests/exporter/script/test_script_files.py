@@ -266,9 +266,9 @@ def test_every_setting_and_every_action_is_documented() -> None:
 def test_the_defaults_of_a_device_are_documented() -> None:
     """The documented line with all defaults equals an empty device."""
     (line,) = re.findall(r'^\{"gpu": 0, "device": \{"model": "Mock.*$', DOCS.read_text(), re.MULTILINE)
-    told = parse(['{"foreshock_device_script": 1}', line], "docs").events[0].action
+    action = parse(['{"foreshock_device_script": 1}', line], "docs").events[0].action
 
-    assert told == Device()
+    assert action == Device()
     assert set(json.loads(line)["device"]) == {part.name for part in dataclasses.fields(Device)} - {"sharing", "wraps"}
 
 

@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_exporter.web.request import (
-    MAX_TARGET_BYTES,
-    RefusedError,
-    accepts_gzip,
-    parse,
-    wants_openmetrics,
-)
+from foreshock_exporter.web.request import MAX_TARGET_BYTES, RefusedError, accepts_gzip, parse, wants_openmetrics
 from foreshock_exporter.web.routes import requested_collectors
 
 PROMETHEUS_2 = (

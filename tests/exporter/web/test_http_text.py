@@ -109,10 +109,7 @@ def test_families_without_samples_are_left_out(openmetrics: bool) -> None:
     assert render([(metrics.FAMILIES[0], [])], openmetrics) == (b"# EOF\n" if openmetrics else b"")
 
 
-@given(
-    st.lists(st.tuples(st.text(), st.floats()), unique_by=lambda pair: pair[0], max_size=5),
-    st.text(),
-)
+@given(st.lists(st.tuples(st.text(), st.floats()), unique_by=lambda pair: pair[0], max_size=5), st.text())
 def test_any_label_help_and_value_survive_both_formats(samples: list[tuple[str, float]], help_text: str) -> None:
     family = Family("some_metric", "gauge", ("label",), help_text.strip().replace("\r", ""))
     exposition = [(family, [Sample((label,), value) for label, value in samples])]

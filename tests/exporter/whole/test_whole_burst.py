@@ -93,9 +93,7 @@ def backfilled(text: str, folder: Path) -> None:
     assert ran.returncode == 0, ran.stderr
 
 
-def test_counters_contain_a_300_ms_burst_between_two_scrapes(
-    query_scrapes: Callable[[str], list[float]],
-) -> None:
+def test_counters_contain_a_300_ms_burst_between_two_scrapes(query_scrapes: Callable[[str], list[float]]) -> None:
     """Device and service counters do; no gauge shows it."""
     assert query_scrapes("gpu_utilization_ratio @") == [0.0] * SCRAPES
     for counter in ("gpu_busy_seconds_total", 'gpu_service_busy_seconds_total{service_name="search"}'):

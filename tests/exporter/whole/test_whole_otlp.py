@@ -165,9 +165,7 @@ def test_failed_readings_are_logged_and_the_next_are_pushed(
     exporter.close()
 
 
-def test_spans_of_an_eight_hour_outage_are_bounded_and_drops_are_counted(
-    receiver: Receiver,
-) -> None:
+def test_spans_of_an_eight_hour_outage_are_bounded_and_drops_are_counted(receiver: Receiver) -> None:
     """Two alternating services on one GPU with one sample per second."""
     clock = [1.8e9]
     push = OtlpPusher(receiver.url, lambda: Snapshot("", "", "", "", True), {}, 10.0, lambda: clock[0])

@@ -137,9 +137,7 @@ def test_an_unknown_collector_gets_an_error_with_the_known_ones(port: int) -> No
         )
 
 
-def test_a_scrape_may_select_disabled_collectors_but_no_unknown_ones(
-    started: Callable[..., Daemon],
-) -> None:
+def test_a_scrape_may_select_disabled_collectors_but_no_unknown_ones(started: Callable[..., Daemon]) -> None:
     """One scrape configuration fits all hosts; a typo is an error."""
     daemon = started("--no-collector.netstat")
     assert b"node_" not in daemon.exporter.render(collectors=frozenset({"netstat"}))
