@@ -25,29 +25,29 @@ GPU = Gpu("host-1", "0", "a")
 NOON = 1_800_014_400.0
 
 
-def incident(cause: Cause, culprit: SuspectedCause, phase: Phase = "page", **fields: object) -> Incident:
+def incident(cause: Cause, suspect: SuspectedCause, phase: Phase = "page", **fields: object) -> Incident:
     """An incident of the language model that began at noon, with a p95 of 1.5 s."""
-    made = Incident(
-        id="1", phase=phase, cause=cause, service=LLM, suspect=culprit, victims=(LLM,), at_risk=(), candidates=(),
+    base = Incident(
+        id="1", phase=phase, cause=cause, service=LLM, suspect=suspect, victims=(LLM,), at_risk=(), candidates=(),
         since=NOON, opened=NOON, paged=NOON, until=None, evidence=(), confidence=0.9, quality="sampled", action=None,
         summary=Summary(Symptom("p95", 1.5, 0.5)),
     )  # fmt: skip
-    return replace(made, **fields)  # type: ignore[arg-type]  # the callers name fields
+    return replace(base, **fields)  # type: ignore[arg-type]  # the callers name fields
 
 
 def number(shown: str) -> float:
-    """The number that a reader takes from a text with its unit."""
+    """The number in a text with its unit."""
     value, _, unit = shown.removeprefix("<").partition(" ")
     return float(value) * {"ms": 0.001, "%": 0.01}.get(unit, 1.0)
 
 
-def test_only_one_is_singular() -> None:
+def test_one_is_singular() -> None:
     """Zero has the plural, and large counts have separators."""
     assert [counted(count, "GPU") for count in (0, 1, 1250)] == ["0 GPUs", "1 GPU", "1,250 GPUs"]
     assert [plural(count, "is", "are") for count in (1, 2)] == ["is", "are"]
 
 
-def test_a_list_of_names_is_cut_after_three() -> None:
+def test_a_list_of_names_has_three_at_most() -> None:
     """The others are counted."""
     assert name_list("abc") == "a, b, c"
     assert name_list("abcde") == "a, b, c and 2 more"
@@ -61,9 +61,9 @@ def test_a_value_is_rounded_as_it_is_displayed(value: float) -> None:
 
 
 def test_words_between_services_become_one_clause() -> None:
-    found = text("move ", BATCH, " off ", "", "host-1", text(" and ", LLM), ".")
-    assert [clause.text for clause in found] == ["move ", "batch", " off host-1 and ", "llm", "."]
-    assert [clause.services for clause in found if clause.kind] == [("batch",), ("llm",)]
+    result = text("move ", BATCH, " off ", "", "host-1", text(" and ", LLM), ".")
+    assert [clause.text for clause in result] == ["move ", "batch", " off host-1 and ", "llm", "."]
+    assert [clause.services for clause in result if clause.kind] == [("batch",), ("llm",)]
     assert joined_text(joined((LLM, BATCH))) == "llm and batch"
     assert joined(()) == text("") == ()
 
@@ -76,9 +76,9 @@ def test_times_carry_their_unix_seconds() -> None:
 @pytest.mark.parametrize("kind", get_args(ActionKind))
 def test_every_kind_of_action_has_words(kind: ActionKind) -> None:
     action = Action(kind, LLM, callee=BATCH, callers=(FRONT,), gpus=(GPU,), target="chat", amount=2.0, current=4.0)
-    for each in (action, Action(kind, LLM, callee=BATCH, gpus=(GPU,)), action._replace(requests="prompt")):
-        assert action_text(each)
-        assert "None" not in action_text(each)
+    for variant in (action, Action(kind, LLM, callee=BATCH, gpus=(GPU,)), action._replace(requests="prompt")):
+        assert action_text(variant)
+        assert "None" not in action_text(variant)
 
 
 @pytest.mark.parametrize("condition", sorted(set(get_args(EffectCondition)) - {"retry_budget", "callee_as_usual"}))
@@ -108,7 +108,7 @@ SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
 
 
 @pytest.mark.parametrize(
-    ("found", "sentence"),
+    ("result", "sentence"),
     [
         (incident("pool contention", SuspectedCause(BATCH, (GPU,))), f"batch starves llm on host-1/gpu-0 {SINCE}"),
         (
@@ -168,8 +168,8 @@ SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
         ),
     ],
 )
-def test_an_incident_is_one_sentence(found: Incident, sentence: str) -> None:
-    assert incident_sentence(found) == sentence
-    named = {name for clause in summary_clauses(found) for name in clause.services}
+def test_an_incident_is_one_sentence(result: Incident, sentence: str) -> None:
+    assert incident_sentence(result) == sentence
+    named = {name for clause in summary_clauses(result) for name in clause.services}
     assert "llm" in named or "gpu" in sentence or "batch" in named
-    assert not any(math.isnan(clause.at) for clause in summary_clauses(found) if clause.at is not None)
+    assert not any(math.isnan(clause.at) for clause in summary_clauses(result) if clause.at is not None)

@@ -1,4 +1,4 @@
-"""Who squeezes or presses whom on shared GPUs, how soon that is seen, and what is left alone."""
+"""GPU contention: squeezed and pressed services, and harmless look-alikes."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ def shared(kit: Kit, **changes: object) -> Kit:
     return kit.Platform(**{**given, **changes})
 
 
-def of(kit: Kit, found: Iterable[Finding], name: str = "llm") -> Finding | None:
-    """The finding of a service, if it is likelier than not."""
-    return next((each for each in found if each.service == kit.service(name) and each.strength >= 0.5), None)
+def likely_finding(kit: Kit, findings: Iterable[Finding], name: str = "llm") -> Finding | None:
+    """The finding of a service, if it is likely."""
+    return next(
+        (finding for finding in findings if finding.service == kit.service(name) and finding.strength >= 0.5), None
+    )
 
 
-def test_a_neighbor_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(platforms: Kit) -> None:
-    """Before any duration moved, and long before the rates' window has passed."""
-    finding = of(platforms, gpu_contention(shared(platforms).point(later=2)))
+def test_a_neighbor_on_a_full_gpu_is_found_within_two_scrapes(platforms: Kit) -> None:
+    """Before any duration moves, and long before the rate window has passed."""
+    finding = likely_finding(platforms, gpu_contention(shared(platforms).point(later=2)))
 
     assert finding is not None
     assert finding.suspect.service == platforms.service("batch")
@@ -63,26 +65,26 @@ def test_a_neighbor_that_takes_a_full_gpu_at_once_is_named_within_two_scrapes(pl
         ((), "time: "),
     ],
 )
-def test_neighbors_of_two_tiers_are_best_parted_for_good(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
-    """Where their tiers are told."""
+def test_neighbors_of_two_tiers_get_dedicated_pools(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
+    """If their tiers are known."""
     point = shared(platforms).point(later=10)
     parted = EvaluationPoint(replace(point.world, tier=tiers), point.at, point.base)
-    finding = of(platforms, gpu_contention(parted))
+    finding = likely_finding(platforms, gpu_contention(parted))
 
     assert finding is not None
     assert words in action_text(finding.action)
 
 
-def test_what_to_do_and_what_that_would_change_is_said_in_numbers(platforms: Kit) -> None:
-    """The cap is what the neighbor usually has; the counterfactual what the victim then has again."""
-    finding = of(platforms, gpu_contention(shared(platforms).point(later=10)))
+def test_the_action_and_the_evidence_name_shares(platforms: Kit) -> None:
+    """The cap is the neighbor's baseline share."""
+    finding = likely_finding(platforms, gpu_contention(shared(platforms).point(later=10)))
 
     assert finding is not None
     assert action_text(finding.action) == (
         "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18 % of their time: "
         "llm usually has 80 % of it, now 28 %"
     )
-    assert [(each.entity, round(each.value, 2), round(each.baseline, 2)) for each in finding.evidence] == [
+    assert [(item.entity, round(item.value, 2), round(item.baseline, 2)) for item in finding.evidence] == [
         ("llm", 0.28, 0.80),
         ("batch", 0.72, 0.18),
         ("llm by batch", 0.72, 0.18),
@@ -100,9 +102,9 @@ def pressed(kit: Kit, **changes: object) -> Kit:
     return shared(kit, **{**given, **changes})
 
 
-def test_a_service_that_waits_more_and_is_slower_is_pressed_even_where_it_loses_no_time(platforms: Kit) -> None:
-    """Its own part of the GPU is too small to tell."""
-    finding = of(platforms, gpu_contention(pressed(platforms).point(later=8)))
+def test_a_slower_service_that_waits_more_is_pressed(platforms: Kit) -> None:
+    """Its own share of the GPU is too small to show a loss."""
+    finding = likely_finding(platforms, gpu_contention(pressed(platforms).point(later=8)))
 
     assert finding is not None
     assert finding.suspect.service == platforms.service("batch")
@@ -110,23 +112,23 @@ def test_a_service_that_waits_more_and_is_slower_is_pressed_even_where_it_loses_
 
 
 HARMLESS: dict[str, Callable[[Kit], Kit]] = {
-    "the service is asked less and the neighbor takes what is left": lambda kit: shared(
+    "the service has less load, and the neighbor takes the rest": lambda kit: shared(
         kit, stalled={(n, "llm", "batch"): 0.18 for n in (1, 2)}
     ),
-    "nobody tells of waiting, fewer requests run and nothing is slower": lambda kit: shared(
+    "unknown waiting, fewer requests, and no slowdown": lambda kit: shared(
         kit, stalled={}, running={"llm": kit.step(20.0, 5.0)}
     ),
-    "the two are on instances of their own": lambda kit: shared(
+    "the two are on separate MIG instances": lambda kit: shared(
         kit, stalled={(1, "other", "batch"): 0.1}, services={"llm": kit.Served(p95=kit.step(0.4, 1.0))}
     ),
-    "the GPU has time left": lambda kit: shared(
+    "the GPU is not full": lambda kit: shared(
         kit,
         busy={(1, "llm"): kit.windowed(0.30, 0.15), (1, "batch"): kit.windowed(0.1, 0.4)},
         stalled={},
         running={"llm": 20.0},
     ),
-    "it is slower but waits no more than ever": lambda kit: pressed(kit, stalled={(1, "llm", "batch"): 0.02}),
-    "its durations always waver as much": lambda kit: pressed(
+    "it is slower but waits no longer": lambda kit: pressed(kit, stalled={(1, "llm", "batch"): 0.02}),
+    "its durations always vary as much": lambda kit: pressed(
         kit, services={"llm": kit.Served(p95=lambda i: 1.3 if i >= 240 else (0.3, 0.5, 0.9)[i // 6 % 3])}
     ),
     "the victim itself grew": lambda kit: shared(
@@ -135,29 +137,29 @@ HARMLESS: dict[str, Callable[[Kit], Kit]] = {
         stalled={(1, "llm", "batch"): kit.windowed(0.05, 0.38)},
         services={"llm": kit.Served(p95=kit.step(0.4, 0.9))},
     ),
-    "it has always been like this": lambda kit: shared(
+    "no change": lambda kit: shared(
         kit, busy={(1, "llm"): 0.28, (1, "batch"): 0.72}, stalled={(1, "llm", "batch"): 0.72}
     ),
-    "the clock fell and explains the slow-down": lambda kit: shared(
+    "a lower clock explains the slowdown": lambda kit: shared(
         kit,
         busy={(1, "llm"): kit.windowed(0.4, 0.36), (1, "batch"): kit.windowed(0.3, 0.45)},
         stalled={(1, "llm", "batch"): kit.windowed(0.1, 0.3)},
         services={"llm": kit.Served(p95=kit.step(0.4, 0.9))},
         clock={1: kit.step(1.0, 0.45)},
     ),
-    "it serves nobody": lambda kit: shared(kit, services={}),
+    "it has no requests": lambda kit: shared(kit, services={}),
 }
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_no_neighbor_is_accused_where(platforms: Kit, name: str) -> None:
-    """Look-alikes are not likelier than not at any time after they begin."""
+def test_no_neighbor_is_suspected(platforms: Kit, name: str) -> None:
+    """Look-alikes are not likely at any time after they begin."""
     platform = HARMLESS[name](platforms)
 
-    assert [of(platforms, gpu_contention(platform.point(later))) for later in range(12)] == [None] * 12
+    assert [likely_finding(platforms, gpu_contention(platform.point(later))) for later in range(12)] == [None] * 12
 
 
-def test_of_several_that_grew_the_one_whose_growth_explains_the_slow_down_is_named(platforms: Kit) -> None:
+def test_the_neighbor_that_explains_the_slowdown_is_suspected(platforms: Kit) -> None:
     """A bystander grew more, but that cost the service nothing."""
     several = shared(
         platforms,
@@ -173,14 +175,14 @@ def test_of_several_that_grew_the_one_whose_growth_explains_the_slow_down_is_nam
         },
     )
 
-    finding = of(platforms, gpu_contention(several.point(later=45)))
+    finding = likely_finding(platforms, gpu_contention(several.point(later=45)))
 
     assert finding is not None
     assert finding.suspect.service == platforms.service("batch")
 
 
-def test_every_victim_of_one_neighbor_is_found(platforms: Kit) -> None:
-    """Each on its own GPUs, surest first and without the one that is spared."""
+def test_every_affected_service_of_a_neighbor_is_found(platforms: Kit) -> None:
+    """On their own GPUs, without the service beside no neighbor."""
     two = shared(
         platforms,
         services={name: platforms.Served() for name in ("llm", "code", "spared")},
@@ -197,14 +199,14 @@ def test_every_victim_of_one_neighbor_is_found(platforms: Kit) -> None:
         },
     )
 
-    found = list(gpu_contention(two.point(later=8)))
+    findings = list(gpu_contention(two.point(later=8)))
 
-    assert {str(each.service) for each in found if each.strength >= 0.5} == {"llm", "code"}
-    assert {str(each.suspect.service) for each in found} == {"batch"}
+    assert {str(finding.service) for finding in findings if finding.strength >= 0.5} == {"llm", "code"}
+    assert {str(finding.suspect.service) for finding in findings} == {"batch"}
 
 
-def test_a_neighbor_that_was_not_there_before_is_one_that_grew_from_nothing(platforms: Kit) -> None:
-    """Its usual part is nothing, and it began when it appeared."""
+def test_a_new_neighbor_grew_from_zero(platforms: Kit) -> None:
+    """Its baseline share is 0, and it began when it appeared."""
     new = shared(
         platforms,
         busy={
@@ -214,7 +216,7 @@ def test_a_neighbor_that_was_not_there_before_is_one_that_grew_from_nothing(plat
         stalled={(1, "llm", "batch"): lambda i: np.nan if i < 240 else platforms.windowed(0.0, 0.6)(i)},
     )
 
-    finding = of(platforms, gpu_contention(new.point(later=8)))
+    finding = likely_finding(platforms, gpu_contention(new.point(later=8)))
 
     assert finding is not None
     assert finding.since == 1_800_000_000 + 2410
@@ -225,8 +227,8 @@ HOLES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 59), st.floats(0, 1
 
 @given(busy=HOLES, stalled=HOLES)
 @settings(max_examples=60, deadline=None)
-def test_whatever_is_missing_strength_and_severity_are_defined(platforms: Kit, busy: Holes, stalled: Holes) -> None:
-    """NaN, strange values, one sample: a strength of 0…1 and a finite severity, or no finding."""
+def test_missing_values_have_defined_findings(platforms: Kit, busy: Holes, stalled: Holes) -> None:
+    """NaN, extreme values, one sample: strength 0 to 1 and finite severity, or no finding."""
     world = shared(platforms, points=60, at=40).world()
     world = replace(world, busy=_holed(world.busy, busy), stalled_by=_holed(world.stalled_by, stalled))
 
@@ -246,18 +248,18 @@ def _holed(values: Floats, holes: Holes) -> Floats:
 
 @given(factor=st.floats(0.01, 100))
 @settings(max_examples=20, deadline=None)
-def test_seconds_may_be_counted_in_another_unit(platforms: Kit, factor: float) -> None:
+def test_findings_do_not_depend_on_the_unit_of_durations(platforms: Kit, factor: float) -> None:
     """All latencies scaled alike change no finding."""
     slower = {"llm": platforms.Served(p95=lambda i: factor * (0.4 if i < 240 else 1.0))}
 
-    found = list(gpu_contention(shared(platforms, services=slower).point(8)))
+    findings = list(gpu_contention(shared(platforms, services=slower).point(8)))
 
-    assert [str(each.suspect.service) for each in found] == ["batch"]
-    assert found[0].strength == pytest.approx(1.0)
-    assert found[0].severity == pytest.approx(0.8 / 0.28, rel=0.1)
+    assert [str(finding.suspect.service) for finding in findings] == ["batch"]
+    assert findings[0].strength == pytest.approx(1.0)
+    assert findings[0].severity == pytest.approx(0.8 / 0.28, rel=0.1)
 
 
-def test_another_order_of_services_gpus_and_tenants_changes_no_finding(platforms: Kit) -> None:
+def test_findings_do_not_depend_on_row_order(platforms: Kit) -> None:
     """Permuting entities permutes the answer."""
     point = shared(platforms).point(8)
     world = point.world
@@ -275,16 +277,16 @@ def test_another_order_of_services_gpus_and_tenants_changes_no_finding(platforms
     assert list(gpu_contention(turned_point)) == list(gpu_contention(point))
 
 
-def test_a_silent_service_changes_nothing(platforms: Kit) -> None:
-    """One that shows nothing, on no GPU."""
-    silent = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
-    beside = shared(platforms, services={"llm": platforms.Served(), "silent": silent})
+def test_a_service_without_data_changes_nothing(platforms: Kit) -> None:
+    """A service without values and without GPUs."""
+    without_data = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
+    beside = shared(platforms, services={"llm": platforms.Served(), "without_data": without_data})
 
     assert list(gpu_contention(beside.point(8))) == list(gpu_contention(shared(platforms).point(8)))
 
 
 @pytest.mark.parametrize(
-    ("usual", "now", "full", "slower"),
+    ("baseline", "now", "full", "slower"),
     [
         ([0.8, 0.8], [0.4, 0.4], [True, True], 2.0),
         ([0.8, 0.8], [0.4, 0.8], [True, True], 1.5),
@@ -295,8 +297,8 @@ def test_a_silent_service_changes_nothing(platforms: Kit) -> None:
         ([], [], [], 1.0),
     ],
 )
-def test_requests_slow_down_by_usual_part_over_present_part(
-    usual: list[float], now: list[float], full: list[bool], slower: float
+def test_the_predicted_slowdown_is_baseline_over_current_share(
+    baseline: list[float], now: list[float], full: list[bool], slower: float
 ) -> None:
-    """The mean over GPUs, by where requests usually go; on a GPU with time left nobody is kept from it."""
-    assert predicted_slowdown(np.array(usual), np.array(now), np.array(full, dtype=bool)) == pytest.approx(slower)
+    """Mean over GPUs, weighted by baseline share; a GPU that is not full slows nothing."""
+    assert predicted_slowdown(np.array(baseline), np.array(now), np.array(full, dtype=bool)) == pytest.approx(slower)

@@ -1,4 +1,4 @@
-"""Services that wait with idle GPUs since a caller asks more of them."""
+"""Model swapping: services that wait with idle GPUs since a caller sent more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Kit = Any
 
 
 def thrashing(kit: Kit, **changes: object) -> Kit:
-    """`embedder` on GPUs that idle: requests take fifty times as long since `ingest` asks three times as much."""
+    """`embedder` on idle GPUs: requests take 50 times as long since `ingest` sends three times as many."""
     given: dict[str, object] = {
         "services": {name: kit.Served() for name in ("search", "ingest")}
         | {"embedder": kit.Served(rate=kit.step(10.0, 14.0), p95=kit.step(0.02, 1.0))},
@@ -35,8 +35,8 @@ def thrashing(kit: Kit, **changes: object) -> Kit:
     return kit.Platform(**{**given, **changes})
 
 
-def test_the_caller_that_began_to_ask_more_as_the_waiting_began_is_named(platforms: Kit) -> None:
-    """It takes the service down at once; what to do names the rate that it may have."""
+def test_the_caller_that_grew_as_the_waiting_began_is_suspected(platforms: Kit) -> None:
+    """The finding is urgent, and its action names the baseline rate."""
     (finding,) = model_swapping(thrashing(platforms).point(later=4))
 
     assert (str(finding.service), str(finding.suspect.service)) == ("embedder", "ingest")
@@ -50,8 +50,8 @@ def test_the_caller_that_began_to_ask_more_as_the_waiting_began_is_named(platfor
     )
 
 
-def test_the_queue_of_a_model_server_tells_it_before_durations_do(platforms: Kit) -> None:
-    """Requests wait and none that waited is answered yet."""
+def test_a_queue_shows_waiting_before_durations(platforms: Kit) -> None:
+    """Requests wait, and none of them is answered yet."""
     queue = thrashing(
         platforms,
         services={name: platforms.Served() for name in ("search", "ingest", "embedder")},
@@ -65,23 +65,23 @@ def test_the_queue_of_a_model_server_tells_it_before_durations_do(platforms: Kit
     assert finding.strength > 0.5
 
 
-def test_of_a_service_that_never_told_how_long_it_takes_a_queue_makes_nobody_sure(platforms: Kit) -> None:
-    """What is not known is no evidence."""
-    untold = thrashing(
+def test_a_queue_without_a_known_median_is_no_evidence(platforms: Kit) -> None:
+    """There is no finding."""
+    unknown = thrashing(
         platforms,
         services={name: platforms.Served() for name in ("search", "ingest")},
         queued={"embedder": platforms.step(0.0, 0.8)},
     )
 
-    assert np.isnan(untold.point(later=4).level("p50", platforms.service("embedder")))
-    assert list(model_swapping(untold.point(later=4))) == []
+    assert np.isnan(unknown.point(later=4).level("p50", platforms.service("embedder")))
+    assert list(model_swapping(unknown.point(later=4))) == []
 
 
 NEW = "POST /embed/documents"
 
 
 def proxied(kit: Kit, **changes: object) -> Kit:
-    """The same behind one gateway, of whose calls few are of the kind that came up: their sum is as ever."""
+    """The same behind one gateway: a few calls are of a new kind, and their sum is unchanged."""
     given: dict[str, object] = {
         "services": {"embedder": kit.Served(rate=15.0, p95=kit.step(0.02, 1.0))},
         "calls": {("gateway", "embedder"): kit.Served(rate=15.0, p95=kit.step(0.02, 1.0))},
@@ -90,8 +90,8 @@ def proxied(kit: Kit, **changes: object) -> Kit:
     return thrashing(kit, **{**given, **changes})
 
 
-def test_a_kind_of_request_that_came_up_is_named_where_its_caller_asks_no_more_than_ever(platforms: Kit) -> None:
-    """What to do concerns that kind alone."""
+def test_a_new_kind_of_request_is_suspected(platforms: Kit) -> None:
+    """The action concerns that kind alone."""
     (finding,) = model_swapping(proxied(platforms).point(later=4))
 
     assert str(finding.suspect.service) == "gateway"
@@ -111,44 +111,42 @@ def test_a_kind_of_request_that_came_up_is_named_where_its_caller_asks_no_more_t
         (proxied, f"{NEW} from gateway makes other requests to embedder wait since"),
     ],
 )
-def test_the_verdict_says_what_makes_others_wait_and_of_no_gpu_that_is_idle(
+def test_the_summary_names_the_requests_and_no_idle_gpu(
     platforms: Kit, scene: Callable[[Kit], Kit], words: str
 ) -> None:
-    """The caller is on none of these GPUs: it starves nobody on them."""
+    """The caller is on none of these GPUs."""
     *_, state = states(State(), scene(platforms).world())
     (incident,) = state.incidents
     assert incident_sentence(incident).startswith(words)
 
 
 OTHER: dict[str, Callable[[Kit], Kit]] = {
-    "its GPUs have no time left": lambda kit: thrashing(kit, busy={(1, "embedder"): kit.step(0.3, 0.9)}),
-    "each request needs as much more GPU time": lambda kit: thrashing(
-        kit, busy={(1, "embedder"): kit.step(0.004, 0.4)}
-    ),
-    "nobody asks more": lambda kit: thrashing(
+    "its GPUs are busy": lambda kit: thrashing(kit, busy={(1, "embedder"): kit.step(0.3, 0.9)}),
+    "requests need as much more GPU time": lambda kit: thrashing(kit, busy={(1, "embedder"): kit.step(0.004, 0.4)}),
+    "no caller grows": lambda kit: thrashing(
         kit, calls={("ingest", "embedder"): kit.Served(rate=2.0, p95=kit.step(0.02, 1.0))}
     ),
-    "it waits for what it calls itself": lambda kit: thrashing(
+    "it waits for its callee": lambda kit: thrashing(
         kit,
         calls={
             ("ingest", "embedder"): kit.Served(rate=kit.step(2.0, 6.0)),
             ("embedder", "store"): kit.Served(p95=kit.step(0.01, 0.9)),
         },
     ),
-    "it is as fast as ever": lambda kit: thrashing(kit, services={"embedder": kit.Served()}),
-    "the kind came up half an hour before": lambda kit: proxied(
+    "it is not slower": lambda kit: thrashing(kit, services={"embedder": kit.Served()}),
+    "the kind appeared half an hour before": lambda kit: proxied(
         kit, kinds={("embedder", "POST /embed"): 15.0, ("embedder", NEW): kit.step(np.nan, 0.2, 60)}
     ),
-    "one more of a rare kind came": lambda kit: proxied(
+    "a rare kind grows a little": lambda kit: proxied(
         kit, kinds={("embedder", "POST /embed"): 15.0, ("embedder", NEW): kit.step(0.02, 0.03)}
     ),
-    "few of a great many are of the kind": lambda kit: proxied(
+    "the kind is a small share of all requests": lambda kit: proxied(
         kit,
         services={"embedder": kit.Served(rate=900.0, p95=kit.step(0.02, 1.0))},
         calls={("gateway", "embedder"): kit.Served(rate=900.0, p95=kit.step(0.02, 1.0))},
         kinds={("embedder", "POST /embed"): 900.0, ("embedder", NEW): kit.step(np.nan, 0.2)},
     ),
-    "all kinds began as it did itself, a minute before": lambda kit: proxied(
+    "all kinds began with the service, a minute before": lambda kit: proxied(
         kit,
         services={"embedder": kit.Served(rate=kit.step(np.nan, 15.0, 232), p95=kit.step(0.02, 1.0))},
         kinds={("embedder", name): kit.step(np.nan, 7.0, 232) for name in ("POST /embed", NEW)},
@@ -158,8 +156,8 @@ OTHER: dict[str, Callable[[Kit], Kit]] = {
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_no_caller_is_accused_where(platforms: Kit, name: str) -> None:
-    """What is slow for another reason is left to those who look for that."""
+def test_no_caller_is_suspected(platforms: Kit, name: str) -> None:
+    """Slowdowns with another reason have no likely finding."""
     platform = OTHER[name](platforms)
 
     assert [f for later in range(10) for f in model_swapping(platform.point(later)) if f.strength >= 0.5] == []
@@ -170,25 +168,25 @@ HOLES = st.lists(st.tuples(st.integers(0, 2), st.integers(200, 299), st.sampled_
 
 @given(rates=HOLES, durations=HOLES, kinds=HOLES)
 @settings(max_examples=40, deadline=None)
-def test_whatever_is_missing_or_nothing_strength_and_severity_are_defined(
+def test_missing_and_zero_values_have_defined_findings(
     platforms: Kit,
     rates: list[tuple[int, int, float]],
     durations: list[tuple[int, int, float]],
     kinds: list[tuple[int, int, float]],
 ) -> None:
-    """No requests, no samples, absurd ones: a strength of 0…1 and a finite severity, or no finding."""
-    came = {("embedder", name): platforms.step(5.0, 9.0) for name in "abc"}
-    world = thrashing(platforms, kinds=came).world()
-    asked = world.operation_rate.copy()
+    """No requests, no samples, extreme values: strength 0 to 1 and finite severity, or no finding."""
+    kinds_ = {("embedder", name): platforms.step(5.0, 9.0) for name in "abc"}
+    world = thrashing(platforms, kinds=kinds_).world()
+    operation_rate_ = world.operation_rate.copy()
     rate, p95, calls = world.red.rate.copy(), world.red.p95.copy(), world.calls.rate.copy()
     for row, column, value in rates:
         rate[row, column] = calls[row % len(calls), column] = value
     for row, column, value in durations:
         p95[row, column] = value
     for row, column, value in kinds:
-        asked[row, column] = value
+        operation_rate_[row, column] = value
     red, edges = replace(world.red, rate=rate, p95=p95), replace(world.calls, rate=calls)
-    holed = replace(world, red=red, calls=edges, operation_rate=asked)
+    holed = replace(world, red=red, calls=edges, operation_rate=operation_rate_)
 
     for at in (0, 1, 242, 299):
         for finding in model_swapping(EvaluationPoint(holed, at, baselines_at(holed, min(at, 240)))):
@@ -196,11 +194,11 @@ def test_whatever_is_missing_or_nothing_strength_and_severity_are_defined(
             assert 1 <= finding.severity <= 20
 
 
-def test_a_service_that_answers_nothing_any_more_is_judged_all_the_same(platforms: Kit) -> None:
-    """Its rate is nothing, and its requests wait."""
+def test_a_service_without_finished_requests_has_a_finding(platforms: Kit) -> None:
+    """Its rate is 0, and its requests wait."""
     stuck = thrashing(
         platforms,
         services={"embedder": platforms.Served(rate=platforms.step(10.0, 0.0), p95=platforms.step(0.02, 1.0))},
     )
 
-    assert [str(each.suspect.service) for each in model_swapping(stuck.point(4))] == ["ingest"]
+    assert [str(finding.suspect.service) for finding in model_swapping(stuck.point(4))] == ["ingest"]
