@@ -18,16 +18,16 @@ Make = Callable[..., Span]
 
 
 def llm(metrics: SpanMetrics, now: float) -> dict[str, float]:
-    """The figures of models, as `metric service model direction`, buckets apart."""
+    """Figures of models by `metric service model direction`, without buckets."""
     metrics.collect(now)
     return {
-        " ".join((sample.metric.removeprefix("foreshock_llm_"), *_told(sample))): sample.value
+        " ".join((sample.metric.removeprefix("foreshock_llm_"), *_labels(sample))): sample.value
         for sample in metrics.collect(now)
         if sample.metric.startswith("foreshock_llm_") and not sample.metric.endswith("_bucket")
     }
 
 
-def _told(sample: Sample) -> list[str]:
+def _labels(sample: Sample) -> list[str]:
     labels = dict(sample.labels)
     names = ("service_namespace", "service_name", "gen_ai_request_model", "direction")
     return [labels[name] for name in names if name in labels]
@@ -66,10 +66,10 @@ def _told(sample: Sample) -> list[str]:
         "an agent sums up its calls", "negative", "no number", "another type", "no attributes",
     ],
 )  # fmt: skip
-def test_a_request_is_read_from_the_attributes_of_either_time(
+def test_a_request_is_read_from_current_and_former_attributes(
     attributes: Mapping[str, AttributeValue], expected: LlmRequest | None
 ) -> None:
-    """What is absent or nonsense is None, never 0."""
+    """An absent or malformed value is None, not 0."""
     assert llm_request(attributes) == expected
 
 
@@ -85,8 +85,8 @@ def test_a_request_is_read_from_the_attributes_of_either_time(
     ),
     st.sampled_from(["client", "server", "internal", "producer", "consumer"]),
 )  # fmt: skip
-def test_attributes_of_any_type_stop_nothing(span: Make, attributes: dict[str, AttributeValue], kind: str) -> None:
-    """They come from outside."""
+def test_attributes_of_any_type_are_accepted(span: Make, attributes: dict[str, AttributeValue], kind: str) -> None:
+    """Their types are up to the sender."""
     now = 1_800_000_000.0
     metrics = SpanMetrics()
     metrics.add([span(kind, "a", 1, 2, attributes=attributes)], now)
@@ -95,15 +95,15 @@ def test_attributes_of_any_type_stop_nothing(span: Make, attributes: dict[str, A
 
 
 def test_queue_first_token_and_tokens_are_counted_per_service_and_model(span: Make, now: float) -> None:
-    """The caller's figures and the model server's are series of their own."""
+    """Caller and model server have separate series."""
     served = {
         "gen_ai.latency.time_in_queue": 0.25, "gen_ai.latency.time_to_first_token": 0.5,
         "gen_ai.usage.prompt_tokens": 900, "gen_ai.usage.completion_tokens": 80, "gen_ai.response.model": "llama",
     }  # fmt: skip
-    asked = {"gen_ai.request.model": "llama", "gen_ai.usage.input_tokens": 900, "gen_ai.usage.output_tokens": 80}
+    requested = {"gen_ai.request.model": "llama", "gen_ai.usage.input_tokens": 900, "gen_ai.usage.output_tokens": 80}
     metrics = SpanMetrics()
     metrics.add(
-        [span("client", "shop/agent", 1, attributes=asked), span("server", "llm", 2, 1, attributes=served)], now
+        [span("client", "shop/agent", 1, attributes=requested), span("server", "llm", 2, 1, attributes=served)], now
     )
     assert llm(metrics, now) == {
         "queue_seconds_sum llm llama": 0.25,
@@ -131,17 +131,17 @@ def test_two_instrumentations_of_one_call_are_one_request(span: Make, now: float
 
 
 def test_an_internal_span_of_an_engine_is_counted_once(span: Make, now: float) -> None:
-    """A library that runs the model in its own process has no other; sent twice, it is one."""
+    """A library that runs the model in its own process has no other span; a duplicate is not counted."""
     attributes = {"gen_ai.request.model": "llama", "gen_ai.latency.time_in_queue": 2.0}
-    each = span("internal", "sglang", 1, 9, attributes=attributes)
+    one = span("internal", "sglang", 1, 9, attributes=attributes)
     metrics = SpanMetrics()
-    metrics.add([each, each], now)
+    metrics.add([one, one], now)
     assert llm(metrics, now) == {"queue_seconds_sum sglang llama": 2.0, "queue_seconds_count sglang llama": 1}
     assert not [sample for sample in metrics.collect(now) if sample.metric.startswith("traces_span")]
 
 
 def test_models_are_bounded_and_the_rest_is_counted_together(span: Make, now: float) -> None:
-    """A caller that makes names up does not fill the memory."""
+    """Made-up names do not fill the memory."""
     metrics = SpanMetrics()
     for number in range(1, MAX_MODELS + 6):
         attributes = {"gen_ai.request.model": f"model-{number}", "gen_ai.usage.input_tokens": 1}

@@ -1,4 +1,4 @@
-"""Calls under one span are looked at together: which repeat a failed one, and which take its place."""
+"""Calls under one span: retries of failed calls, and fallbacks that replace them."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ NOW = 1_800_000_000.0
 def found(
     spans: Sequence[Span], *, times: Sequence[float] = (TTL, 2 * TTL, 3 * TTL, PATIENCE, 2 * PATIENCE)
 ) -> GraphUpdate:
-    """All that a graph has found of these spans once none of them waits any more."""
+    """The update of a graph of these spans once none of them is pending."""
     graph = ServiceGraph(TTL, 10_000, PATIENCE)
-    for each in spans:
-        graph.add(each, 0.0)
+    for one in spans:
+        graph.add(one, 0.0)
     for now in times:
         graph.expire(now)
     assert len(graph) == 0
     return graph.take()
 
 
-def told(fallbacks: Sequence[Fallback]) -> list[str]:
-    """Each as `client: server > fallback`, with the model after a colon."""
+def texts(fallbacks: Sequence[Fallback]) -> list[str]:
+    """Fallbacks as `client: server > fallback`, with the model after a colon."""
     return sorted(
-        f"{each.client}: {_with(str(each.server), each.model)} > {_with(str(each.fallback), each.fallback_model)}"
-        for each in fallbacks
+        f"{one.client}: {_with(str(one.server), one.model)} > {_with(str(one.fallback), one.fallback_model)}"
+        for one in fallbacks
     )
 
 
@@ -49,7 +49,7 @@ def _with(name: str, model: str) -> str:
 
 
 def counts(result: GraphUpdate) -> dict[str, tuple[int, int, int]]:
-    """Requests, failed ones and retries of each edge."""
+    """Requests, failures, and retries of each edge."""
     sums: dict[str, tuple[int, int, int]] = {}
     for step in result.increments:
         before = sums.get(f"{step.edge.client}>{step.edge.server}", (0, 0, 0))
@@ -63,7 +63,7 @@ def counts(result: GraphUpdate) -> dict[str, tuple[int, int, int]]:
 
 @pytest.fixture
 def call(span: Make) -> Callable[..., list[Span]]:
-    """Make a call under span 9 with both halves, the `number`-th second's."""
+    """Return a function that makes both sides of a call under span 9 in second `number`."""
 
     def make(
         number: int, callee: str, status: Status = "unset", url: str = "/v1/chat", seconds: float = 0.5
@@ -81,16 +81,16 @@ Call = Callable[..., list[Span]]
 
 
 def test_a_failed_call_replaced_by_another_service_is_a_fallback(call: Call) -> None:
-    """A success afterwards does not hide it."""
+    """A later success does not hide it."""
     result = found([*call(0, "big", "error"), *call(1, "small")])
-    assert told(result.fallbacks) == ["web: big > small"]
+    assert texts(result.fallbacks) == ["web: big > small"]
     assert counts(result) == {"web>big": (1, 1, 0), "web>small": (1, 0, 0)}
 
 
-def test_each_failed_call_of_a_chain_has_the_one_that_answered(call: Call) -> None:
-    """Two failed, the third answered both."""
+def test_all_failed_calls_of_a_chain_have_the_same_fallback(call: Call) -> None:
+    """Two failed, and the third succeeded."""
     result = found([*call(0, "big", "error"), *call(1, "middle", "error"), *call(2, "small"), *call(3, "tiny")])
-    assert told(result.fallbacks) == ["web: big > small", "web: middle > small"]
+    assert texts(result.fallbacks) == ["web: big > small", "web: middle > small"]
 
 
 @pytest.mark.parametrize(
@@ -104,25 +104,25 @@ def test_each_failed_call_of_a_chain_has_the_one_that_answered(call: Call) -> No
     ids=["a retry", "failed as well", "another task", "begun before the first one failed"],
 )
 def test_a_call_that_replaces_no_failed_call_is_no_fallback(call: Call, second: dict[str, object]) -> None:
-    """Retries, fan-out, and work that would have been done anyway."""
+    """Retries, fan-out, and independent work."""
     assert found([*call(0, "big", "error"), *call(1, **second)]).fallbacks == []
 
 
-def test_a_retry_that_succeeds_before_another_service_is_called_leaves_nothing_to_replace(call: Call) -> None:
-    """The next success at the same callee ends the matter."""
+def test_a_successful_retry_has_no_fallback(call: Call) -> None:
+    """The first success decides, here at the same callee."""
     result = found([*call(0, "big", "error"), *call(1, "big"), *call(2, "small")])
     assert (result.fallbacks, counts(result)["web>big"]) == ([], (2, 1, 1))
 
 
-def test_calls_under_different_spans_have_nothing_to_do_with_each_other(span: Make) -> None:
-    """The next request's call is no fallback of this one's."""
+def test_calls_under_different_spans_are_independent(span: Make) -> None:
+    """A call of another request is no fallback."""
     one = span("client", "web", 1, 8, status="error", attributes={"peer.service": "big"})
     other = span("client", "web", 2, 9, end=NOW + 1, attributes={"peer.service": "small"})
     assert found([one, other]).fallbacks == []
 
 
 def chat(span: Make, number: int, model: str, status: Status = "unset", provider: str = "openai") -> list[Span]:
-    """A generative-AI call under span 9 around an HTTP call, without a SERVER half."""
+    """A generative-AI call under span 9 around an HTTP call, without a server side."""
     attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
     outer = span(
         "client", "agent", 10 + number, 9, name=f"chat {model}", end=NOW + number, status=status, attributes=attributes
@@ -137,26 +137,26 @@ def chat(span: Make, number: int, model: str, status: Status = "unset", provider
 def test_a_model_that_another_provider_or_model_replaces_is_a_fallback(span: Make) -> None:
     """Names and addresses of the calls differ; their operation is the same."""
     other = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "opus", provider="anthropic")])
-    assert told(other.fallbacks) == ["agent: openai:gpt-5 > anthropic:opus"]
+    assert texts(other.fallbacks) == ["agent: openai:gpt-5 > anthropic:opus"]
     smaller = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "gpt-5-mini")])
-    assert told(smaller.fallbacks) == ["agent: openai:gpt-5 > openai:gpt-5-mini"]
+    assert texts(smaller.fallbacks) == ["agent: openai:gpt-5 > openai:gpt-5-mini"]
     assert counts(smaller) == {"agent>openai": (2, 1, 0)}
 
 
-def test_a_model_call_that_is_repeated_is_a_retry_although_its_http_call_has_another_parent(span: Make) -> None:
-    """The application repeats the call; the library within repeats none."""
+def test_a_repeated_model_call_is_a_retry(span: Make) -> None:
+    """The application repeats the call, so the HTTP calls have different parents."""
     result = found([*chat(span, 0, "gpt-5", "error"), *chat(span, 1, "gpt-5")])
     assert (counts(result), result.fallbacks) == ({"agent>openai": (2, 1, 1)}, [])
 
 
-def test_a_failed_call_that_took_no_time_is_not_its_own_retry(call: Call) -> None:
-    """A clock that was set back, or a coarse one."""
+def test_a_failed_call_of_zero_seconds_is_not_its_own_retry(call: Call) -> None:
+    """The clock was set back, or is coarse."""
     assert counts(found(call(0, "llm", "error", seconds=0.0)))["web>llm"] == (1, 1, 0)
     assert counts(found([*call(0, "llm", "error", seconds=0.0), *call(1, "llm", seconds=0.0)]))["web>llm"] == (2, 1, 1)
 
 
-def test_a_library_s_own_attempts_within_a_model_call_are_retries(span: Make) -> None:
-    """Three HTTP calls under one call to the model, which succeeded; and gRPC's spans of each attempt."""
+def test_attempts_of_a_library_within_a_model_call_are_retries(span: Make) -> None:
+    """Three HTTP calls under one successful model call, and gRPC's spans of each attempt."""
     outer = span("client", "agent", 1, 9, name="chat", seconds=9, end=NOW + 3, attributes={"gen_ai.system": "openai"})
     tries = [
         span("client", "agent", 2 + n, 1, name="POST", end=NOW + n, status="unset" if n == 2 else "error")
@@ -179,9 +179,9 @@ def test_a_library_s_own_attempts_within_a_model_call_are_retries(span: Make) ->
 
 @pytest.mark.parametrize("above", ["client", "server", "nothing"])
 def test_attempts_under_internal_spans_belong_to_the_call_around_them(span: Make, above: str) -> None:
-    """gRPC's own spans in Go: the call is a CLIENT span, each attempt within it INTERNAL, and sent as the parent.
+    """gRPC's spans in Go: the call is a CLIENT span, and each attempt within it an INTERNAL span.
 
-    Where no CLIENT span is above, the service that the attempts are of has called all the same.
+    Without a CLIENT span, the service of the attempts is the caller.
     """
     call = {
         "client": [span("client", "web", 1, 9, name="Sent.Generate", end=NOW + 3, seconds=4)],
@@ -204,8 +204,8 @@ def test_attempts_under_internal_spans_belong_to_the_call_around_them(span: Make
         assert result.unpaired == []
 
 
-def test_a_call_with_a_server_under_an_internal_span_makes_no_virtual_node(span: Make) -> None:
-    """Its address is that of the service that answered; a step of another service is not looked through."""
+def test_a_server_under_an_internal_span_prevents_a_virtual_node(span: Make) -> None:
+    """An INTERNAL span of another service does not."""
     call = span("client", "web", 1, 9, attributes={"server.address": "llm.internal"})
     step, server = span("internal", "web", 2, 1), span("server", "llm", 3, 2)
     assert counts(found([call, step, server])) == {"web>llm": (1, 0, 0)}
@@ -220,13 +220,13 @@ def test_a_call_with_a_server_under_an_internal_span_makes_no_virtual_node(span:
         ({"gen_ai.provider.name": "openai", "gen_ai.operation.name": "chat"}, {"agent>openai": (1, 0, 0)}),
         ({"db.system.name": "postgresql"}, {"agent>postgresql": (1, 0, 0)}),
     ],
-    ids=["an agent's run", "a model", "a database"],
+    ids=["an agent", "a model", "a database"],
 )
 @pytest.mark.parametrize("names", [("run", "run"), ("run", "rerank")])
-def test_calls_under_steps_within_a_client_span_are_calls_of_their_own(
+def test_calls_under_internal_spans_within_a_client_span_are_separate_calls(
     span: Make, around: dict[str, str], more: dict[str, tuple[int, int, int]], names: tuple[str, str]
 ) -> None:
-    """Neither attempts nor one request; what is around them is a call where it is one to somebody else."""
+    """They are neither attempts nor one request; the span around them is a call if it names another callee."""
     outer = span("client", "agent", 1, 9, end=NOW + 3, seconds=4, attributes=around)
     steps = [span("internal", "agent", 2 + n, 1, name="step") for n in range(2)]
     tools = [span("server", "tool", 12 + n, 2 + n, name=f"POST /{name}") for n, name in enumerate(names)]
@@ -238,23 +238,23 @@ def test_calls_under_steps_within_a_client_span_are_calls_of_their_own(
 
 @pytest.mark.parametrize("depth", [MAX_INTERNAL_DEPTH, MAX_INTERNAL_DEPTH + 1])
 def test_internal_spans_are_skipped_up_to_the_limit_in_any_order(span: Make, depth: int) -> None:
-    """Beyond, the service has called, and of the CLIENT span nothing more is known."""
+    """Beyond it, the service is the caller, and the CLIENT span has no server side."""
     call = span("client", "web", 1, 99, attributes={"server.address": "llm.internal"})
     steps = [span("internal", "web", 2 + n, 1 + n, name="Attempt.x") for n in range(depth)]
     server = span("server", "llm", 90, 1 + depth)
-    told = [counts(found(spans)) for spans in ([call, *steps, server], [server, *reversed(steps), call])]
+    results = [counts(found(spans)) for spans in ([call, *steps, server], [server, *reversed(steps), call])]
     paired = depth == MAX_INTERNAL_DEPTH
-    assert told[0] == told[1] == ({"web>llm": (1, 0, 0)} | ({} if paired else {"web>llm.internal": (1, 0, 0)}))
+    assert results[0] == results[1] == ({"web>llm": (1, 0, 0)} | ({} if paired else {"web>llm.internal": (1, 0, 0)}))
 
 
-def test_internal_spans_in_a_ring_end_the_way_up(span: Make) -> None:
-    """Their service has called; nothing is waited for."""
+def test_internal_spans_in_a_circle_end_the_search(span: Make) -> None:
+    """Their service is the caller; nothing stays pending."""
     ring = [span("internal", "web", 2, 3), span("internal", "web", 3, 2)]
     assert counts(found([*ring, span("server", "llm", 4, 2)])) == {"web>llm": (1, 0, 0)}
 
 
-def test_a_retry_at_the_next_replica_is_one(span: Make) -> None:
-    """A client that balances by itself: one service, another address each time."""
+def test_a_retry_at_another_replica_is_a_retry(span: Make) -> None:
+    """Client-side load balancing: one service, another address each time."""
     spans = []
     for n in range(3):
         url = f"http://vllm-{n}:8000/v1/chat/completions"
@@ -266,7 +266,7 @@ def test_a_retry_at_the_next_replica_is_one(span: Make) -> None:
 
 
 def test_old_conventions_distinguish_requests_by_target(span: Make) -> None:
-    """Three items, of which the first cannot be had: no retry."""
+    """Three requests for different items, the first of which failed: no retry."""
     spans = []
     for n in range(3):
         client = span("client", "web", 10 + n, 9, name="HTTP GET", end=NOW + n, seconds=0.5,
@@ -316,50 +316,49 @@ def twice(span: Make, *servers: tuple[str, Status], callee: str = "llm", **first
         ([("generate", "unset")], {}, 0),
     ],
     ids=[
-        "its server failed", "one of two instrumentations says so", "the transport tried twice, in vain",
-        "the transport tried twice, which helped", "the caller says that it succeeded", "it was answered",
-        "both say so", "gRPC's code says that it succeeded", "an RPC's code does", "gRPC's code says that it failed",
-        "an RPC's code alone does", "gRPC's code does, within an answer of HTTP", "what is no code tells nothing",
-        "it had not ended", "nothing failed",
+        "failed server", "one of two instrumentations", "two failed transport attempts",
+        "failed and successful transport attempt", "client status ok", "HTTP 200", "HTTP 503",
+        "gRPC code OK", "RPC code OK", "gRPC code UNAVAILABLE", "RPC code UNAVAILABLE",
+        "gRPC failure within HTTP 200", "malformed codes", "call not ended", "no failure",
     ],
 )  # fmt: skip
-def test_a_call_after_one_of_which_the_server_alone_says_that_it_failed_is_a_retry_unless_the_caller_had_its_answer(
+def test_a_call_after_a_failed_server_side_is_a_retry_if_the_outcome_at_the_client_is_unknown(
     span: Make, servers: list[tuple[str, Status]], first: dict[str, Any], retries: int
 ) -> None:
-    """A CLIENT span with unknown outcome: status unset, and no code."""
+    """The outcome is unknown with status unset and without a code."""
     spans = twice(span, *servers, **first)
-    for each in (spans, spans[::-1], spans[::2] + spans[1::2]):
-        assert counts(found(each))["web>llm"][2] == retries
+    for order in (spans, spans[::-1], spans[::2] + spans[1::2]):
+        assert counts(found(order))["web>llm"][2] == retries
 
 
-def test_a_call_that_only_its_server_calls_failed_may_have_a_fallback(span: Make) -> None:
-    """Another service takes its place."""
+def test_a_call_with_a_failed_server_side_may_have_a_fallback(span: Make) -> None:
+    """Another service replaces it."""
     spans = twice(span, ("generate", "error"), callee="small")
-    assert told(found(spans).fallbacks) == told(found(spans[::-1]).fallbacks) == ["web: llm > small"]
+    assert texts(found(spans).fallbacks) == texts(found(spans[::-1]).fallbacks) == ["web: llm > small"]
 
 
-def test_a_retry_long_after_a_call_that_only_its_server_calls_failed_is_one(span: Make) -> None:
-    """Each of them lies under an INTERNAL span; what is above waits, as after any failure."""
+def test_a_late_retry_of_a_call_with_a_failed_server_side_is_counted(span: Make) -> None:
+    """Both are under INTERNAL spans; the spans above stay pending, as after any failure."""
     spans = twice(span, ("generate", "error"))
     first, later = spans[:2], spans[2:]
     graph = ServiceGraph(TTL, 1000, PATIENCE)
-    halves = [(0.0, tried(span, 0, first[0])), (2.0, first[1:]), (40.0, [*tried(span, 50, later[0]), *later[1:]])]
-    for now, some in halves:
+    arrivals = [(0.0, tried(span, 0, first[0])), (2.0, first[1:]), (40.0, [*tried(span, 50, later[0]), *later[1:]])]
+    for now, some in arrivals:
         graph.expire(now)
-        for each in some:
-            graph.add(each, now)
+        for one in some:
+            graph.add(one, now)
     for now in (60.0, 200.0, 400.0):
         graph.expire(now)
     assert counts(graph.take())["web>llm"] == (2, 1, 1)
     assert len(graph) == 0
 
 
-def test_doubts_beyond_the_bound_are_decided_early(span: Make) -> None:
-    """A call with more attempts than may wait: the memory is bounded, and nothing is lost."""
+def test_deferred_decisions_beyond_the_limit_are_made_early(span: Make) -> None:
+    """A call with more attempts than may be deferred: memory is bounded, and no retry is lost."""
     graph = ServiceGraph(TTL, 10, PATIENCE)
     failed: tuple[str, Status] = ("generate", "error")
-    for each in twice(span, *[failed] * 50):
-        graph.add(each, 0.0)
+    for one in twice(span, *[failed] * 50):
+        graph.add(one, 0.0)
     graph.expire(PATIENCE)
     assert counts(graph.take())["web>llm"] == (51, 50, 50)
 
@@ -399,15 +398,15 @@ def test_unconsumed_messages_go_to_their_messaging_system(span: Make) -> None:
         ({"end": NOW + 1}, 1),
     ],
     ids=[
-        "a redirect is followed", "an overloaded server", "a limit", "an error", "a failed span",
-        "the call before is elsewhere", "it ends later",
+        "a redirect", "an overloaded server", "a rate limit", "an error", "a failed span",
+        "another parent", "a later end",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("host", ["old", "new"])
-def test_a_request_sent_again_is_a_retry_unless_the_one_before_was_answered(
+def test_a_resend_is_a_retry_unless_the_previous_request_was_answered(
     span: Make, host: str, first: dict[str, object], retries: int
 ) -> None:
-    """HTTP's count of resends grows with each redirect as well, to the same host or another one."""
+    """HTTP's resend count also grows with each redirect, to any host."""
     one = span("client", "web", 10, **({"parent": 9, "name": "POST", "seconds": 0.5} | first))
     attributes = {"http.request.resend_count": 1, "server.address": host, "url.full": f"http://{host}/x"}
     other = span("client", "web", 11, 9, end=NOW + 1, seconds=0.5, attributes=attributes)
@@ -417,7 +416,7 @@ def test_a_request_sent_again_is_a_retry_unless_the_one_before_was_answered(
 
 
 def test_the_first_request_of_a_call_is_no_retry(span: Make) -> None:
-    """Spans of two services under one: which of them comes first changes nothing."""
+    """Spans of two services under one, in either order."""
     outer = span("client", "a", 1, 9, attributes={"peer.service": "x"})
     resend = {"http.request.resend_count": 1, "peer.service": "x"}
     inner = [span("client", "a", 2, 1, attributes=resend), span("client", "b", 3, 1, attributes={"peer.service": "x"})]
@@ -426,29 +425,29 @@ def test_the_first_request_of_a_call_is_no_retry(span: Make) -> None:
 
 
 def test_a_late_resend_is_decided_on_arrival(span: Make) -> None:
-    """After a failure the others are waited for."""
+    """After a failure, the spans above stay pending."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     for number, code in enumerate((503, 301, 200)):
         now = 15.0 * number
         graph.expire(now)
         attributes = {"http.request.resend_count": number, "http.response.status_code": code, "peer.service": "llm"}
         status: Status = "error" if code == 503 else "unset"
-        each = span(
+        resend = span(
             "client", "web", 10 + number, 9, end=NOW + now, status=status, attributes=attributes, name=str(code)
         )
-        graph.add(each, now)
+        graph.add(resend, now)
     for now in (55.0, 100.0, 200.0):
         graph.expire(now)
-    told = [step.retries for step in graph.take().increments if step.retries]
-    assert told == [1], "the one after 503, not the one after 301"
+    retries = [step.retries for step in graph.take().increments if step.retries]
+    assert retries == [1], "the one after 503, not the one after 301"
 
 
 @pytest.mark.parametrize("kind", ["server", "internal", "client"])
 def test_a_retry_is_emitted_once_the_parent_span_is_known(span: Make, call: Call, kind: str) -> None:
-    """It need not wait for the time to be over."""
+    """It does not wait for the TTL."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
-    for each in [*call(0, "llm", "error"), *call(1, "llm")]:
-        graph.add(each, 0.0)
+    for one in [*call(0, "llm", "error"), *call(1, "llm")]:
+        graph.add(one, 0.0)
     assert counts(graph.take())["web>llm"] == (2, 1, 0)
     above = span(kind, "edge" if kind == "client" else "web", 9, 0 if kind == "internal" else 8)
     graph.add(above, 1.0)
@@ -463,24 +462,22 @@ def test_a_retry_is_emitted_once_the_parent_span_is_known(span: Make, call: Call
         ({"peer.service": "proxy"}, {"agent>proxy"}),
         ({"server.address": "10.0.0.7"}, {"agent>openai"}),
     ],
-    ids=["a cache is a call of its own", "an address", "a named peer tells more", "an IP address"],
+    ids=["a cache", "an address", "a named peer", "an IP address"],
 )
-def test_a_call_to_a_provider_is_one_edge_whatever_lies_within(
-    span: Make, inner: dict[str, str], edges: set[str]
-) -> None:
-    """The HTTP call is the one that is counted; the one around it names the callee."""
+def test_a_call_to_a_provider_is_one_edge(span: Make, inner: dict[str, str], edges: set[str]) -> None:
+    """The HTTP call within it is counted; the call around that names the callee. A cache is a separate call."""
     outer = span("client", "agent", 1, 9, name="chat", attributes={"gen_ai.system": "openai"})
     assert set(counts(found([outer, span("client", "agent", 2, 1, name="POST", attributes=inner)]))) == edges
 
 
-def test_a_provider_that_sends_spans_is_known_by_its_service(span: Make) -> None:
-    """A self-hosted model behind an interface like OpenAI's."""
+def test_a_provider_that_sends_spans_has_its_own_service(span: Make) -> None:
+    """A self-hosted model behind an OpenAI-compatible API."""
     outer, inner = chat(span, 0, "llama")
     assert set(counts(found([outer, inner, span("server", "llm", 3, 50)]))) == {"agent>llm"}
 
 
 def test_a_receiving_client_span_is_the_consumer_of_its_links(span: Make) -> None:
-    """And not a call to a broker; one that sends is."""
+    """It is no call to a broker; a sending one is."""
     producer = span("producer", "orders", 1, name="send")
     kafka = {"messaging.system": "kafka", "server.address": "kafka"}
     receive = span("client", "batch", 2, 0, links=(1,), attributes=kafka | {"messaging.operation.type": "receive"})
@@ -493,14 +490,14 @@ def test_a_receiving_client_span_is_the_consumer_of_its_links(span: Make) -> Non
 
 
 def tried(span: Make, number: int, *calls: Span) -> list[Span]:
-    """Calls, each under an INTERNAL span of its own, itself within one under the SERVER span 9."""
-    steps = [span("internal", each.service.name, 200 + number + n, 100) for n, each in enumerate(calls)]
-    under = [replace(each, parent_id=step.span_id) for step, each in zip(steps, calls, strict=True)]
+    """Calls, each under a separate INTERNAL span, and these within one under the SERVER span 9."""
+    steps = [span("internal", one.service.name, 200 + number + n, 100) for n, one in enumerate(calls)]
+    under = [replace(one, parent_id=step.span_id) for step, one in zip(steps, calls, strict=True)]
     return [*under, *steps, span("internal", calls[0].service.name, 100, 9)]
 
 
-def test_attempts_that_each_have_an_internal_span_are_seen_together(span: Make) -> None:
-    """As tenacity, LiteLLM and LangChain nest them: retries, and a fallback."""
+def test_attempts_under_separate_internal_spans_are_compared(span: Make) -> None:
+    """The nesting of tenacity, LiteLLM, and LangChain: retries, and a fallback."""
     calls = [
         span("client", "web", 10 + n, 9, end=NOW + n, seconds=0.5, status="unset" if n == 2 else "error",
              attributes={"url.full": "http://llm/v1", "server.address": "llm"})
@@ -511,27 +508,27 @@ def test_attempts_that_each_have_an_internal_span_are_seen_together(span: Make) 
         assert counts(found(spans))["web>llm"] == (3, 2, 2)
     first, other = chat(span, 0, "gpt-5", "error")[0], chat(span, 1, "opus", provider="anthropic")[0]
     result = found([*tried(span, 0, first, other), span("server", "agent", 9, end=NOW + 3, seconds=9)])
-    assert told(result.fallbacks) == ["agent: openai:gpt-5 > anthropic:opus"]
+    assert texts(result.fallbacks) == ["agent: openai:gpt-5 > anthropic:opus"]
 
 
-def test_a_retry_long_after_the_failure_is_one_although_both_have_internal_spans(span: Make) -> None:
-    """What they have in common waits for it, and what lies between too."""
+def test_a_late_retry_under_internal_spans_is_counted(span: Make) -> None:
+    """The common parent and the spans between stay pending."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     at = {"url.full": "http://llm/v1", "server.address": "llm"}
     one = span("client", "web", 10, 9, status="error", attributes=at)
     other = span("client", "web", 11, 9, end=NOW + 40, attributes=at)
     for now, spans in ((0.0, tried(span, 0, one)), (40.0, tried(span, 50, other))):
         graph.expire(now)
-        for each in spans:
-            graph.add(each, now)
+        for one in spans:
+            graph.add(one, now)
     for now in (60.0, 200.0, 400.0):
         graph.expire(now)
     assert counts(graph.take())["web>llm"] == (2, 1, 1)
     assert len(graph) == 0
 
 
-def test_internal_spans_that_are_each_other_s_parents_or_without_end_stop_nothing(span: Make) -> None:
-    """A ring of them, and thousands within each other; what lies within a call remains no call of its own."""
+def test_internal_spans_in_circles_or_deep_chains_are_handled(span: Make) -> None:
+    """A circle, and thousands within each other; a call within a call is still not counted twice."""
     ring = [span("internal", "a", 1, 2), span("internal", "a", 2, 1), span("client", "a", 3, 1)]
     assert counts(found([*ring, span("server", "b", 4, 3)])) == {"a>b": (1, 0, 0)}
     deep = [span("internal", "a", n, n - 1, status="error") for n in range(2, 3000)]
@@ -541,16 +538,16 @@ def test_internal_spans_that_are_each_other_s_parents_or_without_end_stop_nothin
         assert counts(found([*spans, span("server", "b", 5001, 5000)])) == {"a>b": (1, 1, 0)}
 
 
-def test_spans_that_are_each_other_s_parents_stop_nothing(span: Make) -> None:
-    """Neither a ring, nor a span within itself, nor a thousand within each other."""
+def test_client_spans_in_circles_or_deep_chains_are_handled(span: Make) -> None:
+    """A circle, a span within itself, and a thousand within each other."""
     ring = [span("client", "a", 1, 2), span("client", "a", 2, 1), span("server", "b", 3, 1)]
     assert counts(found(ring))["a>b"][0] == 1
     deep = [span("client", "a", n, n - 1, status="error") for n in range(1, 3000)]
     assert counts(found([*deep, span("server", "b", 5000, 2999)])) == {"a>b": (1, 1, 0)}
 
 
-def test_calls_that_are_too_many_to_be_looked_at_together_are_still_counted(span: Make) -> None:
-    """A span that never ends, with calls without end."""
+def test_calls_beyond_the_limit_of_comparisons_are_still_counted(span: Make) -> None:
+    """A long-lived span with many calls."""
     calls = [
         span("client", "a", 10 + n, 9, attributes={"peer.service": "b"}, status="error", end=NOW + n)
         for n in range(MAX_CALLS_PER_SPAN + 50)
@@ -565,7 +562,7 @@ Row = tuple[str, int, str, Status, int, str]
 
 @st.composite
 def agents(draw: st.DrawFn) -> list[Span]:
-    """Calls to models within each other, under a few spans, some with HTTP calls under them, in any outcome."""
+    """Nested model calls under a few spans, some with HTTP calls, of any outcome."""
     rows: list[Row] = draw(
         st.lists(
             st.tuples(
@@ -594,7 +591,7 @@ def _span(number: int, what: str, above: int, service: str, status: Status, star
 
 @given(agents(), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_neither_retries_nor_fallbacks(spans: list[Span], random: Random) -> None:
-    """Whatever lies within what."""
+    """For any nesting."""
     shuffled = list(spans)
     random.shuffle(shuffled)
     one, other = found(spans), found(shuffled)
@@ -604,13 +601,13 @@ def test_the_order_of_arrival_changes_neither_retries_nor_fallbacks(spans: list[
 
 
 @given(agents())
-def test_every_call_is_in_the_totals_and_no_figure_contradicts_another(spans: list[Span]) -> None:
-    """Fallbacks are failed requests; retries are requests; each span is in an edge, within one, or unpaired."""
+def test_totals_are_consistent(spans: list[Span]) -> None:
+    """Fallbacks are failed requests; retries are requests; a span is in an edge, within one, or unpaired."""
     result = found(spans)
     sums = counts(result)
     for requests, failed, retries in sums.values():
         assert 0 <= failed <= requests
         assert 0 <= retries <= requests
-    calls = [each for each in spans if each.kind == "client"]
-    assert sum(total[0] for total in sums.values()) <= len(calls) + sum(each.kind == "server" for each in spans)
-    assert len(result.fallbacks) <= sum(each.status == "error" for each in spans)
+    calls = [one for one in spans if one.kind == "client"]
+    assert sum(total[0] for total in sums.values()) <= len(calls) + sum(one.kind == "server" for one in spans)
+    assert len(result.fallbacks) <= sum(one.status == "error" for one in spans)

@@ -1,4 +1,4 @@
-"""The shapes that traces come in, each with the series that it makes: a table, and a golden file for each."""
+"""Shapes of traces and their series: a table, with a golden file for each shape."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VLLM = {
 
 
 class Arrival(NamedTuple):
-    """Spans, and how many seconds after NOW they came."""
+    """Spans, and their arrival in seconds after NOW."""
 
     after: float
     spans: list[Span]
@@ -143,7 +143,7 @@ def replace_seconds(span: Span, seconds: float) -> Span:
 
 
 def series(arrivals: list[Arrival]) -> str:
-    """All that was counted, once nothing waits any more: a line for each series, without buckets and zeros."""
+    """All counts once nothing is pending: a line per series, without buckets and zeros."""
     metrics = SpanMetrics()
     for after, spans in arrivals:
         metrics.add(spans, NOW + after)
@@ -165,29 +165,29 @@ NAMES = (
 )  # fmt: skip
 
 
-def test_the_table_is_whole(span: Make) -> None:
-    """Each case is tried."""
+def test_the_table_is_complete(span: Make) -> None:
+    """Every case is tested."""
     assert tuple(name for name, _ in cases(span)) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_shape_makes_its_series(span: Make, name: str, golden: Callable[[str, str], None]) -> None:
-    """As tests/golden/graph has them."""
+    """Those of tests/golden/graph."""
     golden(f"graph/{name}.prom", series(dict(cases(span))[name]))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("duplicate", "late")])
-def test_the_order_of_arrival_makes_no_other_series(span: Make, name: str) -> None:
-    """Also if each span comes in a request of its own, at another time."""
+def test_the_order_of_arrival_does_not_change_the_series(span: Make, name: str) -> None:
+    """Also if the spans arrive in separate requests at different times."""
     spans = dict(cases(span))[name][0].spans
     expected = series([Arrival(0.0, spans)])
     chance = random.Random(name)
     for _ in range(10):
         chance.shuffle(spans)
-        assert series([Arrival(i * 0.9, [each]) for i, each in enumerate(spans)]) == expected
+        assert series([Arrival(i * 0.9, [one]) for i, one in enumerate(spans)]) == expected
 
 
-def test_the_same_shape_the_other_way_round_is_the_same_file(span: Make) -> None:
+def test_the_reverse_of_a_shape_has_the_same_series(span: Make) -> None:
     """Server first, client first; the consumer before its producer."""
     by_name = dict(cases(span))
     assert series(by_name["client-first"]) == series(by_name["server-first"])

@@ -1,4 +1,4 @@
-"""Connections that are many, idle or mad: each is closed and counted, and good clients beside them are served."""
+"""Connections that are too many, idle, or malformed are closed and counted; other clients are served."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def body(otlp_request: Make) -> bytes:
     return made
 
 
-def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, eventually: Eventually) -> None:
-    """Never by one that is being answered; a new one is always taken."""
+def test_connections_beyond_the_limit_replace_the_most_idle_one(body: bytes, eventually: Eventually) -> None:
+    """Never one with a request in progress; a new one is always accepted."""
     gate = threading.Event()
     answers: list[int] = []
     with opened(lambda spans: gate.wait(30), connections=10) as listeners, ExitStack() as stack:
@@ -42,8 +42,8 @@ def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, e
             thread.start()
         eventually(lambda: listeners.receiver.stats().pending_bytes == 5 * len(body), "five requests are being kept")
         idle = [stack.enter_context(closing(listeners.connect())) for _ in range(200)]
-        eventually(lambda: listeners.refused("crowded") == 195, "the idle ones made room for each other")
-        assert all(ended(each) == b"" for each in idle[:195])
+        eventually(lambda: listeners.refused("crowded") == 195, "idle connections are closed")
+        assert all(ended(sock) == b"" for sock in idle[:195])
         late = threading.Thread(target=lambda: answers.append(listeners.post(body).status_code))
         late.start()
         eventually(lambda: listeners.receiver.stats().pending_bytes == 6 * len(body), "a new one is taken")
@@ -53,10 +53,8 @@ def test_connections_beyond_the_bound_make_room_by_the_idlest_one(body: bytes, e
         assert answers == [200] * 6
 
 
-def test_connections_that_do_not_agree_on_tls_are_bounded_too(
-    body: bytes, tmp_path: Path, eventually: Eventually
-) -> None:
-    """Those that began first make room for others, and a good client is served."""
+def test_unfinished_tls_handshakes_are_limited(body: bytes, tmp_path: Path, eventually: Eventually) -> None:
+    """The oldest are closed, and a good client is served."""
     authority = trustme.CA()
     made = authority.issue_cert("127.0.0.1")
     keys = TlsFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
@@ -73,7 +71,7 @@ def test_connections_that_do_not_agree_on_tls_are_bounded_too(
                 for _ in range(LISTEN_BACKLOG + 50)
             ]
             eventually(lambda: receiver.stats().refused.get("crowded") == 50, "the first ones made room")
-            assert [ended(each) for each in silent[:50]] == [b""] * 50
+            assert [ended(sock) for sock in silent[:50]] == [b""] * 50
             url, kind = f"https://127.0.0.1:{listener.port}/v1/traces", {"content-type": PROTOBUF}
             for _ in range(20):
                 assert httpx.post(url, content=body, headers=kind, verify=context, trust_env=False).status_code == 200
@@ -81,8 +79,8 @@ def test_connections_that_do_not_agree_on_tls_are_bounded_too(
         listener.close()
 
 
-def test_idle_grpc_connections_are_bounded_and_closed(body: bytes, eventually: Eventually) -> None:
-    """Those beyond the bound at once, the others when they say nothing; who was there before is served meanwhile."""
+def test_idle_grpc_connections_are_limited_and_closed(body: bytes, eventually: Eventually) -> None:
+    """Those beyond the limit at once, the others after a silence; an earlier client is served meanwhile."""
     with (
         opened(lambda spans: None, grpc_connections=20, handshake_seconds=1.0) as listeners,
         listeners.channel() as before,
@@ -95,8 +93,8 @@ def test_idle_grpc_connections_are_bounded_and_closed(body: bytes, eventually: E
             for _ in range(100)
         ]
         assert call(body, timeout=30) == b""
-        for each in idle:
-            ended(each)
+        for sock in idle:
+            ended(sock)
 
         def served() -> bool:
             try:
@@ -138,4 +136,4 @@ def test_a_request_that_is_not_http_is_refused_counted_and_logged_once(
         eventually(lambda: listeners.refused("malformed") == 100, "each is counted")
         assert listeners.good(body)
     said = [record.message.partition(":")[0] for record in caplog.records]
-    assert len(said) == len(set(said)), "each kind of refusal is said once"
+    assert len(said) == len(set(said)), "each kind of refusal is logged once"

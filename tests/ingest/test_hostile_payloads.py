@@ -1,4 +1,4 @@
-"""What is broken or made to cost much is refused or read in bounded pieces; nothing sound beside it is lost."""
+"""Malformed or expensive payloads are refused or read in bounded pieces; valid spans beside them are kept."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def requests(draw: st.DrawFn) -> ExportTraceServiceRequest:
 
 @given(requests(), st.integers(1, 5), st.integers(1, 2000))
 def test_a_request_in_slices_has_the_same_spans(made: ExportTraceServiceRequest, spans: int, size: int) -> None:
-    """In the same order, with the same resource and scope and the same reasons; no slice has more than it may."""
+    """In the same order, with the same resource, scope, and reasons; every slice is within its limits."""
     data = made.SerializeToString()
     check_field_count(data)
     refused: Counter[str] = Counter()
     found: list[Span] = []
     for piece in split_request(data, refused, max_bytes=size, max_spans=spans):
-        each = [len(span.SerializeToString()) for span in _spans(piece)]
-        assert len(each) <= spans
-        assert sum(each) <= size or len(each) == 1
+        sizes = [len(span.SerializeToString()) for span in _spans(piece)]
+        assert len(sizes) <= spans
+        assert sum(sizes) <= size or len(sizes) == 1
         got = decode_spans(piece)
         found += got.spans
         refused.update(got.rejected)
@@ -79,7 +79,7 @@ def _spans(data: bytes) -> list[OtlpSpan]:
 
 @given(st.binary(max_size=300), st.integers(0, 10_000), st.integers(0, 10_000))
 def test_any_bytes_are_walked_or_malformed(otlp_request: Make, noise: bytes, cut: int, end: int) -> None:
-    """Noise, a good request that is cut off, and one with noise in its middle; what is walked is read in slices."""
+    """Noise, a truncated request, and one with noise in its middle; a walked request can be read in slices."""
     good = otlp_request(3, padding=50).SerializeToString()
     at = cut % len(good)
     for data in (noise, good[: end % len(good)], good[:at] + noise + good[at + len(noise) :]):
@@ -99,7 +99,7 @@ def test_any_bytes_are_walked_or_malformed(otlp_request: Make, noise: bytes, cut
 def test_a_request_of_too_many_fields_is_refused_before_it_is_read(
     element: bytes,
 ) -> None:
-    """Whatever they are: each costs protobuf a hundred times its bytes."""
+    """Protobuf takes a hundred times their bytes."""
     check_field_count(element * 1000, max_fields=1000)
     with pytest.raises(TooManyFieldsError, match="more than 1000 spans, scopes and resources"):
         check_field_count(element * 1001, max_fields=1000)
@@ -127,7 +127,7 @@ def test_a_too_large_part_of_a_large_request_is_rejected_alone(otlp_request: Mak
 def test_a_large_resource_of_many_scopes_is_walked_and_stored_once(
     otlp_request: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a request of 1 MiB would be work for thousands."""
+    """Otherwise a request of 1 MiB would cost as much as thousands."""
     made = otlp_request(1)
     made.resource_spans[0].resource.attributes.add(key="x").value.string_value = "x" * 50_000
     scope = made.resource_spans[0].scope_spans[0]
@@ -144,7 +144,7 @@ def test_a_large_resource_of_many_scopes_is_walked_and_stored_once(
 
     monkeypatch.setattr(slicing, "_varint", counted)
     pieces = list(split_request(data, Counter()))
-    assert numbers < 20 * 2_000, "each field is looked at a few times"
+    assert numbers < 20 * 2_000, "each field is read a few times"
     found = [span for piece in pieces for span in decode_spans(piece).spans]
     assert (len(found), {len(span.resource) for span in found}) == (2_001, {2})
     for kept in (b"".join(pieces), encode_spans(found)):
@@ -163,16 +163,16 @@ def test_a_resource_that_is_no_text_costs_its_own_spans_alone(otlp_request: Make
     assert (len(found.spans), found.rejected) == (1, {"malformed resource or scope": 5})
 
 
-def test_a_malformed_resource_without_spans_is_not_passed_over_in_silence(otlp_request: Make) -> None:
-    """There is no span to count it by, so all of the request is malformed."""
+def test_a_malformed_resource_without_spans_makes_the_request_malformed(otlp_request: Make) -> None:
+    """It has no span that could be counted as rejected."""
     bad = ExportTraceServiceRequest()
     bad.resource_spans.add().resource.attributes.add(key="n@me")
     with pytest.raises(DecodeError):
         decode_spans(otlp_request(1).SerializeToString() + bad.SerializeToString().replace(b"n@me", b"n\xffme"))
 
 
-def test_large_resources_are_not_remembered() -> None:
-    """They would be, a thousand of them, for as long as the hub runs."""
+def test_large_resources_are_not_cached() -> None:
+    """A thousand of them would stay in memory."""
     from foreshock_dashboard.ingest.otlp import decode as otlp
 
     before = otlp._resource.cache.cache_info().currsize
@@ -199,7 +199,7 @@ def refusal_of(body: bytes, max_bytes: int) -> RefusedError:
 
 
 def test_expensive_json_is_refused_before_it_is_decoded() -> None:
-    """By its bytes, and by its values, for `[]` takes twenty times its own length."""
+    """By bytes and by number of values: `[]` takes twenty times its length in memory."""
     large = refusal_of(b'{"a": "%s"}' % (b"x" * 1000), 4000)
     assert (large.refusal, large.message) == (
         Refusal.TOO_LARGE, "JSON of more than 1000 bytes; send smaller batches, or protobuf"
@@ -215,7 +215,7 @@ def test_expensive_json_is_refused_before_it_is_decoded() -> None:
 
 @given(st.lists(st.binary(max_size=50), max_size=5), st.integers(0, 300))
 def test_gzip_members_are_joined_and_bounded(members: list[bytes], limit: int) -> None:
-    """As one member would be; at the limit and beyond it."""
+    """At the limit and beyond it."""
     data, whole = b"".join(map(gzip.compress, members)), b"".join(members)
     if len(whole) > limit:
         with pytest.raises(TooLargeError, match=f"more than {limit} bytes"):
@@ -229,7 +229,7 @@ def test_gzip_members_are_joined_and_bounded(members: list[bytes], limit: int) -
 
 @pytest.mark.parametrize("size", [1, 100_000, 3_000_000])
 def test_a_bomb_is_stopped_at_the_limit(size: int) -> None:
-    """Nothing beyond it is ever made, whatever the ratio."""
+    """Whatever the compression ratio."""
     bomb = gzip.compress(bytes(20 << 20))
     made: list[int] = []
     with pytest.raises(TooLargeError):
@@ -238,7 +238,7 @@ def test_a_bomb_is_stopped_at_the_limit(size: int) -> None:
 
 
 def test_a_body_of_very_many_members_is_refused() -> None:
-    """Each one copies what is behind it, so many would take time squared."""
+    """Each member copies the rest, so many take quadratic time."""
     empty = gzip.compress(b"")
     assert gunzip(empty * MAX_GZIP_MEMBERS, 1) == b""
     with pytest.raises(ValueError, match=f"more than {MAX_GZIP_MEMBERS} gzip members"):

@@ -1,4 +1,4 @@
-"""Senders that are slow, deaf or mad: each is sent away and counted, and good ones beside them are served."""
+"""Senders that are slow, malformed, or read no response are refused and counted; others are served."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def body(otlp_request: Make) -> bytes:
 
 
 def stalled(count: int) -> list[Iterator[bytes]]:
-    """Messages that are begun and never come; gRPC ends them with the call."""
+    """Messages that begin and never end; gRPC ends them with the call."""
 
     def message() -> Iterator[bytes]:
         threading.Event().wait(60)
@@ -95,9 +95,9 @@ def test_truncated_and_random_bytes_get_the_same_response_from_both_listeners(
                     assert (answer, kept) == (None, [])
                     continue
                 assert answer is not None
-                told = ExportTraceServiceResponse.FromString(answer)
-                assert told.partial_success.rejected_spans == decoded.rejected
-                assert told.HasField("partial_success") == bool(decoded.rejected)
+                response = ExportTraceServiceResponse.FromString(answer)
+                assert response.partial_success.rejected_spans == decoded.rejected
+                assert response.HasField("partial_success") == bool(decoded.rejected)
                 assert kept == list(decoded.spans)
 
 
@@ -132,7 +132,7 @@ def test_announced_bytes_that_are_not_sent_do_not_block_other_senders(body: byte
 
 
 def test_slow_large_requests_leave_room_for_small_ones(body: bytes, eventually: Eventually) -> None:
-    """They share three quarters of what may be pending; the next large one is refused and may come again."""
+    """They share three quarters of the pending bytes; the next large one is refused and may be retried."""
     receiver = Receiver(accept=lambda spans: None, max_pending_bytes=8 * MIB, max_bytes=4 * MIB)
     listener = HttpListener(receiver, "127.0.0.1", 0)
     url, kind = f"http://127.0.0.1:{listener.port}/v1/traces", {"content-type": PROTOBUF}
@@ -151,7 +151,7 @@ def test_slow_large_requests_leave_room_for_small_ones(body: bytes, eventually: 
 
 
 def test_stalled_messages_are_refused_while_others_wait(body: bytes, eventually: Eventually) -> None:
-    """More of them than messages are received at once, from several connections: DEADLINE_EXCEEDED."""
+    """With more of them than receive slots, from several connections: DEADLINE_EXCEEDED."""
     with opened(lambda spans: None, body_seconds=60, contended_body_seconds=0.1) as listeners, ExitStack() as stack:
         slow = []
         for _ in range(4):
@@ -166,7 +166,7 @@ def test_stalled_messages_are_refused_while_others_wait(body: bytes, eventually:
 
 
 def test_a_stalled_message_times_out(eventually: Eventually) -> None:
-    """It does so even if no other request waits."""
+    """Also if no other request waits."""
     with opened(lambda spans: None, body_seconds=1) as listeners, listeners.channel() as channel:
         begin: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(EXPORT)
         (slow,) = [begin.future(message) for message in stalled(1)]
@@ -186,7 +186,7 @@ def test_a_stalled_message_times_out(eventually: Eventually) -> None:
     ids=["nothing", "half a line", "half a head", "no second request"],
 )
 def test_a_connection_without_a_request_is_closed(sent: bytes, answer: bytes, counted: int) -> None:
-    """408 where one was begun."""
+    """With 408 if one has begun."""
     with opened(lambda spans: None, idle_seconds=0.5) as listeners, listeners.connect() as slow:
         slow.sendall(sent)
         assert ended(slow).startswith(answer)
@@ -194,7 +194,7 @@ def test_a_connection_without_a_request_is_closed(sent: bytes, answer: bytes, co
 
 
 def test_a_sender_that_dribbles_on_after_its_refusal_is_cut_off(eventually: Eventually) -> None:
-    """What it sends is read and thrown away for a while, then the connection is closed."""
+    """The rest is discarded for a while, then the connection is closed."""
     with opened(lambda spans: None, body_seconds=0.2, idle_seconds=1.0) as listeners, listeners.connect() as slow:
         slow.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n")
         assert slow.recv(1000).startswith(b"HTTP/1.1 408 ")
@@ -210,7 +210,7 @@ def test_a_sender_that_dribbles_on_after_its_refusal_is_cut_off(eventually: Even
 
 
 def test_a_client_that_reads_no_answer_is_cut_off(body: bytes, eventually: Eventually) -> None:
-    """Its requests are answered as long as there is room for answers; then it is a burden no more."""
+    """Its requests are answered while there is room for responses."""
     with opened(lambda spans: None, idle_seconds=1.0) as listeners, socket.socket() as deaf:
         listeners.http._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
@@ -238,7 +238,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def deaf_requests(body: bytes, count: int) -> bytes:
-    """A connection's worth of gRPC requests of a client that lets the server send nothing: its window is 0."""
+    """gRPC requests on a connection of a client with a flow-control window of 0."""
 
     def literal(name: bytes, value: bytes) -> bytes:  # RFC 7541, 6.2.2
         return b"\x00" + bytes((len(name),)) + name + bytes((len(value),)) + value
@@ -259,7 +259,7 @@ def deaf_requests(body: bytes, count: int) -> bytes:
 
 
 def test_a_grpc_client_that_reads_no_response_does_not_block_others(body: bytes, eventually: Eventually) -> None:
-    """Its requests are kept and hold no bytes any more; what it does not take is a few answers a connection."""
+    """Its spans are stored and hold no pending bytes; a few responses per connection stay unsent."""
     kept: list[Span] = []
     with opened(kept.extend) as listeners, ExitStack() as stack:
         for _ in range(20):

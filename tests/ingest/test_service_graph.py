@@ -1,4 +1,4 @@
-"""Spans come in any order, twice, or not at all, and the service graph still counts each request once."""
+"""The service graph counts each request once, whatever the order of arrival."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 class Total(NamedTuple):
-    """All that one edge was counted."""
+    """All counts of one edge."""
 
     requests: int = 0
     failed: int = 0
@@ -32,7 +32,7 @@ class Total(NamedTuple):
 
 
 def graph_of(spans: Iterable[Span], max_items: int = 1000) -> tuple[dict[str, Total], Counter[str], int]:
-    """The edges as `client>server[:connection]`, the unpaired spans as `service:kind`, and how many were dropped."""
+    """Edges as `client>server[:connection]`, unpaired spans as `service:kind`, and the number of dropped ones."""
     graph = ServiceGraph(TTL, max_items, PATIENCE)
     for span in spans:
         graph.add(span, now=0.0)
@@ -58,7 +58,7 @@ def graph_of(spans: Iterable[Span], max_items: int = 1000) -> tuple[dict[str, To
 
 @pytest.fixture
 def edges() -> Callable[..., dict[str, Total]]:
-    """The edges of some spans, which are the same when the spans come the other way round."""
+    """The edges of spans, which are equal for the reverse order."""
 
     def of(*spans: Span) -> dict[str, Total]:
         forwards, unpaired, dropped = graph_of(spans)
@@ -71,8 +71,8 @@ def edges() -> Callable[..., dict[str, Total]]:
 Edges = Callable[..., dict[str, Total]]
 
 
-def test_the_two_halves_of_a_call_are_one_request_with_each_side_s_own_duration(span: Make, edges: Edges) -> None:
-    """Unequal durations: the client's and the server's never change places."""
+def test_the_two_sides_of_a_call_are_one_request_with_two_durations(span: Make, edges: Edges) -> None:
+    """With different durations at client and server."""
     assert edges(span("client", "a", 1, seconds=0.3), span("server", "b", 2, 1, seconds=0.2)) == {
         "a>b": Total(1, 0, 0, (0.3,), (0.2,))
     }
@@ -80,7 +80,7 @@ def test_the_two_halves_of_a_call_are_one_request_with_each_side_s_own_duration(
 
 @pytest.mark.parametrize(("client", "server"), [("error", "unset"), ("unset", "error"), ("error", "error")])
 def test_a_request_failed_if_either_side_failed(span: Make, edges: Edges, client: Status, server: Status) -> None:
-    """A failed request counts once, whichever half knows of it."""
+    """A failed request counts once, whichever side failed."""
     total = edges(span("client", "a", 1, status=client), span("server", "b", 2, 1, status=server))["a>b"]
     assert (total.requests, total.failed) == (1, 1)
 
@@ -90,19 +90,19 @@ def test_equal_names_in_two_namespaces_are_two_services(span: Make, edges: Edges
     assert set(edges(span("client", "red/a", 1), span("server", "blue/a", 2, 1))) == {"red/a>blue/a"}
 
 
-def test_clocks_that_disagree_change_no_duration(span: Make, edges: Edges) -> None:
+def test_clock_skew_changes_no_duration(span: Make, edges: Edges) -> None:
     """Times of two hosts are never subtracted."""
     total = edges(span("client", "a", 1, seconds=0.3), span("server", "b", 2, 1, seconds=0.2, end=1_800_000_009.0))
     assert total["a>b"] == Total(1, 0, 0, (0.3,), (0.2,))
 
 
 def test_a_root_server_span_has_the_client_user_without_client_duration(span: Make, edges: Edges) -> None:
-    """The absent side gets no duration, in particular not 0."""
+    """The absent side has no duration, in particular not 0."""
     assert edges(span("server", "a", 1, seconds=0.2)) == {"user>a:virtual_node": Total(1, 0, 0, (), (0.2,))}
 
 
 def test_several_server_spans_under_one_client_span_are_attempts(span: Make, edges: Edges) -> None:
-    """The transport retried twice: three requests, two of them retries; the caller waited once."""
+    """The transport retried twice: three requests, two of them retries, one client duration."""
     total = edges(
         span("client", "a", 1, seconds=0.9),
         span("server", "b", 2, 1, seconds=0.1, status="error"),
@@ -113,7 +113,7 @@ def test_several_server_spans_under_one_client_span_are_attempts(span: Make, edg
 
 
 def test_two_instrumentations_of_one_server_are_one_request(span: Make, edges: Edges) -> None:
-    """A web framework's span and a model server's span under one call differ in name: no retry."""
+    """Spans of a web framework and a model server under one call have different names."""
     total = edges(
         span("client", "a", 1),
         span("server", "b", 2, 1, name="POST /v1", seconds=2.1),
@@ -129,8 +129,8 @@ def test_two_instrumentations_of_a_server_called_twice_are_two_requests(span: Ma
     assert edges(span("client", "a", 1), first, *both)["a>b"] == Total(2, 1, 1, (0.1,), (0.1, 2.0))
 
 
-def test_a_message_that_is_received_and_then_processed_is_one_request(span: Make, edges: Edges) -> None:
-    """Two spans of one consumer describe it; processing takes the time."""
+def test_receiving_and_processing_a_message_is_one_request(span: Make, edges: Edges) -> None:
+    """Two spans of one consumer; the duration is that of processing."""
     receive = {"messaging.operation.type": "receive"}
     total = edges(
         span("producer", "a", 1, name="send"),
@@ -140,7 +140,7 @@ def test_a_message_that_is_received_and_then_processed_is_one_request(span: Make
     assert total == {"a>b:messaging_system": Total(1, 0, 0, (0.1,), (4.0,))}
 
 
-def test_a_call_repeated_after_it_failed_is_a_retry(span: Make, edges: Edges) -> None:
+def test_a_call_repeated_after_a_failure_is_a_retry(span: Make, edges: Edges) -> None:
     """Three attempts one after another under the same parent, the first two of which failed."""
     spans: list[Span] = []
     for number in range(3):
@@ -163,7 +163,7 @@ def test_a_call_repeated_after_it_failed_is_a_retry(span: Make, edges: Edges) ->
     ],
     ids=["another operation", "another address", "begun before the first one failed"],
 )
-def test_a_call_that_repeats_nothing_is_no_retry(span: Make, edges: Edges, second: dict[str, object]) -> None:
+def test_a_different_call_is_no_retry(span: Make, edges: Edges, second: dict[str, object]) -> None:
     """Fan-out and different work after a failure are not retries."""
     first = span("client", "a", 10, 1, seconds=0.5, status="error", attributes={"url.full": "http://b/x?page=1"})
     second = {"attributes": {"url.full": "http://b/x?page=2"}, "seconds": 0.5} | second
@@ -173,8 +173,8 @@ def test_a_call_that_repeats_nothing_is_no_retry(span: Make, edges: Edges, secon
 
 
 @pytest.mark.parametrize("attribute", ["http.request.resend_count", "http.resend_count"])
-def test_an_instrumentation_that_counts_resends_is_believed_once(span: Make, edges: Edges, attribute: str) -> None:
-    """The attribute and the failed sibling reveal the same retry."""
+def test_a_resend_after_a_failed_call_is_one_retry(span: Make, edges: Edges, attribute: str) -> None:
+    """The attribute and the failed call describe the same retry."""
     total = edges(
         span("client", "a", 10, 1, status="error"),
         span("server", "b", 20, 10),
@@ -186,29 +186,29 @@ def test_an_instrumentation_that_counts_resends_is_believed_once(span: Make, edg
 
 @pytest.mark.parametrize("value", [["1"], "1", 1])
 def test_grpc_s_count_of_previous_attempts_makes_a_retry(span: Make, edges: Edges, value: object) -> None:
-    """The first attempt's span may be lost; the second one still says that it is a second one."""
+    """Even if the span of the first attempt is lost."""
     attributes = {"rpc.grpc.request.metadata.grpc-previous-rpc-attempts": value}
     total = edges(span("client", "a", 1), span("server", "b", 2, 1, attributes=attributes))["a>b"]
     assert (total.requests, total.retries) == (1, 1)
 
 
 @pytest.mark.parametrize("value", ["many", "", None, float("inf"), float("nan"), [], {}, True, -3])
-def test_a_strange_count_of_resends_stops_nothing(span: Make, edges: Edges, value: object) -> None:
-    """Attributes come from outside: whatever they hold, the request is counted."""
+def test_a_malformed_resend_count_is_ignored(span: Make, edges: Edges, value: object) -> None:
+    """The request is counted."""
     attributes = {"http.request.resend_count": value}
     assert edges(span("client", "a", 1, attributes=attributes), span("server", "b", 2, 1))["a>b"].requests == 1
 
 
-def test_a_client_span_around_another_one_is_no_call_of_its_own(span: Make, edges: Edges) -> None:
-    """Generative-AI spans are CLIENT spans around HTTP's: one edge, and no unknown callee."""
+def test_nested_client_spans_are_one_call(span: Make, edges: Edges) -> None:
+    """Generative-AI spans are CLIENT spans around those of HTTP."""
     chat = span("client", "a", 1, name="chat gpt", attributes={"server.address": "api.example"})
     http = span("client", "a", 2, 1, name="POST", attributes={"server.address": "api.example"})
     assert edges(chat, http, span("server", "b", 3, 2)) == {"a>b": Total(1, 0, 0, (0.1,), (0.1,))}
     assert graph_of([chat, http])[0] == {"a>api.example:virtual_node": Total(1, 0, 0, (0.1,), ())}
 
 
-def test_internal_spans_of_the_service_between_two_client_spans_change_nothing(span: Make, edges: Edges) -> None:
-    """A library's own step within a call to a model: the HTTP call within it is still the one that is counted."""
+def test_internal_spans_between_two_client_spans_are_skipped(span: Make, edges: Edges) -> None:
+    """The HTTP call is counted, although a library adds a span between."""
     chat = span("client", "a", 1, name="chat llama", attributes={"gen_ai.provider.name": "openai"})
     steps = [span("internal", "a", 2, 1), span("internal", "a", 3, 2)]
     http = span("client", "a", 4, 3, name="POST", seconds=0.3, attributes={"server.address": "api.openai.com"})
@@ -216,8 +216,8 @@ def test_internal_spans_of_the_service_between_two_client_spans_change_nothing(s
     assert edges(chat, *steps, http) == {"a>openai:virtual_node": Total(1, 0, 0, (0.3,), ())}
 
 
-def test_an_internal_span_of_another_service_is_not_looked_through(span: Make, edges: Edges) -> None:
-    """What it calls lies within its own work, not within the call to it."""
+def test_an_internal_span_of_another_service_is_not_skipped(span: Make, edges: Edges) -> None:
+    """Its calls are separate calls."""
     spans = span("client", "a", 1, attributes={"peer.service": "b"}), span("internal", "b", 2, 1)
     assert set(edges(*spans, span("client", "a", 3, 2, attributes={"peer.service": "c"}))) == {
         "a>b:virtual_node",
@@ -245,66 +245,66 @@ def test_an_internal_span_of_another_service_is_not_looked_through(span: Make, e
         ({"net.peer.name": "api.example"}, "a>api.example:virtual_node"),
     ],
 )
-def test_a_call_without_a_server_side_makes_the_virtual_node_of_its_attributes(
+def test_a_call_without_a_server_side_makes_a_virtual_node(
     span: Make, edges: Edges, attributes: dict[str, str], edge: str
 ) -> None:
-    """Databases and services that send no spans are on the map, with the client's duration alone."""
+    """Databases and services without spans, with the client duration."""
     assert edges(span("client", "a", 1, seconds=0.4, attributes=attributes)) == {edge: Total(1, 0, 0, (0.4,), ())}
 
 
 def test_a_database_that_sends_spans_is_one_node(span: Make, edges: Edges) -> None:
-    """The edge waits for the other half before it believes the attributes."""
+    """The attributes are used only without a server side."""
     client = span("client", "a", 1, attributes={"db.system": "qdrant"})
     assert set(edges(client, span("server", "vectors", 2, 1))) == {"a>vectors"}
 
 
 @pytest.mark.parametrize("address", ["", "10.0.0.7", "::1", "[::1]"])
 def test_a_call_without_a_named_callee_makes_no_node(span: Make, address: str) -> None:
-    """An address is a machine; the span is counted as unpaired, and there is no `unknown`."""
+    """An IP address is a machine: the span is unpaired."""
     spans = [span("client", "a", 1, attributes={"server.address": address})]
     assert graph_of(spans) == ({}, Counter({"a:client": 1}), 0)
 
 
 def test_a_server_span_with_a_missing_caller_is_unpaired(span: Make) -> None:
-    """It has a parent, so no user called it."""
+    """It has a parent, so the caller is not `user`."""
     assert graph_of([span("server", "b", 2, 1)]) == ({}, Counter({"b:server": 1}), 0)
 
 
-def test_a_server_span_under_another_service_s_server_span_is_called_by_it(span: Make, edges: Edges) -> None:
-    """A model server that was handed its caller's context without a CLIENT span between."""
+def test_a_server_span_under_a_server_span_of_another_service_is_called_by_it(span: Make, edges: Edges) -> None:
+    """The context was passed on without a CLIENT span."""
     found = edges(span("server", "gateway", 1), span("server", "llm", 2, 1, seconds=0.7))
     assert found["gateway>llm"] == Total(1, 0, 0, (), (0.7,))
 
 
-def test_a_server_span_under_one_of_its_own_service_is_the_same_request(span: Make, edges: Edges) -> None:
-    """Two instrumentations, nested: neither an edge to itself nor an unpaired span."""
+def test_nested_server_spans_of_one_service_are_one_request(span: Make, edges: Edges) -> None:
+    """Neither an edge to itself nor an unpaired span."""
     spans = (span("server", "llm", 1), span("server", "llm", 2, 1))
     assert set(edges(*spans)) == {"user>llm:virtual_node"}
     assert not graph_of(spans)[1]
 
 
 def test_messages_are_edges_without_retries(span: Make, edges: Edges) -> None:
-    """Each consumer of a message is a request; being several is no repetition."""
+    """Each consumer of a message is a request, not a retry."""
     total = edges(span("producer", "a", 1), span("consumer", "b", 2, 1), span("consumer", "b", 3, 1))
     assert total == {"a>b:messaging_system": Total(2, 0, 0, (0.1,), (0.1, 0.1))}
 
 
 def test_a_consumer_is_paired_with_every_producer_that_it_links_to(span: Make, edges: Edges) -> None:
-    """A batch of messages in one span; links go before the parent."""
+    """A batch of messages in one span; links come before the parent."""
     found = edges(span("producer", "a", 1), span("producer", "b", 2), span("consumer", "c", 3, 9, links=(1, 2)))
     assert set(found) == {"a>c:messaging_system", "b>c:messaging_system"}
 
 
 def unrelated(span: Make) -> list[Span]:
-    """A request and a step of it. CLIENT spans are not among them: old libraries send messages with such."""
+    """A request and a step of it. CLIENT spans are left out, since old libraries send messages with them."""
     return [span("server", "web", 5), span("internal", "web", 6, 5)]
 
 
 @pytest.mark.parametrize("links", [(5,), (6,), (7,), (5, 6, 7)], ids=["a request", "a step", "nothing known", "all"])
-def test_a_consumer_under_a_producer_is_its_other_half_whatever_else_it_links_to(
+def test_a_consumer_under_a_producer_is_paired_with_it_whatever_its_links(
     span: Make, edges: Edges, links: tuple[int, ...]
 ) -> None:
-    """The context of the message is the parent; the links lead to other spans, such as the first request."""
+    """The message is the parent; the links lead to other spans, such as the first request."""
     spans = [span("producer", "a", 1), span("consumer", "c", 3, 1, links=links), *unrelated(span)]
     assert edges(*spans) == {
         "a>c:messaging_system": Total(1, 0, 0, (0.1,), (0.1,)),
@@ -314,7 +314,7 @@ def test_a_consumer_under_a_producer_is_its_other_half_whatever_else_it_links_to
 
 
 def test_a_consumer_under_a_producer_also_pairs_with_its_links(span: Make, edges: Edges) -> None:
-    """A batch that was begun for one of its messages; what is both parent and link is one message."""
+    """A parent that is also a link is one message."""
     found = edges(span("producer", "a", 1), span("producer", "b", 2), span("consumer", "c", 3, 1, links=(1, 2, 7)))
     assert {name: total.requests for name, total in found.items()} == {
         "a>c:messaging_system": 1,
@@ -323,33 +323,31 @@ def test_a_consumer_under_a_producer_also_pairs_with_its_links(span: Make, edges
 
 
 @pytest.mark.parametrize("parent", ["server", "client", "internal"])
-def test_the_parent_of_a_consumer_with_links_counts_only_if_it_sent_a_message(
+def test_the_parent_of_a_consumer_with_links_counts_only_if_it_is_a_producer(
     span: Make, edges: Edges, parent: Kind
 ) -> None:
-    """Such spans are its own polling around it, or the caller of that."""
+    """Other parents are its own polling, or the caller of that."""
     spans = [span("producer", "a", 1), span(parent, "d", 2, 9), span("consumer", "c", 3, 2, links=(1,))]
     assert edges(*spans).keys() == {"a>c:messaging_system"}
     assert graph_of(spans)[1].keys() <= {f"d:{parent}"}
 
 
 def test_a_consumer_with_unknown_links_only_is_unpaired_once(span: Make) -> None:
-    """A span is what is counted, not each of its links."""
+    """Spans are counted, not links."""
     assert graph_of([span("consumer", "c", 3, links=(1, 2))]) == ({}, Counter({"c:consumer": 1}), 0)
     assert not graph_of([span("producer", "a", 1), span("consumer", "c", 3, links=(1, 2))])[1]
 
 
-@pytest.mark.parametrize("parent", [0, 9], ids=["a root", "whose parent sent no span"])
-def test_a_server_span_that_links_to_a_producer_was_called_by_its_message(
-    span: Make, edges: Edges, parent: int
-) -> None:
-    """A broker that pushes messages to a service over HTTP: no user has called, and nothing is unpaired."""
+@pytest.mark.parametrize("parent", [0, 9], ids=["a root", "a missing parent"])
+def test_a_server_span_that_links_to_a_producer_is_called_by_its_message(span: Make, edges: Edges, parent: int) -> None:
+    """A broker pushes messages over HTTP: no call by `user`, and nothing unpaired."""
     spans = [span("producer", "a", 1), span("server", "b", 2, parent, links=(1, 7), seconds=0.2)]
     assert edges(*spans) == {"a>b:messaging_system": Total(1, 0, 0, (0.1,), (0.2,))}
     assert not graph_of(spans)[1]
 
 
 def test_a_server_span_with_links_is_still_paired_with_its_parent(span: Make, edges: Edges) -> None:
-    """The broker that pushes sends spans too: both have called."""
+    """A broker with spans: both are callers."""
     broker, producer = span("client", "broker", 4), span("producer", "a", 1)
     assert set(edges(broker, producer, span("server", "b", 2, 4, links=(1,)))) == {"broker>b", "a>b:messaging_system"}
     above = span("server", "gateway", 4, 9)
@@ -365,15 +363,15 @@ def test_a_link_of_a_server_span_is_a_call_only_to_a_producer(span: Make, edges:
     assert graph_of([span("server", "b", 2, 9, links=(4,))])[1] == {"b:server": 1}
 
 
-@pytest.mark.parametrize(("kind", "most"), [("server", MAX_SERVER_LINKS), ("consumer", MAX_LINKS)])
-def test_one_span_with_many_links_takes_no_room_of_others(span: Make, kind: Kind, most: int) -> None:
+@pytest.mark.parametrize(("kind", "limit"), [("server", MAX_SERVER_LINKS), ("consumer", MAX_LINKS)])
+def test_the_number_of_followed_links_is_limited(span: Make, kind: Kind, limit: int) -> None:
     """The first links are followed; later requests are paired as usual."""
     many = span(kind, "b", 9000, links=(1, *range(2, 5000)))
     spans = [span("producer", "a", 1), many, span("server", "d", 9002, 9001), span("client", "c", 9001)]
     found, unpaired, dropped = graph_of(spans, max_items=200)
     assert {name: total.requests for name, total in found.items()} == {"a>b:messaging_system": 1, "c>d": 1}
     assert (unpaired, dropped) == ({}, 0)
-    first = [span("producer", "a", most), span("producer", "z", most + 1)]
+    first = [span("producer", "a", limit), span("producer", "z", limit + 1)]
     assert set(graph_of([*first, span(kind, "b", 9000, links=tuple(range(1, 5000)))])[0]) == {"a>b:messaging_system"}
 
 
@@ -385,8 +383,8 @@ def test_a_span_with_links_beyond_the_limit_is_dropped_once(span: Make, kind: Ki
     assert (set(found), unpaired.total()) == (({"user>b:virtual_node"}, 0) if kind == "server" else (set(), 1))
 
 
-def test_a_side_that_arrives_after_the_ttl_is_not_a_second_request(span: Make) -> None:
-    """What was settled stays settled."""
+def test_a_side_that_arrives_after_the_ttl_is_no_second_request(span: Make) -> None:
+    """Counted calls stay as they are."""
     graph = ServiceGraph(TTL, 1000)
     client = span("client", "a", 1, attributes={"peer.service": "b"})
     server = span("server", "b", 2, 1)
@@ -400,7 +398,7 @@ def test_a_side_that_arrives_after_the_ttl_is_not_a_second_request(span: Make) -
 
 
 @pytest.fixture
-def told() -> Callable[[ServiceGraph], list[tuple[str, int, int, int, float | None, float | None]]]:
+def update() -> Callable[[ServiceGraph], list[tuple[str, int, int, int, float | None, float | None]]]:
     """Return the last update of a graph: increments by edge, written as `client>server[:connection]`."""
 
     def take(graph: ServiceGraph) -> list[tuple[str, int, int, int, float | None, float | None]]:
@@ -417,61 +415,59 @@ def told() -> Callable[[ServiceGraph], list[tuple[str, int, int, int, float | No
     return take
 
 
-Told = Callable[[ServiceGraph], list[tuple[str, int, int, int, float | None, float | None]]]
+Update = Callable[[ServiceGraph], list[tuple[str, int, int, int, float | None, float | None]]]
 AT_B = {"server.address": "b.internal", "server.port": 8000}
 
 
-def answered(span: Make, told: Told) -> ServiceGraph:
-    """A graph that has seen one call from a to b.internal:8000, answered by b, and waits for nothing."""
+def answered(span: Make, update: Update) -> ServiceGraph:
+    """A graph without pending spans after one call from a to b.internal:8000, answered by b."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
-    for half in (span("client", "a", 91, attributes=AT_B), span("server", "b", 92, 91)):
-        graph.add(half, -TTL)
-    assert told(graph) == [("a>b", 1, 0, 0, 0.1, None)]
+    for side in (span("client", "a", 91, attributes=AT_B), span("server", "b", 92, 91)):
+        graph.add(side, -TTL)
+    assert update(graph) == [("a>b", 1, 0, 0, 0.1, None)]
     graph.expire(0.0)
-    assert told(graph) == [("a>b", 0, 0, 0, None, 0.1)]
+    assert update(graph) == [("a>b", 0, 0, 0, None, 0.1)]
     assert len(graph) == 0
     return graph
 
 
-def test_a_failed_call_without_an_answer_went_to_the_service_that_always_answers_there(span: Make, told: Told) -> None:
-    """A killed server sends no span, and its callers know it by an address: the failure still is the service's own."""
-    graph = answered(span, told)
+def test_a_failed_call_without_a_server_side_calls_the_service_known_at_its_address(span: Make, update: Update) -> None:
+    """A killed server sends no span; the failure still counts for its service."""
+    graph = answered(span, update)
     client = span("client", "a", 1, seconds=5, status="error", attributes=AT_B)
     graph.add(client, 0.0)
     graph.expire(TTL)
-    assert told(graph) == [("a>b", 1, 1, 0, 5.0, None)]
+    assert update(graph) == [("a>b", 1, 1, 0, 5.0, None)]
     server = span("server", "b", 2, 1, seconds=35)
     graph.add(server, PATIENCE - 1)
-    assert told(graph) == [("a>b", 0, 0, 0, None, 35.0)], "the half that comes late adds its duration alone"
+    assert update(graph) == [("a>b", 0, 0, 0, None, 35.0)], "the late side only adds its duration"
     graph.expire(2 * PATIENCE)
-    assert (told(graph), len(graph)) == ([], 0)
+    assert (update(graph), len(graph)) == ([], 0)
 
 
-def test_a_stream_is_paired_although_its_client_span_ended_with_the_headers(span: Make, told: Told) -> None:
-    """The caller's span is no failure and ends half a minute before the server's."""
-    graph = answered(span, told)
+def test_a_stream_is_paired_half_a_minute_after_its_client_span(span: Make, update: Update) -> None:
+    """The client span ended with the headers, without failure."""
+    graph = answered(span, update)
     client = span("client", "a", 1, seconds=0.5, attributes=AT_B)
     graph.add(client, 0.0)
     graph.expire(PATIENCE - 1)
     server = span("server", "b", 2, 1, seconds=35)
     graph.add(server, PATIENCE - 1)
-    assert told(graph) == [("a>b", 1, 0, 0, 0.5, None), ("a>b", 0, 0, 0, None, 35.0)]
+    assert update(graph) == [("a>b", 1, 0, 0, 0.5, None), ("a>b", 0, 0, 0, None, 35.0)]
 
 
-def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_is_a_lesson(
-    span: Make, told: Told
-) -> None:
-    """From the second one on, the address is known to be answered."""
+def test_a_first_stream_is_counted_once_as_a_virtual_node(span: Make, update: Update) -> None:
+    """From the second one on, the address is known."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     first, second = span("client", "a", 1, attributes=AT_B), span("client", "a", 3, attributes=AT_B)
     graph.add(first, 0.0)
     graph.expire(TTL)
-    assert told(graph) == [("a>b.internal:virtual_node", 1, 0, 0, 0.1, None)]
+    assert update(graph) == [("a>b.internal:virtual_node", 1, 0, 0, 0.1, None)]
     for now, half in ((35.0, span("server", "b", 2, 1)), (35.0, second), (55.0, span("server", "b", 4, 3))):
         graph.expire(now)
         graph.add(half, now)
     graph.expire(3 * PATIENCE)
-    assert told(graph) == [("a>b", 1, 0, 0, 0.1, None), ("a>b", 0, 0, 0, None, 0.1)]
+    assert update(graph) == [("a>b", 1, 0, 0, 0.1, None), ("a>b", 0, 0, 0, None, 0.1)]
 
 
 @pytest.mark.parametrize(
@@ -491,10 +487,10 @@ def test_a_first_stream_that_was_taken_for_a_call_outwards_is_counted_once_and_i
         "a database, which sends no spans",
     ],
 )
-def test_a_callee_without_spans_is_counted_as_soon_as_that_is_likely(
+def test_a_callee_without_spans_is_counted_after_the_ttl(
     span: Make, before: dict[str, str], status: Status, attributes: dict[str, str], decided: float
 ) -> None:
-    """Calls to a model server without tracing are counted within seconds, except the first failure."""
+    """Calls to an untraced model server are counted within seconds, except the first failure."""
     graph = ServiceGraph(TTL, 1000, PATIENCE)
     if before:
         graph.add(span("client", "a", 91, attributes=before), -TTL)
@@ -507,35 +503,35 @@ def test_a_callee_without_spans_is_counted_as_soon_as_that_is_likely(
     assert [(step.requests, step.failed) for step in graph.take().increments] == [(1, int(status == "error"))]
 
 
-def test_no_server_is_assumed_for_an_address_of_several_services(span: Make, told: Told) -> None:
-    """Behind one address of an ingress there are many: the call waits, and is one to the address in the end."""
-    graph = answered(span, told)
+def test_no_server_is_assumed_for_an_address_of_several_services(span: Make, update: Update) -> None:
+    """Many services are behind one ingress: the call stays pending, and then calls the address."""
+    graph = answered(span, update)
     for half in (span("client", "a", 93, attributes=AT_B), span("server", "c", 94, 93)):
         graph.add(half, 0.0)
     client = span("client", "a", 1, status="error", attributes=AT_B)
     graph.add(client, 0.0)
     graph.expire(PATIENCE)
-    assert told(graph) == [
+    assert update(graph) == [
         ("a>c", 1, 0, 0, 0.1, None),
         ("a>c", 0, 0, 0, None, 0.1),
         ("a>b.internal:virtual_node", 1, 1, 0, 0.1, None),
     ]
 
 
-def test_a_retry_half_a_minute_after_the_failed_call_is_a_retry(span: Make, told: Told) -> None:
-    """Time-outs of models are long, and so is the time between two attempts."""
-    graph = answered(span, told)
+def test_a_retry_half_a_minute_after_the_failed_call_is_a_retry(span: Make, update: Update) -> None:
+    """Timeouts of models are long, and so is the time between attempts."""
+    graph = answered(span, update)
     for number in range(3):
         end = 29.0 * number
         graph.expire(end)
         client = span("client", "a", 10 + number, 1, seconds=25, end=1e9 + end, status="error", attributes=AT_B)
         graph.add(client, end)
     graph.expire(4 * PATIENCE)
-    assert [step[:4] for step in told(graph)] == [("a>b", 1, 1, 0), ("a>b", 1, 1, 1), ("a>b", 1, 1, 1)]
+    assert [step[:4] for step in update(graph)] == [("a>b", 1, 1, 0), ("a>b", 1, 1, 1), ("a>b", 1, 1, 1)]
 
 
-def test_calls_that_wait_longer_make_room_for_new_ones(span: Make) -> None:
-    """Patience never costs a span that has just come, and never memory beyond the bound."""
+def test_extended_calls_are_evicted_for_new_ones(span: Make) -> None:
+    """New spans have priority, and memory is bounded."""
     graph = ServiceGraph(TTL, 10, PATIENCE)
     for number in range(1, 101):
         now = number * 2.0
@@ -555,7 +551,7 @@ def test_calls_that_wait_longer_make_room_for_new_ones(span: Make) -> None:
     )
 )
 def test_a_call_is_counted_once_whenever_its_sides_arrive(calls: list[tuple[Status, int, int, str]]) -> None:
-    """Too late, in time or early, at addresses known or not: never twice, and never left out."""
+    """Early, in time, or late, at known or unknown addresses."""
     halves: list[tuple[float, Span]] = []
     for number, (status, client_at, server_at, host) in enumerate(calls, 1):
         for kind, at, own, parent in (("client", client_at, 1, 0), ("server", server_at, 2, 1)):
@@ -579,8 +575,8 @@ def _half(kind: Kind, trace: int, own: int, parent: int, status: Status, host: s
     )  # fmt: skip
 
 
-def test_nothing_is_decided_before_the_waiting_time_is_over(span: Make) -> None:
-    """Exporters batch for five seconds: the other half may come that much later."""
+def test_nothing_is_decided_before_the_ttl(span: Make) -> None:
+    """Exporters batch for five seconds, so the other side may be that late."""
     graph = ServiceGraph(TTL, 1000)
     client, server = span("client", "a", 1, attributes={"peer.service": "x"}), span("server", "b", 2, 1)
     graph.add(client, 0.0)
@@ -589,14 +585,13 @@ def test_nothing_is_decided_before_the_waiting_time_is_over(span: Make) -> None:
     assert [str(step.edge.server) for step in graph.take().increments] == ["b"]
 
 
-def test_too_many_waiting_spans_are_dropped_and_counted(span: Make) -> None:
-    """Memory is bounded, and the dropped spans are counted."""
+def test_pending_spans_are_limited_and_the_dropped_counted(span: Make) -> None:
     edges, unpaired, dropped = graph_of([span("client", "a", n) for n in range(1, 16)], max_items=10)
     assert (edges, unpaired.total(), dropped) == ({}, 10, 5)
 
 
 def traces() -> st.SearchStrategy[list[Span]]:
-    """Spans of one trace: any tree of any kinds, services, names and outcomes, most of them likely shapes."""
+    """Spans of one trace: trees of any kinds, services, names, and outcomes."""
     url = st.sampled_from(["http://x/1", "http://x/2"])
     row = st.tuples(
         st.sampled_from(["client", "server", "client", "internal", "server", "internal", "producer", "consumer"]),
@@ -641,7 +636,7 @@ def _tree(rows: Sequence[Row]) -> list[Span]:
 
 @given(traces(), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_changes_no_count(spans: list[Span], random: Random) -> None:
-    """Any trace, shuffled: the same edges, counts and durations, and the same unpaired spans."""
+    """A shuffled trace has the same edges, counts, durations, and unpaired spans."""
     shuffled = list(spans)
     random.shuffle(shuffled)
     assert graph_of(shuffled) == graph_of(spans)
@@ -649,7 +644,7 @@ def test_the_order_of_arrival_changes_no_count(spans: list[Span], random: Random
 
 @st.composite
 def messages(draw: st.DrawFn) -> list[Span]:
-    """Messages and requests under each other, half of them with links to some of the others or to nothing known."""
+    """Nested messages and requests, half of them with links to others or to unknown spans."""
     kinds = st.sampled_from(["producer", "consumer", "server", "client", "internal"])
     rows = draw(
         st.lists(st.tuples(kinds, st.sampled_from("abc"), st.integers(0, 100), st.lists(st.integers(1, 9), max_size=3)),
@@ -660,18 +655,18 @@ def messages(draw: st.DrawFn) -> list[Span]:
 
 @given(messages(), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_change_the_pairs_of_spans_with_links(spans: list[Span], random: Random) -> None:
-    """Each link is paired, names the caller, or is unpaired once."""
+    """A link is paired, names the caller, or is unpaired once."""
     shuffled = list(spans)
     random.shuffle(shuffled)
     found = graph_of(spans)
     assert graph_of(shuffled) == found
-    halves = Counter(f"{each.service}:{each.kind}" for each in spans)
-    assert all(count <= halves[name] for name, count in found[1].items())
+    sides = Counter(f"{one.service}:{one.kind}" for one in spans)
+    assert all(count <= sides[name] for name, count in found[1].items())
 
 
 @given(traces())
-def test_no_figure_contradicts_another(spans: list[Span]) -> None:
-    """Failures and retries do not exceed requests, and each request has a side."""
+def test_counts_are_consistent(spans: list[Span]) -> None:
+    """Failures and retries do not exceed requests, and every request has a side."""
     for total in graph_of(spans)[0].values():
         assert 0 <= total.failed <= total.requests
         assert 0 <= total.retries <= total.requests

@@ -1,4 +1,4 @@
-"""Spans that come together, read as columns, are counted as those that come one by one, however they are split."""
+"""Spans of a batch are counted like single spans, however the batches are split."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOTABLE: tuple[Attributes, ...] = (
 
 @st.composite
 def spans(draw: st.DrawFn) -> Span:
-    """One of few traces, services and ids, so that many have to do with each other."""
+    """Few traces, services, and ids, so that many spans are related."""
     number, parent, trace = draw(st.integers(1, 6)), draw(st.integers(0, 6)), draw(st.integers(1, 2))
     end = round(NOW * 1e9) - draw(st.sampled_from((0, 10**6, 2 * 10**9, 90 * 10**9)))
     return Span(
@@ -50,7 +50,7 @@ def spans(draw: st.DrawFn) -> Span:
 
 
 def counted(batches: Iterable[Sequence[Span]]) -> tuple[list[Sample], dict[str, float]]:
-    """All series after these batches, once nothing waits any more."""
+    """All series after these batches, once nothing is pending."""
     metrics = SpanMetrics()
     for batch in batches:
         metrics.add(batch, NOW)
@@ -59,10 +59,10 @@ def counted(batches: Iterable[Sequence[Span]]) -> tuple[list[Sample], dict[str, 
     return sorted(metrics.collect(NOW + 600.0)), dict(metrics.counts)
 
 
-@given(came=st.lists(spans(), max_size=30), cuts=st.sets(st.integers(1, 29)), most=st.sampled_from((1, 1000)))
-def test_counts_do_not_depend_on_batches(came: list[Span], cuts: set[int], most: int) -> None:
-    """Read from their bytes, with few or many values of attributes remembered; counts, sums and buckets are equal."""
-    bounds = [0, *sorted(cut for cut in cuts if cut < len(came)), len(came)]
-    reader = attribute_reader(TRACE_KEYS, max_values_per_key=most)
-    read_together = [decode_spans(encode_spans(came[first:last]), reader).spans for first, last in pairwise(bounds)]
-    assert counted(read_together) == counted([span] for span in came)
+@given(sent=st.lists(spans(), max_size=30), cuts=st.sets(st.integers(1, 29)), limit=st.sampled_from((1, 1000)))
+def test_counts_do_not_depend_on_batches(sent: list[Span], cuts: set[int], limit: int) -> None:
+    """For any size of the attribute cache; counts, sums, and buckets are equal."""
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(sent)), len(sent)]
+    reader = attribute_reader(TRACE_KEYS, max_values_per_key=limit)
+    read_together = [decode_spans(encode_spans(sent[first:last]), reader).spans for first, last in pairwise(bounds)]
+    assert counted(read_together) == counted([span] for span in sent)

@@ -23,25 +23,25 @@ BY_SERVER = "traces_service_graph_request_server_seconds"
 
 
 def read(text: str) -> list[Read]:
-    """The samples of a page of OpenMetrics, by a parser that refuses what the specification forbids."""
+    """The samples of an OpenMetrics page, by a strict parser."""
     families = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # it has no types
     return [sample for family in families for sample in family.samples]
 
 
-def test_a_bucket_has_the_newest_span_that_fell_into_it() -> None:
-    """And none where none fell, or it is not known which."""
+def test_a_bucket_has_its_newest_span() -> None:
+    """And none without durations, or without known spans."""
     histograms = Histograms()
     other, row = histograms.add(), histograms.add()
     for seconds, span, now in ((0.2, b"\x11" * 24, 10.0), (0.19, b"\x22" * 24, 11.0), (7.0, None, 11.0)):
         histograms.observe([(row, seconds, span)])
         histograms.flush(now)
-    known = [each for each in histograms.exemplars(row) if each]
+    known = [exemplar for exemplar in histograms.exemplars(row) if exemplar]
     assert not any(histograms.exemplars(other))
     assert known == [Exemplar("2" * 32, "2" * 16, 0.19, 11.0)]
 
 
-def test_a_histogram_that_takes_a_freed_row_begins_empty() -> None:
-    """Without the counts, the sum, the time and the spans of the one before."""
+def test_a_reused_row_starts_empty() -> None:
+    """Without counts, sum, time, and spans of the previous histogram."""
     histograms = Histograms()
     histograms.observe([(row := histograms.add(), 0.2, b"\x11" * 24)])
     histograms.flush(10.0)
@@ -52,7 +52,7 @@ def test_a_histogram_that_takes_a_freed_row_begins_empty() -> None:
 
 
 def test_openmetrics_shows_each_bucket_s_span_within_its_bounds(span: Make, now: float) -> None:
-    """Trace and span by their ids; counters without a suffix in their TYPE; no bucket's exemplar lies outside it."""
+    """With ids of trace and span; counters have no suffix in their TYPE."""
     metrics = SpanMetrics(zero_for=0)
     calls = [span("server", 'a"\\\nb', n, trace=n, seconds=0.01 * n) for n in range(1, 60)]
     metrics.add(calls, now)
@@ -61,7 +61,7 @@ def test_openmetrics_shows_each_bucket_s_span_within_its_bounds(span: Make, now:
     shown = [sample for sample in samples if sample.exemplar]
     assert {sample.name for sample in shown} == {f"{OPERATION}_bucket", f"{BY_SERVER}_bucket"}
     ends = sorted({float(sample.labels["le"]) for sample in samples if "le" in sample.labels})
-    by_trace = {each.trace_id: each for each in calls}
+    by_trace = {call.trace_id: call for call in calls}
     for sample in shown:
         exemplar = sample.exemplar
         assert exemplar is not None
@@ -104,8 +104,11 @@ def test_the_hub_s_status_reports_an_exceeded_series_limit(tmp_path: Path, span:
         url = f"http://127.0.0.1:{hub.web.port}/api/status"
         for number, full in ((1, False), (2, True)):
             hub.pipeline.accept([span("server", "a", number, trace=number, name=f"GET /{number}", end=hub.now())])
-            told = httpx.get(url, trust_env=False).json()["hub"]["spans"]
-            assert (told["series"] <= told["series_limit"] == 100, "--span-series" in told["warning"]) == (True, full)
+            usage = httpx.get(url, trust_env=False).json()["hub"]["spans"]
+            assert (usage["series"] <= usage["series_limit"] == 100, "--span-series" in usage["warning"]) == (
+                True,
+                full,
+            )
     finally:
         hub.close()
 

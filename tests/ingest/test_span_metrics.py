@@ -1,4 +1,4 @@
-"""What arrives as spans is read as the standard metrics, and stays within its bounds."""
+"""Spans become the standard metrics, within limits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def of(samples: tuple[Sample, ...], metric: str, **labels: str) -> list[float]:
 
 
 def after_a_call(span: Make, now: float, **options: float) -> SpanMetrics:
-    """Metrics that have seen one call from shop/web to llm, and have been read once when it waited for nothing more."""
+    """Metrics after one complete call from shop/web to llm, read once."""
     metrics = SpanMetrics(**options)  # type: ignore[arg-type]  # one table of int and float options
     metrics.add([span("client", "shop/web", 1, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)], now)
     metrics.collect(now + 10)
@@ -48,7 +48,7 @@ def after_a_call(span: Make, now: float, **options: float) -> SpanMetrics:
 
 
 def test_a_call_has_the_metric_names_of_other_tools(span: Make, now: float) -> None:
-    """The OpenTelemetry connectors' and Tempo's names and labels."""
+    """Names and labels are those of the OpenTelemetry connectors and Tempo."""
     edge = '{client="web",client_service_namespace="shop",server="llm"}'
     get = 'span_name="GET",status_code="STATUS_CODE_UNSET"'
     client = f'{{service_name="web",service_namespace="shop",span_kind="SPAN_KIND_CLIENT",{get}}}'
@@ -86,8 +86,8 @@ def test_a_duration_falls_into_the_bucket_that_holds_it_and_all_above(span: Make
             assert found == [float(seconds <= float(le))], (side, le)
 
 
-def test_a_request_that_several_server_spans_describe_has_one_duration_and_one_example(span: Make, now: float) -> None:
-    """The web framework's span and the model server's, in requests of their own: counts of both families agree."""
+def test_a_request_of_several_server_spans_has_one_duration_and_one_exemplar(span: Make, now: float) -> None:
+    """Spans of a web framework and a model server, in separate requests: counts of both families agree."""
     server = "traces_service_graph_request_server_seconds"
     for first in (2, 3):
         metrics = SpanMetrics(zero_for=0)
@@ -107,19 +107,19 @@ def test_a_request_that_several_server_spans_describe_has_one_duration_and_one_e
 def test_every_metric_made_of_spans_is_in_the_documentation_with_its_bounds() -> None:
     """docs/otlp.md: each name in the table, each number in the text."""
     text = (Path(__file__).parents[2] / "docs/otlp.md").read_text()
-    told = text[text.index("## Derived metrics") : text.index("## A service that joins")]
+    section = text[text.index("## Derived metrics") : text.index("## A service that joins")]
     names = [family.name for family in vars(families).values() if isinstance(family, Family)]
-    assert [name for name in names if f"`{name}`" not in told] == []
+    assert [name for name in names if f"`{name}`" not in section] == []
     for words in (
         f"limit of all series is {MAX_SERIES:,}, or `--span-series`. An operation takes {SERIES_PER_HISTOGRAM + 1} per",
         f"limits of one service are {MAX_SPAN_NAMES} span names and {MAX_MODELS} models",
         f"up to {MAX_INTERNAL_DEPTH} INTERNAL spans",
     ):
-        assert words in " ".join(told.split()), words
+        assert words in " ".join(section.split()), words
 
 
 def test_a_new_series_is_shown_as_0_first(span: Make, now: float) -> None:
-    """A rate sees differences: without the 0 the first requests of an edge would be lost. The store has its own 0."""
+    """A rate sees differences: without the 0 the first requests of an edge would be lost."""
     metrics = SpanMetrics()
     spans = [span("client", "a", 1), span("server", "b", 2, 1)]
     metrics.add(spans, now)
@@ -152,7 +152,7 @@ def test_each_of_two_prometheus_sees_the_0_of_a_new_series_and_then_its_value(
 
 
 def test_a_series_born_later_has_its_own_0_on_the_page(span: Make, now: float) -> None:
-    """Those shown before keep their values meanwhile, and a clock that is set back holds nothing up."""
+    """Earlier series keep their values meanwhile, also when the clock is set back."""
     metrics = SpanMetrics()
     calls = "traces_span_metrics_calls_total"
     metrics.add([span("server", "a", 1)], now)
@@ -165,7 +165,7 @@ def test_a_series_born_later_has_its_own_0_on_the_page(span: Make, now: float) -
 
 
 def test_the_text_has_the_samples_of_collect(span: Make, now: float) -> None:
-    """Whatever is in a name: quotes, backslashes, newlines, other alphabets."""
+    """For names with quotes, backslashes, newlines, and other alphabets."""
     metrics = SpanMetrics()
     metrics.add([span("server", 'a"b\\c\nd é', 1, name='GET /"x"\\n\n')], now)
     metrics.collect(now)
@@ -177,7 +177,7 @@ def test_the_text_has_the_samples_of_collect(span: Make, now: float) -> None:
 
 
 def test_duplicate_spans_change_nothing(span: Make, now: float) -> None:
-    """A sender that missed an answer sends its batch again, also after both halves were paired and forgotten."""
+    """A sender that missed a response repeats its batch, also after both sides were paired."""
     metrics = after_a_call(span, now)
     once = values(metrics.collect(now))
     again = [span("client", "shop/web", 1, seconds=0.3), span("server", "llm", 2, 1, seconds=0.2)]
@@ -203,7 +203,7 @@ def test_spans_from_another_time_are_counted_apart(span: Make, now: float, end: 
 
 
 def test_gpu_occupancy_and_internal_spans_are_not_requests(span: Make, now: float) -> None:
-    """They are kept in traces, and nowhere counted."""
+    """They are stored in traces only."""
     metrics = SpanMetrics()
     spans = [span("internal", "a", 1), span("server", "foreshock-exporter", 2, name="gpu.occupancy")]
     metrics.add(spans, now)
@@ -219,8 +219,8 @@ def test_a_service_may_call_a_span_as_the_exporter_does(span: Make, now: float) 
     assert of(metrics.collect(now), "traces_span_metrics_calls_total", service_name="impostor") == [1.0]
 
 
-def test_a_half_that_stays_alone_is_counted_when_its_time_is_over(span: Make, now: float) -> None:
-    """By the service and the side that did send a span."""
+def test_an_unpaired_span_is_counted_after_the_ttl(span: Make, now: float) -> None:
+    """By service and side."""
     metrics = SpanMetrics()
     metrics.add([span("server", "b", 2, 1)], now)
     assert of(metrics.collect(now + 9), "foreshock_service_graph_unpaired_spans_total") == []
@@ -234,7 +234,7 @@ def test_a_half_that_stays_alone_is_counted_when_its_time_is_over(span: Make, no
     assert unpaired == [1.0]
 
 
-def test_a_model_that_answers_long_after_its_caller_gave_up_is_no_second_node(span: Make, now: float) -> None:
+def test_a_late_server_side_after_a_client_timeout_adds_no_node(span: Make, now: float) -> None:
     """The client times out after 5 s; the model finishes the abandoned generation after 35 s."""
     metrics = SpanMetrics()
     address = {"server.address": "llm.internal", "error.type": "timeout"}
@@ -261,8 +261,8 @@ def test_a_clamped_span_is_counted(span: Make, now: float) -> None:
     assert of(metrics.collect(now), "foreshock_spans_clamped_total") == [1.0]
 
 
-def test_a_series_that_nothing_adds_to_ends_and_begins_again_at_0(span: Make, now: float) -> None:
-    """Edges of services that are gone leave the map."""
+def test_an_unused_series_expires_and_starts_again_at_0(span: Make, now: float) -> None:
+    """Edges of removed services leave the map."""
     metrics = after_a_call(span, now, stale_after=900)
     assert of(metrics.collect(now + 909), "traces_service_graph_request_total") == [1.0]
     assert of(metrics.collect(now + 910), "traces_service_graph_request_total") == []
@@ -273,7 +273,7 @@ def test_a_series_that_nothing_adds_to_ends_and_begins_again_at_0(span: Make, no
 
 
 def test_series_beyond_the_limit_are_counted_together(span: Make, now: float) -> None:
-    """A span name with an identifier in it, in a thousand services, cannot fill the memory; the sums stay right."""
+    """Span names with identifiers cannot fill the memory; the sums stay right."""
     metrics = SpanMetrics(max_series=100)
     spans = [
         span("server", f"s{n}", n, trace=n, name=f"GET /{n}", status="error" if n % 2 else "unset")
@@ -317,7 +317,7 @@ def test_labels_are_in_their_canonical_form(span: Make, now: float) -> None:
 
 @given(st.lists(st.floats(0, 1000) | st.sampled_from(BUCKET_BOUNDS), max_size=90))
 def test_a_histogram_counts_each_duration_once_and_grows_with_its_bounds(durations: list[float]) -> None:
-    """Bucket by bucket what counting by hand gives."""
+    """Every bucket equals a direct count."""
     histograms = Histograms()
     rows = [histograms.add() for _ in range(100)]
     for number, seconds in enumerate(durations):

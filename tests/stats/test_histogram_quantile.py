@@ -54,11 +54,11 @@ def test_the_estimate_lies_in_the_bucket_of_the_true_quantile(values: list[float
     assert lower - 1e-9 <= one(counts, share) <= upper + 1e-9
 
 
-def test_rows_with_different_bounds_are_put_on_all_of_them() -> None:
+def test_rows_with_different_bounds_share_all_bounds() -> None:
     """A fleet may mix two producers of one histogram."""
     times = np.array([0.0])
     labels = tuple(
-        (("le", le), ("server", who)) for who, le in (("a", "0.1"), ("a", "+Inf"), ("b", "1"), ("b", "+Inf"))
+        (("le", le), ("server", server)) for server, le in (("a", "0.1"), ("a", "+Inf"), ("b", "1"), ("b", "+Inf"))
     )
     rows, bounds, counts = BucketStack().arrange(Matrix(times, labels, np.array([[3.0], [4.0], [5.0], [5.0]])))
 
@@ -68,21 +68,21 @@ def test_rows_with_different_bounds_are_put_on_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("requests", [12, 30, 60, 240, 1000])
-def test_chance_lifts_what_a_p95_is_hardly_below_above_it_about_once_in_a_thousand(requests: int) -> None:
-    """The count of requests beyond the true quantile is binomial; no more than once in 300, and not never."""
+def test_the_lower_bound_exceeds_the_true_p95_about_once_in_a_thousand(requests: int) -> None:
+    """The count of requests beyond the true quantile is binomial; at most once in 300, and not never."""
     beyond = math.floor(requests * (1 - float(quantile_lower_bound(0.95)(np.array(float(requests)))))) + 1
     lifted = 1 - sum(math.comb(requests, k) * 0.05**k * 0.95 ** (requests - k) for k in range(beyond))
     assert 1e-4 < lifted < 1 / 300
 
 
 @given(st.lists(st.floats(0.001, 5.0), min_size=1, max_size=200))
-def test_what_a_p95_is_hardly_below_is_not_above_it(values: list[float]) -> None:
-    """Whatever the observations, and however few."""
+def test_the_lower_bound_is_at_most_the_p95(values: list[float]) -> None:
+    """For any observations, also few."""
     counts = np.array([[[float(sum(value <= bound for value in values))] for bound in BOUNDS]])
     low, p95 = histogram_quantiles(BOUNDS, counts, (quantile_lower_bound(0.95), 0.95))
     assert 0 <= low[0, 0] <= p95[0, 0]
 
 
-def test_nobody_says_what_a_p95_without_requests_is_hardly_below() -> None:
+def test_without_requests_there_is_no_lower_bound() -> None:
     """Absent is never zero."""
     assert np.isnan(histogram_quantiles(BOUNDS, np.zeros((1, 4, 1)), (quantile_lower_bound(0.95),))[0]).all()

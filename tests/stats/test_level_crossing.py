@@ -1,4 +1,4 @@
-"""A noisy gauge close to its limit is more urgent than a calm one, and a rising one than one that stands still."""
+"""A noisy or rising gauge crosses its limit sooner than a calm one."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_the_normal_distribution_is_that_of_the_error_function(z: float) -> None
     assert float(normal_cdf(np.array([z]))[0]) == pytest.approx(0.5 * math.erfc(-z / math.sqrt(2)), abs=1e-7)
 
 
-def test_a_steady_trend_without_noise_passes_its_limit_when_the_line_does() -> None:
-    """It rises by 0.001 a second towards 0.3 above: 300 seconds, and an excursion's length for the chance to add up."""
+def test_a_trend_without_noise_crosses_its_limit_when_the_line_does() -> None:
+    """It rises by 0.001 per second to a limit 0.3 above: 300 seconds, plus the duration of an excursion."""
     found = forecast_crossing(of(0.0, 0.001, 0.001), 0.3, duration=STEP)
     assert found.seconds[0, MEDIAN] == pytest.approx(300, abs=2 * STEP)
     assert found.chance[0] == pytest.approx(1.0)
@@ -49,17 +49,17 @@ def test_a_steady_trend_without_noise_passes_its_limit_when_the_line_does() -> N
     ],
     ids=["a higher level", "more noise", "a rise"],
 )
-def test_what_comes_closer_to_the_limit_is_more_likely_to_pass_it(calm: Trend, urgent: Trend) -> None:
+def test_a_gauge_closer_to_its_limit_is_more_likely_to_cross_it(calm: Trend, urgent: Trend) -> None:
     assert forecast_crossing(calm, 1.0, 60.0).chance[0] < forecast_crossing(urgent, 1.0, 60.0).chance[0]
 
 
-def test_quantiles_of_the_time_until_then_come_in_order() -> None:
+def test_quantiles_of_the_time_are_ordered() -> None:
     found = forecast_crossing(of(0.0, 0.001, 0.3), 0.8, 60.0)
     assert list(found.seconds[0]) == sorted(found.seconds[0])
 
 
 def test_noise_alone_has_no_slope() -> None:
-    """The standard error takes most of it away; a true rise remains."""
+    """Shrinking by the standard error removes it; a true rise remains."""
     noise = np.random.default_rng(3).normal(0.0, 0.2, (200, 90))
     rise = 0.001 * STEP * np.arange(90)
     assert np.mean(fit_trend(noise, STEP).slope == 0) > 0.6
@@ -73,8 +73,8 @@ def test_noise_alone_has_no_slope() -> None:
         elements=st.one_of(st.floats(-20, 20), st.just(math.nan)),
     )
 )
-def test_whatever_is_missing_the_answer_is_defined(values: np.ndarray) -> None:
-    """NaN, one sample and constants give no alarm by themselves: the chance lies within 0 and 1, times are no NaN."""
+def test_the_forecast_is_defined_for_missing_values(values: np.ndarray) -> None:
+    """With NaN, one sample, or constants, the chance is between 0 and 1 and times are not NaN."""
     found = forecast_crossing(fit_trend(values, STEP), 1.0, 60.0)
     assert ((found.chance >= 0) & (found.chance <= 1)).all()
     assert not np.isnan(found.seconds).any()

@@ -1,4 +1,4 @@
-"""How long a loss of capacity a service survives, given how often its callers try again."""
+"""The longest loss of capacity that a service survives with the retries of its callers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ from foreshock_dashboard.stats.metastability import (
 @pytest.mark.parametrize(
     ("failing", "attempts", "expected"), [(0, 4, 1), (1, 4, 4), (0.5, 2, 1.5), (0.5, 3, 1.75), (1, 1, 1)]
 )
-def test_a_call_costs_an_attempt_for_every_failure_but_the_last(
-    failing: float, attempts: float, expected: float
-) -> None:
+def test_attempts_per_call_grow_with_the_failures(failing: float, attempts: float, expected: float) -> None:
     assert attempts_per_call(failing, attempts) == pytest.approx(expected)
 
 
-def test_half_of_the_requests_are_given_up_when_the_mean_wait_is_the_patience() -> None:
+def test_half_of_the_requests_time_out_at_a_mean_wait_of_the_slack() -> None:
     assert timeout_probability(9.0, 9.0) == pytest.approx(0.5)
     assert timeout_probability(0.0, 9.0) < 0.01 < 0.99 < timeout_probability(18.0, 9.0)
 
@@ -43,7 +41,7 @@ def test_where_all_retries_together_fit_every_loss_is_survived() -> None:
 
 
 def test_a_third_of_the_load_is_lost_for_good_after_a_minute_with_four_attempts() -> None:
-    """The scenario of the reference: time-out 18 s, four attempts, a trigger of less than a minute."""
+    """The reference scenario: timeout 18 s, four attempts, a trigger of less than a minute."""
     loop = RetryLoop(0.33, 4.0, 9.6, 18.0)
     assert 30 < outage_margin_seconds(loop) < 60
     assert stays_down(loop, 60.0)
@@ -68,10 +66,10 @@ def test_the_margin_is_where_it_begins_to_stay_down(loop: RetryLoop) -> None:
 
 @given(st.floats(0.2, 0.8), st.floats(2.0, 6.0))
 def test_more_load_leaves_less_margin(load: float, attempts: float) -> None:
-    less, more = (outage_margin_seconds(RetryLoop(each, attempts, 9.0, 18.0)) for each in (load, load + 0.15))
+    less, more = (outage_margin_seconds(RetryLoop(one, attempts, 9.0, 18.0)) for one in (load, load + 0.15))
     assert more <= less + MAX_OUTAGE_SECONDS / 64
 
 
 @pytest.mark.parametrize("field", ["load", "slack", "timeout"])
-def test_what_is_not_known_is_not_told_as_vulnerable(field: str) -> None:
+def test_an_incomplete_loop_is_not_vulnerable(field: str) -> None:
     assert outage_margin_seconds(RetryLoop(0.9, 3.0, 9.0, 18.0)._replace(**{field: math.nan})) == math.inf

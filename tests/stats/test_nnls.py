@@ -1,4 +1,4 @@
-"""Least squares without negative weights."""
+"""Non-negative least squares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from foreshock_dashboard.stats.nnls import nonnegative_weights
 RNG = np.random.default_rng(7)
 
 
-def test_what_made_a_series_is_found_again() -> None:
+def test_known_weights_are_recovered() -> None:
     """Two of three columns with known weights, and noise."""
     columns = RNG.random((200, 3))
     y = 3.0 * columns[:, 0] + 0.5 * columns[:, 2] + RNG.normal(0, 0.01, 200)
@@ -21,21 +21,21 @@ def test_what_made_a_series_is_found_again() -> None:
 
 
 def test_a_column_that_would_need_a_negative_weight_gets_none() -> None:
-    """Who grows while the victim gets faster is innocent."""
+    """A column that grows while the target falls has no weight."""
     column = np.linspace(0, 1, 50)[:, None]
 
     assert nonnegative_weights(-column[:, 0], column).tolist() == [0.0]
 
 
-def test_of_two_that_move_alike_each_gets_half() -> None:
-    """The ridge settles what the data cannot."""
+def test_two_equal_columns_share_the_weight() -> None:
+    """The ridge decides where the data do not."""
     column = RNG.random(100)
 
     assert nonnegative_weights(2 * column, np.stack([column, column], axis=1)) == pytest.approx([1.0, 1.0], rel=0.05)
 
 
 @pytest.mark.parametrize("turned", [1, -1])
-def test_two_that_explain_as_much_of_which_one_turns_out_to_be_nothing_end(turned: int) -> None:
+def test_tied_columns_of_which_one_has_weight_zero_terminate(turned: int) -> None:
     """Their gradients tie at first, and the best of one is exactly 0 then."""
     y = np.array([10.0, -1.0, 0.0, 0.0, 0.0])
     columns = np.array([[1.25, 2.5, 0.75, 0.75, 0.25], [1.0, 0.0, 0.0, 0.0, 0.0]]).T
@@ -47,8 +47,8 @@ def test_two_that_explain_as_much_of_which_one_turns_out_to_be_nothing_end(turne
 
 
 @given(st.lists(st.tuples(*[st.integers(-3, 3)] * 4), min_size=1, max_size=8), st.sampled_from([0.0, 0.25, 1.0]))
-def test_columns_of_whole_numbers_have_their_optimum_too(rows: list[tuple[int, ...]], supposed: float) -> None:
-    """Ties and zeros are ordinary in them: at the optimum no weight above 0 can be bettered, and none at 0 raised."""
+def test_columns_of_integers_have_their_optimum(rows: list[tuple[int, ...]], supposed: float) -> None:
+    """With ties and zeros: at the optimum no positive weight can be improved, and no zero weight raised."""
     table = np.array(rows, np.float64)
     y, columns = table[:, 0], table[:, 1:]
     found = nonnegative_weights(y, columns, 0.05, supposed)
@@ -60,8 +60,8 @@ def test_columns_of_whole_numbers_have_their_optimum_too(rows: list[tuple[int, .
     assert abs(slope[found > 1e-9]).max(initial=0.0) <= 1e-6
 
 
-def test_what_is_supposed_holds_where_the_data_do_not_tell() -> None:
-    """Both are the same all the time: any split is as good; a third that is told apart is not believed to be so."""
+def test_the_prior_holds_where_the_data_do_not_decide() -> None:
+    """Two equal columns are split as the prior; a distinguishable third column is not."""
     same, other = np.full(100, 3.0), 6 * RNG.random(100)
     supposed = np.array([0.2, 0.8, 5.0])
 
@@ -79,8 +79,8 @@ def test_what_is_supposed_holds_where_the_data_do_not_tell() -> None:
         (np.ones(0), np.ones((0, 2))),
     ],
 )
-def test_without_anything_to_go_by_all_weights_are_nothing(y: np.ndarray, columns: np.ndarray) -> None:
-    """NaN, nothing that moves, no samples."""
+def test_without_information_all_weights_are_zero(y: np.ndarray, columns: np.ndarray) -> None:
+    """NaN, constants, no samples."""
     assert nonnegative_weights(y, columns).tolist() == [0.0, 0.0]
 
 

@@ -35,7 +35,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     deployments = [{"namespace": "ns", "deployment": name} for name in (*SERVICES, "other")]
     found = dict.fromkeys(("utilization", "contended", "memory_used", "power", "clock", "clock_max", "throttled"), gpus)
     found |= dict.fromkeys(("segments", "retransmitted", "timeouts", "dropped", "mock"), targets)
-    found |= {key: [{**gpu, **who} for gpu in gpus for who in services] for key in ("busy", "stalled", "memory")}
+    found |= {key: [{**gpu, **one} for gpu in gpus for one in services] for key in ("busy", "stalled", "memory")}
     found |= dict.fromkeys(("calls", "calls_failed", "retries", "server_seconds", "client_seconds"), calls)
     found |= dict.fromkeys(("served", "served_failed", "served_seconds", "first_token_seconds"), services)
     found |= dict.fromkeys(("running", "waiting", "cache", "finished", "queued_sum", "queued_count"), replicas)

@@ -170,7 +170,7 @@ def test_a_service_graph_is_used_until_its_producer_exports_span_metrics() -> No
 
     source.known["istio_requests_total"] = labels_of({"destination_workload": "chat-v1"})
     services = []
-    for minutes in (3, 6):  # the Collector is restarted, and a mesh tells of services too
+    for minutes in (3, 6):  # the Collector is restarted, and a mesh also reports services
         kept = {name: source.known.pop(name) for name in list(source.known) if name.startswith(graph)}
         *_, newest = watch.pieces(NOW + 60.0 * minutes)
         services.append([dict(labels)["service_name"] for labels in newest["served"].labels])
