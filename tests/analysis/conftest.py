@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
+from foreshock_dashboard.analysis.incidents.lifecycle import State, states
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
@@ -81,6 +82,14 @@ def world_of_scene(scene: Scene) -> World:
 def rising(at: int, low: float, high: float) -> Callable[[int], float]:
     """A step from `low` to `high` at grid index `at`."""
     return lambda i: high if i >= at else low
+
+
+def last_state(world: World, state: State | None = None) -> State:
+    """The state after the last grid point of the World."""
+    state = state or State()
+    for following in states(state, world):
+        state = following
+    return state
 
 
 class Scenes:

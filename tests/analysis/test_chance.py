@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
+from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, last_state, world_of_scene
 
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
-from foreshock_dashboard.analysis.incidents.lifecycle import State, fold
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
@@ -59,22 +58,22 @@ def world(later: float, seed: int, *, usual: float = 0.04, longer: float = 0.15,
 
 @pytest.mark.parametrize("seed", range(6))
 def test_requests_answered_slowly_by_chance_are_no_incident(seed: int) -> None:
-    assert fold(State(), world(0.045, seed)).incidents == ()
+    assert last_state(world(0.045, seed)).incidents == ()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_many_more_that_are_answered_slowly_page(seed: int) -> None:
-    assert [each.paged is not None for each in fold(State(), world(0.3, seed)).incidents] == [True]
+    assert [each.paged is not None for each in last_state(world(0.3, seed)).incidents] == [True]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_slow_ones_becoming_slower_page_however_few_they_are(seed: int) -> None:
     """Six in a hundred miss the cache: as many as before, but what is behind it hangs."""
-    assert any(each.paged for each in fold(State(), world(0.06, seed, usual=0.06, longer=5.0)).incidents)
+    assert any(each.paged for each in last_state(world(0.06, seed, usual=0.06, longer=5.0)).incidents)
 
 
 def test_where_nobody_counts_requests_a_p95_is_taken_at_its_word() -> None:
-    found = [fold(State(), world(0.045, seed, known=False)).incidents for seed in range(6)]
+    found = [last_state(world(0.045, seed, known=False)).incidents for seed in range(6)]
     assert any(found)
 
 

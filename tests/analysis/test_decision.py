@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.analysis.conftest import last_state
 
-from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, fold, learning, states
+from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, learning, states
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text
@@ -32,7 +33,7 @@ class Starved(NamedTuple):
 def starved(scenes: Scenes) -> Starved:
     """Folded once for all."""
     world = scenes.world(scenes.starving)
-    return Starved(world, fold(State(), world).incidents)
+    return Starved(world, last_state(world).incidents)
 
 
 def test_a_neighbor_that_takes_a_slowing_services_gpu_time_is_named_with_its_gpus(
@@ -69,7 +70,7 @@ LOOKALIKES: dict[str, Callable[[Scenes], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_nobody_is_woken_when(scenes: Scenes, name: str) -> None:
     """Look-alikes: at most an advisory says that the service is slow."""
-    found = fold(State(), scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents
+    found = last_state(scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents
     assert [each for each in found if each.paged is not None] == []
 
 
@@ -77,7 +78,7 @@ def test_of_two_neighbors_the_one_that_grew_is_named(scenes: Scenes) -> None:
     """A neighbor that always took more does not hide the one that changed."""
     world = scenes.world(scenes.starving, stalled_by_bystander=lambda _: 0.6)
 
-    (incident,) = fold(State(), world).incidents
+    (incident,) = last_state(world).incidents
 
     assert incident.aggressor == scenes.aggressor
     assert incident.confidence > 0.9
@@ -87,7 +88,7 @@ def test_a_caller_that_slows_down_too_makes_it_cascading(scenes: Scenes) -> None
     """The phase and the sentence tell who else is hit."""
     world = scenes.world(scenes.starving, caller_p95=scenes.rising(250, 0.8, 2.4))
 
-    (incident,) = fold(State(), world).incidents
+    (incident,) = last_state(world).incidents
 
     assert incident.phase == "cascading"
     assert incident.other_affected == (scenes.caller,)
@@ -112,7 +113,7 @@ def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(
 
     state, phases, listed = State(), [], []
     for at in range(points):
-        state = fold(state, _until(world, at))
+        state = last_state(_until(world, at), state)
         phases.append(state.incidents[0].phase if state.incidents else "")
         listed.append(len(state.incidents))
 
@@ -135,7 +136,7 @@ def test_while_it_calms_down_it_says_so_and_once_it_is_over_it_tells_what_it_was
     )
     world = scenes.world(scene)
 
-    during, calms, over = (fold(State(), _until(world, at)).incidents[0] for at in (258, 275, 299))
+    during, calms, over = (last_state(_until(world, at)).incidents[0] for at in (258, 275, 299))
 
     assert (during.phase, calms.phase, over.phase) == ("cascading", "cascading", "over")
     assert "p95 of serving/llm 1.50 s" in incident_sentence(during)
@@ -150,7 +151,7 @@ def test_what_lasts_does_not_become_what_is_usual(scenes: Scenes) -> None:
     """An incident of an hour is still compared with the time before it."""
     world = scenes.world(replace(scenes.starving, points=240 + 360))
 
-    (incident,) = fold(State(), world).incidents
+    (incident,) = last_state(world).incidents
 
     assert incident.phase == "page"
     assert {each.baseline for each in incident.evidence if each.name == "p95" and each.entity == "serving/llm"} == {0.5}
@@ -161,7 +162,7 @@ def test_with_too_little_history_it_is_learning_and_silent(scenes: Scenes) -> No
     scene = replace(scenes.starving, points=120, victim_p95=scenes.rising(60, 0.5, 5.0))
     world = scenes.world(scene)
 
-    assert fold(State(), world).incidents == ()
+    assert last_state(world).incidents == ()
     assert learning(world).have == pytest.approx(119 * scenes.step)
     assert not learning(world).done
 
@@ -172,7 +173,7 @@ def test_however_the_time_is_cut_into_ticks_the_incidents_are_the_same(starved: 
     """A replay in one go gives what live ticks gave."""
     state = State()
     for at in [*sorted(cuts), 299]:
-        state = fold(state, _until(starved.world, at))
+        state = last_state(_until(starved.world, at), state)
 
     assert state.incidents == starved.incidents
 
@@ -189,7 +190,7 @@ def test_a_hub_started_later_agrees_with_one_that_ran_all_along(scenes: Scenes) 
         )
     )
 
-    assert fold(State(), _since(whole, 250)).incidents == fold(State(), whole).incidents
+    assert last_state(_since(whole, 250)).incidents == last_state(whole).incidents
 
 
 _ROWS = (
@@ -255,7 +256,7 @@ def test_a_gap_of_some_minutes_does_not_switch_the_analysis_off(scenes: Scenes) 
         stalled_by_aggressor=scenes.rising(330, 0.02, 0.5),
     )
 
-    (incident,) = fold(State(), world).incidents
+    (incident,) = last_state(world).incidents
 
     assert incident.since == world.times[330]
 
@@ -265,8 +266,8 @@ def test_what_a_service_has_always_failed_is_no_reason_to_page(scenes: Scenes) -
     usual = scenes.world(scenes.calm, failed=lambda _: 0.07)
     more = scenes.world(scenes.calm, failed=scenes.rising(240, 0.07, 0.2))
 
-    assert fold(State(), usual).incidents == ()
-    assert [each.phase for each in fold(State(), more).incidents] == ["advisory"]
+    assert last_state(usual).incidents == ()
+    assert [each.phase for each in last_state(more).incidents] == ["advisory"]
 
 
 def test_it_is_told_before_it_cascades(scenes: Scenes) -> None:
@@ -279,7 +280,7 @@ def test_it_is_told_before_it_cascades(scenes: Scenes) -> None:
     phases = []
     state = State()
     for at in range(240, 290):
-        state = fold(state, _until(world, at))
+        state = last_state(_until(world, at), state)
         phases += [incident.phase for incident in state.incidents if incident.phase not in phases]
 
     assert phases == ["page", "cascading"]
@@ -292,7 +293,7 @@ def test_what_was_judged_goes_without_being_looked_for(scenes: Scenes) -> None:
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
-        fold(State(), world)
+        last_state(world)
         gc.collect()
         left = {type(each).__name__ for each in gc.garbage}
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,7 @@ class LoadGrowth(NamedTuple):
 
 NO_EXCESS = Excess(0.0, 0.0, 0.0)
 NO_GROWTH = LoadGrowth(1.0, 0.0)
+_Z = attrgetter("z")
 
 
 def anomaly_confidence(z: float) -> float:
@@ -71,7 +73,7 @@ def slowdown(point: EvaluationPoint, service: Service) -> Slowdown:
         slowdowns = [Slowdown(name, point.ratio(name, service), point.z(name, service)) for name in names]
         known = [slow for slow in slowdowns if math.isfinite(slow.z)]
         if known:
-            return max(known, key=lambda slow: slow.z)
+            return max(known, key=_Z)
     return Slowdown(DURATION_SIGNALS[-1], math.nan, math.nan)
 
 
@@ -81,20 +83,18 @@ class Excesses:
     def __init__(self, point: EvaluationPoint) -> None:
         self.point = point
         self._own: dict[Service, tuple[Excess, Excess]] = {}
-        self._edges: dict[Edge, tuple[Excess, Excess]] = {}
         self._load: dict[Service, LoadGrowth] = {}
-        self._since: dict[tuple[str, Service | Edge], float] = {}
         self._percentiles: dict[str, Floats] = {}
 
     def own(self, service: Service) -> tuple[Excess, Excess]:
         """Excess of latency and of errors of a service; of the calls to it where it reports neither."""
         if service not in self._own:
-            slow = max((self._excess(name, service) for name in ("p95", "p50")), key=lambda excess: excess.z)
-            self._own[service] = slow, self._excess("failed", service)
+            slow = max((self._excess(name, service) for name in ("p95", "p50")), key=_Z)
+            failing = self._excess("failed", service)
             if not math.isfinite(self.point.z("p95", service)):
                 calls = [(NO_EXCESS, NO_EXCESS), *(self.called(edge) for edge in self.point.calls_to(service))]
-                slow, failing = (max(kind, key=lambda excess: excess.z) for kind in zip(*calls, strict=True))
-                self._own[service] = slow, failing
+                slow, failing = (max(kind, key=_Z) for kind in zip(*calls, strict=True))
+            self._own[service] = slow, failing
         return self._own[service]
 
     def worst(self, services: Iterable[Service]) -> float:
@@ -111,23 +111,15 @@ class Excesses:
     def called(self, edge: Edge) -> tuple[Excess, Excess]:
         """Excess of latency and of errors of an edge, latency as measured by the server where reported.
 
-        Errors of an edge count only where the server itself does not report them.
+        Errors of an edge do not count where the server reports that its own are normal.
         """
-        if edge not in self._edges:
-            signal = "edge_server" if math.isfinite(self.point.z("edge_server", edge)) else "edge_p95"
-            own = self.point.z("failed", edge.server)
-            failing = NO_EXCESS if own < ANOMALOUS_SCALES else self._excess("edge_failed", edge)
-            self._edges[edge] = self._excess(signal, edge), failing
-        return self._edges[edge]
+        signal = "edge_server" if math.isfinite(self.point.z("edge_server", edge)) else "edge_p95"
+        is_normal = self.point.z("failed", edge.server) < ANOMALOUS_SCALES
+        return self._excess(signal, edge), NO_EXCESS if is_normal else self._excess("edge_failed", edge)
 
     def since(self, excess: Excess) -> float:
         """Unix seconds since when the excess exists; infinite without one."""
-        if excess.key is None:
-            return math.inf
-        lookup = excess.name, excess.key
-        if lookup not in self._since:
-            self._since[lookup] = self.point.since(*lookup, ANOMALOUS_SCALES)
-        return self._since[lookup]
+        return math.inf if excess.key is None else self.point.since(excess.name, excess.key, ANOMALOUS_SCALES)
 
     def _excess(self, name: str, key: Service | Edge) -> Excess:
         z = self.point.z(name, key)
@@ -140,18 +132,15 @@ class Excesses:
     def load(self, service: Service) -> LoadGrowth:
         """Recent load growth of a service without retries, in requests, or in tokens where that is larger."""
         if service not in self._load:
-            self._load[service] = self._load_growth(service)
+            edges = self.point.calls_to(service)
+            rates = [self.point.value("edge_rate", edge) for edge in edges]
+            first = np.nansum([rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)])
+            attempts = float(np.nansum(rates) / first) if first > 0 else 1.0
+            growth = [self._recent_growth(name, service, attempts) for name in LOAD_SIGNALS]
+            if not math.isfinite(self.point.level("rate", service)):
+                growth += [self.edge_load(edge) for edge in edges]
+            self._load[service] = max(growth, key=_Z)
         return self._load[service]
-
-    def _load_growth(self, service: Service) -> LoadGrowth:
-        edges = self.point.calls_to(service)
-        rates = [self.point.value("edge_rate", edge) for edge in edges]
-        firsts = [rate / self._attempts(edge) for rate, edge in zip(rates, edges, strict=True)]
-        attempts = float(np.nansum(rates) / np.nansum(firsts)) if np.nansum(firsts) > 0 else 1.0
-        growth = [self._recent_growth(name, service, attempts) for name in LOAD_SIGNALS]
-        if not math.isfinite(self.point.level("rate", service)):
-            growth += [self.edge_load(edge) for edge in edges]
-        return max(growth, key=lambda load: load.z)
 
     def edge_load(self, edge: Edge) -> LoadGrowth:
         """Recent load growth of an edge, without retries."""

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.slos import Slo, slos
+from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
@@ -53,26 +52,17 @@ def incident_costs(world: World, since: float, until: float, paged: float | None
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
     point = EvaluationPoint(world, min(first, len(world.times) - 1), baselines_at(world, first))
     slo_by_service = slos(point, {})
-    acted = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
-    return tuple(
-        _cost(world, service, columns, slo_by_service.get(service), acted) for service in ingress_services(world)
-    )
-
-
-def _cost(world: World, service: Service, columns: slice, slo: Slo | None, acted: NDArray[np.bool_]) -> Cost:
-    limit = slo.seconds if slo else math.nan
-    served = _quantiles(world.red, world.services.index(service), columns)
-    lost = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, service)]
-    requests, failed, slowed = np.sum(lost, axis=0)
-    return Cost(
-        service,
-        float(requests.sum()),
-        float(failed.sum()),
-        float(slowed.sum()),
-        float(failed[acted].sum()),
-        float(slowed[acted].sum()),
-        limit,
-    )
+    is_after = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
+    costs = []
+    for service in ingress_services(world):
+        limit = slo_by_service[service].seconds if service in slo_by_service else math.nan
+        served = _quantiles(world.red, world.services.index(service), columns)
+        lost = [_lost(red, row, columns, served, limit) * world.step for red, row in _from_outside(world, service)]
+        total = np.sum(lost, axis=0)
+        requests, failed, slowed = total.sum(axis=1).tolist()
+        _, failed_after, slowed_after = total[:, is_after].sum(axis=1).tolist()
+        costs.append(Cost(service, requests, failed, slowed, failed_after, slowed_after, limit))
+    return tuple(costs)
 
 
 def _from_outside(world: World, service: Service) -> Sequence[tuple[Red, int]]:
@@ -80,9 +70,12 @@ def _from_outside(world: World, service: Service) -> Sequence[tuple[Red, int]]:
 
     Requests from other services are counted where they entered the platform.
     """
-    into = [i for i, edge in enumerate(world.edges) if edge.server == service and edge.connection == "virtual_node"]
-    reported = [row for row in into if np.nansum(world.calls.rate[row]) > 0]
-    return [(world.calls, row) for row in reported] or [(world.red, world.services.index(service))]
+    reported = [
+        (world.calls, row)
+        for row, edge in enumerate(world.edges)
+        if edge.server == service and edge.connection == "virtual_node" and np.nansum(world.calls.rate[row]) > 0
+    ]
+    return reported or [(world.red, world.services.index(service))]
 
 
 def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> Floats:
@@ -95,8 +88,8 @@ def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> F
     before = before[np.isfinite(before)]
     baseline = float(np.median(before)) if len(before) else 0.0
     failed = requests * np.maximum(np.nan_to_num(red.failed[row, columns]) - baseline, 0.0)
-    seen = _quantiles(red, row, columns)
-    quantiles = np.where(np.isfinite(seen).all(axis=0), seen, served)
+    reported = _quantiles(red, row, columns)
+    quantiles = np.where(np.isfinite(reported).all(axis=0), reported, served)
     slowed = np.minimum(requests * late_ratio(quantiles, limit), requests - failed)
     return np.stack([requests, failed, slowed])
 
@@ -112,10 +105,10 @@ def late_ratio(quantiles: Floats, limit: float) -> Floats:
     quantiles: in the order of `QUANTILES`, shape (3, times). Interpolated by the logarithm of the latency, below the
     first quantile in proportion to it. 0 beyond the last quantile, and where it is unknown.
     """
-    shares = np.array([share for share, _ in QUANTILES])
     out = np.zeros(quantiles.shape[1])
     if not limit > 0:
         return out
+    shares = np.array([share for share, _ in QUANTILES])
     for at, column in enumerate(quantiles.T):
         if np.isfinite(column).all() and column[0] > 0:
             if limit < column[0]:

@@ -38,27 +38,23 @@ def relearned(
     if not frozen or not known.baselines.levels:
         return Learned(baselines, laws)
     gpus = frozenset(tenant.gpu for tenant in world.tenants if tenant.service in frozen)
-    theirs = gpus | {gpu.host for gpu in gpus}
-    which: dict[int, Sequence[int]] = {}  # rows to keep, by the identity of their keys: many signals share them
-    levels = {}
-    for name, found in baselines.levels.items():
-        if (before := known.baselines.levels.get(name)) is None:
-            levels[name] = found
-            continue
-        kind = id(before.entities)
-        if kind not in which:
-            which[kind] = [row for row, key in enumerate(before.entities) if _concerns(key, frozen, theirs)]
-        levels[name] = found.with_frozen(before, which[kind])
-    kept = {service: law for service, law in known.laws.items() if service in frozen}
-    return Learned(Baselines(baselines.time, levels), {**laws, **kept})
+    concerned = frozen | gpus | {gpu.host for gpu in gpus}
+    frozen_rows: dict[int, Sequence[int]] = {}  # by the identity of the entities: many signals share them
+    levels = dict(baselines.levels)
+    for name, before in known.baselines.levels.items():
+        if name in levels:
+            kind = id(before.entities)
+            if kind not in frozen_rows:
+                frozen_rows[kind] = [row for row, key in enumerate(before.entities) if _concerns(key, concerned)]
+            levels[name] = levels[name].with_frozen(before, frozen_rows[kind])
+    frozen_laws = {service: law for service, law in known.laws.items() if service in frozen}
+    return Learned(Baselines(baselines.time, levels), {**laws, **frozen_laws})
 
 
-def _concerns(key: Hashable, services: Set[Service], theirs: Set[Hashable]) -> bool:
-    """Whether a key is one of the services, an edge, tenant, or stall of one, or in `theirs`: their GPUs and hosts."""
+def _concerns(key: Hashable, concerned: Set[Hashable]) -> bool:
+    """Whether a key is one of the concerned services, GPUs, and hosts, or an edge, tenant, or stall of one."""
     if isinstance(key, Edge):
-        return key.client in services or key.server in services
-    if isinstance(key, Stall):
-        return key.victim in services
-    if isinstance(key, Tenant):
-        return key.service in services
-    return key in services if isinstance(key, Service) else key in theirs
+        return key.client in concerned or key.server in concerned
+    if isinstance(key, Stall | Tenant):
+        return (key.victim if isinstance(key, Stall) else key.service) in concerned
+    return key in concerned

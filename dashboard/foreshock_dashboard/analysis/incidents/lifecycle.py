@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +66,6 @@ class TrackedIncident:
     while pending. recovering: the incident as reported while it recovers.
     """
 
-    origin: Service
     members: frozenset[Service]
     firing_points: int
     paging_points: int
@@ -94,7 +92,7 @@ class State:
     cache: derived values; it changes no result.
     """
 
-    time: float = -np.inf
+    time: float = -math.inf
     learned: Learned = field(default_factory=Learned)
     tracked: tuple[TrackedIncident, ...] = ()
     latent: Mapping[Service, Finding] = field(default_factory=dict)
@@ -106,9 +104,9 @@ class State:
     @property
     def incidents(self) -> tuple[Incident, ...]:
         """Open incidents, then advisories about latent risks, then resolved incidents, newest first."""
-        opened = [each.recovering or each.incident for each in self.tracked if each.incident]
-        services = {each.service for each in opened}
-        latent = [each.incident for each in self.advisories if each.incident.service not in services]
+        opened = [group.recovering or group.incident for group in self.tracked if group.incident]
+        services = {incident.service for incident in opened}
+        latent = [advisory.incident for advisory in self.advisories if advisory.incident.service not in services]
         return (*opened, *latent, *self.resolved)
 
 
@@ -130,37 +128,24 @@ def states(state: State, world: World, configured: Mapping[Service, Slo] | None 
         yield state
 
 
-def fold(state: State, world: World, configured: Mapping[Service, Slo] | None = None) -> State:
-    """The last of `states`; `state` itself without a later grid point."""
-    return deque(chain((state,), states(state, world, configured)), maxlen=1)[0]
-
-
 def advance(state: State, world: World, at: int, configured: Mapping[Service, Slo] | None = None) -> State:
     """One evaluation: open, update, or resolve incidents by what the World shows at grid point `at`."""
     time = float(world.times[at])
     if not state.tracked and _history(world, at) < MIN_LEARNING_SECONDS:
         return replace(state, time=time)
-    frozen = frozenset(service for each in state.tracked for service in each.members)
+    frozen = frozenset(service for group in state.tracked for service in group.members)
     cache = state.cache.next_step()
-    known = relearned(state.learned, world, at, frozen, cache)
-    point = EvaluationPoint(world, at, known.baselines, cache, utilizations(world, at, known.laws))
+    learned = relearned(state.learned, world, at, frozen, cache)
+    point = EvaluationPoint(world, at, learned.baselines, cache, utilizations(world, at, learned.laws))
     own = service_risks(point, slos(point, configured or {}))
-    causes = findings(point)
-    latent = state.latent if known is state.learned else _latent_risks(point, own)
-    evaluation = Evaluation(point, own, causes)
-    tracked, ended = _advanced(state.tracked, incident_candidates(point, own, causes, latent), evaluation)
-    healthy = {
-        service: finding
-        for service, finding in latent.items()
-        if service in own and not (own[service].breached or own[service].overloaded)
-    }
-    expired = [each for each in state.advisories if time - each.last_observed > RESOLVE_AFTER_SECONDS]
-    ended = (*ended, *(_resolved(each.incident, time) for each in expired))
-    resolved = [
-        each for each in (*ended, *state.resolved) if each.until is None or time - each.until <= KEEP_RESOLVED_SECONDS
-    ]
-    advisories = _advisories(state.advisories, healthy, point)
-    return State(time, known, tracked, latent, advisories, tuple(resolved), own, cache)
+    evaluation = Evaluation(point, own, findings(point))
+    latent = state.latent if learned is state.learned else _latent_risks(point, own)
+    candidates = incident_candidates(point, own, evaluation.findings, latent)
+    tracked, ended = _advanced(state.tracked, candidates, evaluation)
+    advisories, expired = _advisories(state.advisories, latent, evaluation)
+    resolved = [_resolved(incident, time) for incident in (*ended, *expired)]
+    resolved += [incident for incident in state.resolved if time - (incident.until or time) <= KEEP_RESOLVED_SECONDS]
+    return State(time, learned, tracked, latent, advisories, tuple(resolved), own, cache)
 
 
 def _resolved(incident: Incident, time: float) -> Incident:
@@ -171,46 +156,52 @@ def _resolved(incident: Incident, time: float) -> Incident:
 def _latent_risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:
     """Retry loops that would turn a short outage into a lasting one, by service."""
     loads = {service: risk.utilization.load for service, risk in own.items() if risk.utilization}
-    return {each.service: each for each in retry_risks(point, loads) if each.strength >= FINDING_STRENGTH}
+    risks = retry_risks(point, loads)
+    return {finding.service: finding for finding in risks if finding.strength >= FINDING_STRENGTH}
 
 
 def _advisories(
-    known: Sequence[Advisory], latent: Mapping[Service, Finding], point: EvaluationPoint
-) -> tuple[Advisory, ...]:
-    """Advisories about latent risks of healthy services, in the order of services."""
-    advisories = {
-        each.incident.service: each for each in known if point.time - each.last_observed <= RESOLVE_AFTER_SECONDS
-    }
+    previous: Sequence[Advisory], latent: Mapping[Service, Finding], evaluation: Evaluation
+) -> tuple[tuple[Advisory, ...], list[Incident]]:
+    """Advisories about latent risks of healthy services, in the order of services, and those that expired."""
+    point, own = evaluation.point, evaluation.own
+    expired = [item for item in previous if point.time - item.last_observed > RESOLVE_AFTER_SECONDS]
+    advisories = {item.incident.service: item for item in previous if item not in expired}
     for service, finding in latent.items():
-        before = advisories.get(service)
-        advisories[service] = Advisory(advisory(before.incident if before else None, finding, point), point.time)
-    return tuple(advisories[service] for service in sorted(advisories))
+        if service in own and not (own[service].breached or own[service].overloaded):
+            known = advisories[service].incident if service in advisories else None
+            advisories[service] = Advisory(advisory(known, finding, point), point.time)
+    return tuple(advisories[service] for service in sorted(advisories)), [item.incident for item in expired]
 
 
 def _advanced(
-    tracked: Sequence[TrackedIncident], found: Sequence[IncidentCandidate], evaluation: Evaluation
-) -> tuple[tuple[TrackedIncident, ...], tuple[Incident, ...]]:
-    """The tracked groups after an evaluation, and the incidents that it resolved.
+    tracked: Sequence[TrackedIncident], candidates: Sequence[IncidentCandidate], evaluation: Evaluation
+) -> tuple[tuple[TrackedIncident, ...], list[Incident]]:
+    """The tracked groups after an evaluation, and the incidents that it ended.
 
-    Candidates in one component have one incident: that which paged, else the oldest. The others are resolved.
+    Candidates in one component have one incident: that which paged, else the oldest. The others end.
     """
-    kept: list[TrackedIncident] = []
+    point = evaluation.point
+    groups: list[TrackedIncident] = []
     ended: list[Incident] = []
-    left = list(found)
+    left = list(candidates)
     for group in sorted(tracked, key=_seniority):
-        own = [each for each in left if not group.members.isdisjoint(each.members)]
-        left = [each for each in left if each not in own]
-        merged = not own and any(not group.members.isdisjoint(each.members) for each in found)
-        after = _merged(group, evaluation.point) if merged else _updated(group, own, evaluation)
+        own = [candidate for candidate in left if not group.members.isdisjoint(candidate.members)]
+        left = [candidate for candidate in left if candidate not in own]
+        if own:
+            after: TrackedIncident | None = _updated(group, own, evaluation)
+        elif any(not group.members.isdisjoint(candidate.members) for candidate in candidates):
+            after = _merged(group, point)
+        else:
+            after = _without_candidate(group, point)
         if after is not None:
-            kept.append(after)
+            groups.append(after)
         elif group.incident is not None:
-            ended.append(_resolved(group.incident, evaluation.point.time))
-    kept += [
-        TrackedIncident(each.origin, frozenset(each.members), 1, int(each.page), 0.0, evaluation.point.time)
-        for each in left
+            ended.append(group.incident)
+    groups += [
+        TrackedIncident(frozenset(candidate.members), 1, int(candidate.page), 0.0, point.time) for candidate in left
     ]
-    return tuple(kept), tuple(ended)
+    return tuple(groups), ended
 
 
 def _seniority(group: TrackedIncident) -> tuple[bool, bool, float]:
@@ -228,40 +219,36 @@ def _merged(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident |
     )
 
 
-def _updated(
-    group: TrackedIncident, own: Sequence[IncidentCandidate], evaluation: Evaluation
-) -> TrackedIncident | None:
-    """A group after an evaluation with its own candidates; None where it is resolved or no longer pending."""
-    if not own:
-        return _without_candidate(group, evaluation.point)
-    candidate = _leading(group.incident, own)
-    paging_points = group.paging_points + 1 if any(each.page for each in own) else 0
+def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluation: Evaluation) -> TrackedIncident:
+    """A group after an evaluation with its own candidates, the worst first.
+
+    After its page an incident reports the candidate of its service, if there is one, else the worst.
+    """
+    before, candidate = group.incident, own[0]
+    if before is not None and before.paged is not None:
+        candidate = next((other for other in own if other.origin == before.service), candidate)
     firing = replace(
         group,
-        origin=candidate.origin,
-        members=group.members.union(*(each.members for each in own)),
+        members=group.members.union(*(other.members for other in own)),
         firing_points=group.firing_points + 1,
-        paging_points=paging_points,
+        paging_points=group.paging_points + 1 if any(other.page for other in own) else 0,
         recovered_seconds=0.0,
         last_data=evaluation.point.time,
         merged_points=0,
         recovering=None,
     )
     for_points = URGENT_FOR_POINTS if candidate.urgent else FOR_POINTS
-    page = paging_points >= for_points
-    if firing.incident is None:
-        if firing.firing_points < for_points:
-            return firing
-        incident = opened_incident(candidate, evaluation.point)
-        return replace(firing, incident=updated_incident(incident, candidate, evaluation, page=page))
-    return _reported(
-        firing, firing.incident, updated_incident(firing.incident, candidate, evaluation, page=page), evaluation
-    )
+    if before is None and firing.firing_points < for_points:
+        return firing
+    page = firing.paging_points >= for_points
+    opened = before or opened_incident(candidate, evaluation.point)
+    after = updated_incident(opened, candidate, evaluation, page=page)
+    return replace(firing, incident=after) if before is None else _reported(firing, before, after, evaluation)
 
 
 def _without_candidate(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident | None:
     """A group without a candidate now: missing data neither confirms nor resolves its incident."""
-    if not _has_data(point, group.members):
+    if not any(math.isfinite(point.value("p95", service)) for service in group.members):
         inferred = group.incident and replace(group.incident, quality="inferred")
         in_time = point.time - group.last_data < NO_DATA_SECONDS
         return replace(group, incident=inferred, recovering=None) if in_time else None
@@ -286,35 +273,23 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     disproved = after.confidence >= PROVED_STRENGTH and not _is_possible(before, evaluation.findings)
     if disagreeing_points >= (PAGED_SWITCH_POINTS if before.paged is not None and not disproved else SWITCH_POINTS):
         return replace(group, incident=after, disagreeing_points=0)
-    kept = replace(before, phase=after.phase)
-    if after.service == kept.service:
-        kept = with_summary(replace(kept, at_risk=after.at_risk), evaluation.point)
+    reported = replace(before, phase=after.phase)
+    if after.service == before.service:
+        reported = with_summary(replace(reported, at_risk=after.at_risk), evaluation.point)
     else:
-        kept = with_forecast(kept, evaluation)
-    return replace(group, incident=kept, disagreeing_points=disagreeing_points)
+        reported = with_forecast(reported, evaluation)
+    return replace(group, incident=reported, disagreeing_points=disagreeing_points)
 
 
 def _is_possible(incident: Incident, findings: Sequence[Finding]) -> bool:
     """Whether a finding still supports the cause and suspected cause of an incident."""
-    reported = _identity(incident)
     return any(
-        (each.service, each.cause, each.suspect.service) == reported and each.strength >= POSSIBLE_STRENGTH
-        for each in findings
+        (finding.service, finding.cause, finding.suspect.service) == _identity(incident)
+        for finding in findings
+        if finding.strength >= POSSIBLE_STRENGTH
     )
-
-
-def _leading(incident: Incident | None, own: Sequence[IncidentCandidate]) -> IncidentCandidate:
-    """The candidate that an incident reports: after the page that of the same service, else the worst."""
-    if incident is None or incident.paged is None:
-        return own[0]
-    return next((each for each in own if each.origin == incident.service), own[0])
 
 
 def _identity(incident: Incident) -> tuple[object, ...]:
     """What a person acts on: service, cause, and suspected cause."""
     return (incident.service, incident.cause, incident.suspect.service)
-
-
-def _has_data(point: EvaluationPoint, members: Set[Service]) -> bool:
-    """Whether the latency of any member is known now."""
-    return any(np.isfinite(point.value("p95", service)) for service in members)

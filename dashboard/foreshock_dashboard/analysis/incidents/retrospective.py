@@ -40,8 +40,6 @@ def _known_before(world: World, at: int) -> Learned:
     state = State()
     for column in range(at - 1, -1, -max(1, world.points(LEARN_SECONDS)))[::-1]:
         state = advance(state, world, column)
-    return (
-        state.learned
-        if state.learned.baselines.levels
-        else Learned(baselines_at(world, at), fit_batching_laws(world, at))
-    )
+    if state.learned.baselines.levels:
+        return state.learned
+    return Learned(baselines_at(world, at), fit_batching_laws(world, at))
