@@ -1,12 +1,12 @@
-"""Which alert fires when, on simulated cascades and look-alikes: writes the tables of docs/alerts.md.
+"""Firing times of the alerts on simulated cascades and benign runs: writes the tables of docs/alerts.md.
 
   .venv/bin/python scripts/alert_table.py                        all scenarios, into docs/alerts.md
   .venv/bin/python scripts/alert_table.py starve calm --print    these, on the terminal
 
-Each scenario is recorded by `foreshock simulate` on a small platform, and its samples are judged by the rules in a real
-Prometheus (alert_timeline.py). Minutes are counted from the moment at which the first service besides the origin missed
-its objective: −3 is three minutes before. Services promise what the scenario says that they do. "Foreign" is the same
-recording under the names of dcgm-exporter, vLLM and Tempo alone, without a hub.
+Each scenario is recorded by `foreshock simulate` on a small platform. A real Prometheus evaluates the rules over its
+samples (alert_timeline.py). Minutes count from the first SLO breach of a service besides the origin: −3 is three
+minutes before. SLOs are those of the scenario. "Foreign" is the same recording under the names of dcgm-exporter, vLLM
+and Tempo alone, without a hub.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from alert_timeline import ROOT, Spoken, rules_of, samples_of, timeline
+from alert_timeline import ROOT, Firing, rules_of, samples_of, timeline
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.slo_rules import slo_rule_groups
 from foreshock_evaluation.truth import Truth, read_truth
@@ -33,12 +33,12 @@ from foreshock_simulator.scenarios.load import load, names
 DOCUMENT = ROOT / "docs/alerts.md"
 BEGIN, END = "<!-- alert-table -->\n", "<!-- /alert-table -->"
 Firsts = Mapping[str, float]
-"""When each alert first fired that was not over before the fault, Unix seconds; `info` tells of nothing wrong."""
+"""First firing of each alert that did not end before the fault, Unix seconds; without severity `info`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """A scenario, what is true of it, and when each alert first spoke; `foreign`: with foreign names alone."""
+class ScenarioResult:
+    """A scenario, its ground truth, and the first firings; foreign: with foreign names alone."""
 
     name: str
     truth: Truth
@@ -48,15 +48,15 @@ class Judged:
 
     @property
     def onset(self) -> float | None:
-        """When the first service besides the origin missed its objective; None where none did."""
-        return min((self.truth.breached[each] for each in self.truth.victims), default=None)
+        """First SLO breach of a service besides the origin, Unix seconds; None without one."""
+        return self.truth.cascade_onset if self.truth.cascaded else None
 
 
-def judged(name: str, seed: int, duration: str | None) -> Judged:
-    """Record a scenario, for so long or all that is worth seeing, and judge it."""
+def scenario_result(name: str, seed: int, duration: str | None) -> ScenarioResult:
+    """Record a scenario for a duration, by default that of the scenario, and evaluate the rules."""
     services = load(name, "small", seed).platform.services
-    promises = [(str(Service(*each.name)), each.slo.latency, 1 - each.slo.objective) for each in services if each.slo]
-    groups: Any = slo_rule_groups(promises)
+    slos = [(str(Service(*item.name)), item.slo.latency, 1 - item.slo.objective) for item in services if item.slo]
+    groups: Any = slo_rule_groups(slos)
     rules = [*rules_of(), *(rule for group in groups for rule in group["rules"])]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / name
@@ -66,22 +66,21 @@ def judged(name: str, seed: int, duration: str | None) -> Judged:
         subprocess.run(command, check=True, capture_output=True)
         text, start, end = samples_of(folder, rules)
         truth = read_truth(folder)
-    spoken = timeline(text, start, end, rules)
-    foreign = timeline(as_foreign(text), start, end, rules)
     since = truth.onset if truth.onset is not None else start
-    return Judged(name, truth, start, _firsts(spoken, since), _firsts(foreign, since))
+    firsts, foreign = (_firsts(timeline(part, start, end, rules), since) for part in (text, as_foreign(text)))
+    return ScenarioResult(name, truth, start, firsts, foreign)
 
 
-def _firsts(spoken: Sequence[Spoken], since: float) -> Firsts:
-    found: dict[str, float] = {}
-    for each in spoken:
-        if each.severity != "info" and (each.end is None or each.end > since):
-            found[each.alert] = min(each.start, found.get(each.alert, float("inf")))
-    return found
+def _firsts(firings: Sequence[Firing], since: float) -> Firsts:
+    firsts: dict[str, float] = {}
+    for firing in firings:
+        if firing.severity != "info" and (firing.end is None or firing.end > since):
+            firsts[firing.alert] = min(firing.start, firsts.get(firing.alert, float("inf")))
+    return firsts
 
 
 def as_foreign(text: str) -> str:
-    """The same fleet without foreshock: span metrics as Tempo names them, GPUs as dcgm-exporter, no retries, no hub."""
+    """Samples of the same fleet without foreshock: names of Tempo and dcgm-exporter, no retries, no hub."""
     lines = []
     for line in text.splitlines():
         name = re.split(r"[{ ]", line, maxsplit=1)[0]
@@ -108,41 +107,42 @@ def minutes(seconds: float) -> str:
     return f"−{-value}" if value < 0 else str(value)
 
 
-def tables(found: Sequence[Judged]) -> str:
-    """Both tables: by scenario, and by alert."""
+def tables(results: Sequence[ScenarioResult]) -> str:
+    """The tables by scenario and by alert."""
     order = list(dict.fromkeys(rule["alert"] for rule in rules_of() if "alert" in rule))
     lines = [
         "| scenario | first fault | what speaks, in minutes from the onset of the cascade | with foreign names alone |"
     ]
     lines.append("|---|---|---|---|")
-    for each in found:
-        zero = each.onset if each.onset is not None else each.truth.onset or each.start
-        fault = minutes(each.truth.onset - zero) if each.onset is not None and each.truth.onset is not None else "–"
-        lines.append(f"| `{each.name}` | {fault} | {_told(each.firsts, zero)} | {_told(each.foreign, zero)} |")
-    cascades = [each for each in found if each.onset is not None]
-    benign = [each for each in found if each.onset is None]
+    for result in results:
+        fault = result.truth.onset
+        zero = result.onset if result.onset is not None else fault or result.start
+        begin = minutes(fault - zero) if result.onset is not None and fault is not None else "–"
+        lines.append(f"| `{result.name}` | {begin} | {_text(result.firsts, zero)} | {_text(result.foreign, zero)} |")
+    cascades = [(result, result.onset) for result in results if result.onset is not None]
+    benign = [result for result in results if result.onset is None]
     lines += [
         "",
         f"| alert | of {len(cascades)} cascades | minutes from the onset, median | of {len(benign)} look-alikes |",
     ]
     lines.append("|---|---|---|---|")
     for name in order:
-        when = [each.firsts[name] - each.onset for each in cascades if name in each.firsts and each.onset is not None]
-        alike = sum(name in each.firsts for each in benign)
-        if when or alike:
-            lines.append(f"| {name} | {len(when)} | {minutes(median(when)) if when else '–'} | {alike} |")
-    silent = [name for name in order if not any(name in each.firsts for each in found)]
+        delays = [result.firsts[name] - onset for result, onset in cascades if name in result.firsts]
+        false = sum(name in result.firsts for result in benign)
+        if delays or false:
+            lines.append(f"| {name} | {len(delays)} | {minutes(median(delays)) if delays else '–'} | {false} |")
+    silent = [name for name in order if not any(name in result.firsts for result in results)]
     lines += ["", f"Silent on all of these: {', '.join(silent)}."]
     return "\n".join(lines) + "\n"
 
 
-def _told(firsts: Firsts, zero: float) -> str:
+def _text(firsts: Firsts, zero: float) -> str:
     by_time = sorted(firsts.items(), key=lambda item: item[1])
     return ", ".join(f"{name} {minutes(time - zero)}" for name, time in by_time) or "nothing"
 
 
-def written(document: str, table: str) -> str:
-    """The document with the tables in their place."""
+def with_tables(document: str, table: str) -> str:
+    """The document with the tables between its markers."""
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     if not rest:
@@ -151,29 +151,30 @@ def written(document: str, table: str) -> str:
 
 
 def main() -> None:
-    """Judge, and write or print."""
+    """Evaluate the scenarios, and write or print the tables."""
     os.chdir(ROOT)
-    parser = argparse.ArgumentParser(description="Which alert fires when, on simulated cascades and look-alikes.")
+    parser = argparse.ArgumentParser(description="Firing times of the alerts on simulated cascades and benign runs.")
     parser.add_argument("scenarios", metavar="SCENARIO", nargs="*", help="all that come along unless named")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--duration", metavar="T", help="simulated time: 40m, 2h (default: what is worth seeing)")
     parser.add_argument("--print", action="store_true", help="write nothing but to the terminal")
     parser.add_argument("--json", action="store_true", help="print each scenario as a JSON object a line")
     arguments = parser.parse_args()
-    found = []
+    results = []
     for name in arguments.scenarios or names():
-        each = judged(name, arguments.seed, arguments.duration)
-        found.append(each)
+        result = scenario_result(name, arguments.seed, arguments.duration)
+        results.append(result)
         if arguments.json:
-            facts = {"onset": each.onset, "fault": each.truth.onset, "firsts": each.firsts, "foreign": each.foreign}
-            print(json.dumps({"scenario": name} | facts), flush=True)
+            times = {"onset": result.onset, "fault": result.truth.onset}
+            alerts = {"firsts": result.firsts, "foreign": result.foreign}
+            print(json.dumps({"scenario": name} | times | alerts), flush=True)
         else:
-            print(f"{name}: {len(each.firsts)} alerts", file=sys.stderr, flush=True)
-    found.sort(key=lambda each: each.onset is None)
+            print(f"{name}: {len(result.firsts)} alerts", file=sys.stderr, flush=True)
+    results.sort(key=lambda result: result.onset is None)
     if arguments.print:
-        print(tables(found))
+        print(tables(results))
     elif not arguments.json:
-        DOCUMENT.write_text(written(DOCUMENT.read_text(), tables(found)))
+        DOCUMENT.write_text(with_tables(DOCUMENT.read_text(), tables(results)))
 
 
 if __name__ == "__main__":

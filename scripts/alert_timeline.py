@@ -1,10 +1,10 @@
-"""Which alert fires when on a recording: by promtool and a real Prometheus, with the rules of alerts/.
+"""Firing times of the alerts on a recording, by promtool and a real Prometheus, with the rules of alerts/.
 
   .venv/bin/python scripts/alert_timeline.py RECORDING [...]
 
-The recording's samples are loaded as a Prometheus would have scraped them, with what a hub would have said meanwhile
-(`foreshock_incident`). Recording rules are evaluated by `promtool tsdb create-blocks-from rules`, alerts by range
-queries, to which `for` and `keep_firing_for` are applied as Prometheus does.
+The recording's samples are loaded as a Prometheus would have scraped them, with the incidents that a hub would have
+exported (`foreshock_incident`). Recording rules are evaluated by `promtool tsdb create-blocks-from rules`. Alerts are
+range queries, with `for` and `keep_firing_for` applied as in Prometheus.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from foreshock_dashboard.replay.replay import replay
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 
 ROOT = Path(__file__).parents[1]
-STEP = 30
-"""Seconds between evaluations: the `interval` of the groups."""
+STEP_SECONDS = 30
+"""Time between evaluations: the `interval` of the groups."""
 Rule = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """One stretch during which one alert fired for one set of labels. Unix seconds; `end` None: to the last."""
+class Firing:
+    """Interval in which an alert fired for a set of labels, in Unix seconds. end: None if it fires to the end."""
 
     alert: str
     severity: str
@@ -49,7 +49,7 @@ class Spoken:
 
 
 def rules_of(folder: Path = ROOT / "alerts") -> list[Rule]:
-    """Every rule, in order."""
+    """All rules, in order."""
     groups = [
         group for file in sorted(folder.glob("*.rules.yml")) for group in yaml.safe_load(file.read_text())["groups"]
     ]
@@ -57,16 +57,16 @@ def rules_of(folder: Path = ROOT / "alerts") -> list[Rule]:
 
 
 def levels_of(rules: Sequence[Rule]) -> list[list[Rule]]:
-    """Recording rules in an order in which each finds what it builds on."""
-    left = [rule for rule in rules if "record" in rule]
+    """Recording rules by level; a rule uses series of lower levels only."""
+    remaining = [rule for rule in rules if "record" in rule]
     levels: list[list[Rule]] = []
-    while left:
-        missing = {rule["record"] for rule in left}
-        ready = [rule for rule in left if not set(_names(rule["expr"])) & missing - {rule["record"]}]
+    while remaining:
+        missing = {rule["record"] for rule in remaining}
+        ready = [rule for rule in remaining if not set(_names(rule["expr"])) & missing - {rule["record"]}]
         if not ready:
             raise SystemExit(f"rules that build on each other in a circle: {', '.join(sorted(missing))}")
         levels.append(ready)
-        left = [rule for rule in left if rule not in ready]
+        remaining = [rule for rule in remaining if rule not in ready]
     return levels
 
 
@@ -75,43 +75,45 @@ def _names(expression: str) -> list[str]:
 
 
 def samples_of(folder: Path, rules: Sequence[Rule]) -> tuple[str, float, float]:
-    """What rules ask for and a hub would have said, as OpenMetrics, and the first and last time."""
-    wanted = {name for rule in rules for name in _names(rule["expr"])} | {"target_info"}
+    """Samples that the rules use and incidents of a hub, as OpenMetrics; and start and end (Unix seconds)."""
+    metrics = {name for rule in rules for name in _names(rule["expr"])} | {"target_info"}
     with closing(Recording(folder)) as recording:
-        lines = [*_recorded(recording, wanted), *_hub(recording)]
+        lines = [*_recorded(recording, metrics), *_hub(recording)]
         start, end = recording.meta.start or 0.0, recording.meta.end or 0.0
     text = "".join(lines).replace('job="foreshock"', 'job="foreshock-hub"')
     text = text.replace("foreshock_exporter_mock{", 'foreshock_exporter_mock{environment="demo",')
     return text + "# EOF\n", start, end
 
 
-def _recorded(recording: Recording, wanted: Collection[str]) -> Iterator[str]:
-    """As `foreshock export` writes them; a metric's series lie beside each other."""
+def _recorded(recording: Recording, metrics: Collection[str]) -> Iterator[str]:
+    """Lines as `foreshock export` writes them."""
     for metric, group in groupby(recording.series, key=lambda series: series.metric):
-        if metric not in wanted:
+        if metric not in metrics:
             continue
         series = list(group)
         first = series[0].first
         times, values = recording.rows(first, series[-1].last)
-        alive = values.view(np.int64) != STALE_BITS
-        for each in series:
-            labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in each.labels)
-            rows = slice(each.first - first, each.last - first)
-            for time, value in zip(times[rows][alive[rows]].tolist(), values[rows][alive[rows]].tolist(), strict=True):
+        is_fresh = values.view(np.int64) != STALE_BITS
+        for one in series:
+            labels = ",".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in one.labels)
+            rows = slice(one.first - first, one.last - first)
+            fresh = is_fresh[rows]
+            for time, value in zip(times[rows][fresh].tolist(), values[rows][fresh].tolist(), strict=True):
                 yield f"{metric}{{{labels}}} {str(value).replace('nan', 'NaN')} {time / 1000:.3f}\n"
 
 
 def _hub(recording: Recording) -> Iterator[str]:
-    """The incidents of a hub, scraped every ten seconds, from the moment at which it told them."""
+    """Incidents of a hub, scraped every ten seconds."""
     played = replay(recording)
     changes = [*played.history, (float("inf"), ())]
-    found: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    times_by_labels: dict[tuple[tuple[str, str], ...], list[float]] = {}
     for (time, incidents), (until, _) in pairwise(changes):
         for at in (float(t) for t in played.times if time <= t < until):
             for item in incidents:
                 if item.phase != "over":
-                    found.setdefault(tuple(sorted(incident_labels(item).items())), []).append(at)
-    for labels, times in found.items():
+                    labels = tuple(sorted(incident_labels(item).items()))
+                    times_by_labels.setdefault(labels, []).append(at)
+    for labels, times in times_by_labels.items():
         text = ",".join(f"{name}={json.dumps(value)}" for name, value in labels if value)
         yield from (
             f'foreshock_incident{{{text},job="foreshock-hub",instance="hub:8050"}} 1 {at:.3f}\n' for at in times
@@ -120,7 +122,7 @@ def _hub(recording: Recording) -> Iterator[str]:
 
 @contextmanager
 def prometheus(data: Path) -> Iterator[str]:
-    """A Prometheus over blocks; its URL."""
+    """Run a Prometheus over blocks; gives its URL."""
     config = data.parent / "prometheus.yml"
     config.write_text("{}")
     command = [
@@ -134,14 +136,14 @@ def prometheus(data: Path) -> Iterator[str]:
         assert process.stderr is not None
         drain = threading.Thread(target=process.stderr.read)
         try:
-            seen = address = ""
-            while not (address and "ready to receive" in seen):
+            output = address = ""
+            while not (address and "ready to receive" in output):
                 line = process.stderr.readline()
                 if not line:
-                    raise SystemExit(f"prometheus ended:\n{seen}")
-                seen += line
-                if found := re.search(r"Listening on\"? .*?address=(127\S+)", line):
-                    address = found[1]
+                    raise SystemExit(f"prometheus ended:\n{output}")
+                output += line
+                if match := re.search(r"Listening on\"? .*?address=(127\S+)", line):
+                    address = match[1]
             drain.start()
             yield f"http://{address}"
         finally:
@@ -150,61 +152,63 @@ def prometheus(data: Path) -> Iterator[str]:
                 drain.join()
 
 
-def timeline(text: str, start: float, end: float, rules: Sequence[Rule]) -> list[Spoken]:
-    """Load samples, evaluate the rules over them, and tell which alerts fire when."""
+def timeline(text: str, start: float, end: float, rules: Sequence[Rule]) -> list[Firing]:
+    """Load samples, evaluate the rules over them, and return when each alert fires."""
     with tempfile.TemporaryDirectory() as scratch:
         data, file = Path(scratch) / "data", Path(scratch) / "samples.om"
         file.write_text(text)
         _run("promtool", "tsdb", "create-blocks-from", "openmetrics", file, data)
-        first, last = int(start // STEP + 1) * STEP, int(end // STEP) * STEP
-        for at, level in enumerate(levels_of(rules)):
-            # When within an interval a group is evaluated follows from the name of its file: the same each time.
-            (Path(scratch) / f"{at}.yml").write_text(yaml.safe_dump({"groups": [{"name": "g", "rules": list(level)}]}))
-            span = (f"--start={first}", f"--end={last}", f"--eval-interval={STEP}s")
+        first, last = int(start // STEP_SECONDS + 1) * STEP_SECONDS, int(end // STEP_SECONDS) * STEP_SECONDS
+        for number, level in enumerate(levels_of(rules)):
+            # The offset of a group within an interval follows from the name of its file.
+            (Path(scratch) / f"{number}.yml").write_text(
+                yaml.safe_dump({"groups": [{"name": "g", "rules": list(level)}]})
+            )
+            span = (f"--start={first}", f"--end={last}", f"--eval-interval={STEP_SECONDS}s")
             with prometheus(data) as url:
-                words = ("--url=" + url, "--output-dir=data", *span, f"{at}.yml")
-                _run("promtool", "tsdb", "create-blocks-from", "rules", *words, folder=Path(scratch))
+                arguments = ("--url=" + url, "--output-dir=data", *span, f"{number}.yml")
+                _run("promtool", "tsdb", "create-blocks-from", "rules", *arguments, folder=Path(scratch))
         with prometheus(data) as url:
-            return [each for rule in rules if "alert" in rule for each in _fired(url, rule, first, last)]
+            return [item for rule in rules if "alert" in rule for item in _firings(url, rule, first, last)]
 
 
-def _fired(url: str, rule: Rule, first: int, last: int) -> Iterator[Spoken]:
-    asked = {"query": rule["expr"], "start": first, "end": last, "step": STEP}
-    answer = httpx.get(f"{url}/api/v1/query_range", params=asked, timeout=120).json()
+def _firings(url: str, rule: Rule, first: int, last: int) -> Iterator[Firing]:
+    parameters = {"query": rule["expr"], "start": first, "end": last, "step": STEP_SECONDS}
+    answer = httpx.get(f"{url}/api/v1/query_range", params=parameters, timeout=120).json()
     if answer["status"] != "success":
         raise SystemExit(f"{rule['alert']}: {answer['error']}")
     for series in answer["data"]["result"]:
         active = [float(time) for time, _ in series["values"]]
         labels = {name: value for name, value in series["metric"].items() if name != "__name__"}
         for begin, over in firing(active, _seconds(rule["for"]), _seconds(rule.get("keep_firing_for", "0s")), last):
-            yield Spoken(rule["alert"], rule["labels"]["severity"], labels, begin, over)
+            yield Firing(rule["alert"], rule["labels"]["severity"], labels, begin, over)
 
 
 def firing(active: Sequence[float], wait: float, keep: float, last: float) -> Iterator[tuple[float, float | None]]:
-    """When an alert whose expression holds at these evaluations starts and stops to fire."""
+    """Start and end of each firing of an alert, from the times (seconds) at which its expression holds."""
     begin: float | None = None
     over = 0.0
-    for stretch in _stretches(active):
-        if begin is not None and stretch[0] - over > keep:
+    for run in _runs(active):
+        if begin is not None and run[0] - over > keep:
             yield begin, over + keep
             begin = None
-        if begin is None and stretch[-1] - stretch[0] >= wait:
-            begin = stretch[0] + wait
+        if begin is None and run[-1] - run[0] >= wait:
+            begin = run[0] + wait
         if begin is not None:
-            over = stretch[-1] + STEP
+            over = run[-1] + STEP_SECONDS
     if begin is not None:
         yield begin, over + keep if over + keep <= last else None
 
 
-def _stretches(active: Sequence[float]) -> Iterator[list[float]]:
-    stretch: list[float] = []
+def _runs(active: Sequence[float]) -> Iterator[list[float]]:
+    run: list[float] = []
     for time in active:
-        if stretch and time - stretch[-1] > STEP:
-            yield stretch
-            stretch = []
-        stretch.append(time)
-    if stretch:
-        yield stretch
+        if run and time - run[-1] > STEP_SECONDS:
+            yield run
+            run = []
+        run.append(time)
+    if run:
+        yield run
 
 
 def _seconds(duration: str) -> float:
@@ -212,21 +216,21 @@ def _seconds(duration: str) -> float:
 
 
 def _run(*command: str | Path, folder: Path | None = None) -> None:
-    done = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{command[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    process = subprocess.run([str(word) for word in command], cwd=folder, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{command[0]}: {process.stdout[-2000:]}{process.stderr[-2000:]}")
 
 
 def main(recordings: Iterable[Path]) -> None:
-    """Print what fires on each recording, a JSON object a line."""
+    """Print each firing on each recording, as one JSON object per line."""
     rules = rules_of()
     for folder in recordings:
         text, start, end = samples_of(folder, rules)
-        for each in timeline(text, start, end, rules):
-            print(json.dumps({"recording": str(folder)} | asdict(each)), flush=True)
+        for interval in timeline(text, start, end, rules):
+            print(json.dumps({"recording": str(folder)} | asdict(interval)), flush=True)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Which alert fires when on a recording.")
+    parser = argparse.ArgumentParser(description="Firing times of the alerts on a recording.")
     parser.add_argument("recordings", metavar="RECORDING", nargs="+", type=Path)
     main(parser.parse_args().recordings)

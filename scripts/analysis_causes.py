@@ -1,4 +1,4 @@
-"""Plots of who takes what from whom, of the way between, of those who are called, and of the decision."""
+"""Plots of GPU sharing, network, dependencies, decisions, forecasts, and root causes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from analysis_run import Run
+from analysis_run import TIME_AXIS, Run
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import Key
@@ -15,39 +15,41 @@ from foreshock_dashboard.analysis.detectors.contention import SQUEEZE_SLOWDOWN, 
 from foreshock_dashboard.analysis.detectors.dependency import FAILED_ATTEMPTS
 from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.incidents.triage import FINDING_STRENGTH, PAGE_CHANCE
-from foreshock_dashboard.model.world import Tenant
-from foreshock_dashboard.web.charts.svg import SvgLine
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu, Tenant
+from foreshock_dashboard.web.charts.svg import Axis, SvgLine
+from foreshock_dashboard.web.charts.svg import draw as svg
 
 
 def sharing(run: Run) -> str:
-    """Parts of the GPUs that the two share, and what the victim is predicted to become slower by."""
+    """Shares of a GPU that two services use, now and normally."""
     victim, other, points = run.origin, run.service("batch-embed"), run.shown()
-    gpus = {each.gpu for each in run.world.tenants if each.service == victim}
-    gpus &= {each.gpu for each in run.world.tenants if each.service == other}
-    gpu = min(gpus)
-    rows = [run.world.tenants.index(Tenant(gpu, who)) for who in (victim, other)]
-    x = run.minutes(points)
+    gpu = min(tenant.gpu for tenant in run.world.tenants if {victim, other} <= _services_on(run, tenant.gpu))
+    rows = [run.world.tenants.index(Tenant(gpu, service)) for service in (victim, other)]
+    x, shares = run.minutes(points), [GpuShares(run.point(at)) for at in points]
     lines = []
     for color, row in enumerate(rows):
-        parts = run.over(points, lambda point, row=row: float(GpuShares(point).now[row]))  # type: ignore[misc]
-        usual = run.over(points, lambda point, row=row: float(GpuShares(point).baseline[row]))  # type: ignore[misc]
-        who = run.world.tenants[row].service.name
-        lines += [SvgLine(who, x, parts, color=color), SvgLine(f"{who}, usually", x, usual, color=color + 2)]
+        name = run.world.tenants[row].service.name
+        lines.append(SvgLine(name, x, [float(share.now[row]) for share in shares], color=color))
+        lines.append(SvgLine(f"{name}, usually", x, [float(share.baseline[row]) for share in shares], color=color + 2))
     return run.chart(f"Who has {gpu.label}", "share of its time", lines)
 
 
+def _services_on(run: Run, gpu: Gpu) -> set[Service]:
+    return {tenant.service for tenant in run.world.tenants if tenant.gpu == gpu}
+
+
 def slowdown(run: Run) -> str:
-    """The slow-down that the parts predict, and the one that requests show."""
+    """Slowdown predicted from GPU shares, and that of requests."""
     victim, points = run.origin, run.shown(after=480.0)
     x = run.minutes(points)
 
-    def from_parts(point: EvaluationPoint) -> float:
-        parts = GpuShares(point)
-        rows = point.tenant_rows[victim]
-        return predicted_slowdown(parts.baseline[rows], parts.newest[rows], parts.full[rows])
+    def predicted(point: EvaluationPoint) -> float:
+        shares, rows = GpuShares(point), point.tenant_rows[victim]
+        return predicted_slowdown(shares.baseline[rows], shares.newest[rows], shares.full[rows])
 
     lines = [
-        SvgLine("predicted from parts", x, run.over(points, from_parts)),
+        SvgLine("predicted from parts", x, run.over(points, predicted)),
         SvgLine("time per token", x, run.over(points, lambda point: point.ratio("per_token", victim)), color=2),
         SvgLine("p95", x, run.over(points, lambda point: point.ratio("p95", victim)), color=4),
         SvgLine(f"half sure, {SQUEEZE_SLOWDOWN:g}", [x[0], x[-1]], [SQUEEZE_SLOWDOWN] * 2, color=1),
@@ -56,15 +58,15 @@ def slowdown(run: Run) -> str:
 
 
 def excess(run: Run) -> str:
-    """The client's p95 over the server's on the bad path, and on others."""
+    """p95 of the client over that of the server, on the lossy path and on others."""
     points = run.shown(after=1500.0)
     x = run.minutes(points)
-    edges = [each for each in run.world.edges if each.connection != "virtual_node" and each.client.name == "gateway"]
+    edges = [edge for edge in run.world.edges if edge.connection != "virtual_node" and edge.client.name == "gateway"]
     lines = [
         SvgLine(f"{edge.client.name} → {edge.server.name}", x, _ratios(run, points, "excess", edge), color=color)
         for color, edge in enumerate(edges)
     ]
-    host = max(run.point(points[-1])["retransmitted"].keys, key=lambda each: _last(run, points, each))
+    host = max(run.point(points[-1])["retransmitted"].keys, key=lambda host: _last(run, points, host))
     lost = run.over(points, lambda point: 100 * point.value("retransmitted", host))
     lines.append(SvgLine(f"% of segments of {host} sent again", x, lost, color=len(edges)))
     return run.chart("What the way takes", "p95 of client over server, times the usual; %", lines)
@@ -79,15 +81,15 @@ def _ratios(run: Run, points: list[int], name: str, key: Key) -> list[float]:
 
 
 def dependency(run: Run) -> str:
-    """Attempts that the callee's clients give up, and requests that fail because of it."""
+    """Failed attempts of the callee's clients, and failed requests to these clients."""
     points = run.shown(after=1500.0)
     x = run.minutes(points)
     lines = []
     served = {edge.server for edge in run.world.edges}
-    edges = [each for each in run.world.edges if each.server == run.origin and each.client in served]
+    edges = [edge for edge in run.world.edges if edge.server == run.origin and edge.client in served]
     for color, edge in enumerate(edges):
         calls = run.over(points, lambda point, edge=edge: 100 * point.value("edge_failed", edge))  # type: ignore[misc]
-        own = run.over(points, lambda point, who=edge.client: 100 * point.value("failed", who))  # type: ignore[misc]
+        own = run.over(points, lambda point, client=edge.client: 100 * point.value("failed", client))  # type: ignore[misc]
         lines += [
             SvgLine(f"attempts of {edge.client.name}", x, calls, color=2 * color),
             SvgLine(f"requests to {edge.client.name}", x, own, color=2 * color + 1),
@@ -99,38 +101,69 @@ def dependency(run: Run) -> str:
 
 
 def decision(run: Run) -> str:
-    """What each grid point weighs: the strength of the best finding, and the chance of a breach."""
-    who, points = run.origin, run.shown()
+    """Strength of the strongest finding, and probability of a breach."""
+    service, points = run.origin, run.shown()
     x = run.minutes(points)
-    chance = [own.chance if (own := run.states[at].own.get(who)) else math.nan for at in points]
-    sure = run.over(
-        points, lambda point: max((each.strength for each in findings(point) if each.service == who), default=0.0)
+    chance = [own.chance if (own := run.states[at].own.get(service)) else math.nan for at in points]
+    strength = run.over(
+        points, lambda point: max((item.strength for item in findings(point) if item.service == service), default=0.0)
     )
     lines = [
-        SvgLine("strength of a finding", x, sure),
+        SvgLine("strength of a finding", x, strength),
         SvgLine("chance of a breach", x, chance, color=2),
         SvgLine(f"page, {PAGE_CHANCE:g}", [x[0], x[-1]], [PAGE_CHANCE] * 2, color=1),
         SvgLine(f"counts, {FINDING_STRENGTH:g}", [x[0], x[-1]], [FINDING_STRENGTH] * 2, color=4),
     ]
-    return run.chart(f"What decides about {who.name}", "0…1", lines)
+    return run.chart(f"What decides about {service.name}", "0…1", lines)
 
 
 def ahead(run: Run) -> str:
-    """When each service was expected to miss its objective, and when it did."""
+    """Forecast and actual time of the SLO breach of each service."""
     points = run.shown(0.0, max(run.truth.breached.values()) - run.onset)
     x = run.minutes(points)
     lines = []
-    for color, (who, when) in enumerate(sorted(run.truth.breached.items(), key=lambda item: item[1])):
-        told = [
-            next((risk.p50 for risk in each.at_risk if risk.service == who), math.nan)
-            if (each := run.incident(at))
+    for color, (service, time) in enumerate(sorted(run.truth.breached.items(), key=lambda item: item[1])):
+        forecasts = [
+            next((risk.p50 for risk in incident.at_risk if risk.service == service), math.nan)
+            if (incident := run.incident(at))
             else math.nan
             for at in points
         ]
-        y = [m + seconds / 60 if 0 < seconds < math.inf else math.nan for m, seconds in zip(x, told, strict=True)]
-        lines.append(SvgLine(who.name, x, y, dots=True, color=color))
-        lines.append(SvgLine("", x, [(when - run.onset) / 60] * len(x), color=color))
+        y = [m + seconds / 60 if 0 < seconds < math.inf else math.nan for m, seconds in zip(x, forecasts, strict=True)]
+        lines.append(SvgLine(service.name, x, y, dots=True, color=color))
+        lines.append(SvgLine("", x, [(time - run.onset) / 60] * len(x), color=color))
     return run.chart("When each was said to miss its objective, and did", "minutes since t₀", lines)
+
+
+def weights(run: Run) -> str:
+    """Slowdown of requests, request rate of the second caller, and idle GPUs."""
+    service, points = run.origin, run.shown(after=1500.0)
+    x = run.minutes(points)
+    gpus = {tenant.gpu for tenant in run.world.tenants if tenant.service == service}
+    rows = [run.world.gpus.index(gpu) for gpu in sorted(gpus)]
+    idle = 100.0 * (1.0 - np.nanmean(run.world.utilization[rows][:, points], axis=0))
+    ingest = next(edge for edge in run.world.edges if edge.server == service and edge.client.name == "gateway")
+    lines = [
+        SvgLine("median, times the usual", x, run.over(points, lambda point: point.ratio("p50", service))),
+        SvgLine("calls of gateway, 1/s", x, run.over(points, lambda point: point.value("edge_rate", ingest)), color=1),
+        SvgLine("GPUs idle, %", x, idle.tolist(), color=2),
+    ]
+    title = f"Who waits at {service.name} ({run.truth.scenario})"
+    return svg(title, TIME_AXIS, Axis("times the usual; 1/s; %", log=True), lines, run.marks())
+
+
+def blame(run: Run) -> str:
+    """Score of each candidate while the incident is open."""
+    points = run.shown(0.0, 600.0)
+    incidents = [run.incident(at) for at in points]
+    scores = [{c.service: c.score for c in incident.candidates} if incident else None for incident in incidents]
+    services = sorted({service for by_service in scores if by_service for service in by_service})
+    x = run.minutes(points)
+    lines = [
+        SvgLine(service.name, x, [s.get(service, 0.0) if s is not None else math.nan for s in scores], color=color)
+        for color, service in enumerate(services[:6])
+    ]
+    return run.chart("Who is blamed", "share of the blame", lines)
 
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
@@ -140,4 +173,6 @@ PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "dependency": ("slow-dependency", dependency),
     "ahead": ("outage", ahead),
     "decision": ("noisy-neighbour", decision),
+    "weights": ("model-thrash", weights),
+    "blame": ("starve", blame),
 }

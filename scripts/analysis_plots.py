@@ -14,28 +14,25 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import analysis_blame
 import analysis_causes
 import analysis_load
 import analysis_signs
-from analysis_run import Run, played
+from analysis_run import Run, replayed
 from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_evaluation.outcome import Run as Wanted
+from foreshock_evaluation import outcome
 from foreshock_evaluation.suite import ensure_recording
 
-PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = (
-    analysis_signs.PLOTS | analysis_load.PLOTS | analysis_causes.PLOTS | analysis_blame.PLOTS
-)
-"""Of each file's name: the scenario that it shows, and what draws it as SVG."""
+PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = analysis_signs.PLOTS | analysis_load.PLOTS | analysis_causes.PLOTS
+"""Scenario and function that draws the SVG, by file name."""
 SIZE = "small"
 
 
 def main(argv: list[str]) -> int:
-    """Exit code 0; 1 where a scenario cannot be simulated or read; 2 for wrong usage."""
+    """Write the plots; exit code 0, 1 if a scenario cannot be simulated or read, 2 for wrong usage."""
     parser = ArgumentParser(prog="analysis_plots.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(PLOTS)}; all without")
     parser.add_argument("--out", type=Path, default=Path("docs/analysis"), help="folder for the plots")
-    parser.add_argument("--recordings", type=Path, help="folder in which recordings are looked for and kept")
+    parser.add_argument("--recordings", type=Path, help="folder of existing and new recordings")
     parser.add_argument("--seed", type=int, default=11)
     arguments = parser.parse_args(argv)
     if unknown := [name for name in arguments.names if name not in PLOTS]:
@@ -51,7 +48,7 @@ def main(argv: list[str]) -> int:
 
 
 def draw(names: Iterable[str], out: Path, recordings: Path, seed: int) -> None:
-    """Write some plots.
+    """Write plots.
 
     Raises:
         RecordingError: a scenario cannot be simulated, or its recording cannot be read.
@@ -59,9 +56,9 @@ def draw(names: Iterable[str], out: Path, recordings: Path, seed: int) -> None:
 
     @cache
     def run(scenario: str) -> Run:
-        return played(ensure_recording(Wanted(scenario, SIZE, seed), recordings))
+        return replayed(ensure_recording(outcome.Run(scenario, SIZE, seed), recordings))
 
-    for name in sorted(names, key=lambda each: PLOTS[each][0]):
+    for name in sorted(names, key=lambda name: PLOTS[name][0]):
         scenario, plot = PLOTS[name]
         (out / f"{name}.svg").write_text(plot(run(scenario)), encoding="utf-8")
 

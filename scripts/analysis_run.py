@@ -1,4 +1,4 @@
-"""A scenario as the analysis saw it, grid point by grid point, and charts of it."""
+"""A replayed scenario with the state of the analysis at each grid point, and charts of it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark
 from foreshock_dashboard.web.charts.svg import draw as svg
 from foreshock_evaluation.truth import Truth, read_truth
 
-BEFORE, AFTER = 600.0, 1200.0
-"""Seconds about the begin of the fault that are shown."""
-SINCE = Axis("minutes since t₀, when the fault begins")
+BEFORE_SECONDS, AFTER_SECONDS = 600.0, 1200.0
+"""Default range of a chart around the start of the fault."""
+TIME_AXIS = Axis("minutes since t₀, when the fault begins")
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A played recording. states: after each point of `world`, which holds the whole of it."""
+    """A replayed recording. world: the whole recording. states: after each of its grid points."""
 
     world: World
     states: tuple[State, ...]
@@ -40,61 +40,61 @@ class Run:
 
     @property
     def origin(self) -> Service:
-        """Where it begins."""
+        """Service where the cascade begins."""
         assert self.truth.origin is not None
         return self.truth.origin
 
     def service(self, name: str) -> Service:
-        """The service of that name."""
-        return next(each for each in self.world.services if each.name == name)
+        """The service with a name."""
+        return next(service for service in self.world.services if service.name == name)
 
     def breached(self, service: Service) -> float:
-        """When a service first missed its objective, Unix seconds."""
+        """First SLO breach of a service, Unix seconds."""
         return self.truth.breached[service]
 
-    def shown(self, before: float = BEFORE, after: float = AFTER) -> list[int]:
-        """Grid points about t₀."""
+    def shown(self, before: float = BEFORE_SECONDS, after: float = AFTER_SECONDS) -> list[int]:
+        """Grid points around t₀."""
         times = enumerate(self.world.times)
         return [at for at, time in times if self.onset - before <= time <= self.onset + after]
 
     def point(self, at: int) -> EvaluationPoint:
-        """The World at a grid point, as it was judged."""
+        """The World at a grid point, with the baselines learned by then."""
         return EvaluationPoint(self.world, at, self.states[at].learned.baselines)
 
     def minutes(self, points: Sequence[int]) -> list[float]:
-        """Since t₀."""
+        """Minutes since t₀ of grid points."""
         return [(float(self.world.times[at]) - self.onset) / 60 for at in points]
 
-    def over(self, points: Sequence[int], of: Callable[[EvaluationPoint], float]) -> list[float]:
-        """A figure of the evaluation at each of some points; NaN where it is infinite."""
-        found = [of(self.point(at)) for at in points]
-        return [value if math.isfinite(value) else math.nan for value in found]
+    def over(self, points: Sequence[int], value_at: Callable[[EvaluationPoint], float]) -> list[float]:
+        """A value at each grid point; NaN in place of infinite values."""
+        values = [value_at(self.point(at)) for at in points]
+        return [value if math.isfinite(value) else math.nan for value in values]
 
     def incident(self, at: int) -> Incident | None:
-        """The first that is open at a grid point."""
-        return next((each for each in self.states[at].incidents if each.phase != "over"), None)
+        """First open incident at a grid point."""
+        return next((incident for incident in self.states[at].incidents if incident.phase != "over"), None)
 
     def marks(self, *more: SvgMark) -> list[SvgMark]:
-        """t₀, the first page and the first breach."""
-        paged = [each.paged for state in self.states for each in state.incidents if each.paged is not None]
-        found = [SvgMark(0.0, "t₀"), *more]
+        """t₀, the first page, and the first breach."""
+        paged = [item.paged for state in self.states for item in state.incidents if item.paged is not None]
+        marks = [SvgMark(0.0, "t₀"), *more]
         if paged:
-            found.append(SvgMark((min(paged) - self.onset) / 60, "page"))
+            marks.append(SvgMark((min(paged) - self.onset) / 60, "page"))
         breached = [time for time in self.truth.breached.values() if time >= self.onset]
         if breached:
-            found.append(SvgMark((min(breached) - self.onset) / 60, "first breach"))
-        return found
+            marks.append(SvgMark((min(breached) - self.onset) / 60, "first breach"))
+        return marks
 
     def chart(self, title: str, unit: str, lines: Sequence[SvgLine], *more: SvgMark) -> str:
         """Lines over the time since t₀, as SVG."""
-        return svg(f"{title} ({self.truth.scenario})", SINCE, Axis(unit), lines, self.marks(*more))
+        return svg(f"{title} ({self.truth.scenario})", TIME_AXIS, Axis(unit), lines, self.marks(*more))
 
 
-def played(folder: Path) -> Run:
-    """Replay a recording that comes with its truth.
+def replayed(folder: Path) -> Run:
+    """Replay a recording with a ground truth.
 
     Raises:
-        RecordingError: it cannot be read.
+        RecordingError: the recording cannot be read.
     """
     states: list[State] = []
     state = State()

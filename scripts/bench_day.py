@@ -21,7 +21,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from bench import GPUS_PER_HOST, exporter, hub_process, load
+from bench import GPUS_PER_HOST, exporter, load
+from bench_process import hub_process
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.samples import Labels, Sample, SampleBatch
@@ -226,11 +227,11 @@ def main() -> int:
             f"{time.monotonic() - started:.0f} s",
             flush=True,
         )
-        hub = opened.enter_context(hub_process(targets, folder / "store"))
-        opened.enter_context(load(hub.otlp, options.spans))
+        hub = opened.enter_context(hub_process(folder / "store", targets))
+        opened.enter_context(load(hub.endpoints[1], options.spans))
         time.sleep(WARM_UP_SECONDS)
         timings = measure(hub.url, addresses("bench-0/gpu-0", trace), options.seconds)
-        print(f"peak resident memory: {hub.memory():.0f} MiB")
+        print(f"peak resident memory: {hub.memory_mib('VmHWM'):.0f} MiB")
     missed = [name for name, values in timings.items() if float(np.percentile(values, 95)) > MAX_P95_MS]
     width = max(map(len, timings))
     print(f"{'answer':<{width}}{'count':>7}{'p50 ms':>9}{'p95 ms':>9}")

@@ -37,7 +37,7 @@ PASS = ("nvmlDeviceGetSamples", "nvmlDeviceGetEncoderUtilization")
 
 def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[str, float]) -> None:
     """Run all exporters for one window, each scraped every second."""
-    before = [(exporter.seconds(), calls(exporter.double)) for exporter in all_running]
+    before = [(exporter.cpu_seconds(), calls(exporter.double)) for exporter in all_running]
     started = time.monotonic()
     scrapes = round(seconds) * len(all_running)
     for number in range(scrapes):
@@ -46,7 +46,7 @@ def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[
         time.sleep(max(0.0, started + (number + 1) / len(all_running) - time.monotonic()))
     duration = time.monotonic() - started
     for exporter, (cpu, calls_before) in zip(all_running, before, strict=True):
-        exporter.cpu.append(100 * (exporter.seconds() - cpu) / duration)
+        exporter.cpu.append(100 * (exporter.cpu_seconds() - cpu) / duration)
         since = {name: count - calls_before[name] for name, count in calls(exporter.double).items()}
         exporter.library.append(
             100 * sum(count * costs.get(name, costs[""]) for name, count in since.items()) / duration
@@ -92,7 +92,7 @@ def row(exporter: Running) -> str:
     return (
         f"{exporter.name:<25}{exporter.period:>7}"
         f"{statistics.median(exporter.passes):>8.1f}{statistics.median(exporter.cpu):>7.2f}"
-        f"{statistics.median(exporter.library):>9.2f}{exporter.memory():>6.1f}"
+        f"{statistics.median(exporter.library):>9.2f}{exporter.memory_mib():>6.1f}"
         f"{percentile(exporter.paced, 50):>9.1f}{percentile(exporter.paced, 99):>7.1f}"
         f"{block_median(exporter, 50):>8.1f}{block_median(exporter, 99):>7.1f}"
         f"{len(page) / 1024:>6.0f}{exporter.page.sent / 1024:>6.0f}{series:>8}"
@@ -102,7 +102,7 @@ def row(exporter: Running) -> str:
 def bars(all_running: Sequence[Running]) -> Iterator[tuple[bool, str]]:
     """Whether each limit is kept, with a description."""
     ours, *others = all_running
-    cpu, memory, p99 = statistics.median(ours.own()), ours.memory(), block_median(ours, 99)
+    cpu, memory, p99 = statistics.median(ours.own()), ours.memory_mib(), block_median(ours, 99)
     yield cpu < MAX_CPU_PERCENT, f"under {MAX_CPU_PERCENT:g} % of a core at {ours.period:g} s ({cpu:.2f})"
     yield memory < MAX_MIB, f"under {MAX_MIB:g} MiB resident without OTLP ({memory:.1f})"
     yield p99 < MAX_P99_MS, f"scrape p99 under {MAX_P99_MS:g} ms ({p99:.1f})"

@@ -1,4 +1,4 @@
-"""What each part of the hub costs alone, on one core; a part of `make bench`."""
+"""Cost of each part of the hub alone, on one core; part of `make bench`."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ def median(work: Callable[[int], object], count: int = REPEAT) -> float:
     """Median seconds of `work(i)`, for i from 0 on."""
     took = []
     for i in range(count):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         work(i)
-        took.append(time.perf_counter() - begun)
+        took.append(time.perf_counter() - started)
     return statistics.median(took)
 
 
 def spans() -> list[tuple[str, float, str]]:
-    """Microseconds per span of decoding, pairing and keeping."""
-    chance, now = random.Random(2), time.time()  # noqa: S311 made-up calls, no secret
-    payloads = [batch(chance, int(now * 1e9)) for _ in range(REPEAT)]
+    """Microseconds per span of decoding, pairing, and storing."""
+    rng, now = random.Random(2), time.time()  # noqa: S311 made-up calls, no secret
+    payloads = [batch(rng, int(now * 1e9)) for _ in range(REPEAT)]
     decoded = [decode(payload).spans for payload in payloads]
-    each = len(decoded[0])
+    count = len(decoded[0])
     metrics = SpanMetrics()
     rows = [
-        ("decode OTLP protobuf", median(lambda i: decode(payloads[i])) / each * 1e6, "µs/span"),
-        ("pair and count", median(lambda i: metrics.add(decoded[i], now)) / each * 1e6, "µs/span"),
+        ("decode OTLP protobuf", median(lambda i: decode(payloads[i])) / count * 1e6, "µs/span"),
+        ("pair and count", median(lambda i: metrics.add(decoded[i], now)) / count * 1e6, "µs/span"),
     ]
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(Path(folder) / "store", now=lambda: now)
-        rows.append(("keep, durably", median(lambda i: store.append_spans(decoded[i])) / each * 1e6, "µs/span"))
+        rows.append(("keep, durably", median(lambda i: store.append_spans(decoded[i])) / count * 1e6, "µs/span"))
         store.close()
     return rows
 
 
 def queries(series: int = 2000, steps: int = 180) -> list[tuple[str, float, str]]:
-    """Milliseconds of fetching many series from the store."""
+    """Milliseconds of a query over many series of the store."""
     start = 1_800_000_000.0
     names = [labels_of({"uuid": f"GPU-{i}", "instance": f"host-{i // 8}"}) for i in range(series)]
     with tempfile.TemporaryDirectory() as folder:
@@ -70,23 +70,23 @@ def queries(series: int = 2000, steps: int = 180) -> list[tuple[str, float, str]
 
 
 def exporter() -> list[tuple[str, float, str]]:
-    """Milliseconds of a mock host's sample and exposition, and of reading that."""
-    played = open_script("contended", time.time)
-    one = Exporter(played.driver, played.resolver, host_id="bench", host_name="bench", mock=True)
-    one.sample(time.time())
-    page = one.render().decode()
+    """Milliseconds of sampling and rendering a mock host, and of parsing the result."""
+    script = open_script("contended", time.time)
+    mock = Exporter(script.driver, script.resolver, host_id="bench", host_name="bench", mock=True)
+    mock.sample(time.time())
+    page = mock.render().decode()
 
-    def sampled_and_rendered(i: int) -> None:
-        one.sample(time.time() + 60 + i)
-        one.render()
+    def sample_and_render(i: int) -> None:
+        mock.sample(time.time() + 60 + i)
+        mock.render()
 
     return [
-        ("exporter: sample 4 GPUs", median(lambda i: one.sample(time.time() + i)) * 1000, "ms"),
-        ("exporter: sample and render", median(sampled_and_rendered) * 1000, "ms"),
+        ("exporter: sample 4 GPUs", median(lambda i: mock.sample(time.time() + i)) * 1000, "ms"),
+        ("exporter: sample and render", median(sample_and_render) * 1000, "ms"),
         ("scrape: read that page", median(lambda _: parse(page, {"job": "j", "instance": "i"})) * 1000, "ms"),
     ]
 
 
 def parts() -> list[tuple[str, float, str]]:
-    """All rows: what, how much, unit."""
+    """All rows: name, value, unit."""
     return [*spans(), *queries(), *exporter()]

@@ -1,4 +1,4 @@
-"""A large platform's answers to the catalogue, made up: as a source gives them each tick, not through a store."""
+"""Synthetic answers of a large platform to the query catalogue, for each evaluation."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from foreshock_dashboard.world.histogram_quantiles import BUCKETED, QUANTILES
 from foreshock_dashboard.world.row import Readings
 
 START, STEP = 1_800_000_000.0, 10.0
-PER_HOST = 8
-PER_SERVICE = 3
-"""Operations: a model server answers few kinds of requests."""
-NOISE = 0.05
-"""Scatter of every figure around its usual, as a share of it."""
-USUAL = {
+GPUS_PER_HOST = 8
+OPERATIONS = 3
+"""Per service."""
+NOISE_RATIO = 0.05
+"""Scatter of every value."""
+BASELINES = {
     **dict.fromkeys(("up", "clock_max"), 1.0),
     **dict.fromkeys(("mock", "gpu_lost", "gpu_errors", "throttled", "preempted", "pending", "dropped"), 0.0),
     **dict.fromkeys(("queued_count", "answered_count", "finished"), 2.0),
@@ -37,19 +37,19 @@ USUAL = {
     **dict.fromkeys(("segments", "served"), 50.0),
     **dict.fromkeys(("speed",), 2.5e10),
 }
-"""A calm platform; 0.4 of whatever is not named here."""
-MEDIAN = 0.1
-"""Seconds of half of the requests; how long others take is spread log-logistically around it."""
+"""Values of a healthy platform; 0.4 for other readings."""
+MEDIAN_SECONDS = 0.1
+"""Median latency; latencies are log-logistic around it."""
 REQUESTS = 1000.0
-"""Of each thing at each grid point."""
-TROUBLED, SLOWED = 50, 2.0
-"""Of so many services one takes so many times its usual once answers come one by one."""
+"""Of each histogram at each grid point."""
+SERVICES_PER_SLOW_ONE, SLOWDOWN_RATIO = 50, 2.0
+"""One in this many services is slower in `answers`."""
 EXACT = frozenset({"up", "mock", "gpu_lost", "gpu_errors", "throttled", "specified", "ready", "pending", "quota"})
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is of everything."""
+    """Size of a platform."""
 
     gpus: int = 10_000
     services: int = 1_000
@@ -58,108 +58,110 @@ class Size:
     @property
     def hosts(self) -> int:
         """Hosts of eight GPUs."""
-        return self.gpus // PER_HOST
+        return self.gpus // GPUS_PER_HOST
 
 
 class Platform:
-    """Answers tick by tick. Each time another host is not scraped, so that the series are never quite the same."""
+    """Answers by evaluation. Each time another host is missing, so that the series always differ."""
 
     def __init__(self, size: Size, seed: int = 1) -> None:
         self.size = size
-        self._chance = np.random.default_rng(seed)
-        pairs: dict[tuple[str, str], tuple[str, str]] = {}  # as a store has them: each pair of name and value once
+        self._rng = np.random.default_rng(seed)
+        pairs: dict[tuple[str, str], tuple[str, str]] = {}  # shared, as in a store
         self._series: dict[str, list[Labels]] = {key: [] for key in catalogue(59.0)}
         for key, labels in _series(size):
-            series = sorted((name, value) for name, value in labels.items() if value)
-            self._series[key].append(tuple(pairs.setdefault(pair, pair) for pair in series))
-        for each in self._series.values():
-            each.sort()
-        self._bounds = {key: np.array([float(dict(each)["le"]) for each in self._series[key]]) for key in BUCKETED}
-        self._thing = {key: _things(self._series[key]) for key in BUCKETED}
-        self._host = {key: np.array([*map(_host_of, each)], np.int64) for key, each in self._series.items()}
-        self._usual = {key: np.full(len(each), USUAL.get(key, 0.4)) for key, each in self._series.items()}
+            own = sorted((name, value) for name, value in labels.items() if value)
+            self._series[key].append(tuple(pairs.setdefault(pair, pair) for pair in own))
+        for series in self._series.values():
+            series.sort()
+        self._bounds = {key: np.array([float(dict(labels)["le"]) for labels in self._series[key]]) for key in BUCKETED}
+        self._histograms = {key: _histograms(self._series[key]) for key in BUCKETED}
+        self._host = {key: np.array([*map(_host_of, series)], np.int64) for key, series in self._series.items()}
+        self._baseline = {key: np.full(len(series), BASELINES.get(key, 0.4)) for key, series in self._series.items()}
 
     def answers(self, tick: int) -> Readings:
-        """What a source says at one grid point; its labels are new objects, as they are each time."""
-        away = tick % self.size.hosts
-        found = {}
+        """Answers of a source at one grid point; labels are new objects, as in a real answer."""
+        missing = tick % self.size.hosts
+        answers = {}
         for key, series in self._series.items():
-            there = self._host[key] != away
-            labels = tuple((*labels,) for labels, is_there in zip(series, there.tolist(), strict=True) if is_there)
+            present = self._host[key] != missing
+            labels = tuple((*labels,) for labels, keep in zip(series, present.tolist(), strict=True) if keep)
             values = self._counts(key) if key in BUCKETED else self._values(key, 1)
-            found[key] = Matrix(self._times(tick, 1), labels, values[there])
-        return found
+            answers[key] = Matrix(self._times(tick, 1), labels, values[present])
+        return answers
 
     def past(self, tick: int, points: int) -> Readings:
-        """Many grid points at once, condensed already: to have a history quickly."""
-        found = {}
+        """Several grid points at once, with quantiles in place of histograms."""
+        readings = {}
         for key, series in self._series.items():
             times = self._times(tick, points)
             if key not in BUCKETED:
-                found[key] = Matrix(times, tuple(series), self._values(key, points))
+                readings[key] = Matrix(times, tuple(series), self._values(key, points))
                 continue
-            things = tuple(dict.fromkeys(map(_thing, series)))
-            scatter = self._chance.lognormal(0, NOISE, (len(things), points))
-            for usual, name in zip(USUAL_SECONDS, QUANTILES, strict=True):
-                found[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(times, things, usual * scatter)
-        return found
+            histograms = tuple(dict.fromkeys(map(_without_le, series)))
+            scatter = self._rng.lognormal(0, NOISE_RATIO, (len(histograms), points))
+            for seconds, name in zip(BASELINE_SECONDS, QUANTILES, strict=True):
+                readings[f"{key.removesuffix('_seconds')}_{name}"] = Matrix(times, histograms, seconds * scatter)
+        return readings
 
     def _times(self, tick: int, points: int) -> Floats:
         return START + STEP * np.arange(tick, tick + points, dtype=np.float64)
 
     def _counts(self, key: str) -> Floats:
-        """Buckets, counted up. All of one thing's come from the same requests, so they scatter together."""
-        things, number = self._thing[key]
-        seconds = MEDIAN * self._chance.lognormal(0, NOISE, len(things)) * np.where(things, SLOWED, 1.0)
-        requests = REQUESTS * self._chance.lognormal(0, NOISE, len(things))
+        """Cumulative buckets; those of one histogram scatter together."""
+        is_slow, number = self._histograms[key]
+        seconds = (
+            MEDIAN_SECONDS * self._rng.lognormal(0, NOISE_RATIO, len(is_slow)) * np.where(is_slow, SLOWDOWN_RATIO, 1.0)
+        )
+        requests = REQUESTS * self._rng.lognormal(0, NOISE_RATIO, len(is_slow))
         return (requests[number] * _within(self._bounds[key], seconds[number]))[:, None]
 
     def _values(self, key: str, points: int) -> Floats:
-        usual = self._usual[key][:, None]
+        baseline = self._baseline[key][:, None]
         if key in EXACT:
-            return np.repeat(usual, points, axis=1)
-        return usual * self._chance.lognormal(0, NOISE, (len(usual), points))
+            return np.repeat(baseline, points, axis=1)
+        return baseline * self._rng.lognormal(0, NOISE_RATIO, (len(baseline), points))
 
 
 def _within(bounds: Floats, median: Floats | float) -> Floats:
-    """The share of requests that take no longer than each bound, in seconds."""
+    """Share of requests within each bound, in seconds."""
     return 1.0 / (1.0 + (median / bounds) ** 3)
 
 
-USUAL_SECONDS = [
+BASELINE_SECONDS = [
     float(seconds[0, 0])
     for bounds in [np.array([*map(float, LE_VALUES)])]
     for seconds in histogram_quantiles(
-        bounds, REQUESTS * _within(bounds, MEDIAN)[None, :, None], tuple(QUANTILES.values())
+        bounds, REQUESTS * _within(bounds, MEDIAN_SECONDS)[None, :, None], tuple(QUANTILES.values())
     )
 ]
-"""What the buckets of a calm platform tell as each of `QUANTILES`."""
+"""`QUANTILES` of the buckets of a healthy platform."""
 
 
-def _thing(labels: Labels) -> Labels:
-    """What a bucket is of."""
+def _without_le(labels: Labels) -> Labels:
+    """Labels of the histogram of a bucket."""
     return tuple(pair for pair in labels if pair[0] != "le")
 
 
-def _things(series: list[Labels]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether each thing that buckets are of is in trouble, and the number of each bucket's."""
-    numbers = {thing: number for number, thing in enumerate(dict.fromkeys(map(_thing, series)))}
-    names = [dict(thing).get("server") or dict(thing)["service_name"] for thing in numbers]
-    troubled = np.array([int(name.removeprefix("s-")) % TROUBLED == 0 for name in names], np.bool_)
-    return troubled, np.array([numbers[_thing(labels)] for labels in series], np.int64)
+def _histograms(series: list[Labels]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether each histogram is of a slow service, and the number of the histogram of each bucket."""
+    numbers = {histogram: number for number, histogram in enumerate(dict.fromkeys(map(_without_le, series)))}
+    names = [dict(histogram).get("server") or dict(histogram)["service_name"] for histogram in numbers]
+    is_slow = np.array([int(name.removeprefix("s-")) % SERVICES_PER_SLOW_ONE == 0 for name in names], np.bool_)
+    return is_slow, np.array([numbers[_without_le(labels)] for labels in series], np.int64)
 
 
 def _series(size: Size) -> Iterator[tuple[str, dict[str, str]]]:
-    """Every series of the platform, with the reading that it answers."""
+    """Every series of the platform, as (reading, labels)."""
     services = [{"service_name": f"s-{i}", "service_namespace": f"n-{i % 20}"} for i in range(size.services)]
     yield from _on_hosts(size)
     for gpu in range(size.gpus):
         yield from _on_gpu(gpu, services)
-    for i, who in enumerate(services):
+    for i, service in enumerate(services):
         for key in ("served", "served_failed"):
-            yield key, who
-        yield from (("served_seconds", {**who, "le": bound}) for bound in LE_VALUES)
-        yield from (("operations", {**who, "span_name": f"POST /v1/{name}"}) for name in range(PER_SERVICE))
+            yield key, service
+        yield from (("served_seconds", {**service, "le": bound}) for bound in LE_VALUES)
+        yield from (("operations", {**service, "span_name": f"POST /v1/{name}"}) for name in range(OPERATIONS))
         yield from _deployed(i)
     for i in range(size.services // 5):
         yield from (("first_token_seconds", {**services[i], "model_name": "m", "le": bound}) for bound in LE_VALUES)
@@ -198,7 +200,7 @@ def _on_hosts(size: Size) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _on_gpu(gpu: int, services: list[dict[str, str]]) -> Iterator[tuple[str, dict[str, str]]]:
     """A GPU; every other one is shared by two services."""
-    host, index = divmod(gpu, PER_HOST)
+    host, index = divmod(gpu, GPUS_PER_HOST)
     labels = {"job": "foreshock-exporter", "instance": f"h-{host}:10877", "uuid": f"GPU-{gpu:06}"}
     yield "gpu", {**labels, "gpu": str(index), "model": "H100"}
     for key in (
@@ -206,13 +208,13 @@ def _on_gpu(gpu: int, services: list[dict[str, str]]) -> Iterator[tuple[str, dic
         *("clock", "clock_max", "throttled", "gpu_errors", "gpu_lost"),
     ):
         yield key, labels
-    one, other = services[gpu % len(services)], services[(gpu + 1) % len(services)]
-    tenants = (one, other) if gpu % 2 else (one,)
-    for who in tenants:
+    first, second = services[gpu % len(services)], services[(gpu + 1) % len(services)]
+    tenants = (first, second) if gpu % 2 else (first,)
+    for tenant in tenants:
         for key in ("busy", "stalled", "memory"):
-            yield key, {**labels, **who}
+            yield key, {**labels, **tenant}
     if gpu % 2:
-        for victim, aggressor in ((one, other), (other, one)):
+        for victim, aggressor in ((first, second), (second, first)):
             yield "stalled_by", {**labels, **victim, **{f"by_{name}": value for name, value in aggressor.items()}}
 
 
@@ -225,11 +227,11 @@ def _deployed(service: int) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _host_of(labels: Labels) -> int:
-    """The number of the host that a series is scraped from; -1 where it is not from one."""
+    """Number of the host of a series; -1 without one."""
     instance = dict(labels).get("instance", "")
     return int(instance.rpartition("-")[2].split(":")[0]) if instance else -1
 
 
-def counted(found: Mapping[str, Matrix]) -> int:
-    """How many series there are."""
-    return sum(map(len, found.values()))
+def series_count(answers: Mapping[str, Matrix]) -> int:
+    """Number of series."""
+    return sum(map(len, answers.values()))

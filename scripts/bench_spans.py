@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -26,25 +24,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from bench_process import hub_process
 from foreshock_dashboard.store import Store
+from send_spans import attribute
 
-BIN = Path(sys.executable).parent
 BATCH_SPANS = 512
 SERVICES = 12
 PREPARED_BATCHES = 64
 """Batches that are prepared before sending; each gets new ids and times when it is sent."""
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 MIN_SPANS_PER_CPU_SECOND, GOAL_SPANS_PER_CPU_SECOND = 60_000, 150_000
-
-
-def attribute(key: str, value: str | int) -> KeyValue:
-    """Return a KeyValue."""
-    return KeyValue(
-        key=key, value=AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value)
-    )
 
 
 def batch(rng: random.Random) -> ExportTraceServiceRequest:
@@ -142,40 +133,6 @@ def send_batches(address: str, rate: float, seconds: float) -> None:
     sys.stdout.write(json.dumps([accepted, refused]))
 
 
-@dataclass(frozen=True)
-class Hub:
-    """A running hub."""
-
-    pid: int
-    endpoints: tuple[str, str]
-
-    def cpu(self) -> float:
-        """Return the CPU seconds used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def resident(self) -> float:
-        """Return the resident memory in MiB."""
-        match = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text())
-        return int(match[1]) / 1024 if match else float("nan")
-
-
-@contextmanager
-def hub(store: Path) -> Iterator[Hub]:
-    """Run a hub without other load."""
-    ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
-    command = [str(BIN / "foreshock"), "serve", *ports, "--store", str(store)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    try:
-        addresses = [process.stdout.readline().split()[-1] for _ in range(3)]
-        yield Hub(process.pid, (addresses[1], addresses[2]))
-    finally:
-        process.terminate()
-        process.wait(60)
-        process.stdout.close()
-
-
 def stored(folder: Path) -> int:
     """Return the number of spans in a closed store."""
     store = Store.open(folder, now=time.time)
@@ -214,19 +171,19 @@ def load(seconds: float, rate: float = 0.0) -> Outcome:
 
 def _send(path: Path, seconds: float, rate: float) -> tuple[float, float, list[tuple[int, int]], tuple[float, ...]]:
     """Return CPU seconds, elapsed seconds, accepted and refused spans per sender, and resident MiB over time."""
-    with hub(path) as target:
-        before, started = target.cpu(), time.monotonic()
+    with hub_process(path) as hub:
+        before, started = hub.cpu_seconds(), time.monotonic()
         command = [sys.executable, str(Path(__file__)), "--rate", str(rate / 2), "--seconds", str(seconds), "--to"]
         senders = [
-            subprocess.Popen([*command, endpoint], stdout=subprocess.PIPE, text=True) for endpoint in target.endpoints
+            subprocess.Popen([*command, endpoint], stdout=subprocess.PIPE, text=True) for endpoint in hub.endpoints
         ]
         resident = []
         for _ in range(10):
             time.sleep(seconds / 10)
-            resident.append(target.resident())
+            resident.append(hub.memory_mib())
         counts = [json.loads(process.communicate(timeout=120)[0]) for process in senders]
         time.sleep(6)  # includes sealing
-        return target.cpu() - before, time.monotonic() - started, counts, tuple(resident)
+        return hub.cpu_seconds() - before, time.monotonic() - started, counts, tuple(resident)
 
 
 def report(outcome: Outcome) -> bool:

@@ -57,7 +57,7 @@ def main() -> int:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="foreshock-picture-") as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        for scenario, at in dict.fromkeys((each.scenario, each.at) for each in TAKEN):
+        for scenario, at in dict.fromkeys((picture.scenario, picture.at) for picture in TAKEN):
             recording = Path(folder) / scenario
             simulate = ["simulate", scenario, "--size", "demo", "--duration", "75m", "--out", str(recording)]
             subprocess.run([*_foreshock(), *simulate], check=True)

@@ -17,9 +17,10 @@ CALLS_PER_BATCH = 250
 SERVICES = [f"service-{i}" for i in range(12)]
 
 
-def attribute(key: str, value: str) -> KeyValue:
+def attribute(key: str, value: str | int) -> KeyValue:
     """Return a KeyValue."""
-    return KeyValue(key=key, value=AnyValue(string_value=value))
+    content = AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=value)
+    return KeyValue(key=key, value=content)
 
 
 def batch(rng: random.Random, now_ns: int) -> bytes:

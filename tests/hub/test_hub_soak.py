@@ -23,16 +23,17 @@ def test_memory_is_flat_under_a_steady_load(monkeypatch: pytest.MonkeyPatch, tmp
     A segment being written shows for some seconds, so a minute is the median of its seconds.
     """
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
+    import bench_process
     import bench_spans
 
-    with bench_spans.hub(tmp_path / "store") as hub:
+    with bench_process.hub_process(tmp_path / "store") as hub:
         sender = [sys.executable, bench_spans.__file__, "--rate", f"{RATE / 2}", "--seconds", f"{60 * MINUTES}", "--to"]
         senders = [
             subprocess.Popen([*sender, endpoint], stdout=subprocess.PIPE, text=True) for endpoint in hub.endpoints
         ]
         begun, seconds = time.monotonic(), []
         while time.monotonic() - begun < 60 * MINUTES:
-            seconds.append(hub.resident())
+            seconds.append(hub.memory_mib())
             time.sleep(1)
         told = [json.loads(process.communicate(timeout=120)[0]) for process in senders]
     accepted, refused = map(sum, zip(*told, strict=True))

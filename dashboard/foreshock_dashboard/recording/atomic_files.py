@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.store.blocks.disk import Disk
 
 
 @contextmanager
@@ -29,10 +30,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise RecordingError(f"{path}: cannot be written: {error.strerror}; name a folder that can") from None
     try:
         yield part
-        for file in [*part.iterdir(), part]:
-            _sync(file)
-        part.rename(path)
-        _sync(path.parent)
+        disk = Disk()
+        for file in part.iterdir():
+            disk.sync(file)
+        disk.publish(part, path)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be written: {error.strerror}; free space, or name another") from error
     finally:
@@ -52,9 +53,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     try:
         with part.open("xb") as file:
             yield file
-        _sync(part)
-        part.rename(path)
-        _sync(path.absolute().parent)
+        Disk().publish(part, path.absolute())
     except OSError as error:
         raise RecordingError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
@@ -63,12 +62,3 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 
 def _part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.part-{os.getpid()}")
-
-
-def _sync(path: Path) -> None:
-    """Sync a file or a folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

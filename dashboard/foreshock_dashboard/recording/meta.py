@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,11 @@ import orjson
 
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.store.blocks.disk import Disk
 
 FORMAT = "foreshock-recording"
 VERSION = 1
 META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "truth.json"
-_READ_BYTES = 1 << 20
 _FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
 
@@ -135,8 +134,4 @@ def checksum(path: Path) -> FileChecksum:
     Raises:
         OSError: it cannot be read.
     """
-    crc = size = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            crc, size = zlib.crc32(chunk, crc), size + len(chunk)
-    return FileChecksum(size, crc)
+    return FileChecksum(path.stat().st_size, Disk().checksum(path))

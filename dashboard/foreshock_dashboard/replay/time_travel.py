@@ -69,20 +69,18 @@ class StateHistory:
     def __init__(self, max_service_states: int = MAX_SERVICE_STATES, min_spacing: float = 0.0) -> None:
         self._max_service_states = max_service_states
         self._min_spacing = min_spacing
-        self._times: list[float] = []
         self._states: list[tuple[State, Learning]] = []
         self._service_states = 0
 
     def append(self, state: State, learned: Learning) -> None:
         """Append a state with the length of the history behind it, unless it follows the previous one too closely."""
-        if self._times and state.time - self._times[-1] < self._min_spacing:
+        if self._states and state.time - self._states[-1][0].time < self._min_spacing:
             return
-        self._times.append(state.time)
         self._states.append((state, learned))
         self._service_states += 1 + len(state.own)
         while self._service_states > self._max_service_states and len(self._states) > 1:
             self._service_states -= 1 + len(self._states[0][0].own)
-            del self._times[0], self._states[0]
+            del self._states[0]
 
     @property
     def nbytes(self) -> float:
@@ -91,7 +89,7 @@ class StateHistory:
 
     def at(self, time: float) -> tuple[State, Learning] | None:
         """The last state at or before `time`; None without one."""
-        row = bisect_right(self._times, time)
+        row = bisect_right(self._states, time, key=lambda item: item[0].time)
         return self._states[row - 1] if row else None
 
 

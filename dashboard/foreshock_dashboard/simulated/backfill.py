@@ -22,60 +22,47 @@ SCRAPE_SECONDS, SAMPLING_SECONDS = 10.0, 5.0
 """Time between two scrapes, and between two GPU samples before traces are stored."""
 
 
-class Backfill:
-    """Plays a simulation and stores what its exporters and services emit, parsed and paired as in a live hub.
+def backfill(
+    simulation: Simulation,
+    hosts: Sequence[Exporter],
+    pages: Sequence[tuple[RenderPage, ScrapeTarget]],
+    occupancies: Sequence[OccupancySpans],
+    hub: Hub,
+    sampling: float,
+    until: float,
+) -> Iterator[float]:
+    """Play a simulation to `until` (Unix seconds), and store what its exporters and services emit, as a live hub does.
 
-    sampling: seconds between two GPU samples while traces are stored.
+    sampling: seconds between two GPU samples while traces are stored. Yields the reached time after each chunk.
     """
+    caches: list[SeriesCache] = [{} for _ in pages]
+    pending: list[SampleBatch] = []
+    now = written = simulation.now
+    scrape = now + SCRAPE_SECONDS
+    while now < until:
+        is_traced = now + SAMPLING_SECONDS > until - TRACED_SECONDS
+        now = min(now + (sampling if is_traced else SAMPLING_SECONDS), until)
+        spans = [to_span(span) for span in simulation.advance(now)]
+        hub.pipeline.count(spans, now)
+        if now >= until - TRACED_SECONDS and spans:
+            hub.store.append_spans(spans)
+        for exporter in hosts:
+            exporter.sample(now)
+        if occupancy_spans := [span for occupancy in occupancies for span in occupancy.take(last=now >= until)]:
+            hub.store.append_spans(occupancy_spans)
+        if now >= scrape:
+            pending += [hub.pipeline.collect(now), *_scrape(pages, caches, now)]
+            hub.pipeline.mark_written()
+            scrape += SCRAPE_SECONDS
+        if now - written >= CHUNK_SECONDS or now >= until:
+            hub.store.append_samples(pending)
+            pending, written = [], now
+            yield now
 
-    def __init__(
-        self,
-        simulation: Simulation,
-        hosts: Sequence[Exporter],
-        pages: Sequence[tuple[RenderPage, ScrapeTarget]],
-        occupancies: Sequence[OccupancySpans],
-        hub: Hub,
-        sampling: float,
-    ) -> None:
-        self._simulation = simulation
-        self._hosts, self._pages = tuple(hosts), tuple(pages)
-        self._occupancies = tuple(occupancies)
-        self._hub = hub
-        self._sampling = sampling
-        self._known: list[SeriesCache] = [{} for _ in pages]
 
-    def play(self, until: float) -> Iterator[float]:
-        """Advance to `until` (Unix seconds) and store everything; yields the reached time after each chunk."""
-        pending: list[SampleBatch] = []
-        now = written = self._simulation.now
-        scrape = now + SCRAPE_SECONDS
-        while now < until:
-            is_traced = now + SAMPLING_SECONDS > until - TRACED_SECONDS
-            now = min(now + (self._sampling if is_traced else SAMPLING_SECONDS), until)
-            spans = [to_span(span) for span in self._simulation.advance(now)]
-            self._hub.pipeline.count(spans, now)
-            if now >= until - TRACED_SECONDS and spans:
-                self._hub.store.append_spans(spans)
-            for exporter in self._hosts:
-                exporter.sample(now)
-            if occupancy_spans := [
-                span for occupancy in self._occupancies for span in occupancy.take(last=now >= until)
-            ]:
-                self._hub.store.append_spans(occupancy_spans)
-            if now >= scrape:
-                pending += self._scrape(now)
-                scrape += SCRAPE_SECONDS
-            if now - written >= CHUNK_SECONDS or now >= until:
-                self._hub.store.append_samples(pending)
-                pending, written = [], now
-                yield now
-
-    def _scrape(self, now: float) -> list[SampleBatch]:
-        own = self._hub.pipeline.collect(now)
-        self._hub.pipeline.mark_written()
-        batches = [own]
-        for (page, target), known in zip(self._pages, self._known, strict=True):
-            samples = parse(page().decode(), target.target_labels, known)
-            up = Sample("up", labels_of(target.target_labels), 1.0)
-            batches.append(SampleBatch(now, target.instance, (up, *samples)))
-        return batches
+def _scrape(
+    pages: Sequence[tuple[RenderPage, ScrapeTarget]], caches: Sequence[SeriesCache], now: float
+) -> Iterator[SampleBatch]:
+    for (page, target), cache in zip(pages, caches, strict=True):
+        up = Sample("up", labels_of(target.target_labels), 1.0)
+        yield SampleBatch(now, target.instance, (up, *parse(page().decode(), target.target_labels, cache)))

@@ -18,7 +18,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import tune_process
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, Backfill
+from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, backfill
 from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages
 from foreshock_dashboard.simulated.occupancy import OccupancySpans
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeTarget
@@ -110,8 +110,8 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
             step=INTERVAL_SECONDS,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
-        backfill = Backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS)
-        if not _fill(backfill, wall.origin, history, stop):
+        chunks = backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS, wall.origin)
+        if not _fill(chunks, wall.origin, history, stop):
             return
         wall.release()
         endpoint = f"http://127.0.0.1:{hub.http.port}"
@@ -149,13 +149,13 @@ def _other_pages(simulation: Simulation, opened: ExitStack) -> Iterator[tuple[Re
         yield page, ScrapeTarget(f"{base}/{job}", job, {"instance": job})
 
 
-def _fill(backfill: Backfill, until: float, history: float, stop: threading.Event) -> bool:
+def _fill(chunks: Iterator[float], until: float, history: float, stop: threading.Event) -> bool:
     """Fill the store with the history and show the progress; false if `stop` is set."""
     begin = time.monotonic()
     is_terminal = sys.stderr.isatty()
     if not is_terminal:
         print(f"playing {history / 60:.0f} min of history, which takes a minute or two", file=sys.stderr, flush=True)
-    for reached in backfill.play(until):
+    for reached in chunks:
         if stop.is_set():
             return False
         minutes = (history - (until - reached)) / 60
