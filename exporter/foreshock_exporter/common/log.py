@@ -42,7 +42,7 @@ class ProblemLog:
 def configure_logging(level: str, form: str) -> None:
     """Log to standard error at `level`, one record per line, as `logfmt` or `json`."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter({"logfmt": logfmt, "json": _json}[form]))
+    handler.setFormatter(_Formatter(logfmt if form == "logfmt" else json.dumps))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 
@@ -71,7 +71,3 @@ def logfmt(entry: dict[str, str]) -> str:
 
 def _plain(value: str) -> bool:
     return bool(value) and value.isprintable() and not set(value) & set(' "=\\')
-
-
-def _json(entry: dict[str, str]) -> str:
-    return json.dumps(entry)

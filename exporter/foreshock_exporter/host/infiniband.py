@@ -69,13 +69,7 @@ class SysInfiniband:
         self._problems = ProblemLog()
 
     def __call__(self) -> Families:
-        """Ports as families; empty without adapters. Raises as `read`."""
-        adapters = self.read()
-        self._report_saturated(port for adapter in adapters for port in adapter.ports)
-        return families(adapters)
-
-    def read(self) -> tuple[Adapter, ...]:
-        """All adapters by name.
+        """Adapters and ports as families, sorted by name; empty without adapters.
 
         Raises:
             OSError: the folder exists but cannot be read.
@@ -84,14 +78,16 @@ class SysInfiniband:
         try:
             devices = sorted(os.listdir(self._folder))  # noqa: PTH208 - names only
         except FileNotFoundError:
-            return ()
+            return families(())
         ports = {device: _ports(self._folder / device) for device in devices}
         if (count := sum(map(len, ports.values()))) > MAX_PORTS:
             raise ValueError(
                 f"{count} ports in {self._folder} are more than {MAX_PORTS}; set --no-collector.infiniband, "
                 "or move virtual functions to the namespaces that use them"
             )
-        return tuple(_adapter(self._folder / device, numbers) for device, numbers in ports.items())
+        adapters = [_adapter(self._folder / device, numbers) for device, numbers in ports.items()]
+        self._report_saturated(port for adapter in adapters for port in adapter.ports)
+        return families(adapters)
 
     def _report_saturated(self, ports: Iterable[Port]) -> None:
         for port in ports:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,8 +16,6 @@ BUILT_IN = ("contended", "healthy", "sick")
 STDIN = "-"
 _FOLDER = Path(__file__).parent / "built_in"
 _CHUNK_BYTES = 1 << 16
-_POLL_SECONDS = 0.2
-"""Interval between checks for the end of a live script."""
 _MAX_LOGGED_LINES = 20
 """Wrong lines of a live script that are logged; more are only counted."""
 
@@ -88,7 +85,6 @@ class LiveScript:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join(5 * _POLL_SECONDS)
 
     def _run(self) -> None:
         for line in split_lines(self._chunks()):
@@ -100,15 +96,13 @@ class LiveScript:
     def _chunks(self) -> Iterator[bytes]:
         while not self._closed.is_set():
             try:
-                ready, _, _ = select.select([self._descriptor], [], [], _POLL_SECONDS)
-                chunk = os.read(self._descriptor, _CHUNK_BYTES) if ready else None
-            except (OSError, ValueError) as error:
+                chunk = os.read(self._descriptor, _CHUNK_BYTES)
+            except OSError as error:
                 log.warning("%s: cannot be read any more: %s", self._name, error)
                 return
-            if chunk == b"":
+            if not chunk:
                 return
-            if chunk:
-                yield chunk
+            yield chunk
 
     def _take(self, line: str) -> None:
         try:

@@ -15,9 +15,7 @@ from foreshock_exporter.script.lines import Script
 MAX_XIDS = 256
 """XIDs kept; earlier ones are only counted."""
 MAX_RECENT_STATES = 1024
-"""Cached states, for times shortly before the latest."""
-RECENT_STATES_US = 2_000_000
-"""Age of the oldest cached state in µs; earlier times replay the script."""
+"""Cached states; earlier times replay the script."""
 MAX_PAST_EVENTS = 10_000
 """Past events of a live script that are kept; earlier times return the state after dropped ones."""
 MAX_EVENTS_KEPT = 100_000
@@ -75,7 +73,11 @@ class Playback:
                 self._recent.pop()
             if not self._recent:
                 self._recent.append(self._earliest)
-            self._drop_past_events()
+            oldest = self._recent[0]
+            happened = oldest.next_event - self._dropped
+            if happened > MAX_PAST_EVENTS:
+                del self._events[:happened]
+                self._dropped, self._earliest = oldest.next_event, oldest
 
     def state_at(self, time: float) -> tuple[PlayedHost, int]:
         """State after the last event before a time, and the time in µs from the start."""
@@ -85,13 +87,8 @@ class Playback:
             while (next_due := self._next_due(state.next_event)) is not None and next_due[0] <= us:
                 state = _after(state, next_due[0], next_due[1], self.header.host, self.start_us)
                 if state.next_event > self._recent[-1].next_event:
-                    self._keep_state(state)
+                    self._recent.append(state)
         return state, max(us, state.us)
-
-    def _keep_state(self, state: PlayedHost) -> None:
-        self._recent.append(state)
-        while len(self._recent) > 1 and self._recent[1].us < state.us - RECENT_STATES_US:
-            self._recent.popleft()
 
     def _next_due(self, number: int) -> tuple[int, Event | None] | None:
         """Time and event by number; no event for one that is not repeated."""
@@ -104,14 +101,6 @@ class Playback:
         at, event = self._events[index]
         return at + turn * self._loop_us, None if event.once and turn else event
 
-    def _drop_past_events(self) -> None:
-        """Drop the oldest events of a live script if too many have passed."""
-        oldest = self._recent[0]
-        happened = oldest.next_event - self._dropped
-        if happened > MAX_PAST_EVENTS:
-            del self._events[:happened]
-            self._dropped, self._earliest = oldest.next_event, oldest
-
 
 def _after(state: PlayedHost, us: int, event: Event | None, host: str, start_us: int) -> PlayedHost:
     """State after one more event; None is an event that is not repeated."""
@@ -121,11 +110,12 @@ def _after(state: PlayedHost, us: int, event: Event | None, host: str, start_us:
     index, gpus = event.gpu, state.gpus
     before = gpus[index] if index < len(gpus) else None
     if isinstance(event.action, Device):
-        new = described_gpu(host, index, event.action, us, before)
-        return later if index > len(gpus) else replace(later, gpus=(*gpus[:index], new, *gpus[index + 1 :]))
-    if before is None:
+        gpu = described_gpu(host, index, event.action, us, before)
+    elif before is None:
         return later
-    if isinstance(event.action, XidError):
+    elif isinstance(event.action, XidError):
         xids = (*state.xids, ScriptedXid((start_us + us) / MICROSECONDS, index, event.action.xid))
         return replace(later, xids=xids[-MAX_XIDS:], xids_before=state.xids_before + max(0, len(xids) - MAX_XIDS))
-    return replace(later, gpus=(*gpus[:index], after_action(before, event.action, us), *gpus[index + 1 :]))
+    else:
+        gpu = after_action(before, event.action, us)
+    return replace(later, gpus=(*gpus[:index], gpu, *gpus[index + 1 :]))
