@@ -18,8 +18,8 @@ from foreshock_dashboard.web.charts import svg
 from foreshock_simulator.control.capacity import provisioning_seconds
 from foreshock_simulator.control.deployment import cold_start_seconds
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.spec.traffic import FlowSpec
-from foreshock_simulator.traffic import servegen
+from foreshock_simulator.spec.platform import FlowSpec
+from foreshock_simulator.traffic import traces
 from foreshock_simulator.traffic.arrivals import arrivals
 from foreshock_simulator.traffic.rate import DAY_SECONDS
 from foreshock_simulator.traffic.traces import TraceName, load
@@ -157,19 +157,19 @@ def average(flow: FlowSpec, period: float) -> dict[float, float]:
 
 def day(out: Path | None) -> None:
     """ServeGen's clients over a day."""
-    active = [window for client in servegen.clients() for window in client if window.rate > 0.0]
+    active = [window for client in traces.clients() for window in client if window.rate > 0.0]
     quantiles = np.percentile([window.cv for window in active], (50, 90, 99))
-    totals = np.array([sum(client[window].rate for client in servegen.clients()) for window in range(servegen.WINDOWS)])
+    totals = np.array([sum(client[window].rate for client in traces.clients()) for window in range(traces.WINDOWS)])
     flow = replace(FLOW, arrivals="servegen", rate=SERVEGEN_RATE)
     times = generated(flow, DAY_SECONDS, 1)[:, 0]
-    index = ((START + times) % DAY_SECONDS // servegen.WINDOW_SECONDS).astype(int)
-    ours = np.bincount(index, minlength=servegen.WINDOWS) / servegen.WINDOW_SECONDS / SERVEGEN_RATE
-    shape = totals / servegen.mean_rate()
-    print(f"\nServeGen: {len(servegen.clients())} clients; CV p50 {quantiles[0]:.2f}, p90 {quantiles[1]:.2f}, ", end="")
+    index = ((START + times) % DAY_SECONDS // traces.WINDOW_SECONDS).astype(int)
+    ours = np.bincount(index, minlength=traces.WINDOWS) / traces.WINDOW_SECONDS / SERVEGEN_RATE
+    shape = totals / traces.client_rate()
+    print(f"\nServeGen: {len(traces.clients())} clients; CV p50 {quantiles[0]:.2f}, p90 {quantiles[1]:.2f}, ", end="")
     print(f"p99 {quantiles[2]:.1f}; peak over median of the day {totals.max() / np.median(totals):.2f}, ", end="")
     print(f"of a flow of {SERVEGEN_RATE:g}/s {ours.max() / np.median(ours):.2f}")
     if out:
-        hours = [window / 6.0 for window in range(servegen.WINDOWS)]
+        hours = [window / 6.0 for window in range(traces.WINDOWS)]
         lines = [svg.SvgLine("table", hours, shape.tolist(), True), svg.SvgLine("flow", hours, ours.tolist(), color=1)]
         x, y = svg.Axis("hour of the day"), svg.Axis("rate over the day's mean")
         svg.write(out / "servegen.svg", f"ServeGen's clients, {SERVEGEN_RATE:g} requests a second", x, y, lines)

@@ -20,7 +20,7 @@ from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
 from foreshock_evaluation.suite import SUITES, fingerprint, instant_scenarios, load_suite
 from foreshock_evaluation.truth import expected_of
 from foreshock_simulator.scenarios.load import load
-from foreshock_simulator.scenarios.parsing.problems import ScenarioError
+from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.spec.scenario import ScenarioSpec
 

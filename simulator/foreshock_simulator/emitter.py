@@ -41,11 +41,9 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Unix seconds."""
-        ...
 
     def wall_seconds(self, seconds: float) -> float:
         """Wall time of a duration of virtual time."""
-        ...
 
 
 class SpanSender:
@@ -106,13 +104,10 @@ class SpanSender:
 
 
 class Emitter:
-    """A thread that advances a simulation with a clock and sends the finished spans.
+    """A thread that advances a simulation with a clock and sends the finished spans to an endpoint of `SpanSender`.
 
-    Args:
-        simulation: advanced by this thread only; other threads may read its devices.
-        clock: virtual time.
-        endpoint: address of the receiver, as for `SpanSender`.
-        period: wall seconds between two steps; shorter with a fast clock.
+    Only this thread advances the simulation; others may read its devices. `period` is the wall time in seconds between
+    two steps; it is shorter with a fast clock.
     """
 
     def __init__(self, simulation: Simulation, clock: Clock, endpoint: str, period: float = 0.2) -> None:

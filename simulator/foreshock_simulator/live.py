@@ -51,21 +51,14 @@ class WallClock:
 
 
 class Platform:
-    """A scenario that runs on the wall clock.
+    """A scenario that runs on the wall clock. `otlp` is the receiver of its spans, such as http://127.0.0.1:4318."""
 
-    Args:
-        simulation: the scenario, not yet started.
-        otlp: receiver of its spans, such as http://127.0.0.1:4318.
-        clock: the wall clock.
-    """
-
-    def __init__(self, simulation: Simulation, otlp: str, clock: WallClock) -> None:
-        self._simulation, self._clock = simulation, clock
-        self._emitter = Emitter(simulation, clock, otlp)
-        self._pushes: list[OtlpPusher] = []
+    def __init__(self, simulation: Simulation, otlp: str) -> None:
+        self._simulation = simulation
+        self._emitter = Emitter(simulation, WallClock(), otlp)
         observe = [self._observer(index) for index in range(len(simulation.hosts))]
         self._exporters = exporters(simulation, lambda: simulation.now, observe)
-        self._pushes += [self._push(index, exporter, otlp) for index, exporter in enumerate(self._exporters)]
+        self._pushes = [self._push(index, exporter, otlp) for index, exporter in enumerate(self._exporters)]
         self._ended = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True, name="exporters")
 
@@ -103,7 +96,7 @@ class Platform:
         resource = {"host.id": host.host_id, "host.name": host.host_name, "foreshock.mock": "true"}
         traces_alone = {"OTEL_METRICS_EXPORTER": "none"}
         return OtlpPusher(
-            otlp, exporter.snapshot, resource, 10.0, self._clock.now, environ=traces_alone, join_keys=host_join_keys
+            otlp, exporter.snapshot, resource, 10.0, time.time, environ=traces_alone, join_keys=host_join_keys
         )
 
     def _sample(self) -> None:
@@ -165,11 +158,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda _number, _frame: stop.set())
-    spec, clock = load(options.scenario, options.size), WallClock()
-    simulation = Simulation(spec, options.seed, clock.now() - max(0.0, (onset(spec) or 0.0) - WARM_UP_SECONDS))
-    simulation.advance(clock.now())
+    spec = load(options.scenario, options.size)
+    simulation = Simulation(spec, options.seed, time.time() - max(0.0, (onset(spec) or 0.0) - WARM_UP_SECONDS))
+    simulation.advance(time.time())
     with ExitStack() as stack:
-        platform = stack.enter_context(closing(Platform(simulation, options.otlp, clock)))
+        platform = stack.enter_context(closing(Platform(simulation, options.otlp)))
         pages = stack.enter_context(server(platform.pages, options.host, options.port))
         platform.start()
         stack.callback(pages.shutdown)

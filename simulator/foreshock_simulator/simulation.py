@@ -64,9 +64,7 @@ class Simulation:
     `sample` and `count`. One thread advances; other threads may read the devices meanwhile.
 
     Args:
-        spec: the scenario, from `scenarios.load`.
         seed: of all random streams but the platform's own.
-        start: Unix seconds.
         leave_out: a culprit; its faults are left out.
         sample: ratio of traces that are stored.
         count: whether `counts` counts all spans. Its durations then grow until the caller takes them.

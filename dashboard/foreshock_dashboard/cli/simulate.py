@@ -15,7 +15,7 @@ from foreshock_dashboard.settings.option_types import parse_duration, parse_time
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.simulated.recorder import Recorder, ScrapeConfig
 from foreshock_simulator.scenarios.load import load, names
-from foreshock_simulator.scenarios.parsing.problems import ScenarioError
+from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.simulation import Simulation
 

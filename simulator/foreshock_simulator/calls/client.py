@@ -19,17 +19,9 @@ from foreshock_simulator.calls.request import (
 from foreshock_simulator.core.engine import Process
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import CallPolicy
+from foreshock_simulator.tracing import spans
 from foreshock_simulator.tracing.service_graph import Edge
-from foreshock_simulator.tracing.spans import (
-    BREAKER_OPEN,
-    CANCELLED,
-    OK,
-    REFUSED,
-    TIMED_OUT,
-    Attributes,
-    SimSpan,
-    SpanTemplate,
-)
+from foreshock_simulator.tracing.spans import OK, SimSpan
 
 CONTROL_BYTES: Final = 100
 """Size of a message that only closes a connection."""
@@ -72,7 +64,7 @@ class CallSite:
     policy: CallPolicy
     prompt: int | None
     generated: int | None
-    template: SpanTemplate
+    template: spans.SpanTemplate
     edge: Edge
     fallback: CallSite | None
 
@@ -99,7 +91,7 @@ class Attempt(Request):
 class Caller:
     """A process that makes calls. It has its own retry budget and circuit breaker for each callee and setting."""
 
-    def __init__(self, mesh: MeshState, rng: Random, host: str, resource: Attributes) -> None:
+    def __init__(self, mesh: MeshState, rng: Random, host: str, resource: spans.Attributes) -> None:
         self._mesh, self._rng, self.host, self.resource = mesh, rng, host, resource
         self.ended = False
         self._budgets: dict[tuple[Callee, float], RetryBudget] = {}
@@ -124,7 +116,7 @@ class Caller:
         policy, engine = site.policy, self._mesh.engine
         breaker = None if policy.breaker is None else self.breaker(site.target, policy)
         budget = None if policy.retry_budget is None else self._budget(site.target, policy.retry_budget)
-        status, failed_attempts = BREAKER_OPEN, 0
+        status, failed_attempts = spans.BREAKER_OPEN, 0
         admission: Admission = "yes"
         attempt: Attempt | None = None  # in flight
         try:
@@ -162,8 +154,8 @@ class Caller:
         except GeneratorExit:
             if attempt is not None:
                 if attempt.endpoint is not None:
-                    attempt.fire(CANCELLED)
-                    self._finish(parent, attempt, CANCELLED)
+                    attempt.fire(spans.CANCELLED)
+                    self._finish(parent, attempt, spans.CANCELLED)
                 if breaker is not None:
                     breaker.record(engine.now, admission, None)
             raise
@@ -192,7 +184,7 @@ class Caller:
         attempt.site, attempt.policy, attempt.endpoint = site, policy, endpoint
         attempt.sent, attempt.resend = now, resend
         if endpoint is None:
-            engine.schedule(now + REFUSAL_SECONDS, attempt.fire, REFUSED)
+            engine.schedule(now + REFUSAL_SECONDS, attempt.fire, spans.REFUSED)
             return attempt
         size = operation.request_bytes
         if operation.text:
@@ -213,27 +205,17 @@ class Caller:
         if endpoint is not None:
             policy = attempt.policy
             mesh.deadlines.lift(policy.timeout, attempt)
-            if policy.cancels and status in (TIMED_OUT, CANCELLED):
+            if policy.cancels and status in (spans.TIMED_OUT, spans.CANCELLED):
                 delay = mesh.network.message(self.host, endpoint.host, CONTROL_BYTES)
                 engine.schedule(now + delay, endpoint.cancel, attempt)
         if self.ended:
             return
         if attempt.trace:
-            mesh.spans.append(
-                SimSpan(
-                    attempt.trace,
-                    attempt.parent,
-                    parent.span,
-                    site.template,
-                    self.resource,
-                    attempt.sent,
-                    now,
-                    status,
-                    attempt.resend,
-                    None,
-                    mesh.epoch_ns,
-                )
-            )
+            span = SimSpan(
+                attempt.trace, attempt.parent, parent.span, site.template, self.resource, attempt.sent, now, status,
+                attempt.resend, None, mesh.epoch_ns,
+            )  # fmt: skip
+            mesh.spans.append(span)
         if mesh.counts.enabled:
             edge, durations, seconds = site.edge, site.template.durations, now - attempt.sent
             edge.requests += 1

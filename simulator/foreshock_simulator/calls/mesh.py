@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from foreshock_simulator.calls.builder import Builder
 from foreshock_simulator.calls.client import Caller, CallSite
-from foreshock_simulator.calls.interfaces import Host, Network
 from foreshock_simulator.calls.mesh_state import MeshState
-from foreshock_simulator.calls.request import CallFailed, Operation, Request, UnitOfWork
+from foreshock_simulator.calls.request import CallFailed, Host, Network, Operation, Request, UnitOfWork
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.calls.steps import Cache
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.core.randomness import random_stream
+from foreshock_simulator.spec.platform import FlowSpec
 from foreshock_simulator.spec.services import Call, ServiceSpec
-from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.tracing.service_graph import USER
 from foreshock_simulator.tracing.spans import (
     OK,
@@ -40,7 +39,7 @@ class Tenant(Caller):
     """
 
     def __init__(
-        self, mesh: MeshState, name: ServiceName, host: Host, pid: int, call_sites: tuple[CallSite, ...]
+        self, mesh: MeshState, name: ServiceName, host: Host, pid: int, call_sites: Mapping[Call, CallSite]
     ) -> None:
         rng = random_stream(mesh.seed, f"tenant/{name}/{host.name}/{pid}")
         super().__init__(mesh, rng, host.name, resource_attributes(name, host.name, host.host_id, pid))
@@ -52,10 +51,10 @@ class Tenant(Caller):
         mesh.last_span_number = number = mesh.last_span_number + 1
         return UnitOfWork(mesh.new_trace(), number, mesh.engine.now)
 
-    def try_call(self, unit: UnitOfWork, site: CallSite) -> Process:
+    def try_call(self, unit: UnitOfWork, call: Call) -> Process:
         """Make one of its calls; to be used with `yield from`. Returns whether the call succeeded."""
         try:
-            yield from self.call(unit, site)
+            yield from self.call(unit, self.call_sites[call])
         except CallFailed:
             return False
         return True
@@ -144,13 +143,11 @@ class Mesh(MeshState):
         Raises:
             ValueError: unknown service or operation.
         """
-        sites = tuple(
-            self._builder.call_site(
-                name,
-                replace(call, prompt_tokens=call.prompt_tokens or 0, generated_tokens=call.generated_tokens or 0),
-            )
-            for call in calls
-        )
+        sites = {}
+        for call in calls:
+            prompt, generated = call.prompt_tokens or 0, call.generated_tokens or 0
+            limited = replace(call, prompt_tokens=prompt, generated_tokens=generated)
+            sites[call] = self._builder.call_site(name, limited)
         return Tenant(self, name, host, pid, sites)
 
     def _user(self, flow: FlowSpec, service: Service, operation: Operation, prompt: int, generated: int) -> Process:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from foreshock_simulator.calls.interfaces import Network
+from foreshock_simulator.calls.request import Network
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.tracing.service_graph import Counts
@@ -55,15 +55,10 @@ class Deadlines:
 
 
 class MeshState:
-    """State shared by the processes of a mesh.
+    """State shared by the processes of a mesh. `epoch_ns` is in Unix nanoseconds at the engine's 0.
 
-    Args:
-        engine: its clock.
-        seed: of all random streams.
-        epoch_ns: Unix nanoseconds at the engine's 0.
-        network: carries messages between hosts.
-        sample: ratio of traces that are stored (OpenTelemetry's TraceIdRatioBased). Ids do not depend on it.
-        count: whether `counts` counts all spans. Its durations then grow until the caller takes them.
+    A ratio `sample` of the traces is stored (OpenTelemetry's TraceIdRatioBased); ids do not depend on it. With `count`,
+    `counts` counts all spans, and its durations grow until the caller takes them.
     """
 
     def __init__(

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, CallSite
-from foreshock_simulator.calls.interfaces import Host, Model, Worker
 from foreshock_simulator.calls.mesh_state import MeshState
-from foreshock_simulator.calls.request import TOKEN_BYTES, CallFailed, Plan, Request
+from foreshock_simulator.calls.request import TOKEN_BYTES, CallFailed, Host, Model, Plan, Request, Worker
 from foreshock_simulator.calls.service_state import Outcome, ServiceState
 from foreshock_simulator.calls.steps import OVERLOADED, CpuWork
 from foreshock_simulator.core.engine import Process, Signal
@@ -22,13 +21,8 @@ class Replica(Caller):
 
     `load` counts running and queued requests; `inbound` counts requests on the network towards it.
 
-    Args:
-        mesh: shared state.
-        service: state of its service.
-        host: that it runs on.
-        model: its model server, for services with a model.
-        worker: the GPU process of the model server; without one, the replica gets a pid of its host.
-        on_end: called with the replica when it has ended.
+    `worker` is the GPU process of its model server; without one, the replica gets a pid of its host. `on_end` is called
+    when it has ended.
     """
 
     def __init__(
@@ -63,7 +57,7 @@ class Replica(Caller):
         mesh, service = self._mesh, self.service
         mesh.last_span_number = request.span = mesh.last_span_number + 1
         request.arrived = now
-        service.population.increment(now)
+        service.population.add(now, 1)
         self.load += 1
         if len(self._running) < service.spec.threads:
             if request.fired:
@@ -124,11 +118,11 @@ class Replica(Caller):
         try:
             for step in request.operation.plan:
                 if isinstance(step, CpuWork):  # `CpuWork.run` without its generator: the most frequent step
-                    service.busy_threads.increment(engine.now)
+                    service.busy_threads.add(engine.now, 1)
                     try:
                         yield step.draw_seconds(service)
                     finally:
-                        service.busy_threads.decrement(engine.now)
+                        service.busy_threads.add(engine.now, -1)
                 elif isinstance(step, CallSite):
                     yield from self.call(request, step)
                 else:
@@ -156,7 +150,7 @@ class Replica(Caller):
     def _complete(self, request: Request, status: int, outcome: Outcome) -> None:
         """Count and record the end of a request, and reply to its caller. Called once for each accepted request."""
         service, operation, now = self.service, request.operation, self.engine.now
-        service.population.decrement(now)
+        service.population.add(now, -1)
         service.outcomes[outcome] += 1
         self.load -= 1
         seconds = now - request.arrived
@@ -185,21 +179,12 @@ class Replica(Caller):
         mesh, job, service = self._mesh, request.job, self.service
         served = job if service.model_usage is not None and status == OK else None
         if request.trace:
-            mesh.spans.append(
-                SimSpan(
-                    request.trace,
-                    request.span,
-                    request.parent,
-                    template,
-                    self.resource,
-                    request.arrived,
-                    self.engine.now,
-                    status,
-                    0,
-                    None if served is None else service.inference(request, served),
-                    mesh.epoch_ns,
-                )
-            )
+            inference = None if served is None else service.inference(request, served)
+            span = SimSpan(
+                request.trace, request.span, request.parent, template, self.resource, request.arrived, self.engine.now,
+                status, 0, inference, mesh.epoch_ns,
+            )  # fmt: skip
+            mesh.spans.append(span)
         if mesh.counts.enabled:
             durations = template.durations
             (durations.answered if status == OK else durations.failed).append(seconds)
@@ -209,8 +194,8 @@ class Replica(Caller):
                 if edge.client is USER:
                     edge.requests += 1
                     edge.failed += status != OK
-            if served is not None:
-                service.count_inference(request, served)
+            if served is not None and service.model_usage is not None:
+                service.model_usage.add(*service.usage(request, served))
 
     def _terminate(self) -> None:
         if self._pid is not None:

@@ -1,17 +1,78 @@
-"""Requests, the operations that they invoke, and their failures."""
+"""Requests, the operations that they invoke, and the interfaces of hosts, network and model servers."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from foreshock_simulator.calls.interfaces import Job
 from foreshock_simulator.core.engine import Engine, Process, Signal
+from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.tracing.service_graph import Edge
 from foreshock_simulator.tracing.spans import BREAKER_OPEN, TIMED_OUT, SpanTemplate
 
 TOKEN_BYTES: Final = 5
 """Bytes of text per token in JSON."""
+
+
+class Network(Protocol):
+    """Carries messages between hosts."""
+
+    def message(self, source: str, target: str, size: int, /) -> float:
+        """Send `size` bytes from host to host now; returns the seconds until they have arrived."""
+
+
+class Host(Protocol):
+    """A machine that runs processes."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def host_id(self) -> str: ...
+
+    def start(self, service: ServiceName, /) -> int:
+        """Start a process of the service; returns its pid."""
+
+    def stop(self, pid: int, /) -> None:
+        """End a process."""
+
+
+class Worker(Protocol):
+    """The GPU process of a replica."""
+
+    slowdown: float
+    """Factor on the duration of its own work; 1 is normal."""
+
+    @property
+    def pid(self) -> int: ...
+
+
+class Job(Protocol):
+    """A request at a model server."""
+
+    @property
+    def done(self) -> Signal:
+        """Fires with True when the job is finished, with False when the server rejected it."""
+
+    @property
+    def queued_seconds(self) -> float | None: ...
+
+    @property
+    def first_token_seconds(self) -> float | None:
+        """Time to first token since submission; None before."""
+
+
+J = TypeVar("J", bound=Job)
+
+
+class Model(Protocol[J]):
+    """The model server of one replica."""
+
+    def submit(self, prompt_tokens: int, generated_tokens: int, variant: str, /) -> J: ...
+
+    def cancel(self, job: J, /) -> None:
+        """Stop working on a job; no effect on a finished one."""
 
 
 class CallFailed(Exception):  # noqa: N818 - an outcome of a request, not a defect
@@ -41,24 +102,24 @@ class Step(Protocol):
         Raises:
             CallFailed: the request fails with this step.
         """
-        ...
 
 
 Plan = tuple[Step, ...]
 
 
+@dataclass(slots=True, eq=False)
 class Operation:
     """An operation of a service.
 
     `text`: whether messages carry the prompt and the generated text. `template`: of its SERVER spans, None without.
     """
 
-    __slots__ = ("plan", "request_bytes", "response_bytes", "route", "template", "text")
-
-    def __init__(self, route: str, request_bytes: int, response_bytes: int, *, text: bool) -> None:
-        self.route, self.request_bytes, self.response_bytes, self.text = route, request_bytes, response_bytes, text
-        self.plan: Plan = ()
-        self.template: SpanTemplate | None = None
+    route: str
+    request_bytes: int
+    response_bytes: int
+    text: bool
+    plan: Plan = ()
+    template: SpanTemplate | None = None
 
 
 class Request(Signal):

@@ -2,25 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from random import Random
+from typing import Any, Final, Protocol, TypeVar
 
 from foreshock_simulator.calls.client import CallSite
-from foreshock_simulator.calls.interfaces import Host, Model, Worker
-from foreshock_simulator.calls.load_balancing import Balancer, balancer
 from foreshock_simulator.calls.mesh_state import MeshState
 from foreshock_simulator.calls.replica import Replica
-from foreshock_simulator.calls.request import Operation, Request
+from foreshock_simulator.calls.request import Host, Model, Operation, Request, Worker
 from foreshock_simulator.calls.service_state import ServiceState
 from foreshock_simulator.calls.steps import CpuWork
 from foreshock_simulator.core.engine import Process, Signal
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.spec.services import HealthCheck, ServiceSpec
+from foreshock_simulator.spec.services import Balancing, HealthCheck, ServiceSpec
 from foreshock_simulator.tracing.spans import OK
 
-_PROBE: Final = Operation("", 0, 0, text=False)
+_PROBE: Final = Operation("", 0, 0, text=False, plan=(CpuWork(0.001, 0.3),))
 """Health probe. It has no span, as instrumentation leaves out health checks."""
-_PROBE.plan = (CpuWork(0.001, 0.3),)
+
+
+class Loaded(Protocol):
+    """A target of load balancing."""
+
+    load: int
+    """Requests accepted and not yet answered."""
+
+
+R = TypeVar("R", bound=Loaded)
+Balancer = Callable[[Sequence[R]], R]
+"""Chooses from a sequence that is not empty."""
+
+
+class _Rotation:
+    def __init__(self) -> None:
+        self._next = 0
+
+    def round_robin(self, replicas: Sequence[R]) -> R:
+        self._next += 1
+        return replicas[self._next % len(replicas)]
+
+    def least_load(self, replicas: Sequence[R]) -> R:
+        """The least loaded replica; among equals, the first after the previous choice."""
+        count = len(replicas)
+        chosen = self._next % count
+        best = replicas[chosen]
+        least = best.load
+        if least:
+            for index in range(chosen + 1 - count, chosen):
+                other = replicas[index]
+                if other.load < least:
+                    best, least, chosen = other, other.load, index
+                    if not least:
+                        break
+        self._next = chosen + 1
+        return best
+
+
+def balancer(policy: Balancing, rng: Random) -> Balancer[R]:
+    """A balancer with its own state. Two-choices: the less loaded of two random ones (Mitzenmacher, IEEE TPDS 2001)."""
+    if policy == "least-load":
+        return _Rotation().least_load
+    if policy == "round-robin":
+        return _Rotation().round_robin
+
+    def random_choice(replicas: Sequence[R]) -> R:
+        return replicas[int(rng.random() * len(replicas))]
+
+    def two_choices(replicas: Sequence[R]) -> R:
+        first, second = random_choice(replicas), random_choice(replicas)
+        return second if second.load < first.load else first
+
+    return random_choice if policy == "random" else two_choices
 
 
 class Service(ServiceState):
@@ -101,12 +154,11 @@ class Service(ServiceState):
             callees = ", ".join(dict.fromkeys(site.target.name.name for site in self.call_sites)) or "nobody"
             raise ValueError(f"{self.name.name} does not call {callee!r}; it calls {callees}")
         for site in sites:
-            policy = site.policy
-            if timeout is not None:
-                policy = replace(policy, timeout=timeout)
-            if attempts is not None:
-                policy = replace(policy, attempts=attempts)
-            site.policy = policy
+            site.policy = replace(
+                site.policy,
+                timeout=site.policy.timeout if timeout is None else timeout,
+                attempts=site.policy.attempts if attempts is None else attempts,
+            )
 
     def _update_ready(self) -> None:
         self._ready = [replica for replica in self.replicas if replica.healthy and not replica.draining]

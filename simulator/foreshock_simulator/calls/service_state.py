@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Literal
 
-from foreshock_simulator.calls.interfaces import Job
-from foreshock_simulator.calls.request import Request
+from foreshock_simulator.calls.request import Job, Request
 from foreshock_simulator.core.randomness import random_stream, standard_normals
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec
 from foreshock_simulator.tracing.service_graph import Counts, ModelUsage
@@ -30,17 +29,11 @@ class TimeWeightedCount:
         self.value = 0
         self._area = self._changed = 0.0
 
-    def increment(self, time: float) -> None:
-        """Add 1 at a time in seconds."""
+    def add(self, time: float, number: int) -> None:
+        """Add a number at a time in seconds."""
         self._area += self.value * (time - self._changed)
         self._changed = time
-        self.value += 1
-
-    def decrement(self, time: float) -> None:
-        """Subtract 1 at a time in seconds."""
-        self._area += self.value * (time - self._changed)
-        self._changed = time
-        self.value -= 1
+        self.value += number
 
     def integral(self, time: float) -> float:
         """The integral from 0 to `time`, which is not before the last change."""
@@ -70,21 +63,16 @@ class ServiceState:
         self._is_llm = isinstance(spec.model, LlmSpec)
         self._model_attributes: dict[str, Attributes] = {}
 
+    def usage(self, request: Request, job: Job) -> tuple[int, int, float | None, float | None]:
+        """Prompt tokens, generated tokens, queue time, and time to first token; the latter for language models only."""
+        if self._is_llm:
+            return request.prompt, request.generated, job.queued_seconds, job.first_token_seconds
+        return request.prompt, 0, job.queued_seconds, None
+
     def inference(self, request: Request, job: Job) -> Inference:
         """Model attributes for the span of a request that the model has served."""
         model, route = self.spec.model, request.operation.route
         attributes = self._model_attributes.get(route)
         if attributes is None:
             attributes = self._model_attributes[route] = model_attributes(route, model.model if model else "")
-        return Inference(attributes, *self._tokens_and_seconds(request, job))
-
-    def count_inference(self, request: Request, job: Job) -> None:
-        """Count a request that the model has served."""
-        if self.model_usage is not None:
-            self.model_usage.add(*self._tokens_and_seconds(request, job))
-
-    def _tokens_and_seconds(self, request: Request, job: Job) -> tuple[int, int, float | None, float | None]:
-        """Prompt tokens, generated tokens, queue time, and time to first token; the latter for language models only."""
-        if self._is_llm:
-            return request.prompt, request.generated, job.queued_seconds, job.first_token_seconds
-        return request.prompt, 0, job.queued_seconds, None
+        return Inference(attributes, *self.usage(request, job))

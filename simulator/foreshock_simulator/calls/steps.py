@@ -8,8 +8,7 @@ from math import exp
 from random import Random
 from typing import Any, Final, Protocol
 
-from foreshock_simulator.calls.interfaces import Model
-from foreshock_simulator.calls.request import CallFailed, Plan, Request
+from foreshock_simulator.calls.request import CallFailed, Model, Plan, Request
 from foreshock_simulator.calls.service_state import ServiceState
 from foreshock_simulator.core.engine import Engine, Process, Signal
 
@@ -33,7 +32,6 @@ class Executor(Protocol):
 
     def run_plan(self, request: Request, plan: Plan, /) -> Process:
         """Run the steps of a plan one after another."""
-        ...
 
 
 @dataclass(slots=True)
@@ -62,27 +60,21 @@ class CpuWork:
         return exp(next(service.normals) * self.sigma) * self.median * service.slowdown
 
     def run(self, replica: Executor, _: Request) -> Process:
-        """Hold a thread for the drawn duration; see `Step`."""
         busy_threads, engine = replica.service.busy_threads, replica.engine
-        busy_threads.increment(engine.now)
+        busy_threads.add(engine.now, 1)
         try:
             yield self.draw_seconds(replica.service)
         finally:
-            busy_threads.decrement(engine.now)
+            busy_threads.add(engine.now, -1)
 
 
 @dataclass(slots=True)
 class FanOut:
-    """Plans that run in parallel. The step ends with the last plan, and fails when one fails."""
+    """Plans that run in parallel. The step ends with the last one, and fails as the first in order that failed."""
 
     plans: Sequence[Plan]
 
     def run(self, replica: Executor, request: Request) -> Process:
-        """Run all plans; see `Step`.
-
-        Raises:
-            CallFailed: with the status of the first failed plan, in the order of `plans`.
-        """
         engine = replica.engine
         signals = [Signal(engine) for _ in self.plans]
         branches = [_branch(replica, request, plan, signal) for plan, signal in zip(self.plans, signals, strict=True)]
@@ -117,7 +109,6 @@ class ProbabilisticPlan:
     plan: Plan
 
     def run(self, replica: Executor, request: Request) -> Process:
-        """Draw, and run the plan or nothing; see `Step`."""
         if replica.rng.random() < self.probability:
             yield from replica.run_plan(request, self.plan)
 
@@ -132,7 +123,6 @@ class CacheLookup:
     plan: Plan
 
     def run(self, replica: Executor, request: Request) -> Process:
-        """Look up, and run the plan on a miss; see `Step`."""
         if replica.rng.random() >= self.hit_ratio * self.cache.fill_ratio:
             yield from replica.run_plan(request, self.plan)
             self.cache.add_miss(self.refill)
@@ -145,11 +135,6 @@ class ServeModel:
     variant: str
 
     def run(self, replica: Executor, request: Request) -> Process:
-        """Submit a job and wait for it; see `Step`.
-
-        Raises:
-            CallFailed: the server rejected the job.
-        """
         model = replica.model
         if model is None:
             raise RuntimeError(f"{replica.service.name} serves a model, so its replicas need a server; give add() one")

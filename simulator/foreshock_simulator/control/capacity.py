@@ -11,7 +11,7 @@ from math import inf
 from typing import NamedTuple
 
 from foreshock_simulator.core.engine import Engine, Signal
-from foreshock_simulator.spec.hosts import Place, PoolSpec
+from foreshock_simulator.spec.platform import Place, PoolSpec
 
 NODE_IDLE_SECONDS = 600.0
 """Idle time after which a node is removed (scale-down-unneeded-time of the cluster autoscaler)."""

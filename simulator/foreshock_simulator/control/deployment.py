@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.platform import Place
 
 R = TypeVar("R")
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
@@ -47,13 +47,8 @@ class Deployment(Generic[R]):
     in the order of a ReplicaSet: failed or pending pods, then loading ones, then the newest.
 
     Args:
-        engine: its clock.
-        name: of the service.
-        capacity: pools of GPUs.
         rng: of the cold starts.
-        pool: of the GPUs.
         gpus: of `pool` per replica; 0 for a service on CPUs.
-        median_cold_start: in seconds.
         start: starts a serving replica at these places.
         stop: stops a replica, with True after its requests; the signal fires when its resources are free.
         measure: mean of a metric over the serving replicas.

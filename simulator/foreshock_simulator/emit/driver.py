@@ -7,18 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from foreshock_exporter.model.device import (
-    Counters,
-    DeviceError,
-    GpuProcess,
-    Health,
-    Identity,
-    Instance,
-    ProcessUtilization,
-    Reading,
-    UtilizationSample,
-    Xid,
-)
+from foreshock_exporter.model import device
 from foreshock_exporter.model.service import AttributedService
 from foreshock_simulator.core.names import ServiceName, uuid_digits
 from foreshock_simulator.hardware.gpu import Gpu
@@ -56,41 +45,41 @@ class SimDriver:
         """Number of GPUs."""
         return len(self._probes)
 
-    def identity(self, gpu: int) -> Identity:
+    def identity(self, gpu: int) -> device.Identity:
         """Identity of a GPU."""
         return self._probe(gpu).identity
 
-    def read(self, gpu: int) -> Reading:
+    def read(self, gpu: int) -> device.Reading:
         """State of a GPU; ratios are means since the last reading."""
         with self._timeline.present() as now:
             return self._probe(gpu).read(now)
 
-    def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
+    def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:
         """Not supported: a reading is already the exact mean since the last one."""
-        raise DeviceError("not_supported", f"GPU {gpu} of {self._host} keeps no samples (since {since_us} µs)")
+        raise device.DeviceError("not_supported", f"GPU {gpu} of {self._host} keeps no samples (since {since_us} µs)")
 
-    def counters(self, gpu: int) -> Counters:
+    def counters(self, gpu: int) -> device.Counters:
         """Counters of a GPU."""
         with self._timeline.present() as now:
             return self._probe(gpu).counters(now)
 
-    def health(self, gpu: int) -> Health:
+    def health(self, gpu: int) -> device.Health:
         """Health of a GPU."""
         with self._timeline.present():
             return self._probe(gpu).health()
 
-    def xids(self, timeout: float) -> Sequence[Xid]:
+    def xids(self, timeout: float) -> Sequence[device.Xid]:
         """Xid errors since the last call. Returns at once, whatever `timeout` in seconds is."""
         del timeout
         with self._timeline.present():
             return [xid for probe in self._probes for xid in probe.xids()]
 
-    def processes(self, gpu: int) -> Sequence[GpuProcess]:
+    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
         """Processes with memory on a GPU."""
         with self._timeline.present():
-            return [GpuProcess(worker.pid, worker.memory_bytes) for worker in self._probe(gpu).gpu.workers]
+            return [device.GpuProcess(worker.pid, worker.memory_bytes) for worker in self._probe(gpu).gpu.workers]
 
-    def process_utilization(self, gpu: int, since_us: int) -> Sequence[ProcessUtilization]:
+    def process_utilization(self, gpu: int, since_us: int) -> Sequence[device.ProcessUtilization]:
         """One sample per process that ran, exact over the time since `since_us`; 0 means since the last call."""
         with self._timeline.present() as now:
             return self._probe(gpu).process_utilization(since_us, now)
@@ -100,7 +89,7 @@ class SimDriver:
 
     def _probe(self, gpu: int) -> _Probe:
         if not 0 <= gpu < len(self._probes):
-            raise DeviceError("not_found", f"{self._host} has no GPU {gpu}; it has {len(self._probes)}")
+            raise device.DeviceError("not_found", f"{self._host} has no GPU {gpu}; it has {len(self._probes)}")
         return self._probes[gpu]
 
 
@@ -132,20 +121,22 @@ class _Probe:
         self.gpu, self._start = gpu, start
         bus = f"00000000:{0x18 + 0x11 * gpu.index:02X}:00.0"
         uuid = f"GPU-{uuid_digits(f'{gpu.host}/{gpu.index}')}"
-        self.identity = Identity(str(gpu.index), uuid, gpu.model.name, bus, DRIVER_VERSION, CUDA_VERSION, gpu.sharing)
+        self.identity = device.Identity(
+            str(gpu.index), uuid, gpu.model.name, bus, DRIVER_VERSION, CUDA_VERSION, gpu.sharing
+        )
         self._last, self._time = gpu.state_at(now), now
         self._busy = self._dram = 0.0
         self._marks: deque[_Mark] = deque([self._mark(now)], maxlen=MAX_MARKS)
         self._reported_xids = 0
 
-    def read(self, now: float) -> Reading:
+    def read(self, now: float) -> device.Reading:
         """State of the GPU. Ratios are means since the last reading, or its means when no time has passed."""
         state, model = self.gpu.state_at(now), self.gpu.model
         if (seconds := now - self._time) > 0.0:
             self._busy = min(1.0, max(0.0, (state.busy_seconds - self._last.busy_seconds) / seconds))
             self._dram = min(1.0, max(0.0, (state.dram_seconds - self._last.dram_seconds) / seconds))
             self._last, self._time = state, now
-        return Reading(
+        return device.Reading(
             utilization_ratio=self._busy,
             memory_busy_ratio=self._dram,
             memory_used_bytes=state.memory_used_bytes,
@@ -159,12 +150,12 @@ class _Probe:
             instances=tuple(self._instance(index) for index in range(len(self.gpu.instances))),
         )
 
-    def counters(self, now: float) -> Counters:
+    def counters(self, now: float) -> device.Counters:
         """Counters at present. Both directions of a link carry the same traffic."""
         state = self._last if now == self._time else self.gpu.state_at(now)
         nvlink = state.nvlink_bytes if self.gpu.model.nvlink_bandwidth else None
         throttled = state.throttled_seconds
-        return Counters(
+        return device.Counters(
             energy_joules=state.energy_joules,
             throttled_seconds={"power": throttled["power"], "thermal": throttled["thermal"]},
             pcie_transmit_bytes=state.pcie_bytes,
@@ -173,12 +164,12 @@ class _Probe:
             nvlink_receive_bytes=nvlink,
         )
 
-    def health(self) -> Health:
+    def health(self) -> device.Health:
         """Health of the GPU. An uncorrectable ECC error remaps rows; everything else is healthy."""
         model = self.gpu.model
         uncorrected = float(sum(xid in ECC_XIDS for _, xid in self.gpu.xids))
         links = NVLINKS if model.nvlink_bandwidth else None
-        return Health(
+        return device.Health(
             clock_max_hertz={"sm": model.clock_max_hertz, "memory": model.memory_clock_hertz},
             ecc_errors={"corrected": 0.0, "uncorrected": uncorrected},
             remapped_rows={"corrected": 0.0, "uncorrected": uncorrected},
@@ -193,7 +184,7 @@ class _Probe:
             pcie_link_generation_max=PCIE_GENERATION,
         )
 
-    def process_utilization(self, since_us: int, time: float) -> list[ProcessUtilization]:
+    def process_utilization(self, since_us: int, time: float) -> list[device.ProcessUtilization]:
         """Exact mean utilization of each process since the sample at `since_us`, or since the oldest remembered one."""
         now = self._mark(time)
         before = next((mark for mark in reversed(self._marks) if mark.timestamp_us <= since_us), self._marks[0])
@@ -206,16 +197,16 @@ class _Probe:
             return []
         self._marks.append(now)
         return [
-            ProcessUtilization(pid, now.timestamp_us, min(1.0, used / seconds))
+            device.ProcessUtilization(pid, now.timestamp_us, min(1.0, used / seconds))
             for pid, busy in now.processes.items()
             if (used := busy - before.processes.get(pid, 0.0)) > 0.0
         ]
 
-    def xids(self) -> list[Xid]:
+    def xids(self) -> list[device.Xid]:
         """Xid errors since the last call."""
         new = self.gpu.xids[self._reported_xids :]
         self._reported_xids = len(self.gpu.xids)
-        return [Xid(self.identity.uuid, xid) for _, xid in new]
+        return [device.Xid(self.identity.uuid, xid) for _, xid in new]
 
     def _mark(self, now: float) -> _Mark:
         processes = {
@@ -226,9 +217,9 @@ class _Probe:
         }
         return _Mark(now, int((self._start + now) * 1e6), self.gpu.busy_seconds_at(now), processes)
 
-    def _instance(self, index: int) -> Instance:
+    def _instance(self, index: int) -> device.Instance:
         instance = self.gpu.instances[index]
-        return Instance(
+        return device.Instance(
             f"MIG-{uuid_digits(f'{self.gpu.host}/{self.gpu.index}/{index}')}",
             gpu_instance=index + 1,
             compute_instance=0,

@@ -6,19 +6,10 @@ import math
 from typing import NamedTuple
 
 from foreshock_simulator.core.engine import Engine
-from foreshock_simulator.hardware.context import Context, GpuProcess, Group
+from foreshock_simulator.hardware import power
 from foreshock_simulator.hardware.models import GpuModel, MigInstance, mig_instances
-from foreshock_simulator.hardware.power import (
-    IDLE,
-    ChannelUse,
-    ThermalState,
-    ThrottleReason,
-    channel_use,
-    operating_point,
-    power_watts,
-)
-from foreshock_simulator.hardware.sharing import WHOLE_GPU
-from foreshock_simulator.spec.hosts import Sharing
+from foreshock_simulator.hardware.sharing import WHOLE_GPU, Context, GpuProcess, Group
+from foreshock_simulator.spec.platform import Sharing
 
 
 class GpuState(NamedTuple):
@@ -30,7 +21,7 @@ class GpuState(NamedTuple):
     energy_joules: float
     nvlink_bytes: float
     pcie_bytes: float
-    throttled_seconds: dict[ThrottleReason, float]
+    throttled_seconds: dict[power.ThrottleReason, float]
     power_watts: float
     power_limit_watts: float
     clock_hertz: float
@@ -43,11 +34,11 @@ class Meter:
 
     def __init__(self) -> None:
         self.busy = self.tensor = self.dram = self.nvlink = self.pcie = self.joules = 0.0
-        self.throttled: dict[ThrottleReason, float] = {"power": 0.0, "thermal": 0.0}
+        self.throttled: dict[power.ThrottleReason, float] = {"power": 0.0, "thermal": 0.0}
 
-    def add(self, seconds: float, use: ChannelUse, watts: float, reason: ThrottleReason | None) -> None:
+    def add(self, seconds: float, use: power.ChannelUse, watts: float, reason: power.ThrottleReason | None) -> None:
         """Add an interval of constant use, power and throttling."""
-        if use is not IDLE:
+        if use is not power.IDLE:
             busy, tensor, dram, nvlink, pcie = use
             self.busy += busy * seconds
             self.tensor += tensor * seconds
@@ -66,13 +57,7 @@ class Gpu:
     Its busy time is the integral of the held SMs: with time-slicing, the time with a resident kernel; side by side
     (MPS, MIG), weighted by the share of the SMs. It is the sum over its contexts. `xids` is filled by faults.
 
-    Args:
-        engine: its clock.
-        model: kind of GPU.
-        host: name of the host, for messages.
-        index: on the host.
-        sharing: sharing mode of its processes.
-        mig_slices: compute slices (sevenths) of each MIG instance, with `sharing` "mig".
+    `mig_slices` has the compute slices (sevenths) of each MIG instance, with `sharing` "mig".
 
     Raises:
         ValueError: impossible MIG instances, or none with `sharing` "mig".
@@ -100,13 +85,15 @@ class Gpu:
         capacities = [instance.capacity for instance in self.instances] or [WHOLE_GPU]
         self.groups: tuple[Group, ...] = tuple((capacity, []) for capacity in capacities)
         self._time_sliced = sharing == "time-slicing"
-        self._use = IDLE
+        self.use = power.IDLE
+        """Momentary use of its channels."""
         self._meter = Meter()
         self._limit_watts = model.limit_watts
         self._limit_ratio = 1.0
         self._power_cap = math.inf
-        self._throttle_reason: ThrottleReason | None = None
-        self._thermal = ThermalState(model)
+        self.throttled: power.ThrottleReason | None = None
+        """Reason of a clock below the maximum; None at the maximum."""
+        self._thermal = power.ThermalState(model)
         self._overheat_id = 0
         self._overheat_scheduled = False
 
@@ -143,28 +130,18 @@ class Gpu:
         """The SM clock."""
         return self.clock * self.model.clock_max_hertz
 
-    @property
-    def use(self) -> ChannelUse:
-        """Momentary use of its channels."""
-        return self._use
-
-    @property
-    def throttled(self) -> ThrottleReason | None:
-        """Reason of a clock below the maximum; None at the maximum."""
-        return self._throttle_reason
-
     def busy_seconds_at(self, now: float) -> float:
         """Busy time up to `now`, which is not before the last change. Changes nothing."""
-        busy, *_ = self._use
+        busy, *_ = self.use
         return self._meter.busy + busy * (now - self.advanced_to)
 
     def state_at(self, now: float) -> GpuState:
         """State at a time between the last change and the next one. Changes nothing."""
         seconds, meter, model = now - self.advanced_to, self._meter, self.model
-        busy, tensor, dram, nvlink, pcie = self._use
+        busy, tensor, dram, nvlink, pcie = self.use
         throttled = meter.throttled.copy()
-        if self._throttle_reason is not None:
-            throttled[self._throttle_reason] += seconds
+        if self.throttled is not None:
+            throttled[self.throttled] += seconds
         return GpuState(
             busy_seconds=meter.busy + busy * seconds,
             tensor_seconds=meter.tensor + tensor * seconds,
@@ -208,7 +185,7 @@ class Gpu:
         if seconds <= 0.0:
             return
         self.advanced_to = now
-        self._meter.add(seconds, self._use, self.power_watts, self._throttle_reason)
+        self._meter.add(seconds, self.use, self.power_watts, self.throttled)
         for _, contexts in self.groups:
             for context in contexts:
                 context.busy_seconds += context.sm_share * seconds
@@ -247,8 +224,8 @@ class Gpu:
 
     def recompute_use(self) -> None:
         """Recompute the use when a process waits for another of its GPUs; its SM share and the clock stay."""
-        use = self._use = channel_use(self.groups, actual=True)
-        self.power_watts = min(self._power_cap, power_watts(self.model, use, self.clock))
+        use = self.use = power.channel_use(self.groups, actual=True)
+        self.power_watts = min(self._power_cap, power.power_watts(self.model, use, self.clock))
         self.schedule_overheating()
 
     def schedule_overheating(self) -> None:
@@ -276,11 +253,11 @@ class Gpu:
         limit, model, thermal = self._limit_watts, self.model, self._thermal
         if thermal.throttled:
             limit = min(limit, thermal.limit_watts())
-        self._use, clock, power = operating_point(model, self.groups, self._time_sliced, limit)
+        self.use, clock, watts = power.operating_point(model, self.groups, self._time_sliced, limit)
         self.clock = clock
         self._power_cap = limit if clock > model.clock_min_ratio else math.inf
-        self.power_watts = power if power <= limit else min(power, self._power_cap)
-        self._throttle_reason = None if clock == 1.0 else "thermal" if limit < self._limit_watts else "power"
+        self.power_watts = watts if watts <= limit else min(watts, self._power_cap)
+        self.throttled = None if clock == 1.0 else "thermal" if limit < self._limit_watts else "power"
 
     def _overheat(self, overheat_id: int) -> None:
         if overheat_id == self._overheat_id:

@@ -9,19 +9,14 @@ from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.spec.hosts import HostSpec, PoolSpec
+from foreshock_simulator.spec.platform import HostSpec, PoolSpec
 
 FIRST_PID = 2400
 _PID_STEP = 7
 
 
 class Host:
-    """One host.
-
-    Args:
-        engine: its clock.
-        spec: of the host.
-        pools: pools by GPU index, which set the sharing mode; time-slicing for GPUs without a pool.
+    """One host. `pools` by GPU index set the sharing mode; it is time-slicing for GPUs without a pool.
 
     Raises:
         ValueError: impossible MIG instances.

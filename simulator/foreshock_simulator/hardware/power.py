@@ -16,9 +16,8 @@ import math
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from foreshock_simulator.hardware.context import Group
 from foreshock_simulator.hardware.models import GpuModel
-from foreshock_simulator.hardware.sharing import exclusive_share, share_channels
+from foreshock_simulator.hardware.sharing import Group, exclusive_share, share_channels
 
 INLET_CELSIUS = 27.0
 RELEASE_CELSIUS = 2.0

@@ -31,32 +31,25 @@ CACHE_INTERFERENCE = 0.5
 
 
 class Load(Protocol):
-    """Use of the channels by a process that runs alone, as shares of the whole GPU."""
+    """Use of the channels by a process that runs alone, as shares of the whole GPU. NVLink and PCIe in one direction.
+
+    `sm` is above 1 with several concurrent tasks. `kernels` are dispatches per second.
+    """
 
     @property
-    def sm(self) -> float:
-        """SMs; above 1 with several concurrent tasks."""
-        ...
+    def sm(self) -> float: ...
 
     @property
-    def dram(self) -> float:
-        """Memory bandwidth."""
-        ...
+    def dram(self) -> float: ...
 
     @property
-    def nvlink(self) -> float:
-        """NVLink in one direction."""
-        ...
+    def nvlink(self) -> float: ...
 
     @property
-    def pcie(self) -> float:
-        """PCIe in one direction."""
-        ...
+    def pcie(self) -> float: ...
 
     @property
-    def kernels(self) -> float:
-        """Dispatches per second."""
-        ...
+    def kernels(self) -> float: ...
 
 
 class ChannelCapacity(NamedTuple):
@@ -180,3 +173,65 @@ def _slice_wait(load: Load) -> float:
         if kernel < slice_seconds:
             slice_seconds = kernel
     return 0.5 * sm * slice_seconds
+
+
+class Device(Protocol):
+    """A GPU as its processes and other GPUs see it."""
+
+    groups: tuple[Group, ...]
+    advanced_to: float
+
+    def advance(self) -> None: ...
+
+    def allocate(self) -> None: ...
+
+    def recompute_use(self) -> None: ...
+
+    def schedule_overheating(self) -> None: ...
+
+    def update_membership(self, context: Context, /) -> None: ...
+
+
+class GpuProcess(Load, Protocol):
+    """A process as its GPUs see it."""
+
+    pid: int
+    memory_bytes: float
+    tensor: float
+    speed: float
+    slowdown: float
+    active: int
+    resident: bool
+    multi_gpu: bool
+
+    @property
+    def gpus(self) -> Sequence[Device]: ...
+
+    @property
+    def contexts(self) -> Sequence[Context]: ...
+
+    def update_speed(self) -> bool: ...
+
+
+class Context:
+    """A process on one of its GPUs, in a MIG instance of it or (0) on the whole GPU.
+
+    `sm_share` is the share of the GPU's SMs that it holds, `busy_seconds` the integral of it up to `Gpu.advanced_to`.
+    `speed` is the progress that this GPU alone would allow.
+    """
+
+    __slots__ = ("busy_seconds", "gpu", "instance", "process", "sm_share", "speed")
+
+    def __init__(self, process: GpuProcess, gpu: Device, instance: int) -> None:
+        self.process, self.gpu, self.instance = process, gpu, instance
+        self.sm_share = self.busy_seconds = 0.0
+        self.speed = 1.0
+
+    @property
+    def waits_for_other_gpu(self) -> bool:
+        """Whether the process is slower than this GPU would allow."""
+        return self.process.speed * self.process.slowdown != self.speed
+
+
+Group = tuple[ChannelCapacity, list[Context]]
+"""The running contexts of a MIG instance or of a whole GPU, and the capacity that they share."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.hardware.context import Context
 from foreshock_simulator.hardware.gpu import Gpu
+from foreshock_simulator.hardware.sharing import Context
 
 _DONE_SECONDS = 1e-9
 """Remaining work below which a task is done: above rounding errors of the clock."""
@@ -51,11 +51,7 @@ class Worker:
     While it waits for the slowest GPU it holds its SMs on the others, like a collective operation that spins.
     Concurrent tasks are streams of one process and progress at the same speed.
 
-    Args:
-        gpus: that it runs on; it takes `memory_bytes` of each.
-        pid: of the process.
-        service: of the process.
-        slice: index of the MIG instance on each GPU; None for whole GPUs.
+    It takes `memory_bytes` of each GPU, or of the MIG instance `slice` of each.
 
     Raises:
         ValueError: not enough memory; `slice` is unknown, missing, or given for a whole GPU.

@@ -78,8 +78,6 @@ class Network:
         """Transfer `size` bytes (on the wire) at the max-min fair rate.
 
         Args:
-            source: sending host.
-            target: receiving host.
             size: inf for a transfer that only `stop` ends.
             ceiling: maximum rate of all its connections together, in bytes per second.
             connections: shares are fair per connection; on a full link, many connections also lose more packets.

@@ -8,11 +8,10 @@ from typing import Any
 
 import yaml
 
-from foreshock_simulator.scenarios.parsing.document import line
-from foreshock_simulator.scenarios.parsing.problems import alternatives
+from foreshock_simulator.scenarios.parsing.document import alternatives, line
 from foreshock_simulator.scenarios.parsing.reader import Reader, Unreadable
+from foreshock_simulator.spec.platform import PlatformSpec
 from foreshock_simulator.spec.queries import edges, map_calls
-from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Call, ServiceSpec
 
 ANY_CALLER = "*"

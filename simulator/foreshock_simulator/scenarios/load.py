@@ -10,13 +10,13 @@ from typing import get_args
 import yaml
 
 from foreshock_simulator.scenarios.adjust import adjust
-from foreshock_simulator.scenarios.parsing.document import compose, line
-from foreshock_simulator.scenarios.parsing.problems import Problems, ScenarioError, alternatives
+from foreshock_simulator.scenarios.parsing.document import Problems, ScenarioError, alternatives, compose, line
 from foreshock_simulator.scenarios.parsing.reader import Reader, Unreadable
 from foreshock_simulator.scenarios.platforms.topology import Size, generate
 from foreshock_simulator.scenarios.validation.faults import check_expectation, check_faults
 from foreshock_simulator.scenarios.validation.platform import check_platform
-from foreshock_simulator.spec.scenario import PlatformSpec, ScenarioFile, ScenarioSpec
+from foreshock_simulator.spec.platform import PlatformSpec
+from foreshock_simulator.spec.scenario import ScenarioFile, ScenarioSpec
 
 _FOLDER = files("foreshock_simulator.scenarios")
 

@@ -33,10 +33,7 @@ MAX_RUN_STEPS: Final = 128
 class LlmServer(ModelServer):
     """The server of one replica.
 
-    Args:
-        engine: its clock.
-        spec: of the model.
-        worker: the process, on `spec.tensor_parallel` GPUs. Its memory beyond the weights holds the KV cache.
+    The memory of its process beyond the weights holds the KV cache.
 
     Raises:
         ValueError: wrong number of GPUs, or the model does not fit.

@@ -38,12 +38,7 @@ _VALUE_BYTES: Final = 2.0
 def layer_seconds(gpu: GpuModel, weights: float, hidden: float, tokens: float, tensor_parallel: int = 1) -> float:
     """Seconds of one layer without attention and collectives, by the formula of the module docstring.
 
-    Args:
-        gpu: kind of GPU.
-        weights: parameters of the layer, split over `tensor_parallel` GPUs.
-        hidden: width of the model.
-        tokens: in the batch.
-        tensor_parallel: number of GPUs.
+    Its `weights` (parameters) are split over `tensor_parallel` GPUs. `hidden` is the width of the model.
     """
     bandwidth = gpu.dram_bandwidth * gpu.bandwidth_efficiency
     share = weights / tensor_parallel
@@ -70,14 +65,7 @@ def steps_within(first: float, increment: float, seconds: float) -> int:
 
 
 class StepTimes:
-    """Step times of one model on GPUs of one kind.
-
-    Args:
-        gpu: kind of GPU.
-        parameters: of the model, in billions; 16 bits each.
-        kv_bytes_per_token: keys and values of one token over all layers.
-        tensor_parallel: GPUs that the model is split over.
-    """
+    """Step times of one model with `parameters` billions of 16 bits, split over `tensor_parallel` GPUs of one kind."""
 
     def __init__(self, gpu: GpuModel, parameters: float, kv_bytes_per_token: float, tensor_parallel: int) -> None:
         self._gpu, self._tensor_parallel = gpu, tensor_parallel

@@ -151,17 +151,6 @@ class LostScrapes:
 
 
 Fault = (
-    Surge
-    | LongerPrompts
-    | TenantGrows
-    | ReplicasFail
-    | Restart
-    | SlowerWork
-    | FailingWork
-    | PolicyChange
-    | CacheFlush
-    | PacketLoss
-    | BulkTransfer
-    | Throttle
-    | LostScrapes
-)
+    Surge | LongerPrompts | TenantGrows | ReplicasFail | Restart | SlowerWork | FailingWork | PolicyChange | CacheFlush
+    | PacketLoss | BulkTransfer | Throttle | LostScrapes
+)  # fmt: skip

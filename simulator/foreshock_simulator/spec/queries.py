@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from foreshock_simulator.spec.faults import BulkTransfer, Fault, LostScrapes, PacketLoss, PolicyChange, Throttle
-from foreshock_simulator.spec.scenario import PlatformSpec, ScenarioSpec
+from foreshock_simulator.spec.platform import PlatformSpec
+from foreshock_simulator.spec.scenario import ScenarioSpec
 from foreshock_simulator.spec.services import Cached, Call, LlmSpec, ServiceSpec, Sometimes, Step, Together
 
 

@@ -1,4 +1,4 @@
-"""Scenarios, scenario files, platforms, and the ground truth of a run."""
+"""Scenarios, scenario files, and the ground truth of a run."""
 
 from __future__ import annotations
 
@@ -7,26 +7,13 @@ from typing import Literal
 
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.faults import Fault
-from foreshock_simulator.spec.hosts import HostSpec, PoolSpec
-from foreshock_simulator.spec.services import ServiceSpec, TenantSpec
-from foreshock_simulator.spec.traffic import FlowSpec
+from foreshock_simulator.spec.platform import PlatformSpec, Topology
 
 Cause = Literal[
     "demand", "provisioning_lag", "pool_contention", "retry_storm", "network", "dependency", "memory", "imbalance",
     "hardware",
 ]  # fmt: skip
 """Cause classes, named as in incidents."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlatformSpec:
-    """A platform before any fault."""
-
-    hosts: tuple[HostSpec, ...]
-    pools: tuple[PoolSpec, ...]
-    services: tuple[ServiceSpec, ...]
-    tenants: tuple[TenantSpec, ...] = ()
-    flows: tuple[FlowSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +40,6 @@ class ScenarioSpec:
     faults: tuple[Fault, ...] = ()
     expects: Expectation = Expectation(cascade=False)
     duration: float = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """Parameters of generated platforms of every size.
-
-    Args:
-        load: traffic of language models as a share of their capacity.
-        spare: GPUs that services with language models may claim in addition, as a share of those at the start.
-        provisioning: median seconds to provision the node of such a GPU.
-        mig: whether the embedder's GPUs have MIG instances, one of them for the tenant `sliced-batch`.
-    """
-
-    load: float = 0.45
-    spare: float = 1.0
-    provisioning: float = 360.0
-    mig: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,9 +157,6 @@ class AutoscalerSpec:
 
     Args:
         metric: averaged over the ready replicas.
-        target: of the metric.
-        minimum: of replicas.
-        maximum: of replicas.
         sync: seconds between two evaluations.
         down_window: stabilization window for scale-down in seconds.
         cold_start: median seconds from a replica's start on a node to its first request (image, weights, warm-up).
@@ -200,7 +197,6 @@ class ServiceSpec:
 
     Args:
         name: the name without namespace is unique, calls refer to it.
-        operations: of the service.
         replicas: at the start.
         threads: requests that a replica runs at once; with a model, they run the work around the model.
         backlog: requests that a replica queues beyond its threads; further ones are rejected with 503.

@@ -87,24 +87,12 @@ class Counts:
 
     def span_durations(self, service: ServiceName, kind: Kind, name: str) -> Durations:
         """Durations of the spans with a service, kind and name; created on first use."""
-        key = service, kind, name
-        durations = self._durations.get(key)
-        if durations is None:
-            durations = self._durations[key] = Durations(service, kind, name)
-        return durations
+        return self._durations.setdefault((service, kind, name), Durations(service, kind, name))
 
     def edge(self, client: ServiceName, server: ServiceName, connection: Connection = "") -> Edge:
         """The edge from one service to another; created on first use."""
-        key = client, server
-        edge = self._edges.get(key)
-        if edge is None:
-            edge = self._edges[key] = Edge(client, server, connection)
-        return edge
+        return self._edges.setdefault((client, server), Edge(client, server, connection))
 
     def model_usage(self, service: ServiceName, model: str) -> ModelUsage:
         """Usage of the model of a service; created on first use."""
-        key = service, model
-        usage = self._models.get(key)
-        if usage is None:
-            usage = self._models[key] = ModelUsage(service, model)
-        return usage
+        return self._models.setdefault((service, model), ModelUsage(service, model))

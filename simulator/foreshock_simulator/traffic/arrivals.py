@@ -9,8 +9,8 @@ from math import ceil, inf
 from typing import Literal
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.spec.traffic import FlowSpec
-from foreshock_simulator.traffic import servegen
+from foreshock_simulator.spec.platform import FlowSpec
+from foreshock_simulator.traffic import traces
 from foreshock_simulator.traffic.rate import Curve, RelativeRate
 from foreshock_simulator.traffic.sources import Client, Drawn, Lengths, Renewal, Replay, Source
 from foreshock_simulator.traffic.traces import Arrival, TraceName, load
@@ -90,10 +90,9 @@ def _sources(flow: FlowSpec, seed: int, start: float) -> list[Source]:
         cv = flow.cv if flow.arrivals == "gamma" else 1.0
         return [Renewal(flow.rate, "gamma", cv, rng(0, "times"), lengths(0))]
     if flow.arrivals == "servegen":
-        scale = flow.rate / servegen.mean_rate()
+        scale = flow.rate / traces.client_rate()
         return [
-            Client(day, scale, start, rng(index, "times"), lengths(index))
-            for index, day in enumerate(servegen.clients())
+            Client(day, scale, start, rng(index, "times"), lengths(index)) for index, day in enumerate(traces.clients())
         ]
     trace = load(flow.arrivals)
     # the smallest number of independent copies with at least the rate, each thinned

@@ -72,12 +72,7 @@ class Curve:
 class RelativeRate:
     """The rate relative to its mean: a daily curve, weekends, and a factor that faults change.
 
-    Args:
-        factor: of the rate.
-        start: Unix seconds of second 0.
-        diurnal: (highest − lowest) / (2 · mean) of the daily cosine, 0 to 1.
-        peak_hour: of the daily cosine, in UTC.
-        weekend: rate on Saturday and Sunday (UTC) relative to other days.
+    `start` is second 0 in Unix seconds; see `FlowSpec` for the other arguments.
     """
 
     def __init__(

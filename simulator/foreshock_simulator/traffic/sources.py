@@ -10,8 +10,7 @@ from math import exp, gamma, inf, lgamma
 from typing import NamedTuple
 
 from foreshock_simulator.traffic.rate import DAY_SECONDS, RelativeRate
-from foreshock_simulator.traffic.servegen import WINDOW_SECONDS, Family, Window
-from foreshock_simulator.traffic.traces import Trace
+from foreshock_simulator.traffic.traces import WINDOW_SECONDS, Family, Trace, Window
 
 Lengths = Callable[[], tuple[int, int]]
 """Draws the tokens of a prompt and of its answer."""

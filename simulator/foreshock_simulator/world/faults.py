@@ -9,20 +9,8 @@ from math import inf
 
 from foreshock_simulator.core.engine import Process
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.spec.faults import (
-    BulkTransfer,
-    CacheFlush,
-    FailingWork,
-    Fault,
-    PacketLoss,
-    PolicyChange,
-    ReplicasFail,
-    Restart,
-    SlowerWork,
-    TenantGrows,
-    Throttle,
-)  # fmt: skip
-from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec import faults as kinds
+from foreshock_simulator.spec.platform import Place
 from foreshock_simulator.world.platform import OUTSIDE, Platform
 
 BULK_CONNECTIONS = 64
@@ -32,32 +20,32 @@ RAMP_STEP_SECONDS = 5.0
 """Interval between two steps of a ramp."""
 
 
-def schedule_faults(platform: Platform, faults: Iterable[Fault]) -> None:
+def schedule_faults(platform: Platform, faults: Iterable[kinds.Fault]) -> None:
     """Schedule the faults. Faults of traffic and of scrapes are handled elsewhere."""
     for fault in faults:
         platform.engine.schedule(fault.at, platform.engine.spawn, _process(fault, platform))
 
 
 @singledispatch
-def _process(fault: Fault, platform: Platform) -> Process:
+def _process(fault: kinds.Fault, platform: Platform) -> Process:
     """The process of a fault, from its start on; nothing for other kinds of faults."""
     del fault, platform
     yield from ()
 
 
 @_process.register
-def _(fault: Restart, platform: Platform) -> Process:
+def _(fault: kinds.Restart, platform: Platform) -> Process:
     return platform.replicas[fault.service].restart(fault.pause)
 
 
 @_process.register
-def _(fault: CacheFlush, platform: Platform) -> Process:
+def _(fault: kinds.CacheFlush, platform: Platform) -> Process:
     platform.mesh.flush(fault.cache)
     yield from ()
 
 
 @_process.register
-def _(fault: TenantGrows, platform: Platform) -> Process:
+def _(fault: kinds.TenantGrows, platform: Platform) -> Process:
     """Start workers on the GPUs that the services have at the start of the fault.
 
     GPUs without enough memory are skipped.
@@ -81,7 +69,7 @@ def _(fault: TenantGrows, platform: Platform) -> Process:
 
 
 @_process.register
-def _(fault: ReplicasFail, platform: Platform) -> Process:
+def _(fault: kinds.ReplicasFail, platform: Platform) -> Process:
     deployment = platform.replicas[fault.service].deployment
     for places in deployment.fail(fault.replicas):
         for place in places if fault.xid is not None else ():
@@ -99,7 +87,7 @@ def _ramp(ramp: float) -> Iterator[tuple[float, float]]:
 
 
 @_process.register
-def _(fault: SlowerWork, platform: Platform) -> Process:
+def _(fault: kinds.SlowerWork, platform: Platform) -> Process:
     service = platform.mesh.services[fault.service]
     applied = 1.0
     for seconds, ratio in _ramp(fault.ramp):
@@ -113,7 +101,7 @@ def _(fault: SlowerWork, platform: Platform) -> Process:
 
 
 @_process.register
-def _(fault: FailingWork, platform: Platform) -> Process:
+def _(fault: kinds.FailingWork, platform: Platform) -> Process:
     service = platform.mesh.services[fault.service]
     before, service.fail_ratio = service.fail_ratio, fault.ratio
     if fault.duration is not None:
@@ -122,13 +110,13 @@ def _(fault: FailingWork, platform: Platform) -> Process:
 
 
 @_process.register
-def _(fault: PolicyChange, platform: Platform) -> Process:
+def _(fault: kinds.PolicyChange, platform: Platform) -> Process:
     platform.mesh.services[fault.caller].override(fault.callee, fault.timeout, fault.attempts)
     yield from ()
 
 
 @_process.register
-def _(fault: PacketLoss, platform: Platform) -> Process:
+def _(fault: kinds.PacketLoss, platform: Platform) -> Process:
     hosts_a, hosts_b = (platform.replicas[name].hosts() for name in fault.between)
     for seconds, ratio in _ramp(fault.ramp):
         yield seconds
@@ -139,7 +127,7 @@ def _(fault: PacketLoss, platform: Platform) -> Process:
 
 
 @_process.register
-def _(fault: BulkTransfer, platform: Platform) -> Process:
+def _(fault: kinds.BulkTransfer, platform: Platform) -> Process:
     network = platform.network
     transfers = [
         network.bulk(OUTSIDE, host, inf, fault.bytes_per_second, connections=BULK_CONNECTIONS)
@@ -152,7 +140,7 @@ def _(fault: BulkTransfer, platform: Platform) -> Process:
 
 
 @_process.register
-def _(fault: Throttle, platform: Platform) -> Process:
+def _(fault: kinds.Throttle, platform: Platform) -> Process:
     gpus = (
         platform.replicas[fault.service].gpus()
         if fault.service

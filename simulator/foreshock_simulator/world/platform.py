@@ -13,9 +13,7 @@ from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.host import Host
 from foreshock_simulator.network.network import Network
 from foreshock_simulator.spec.faults import Fault, LongerPrompts, Surge
-from foreshock_simulator.spec.hosts import PoolSpec
-from foreshock_simulator.spec.scenario import PlatformSpec
-from foreshock_simulator.spec.traffic import FlowSpec
+from foreshock_simulator.spec.platform import FlowSpec, PlatformSpec, PoolSpec
 from foreshock_simulator.traffic.arrivals import Arrivals, arrivals
 from foreshock_simulator.world.replicas import Replicas
 from foreshock_simulator.world.tenants import Tenants
@@ -29,12 +27,7 @@ OUTSIDE_BYTES_PER_SECOND = 400e9
 class Platform:
     """Hosts, network, pools, tenants, and services with their replicas and autoscalers.
 
-    Args:
-        spec: of the platform.
-        seed: of all random streams.
-        start: Unix seconds at the engine's 0.
-        sample: ratio of traces that are stored.
-        count: whether all spans are counted.
+    See `Simulation` for the arguments.
 
     Raises:
         ValueError: inconsistent parts; a spec of `scenarios.load` is consistent.

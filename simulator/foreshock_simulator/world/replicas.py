@@ -23,7 +23,7 @@ from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.batch_model import BatchServer
 from foreshock_simulator.serving.llm import LlmServer
 from foreshock_simulator.serving.server import ModelServer, memory_bytes
-from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.platform import Place
 from foreshock_simulator.spec.queries import gpus_per_replica
 from foreshock_simulator.spec.services import LlmSpec, ModelSpec, ServiceSpec
 

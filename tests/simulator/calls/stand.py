@@ -11,6 +11,7 @@ from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.service import Service
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.spec.platform import FlowSpec
 from foreshock_simulator.spec.services import (
     BatchModelSpec,
     Call,
@@ -21,7 +22,6 @@ from foreshock_simulator.spec.services import (
     ServiceSpec,
     Step,
 )
-from foreshock_simulator.spec.traffic import FlowSpec
 from foreshock_simulator.tracing.spans import SimSpan
 
 ROUTE = "POST /work"

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.calls.load_balancing import Balancer, balancer
 from foreshock_simulator.calls.mesh_state import Deadlines
 from foreshock_simulator.calls.policies import (
     BREAKER_WINDOW_ATTEMPTS,
@@ -18,6 +17,7 @@ from foreshock_simulator.calls.policies import (
     CircuitBreaker,
     RetryBudget,
 )
+from foreshock_simulator.calls.service import Balancer, balancer
 from foreshock_simulator.calls.service_state import TimeWeightedCount
 from foreshock_simulator.calls.steps import Cache
 from foreshock_simulator.core.engine import Engine, Process, Signal
@@ -199,7 +199,7 @@ def test_a_time_weighted_count_integrates_exactly_and_reads_are_pure(steps: list
         area += read.value * pause
         now += pause
         for level in (read, unread):
-            (level.increment if up else level.decrement)(now)
+            level.add(now, 1 if up else -1)
     assert read.integral(now + 1.0) == unread.integral(now + 1.0)
     assert read.integral(now) == pytest.approx(area, abs=1e-9)
 

@@ -8,6 +8,7 @@ import pytest
 from tests.simulator.calls.stand import ROUTE, InfiniteServers, Stand, call, flow, service
 
 from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.spec.platform import FlowSpec
 from foreshock_simulator.spec.services import (
     Cached,
     Call,
@@ -19,7 +20,6 @@ from foreshock_simulator.spec.services import (
     ServiceSpec,
     Sometimes,
 )
-from foreshock_simulator.spec.traffic import FlowSpec
 
 
 def test_requests_run_in_order_of_arrival() -> None:

@@ -16,7 +16,7 @@ from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
 from foreshock_simulator.serving.llm import LlmServer
 from foreshock_simulator.serving.server import ModelServer, memory_bytes
-from foreshock_simulator.spec.hosts import HostSpec
+from foreshock_simulator.spec.platform import HostSpec
 from foreshock_simulator.spec.services import Call, CallPolicy, Cpu, LlmSpec, OperationSpec, Serve
 from foreshock_simulator.tracing.spans import SimSpan
 

@@ -12,7 +12,7 @@ from foreshock_simulator.control.capacity import Capacity, provisioning_seconds
 from foreshock_simulator.control.deployment import cold_start_seconds
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.spec.hosts import Place, PoolSpec
+from foreshock_simulator.spec.platform import Place, PoolSpec
 
 
 def pool(hosts: int = 2, gpus: int = 4, **options: float) -> PoolSpec:

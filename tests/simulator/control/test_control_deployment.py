@@ -14,7 +14,7 @@ from foreshock_simulator.control.deployment import Deployment
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.spec.hosts import Place, PoolSpec
+from foreshock_simulator.spec.platform import Place, PoolSpec
 from foreshock_simulator.spec.services import AutoscalerSpec
 
 NAME = ServiceName("serving", "llm-chat")

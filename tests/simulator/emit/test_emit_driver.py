@@ -14,7 +14,7 @@ from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import GpuWork, Worker
-from foreshock_simulator.spec.hosts import Sharing
+from foreshock_simulator.spec.platform import Sharing
 
 START = 1_800_000_000.0
 CHAT, BATCH = ServiceName("serving", "llm-chat"), ServiceName("ml", "batch-embed")

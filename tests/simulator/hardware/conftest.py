@@ -11,7 +11,7 @@ from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import Worker
-from foreshock_simulator.spec.hosts import Sharing
+from foreshock_simulator.spec.platform import Sharing
 
 NAME = ServiceName("ml", "some-service")
 

@@ -13,7 +13,8 @@ from foreshock_simulator.scenarios.load import parse
 from foreshock_simulator.scenarios.parsing.quantities import QUANTITIES
 from foreshock_simulator.scenarios.parsing.reader import tag
 from foreshock_simulator.spec.faults import Fault
-from foreshock_simulator.spec.scenario import Cause, Expectation, ScenarioFile, Topology
+from foreshock_simulator.spec.platform import Topology
+from foreshock_simulator.spec.scenario import Cause, Expectation, ScenarioFile
 from foreshock_simulator.spec.services import ModelSpec, Step
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()

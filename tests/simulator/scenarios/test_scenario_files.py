@@ -10,10 +10,10 @@ import pytest
 
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios.load import load, names, parse
-from foreshock_simulator.scenarios.parsing.problems import MAX_LISTED_PROBLEMS, ScenarioError
+from foreshock_simulator.scenarios.parsing.document import MAX_LISTED_PROBLEMS, ScenarioError
 from foreshock_simulator.scenarios.parsing.quantities import QUANTITIES
 from foreshock_simulator.spec.faults import PacketLoss, Surge, TenantGrows
-from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.platform import Place
 from foreshock_simulator.spec.queries import calls
 from foreshock_simulator.spec.scenario import ScenarioFile
 from foreshock_simulator.spec.services import BatchModelSpec, Cached, Call, CallPolicy, Cpu, LlmSpec, Serve, Together

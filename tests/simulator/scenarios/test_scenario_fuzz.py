@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from foreshock_simulator.scenarios.load import parse
-from foreshock_simulator.scenarios.parsing.problems import MAX_LISTED_PROBLEMS, ScenarioError
+from foreshock_simulator.scenarios.parsing.document import MAX_LISTED_PROBLEMS, ScenarioError
 
 WORDS = st.sampled_from([
     "description", "duration", "topology", "adjust", "platform", "faults", "expects", "surge", "flow", "at",

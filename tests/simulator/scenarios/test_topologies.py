@@ -7,8 +7,8 @@ import pytest
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.scenarios.validation.memory import initial_placement, memory_by_slot
+from foreshock_simulator.spec.platform import PlatformSpec
 from foreshock_simulator.spec.queries import calls
-from foreshock_simulator.spec.scenario import PlatformSpec
 
 SEEDS = (1, 2, 3)
 GENERATED = [(size, seed) for size in ("small", "medium", "large") for seed in SEEDS]

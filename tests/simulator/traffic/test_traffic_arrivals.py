@@ -12,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.spec.traffic import Arrivals as ArrivalsName
-from foreshock_simulator.spec.traffic import FlowSpec
-from foreshock_simulator.traffic import servegen
+from foreshock_simulator.spec.platform import Arrivals as ArrivalsName
+from foreshock_simulator.spec.platform import FlowSpec
+from foreshock_simulator.traffic import traces
 from foreshock_simulator.traffic.arrivals import arrivals
 from foreshock_simulator.traffic.rate import DAY_SECONDS, Curve, RelativeRate
-from foreshock_simulator.traffic.servegen import Family, Window
 from foreshock_simulator.traffic.sources import Client, first_gap, gap, weibull_shape
-from foreshock_simulator.traffic.traces import Arrival, TraceName, load
+from foreshock_simulator.traffic.traces import Arrival, Family, TraceName, Window, load
 
 START = 1_800_000_000.0
 FLOW = FlowSpec("users", "gateway", "POST /v1/chat", rate=5.0)
@@ -119,7 +118,7 @@ def test_a_surge_plays_the_same_requests_faster(name: ArrivalsName) -> None:
     calm, surge = play(flow, 900.0), play(flow, 500.0, changes=((300.0, 3.0, 0.0),))
     if name == "servegen":
         # its windows stay those of the day, so only the first ten minutes, from 08:00, compare
-        assert START % servegen.WINDOW_SECONDS == 0.0
+        assert START % traces.WINDOW_SECONDS == 0.0
         calm, surge = [a for a in calm if a.time < 600.0], [a for a in surge if a.time < 400.0]
     mapped = [a.time if a.time < 300.0 else 300.0 + (a.time - 300.0) / 3.0 for a in calm]
     assert len(surge) == len(calm)
@@ -205,14 +204,14 @@ def test_a_weibull_of_cv_one_is_exponential() -> None:
 @pytest.mark.parametrize(("cv", "family"), [(0.8, "gamma"), (2.0, "gamma"), (3.0, "weibull")])
 def test_a_client_has_the_rate_of_each_window_and_the_cv_between_requests(cv: float, family: Family) -> None:
     """Idle in some windows, busy in others, three times as busy in a surge of the flow."""
-    day = tuple(Window((0.0, 2.0, 6.0)[index % 3], cv, family) for index in range(servegen.WINDOWS))
+    day = tuple(Window((0.0, 2.0, 6.0)[index % 3], cv, family) for index in range(traces.WINDOWS))
     client = Client(day, 0.5, 0.0, random_stream(4, f"client/{cv}"), lambda: (1, 1))
     level, at, times = RelativeRate(Curve(), 0.0), 0.0, []
     while at < 3 * DAY_SECONDS:
         at = client.arrival_time(at, client.draw(at).amount, level)
         times.append(at)
     by_kind = Counter(int(time // 600.0) % 3 for time in times)
-    windows = 3 * servegen.WINDOWS / 3
+    windows = 3 * traces.WINDOWS / 3
     assert by_kind[0] == 0
     assert by_kind[1] / windows == pytest.approx(600.0, rel=0.05)
     assert by_kind[2] / windows == pytest.approx(1800.0, rel=0.05)
@@ -226,7 +225,7 @@ def test_servegen_traffic_follows_the_day_of_its_clients() -> None:
     counts = Counter(
         int((START + a.time) % DAY_SECONDS // 600.0) for seed in range(2) for a in play(flow, DAY_SECONDS, seed)
     )
-    expected = [sum(day[window].rate for day in servegen.clients()) / servegen.mean_rate() for window in range(144)]
+    expected = [sum(day[window].rate for day in traces.clients()) / traces.client_rate() for window in range(144)]
     found = [counts[window] / (2 * 600.0 * 2.0) for window in range(144)]
     assert fmean(found) == pytest.approx(1.0, rel=0.05)
     assert median(abs(one - other) for one, other in zip(found, expected, strict=True)) < 0.1

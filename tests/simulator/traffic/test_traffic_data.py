@@ -9,7 +9,7 @@ from statistics import fmean, median, pvariance
 
 import pytest
 
-from foreshock_simulator.traffic import servegen
+from foreshock_simulator.traffic import traces
 from foreshock_simulator.traffic.traces import TraceName, load
 
 DATA = files("foreshock_simulator") / "data"
@@ -69,15 +69,15 @@ def test_mooncakes_figure_at_ten_seconds_is_that_of_its_time_stamps() -> None:
 
 def test_servegens_clients_are_as_bursty_as_measured() -> None:
     """The CVs of clients' windows: p50 1.0 to 1.4, p90 4.0 to 5.5, p99 9.7 to 31; four in five are Gamma."""
-    active = [window for day in servegen.clients() for window in day if window.rate > 0.0]
+    active = [window for day in traces.clients() for window in day if window.rate > 0.0]
     cvs = [window.cv for window in active]
     assert 1.0 <= quantile(cvs, 0.5) <= 1.4
     assert 4.0 <= quantile(cvs, 0.9) <= 5.5
     assert 9.7 <= quantile(cvs, 0.99) <= 31.0
     assert sum(window.family == "gamma" for window in active) / len(active) == pytest.approx(0.8, abs=0.05)
-    totals = [sum(day[window].rate for day in servegen.clients()) for window in range(servegen.WINDOWS)]
+    totals = [sum(day[window].rate for day in traces.clients()) for window in range(traces.WINDOWS)]
     assert 1.4 <= max(totals) / median(totals) <= 3.3
-    assert fmean(totals) == pytest.approx(servegen.mean_rate())
+    assert fmean(totals) == pytest.approx(traces.client_rate())
 
 
 @pytest.mark.parametrize("table", ["mooncake_conversation.csv.gz", "servegen_m_large_day.csv.gz"])

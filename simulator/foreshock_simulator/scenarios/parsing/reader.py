@@ -18,10 +18,9 @@ from typing import Any, Literal, NoReturn, Union
 import yaml
 
 from foreshock_simulator.core.names import ServiceName
-from foreshock_simulator.scenarios.parsing.document import line
-from foreshock_simulator.scenarios.parsing.problems import Problems, alternatives
+from foreshock_simulator.scenarios.parsing.document import Problems, alternatives, line
 from foreshock_simulator.scenarios.parsing.quantities import NUMBER, QUANTITIES
-from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.platform import Place
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,62}")
 MAX_RANGE_GPUS = 64

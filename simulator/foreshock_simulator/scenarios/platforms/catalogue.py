@@ -7,8 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
-from foreshock_simulator.scenarios.parsing.document import compose
-from foreshock_simulator.scenarios.parsing.problems import Problems
+from foreshock_simulator.scenarios.parsing.document import Problems, compose
 from foreshock_simulator.scenarios.parsing.reader import Reader
 from foreshock_simulator.spec.services import ServiceSpec, TenantSpec
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios.platforms.catalogue import EMBED, GENERATE, QUERY, UPSERT, VERIFY
+from foreshock_simulator.spec.platform import Arrivals
 from foreshock_simulator.spec.services import (
     Cached,
     Call,
@@ -24,7 +25,6 @@ from foreshock_simulator.spec.services import (
     Sometimes,
     Step,
 )  # fmt: skip
-from foreshock_simulator.spec.traffic import Arrivals
 
 QUICK: Final = CallPolicy(timeout=1.0, attempts=2)
 OPTIONAL: Final = CallPolicy(timeout=0.5, required=False)

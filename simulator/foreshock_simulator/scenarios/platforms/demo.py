@@ -8,14 +8,8 @@ from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.scenarios.platforms.catalogue import catalogue
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices
 from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
-from foreshock_simulator.scenarios.platforms.layout import (
-    GPU_HOST_NIC_BYTES_PER_SECOND,
-    HOSTS_PER_RACK,
-    mig_tenants,
-    with_mig,
-)
-from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
-from foreshock_simulator.spec.scenario import PlatformSpec, Topology
+from foreshock_simulator.scenarios.platforms.layout import hosts_of, mig_tenants, with_mig
+from foreshock_simulator.spec.platform import Place, PlatformSpec, PoolSpec, Topology
 
 _SERVERS = {
     "assistant-feature": ("host-3", "host-4"),
@@ -31,10 +25,6 @@ _REPLICAS = {"llm-chat": 4, "llm-code": 4, "embedder": 4, "reranker": 4, "image-
 def demo(topology: Topology) -> PlatformSpec:
     """Four hosts with eight GPUs each, and fourteen services and tenants."""
     front, back = ("host-1", "host-2"), ("host-3", "host-4")
-    hosts = tuple(
-        HostSpec(name, 8, "H100", GPU_HOST_NIC_BYTES_PER_SECOND, f"rack-{number // HOSTS_PER_RACK + 1}")
-        for number, name in enumerate((*front, *back))
-    )
     embed = PoolSpec("embed", _places(front, 4, 5), slots=2)
     chat_places, chat_quota = (*_places(front, 0, 1), *_places(front, 7)), 4 + round(2 * topology.spare)
     pools = (
@@ -59,8 +49,7 @@ def demo(topology: Topology) -> PlatformSpec:
         replace(catalogue().tenant("nightly-eval"), places=(*_places(front, 2, 3), Place("host-3", 6))),
         replace(catalogue().tenant("train-llm"), places=_places(back, 0, 1, 2, 3, 4, 5)),
     )
-    platform = PlatformSpec(hosts, pools, tuple(services), tenants)
-    platform = replace(platform, tenants=(*tenants, *mig_tenants(platform)))
+    platform = PlatformSpec(hosts_of(4, 8, 0), pools, tuple(services), (*tenants, *mig_tenants(pools)))
     flows = flows_of(platform, ExtraServices(), topology, random_stream(0, "topology/demo"))
     return replace(platform, flows=flows)
 

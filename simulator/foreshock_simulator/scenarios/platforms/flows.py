@@ -10,9 +10,8 @@ from foreshock_simulator.scenarios.platforms import catalogue
 from foreshock_simulator.scenarios.platforms.cells import ARRIVALS, ExtraServices
 from foreshock_simulator.serving.llm import ACTIVATION_BYTES
 from foreshock_simulator.serving.steps import StepTimes
-from foreshock_simulator.spec.scenario import PlatformSpec, Topology
+from foreshock_simulator.spec.platform import FlowSpec, PlatformSpec, Topology
 from foreshock_simulator.spec.services import AutoscalerSpec, LlmSpec, ServiceSpec
-from foreshock_simulator.spec.traffic import FlowSpec
 
 AUTOSCALER_LOAD_RATIO = 0.9
 """Load that the autoscaler of a language model aims at."""

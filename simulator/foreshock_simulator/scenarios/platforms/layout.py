@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from foreshock_simulator.scenarios.platforms.catalogue import catalogue
-from foreshock_simulator.spec.hosts import HostSpec, Place, PoolSpec
-from foreshock_simulator.spec.scenario import PlatformSpec
+from foreshock_simulator.spec.platform import HostSpec, Place, PoolSpec
 from foreshock_simulator.spec.services import TenantSpec
 
 GPU_HOST_NIC_BYTES_PER_SECOND = 25e9
@@ -17,19 +17,16 @@ HOSTS_PER_RACK = 4
 
 def hosts_of(with_gpus: int, gpus: int, without: int, older: int = 0) -> tuple[HostSpec, ...]:
     """Hosts `host-1` and on: first those with GPUs, the last `older` of them with A100s, then those without GPUs."""
-    hosts = []
-    for number in range(with_gpus + without):
-        has_gpus = number < with_gpus
-        hosts.append(
-            HostSpec(
-                f"host-{number + 1}",
-                gpus if has_gpus else 0,
-                "A100" if with_gpus - older <= number < with_gpus else "H100",
-                GPU_HOST_NIC_BYTES_PER_SECOND if has_gpus else CPU_HOST_NIC_BYTES_PER_SECOND,
-                f"rack-{number // HOSTS_PER_RACK + 1}",
-            )
+    return tuple(
+        HostSpec(
+            f"host-{number + 1}",
+            gpus if number < with_gpus else 0,
+            "A100" if with_gpus - older <= number < with_gpus else "H100",
+            GPU_HOST_NIC_BYTES_PER_SECOND if number < with_gpus else CPU_HOST_NIC_BYTES_PER_SECOND,
+            f"rack-{number // HOSTS_PER_RACK + 1}",
         )
-    return tuple(hosts)
+        for number in range(with_gpus + without)
+    )
 
 
 class FreeGpus:
@@ -60,10 +57,10 @@ def with_mig(pool: PoolSpec) -> PoolSpec:
     return replace(pool, sharing="mig", mig_slices=(4, 3) if pool.slots == 1 else (3, 2, 2))
 
 
-def mig_tenants(platform: PlatformSpec) -> tuple[TenantSpec, ...]:
+def mig_tenants(pools: Iterable[PoolSpec]) -> tuple[TenantSpec, ...]:
     """Batch tenants in the last MIG instance of each GPU with MIG."""
     return tuple(
         replace(catalogue().tenant("sliced-batch"), places=pool.places, slice=len(pool.mig_slices) - 1)
-        for pool in platform.pools
+        for pool in pools
         if pool.mig_slices
     )

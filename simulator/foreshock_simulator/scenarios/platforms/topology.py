@@ -14,10 +14,9 @@ from foreshock_simulator.scenarios.platforms.demo import demo
 from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
 from foreshock_simulator.scenarios.platforms.layout import FreeGpus, hosts_of, mig_tenants, with_mig
 from foreshock_simulator.scenarios.validation.memory import initial_places
-from foreshock_simulator.spec.hosts import HostSpec, PoolSpec
-from foreshock_simulator.spec.queries import calls, gpus_per_replica, map_calls
-from foreshock_simulator.spec.scenario import PlatformSpec, Topology
-from foreshock_simulator.spec.services import Call, LlmSpec, OperationSpec, ServiceSpec, TenantSpec
+from foreshock_simulator.spec.platform import HostSpec, PlatformSpec, PoolSpec, Topology
+from foreshock_simulator.spec.queries import gpus_per_replica, map_calls
+from foreshock_simulator.spec.services import Call, LlmSpec, ServiceSpec, TenantSpec
 
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
@@ -188,7 +187,7 @@ def _batch(platform: PlatformSpec, parameters: SizeParameters, free_gpus: FreeGp
     ]
     return tuple(
         replace(tenant, calls=tuple(call for call in tenant.calls if call.service in names))
-        for tenant in (*tenants, *mig_tenants(platform))
+        for tenant in (*tenants, *mig_tenants(platform.pools))
     )
 
 
@@ -204,14 +203,9 @@ def restrict(services: tuple[ServiceSpec, ...], names: frozenset[str]) -> tuple[
             operations=tuple(
                 replace(operation, steps=map_calls(operation.steps, remaining))
                 for operation in service.operations
-                if not _forwards_only_to_others(operation, names)
+                if MODEL_BY_ROUTE.get(operation.route, service.name.name) in names
             ),
         )
         for service in services
         if service.name.name in names
     )
-
-
-def _forwards_only_to_others(operation: OperationSpec, names: frozenset[str]) -> bool:
-    targets = [call.service for call in calls(operation.steps)]
-    return operation.route in MODEL_BY_ROUTE and bool(targets) and targets[-1] not in names

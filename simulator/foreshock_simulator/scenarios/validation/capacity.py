@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from foreshock_simulator.hardware.models import MODELS, mig_instances
 from foreshock_simulator.scenarios.parsing.reader import Reader
 from foreshock_simulator.scenarios.validation.memory import initial_placement, memory_by_slot, weights_share
-from foreshock_simulator.spec.hosts import PoolSpec
+from foreshock_simulator.spec.platform import PlatformSpec, PoolSpec
 from foreshock_simulator.spec.queries import gpus_per_replica
-from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec
 
 

@@ -10,9 +10,8 @@ from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.models import MODELS, least_used_instance, mig_instances
-from foreshock_simulator.spec.hosts import Place
+from foreshock_simulator.spec.platform import Place, PlatformSpec
 from foreshock_simulator.spec.queries import gpus_per_replica
-from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import LlmSpec, ServiceSpec, TenantSpec
 
 

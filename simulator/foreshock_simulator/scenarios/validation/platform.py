@@ -13,11 +13,10 @@ from foreshock_simulator.scenarios.validation.capacity import (
     check_pools,
     check_replicas_fit,
 )
+from foreshock_simulator.spec.platform import Arrivals, FlowSpec, PlatformSpec
 from foreshock_simulator.spec.queries import calls, every_step, targets
-from foreshock_simulator.spec.scenario import PlatformSpec
 from foreshock_simulator.spec.services import Call, Serve, ServiceSpec, TenantSpec
-from foreshock_simulator.spec.traffic import Arrivals, FlowSpec
-from foreshock_simulator.traffic import servegen, traces
+from foreshock_simulator.traffic import traces
 
 Routes = Mapping[str, Sequence[str]]
 """Routes of the operations by service."""
@@ -147,7 +146,7 @@ def _read_data(name: Arrivals) -> None:
         OSError: the data cannot be read.
     """
     if name == "servegen":
-        servegen.clients()
+        traces.clients()
     elif name not in ("poisson", "gamma"):
         traces.load(name)
 

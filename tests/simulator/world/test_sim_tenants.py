@@ -13,7 +13,7 @@ from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.worker import GpuWork, Worker
 from foreshock_simulator.spec.services import Call, CallPolicy, TenantSpec
-from foreshock_simulator.workload.jobs import Attributes, Environment, batch, train
+from foreshock_simulator.world.tenants import Attributes, Environment, batch, train
 
 NAME = ServiceName("ml", "some-tenant")
 CLAIM = Call("ml-platform", "POST /v1/jobs/claim", CallPolicy(5.0))
