@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from foreshock_dashboard.model.incident import AtRisk, Incident
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, text, time
 from foreshock_dashboard.render.units import duration, gpu_list, percent
@@ -117,10 +117,9 @@ def _others(services: tuple[Service, ...]) -> Text:
 
 def _next(incident: Incident) -> Text:
     """The next service that misses its objective, if that is soon."""
-    following = next((each for each in incident.at_risk if 0 < each.p50 <= NEXT_SECONDS), None)
-    return text("next ", following.service, f" in about {_about(following)}") if following else ()
-
-
-def _about(risk: AtRisk) -> str:
-    seconds = risk.p50
-    return f"{max(10, round(seconds, -1)):.0f} s" if seconds < 90 else f"{round(seconds / 60)} min"
+    following = next((risk for risk in incident.at_risk if 0 < risk.p50 <= NEXT_SECONDS), None)
+    if following is None:
+        return ()
+    seconds = following.p50
+    about = f"{max(10, round(seconds, -1)):.0f} s" if seconds < 90 else f"{round(seconds / 60)} min"
+    return text("next ", following.service, f" in about {about}")

@@ -12,7 +12,7 @@ def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
     """`host-1/gpu-0 and gpu-1`; for more than `most`, the numbers of GPUs and hosts."""
     if len(gpus) > most:
         return f"{len(gpus)} GPUs of {len({gpu.host for gpu in gpus})} hosts"
-    return _join([gpu.label for gpu in gpus])
+    return " and ".join(part for part in (", ".join(gpu.label for gpu in gpus[:-1]), gpus[-1].label) if part)
 
 
 def clock(seconds: float) -> str:
@@ -52,7 +52,3 @@ def name_list(names: Sequence[str], most: int = 3) -> str:
     """`a, b, c and 2 more`: up to `most` names, and the number of the others."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
-
-
-def _join(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]

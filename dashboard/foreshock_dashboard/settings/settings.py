@@ -255,13 +255,12 @@ def _read_yaml(path: Path) -> dict[str, str]:
         return {}
     if not isinstance(data, dict):
         raise SettingsError(f"{path}: holds no options; write lines such as 'port: 8050'")
-    texts = {str(key).replace("-", "_"): _text(value) for key, value in data.items()}
+    texts = {
+        str(key).replace("-", "_"): ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        for key, value in data.items()
+    }
     keys = [item.key for item in OPTIONS]
     for key in texts:
         if key not in keys:
             raise SettingsError(f"{path}: {key!r} is no option; known are {', '.join(keys)}")
     return texts
-
-
-def _text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -92,7 +92,7 @@ def encode_json(spans: Sequence[Span]) -> bytes:
     """Return a request in OTLP's JSON that `decode_json` decodes to these spans: ids in hex, enums by number."""
     request = ExportTraceServiceRequest.FromString(encode_spans(spans))
     body = MessageToDict(request, use_integers_for_enums=True)
-    _convert_ids(body, _base64_to_hex)
+    _convert_ids(body, lambda text: base64.b64decode(str(text)).hex())
     return orjson.dumps(body)
 
 
@@ -135,11 +135,6 @@ def _any_id_to_base64(text: object) -> str:
     except ValueError:
         is_base64 = False
     return str(text) if is_base64 else _hex_to_base64(text)
-
-
-def _base64_to_hex(text: object) -> str:
-    """Return an id in hex."""
-    return base64.b64decode(str(text)).hex()
 
 
 def json_to_protobuf(

@@ -124,7 +124,8 @@ class GrpcListener:
         """Accept the spans of a request and return the response."""
         try:
             with self._receiver.request() as request:
-                self._receiver.authorize(_authorization(context))
+                metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
+                self._receiver.authorize(metadata.get("authorization", ""))
                 return await _handle(request, await self._receive_message(request, context))
         except RefusedError as refused:
             await _abort(context, refused)
@@ -168,10 +169,6 @@ async def _handle(request: Request, body: bytes) -> bytes:
     finally:
         if not response.done():
             await asyncio.gather(response, return_exceptions=True)  # its bytes are pending until then
-
-
-def _authorization(context: _Context) -> str:
-    return next((str(value) for key, value in context.invocation_metadata() or () if key == "authorization"), "")
 
 
 async def _abort(context: _Context, refused: RefusedError) -> NoReturn:

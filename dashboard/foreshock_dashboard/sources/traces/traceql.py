@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterator
 
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, TraceQuery
 
 _LAST_NS = 2**63 - 1
@@ -53,7 +52,9 @@ def service_query(name: str) -> str:
 def _conditions(query: TraceQuery) -> list[str]:
     conditions = []
     if query.service is not None:
-        conditions += _service(query.service)
+        conditions.append(f"resource.service.name = {string_literal(query.service.name)}")
+        if query.service.namespace:
+            conditions.append(f"resource.service.namespace = {string_literal(query.service.namespace)}")
     if query.operation is not None:
         conditions.append(f"name = {string_literal(query.operation)}")
     conditions += [_attribute(key, value) for key, value in query.attributes.items()]
@@ -75,11 +76,6 @@ def _min_durations(query: TraceQuery, longer_than: int | None) -> Iterator[str]:
         yield f"duration >= {nanoseconds(query.min_duration)}ns"
     if longer_than is not None:
         yield f"duration > {min(longer_than, _LAST_NS)}ns"
-
-
-def _service(service: Service) -> list[str]:
-    name = [f"resource.service.name = {string_literal(service.name)}"]
-    return [*name, f"resource.service.namespace = {string_literal(service.namespace)}"] if service.namespace else name
 
 
 def _attribute(key: str, value: str) -> str:

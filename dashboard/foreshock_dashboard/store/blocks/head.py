@@ -98,16 +98,14 @@ class Head(Generic[T]):
                 tables = self._manifest.tables
                 table = tables[-1]
                 size = table.bytes + sum(batch.bytes for _, batch in self._pending)
-                due = bool(table.record_ids) and self._is_due(size, table.created)
+                age = self._now() - table.created
+                due = bool(table.record_ids) and (size >= self._limits.block_bytes or age >= self._limits.block_seconds)
                 single = len(tables) == 1
             if due and single:
                 new = self._block_format.create(self._now())
                 with self._lock:
                     self._manifest.tables.append(new)
             return due
-
-    def _is_due(self, size: int, created: float) -> bool:
-        return size >= self._limits.block_bytes or self._now() - created >= self._limits.block_seconds
 
     def closed_table(self) -> T | None:
         """Return the table to cut a block from, if any."""

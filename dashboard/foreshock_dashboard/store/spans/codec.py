@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp.attribute_reader import AttributeReader
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
@@ -64,8 +65,8 @@ class SpanCodec:
             return RowBatch({}, 0, 0, 0, 0, refused)
         outlines = spans.outlines
         symbols = _BatchSymbols(spans.search_columns.texts)
-        runs = _ResourceRuns(outlines.resource)
-        services = [outlines.service[row] for row in runs.first]
+        first_rows, run_of_row = _resource_runs(outlines.resource)
+        services = [outlines.service[row] for row in first_rows]
         starts = np.array(outlines.start_ns, np.int64)
         ends = np.array(outlines.end_ns, np.int64)
         ids = np.frombuffer(b"".join(outlines.key), ">u8").astype(np.uint64).reshape(-1, 3)
@@ -79,15 +80,15 @@ class SpanCodec:
             "start_ns": starts,
             "end_ns": ends,
             "name": symbols.refs(outlines.name),
-            "namespace": symbols.refs([service.namespace for service in services])[runs.of_row],
-            "service": symbols.refs([service.name for service in services])[runs.of_row],
+            "namespace": symbols.refs([service.namespace for service in services])[run_of_row],
+            "service": symbols.refs([service.name for service in services])[run_of_row],
             "place": np.array(places, np.int64),
         }
-        resources = [outlines.resource[row] for row in runs.first]
+        resources = [outlines.resource[row] for row in first_rows]
         for key in sorted(self.keys):
             own, resource_texts = spans.search_columns.columns.get(key), _texts(resources, key)
             if resource_texts is not None:
-                inherited = symbols.refs(resource_texts)[runs.of_row]
+                inherited = symbols.refs(resource_texts)[run_of_row]
                 columns[column_of(key)] = inherited if own is None else np.where(own == NO_SYMBOL, inherited, own)
             elif own is not None:
                 columns[column_of(key)] = own.copy()  # a view would keep the columns of all keys in memory
@@ -114,18 +115,15 @@ class _BatchSymbols:
         return [*self._existing, *(text if text is None else search_text(text) for text in list(self._added)[1:])]
 
 
-class _ResourceRuns:
-    """Runs of consecutive spans with the same resource: `first` row of each run, and the run `of_row`.
+def _resource_runs(resources: Sequence[Attributes]) -> tuple[list[int], NDArray[np.intp]]:
+    """Return the first row of each run of consecutive spans with the same resource, and the run of each row.
 
     Resources are compared by identity: the decoder gives the spans of one OTLP resource the same object, and the list
     keeps all objects alive. Equal resources that are different objects only make more runs.
     """
-
-    def __init__(self, resources: Sequence[Attributes]) -> None:
-        ids = np.fromiter(map(id, resources), np.intp, len(resources))
-        changes = np.diff(ids, prepend=0) != 0
-        self.first: list[int] = np.flatnonzero(changes).tolist()
-        self.of_row = np.cumsum(changes) - 1
+    ids = np.fromiter(map(id, resources), np.intp, len(resources))
+    changes = np.diff(ids, prepend=0) != 0
+    return np.flatnonzero(changes).tolist(), np.cumsum(changes) - 1
 
 
 def _texts(resources: Sequence[Attributes], key: str) -> list[str | None] | None:

@@ -46,14 +46,25 @@ def matching(query: TraceQuery, keys: Sequence[str]) -> list[Condition]:
 
     Raises UnsearchableError if the query has an attribute that is not in `keys`.
     """
-    start, end = nanoseconds(query.start), nanoseconds(query.end)
-    in_range = Condition(
-        "start_ns between $start and $end",
-        {"start": start, "end": end},
-        lambda part: (part["start_ns"] >= start) & (part["start_ns"] <= end),
+    conditions = [_started_between("query", nanoseconds(query.start), nanoseconds(query.end)), *_occupancy(query)]
+    conditions += [_text_equals(column, text, number) for number, (column, text) in enumerate(_texts(query, keys))]
+    if query.status is not None:
+        status = STATUSES.index(query.status)
+        conditions.append(Condition(f"status = {status}", {}, lambda part: part["status"] == status))
+    return conditions
+
+
+def _started_between(name: str, first: int, last: int) -> Condition:
+    """Condition on the start in nanoseconds. `name` makes the names of the parameters unique."""
+    return Condition(
+        f"start_ns between ${name}_first and ${name}_last",
+        {f"{name}_first": first, f"{name}_last": last},
+        lambda part: (part["start_ns"] >= first) & (part["start_ns"] <= last),
     )
-    texts = [_text_equals(column, text, number) for number, (column, text) in enumerate(_texts(query, keys))]
-    return [in_range, *_without_occupancy(query), *texts, *_status(query)]
+
+
+def _occupancy(query: TraceQuery) -> list[Condition]:
+    return [] if query.occupancy else [_NOT_OCCUPANCY]
 
 
 def is_selective(query: TraceQuery) -> bool:
@@ -88,28 +99,12 @@ def _text_equals(column: str, text: str, number: int) -> Condition:
 
 def same_trace_range(query: TraceQuery) -> list[Condition]:
     """Return the conditions on the other spans of a trace."""
-    earliest, latest = spread_range(query)
-    in_range = Condition(
-        "start_ns between $earliest and $latest",
-        {"earliest": earliest, "latest": latest},
-        lambda part: (part["start_ns"] >= earliest) & (part["start_ns"] <= latest),
-    )
-    return [in_range, *_without_occupancy(query)]
+    return [_started_between("trace", *spread_range(query)), *_occupancy(query)]
 
 
 def spread_range(query: TraceQuery) -> tuple[int, int]:
     """Return the range of span starts to read, in nanoseconds: the query's range plus the margin `SPREAD_NS`."""
     return nanoseconds(query.start) - SPREAD_NS, nanoseconds(query.end) + SPREAD_NS
-
-
-def _status(query: TraceQuery) -> Iterator[Condition]:
-    if query.status is not None:
-        status = STATUSES.index(query.status)
-        yield Condition(f"status = {status}", {}, lambda part: part["status"] == status)
-
-
-def _without_occupancy(query: TraceQuery) -> list[Condition]:
-    return [] if query.occupancy else [_NOT_OCCUPANCY]
 
 
 def ranking_span(query: TraceQuery) -> Condition:
