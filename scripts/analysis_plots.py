@@ -18,7 +18,7 @@ import analysis_causes
 import analysis_load
 import analysis_signs
 from analysis_run import Run, replayed
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_evaluation import outcome
 from foreshock_evaluation.suite import ensure_recording
 

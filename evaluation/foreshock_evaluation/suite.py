@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import META
+from foreshock_dashboard.recording.meta import META, RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording, SeriesRows
 from foreshock_dashboard.store.samples.promql_functions import Ints

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import TRUTH
+from foreshock_dashboard.recording.meta import TRUTH, RecordingError
 from foreshock_simulator.spec.scenario import ScenarioSpec
 
 

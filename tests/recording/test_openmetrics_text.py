@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
 from foreshock_dashboard.recording import openmetrics
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter

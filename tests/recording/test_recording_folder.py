@@ -24,8 +24,7 @@ from hypothesis import strategies as st
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, is_stale, labels_of
 from foreshock_dashboard.model.span import Event, Link, Span
 from foreshock_dashboard.recording import meta as files
-from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import RecordingMeta
+from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.store import Store

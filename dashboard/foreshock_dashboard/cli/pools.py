@@ -12,7 +12,7 @@ import orjson
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.cli.hub_client import add_source_flags, hub_or_recording
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import worlds
 from foreshock_dashboard.web.state.lists import pools

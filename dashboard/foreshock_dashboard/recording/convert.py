@@ -12,8 +12,7 @@ from typing import IO
 
 from foreshock_dashboard.recording import openmetrics
 from foreshock_dashboard.recording.atomic_files import new_file
-from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import RecordingMeta
+from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.sources.otlp.codec import DecodedRequest, MalformedError, decode_json, encode_json

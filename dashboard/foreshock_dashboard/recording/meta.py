@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.recording.errors import RecordingError
 from foreshock_dashboard.store.blocks.disk import Disk
 
 FORMAT = "foreshock-recording"
@@ -135,3 +135,7 @@ def checksum(path: Path) -> FileChecksum:
         OSError: it cannot be read.
     """
     return FileChecksum(path.stat().st_size, Disk().checksum(path))
+
+
+class RecordingError(SourceError):
+    """A recording, or a file to convert, cannot be read or written. The message names the file and the remedy."""

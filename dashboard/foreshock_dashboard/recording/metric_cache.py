@@ -1,4 +1,4 @@
-"""Cache of complete metrics of a recording: a replay queries each of them again and again, window after window."""
+"""Cache of complete metrics of a recording, which a replay queries window after window."""
 
 from __future__ import annotations
 
@@ -34,13 +34,7 @@ class MetricRows(NamedTuple):
 
 
 class MetricCache:
-    """Caches the first metrics queried. Thread-safe.
-
-    Args:
-        read: returns times and values of the rows from a first one up to a last one.
-        max_metric_samples: samples of one metric.
-        max_samples: samples of all metrics.
-    """
+    """Caches the first metrics queried. Thread-safe. read: times and values of the rows from a first to a last one."""
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.model.samples import Labels, labels_of
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 from foreshock_exporter.exposition.text_format import series_text, value_text

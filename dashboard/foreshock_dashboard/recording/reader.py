@@ -19,7 +19,7 @@ from foreshock_dashboard.model.samples import STALE, Labels, labels_of
 from foreshock_dashboard.model.span import Origin, Span
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording import meta as files
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metric_cache import MetricCache
 from foreshock_dashboard.stats.robust import median_interval
 from foreshock_dashboard.store.blocks.duckdb_engine import connect

@@ -25,8 +25,7 @@ from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording import meta as files
 from foreshock_dashboard.recording.atomic_files import new_folder
-from foreshock_dashboard.recording.errors import RecordingError
-from foreshock_dashboard.recording.meta import RecordingMeta
+from foreshock_dashboard.recording.meta import RecordingError, RecordingMeta
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
 

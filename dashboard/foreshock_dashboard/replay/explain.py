@@ -24,7 +24,7 @@ from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import MetricSource, grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.settings.settings import Settings, SettingsError
 from foreshock_dashboard.store import Store

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.recording.errors import RecordingError
+from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory

@@ -7,9 +7,10 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,8 +51,7 @@ TOO_LARGE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SourceGrid:
+class SourceGrid(NamedTuple):
     """How a source is read: the catalogue for a grid spacing in seconds, and the spacing of evaluations."""
 
     catalogue: Callable[[float], Mapping[str, CatalogueRow]]
@@ -93,8 +93,7 @@ class StateHistory:
         return self._states[row - 1] if row else None
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluatedHour:
+class EvaluatedHour(NamedTuple):
     """An hour of the past: the World up to its end, and the states of its grid points."""
 
     world: World

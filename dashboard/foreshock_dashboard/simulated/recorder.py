@@ -11,6 +11,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
+from operator import itemgetter
 
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.recording.writer import RecordingWriter
@@ -65,7 +67,6 @@ class Recorder:
         self._start = platform.start
         self._random = random.Random(f"{platform.seed}/scrapes")  # noqa: S311 - a simulation
         self._counted = CountedSpans(platform.counts)
-        self._due: list[tuple[float, int, int]] = []
         self._jobs: list[tuple[float, float, Action]] = []
         self._hosts: list[HostTarget] = []
         for host in platform.hosts:
@@ -81,15 +82,15 @@ class Recorder:
     def run(self, until: float) -> Iterator[float]:
         """Record up to `until`, and yield the time reached after each scrape interval."""
         yielded = self._start
-        for outage in self._outages:
-            self._restart_after(outage)
-        while self._due and self._due[0][0] <= until:
-            time, number, count = heapq.heappop(self._due)
+        events = [self._times(*job, number) for number, job in enumerate(self._jobs)]
+        restarts = [outage for outage in self._outages if outage.restarts]
+        for number, outage in enumerate(restarts, len(events)):
+            events.append(iter([(round(outage.end, 3), number, partial(self._restart, outage))]))
+        for time, _, action in heapq.merge(*events, key=itemgetter(0, 1)):
+            if time > until:
+                break
             self._advance(time)
-            period, phase, action = self._jobs[number]
             action(time)
-            if period:
-                self._schedule(phase + period * (count + 1), number, count + 1)
             if time - yielded >= self._config.interval_seconds:
                 yielded = time
                 yield time
@@ -105,18 +106,13 @@ class Recorder:
         while phase <= 0:
             phase += period
         self._jobs.append((period, phase, action))
-        self._schedule(phase, len(self._jobs) - 1, 0)
 
-    def _schedule(self, after: float, number: int, count: int) -> None:
-        heapq.heappush(self._due, (round(self._start + after, 3), number, count))
+    def _times(self, period: float, phase: float, action: Action, number: int) -> Iterator[tuple[float, int, Action]]:
+        """Yield the times of a job, with its number and action."""
+        return ((round(self._start + (phase + period * n), 3), number, action) for n in count())
 
     def _skew(self) -> float:
         return round(self._random.uniform(-self._config.max_skew_seconds, self._config.max_skew_seconds), 3)
-
-    def _restart_after(self, outage: Outage) -> None:
-        if outage.restarts:
-            self._jobs.append((0.0, 0.0, partial(self._restart, outage)))
-            self._schedule(outage.end - self._start, len(self._jobs) - 1, 0)
 
     def _restart(self, outage: Outage, _: float) -> None:
         for host in self._hosts:

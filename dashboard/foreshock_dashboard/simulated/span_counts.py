@@ -10,24 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from foreshock_dashboard.ingest.service_graph.retries import Fallback
-from foreshock_dashboard.ingest.span_metrics.names import (
-    BOUNDED_LABELS,
-    CALLS,
-    CLIENT_SECONDS,
-    DURATION,
-    FAILED,
-    FALLBACKS,
-    LLM_FIRST_TOKEN,
-    LLM_QUEUE,
-    LLM_TOKENS,
-    REQUESTS,
-    RETRIES,
-    SERVER_SECONDS,
-    edge_labels,
-    fallback_labels,
-    llm_labels,
-    operation_labels,
-)
+from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, Series
 from foreshock_dashboard.ingest.span_metrics.span_metrics import ACCOUNTING_FAMILIES
 from foreshock_dashboard.model.samples import Labels
@@ -36,9 +19,7 @@ from foreshock_dashboard.model.span import Status
 from foreshock_simulator.tracing.service_graph import Counts, Edge, ModelUsage
 from foreshock_simulator.tracing.spans import Durations
 
-MAX_SERIES = 100_000
-"""As in `SpanMetrics`."""
-STALE_AFTER_SECONDS = 900.0
+MAX_SERIES, STALE_AFTER_SECONDS = 100_000, 900.0
 """As in `SpanMetrics`."""
 
 
@@ -47,7 +28,7 @@ class CountedSpans:
 
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
-        self._registry = Registry(MAX_SERIES, STALE_AFTER_SECONDS, BOUNDED_LABELS)
+        self._registry = Registry(MAX_SERIES, STALE_AFTER_SECONDS, names.BOUNDED_LABELS)
         self._accounting = Registry(len(ACCOUNTING_FAMILIES), math.inf)
         for family in ACCOUNTING_FAMILIES:
             self._accounting.get(family, (), 0.0)
@@ -76,34 +57,39 @@ class CountedSpans:
         by_status: tuple[tuple[Status, list[float]], ...] = (("unset", answered), ("error", failed))
         for status, seconds in by_status:
             if seconds:
-                labels = operation_labels(Service(*durations.service), durations.name, durations.kind, status)
-                self._registry.get(CALLS, labels, now).add(len(seconds), now)
-                self._observe(DURATION, labels, seconds, now)
+                labels = names.operation_labels(Service(*durations.service), durations.name, durations.kind, status)
+                self._registry.get(names.CALLS, labels, now).add(len(seconds), now)
+                self._observe(names.DURATION, labels, seconds, now)
 
     def _add_edge(self, edge: Edge, now: float) -> None:
         client, server = Service(*edge.client), Service(*edge.server)
-        labels, both = edge_labels(client, server, connection_type=edge.connection), edge_labels(client, server)
-        if self._grow(REQUESTS, labels, edge.requests, now):  # the other series appear with it, as 0
-            self._registry.get(FAILED, labels, now).add(0.0, now)
-            self._registry.get(RETRIES, both, now).add(0.0, now)
-        self._grow(FAILED, labels, edge.failed, now)
-        self._grow(RETRIES, both, edge.retries, now)
+        labels, both = (
+            names.edge_labels(client, server, connection_type=edge.connection),
+            names.edge_labels(client, server),
+        )
+        if self._grow(names.REQUESTS, labels, edge.requests, now):  # the other series appear with it, as 0
+            self._registry.get(names.FAILED, labels, now).add(0.0, now)
+            self._registry.get(names.RETRIES, both, now).add(0.0, now)
+        self._grow(names.FAILED, labels, edge.failed, now)
+        self._grow(names.RETRIES, both, edge.retries, now)
         for fallback, count in edge.fallbacks.items():
-            self._grow(FALLBACKS, fallback_labels(Fallback(client, server, Service(*fallback), "", "")), count, now)
+            self._grow(
+                names.FALLBACKS, names.fallback_labels(Fallback(client, server, Service(*fallback), "", "")), count, now
+            )
         client_seconds, edge.client_seconds = edge.client_seconds, []
         server_seconds, edge.server_seconds = edge.server_seconds, []
-        self._observe(CLIENT_SECONDS, labels, client_seconds, now)
-        self._observe(SERVER_SECONDS, labels, server_seconds, now)
+        self._observe(names.CLIENT_SECONDS, labels, client_seconds, now)
+        self._observe(names.SERVER_SECONDS, labels, server_seconds, now)
 
     def _add_model(self, model: ModelUsage, now: float) -> None:
         service = Service(*model.service)
         for direction, tokens in (("input", model.prompt_tokens), ("output", model.generated_tokens)):
-            self._grow(LLM_TOKENS, llm_labels(service, model.model, direction), tokens, now)
-        labels = llm_labels(service, model.model)
+            self._grow(names.LLM_TOKENS, names.llm_labels(service, model.model, direction), tokens, now)
+        labels = names.llm_labels(service, model.model)
         queued, model.queued_seconds = model.queued_seconds, []
         first, model.first_token_seconds = model.first_token_seconds, []
-        self._observe(LLM_QUEUE, labels, queued, now)
-        self._observe(LLM_FIRST_TOKEN, labels, first, now)
+        self._observe(names.LLM_QUEUE, labels, queued, now)
+        self._observe(names.LLM_FIRST_TOKEN, labels, first, now)
 
     def _grow(self, family: Family, labels: Labels, total: int, now: float) -> bool:
         """Add a counter's increase since the last call. Return whether it increased."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 
@@ -36,19 +37,20 @@ class ScrapeTarget:
     def scrape(self, time: float, *, lost: bool) -> None:
         """Write the target's samples. A lost scrape marks all its series stale."""
         numbers, values = ([], []) if lost else self._read(time)
+        self._write(time, numbers, values, 0.0 if lost else 1.0)
+
+    def end(self, time: float) -> None:
+        """Mark all series stale, `up` included: the target is gone."""
+        self._write(time, [], [], STALE)
+
+    def _write(self, time: float, numbers: list[int], values: list[float], up: float) -> None:
         gone: list[int] = []
         if numbers != self._last:
             gone = sorted(set(self._last).difference(numbers))
             self._last = numbers
         series = np.array([*numbers, *gone, self._up], np.int32)
-        written = np.array([*values, *[STALE] * len(gone), 0.0 if lost else 1.0], np.float64)
+        written = np.array([*values, *[STALE] * len(gone), up], np.float64)
         self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), written)
-
-    def end(self, time: float) -> None:
-        """Mark all series stale, `up` included: the target is gone."""
-        series = np.array([*self._last, self._up], np.int32)
-        stale = np.full(len(series), STALE, np.float64)
-        self._writer.add(series, np.full(len(series), round(time * 1000), np.int64), stale)
 
 
 class SeriesNumbers:
@@ -75,7 +77,10 @@ class SeriesNumbers:
                     values += (*counts, sample.sum, counts[-1])
                 else:
                     values.append(sample.value)
-        return _present(numbers, values)
+        if not any(math.isnan(value) for value in values):
+            return numbers, values
+        present = [i for i, value in enumerate(values) if not math.isnan(value)]  # an exporter drops NaN
+        return [numbers[i] for i in present], [values[i] for i in present]
 
     def of_series(self, series_values: Iterable[tuple[Series, list[float]]]) -> Scraped:
         """Return numbers and values of the hub's series."""
@@ -104,14 +109,6 @@ class SeriesNumbers:
         own = self._labels
         exported = {f"exported_{name}" if name in own else name: v for name, v in labels.items() if own.get(name) != v}
         return self._writer.series(metric, labels_of({**exported, **own}))
-
-
-def _present(numbers: list[int], values: list[float]) -> Scraped:
-    """Drop NaN values, as an exporter does."""
-    if not any(value != value for value in values):
-        return numbers, values
-    present = [(number, value) for number, value in zip(numbers, values, strict=True) if value == value]
-    return [number for number, _ in present], [value for _, value in present]
 
 
 class HostTarget:
