@@ -25,9 +25,8 @@ from foreshock_exporter.attribution.service_resolver import (
     parse_environ,
     start_time,
 )
-from foreshock_exporter.common.labels import MAX_LABEL_CHARS, label_value
 from foreshock_exporter.exposition.text_format import render
-from foreshock_exporter.model.family import Family, Sample
+from foreshock_exporter.model.family import MAX_LABEL_CHARS, Family, Sample, label_value
 from foreshock_exporter.model.service import AttributedService as Service
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
 from foreshock_exporter.attribution.container import read_bytes
-from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import ProblemLog
+from foreshock_exporter.model.family import label_value
 from foreshock_exporter.model.service import AttributedService, Source
 
 MAX_ENVIRON_BYTES = 1 << 20

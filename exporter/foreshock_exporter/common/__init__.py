@@ -1,4 +1,4 @@
-"""Logging, the package version, and label text.
+"""Logging, options, and the package version.
 
 Imports: nothing.
 """

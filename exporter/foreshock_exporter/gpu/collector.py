@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
-from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.gpu.contention import FastSample, ServiceKey
 from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, make_monotonic
@@ -17,6 +16,7 @@ from foreshock_exporter.gpu.tenants import Holding, Tenants
 from foreshock_exporter.gpu.utilization import SERVICE_TIME_METRICS, Accumulated, UtilizationSampler
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Driver, Health, Identity, Reading
+from foreshock_exporter.model.family import label_value
 from foreshock_exporter.model.service import Resolver
 
 STATE_INTERVAL_SECONDS = 1.0

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from foreshock_exporter.common.labels import MAX_LABEL_CHARS, label_value
+from foreshock_exporter.model.family import MAX_LABEL_CHARS, label_value
 
 RULE_SEPARATOR = ";"
 """Separator between rules."""

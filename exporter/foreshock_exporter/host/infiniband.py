@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from foreshock_exporter.common.labels import label_value
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.host import metrics
-from foreshock_exporter.model.family import Families, Sample
+from foreshock_exporter.model.family import Families, Sample, label_value
 
 MAX_PORTS = 128
 """Largest number of ports: 8 adapters with 16 virtual functions each."""

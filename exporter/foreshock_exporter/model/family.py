@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+MAX_LABEL_CHARS = 128
+"""Longest label value; longer text is cut."""
+
 Kind = Literal["counter", "gauge", "histogram", "untyped"]
 """`untyped` is for families that node_exporter does not type; OpenMetrics calls it `unknown`."""
 
@@ -41,3 +44,8 @@ class HistogramSample(NamedTuple):
 
 Families = Sequence[tuple[Family, Sequence[Sample] | Sequence[HistogramSample]]]
 """Families with their samples in output order; those without samples are omitted."""
+
+
+def label_value(text: str) -> str:
+    """Label value of an untrusted name: printable characters with single spaces, at most `MAX_LABEL_CHARS` long."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:MAX_LABEL_CHARS].rstrip()

@@ -26,9 +26,8 @@ class XidEvents:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._set: Any = None
-        self._registered: set[int] = set()
+        self._registered: dict[int, str] = {}  # UUID by address of the handle
         self._refused: dict[int, tuple[float, DeviceError]] = {}
-        self._uuids: dict[int, str] = {}
         library.on_shutdown = self._reset
 
     def wait(self, timeout: float) -> Sequence[Xid]:
@@ -100,8 +99,7 @@ class XidEvents:
         except DeviceError as error:
             refusal = error
         else:
-            self._registered.add(handle_address)
-            self._uuids[handle_address] = to_text(uuid)
+            self._registered[handle_address] = to_text(uuid)
             return None
         if isinstance(refusal, DriverGoneError):
             raise refusal
@@ -110,7 +108,7 @@ class XidEvents:
 
     def _uuid(self, handle: Any) -> str:  # noqa: ANN401 - an opaque pointer of NVML
         """UUID from the registration; a lost GPU cannot be queried."""
-        known_uuid = self._uuids.get(address(handle))
+        known_uuid = self._registered.get(address(handle))
         if known_uuid is None:
             with suppress(DeviceError):
                 known_uuid = to_text(self._library.call("nvmlDeviceGetUUID", handle))
@@ -120,7 +118,6 @@ class XidEvents:
         """Free everything before NVML is shut down."""
         self._free_set()
         self._refused.clear()
-        self._uuids.clear()
 
     def _free_set(self) -> None:
         """Free the set; its pending events are lost."""

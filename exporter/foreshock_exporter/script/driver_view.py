@@ -21,6 +21,7 @@ _MIG_REFUSES = frozenset(("utilization", "process_utilization", "utilization_rat
 """Values that NVML does not report for a GPU with MIG."""
 _BLANKS = {device.Reading: device.Reading(), device.Counters: device.Counters(), device.Health: device.Health()}
 
+_Kind = TypeVar("_Kind")
 _Record = TypeVar("_Record", device.Reading, device.Counters, device.Health)
 
 
@@ -110,6 +111,9 @@ def counters(state: PlayedGpu, us: int) -> device.Counters:
 def health(state: PlayedGpu, us: int) -> device.Health:
     spec, now, settings = state.device, us / MICROSECONDS, state.settings
 
+    def totals(prefix: str, kinds: tuple[_Kind, ...]) -> dict[_Kind, float]:
+        return {kind: state.totals.get(f"{prefix}.{kind}", 0.0) for kind in kinds}
+
     def whole(name: str, otherwise: int) -> int:
         return int(settings[name].at(now)) if name in settings else otherwise
 
@@ -117,15 +121,11 @@ def health(state: PlayedGpu, us: int) -> device.Health:
     return _without_refused(
         device.Health(
             clock_max_hertz={"sm": spec.sm_clock_max_hertz, "memory": spec.memory_clock_max_hertz},
-            ecc_errors={severity: state.totals.get(f"ecc.{severity}", 0.0) for severity in get_args(device.Severity)},
-            remapped_rows={
-                severity: state.totals.get(f"remap.{severity}", 0.0) for severity in get_args(device.Severity)
-            },
+            ecc_errors=totals("ecc", get_args(device.Severity)),
+            remapped_rows=totals("remap", get_args(device.Severity)),
             row_remap_pending=state.remap.get("pending", False),
             row_remap_failed=state.remap.get("failed", False),
-            nvlink_errors={kind: state.totals.get(f"nvlink_error.{kind}", 0.0) for kind in get_args(device.LinkError)}
-            if links
-            else {},
+            nvlink_errors=totals("nvlink_error", get_args(device.LinkError)) if links else {},
             nvlink_links=links or None,
             nvlink_links_up=min(links, whole("nvlinks_up", links)) if links else None,
             pcie_replays=state.totals.get("pcie_replay.", 0.0),

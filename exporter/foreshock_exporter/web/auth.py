@@ -9,9 +9,9 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Literal
+from weakref import WeakValueDictionary
 
 DELAY_RATIO = 4.0
 """Delay of an address after a wrong password, relative to the duration of the check."""
@@ -65,8 +65,8 @@ class PasswordChecker:
         self._key = secrets.token_bytes(32)
         self._verified: dict[str, bytes] = {}
         self._checking = threading.Lock()
-        self._address_locks_guard = threading.Lock()
-        self._address_locks: dict[str, tuple[threading.Lock, int]] = {}
+        self._guard = threading.Lock()
+        self._address_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()  # as long as one waits
 
     def check(self, users: Mapping[str, bytes], user: str, password: bytes, address: str) -> PasswordResult:
         """Check a password.
@@ -80,10 +80,14 @@ class PasswordChecker:
         fingerprint = self._fingerprint(user, stored, password)
         if self._has_verified(user, fingerprint) and user_hash:
             return "right"
-        with self._address_turn(address) as acquired:
-            if not acquired:
-                return "busy"
+        with self._guard:
+            address_lock = self._address_locks.setdefault(address, threading.Lock())
+        if not address_lock.acquire(timeout=self._max_wait):
+            return "busy"
+        try:
             return self._check_hash(user, stored, password, fingerprint, user_exists=user_hash is not None)
+        finally:
+            address_lock.release()
 
     def is_verified(self, users: Mapping[str, bytes], user: str, password: bytes) -> bool:
         """Whether the password was correct when last checked. Never slow."""
@@ -123,20 +127,3 @@ class PasswordChecker:
         return hashlib.blake2b(
             b"".join(len(part).to_bytes(4, "big") + part for part in parts), key=self._key, digest_size=32
         ).digest()
-
-    @contextmanager
-    def _address_turn(self, address: str) -> Iterator[bool]:
-        """Wait for the address's turn; False after `max_wait`."""
-        with self._address_locks_guard:
-            lock, waiting = self._address_locks.get(address, (threading.Lock(), 0))
-            self._address_locks[address] = (lock, waiting + 1)
-        acquired = lock.acquire(timeout=self._max_wait)
-        try:
-            yield acquired
-        finally:
-            if acquired:
-                lock.release()
-            with self._address_locks_guard:
-                lock, waiting = self._address_locks.pop(address)
-                if waiting > 1:
-                    self._address_locks[address] = (lock, waiting - 1)
