@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from foreshock_dashboard.ingest.service_graph.retries import Fallback
 from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, Series
-from foreshock_dashboard.ingest.span_metrics.span_metrics import ACCOUNTING_FAMILIES
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Status
@@ -29,8 +28,8 @@ class CountedSpans:
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
         self._registry = Registry(MAX_SERIES, STALE_AFTER_SECONDS, names.BOUNDED_LABELS)
-        self._accounting = Registry(len(ACCOUNTING_FAMILIES), math.inf)
-        for family in ACCOUNTING_FAMILIES:
+        self._accounting = Registry(len(names.ACCOUNTING_FAMILIES), math.inf)
+        for family in names.ACCOUNTING_FAMILIES:
             self._accounting.get(family, (), 0.0)
         self._totals: dict[tuple[Family, Labels], int] = {}
         self._shown: set[Series] = set()

@@ -8,8 +8,8 @@ from foreshock_dashboard.ingest.service_graph.increments import (
     MESSAGING,
     VIRTUAL,
     CallCounts,
+    GraphUpdate,
     Unpaired,
-    UpdateBuilder,
 )
 from foreshock_dashboard.ingest.service_graph.pending import PendingSpan, best_callee
 from foreshock_dashboard.ingest.service_graph.siblings import SiblingCalls
@@ -61,7 +61,7 @@ class PeerAddresses:
 class Expiry:
     """Counts expired spans: durations of complete calls, calls without a server side, and server sides left over."""
 
-    def __init__(self, update: UpdateBuilder, siblings: SiblingCalls, addresses: PeerAddresses) -> None:
+    def __init__(self, update: GraphUpdate, siblings: SiblingCalls, addresses: PeerAddresses) -> None:
         self._update, self._siblings, self._addresses = update, siblings, addresses
 
     def expire(self, span: PendingSpan, *, final: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from foreshock_dashboard.ingest.service_graph.call_sides import ClientSide, LinkClaim, ServerSide
@@ -36,15 +37,6 @@ class Unpaired(NamedTuple):
 
     service: Service
     kind: Kind
-
-
-class GraphUpdate(NamedTuple):
-    """Everything found since the last update; `dropped` counts spans without room among the pending ones."""
-
-    increments: list[Increment]
-    unpaired: list[Unpaired]
-    fallbacks: list[Fallback]
-    dropped: int
 
 
 class CallCounts:
@@ -139,20 +131,20 @@ class CallCounts:
         return True
 
 
-class UpdateBuilder:
-    """Collects increments, unpaired spans and fallbacks until they are taken."""
+@dataclass
+class GraphUpdate:
+    """Everything found since the last update; `dropped` counts spans without room among the pending ones."""
 
-    def __init__(self) -> None:
-        self.increments: list[Increment] = []
-        self.unpaired: list[Unpaired] = []
-        self.fallbacks: list[Fallback] = []
-        self.dropped = 0
+    increments: list[Increment] = field(default_factory=list)
+    unpaired: list[Unpaired] = field(default_factory=list)
+    fallbacks: list[Fallback] = field(default_factory=list)
+    dropped: int = 0
 
     def take(self) -> GraphUpdate:
-        """Return what was found since the last call."""
-        update = GraphUpdate(self.increments, self.unpaired, self.fallbacks, self.dropped)
+        """Return a copy, and start again from nothing."""
+        taken = replace(self)
         self.increments, self.unpaired, self.fallbacks, self.dropped = [], [], [], 0
-        return update
+        return taken
 
     def add_client_call(self, edge: Edge, client: ClientSide, retries: int) -> None:
         """Count a call that has a client side only."""

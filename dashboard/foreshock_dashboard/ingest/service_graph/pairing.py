@@ -30,7 +30,6 @@ from foreshock_dashboard.ingest.service_graph.increments import (
     CallCounts,
     GraphUpdate,
     Unpaired,
-    UpdateBuilder,
 )
 from foreshock_dashboard.ingest.service_graph.pending import (
     MAX_INTERNAL_DEPTH,
@@ -100,7 +99,7 @@ class ServiceGraph:
         self._pending = PendingSpans(ttl, max(0.0, patience - ttl), max_items)
         self._parents = ParentIndex(ttl, max_items)
         self._addresses = PeerAddresses()
-        self._update = UpdateBuilder()
+        self._update = GraphUpdate()
         self._siblings = SiblingCalls(self._update, max_items)
         self._expiry = Expiry(self._update, self._siblings, self._addresses)
 

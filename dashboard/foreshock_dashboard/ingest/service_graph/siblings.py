@@ -6,7 +6,7 @@ from collections import deque
 from math import inf
 
 from foreshock_dashboard.ingest.service_graph.call_sides import ClientSide
-from foreshock_dashboard.ingest.service_graph.increments import UpdateBuilder
+from foreshock_dashboard.ingest.service_graph.increments import GraphUpdate
 from foreshock_dashboard.ingest.service_graph.pending import MAX_NESTED_CLIENTS, PendingSpan, skip_internal
 from foreshock_dashboard.ingest.service_graph.retries import MAX_CALLS_PER_SPAN, SpanCalls
 from foreshock_dashboard.model.world import Edge
@@ -18,7 +18,7 @@ class SiblingCalls:
     limit: calls with a deferred decision at once; beyond it, the oldest is decided early.
     """
 
-    def __init__(self, update: UpdateBuilder, limit: int) -> None:
+    def __init__(self, update: GraphUpdate, limit: int) -> None:
         self._update, self._limit = update, limit
         self._deferred: deque[tuple[float, PendingSpan, PendingSpan | None]] = deque()
         self._rechecks: deque[tuple[float, PendingSpan]] = deque()

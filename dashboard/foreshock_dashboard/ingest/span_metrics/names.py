@@ -41,6 +41,8 @@ DUPLICATE = _counter("foreshock_spans_duplicate", "Spans that came again and wer
 CLAMPED = _counter("foreshock_spans_clamped", "Spans that ended before they started, counted as 0 s.")
 UNCOUNTED = _counter("foreshock_spans_uncounted", "Spans that were kept although counting them failed; see the log.")
 OVERFLOW = _counter("foreshock_span_metrics_overflow", "Counts in the series of `(other)`, for want of room.")
+ACCOUNTING_FAMILIES = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
+"""Counters of spans that were not counted, or not as they came."""
 
 MAX_LABEL_CHARACTERS = 200
 """Longest label value; the rest is cut off."""

@@ -10,22 +10,9 @@ from operator import and_, not_
 from foreshock_dashboard.ingest.otlp.batch import SpanBatch
 from foreshock_dashboard.ingest.otlp.gen_ai import MEASURED, llm_request
 from foreshock_dashboard.ingest.service_graph.pairing import ServiceGraph
+from foreshock_dashboard.ingest.span_metrics import names
 from foreshock_dashboard.ingest.span_metrics.counters import EdgeCounter, LlmCounter, OperationCounter
 from foreshock_dashboard.ingest.span_metrics.exposition import render_series
-from foreshock_dashboard.ingest.span_metrics.names import (
-    BOUNDED_LABELS,
-    CLAMPED,
-    DROPPED,
-    DUPLICATE,
-    EARLY,
-    FALLBACKS,
-    LATE,
-    OVERFLOW,
-    UNCOUNTED,
-    UNPAIRED,
-    fallback_labels,
-    unpaired_labels,
-)
 from foreshock_dashboard.ingest.span_metrics.registry import Family, Registry, SeriesSamples, SeriesUsage
 from foreshock_dashboard.model.samples import Sample
 from foreshock_dashboard.model.span import OCCUPANCY_NAME, Kind, Outline, Outlines, Span, SpanKey, outlines_of
@@ -34,7 +21,15 @@ MAX_SEEN_SPANS = 2_000_000
 """Spans remembered to recognize duplicates, about 100 bytes each."""
 MAX_SERIES = 100_000
 """Series derived from spans. An operation takes 34 per status, an edge up to 69."""
-ACCOUNTING_FAMILIES = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
+names.ACCOUNTING_FAMILIES = (
+    names.LATE,
+    names.EARLY,
+    names.DUPLICATE,
+    names.CLAMPED,
+    names.DROPPED,
+    names.UNCOUNTED,
+    names.OVERFLOW,
+)
 """Counters of spans that were not counted, or not as they came."""
 _SLOT_NS = 10_000_000_000
 
@@ -69,11 +64,11 @@ class SpanMetrics:
         self._slack = slack
         self._zero_for = zero_for
         self._graph = ServiceGraph(ttl, max_items, patience)
-        self._registry = Registry(max_series, stale_after, BOUNDED_LABELS)
+        self._registry = Registry(max_series, stale_after, names.BOUNDED_LABELS)
         self._llm = LlmCounter(self._registry)
         self._seen = _SeenSpans(slack)
-        self._accounting = Registry(len(ACCOUNTING_FAMILIES), math.inf)
-        self._counters = {family: self._accounting.get(family, (), 0.0) for family in ACCOUNTING_FAMILIES}
+        self._accounting = Registry(len(names.ACCOUNTING_FAMILIES), math.inf)
+        self._counters = {family: self._accounting.get(family, (), 0.0) for family in names.ACCOUNTING_FAMILIES}
         self._expired = 0
         self._operations = OperationCounter(self._registry)
         self._edges = EdgeCounter(self._registry)
@@ -112,17 +107,17 @@ class SpanMetrics:
         if not earliest <= min(ends, default=earliest) <= max(ends, default=latest) <= latest:
             for row in compress(range(len(keys)), checked):
                 if accepted[row] and not earliest <= ends[row] <= latest:
-                    self._increment(LATE if ends[row] < earliest else EARLY)
+                    self._increment(names.LATE if ends[row] < earliest else names.EARLY)
                     accepted[row] = False
         if not all(accepted):
             checked = [*map(and_, checked, accepted)]
         new = self._seen.add([*compress(keys, checked)], [*compress(kinds, checked)], [*compress(ends, checked)])
         if not all(new):
             for row in compress(compress(range(len(keys)), checked), map(not_, new)):
-                self._increment(DUPLICATE)
+                self._increment(names.DUPLICATE)
                 accepted[row] = False
         if True in outlines.clamped:
-            self._increment(CLAMPED, sum(compress(outlines.clamped, accepted)))
+            self._increment(names.CLAMPED, sum(compress(outlines.clamped, accepted)))
         return accepted
 
     def collect(self, now: float) -> tuple[Sample, ...]:
@@ -148,16 +143,16 @@ class SpanMetrics:
         update = self._graph.take()
         self._edges.count(update.increments, now)
         for span in update.unpaired:
-            self._registry.get(UNPAIRED, unpaired_labels(span), now).add(1.0, now)
+            self._registry.get(names.UNPAIRED, names.unpaired_labels(span), now).add(1.0, now)
         for fallback in update.fallbacks:
-            self._registry.get(FALLBACKS, fallback_labels(fallback), now).add(1.0, now)
+            self._registry.get(names.FALLBACKS, names.fallback_labels(fallback), now).add(1.0, now)
         self._registry.histograms.flush(now)
-        self._counters[DROPPED].add(update.dropped, now)
-        self._counters[OVERFLOW].add(self._registry.take_overflow(), now)
+        self._counters[names.DROPPED].add(update.dropped, now)
+        self._counters[names.OVERFLOW].add(self._registry.take_overflow(), now)
 
     def add_uncounted(self, spans: int) -> None:
         """Count spans that could not be counted because of an error."""
-        self._increment(UNCOUNTED, spans)
+        self._increment(names.UNCOUNTED, spans)
 
     def _increment(self, family: Family, spans: int = 1) -> None:
         self._counters[family].value += spans
