@@ -56,7 +56,8 @@ SLOW = (
     *("cli/test_commands.py", "exporter/web/test_web_config.py", "simulator/test_sim_emitter.py"),
     *("simulator/test_simulation.py", "store/test_store_damage.py", "store/test_store_failures.py"),
     *("web/test_web_api.py", "web/test_web_authentication.py", "web/test_web_connections.py"),
-    *("web/test_web_table.py", "web/test_web_trace_lanes.py", "web/test_web_trace_whole.py"),
+    *("web/test_web_table.py", "web/test_web_trace_lanes.py", "web/test_web_trace_waits.py"),
+    "web/test_web_trace_whole.py",
     *("test_package.py", "world/test_builder.py"),
 )
 """Folders and files below tests/ that start servers, browsers, or simulations, or take seconds.

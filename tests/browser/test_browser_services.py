@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, ready
+from tests.web.occupancy import HOST, STARVED, Metrics, Traces, request_spans
 from tests.web.test_web_service import serving, told
-from tests.web.test_web_trace_lanes import HOST, STARVED, Metrics, Traces, asked_of
 from tests.web.worlds import HOSTILE, NOW, SCENES, calm, request, snapshot, span, starvation
 
 from foreshock_dashboard.model.span import Span
@@ -19,7 +19,7 @@ TRACE = f"/traces?trace={1:032x}"
 def _starved() -> tuple[Span, ...]:
     """The request on a GPU that train-llm held, with six identical queries under one of its spans."""
     queries = [span("query", "postgres", 100 + 2 * i, 11, 0.71 + 0.005 * i, 0.004) for i in range(6)]
-    return (*asked_of(host__id=HOST, process__pid=7), *STARVED, *queries)
+    return (*request_spans(host__id=HOST, process__pid=7), *STARVED, *queries)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ipaddress
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +51,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> BearerTokens:
     return BearerTokens(file)
 
 
+@cache
 def app_of(access: Access) -> FastAPI:
     """A hub's app that asks."""
     return create_app(FakeHub(SCENES["calm"]()), version="0", access=access)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from tests.web.caller import Caller
-from tests.web.test_web_trace_lanes import STARVED, Traces, many
+from tests.web.occupancy import STARVED, Traces, starved_traces
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
@@ -182,7 +182,7 @@ class Watched(Traces):
 
 def test_few_whole_traces_are_read_at_once_whoever_asks() -> None:
     """Traces that are opened, lists by wait, waits of a list, and examples of a pair share one bound."""
-    spans, hub = many(12)
+    spans, hub = starved_traces(12)
     hub.traces = source = Watched(count=12, spans=[*spans, *STARVED])
     transport = httpx.ASGITransport(create_app(hub, version="0"))
     pair = "/api/pages/contention/traces?victim=embedder&aggressor=train-llm"
@@ -200,7 +200,7 @@ def test_few_whole_traces_are_read_at_once_whoever_asks() -> None:
 
 def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
     """And again after a while, for what arrives late."""
-    _, hub = many(5)
+    _, hub = starved_traces(5)
     caller = Caller(create_app(hub, version="0"))
     path = "/api/pages/contention/traces?victim=embedder&aggressor=train-llm"
     for start, end, after, searches in [
@@ -217,7 +217,7 @@ def test_examples_of_a_pair_are_read_once_for_about_the_same_range() -> None:
 
 def test_a_csv_of_traces_holds_what_the_list_shows() -> None:
     """Every attribute, and the filter and the order by wait; `at` is the end of its range."""
-    _, hub = many(5)
+    _, hub = starved_traces(5)
     caller = Caller(create_app(hub, version="0"))
     for asked in (
         "attribute=a=1&attribute=b=2",

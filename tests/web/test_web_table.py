@@ -49,10 +49,10 @@ def test_a_cell_is_what_it_was_and_never_a_formula(value: object, cell: str) -> 
 
 
 @pytest.mark.parametrize("name", [*LISTS, "gpus", "traces"])
-def test_every_list_has_a_head_also_where_it_is_empty(look_at: Callable[[str], Caller], name: str) -> None:
+def test_every_list_has_a_head_also_where_it_is_empty(shared_look: Callable[[str], Caller], name: str) -> None:
     """And comes as a file with a name."""
     for scene in ("starving", "empty", "error"):
-        answer = look_at(scene).get(f"/api/csv/{name}")
+        answer = shared_look(scene).get(f"/api/csv/{name}")
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
         assert answer.headers["content-disposition"].startswith(f'attachment; filename="foreshock-{name}-')
@@ -74,9 +74,9 @@ def test_a_csv_has_the_same_rows_filters_and_past_as_the_page(caller: Caller) ->
     assert "use one of edges, gpus" in caller.get("/api/csv/wishes").json()["error"]
 
 
-def test_a_hostile_name_is_a_text_in_its_cell(look_at: Callable[[str], Caller]) -> None:
+def test_a_hostile_name_is_a_text_in_its_cell(shared_look: Callable[[str], Caller]) -> None:
     """Quotes in it do not end the cell."""
-    names = {row["service"] for row in _read(look_at("hostile").get("/api/csv/services").text)}
+    names = {row["service"] for row in _read(shared_look("hostile").get("/api/csv/services").text)}
     assert {HOSTILE, '"><script>alert(2)</script>'} <= names
 
 
