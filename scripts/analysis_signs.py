@@ -13,12 +13,12 @@ from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, model_servers
 from foreshock_dashboard.analysis.detectors.finding import EXTREME_Z
 from foreshock_dashboard.analysis.detectors.retry_risk import SHORT_OUTAGE_SECONDS, retry_loops
-from foreshock_dashboard.analysis.saturation.batching_model import moving_average
 from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.cusum import queue_wait_seconds
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 from foreshock_dashboard.stats.metastability import MAX_OUTAGE_SECONDS, RetryLoop, outage_margin_seconds
+from foreshock_dashboard.stats.robust import moving_average
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark
 from foreshock_dashboard.web.charts.svg import draw as svg
 

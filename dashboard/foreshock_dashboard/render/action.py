@@ -74,6 +74,8 @@ REASONS: Mapping[ReasonKind, str] = {
     "unexplained": ": nothing around it explains its trouble",
 }
 """Why an action is recommended, after it."""
+COLON_REASONS = ("gpu_share", "recurring_load", "unexplained")
+"""Reasons with a colon, after which a semicolon introduces the effect."""
 CONDITIONS: Mapping[EffectCondition, str] = {
     "all_replicas": "with all of them",
     "as_before": "as before",
@@ -143,15 +145,10 @@ def _outcome(action: Action) -> Text:
     if action.kind in ("limit_rate", "cap_retries"):
         own = all(alternative.service == effect.subject for alternative in action.alternatives)
         return text(": ", condition, " its load" if own else text(" the ", _figure(effect)), change)
-    mark = "; " if _has_colon(action) else ": "
+    has_colon = action.kind == "inspect_links" or (action.reason is not None and action.reason.kind in COLON_REASONS)
+    mark = "; " if has_colon else ": "
     at_that_time = " at that time" if _known(action.at) else ""
     return text(mark, condition, ", ", _figure(effect), at_that_time, change)
-
-
-def _has_colon(action: Action) -> bool:
-    """Whether the text before the effect has a colon, so that a semicolon introduces it."""
-    kinds = ("gpu_share", "recurring_load", "unexplained")
-    return action.kind == "inspect_links" or (action.reason is not None and action.reason.kind in kinds)
 
 
 def _figure(effect: Effect) -> Text:

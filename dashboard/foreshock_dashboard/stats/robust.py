@@ -60,6 +60,21 @@ def median(values: Floats) -> Floats:
     return np.where(count > 0, (ordered[row, low] + ordered[row, high]) / 2, np.nan)
 
 
+def moving_average(values: Floats, step: float, seconds: float = 60.0) -> Floats:
+    """Mean of the finite values of the last `seconds` before each column of `values` (rows, times); NaN without any.
+
+    step: seconds between columns.
+    """
+    points = max(1, round(seconds / step))
+    known = np.isfinite(values)
+    sums = np.cumsum(np.where(known, values, 0.0), axis=1)
+    counts = np.cumsum(known, axis=1)
+    sums[:, points:] -= sums[:, :-points].copy()
+    counts[:, points:] -= counts[:, :-points].copy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(counts > 0, sums / counts, np.nan)
+
+
 def percentile(values: Floats, q: float) -> Floats:
     """q-th percentile (0 to 100, linear between ranks) of the finite values of each row; NaN without any.
 

@@ -10,6 +10,7 @@ import numpy as np
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
+from foreshock_dashboard.stats.robust import moving_average
 
 Key = Hashable
 At = tuple[slice | list[int], slice]
@@ -99,27 +100,19 @@ def _held(world: World, at: At) -> Floats:
     servers, (rows, columns) = model_servers(world), at
     first, last, _ = columns.indices(len(world.times))
     wide = slice(max(0, first - world.points(60.0)), last)
-    inside = rows, slice(first - wide.start, None)
-    running = _trailing_mean(world, servers.running[:, wide] / servers.reporting_replicas(wide), inside, 60.0)
+    per_replica = servers.running[:, wide] / servers.reporting_replicas(wide)
+    running, cache = (
+        moving_average(values[rows], world.step)[:, first - wide.start :]
+        for values in (per_replica, servers.cache[:, wide])
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(running > 0, _trailing_mean(world, servers.cache[:, wide], inside, 60.0) / running, np.nan)
+        return np.where(running > 0, cache / running, np.nan)
 
 
 def _tokens(world: World, at: At) -> Floats:
     """Generated tokens, mean of three minutes, because user traffic arrives in bursts of minutes."""
-    return _trailing_mean(world, model_servers(world).generated_tokens, at, 180.0)
-
-
-def _trailing_mean(world: World, values: Floats, where: At, seconds: float) -> Floats:
-    """Mean of the `seconds` before each selected column, of the samples there are."""
-    values, at = values[where[0]], np.arange(values.shape[1])[where[1]]
-    known = np.isfinite(values)
-    sums = np.cumsum(np.pad(np.where(known, values, 0.0), ((0, 0), (1, 0))), axis=1)
-    counts = np.cumsum(np.pad(known, ((0, 0), (1, 0))), axis=1)
-    first = np.maximum(at + 1 - max(1, world.points(seconds)), 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Floats = (sums[:, at + 1] - sums[:, first]) / (counts[:, at + 1] - counts[:, first])
-    return mean
+    rows, columns = at
+    return moving_average(model_servers(world).generated_tokens[rows], world.step, 180.0)[:, columns]
 
 
 def _running(world: World, at: At) -> Floats:

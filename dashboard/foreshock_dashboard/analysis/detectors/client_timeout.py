@@ -44,8 +44,7 @@ def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for model servers with a client that times out sooner than before."""
     failing = {point.world.edges[row].server for row in np.flatnonzero(point["edge_failed"].z > WORSE_Z)}
     for service in sorted(failing.intersection(point.models)):
-        abandoned = [(_abandons(point, edge), edge) for edge in _calls_to(point, service)]
-        strength, edge = max(abandoned, default=(0.0, None))
+        strength, edge = max(_abandoned(point, service), default=(0.0, None))
         if edge is None or strength < MIN_STRENGTH:
             continue
         attempts = point.value("attempts", edge)
@@ -72,12 +71,12 @@ def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
 
 def abandoned_work(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that model servers of a service work on abandoned requests."""
-    return max((_abandons(point, edge) for edge in _calls_to(point, service)), default=0.0)
+    return max((strength for strength, _ in _abandoned(point, service)), default=0.0)
 
 
-def _calls_to(point: EvaluationPoint, service: Service) -> list[Edge]:
-    edges = (point.world.edges[row] for row in point.into.get(service, ()))
-    return [edge for edge in edges if edge.connection != "virtual_node"]
+def _abandoned(point: EvaluationPoint, service: Service) -> list[tuple[float, Edge]]:
+    """Confidence (0 to 1) that a client abandons its calls, with the edge, for each client of a service."""
+    return [(_abandons(point, edge), edge) for edge in point.calls_to(service) if edge.connection != "virtual_node"]
 
 
 def _abandons(point: EvaluationPoint, edge: Edge) -> float:

@@ -136,9 +136,8 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Fin
     squeeze = predicted_slowdown(sharing.baseline[rows], sharing.newest[rows], contended)
     squeezed = _least((squeeze - 1) / (SQUEEZE_SLOWDOWN - 1), _fall(point, sharing, rows[contended]) / PRESSED_Z)
     lost = pair.wait - pair.wait_baseline if math.isfinite(pair.wait) else pair.baseline - pair.now
-    gpus = [point.world.tenants[row].gpu for row in rows]
     pressed = _least(
-        (slow.ratio / clock_slowdown(point, gpus) - 1) / (PRESSED_SLOWDOWN - 1),
+        (slow.ratio / clock_slowdown(point, victim) - 1) / (PRESSED_SLOWDOWN - 1),
         slow.z / PRESSED_Z,
         lost / WAIT_GROWTH,
         pair.neighbor_growth / BUSY_GROWTH if pair.neighbor_growth > pair.now - pair.baseline else 0.0,

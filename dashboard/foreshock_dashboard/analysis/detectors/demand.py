@@ -182,8 +182,7 @@ def drained_shares(point: EvaluationPoint) -> Mapping[Service, float]:
     shares = {service: float(part[row]) for row, service in enumerate(servers.services) if part[row] > 0}
     reached = list(shares)
     for service in reached:
-        for row in point.into.get(service, ()):
-            edge = point.world.edges[row]
+        for edge in point.calls_to(service):
             calls, rate = point.value("edge_rate", edge), point.value("rate", edge.client)
             share = shares[service] * min(1.0, calls / rate) if rate > 0 and math.isfinite(calls) else 0.0
             if edge.client not in point.models and share > shares.get(edge.client, 0.0):

@@ -74,7 +74,11 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         largest = max(felt.values(), default=degradation(point, callee) if not callers else 0.0)
         strength = min(strength, max(largest, MAX_UNFELT_STRENGTH))
         worst = max(edges, key=lambda edge: (_z(point, edge), edge))
-        severity, since = _severity(point, callee, edges), _since(point, callee, edges)
+        severity = _severity(point, callee, edges)
+        since = min(
+            *(point.since(name, callee) for name in (*SERVICE_SIGNALS, "per_token")),
+            *(point.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges),
+        )
         evidence = (*_figures(point, callee, (*SERVICE_SIGNALS, "per_token")), *_figures(point, worst, EDGE_SIGNALS))
         for service in (callee, *callers):
             is_callee = service == callee
@@ -104,7 +108,7 @@ def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
         for service in point.utilizations
         if service in point.into and slow_tokens(point, service) > MIN_STRENGTH
     }
-    return {server: [point.world.edges[row] for row in point.into[server]] for server in worse}
+    return {server: point.calls_to(server) for server in worse}
 
 
 def own_fault(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
@@ -241,11 +245,6 @@ def _severity(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) ->
     ratios = [point.ratio(name, callee) for name in ("p95", "per_token")]
     ratios += [point.ratio("edge_p95", edge) for edge in edges]
     return min(MAX_SEVERITY, max((ratio for ratio in ratios if math.isfinite(ratio)), default=1.0))
-
-
-def _since(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> float:
-    times = [point.since(name, callee) for name in (*SERVICE_SIGNALS, "per_token")]
-    return min([*times, *(point.since(name, edge) for name in ("edge_server", "edge_failed") for edge in edges)])
 
 
 def _figures(point: EvaluationPoint, key: Key, names: Sequence[str]) -> tuple[Evidence, ...]:

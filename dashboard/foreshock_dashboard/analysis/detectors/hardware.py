@@ -8,7 +8,7 @@ channel); a further slowdown has another cause.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -105,17 +105,17 @@ def _effect(point: EvaluationPoint, service: Service, gone: float) -> Effect | N
     """
     if effect := reduced("load", service, 1 - gone, "gpus_restored"):
         return effect
-    slower = clock_slowdown(point, [point.world.tenants[row].gpu for row in point.tenant_rows[service]])
+    slower = clock_slowdown(point, service)
     projected = ((name, point.value(name, service) / slower) for name in LATENCY_SIGNALS)
     by_clock = first(of_signal(point, name, service, value, "usual_clock") for name, value in projected)
     return by_clock or at_baseline(point, service, "healthy_gpus")
 
 
-def clock_slowdown(point: EvaluationPoint, gpus: Sequence[Gpu]) -> float:
-    """Slowdown of work by lower clocks, mean over the GPUs; 1 without clock readings."""
-    ratios = [point.ratio("clock", gpu) for gpu in gpus]
-    slower = [1 / ratio for ratio in ratios if ratio > 0]
-    return max(1.0, float(np.mean(slower))) if slower else 1.0
+def clock_slowdown(point: EvaluationPoint, service: Service) -> float:
+    """Slowdown of a service by lower clocks, mean over the GPUs of its tenants; 1 without clock readings."""
+    ratios = [point.ratio("clock", point.world.tenants[row].gpu) for row in point.tenant_rows[service]]
+    slowdowns = [1 / ratio for ratio in ratios if ratio > 0]
+    return max(1.0, float(np.mean(slowdowns))) if slowdowns else 1.0
 
 
 def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:

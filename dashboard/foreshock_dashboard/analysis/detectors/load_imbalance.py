@@ -80,7 +80,8 @@ def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
             figure = Evidence("requests on one replica", loads.busy, loads.even, "", since, instance)
             effect = improvement("requests", instance, "", loads.busy, loads.even, "balanced")
             action = Action("balance_load", service, effect=effect)
-        suspect = SuspectedCause(service, host=_host(instance))
+        address = instance.rsplit(":", 1)[0]  # of `name.host:port`
+        suspect = SuspectedCause(service, host=address.partition(".")[2] or address)
         yield Finding(service, cause, suspect, strength, max(1.0, severity), since, (figure,), action)
 
 
@@ -147,9 +148,3 @@ def weighted_means(values: Floats, weights: Floats) -> Floats:
 def overall_mean(seconds: Floats, finished: Floats) -> float:
     """Mean latency over replicas, weighted by finished requests; NaN for none."""
     return float(seconds @ finished / finished.sum()) if len(seconds) else math.nan
-
-
-def _host(instance: str) -> str:
-    """The host in an instance address `name.host:port`; "" if it has none."""
-    address = instance.rsplit(":", 1)[0]
-    return address if "." not in address else address.split(".", 1)[1]

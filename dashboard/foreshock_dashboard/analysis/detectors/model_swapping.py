@@ -73,12 +73,16 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     fullest = max(point.value("utilization", gpu) for gpu in gpus)
     if not slow.ratio > 1 or not fullest < MAX_BUSY_RATIO:
         return None
-    busy, baseline_busy = _busy(point, service)
+    rows = point.tenant_rows[service]
+    busy = float(np.nansum(point["busy"].value[rows].astype(np.float64)))
+    baseline_busy = float(np.nansum(point["busy"].level[rows]))
     request_growth = point.ratio("rate", service)
     has_cost = baseline_busy > 0 and request_growth > 0
     cost_growth = busy / baseline_busy / request_growth if has_cost else 1.0
     evident = min(1.0, min((slow.ratio / max(1.0, cost_growth) - 1) / (WAIT_SLOWDOWN - 1), slow.z / WAIT_Z) / 2)
-    if not evident > 0 or _waits_for_callee(excesses, service):
+    log = excesses.own(service)[0].log
+    waits_for_callee = any(excesses.called(edge)[0].log > log / 2 for edge in point.calls_from(service))
+    if not evident > 0 or waits_for_callee:
         return None
     since = point.since(slow.signal, service, lookback=MAX_WAIT_SECONDS)
     growth = _caller_growth(point, service, since)
@@ -177,15 +181,3 @@ def _action(growth: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
         reason=Reason("idle_gpus", service, value=idle),
         alternatives=(Action("limit_calls", caller, callee=service, requests=growth.kind, amount=amount),),
     )
-
-
-def _waits_for_callee(excesses: Excesses, service: Service) -> bool:
-    """Whether the service waits for one of its own callees."""
-    slow = excesses.own(service)[0].log
-    return any(excesses.called(edge)[0].log > slow / 2 for edge in excesses.point.calls_from(service))
-
-
-def _busy(point: EvaluationPoint, service: Service) -> tuple[float, float]:
-    """GPU time that a service takes, in GPUs, now and at baseline."""
-    busy, rows = point["busy"], point.tenant_rows[service]
-    return float(np.nansum(busy.value[rows].astype(np.float64))), float(np.nansum(busy.level[rows]))

@@ -11,12 +11,12 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.baseline.slos import Slo
-from foreshock_dashboard.analysis.saturation.batching_model import moving_average
 from foreshock_dashboard.analysis.saturation.overload import is_overloading
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.level_crossing import QUANTILES, fit_trend, forecast_crossing
+from foreshock_dashboard.stats.robust import moving_average
 
 SLOW_TREND_SECONDS, FAST_TREND_SECONDS = 900.0, 240.0
 """Lookback of the two trends; the one that forecasts more excursions counts."""

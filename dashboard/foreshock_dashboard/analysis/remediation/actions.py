@@ -54,16 +54,12 @@ def against_growth(point: EvaluationPoint, service: Service, origin: Service, gr
 
 
 class Shortfall(NamedTuple):
-    """The replicas of a service, those missing, and its load over the capacity of the former."""
+    """The replicas of a service, those missing, and its load over capacity, now and with the missing ones."""
 
     replicas: int
     missing: int
     load: float
-
-    @property
-    def load_after(self) -> float:
-        """Its load over its capacity with the missing replicas."""
-        return self.load * self.replicas / (self.replicas + self.missing)
+    load_after: float
 
 
 def add_replicas(point: EvaluationPoint, service: Service, growth: float = math.nan) -> Action:
@@ -87,4 +83,5 @@ def shortfall(point: EvaluationPoint, service: Service, growth: float) -> Shortf
     if not replicas or not 0 < utilization.baseline < MAX_LOAD_RATIO or not 1 <= growth <= MAX_LOAD_RATIO:
         return None
     load = utilization.baseline * growth
-    return Shortfall(replicas, max(1, math.ceil(replicas * load / SAFE_LIMITS[-1]) - replicas), load)
+    missing = max(1, math.ceil(replicas * load / SAFE_LIMITS[-1]) - replicas)
+    return Shortfall(replicas, missing, load, load * replicas / (replicas + missing))

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS
@@ -21,10 +20,8 @@ from foreshock_dashboard.model.batching_law import BatchingLaw, Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import EXCURSION_QUANTILE, median, quantile
+from foreshock_dashboard.stats.robust import EXCURSION_QUANTILE, median, moving_average, quantile
 
-AVERAGING_SECONDS = 60.0
-"""Default window of a moving average."""
 MIN_FIT_POINTS = 20
 """Fewest points of a fit."""
 MAX_FIT_KV_CACHE_RATIO = 0.9
@@ -40,18 +37,6 @@ MIN_KV_CACHE_RATIO = 0.02
 MIN_RESIDUAL_SCALE = 0.05
 """Smallest scale of the residual, a logarithm."""
 UNKNOWN_LAW = BatchingLaw(math.nan, math.nan, math.nan, math.nan, math.nan)
-
-
-def moving_average(values: Floats, step: float, window: float = AVERAGING_SECONDS) -> Floats:
-    """Moving average over the last `window` seconds of arrays (rows, times), as a rate over the window has it."""
-    points = max(1, round(window / step))
-    known = np.isfinite(values)
-    sums = np.cumsum(np.where(known, values, 0.0), axis=1)
-    counts = np.cumsum(known, axis=1)
-    sums[:, points:] -= sums[:, :-points].copy()
-    counts[:, points:] -= counts[:, :-points].copy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(counts > 0, sums / counts, np.nan)
 
 
 def _per_replica(world: World, columns: slice) -> Floats:
@@ -114,7 +99,8 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
     cache = median(moving_average(servers.cache[:, window], world.step)[:, -SMOOTHING_POINTS:])
     recent = median(running[:, -SMOOTHING_POINTS:])
     max_sequences = _max_sequences(world, window)
-    full = _trailing_points(servers.cache[:, window] >= FULL_KV_CACHE_RATIO) * world.step
+    was_not_full = ~(servers.cache[:, window] >= FULL_KV_CACHE_RATIO)[:, ::-1]
+    full_points = np.where(was_not_full.any(axis=1), was_not_full.argmax(axis=1), was_not_full.shape[1])
     found = {}
     for i, service in enumerate(servers.services):
         law, limit = laws.get(service, UNKNOWN_LAW), max_sequences[i].item()
@@ -125,15 +111,9 @@ def utilizations(world: World, at: int, laws: Mapping[Service, BatchingLaw]) -> 
             _mean(load, seconds, world.step) for seconds in (CURRENT_LOAD_SECONDS, *LOAD_WINDOWS_SECONDS[1:])
         )
         loads = (_mean(raw_load, LOAD_WINDOWS_SECONDS[0], world.step), *means)
-        kv_cache, full_seconds = float(cache[i]), float(full[i])
+        kv_cache, full_seconds = float(cache[i]), float(full_points[i] * world.step)
         found[service] = Utilization(slowdown, z, kv_cache, full_seconds, limit, current, loads, law.load, law.peak)
     return found
-
-
-def _trailing_points(true: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Number of newest points for which each row (rows, times) has been true without a break."""
-    ended = ~true[:, ::-1]
-    return np.asarray(np.where(ended.any(axis=1), np.argmax(ended, axis=1), true.shape[1]), np.intp)
 
 
 def _mean(values: Floats, seconds: float, step: float) -> float:

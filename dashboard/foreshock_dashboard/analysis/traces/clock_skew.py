@@ -33,19 +33,6 @@ class ClockSkew(NamedTuple):
     hosts: tuple[ClockOffset, ...] = ()
 
 
-class _Call(NamedTuple):
-    """A span on another host than its parent; seconds.
-
-    early, late: from its start to the parent's start, and from the parent's end to its start. offset: estimate of how
-    far its clock is ahead, plus or minus `within`, which is negative without an estimate.
-    """
-
-    early: float
-    late: float
-    offset: float
-    within: float
-
-
 _Offset = tuple[float, float]
 """Seconds that a clock is ahead, and the bound of their error."""
 _SYNCHRONIZED: _Offset = 0.0, 0.0
@@ -68,11 +55,11 @@ def clock_skew(spans: Sequence[Span]) -> ClockSkew:
         host_of[id(span)] = key
         if span.span_id not in by_id or span.kind == "client":  # a server may share its client's id
             by_id[span.span_id] = span
-    calls: dict[tuple[str, str], list[_Call]] = {}
+    calls: dict[tuple[str, str], list[tuple[Span, Span]]] = {}
     for span in spans:
         parent = by_id.get(span.parent_id)
         if parent is not None and host_of[id(parent)] != host_of[id(span)]:
-            calls.setdefault((host_of[id(parent)], host_of[id(span)]), []).append(_call(parent, span))
+            calls.setdefault((host_of[id(parent)], host_of[id(span)]), []).append((parent, span))
     root = host_of[id(main_span(spans))]
     offsets = _offsets_from(root, {pair: _pair_offset(group) for pair, group in calls.items()})
     differing = (
@@ -83,13 +70,19 @@ def clock_skew(spans: Sequence[Span]) -> ClockSkew:
     return ClockSkew(names[root], tuple(differing))
 
 
-def _pair_offset(calls: Sequence[_Call]) -> _Offset | None:
-    """Offset of the clock of a callee's host from its caller's; None where it is unknown."""
-    if all(call.early <= MIN_SKEW_SECONDS for call in calls) and any(call.late <= MIN_SKEW_SECONDS for call in calls):
+def _pair_offset(calls: Sequence[tuple[Span, Span]]) -> _Offset | None:
+    """Offset of the clock of a callee's host from its caller's, from pairs of a parent and a child; None if unknown."""
+    early, late, estimates = [], [], []
+    for parent, child in calls:
+        start, end = (child.start_ns - parent.start_ns) / 1e9, (child.end_ns - parent.end_ns) / 1e9
+        synchronous = child.kind == "server" and parent.kind != "producer"  # a queued message may be processed any time
+        early.append(-start)
+        late.append((child.start_ns - parent.end_ns) / 1e9 if synchronous else 0.0)
+        if synchronous and start >= end and max(early[-1], late[-1]) > MIN_SKEW_SECONDS:
+            estimates.append(((start + end) / 2, (start - end) / 2))
+    if max(early) <= MIN_SKEW_SECONDS and min(late) <= MIN_SKEW_SECONDS:
         return _SYNCHRONIZED
-    estimates = [call for call in calls if call.within >= 0 and max(call.early, call.late) > MIN_SKEW_SECONDS]
-    best = min(estimates, key=lambda call: call.within, default=None)
-    return None if best is None else (best.offset, best.within)
+    return min(estimates, key=lambda estimate: estimate[1], default=None)
 
 
 def _offsets_from(root: str, pairs: dict[tuple[str, str], _Offset | None]) -> dict[str, _Offset | None]:
@@ -104,13 +97,6 @@ def _offsets_from(root: str, pairs: dict[tuple[str, str], _Offset | None]) -> di
                 offsets[other] = (base[0] + sign * step[0], base[1] + step[1]) if base and step else None
                 queue.append(other)
     return offsets
-
-
-def _call(parent: Span, child: Span) -> _Call:
-    start, end = (child.start_ns - parent.start_ns) / 1e9, (child.end_ns - parent.end_ns) / 1e9
-    synchronous = child.kind == "server" and parent.kind != "producer"  # a queued message may be processed any time
-    late = (child.start_ns - parent.end_ns) / 1e9 if synchronous else 0.0
-    return _Call(-start, late, (start + end) / 2, (start - end) / 2 if synchronous else -1.0)
 
 
 def _host(span: Span) -> tuple[str, str]:

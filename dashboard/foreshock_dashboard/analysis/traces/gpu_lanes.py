@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, Quality, Timeline, clip, merge
 from foreshock_dashboard.analysis.traces.span_gpu_join import MatchedBy, Placement, SpanGpuJoin
@@ -18,8 +19,7 @@ from foreshock_dashboard.model.span import Kind, Span, main_span
 from foreshock_dashboard.model.world import Gpu, Tenant
 
 
-@dataclass(frozen=True, slots=True)
-class GpuTimeSplit:
+class GpuTimeSplit(NamedTuple):
     """How a time range on a GPU was divided, in seconds.
 
     others: time of other services. own: of the service itself. idle: of none, while two or more services were active.
@@ -50,8 +50,7 @@ class GpuTimeSplit:
         return not self.overlapping and 2.0 * self.resolution <= self.length
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """GPU time of a span, or of several. `split` is the mean over `gpus` where it is unknown which one was used.
 
     occupancy_quality: of the occupancy intervals of the GPUs.
@@ -69,8 +68,7 @@ class Wait:
         return "measured" if self.matched_by == "process" and self.occupancy_quality == "measured" else "inferred"
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """One GPU during a trace: occupancy from the first to the last of its spans, the span IDs, and their GPU time."""
 
     gpu: Gpu
@@ -79,8 +77,7 @@ class Lane:
     wait: Wait
 
 
-@dataclass(frozen=True, slots=True)
-class TraceLanes:
+class TraceLanes(NamedTuple):
     """GPU lanes of a trace.
 
     waits: by span ID and kind. longest: the longest wait of a placement, each moment counted once. duration: seconds
@@ -88,7 +85,7 @@ class TraceLanes:
     """
 
     lanes: tuple[Lane, ...] = ()
-    waits: Mapping[tuple[str, Kind], Wait] = field(default_factory=dict)
+    waits: Mapping[tuple[str, Kind], Wait] = MappingProxyType({})
     longest: Wait | None = None
     duration: float = 0.0
 

@@ -74,27 +74,22 @@ class SpanGpuJoin:
     def _by_service(self, wanted: Service, host_id: str) -> Placement | None:
         """The service's GPUs on the span's host; of a span without a host, only where the service has one host.
 
-        Hosts without occupancy intervals do not count: it is unknown what ran there.
+        The exporter or the span may lack the namespace. Hosts without occupancy intervals do not count: it is unknown
+        what ran there.
         """
-        service = self._service_on_gpus(wanted)
-        if service is None:
-            return None
-        by_host = self._services[service]
-        only_host = next(iter(by_host)) if len(by_host) == 1 else ""
-        host = self._hosts.get(host_id, "") if host_id else only_host
-        gpus = by_host.get(host) if host in self._hosts.values() else None
-        return Placement(tuple(sorted(gpus)), service, "service") if gpus else None
-
-    def _service_on_gpus(self, wanted: Service) -> Service | None:
-        """The service on GPUs with that name; the exporter or the span may lack the namespace."""
-        if wanted in self._services:
-            return wanted
         same_name = [
             service
             for service in self._services
             if service.name == wanted.name and "" in (service.namespace, wanted.namespace)
         ]
-        return same_name[0] if len(same_name) == 1 else None
+        matches = [wanted] if wanted in self._services else same_name
+        if len(matches) != 1:
+            return None
+        by_host = self._services[matches[0]]
+        only_host = next(iter(by_host)) if len(by_host) == 1 else ""
+        host = self._hosts.get(host_id, "") if host_id else only_host
+        gpus = by_host.get(host) if host in self._hosts.values() else None
+        return Placement(tuple(sorted(gpus)), matches[0], "service") if gpus else None
 
 
 def _placement(matches: set[tuple[Service, Gpu]], matched_by: MatchedBy) -> Placement:
