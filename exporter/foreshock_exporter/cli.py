@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from foreshock_exporter.common.log import configure_logging, log
+from foreshock_exporter.common.option_table import InvalidOptionError
 from foreshock_exporter.common.version import version
 from foreshock_exporter.daemon import Daemon, build
-from foreshock_exporter.options import OptionError, Options, parse
+from foreshock_exporter.options import Options, parse
 from foreshock_exporter.web.server import Server, serve
 from foreshock_exporter.web.yaml_file import ConfigError
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _stop_on_signals(stop)
     try:
         daemon = build(options, steady_clock())
-    except OptionError as error:
+    except InvalidOptionError as error:
         log.error("%s", error)
         return 2
     if options.once:

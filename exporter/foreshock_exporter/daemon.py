@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from foreshock_exporter.attribution.container import host_join_keys, join_keys
 from foreshock_exporter.attribution.host_identity import host_id, host_name
 from foreshock_exporter.common.log import log
+from foreshock_exporter.common.option_table import InvalidOptionError
 from foreshock_exporter.common.version import version
 from foreshock_exporter.exporter import Collector, Exporter
 from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.gpu.occupancy import JoinKeys
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.service import Resolver
-from foreshock_exporter.options import OptionError, Options
+from foreshock_exporter.options import Options
 
 if TYPE_CHECKING:
     from foreshock_exporter.otlp.pusher import OtlpPusher
@@ -71,7 +72,7 @@ def build(options: Options, now: Now) -> Daemon:
     """Assemble the daemon. Reads only the identity of the host.
 
     Raises:
-        OptionError: the device script is invalid.
+        InvalidOptionError: the device script is invalid.
     """
     host = _mock(options.mock, options, now) if options.mock else _real(options)
     push = None
@@ -122,7 +123,7 @@ def _mock(script: str, options: Options, now: Now) -> Host:
     try:
         opened = open_script(script, now, per_link=options.nvlink_per_link)
     except ScriptError as error:
-        raise OptionError(f"--mock: {error}") from error
+        raise InvalidOptionError("argument", f"--mock: {error}") from error
     return Host(
         opened.driver,
         opened.resolver,

@@ -34,10 +34,6 @@ DEFAULT_MOCK_SCRIPT = "contended"
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
-class OptionError(ValueError):
-    """The value of an option cannot be used. The message names the option and the remedy."""
-
-
 def _parse_address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:

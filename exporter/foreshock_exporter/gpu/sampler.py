@@ -86,12 +86,10 @@ class Sampler:
             gpu = self._records.get(uuid)
             index = gpu.identity.gpu if gpu else ""
             log.warning("GPU %s (%s): the driver reports XID %d", index, describe(gpu.identity) if gpu else uuid, xid)
-            kind = str(xid) if (uuid, str(xid)) in self._xids or self._xid_kinds(uuid) < MAX_XID_KINDS else OTHER_XIDS
+            kinds = sum(counted_uuid == uuid for counted_uuid, _ in self._xids)
+            kind = str(xid) if (uuid, str(xid)) in self._xids or kinds < MAX_XID_KINDS else OTHER_XIDS
             times = self._xids[uuid, kind].times if (uuid, kind) in self._xids else 0
             self._xids[uuid, kind] = XidCount(index, uuid, kind, times + 1, wall())
-
-    def _xid_kinds(self, uuid: str) -> int:
-        return sum(of == uuid for of, _ in self._xids)
 
     def _check_pools(self) -> None:
         """Log rules without effect. Does nothing before the driver lists GPUs."""

@@ -64,34 +64,31 @@ class WebConfig:
         return frozenset(name for name, value in protections.items() if value)
 
 
-PLAIN_HTTP = WebConfig()
-"""Configuration without a file: plain HTTP without authentication."""
-
-
 class WatchedConfig:
     """Configuration that is reloaded when its file or a certificate changes. Thread-safe.
 
-    An unusable change is logged once and ignored. So is a change that removes a protection, because a half-written file
-    looks the same; that requires a restart.
+    Without a path, the configuration is plain HTTP without authentication. An unusable change is logged once and
+    ignored. So is a change that removes a protection, because a half-written file looks the same; that requires a
+    restart.
 
-      Raises:
-          ConfigError: the file is unusable at the start.
+    Raises:
+        ConfigError: the file is unusable at the start.
     """
 
-    def __init__(self, path: Path, problems: ProblemLog | None = None) -> None:
+    def __init__(self, path: Path | None, problems: ProblemLog | None = None) -> None:
         self._path = path
         self._problems = problems or ProblemLog()
         self._passwords = PasswordChecker()
         self._lock = threading.Lock()
         self._versions: dict[Path, _FileVersion] = {}
-        self._config = self._read()
+        self._config = WebConfig() if path is None else self._read(path)
 
     def current(self) -> WebConfig:
         """Current configuration; costs one `stat` per file if nothing changed."""
         if self._lock.acquire(blocking=False):  # the old configuration holds while another thread reloads
             try:
-                if any(_file_version(path) != version for path, version in self._versions.items()):
-                    self._reload()
+                if self._path and any(_file_version(path) != version for path, version in self._versions.items()):
+                    self._reload(self._path)
             finally:
                 self._lock.release()
         return self._config
@@ -104,32 +101,32 @@ class WatchedConfig:
         result = self._passwords.check(config.users, *user_and_password, address)
         return {"right": None, "wrong": _UNAUTHORIZED, "busy": _BUSY}[result]
 
-    def _reload(self) -> None:
+    def _reload(self, path: Path) -> None:
         subject = "web configuration, unchanged until this is mended"
         try:
-            config = self._read()
+            config = self._read(path)
         except ConfigError as error:
             self._problems.report(subject, str(error))
             return
         if lost := self._config.protections - config.protections:
             lost_text = " and ".join(sorted(lost))
-            self._problems.report(subject, f"{self._path}: would no longer have {lost_text}; restart if that is meant")
+            self._problems.report(subject, f"{path}: would no longer have {lost_text}; restart if that is meant")
             return
         self._config = config
         self._passwords.forget(config.users)
         self._problems.resolve(subject)
 
-    def _read(self) -> WebConfig:
+    def _read(self, path: Path) -> WebConfig:
         """Read all files. Versions are taken before reading, so that no change is missed."""
-        self._versions[self._path] = _file_version(self._path)
-        settings = read_settings(self._path)
+        self._versions[path] = _file_version(path)
+        settings = read_settings(path)
         tls, files = settings.tls, settings.tls.files if settings.tls else ()
-        self._versions = {self._path: self._versions[self._path], **{file: _file_version(file) for file in files}}
+        self._versions = {path: self._versions[path], **{file: _file_version(file) for file in files}}
         if tls is None:
             return WebConfig(None, settings.headers, settings.users)
         from foreshock_exporter.web.tls import context
 
-        return WebConfig(context(tls, self._path), settings.headers, settings.users, tls.client_allowed_sans)
+        return WebConfig(context(tls, path), settings.headers, settings.users, tls.client_allowed_sans)
 
 
 def _file_version(path: Path) -> _FileVersion:

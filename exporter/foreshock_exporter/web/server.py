@@ -12,13 +12,13 @@ from typing import Any
 
 from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.common.version import version
-from foreshock_exporter.web.config import PLAIN_HTTP, WatchedConfig, WebConfig
+from foreshock_exporter.web.config import WatchedConfig
 from foreshock_exporter.web.connection import TEXT_PLAIN, Connection, Response, encode
 from foreshock_exporter.web.request import RefusedError, Request, parse
 from foreshock_exporter.web.routes import MetricsSource, Routes
 
 MAX_CONNECTIONS = 32
-"""Concurrent connections; further ones get status 503."""
+"""Concurrent connections; further ones get status 503. Beyond half of it, idle ones are not kept open."""
 IO_TIMEOUT_SECONDS = 10.0
 """Timeout of a TLS handshake, of receiving a request head, and of sending a response."""
 KEEP_ALIVE_SECONDS = 75.0
@@ -39,7 +39,7 @@ class Server:
         self,
         routes: Routes,
         listener: socket.socket,
-        watched: WatchedConfig | None,
+        watched: WatchedConfig,
         io_timeout: float = IO_TIMEOUT_SECONDS,
         close_timeout: float = CLOSE_TIMEOUT_SECONDS,
     ) -> None:
@@ -58,7 +58,7 @@ class Server:
 
     @property
     def secure(self) -> bool:
-        return self._config().context is not None
+        return self._watched.current().context is not None
 
     def close(self) -> None:
         """Stop listening. Responses in progress get `CLOSE_TIMEOUT_SECONDS`; idle connections end immediately."""
@@ -106,7 +106,7 @@ class Server:
 
     def _reject(self, client: socket.socket, connection: Connection) -> None:
         """Reject a connection. With TLS it is only closed: a handshake would cost too much now."""
-        if self._config().context is None:
+        if self._watched.current().context is None:
             client.setblocking(False)
             with contextlib.suppress(OSError):
                 client.send(_BUSY)
@@ -131,12 +131,16 @@ class Server:
     def _serve_requests(self, connection: Connection, address: str) -> None:
         """Serve requests until either side closes."""
         try:
-            self._start_tls(connection)
+            config = self._watched.current()
+            if config.context is not None:
+                config.check_client(connection.start_tls(config.context))
             wait = self._io_timeout
             while (head := connection.read_head(wait)) is not None:
                 request = parse(head)
                 response = self._respond(request, address)
-                last = not request.keeps_alive or self._is_crowded() or self._closing.is_set()
+                last = (
+                    not request.keeps_alive or len(self._connections) > MAX_CONNECTIONS // 2 or self._closing.is_set()
+                )
                 connection.send(response, close=last, head_only=request.method == "HEAD")
                 if last:
                     return
@@ -144,22 +148,10 @@ class Server:
         except RefusedError as refused:
             connection.send(Response(refused.status, TEXT_PLAIN, f"{refused}\n".encode()), close=True)
 
-    def _start_tls(self, connection: Connection) -> None:
-        config = self._config()
-        if config.context is not None:
-            config.check_client(connection.start_tls(config.context))
-
-    def _config(self) -> WebConfig:
-        return self._watched.current() if self._watched else PLAIN_HTTP
-
-    def _is_crowded(self) -> bool:
-        """Whether free connections are too few to keep idle ones open."""
-        return len(self._connections) > MAX_CONNECTIONS // 2
-
     def _respond(self, request: Request, address: str) -> Response:
-        config = self._config()
+        config = self._watched.current()
         response = None
-        if self._watched and config.users:
+        if config.users:
             response = self._watched.authenticate(config, request.headers.get("authorization", ""), address)
         if response is None:
             try:
@@ -192,7 +184,7 @@ def serve(
         OSError: the address cannot be bound.
         ConfigError: `web_config` is unusable.
     """
-    watched = WatchedConfig(web_config) if web_config else None
+    watched = WatchedConfig(web_config)
     return Server(Routes(exporter, metrics_path, version()), _bound(host, port), watched, **timeouts)
 
 
