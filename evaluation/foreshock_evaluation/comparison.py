@@ -84,28 +84,32 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -
     scored = [entry for entry in entries if entry.ours.scored and entry.others]
     if not scored:
         return ()
-    runs = [entry.ours for entry in scored]
+    outcomes = [entry.ours for entry in scored]
 
     def point(name: str, threshold: float, usual: bool, scores: Sequence[DetectionScore]) -> OperatingPoint:
-        pairs = list(zip(runs, scores, strict=True))
-        warnable = [(run, score) for run, score in pairs if run.expected and run.run.scenario not in instant]
+        pairs = list(zip(outcomes, scores, strict=True))
+        warnable = [
+            (outcome, score)
+            for outcome, score in pairs
+            if outcome.expects_cascade and outcome.run.scenario not in instant
+        ]
         return OperatingPoint(
             name,
             threshold,
             usual,
             draws.ratio(
-                [run.sample(score.false_alarms) for run, score in pairs],
-                [run.sample(run.services * score.quiet_seconds / DAY_SECONDS) for run, score in pairs],
+                [outcome.sample(score.false_alarms) for outcome, score in pairs],
+                [outcome.sample(outcome.services * score.quiet_seconds / DAY_SECONDS) for outcome, score in pairs],
             ),
-            draws.mean([run.sample(score.hit) for run, score in warnable]),
-            draws.mean([run.sample(score.early) for run, score in warnable]),
-            draws.quantile([run.sample(score.lead_seconds) for run, score in warnable], 0.5),
-            draws.mean([run.sample(run.pages.early - score.early) for run, score in warnable]),
+            draws.mean([outcome.sample(score.hit) for outcome, score in warnable]),
+            draws.mean([outcome.sample(score.early) for outcome, score in warnable]),
+            draws.quantile([outcome.sample(score.lead_seconds) for outcome, score in warnable], 0.5),
+            draws.mean([outcome.sample(outcome.pages.early - score.early) for outcome, score in warnable]),
         )
 
     return (
-        point(OURS, math.nan, True, [run.pages for run in runs]),
-        point(ADVISORIES, math.nan, False, [run.advisories for run in runs]),
+        point(OURS, math.nan, True, [outcome.pages for outcome in outcomes]),
+        point(ADVISORIES, math.nan, False, [outcome.advisories for outcome in outcomes]),
         *(
             point(name, threshold, threshold == default, [entry.others[name][i] for entry in scored])
             for name, _, default, thresholds, _ in DETECTORS

@@ -42,7 +42,7 @@ class Evaluation:
     @property
     def unscored(self) -> tuple[Outcome, ...]:
         """Runs that contradict their scenario: cascades that did not happen, or happened where none was expected."""
-        return tuple(run for run in self.runs if not run.scored)
+        return tuple(outcome for outcome in self.runs if not outcome.scored)
 
 
 def summarize(
@@ -53,10 +53,10 @@ def summarize(
     failed: Sequence[tuple[str, str]] = (),
 ) -> Evaluation:
     """Summarize the runs. instant: scenarios that no detector can warn of in time. day: the long calm run."""
-    entries = sorted(entries, key=lambda entry: (not entry.ours.expected, entry.ours.run))
-    runs = tuple(entry.ours for entry in entries)
-    groups = group_outcomes(runs, instant)
-    draws = Bootstrap((run.run.scenario, run.run.seed) for run in runs)
+    entries = sorted(entries, key=lambda entry: (not entry.ours.expects_cascade, entry.ours.run))
+    outcomes = tuple(entry.ours for entry in entries)
+    groups = group_outcomes(outcomes, instant)
+    draws = Bootstrap((outcome.run.scenario, outcome.run.seed) for outcome in outcomes)
     points = curve(entries, instant, draws)
     rows = [*figures(groups, draws), *_lost_with_scrapes(entries, groups, draws), *_caused(entries, draws)]
     if day is not None:
@@ -69,7 +69,7 @@ def summarize(
         at_equal_false_alarms(points) if points else (),
         points,
         ranking_rows(entries, draws) if any(entry.rankings for entry in entries) else (),
-        runs,
+        outcomes,
         tuple(failed),
     )
 
@@ -119,7 +119,7 @@ def dump_json(evaluation: Evaluation) -> bytes:
         "equal_false_alarms": evaluation.equal,
         "curve": evaluation.curve,
         "rankings": evaluation.ranked,
-        "runs": [_run(run) for run in evaluation.runs],
+        "runs": [_run(outcome) for outcome in evaluation.runs],
         "failed": [{"run": name, "error": error} for name, error in evaluation.failed],
     }
     return orjson.dumps(content, default=lambda value: value._asdict(), option=orjson.OPT_INDENT_2)
@@ -130,7 +130,7 @@ def _run(outcome: Outcome) -> Json:
     return {
         "run": outcome.run.name,
         "scored": outcome.scored,
-        "cascade": outcome.expected,
+        "cascade": outcome.expects_cascade,
         "cascade_after_seconds": outcome.gap,
         "page_after_seconds": pages.delay_seconds,
         "lead_seconds": pages.lead_seconds,

@@ -85,8 +85,10 @@ def _rate(group: Group, path: str) -> Estimator:
 
 def _eta_samples(groups: Groups, name: str) -> list[Sample]:
     """An attribute of the forecasts of all first pages; None values do not count."""
-    values = [(run, getattr(eta, name)) for run in groups.cascades if run.verdict for eta in run.verdict.etas]
-    return [run.sample(value) for run, value in values if value is not None]
+    values = [
+        (outcome, getattr(eta, name)) for outcome in groups.cascades if outcome.verdict for eta in outcome.verdict.etas
+    ]
+    return [outcome.sample(value) for outcome, value in values if value is not None]
 
 
 class Row(NamedTuple):

@@ -66,15 +66,15 @@ class Run(NamedTuple):
 class Outcome:
     """Result of one run.
 
-    scored: whether the cascade happened as expected. expected: whether the scenario has a cascade. cause: true cause
-    class. gap: seconds from the fault to the cascade; None without one. services: number with requests. pages,
-    advisories: detection scores; a page counts as an advisory from its opening. verdict: on the first hit. storm:
-    whether an advisory of a retry storm was open at the onset; None for other causes.
+    scored: whether the cascade happened as expected. expects_cascade: by the scenario. cause: true cause class. gap:
+    seconds from the fault to the cascade; None without one. services: number with requests. pages, advisories:
+    detection scores; a page counts as an advisory from its opening. verdict: on the first hit. storm: whether an
+    advisory of a retry storm was open at the onset; None for other causes.
     """
 
     run: Run
     scored: bool
-    expected: bool
+    expects_cascade: bool
     cause: str
     gap: float | None
     services: int
@@ -105,7 +105,7 @@ def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history
     return Outcome(
         run=run,
         scored=happened_as_expected(truth, expected),
-        expected=expected.cascade,
+        expects_cascade=expected.cascade,
         cause=truth.cause,
         gap=truth.cascade_onset - truth.onset if truth.cascaded and truth.onset is not None else None,
         services=int((world.red.rate > 0).any(axis=1).sum()),
@@ -132,9 +132,9 @@ class Groups(NamedTuple):
 def group_outcomes(outcomes: Sequence[Outcome], instant: frozenset[str]) -> Groups:
     """Group outcomes. instant: scenarios that no detector can warn of in time."""
     scored = [outcome for outcome in outcomes if outcome.scored]
-    cascades = tuple(outcome for outcome in scored if outcome.expected)
+    cascades = tuple(outcome for outcome in scored if outcome.expects_cascade)
     warnable = tuple(outcome for outcome in cascades if outcome.run.scenario not in instant)
-    return Groups(cascades, warnable, tuple(outcome for outcome in scored if not outcome.expected))
+    return Groups(cascades, warnable, tuple(outcome for outcome in scored if not outcome.expects_cascade))
 
 
 class ScenarioRow(NamedTuple):
@@ -162,23 +162,25 @@ def scenario_rows(groups: Groups) -> tuple[ScenarioRow, ...]:
     """A row for each scenario, cascades first."""
     by_scenario: dict[tuple[bool, str], list[Outcome]] = {}
     for outcome in groups.scored:
-        by_scenario.setdefault((not outcome.expected, outcome.run.scenario), []).append(outcome)
-    return tuple(_row(name, runs) for (_, name), runs in sorted(by_scenario.items()))
+        by_scenario.setdefault((not outcome.expects_cascade, outcome.run.scenario), []).append(outcome)
+    return tuple(_row(name, outcomes) for (_, name), outcomes in sorted(by_scenario.items()))
 
 
-def _row(name: str, runs: Sequence[Outcome]) -> ScenarioRow:
-    verdicts = [run.verdict for run in runs if run.verdict]
+def _row(name: str, outcomes: Sequence[Outcome]) -> ScenarioRow:
+    verdicts = [outcome.verdict for outcome in outcomes if outcome.verdict]
     return ScenarioRow(
         scenario=name,
-        runs=len(runs),
-        cascade=runs[0].expected,
-        gap=_median([run.gap for run in runs]),
-        warned=sum(run.pages.hit for run in runs),
-        early=sum(run.pages.early for run in runs),
-        lead=_median([run.pages.lead_seconds for run in runs]),
-        delay=_median([run.pages.delay_seconds for run in runs]),
-        advised=sum(run.advisories.hit if run.expected else run.advisories.any_false for run in runs),
-        false=sum(run.pages.false_alarms for run in runs),
+        runs=len(outcomes),
+        cascade=outcomes[0].expects_cascade,
+        gap=_median([outcome.gap for outcome in outcomes]),
+        warned=sum(outcome.pages.hit for outcome in outcomes),
+        early=sum(outcome.pages.early for outcome in outcomes),
+        lead=_median([outcome.pages.lead_seconds for outcome in outcomes]),
+        delay=_median([outcome.pages.delay_seconds for outcome in outcomes]),
+        advised=sum(
+            outcome.advisories.hit if outcome.expects_cascade else outcome.advisories.any_false for outcome in outcomes
+        ),
+        false=sum(outcome.pages.false_alarms for outcome in outcomes),
         causes=tuple(Counter(verdict.cause for verdict in verdicts).most_common()),
         culprits=tuple(Counter(verdict.named for verdict in verdicts).most_common()),
     )

@@ -93,7 +93,7 @@ def _run(outcome: Outcome) -> tuple[str, ...]:
         outcome.run.name + ("" if outcome.scored else " (not scored)"),
         format_number(outcome.gap, "seconds"),
         format_number(outcome.pages.delay_seconds, "seconds"),
-        format_number(outcome.pages.lead_seconds, "seconds") if outcome.expected else "",
+        format_number(outcome.pages.lead_seconds, "seconds") if outcome.expects_cascade else "",
         str(outcome.pages.false_alarms),
         format_number(outcome.advisories.delay_seconds, "seconds"),
         *(_verdict(outcome.verdict) if outcome.verdict else ("", "", "")),
@@ -195,12 +195,12 @@ def ranked_table(rows: Sequence[RankingRow]) -> Table:
 
 def _late(evaluation: Evaluation) -> str:
     """Cascades without a warning before their onset, and those with a wrong first page."""
-    cascades = [run for run in evaluation.runs if run.scored and run.expected]
-    late = [f"{run.run.name} ({_page_after_onset(run)})" for run in cascades if not run.pages.early]
+    cascades = [outcome for outcome in evaluation.runs if outcome.scored and outcome.expects_cascade]
+    late = [f"{outcome.run.name} ({_page_after_onset(outcome)})" for outcome in cascades if not outcome.pages.early]
     wrong = [
-        f"{run.run.name} ({run.verdict.named or 'nobody'}, {run.verdict.cause})"
-        for run in cascades
-        if run.verdict and not (run.verdict.top1 and run.verdict.right_cause)
+        f"{outcome.run.name} ({outcome.verdict.named or 'nobody'}, {outcome.verdict.cause})"
+        for outcome in cascades
+        if outcome.verdict and not (outcome.verdict.top1 and outcome.verdict.right_cause)
     ]
     return (
         f"Not warned of before their onset (seconds from it to the page): {', '.join(late) or 'none'}.\n\n"

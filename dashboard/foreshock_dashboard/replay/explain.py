@@ -27,13 +27,9 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, sample_range
-from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
+from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
 from foreshock_dashboard.world.builder import build_world
-from foreshock_dashboard.world.catalogue import catalogue
-from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
-from foreshock_dashboard.world.observer import Observer
 
 BEFORE_SECONDS, AFTER_SECONDS = 300.0, 600.0
 """Analyzed time before and after the given one, which may be that of the cause or of the effect."""
@@ -73,12 +69,10 @@ def load_world(source: MetricSource, window: AnalysisWindow, timing: ReplayTimin
     Raises:
         SourceError: the source cannot answer.
     """
-    begin = float(window.times[0])
-    rows = catalogue(timing.window, timing.quick)
-    observer = Observer(source, rows, timing.step, QuantileReducer(), keep=math.inf, begin=lambda _: begin)
-    seasons = SeasonalHistory(source, lambda spacing: catalogue(max(spacing, timing.window)))
-    seasons.load(begin, float(window.times[-1]))
-    return seasons.attach(build_world(observer.read(float(window.times[-1])), timing.step))
+    begin, end = float(window.times[0]), float(window.times[-1])
+    observer, seasons = readers(source, timing, begin)
+    seasons.load(begin, end)
+    return seasons.attach(build_world(observer.read(end), timing.step))
 
 
 def analysis_window(recording: Recording, at: float, step: float) -> AnalysisWindow:

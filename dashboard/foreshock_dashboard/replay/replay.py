@@ -140,9 +140,7 @@ def worlds(
     whole = last - first <= max_whole_seconds * scale
     piece = last - first + timing.step if whole else piece_seconds * scale
     keep = math.inf if whole else piece + LOOKBACK_SECONDS * scale
-    metrics, rows = source(recording), catalogue(timing.window, timing.quick)
-    observer = Observer(metrics, rows, timing.step, QuantileReducer(), keep, begin=lambda _: first)
-    seasons = SeasonalHistory(metrics, lambda spacing: catalogue(max(spacing, timing.window)))
+    observer, seasons = readers(source(recording), timing, first, keep)
     reached = first - timing.step
     while reached < last:
         end = min(last, reached + piece)
@@ -153,6 +151,18 @@ def worlds(
         yield seasons.attach(world), int(np.searchsorted(world.times, reached, side="right"))
         reached = end
         progress("replaying", (reached - first) / max(last - first, timing.step))
+
+
+def readers(
+    source: MetricSource, timing: ReplayTiming, begin: float, keep: float = math.inf
+) -> tuple[Observer, SeasonalHistory]:
+    """Readers of a World's grid points from `begin` (Unix seconds) on, and of its seasonality.
+
+    keep: seconds of the newest grid points.
+    """
+    rows = catalogue(timing.window, timing.quick)
+    observer = Observer(source, rows, timing.step, QuantileReducer(), keep, begin=lambda _: begin)
+    return observer, SeasonalHistory(source, lambda spacing: catalogue(max(spacing, timing.window)))
 
 
 def sample_range(recording: Recording, until: float | None) -> tuple[float, float]:
