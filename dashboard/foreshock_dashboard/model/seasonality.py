@@ -42,17 +42,13 @@ class Seasonality(NamedTuple):
         column = int(np.searchsorted(self.times, time, side="right")) - 1
         if row is None or column < 0 or time >= self.times[column] + BIN_SECONDS:
             return SeasonalGrowth(1.0, time)
-        has_grown = np.nan_to_num(self.growth[row, : column + 1], nan=1.0) > 1.0
-        flat = (
-            np.flatnonzero(~has_grown[:column])
-            if has_grown[column]
-            else np.flatnonzero(~has_grown[: max(0, column - 1)])
-        )
-        first = int(flat[-1]) + 1 if len(flat) else 0
         growth = float(np.fmax.reduce(self.growth[row, max(0, column - 1) : column + 1]))
-        return (
-            SeasonalGrowth(growth, float(self.times[min(first, column)])) if growth > 1.0 else SeasonalGrowth(1.0, time)
-        )
+        if not growth > 1.0:
+            return SeasonalGrowth(1.0, time)
+        has_grown = np.nan_to_num(self.growth[row, : column + 1], nan=1.0) > 1.0
+        flat = np.flatnonzero(~has_grown[: column if has_grown[column] else max(0, column - 1)])
+        first = int(flat[-1]) + 1 if len(flat) else 0
+        return SeasonalGrowth(growth, float(self.times[min(first, column)]))
 
 
 UNKNOWN_SEASONALITY = Seasonality({}, np.empty(0), np.empty((0, 0)))

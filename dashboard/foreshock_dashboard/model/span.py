@@ -60,26 +60,6 @@ class Origin(NamedTuple):
     scope_schema_url: bytes = b""
 
 
-class _Encoded:
-    """The encoded form of a span, kept outside its fields: equality and `replace` ignore it."""
-
-    __slots__ = ("_encoded",)
-
-    _encoded: tuple[Origin, bytes]
-
-    @property
-    def raw(self) -> tuple[Origin, bytes] | None:
-        """The batch's origin and the encoded OTLP span; `None` for a span that was not decoded from OTLP."""
-        try:
-            return self._encoded
-        except AttributeError:
-            return None
-
-    def attach_raw(self, raw: tuple[Origin, bytes]) -> None:
-        """Set the encoded form of a span that was just decoded."""
-        object.__setattr__(self, "_encoded", raw)
-
-
 SpanKey = bytes
 """Trace id (16 bytes) followed by span id (8 bytes)."""
 
@@ -110,11 +90,12 @@ class Outline(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Span(_Encoded):
+class Span:
     """One OpenTelemetry span.
 
     trace_id and span_id are lower-case hex of 32 and 16 characters; parent_id is "" at a root. Times are Unix
     nanoseconds; end_ns ≥ start_ns always (a span that ended before it started is clamped and `clamped` says so).
+    raw: the batch's origin and the encoded OTLP span, for a span decoded from OTLP; `replace` drops it.
     """
 
     trace_id: str
@@ -132,7 +113,12 @@ class Span(_Encoded):
     links: tuple[Link, ...] = ()
     scope: str = ""
     trace_state: str = ""
-    clamped: bool = field(default=False)
+    clamped: bool = False
+    raw: tuple[Origin, bytes] | None = field(default=None, init=False, compare=False, repr=False)
+
+    def attach_raw(self, raw: tuple[Origin, bytes]) -> None:
+        """Set the encoded form of a span that was just decoded."""
+        object.__setattr__(self, "raw", raw)
 
     @property
     def service(self) -> Service:

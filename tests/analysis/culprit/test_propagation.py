@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,17 +23,16 @@ from foreshock_dashboard.analysis.forecast.propagation import (
     RiskPropagation,
     propagate,
 )
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 Kit = Any
 
 
-class Own(NamedTuple):
-    """What a service shows itself."""
-
-    chance: float
-    seconds: tuple[float, ...] = (0.0,) * len(QUANTILES)
+def own_risk(chance: float, seconds: tuple[float, ...] = (0.0,) * len(QUANTILES)) -> ServiceRisk:
+    """The risk of a service by its own signals."""
+    return ServiceRisk(False, chance, seconds, False, None)
 
 
 def chain(kit: Kit) -> Kit:
@@ -54,7 +53,7 @@ def chain(kit: Kit) -> Kit:
     )
 
 
-def risks(point: EvaluationPoint, own: Mapping[Service, Own]) -> tuple[PropagatedRisk, ...]:
+def risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> tuple[PropagatedRisk, ...]:
     """Risks of all services, from their own ones."""
     return RiskPropagation(point, own).risks()
 
@@ -66,7 +65,7 @@ def by_name(found: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
 
 def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: Kit) -> None:
     """Each step takes some of it away and some time; callees are spared."""
-    found = risks(chain(platforms).point(), {platforms.service("model"): Own(1.0)})
+    found = risks(chain(platforms).point(), {platforms.service("model"): own_risk(1.0)})
 
     assert [str(risk.service) for risk in found] == ["model", "gateway", "front"]
     assert [str(risk.through) for risk in found] == ["None", "model", "gateway"]
@@ -79,7 +78,7 @@ def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: 
 def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
     """Quantiles are in order, and add up along it."""
     model = platforms.service("model")
-    found = by_name(risks(chain(platforms).point(), {model: Own(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
+    found = by_name(risks(chain(platforms).point(), {model: own_risk(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
 
     assert found["gateway"].seconds == pytest.approx(
         np.array((60, 80, 120, 200, 300)) + (FIRST_DELAY_SECONDS + 2.0) * DELAY_RATIOS
@@ -89,14 +88,17 @@ def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
 
 def test_a_callee_that_few_requests_need_harms_its_caller_little(platforms: Kit) -> None:
     """One request in a hundred, and a thousandth of its time."""
-    found = by_name(risks(chain(platforms).point(), {platforms.service("cache"): Own(1.0)}))
+    found = by_name(risks(chain(platforms).point(), {platforms.service("cache"): own_risk(1.0)}))
 
     assert found["front"].chance < 0.15
 
 
 def test_what_a_service_shows_itself_counts_where_it_is_more(platforms: Kit) -> None:
     """Its own time as well."""
-    own = {platforms.service("model"): Own(0.5, (90.0,) * 5), platforms.service("gateway"): Own(0.9, (30.0,) * 5)}
+    own = {
+        platforms.service("model"): own_risk(0.5, (90.0,) * 5),
+        platforms.service("gateway"): own_risk(0.9, (30.0,) * 5),
+    }
 
     gateway = by_name(risks(chain(platforms).point(), own))["gateway"]
 
@@ -108,8 +110,12 @@ def test_the_earliest_way_that_brings_much_of_the_risk_tells_when(platforms: Kit
     gateway, model = platforms.service("gateway"), platforms.service("model")
     soon, late = (10.0,) * len(QUANTILES), (800.0,) * len(QUANTILES)
 
-    likely = by_name(risks(chain(platforms).point(), {gateway: Own(0.9, late), model: Own(0.9, soon)}))["gateway"]
-    unlikely = by_name(risks(chain(platforms).point(), {gateway: Own(0.9, late), model: Own(0.4, soon)}))["gateway"]
+    likely = by_name(risks(chain(platforms).point(), {gateway: own_risk(0.9, late), model: own_risk(0.9, soon)}))[
+        "gateway"
+    ]
+    unlikely = by_name(risks(chain(platforms).point(), {gateway: own_risk(0.9, late), model: own_risk(0.4, soon)}))[
+        "gateway"
+    ]
 
     assert likely.chance == unlikely.chance == 0.9
     assert likely.seconds[MEDIAN_INDEX] == pytest.approx(10.0 + FIRST_DELAY_SECONDS + 2.0)
@@ -123,7 +129,7 @@ def test_batch_work_has_no_requests_to_be_late_with(platforms: Kit) -> None:
     silent = platforms.Served(math.nan, math.nan, math.nan)
     beside = replace(told, calls=calls, services={**told.services, "batch": silent})
     untold = replace(beside, services=dict.fromkeys(beside.services, silent))
-    own = {platforms.service("model"): Own(1.0)}
+    own = {platforms.service("model"): own_risk(1.0)}
 
     assert by_name(risks(beside.point(), own)).keys() == {"model", "gateway", "front"}
     assert by_name(risks(untold.point(), own)).keys() == {"model", "gateway", "front", "batch"}
@@ -141,7 +147,7 @@ def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -
         },
     )
 
-    found = by_name(risks(platform.point(10), {platforms.service("grows"): Own(1.0)}))
+    found = by_name(risks(platform.point(10), {platforms.service("grows"): own_risk(1.0)}))
 
     assert found.keys() == {"grows", "shares"}
     assert found["shares"].chance == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
@@ -150,8 +156,8 @@ def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -
 def test_nobody_is_at_risk_where_nobody_shows_any(platforms: Kit) -> None:
     """No risk, no risks; services that the World does not know do not matter."""
     assert risks(chain(platforms).point(), {}) == ()
-    assert risks(chain(platforms).point(), {platforms.service("elsewhere"): Own(1.0)}) == ()
-    assert risks(chain(platforms).point(), {platforms.service("model"): Own(math.nan)}) == ()
+    assert risks(chain(platforms).point(), {platforms.service("elsewhere"): own_risk(1.0)}) == ()
+    assert risks(chain(platforms).point(), {platforms.service("model"): own_risk(math.nan)}) == ()
 
 
 SERVICES = 12
@@ -205,7 +211,7 @@ def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
     told = chain(platforms)
     untold = replace(told, services=dict.fromkeys(told.services, platforms.Served(math.nan, math.nan, math.nan)))
 
-    found = risks(untold.point(), {platforms.service("model"): Own(1.0)})
+    found = risks(untold.point(), {platforms.service("model"): own_risk(1.0)})
 
     assert [(str(risk.service), round(risk.chance, 2)) for risk in found] == [
         ("model", 1.0),

@@ -63,7 +63,7 @@ class GpuShares:
     def full(self) -> BoolArray:
         """Tenants on a GPU that was full at one of the newest points; one missing scrape changes nothing."""
         columns = self._world.busy[:, max(0, self._at - SMOOTHING_POINTS + 1) : self._at + 1].T
-        totals = np.array([self._by_gpu(column) for column in columns]).reshape(-1, len(self._gpus))
+        totals = np.array([self._by_gpu(column) for column in columns]).reshape(len(columns), len(self._gpus))
         return np.asarray(totals.max(axis=0, initial=0.0)[self._gpu] >= CONTENDED_BUSY_RATIO, dtype=bool)
 
     @cached_property

@@ -85,12 +85,11 @@ def amplification(
     `client` and `server` are service indices, shape (edges,); `offered` is in attempts per second. Solves
     m(s) = Σ offered / Σ offered/(attempts · m(client)) over the edges into s, from the outside inwards.
     """
-    found = np.ones(count)
+    amplified = np.ones(count)
     total = np.bincount(server, offered, count)
     for _ in range(MAX_CALLER_LAYERS):
-        real = np.bincount(server, offered / (attempts * found[client]), count)
-        now = np.divide(total, real, out=np.ones(count), where=real > 0)
-        if np.allclose(now, found, rtol=1e-6, atol=0):
-            break
-        found = now
-    return found
+        fresh = np.bincount(server, offered / (attempts * amplified[client]), count)
+        previous, amplified = amplified, np.divide(total, fresh, out=np.ones(count), where=fresh > 0)
+        if np.allclose(amplified, previous, rtol=1e-6, atol=0):
+            return previous
+    return amplified

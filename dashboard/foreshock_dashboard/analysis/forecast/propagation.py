@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from statistics import NormalDist
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import MIN_SHARE_CHANGE, GpuShares
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.common.identity_cache import row_by_key
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -41,16 +42,6 @@ MIN_CHANCE = 1e-3
 MEDIAN_INDEX = QUANTILES.index(0.5)
 
 Rows = NDArray[np.intp]
-
-
-class BreachRisk(Protocol):
-    """Chance 0 to 1 of an SLO breach, and the seconds until then at each of `QUANTILES`."""
-
-    @property
-    def chance(self) -> float: ...
-
-    @property
-    def seconds(self) -> tuple[float, ...]: ...
 
 
 class PropagatedRisk(NamedTuple):
@@ -80,16 +71,18 @@ class RiskEdges(NamedTuple):
 class RiskPropagation:
     """Risk propagation at one evaluation, on edges that are computed once."""
 
-    def __init__(self, point: EvaluationPoint, own: Mapping[Service, BreachRisk]) -> None:
+    def __init__(self, point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> None:
         self._services = point.world.services
         self._rows = point.cache.get(row_by_key, self._services)
-        self._edges = _joined(call_edges(point), gpu_edges(point))
-        never = (math.inf,) * len(QUANTILES)
+        self._edges = RiskEdges(
+            *(np.concatenate(arrays) for arrays in zip(call_edges(point), gpu_edges(point), strict=True))
+        )
         self._chance = np.array([own[service].chance if service in own else 0.0 for service in self._services])
-        when = [own[service].seconds if service in own else never for service in self._services]
-        self._seconds = np.array(when).reshape(-1, len(QUANTILES))
+        never = (math.inf,) * len(QUANTILES)
+        seconds = [own[service].seconds if service in own else never for service in self._services]
+        self._seconds = np.array(seconds).reshape(-1, len(QUANTILES))
 
-    def risks(self, known: Mapping[Service, BreachRisk] | None = None) -> tuple[PropagatedRisk, ...]:
+    def risks(self, known: Mapping[Service, ServiceRisk] | None = None) -> tuple[PropagatedRisk, ...]:
         """All services at risk, the soonest first, then the most likely.
 
         known: risks of some services that replace their own.
@@ -147,15 +140,15 @@ def call_edges(point: EvaluationPoint) -> RiskEdges:
     Callers without requests of their own, such as batch jobs, are left out: they have no SLO to breach.
     """
     rows, calls = {service: row for row, service in enumerate(point.world.services)}, point.world.edges
-    has_rate = np.isfinite(_usual(point, "rate"))
+    has_rate = np.isfinite(_baseline(point, "rate"))
     called = {edge.server for edge in calls}
     serving = {service for service, row in rows.items() if has_rate[row] or service in called or not has_rate.any()}
     inside = [edge.connection != "virtual_node" and edge.client in serving and edge.server in rows for edge in calls]
     chosen = np.flatnonzero(inside)
     source = np.array([rows[calls[i].server] for i in chosen], dtype=np.intp)
     target = np.array([rows[calls[i].client] for i in chosen], dtype=np.intp)
-    caller_rate, caller_p95 = _usual(point, "rate")[target], _usual_p95(point)[target]
-    call_rate, call_p95 = _usual(point, "edge_rate")[chosen], _usual(point, "edge_p95")[chosen]
+    caller_rate, caller_p95 = _baseline(point, "rate")[target], _baseline_p95(point)[target]
+    call_rate, call_p95 = _baseline(point, "edge_rate")[chosen], _baseline(point, "edge_p95")[chosen]
     with np.errstate(invalid="ignore", divide="ignore"):
         calls_per_request = np.where(caller_rate > 0, call_rate / caller_rate, 1.0)
         time_share = np.where(caller_p95 > 0, np.minimum(call_p95 / caller_p95, 1.0), 0.0)
@@ -168,51 +161,34 @@ def gpu_edges(point: EvaluationPoint) -> RiskEdges:
     """Edges from a service that takes more time of saturated GPUs to those on them, by the share of theirs it took."""
     world = point.world
     rows = {service: row for row, service in enumerate(world.services) if math.isfinite(point.level("rate", service))}
-    if not world.tenants:
-        return _no_edges()
     sharing = point.memo(GpuShares)
     growth = np.nan_to_num(sharing.now - sharing.baseline)
     weights: dict[tuple[int, int], float] = {}
-    for grown in np.flatnonzero(sharing.full & (growth > MIN_SHARE_CHANGE)):
+    for grown in np.flatnonzero(sharing.full & (growth > MIN_SHARE_CHANGE)).tolist():
         source = world.tenants[grown]
         for other in sharing.on(source.gpu):
-            target = world.tenants[other].service
-            if (
-                other != grown
-                and source.service in rows
-                and target in rows
-                and sharing.baseline[other] > MIN_SHARE_CHANGE
-            ):
+            target, baseline = world.tenants[other].service, sharing.baseline[other]
+            if other != grown and source.service in rows and target in rows and baseline > MIN_SHARE_CHANGE:
                 pair = rows[source.service], rows[target]
-                weights[pair] = max(weights.get(pair, 0.0), min(1.0, float(growth[grown] / sharing.baseline[other])))
+                weights[pair] = max(weights.get(pair, 0.0), min(1.0, float(growth[grown] / baseline)))
     pairs = np.array(list(weights), dtype=np.intp).reshape(-1, 2)
-    target_seconds = np.nan_to_num(_usual_p95(point)[pairs[:, 1]])
+    target_seconds = np.nan_to_num(_baseline_p95(point)[pairs[:, 1]])
     return RiskEdges(pairs[:, 0], pairs[:, 1], np.array(list(weights.values())), target_seconds)
 
 
-def _usual_p95(point: EvaluationPoint) -> Floats:
+def _baseline_p95(point: EvaluationPoint) -> Floats:
     """Baseline p95 of every service (seconds); the slowest of its clients' where it reports none."""
-    p95 = _usual(point, "p95").copy()
+    p95 = _baseline(point, "p95").copy()
     unknown = np.isnan(p95)
     if unknown.any():
         rows = {service: row for row, service in enumerate(point.world.services)}
-        for edge, edge_p95 in zip(point.world.edges, _usual(point, "edge_p95"), strict=True):
+        for edge, edge_p95 in zip(point.world.edges, _baseline(point, "edge_p95"), strict=True):
             row = rows.get(edge.server)
             if row is not None and unknown[row]:
                 p95[row] = np.fmax(p95[row], edge_p95)
     return p95
 
 
-def _usual(point: EvaluationPoint, name: str) -> Floats:
+def _baseline(point: EvaluationPoint, name: str) -> Floats:
     """Baseline of a signal; its present value where no baseline is known."""
     return np.where(np.isfinite(point[name].level), point[name].level, point[name].value)
-
-
-def _no_edges() -> RiskEdges:
-    rows = np.empty(0, dtype=np.intp)
-    return RiskEdges(rows, rows, np.empty(0), np.empty(0))
-
-
-def _joined(*parts: RiskEdges) -> RiskEdges:
-    source, target, weight, seconds = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return RiskEdges(source, target, weight, seconds)

@@ -55,17 +55,23 @@ class ServiceRisk:
 
 def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
     """Risk of each service of the World, by the trend of its p95 or of its KV cache, whichever is more likely."""
-    world, at = point.world, point.at
+    world = point.world
     duration, rate, failed = point["p95"], point["rate"], point["failed"]
-    limit = np.array([slos[service].seconds if service in slos else np.nan for service in world.services])
-    max_failed = np.array([slos[service].failed if service in slos else np.nan for service in world.services])
-    enough = rate.value * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
+    no_slo = Slo(math.nan, math.nan)
+    targets = [slos.get(service, no_slo) for service in world.services]
+    limit, max_failed = (
+        np.array([target.seconds for target in targets]),
+        np.array([target.failed for target in targets]),
+    )
+    has_requests = rate.value * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS_PER_WINDOW
     with np.errstate(invalid="ignore"):
         failures = failed.value * rate.value * SLO_WINDOW_SECONDS
         failing = (failed.value > max_failed) & (failures >= MIN_FAILED_REQUESTS)
-        breached = enough & ((duration.denoised > limit) | failing)
-        slower = enough & (duration.z >= MIN_TREND_Z)
-    logs = _log_window(world.red.p95, at, world.step, SLOW_TREND_SECONDS)
+        breached = has_requests & ((duration.denoised > limit) | failing)
+        slower = has_requests & (duration.z >= MIN_TREND_Z)
+    window = slice(max(0, point.at + 1 - max(1, world.points(SLOW_TREND_SECONDS))), point.at + 1)
+    with np.errstate(invalid="ignore"):
+        logs = np.log(np.maximum(world.red.p95[:, window], 1e-9))
     chances, seconds = _forecast(logs, np.log(limit), world.step)
     cache_forecasts = _forecast_kv_cache(point)
     risks = {}
@@ -78,11 +84,6 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
         risks[service] = ServiceRisk(bool(breached[i]), chance, when, overloaded, utilization, slos.get(service))
     return risks
-
-
-def _log_window(values: Floats, at: int, step: float, seconds: float) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(np.maximum(values[:, max(0, at + 1 - max(1, round(seconds / step))) : at + 1], 1e-9))
 
 
 def _forecast(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats, Floats]:

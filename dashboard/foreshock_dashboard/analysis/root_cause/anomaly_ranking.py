@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -87,9 +88,9 @@ def group_by_service(
     for service in {*metrics, *known}:
         if service.namespace:
             qualified.setdefault(service.name, set()).add(service)
-    for service in [each for each in metrics if not each.namespace and len(qualified.get(each.name, ())) == 1]:
-        (same,) = qualified[service.name]
-        metrics.setdefault(same, []).extend(metrics.pop(service))
+    for service in [service for service in metrics if not service.namespace]:
+        if len(same := qualified.get(service.name, ())) == 1:
+            metrics.setdefault(next(iter(same)), []).extend(metrics.pop(service))
     for own in metrics.values():
         own.sort(key=lambda metric: (-metric.score, metric.metric))
     return {service: ServiceAnomalies(service, own[0].score, tuple(own)) for service, own in metrics.items()}
@@ -101,31 +102,29 @@ def rank_by_anomaly(affected: Service, anomalies: GenericAnomalies) -> tuple[Can
     Where callees are known, suspicion flows along calls and stops where nothing further down is anomalous.
     """
     own = anomalies.by_service.get(affected)
-    anomalous = {service: each for service, each in anomalies.by_service.items() if each.score >= ANOMALOUS_SCORE}
+    anomalous = {service: item for service, item in anomalies.by_service.items() if item.score >= ANOMALOUS_SCORE}
     if own is None or not anomalous:
         return ()
     score = max((metric.score for metric in own.metrics if not _is_load_growth(metric)), default=0.0)
-    strongest = max(each.score for each in anomalous.values())
+    strongest = max(item.score for item in anomalous.values())
     if score < ANOMALOUS_SCORE and (score < AFFECTED_SCORE or strongest < STRONG_SCORE):
         return ()
     onset = own.since if own.score >= ANOMALOUS_SCORE else math.inf
     weight = {
-        service: each.strength * _onset_weight(each.since - onset, anomalies.step)
-        for service, each in anomalous.items()
+        service: item.strength * _onset_weight(item.since - onset, anomalies.step)
+        for service, item in anomalous.items()
     }
+    total = sum(weight.values())
     if anomalies.calls.get(affected):
         mass = _walk(affected, weight, anomalies.calls)
-        total = sum(weight.values())
         weight = {
             service: mass.get(service, 0.0) + UNREACHABLE_WEIGHT * value / total for service, value in weight.items()
         }
-    total = sum(weight.values())
-    order = sorted(weight, key=lambda service: (-weight[service], service))
-    return tuple(
-        Candidate(service, weight[service] / total, anomalous[service].reasons)
-        for service in order
-        if weight[service] > 0
-    )
+        total = sum(weight.values())
+    candidates = [
+        Candidate(service, value / total, anomalous[service].reasons) for service, value in weight.items() if value > 0
+    ]
+    return sorted_candidates(candidates)
 
 
 def _is_load_growth(metric: MetricAnomaly) -> bool:
@@ -149,10 +148,10 @@ def _walk(
 
     A service passes mass on to anomalous callees by their weight over its own, at most all of it, and keeps the rest.
     """
-    absorbed: dict[Service, float] = {}
-    moving = {affected: 1.0}
+    absorbed = defaultdict[Service, float](float)
+    moving: Mapping[Service, float] = {affected: 1.0}
     for _ in range(MAX_STEPS):
-        onward: dict[Service, float] = {}
+        onward = defaultdict[Service, float](float)
         for service, mass in moving.items():
             own = weight.get(service, 0.0)
             shares = {
@@ -161,10 +160,15 @@ def _walk(
                 if callee in weight and callee != service
             }
             passed = max(shares.values(), default=0.0)
-            absorbed[service] = absorbed.get(service, 0.0) + mass * (1 - passed)
+            absorbed[service] += mass * (1 - passed)
             for callee, share in shares.items():
-                onward[callee] = onward.get(callee, 0.0) + mass * passed * share / sum(shares.values())
+                onward[callee] += mass * passed * share / sum(shares.values())
         moving = onward
     for service, mass in moving.items():
-        absorbed[service] = absorbed.get(service, 0.0) + mass
+        absorbed[service] += mass
     return absorbed
+
+
+def sorted_candidates(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Candidates by score, the most likely first."""
+    return tuple(sorted(candidates, key=lambda candidate: (-candidate.score, candidate.service)))

@@ -59,7 +59,6 @@ class GraphWalk:
         for finding in findings:
             self._findings[finding.service].append(finding)
         self._transitions: dict[Node, Transitions] = {}
-        self._reasons: dict[Node, Reason] = {}
 
     def reports_signals(self, service: Service) -> bool:
         """Whether the latency or the error rate of a service is known."""
@@ -85,25 +84,19 @@ class GraphWalk:
             self._transitions[node] = self._compute_transitions(*node)
         return self._transitions[node]
 
-    def reason(self, node: Node) -> Reason:
-        """Reason reported for suspicion that stays at a node."""
-        if node not in self._reasons:
-            self._reasons[node] = self._compute_reason(*node)
-        return self._reasons[node]
-
     def _compute_transitions(self, service: Service, kind: Kind) -> Transitions:
         candidates = self._moves_of_slow(service) if kind == "slow" else self._moves_of_load(service)
         moves = [move for move in candidates if move.weight > 0]
         weights = [move.weight for move in moves]
         stays = max(0.0, 1 - (sum(weights) if kind == "load" else max(weights, default=0.0)))
-        if kind == "slow":  # explanations that exclude each other
-            moves = [move._replace(weight=_odds(move.weight)) for move in moves]
-        total = sum(move.weight for move in moves)
-        shares = [(move, (1 - stays) * move.weight / total) for move in moves] if stays < 1 else []
+        if kind == "slow":  # explanations that exclude each other are compared by their odds
+            weights = [weight / (1 - min(weight, MAX_WEIGHT)) for weight in weights]
+        total = sum(weights)
+        shares = [(1 - stays) * weight / total for weight in weights] if stays < 1 else []
         return Transitions(
             stays,
-            tuple((move.to, share) for move, share in shares if not move.reason),
-            tuple((move.to[0], move.reason, share) for move, share in shares if move.reason),
+            tuple((move.to, share) for move, share in zip(moves, shares, strict=False) if not move.reason),
+            tuple((move.to[0], move.reason, share) for move, share in zip(moves, shares, strict=False) if move.reason),
         )
 
     def _moves_of_slow(self, service: Service) -> list[Move]:
@@ -122,16 +115,14 @@ class GraphWalk:
         return moves
 
     def _callee_moves(self, service: Service) -> list[Move]:
-        own = self._excesses.own(service)
-        callees = [
-            (edge, _explained_ratio(self._excesses, own, self._callee_excess(edge, own[0])))
-            for edge in self._point.calls_from(service)
-        ]
-        reporting = {edge for edge, _ in callees if self._excesses.reports_latency(edge)}
-        other_weight = CLIENT_ONLY_WEIGHT if any(e in reporting and weight >= 0.5 for e, weight in callees) else 1.0
+        own, edges = self._excesses.own(service), self._point.calls_from(service)
+        weights = [_explained_ratio(self._excesses, own, self._callee_excess(edge, own[0])) for edge in edges]
+        reports = [self._excesses.reports_latency(edge) for edge in edges]
+        explained = any(known and weight >= 0.5 for known, weight in zip(reports, weights, strict=True))
+        client_only = CLIENT_ONLY_WEIGHT if explained else 1.0
         return [
-            Move((edge.server, "slow"), weight if edge in reporting else weight * other_weight)
-            for edge, weight in callees
+            Move((edge.server, "slow"), weight if known else weight * client_only)
+            for edge, known, weight in zip(edges, reports, weights, strict=True)
         ]
 
     def _callee_excess(self, edge: Edge, caller: Excess) -> tuple[Excess, Excess]:
@@ -152,23 +143,23 @@ class GraphWalk:
         """Moves to callers by their shares of the growth, absorbed there as far as their own arrivals grew less."""
         growth = {}
         for edge in self._point.calls_to(service):
-            added = self._point.level("edge_rate", edge) * (self._excesses.edge_load(edge).times - 1)
-            if added > 0:
-                growth[edge] = added
-        total = sum(growth.values())
+            times = self._excesses.edge_load(edge).times
+            if (added := self._point.level("edge_rate", edge) * (times - 1)) > 0:
+                growth[edge] = added, times
+        total = sum(added for added, _ in growth.values())
         moves = []
-        for edge, added in growth.items():
-            if edge.connection == "virtual_node":
-                continue
-            share, times = added / total, self._excesses.edge_load(edge).times
-            arrivals = max(1.0, self._excesses.load(edge.client).times)
-            passed = min(1.0, math.log(arrivals) / math.log(times))
-            moves.append(Move((edge.client, "load"), share * passed))
-            reason = Reason("calls_grew", service, value=times)
-            moves.append(Move((edge.client, "load"), share * (1 - passed), reason))
+        for edge, (added, times) in growth.items():
+            if edge.connection != "virtual_node":
+                arrivals = max(1.0, self._excesses.load(edge.client).times)
+                share, passed = added / total, min(1.0, math.log(arrivals) / math.log(times))
+                reason = Reason("calls_grew", service, value=times)
+                moves.append(Move((edge.client, "load"), share * passed))
+                moves.append(Move((edge.client, "load"), share * (1 - passed), reason))
         return moves
 
-    def _compute_reason(self, service: Service, kind: Kind) -> Reason:
+    def reason(self, node: Node) -> Reason:
+        """Reason reported for suspicion that stays at a node."""
+        service, kind = node
         if kind == "load":
             return Reason("requests_grew", service, value=self._excesses.load(service).times)
         slow, failing = self._excesses.own(service)
@@ -200,7 +191,3 @@ def _explained_ratio(excesses: Excesses, caller: tuple[Excess, Excess], callee: 
 def _onset_weight(delay: float) -> float:
     """Weight 0 to 1 of an explanation that begins `delay` seconds after its effect."""
     return math.exp(-max(0.0, delay) / ONSET_DECAY_SECONDS)
-
-
-def _odds(weight: float) -> float:
-    return weight / (1 - min(weight, MAX_WEIGHT))

@@ -118,7 +118,7 @@ def _with_leading_zeros(labels: tuple[Labels, ...], values: Floats, first: int) 
 
     Such a counter counts a kind of event that had not occurred before.
     """
-    replicas = [replica_key(dict(each)) for each in labels]
+    replicas = [replica_key(dict(pairs)) for pairs in labels]
     has_baseline = np.isfinite(values[:, :first]).sum(axis=1) >= MIN_BASELINE_POINTS
     alive = {replica for replica, has in zip(replicas, has_baseline, strict=True) if has}
     late = np.array([replica in alive for replica in replicas]) & ~has_baseline

@@ -8,9 +8,9 @@ and replaces it where the service reports neither latency nor errors.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from foreshock_dashboard.analysis.root_cause.anomaly_ranking import GenericAnomalies, rank_by_anomaly
+from foreshock_dashboard.analysis.root_cause.anomaly_ranking import GenericAnomalies, rank_by_anomaly, sorted_candidates
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
@@ -32,7 +32,7 @@ def rank_causes(walk: GraphWalk, affected: Sequence[Service]) -> tuple[Candidate
     absorbed = absorption(walk.transitions, walk.reason, starts)
     shares = {service: sum(reasons.values()) for service, reasons in absorbed.items()}
     total = sum(shares.values())
-    return _sorted(
+    return sorted_candidates(
         Candidate(service, share / total, (max(absorbed[service], key=absorbed[service].__getitem__),))
         for service, share in shares.items()
         if share >= MIN_CANDIDATE_SHARE * total
@@ -65,7 +65,7 @@ def mean_ranking(rankings: Sequence[Sequence[Candidate]]) -> tuple[Candidate, ..
         shares[candidate.service] += candidate.score
         reasons.setdefault(candidate.service, candidate.reasons)
     total = sum(shares.values())
-    return _sorted(Candidate(service, share / total, reasons[service]) for service, share in shares.items())
+    return sorted_candidates(Candidate(service, share / total, reasons[service]) for service, share in shares.items())
 
 
 def blended(by_graph: Sequence[Candidate], by_anomaly: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -77,8 +77,4 @@ def blended(by_graph: Sequence[Candidate], by_anomaly: Sequence[Candidate]) -> t
             scores[candidate.service] = scores.get(candidate.service, 0.0) + weight * candidate.score
             reasons[candidate.service] = reasons.get(candidate.service, ()) + candidate.reasons
     total = sum(scores.values())
-    return _sorted(Candidate(service, scores[service] / total, reasons[service]) for service in scores)
-
-
-def _sorted(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    return tuple(sorted(candidates, key=lambda candidate: (-candidate.score, candidate.service)))
+    return sorted_candidates(Candidate(service, scores[service] / total, reasons[service]) for service in scores)
