@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ import numpy as np
 
 import bench_exporter
 from bench_parts import parts
-from bench_process import hub_process
+from bench_process import hub_process, measure
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.script.mock import mock_network, open_script
 from foreshock_exporter.web.server import serve
@@ -79,18 +80,8 @@ def load(endpoint: str, rate: int) -> Iterator[Path]:
             process.wait(10)
 
 
-def measure(url: str, seconds: float) -> dict[str, list[float]]:
-    """Request every path in turn, as a browser with an open page; returns milliseconds of each answer."""
-    timings: dict[str, list[float]] = {path: [] for path in PATHS}
-    deadline = time.monotonic() + seconds
-    with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
-        while time.monotonic() < deadline:
-            for path in PATHS:
-                started = time.perf_counter()
-                client.get(path).raise_for_status()
-                timings[path].append((time.perf_counter() - started) * 1000)
-                time.sleep(PAUSE_SECONDS)
-    return timings
+def _get(path: str, client: httpx.Client) -> httpx.Response:
+    return client.get(path)
 
 
 def counts(counts_file: Path) -> tuple[int, int]:
@@ -117,7 +108,8 @@ def main() -> int:
         print(f"{options.gpus} GPUs on {len(targets)} exporters, {options.spans} spans/s, {os.cpu_count()} cores")
         time.sleep(WARM_UP_SECONDS)
         cpu, (accepted, _), started = hub.cpu_seconds(), counts(counts_file), time.monotonic()
-        timings = measure(hub.url, options.seconds)
+        requests = {path: partial(_get, path) for path in PATHS}
+        timings = measure(hub.url, requests, options.seconds, PAUSE_SECONDS)
         took = time.monotonic() - started
         now, refused = counts(counts_file)
         rate, cores = (now - accepted) / took, (hub.cpu_seconds() - cpu) / took

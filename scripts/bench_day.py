@@ -13,7 +13,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ import httpx
 import numpy as np
 
 from bench import GPUS_PER_HOST, exporter, load
-from bench_process import hub_process
+from bench_process import Request, hub_process, measure
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
 from foreshock_dashboard.model.samples import Labels, Sample, SampleBatch
@@ -136,9 +136,6 @@ def write(folder: Path, series: Sequence[ExtrapolatedSeries], end: float, hours:
     return written, trace
 
 
-Request = Callable[[httpx.Client], httpx.Response]
-
-
 def addresses(gpu: str, trace: str) -> Mapping[str, Request]:
     """Return the measured requests by name."""
     tick = ("now", "topology", "services", "gpus", "contention", "pools", "warnings", "incidents", "headroom", "status")
@@ -186,21 +183,6 @@ def _chart_request(path: str, search: str, name: str) -> Request:
         return client.post("/_dash-update-component", json=body | {"changedPropIds": ["tick.data"], "state": []})
 
     return request
-
-
-def measure(url: str, requests: Mapping[str, Request], seconds: float) -> dict[str, list[float]]:
-    """Send all requests in turn, each about once a second. Return the milliseconds of every answer."""
-    timings: dict[str, list[float]] = {name: [] for name in requests}
-    deadline = time.monotonic() + seconds
-    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
-        while time.monotonic() < deadline:
-            for name, request in requests.items():
-                started = time.perf_counter()
-                answer = request(client)
-                timings[name].append(1000 * (time.perf_counter() - started))
-                if answer.status_code != 200:
-                    sys.exit(f"{name}: {answer.status_code} {answer.text[:300]}")
-    return timings
 
 
 def main() -> int:

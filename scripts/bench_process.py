@@ -1,4 +1,4 @@
-"""Processes under measurement for `make bench`: their CPU time and memory, and a hub in a process of its own."""
+"""Measurements of `make bench`: CPU time and memory of processes, a hub in its own process, and latency of answers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
+Request = Callable[[httpx.Client], httpx.Response]
 BIN = Path(sys.executable).parent
 
 
@@ -54,3 +58,21 @@ def hub_process(store: Path, targets: Sequence[str] = ()) -> Iterator[HubProcess
         process.terminate()
         process.wait(60)
         process.stdout.close()
+
+
+def measure(
+    url: str, requests: Mapping[str, Request], seconds: float, pause_seconds: float = 0.0
+) -> dict[str, list[float]]:
+    """Send requests in turn, as a browser with an open page; returns the milliseconds of every answer by name."""
+    timings: dict[str, list[float]] = {name: [] for name in requests}
+    deadline = time.monotonic() + seconds
+    with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
+        while time.monotonic() < deadline:
+            for name, request in requests.items():
+                started = time.perf_counter()
+                answer = request(client)
+                timings[name].append(1000 * (time.perf_counter() - started))
+                if answer.status_code != 200:
+                    sys.exit(f"{name}: {answer.status_code} {answer.text[:300]}")
+                time.sleep(pause_seconds)
+    return timings
