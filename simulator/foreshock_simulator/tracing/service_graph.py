@@ -91,7 +91,10 @@ class Counts:
 
     def edge(self, client: ServiceName, server: ServiceName, connection: Connection = "") -> Edge:
         """The edge from one service to another; created on first use."""
-        return self._edges.setdefault((client, server), Edge(client, server, connection))
+        edge = self._edges.get((client, server))
+        if edge is None:
+            edge = self._edges[client, server] = Edge(client, server, connection)
+        return edge
 
     def model_usage(self, service: ServiceName, model: str) -> ModelUsage:
         """Usage of the model of a service; created on first use."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
+from tests.simulator.hardware.conftest import MakeGpu, MakeWorker
 
 from foreshock_simulator.core.engine import Engine
-from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
 from foreshock_simulator.hardware.power import INLET_CELSIUS
-from foreshock_simulator.hardware.worker import GpuWork, Worker
+from foreshock_simulator.hardware.worker import GpuWork
 
 H100 = MODELS["H100"]
 HEAVY = GpuWork(1e6, sm=1.0, dram=0.6, tensor=0.9)
@@ -25,7 +24,7 @@ ONE_MODEL = GpuWork(1e6, sm=0.2, dram=0.16, tensor=0.17, kernels=3000.0)
 
 @pytest.mark.parametrize("models", range(1, 6))
 def test_power_rises_and_clocks_fall_as_measured(
-    make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker], engine: Engine, models: int
+    make_gpu: MakeGpu, make_worker: MakeWorker, engine: Engine, models: int
 ) -> None:
     """Within 5% for one to five models on a V100 under MPS."""
     gpu = make_gpu("V100", "mps")
@@ -35,7 +34,7 @@ def test_power_rises_and_clocks_fall_as_measured(
     assert (gpu.power_watts, gpu.clock_hertz) == pytest.approx(IGNITER[models - 1], rel=0.05)
 
 
-def test_an_idle_gpu_draws_its_idle_power(engine: Engine, make_gpu: Callable[..., Gpu]) -> None:
+def test_an_idle_gpu_draws_its_idle_power(engine: Engine, make_gpu: MakeGpu) -> None:
     """It starts at the temperature of its idle power."""
     gpu = make_gpu()
     engine.run(100.0)
@@ -46,7 +45,7 @@ def test_an_idle_gpu_draws_its_idle_power(engine: Engine, make_gpu: Callable[...
 
 
 def test_matrix_work_runs_into_the_limit_and_memory_work_does_not(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """At the limit the clock falls, time counts as throttled for power, and the power is the limit."""
     hot, cool = make_gpu(), make_gpu()
@@ -60,9 +59,7 @@ def test_matrix_work_runs_into_the_limit_and_memory_work_does_not(
     assert cool.power_watts < 0.75 * H100.limit_watts
 
 
-def test_a_lower_limit_slows_compute_bound_work(
-    make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_a_lower_limit_slows_compute_bound_work(make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """Memory-bound work at the same clock loses less; lifting the limit restores the speed."""
     speeds = {}
     for kind, work in (
@@ -82,9 +79,7 @@ def test_a_lower_limit_slows_compute_bound_work(
     assert speeds["compute"] < speeds["memory"] < 1.0
 
 
-def test_a_limit_below_all_clocks_leaves_the_lowest_clock(
-    make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_a_limit_below_all_clocks_leaves_the_lowest_clock(make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """Memory power does not fall with the clock, so the GPU exceeds the limit."""
     gpu = make_gpu()
     make_worker(gpu).run(LIGHT)
@@ -94,14 +89,14 @@ def test_a_limit_below_all_clocks_leaves_the_lowest_clock(
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, 1.1])
-def test_a_limit_out_of_range_is_rejected(make_gpu: Callable[..., Gpu], ratio: float) -> None:
+def test_a_limit_out_of_range_is_rejected(make_gpu: MakeGpu, ratio: float) -> None:
     """With the value in the message."""
     with pytest.raises(ValueError, match="host-1/gpu-0: a power limit is above 0 and at most 1"):
         make_gpu().power_limit_ratio = ratio
 
 
 def test_temperature_follows_power_with_one_time_constant(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """T(t) = T∞ + (T₀ − T∞)·e^(−t/τ), read without a change and after one."""
     gpu = make_gpu()
@@ -118,7 +113,7 @@ def test_temperature_follows_power_with_one_time_constant(
 
 
 def test_a_hot_gpu_throttles_at_its_maximum_temperature_until_it_has_cooled(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """In warm air it reaches its maximum temperature and stays there, throttled. In cooler air it recovers."""
     gpu = make_gpu()
@@ -142,9 +137,7 @@ def test_a_hot_gpu_throttles_at_its_maximum_temperature_until_it_has_cooled(
     assert gpu.throttled is None
 
 
-def test_energy_is_the_integral_of_power(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_energy_is_the_integral_of_power(engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """Ten seconds idle, five at work, five idle."""
     gpu = make_gpu()
     worker = make_worker(gpu)

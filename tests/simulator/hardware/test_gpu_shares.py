@@ -9,6 +9,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.simulator.hardware.conftest import MakeGpu, MakeWorker
 
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.names import ServiceName
@@ -34,9 +35,7 @@ def times(engine: Engine, tasks: list[Task], until: float = 1000.0) -> list[floa
     return done
 
 
-def test_work_alone_takes_its_stated_time(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_work_alone_takes_its_stated_time(engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """On any GPU, for any channels."""
     work = GpuWork(2.0, sm=0.9, dram=0.7, tensor=0.2, nvlink=0.3, pcie=0.1, kernels=500.0)
     assert times(engine, [make_worker(make_gpu(model)).run(work) for model in MODELS]) == pytest.approx(
@@ -86,7 +85,7 @@ def test_full_use_is_processor_sharing(law: str, processes: int) -> None:
 
 
 def test_small_demands_are_met_and_the_others_share_the_rest(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """Max-min fairness: a demand of 0.2 is met; the two with a demand of 1 have 0.4 each."""
     gpu = make_gpu("H100", "mps")
@@ -102,11 +101,7 @@ def test_small_demands_are_met_and_the_others_share_the_rest(
     [("time-slicing", True), ("mps", False)],
 )
 def test_only_time_slicing_delays_dispatches_by_a_neighbors_slice(
-    engine: Engine,
-    make_gpu: Callable[..., Gpu],
-    make_worker: Callable[..., Worker],
-    sharing: Sharing,
-    slower: bool,
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker, sharing: Sharing, slower: bool
 ) -> None:
     """With time-slicing, work in a thousand small dispatches per second loses much more than its share."""
     gpu = make_gpu("H100", sharing)
@@ -118,7 +113,7 @@ def test_only_time_slicing_delays_dispatches_by_a_neighbors_slice(
 
 
 def test_under_mps_processes_contend_for_memory_bandwidth(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """Two processes with 0.4 of the SMs and 0.4 of the bandwidth each fit; with 0.8 of the bandwidth they do not."""
     for dram, slow in ((0.3, False), (0.8, True)):
@@ -131,7 +126,7 @@ def test_under_mps_processes_contend_for_memory_bandwidth(
 
 
 def test_processes_on_different_mig_instances_do_not_slow_each_other(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """The victim takes as long with the aggressor as without; on one instance it would not."""
     work = GpuWork(5.0, sm=0.4, dram=0.3, kernels=300.0)
@@ -148,16 +143,14 @@ def test_processes_on_different_mig_instances_do_not_slow_each_other(
     assert took[2] > 1.5 * took[0]
 
 
-def test_a_mig_instance_is_slower_by_its_share(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_a_mig_instance_is_slower_by_its_share(engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """Work that needs all SMs takes 7/3 of its time on three sevenths."""
     gpu = make_gpu("A100", "mig", (3, 4))
     assert times(engine, [make_worker(gpu, instance=0).run(GpuWork(3.0, sm=1.0))]) == [pytest.approx(7.0)]
 
 
 def test_the_slowest_gpu_determines_the_speed_of_a_process_on_several(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """With a neighbor on one of two GPUs, work takes as long as there; on the other it holds the SMs and waits."""
     first, second = make_gpu(), make_gpu()
@@ -172,7 +165,7 @@ def test_the_slowest_gpu_determines_the_speed_of_a_process_on_several(
 
 
 def test_a_slower_deploy_takes_as_many_times_as_long(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
+    engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker
 ) -> None:
     """Also for running work, from the change on; it holds the GPU for as long."""
     gpu = make_gpu()
@@ -183,9 +176,7 @@ def test_a_slower_deploy_takes_as_many_times_as_long(
     assert gpu.busy_seconds_at(engine.now) == pytest.approx(2.0)
 
 
-def test_cancelled_work_frees_its_share_at_once(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_cancelled_work_frees_its_share_at_once(engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """The other task continues at full speed; the signal fires with False; a second cancellation has no effect."""
     gpu = make_gpu()
     kept, lost = make_worker(gpu), make_worker(gpu)
@@ -197,9 +188,7 @@ def test_cancelled_work_frees_its_share_at_once(
     assert lost.active == 0
 
 
-def test_a_process_that_ends_leaves_nothing_behind(
-    engine: Engine, make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_a_process_that_ends_leaves_nothing_behind(engine: Engine, make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """Its tasks fail, its memory is free, and it runs no further work."""
     gpu = make_gpu()
     worker = make_worker(gpu, memory=70e9)
@@ -212,9 +201,7 @@ def test_a_process_that_ends_leaves_nothing_behind(
     make_worker(gpu, memory=80e9)
 
 
-def test_a_process_that_does_not_fit_in_memory_is_rejected(
-    make_gpu: Callable[..., Gpu], make_worker: Callable[..., Worker]
-) -> None:
+def test_a_process_that_does_not_fit_in_memory_is_rejected(make_gpu: MakeGpu, make_worker: MakeWorker) -> None:
     """The message names the GPU and its free memory."""
     gpu = make_gpu()
     make_worker(gpu, memory=60e9)
@@ -233,7 +220,7 @@ def test_a_process_that_does_not_fit_in_memory_is_rejected(
     ],
 )
 def test_impossible_mig_instances_are_rejected(
-    make_gpu: Callable[..., Gpu], model: str, sharing: Sharing, slices: tuple[int, ...], message: str
+    make_gpu: MakeGpu, model: str, sharing: Sharing, slices: tuple[int, ...], message: str
 ) -> None:
     """With the reason."""
     with pytest.raises(ValueError, match=message):
