@@ -14,6 +14,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.model.batching_law import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -170,5 +171,11 @@ def point(
 def last_point(world: World, utilization: Utilization | None = None) -> EvaluationPoint:
     """The last grid point of a World, against its baselines. utilization: of the language model."""
     at = len(world.times) - 1
-    utilizations = {} if utilization is None else {LLM: utilization}
-    return EvaluationPoint(world, at, baselines_at(world, at), utilizations=utilizations)
+    return EvaluationPoint(world, at, baselines_at(world, at), utilizations={LLM: utilization} if utilization else {})
+
+
+def learned_point(changes: Changes) -> EvaluationPoint:
+    """The last grid point of the platform with some values changed, with utilization by its batching laws."""
+    now = point(changes)
+    laws = fit_batching_laws(now.world, now.at)
+    return EvaluationPoint(now.world, now.at, now.base, utilizations=utilizations(now.world, now.at, laws))

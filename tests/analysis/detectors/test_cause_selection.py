@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.detectors.platform import ANSWER, ASK, FRONT, GATEWAY, LLM, QUERY, STORE, Changes, point, since
+from tests.analysis.detectors.platform import (
+    ANSWER,
+    ASK,
+    FRONT,
+    GATEWAY,
+    LLM,
+    QUERY,
+    STORE,
+    Changes,
+    learned_point,
+    point,
+    since,
+)
 
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
-from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -68,13 +78,7 @@ def test_the_origin_explains_the_slowdown_of_its_callers(model: float, store: fl
         ("edge_server", QUERY): since(290, 0.03, store),
         ("p95", FRONT): since(290, 9, 69),
     }
-    base = point(changes)
-    now = EvaluationPoint(
-        base.world,
-        base.at,
-        base.base,
-        utilizations=utilizations(base.world, base.at, fit_batching_laws(base.world, base.at)),
-    )
+    now = learned_point(changes)
     causes = [
         Finding(service, "demand", SuspectedCause(FRONT), strength, 2.0, 0.0, (), Action("restart"))
         for service, strength in ((STORE, 1.0), (LLM, 0.9))

@@ -29,9 +29,11 @@ from tests.analysis.detectors.platform import (
     STORE,
     TENANTS,
     Changes,
+    last_point,
     point,
     ramp,
     since,
+    world,
 )
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
@@ -350,17 +352,16 @@ def seasonality(now: EvaluationPoint, growth: float) -> Seasonality:
 
 def test_an_overload_is_demand_before_requests_finish() -> None:
     """The load exceeds the capacity, although tokens and requests are still at their baseline."""
-    now = point({**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0})
-    assert [finding for finding in demand(now) if finding.strength > 0.5] == []
+    unchanged: Changes = {**WAITS, ("first_token", LLM): 0.2, ("waiting", LLM): 0.0, ("p95", LLM): 8.0}
+    assert [finding for finding in demand(point(unchanged)) if finding.strength > 0.5] == []
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.8, (1.1, 0.7, 0.6), 0.5, 0.7)
-    came = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: full})
-    best = max(demand(came), key=lambda finding: finding.strength)
+    best = max(demand(point(unchanged, utilization=full)), key=lambda finding: finding.strength)
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
     assert action_text(best.action).endswith("without the growth its load would be 45 % of what it is")
-    slowed = EvaluationPoint(now.world, now.at, now.base, utilizations={LLM: replace(full, slowdown=1.5)})
-    assert [finding for finding in demand(slowed) if finding.strength > 0.5] == []
+    slowed = replace(full, slowdown=1.5)
+    assert [finding for finding in demand(point(unchanged, utilization=slowed)) if finding.strength > 0.5] == []
 
 
 @pytest.mark.parametrize(
@@ -376,10 +377,9 @@ def test_an_overload_is_demand_before_requests_finish() -> None:
 )
 def test_the_number_of_replicas_to_add_is_named_if_known(growth: float, pool: tuple[str, ...], expected: str) -> None:
     """The load per replica is then at most the safe limit; a backlog of 40 times the capacity is ignored."""
-    now = point({})
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
-    pooled = EvaluationPoint(replace(now.world, pool=pool), now.at, now.base, utilizations={LLM: full})
-    assert action_text(add_replicas(pooled, LLM, growth)) == expected
+    pooled = replace(world(), pool=pool)
+    assert action_text(add_replicas(last_point(pooled, full), LLM, growth)) == expected
 
 
 def test_growth_of_batch_work_is_attributed_to_it() -> None:

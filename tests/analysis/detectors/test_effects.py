@@ -23,6 +23,7 @@ from tests.analysis.detectors.platform import (
     QUERY,
     STORE,
     Changes,
+    last_point,
     point,
     ramp,
     since,
@@ -168,7 +169,7 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
     """Of the baseline load at that time, not of the current load."""
     now = point({**WAITS, **GROWS})
     weekly = replace(now.world, season=seasonality(now, 1.6))
-    (step,) = actions(EvaluationPoint(weekly, now.at, now.base, utilizations={LLM: utilization_at(1.4)}), "demand", LLM)
+    (step,) = actions(last_point(weekly, utilization_at(1.4)), "demand", LLM)
     assert step.startswith("add 1 replica of serving/llm (it has 2), from now on before")
     assert step.endswith("; with them, load of serving/llm at that time would be about 53 % instead of 80 %")
 

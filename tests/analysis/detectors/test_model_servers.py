@@ -29,7 +29,6 @@ from tests.analysis.detectors.platform import (
 from tests.analysis.detectors.test_detectors import NOW, STORM, WAITS, slow
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.detectors.client_timeout import client_timeout
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention
 from foreshock_dashboard.analysis.detectors.demand import (
@@ -318,7 +317,7 @@ def test_a_past_peak_is_no_growth() -> None:
     peak = lambda i: 5 + 4 * np.exp(-(((i - 240) / 6) ** 2))  # noqa: E731 - a shape
     changes: Changes = {("edge_rate", ASK): peak, ("edge_rate", DIRECT): ramp(280, 295, 2, 4)}
     now = point(changes)
-    growth = dict(zip(now.world.edges, edge_growth(now, request_rates(now)), strict=True))
+    growth = dict(zip(now.world.edges, edge_growth(now), strict=True))
     assert growth[DIRECT] > 2 * growth[ASK]
 
 

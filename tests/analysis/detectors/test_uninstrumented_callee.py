@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 
 import pytest
-from tests.analysis.detectors.platform import FEED, FRONT, IN, LLM, QUERY, STORE, Changes, point, since, world
+from tests.analysis.detectors.platform import (
+    FEED,
+    FRONT,
+    IN,
+    LLM,
+    QUERY,
+    STORE,
+    Changes,
+    learned_point,
+    since,
+    world,
+)
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
@@ -14,7 +25,6 @@ from foreshock_dashboard.analysis.detectors.dependency import dependency
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, incident_candidates
-from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 
 UNINSTRUMENTED: Changes = {
     **{(name, STORE): math.nan for name in ("rate", "failed", "p50", "p95")},
@@ -30,13 +40,7 @@ FAILS: Changes = {
 
 def candidates(changes: Changes) -> tuple[Evaluation, tuple[IncidentCandidate, ...]]:
     """The evaluation of a platform, and its incident candidates."""
-    base = point(changes)
-    now = EvaluationPoint(
-        base.world,
-        base.at,
-        base.base,
-        utilizations=utilizations(base.world, base.at, fit_batching_laws(base.world, base.at)),
-    )
+    now = learned_point(changes)
     risks, found_ = service_risks(now, slos(now, {})), tuple(dependency(now))
     return Evaluation(now, risks, found_), incident_candidates(now, risks, found_, {})
 

@@ -83,8 +83,7 @@ def demand(point: EvaluationPoint) -> Iterator[Finding]:
 
     Seasonal growth has no suspected cause: it explains only what nothing else does, and then replicas are missing.
     """
-    load = request_rates(point)
-    growth = edge_growth(point, load)
+    load, growth = point.memo(request_rates), point.memo(edge_growth)
     for service in _candidates(point):
         rows, season = point.into.get(service, []), point.world.season.of(service, point.time)
         more = load_growth(point, service, load, rows)
@@ -209,13 +208,13 @@ def near_capacity(point: EvaluationPoint, service: Service) -> float:
     return OVERLOAD_KV_CACHE_RATIO.confidence(float(cache[0]))
 
 
-def edge_growth(point: EvaluationPoint, load: RequestRates) -> Floats:
+def edge_growth(point: EvaluationPoint) -> Floats:
     """Growth of each edge in calls per second, shape (edges,): over its baseline and over its recent low.
 
     Half of each: load comes in waves, and what grows out of a trough is as much a reason. The largest of the last
     `RECENT_SECONDS` counts, as in an overload calls are counted when they fail.
     """
-    world, end = point.world, point.at + 1
+    world, end, load = point.world, point.at + 1, point.memo(request_rates)
     points = max(1, world.points(WINDOW_SECONDS))
     ends = range(end, max(0, end - world.points(GROWTH_WINDOW_SECONDS)), -max(1, points // 2))  # half overlapping
     windows = [slice(max(0, last - points), last) for last in reversed(ends)]

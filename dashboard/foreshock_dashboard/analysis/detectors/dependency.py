@@ -27,6 +27,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     degradation,
     evidence_of,
     known_evidence,
+    longer_requests,
     lost_gpu_time,
     slow_tokens,
 )
@@ -165,7 +166,7 @@ def _largest_z(z: Iterable[float]) -> float:
 
 OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], float]] = (
     _overloaded,
-    lambda point, callee, _: confidence(point.z("held", callee), EXTREME_Z, 1.0),
+    lambda point, callee, _: longer_requests(point, callee),
     _passes_on,
     # It is slow on the way to its clients.
     lambda point, _, edges: confidence(

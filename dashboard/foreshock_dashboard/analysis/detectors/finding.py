@@ -9,6 +9,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Cause, Evidence, SuspectedCause
@@ -127,3 +128,14 @@ def slow_tokens(point: EvaluationPoint, service: Service) -> float:
     if utilization is None:
         return 0.0
     return min(confidence(utilization.z, EXTREME_Z, 0.7), TOKEN_SLOWDOWN.confidence(utilization.slowdown))
+
+
+def lost_capacity(point: EvaluationPoint, service: Service) -> float:
+    """Confidence (0 to 1) that a service lost GPU time, replicas, or speed per token."""
+    replicas = LOST_REPLICAS_RATIO.confidence(lost(point, service))
+    return max(lost_gpu_time(point, service), slow_tokens(point, service), replicas)
+
+
+def longer_requests(point: EvaluationPoint, service: Service) -> float:
+    """Confidence (0 to 1) that requests of a service became longer, by KV cache per request."""
+    return confidence(point.z("held", service), EXTREME_Z, 1.0)

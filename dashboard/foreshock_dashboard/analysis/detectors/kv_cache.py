@@ -48,9 +48,8 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
     rows = np.flatnonzero(held.ratio > REQUEST_LENGTH_GROWTH.midpoint - 2 * REQUEST_LENGTH_GROWTH.width)
     if not len(rows):
         return
-    load = request_rates(point)
     # Lengths are known only in total, so each caller counts by its calls.
-    weights = np.nan_to_num(load.first) + edge_growth(point, load)
+    weights = np.nan_to_num(point.memo(request_rates).first) + point.memo(edge_growth)
     for service, growth in ((services[row], float(held.ratio[row])) for row in rows):
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
         preemptions = point.value("preempted", service) - max(0.0, point.level("preempted", service))

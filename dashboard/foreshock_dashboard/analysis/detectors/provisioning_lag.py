@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
-from foreshock_dashboard.analysis.baseline.retry_amplification import RequestRates, request_rates
+from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
 from foreshock_dashboard.analysis.detectors.demand import (
@@ -24,12 +23,11 @@ from foreshock_dashboard.analysis.detectors.demand import (
     near_capacity,
 )
 from foreshock_dashboard.analysis.detectors.finding import (
-    EXTREME_Z,
     MIN_STRENGTH,
     Finding,
     evidence_of,
-    lost_gpu_time,
-    slow_tokens,
+    longer_requests,
+    lost_capacity,
     slowdown_confidence,
 )
 from foreshock_dashboard.analysis.remediation.actions import MAX_LOAD_RATIO
@@ -40,7 +38,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity
-from foreshock_dashboard.stats.threshold import Threshold, confidence
+from foreshock_dashboard.stats.threshold import Threshold
 
 DEFAULT_DELAY_SECONDS = 420.0
 """Assumed delay of a replica without measured scale-ups: cluster autoscalers take 4 to 10 minutes."""
@@ -82,23 +80,17 @@ def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
     """Findings for services that are slow or near capacity while replicas are missing."""
     wanted, ready, pending, limit = point.memo(_newest_replicas)
     rows = np.flatnonzero((wanted > ready) | (pending > 0) | (wanted >= limit)).tolist()
-    lags = [lag for row in rows if (lag := replica_lag(point, row))]
-    if not lags:
-        return
-    load = request_rates(point)
-    weights = edge_growth(point, load)
-    for lag in lags:
+    for lag in (lag for row in rows if (lag := replica_lag(point, row))):
         impact = max(slowdown_confidence(point, lag.service), near_capacity(point, lag.service))
         missing_ratio = 1.0 if lag.at_limit and not lag.missing else lag.missing / max(lag.wanted, 1.0)
-        strength = min(
-            MISSING_REPLICAS_RATIO.confidence(missing_ratio), impact, 1 - other_reason(point, lag.service, load)
-        )
+        missing = MISSING_REPLICAS_RATIO.confidence(missing_ratio)
+        strength = min(missing, impact, 1 - other_reason(point, lag.service))
         if strength < MIN_STRENGTH:
             continue
         yield Finding(
             service=lag.service,
             cause="provisioning lag",
-            suspect=SuspectedCause(load_origin(point, lag.service, weights), pool=lag.pool),
+            suspect=SuspectedCause(load_origin(point, lag.service, point.memo(edge_growth)), pool=lag.pool),
             strength=strength,
             severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
             since=lag.since,
@@ -107,16 +99,14 @@ def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
         )
 
 
-def other_reason(point: EvaluationPoint, service: Service, load: RequestRates) -> float:
+def other_reason(point: EvaluationPoint, service: Service) -> float:
     """Confidence (0 to 1) that the demand for replicas has another cause than more requests."""
-    rows = point.into.get(service, [])
+    rows, load = point.into.get(service, []), point.memo(request_rates)
     mostly_retries = MOSTLY_RETRIES_RATIO.confidence(load.retried(rows))
     return max(
         min(mostly_retries, 1 - OVERLOAD_REQUEST_GROWTH.confidence(load.growth(rows))),
-        lost_gpu_time(point, service),
-        confidence(point.z("held", service), EXTREME_Z, 1.0),
-        slow_tokens(point, service),
-        LOST_REPLICAS_RATIO.confidence(lost(point, service)),
+        lost_capacity(point, service),
+        longer_requests(point, service),
         abandoned_work(point, service),
     )
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.analysis.baseline.retry_amplification import WINDOW_SECONDS, RequestRates, request_rates
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.detectors.demand import OVERLOAD_REQUEST_GROWTH, TOKEN_GROWTH, load_growth
@@ -26,8 +25,8 @@ from foreshock_dashboard.analysis.detectors.finding import (
     Finding,
     evidence_of,
     known_evidence,
-    lost_gpu_time,
-    slow_tokens,
+    longer_requests,
+    lost_capacity,
 )
 from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
 from foreshock_dashboard.model.action import Action, Effect
@@ -99,20 +98,15 @@ def storm_strength(point: EvaluationPoint, service: Service, now: RequestRates, 
     peak_ratio = PEAK_LOAD_RATIO if _has_queue(point, service) else PEAK_LOAD_RATIO_WITHOUT_QUEUE
     more = load_growth(point, service, now, rows)
     token_growth = TOKEN_GROWTH.confidence(more.ratio) if more.signal == "tokens" else 0.0
-    lost_capacity = max(
-        lost_gpu_time(point, service),
-        slow_tokens(point, service),
-        LOST_REPLICAS_RATIO.confidence(lost(point, service)),
-    )
     return min(
         STORM_RETRY_RATIO.confidence(1 / real_ratio - 1),
         confidence(_waiting(point, service), EXTREME_Z, 1.0),
         1 - max(LOAD_GROWTH.confidence(now.growth(rows)), token_growth, _load_led(point, service, rows)),
         SERVED_SHARE.confidence(_served(point, service) / max(fresh, baseline)),
         peak_ratio.confidence(offered / _peak_load(point, rows)),
-        1 - lost_capacity,
+        1 - lost_capacity(point, service),
         _busy(point, service),
-        1 - confidence(point.z("held", service), EXTREME_Z, 1.0),
+        1 - longer_requests(point, service),
     )
 
 
