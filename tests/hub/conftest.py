@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -56,12 +57,16 @@ class DemoProcess(HubProcess):
 
 
 @pytest.fixture(name="demo")
-def _demo(processes: list[Process], eventually: Callable[..., None]) -> Callable[..., DemoProcess]:
-    """Start a demo with flags on a free port and wait until it is ready (or, with `wait=False`, not at all)."""
+def _demo(processes: list[Process], eventually: Callable[..., None], tmp_path: Path) -> Callable[..., DemoProcess]:
+    """Start a demo with flags on a free port and wait until it is ready (or, with `wait=False`, not at all).
+
+    Its temporary folder is `tmp_path`.
+    """
 
     def start(*flags: str, wait: bool = True) -> DemoProcess:
         ports = [] if "--port" in flags else ["--port", "0"]
-        process = DemoProcess([str(BIN / "foreshock"), "demo", "--no-browser", *ports, *flags])
+        command = [str(BIN / "foreshock"), "demo", "--no-browser", *ports, *flags]
+        process = DemoProcess(command, {**os.environ, "TMPDIR": str(tmp_path)})
         processes.append(process)
         if wait:
             eventually(lambda: process.up() or process.process.poll() is not None, "the demo is ready", 300)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,6 @@ from foreshock_dashboard.settings.settings import SettingsError
 
 Demo = Any
 Eventually = Callable[..., None]
-
-
-def left_behind() -> set[str]:
-    """Folders of demos in the temporary folder."""
-    return {path.name for path in Path(tempfile.gettempdir()).glob("foreshock-demo-*")}
 
 
 def warnings(url: str) -> list[dict[str, Any]]:
@@ -54,11 +48,13 @@ def names_the_holder(url: str) -> bool:
     )
 
 
-def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(demo: Demo, eventually: Eventually) -> None:
+def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(
+    demo: Demo, eventually: Eventually, tmp_path: Path
+) -> None:
     """At five times the speed, in one virtual time for simulator, scrapes, spans and hub."""
-    before = left_behind()
     process = demo("--speed", "5", "--seed", "3")
     assert warnings(process.address) == []
+    assert list(tmp_path.glob("foreshock-demo-*"))
 
     eventually(lambda: tells_the_story(process.address), "the warning names aggressor, victim and GPUs", 60)
 
@@ -70,7 +66,7 @@ def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(demo: D
     assert all(target["up"] for target in status["targets"])
     assert process.end(signal.SIGINT) == 0, process.output
     assert "Traceback" not in process.output
-    assert left_behind() == before
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_calm_ends_by_itself_with_0_and_woke_nobody(demo: Demo, eventually: Eventually) -> None:

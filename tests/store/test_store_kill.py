@@ -79,8 +79,8 @@ def rounds(count: int, folder: Path, reopen: Callable[[], Store], values: Values
 
 
 def test_kill_9_neither_loses_nor_duplicates_acknowledged_data(bench: Bench, values: Values) -> None:
-    """Twenty kills while two threads append and a third cuts and compacts blocks."""
-    rounds(20, bench.path, bench.open, values)
+    """Eight kills while two threads append and a third cuts and compacts blocks."""
+    rounds(8, bench.path, bench.open, values)
 
 
 @pytest.mark.soak

@@ -11,7 +11,7 @@ from foreshock_dashboard import __version__
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
-from foreshock_dashboard.hub.listeners import listen, otlp_listener, page_access, receiver_allows, remote_traces
+from foreshock_dashboard.hub.listeners import listen, otlp_listener, page_access, remote_traces, token_check
 from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
@@ -98,7 +98,7 @@ class Hub:
                 self._traces_probe = opened.enter_context(closing(HealthProbe(remote.probe, settings.step)))
             self.receiver = Receiver(
                 accept=self._refuse if settings.at is not None else self.pipeline.accept,
-                allows=receiver_allows(settings),
+                allows=token_check("--otlp-token-file", settings.otlp_token_file),
                 now=clock.now,
                 attributes=attribute_reader(trace_keys),
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,34 +21,40 @@ from foreshock_dashboard.web.http.authentication import Access, Users
 Opened = TypeVar("Opened")
 
 
+@contextmanager
+def _naming(flag: str, kind: type[Exception] = FileError) -> Iterator[None]:
+    """Raise HubError with the name of an option in place of an error of its value."""
+    try:
+        yield
+    except kind as error:
+        raise HubError(f"{flag}: {error}") from error
+
+
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
     """The traces of the configured Tempo or Jaeger. Raises HubError for both, or an option that cannot be used."""
     if settings.tempo_url and settings.jaeger_url:
         raise HubError("--tempo, --jaeger: traces are read from one of them; leave one out")
-    source = TempoTraces if settings.tempo_url else JaegerTraces
-    try:
+    flag, source = ("--tempo", TempoTraces) if settings.tempo_url else ("--jaeger", JaegerTraces)
+    with _naming(flag, ValueError):
         return source(
             settings.tempo_url or settings.jaeger_url,
             tenant=settings.traces_tenant,
             credentials=settings.traces_credentials,
             ca=settings.traces_ca,
         )
-    except ValueError as error:
-        raise HubError(f"{'--tempo' if settings.tempo_url else '--jaeger'}: {error}") from error
 
 
-def receiver_allows(settings: Settings) -> Callable[[str], bool] | None:
-    """Check of a sender's Authorization header; None without tokens. Raises HubError if their file cannot be read."""
-    return _token_check("--otlp-token-file", settings.otlp_token_file)
+def token_check(flag: str, file: Path | None) -> Callable[[str], bool] | None:
+    """Check of an Authorization header; None without a file of tokens. Raises HubError if the file cannot be used."""
+    with _naming(flag):
+        return BearerTokens(file).allows if file else None
 
 
 def page_access(settings: Settings) -> Access:
     """Authentication of the page, the API, and the metrics. Raises HubError if a file cannot be read."""
-    allows = _token_check("--auth-token-file", settings.auth_token_file)
-    try:
+    allows = token_check("--auth-token-file", settings.auth_token_file)
+    with _naming("--auth-basic-file"):
         users = Users(settings.auth_basic_file) if settings.auth_basic_file else None
-    except FileError as error:
-        raise HubError(f"--auth-basic-file: {error}") from error
     return Access(allows, users, settings.auth_header, settings.auth_proxies)
 
 
@@ -67,14 +74,5 @@ def otlp_listener(
     tls_files = None
     if settings.otlp_tls_cert and settings.otlp_tls_key:
         tls_files = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
-    try:
+    with _naming("--otlp-tls-cert"):
         return listen(flag, lambda: serve(receiver, settings.otlp_host or settings.host, port, tls_files))
-    except FileError as error:
-        raise HubError(f"--otlp-tls-cert: {error}") from error
-
-
-def _token_check(flag: str, file: Path | None) -> Callable[[str], bool] | None:
-    try:
-        return BearerTokens(file).allows if file else None
-    except FileError as error:
-        raise HubError(f"{flag}: {error}") from error

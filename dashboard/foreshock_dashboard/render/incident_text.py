@@ -73,7 +73,7 @@ def risk_line(risk: AtRisk) -> str:
     if risk.p50 <= 0:
         return f"{risk.service} misses its objective"
     low, middle, high = (
-        f"{each / 60:.1f}" if each < float("inf") else "later" for each in (risk.p20, risk.p50, risk.p80)
+        f"{seconds / 60:.1f}" if seconds < float("inf") else "later" for seconds in (risk.p20, risk.p50, risk.p80)
     )
     return f"{risk.service} in {middle} min ({low} to {high})"
 

@@ -62,22 +62,21 @@ def _spans(spans: list[Json], left_out: int) -> str:
 
 def _tree(spans: list[Json]) -> Iterator[tuple[int, Json]]:
     """Depth and span in the order of the tree: children below their parent, by start. Cycles come last."""
-    places = {span["span_id"]: at for at, span in enumerate(spans)}
+    row_by_id = {span["span_id"]: row for row, span in enumerate(spans)}
     children: dict[int | None, list[int]] = {}
-    for at, span in enumerate(spans):
-        parent = places.get(span["parent_id"])
-        children.setdefault(None if parent == at else parent, []).append(at)
-    seen: set[int] = set()
+    for row, span in enumerate(spans):
+        parent = row_by_id.get(span["parent_id"])
+        children.setdefault(None if parent == row else parent, []).append(row)
+    visited: set[int] = set()
     for first in [*children.get(None, ()), *range(len(spans))]:
         stack = [(0, first)]
         while stack:
-            depth, at = stack.pop()
-            if at in seen:
-                continue
-            seen.add(at)
-            yield depth, spans[at]
-            below = sorted(children.get(at, ()), key=lambda i: (spans[i]["offset_seconds"], i), reverse=True)
-            stack += [(depth + 1, child) for child in below]
+            depth, row = stack.pop()
+            if row not in visited:
+                visited.add(row)
+                yield depth, spans[row]
+                below = sorted(children.get(row, ()), key=lambda i: (spans[i]["offset_seconds"], i), reverse=True)
+                stack += [(depth + 1, child) for child in below]
 
 
 def _wait(span: Json) -> str:
@@ -92,26 +91,27 @@ def _wait(span: Json) -> str:
 def _lane(lane: Json, trace: Json) -> str:
     """One GPU: a bar per service over the time of the trace's spans on it."""
     on = set(lane["spans"])
-    times = [
-        (s["offset_seconds"], s["offset_seconds"] + s["duration_seconds"]) for s in trace["spans"] if s["span_id"] in on
-    ]
-    times = times or [(i["offset_seconds"], i["offset_seconds"] + i["duration_seconds"]) for i in lane["intervals"]]
+    spans = [span for span in trace["spans"] if span["span_id"] in on]
+    times = [_range(item) for item in spans or lane["intervals"]]
     first, last = min((start for start, _ in times), default=0.0), max((end for _, end in times), default=0.0)
     quality = "" if lane["quality"] == "measured" else ", inferred from counters"
     head = f"{lane['gpu']}: held by others for {_time(lane['waited_seconds'])} of the time of its spans{quality}"
-    services = sorted(
-        {each["service"] for each in lane["intervals"]} - {lane["own"]}, key=lambda s: -lane["by"].get(s, 0)
-    )
+    others = {interval["service"] for interval in lane["intervals"]} - {lane["own"]}
     width = WIDTH - _LABEL - 13
     rows = []
-    for service in [lane["own"], *services]:
-        own = [each for each in lane["intervals"] if each["service"] == service]
+    for service in [lane["own"], *sorted(others, key=lambda name: -lane["by"].get(name, 0))]:
+        own = [interval for interval in lane["intervals"] if interval["service"] == service]
         held = lane["own_seconds"] if service == lane["own"] else lane["by"].get(service, 0.0)
         name = f"{service} *" if service == lane["own"] else service
         bar = _bar(own, lane["intervals"], first, last, width)
         rows.append(f"{_cut(name, _LABEL):<{_LABEL}} {bar} {_time(held):>{_TIME}}")
     scale = f"{'':<{_LABEL}} {_time(first):<{width // 2}}{_time(last):>{width - width // 2}}"
     return "\n".join([_cut(head), *rows, scale])
+
+
+def _range(item: Json) -> tuple[float, float]:
+    """Start and end of a span or an interval."""
+    return item["offset_seconds"], item["offset_seconds"] + item["duration_seconds"]
 
 
 def _bar(own: Iterable[Json], intervals_of_all: Iterable[Json], first: float, last: float, width: int) -> str:
@@ -127,9 +127,9 @@ def _cells(intervals: Iterable[Json], first: float, last: float, width: int, *, 
     """The covered ratio of each of `width` cells; with `shares`, weighted by the interval's share of the GPU."""
     cells = [0.0] * width
     step = (last - first) / width
-    for each in intervals:
-        start, end = each["offset_seconds"] - first, each["offset_seconds"] + each["duration_seconds"] - first
-        share = each["share"] if shares and each["share"] is not None else 1.0
+    for interval in intervals:
+        start, end = (time - first for time in _range(interval))
+        share = interval["share"] if shares and interval["share"] is not None else 1.0
         for cell in range(max(0, int(start / step)), min(width, int(end / step) + 1)):
             cells[cell] += share * max(0.0, min(end, (cell + 1) * step) - max(start, cell * step)) / step
     return cells

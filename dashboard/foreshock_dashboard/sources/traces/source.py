@@ -127,11 +127,11 @@ class HttpTraceSource(ABC):
         lowest_floor = 0 if query.order == "slowest" else round(query.start * _SECOND_NS)
         resolution = self.resolution_ns[query.order]
         ranked: list[Hit] = []
-        seen: list[Hit] = []
+        all_hits: list[Hit] = []
         for _ in range(self._max_rounds):
             hits, has_more = fetch(page, floor)
-            seen += hits
-            ranked = first_hits(seen, query)
+            all_hits += hits
+            ranked = first_hits(all_hits, query)
             if not has_more:
                 return ranked, True
             previous: int | None = floor

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import orjson
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.samples import Labels
 
+Key = TypeVar("Key")
 SeriesRefs = NDArray[np.int32]
 MAX_REF = (1 << 31) - 1
 
@@ -52,29 +54,20 @@ class SeriesIndex:
 
     def intern(self, series: Iterable[tuple[str, Labels]]) -> list[int]:
         """Return the ref of each (metric, labels), new ones included; -1 if the index is full."""
-        series = list(series)
-        with self._lock:
-            existing = map(self._by_series.get, series)
-            refs = [self._add(*one) if ref is None else ref for one, ref in zip(series, existing, strict=True)]
-            self._mark_used(refs)
-        return refs
+        return self._intern(list(series), self._by_series, lambda one: one)
 
     def intern_texts(self, texts: Iterable[str]) -> list[int]:
         """As `intern`, for series as in `texts`. Raises ValueError if a text is malformed."""
-        texts = list(texts)
-        with self._lock:
-            existing = map(self._by_text.get, texts)
-            pairs: dict[tuple[str, str], tuple[str, str]] = {}
-            refs = [
-                self._add(*parse_series(text, pairs)) if ref is None else ref
-                for text, ref in zip(texts, existing, strict=True)
-            ]
-            self._mark_used(refs)
-        return refs
+        pairs: dict[tuple[str, str], tuple[str, str]] = {}
+        return self._intern(list(texts), self._by_text, lambda text: parse_series(text, pairs))
 
-    def _mark_used(self, refs: Iterable[int]) -> None:
-        self._last_used.update(dict.fromkeys(refs, self._epoch))
-        self._last_used.pop(-1, None)
+    def _intern(self, keys: list[Key], refs: dict[Key, int], parse: Callable[[Key], tuple[str, Labels]]) -> list[int]:
+        with self._lock:
+            existing = map(refs.get, keys)
+            result = [self._add(*parse(key)) if ref is None else ref for key, ref in zip(keys, existing, strict=True)]
+            self._last_used.update(dict.fromkeys(result, self._epoch))
+            self._last_used.pop(-1, None)
+        return result
 
     def lookup(self, text: str) -> tuple[str, Labels] | None:
         """Return the index's own objects for a series text and its labels; None if the series has no ref."""
