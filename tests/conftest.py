@@ -48,7 +48,8 @@ LONGEST = (
 
 SLOW = (
     *("alerts", "browser", "compose", "gpu", "grafana", "hub", "nvml", "recording", "sources/prometheus"),
-    *("analysis/test_decision.py", "analysis/test_chance.py", "evaluation/test_evaluate_command.py"),
+    *("analysis/incidents/test_lifecycle.py", "analysis/baseline/test_sampling_noise.py"),
+    "evaluation/test_evaluate_command.py",
     *("exporter/test_command.py", "exporter/whole", "exporter/web/test_http_prometheus.py"),
     *("ingest/test_hostile_senders.py", "ingest/test_real_services.py", "ingest/test_real_exporters.py"),
     *("simulator/calls", "simulator/scenarios/test_cascades.py", "simulator/traffic", "sources/traces"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 
 import numpy as np
 import pytest
+from tests.analysis import platforms
 
 from foreshock_dashboard.analysis.incidents.lifecycle import State, states
 from foreshock_dashboard.model.service import Service
@@ -120,3 +122,8 @@ class Scenes:
 @pytest.fixture(scope="session", name="scenes")
 def _scenes() -> type[Scenes]:
     return Scenes
+
+
+@pytest.fixture(scope="session", name="platforms")
+def _platforms() -> ModuleType:
+    return platforms

@@ -1,4 +1,4 @@
-"""What is usual of a service in trouble, and of what it runs on, is what was usual before."""
+"""Baselines of affected services, and of the GPUs and hosts below them, stay as before the incident."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ OF_OTHERS = [("p95", CODER), ("nic", "host-3")]
 
 
 @pytest.mark.parametrize(("name", "key"), OF_IT, ids=[name for name, _ in OF_IT])
-def test_what_lasts_as_long_as_an_incident_does_not_become_usual(name: str, key: object) -> None:
-    """A GPU that is throttled for an hour is throttled."""
+def test_the_state_during_an_incident_does_not_become_the_baseline(name: str, key: object) -> None:
+    """A GPU that is throttled for an hour stays anomalous."""
     known = relearned(Learned(), CHANGED, BEFORE, frozenset())
     usual, kept = (
         relearned(known, CHANGED, LATER, frozen).baselines.of(name).get(key)  # type: ignore[arg-type] # of any kind
@@ -41,7 +41,7 @@ def test_what_lasts_as_long_as_an_incident_does_not_become_usual(name: str, key:
 
 
 @pytest.mark.parametrize(("name", "key"), OF_OTHERS, ids=[str(key) for _, key in OF_OTHERS])
-def test_of_others_the_new_ways_are_learned(name: str, key: object) -> None:
+def test_baselines_of_other_entities_are_learned_again(name: str, key: object) -> None:
     known = relearned(Learned(), CHANGED, BEFORE, frozenset())
     later = relearned(known, CHANGED, LATER, frozenset((LLM, BATCH)))
     assert later.baselines.of(name).get(key) != known.baselines.of(name).get(key)

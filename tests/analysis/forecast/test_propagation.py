@@ -63,8 +63,8 @@ def by_name(found: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
     return {str(risk.service): risk for risk in found}
 
 
-def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: Kit) -> None:
-    """Each step takes some of it away and some time; callees are spared."""
+def test_risk_propagates_to_callers_and_their_callers_soonest_first(platforms: Kit) -> None:
+    """Each step reduces the chance and adds a delay; callees are not at risk."""
     found = risks(chain(platforms).point(), {platforms.service("model"): own_risk(1.0)})
 
     assert [str(risk.service) for risk in found] == ["model", "gateway", "front"]
@@ -75,8 +75,8 @@ def test_risk_spreads_to_callers_and_their_callers_the_soonest_first(platforms: 
     assert medians == pytest.approx([0.0, FIRST_DELAY_SECONDS + 2.0, FIRST_DELAY_SECONDS + 4.1])
 
 
-def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
-    """Quantiles are in order, and add up along it."""
+def test_the_interval_widens_with_the_path(platforms: Kit) -> None:
+    """Quantiles are in order and add up along the path."""
     model = platforms.service("model")
     found = by_name(risks(chain(platforms).point(), {model: own_risk(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
 
@@ -86,15 +86,15 @@ def test_the_interval_widens_with_the_way(platforms: Kit) -> None:
     assert list(found["front"].seconds) == sorted(found["front"].seconds)
 
 
-def test_a_callee_that_few_requests_need_harms_its_caller_little(platforms: Kit) -> None:
+def test_a_callee_of_few_requests_adds_little_risk(platforms: Kit) -> None:
     """One request in a hundred, and a thousandth of its time."""
     found = by_name(risks(chain(platforms).point(), {platforms.service("cache"): own_risk(1.0)}))
 
     assert found["front"].chance < 0.15
 
 
-def test_what_a_service_shows_itself_counts_where_it_is_more(platforms: Kit) -> None:
-    """Its own time as well."""
+def test_a_services_own_risk_counts_where_it_is_larger(platforms: Kit) -> None:
+    """So does its own time."""
     own = {
         platforms.service("model"): own_risk(0.5, (90.0,) * 5),
         platforms.service("gateway"): own_risk(0.9, (30.0,) * 5),
@@ -105,8 +105,8 @@ def test_what_a_service_shows_itself_counts_where_it_is_more(platforms: Kit) -> 
     assert (gateway.chance, gateway.seconds, gateway.through) == (0.9, (30.0,) * 5, None)
 
 
-def test_the_earliest_way_that_brings_much_of_the_risk_tells_when(platforms: Kit) -> None:
-    """A caller is not hit later than its callee takes it down, whatever its own trend says."""
+def test_the_earliest_path_with_much_of_the_risk_gives_the_time(platforms: Kit) -> None:
+    """A caller breaches no later than its callee makes it, whatever its own trend is."""
     gateway, model = platforms.service("gateway"), platforms.service("model")
     soon, late = (10.0,) * len(QUANTILES), (800.0,) * len(QUANTILES)
 
@@ -122,8 +122,8 @@ def test_the_earliest_way_that_brings_much_of_the_risk_tells_when(platforms: Kit
     assert unlikely.seconds[MEDIAN_INDEX] == 800.0
 
 
-def test_batch_work_has_no_requests_to_be_late_with(platforms: Kit) -> None:
-    """It calls the model, and nobody calls it; where no service tells of requests, anybody may have some."""
+def test_a_batch_job_is_not_at_risk(platforms: Kit) -> None:
+    """It calls the model, and no service calls it; without any request rates every service counts as serving."""
     told = chain(platforms)
     calls = {**told.calls, ("batch", "model"): platforms.Served(p95=2.0)}
     silent = platforms.Served(math.nan, math.nan, math.nan)
@@ -135,8 +135,8 @@ def test_batch_work_has_no_requests_to_be_late_with(platforms: Kit) -> None:
     assert by_name(risks(untold.point(), own)).keys() == {"model", "gateway", "front", "batch"}
 
 
-def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -> None:
-    """By what it took of what they have; those on GPUs with time left are safe."""
+def test_a_growing_share_of_a_full_gpu_puts_its_other_services_at_risk(platforms: Kit) -> None:
+    """In proportion to their share that it took; services on GPUs with idle time are not at risk."""
     platform = platforms.Platform(
         services={name: platforms.Served() for name in ("grows", "shares", "apart")},
         busy={
@@ -153,8 +153,8 @@ def test_who_takes_more_of_a_full_gpu_puts_those_on_it_at_risk(platforms: Kit) -
     assert found["shares"].chance == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
 
 
-def test_nobody_is_at_risk_where_nobody_shows_any(platforms: Kit) -> None:
-    """No risk, no risks; services that the World does not know do not matter."""
+def test_without_own_risks_no_service_is_at_risk(platforms: Kit) -> None:
+    """Risks of services outside the World are ignored."""
     assert risks(chain(platforms).point(), {}) == ()
     assert risks(chain(platforms).point(), {platforms.service("elsewhere"): own_risk(1.0)}) == ()
     assert risks(chain(platforms).point(), {platforms.service("model"): own_risk(math.nan)}) == ()
@@ -176,7 +176,7 @@ def edges_of(edges: list[tuple[int, int, float]]) -> RiskEdges:
 
 @given(edges=GRAPHS, own=st.lists(st.floats(0, 1), min_size=SERVICES, max_size=SERVICES))
 @settings(max_examples=100, deadline=None)
-def test_on_any_graph_risk_is_the_largest_that_any_way_brings(
+def test_on_any_graph_the_risk_is_the_largest_over_all_paths(
     edges: list[tuple[int, int, float]], own: list[float]
 ) -> None:
     """The fixed point by its definition, cycles and self-calls included."""
@@ -195,7 +195,6 @@ def test_on_any_graph_risk_is_the_largest_that_any_way_brings(
 @given(edges=GRAPHS, order=st.permutations(range(SERVICES)))
 @settings(max_examples=50, deadline=None)
 def test_another_order_of_services_permutes_the_risks(edges: list[tuple[int, int, float]], order: list[int]) -> None:
-    """Rows are only names."""
     own = np.linspace(0, 1, SERVICES)
     place = np.argsort(order)
     never = np.full((SERVICES, len(QUANTILES)), math.inf)

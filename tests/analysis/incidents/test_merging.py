@@ -1,4 +1,4 @@
-"""One component has one incident: where two turn out to be one candidate, one of them goes on."""
+"""Incidents of one component merge into one."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def joining(kit: Kit) -> Kit:
     )
 
 
-def test_two_incidents_whose_trouble_turns_out_to_be_one_become_one(platforms: Kit) -> None:
-    """The other is over at once; nobody is told that it calms down while everything fails."""
+def test_incidents_of_one_candidate_merge(platforms: Kit) -> None:
+    """The other resolves at once; none is reported as recovering."""
     world = joining(platforms).world()
     told: list[tuple[Incident, ...]] = [state.incidents for state in states(State(), world)]
     open_ = [[each for each in incidents if each.phase != "over"] for incidents in told]
@@ -46,8 +46,8 @@ def test_two_incidents_whose_trouble_turns_out_to_be_one_become_one(platforms: K
     assert going.opened == min(each.opened for each in told[-1])
 
 
-def test_an_advisory_on_what_is_not_wrong_yet_ends_and_is_listed_as_over(platforms: Kit) -> None:
-    """Five minutes after it was last so."""
+def test_an_advisory_about_a_latent_risk_resolves(platforms: Kit) -> None:
+    """`RESOLVE_AFTER_SECONDS` after it was last observed."""
     platform = platforms.Platform(services={"front": platforms.Served(), "back": platforms.Served()})
     state = list(states(State(), platform.world()))[240]
     back = platforms.service("back")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 
 import numpy as np
-import pytest
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
@@ -142,9 +140,3 @@ def step(before: float, after: float, at: int = 240) -> Callable[[int], float]:
 def windowed(before: float, after: float, at: int = 240, intervals: int = 2) -> Callable[[int], float]:
     """The same as a rate shows it, whose window has so many intervals between samples."""
     return lambda i: before + (after - before) * min(1.0, max(0, i - at) / intervals)
-
-
-@pytest.fixture(scope="session")
-def platforms() -> SimpleNamespace:
-    """What a test builds its platforms of."""
-    return SimpleNamespace(Platform=Platform, Served=Served, service=service, step=step, windowed=windowed)

@@ -1,4 +1,4 @@
-"""Tenants' parts of GPUs, now and usually."""
+"""Tenants' shares of GPUs, now and at the baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sharing(kit: Kit, later: int, **busy: Any) -> GpuShares:  # noqa: ANN401 - c
 
 
 @pytest.mark.parametrize(("later", "now", "newest"), [(0, 0.8, 0.8), (1, 0.5, 0.35), (2, 0.2, 0.2), (3, 0.2, 0.2)])
-def test_of_half_a_step_more_is_believed_and_of_a_whole_one_nothing(
+def test_half_a_step_is_extrapolated_and_a_whole_one_is_not(
     platforms: Kit, later: int, now: float, newest: float
 ) -> None:
     """A rate over two intervals shows a step in two halves."""
@@ -32,8 +32,7 @@ def test_of_half_a_step_more_is_believed_and_of_a_whole_one_nothing(
     assert found.newest == pytest.approx([newest, 1 - newest])
 
 
-def test_what_comes_back_is_not_hurried(platforms: Kit) -> None:
-    """On the way to what is usual, the parts are those now."""
+def test_a_return_to_the_baseline_is_not_extrapolated(platforms: Kit) -> None:
     ends = platforms.windowed(0.3, 0.8, at=270)
 
     def part(i: int) -> float:
@@ -45,22 +44,21 @@ def test_what_comes_back_is_not_hurried(platforms: Kit) -> None:
     assert found.newest == pytest.approx([0.55, 0.45])
 
 
-def test_a_lost_scrape_takes_from_all_alike_and_moves_no_part(platforms: Kit) -> None:
-    """The rate over a window with a hole is too small for everybody."""
+def test_a_lost_scrape_changes_no_share(platforms: Kit) -> None:
+    """A rate over a window with a gap is too small for all tenants alike."""
     found = sharing(platforms, 3, a=platforms.step(0.8, 0.4), b=platforms.step(0.18, 0.09))
 
     assert found.now == pytest.approx([0.8, 0.18])
 
 
-def test_a_missing_scrape_leaves_what_the_last_one_told(platforms: Kit) -> None:
-    """For as many points as stand for now."""
+def test_a_missing_scrape_keeps_the_previous_shares(platforms: Kit) -> None:
+    """For `SMOOTHING_POINTS` points."""
     found = sharing(platforms, 1, a=platforms.step(0.6, np.nan), b=platforms.step(0.4, np.nan))
 
     assert found.now == pytest.approx([0.6, 0.4])
 
 
-def test_a_tenant_that_is_new_on_a_known_gpu_had_nothing_and_on_an_unknown_one_nobody_knows(platforms: Kit) -> None:
-    """Nothing is not the same as unknown."""
+def test_the_baseline_of_a_new_tenant_is_0_on_a_known_gpu_and_unknown_on_a_new_one(platforms: Kit) -> None:
     known = sharing(platforms, 5, a=platforms.step(0.9, 0.5), b=platforms.step(np.nan, 0.5))
     unknown = sharing(platforms, 5, a=platforms.step(np.nan, 0.5), b=platforms.step(np.nan, 0.5))
 
@@ -69,7 +67,7 @@ def test_a_tenant_that_is_new_on_a_known_gpu_had_nothing_and_on_an_unknown_one_n
 
 
 @pytest.mark.parametrize(("busy", "full"), [(0.89, False), (0.91, True)])
-def test_a_gpu_is_full_from_nine_tenths_on(platforms: Kit, busy: float, full: bool) -> None:
+def test_a_gpu_is_full_from_90_percent(platforms: Kit, busy: float, full: bool) -> None:
     """As the exporter counts contended time."""
     assert sharing(platforms, 0, a=busy / 2, b=busy / 2).full.tolist() == [full, full]
 
@@ -77,8 +75,7 @@ def test_a_gpu_is_full_from_nine_tenths_on(platforms: Kit, busy: float, full: bo
 @pytest.mark.parametrize(
     ("pools", "pool"), [(("chat", "chat"), "chat"), (("chat", "embed"), ""), ((), ""), (("", ""), "")]
 )
-def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str, ...], pool: str) -> None:
-    """Nobody says of which they are where nobody says."""
+def test_gpus_have_a_pool_if_it_is_unique(platforms: Kit, pools: tuple[str, ...], pool: str) -> None:
     world = platforms.Platform(busy={(1, "a"): 0.1, (2, "a"): 0.1}).world()
 
     assert pool_of(replace(world, pool=pools), world.gpus) == pool
@@ -94,6 +91,8 @@ def test_gpus_are_of_a_pool_if_all_of_them_are(platforms: Kit, pools: tuple[str,
         pytest.param(np.nan, 0.3, False, id="it is there no more"),
     ],
 )
-def test_who_lost_gpu_time_to_others_is_squeezed(platforms: Kit, mine: float, theirs: float, sure: bool) -> None:
+def test_a_service_that_lost_gpu_time_to_others_is_squeezed(
+    platforms: Kit, mine: float, theirs: float, sure: bool
+) -> None:
     busy = {(1, "a"): platforms.step(0.6, mine), (1, "b"): platforms.step(0.3, theirs)}
     assert (lost_gpu_time(platforms.Platform(busy=busy).point(5), platforms.service("a")) > 0.5) == sure

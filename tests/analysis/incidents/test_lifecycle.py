@@ -1,4 +1,4 @@
-"""Incidents: what opens one, what does not, and that the fold is pure."""
+"""Lifecycle of incidents: opening, updating, and resolving, as a pure fold."""
 
 from __future__ import annotations
 
@@ -36,10 +36,8 @@ def starved(scenes: Scenes) -> Starved:
     return Starved(world, last_state(world).incidents)
 
 
-def test_a_neighbor_that_takes_a_slowing_services_gpu_time_is_named_with_its_gpus(
-    scenes: Scenes, starved: Starved
-) -> None:
-    """The incident names victim, aggressor, GPUs and since when, within three grid points of the evidence."""
+def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, starved: Starved) -> None:
+    """Within three grid points of the evidence."""
     world, (incident,) = starved
 
     assert (incident.victim, incident.aggressor) == (scenes.victim, scenes.aggressor)
@@ -68,14 +66,14 @@ LOOKALIKES: dict[str, Callable[[Scenes], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", LOOKALIKES)
-def test_nobody_is_woken_when(scenes: Scenes, name: str) -> None:
-    """Look-alikes: at most an advisory says that the service is slow."""
+def test_look_alikes_do_not_page(scenes: Scenes, name: str) -> None:
+    """At most an advisory says that the service is slow."""
     found = last_state(scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents
     assert [each for each in found if each.paged is not None] == []
 
 
-def test_of_two_neighbors_the_one_that_grew_is_named(scenes: Scenes) -> None:
-    """A neighbor that always took more does not hide the one that changed."""
+def test_the_neighbor_that_grew_is_suspected(scenes: Scenes) -> None:
+    """Not one that always had a larger share."""
     world = scenes.world(scenes.starving, stalled_by_bystander=lambda _: 0.6)
 
     (incident,) = last_state(world).incidents
@@ -84,8 +82,8 @@ def test_of_two_neighbors_the_one_that_grew_is_named(scenes: Scenes) -> None:
     assert incident.confidence > 0.9
 
 
-def test_a_caller_that_slows_down_too_makes_it_cascading(scenes: Scenes) -> None:
-    """The phase and the sentence tell who else is hit."""
+def test_a_slow_caller_makes_an_incident_cascading(scenes: Scenes) -> None:
+    """The phase and the sentence say so."""
     world = scenes.world(scenes.starving, caller_p95=scenes.rising(250, 0.8, 2.4))
 
     (incident,) = last_state(world).incidents
@@ -95,8 +93,8 @@ def test_a_caller_that_slows_down_too_makes_it_cascading(scenes: Scenes) -> None
     assert "product/assistant is worse than usual too" in incident_sentence(incident)
 
 
-def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(scenes: Scenes) -> None:
-    """Hysteresis: a pause of a minute does not end it; an hour later it is forgotten."""
+def test_an_incident_resolves_after_five_minutes_and_is_listed_for_an_hour(scenes: Scenes) -> None:
+    """A pause of a minute does not resolve it."""
     points = 720
 
     def on(low: float, high: float) -> Callable[[int], float]:
@@ -124,8 +122,8 @@ def test_it_is_over_five_minutes_after_it_calmed_down_and_is_listed_for_an_hour(
     assert phases[-1] == ""
 
 
-def test_while_it_calms_down_it_says_so_and_once_it_is_over_it_tells_what_it_was(scenes: Scenes) -> None:
-    """It is open for five minutes more: nobody is next by then, and a post-mortem is of the worst."""
+def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(scenes: Scenes) -> None:
+    """While it recovers no service is at risk."""
     scene = replace(
         scenes.starving,
         points=300,
@@ -147,8 +145,8 @@ def test_while_it_calms_down_it_says_so_and_once_it_is_over_it_tells_what_it_was
     assert over.at_risk
 
 
-def test_what_lasts_does_not_become_what_is_usual(scenes: Scenes) -> None:
-    """An incident of an hour is still compared with the time before it."""
+def test_a_long_incident_does_not_become_the_baseline(scenes: Scenes) -> None:
+    """After an hour it is still compared with the time before it."""
     world = scenes.world(replace(scenes.starving, points=240 + 360))
 
     (incident,) = last_state(world).incidents
@@ -157,8 +155,8 @@ def test_what_lasts_does_not_become_what_is_usual(scenes: Scenes) -> None:
     assert {each.baseline for each in incident.evidence if each.name == "p95" and each.entity == "serving/llm"} == {0.5}
 
 
-def test_with_too_little_history_it_is_learning_and_silent(scenes: Scenes) -> None:
-    """Half an hour of durations is needed; how much there is, is told."""
+def test_with_too_little_history_no_incident_opens(scenes: Scenes) -> None:
+    """Half an hour of latencies is needed; `learning` says how much there is."""
     scene = replace(scenes.starving, points=120, victim_p95=scenes.rising(60, 0.5, 5.0))
     world = scenes.world(scene)
 
@@ -169,8 +167,8 @@ def test_with_too_little_history_it_is_learning_and_silent(scenes: Scenes) -> No
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(1, 299), max_size=6))
-def test_however_the_time_is_cut_into_ticks_the_incidents_are_the_same(starved: Starved, cuts: list[int]) -> None:
-    """A replay in one go gives what live ticks gave."""
+def test_incidents_do_not_depend_on_how_evaluations_are_grouped(starved: Starved, cuts: list[int]) -> None:
+    """A replay in one go equals the live run."""
     state = State()
     for at in [*sorted(cuts), 299]:
         state = last_state(_until(starved.world, at), state)
@@ -178,8 +176,8 @@ def test_however_the_time_is_cut_into_ticks_the_incidents_are_the_same(starved: 
     assert state.incidents == starved.incidents
 
 
-def test_a_hub_started_later_agrees_with_one_that_ran_all_along(scenes: Scenes) -> None:
-    """State is derived: with enough history before the incident, where the fold began does not matter."""
+def test_a_hub_started_later_reports_the_same_incidents(scenes: Scenes) -> None:
+    """Where it has enough history before them."""
     whole = scenes.world(
         replace(
             scenes.starving,
@@ -232,8 +230,8 @@ def gone(at: int, before: Callable[[int], float]) -> Callable[[int], float]:
 
 
 @pytest.mark.parametrize("what", ["victim_p95", "stalled_by_aggressor"])
-def test_missing_data_does_not_end_an_incident(scenes: Scenes, what: str) -> None:
-    """The victim answers nobody any more: it stays open, marked, for an hour. The exporter died: the victim is slow."""
+def test_missing_data_does_not_resolve_an_incident(scenes: Scenes, what: str) -> None:
+    """Without latencies it stays open for an hour, marked as inferred; without GPU data the service is still slow."""
     scene = replace(scenes.starving, points=240 + 20 + 400)
     scene = replace(scene, **{what: gone(260, getattr(scene, what))}, stalled_by_bystander=lambda _: np.nan)
     after = [*states(State(), scenes.world(scene))]
@@ -246,8 +244,8 @@ def test_missing_data_does_not_end_an_incident(scenes: Scenes, what: str) -> Non
     assert two_hours_later.phase == ("over" if what == "victim_p95" else "page")
 
 
-def test_a_gap_of_some_minutes_does_not_switch_the_analysis_off(scenes: Scenes) -> None:
-    """History is what there was in the last hour, not one moment half an hour ago."""
+def test_a_gap_of_minutes_does_not_stop_the_analysis(scenes: Scenes) -> None:
+    """The history of the last hour counts, not one moment half an hour ago."""
     world = scenes.world(
         replace(scenes.starving, points=400),
         victim_p95=lambda i: np.nan if 120 <= i < 150 else 1.5 if i >= 330 else 0.5,
@@ -261,8 +259,8 @@ def test_a_gap_of_some_minutes_does_not_switch_the_analysis_off(scenes: Scenes) 
     assert incident.since == world.times[330]
 
 
-def test_what_a_service_has_always_failed_is_no_reason_to_page(scenes: Scenes) -> None:
-    """Seven percent of failures are usual here; twenty are told of, and its caller, who is covered, is not woken."""
+def test_baseline_failures_do_not_page(scenes: Scenes) -> None:
+    """A baseline of 7% is normal; 20% is an advisory, and its caller with a fallback does not page."""
     usual = scenes.world(scenes.calm, failed=lambda _: 0.07)
     more = scenes.world(scenes.calm, failed=scenes.rising(240, 0.07, 0.2))
 
@@ -270,8 +268,8 @@ def test_what_a_service_has_always_failed_is_no_reason_to_page(scenes: Scenes) -
     assert [each.phase for each in last_state(more).incidents] == ["advisory"]
 
 
-def test_it_is_told_before_it_cascades(scenes: Scenes) -> None:
-    """A page while only the victim slows down; its caller missing its own objective is a cascade."""
+def test_a_page_precedes_the_cascade(scenes: Scenes) -> None:
+    """It pages while only the affected service is slow; a breach of the caller's SLO is a cascade."""
 
     def ramp(low: float, rate: float) -> Callable[[int], float]:
         return lambda i: low * (1 + rate * max(0, i - 240))
@@ -286,8 +284,8 @@ def test_it_is_told_before_it_cascades(scenes: Scenes) -> None:
     assert phases == ["page", "cascading"]
 
 
-def test_what_was_judged_goes_without_being_looked_for(scenes: Scenes) -> None:
-    """A point in a cycle would keep its World, megabytes of figures, until Python collects cycles: rarely, in a hub."""
+def test_an_evaluation_leaves_no_reference_cycle(scenes: Scenes) -> None:
+    """A point in a cycle would keep its World, megabytes of arrays, until the garbage collector runs."""
     world = _until(scenes.world(scenes.starving), 260)
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""What grows at this time every week or every day is told apart from what happened once."""
+"""Seasonal growth is distinguished from growth that happened once."""
 
 from __future__ import annotations
 
@@ -70,17 +70,19 @@ def days(*each: Floats) -> Mapping[int, RatesByService]:
     ],
     ids=str,
 )
-def test_a_habit_is_what_came_often_enough(case: str, pasts: Mapping[int, RatesByService], growth: float) -> None:
+def test_growth_of_enough_earlier_days_or_weeks_is_seasonal(
+    case: str, pasts: Mapping[int, RatesByService], growth: float
+) -> None:
     assert seasonality(TIMES, pasts).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(growth, rel=0.01), case
 
 
 def test_growth_is_over_the_two_hours_before() -> None:
-    """What has lasted for longer than an hour is in the baseline already, in earlier weeks as it is today."""
+    """Load that has lasted for more than an hour is in the baseline already, in earlier weeks as today."""
     long = np.array([10.0] * 3 + [16.0] * (LEVEL_BINS - 3 + BINS + NEIGHBOR_BINS))
     assert seasonality(TIMES, weeks(long, long)).of(CHAT, NINE).growth == 1.0
 
 
-def test_too_little_of_the_hours_before_tells_nothing() -> None:
+def test_too_little_history_before_a_bin_gives_no_growth() -> None:
     short = np.where(np.arange(len(MORNING)) < 4, np.nan, MORNING)
     assert np.isnan(seasonality(TIMES, weeks(short, short)).growth[0, 0])
     assert seasonality(TIMES, weeks(short, short)).of(CHAT, NINE + BIN_SECONDS).growth == pytest.approx(1.6, rel=0.01)
@@ -89,15 +91,15 @@ def test_too_little_of_the_hours_before_tells_nothing() -> None:
 @pytest.mark.parametrize(
     ("time", "growth"), [(NINE - 1.0, 1.0), (NINE + BIN_SECONDS, 1.6), (NINE + BINS * BIN_SECONDS, 1.0), (0.0, 1.0)]
 )
-def test_nothing_is_said_of_other_times(time: float, growth: float) -> None:
+def test_outside_the_bins_nothing_is_seasonal(time: float, growth: float) -> None:
     found = seasonality(TIMES, weeks(MORNING, MORNING))
     assert found.of(CHAT, time).growth == pytest.approx(growth, rel=0.01)
     assert found.of(CODE, time).growth == 1.0
     assert UNKNOWN_SEASONALITY.of(CHAT, time).growth == 1.0
 
 
-def test_it_is_told_since_when_and_for_a_bin_longer() -> None:
-    """A baseline ends minutes before now, so it does not know yet what is usual by the clock."""
+def test_growth_has_its_start_and_lasts_a_bin_longer() -> None:
+    """A baseline ends minutes before now, so it lags behind the season."""
     rows = {CHAT: 0}
     found = Seasonality(rows, TIMES, np.array([[1.0, 1.6, 1.5, 1.0]]))
     assert [found.of(CHAT, float(time) + 1.0) for time in TIMES] == [
@@ -106,8 +108,8 @@ def test_it_is_told_since_when_and_for_a_bin_longer() -> None:
 
 
 @pytest.mark.parametrize("rate", [1 / 300, 1 / 100, 0.02, 0.1, 1.0])
-def test_chance_makes_no_habit(rate: float) -> None:
-    """Of services that are asked three times in a quarter of an hour, or nine hundred times, and always alike."""
+def test_random_counts_are_not_seasonal(rate: float) -> None:
+    """Services with 3 or 900 requests per bin, at a constant rate."""
     chance = np.random.default_rng(7)
     flat = chance.poisson(rate * BIN_SECONDS, (4, 200, len(MORNING))) / BIN_SECONDS
     pasts = {
@@ -119,8 +121,8 @@ def test_chance_makes_no_habit(rate: float) -> None:
     assert np.nanmean(growth) < 1.08
 
 
-def test_bins_are_the_same_whoever_asks() -> None:
-    """They begin at quarters of an hour, so two hubs that were started an hour apart agree."""
+def test_bins_are_aligned_to_the_epoch() -> None:
+    """So two hubs started an hour apart agree."""
     assert bin_starts(NINE + 1.0, NINE + BIN_SECONDS).tolist() == [NINE, NINE + BIN_SECONDS]
     assert bin_starts(NINE, NINE).tolist() == [NINE]
 
@@ -130,7 +132,7 @@ RATES = st.lists(RATE, min_size=len(MORNING), max_size=len(MORNING)).map(np.arra
 
 
 @given(st.lists(RATES, min_size=2, max_size=4))
-def test_another_service_changes_nothing_and_all_is_within_bounds(rates: list[Floats]) -> None:
+def test_growth_is_independent_of_other_services_and_bounded(rates: list[Floats]) -> None:
     found = seasonality(TIMES, weeks(*rates))
     both = seasonality(TIMES, {ago: {CHAT: past[CHAT], CODE: MORNING} for ago, past in weeks(*rates).items()})
     np.testing.assert_array_equal(both.growth[both.rows[CHAT]], found.growth[0])

@@ -180,8 +180,8 @@ def fails(kit: Kit, share: float) -> Kit:
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_the_first_to_be_blamed_is(platforms: Kit, name: str) -> None:
-    """Blame of all that suffer ends where nothing further explains it."""
+def test_the_first_candidate_is(platforms: Kit, name: str) -> None:
+    """The walk ends where nothing further explains an anomaly."""
     make, guilty = PLATFORMS[name]
 
     found = names(platforms, make(platforms).point(later=20), "front", "gateway")
@@ -196,8 +196,8 @@ def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Find
     return replace(sure, **more)
 
 
-def test_a_neighbor_that_a_finding_names_is_blamed_through_all_that_call_its_victim(platforms: Kit) -> None:
-    """The batch job is in nobody's call graph."""
+def test_a_neighbor_of_a_finding_is_suspected_through_all_callers_of_the_affected_service(platforms: Kit) -> None:
+    """No call edge leads to the batch job."""
     point = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).point(20)
     starved = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
 
@@ -209,8 +209,8 @@ def test_a_neighbor_that_a_finding_names_is_blamed_through_all_that_call_its_vic
     )
 
 
-def test_of_two_findings_the_one_that_came_first_is_blamed(platforms: Kit) -> None:
-    """A squeeze makes the autoscaler ask for what does not come: that is its consequence."""
+def test_the_earlier_of_two_findings_is_suspected(platforms: Kit) -> None:
+    """GPU contention makes the autoscaler request replicas that do not come: provisioning lag is its consequence."""
     point = chain(platforms, model=slow(platforms, 5)).point(20)
     squeeze = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
     lag = finding(
@@ -220,7 +220,7 @@ def test_of_two_findings_the_one_that_came_first_is_blamed(platforms: Kit) -> No
     assert names(platforms, point, "model", findings=(lag, squeeze))[0][0] == "batch"
 
 
-def test_of_two_reasons_for_one_thing_the_surer_is_blamed_for_nearly_all_of_it(platforms: Kit) -> None:
+def test_the_surer_of_two_explanations_takes_nearly_all_suspicion(platforms: Kit) -> None:
     """They exclude each other: odds are compared, not strengths."""
     point = chain(platforms, model=slow(platforms, 5)).point(20)
     sure, unsure = (
@@ -234,8 +234,8 @@ def test_of_two_reasons_for_one_thing_the_surer_is_blamed_for_nearly_all_of_it(p
     assert score > 0.9
 
 
-def test_retries_are_not_taken_for_more_load(platforms: Kit) -> None:
-    """What is said of a slow service whose callers try again is that it is slow."""
+def test_retries_are_not_load_growth(platforms: Kit) -> None:
+    """A slow service with retrying callers is reported as slow."""
     make, _ = PLATFORMS["the one that is called more often only because it is slow"]
 
     (reason,) = rank_causes(GraphWalk(make(platforms).point(20)), [platforms.service("model")])[0].reasons
@@ -243,8 +243,8 @@ def test_retries_are_not_taken_for_more_load(platforms: Kit) -> None:
     assert reasons_text((reason,)) == "it takes 6.0 times as long as usual"
 
 
-def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
-    """A candidate is a service: the edge itself is in the finding."""
+def test_the_client_of_a_lossy_edge_is_suspected(platforms: Kit) -> None:
+    """A candidate is a service; the edge is in the finding."""
     point = chain(platforms, gateway=slow(platforms, 4), front=slow(platforms, 4)).point(20)
     edge = platforms.service("gateway"), platforms.service("model")
 
@@ -255,8 +255,8 @@ def test_a_path_is_blamed_on_the_one_that_calls_over_it(platforms: Kit) -> None:
     assert found[0][0] == "gateway"
 
 
-def test_nobody_is_blamed_where_all_is_as_usual(platforms: Kit) -> None:
-    """The joint gate: not for tremors of a victim, unknown victims, or none."""
+def test_a_healthy_platform_has_no_candidates(platforms: Kit) -> None:
+    """Also for small excursions, for unknown services, and for none."""
     tremor, unfelt = (
         chain(platforms, front=slow(platforms, 1.15)).point(20),
         chain(platforms, model=slow(platforms, 5)).point(20),
@@ -267,8 +267,8 @@ def test_nobody_is_blamed_where_all_is_as_usual(platforms: Kit) -> None:
     assert names(platforms, unfelt, "front") == []
 
 
-def test_a_callee_that_tells_nothing_is_blamed_by_what_its_client_sees(platforms: Kit) -> None:
-    """A database without spans: only the edge has durations."""
+def test_an_uninstrumented_callee_is_suspected_by_its_clients_view(platforms: Kit) -> None:
+    """A database without spans: only the edge has latencies."""
     silent = platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)
     platform = chain(platforms, store=silent, front_store=slow(platforms, 5), front=slow(platforms, 4))
     point = platform.point(20)
@@ -282,8 +282,8 @@ def ring(kit: Kit) -> Kit:
     return kit.Platform(services=served, calls={pair: slow(kit, 5) for pair in (("a", "b"), ("b", "c"), ("c", "a"))})
 
 
-def test_blame_that_walks_in_a_circle_comes_to_an_end(platforms: Kit) -> None:
-    """Nobody in it explains the others; all blame is handed out all the same."""
+def test_the_walk_ends_on_a_cycle(platforms: Kit) -> None:
+    """No service in it explains the others; all suspicion is absorbed all the same."""
     found = names(platforms, ring(platforms).point(20), "a")
 
     assert sum(score for _, score in found) == pytest.approx(1.0)
@@ -297,8 +297,7 @@ def slowed(kit: Kit) -> World:
 
 @given(factor=st.floats(0.001, 1000))
 @settings(max_examples=20, deadline=None)
-def test_seconds_counted_in_another_unit_change_no_blame(platforms: Kit, factor: float) -> None:
-    """Scaling all latencies changes neither the ranking nor the scores."""
+def test_candidates_do_not_depend_on_the_unit_of_latencies(platforms: Kit, factor: float) -> None:
     world = slowed(platforms)
     red, calls = (replace(each, p50=each.p50 * factor, p95=each.p95 * factor) for each in (world.red, world.calls))
     scaled = replace(world, red=red, calls=calls, server_p95=world.server_p95 * factor)
@@ -308,10 +307,7 @@ def test_seconds_counted_in_another_unit_change_no_blame(platforms: Kit, factor:
 
 @given(order=st.permutations(range(len(CHAIN))), services=st.permutations(range(len(NAMES))))
 @settings(max_examples=30, deadline=None)
-def test_another_order_of_services_and_edges_changes_no_blame(
-    platforms: Kit, order: list[int], services: list[int]
-) -> None:
-    """Permuting entities permutes the answer."""
+def test_candidates_do_not_depend_on_row_order(platforms: Kit, order: list[int], services: list[int]) -> None:
     world = slowed(platforms)
     turned = replace(
         world,
@@ -339,8 +335,8 @@ def _ranking(world: World, kit: Kit) -> dict[str, float]:
     at=st.sampled_from([0, 1, 245, 299]),
 )
 @settings(max_examples=40, deadline=None)
-def test_whatever_is_missing_scores_are_shares(platforms: Kit, holes: list[tuple[int, int]], at: int) -> None:
-    """NaN anywhere: scores between 0 and 1 that add up to 1 at most."""
+def test_scores_are_shares_with_any_missing_values(platforms: Kit, holes: list[tuple[int, int]], at: int) -> None:
+    """Between 0 and 1, at most 1 in total."""
     world = slowed(platforms)
     p95, rate = world.red.p95.copy(), world.calls.rate.copy()
     for row, column in holes:
@@ -361,8 +357,8 @@ def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
     assert names(platforms, untold.point(20), "front")[0][0] == "model"
 
 
-def test_growth_that_only_the_service_graph_tells_of_is_followed_to_its_entry(platforms: Kit) -> None:
-    """Users ask more of the front, and so does it of the others."""
+def test_growth_on_edges_alone_is_followed_to_the_ingress_service(platforms: Kit) -> None:
+    """The users' requests to the front grow, and so do its calls."""
     busy = slow(platforms, 4, rate=platforms.step(10.0, 24.0))
     grown = chain(platforms, model=busy, gateway=busy, front=busy, user_front=busy)
     untold = replace(grown, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))

@@ -1,4 +1,4 @@
-"""Medians and percentiles of rows with gaps are numpy's."""
+"""Medians and percentiles of rows with gaps equal NumPy's."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ ROWS = arrays(
 
 
 @given(ROWS, st.floats(0, 100))
-def test_a_percentile_of_rows_is_numpys(values: np.ndarray[tuple[int, int], np.dtype[np.float64]], q: float) -> None:
-    """Linear between ranks; NaN where a row holds nothing."""
+def test_percentile_and_median_equal_numpys(
+    values: np.ndarray[tuple[int, int], np.dtype[np.float64]], q: float
+) -> None:
+    """Linear between ranks; NaN for a row without values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of rows that hold nothing
         expected = np.nanpercentile(values, q, axis=1)
@@ -29,7 +31,6 @@ def test_a_percentile_of_rows_is_numpys(values: np.ndarray[tuple[int, int], np.d
     np.testing.assert_allclose(median(values), middle, rtol=1e-12)
 
 
-def test_without_columns_nothing_is_known() -> None:
-    """A World that has just begun."""
+def test_without_columns_results_are_nan() -> None:
     assert np.isnan(percentile(np.empty((2, 0)), 80.0)).all()
     assert np.isnan(median(np.empty((2, 0)))).all()

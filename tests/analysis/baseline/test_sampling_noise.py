@@ -1,4 +1,4 @@
-"""A p95 between two kinds of requests leaps by chance, which is nothing to tell of; more long requests are."""
+"""Sampling noise: a p95 between fast and slow requests jumps by chance; more slow requests are no noise."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def world(later: float, seed: int, *, usual: float = 0.04, longer: float = 0.15,
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_requests_answered_slowly_by_chance_are_no_incident(seed: int) -> None:
+def test_sampling_noise_opens_no_incident(seed: int) -> None:
     assert last_state(world(0.045, seed)).incidents == ()
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_many_more_that_are_answered_slowly_page(seed: int) -> None:
+def test_many_more_slow_requests_page(seed: int) -> None:
     assert [each.paged is not None for each in last_state(world(0.3, seed)).incidents] == [True]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_slow_ones_becoming_slower_page_however_few_they_are(seed: int) -> None:
-    """Six in a hundred miss the cache: as many as before, but what is behind it hangs."""
+def test_slower_slow_requests_page(seed: int) -> None:
+    """6% miss the cache as before, but the store behind it hangs."""
     assert any(each.paged for each in last_state(world(0.06, seed, usual=0.06, longer=5.0)).incidents)
 
 
-def test_where_nobody_counts_requests_a_p95_is_taken_at_its_word() -> None:
+def test_without_request_counts_no_excursion_is_noise() -> None:
     found = [last_state(world(0.045, seed, known=False)).incidents for seed in range(6)]
     assert any(found)
 
@@ -85,9 +85,7 @@ def test_where_nobody_counts_requests_a_p95_is_taken_at_its_word() -> None:
     ],
     ids=["below what is usual", "as usual", "above", "not told", "the long ones are longer", "nobody tells of those"],
 )  # fmt: skip
-def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(
-    low: float, tail: float, z: float, missing: bool
-) -> None:
+def test_a_p95_within_sampling_noise_is_at_its_baseline(low: float, tail: float, z: float, missing: bool) -> None:
     made = world_of_scene(Scene(victim_p95=lambda i: 1.0 if i >= 290 else 0.5))
     made = replace(made, red=replace(made.red, p99=np.where(np.isnan(made.red.p95), np.nan, tail)))
     row = made.services.index(VICTIM)
@@ -99,8 +97,8 @@ def test_a_p95_is_no_worse_than_usual_where_that_may_be_chance(
     assert service_risks(now, {VICTIM: Slo(0.8, 0.01)})[VICTIM].breached == missing
 
 
-def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:
-    """Five points of luck, and then the long requests become longer."""
+def test_an_excursion_does_not_begin_with_noise_before_it() -> None:
+    """Five points of noise, then the slow requests become slower."""
     made = world_of_scene(Scene(victim_p95=lambda i: 5.0 if i >= 290 else 0.9 if i >= 285 else 0.5))
     red = replace(
         made.red, p99=np.where(np.isnan(made.red.p95), np.nan, 1.1), lower_bound=np.minimum(made.red.p95, 0.45)
@@ -110,7 +108,7 @@ def test_an_excursion_does_not_begin_with_the_luck_before_it() -> None:
 
 
 @pytest.mark.parametrize(("later", "stages"), [(0.045, {0}), (0.3, {0, 3})], ids=["by luck", "really"])
-def test_who_is_slow_by_luck_is_not_shown_as_degraded(later: float, stages: set[int]) -> None:
+def test_a_service_within_sampling_noise_is_not_degraded(later: float, stages: set[int]) -> None:
     for seed in range(6):
         made = world(later, seed)
         shown = service_history(
@@ -121,8 +119,7 @@ def test_who_is_slow_by_luck_is_not_shown_as_degraded(later: float, stages: set[
 
 
 @pytest.mark.parametrize("factor", [1e-3, 7.0, 400.0])
-def test_luck_is_the_same_in_any_unit_and_whoever_comes_first(factor: float) -> None:
-    """Where requests take microseconds or minutes, and where another service is listed before."""
+def test_noise_does_not_depend_on_the_unit_or_row_order(factor: float) -> None:
     made = world(0.045, 1)
     red, base = made.red, baselines_at(made, 299)
     assert red.lower_bound is not None
@@ -150,6 +147,6 @@ def _rows(red: Red, order: Sequence[int]) -> Red:
     return Red(*(each[order] for each in (red.rate, red.failed, *_times(red))))
 
 
-def test_nothing_is_luck_where_nothing_is_known() -> None:
+def test_without_a_tail_no_excursion_is_noise() -> None:
     made = world(0.045, 1)
     assert not any(by_luck(made, 299, Baselines(0.0, {})).values())

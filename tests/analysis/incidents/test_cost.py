@@ -1,4 +1,4 @@
-"""What an incident cost: requests that failed or were late, where they come in, and which of them after the page."""
+"""Cost of an incident: failed and slowed requests by ingress service, in total and after the page."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def platform(slow: float = 1.0, failed: float = 0.0) -> World:
     return replace(world, red=replace(red, p50=p50, p95=p95, p99=p99, failed=failing))
 
 
-def test_people_come_in_where_those_outside_call_or_where_nobody_known_does() -> None:
-    """A batch job without requests is no entry."""
+def test_ingress_services_are_called_from_outside_or_by_no_known_service() -> None:
+    """A batch job without requests is none."""
     world = platform()
     assert ingress_services(world) == (CALLER,)
     outside = replace(world, edges=(*world.edges, Edge(Service("", "user"), VICTIM, "virtual_node")))
     assert ingress_services(outside) == (VICTIM,)
 
 
-def test_requests_that_fail_beyond_the_usual_are_counted_and_which_of_them_after_the_page() -> None:
-    """100 points of 10 s, 5 a second, half of which fail; after the page it takes a while until somebody has acted."""
+def test_failed_requests_above_the_baseline_are_counted_also_after_the_page() -> None:
+    """100 points of 10 s, 5 requests per second, half of them fail; an action takes `REACTION_SECONDS`."""
     world = platform(failed=0.5)
     since, until = world.times[ONSET], world.times[-1]
     (cost,) = incident_costs(world, since, until, world.times[ONSET + 8])
@@ -52,7 +52,7 @@ def test_requests_that_fail_beyond_the_usual_are_counted_and_which_of_them_after
     assert cost.slowed == 0.0
 
 
-def test_what_neighbors_ask_of_an_entry_is_counted_where_it_came_in() -> None:
+def test_requests_from_other_services_are_counted_where_they_entered() -> None:
     """Of 5 requests a second 2 come from outside, a tenth of which fail; the others are the same people's.
 
     How long they take only the service itself tells.
@@ -73,16 +73,15 @@ def test_what_neighbors_ask_of_an_entry_is_counted_where_it_came_in() -> None:
     assert 0.5 * cost.requests < cost.slowed < 0.9 * cost.requests
 
 
-def test_what_always_fails_is_not_the_incidents_doing() -> None:
-    """Only what is beyond the usual share."""
+def test_baseline_failures_are_no_cost() -> None:
     world = platform()
     always = replace(world, red=replace(world.red, failed=np.full(world.red.failed.shape, 0.1)))
     (cost,) = incident_costs(always, world.times[ONSET], world.times[-1], None)
     assert (cost.failed, cost.failed_after, cost.slowed_after) == (0.0, 0.0, 0.0)
 
 
-def test_requests_that_are_answered_later_than_the_objective_are_slowed() -> None:
-    """Ten times as slow: the median is past it, so that most are late."""
+def test_requests_answered_later_than_the_slo_are_slowed() -> None:
+    """Ten times as slow: the median exceeds the SLO, so most requests are late."""
     world = platform(slow=10.0)
     (cost,) = incident_costs(world, world.times[ONSET], world.times[-1], world.times[ONSET])
     assert cost.slo_seconds == pytest.approx(1.6 * 0.8, rel=0.05)
@@ -92,8 +91,7 @@ def test_requests_that_are_answered_later_than_the_objective_are_slowed() -> Non
     assert well.slowed < 0.05 * well.requests
 
 
-def test_no_request_counts_twice() -> None:
-    """Those that fail are not late as well."""
+def test_a_failed_request_is_not_also_slowed() -> None:
     world = platform(slow=100.0, failed=0.9)
     (cost,) = incident_costs(world, world.times[ONSET], world.times[-1], None)
     assert cost.failed + cost.slowed <= cost.requests * (1 + 1e-9)
@@ -102,13 +100,13 @@ def test_no_request_counts_twice() -> None:
 @pytest.mark.parametrize(
     ("limit", "share"), [(0.2, 0.75), (0.4, 0.5), (0.8, 0.05), (1.2, 0.01), (2.0, 0.0), (math.nan, 0.0), (0.0, 0.0)]
 )
-def test_the_share_that_is_late_lies_on_the_quantiles(limit: float, share: float) -> None:
-    """At p50 half, at p95 a twentieth; beyond p99 none that is known of."""
+def test_the_late_ratio_interpolates_the_quantiles(limit: float, share: float) -> None:
+    """At p50 half, at p95 a twentieth; beyond p99 none."""
     assert late_ratio(np.array([[0.4], [0.8], [1.2]]), limit)[0] == pytest.approx(share)
 
 
 @given(st.lists(st.floats(1e-3, 1e3) | st.just(math.nan), min_size=3, max_size=3), st.floats(1e-3, 1e3))
-def test_any_quantiles_give_a_share(quantiles: list[float], limit: float) -> None:
-    """Also those that are missing or out of order."""
+def test_the_late_ratio_is_between_0_and_1_for_any_quantiles(quantiles: list[float], limit: float) -> None:
+    """Also for missing or unordered ones."""
     found = late_ratio(np.array(quantiles)[:, None], limit)
     assert 0.0 <= found[0] <= 1.0

@@ -1,4 +1,4 @@
-"""What is expected of every service, from the state of the analysis: what is not known is left out."""
+"""Forecast of every service from the state of the analysis; unknown values are left out."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def seen(world: World, known: dict[Service, ServiceRisk]) -> Forecast:
     return forecast(replace(State(), own=known), world)
 
 
-def test_risks_have_their_quantiles() -> None:
-    """20, 50 and 80 % of those that the analysis has."""
+def test_risks_have_three_quantiles() -> None:
+    """20, 50, and 80% of those that the analysis has."""
     found = seen(world_of_scene(Scene()), {VICTIM: own(0.7), CALLER: own(math.nan)})
     assert found.risks == (Risk(VICTIM, 0.7, 20.0, 50.0, 80.0),)
 
 
-def test_loads_are_of_services_whose_model_servers_tell_with_what_their_bursts_allow() -> None:
-    """On the pool that all their GPUs are of; even requests allow everything."""
+def test_loads_are_of_services_with_model_servers_and_a_safe_limit() -> None:
+    """With the pool of all their GPUs; even requests allow full load."""
     world = replace(world_of_scene(Scene()), pool=("gold",) * len(GPUS))
     (load,) = seen(world, {VICTIM: own(0.1, load=0.8), CALLER: own(0.1)}).loads
     assert (load.service, load.pool, load.ratio) == (VICTIM, "gold", 0.8)
@@ -48,8 +48,8 @@ def test_loads_are_of_services_whose_model_servers_tell_with_what_their_bursts_a
     assert apart.pool == ""
 
 
-def test_waiting_is_the_mean_over_the_gpus_that_two_share_and_attempts_are_per_edge() -> None:
-    """Newest figures; a pair of which nothing is known has none."""
+def test_gpu_wait_is_the_mean_over_shared_gpus_and_attempts_are_per_edge() -> None:
+    """Newest values; a pair without values has none."""
     world = world_of_scene(Scene(stalled_by_aggressor=lambda _: 0.3, stalled_by_bystander=lambda _: math.nan))
     found = seen(replace(world, attempts=np.full(world.attempts.shape, 1.5)), {})
     assert found.stalled == (GpuWait(VICTIM, AGGRESSOR, "", 0.3),)
@@ -58,7 +58,7 @@ def test_waiting_is_the_mean_over_the_gpus_that_two_share_and_attempts_are_per_e
 
 
 def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
-    """Of services with at least two."""
+    """Of services with at least two replicas."""
     world = world_of_scene(Scene())
     points = len(world.times)
     replicas = (Replica(CALLER, "c:1"), Replica(VICTIM, "a:1"), Replica(VICTIM, "b:1"))
@@ -69,8 +69,7 @@ def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
     assert seen(replace(world, model_servers=told), {}).imbalance == (Imbalance(VICTIM, 1.5),)
 
 
-def test_before_anything_is_learned_nothing_is_expected() -> None:
-    """Not zero: nothing."""
+def test_the_forecast_is_empty_before_a_baseline_is_learned() -> None:
     nothing = world_of_scene(Scene(stalled_by_aggressor=lambda _: math.nan, stalled_by_bystander=lambda _: math.nan))
     found = seen(replace(nothing, attempts=np.full(nothing.attempts.shape, math.nan)), {})
     assert found == Forecast()
