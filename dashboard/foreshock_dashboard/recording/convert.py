@@ -90,9 +90,7 @@ def parse_otlp_lines(file: IO[bytes], name: str) -> Iterator[DecodedRequest]:
     Raises:
         RecordingError: a line is not a request. The message gives file and line.
     """
-    number = 0
-    while line := file.readline(MAX_OTLP_LINE_BYTES + 1):
-        number += 1
+    for number, line in enumerate(iter(lambda: file.readline(MAX_OTLP_LINE_BYTES + 1), b""), 1):
         if len(line) > MAX_OTLP_LINE_BYTES:
             limit = f"{MAX_OTLP_LINE_BYTES >> 20} MiB"
             raise RecordingError(f"{name}:{number}: the line is longer than {limit}: that is no request")

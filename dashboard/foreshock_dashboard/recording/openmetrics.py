@@ -106,9 +106,7 @@ def _samples(series: list[int], times: list[float], values: list[float]) -> Samp
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[bytes]:
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        number += 1
+    for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), 1):
         if len(line) > MAX_LINE_BYTES:
             raise RecordingError(
                 f"{name}:{number}: the line is longer than {MAX_LINE_BYTES} bytes: that is no OpenMetrics"

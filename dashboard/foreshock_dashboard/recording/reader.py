@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,8 +66,7 @@ _TIME_RANGE = "select min({time}), max({time}) from read_parquet($file)"
 _SPAN_TIME_RANGE = "select min(start_ns), max(end_ns) from read_parquet($file)"
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesRows:
+class SeriesRows(NamedTuple):
     """A series; its samples are the rows `first` up to `last` (excluded) of the sorted file."""
 
     metric: str
@@ -151,13 +150,15 @@ class Recording:
             file, series = out, self._series_of(out)
         return file, time_sql, series or ()
 
+    def _fetch(self, sql: str, file: Path) -> list[tuple[Any, ...]]:
+        return self.engine.execute(sql, {"file": str(file)}).fetchall()
+
     def _columns(self, file: Path) -> dict[str, str]:
-        rows = self.engine.execute("describe select * from read_parquet($file)", {"file": str(file)}).fetchall()
-        return {name: sql_type for name, sql_type, *_ in rows}
+        return {name: kind for name, kind, *_ in self._fetch("describe select * from read_parquet($file)", file)}
 
     def _series_of(self, file: Path) -> tuple[SeriesRows, ...] | None:
         """Return the series of a file; None if the rows of a series are scattered."""
-        series = self.engine.execute(_INDEX, {"file": str(file)}).fetchall()
+        series = self._fetch(_INDEX, file)
         if any(last - first + 1 != rows for _, _, first, last, rows in series):
             return None
         return tuple(
@@ -180,8 +181,7 @@ class Recording:
         columns = self._columns(file)
         if missing := [name for name in ("resource", "scope", "span") if columns.get(name) != "BLOB"]:
             raise RecordingError(f"recording {self.path}: {files.SPANS} has no column {', '.join(missing)} of bytes")
-        row = self.engine.execute("select count(*) from read_parquet($file)", {"file": str(file)}).fetchone()
-        return int(row[0]) if row else 0
+        return int(self._fetch("select count(*) from read_parquet($file)", file)[0][0])
 
     def _completed(self, meta: files.RecordingMeta) -> files.RecordingMeta:
         """Return the metadata, with start and end from the data if they are missing."""
@@ -193,7 +193,7 @@ class Recording:
             sql, file, scale = _SPAN_TIME_RANGE, self.path / files.SPANS, 1e9
         else:
             return meta
-        start, end = self.engine.execute(sql, {"file": str(file)}).fetchone() or (None, None)
+        ((start, end),) = self._fetch(sql, file)
         return meta if start is None or end is None else replace(meta, start=start / scale, end=end / scale)
 
     # --- reading

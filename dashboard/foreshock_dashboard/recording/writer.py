@@ -20,6 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from foreshock_dashboard.ingest.otlp.encode import encode_each
+from foreshock_dashboard.ingest.otlp.values import valid_unicode
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.types import Json
@@ -174,11 +175,11 @@ class RecordingWriter:
             "end_ns": [span.end_ns for span in spans],
             "span_id": [bytes.fromhex(span.span_id) for span in spans],
             "parent_span_id": [bytes.fromhex(span.parent_id) for span in spans],
-            "name": [without_surrogates(span.name) for span in spans],
+            "name": [valid_unicode(span.name) for span in spans],
             "kind": [span.kind for span in spans],
             "status": [span.status for span in spans],
-            "service_namespace": [without_surrogates(service.namespace) for service in services],
-            "service_name": [without_surrogates(service.name) for service in services],
+            "service_namespace": [valid_unicode(service.namespace) for service in services],
+            "service_name": [valid_unicode(service.name) for service in services],
             "resource": [origin.resource for origin, _ in pairs],
             "scope": [origin.scope for origin, _ in pairs],
             "span": [raw for _, raw in pairs],
@@ -231,8 +232,8 @@ class RecordingWriter:
         series = list(self.numbers)
         names = {
             "number": np.arange(len(series), dtype=np.int32),
-            "metric": np.array([without_surrogates(metric) for metric, _ in series], object),
-            "labels": np.array([labels_json(labels) for _, labels in series], object),
+            "metric": np.array([valid_unicode(metric) for metric, _ in series], object),
+            "labels": np.array([_labels_json(labels) for _, labels in series], object),
         }
         self._engine.register("names", names)
         for statement in _NAMES:
@@ -244,13 +245,7 @@ class RecordingWriter:
         return float(row[0]) / 1e3 if row and row[0] else None
 
 
-def labels_json(labels: Labels) -> str:
-    """Return labels as in the file: a JSON object with ascending names."""
-    return orjson.dumps(
-        {without_surrogates(name): without_surrogates(value) for name, value in labels}, option=orjson.OPT_SORT_KEYS
-    ).decode()
-
-
-def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, which neither Parquet nor JSON can hold."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+def _labels_json(labels: Labels) -> str:
+    """Labels as in the file: a JSON object with ascending names, without lone surrogates."""
+    pairs = {valid_unicode(name): valid_unicode(value) for name, value in labels}
+    return orjson.dumps(pairs, option=orjson.OPT_SORT_KEYS).decode()
