@@ -59,34 +59,35 @@ def fetch_catalogue(
     Raises:
         SourceError: the source could not answer.
     """
-    empty = Matrix.empty(grid(start, end, step))
+    empty, fetched = Matrix.empty(grid(start, end, step)), dict[int, Matrix]()
 
-    def fetch(forms: Sequence[Producer]) -> Iterator[Matrix]:
+    def fetch(forms: Sequence[Producer]) -> None:
         present = [form for form in forms if names is None or form.query.series_name in names]
         found = source.fetch_all([form.query for form in present], start, end, step)
-        standard = {id(form): form.standard(matrix) for form, matrix in zip(present, found, strict=True)}
-        return (standard.get(id(form), empty) for form in forms)
+        fetched.update((id(form), form.standard(matrix)) for form, matrix in zip(present, found, strict=True))
 
     chosen, answers = dict(producers or {}), dict.fromkeys(catalogue, empty)
     untried: dict[str, tuple[Producer, ...]] = {}
-    pending = list(catalogue)
+    pending, also = list(catalogue), [form for row in catalogue.values() for form in row.also]
     while pending:
         for key in pending:
             row = catalogue[key]
             if key not in untried and row.part_of not in pending:
                 untried[key] = _ways(row, chosen.get(key), chosen.get(row.part_of))
         started = [key for key in pending if untried.get(key)]
-        for key, matrix in zip(started, fetch([untried[key][0] for key in started]), strict=True):
+        fetch([untried[key][0] for key in started] + also)
+        also = []
+        for key in started:
             way, *others = untried[key]
-            untried[key] = () if len(matrix) else tuple(others)
-            answers[key] = matrix
+            answers[key] = fetched.get(id(way), empty)
+            untried[key] = () if len(answers[key]) else tuple(others)
             row = catalogue[key]
-            if len(matrix) and not row.part_of and any(option.producer for option in row.ways):
+            if len(answers[key]) and not row.part_of and any(option.producer for option in row.ways):
                 chosen[key] = way.producer
         pending = [key for key in pending if untried.get(key, True)]
-    also = [(key, form) for key, row in catalogue.items() for form in row.also]
-    for (key, _), matrix in zip(also, fetch([form for _, form in also]), strict=True):
-        answers[key] = merged(answers[key], matrix)
+    for key, row in catalogue.items():
+        for form in row.also:
+            answers[key] = merged(answers[key], fetched.get(id(form), empty))
     return answers, chosen
 
 
