@@ -37,7 +37,7 @@ _DESTINATION_LABELS = (
     "destination_workload", "destination_workload_namespace",
     "destination_service_name", "destination_service_namespace",
 )  # fmt: skip
-_PAIR_LABELS = ("source_workload", "source_workload_namespace", *_DESTINATION_LABELS)
+_MESH_PAIR_LABELS = ("source_workload", "source_workload_namespace", *_DESTINATION_LABELS)
 _STATUS_LABELS = ("response_code", "grpc_response_status")
 _AT_SERVER = Matcher("reporter", "=~", "destination|waypoint")
 _AT_CLIENT = Matcher("reporter", "=~", "source|waypoint")
@@ -71,7 +71,9 @@ def readings(windows: RateWindows) -> Catalogue:
         return Producer(query(f"{_GRAPH}_{suffix}", _GRAPH_SERVER), relabel=_graph_service, producer=GRAPH)
 
     def mesh(reporter: Matcher, *, failed: bool = False) -> Producer:
-        by, relabel = (_DESTINATION_LABELS, _workload_service) if reporter is _AT_SERVER else (_PAIR_LABELS, _mesh_pair)
+        by, relabel = (
+            (_DESTINATION_LABELS, _workload_service) if reporter is _AT_SERVER else (_MESH_PAIR_LABELS, _mesh_pair)
+        )
         if failed:
             query = rate(_ISTIO, (*by, *_STATUS_LABELS), reporter)
             return Producer(query, relabel=_failed_only(relabel), producer=ISTIO)
@@ -115,14 +117,14 @@ def readings(windows: RateWindows) -> Catalogue:
         "client_seconds": row(
             graph_map,
             buckets(f"{_GRAPH}_client_seconds", EDGE_LABELS),
-            mesh_seconds(_PAIR_LABELS, _AT_CLIENT),
+            mesh_seconds(_MESH_PAIR_LABELS, _AT_CLIENT),
             shown=True,
             part_of="calls",
         ),
         "server_seconds": row(
             "what the network adds to a call",
             buckets(f"{_GRAPH}_server_seconds", EDGE_LABELS),
-            mesh_seconds(_PAIR_LABELS, _AT_SERVER),
+            mesh_seconds(_MESH_PAIR_LABELS, _AT_SERVER),
             part_of="calls",
         ),
         "retries": row("retries", rate("foreshock_retry_attempts_total", PAIR_LABELS)),

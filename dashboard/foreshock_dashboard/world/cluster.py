@@ -37,22 +37,24 @@ def readings(windows: RateWindows) -> Catalogue:
 
     Names: kube-state-metrics/docs/metrics (workload, cluster).
     """
-    last, autoscaler = windows.last, "kube_horizontalpodautoscaler"
+    last = windows.last
     scaler, deployment = (*NAMESPACE_LABELS, "horizontalpodautoscaler"), (*NAMESPACE_LABELS, "deployment")
     specified, ready = (
-        Producer(last(f"kube_statefulset_{name}", (*NAMESPACE_LABELS, "statefulset")), _STATEFUL_SET_RENAMES)
-        for name in ("replicas", "status_replicas_ready")
+        Producer(last(metric, (*NAMESPACE_LABELS, "statefulset")), _STATEFUL_SET_RENAMES)
+        for metric in ("kube_statefulset_replicas", "kube_statefulset_status_replicas_ready")
     )
     pod, quota = (*NAMESPACE_LABELS, "pod", "exported_pod"), (*NAMESPACE_LABELS, "resourcequota", "type")
     return {
         "scaler_target": row(
             "which autoscaler is whose, where names differ",
-            last(f"{autoscaler}_info", (*scaler, "scaletargetref_name")),
+            last("kube_horizontalpodautoscaler_info", (*scaler, "scaletargetref_name")),
         ),
         "scaler_wanted": row(
-            "replicas that an autoscaler wants", last(f"{autoscaler}_status_desired_replicas", scaler)
+            "replicas that an autoscaler wants", last("kube_horizontalpodautoscaler_status_desired_replicas", scaler)
         ),
-        "scaler_most": row("how far an autoscaler may go", last(f"{autoscaler}_spec_max_replicas", scaler)),
+        "scaler_most": row(
+            "how far an autoscaler may go", last("kube_horizontalpodautoscaler_spec_max_replicas", scaler)
+        ),
         "specified": row(
             "replicas wanted of what no autoscaler scales",
             last("kube_deployment_spec_replicas", deployment),

@@ -32,17 +32,25 @@ def readings(windows: RateWindows) -> Catalogue:
     """Readings of hosts. Names: node_exporter's collectors netdev, netclass, infiniband, and netstat."""
     last, rate = windows.last, windows.rate
     usage, segments = "how full interfaces are", "the share of TCP segments sent again"
-    port = "node_infiniband_port"
-    received, sent = (rate(f"{port}_data_{way}_bytes_total", PORT_LABELS) for way in ("received", "transmitted"))
+    received = rate("node_infiniband_port_data_received_bytes_total", PORT_LABELS)
+    sent = rate("node_infiniband_port_data_transmitted_bytes_total", PORT_LABELS)
     speed = last("node_infiniband_rate_bytes_per_second", PORT_LABELS)
-    more_drops = (
-        *("node_network_transmit_drop", "node_network_receive_errs", "node_network_transmit_errs"),
-        *(f"{port}_discards_received", f"{port}_discards_transmitted", f"{port}_errors_received"),
-        "node_infiniband_out_of_sequence_packets_received",
+    of_ethernet = (
+        rate(metric, TARGET_LABELS, _PHYSICAL)
+        for metric in (
+            "node_network_transmit_drop_total",
+            "node_network_receive_errs_total",
+            "node_network_transmit_errs_total",
+        )
     )
-    drops = (
-        rate(f"{name}_total", TARGET_LABELS, *([_PHYSICAL] if name.startswith("node_network") else []))
-        for name in more_drops
+    of_rdma = (
+        rate(metric, TARGET_LABELS)
+        for metric in (
+            "node_infiniband_port_discards_received_total",
+            "node_infiniband_port_discards_transmitted_total",
+            "node_infiniband_port_errors_received_total",
+            "node_infiniband_out_of_sequence_packets_received_total",
+        )
     )
     return {
         "received": row(usage, rate("node_network_receive_bytes_total", DEVICE_LABELS, _PHYSICAL), also=(received,)),
@@ -54,7 +62,7 @@ def readings(windows: RateWindows) -> Catalogue:
         "dropped": row(
             "packets dropped or in error",
             rate("node_network_receive_drop_total", TARGET_LABELS, _PHYSICAL),
-            also=tuple(drops),
+            also=(*of_ethernet, *of_rdma),
         ),
     }
 

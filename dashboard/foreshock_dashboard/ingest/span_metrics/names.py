@@ -11,36 +11,39 @@ from foreshock_dashboard.model.span import Kind, Status
 
 
 def _counter(name: str, help_text: str) -> Family:
-    return Family(f"{name}_total", "counter", help_text)
+    return Family(name, "counter", help_text)
 
 
-def _seconds(name: str, help_text: str) -> Family:
-    return Family(f"{name}_seconds", "histogram", help_text)
+def _histogram(name: str, help_text: str) -> Family:
+    return Family(name, "histogram", help_text)
 
 
-_GRAPH = "traces_service_graph_request"
-REQUESTS = _counter(_GRAPH, "Requests between two services.")
-FAILED = _counter(f"{_GRAPH}_failed", "Requests between two services that failed.")
-CLIENT_SECONDS = _seconds(f"{_GRAPH}_client", "Seconds of a request as its client saw it.")
-SERVER_SECONDS = _seconds(f"{_GRAPH}_server", "Seconds of a request as its server saw it.")
-RETRIES = _counter("foreshock_retry_attempts", "Requests that repeat a failed one.")
+REQUESTS = _counter("traces_service_graph_request_total", "Requests between two services.")
+FAILED = _counter("traces_service_graph_request_failed_total", "Requests between two services that failed.")
+CLIENT_SECONDS = _histogram("traces_service_graph_request_client_seconds", "Seconds of a request as its client saw it.")
+SERVER_SECONDS = _histogram("traces_service_graph_request_server_seconds", "Seconds of a request as its server saw it.")
+RETRIES = _counter("foreshock_retry_attempts_total", "Requests that repeat a failed one.")
 FALLBACKS = _counter(
-    "foreshock_fallback_calls",
+    "foreshock_fallback_calls_total",
     "Failed requests in whose place another service or model answered; each attempt that failed is one.",
 )
-CALLS = _counter("traces_span_metrics_calls", "Spans of each operation.")
-DURATION = _seconds("traces_span_metrics_duration", "Seconds that each operation's spans took.")
-LLM_QUEUE = _seconds("foreshock_llm_queue", "Seconds that requests to a model waited in its queue.")
-LLM_FIRST_TOKEN = _seconds("foreshock_llm_time_to_first_token", "Seconds until the first token of a model's answer.")
-LLM_TOKENS = _counter("foreshock_llm_tokens", "Tokens that requests to a model had, and its answers.")
-UNPAIRED = _counter("foreshock_service_graph_unpaired_spans", "Spans whose other half did not come in time.")
-DROPPED = _counter("foreshock_service_graph_dropped_spans", "Spans not paired because too many waited already.")
-LATE = _counter("foreshock_spans_late", "Spans that ended too long ago to be counted.")
-EARLY = _counter("foreshock_spans_early", "Spans that end too far in the future to be counted.")
-DUPLICATE = _counter("foreshock_spans_duplicate", "Spans that came again and were not counted again.")
-CLAMPED = _counter("foreshock_spans_clamped", "Spans that ended before they started, counted as 0 s.")
-UNCOUNTED = _counter("foreshock_spans_uncounted", "Spans that were kept although counting them failed; see the log.")
-OVERFLOW = _counter("foreshock_span_metrics_overflow", "Counts in the series of `(other)`, for want of room.")
+CALLS = _counter("traces_span_metrics_calls_total", "Spans of each operation.")
+DURATION = _histogram("traces_span_metrics_duration_seconds", "Seconds that each operation's spans took.")
+LLM_QUEUE = _histogram("foreshock_llm_queue_seconds", "Seconds that requests to a model waited in its queue.")
+LLM_FIRST_TOKEN = _histogram(
+    "foreshock_llm_time_to_first_token_seconds", "Seconds until the first token of a model's answer."
+)
+LLM_TOKENS = _counter("foreshock_llm_tokens_total", "Tokens that requests to a model had, and its answers.")
+UNPAIRED = _counter("foreshock_service_graph_unpaired_spans_total", "Spans whose other half did not come in time.")
+DROPPED = _counter("foreshock_service_graph_dropped_spans_total", "Spans not paired because too many waited already.")
+LATE = _counter("foreshock_spans_late_total", "Spans that ended too long ago to be counted.")
+EARLY = _counter("foreshock_spans_early_total", "Spans that end too far in the future to be counted.")
+DUPLICATE = _counter("foreshock_spans_duplicate_total", "Spans that came again and were not counted again.")
+CLAMPED = _counter("foreshock_spans_clamped_total", "Spans that ended before they started, counted as 0 s.")
+UNCOUNTED = _counter(
+    "foreshock_spans_uncounted_total", "Spans that were kept although counting them failed; see the log."
+)
+OVERFLOW = _counter("foreshock_span_metrics_overflow_total", "Counts in the series of `(other)`, for want of room.")
 ACCOUNTING_FAMILIES = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
 """Counters of spans that were not counted, or not as they came."""
 
