@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, METRICS, Selection
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
-from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parameters, refused, whole
+from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parameters, one_of, refused, whole
 
 MAX_FILTER_LENGTH = 80
 MAX_CSV_TRACES = 1000
@@ -20,16 +20,10 @@ class HeadroomParameters(Parameters):
     service: str = Field("", description=f"only of this one: {SERVICE}")
 
 
-def _format(text: str) -> str:
-    if text not in ("json", "zip"):
-        raise ValueError("use json or zip")
-    return text
-
-
 class ReportParameters(AsOf):
     """`/api/report/{incident}`."""
 
-    format: Annotated[str, AfterValidator(_format)] = Field(
+    format: Annotated[str, AfterValidator(one_of(("json", "zip"), "use json or zip"))] = Field(
         "json", alias="as", description="json (default), or zip: the Markdown and its plots as one file"
     )
 
@@ -58,12 +52,6 @@ class CascadeParameters(AsOf):
     )
     incident: str = Field("", description="the id of one incident; all that are open by default")
     service: str = Field("", description="whose room is shown")
-
-
-def _metric(text: str) -> str:
-    if text not in METRICS:
-        raise ValueError(f"use one of {', '.join(METRICS)}")
-    return text
 
 
 def _column(text: str) -> str:
@@ -98,7 +86,7 @@ class InventoryParameters(AsOf):
 class FleetParameters(InventoryParameters):
     """`/api/pages/fleet`."""
 
-    metric: Annotated[str, AfterValidator(_metric)] = Field(
+    metric: Annotated[str, AfterValidator(one_of(METRICS, f"use one of {', '.join(METRICS)}"))] = Field(
         Selection().metric, description=f"what the grid shows: {', '.join(METRICS)}"
     )
     gpu: str = Field("", description="the GPU that is open: host/gpu-index, or its UUID")

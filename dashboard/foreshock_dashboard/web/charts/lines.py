@@ -113,9 +113,9 @@ def lines(
         layout["yaxis"]["dtick"] = 1
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
-    rows_of_names = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
-    layout["showlegend"] = 0 < rows_of_names <= MAX_LEGEND_ROWS
-    layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * rows_of_names * layout["showlegend"]
+    legend_rows = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
+    layout["showlegend"] = 0 < legend_rows <= MAX_LEGEND_ROWS
+    layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * legend_rows * layout["showlegend"]
     layout["shapes"] = [_mark_line(mark, look) for mark in marks] + ([_band_shape(band, look)] if band else [])
     layout["annotations"] = [_mark_label(mark, look, i, span) for i, mark in enumerate(marks)]
     layout["annotations"] += [_annotation(note, look)] if note else []
@@ -135,16 +135,8 @@ def _legend_rows(drawn: Sequence[Line], look: Look, row: int) -> int:
 
 def blank(text: str, look: Look) -> Json:
     """Plotly figure with a text in place of data."""
-    none = {"visible": False, "fixedrange": True}
-    return {
-        "data": [],
-        "layout": _base_layout(look)
-        | {
-            "xaxis": none,
-            "yaxis": none,
-            "annotations": [_annotation(text, look)],
-        },
-    }
+    axes = {axis: {"visible": False, "fixedrange": True} for axis in ("xaxis", "yaxis")}
+    return {"data": [], "layout": _base_layout(look) | axes | {"annotations": [_annotation(text, look)]}}
 
 
 def _annotation(text: str, look: Look) -> Json:
@@ -198,12 +190,7 @@ def _downsampled(times: Floats, series: Sequence[Line]) -> tuple[Floats, list[Fl
     if size <= 1:
         return times, [line.values for line in series]
     starts = np.arange(0, len(times), size)
-    rows = []
-    for line in series:
-        known = np.where(np.isnan(line.values), -np.inf, line.values)
-        largest = np.maximum.reduceat(known, starts)
-        rows.append(np.where(np.isneginf(largest), np.nan, largest))
-    return times[starts], rows
+    return times[starts], [np.fmax.reduceat(line.values, starts) for line in series]
 
 
 def _trace(line: Line, stamps: Sequence[str], row: Floats, look: Look, unit: str) -> Json:

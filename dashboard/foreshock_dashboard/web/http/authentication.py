@@ -163,14 +163,14 @@ class Authenticated:
     def _who(self) -> JSONResponse:
         """401 with the accepted schemes; 403 where only a proxy can authenticate."""
         schemes = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.bearer))
-        offered = [name for name, method in schemes if method]
+        offered = [scheme for scheme, method in schemes if method]
         if not offered:
             text = "this hub answers to its proxy alone, once that has asked who you are: open the proxy's address"
             return JSONResponse({"error": text}, 403)
         text = "this hub asks who you are: send a token or a name and a password that it knows"
         answer = JSONResponse({"error": text}, 401)
-        for scheme in offered:  # one header each: not every browser reads several in one
-            answer.headers.append("WWW-Authenticate", scheme)
+        for scheme in offered:
+            answer.headers.append("WWW-Authenticate", scheme)  # one header each: not every browser reads several in one
         return answer
 
 

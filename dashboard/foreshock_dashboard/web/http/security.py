@@ -85,11 +85,10 @@ class SameSite:
             await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
             return
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and is_cross_site(Headers(scope=scope)):
-            await _refuse(403, "this request came from a page of another site; open the dashboard itself")(
-                scope, receive, send
-            )
-            return
-        await self._app(scope, receive, send)
+            text = "this request came from a page of another site; open the dashboard itself"
+            await _refuse(403, text)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^\[\]:/@\s]+))(?::\d*)?")
@@ -118,20 +117,16 @@ class KnownHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 421, or pass the request on."""
         if scope["type"] == "http" and not self._any:
-            hosts_header = Headers(scope=scope).getlist("host") or [""]
-            for authority in hosts_header:
+            for authority in Headers(scope=scope).getlist("host") or [""]:
                 name = host_name(authority)
                 if not (is_loopback(name) or (name and name in self._names)):
-                    await _refuse(421, _unknown_host(authority))(scope, receive, send)
+                    text = (
+                        f"this hub does not answer to the host {authority[:MAX_NAME_LENGTH]!r}: ask for localhost or a "
+                        "loopback address, or add the name to --allowed-hosts"
+                    )
+                    await _refuse(421, text)(scope, receive, send)
                     return
         await self._app(scope, receive, send)
-
-
-def _unknown_host(authority: str) -> str:
-    return (
-        f"this hub does not answer to the host {authority[:MAX_NAME_LENGTH]!r}: ask for localhost or a loopback "
-        "address, or add the name to --allowed-hosts"
-    )
 
 
 class BodyLimit:
@@ -154,38 +149,28 @@ class BodyLimit:
         body = await self._read(receive)
         if body is None:
             await _refuse(413, f"the body is larger than {self._most} bytes")(scope, receive, send)
-            return
-        if scope["path"] == self._path and (wrong := self._check(body)):
-            await _refuse(400, wrong)(scope, receive, send)
-            return
-        await self._app(scope, _replay(body, receive), send)
+        elif scope["path"] == self._path and (fault := self._check(body)):
+            await _refuse(400, fault)(scope, receive, send)
+        else:
+            messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+            async def replay() -> Message:
+                return next(messages, None) or await receive()
+
+            await self._app(scope, replay, send)
 
     async def _read(self, receive: Receive) -> bytes | None:
-        parts: list[bytes] = []
-        size = 0
+        """The body; None if it is too large."""
+        body = bytearray()
         while True:
             message = await receive()
             if message["type"] != "http.request":
-                return b"".join(parts)
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._most:
+                return bytes(body)
+            body += message.get("body", b"")
+            if len(body) > self._most:
                 return None
             if not message.get("more_body", False):
-                return b"".join(parts)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
-
-    async def again() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
+                return bytes(body)
 
 
 def _refuse(status: int, text: str) -> JSONResponse:
@@ -215,7 +200,9 @@ def callback_fault(body: bytes, inputs_by_output: Mapping[str, Sequence[tuple[st
     outputs = request.get("outputs")
     if not isinstance(outputs, dict) or f"{outputs.get('id')}.{outputs.get('property')}" != request["output"]:
         return "the body's outputs are not those of its output; reload the page"
-    if request.keys() - _CALLBACK_KEYS or not _are_texts(request.get("changedPropIds", [])):
+    changed = request.get("changedPropIds", [])
+    is_texts = isinstance(changed, list) and all(isinstance(name, str) for name in changed)
+    if request.keys() - _CALLBACK_KEYS or not is_texts:
         return "the body's changedPropIds or other parts are malformed; reload the page"
     return ""
 
@@ -224,7 +211,3 @@ def _slots(values: object) -> list[tuple[object, object]] | None:
     if not isinstance(values, list) or not all(isinstance(slot, dict) for slot in values):
         return None
     return [(slot.get("id"), slot.get("property")) for slot in values]
-
-
-def _are_texts(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(value, str) for value in values)

@@ -116,6 +116,17 @@ def _flag(text: str) -> bool:
 Flag = Annotated[bool, BeforeValidator(_flag)]
 
 
+def one_of(names: Collection[str], problem: str) -> Callable[[str], str]:
+    """A validator of names. problem: the remedy for any other text."""
+
+    def check(text: str) -> str:
+        if text not in names:
+            raise ValueError(problem)
+        return text
+
+    return check
+
+
 def whole(least: int, most: int) -> Callable[[str], int]:
     """A parser of whole numbers within bounds."""
 

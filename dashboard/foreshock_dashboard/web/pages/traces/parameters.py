@@ -18,6 +18,7 @@ from foreshock_dashboard.web.state.parameters import (
     Duration,
     Flag,
     Parameters,
+    one_of,
     refused,
     service_named,
     time_parameter,
@@ -58,12 +59,6 @@ def _status(text: str) -> str:
     return text.lower()
 
 
-def _order(text: str) -> str:
-    if text not in get_args(Order):
-        raise ValueError(f"is neither slowest nor newest nor {BY_WAIT}")
-    return text
-
-
 class TraceParameters(Parameters):
     """The filters of a trace list."""
 
@@ -86,9 +81,11 @@ class TraceParameters(Parameters):
         None, description="only traces with a span of this status: error, ok or unset"
     )
     errors: Flag = Field(False, description="true: the same as status=error")
-    order: Annotated[Order, BeforeValidator(_order)] = Field(
-        "newest",
-        description="newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
+    order: Annotated[Order, BeforeValidator(one_of(get_args(Order), f"is neither slowest nor newest nor {BY_WAIT}"))] = (
+        Field(
+            "newest",
+            description="newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
+        )
     )
     limit: Annotated[int, BeforeValidator(whole(1, 1000))] = Field(50, ge=1, le=1000, description="1 to 1000")
     start: str = Field("", description=f"{TIME}; default 15 minutes before end")
