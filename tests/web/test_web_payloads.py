@@ -245,7 +245,7 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
     seen = replace(starvation(starving()), at_risk=risks)
     told: Json = dict(verdict(snapshot(starving(), seen)).payload()["next"] or {})
     assert (told["service"], told["missing"]) == ("gateway", ["embedder"])
-    assert (told["seconds"]["p10"], told["seconds"]["p50"], told["seconds"]["p90"]) == (60.0, 240.0, 900.0)
+    assert (told["seconds"].p10, told["seconds"].p50, told["seconds"].p90) == (60.0, 240.0, 900.0)
     assert verdict(SCENES["starving"]()).payload()["next"] is None
 
 
@@ -266,7 +266,7 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     seen = replace(snapshot(world, told), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
     assert conditions.conditions(seen)[who] == ("warning", "first at risk")
     following: Json = dict(verdict(seen).payload()["next"] or {})
-    assert (following["service"], following["seconds"]["p50"], following["objective"]) == ("embedder", 70.0, 0.25)
+    assert (following["service"], following["seconds"].p50, following["objective"]) == ("embedder", 70.0, 0.25)
 
 
 def test_calm_says_what_it_cannot_see() -> None:
@@ -302,7 +302,7 @@ def test_the_values_of_now_line_up_with_the_topology() -> None:
     """One byte for each GPU and each tenant."""
     world = starving()
     identities, values = topology(world), data.now(snapshot(world), "x")
-    assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host["gpus"]) for host in identities["hosts"])
+    assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host.gpus) for host in identities["hosts"])
     assert len(base64.b64decode(values["tenants"]["stalled"])) == len(identities["tenants"])
 
 

@@ -43,7 +43,8 @@ def run_explain(arguments: argparse.Namespace) -> int:
     at = parse_flag("--at", parse_time, arguments.at)
     with closing(Recording(Path(arguments.recording))) as recording:
         explanation = explain(recording, arguments.service, at)
-    print(json.dumps(explained_json(explanation), indent=1) if arguments.json else explained_text(explanation))
+    as_json = json.dumps(explained_json(explanation), indent=1, default=vars)
+    print(as_json if arguments.json else explained_text(explanation))
     return 0
 
 

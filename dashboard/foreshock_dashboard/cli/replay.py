@@ -40,7 +40,10 @@ def run_replay(arguments: argparse.Namespace) -> int:
     bar = ProgressBar()
     played = replay_folder(Path(arguments.recording), until, bar)
     bar.end()
-    print(json.dumps(replayed(played.final, played.paged), indent=1) if arguments.json else played_text(played))
+    if arguments.json:
+        print(json.dumps(replayed(played.final, played.paged), indent=1, default=vars))
+    else:
+        print(played_text(played))
     return 0
 
 

@@ -38,10 +38,7 @@ LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]
         ("client", "server", "connection", *_RED, "server_p95_seconds", "attempts_per_call"),
         lambda snapshot: lists.services(snapshot)["edges"],
     ),
-    "pairs": (
-        ("victim", "aggressor", "stalled_ratio", "gpus"),
-        lambda snapshot: lists.contention(snapshot)["pairs"],
-    ),
+    "pairs": (("victim", "aggressor", "stalled_ratio", "gpus"), lambda snapshot: lists.contention(snapshot)["pairs"]),
     "incidents": (
         (
             *("id", "phase", "cause", "victim", "aggressor", "since", "opened", "paged", "until"),
@@ -109,11 +106,7 @@ def add_csv_routes(
         rows = await traces.listed(query, snapshot.services)
         return _file("traces", snapshot, table(TRACES, rows["traces"]))
 
-    @router.get(
-        "/{name}",
-        summary="A list as CSV: services, edges, pairs, incidents or targets",
-        name="csv",
-    )
+    @router.get("/{name}", summary="A list as CSV: services, edges, pairs, incidents or targets", name="csv")
     def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
         if (listing := LISTS.get(name)) is None:
             known = ", ".join(sorted([*LISTS, "gpus", "traces"]))

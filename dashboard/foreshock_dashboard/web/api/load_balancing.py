@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import freshness
-from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.numbers import Row, number
 
 State = Literal["ok", "degraded", "shed"]
 
@@ -40,8 +39,7 @@ SpareRatio = Annotated[float | None, Field(description="the difference; negative
 """Load and its safe limit as ratios of capacity (1 = saturated)."""
 
 
-@dataclass(frozen=True)
-class PoolHeadroom:
+class PoolHeadroom(Row):
     """Headroom of a service on one pool."""
 
     service: str
@@ -51,8 +49,7 @@ class PoolHeadroom:
     spare_ratio: SpareRatio
 
 
-@dataclass(frozen=True)
-class ReplicaHeadroom:
+class ReplicaHeadroom(Row):
     """Headroom of a replica. `requests`: mean number of requests in progress."""
 
     service: str

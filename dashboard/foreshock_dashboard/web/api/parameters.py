@@ -73,8 +73,7 @@ class InventoryParameters(AsOf):
         "", description="only GPUs with this text in their name, UUID, model, pool or services"
     )
     sort: Annotated[str, AfterValidator(_column)] = Field(
-        Selection().sort,
-        description="a column of the inventory, - before it for the largest first; default -contended",
+        Selection().sort, description="a column of the inventory, - before it for the largest first; default -contended"
     )
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from itertools import pairwise
 from statistics import fmean
 from typing import NamedTuple
@@ -80,11 +81,11 @@ def layered(nodes: Iterable[str], arrows: Iterable[Arrow], beside: Mapping[str, 
     chains = {pair: _chain(pair, pair in back, columns) for pair in sorted(weights)}
     order = _ordered(columns, chains.values())
     place = {vertex: Place(c, r) for c, column in enumerate(order) for r, vertex in enumerate(column)}
-    routes = []
-    for pair, chain in chains.items():
-        points = tuple(place[vertex] for vertex in chain)
-        routes.append(Route(*pair, points[::-1] if pair in back else points, pair in back))
-    return Layered({node: place[node] for node in known}, tuple(routes), tuple(len(column) for column in order))
+    routes = tuple(
+        Route(*pair, tuple(place[vertex] for vertex in (chain[::-1] if pair in back else chain)), pair in back)
+        for pair, chain in chains.items()
+    )
+    return Layered({node: place[node] for node in known}, routes, tuple(map(len, order)))
 
 
 def _backward(weights: Mapping[tuple[str, str], float]) -> set[tuple[str, str]]:
@@ -119,15 +120,8 @@ def _columns(nodes: Sequence[str], forward: Pairs) -> dict[str, int]:
         before[server].add(client)
         after[client].add(server)
     columns: dict[str, int] = {}
-    waiting = {node: len(before[node]) for node in nodes}
-    ready = [node for node in nodes if not waiting[node]]
-    while ready:
-        node = ready.pop()
+    for node in TopologicalSorter(before).static_order():
         columns[node] = max((columns[other] + 1 for other in before[node]), default=0)
-        for other in after[node]:
-            waiting[other] -= 1
-            if not waiting[other]:
-                ready.append(other)
     for node in nodes:
         if not before[node] and after[node]:
             columns[node] = min(columns[other] for other in after[node]) - 1

@@ -20,7 +20,7 @@ from foreshock_dashboard.render.units import plural
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
-from foreshock_dashboard.web.state.numbers import number, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Stage
 
@@ -45,8 +45,7 @@ class ChosenIncidents(NamedTuple):
     onset: float | None
 
 
-@dataclass(frozen=True)
-class LaneSign:
+class LaneSign(Row):
     """The first sign of a lane."""
 
     text: str

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from typing_extensions import TypedDict
 
@@ -15,14 +14,13 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.panels.graph_layout import Arrow, layered
-from foreshock_dashboard.web.state.numbers import last
+from foreshock_dashboard.web.state.numbers import Row, last
 
 MAX_NODES = 60
 """Nodes of the service map; beyond that no picture of a graph can be read."""
 
 
-@dataclass(frozen=True)
-class MapNode:
+class MapNode(Row):
     """A node of the service map; column from the left, row from the top."""
 
     id: str
@@ -32,8 +30,7 @@ class MapNode:
     row: int
 
 
-@dataclass(frozen=True)
-class MapEdge:
+class MapEdge(Row):
     """A call edge, and the places that it runs through. back: it closes a cycle."""
 
     client: str
@@ -52,14 +49,14 @@ class ServiceMap(TypedDict):
     hidden: int
 
 
-class TopologyService(TypedDict):
+class TopologyService(Row):
     """A service."""
 
     id: str
     colour: int
 
 
-class TopologyHost(TypedDict):
+class TopologyHost(Row):
     """A host and its GPUs: index, UUID, and model of each."""
 
     name: str
@@ -100,8 +97,8 @@ def topology(world: World | None) -> Topology:
         for gpu in world.gpus:
             hosts.setdefault(gpu.host, []).append([gpu.index, gpu.uuid, gpu.model])
         body = {
-            "services": [{"id": str(service), "colour": service_color(str(service))} for service in world.services],
-            "hosts": [{"name": name, "gpus": listed} for name, listed in hosts.items()],
+            "services": [TopologyService(str(service), service_color(str(service))) for service in world.services],
+            "hosts": [TopologyHost(name, listed) for name, listed in hosts.items()],
             "pools": _pools(world.pool),
             "tenants": [[place[who.gpu], index[who.service]] for who in world.tenants],
             "map": service_map(world),

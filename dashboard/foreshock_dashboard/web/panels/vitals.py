@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -22,7 +21,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import freshness, serving_services
-from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.placement import pair_rows
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
@@ -50,8 +49,7 @@ class Vital(NamedTuple):
     note: str = ""
 
 
-@dataclass(frozen=True)
-class VitalJson:
+class VitalJson(Row):
     """A number, its sparkline, and its normal range."""
 
     name: str
@@ -214,8 +212,8 @@ def _maximum(values: Floats) -> Floats:
     """The maximum of each column; NaN where none is known."""
     if not len(values):
         return np.full(values.shape[1], np.nan)
-    most = np.where(np.isfinite(values), values, -np.inf).max(axis=0)
-    return np.where(np.isneginf(most), np.nan, most)
+    maxima: Floats = np.fmax.reduce(np.where(np.isfinite(values), values, np.nan), axis=0)
+    return maxima
 
 
 def _worst_row(values: Floats) -> int | None:
@@ -229,5 +227,4 @@ def sparkline(world: World, row: Floats) -> list[float | None]:
     points = row[-max(1, world.points(SPARKLINE_SECONDS)) :]
     size = max(1, -(-len(points) // SPARKLINE_POINTS))
     padded = np.concatenate([np.full(-len(points) % size, np.nan), points]).reshape(-1, size)
-    filled = np.where(np.isnan(padded), -np.inf, padded).max(axis=1)
-    return [None if value == -np.inf else float(f"{value:.3g}") for value in filled.tolist()]
+    return [None if math.isnan(value) else float(f"{value:.3g}") for value in np.fmax.reduce(padded, axis=1).tolist()]

@@ -91,8 +91,7 @@ def shell(pages: tuple[Page, ...], *, simulated: bool = False, recorded: bool = 
             html.Header(
                 [
                     html.Div(
-                        [html.Span(className="mark", **attributes(aria_hidden="true")), "foreshock"],
-                        className="brand",
+                        [html.Span(className="mark", **attributes(aria_hidden="true")), "foreshock"], className="brand"
                     ),
                     html.Nav([_link(page) for page in pages if page.name], **attributes(aria_label="Pages")),
                     html.Span("SIMULATED", id="simulated", className="badge simulated", hidden=not simulated),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.state.freshness import fresh_services
-from foreshock_dashboard.web.state.numbers import last, number, rounded
+from foreshock_dashboard.web.state.numbers import Row, last, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory, Stage
 
 RISK_HORIZON_SECONDS = 600.0
@@ -32,7 +31,7 @@ def breach_probability(risk: AtRisk, within: float) -> float:
     return float(np.interp(within, seconds, shares, left=0.0)) if known else 0.0
 
 
-class SloJson(TypedDict):
+class SloJson(Row):
     """An SLO: bounds of p95 and of the share of failed requests."""
 
     seconds: float
@@ -84,18 +83,12 @@ class ServiceForecasts:
         slo, load = self._slos.get(service), self._loads.get(service)
         used = self.used(service, p95, failed)
         return {
-            "promise": None
-            if slo is None
-            else {
-                "seconds": rounded(slo.seconds),
-                "failed": rounded(slo.failed),
-                "learned": slo.learned,
-            },
+            "promise": slo and SloJson(rounded(slo.seconds), rounded(slo.failed), slo.learned),
             "used": None if used is None else number(used),
             "risk": number(self._chances.get(service, math.nan)),
             "breach": number(self._breaches.get(service, math.nan)),
-            "load": None if load is None else number(load.ratio),
-            "safe": None if load is None else number(load.safe),
+            "load": load and number(load.ratio),
+            "safe": load and number(load.safe),
             "uneven": number(self._uneven.get(service, math.nan)),
         }
 
@@ -178,8 +171,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     }
 
 
-@dataclass(frozen=True)
-class ServiceFigures:
+class ServiceFigures(Row):
     """A service with its condition, stage, and request figures."""
 
     id: str

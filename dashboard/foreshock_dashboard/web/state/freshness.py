@@ -48,7 +48,7 @@ def freshness(world: World) -> Freshness:
     A GPU needs figures of its time. A service that ever reported requests has to keep reporting them; another one, such
     as a batch job, is seen on its GPUs and by its callers. Contention is judged on the services with requests.
     """
-    newest = _newest(world.step)
+    newest = _fresh_columns(world.step)
     on_gpus, by_service = _gpus_seen(world, newest), _services_seen(world)
     gpus, services = _rows(on_gpus), _rows(by_service[:, newest])
     served = _rows(np.isfinite(world.red.p95))
@@ -65,7 +65,7 @@ def freshness(world: World) -> Freshness:
         stale_services=tuple(who for who, fresh in zip(world.services, services, strict=True) if not fresh),
         stale_targets=tuple(target for target in world.targets if is_stale(target, world.step)),
         no_data=" or ".join(lost),
-        since=max((_last(world, seen) for seen in lost.values() if seen.any()), default=None),
+        since=max((float(world.times[seen.any(axis=0)][-1]) for seen in lost.values() if seen.any()), default=None),
     )
 
 
@@ -84,10 +84,10 @@ def why_unknown(snapshot: Snapshot) -> str:
 
 def fresh_services(world: World) -> Bools:
     """Flags of the services with fresh data. Shape (services,)."""
-    return _rows(_services_seen(world)[:, _newest(world.step)])
+    return _rows(_services_seen(world)[:, _fresh_columns(world.step)])
 
 
-def _newest(step: float) -> slice:
+def _fresh_columns(step: float) -> slice:
     return slice(-math.ceil(fresh_seconds(step) / step), None)
 
 
@@ -129,11 +129,9 @@ def _seen_by_others(world: World) -> Bools:
     known = np.array([place.get(service, services) for service in on.services], np.int64)  # one row more: others
     on_gpus = np.isfinite(world.busy) | np.isfinite(world.stalled) | np.isfinite(world.memory)
     seen = _any(known[on.service], on_gpus, services + 1)[:services]
-    calls = np.isfinite(world.calls.rate)
-    for edge, row in zip(world.edges, calls, strict=True):
-        for end in (edge.client, edge.server):
-            if end in place:
-                seen[place[end]] |= row
+    for edge, row in zip(world.edges, np.isfinite(world.calls.rate), strict=True):
+        for end in {edge.client, edge.server} & place.keys():
+            seen[place[end]] |= row
     return seen
 
 
@@ -143,7 +141,3 @@ def _any(rows: Rows, flags: Bools, count: int) -> Bools:
     for point, column in enumerate(flags.T):
         found[rows[column], point] = True
     return found
-
-
-def _last(world: World, seen: Bools) -> float:
-    return float(world.times[np.flatnonzero(seen.any(axis=0))[-1]])

@@ -7,15 +7,24 @@ from typing import cast
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.action import Action, Reason
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Phase, Quality
+from foreshock_dashboard.model.action import Action, Effect, Reason
+from foreshock_dashboard.model.incident import (
+    AtRisk,
+    Candidate,
+    Cause,
+    Evidence,
+    Incident,
+    Phase,
+    Quality,
+    SuspectedCause,
+)
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
-from foreshock_dashboard.web.state.numbers import number, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
 VERSION = 1
 """Increases when a key changes its meaning or is removed; new keys do not change it."""
@@ -31,7 +40,7 @@ class ClauseJson(TypedDict):
     at: float | None
 
 
-class ReasonJson(TypedDict):
+class ReasonJson(Row):
     """The reason of a suspicion or an action."""
 
     kind: str
@@ -42,7 +51,7 @@ class ReasonJson(TypedDict):
     since: float | None
 
 
-class EffectJson(TypedDict):
+class EffectJson(Row):
     """The projected effect of an action. `now` is null where `projected` is a ratio of the present value."""
 
     signal: str
@@ -79,7 +88,7 @@ class ActionJson(ActionStep):
     clauses: list[ClauseJson]
 
 
-class CulpritJson(TypedDict):
+class CulpritJson(Row):
     """The suspected cause, and where it is felt; an edge is written `client -> server`."""
 
     service: str | None
@@ -89,7 +98,7 @@ class CulpritJson(TypedDict):
     host: str | None
 
 
-class BreachSeconds(TypedDict):
+class BreachSeconds(Row):
     """Seconds until an SLO breach, by percentile; null beyond the horizon."""
 
     p10: float | None
@@ -99,14 +108,14 @@ class BreachSeconds(TypedDict):
     p90: float | None
 
 
-class AtRiskJson(TypedDict):
+class AtRiskJson(Row):
     """A service at risk."""
 
     service: str
     breach_seconds: BreachSeconds
 
 
-class CandidateJson(TypedDict):
+class CandidateJson(Row):
     """A suspected service."""
 
     service: str
@@ -115,7 +124,7 @@ class CandidateJson(TypedDict):
     reasons: list[ReasonJson]
 
 
-class EvidenceJson(TypedDict):
+class EvidenceJson(Row):
     """A figure that supports an incident. `signal` and `name` are the same."""
 
     signal: str
@@ -202,18 +211,7 @@ def incident(item: Incident) -> IncidentJson:
         "since": number_of_time(item.since),
         "service": str(item.service),
         **_judgement(item),
-        "evidence": [
-            {
-                "signal": figure.name,
-                "entity": figure.entity,
-                "value": number(figure.value),
-                "baseline": number(figure.baseline),
-                "unit": figure.unit,
-                "since": number_of_time(figure.since),
-                "name": figure.name,
-            }
-            for figure in item.evidence
-        ],
+        "evidence": list(map(_evidence, item.evidence)),
         "quality": item.quality,
         # Short names for the pages.
         "phase": item.phase,
@@ -226,25 +224,29 @@ def incident(item: Incident) -> IncidentJson:
 
 
 def _judgement(item: Incident) -> Judgement:
-    summary, suspect = summary_clauses(item), item.suspect
+    summary = summary_clauses(item)
     return {
         "cause": cause(item.cause),
         "confidence": number(item.confidence),
-        "culprit": {
-            "service": _text(suspect.service),
-            "gpus": _labels(suspect.gpus),
-            "pool": suspect.pool or None,
-            "edge": _edge(suspect.edge) if suspect.edge else None,
-            "host": suspect.host or None,
-        },
+        "culprit": _culprit(item.suspect),
         "victims": list(map(str, item.victims)),
-        "at_risk": [{"service": str(risk.service), "breach_seconds": breach_seconds(risk)} for risk in item.at_risk],
+        "at_risk": [AtRiskJson(str(risk.service), breach_seconds(risk)) for risk in item.at_risk],
         "candidates": list(map(candidate, item.candidates)),
         "next_step": action_text(item.action),
         "action": action(item.action),
         "sentence": joined_text(summary),
         "summary": clauses(summary),
     }
+
+
+def _culprit(suspect: SuspectedCause) -> CulpritJson:
+    edge = _edge(suspect.edge) if suspect.edge else None
+    return CulpritJson(_text(suspect.service), _labels(suspect.gpus), suspect.pool or None, edge, suspect.host or None)
+
+
+def _evidence(figure: Evidence) -> EvidenceJson:
+    value, baseline, since = number(figure.value), number(figure.baseline), number_of_time(figure.since)
+    return EvidenceJson(figure.name, figure.entity, value, baseline, figure.unit, since, name=figure.name)
 
 
 def clauses(text: Text) -> list[ClauseJson]:
@@ -258,7 +260,6 @@ def action(action_: Action | None) -> ActionJson | None:
 
 
 def _action(action_: Action) -> ActionStep:
-    effect = action_.effect
     return {
         "kind": action_.kind,
         "service": _text(action_.service),
@@ -272,30 +273,20 @@ def _action(action_: Action) -> ActionStep:
         "at": number_of_time(action_.at),
         "delay_seconds": number(action_.delay_seconds),
         "reason": _reason(action_.reason) if action_.reason else None,
-        "effect": None
-        if effect is None
-        else {
-            "signal": effect.signal,
-            "entity": str(effect.subject) if isinstance(effect.subject, Service | str) else _edge(effect.subject),
-            "unit": effect.unit,
-            "now": number(effect.now),
-            "projected": number(effect.projected),
-            "at_least": effect.at_least,
-            "condition": effect.condition,
-        },
+        "effect": _effect(action_.effect) if action_.effect else None,
         "alternatives": list(map(_action, action_.alternatives)),
     }
 
 
+def _effect(effect: Effect) -> EffectJson:
+    entity = str(effect.subject) if isinstance(effect.subject, Service | str) else _edge(effect.subject)
+    now, projected = number(effect.now), number(effect.projected)
+    return EffectJson(effect.signal, entity, effect.unit, now, projected, effect.at_least, effect.condition)
+
+
 def _reason(reason: Reason) -> ReasonJson:
-    return {
-        "kind": reason.kind,
-        "service": _text(reason.service),
-        "name": reason.name or None,
-        "value": number(reason.value),
-        "baseline": number(reason.baseline),
-        "since": number_of_time(reason.since),
-    }
+    value, baseline, since = number(reason.value), number(reason.baseline), number_of_time(reason.since)
+    return ReasonJson(reason.kind, _text(reason.service), reason.name or None, value, baseline, since)
 
 
 def cause(name: Cause) -> str:
@@ -305,19 +296,13 @@ def cause(name: Cause) -> str:
 
 def breach_seconds(risk: AtRisk) -> BreachSeconds:
     """Seconds until an SLO breach, by percentile."""
-    p10, p20, p50, p80, p90 = map(number, (risk.p10, risk.p20, risk.p50, risk.p80, risk.p90))
-    return {"p10": p10, "p20": p20, "p50": p50, "p80": p80, "p90": p90}
+    return BreachSeconds(*map(number, (risk.p10, risk.p20, risk.p50, risk.p80, risk.p90)))
 
 
 def candidate(item: Candidate) -> CandidateJson:
     """A suspected service, with the reasons as text and as values."""
     reasons = list(map(_reason, item.reasons))
-    return {
-        "service": str(item.service),
-        "score": number(item.score),
-        "why": reasons_text(item.reasons),
-        "reasons": reasons,
-    }
+    return CandidateJson(str(item.service), number(item.score), reasons_text(item.reasons), reasons)
 
 
 def _text(service: Service | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -16,7 +15,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
 from foreshock_dashboard.web.state.conditions import Health, conditions, open_incidents
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
-from foreshock_dashboard.web.state.numbers import last, number
+from foreshock_dashboard.web.state.numbers import Row, last, number
 from foreshock_dashboard.web.state.placement import pairs
 
 Figure = float | None
@@ -24,8 +23,7 @@ RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
 """Requests per second, share that failed, p50, p95, p99."""
 
 
-@dataclass(frozen=True)
-class ServiceRow:
+class ServiceRow(Row):
     """A service: health, request figures, and its GPUs."""
 
     service: str
@@ -39,8 +37,7 @@ class ServiceRow:
     gpus: list[str]
 
 
-@dataclass(frozen=True)
-class EdgeRow:
+class EdgeRow(Row):
     """A call edge."""
 
     client: str
@@ -62,8 +59,7 @@ class Services(TypedDict):
     edges: list[EdgeRow]
 
 
-@dataclass(frozen=True)
-class TenantRow:
+class TenantRow(Row):
     """A service on a GPU."""
 
     service: str
@@ -72,8 +68,7 @@ class TenantRow:
     memory_used_bytes: Figure
 
 
-@dataclass(frozen=True)
-class GpuRow:
+class GpuRow(Row):
     """A GPU and the services on it."""
 
     gpu: str
@@ -96,16 +91,14 @@ class Gpus(TypedDict):
     gpus: list[GpuRow]
 
 
-@dataclass(frozen=True)
-class PairGpu:
+class PairGpu(Row):
     """A GPU that a pair shares."""
 
     gpu: str
     stalled_ratio: Figure
 
 
-@dataclass(frozen=True)
-class PairRow:
+class PairRow(Row):
     """A victim, an aggressor, and the share of time that one waits for the other."""
 
     victim: str
@@ -120,8 +113,7 @@ class Contention(TypedDict):
     pairs: list[PairRow]
 
 
-@dataclass(frozen=True)
-class TierRow:
+class TierRow(Row):
     """What one tier needs."""
 
     tier: str
@@ -134,8 +126,7 @@ class TierRow:
     by: str
 
 
-@dataclass(frozen=True)
-class MixedGpuRow:
+class MixedGpuRow(Row):
     """A GPU that several tiers share."""
 
     gpu: str
@@ -150,8 +141,7 @@ class Pools(TypedDict):
     mixed: list[MixedGpuRow]
 
 
-@dataclass(frozen=True)
-class TargetRow:
+class TargetRow(Row):
     """A scrape target."""
 
     instance: str

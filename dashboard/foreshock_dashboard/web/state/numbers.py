@@ -1,16 +1,26 @@
-"""Numbers for JSON: NaN and infinity become None, so that absent is never zero."""
+"""Values for JSON: rows are objects; NaN and infinity become None, so that absent is never zero."""
 
 from __future__ import annotations
 
 import base64
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import dataclass_transform
 
 from foreshock_dashboard.model.types import Floats
 
 ABSENT_BYTE, FULL_SCALE_BYTE = 255, 250
 """Codes of `packed`: no value, and the upper end of the scale."""
+
+
+@dataclass_transform(frozen_default=True)
+class Row:
+    """A row of a payload: its subclasses are frozen dataclasses, which JSON has as objects."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
 
 
 def rounded(value: float) -> float:

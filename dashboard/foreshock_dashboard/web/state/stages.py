@@ -94,10 +94,9 @@ class ServiceHistory:
     def intervals(self, service: Service) -> tuple[Interval, ...]:
         """The intervals in which a service was not calm."""
         row = self.stages[self.services.index(service)].tolist()
-        runs = groupby(zip(self.times.tolist(), row, strict=True), key=lambda point: point[1])
-        found = []
-        for stage, points in runs:
-            at = [time for time, _ in points]
+        intervals = []
+        for stage, points in groupby(zip(self.times.tolist(), row, strict=True), key=lambda point: point[1]):
+            times = [time for time, _ in points]
             if stage > 0:
-                found.append(Interval(at[0], at[-1], STAGES[stage]))
-        return tuple(found)
+                intervals.append(Interval(times[0], times[-1], STAGES[stage]))
+        return tuple(intervals)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Required
 
@@ -28,7 +27,7 @@ from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
 from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import why_unknown
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJson, breach_seconds, cause, incident
-from foreshock_dashboard.web.state.numbers import number, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign, Stage
@@ -44,8 +43,7 @@ MIN_BREACH_PROBABILITY = 0.2
 IMPACT_TEXTS = {"p95": "its callers wait longer", "failed": "its callers get errors"}
 
 
-@dataclass(frozen=True)
-class IncidentRow:
+class IncidentRow(Row):
     """A row of the chooser."""
 
     id: str
@@ -57,8 +55,7 @@ class IncidentRow:
     until: float | None
 
 
-@dataclass(frozen=True)
-class CascadeNode:
+class CascadeNode(Row):
     """A service on the map."""
 
     id: str
@@ -74,8 +71,7 @@ Step = TypedDict("Step", {"from": str, "to": str, "via": str})
 """A step of the propagation, via a GPU, load, or a call."""
 
 
-@dataclass(frozen=True)
-class SignRow:
+class SignRow(Row):
     """A sign that holds now."""
 
     service: str
@@ -91,8 +87,7 @@ class SignRow:
     early: bool
 
 
-@dataclass(frozen=True)
-class BreachRow:
+class BreachRow(Row):
     """A service at risk."""
 
     service: str

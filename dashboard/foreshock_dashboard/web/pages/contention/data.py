@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Required
 
 import numpy as np
@@ -21,7 +20,7 @@ from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
-from foreshock_dashboard.web.state.numbers import newest, number
+from foreshock_dashboard.web.state.numbers import Row, newest, number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair, pairs, placement
 
 MAX_PAIRS = 600
@@ -56,8 +55,7 @@ class TimeShares(TypedDict):
     idle: float | None
 
 
-@dataclass(frozen=True)
-class TenantRow:
+class TenantRow(Row):
     """A service on a GPU."""
 
     service: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -19,7 +18,7 @@ from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import counted, duration, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
-from foreshock_dashboard.web.state.numbers import last, number, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, last, number, number_of_time
 from foreshock_dashboard.web.state.parameters import service_named
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair
 
@@ -35,8 +34,7 @@ def find_service(text: str, known: Collection[Service]) -> Service | None:
     return service if service in known else None
 
 
-@dataclass(frozen=True)
-class PairGpu:
+class PairGpu(Row):
     """A GPU that a pair shares.
 
     All ratios are shares of time, 0 to 1, in the newest evaluation; None for no data.
@@ -51,8 +49,7 @@ class PairGpu:
     aggressor_busy: float | None
 
 
-@dataclass(frozen=True)
-class PairIncident:
+class PairIncident(Row):
     """The open incident of a pair. since: Unix seconds. confidence: 0 to 1."""
 
     id: str

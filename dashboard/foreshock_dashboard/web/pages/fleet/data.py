@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Required
 
 import numpy as np
@@ -14,7 +13,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.numbers import newest, number, packed
+from foreshock_dashboard.web.state.numbers import Row, newest, number, packed
 from foreshock_dashboard.web.state.placement import gpus_in_incidents, placement
 
 ERROR_WINDOW_SECONDS = 900.0
@@ -100,8 +99,7 @@ class Selection(NamedTuple):
         return "nvlink" in (self.metric, self.sort.removeprefix("-"))
 
 
-@dataclass(frozen=True)
-class MetricRow:
+class MetricRow(Row):
     """A metric of the grid, and whether it has data."""
 
     name: str
@@ -117,8 +115,7 @@ class TypedArray(TypedDict):
     shape: str
 
 
-@dataclass(frozen=True)
-class FleetIncident:
+class FleetIncident(Row):
     """An open incident."""
 
     id: str
@@ -129,8 +126,7 @@ class FleetIncident:
     gpus: int
 
 
-@dataclass(frozen=True)
-class GpuCounts:
+class GpuCounts(Row):
     """The number of GPUs in each state; null where it is unknown."""
 
     gpus: int
@@ -142,8 +138,7 @@ class GpuCounts:
     lost: int | None
 
 
-@dataclass(frozen=True)
-class InventoryRow:
+class InventoryRow(Row):
     """A GPU of the inventory."""
 
     gpu: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Required
 
 import numpy as np
@@ -28,7 +27,7 @@ from foreshock_dashboard.web.pages.fleet.data import (
 )
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
-from foreshock_dashboard.web.state.numbers import last, newest, number
+from foreshock_dashboard.web.state.numbers import Row, last, newest, number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO
 
 XIDS = {
@@ -85,8 +84,7 @@ class HardwareHealth(NamedTuple):
     throttled: Sequence[tuple[str, float]] = ()
 
 
-@dataclass(frozen=True)
-class GpuService:
+class GpuService(Row):
     """A service on the GPU."""
 
     service: str
@@ -96,8 +94,7 @@ class GpuService:
     memory: float | None
 
 
-@dataclass(frozen=True)
-class GpuWait:
+class GpuWait(Row):
     """A wait on the GPU."""
 
     victim: str
@@ -105,8 +102,7 @@ class GpuWait:
     stalled: float | None
 
 
-@dataclass(frozen=True)
-class GpuIncident:
+class GpuIncident(Row):
     """An open incident on the GPU."""
 
     id: str
@@ -115,8 +111,7 @@ class GpuIncident:
     phase: Phase
 
 
-@dataclass(frozen=True)
-class XidRow:
+class XidRow(Row):
     """XID errors of one number."""
 
     xid: int

@@ -44,10 +44,7 @@ def layout() -> Component:
                 className="gpu-charts",
                 hidden=True,
             ),
-            html.Div(
-                [panel("inventory", "Inventory", "", wide=True, csv="/api/csv/gpus")],
-                className="panels",
-            ),
+            html.Div([panel("inventory", "Inventory", "", wide=True, csv="/api/csv/gpus")], className="panels"),
         ],
         "/api/pages/fleet",
         takes="metric gpu q sort",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Required
 
 from typing_extensions import TypedDict
@@ -16,7 +15,7 @@ from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, 
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
-from foreshock_dashboard.web.state.numbers import newest, packed
+from foreshock_dashboard.web.state.numbers import Row, newest, packed
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, gpus_in_incidents, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import Stage
@@ -29,8 +28,7 @@ MAX_TENANTS = 4000
 """Services on GPUs up to which the page has their shares; Fleet has those of the open GPU."""
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(Row):
     """A pair of the matrix."""
 
     ratio: float | None
@@ -47,7 +45,6 @@ class Matrix(TypedDict):
     hidden: int
 
 
-@dataclass(frozen=True)
 class ServiceLine(ServiceFigures):
     """A service with a sparkline of its p95."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, Required
 
 import numpy as np
@@ -22,7 +21,7 @@ from foreshock_dashboard.web.pages.services.sentence import ServiceState, senten
 from foreshock_dashboard.web.panels.vitals import sparkline
 from foreshock_dashboard.web.state.conditions import Health, ServiceForecast, ServiceForecasts, SloJson, conditions
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
-from foreshock_dashboard.web.state.numbers import last, newest, number
+from foreshock_dashboard.web.state.numbers import Row, last, newest, number
 
 MAX_SERVICES = 1000
 """Rows of the list; /api/services has all."""
@@ -60,8 +59,7 @@ class ServicesPage(TypedDict):
     learning_done: NotRequired[bool]
 
 
-@dataclass(frozen=True)
-class NeighbourRow:
+class NeighbourRow(Row):
     """A service on the same GPUs, and the waits for each other."""
 
     id: str
@@ -71,8 +69,7 @@ class NeighbourRow:
     makes_wait: float | None
 
 
-@dataclass(frozen=True)
-class GpuLine:
+class GpuLine(Row):
     """A GPU of a service."""
 
     gpu: str
@@ -83,8 +80,7 @@ class GpuLine:
     memory: float | None
 
 
-@dataclass(frozen=True)
-class CallRow:
+class CallRow(Row):
     """A call edge to or from another service."""
 
     id: str
@@ -98,8 +94,7 @@ class CallRow:
     attempts: float | None
 
 
-@dataclass(frozen=True)
-class ServerReplica:
+class ServerReplica(Row):
     """A replica of a model server."""
 
     instance: str
@@ -108,8 +103,7 @@ class ServerReplica:
     seconds: float | None
 
 
-@dataclass(frozen=True)
-class ModelServers:
+class ModelServers(Row):
     """The model servers of a service. silent: replicas without data."""
 
     running: float | None
@@ -126,8 +120,7 @@ class ModelServers:
     silent: int
 
 
-@dataclass(frozen=True)
-class Replicas:
+class Replicas(Row):
     """The replicas of a service."""
 
     wanted: float | None

@@ -51,7 +51,7 @@ def sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
 def _beside_slo(service: Service, state: ServiceState, promise: SloJson) -> str:
     forecast = state.forecast
     word = "misses" if (forecast["used"] or 0.0) > 1 else "keeps"
-    text = f"{service} {word} its {'usual level' if promise['learned'] else 'objective'}: {_against(state, promise)}."
+    text = f"{service} {word} its {'usual level' if promise.learned else 'objective'}: {_against(state, promise)}."
     if word == "keeps" and (forecast["risk"] or 0.0) >= LIKELY_BREACH_PROBABILITY and forecast["breach"] is not None:
         text = f"{service} may miss its objective in {forecast['breach'] / 60:.0f} min: {_against(state, promise)}."
     if forecast["load"] is not None and forecast["safe"] is not None and forecast["load"] > forecast["safe"]:
@@ -62,9 +62,9 @@ def _beside_slo(service: Service, state: ServiceState, promise: SloJson) -> str:
 def _against(state: ServiceState, promise: SloJson) -> str:
     parts = []
     if state.p95 is not None:
-        parts.append(f"p95 {duration(state.p95)} of at most {duration(promise['seconds'])}")
+        parts.append(f"p95 {duration(state.p95)} of at most {duration(promise.seconds)}")
     if state.failed is not None:
-        parts.append(f"{percent(state.failed)} failed of at most {percent(promise['failed'])}")
+        parts.append(f"{percent(state.failed)} failed of at most {percent(promise.failed)}")
     return ", ".join(parts) or "no request ended lately"
 
 

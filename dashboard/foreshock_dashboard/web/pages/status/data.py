@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from foreshock_dashboard.render.clause import Text, joined_text, text, time
 from foreshock_dashboard.render.units import counted, name_list, plural
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
-from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.numbers import Row, number
 
 State = Literal["calm", "warning", "critical", "blind", "learning", "empty"]
 MAX_TARGETS = 400
@@ -36,8 +35,7 @@ class TrustJson(TypedDict):
     doubts: list[str]
 
 
-@dataclass(frozen=True)
-class TargetLine:
+class TargetLine(Row):
     """A target and its last scrape."""
 
     instance: str
@@ -50,8 +48,7 @@ class TargetLine:
     error: str
 
 
-@dataclass(frozen=True)
-class SignalRow:
+class SignalRow(Row):
     """A kind of data, the features that need it, and how to collect it."""
 
     name: str

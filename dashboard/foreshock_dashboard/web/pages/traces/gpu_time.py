@@ -192,12 +192,7 @@ class GpuTimes:
         """The occupancy traces of a minute of Unix time, up to `MAX_READS`."""
         start, end = minute * TRACE_SECONDS, (minute + 1) * TRACE_SECONDS - 1e-6  # both belong to what a query asks for
         query = TraceQuery(
-            start,
-            end,
-            Service("", EXPORTER_NAME),
-            any_namespace=True,
-            operation=OCCUPANCY_NAME,
-            limit=MAX_READS,
+            start, end, Service("", EXPORTER_NAME), any_namespace=True, operation=OCCUPANCY_NAME, limit=MAX_READS
         )
 
         def read() -> tuple[tuple[str, ...], bool]:

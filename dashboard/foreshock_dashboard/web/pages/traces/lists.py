@@ -23,12 +23,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
 from foreshock_dashboard.model.span import TraceQuery, TraceSource, TraceSummary
 from foreshock_dashboard.web.pages.traces import trace_json
-from foreshock_dashboard.web.pages.traces.gpu_time import (
-    MAX_WHOLE_TRACES,
-    SETTLED_AFTER_SECONDS,
-    GpuTime,
-    GpuTimes,
-)
+from foreshock_dashboard.web.pages.traces.gpu_time import MAX_WHOLE_TRACES, SETTLED_AFTER_SECONDS, GpuTime, GpuTimes
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters, WaitFilter
 from foreshock_dashboard.web.pages.traces.trace_json import Candidates, Trace, TraceRow, Traces
 from foreshock_dashboard.web.state.numbers import number

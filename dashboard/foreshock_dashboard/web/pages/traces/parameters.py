@@ -34,6 +34,7 @@ BY_WAIT: Literal["gpu_wait"] = "gpu_wait"
 Order = Literal["slowest", "newest", "gpu_wait"]
 
 _DURATION_FORM = "such as 250ms, 1.5s or plain seconds"
+_known_order = one_of(get_args(Order), f"is neither slowest nor newest nor {BY_WAIT}")
 _STATUSES: tuple[Status, ...] = get_args(Status)
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
@@ -81,11 +82,9 @@ class TraceParameters(Parameters):
         None, description="only traces with a span of this status: error, ok or unset"
     )
     errors: Flag = Field(False, description="true: the same as status=error")
-    order: Annotated[Order, BeforeValidator(one_of(get_args(Order), f"is neither slowest nor newest nor {BY_WAIT}"))] = (
-        Field(
-            "newest",
-            description="newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
-        )
+    order: Annotated[Order, BeforeValidator(_known_order)] = Field(
+        "newest",
+        description="newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
     )
     limit: Annotated[int, BeforeValidator(whole(1, 1000))] = Field(50, ge=1, le=1000, description="1 to 1000")
     start: str = Field("", description=f"{TIME}; default 15 minutes before end")
