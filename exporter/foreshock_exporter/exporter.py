@@ -47,14 +47,14 @@ class Exporter:
 
     `render` is thread-safe. Collection is not: either call `sample` or `start` the threads.
 
-      Args:
-          host_id: `host.id` in the spans of this host.
-          now: Unix seconds of a clock that never jumps; may be virtual.
-          mock: whether the readings are simulated.
-          host: host collectors by name; each fails alone.
-          extra: additional families, for example those of the OTLP pusher.
-          timer: monotonic clock in seconds, for durations and staleness.
-          wall: Unix seconds for timestamps; `now` by default.
+    Args:
+        host_id: `host.id` in the spans of this host.
+        now: Unix seconds of a clock that never jumps; may be virtual.
+        mock: whether the readings are simulated.
+        host: host collectors by name; each fails alone.
+        extra: additional families, for example those of the OTLP pusher.
+        timer: monotonic clock in seconds, for durations and staleness.
+        wall: Unix seconds for timestamps; `now` by default.
     """
 
     def __init__(

@@ -130,9 +130,9 @@ class GpuCollector:
         try:
             session = self._identify(time)
             state_due = self._read(session, time)
-            session.sampler.sample(
-                time, session.reading.utilization_ratio, state_due, lambda sample: self._notify(session, sample, time)
-            )
+            sample = session.sampler.sample(time, session.reading.utilization_ratio, state_due)
+            if sample is not None:
+                self._notify(session, sample, time)
             self._set_outcome("process utilisation", not session.sampler.failed)
             self.state = self._build_state(session)
         except DeviceError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from foreshock_exporter.common.log import ProblemLog
@@ -38,9 +38,6 @@ _WAITING = (metrics.CONTENDED.name, metrics.STALLED.name, metrics.STALLED_BY.nam
 SERVICE_TIME_METRICS = (metrics.SERVICE_BUSY.name, *_WAITING)
 """Metrics that need the time of processes."""
 
-OnSample = Callable[[FastSample], None]
-"""Callback for each counted sample."""
-
 
 @dataclass(slots=True)
 class Accumulated:
@@ -75,6 +72,7 @@ class UtilizationSampler:
         self._silent_seconds = 0.0
         self._pending: list[Interval] = []
         self._absent_by_source: dict[str, Mapping[str, str]] = {}
+        self._counted: FastSample | None = None
         self.failed = False
 
     @property
@@ -90,18 +88,22 @@ class UtilizationSampler:
         self._shares_imply_waits = sharing not in ("mps", "mig")
         self._absent_by_source["sharing"] = {} if self._shares_imply_waits else dict.fromkeys(_WAITING, sharing)
 
-    def sample(self, time: float, reading: float | None, reading_is_new: bool, on_sample: OnSample) -> None:
+    def sample(self, time: float, reading: float | None, reading_is_new: bool) -> FastSample | None:
         """Count the driver's samples, or `reading` (busy share) if it is new and there are no samples.
+
+        Returns:
+            What was counted; None for nothing.
 
         Raises:
             DeviceError: the GPU does not respond.
         """
-        if self._fell_back_at is None and self._read_samples(time, reading, on_sample):
-            return
-        if reading_is_new or self._last_sample_at is None:
-            self._use_reading(time, reading, on_sample)
+        self._counted = None
+        reads_samples = self._fell_back_at is None and self._read_samples(time, reading)
+        if not reads_samples and (reading_is_new or self._last_sample_at is None):
+            self._use_reading(time, reading)
+        return self._counted
 
-    def _read_samples(self, time: float, reading: float | None, on_sample: OnSample) -> bool:
+    def _read_samples(self, time: float, reading: float | None) -> bool:
         """Count new device samples. False if the driver keeps none."""
         try:
             cursor = self._accumulated.cursor
@@ -119,7 +121,7 @@ class UtilizationSampler:
             self._observe(new.intervals)
             self._pending.extend(new.intervals)
         if self._pending:
-            self._attribute(time, on_sample)
+            self._attribute(time)
         elif time - self._last_sample_at > MAX_SAMPLE_WAIT_SECONDS:
             return not self._keeps_no_samples(time, reading)
         return True
@@ -136,7 +138,7 @@ class UtilizationSampler:
         self._fell_back_at, self._accumulated.cursor, self._accumulated.process_cursor_us = time, Cursor(), 0
         return True
 
-    def _attribute(self, time: float, on_sample: OnSample) -> None:
+    def _attribute(self, time: float) -> None:
         """Attribute pending intervals to processes once their samples are available."""
         interval = merged(self._pending)
         process_samples: Sequence[ProcessUtilization] | None = ()
@@ -148,9 +150,9 @@ class UtilizationSampler:
                 self._silent_seconds += interval.seconds
         self._pending.clear()
         self._absent_by_source.pop("device", None)
-        self._accumulate(interval.seconds, interval.ratio, process_samples, on_sample)
+        self._accumulate(interval.seconds, interval.ratio, process_samples)
 
-    def _use_reading(self, time: float, ratio: float | None, on_sample: OnSample) -> None:
+    def _use_reading(self, time: float, ratio: float | None) -> None:
         """Count the latest reading for the time since the previous one."""
         before, self._last_sample_at = self._last_sample_at, time
         seconds = 0.0 if before is None else time - before
@@ -162,7 +164,7 @@ class UtilizationSampler:
             self._observe((Interval(seconds, ratio),))
         no_data = ratio is None and process_samples is None
         self._absent_by_source["device"] = dict.fromkeys(_DEVICE_TIME, "not_supported") if no_data else {}
-        self._accumulate(seconds, ratio, process_samples, on_sample)
+        self._accumulate(seconds, ratio, process_samples)
 
     def _process_samples(self, time: float, interval: Interval | None) -> Sequence[ProcessUtilization] | None:
         """Process samples of the interval, or since the last call. None if the driver reports none."""
@@ -206,11 +208,7 @@ class UtilizationSampler:
         return plausible
 
     def _accumulate(
-        self,
-        seconds: float,
-        ratio: float | None,
-        process_samples: Sequence[ProcessUtilization] | None,
-        on_sample: OnSample,
+        self, seconds: float, ratio: float | None, process_samples: Sequence[ProcessUtilization] | None
     ) -> None:
         shares, unknown = (None, 0.0) if process_samples is None else self._tenants.shares(process_samples)
         step = FastSample(seconds, ratio, shares, unknown)
@@ -218,4 +216,4 @@ class UtilizationSampler:
             self._accumulated.totals, step, shares_imply_waits=self._shares_imply_waits
         )
         if seconds > 0.0:
-            on_sample(step)
+            self._counted = step

@@ -24,8 +24,8 @@ class DeviceQuery:
 
         `expected_code` is an error code that leaves the handle valid.
 
-          Raises:
-              DeviceError: the call failed.
+        Raises:
+            DeviceError: the call failed.
         """
         device = self.library.device(self.gpu)
         return self.library.call(

@@ -45,10 +45,10 @@ class Library:
     (`session`), and the last one to end shuts NVML down; while one hangs, NVML stays initialized. No lock is held
     during a call. A handle that failed is never used again, because that of a lost GPU crashes the library.
 
-      Args:
-          nvml: pynvml or a module with the same functions.
-          maps: memory map of this process (proc(5)).
-          bound: folder in which the driver lists the GPUs bound to it.
+    Args:
+        nvml: pynvml or a module with the same functions.
+        maps: memory map of this process (proc(5)).
+        bound: folder in which the driver lists the GPUs bound to it.
     """
 
     def __init__(

@@ -39,12 +39,12 @@ class OtlpPusher:
     `OTEL_METRICS_EXPORTER=none` and `OTEL_TRACES_EXPORTER=none` disable a signal;
     `OTEL_EXPORTER_OTLP_{METRICS,TRACES}_ENDPOINT` redirect it.
 
-      Args:
-          endpoint: base URL, such as http://127.0.0.1:4318.
-          resource: attributes of the host, such as host.id and host.name; service.name is added.
-          interval: seconds between pushes of readings.
-          now: Unix seconds, the clock of observations and snapshots.
-          wall: system clock if `now` does not follow its changes; span times use it, as those of services do.
+    Args:
+        endpoint: base URL, such as http://127.0.0.1:4318.
+        resource: attributes of the host, such as host.id and host.name; service.name is added.
+        interval: seconds between pushes of readings.
+        now: Unix seconds, the clock of observations and snapshots.
+        wall: system clock if `now` does not follow its changes; span times use it, as those of services do.
     """
 
     def __init__(

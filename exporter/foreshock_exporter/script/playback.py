@@ -15,7 +15,9 @@ from foreshock_exporter.script.lines import Script
 MAX_XIDS = 256
 """XIDs kept; earlier ones are only counted."""
 MAX_RECENT_STATES = 1024
-"""Cached states; earlier times replay the script."""
+"""Cached states, for times shortly before the latest."""
+RECENT_STATES_US = 2_000_000
+"""Age of the oldest cached state in µs; earlier times replay the script."""
 MAX_PAST_EVENTS = 10_000
 """Past events of a live script that are kept; earlier times return the state after dropped ones."""
 MAX_EVENTS_KEPT = 100_000
@@ -88,6 +90,8 @@ class Playback:
                 state = _after(state, next_due[0], next_due[1], self.header.host, self.start_us)
                 if state.next_event > self._recent[-1].next_event:
                     self._recent.append(state)
+                    while len(self._recent) > 1 and self._recent[1].us < state.us - RECENT_STATES_US:
+                        self._recent.popleft()
         return state, max(us, state.us)
 
     def _next_due(self, number: int) -> tuple[int, Event | None] | None:
