@@ -28,7 +28,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.world import Edge, Gpu, gpu_order
+from foreshock_dashboard.model.world import Edge, gpu_order
 from foreshock_dashboard.stats.robust import median, percentile
 
 MAX_BUSY_RATIO = 0.5
@@ -80,10 +80,11 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     has_cost = baseline_busy > 0 and request_growth > 0
     cost_growth = busy / baseline_busy / request_growth if has_cost else 1.0
     evident = min(1.0, min((slow.ratio / max(1.0, cost_growth) - 1) / (WAIT_SLOWDOWN - 1), slow.z / WAIT_Z) / 2)
-    log = excesses.own(service)[0].log
-    waits_for_callee = any(excesses.called(edge)[0].log > log / 2 for edge in point.calls_from(service))
-    if not evident > 0 or waits_for_callee:
+    if not evident > 0:
         return None
+    log = excesses.own(service)[0].log
+    if any(excesses.called(edge)[0].log > log / 2 for edge in point.calls_from(service)):
+        return None  # it waits for a callee
     since = point.since(slow.signal, service, lookback=MAX_WAIT_SECONDS)
     growth = _caller_growth(point, service, since)
     if growth is None:
@@ -96,6 +97,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     strength = anomaly_confidence(growth.z) * evident
     caller, signal = growth.edge.client, SIGNAL_BY_NAME[slow.signal].text
     now, baseline = point.value(slow.signal, service), point.level(slow.signal, service)
+    limit = growth.baseline if growth.baseline >= MIN_OPERATION_RATE else math.nan
     calls, edge = f"calls {growth.kind}".rstrip(), f"{caller} -> {service}"
     return Finding(
         service=service,
@@ -109,7 +111,15 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
             Evidence(calls, growth.now, growth.baseline, "1/s", since, edge),
             Evidence("GPU time", busy, baseline_busy, "ratio", since, str(service)),
         ),
-        action=_action(growth, gpus, 1 - fullest),
+        action=Action(
+            "dedicate_replicas",
+            caller,
+            callee=service,
+            gpus=gpus,
+            requests=growth.kind,
+            reason=Reason("idle_gpus", service, value=1 - fullest),
+            alternatives=(Action("limit_calls", caller, callee=service, requests=growth.kind, amount=limit),),
+        ),
         urgent=strength >= 0.5 and slow.ratio >= WAIT_SLOWDOWN,
     )
 
@@ -166,18 +176,3 @@ def _kind_growth(point: EvaluationPoint, service: Service, since: float, edge: E
     largest = int(np.nanargmax(growth))
     kind = point.world.operations[rows[largest]].name
     return CallGrowth(edge, float(baseline[largest]), float(now[largest]), float(growth[largest]), kind)
-
-
-def _action(growth: CallGrowth, gpus: tuple[Gpu, ...], idle: float) -> Action:
-    """Keep the caller's requests apart from the others, or limit them to their baseline rate if there is one."""
-    caller, service = growth.edge.client, growth.edge.server
-    amount = growth.baseline if growth.baseline >= MIN_OPERATION_RATE else math.nan
-    return Action(
-        "dedicate_replicas",
-        caller,
-        callee=service,
-        gpus=gpus,
-        requests=growth.kind,
-        reason=Reason("idle_gpus", service, value=idle),
-        alternatives=(Action("limit_calls", caller, callee=service, requests=growth.kind, amount=amount),),
-    )

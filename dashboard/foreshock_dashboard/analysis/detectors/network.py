@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -111,13 +111,6 @@ def own_excess(point: EvaluationPoint, server: Service) -> float:
     return max((value for value in z if not math.isnan(value)), default=0.0)
 
 
-def common_endpoint(edges: Iterable[Edge]) -> Service | None:
-    """The service at which most of the edges begin or end (greedy set cover); None if no two share one."""
-    ends = Counter(end for edge in edges for end in edge[:2])
-    best = max(ends, key=lambda end: (ends[end], end), default=None)
-    return best if best is not None and ends[best] > 1 else None
-
-
 def hosts_of_services(point: EvaluationPoint) -> Mapping[Service, Set[str]]:
     """Hosts of the services with GPUs; metrics do not show where others run."""
     hosts: dict[Service, set[str]] = {}
@@ -148,7 +141,11 @@ def _of_edges(point: EvaluationPoint, slow: Mapping[Edge, float], lossy: Mapping
     if not slow:
         return
     hosts, worst = hosts_of_services(point), next(iter(slow))
-    shared = common_endpoint(slow) or worst.client
+    # Most slow edges begin or end at one service (greedy set cover).
+    ends = Counter(end for edge in slow for end in edge[:2])
+    shared = max(ends, key=lambda end: (ends[end], end))
+    if ends[shared] == 1:
+        shared = worst.client
     path = exposed_edge(point, shared, lossy, hosts) or worst
 
     def rank(host: str) -> tuple[float, float, str]:

@@ -95,12 +95,16 @@ def storm_strength(point: EvaluationPoint, service: Service, now: RequestRates, 
     offered, fresh, baseline = (_total(rates, rows) for rates in (now.offered, now.fresh, now.baseline))
     if not real_ratio > 0 or not baseline > 0:
         return 0.0
-    peak_ratio = PEAK_LOAD_RATIO if _has_queue(point, service) else PEAK_LOAD_RATIO_WITHOUT_QUEUE
+    # Without a known queue, requests wait if they take longer.
+    peak_ratio, waiting = PEAK_LOAD_RATIO, point.z("waiting", service)
+    if math.isnan(waiting):
+        peak_ratio = PEAK_LOAD_RATIO_WITHOUT_QUEUE
+        waiting = float(np.fmin(point.z("p50", service), point.z("flight", service)))
     more = load_growth(point, service, now, rows)
     token_growth = TOKEN_GROWTH.confidence(more.ratio) if more.signal == "tokens" else 0.0
     return min(
         STORM_RETRY_RATIO.confidence(1 / real_ratio - 1),
-        confidence(_waiting(point, service), EXTREME_Z, 1.0),
+        confidence(waiting, EXTREME_Z, 1.0),
         1 - max(LOAD_GROWTH.confidence(now.growth(rows)), token_growth, _load_led(point, service, rows)),
         SERVED_SHARE.confidence(_served(point, service) / max(fresh, baseline)),
         peak_ratio.confidence(offered / _peak_load(point, rows)),
@@ -112,10 +116,6 @@ def storm_strength(point: EvaluationPoint, service: Service, now: RequestRates, 
 
 def _total(rates: Floats, rows: Sequence[int]) -> float:
     return float(np.nansum(rates[rows]))
-
-
-def _has_queue(point: EvaluationPoint, service: Service) -> bool:
-    return math.isfinite(point.z("waiting", service))
 
 
 def _busy(point: EvaluationPoint, service: Service) -> float:
@@ -145,13 +145,6 @@ def _load_led(point: EvaluationPoint, service: Service, rows: Sequence[int]) -> 
     last = max(1, point.at + 1 - world.points(retrying_seconds))
     before = nan_mean(world.calls.rate[list(rows), max(0, last - world.points(WINDOW_SECONDS)) : last])
     return OVERLOAD_REQUEST_GROWTH.confidence(float(np.nansum(before)) / _total(point["edge_rate"].level, rows))
-
-
-def _waiting(point: EvaluationPoint, service: Service) -> float:
-    """Scales by which requests wait longer; without a known queue, by which they take longer."""
-    if _has_queue(point, service):
-        return point.z("waiting", service)
-    return float(np.fmin(point.z("p50", service), point.z("flight", service)))
 
 
 def _served(point: EvaluationPoint, service: Service) -> float:
@@ -211,7 +204,7 @@ def _evidence(
         evidence_of(point, "attempts", worst),
         Evidence("really asked", fresh, baseline, "1/s", since, name),
         Evidence("finished", served, fresh, "1/s", since, name),
-        evidence_of(point, "waiting" if _has_queue(point, service) else "p50", service),
+        evidence_of(point, "waiting" if math.isfinite(point.z("waiting", service)) else "p50", service),
         Evidence("wait of who joins the queue", wait, 0.0, "s", since, name),
         Evidence("retries per further attempt", loop_gain(point, rows), 1.0, "", since, name),
     )

@@ -58,12 +58,8 @@ def reduced(signal: str, service: Service, ratio: float, condition: EffectCondit
 
 def at_baseline(point: EvaluationPoint, service: Service, condition: EffectCondition) -> Effect | None:
     """The largest effect on a service if all of its signals were at their baseline; None if nothing would improve."""
-    caller_names = (name for name, _ in SIGNAL_PAIRS)
-    visible, internal = (
-        [of_signal(point, name, service, -math.inf, condition) for name in names]
-        for names in (caller_names, SERVER_SIGNALS)
-    )
-    return best(visible) or first(internal)
+    visible = best(of_signal(point, name, service, -math.inf, condition) for name, _ in SIGNAL_PAIRS)
+    return visible or first(of_signal(point, name, service, -math.inf, condition) for name in SERVER_SIGNALS)
 
 
 def caller_effect(point: EvaluationPoint, callers: Sequence[Service], callee: Service) -> Effect | None:
