@@ -88,6 +88,8 @@ class Hub:
             if recording is not None:
                 self.metrics = RecordedMetrics(recording)
                 load_spans(recording, self.store)
+            reads_own_store = self.metrics is self.store
+            self._writes_samples = reads_own_store and settings.at is None
             self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_series)
             opened.callback(self._write_last_samples)
             self.traces: TraceSource = self.store
@@ -102,14 +104,8 @@ class Hub:
                 now=clock.now,
                 attributes=attribute_reader(trace_keys),
             )
-            self.grpc = otlp_listener(
-                GrpcListener, "--otlp-grpc-port", settings.otlp_grpc_port, self.receiver, settings
-            )
-            opened.callback(self.grpc.close)
-            self.http = otlp_listener(
-                HttpListener, "--otlp-http-port", settings.otlp_http_port, self.receiver, settings
-            )
-            opened.callback(self.http.close)
+            self.grpc = opened.enter_context(closing(otlp_listener(GrpcListener, self.receiver, settings)))
+            self.http = opened.enter_context(closing(otlp_listener(HttpListener, self.receiver, settings)))
             exporters = [ScrapeTarget(url, "foreshock-exporter", {}) for url in settings.targets]
             self.scraper = Scraper(
                 [*exporters, *targets],
@@ -121,19 +117,17 @@ class Hub:
             opened.callback(self.scraper.close)
             inputs = LoopInputs(
                 self.metrics,
-                is_own_store=self._reads_own_store,
+                is_own_store=reads_own_store,
                 write=self._write_samples if self._writes_samples else None,
                 bounds=_bounds(settings, recording),
                 simulated=recording is not None and recording.meta.simulated,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
-            self._threads = [
-                threading.Thread(target=self._evaluate_repeatedly, name="evaluation", daemon=True),
-                threading.Thread(target=self._maintain_repeatedly, name="upkeep", daemon=True),
-            ]
-            if not self._reads_own_store:
-                self._threads.append(threading.Thread(target=self._load_seasons_repeatedly, name="season", daemon=True))
+            loops = {"evaluation": self._evaluate_repeatedly, "upkeep": self._maintain_repeatedly}
+            if not reads_own_store:
+                loops["season"] = self._load_seasons_repeatedly
+            self._threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
             hosts = settings.allowed_hosts if is_loopback(settings.host) else settings.allowed_hosts or ("*",)
             app = create_app(self, version=__version__, hosts=hosts, access=page_access(settings))
             self.web = listen("--port", lambda: WebServer(app, settings.host, settings.port))
@@ -160,15 +154,6 @@ class Hub:
     def evaluate(self) -> None:
         """Evaluate up to the present."""
         self._loop.evaluate()
-
-    @property
-    def _reads_own_store(self) -> bool:
-        return self.metrics is self.store
-
-    @property
-    def _writes_samples(self) -> bool:
-        """Whether the hub appends series of its own to its store: span metrics and incidents."""
-        return self._reads_own_store and self._settings.at is None
 
     def _refuse(self, _: Sequence[Span]) -> None:
         raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")

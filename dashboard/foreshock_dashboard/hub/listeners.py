@@ -19,6 +19,7 @@ from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.web.http.authentication import Access, Users
 
 Opened = TypeVar("Opened")
+Otlp = TypeVar("Otlp", GrpcListener, HttpListener)
 
 
 @contextmanager
@@ -67,10 +68,11 @@ def listen(flag: str, bind: Callable[[], Opened]) -> Opened:
         raise HubError(f"{flag}: cannot listen: {reason}; choose another port, or 0 for a free one") from error
 
 
-def otlp_listener(
-    serve: type[GrpcListener] | type[HttpListener], flag: str, port: int, receiver: Receiver, settings: Settings
-) -> GrpcListener | HttpListener:
-    """An OTLP listener at the port of an option. Raises HubError if the port is in use, or the certificate unusable."""
+def otlp_listener(serve: type[Otlp], receiver: Receiver, settings: Settings) -> Otlp:
+    """An OTLP listener. Raises HubError if its port is in use, or the certificate cannot be used."""
+    flag, port = "--otlp-http-port", settings.otlp_http_port
+    if serve is GrpcListener:
+        flag, port = "--otlp-grpc-port", settings.otlp_grpc_port
     tls_files = None
     if settings.otlp_tls_cert and settings.otlp_tls_key:
         tls_files = TlsFiles(settings.otlp_tls_cert, settings.otlp_tls_key, settings.otlp_tls_client_ca)
