@@ -16,8 +16,8 @@ from foreshock_dashboard.analysis.baseline.slos import slos
 from foreshock_dashboard.analysis.detectors.demand import TOKEN_GROWTH
 from foreshock_dashboard.analysis.detectors.kv_cache import REQUEST_LENGTH_GROWTH
 from foreshock_dashboard.analysis.detectors.retry_storm import MINUTE
-from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world_sections import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine
 from foreshock_dashboard.web.charts.svg import draw as svg
 from foreshock_simulator.traffic.rate import Curve, RelativeRate

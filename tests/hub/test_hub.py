@@ -14,9 +14,9 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.seasonality import DAY_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.settings.settings import Settings
 
 Eventually = Callable[..., None]

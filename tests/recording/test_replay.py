@@ -21,8 +21,8 @@ from tests.recording.platform import START, counter, openmetrics, wave
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.cli.replay import played_text
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.seasonality import DAY_SECONDS
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.replay.replay import ReplayResult, ReplayTiming, replay, replay_folder, worlds

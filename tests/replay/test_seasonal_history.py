@@ -13,9 +13,9 @@ from tests.web.worlds import calm
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import BIN_SECONDS, DAY_SECONDS
 from foreshock_dashboard.replay.seasonal_history import LAGS, SeasonalHistory
 from foreshock_dashboard.store import Store
 from foreshock_dashboard.world.catalogue import catalogue

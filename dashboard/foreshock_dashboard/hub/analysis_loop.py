@@ -18,9 +18,9 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.unmatched_services import ServiceOverrides
 from foreshock_dashboard.model.incident import Incident, Learning
 from foreshock_dashboard.model.query import MetricSource, SourceError
-from foreshock_dashboard.model.seasonality import BIN_SECONDS
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world_sections import BIN_SECONDS
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings

@@ -7,10 +7,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from foreshock_dashboard.model.seasonality import UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
+from foreshock_dashboard.model.world_sections import (
+    UNKNOWN_SEASONALITY,
+    Capacity,
+    Hardware,
+    ModelServers,
+    Network,
+    Seasonality,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

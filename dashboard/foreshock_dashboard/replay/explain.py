@@ -15,11 +15,11 @@ from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
     MIN_BASELINE_POINTS,
     AnalysisWindow,
     MetricAnomaly,
+    call_of,
     histogram_means,
     metric_anomalies,
 )
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes_over_time
-from foreshock_dashboard.analysis.root_cause.series_owner import call_of
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import MetricSource, grid
 from foreshock_dashboard.model.service import Service

@@ -19,10 +19,10 @@ from foreshock_dashboard.analysis.baseline.seasonality import (
     seasonality,
 )
 from foreshock_dashboard.model.query import MetricSource, SourceError
-from foreshock_dashboard.model.seasonality import BIN_SECONDS, DAY_SECONDS, UNKNOWN_SEASONALITY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import BIN_SECONDS, DAY_SECONDS, UNKNOWN_SEASONALITY
 from foreshock_dashboard.world.observer import fetch_catalogue
 from foreshock_dashboard.world.row import CatalogueRow
 from foreshock_dashboard.world.row_math import service_of

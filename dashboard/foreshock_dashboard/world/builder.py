@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from foreshock_dashboard.model.query import Matrix
-from foreshock_dashboard.model.seasonality import UNKNOWN_SEASONALITY
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world_sections import UNKNOWN_SEASONALITY
 from foreshock_dashboard.world.calls import CallRows, OperationRows
 from foreshock_dashboard.world.cluster import ClusterRows
 from foreshock_dashboard.world.gpus import GPU_GAUGES, TENANT_READINGS, GpuRows

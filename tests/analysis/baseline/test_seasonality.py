@@ -19,9 +19,9 @@ from foreshock_dashboard.analysis.baseline.seasonality import (
     bin_starts,
     seasonality,
 )
-from foreshock_dashboard.model.seasonality import BIN_SECONDS, UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world_sections import BIN_SECONDS, UNKNOWN_SEASONALITY, Seasonality
 
 CHAT, CODE = Service("serving", "chat"), Service("serving", "code")
 NINE = 1_767_603_600.0 // BIN_SECONDS * BIN_SECONDS

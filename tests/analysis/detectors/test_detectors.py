@@ -48,8 +48,8 @@ from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
 from foreshock_dashboard.analysis.remediation.actions import add_replicas
 from foreshock_dashboard.model.batching_law import Utilization
-from foreshock_dashboard.model.seasonality import BIN_SECONDS, Seasonality
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world_sections import BIN_SECONDS, Seasonality
 from foreshock_dashboard.render.action import action_text
 
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]

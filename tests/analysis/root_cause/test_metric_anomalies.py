@@ -14,13 +14,15 @@ from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
     ANOMALOUS_SCORE,
     AnalysisWindow,
     anomaly_scores,
+    call_of,
     histogram_means,
     increases,
     is_counter,
     metric_anomalies,
+    owner,
+    without_pod_suffix,
 )
 from foreshock_dashboard.analysis.root_cause.rank import blended
-from foreshock_dashboard.analysis.root_cause.series_owner import call_of, owner, without_pod_suffix
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import Matrix

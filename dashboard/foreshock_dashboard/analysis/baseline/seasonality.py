@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.seasonality import BIN_SECONDS, UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world_sections import BIN_SECONDS, UNKNOWN_SEASONALITY, Seasonality
 from foreshock_dashboard.stats.robust import median
 
 WEEK_LAGS_DAYS = (7, 14, 21, 28)

@@ -12,8 +12,8 @@ from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.remediation.effect import improvement
 from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS, is_overloading
 from foreshock_dashboard.model.action import Action, Effect, Reason
-from foreshock_dashboard.model.seasonality import SeasonalGrowth
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world_sections import SeasonalGrowth
 
 MIN_GROWTH_SHARE = 0.3
 """Share of the growth that a caller's own rate has to show for its baseline rate to be recommended as the limit."""
