@@ -243,9 +243,11 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
     """With the interval of 80 %; who misses its objective already is named beside it."""
     risks = (AtRisk(service("embedder"), 0, 0, 0, 0, 0), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 900.0))
     seen = replace(starvation(starving()), at_risk=risks)
-    told: Json = dict(verdict(snapshot(starving(), seen)).payload()["next"] or {})
-    assert (told["service"], told["missing"]) == ("gateway", ["embedder"])
-    assert (told["seconds"].p10, told["seconds"].p50, told["seconds"].p90) == (60.0, 240.0, 900.0)
+    told = verdict(snapshot(starving(), seen)).payload()["next"]
+    assert told
+    assert told.seconds
+    assert (told.service, told.missing) == ("gateway", ["embedder"])
+    assert (told.seconds.p10, told.seconds.p50, told.seconds.p90) == (60.0, 240.0, 900.0)
     assert verdict(SCENES["starving"]()).payload()["next"] is None
 
 
@@ -265,8 +267,10 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     told = replace(starvation(world), cause="demand", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,))
     seen = replace(snapshot(world, told), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
     assert conditions.conditions(seen)[who] == ("warning", "first at risk")
-    following: Json = dict(verdict(seen).payload()["next"] or {})
-    assert (following["service"], following["seconds"].p50, following["objective"]) == ("embedder", 70.0, 0.25)
+    following = verdict(seen).payload()["next"]
+    assert following
+    assert following.seconds
+    assert (following.service, following.seconds.p50, following.objective) == ("embedder", 70.0, 0.25)
 
 
 def test_calm_says_what_it_cannot_see() -> None:

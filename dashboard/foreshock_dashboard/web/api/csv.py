@@ -108,11 +108,11 @@ def add_csv_routes(
 
     @router.get("/{name}", summary="A list as CSV: services, edges, pairs, incidents or targets", name="csv")
     def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
-        if (listing := LISTS.get(name)) is None:
+        if name not in LISTS:
             known = ", ".join(sorted([*LISTS, "gpus", "traces"]))
             raise HTTPException(404, f"no list {name[:MAX_NAME_LENGTH]}: use one of {known}")
         snapshot, _ = responder.snapshot_at(query.at)
-        columns, rows = listing
+        columns, rows = LISTS[name]
         return _file(name, snapshot, table(columns, rows(snapshot)))
 
     api.include_router(router)

@@ -110,11 +110,8 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         return Advice("degraded", soon, when)
     over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]
     if over:
-        return Advice(
-            "degraded",
-            soon,
-            f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe",
-        )
+        load = f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe"
+        return Advice("degraded", soon, load)
     if not _has_figures(world, service):
         return Advice("ok", None, "nothing is told of its requests, GPU time or queue", known=False)
     return Advice("ok", None, "")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -109,9 +109,7 @@ def _summary(incident: Incident, until: float) -> str:
 def _timeline(incident: Incident, since: float) -> str:
     """What was seen when, oldest first; the first sign is the first line."""
     events = [(since, "**first sign**")]
-    events += [
-        (each.since, _text(f"{_name(each.name, each.entity)} is no longer as usual")) for each in incident.evidence
-    ]
+    events += [(figure.since, _text(f"{_name(figure)} is no longer as usual")) for figure in incident.evidence]
     events.append((incident.opened, "incident opened"))
     if incident.paged is not None:
         events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first sign"))
@@ -121,8 +119,8 @@ def _timeline(incident: Incident, since: float) -> str:
     return "\n".join([*lines, *(f"- at risk: {_text(risk_line(each))}" for each in incident.at_risk)])
 
 
-def _name(name: str, entity: str) -> str:
-    return f"{name} of {entity}" if entity else name
+def _name(figure: Evidence) -> str:
+    return f"{figure.name} of {figure.entity}" if figure.entity else figure.name
 
 
 def _culprit(incident: Incident, at_page: Incident | None) -> str:
@@ -138,13 +136,8 @@ def _culprit(incident: Incident, at_page: Incident | None) -> str:
 
 def _evidence(incident: Incident) -> str:
     rows = [
-        (
-            _name(each.name, each.entity),
-            figure(each.value, each.unit),
-            figure(each.baseline, each.unit),
-            clock(each.since),
-        )
-        for each in incident.evidence
+        (_name(item), figure(item.value, item.unit), figure(item.baseline, item.unit), clock(item.since))
+        for item in incident.evidence
     ]
     return _table(("figure", "then", "usually", "since"), rows) if rows else "None was kept."
 

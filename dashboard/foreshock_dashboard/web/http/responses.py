@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
-from foreshock_dashboard.web.state.numbers import number
+from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.parameters import AsOf, time_parameter
 
 CSV = "text/csv; charset=utf-8; header=present"
@@ -36,7 +36,7 @@ MakePayload = Callable[[Snapshot, bool], Payload]
 """Makes the payload of a snapshot. The second argument is true for a snapshot of time travel."""
 
 
-class Learning(TypedDict):
+class Learning(Row):
     """History that the analysis has and needs."""
 
     have: Annotated[float | None, Field(description="seconds")]
@@ -138,14 +138,11 @@ class Responder:
 
 def envelope(snapshot: Snapshot) -> dict[str, object]:
     """Fields of every JSON response except `time`."""
+    learning = snapshot.learning
     return {
         "seq": snapshot.seq,
         "simulated": bool(snapshot.world and snapshot.world.simulated),
-        "learning": {
-            "have": number(snapshot.learning.have),
-            "need": number(snapshot.learning.need),
-            "done": snapshot.learning.done,
-        },
+        "learning": Learning(number(learning.have), number(learning.need), learning.done),
         "data_time": snapshot.world.time if snapshot.world else None,
         "error": snapshot.error,
         "bounds": list(snapshot.bounds) if snapshot.bounds else None,

@@ -10,7 +10,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.model.incident import AtRisk, Incident
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Gpu, World
@@ -27,7 +27,7 @@ from foreshock_dashboard.web.state.incident_json import (
     clauses,
     incident,
 )
-from foreshock_dashboard.web.state.numbers import number, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
 State = Literal["critical", "warning", "calm", "blind", "learning", "empty", "error"]
 
@@ -38,7 +38,7 @@ MAX_NEXT_BREACH_SECONDS = 1800.0
 """Longest time to an SLO breach with which the next service at risk is named."""
 
 
-class NextBreach(TypedDict):
+class NextBreach(Row):
     """The next service at risk, and the services that breach their SLO."""
 
     service: str | None
@@ -180,17 +180,11 @@ def following(item: Incident, slo_seconds: Mapping[Service, float]) -> NextBreac
     if not item.at_risk:
         return None
     hit = [str(risk.service) for risk in item.at_risk if risk.p50 <= 0]
-    ahead = min((risk for risk in item.at_risk if 0 < risk.p50 <= MAX_NEXT_BREACH_SECONDS), key=_soonest, default=None)
-    return {
-        "service": None if ahead is None else str(ahead.service),
-        "seconds": None if ahead is None else breach_seconds(ahead),
-        "objective": number(slo_seconds.get(ahead.service, math.nan)) if ahead else None,
-        "missing": hit,
-    }
-
-
-def _soonest(risk: AtRisk) -> tuple[float, Service]:
-    return (risk.p50, risk.service)
+    ahead = sorted((risk.p50, risk.service, risk) for risk in item.at_risk if 0 < risk.p50 <= MAX_NEXT_BREACH_SECONDS)
+    if not ahead:
+        return NextBreach(None, None, None, hit)
+    _, service, risk = ahead[0]
+    return NextBreach(str(service), breach_seconds(risk), number(slo_seconds.get(service, math.nan)), hit)
 
 
 def _blind(whom: str, since: float | None) -> Text:

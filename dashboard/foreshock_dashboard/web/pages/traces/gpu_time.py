@@ -109,8 +109,7 @@ class GpuTimes:
         self._hub, self._timer = hub, timer
         self._minutes: SingleFlightCache[_Read[OccupancyInterval]] = SingleFlightCache(MAX_CACHED_MINUTES)
         self._ids: SingleFlightCache[_Read[str]] = SingleFlightCache(MAX_CACHED_IDS, lambda read: 1 + len(read.found))
-        self._hosts: tuple[int, Mapping[str, str]] = (-1, {})
-        self._lock = threading.Lock()
+        self._hosts: SingleFlightCache[Mapping[str, str]] = SingleFlightCache(1)
         self.whole = threading.BoundedSemaphore(MAX_WHOLE_TRACES)
 
     def arrived(self) -> float:
@@ -178,17 +177,20 @@ class GpuTimes:
             if room <= 0 or self._timer() > deadline:
                 missing.add(minute)
                 continue
-            reading = self._told_in(minute)
+            reading = self._occupancy_traces(minute)
             more, unread = self._occupancy([(trace_id_, minute) for trace_id_ in reading.found], room, deadline)
             known += more
             missing |= unread if reading.complete else {minute}
             at, room = min(at, reading.at), room - len(reading.found)
         settled = _settled(spans, at)
         lanes = trace_lanes(spans, known, snapshot.world.tenants if snapshot.world is not None else ())
-        note = "" if known or missing or not settled else f"{_why_no_metrics(snapshot)}, {NO_OCCUPANCY}"
+        note = ""
+        if settled and not known and not missing:
+            why = f"{NO_METRICS} ({snapshot.error})" if snapshot.error else NO_METRICS
+            note = f"{why if snapshot.world or snapshot.error else NO_TICK}, {NO_OCCUPANCY}"
         return GpuTime(lanes, settled, len(missing), note=note)
 
-    def _told_in(self, minute: int) -> _Read[str]:
+    def _occupancy_traces(self, minute: int) -> _Read[str]:
         """The occupancy traces of a minute of Unix time, up to `MAX_READS`."""
         start, end = minute * TRACE_SECONDS, (minute + 1) * TRACE_SECONDS - 1e-6  # both belong to what a query asks for
         query = TraceQuery(
@@ -234,19 +236,15 @@ class GpuTimes:
 
     def _host_names(self, snapshot: Snapshot, world: World) -> Mapping[str, str]:
         """The World's names of hosts, by `host.id`."""
-        with self._lock:
-            seq, names = self._hosts
-        if seq == snapshot.seq:
-            return names
-        at = float(world.times[-1])
-        query = Query("target_info", by=("job", "instance", "host_id", "host_name"), window=LONG_WINDOW_SECONDS)
-        known = {gpu.host for gpu in world.gpus}
-        rows = map(dict, self._hub.metrics.fetch(query, at, at, 1.0).labels)
-        named = ((row.get("host_id", ""), row.get("host_name") or row.get("instance", "")) for row in rows)
-        names = {host_id: name for host_id, name in named if host_id and name in known}
-        with self._lock:
-            self._hosts = (snapshot.seq, names)
-        return names
+
+        def read() -> Mapping[str, str]:
+            at, known = float(world.times[-1]), {gpu.host for gpu in world.gpus}
+            query = Query("target_info", by=("job", "instance", "host_id", "host_name"), window=LONG_WINDOW_SECONDS)
+            rows = map(dict, self._hub.metrics.fetch(query, at, at, 1.0).labels)
+            named = ((row.get("host_id", ""), row.get("host_name") or row.get("instance", "")) for row in rows)
+            return {host_id: name for host_id, name in named if host_id and name in known}
+
+        return self._hosts.get("hosts", read, snapshot)
 
     def _occupancy(
         self, wanted: Sequence[tuple[str, int]], most: int, deadline: float
@@ -256,18 +254,12 @@ class GpuTimes:
         for done, (trace_id_, minute) in enumerate(wanted):
             if done >= most or self._timer() > deadline:
                 return intervals, {minute for _, minute in wanted[done:]}
-            intervals += self._minute(trace_id_, minute)
-        return intervals, set()
 
-    def _minute(self, trace_id_: str, minute: int) -> tuple[OccupancyInterval, ...]:
-        """The intervals on a GPU in a minute of Unix time, by the id of their trace."""
-        return self._once(
-            self._minutes,
-            trace_id_,
-            minute,
-            lambda: (measured_intervals(self._hub.traces.get(trace_id_)), True),
-            CACHE_SECONDS,
-        ).found
+            def read(trace_id_: str = trace_id_) -> tuple[tuple[OccupancyInterval, ...], bool]:
+                return measured_intervals(self._hub.traces.get(trace_id_)), True
+
+            intervals += self._once(self._minutes, trace_id_, minute, read, CACHE_SECONDS).found
+        return intervals, set()
 
     def _counters(
         self, gpus: Sequence[Gpu], spans: Sequence[Span], host_ids: Mapping[str, str]
@@ -306,12 +298,6 @@ def _settled(spans: Sequence[Span], at: float) -> bool:
     return at - max(span.end_ns for span in spans) / 1e9 >= SETTLED_AFTER_SECONDS
 
 
-def _why_no_metrics(snapshot: Snapshot) -> str:
-    if snapshot.world is None and not snapshot.error:
-        return NO_TICK
-    return f"{NO_METRICS} ({snapshot.error})" if snapshot.error else NO_METRICS
-
-
 def _candidates(spans: Sequence[Span], world: World, hosts: Mapping[str, str]) -> tuple[list[Gpu], list[Gpu]]:
     """The GPUs of the trace's services, and the other GPUs of its hosts.
 
@@ -330,10 +316,8 @@ def _minutes(spans: Sequence[Span]) -> list[int]:
     """The minutes of Unix time in which spans ran, the last ones first; no interval crosses a minute."""
     minutes: set[int] = set()
     for span in spans:
-        first, last = (
-            int((span.start_ns / 1e9 - LOOK_BACK_SECONDS) // TRACE_SECONDS),
-            int(span.end_ns / 1e9 // TRACE_SECONDS),
-        )
+        first = int((span.start_ns / 1e9 - LOOK_BACK_SECONDS) // TRACE_SECONDS)
+        last = int(span.end_ns / 1e9 // TRACE_SECONDS)
         minutes.update(range(max(first, last - MAX_READS), last + 1))
     return sorted(minutes, reverse=True)[:MAX_READS]
 
