@@ -268,10 +268,10 @@ class ColumnBuffer:
         """The columns, without a copy."""
         return self._data[:, self._start : self._end]
 
-    def _move(self, held: Floats, columns: int) -> None:
-        """Move to a larger array that starts with `held`."""
-        shape, dtype = (held.shape[0], held.shape[1] + columns + self._slack), self._data.dtype
+    def _move(self, values: Floats, columns: int) -> None:
+        """Move to a larger array that starts with `values`."""
+        shape, dtype = (values.shape[0], values.shape[1] + columns + self._slack), self._data.dtype
         size = shape[0] * shape[1] * dtype.itemsize
         data: Floats = np.ndarray(shape, dtype, mmap(-1, size) if size >= MMAP_MIN_BYTES else bytearray(size))
-        data[:, : held.shape[1]] = held
-        self._data, self._start, self._end = data, 0, held.shape[1]
+        data[:, : values.shape[1]] = values
+        self._data, self._start, self._end = data, 0, values.shape[1]

@@ -40,7 +40,7 @@ from foreshock_dashboard.ingest.service_graph.pending import (
 )
 from foreshock_dashboard.ingest.service_graph.siblings import SiblingCalls
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.span import Attributes, Kind, Link, Outlines, SpanKey, SpanLike, outlines_of
+from foreshock_dashboard.model.span import Kind, Link, Outlines, SpanKey, SpanLike, outlines_of
 from foreshock_dashboard.model.world import Edge
 
 ATTEMPT_PREFIX = "Attempt."
@@ -121,7 +121,10 @@ class ServiceGraph:
         """
         kinds: Sequence[Kind] = outlines.kind
         if any(outlines.links):
-            kinds = [*map(_effective_kind, kinds, outlines.links, outlines.attributes)]
+            kinds = [
+                "consumer" if links and kind == "client" and is_receive(attributes) else kind
+                for kind, links, attributes in zip(kinds, outlines.links, outlines.attributes, strict=True)
+            ]
         internal = [kind == "internal" for kind in kinds]
         self._add_internal_spans(internal, outlines, now)
         self._index_servers([kind == "server" or kind == "consumer" for kind in kinds], outlines, now)
@@ -374,8 +377,3 @@ class ServiceGraph:
             outer.has_failed_calls = True
             outer = outer.parent if outer.internal_service == client.service else None
         self._siblings.defer(span, now + self._ttl)
-
-
-def _effective_kind(kind: Kind, links: Sequence[Link], attributes: Attributes) -> Kind:
-    """Return "consumer" for a CLIENT span that receives the messages it links to, else its kind."""
-    return "consumer" if links and kind == "client" and is_receive(attributes) else kind

@@ -47,20 +47,17 @@ class SiblingCalls:
             parent.deferred_calls = parent.deferred_calls or []
             parent.deferred_calls.append((client, edge, depth))
             return 0, None
-        retries = self._group(parent, client, edge)
         same_service = parent.client is not None and parent.client.service == client.service
-        return retries, parent if same_service else None
-
-    def _group(self, parent: PendingSpan, client: ClientSide, edge: Edge) -> int:
+        outer = parent if same_service else None
         calls = parent.calls
         if calls is None:
             calls = parent.calls = SpanCalls(parent.client.service if parent.client is not None else None)
         if len(calls.calls) >= MAX_CALLS_PER_SPAN:
             self._update.dropped += 1
-            return int(client.is_resend)
+            return int(client.is_resend), outer
         if parent.expires_at < inf:
             self._changed[calls] = None
-        return calls.add(client, edge)
+        return calls.add(client, edge), outer
 
     def resolve(self, span: PendingSpan) -> None:
         """Mark the kind of a span as known, and add the calls that waited for it."""

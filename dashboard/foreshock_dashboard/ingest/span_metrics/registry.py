@@ -130,17 +130,17 @@ class Registry:
         if series is not None:
             return series
         size = SERIES_PER_HISTOGRAM if family.type == "histogram" else 1
-        held, is_overflow = self._series, self._size + size > self._max_series
+        table, is_overflow = self._series, self._size + size > self._max_series
         if is_overflow:
             self._overflow += 1
             labels = tuple((name, value if name in self._bounded_labels else OTHER) for name, value in labels)
-            held = self._overflow_series
-            if (series := held.get((family, labels))) is not None:
+            table = self._overflow_series
+            if (series := table.get((family, labels))) is not None:
                 return series
         else:
             self._size += size
         self._births += 1
-        series = held[family, labels] = Series(
+        series = table[family, labels] = Series(
             family, labels, self._births, now, self.histograms, is_overflow=is_overflow
         )
         return series
@@ -148,10 +148,10 @@ class Registry:
     def expire(self, now: float) -> None:
         """Remove series without recent updates."""
         self.histograms.flush(now)
-        for held in (self._series, self._overflow_series):
-            old = [key for key, series in held.items() if series.updated_at + self._stale_after <= now]
+        for table in (self._series, self._overflow_series):
+            old = [key for key, series in table.items() if series.updated_at + self._stale_after <= now]
             for key in old:
-                series = held.pop(key)
+                series = table.pop(key)
                 self._size -= 0 if series.is_overflow else len(series.names)
                 if series.row != NO_ROW:
                     self.histograms.remove(series.row)
