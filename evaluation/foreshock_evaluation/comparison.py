@@ -49,7 +49,7 @@ def score_baselines(truth: Truth, expected: Expected, world: World) -> Mapping[s
     component = components(world)
     scores = {}
     for detector in DETECTORS:
-        levels = detector.levels(world, expected.objectives or {})
+        levels = detector.levels(world, expected.slos or {})
         scores[detector.name] = tuple(
             score_pages(truth, expected, alarms(world, levels, threshold, detector.persist), component)
             for threshold in detector.thresholds

@@ -26,14 +26,14 @@ class Expected:
     """Result that a scenario is meant to have.
 
     cascade: whether services besides the origin breach their SLO. culprits: acceptable root causes; `edge` is one as
-    well for a network path. gpus: labels of the GPUs of the contended pool. objectives: SLO of every service with one.
+    well for a network path. gpus: labels of the GPUs of the contended pool. slos: of every service with one.
     """
 
     cascade: bool
     culprits: frozenset[Service] = frozenset()
     edge: tuple[Service, Service] | None = None
     gpus: frozenset[str] = frozenset()
-    objectives: Mapping[Service, SloTarget] | None = None
+    slos: Mapping[Service, SloTarget] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def expected_of(spec: ScenarioSpec) -> Expected:
         culprits=frozenset(edge or ([entries.get(culprit) or names[culprit]] if culprit else ())),
         edge=edge,
         gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
-        objectives={
+        slos={
             names[item.name.name]: SloTarget(item.slo.latency, item.slo.objective)
             for item in platform.services
             if item.slo

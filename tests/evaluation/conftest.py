@@ -49,7 +49,7 @@ class Stage:
         culprits=frozenset({BATCH}),
         gpus=frozenset({"host-1/gpu-0", "host-1/gpu-1"}),
     )
-    objectives: Mapping[Service, SloTarget] = {MODEL: SloTarget(1.0, 0.95)}
+    slos: Mapping[Service, SloTarget] = {MODEL: SloTarget(1.0, 0.95)}
     incident = Incident(
         id="1-llm",
         phase="page",

@@ -182,4 +182,4 @@ def test_a_path_is_expected_as_its_edge_or_either_end_and_a_pool_by_its_gpus() -
     assert path.edge == (Service("serving", "gateway"), Service("serving", "llm-chat"))
     assert path.culprits == set(path.edge)
     assert "host-1/gpu-0" in pool.gpus
-    assert pool.objectives
+    assert pool.slos

@@ -72,14 +72,14 @@ def test_the_error_budget_burns_when_all_requests_fail(stage: type[Stage]) -> No
     world = stage.world(points=500, failed={stage.model: step(400, 0.0, 1.0)})
 
     # 6x over the 67 min there are instead of six hours takes 6% of them: 26 points, enough for the half hour as well.
-    assert when(world, burn_rate(world, stage.objectives), 1.0) == [400 + 25]
+    assert when(world, burn_rate(world, stage.slos), 1.0) == [400 + 25]
 
 
 def test_slow_requests_burn_the_budget_of_the_slo(stage: type[Stage]) -> None:
     """99% slow requests burn a budget of 5% at 19.8x; 6x over everything, with 400 points before, takes 174."""
     slow = stage.world(points=700, p95={stage.model: step(400, 0.5, 60.0)})
 
-    levels = burn_rate(slow, stage.objectives)
+    levels = burn_rate(slow, stage.slos)
 
     assert not (levels.values[:, :400] > 0).any()
     assert when(slow, levels, 1.0) == [400 + 173]
@@ -89,7 +89,7 @@ def test_no_request_burns_no_budget(stage: type[Stage]) -> None:
     """Services without an SLO have no row."""
     world = stage.world(points=50, rate={stage.model: lambda _: np.nan}, failed={stage.model: lambda _: np.nan})
 
-    assert (burn_rate(world, stage.objectives).values == 0).all()
+    assert (burn_rate(world, stage.slos).values == 0).all()
     assert burn_rate(world, {}).values.shape == (0, 50)
 
 
@@ -160,7 +160,7 @@ def test_no_detector_alarms_without_data(detector: Detector, stage: type[Stage])
         memory_used=np.full((2, 60), np.nan),
     )
     assert detector.default in detector.thresholds
-    assert alarms(blind, detector.levels(blind, stage.objectives), detector.default, detector.persist) == ()
+    assert alarms(blind, detector.levels(blind, stage.slos), detector.default, detector.persist) == ()
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda detector: detector.name)
@@ -176,7 +176,7 @@ def test_no_detector_uses_later_points(detector: Detector, stage: type[Stage]) -
             failed={stage.gateway: lambda i: float(draws[1, i]) / 10},
             used={stage.gpus[0]: lambda i: float(draws[2, i])},
         )
-        return detector.levels(world, stage.objectives).values
+        return detector.levels(world, stage.slos).values
 
     np.testing.assert_allclose(levels(400)[:, :250], levels(250), rtol=1e-6)
 
