@@ -33,7 +33,7 @@ class Population:
     spread: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
     """Channel use of a job that runs alone."""
 

@@ -30,13 +30,10 @@ REFUSAL_SECONDS: Final = 0.0002
 
 
 class Endpoint(Protocol):
-    """A replica as its callers see it."""
+    """A replica as its callers see it. `inbound` counts requests on the network towards it."""
 
+    host: str
     inbound: int
-    """Requests on the network towards it."""
-
-    @property
-    def host(self) -> str: ...
 
     def accept(self, request: Request, /) -> None:
         """Take a request that has arrived."""
@@ -48,8 +45,7 @@ class Endpoint(Protocol):
 class Callee(Protocol):
     """A service as its callers see it."""
 
-    @property
-    def name(self) -> ServiceName: ...
+    name: ServiceName
 
     def pick(self) -> Endpoint | None:
         """The replica for the next request; None when no replica is ready."""

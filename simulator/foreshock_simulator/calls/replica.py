@@ -9,8 +9,7 @@ from typing import Any
 from foreshock_simulator.calls.client import CONTROL_BYTES, Caller, CallSite
 from foreshock_simulator.calls.mesh_state import MeshState
 from foreshock_simulator.calls.request import TOKEN_BYTES, CallFailed, Host, Model, Plan, Request, Worker
-from foreshock_simulator.calls.service_state import Outcome, ServiceState
-from foreshock_simulator.calls.steps import OVERLOADED, CpuWork
+from foreshock_simulator.calls.steps import OVERLOADED, CpuWork, Outcome, ServiceState
 from foreshock_simulator.core.engine import Process, Signal
 from foreshock_simulator.tracing.service_graph import USER
 from foreshock_simulator.tracing.spans import CLIENT_CLOSED, OK, RESET, SimSpan, SpanTemplate, resource_attributes

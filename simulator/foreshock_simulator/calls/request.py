@@ -25,11 +25,8 @@ class Network(Protocol):
 class Host(Protocol):
     """A machine that runs processes."""
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def host_id(self) -> str: ...
+    name: str
+    host_id: str
 
     def start(self, service: ServiceName, /) -> int:
         """Start a process of the service; returns its pid."""
@@ -39,28 +36,19 @@ class Host(Protocol):
 
 
 class Worker(Protocol):
-    """The GPU process of a replica."""
+    """The GPU process of a replica. `slowdown` is the factor on the duration of its own work; 1 is normal."""
 
+    pid: int
     slowdown: float
-    """Factor on the duration of its own work; 1 is normal."""
-
-    @property
-    def pid(self) -> int: ...
 
 
 class Job(Protocol):
-    """A request at a model server."""
+    """A request at a model server. Times are since submission, and None until they are known."""
 
-    @property
-    def done(self) -> Signal:
-        """Fires with True when the job is finished, with False when the server rejected it."""
-
-    @property
-    def queued_seconds(self) -> float | None: ...
-
-    @property
-    def first_token_seconds(self) -> float | None:
-        """Time to first token since submission; None before."""
+    done: Signal
+    """Fires with True when the job is finished, with False when the server rejected it."""
+    queued_seconds: float | None
+    first_token_seconds: float | None
 
 
 J = TypeVar("J", bound=Job)

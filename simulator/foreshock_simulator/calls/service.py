@@ -11,8 +11,7 @@ from foreshock_simulator.calls.client import CallSite
 from foreshock_simulator.calls.mesh_state import MeshState
 from foreshock_simulator.calls.replica import Replica
 from foreshock_simulator.calls.request import Host, Model, Operation, Request, Worker
-from foreshock_simulator.calls.service_state import ServiceState
-from foreshock_simulator.calls.steps import CpuWork
+from foreshock_simulator.calls.steps import CpuWork, ServiceState
 from foreshock_simulator.core.engine import Process, Signal
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.services import Balancing, HealthCheck, ServiceSpec

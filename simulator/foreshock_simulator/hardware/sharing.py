@@ -36,20 +36,11 @@ class Load(Protocol):
     `sm` is above 1 with several concurrent tasks. `kernels` are dispatches per second.
     """
 
-    @property
-    def sm(self) -> float: ...
-
-    @property
-    def dram(self) -> float: ...
-
-    @property
-    def nvlink(self) -> float: ...
-
-    @property
-    def pcie(self) -> float: ...
-
-    @property
-    def kernels(self) -> float: ...
+    sm: float
+    dram: float
+    nvlink: float
+    pcie: float
+    kernels: float
 
 
 class ChannelCapacity(NamedTuple):

@@ -10,7 +10,7 @@ from foreshock_simulator.control.autoscaler import Autoscaler
 from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.core.engine import Engine, Process
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.hardware.host import Host
+from foreshock_simulator.hardware.gpu import Host
 from foreshock_simulator.network.network import Network
 from foreshock_simulator.spec.faults import Fault, LongerPrompts, Surge
 from foreshock_simulator.spec.platform import FlowSpec, PlatformSpec, PoolSpec

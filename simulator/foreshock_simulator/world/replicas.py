@@ -16,8 +16,7 @@ from foreshock_simulator.control.capacity import Capacity
 from foreshock_simulator.control.deployment import Deployment
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.emit.inference import PORT, families
-from foreshock_simulator.hardware.gpu import Gpu
-from foreshock_simulator.hardware.host import Host
+from foreshock_simulator.hardware.gpu import Gpu, Host
 from foreshock_simulator.hardware.models import least_used_instance
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.serving.batch_model import BatchServer

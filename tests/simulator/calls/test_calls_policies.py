@@ -18,8 +18,7 @@ from foreshock_simulator.calls.policies import (
     RetryBudget,
 )
 from foreshock_simulator.calls.service import Balancer, balancer
-from foreshock_simulator.calls.service_state import TimeWeightedCount
-from foreshock_simulator.calls.steps import Cache
+from foreshock_simulator.calls.steps import Cache, TimeWeightedCount
 from foreshock_simulator.core.engine import Engine, Process, Signal
 from foreshock_simulator.spec.services import Balancing
 from foreshock_simulator.tracing.spans import TIMED_OUT, scramble

@@ -11,7 +11,7 @@ from tests.simulator.calls.stand import EPOCH_NS, flow, service
 from foreshock_simulator.calls.mesh import Mesh
 from foreshock_simulator.core.engine import Engine
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.hardware.host import Host
+from foreshock_simulator.hardware.gpu import Host
 from foreshock_simulator.hardware.worker import Worker
 from foreshock_simulator.network.network import Network
 from foreshock_simulator.serving.llm import LlmServer

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_simulator.network.max_min import Demand, max_min_rates
+from foreshock_simulator.network.bulk import Demand, max_min_rates
 
 INF = float("inf")
 

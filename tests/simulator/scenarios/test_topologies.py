@@ -6,7 +6,7 @@ import pytest
 
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.platforms.topology import SIZES
-from foreshock_simulator.scenarios.validation.memory import initial_placement, memory_by_slot
+from foreshock_simulator.scenarios.validation.capacity import initial_placement, memory_by_slot
 from foreshock_simulator.spec.platform import PlatformSpec
 from foreshock_simulator.spec.queries import calls
 

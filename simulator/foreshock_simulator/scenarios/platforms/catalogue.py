@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
 from foreshock_simulator.scenarios.parsing.document import Problems, compose
 from foreshock_simulator.scenarios.parsing.reader import Reader
+from foreshock_simulator.spec.platform import PoolSpec
 from foreshock_simulator.spec.services import ServiceSpec, TenantSpec
 
 CHAT: Final = "POST /v1/chat/completions"
@@ -53,3 +55,17 @@ def catalogue() -> Catalogue:
     problems.raise_if_any()
     assert isinstance(result, Catalogue)  # noqa: S101 - else there was a problem
     return result
+
+
+def with_mig(pool: PoolSpec) -> PoolSpec:
+    """The pool with a MIG instance for each replica that a GPU takes, and the last one for a tenant."""
+    return replace(pool, sharing="mig", mig_slices=(4, 3) if pool.slots == 1 else (3, 2, 2))
+
+
+def mig_tenants(pools: Iterable[PoolSpec]) -> tuple[TenantSpec, ...]:
+    """Batch tenants in the last MIG instance of each GPU with MIG."""
+    return tuple(
+        replace(catalogue().tenant("sliced-batch"), places=pool.places, slice=len(pool.mig_slices) - 1)
+        for pool in pools
+        if pool.mig_slices
+    )

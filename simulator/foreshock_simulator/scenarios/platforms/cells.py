@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.scenarios.platforms.catalogue import EMBED, GENERATE, QUERY, UPSERT, VERIFY
@@ -91,7 +91,8 @@ def draw_services(count: int, rng: random.Random, max_gpus: int) -> ExtraService
             continue
         gateway = gateways[len(features) % len(gateways)]
         services += _feature(word, gateway, leaf, rng.choice(models), rng)
-        routes[gateway] += (forward(f"POST /v1/{word}", f"llm-{word}", GENERATE, MODEL),)
+        steps = Cpu(0.0015), Call(f"llm-{word}", GENERATE, MODEL)
+        routes[gateway] += (OperationSpec(f"POST /v1/{word}", steps),)
         features[f"llm-{word}"] = (f"{word}-feature", f"POST /{word}")
         previous = next(reversed(pools), "")
         shares = previous and number % 3 == 1 and len(pools[previous]) == 1
@@ -101,14 +102,14 @@ def draw_services(count: int, rng: random.Random, max_gpus: int) -> ExtraService
     return ExtraServices(tuple(services), routes, pools, features, tuple(pipelines))
 
 
+def _service(namespace: str, name: str, route: str, *steps: Step, slo: float, tier: str, **more: Any) -> ServiceSpec:  # noqa: ANN401
+    """A service with one operation and two replicas; `more` are other fields."""
+    operations = (OperationSpec(route, steps),)
+    return ServiceSpec(ServiceName(namespace, name), operations, replicas=2, slo=Slo(slo), tier=tier, **more)
+
+
 def _leaf(name: str, rng: random.Random) -> ServiceSpec:
-    return ServiceSpec(
-        ServiceName("platform", name),
-        (OperationSpec("GET /", (Cpu(round(rng.uniform(0.001, 0.006), 4)),)),),
-        replicas=2,
-        slo=Slo(0.2),
-        tier="platform",
-    )
+    return _service("platform", name, "GET /", Cpu(round(rng.uniform(0.001, 0.006), 4)), slo=0.2, tier="platform")
 
 
 def _gateway(name: str, routes: tuple[OperationSpec, ...]) -> ServiceSpec:
@@ -119,7 +120,7 @@ def _gateway(name: str, routes: tuple[OperationSpec, ...]) -> ServiceSpec:
 
 
 def _feature(word: str, gateway: str, leaf: str, model: LlmSpec, rng: random.Random) -> list[ServiceSpec]:
-    store = f"{word}-store"
+    store, route, more = f"{word}-store", f"POST /{word}", {"threads": 512, "backlog": 1024}
     steps: list[Step] = [
         Cpu(round(rng.uniform(0.002, 0.008), 4)),
         Call("auth", VERIFY, QUICK),
@@ -130,85 +131,35 @@ def _feature(word: str, gateway: str, leaf: str, model: LlmSpec, rng: random.Ran
         steps.append(Sometimes(0.5, (Call("vector-store", QUERY, QUICK),)))
     steps.append(Call(gateway, f"POST /v1/{word}", FEATURE))
     return [
-        ServiceSpec(
-            ServiceName("product", f"{word}-feature"),
-            (OperationSpec(f"POST /{word}", tuple(steps)),),
-            replicas=2,
-            threads=96,
-            slo=Slo(20.0),
-            tier="interactive",
-        ),
-        ServiceSpec(
-            ServiceName("serving", f"llm-{word}"),
-            (OperationSpec(GENERATE, (Serve(),)),),
-            replicas=2,
-            threads=512,
-            backlog=1024,
-            model=model,
-            slo=Slo(16.0),
-            tier="interactive",
-        ),
-        database(ServiceName("data", store), round(rng.uniform(0.004, 0.012), 4)),
+        _service("product", f"{word}-feature", route, *steps, slo=20.0, tier="interactive", threads=96),
+        _service("serving", f"llm-{word}", GENERATE, Serve(), slo=16.0, tier="interactive", model=model, **more),
+        _store(store, rng),
     ]
 
 
 def _pipeline(word: str, leaf: str, rng: random.Random) -> list[ServiceSpec]:
     store, worker = f"{word}-store", f"{word}-worker"
+    front = Cpu(0.002), Call("auth", VERIFY, QUICK), Call(worker, "POST /run", CallPolicy(4.0, attempts=2))
     embed = Call("gateway", EMBED, CallPolicy(2.0, attempts=2, required=False), 256, 0)
+    run = (
+        Cpu(round(rng.uniform(0.004, 0.012), 4)),
+        Call(store, QUERY, QUICK),
+        Call(leaf, "GET /", OPTIONAL),
+        Sometimes(round(rng.uniform(0.2, 0.6), 2), (embed,)),
+        Sometimes(0.1, (Call(store, UPSERT, QUICK),)),
+    )
     return [
-        ServiceSpec(
-            ServiceName("product", f"{word}-api"),
-            (
-                OperationSpec(
-                    f"POST /{word}",
-                    (Cpu(0.002), Call("auth", VERIFY, QUICK), Call(worker, "POST /run", CallPolicy(4.0, attempts=2))),
-                ),
-            ),
-            replicas=2,
-            slo=Slo(1.5),
-            tier="interactive",
-        ),
-        ServiceSpec(
-            ServiceName("product", worker),
-            (
-                OperationSpec(
-                    "POST /run",
-                    (
-                        Cpu(round(rng.uniform(0.004, 0.012), 4)),
-                        Call(store, QUERY, QUICK),
-                        Call(leaf, "GET /", OPTIONAL),
-                        Sometimes(round(rng.uniform(0.2, 0.6), 2), (embed,)),
-                        Sometimes(0.1, (Call(store, UPSERT, QUICK),)),
-                    ),
-                ),
-            ),
-            replicas=2,
-            slo=Slo(1.2),
-            tier="background",
-        ),
-        database(ServiceName("data", store), round(rng.uniform(0.004, 0.012), 4)),
+        _service("product", f"{word}-api", f"POST /{word}", *front, slo=1.5, tier="interactive"),
+        _service("product", worker, "POST /run", *run, slo=1.2, tier="background"),
+        _store(store, rng),
     ]
 
 
-def forward(
-    route: str, model: str, target: str, policy: CallPolicy, *before: Step, response: int = 900
-) -> OperationSpec:
-    """An operation of a gateway: admit the request and forward it to a model server."""
-    return OperationSpec(route, (Cpu(0.0015), *before, Call(model, target, policy)), response_bytes=response)
-
-
-def database(name: ServiceName, median: float, hosts: tuple[str, ...] = ()) -> ServiceSpec:
-    """A store that answers queries and accepts documents."""
+def _store(name: str, rng: random.Random) -> ServiceSpec:
+    """A database that answers queries and accepts documents."""
+    median = round(rng.uniform(0.004, 0.012), 4)
+    query = OperationSpec(QUERY, (Cpu(median, 0.4),), request_bytes=6600, response_bytes=24_000)
+    upsert = OperationSpec(UPSERT, (Cpu(0.030, 0.4),), request_bytes=800_000)
     return ServiceSpec(
-        name,
-        (
-            OperationSpec(QUERY, (Cpu(median, 0.4),), request_bytes=6600, response_bytes=24_000),
-            OperationSpec(UPSERT, (Cpu(0.030, 0.4),), request_bytes=800_000),
-        ),
-        replicas=2,
-        threads=32,
-        hosts=hosts,
-        slo=Slo(0.3),
-        tier="data",
-        kind="database",
+        ServiceName("data", name), (query, upsert), 2, threads=32, slo=Slo(0.3), tier="data", kind="database"
     )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.scenarios.platforms.catalogue import catalogue
+from foreshock_simulator.scenarios.platforms.catalogue import catalogue, mig_tenants, with_mig
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices
 from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
-from foreshock_simulator.scenarios.platforms.layout import hosts_of, mig_tenants, with_mig
-from foreshock_simulator.spec.platform import Place, PlatformSpec, PoolSpec, Topology
+from foreshock_simulator.spec.platform import HostSpec, Place, PlatformSpec, PoolSpec, Topology
 
 _SERVERS = {
     "assistant-feature": ("host-3", "host-4"),
@@ -22,8 +21,8 @@ _SERVERS = {
 _REPLICAS = {"llm-chat": 4, "llm-code": 4, "embedder": 4, "reranker": 4, "image-gen": 2}
 
 
-def demo(topology: Topology) -> PlatformSpec:
-    """Four hosts with eight GPUs each, and fourteen services and tenants."""
+def demo(hosts: tuple[HostSpec, ...], topology: Topology) -> PlatformSpec:
+    """Fourteen services and tenants on four hosts with eight GPUs each."""
     front, back = ("host-1", "host-2"), ("host-3", "host-4")
     embed = PoolSpec("embed", _places(front, 4, 5), slots=2)
     chat_places, chat_quota = (*_places(front, 0, 1), *_places(front, 7)), 4 + round(2 * topology.spare)
@@ -49,7 +48,7 @@ def demo(topology: Topology) -> PlatformSpec:
         replace(catalogue().tenant("nightly-eval"), places=(*_places(front, 2, 3), Place("host-3", 6))),
         replace(catalogue().tenant("train-llm"), places=_places(back, 0, 1, 2, 3, 4, 5)),
     )
-    platform = PlatformSpec(hosts_of(4, 8, 0), pools, tuple(services), (*tenants, *mig_tenants(pools)))
+    platform = PlatformSpec(hosts, pools, tuple(services), (*tenants, *mig_tenants(pools)))
     flows = flows_of(platform, ExtraServices(), topology, random_stream(0, "topology/demo"))
     return replace(platform, flows=flows)
 

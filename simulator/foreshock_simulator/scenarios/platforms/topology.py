@@ -8,21 +8,61 @@ from itertools import chain, count
 from typing import Final, Literal
 
 from foreshock_simulator.core.randomness import random_stream
-from foreshock_simulator.scenarios.platforms.catalogue import MODEL_BY_ROUTE, catalogue
+from foreshock_simulator.scenarios.platforms.catalogue import MODEL_BY_ROUTE, catalogue, mig_tenants, with_mig
 from foreshock_simulator.scenarios.platforms.cells import ExtraServices, draw_services
 from foreshock_simulator.scenarios.platforms.demo import demo
 from foreshock_simulator.scenarios.platforms.flows import autoscaler, flows_of
-from foreshock_simulator.scenarios.platforms.layout import FreeGpus, hosts_of, mig_tenants, with_mig
-from foreshock_simulator.scenarios.validation.memory import initial_places
-from foreshock_simulator.spec.platform import HostSpec, PlatformSpec, PoolSpec, Topology
+from foreshock_simulator.scenarios.validation.capacity import initial_places
+from foreshock_simulator.spec.platform import HostSpec, Place, PlatformSpec, PoolSpec, Topology
 from foreshock_simulator.spec.queries import gpus_per_replica, map_calls
 from foreshock_simulator.spec.services import Call, LlmSpec, ServiceSpec, TenantSpec
 
 Size = Literal["demo", "small", "medium", "large"]
 SIZES: Final[tuple[Size, ...]] = ("demo", "small", "medium", "large")
 
+GPU_HOST_NIC_BYTES_PER_SECOND = 25e9
+CPU_HOST_NIC_BYTES_PER_SECOND = 3.125e9
+"""Bytes per second: 200 Gbit/s for hosts with GPUs, 25 Gbit/s for hosts without."""
+HOSTS_PER_RACK = 4
 A100_POOL_RATIO = 0.6
 """Share of the pools for one-GPU models that have A100s, on platforms with A100s."""
+
+
+def hosts_of(with_gpus: int, gpus: int, without: int, older: int = 0) -> tuple[HostSpec, ...]:
+    """Hosts `host-1` and on: first those with GPUs, the last `older` of them with A100s, then those without GPUs."""
+    return tuple(
+        HostSpec(
+            f"host-{number + 1}",
+            gpus if number < with_gpus else 0,
+            "A100" if with_gpus - older <= number < with_gpus else "H100",
+            GPU_HOST_NIC_BYTES_PER_SECOND if number < with_gpus else CPU_HOST_NIC_BYTES_PER_SECOND,
+            f"rack-{number // HOSTS_PER_RACK + 1}",
+        )
+        for number in range(with_gpus + without)
+    )
+
+
+class FreeGpus:
+    """GPUs that are not yet allocated."""
+
+    def __init__(self, hosts: tuple[HostSpec, ...]) -> None:
+        self._free = {host.name: [Place(host.name, gpu) for gpu in range(host.gpus)] for host in hosts}
+        self._model = {host.name: host.gpu_model for host in hosts}
+
+    def take(self, count: int, together: int = 1, model: str = "H100") -> tuple[Place, ...]:
+        """Take `count` GPUs of a kind, `together` at a time from the host with the most left.
+
+        Fewer when they run out.
+        """
+        taken: list[Place] = []
+        while len(taken) < count:
+            hosts = [name for name, free in self._free.items() if len(free) >= together and self._model[name] == model]
+            if not hosts:
+                break
+            free = self._free[max(hosts, key=lambda name: len(self._free[name]))]
+            taken += free[:together]
+            del free[:together]
+        return tuple(taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +118,7 @@ SIZE_PARAMETERS: Final[dict[Size, SizeParameters]] = {
 def generate(size: Size, seed: int, topology: Topology) -> PlatformSpec:
     """A platform of a size; it depends on size, seed and topology only."""
     if size == "demo":
-        return demo(topology)
+        return demo(hosts_of(4, 8, 0), topology)
     parameters = SIZE_PARAMETERS[size]
     rng = random_stream(seed, f"topology/{size}")
     services = catalogue().services

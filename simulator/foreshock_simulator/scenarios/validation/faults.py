@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from foreshock_simulator.scenarios.parsing.document import alternatives
 from foreshock_simulator.scenarios.parsing.reader import Reader
-from foreshock_simulator.scenarios.validation.capacity import check_places
-from foreshock_simulator.scenarios.validation.memory import Slot, initial_placement, memory_by_slot
+from foreshock_simulator.scenarios.validation.capacity import Slot, check_places, initial_placement, memory_by_slot
 from foreshock_simulator.spec.faults import Fault, PolicyChange, ReplicasFail, TenantGrows, Throttle
 from foreshock_simulator.spec.platform import Place, PlatformSpec
 from foreshock_simulator.spec.queries import caches, edges, subjects
