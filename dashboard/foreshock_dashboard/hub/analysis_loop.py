@@ -7,7 +7,8 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,8 +43,7 @@ _MAX_INTERVAL_RATIO = 1.2
 """Measured over configured scrape interval, from which the measured one is used."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoopInputs:
+class LoopInputs(NamedTuple):
     """What the loop evaluates.
 
     is_own_store: whether the source is the hub's own store.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 
@@ -32,8 +32,7 @@ class BearerTokens:
         return scheme.lower() == "bearer" and any(matches)
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(NamedTuple):
     """PEM files of a TLS server: certificate chain, key without a password, CA bundle for client certificates."""
 
     cert: Path

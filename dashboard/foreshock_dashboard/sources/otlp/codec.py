@@ -7,7 +7,7 @@ import binascii
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 from google.protobuf.duration_pb2 import Duration
@@ -47,8 +47,7 @@ class MalformedError(Exception):
     """A body is not an OTLP trace request. The message says where decoding stopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedRequest:
+class DecodedRequest(NamedTuple):
     """The spans of a request, the number of rejected ones, and their number by reason."""
 
     spans: Sequence[Span]

@@ -9,8 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 
@@ -83,8 +83,7 @@ class RefusedError(Exception):
         return encode_status(self.refusal.grpc, self.message, self.retry_after, json=json)
 
 
-@dataclass(frozen=True, slots=True)
-class ReceiverStats:
+class ReceiverStats(NamedTuple):
     """Counts since the start. `rejected` counts spans by reason, `refused` requests by kind of refusal."""
 
     requests: int

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from foreshock_dashboard.store.spans.format import COLUMNS_FILE
 from foreshock_dashboard.store.spans.table import Mask, SpanTable, TablePart, is_text
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """A SELECT of constants and configured keys, its parameters, and the head rows to register, by name."""
 
     sql: str
