@@ -81,7 +81,7 @@ def own_constants(module: ModuleType) -> dict[str, tuple[float, ...]]:
     return {name: told for name in sorted(names) if (told := numbers(getattr(module, name)))}
 
 
-UNPLOTTED = ("Uneven replicas", "Hardware", "A caller that gives up too soon")
+UNPLOTTED = ("Load imbalance", "Hardware", "Client timeouts")
 """No scenario that comes along has such a fault."""
 SECTIONS = tuple(sections())
 
@@ -129,7 +129,7 @@ def test_every_detector_has_a_chapter() -> None:
 
 def signals_table() -> str:
     """The table of what is compared with what is usual, as the document has it."""
-    ways = {1: "more is worse", -1: "less is worse", 0: "tells of load"}
+    ways = {1: "more is worse", -1: "less is worse", 0: "load signal"}
     rows = [
         f"| `{each.name}` | {each.text} | {each.unit} | {'ratio' if each.log else 'difference'} | {each.floor:g} | "
         f"{ways[each.worse]} |"
