@@ -39,8 +39,8 @@ class Report:
 def report(world: World, incident: Incident, at_page: Incident | None = None) -> Report:
     """The post-mortem of an incident. world: the data around it. at_page: the incident as of its page, if known."""
     until = incident.until or world.time
-    since = min(incident.since, *(each.since for each in incident.evidence), incident.opened)
-    lost = incident_costs(world, since, until, incident.paged)
+    since = min(incident.since, *(figure.since for figure in incident.evidence), incident.opened)
+    costs = incident_costs(world, since, until, incident.paged)
     plots = dict(_plots(world, incident, since, until))
     parts = [
         f"# {_text(incident.id)}",
@@ -54,7 +54,7 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
         _evidence(incident),
         *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
         "## What it cost",
-        _cost(lost, until - since, incident.paged is not None),
+        _cost(costs, until - since, incident.paged is not None),
         "## What to do",
         _text(action_text(incident.action)) or "Nothing is known that would help.",
         f"_{'Of a simulated platform. ' if world.simulated else ''}Times are UTC. Figures are {incident.quality}._",
@@ -62,13 +62,13 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     return Report("\n\n".join(part for part in parts if part) + "\n", plots)
 
 
-def zipped(found: Report, name: str) -> bytes:
+def zipped(written: Report, name: str) -> bytes:
     """A report as one file: a ZIP archive of a folder with the Markdown and its plots beside it."""
     folder = re.sub(r"[^\w.-]", "_", name)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(f"{folder}/report.md", found.markdown)
-        for plot, svg in found.plots.items():
+        file.writestr(f"{folder}/report.md", written.markdown)
+        for plot, svg in written.plots.items():
             file.writestr(f"{folder}/{plot}.svg", svg)
     return archive.getvalue()
 
@@ -79,16 +79,16 @@ def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
     Raises:
         LookupError: no incident matches, or several do. The message lists the known incidents.
     """
-    known = {each.id: each for each in incidents}
-    if not known:
+    by_id = {incident.id: incident for incident in incidents}
+    if not by_id:
         raise LookupError("there is no incident")
     if wanted == LATEST:
-        return max(known.values(), key=lambda each: (each.paged is not None, each.opened, each.id))
-    same = [each for each in known.values() if each.id.startswith(wanted)]
-    if wanted in known or len(same) == 1:
-        return known.get(wanted) or same[0]
-    what = "several incidents begin" if same else "no incident begins"
-    raise LookupError(f"{what} with {wanted!r}; there is {', '.join(sorted(known))}")
+        return max(by_id.values(), key=lambda incident: (incident.paged is not None, incident.opened, incident.id))
+    matches = [incident for incident in by_id.values() if incident.id.startswith(wanted)]
+    if wanted in by_id or len(matches) == 1:
+        return by_id.get(wanted) or matches[0]
+    problem = "several incidents begin" if matches else "no incident begins"
+    raise LookupError(f"{problem} with {wanted!r}; there is {', '.join(sorted(by_id))}")
 
 
 def _summary(incident: Incident, until: float) -> str:
@@ -107,7 +107,7 @@ def _summary(incident: Incident, until: float) -> str:
 
 
 def _timeline(incident: Incident, since: float) -> str:
-    """What was seen when, oldest first; the first sign is the first line."""
+    """The events, oldest first; the first sign is the first line."""
     events = [(since, "**first sign**")]
     events += [(figure.since, _text(f"{_name(figure)} is no longer as usual")) for figure in incident.evidence]
     events.append((incident.opened, "incident opened"))
@@ -116,7 +116,7 @@ def _timeline(incident: Incident, since: float) -> str:
     if incident.until is not None:
         events.append((incident.until, "over"))
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
-    return "\n".join([*lines, *(f"- at risk: {_text(risk_line(each))}" for each in incident.at_risk)])
+    return "\n".join([*lines, *(f"- at risk: {_text(risk_line(risk))}" for risk in incident.at_risk)])
 
 
 def _name(figure: Evidence) -> str:
@@ -124,14 +124,14 @@ def _name(figure: Evidence) -> str:
 
 
 def _culprit(incident: Incident, at_page: Incident | None) -> str:
-    found = [_text(f"{suspected_cause(incident.suspect) or 'Not known'}: {incident.cause}.")]
+    parts = [_text(f"{suspected_cause(incident.suspect) or 'Not known'}: {incident.cause}.")]
     if at_page is not None and at_page.suspect != incident.suspect:
-        who = suspected_cause(at_page.suspect) or "that it is not known"
-        found.append(_text(f"When it paged, it said {who}: {at_page.cause}."))
+        suspect = suspected_cause(at_page.suspect) or "that it is not known"
+        parts.append(_text(f"When it paged, it said {suspect}: {at_page.cause}."))
     if incident.candidates:
-        rows = [(str(each.service), percent(each.score), reasons_text(each.reasons)) for each in incident.candidates]
-        found.append(_table(("candidate", "share of the blame", "why"), rows))
-    return "\n\n".join(found)
+        rows = [(str(item.service), percent(item.score), reasons_text(item.reasons)) for item in incident.candidates]
+        parts.append(_table(("candidate", "share of the blame", "why"), rows))
+    return "\n\n".join(parts)
 
 
 def _evidence(incident: Incident) -> str:
@@ -142,47 +142,40 @@ def _evidence(incident: Incident) -> str:
     return _table(("figure", "then", "usually", "since"), rows) if rows else "None was kept."
 
 
-def _cost(lost: Sequence[Cost], seconds: float, paged: bool) -> str:
-    if not lost:
+def _cost(costs: Sequence[Cost], seconds: float, paged: bool) -> str:
+    if not costs:
         return "No service is known at which requests come in, so this cannot be told."
-    rows = [
-        (str(each.service), *(f"{value:,.0f}" for value in each[1:4]), *(f"{value:,.0f}" for value in each[4:6]))
-        for each in lost
-    ]
-    text = _table(
-        ("entry", "requests", "failed", "slowed", "failed after the warning", "slowed after the warning"), rows
-    )
-    limits = ", ".join(f"{duration(each.slo_seconds)} at {each.service}" for each in lost if each.slo_seconds > 0)
+    head = ("entry", "requests", "failed", "slowed", "failed after the warning", "slowed after the warning")
+    text = _table(head, [(str(cost.service), *(f"{value:,.0f}" for value in cost[1:6])) for cost in costs])
+    limits = ", ".join(f"{duration(cost.slo_seconds)} at {cost.service}" for cost in costs if cost.slo_seconds > 0)
     summary = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
     notes = _text(summary)
-    saved = sum(each.failed_after + each.slowed_after for each in lost)
     if not paged:
         return f"{text}\n\n{notes} It never paged, so there was no warning to act on."
+    saved = sum(cost.failed_after + cost.slowed_after for cost in costs)
     acting = f"Acting on the page within {REACTION_SECONDS / 60:.0f} min would have saved up to {saved:,.0f} requests"
     return f"{text}\n\n{notes}\n\n**{acting}**: those that failed or were slowed from then on."
 
 
 def _plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
-    shown = slice(
-        int(np.searchsorted(world.times, since - SECONDS_BEFORE)),
-        int(np.searchsorted(world.times, until + SECONDS_AFTER, side="right")),
-    )
+    first = int(np.searchsorted(world.times, since - SECONDS_BEFORE))
+    shown = slice(first, int(np.searchsorted(world.times, until + SECONDS_AFTER, side="right")))
     times = world.times[shown]
     if len(times) < 2:
         return
     moments = [("first sign", since), ("opened", incident.opened), ("paged", incident.paged), ("over", incident.until)]
     marks = [SvgMark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
-    who = list(dict.fromkeys((*incident.victims, incident.service, *ingress_services(world))))[:MAX_LINES]
-    suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *who)))[:MAX_LINES]
-    colors = {str(service): number for number, service in enumerate(dict.fromkeys((*who, *suspects)))}
+    affected = list(dict.fromkeys((*incident.victims, incident.service, *ingress_services(world))))[:MAX_LINES]
+    suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *affected)))[:MAX_LINES]
+    colors = {str(service): number for number, service in enumerate(dict.fromkeys((*affected, *suspects)))}
     stalls = {
         str(stall.aggressor): world.stalled_by[row]
         for row, stall in enumerate(world.stalls)
         if stall.victim in incident.victims and stall.gpu in incident.gpus and stall.aggressor in suspects
     }
     for name, title, unit, rows in (
-        ("duration", "p95 of requests", "seconds", _rows(world, world.red.p95, who)),
-        ("failed", "Requests that failed", "share", _rows(world, world.red.failed, who)),
+        ("duration", "p95 of requests", "seconds", _rows(world, world.red.p95, affected)),
+        ("failed", "Requests that failed", "share", _rows(world, world.red.failed, affected)),
         ("requests", "Requests", "1/s", _rows(world, world.red.rate, suspects)),
         ("gpu-time", "Time of the GPUs that are fought for", "share of one GPU", _busy(world, incident, suspects)),
         ("waiting", "GPU time that the victims wait, by whom for", "share", stalls),
@@ -196,18 +189,18 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
             yield name, draw(title, Axis("time, UTC", clock=True), Axis(unit), lines, marks)
 
 
-def _rows(world: World, values: Floats, who: Sequence[Service]) -> Mapping[str, Floats]:
-    place = {service: row for row, service in enumerate(world.services)}
-    return {str(service): values[place[service]] for service in who if service in place}
+def _rows(world: World, values: Floats, services: Sequence[Service]) -> Mapping[str, Floats]:
+    rows = {service: row for row, service in enumerate(world.services)}
+    return {str(service): values[rows[service]] for service in services if service in rows}
 
 
-def _busy(world: World, incident: Incident, who: Sequence[Service]) -> Mapping[str, Floats]:
+def _busy(world: World, incident: Incident, services: Sequence[Service]) -> Mapping[str, Floats]:
     """Mean over the incident's GPUs of the time that each service has there."""
-    found: dict[str, list[Floats]] = {}
+    rows: dict[str, list[Floats]] = {}
     for tenant, values in zip(world.tenants, world.busy, strict=True):
-        if tenant.gpu in incident.gpus and tenant.service in who:
-            found.setdefault(str(tenant.service), []).append(values)
-    return {name: np.mean(rows, axis=0) for name, rows in found.items()}
+        if tenant.gpu in incident.gpus and tenant.service in services:
+            rows.setdefault(str(tenant.service), []).append(values)
+    return {name: np.mean(values, axis=0) for name, values in rows.items()}
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -219,5 +212,5 @@ _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" fo
 
 
 def _text(raw: str) -> str:
-    """As it reads, in one line: a name from outside is no image, link, code or tag, nor the end of a cell."""
+    """One line of Markdown that renders as the text: no image, link, code, tag, or end of a cell."""
     return " ".join(raw.split()).translate(_SPECIAL)

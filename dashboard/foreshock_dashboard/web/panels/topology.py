@@ -100,7 +100,7 @@ def topology(world: World | None) -> Topology:
             "services": [TopologyService(str(service), service_color(str(service))) for service in world.services],
             "hosts": [TopologyHost(name, listed) for name, listed in hosts.items()],
             "pools": _pools(world.pool),
-            "tenants": [[place[who.gpu], index[who.service]] for who in world.tenants],
+            "tenants": [[place[tenant.gpu], index[tenant.service]] for tenant in world.tenants],
             "map": service_map(world),
         }
     digest = hashlib.blake2s(json.dumps(body, sort_keys=True, default=vars).encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The condition of every service: healthy, degraded, affected by an incident, or unknown. Pure."""
+"""The condition of every service, and its forecast beside its SLO. Pure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import Row, last, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory, Stage
 
+Health = Literal["ok", "warning", "critical", "idle", "unknown"]
+CRITICAL_ERROR_RATIO = 0.05
+"""Share of failed requests from which a service is critical."""
+WARNING_ERROR_RATIO = 0.01
+"""Share of failed requests from which a service is in a warning state."""
 RISK_HORIZON_SECONDS = 600.0
 """Horizon of the probability of an SLO breach."""
 
@@ -25,10 +30,12 @@ def breach_probability(risk: AtRisk, within: float) -> float:
     """Probability 0…1 of an SLO breach within some seconds, interpolated from the quantiles of a risk."""
     if risk.p50 <= 0:
         return 1.0
-    times = ((0.1, risk.p10), (0.2, risk.p20), (0.5, risk.p50), (0.8, risk.p80), (0.9, risk.p90))
-    known = [item for item in times if math.isfinite(item[1])]
-    shares, seconds = [share for share, _ in known], [time for _, time in known]
-    return float(np.interp(within, seconds, shares, left=0.0)) if known else 0.0
+    quantiles = ((0.1, risk.p10), (0.2, risk.p20), (0.5, risk.p50), (0.8, risk.p80), (0.9, risk.p90))
+    finite = [(share, seconds) for share, seconds in quantiles if math.isfinite(seconds)]
+    if not finite:
+        return 0.0
+    shares, seconds = zip(*finite, strict=True)
+    return float(np.interp(within, seconds, shares, left=0.0))
 
 
 class SloJson(Row):
@@ -93,13 +100,6 @@ class ServiceForecasts:
         }
 
 
-Health = Literal["ok", "warning", "critical", "idle", "unknown"]
-CRITICAL_ERROR_RATIO = 0.05
-"""Share of failed requests from which a service is critical."""
-WARNING_ERROR_RATIO = 0.01
-"""Share of failed requests from which a service is in a warning state."""
-
-
 def open_incidents(snapshot: Snapshot) -> tuple[Incident, ...]:
     """The open incidents, the worst and then the oldest first."""
     rank = {"cascading": 0, "page": 1, "advisory": 2}
@@ -140,7 +140,7 @@ def condition(
 
 def _role_condition(service: Service, incidents: Sequence[Incident]) -> Condition | None:
     """The condition by the role of a service in the open incidents; None without a role."""
-    incidents = [each for each in incidents if each.victims]  # nothing is wrong yet with what is only weak
+    incidents = [incident for incident in incidents if incident.victims]  # others affect no service yet
     for incident in incidents:
         if service in (incident.victim, incident.service):
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
@@ -163,11 +163,11 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     current = open_incidents(snapshot)
     known = np.isfinite(world.red.rate)
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
-    expected, red = ServiceForecasts(snapshot), world.red
+    forecasts, red = ServiceForecasts(snapshot), world.red
     rows = zip(world.services, last(red.rate), last(red.failed), last(red.p95), lost.tolist(), strict=True)
     return {
-        who: condition(who, current, rate, failed, expected.used(who, p95, failed), silent)
-        for who, rate, failed, p95, silent in rows
+        service: condition(service, current, rate, failed, forecasts.used(service, p95, failed), silent)
+        for service, rate, failed, p95, silent in rows
     }
 
 

@@ -62,7 +62,7 @@ def freshness(world: World) -> Freshness:
         gpus=int(gpus.sum()),
         services=int(services.sum()),
         stale_gpus=tuple(gpu for gpu, fresh in zip(world.gpus, gpus, strict=True) if not fresh),
-        stale_services=tuple(who for who, fresh in zip(world.services, services, strict=True) if not fresh),
+        stale_services=tuple(service for service, fresh in zip(world.services, services, strict=True) if not fresh),
         stale_targets=tuple(target for target in world.targets if is_stale(target, world.step)),
         no_data=" or ".join(lost),
         since=max((float(world.times[seen.any(axis=0)][-1]) for seen in lost.values() if seen.any()), default=None),

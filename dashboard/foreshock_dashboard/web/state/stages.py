@@ -85,7 +85,9 @@ class ServiceHistory:
     def now(self) -> Mapping[Service, Stage | None]:
         """The stage of each service at the last point; None where nothing is known."""
         last = self.stages[:, -1].tolist() if self.stages.shape[1] else [-1] * len(self.services)
-        return {who: STAGES[stage] if stage >= 0 else None for who, stage in zip(self.services, last, strict=True)}
+        return {
+            service: STAGES[stage] if stage >= 0 else None for service, stage in zip(self.services, last, strict=True)
+        }
 
     def anomalous_services(self) -> tuple[Service, ...]:
         """The services that were not always calm, in the World's order."""

@@ -100,7 +100,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
         busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
         gpus = [
             PairGpu(gpu.label, ratio, busy.get((gpu, pair.victim)), busy.get((gpu, pair.aggressor)))
-            for gpu, ratio in sorted(pair.gpus, key=lambda one: (-(one[1] or 0.0), one[0]))
+            for gpu, ratio in sorted(pair.gpus, key=lambda row: (-(row[1] or 0.0), row[0]))
         ]
     return {
         "victim": victim_name,

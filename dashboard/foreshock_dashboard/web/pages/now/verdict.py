@@ -96,7 +96,7 @@ class Verdict:
             "notes": [clauses(note) for note in self.notes],
             "since": number_of_time(self.since),
             "incident": incident(self.incident) if self.incident else None,
-            "next": following(self.incident, self.slos) if self.incident else None,
+            "next": next_breach(self.incident, self.slos) if self.incident else None,
         }
 
 
@@ -172,7 +172,7 @@ def _where(world: World, gpus: Sequence[Gpu]) -> str:
     return f"{len(gpus)} GPUs of {of} ({gpus[0].label} …)"
 
 
-def following(item: Incident, slo_seconds: Mapping[Service, float]) -> NextBreach | None:
+def next_breach(item: Incident, slo_seconds: Mapping[Service, float]) -> NextBreach | None:
     """The next service to breach its SLO, and the services that already breach theirs; None without services at risk.
 
     slo_seconds: SLO target (p95) by service.
@@ -198,19 +198,19 @@ def _blind(whom: str, since: float | None) -> Text:
 
 def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]:
     """Missing and stale data, one sentence each: no data must not look healthy."""
-    found = []
+    sentences = []
     if snapshot.error:
-        found.append(f"These figures stand still: {snapshot.error}")
+        sentences.append(f"These figures stand still: {snapshot.error}")
     silent = (
         ("target", len(world.targets), [target.instance for target in seen.stale_targets]),
         ("GPU", len(world.gpus), [gpu.label for gpu in seen.stale_gpus]),
         ("service", len(world.services), [str(service) for service in seen.stale_services]),
     )
-    for noun, known, names in silent:
+    for noun, count, names in silent:
         if names:
-            found.append(f"No fresh data from {len(names)} of {known} {plural(known, noun)}: {name_list(names)}.")
+            sentences.append(f"No fresh data from {len(names)} of {count} {plural(count, noun)}: {name_list(names)}.")
     if not world.gpus:
-        found.append("No GPUs are seen: no exporter gives gpu_info.")
+        sentences.append("No GPUs are seen: no exporter gives gpu_info.")
     if world.gpus and not world.services:
-        found.append("No services are seen: no spans have arrived.")
-    return tuple(text(each) for each in found)
+        sentences.append("No services are seen: no spans have arrived.")
+    return tuple(map(text, sentences))

@@ -14,12 +14,12 @@ MAX_HOSTS = 3
 """Hosts that a sentence names."""
 
 
-def wait_sentence(found: TraceLanes) -> str:
+def wait_sentence(lanes: TraceLanes) -> str:
     """How long a trace waited for a GPU, and which service held it; "" where that is not known well enough."""
-    worst = found.longest
+    worst = lanes.longest
     if worst is None or worst.split.resolution > MAX_RESOLUTION_RATIO * worst.split.length:
         return ""
-    held, total = worst.split, max(found.duration, worst.split.length)
+    held, total = worst.split, max(lanes.duration, worst.split.length)
     if held.waited <= MIN_WAIT_RATIO * total:
         return _nothing(worst, total) if worst.quality == "measured" else ""
     service, most = next(iter(held.others.items()))
@@ -34,7 +34,7 @@ def clock_note(skew: ClockSkew) -> str:
     """The offsets between the clocks of a trace's hosts in a sentence; "" if they agree."""
     if not skew.hosts:
         return ""
-    named = [_offset(each) for each in skew.hosts[:MAX_HOSTS]]
+    named = list(map(_offset, skew.hosts[:MAX_HOSTS]))
     more = f" and those of {len(skew.hosts) - MAX_HOSTS} others differ" if len(skew.hosts) > MAX_HOSTS else ""
     return f"Against the clock of {skew.host}, {', '.join(named)}{more}: times of different hosts cannot be compared."
 
