@@ -153,19 +153,17 @@ def first_hits(hits: Sequence[Hit], query: TraceQuery) -> list[Hit]:
 
 
 class HealthProbe:
-    """Runs a probe, which returns why a system cannot answer ("" if it can), every `interval` seconds."""
+    """Runs a probe, which returns why a system cannot answer ("" if it can), every `interval` seconds.
+
+    error: result of the last probe; "" before the first one.
+    """
 
     def __init__(self, probe: Callable[[], str], interval: float = 10.0) -> None:
         self._probe, self._interval = probe, interval
-        self._error = ""
+        self.error = ""
         self._log = LogOnChange(log, recovered="it answers again, after: {}")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-
-    @property
-    def error(self) -> str:
-        """Result of the last probe: why the system cannot answer; "" if it can, or before the first probe."""
-        return self._error
 
     def start(self) -> None:
         """Start probing."""
@@ -185,5 +183,5 @@ class HealthProbe:
                 log.exception("a probe failed")
                 error = f"it cannot be told whether it answers: {failure}"
             self._log.update(error)
-            self._error = error
+            self.error = error
             self._stop.wait(self._interval)
