@@ -8,14 +8,7 @@ from typing import Final, Protocol
 
 from foreshock_simulator.calls.mesh_state import MeshState
 from foreshock_simulator.calls.policies import Admission, CircuitBreaker, RetryBudget
-from foreshock_simulator.calls.request import (
-    TOKEN_BYTES,
-    CallFailed,
-    Operation,
-    Request,
-    UnitOfWork,
-    response_status,
-)
+from foreshock_simulator.calls.request import TOKEN_BYTES, CallFailed, Operation, Request, UnitOfWork, response_status
 from foreshock_simulator.core.engine import Process
 from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.spec.services import CallPolicy

@@ -17,16 +17,8 @@ from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.platform import FlowSpec
 from foreshock_simulator.spec.services import Call, ServiceSpec
+from foreshock_simulator.tracing import spans
 from foreshock_simulator.tracing.service_graph import USER
-from foreshock_simulator.tracing.spans import (
-    OK,
-    REFUSED,
-    TIMED_OUT,
-    Attributes,
-    SimSpan,
-    SpanTemplate,
-    resource_attributes,
-)
 
 USER_BACKOFF_SECONDS: Final = 1.0
 """Longest wait of a user before the first retry; it doubles with each further one."""
@@ -42,7 +34,7 @@ class Tenant(Caller):
         self, mesh: MeshState, name: ServiceName, host: Host, pid: int, call_sites: Mapping[Call, CallSite]
     ) -> None:
         rng = random_stream(mesh.seed, f"tenant/{name}/{host.name}/{pid}")
-        super().__init__(mesh, rng, host.name, resource_attributes(name, host.name, host.host_id, pid))
+        super().__init__(mesh, rng, host.name, spans.resource_attributes(name, host.name, host.host_id, pid))
         self._name, self.call_sites = name, call_sites
 
     def begin(self) -> UnitOfWork:
@@ -59,7 +51,7 @@ class Tenant(Caller):
             return False
         return True
 
-    def end(self, unit: UnitOfWork, name: str, attributes: Attributes) -> None:
+    def end(self, unit: UnitOfWork, name: str, attributes: spans.Attributes) -> None:
         """End a unit of work and record its INTERNAL span, the parent of its calls."""
         mesh = self._mesh
         if self.ended:
@@ -67,11 +59,12 @@ class Tenant(Caller):
         now = mesh.engine.now
         durations = mesh.counts.span_durations(self._name, "internal", name)
         if unit.trace:
-            template = SpanTemplate(durations, {}, database=False)
-            times = unit.began, now
-            mesh.spans.append(
-                SimSpan(unit.trace, unit.span, 0, template, self.resource, *times, OK, 0, attributes, mesh.epoch_ns)
-            )
+            template = spans.SpanTemplate(durations, {}, database=False)
+            span = spans.SimSpan(
+                unit.trace, unit.span, 0, template, self.resource, unit.began, now, spans.OK, 0, attributes,
+                mesh.epoch_ns,
+            )  # fmt: skip
+            mesh.spans.append(span)
         if mesh.counts.enabled:
             durations.answered.append(now - unit.began)
 
@@ -152,7 +145,7 @@ class Mesh(MeshState):
 
     def _user(self, flow: FlowSpec, service: Service, operation: Operation, prompt: int, generated: int) -> Process:
         """Make up to `flow.attempts` attempts. An attempt that times out is not cancelled at the platform."""
-        status = TIMED_OUT
+        status = spans.TIMED_OUT
         edge = self.counts.edge(USER, service.name, "virtual_node")
         for attempt in range(flow.attempts):
             if attempt:
@@ -160,7 +153,7 @@ class Mesh(MeshState):
             self.attempts += 1
             replica = service.pick()
             if replica is None:
-                status = REFUSED
+                status = spans.REFUSED
                 continue
             replica.inbound += 1
             request = Request(self.engine, operation, self.new_trace(), 0, prompt, generated, "", edge)
@@ -168,11 +161,11 @@ class Mesh(MeshState):
             self.deadlines.set(flow.timeout, request)
             status = yield request
             self.deadlines.lift(flow.timeout, request)
-            if status == OK:
+            if status == spans.OK:
                 break
-        if status == OK:
+        if status == spans.OK:
             self.answered += 1
-        elif status == TIMED_OUT:
+        elif status == spans.TIMED_OUT:
             self.given_up += 1
         else:
             self.failed += 1

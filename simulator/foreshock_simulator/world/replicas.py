@@ -33,12 +33,11 @@ DEFAULT_COLD_START_SECONDS = 25.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningReplica:
-    """A running replica; `server` and `worker` for services with a model."""
+    """A running replica, with a model server for services with a model."""
 
     replica: Replica
     host: Host
     server: ModelServer | None = None
-    worker: Worker | None = None
 
 
 class Replicas:
@@ -67,7 +66,9 @@ class Replicas:
 
     def gpus(self) -> tuple[Gpu, ...]:
         """GPUs of its running replicas."""
-        return tuple(gpu for running in self.deployment.replicas if running.worker for gpu in running.worker.gpus)
+        return tuple(
+            gpu for running in self.deployment.replicas if running.server for gpu in running.server.worker.gpus
+        )
 
     def hosts(self) -> tuple[str, ...]:
         """Names of the hosts of its running replicas, without duplicates."""
@@ -77,9 +78,9 @@ class Replicas:
         """Its model servers: `host:port` and metric families."""
         spec, model = self._spec, self._spec.model
         for running in self.deployment.replicas:
-            if model is not None and running.server is not None and running.worker is not None:
+            if model is not None and running.server is not None:
                 stats, is_llm = running.server.stats(), isinstance(model, LlmSpec)
-                address = f"{spec.name.name}-{running.worker.pid}.{running.host.name}:{PORT}"
+                address = f"{spec.name.name}-{running.server.worker.pid}.{running.host.name}:{PORT}"
                 yield address, families(spec.name, model.model, stats, is_llm=is_llm)
 
     def restart(self, pause: float) -> Process:
@@ -104,7 +105,7 @@ class Replicas:
             if isinstance(spec.model, LlmSpec)
             else BatchServer(self._engine, spec.model, worker)
         )
-        return RunningReplica(self.service.add(host, server, worker), host, server, worker)
+        return RunningReplica(self.service.add(host, server, worker), host, server)
 
     def _stop(self, running: RunningReplica, drain: bool) -> Signal:
         released = Signal(self._engine)
@@ -114,9 +115,9 @@ class Replicas:
     def _release(self, running: RunningReplica, terminated: Signal, released: Signal) -> Process:
         """Hold the GPU memory until the replica has ended."""
         yield terminated
-        if running.server is not None and running.worker is not None:
+        if running.server is not None:
             running.server.stop()
-            running.host.stop(running.worker.pid)
+            running.host.stop(running.server.worker.pid)
         released.fire()
 
     def _measure(self, metric: str) -> float:
