@@ -312,7 +312,7 @@ def test_the_values_of_now_line_up_with_the_topology() -> None:
 
 def test_the_matrix_tells_no_shared_gpu_from_no_waiting() -> None:
     """No cell where two services share nothing; a figure where they do."""
-    matrix: Json = dict(data.matrix(starving()))
+    matrix: Json = vars(data.matrix(starving()))
     row = matrix["cells"][matrix["victims"].index("embedder")]
     assert row[matrix["aggressors"].index("train-llm")].ratio == pytest.approx(0.46)
     assert row[matrix["aggressors"].index("reranker")] is None
@@ -434,9 +434,9 @@ def test_who_answers_requests_comes_first_in_the_matrix_however_long_a_batch_job
     waits = world.stalled_by.copy()
     waits[[stall.victim.name == "train-llm" for stall in world.stalls]] = 0.9
     matrix = data.matrix(replace(world, stalled_by=waits))
-    assert matrix["victims"][0] == "embedder"
-    assert {"train-llm", "batch-eval"} <= set(matrix["jobs"])
-    assert matrix["victims"][-len(matrix["jobs"]) :] == matrix["jobs"]
+    assert matrix.victims[0] == "embedder"
+    assert {"train-llm", "batch-eval"} <= set(matrix.jobs)
+    assert matrix.victims[-len(matrix.jobs) :] == matrix.jobs
 
 
 def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() -> None:
@@ -444,7 +444,7 @@ def test_where_somebody_waits_the_matrix_leaves_out_pairs_that_share_in_peace() 
     world = starving()
     peaceful = replace(world, stalled_by=np.zeros_like(world.stalled_by))
 
-    ratios = [cell.ratio or 0.0 for row in data.matrix(world)["cells"] for cell in row if cell]
+    ratios = [cell.ratio or 0.0 for row in data.matrix(world).cells for cell in row if cell]
     assert ratios
     assert min(ratios) >= MIN_WAIT_RATIO
-    assert len(data.matrix(peaceful)["victims"]) >= 1
+    assert len(data.matrix(peaceful).victims) >= 1

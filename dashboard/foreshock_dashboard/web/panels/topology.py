@@ -63,7 +63,7 @@ class TopologyHost(Row):
     gpus: list[list[str]]
 
 
-class TopologyPools(TypedDict):
+class TopologyPools(Row):
     """The pools, and the index of the pool of each GPU; both empty without pools."""
 
     names: list[str]
@@ -110,7 +110,7 @@ def topology(world: World | None) -> Topology:
 def _pools(pool_by_gpu: Sequence[str]) -> TopologyPools:
     names = sorted(set(pool_by_gpu)) if any(pool_by_gpu) else []
     place = {name: i for i, name in enumerate(names)}
-    return {"names": names, "of": [place[name] for name in pool_by_gpu] if names else []}
+    return TopologyPools(names, [place[name] for name in pool_by_gpu] if names else [])
 
 
 def service_map(world: World | None) -> ServiceMap:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple, Required
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, Required
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import tier_by_service
@@ -47,14 +46,6 @@ class TimeSplit(NamedTuple):
     idle: Floats
 
 
-class TimeShares(TypedDict):
-    """The use of GPU time, shares 0…1."""
-
-    useful: float | None
-    contended: float | None
-    idle: float | None
-
-
 class TenantRow(Row):
     """A service on a GPU."""
 
@@ -63,24 +54,30 @@ class TenantRow(Row):
     stalled: float | None
 
 
-class RankedGpu(TimeShares):
-    """A GPU with its waits."""
+class RankedGpu(Row):
+    """A GPU with its waits, and the use of its time, shares 0…1."""
 
     gpu: str
     pool: str
     waiters: int | None
     wait: float | None
+    useful: float | None
+    contended: float | None
+    idle: float | None
     services: list[TenantRow]
 
 
-class GroupRow(TimeShares):
-    """A pool or a host."""
+class GroupRow(Row):
+    """A pool or a host, and the use of its GPUs' time, shares 0…1."""
 
     name: str
     gpus: int
+    useful: float | None
+    contended: float | None
+    idle: float | None
 
 
-class Groups(TypedDict):
+class Groups(Row):
     """The use of GPU time by pool or host."""
 
     by: Literal["pool", "host"]
@@ -88,7 +85,7 @@ class Groups(TypedDict):
     all: int
 
 
-class Tiers(TypedDict):
+class Tiers(Row):
     """GPUs by tier and pool: [GPUs, GPUs shared with another tier] in each cell."""
 
     tiers: list[str]
@@ -209,17 +206,12 @@ def ranked_gpus(world: World, split: TimeSplit) -> list[RankedGpu]:
     score = waits * waiters
     order = np.lexsort((np.arange(count), -np.nan_to_num(split.contended), -score))[:MAX_GPUS].tolist()
     is_known = bool(np.isfinite(stalled).any())
-    return [
-        {
-            "gpu": world.gpus[row].label,
-            "pool": world.pool[row] if world.pool else "",
-            "waiters": int(waiters[row]) if is_known else None,
-            "wait": number(float(waits[row])) if is_known else None,
-            **_shares(split, np.array([row])),
-            "services": _tenants(world, rows_.on(row).tolist()),
-        }
-        for row in order
-    ]
+    ranked = []
+    for row in order:
+        pool, services = world.pool[row] if world.pool else "", _tenants(world, rows_.on(row).tolist())
+        wait = (int(waiters[row]), number(float(waits[row]))) if is_known else (None, None)
+        ranked.append(RankedGpu(world.gpus[row].label, pool, *(*wait, *_shares(split, [row]), services)))
+    return ranked
 
 
 def _tenants(world: World, rows: Sequence[int]) -> list[TenantRow]:
@@ -238,11 +230,9 @@ def groups(world: World, split: TimeSplit) -> Groups:
     rows: dict[str, list[int]] = {}
     for i, gpu in enumerate(world.gpus):
         rows.setdefault((world.pool[i] or "no pool") if by_pool else gpu.host, []).append(i)
-    groups_: list[GroupRow] = [
-        {"name": name, "gpus": len(members), **_shares(split, np.array(members))} for name, members in rows.items()
-    ]
-    groups_.sort(key=lambda row: (-(row["contended"] or 0.0), str(row["name"])))
-    return {"by": "pool" if by_pool else "host", "rows": groups_[:MAX_GROUPS], "all": len(groups_)}
+    groups = [GroupRow(name, len(members), *_shares(split, members)) for name, members in rows.items()]
+    groups.sort(key=lambda group: (-(group.contended or 0.0), group.name))
+    return Groups("pool" if by_pool else "host", groups[:MAX_GROUPS], all=len(groups))
 
 
 def tiers(world: World) -> Tiers:
@@ -263,15 +253,10 @@ def tiers(world: World) -> Tiers:
         selected = on[:, tier] & (pool == where)
         return [int(selected.sum()), int((selected & is_mixed).sum())] if selected.any() else None
 
-    return {
-        "tiers": names,
-        "pools": places,
-        "cells": [[cell(i, where) for where in range(len(places))] for i in range(len(names))],
-        "mixed": int(is_mixed.sum()),
-        "configured": any(world.tier),
-    }
+    cells = [[cell(i, where) for where in range(len(places))] for i in range(len(names))]
+    return Tiers(names, places, cells, int(is_mixed.sum()), configured=any(world.tier))
 
 
-def _shares(split: TimeSplit, rows: NDArray[np.int64]) -> TimeShares:
-    useful, contended, idle = (number(float(nan_mean(values[rows][None])[0])) for values in split)
-    return {"useful": useful, "contended": contended, "idle": idle}
+def _shares(split: TimeSplit, rows: Sequence[int]) -> Iterator[Any]:
+    """Useful, contended, and idle time, means over GPUs."""
+    return (number(float(nan_mean(values[list(rows)][None])[0])) for values in split)

@@ -35,7 +35,7 @@ class Cell(Row):
     gpus: list[str]
 
 
-class Matrix(TypedDict):
+class Matrix(Row):
     """Victims as rows, aggressors as columns. jobs: victims without requests."""
 
     victims: list[str]
@@ -142,13 +142,9 @@ def matrix(world: World) -> Matrix:
     for pair in listed:
         if (row := row_of.get(pair.victim)) is not None and (column := column_of.get(pair.aggressor)) is not None:
             cells[row][column] = Cell(pair.ratio, [gpu.label for gpu, _ in pair.gpus])
-    return {
-        "victims": [str(service) for service in rows],
-        "jobs": [str(service) for service in rows if service not in serving],
-        "aggressors": [str(service) for service in columns],
-        "cells": cells,
-        "hidden": max(len(victims) - len(rows), len(aggressors) - len(columns)),
-    }
+    jobs = [str(service) for service in rows if service not in serving]
+    hidden = max(len(victims) - len(rows), len(aggressors) - len(columns))
+    return Matrix(list(map(str, rows)), jobs, list(map(str, columns)), cells, hidden)
 
 
 def _affected(row: ServiceFigures) -> bool:
