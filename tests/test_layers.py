@@ -41,7 +41,7 @@ ONLY_IN = {
     },
 }
 """Libraries, and packages of ours, whose types stop in these modules and folders."""
-MAX_FILES = 20
+MAX_FILES = 15
 
 
 def _dotted(path: Path, source: Path) -> str:
