@@ -192,7 +192,7 @@ def test_the_order_of_hits_is_that_of_the_incident_whatever_range_is_looked_at(a
     world = starving({"rag-api": "answers"})
     told = cascade(snapshot(world, starvation(world)), NOW - ago)
     assert {row.id: row.order for row in told["services"] if row.order} == {"embedder": 1, "answers": 2}
-    lanes = [(lane.service, lane.order) for lane in told["timeline"]["lanes"]]
+    lanes = [(lane.service, lane.order) for lane in told["timeline"].lanes]
     assert lanes == [("train-llm", None), ("embedder", 1), ("answers", 2)]
     assert [(step["from"], step["to"]) for step in told["path"]] == [("train-llm", "embedder"), ("embedder", "answers")]
 
@@ -231,7 +231,7 @@ def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: 
     """Of a large platform, everything else would be most of a refresh that nobody sees."""
     monkeypatch.setattr(topology, "MAX_NODES", 6)
     world = starving()
-    drawn = {node.id for node in topology.service_map(world)["nodes"]}
+    drawn = {node.id for node in topology.service_map(world).nodes}
     told = cascade(snapshot(world), NOW - 900)
     assert len(drawn) == 6
     assert {row.id for row in told["services"]} == drawn & {str(who) for who in world.services}

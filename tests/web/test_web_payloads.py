@@ -328,10 +328,10 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
     )
     large = replace(world, services=(*world.services, *many), red=red)
     drawn = topology(large)["map"]
-    names = {node.id for node in drawn["nodes"]}
-    assert names == {node.id for node in topology(world)["map"]["nodes"]}
+    names = {node.id for node in drawn.nodes}
+    assert names == {node.id for node in topology(world)["map"].nodes}
     assert {"embedder", "train-llm", "reranker", "batch-eval"} <= names
-    assert drawn["hidden"] == 300
+    assert drawn.hidden == 300
     values = data.now(snapshot(large), "x")
     assert len(values["services"]) == data.MAX_ROWS
     assert len(values["services"]) + values["hidden"] == len(large.services)
@@ -339,7 +339,7 @@ def test_a_map_of_hundreds_keeps_those_that_share_gpus() -> None:
 
 def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:
     """Callers from outside and databases stand on the map as what they are."""
-    kinds = {node.id: node.kind for node in topology(calm())["map"]["nodes"]}
+    kinds = {node.id: node.kind for node in topology(calm())["map"].nodes}
     assert kinds["user"] == "outside"
     assert kinds["postgres"] == "database"
     assert Edge(service("user"), service("gateway"), "virtual_node") in calm().edges

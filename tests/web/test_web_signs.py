@@ -127,7 +127,7 @@ def test_a_short_past_is_no_obstacle(points: int) -> None:
     history = service_history(world, NOW - 900, NOW)
     assert len(history.times) == points
     assert vitals(seen, history)[0].value == 0
-    assert timeline(world, NOW - 900, history, chosen_incidents(seen))["lanes"] == []
+    assert timeline(world, NOW - 900, history, chosen_incidents(seen)).lanes == []
 
 
 def test_one_odd_point_moves_no_figure() -> None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Literal, NamedTuple
 
-from typing_extensions import TypedDict
-
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
@@ -71,7 +69,7 @@ class Lane:
     forecast: BreachSeconds | None
 
 
-class Timeline(TypedDict):
+class Timeline(Row):
     """Lanes, and their time axis."""
 
     start: float | None
@@ -117,7 +115,7 @@ def affected_order(
     since = min(world.time - MIN_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
     if abs(since - start) >= world.step:
         history, start = histories.get(snapshot, world, chosen.onset, since), since
-    lanes = timeline(world, start, history, chosen, len(world.services))["lanes"]
+    lanes = timeline(world, start, history, chosen, len(world.services)).lanes
     return tuple(lane.service for lane in lanes if lane.part == "hit")
 
 
@@ -162,14 +160,8 @@ def timeline(
         if service not in hit and service not in culprits and _soon(risk):
             lanes.append(_lane(service, world.time, risks, "next"))
     end = world.time + (FORECAST_SECONDS if any(lane.forecast for lane in lanes) else 0.0)
-    return {
-        "start": number_of_time(start),
-        "now": number_of_time(world.time),
-        "end": number_of_time(end),
-        "stages": list(STAGES),
-        "lanes": lanes[:max_lanes],
-        "hidden": max(0, len(lanes) - max_lanes),
-    }
+    axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
+    return Timeline(*axis, list(STAGES), lanes[:max_lanes], max(0, len(lanes) - max_lanes))
 
 
 def nearest_breaches(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:

@@ -40,7 +40,7 @@ class MapEdge(Row):
     back: bool
 
 
-class ServiceMap(TypedDict):
+class ServiceMap(Row):
     """The layout of the service map. heights: rows of each column. hidden: nodes that are not shown."""
 
     nodes: list[MapNode]
@@ -116,22 +116,19 @@ def _pools(pool_by_gpu: Sequence[str]) -> TopologyPools:
 def service_map(world: World | None) -> ServiceMap:
     """Nodes with their places, and edges with the places they run through."""
     if world is None:
-        return {"nodes": [], "edges": [], "heights": [], "hidden": 0}
+        return ServiceMap([], [], [], 0)
     kinds, shown = _kinds(world), map_nodes(world)
     picture = layered(shown, [Arrow(str(edge.client), str(edge.server)) for edge in world.edges], _beside(world))
     connection = {(str(edge.client), str(edge.server)): edge.connection for edge in world.edges}
-    return {
-        "nodes": [
-            MapNode(node, kinds[node], service_color(node), place.column, place.row)
-            for node, place in picture.places.items()
-        ],
-        "edges": [
-            MapEdge(client, server, connection[client, server], list(map(list, points)), back)
-            for client, server, points, back in picture.routes
-        ],
-        "heights": list(picture.heights),
-        "hidden": len(kinds) - len(shown),
-    }
+    nodes = [
+        MapNode(node, kinds[node], service_color(node), place.column, place.row)
+        for node, place in picture.places.items()
+    ]
+    edges = [
+        MapEdge(client, server, connection[client, server], list(map(list, points)), back)
+        for client, server, points, back in picture.routes
+    ]
+    return ServiceMap(nodes, edges, list(picture.heights), hidden=len(kinds) - len(shown))
 
 
 def _kinds(world: World) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import cast
 
 from typing_extensions import TypedDict
 
@@ -30,7 +29,7 @@ VERSION = 1
 """Increases when a key changes its meaning or is removed; new keys do not change it."""
 
 
-class ClauseJson(TypedDict):
+class ClauseJson(Row):
     """A part of a text, and the entities that it names."""
 
     text: str
@@ -251,7 +250,7 @@ def _evidence(figure: Evidence) -> EvidenceJson:
 
 def clauses(text: Text) -> list[ClauseJson]:
     """A text in parts: words, and the services, GPUs, and times (Unix seconds) that it names."""
-    return [cast("ClauseJson", clause._asdict()) for clause in text]
+    return [ClauseJson(*clause) for clause in text]
 
 
 def action(action_: Action | None) -> ActionJson | None:

@@ -146,7 +146,7 @@ def cascade(
     history = histories.get(snapshot, wide_world, chosen.onset, since)
     order = affected_order(snapshot, world, chosen, history, since, histories)
     lanes = timeline(wide_world, since, history, chosen, MAX_LANES, order)
-    positions = {lane.service: lane.order for lane in lanes["lanes"]}
+    positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
     rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
     focus = headroom_service(snapshot, chosen, service)

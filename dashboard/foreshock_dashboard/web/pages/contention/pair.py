@@ -6,7 +6,6 @@ import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
-from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.incident import Incident, Phase, Quality
 from foreshock_dashboard.model.service import Service
@@ -61,7 +60,7 @@ class PairIncident(Row):
     action: ActionJson | None
 
 
-class PairDetail(TypedDict):
+class PairDetail(Row):
     """A pair in detail.
 
     ratio: share of time, 0 to 1, that the victim waits for the aggressor, mean over `gpus`; None for no data.
@@ -102,15 +101,8 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
             PairGpu(gpu.label, ratio, busy.get((gpu, pair.victim)), busy.get((gpu, pair.aggressor)))
             for gpu, ratio in sorted(pair.gpus, key=lambda row: (-(row[1] or 0.0), row[0]))
         ]
-    return {
-        "victim": victim_name,
-        "aggressor": aggressor_name,
-        "ratio": pair.ratio if pair else None,
-        "gpus": gpus,
-        "sentence": joined_text(summary),
-        "summary": clauses(summary),
-        "incident": _incident(incident) if incident else None,
-    }
+    ratio, opened = pair.ratio if pair else None, _incident(incident) if incident else None
+    return PairDetail(victim_name, aggressor_name, ratio, gpus, joined_text(summary), clauses(summary), opened)
 
 
 def _incident(item: Incident) -> PairIncident:
