@@ -175,7 +175,6 @@ class MetricSource(Protocol):
             SourceError: the source cannot answer.
             ValueError: the range is malformed or too large.
         """
-        ...
 
     def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
         """Evaluate several queries over the same times, in order; one by one unless the source shares work.
@@ -191,7 +190,6 @@ class MetricSource(Protocol):
         Raises:
             SourceError: the source cannot answer.
         """
-        ...
 
 
 T = TypeVar("T")

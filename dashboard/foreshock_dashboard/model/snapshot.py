@@ -43,17 +43,14 @@ class HubView(Protocol):
     @property
     def snapshot(self) -> Snapshot:
         """The newest evaluation."""
-        ...
 
     @property
     def metrics(self) -> MetricSource:
         """Source of samples."""
-        ...
 
     @property
     def traces(self) -> TraceSource:
         """Source of traces."""
-        ...
 
     def at(self, time: float) -> Snapshot:
         """Snapshot of an earlier instant (Unix seconds), live or recomputed; may take seconds.
@@ -61,7 +58,6 @@ class HubView(Protocol):
         Raises:
             SourceError: the source cannot answer, or holds nothing so early.
         """
-        ...
 
     def over(self, start: float, end: float) -> World | None:
         """World of a time range, for charts: on a coarser grid where the range is long; None without data.
@@ -69,20 +65,15 @@ class HubView(Protocol):
         Raises:
             SourceError: the source cannot answer.
         """
-        ...
 
     def now(self) -> float:
         """The hub's time in Unix seconds: the wall clock, a simulation's clock, or a fixed instant."""
-        ...
 
     def status(self) -> Json:
         """Counters and ages for the status line: store, receiver, targets."""
-        ...
 
     def ready(self) -> tuple[bool, str]:
         """Whether the hub is ready, and if not why."""
-        ...
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:
         """The hub's own metrics in the Prometheus text format."""
-        ...

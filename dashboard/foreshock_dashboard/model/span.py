@@ -278,7 +278,6 @@ class TraceSource(Protocol):
             SourceError: the source cannot answer.
             UnsearchableError: the source cannot search by one of the query's attributes.
         """
-        ...
 
     def get(self, trace_id: str) -> tuple[Span, ...]:
         """All spans of one trace by start time, or the first of many (`Partial`); empty if the trace is unknown.
@@ -286,4 +285,3 @@ class TraceSource(Protocol):
         Raises:
             SourceError: the source cannot answer.
         """
-        ...

@@ -67,7 +67,6 @@ class HeatmapSource(Protocol):
         Raises:
             SourceError: the source cannot answer.
         """
-        ...
 
 
 def heatmap(source: TraceSource, query: TraceQuery, bins: Bins) -> Heatmap:

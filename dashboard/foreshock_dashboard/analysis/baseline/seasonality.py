@@ -50,12 +50,12 @@ def seasonality(times: Floats, pasts: Mapping[int, RatesByService]) -> Seasonali
         return UNKNOWN_SEASONALITY
     growth = {lag: _growth([past.get(service) for service in services], len(times)) for lag, past in pasts.items()}
     baseline = np.full((len(services), len(times)), np.nan)
-    for lags, min_lags in zip(
-        (DAY_LAGS_DAYS, WEEK_LAGS_DAYS), reversed(MIN_LAGS), strict=True
-    ):  # weekly replaces daily growth
+    week, day = MIN_LAGS
+    for lags, min_lags in ((DAY_LAGS_DAYS, day), (WEEK_LAGS_DAYS, week)):  # weekly replaces daily growth
         known = [growth[lag] for lag in lags if lag in growth]
         if len(known) >= min_lags:
-            baseline = np.where(np.isnan(found := _typical(np.stack(known), min_lags)), baseline, found)
+            typical = _typical(np.stack(known), min_lags)
+            baseline = np.where(np.isnan(typical), baseline, typical)
     return Seasonality({service: row for row, service in enumerate(services)}, times, baseline)
 
 

@@ -23,7 +23,7 @@ from foreshock_dashboard.analysis.remediation.effect import at_baseline, caller_
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit
-from foreshock_dashboard.model.action import Action, Effect, Reason
+from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -286,18 +286,13 @@ def fallback_action(point: EvaluationPoint, cause: Cause, origin: Service, suspe
     other = suspect if suspect != origin else None
     if cause == "demand":
         limit = Action("limit_callers", origin, callers=(other,) if other else ())
-        return add_replicas(point, origin)._replace(effect=_baseline_load(point, origin), alternatives=(limit,))
+        utilization, effect = point.utilizations.get(origin), None
+        if utilization is not None and utilization.load > 0:
+            effect = reduced("load", origin, utilization.baseline / utilization.load, "without_growth")
+        return add_replicas(point, origin)._replace(effect=effect, alternatives=(limit,))
     if other:
         effect = caller_effect(point, (origin,), other) or at_baseline(point, origin, "callee_as_usual")
         return roll_back(other, (origin,))._replace(effect=effect)
     return roll_back(origin, ())._replace(
         reason=Reason("unexplained", origin), effect=at_baseline(point, origin, "as_before")
     )
-
-
-def _baseline_load(point: EvaluationPoint, service: Service) -> Effect | None:
-    """The effect of the baseline load of model servers."""
-    utilization = point.utilizations.get(service)
-    if utilization is None or not utilization.load > 0:
-        return None
-    return reduced("load", service, utilization.baseline / utilization.load, "without_growth")
