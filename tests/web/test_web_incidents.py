@@ -15,7 +15,7 @@ from tests.web.worlds import NOW, service, snapshot, starvation, starving
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason, ReasonKind
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Phase, SuspectedCause
 from foreshock_dashboard.web.state import lists
-from foreshock_dashboard.web.state.incident_json import cause, document, incident, replayed
+from foreshock_dashboard.web.state.incident_json import VERSION, cause, incident, replayed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text()
 
@@ -108,5 +108,5 @@ def test_all_doors_tell_the_same() -> None:
     """The API's lists are the document under its own names."""
     world = starving()
     seen = snapshot(world, starvation(world), starvation(world, "reranker", "batch-eval", "over"))
-    assert lists.incidents(seen) == document(seen.incidents)
-    assert lists.warnings(seen) == document(seen.incidents[:1], "warnings")
+    assert lists.incidents(seen) == {"version": VERSION, "incidents": list(map(incident, seen.incidents))}
+    assert lists.warnings(seen) == {"version": VERSION, "warnings": list(map(incident, seen.incidents[:1]))}

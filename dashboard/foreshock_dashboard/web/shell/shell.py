@@ -1,4 +1,4 @@
-"""The frame around every page: bar, navigation, badges, and the container of the page."""
+"""The frame around every page, the registry entry of a page, and the parts of layouts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,28 @@ from dash.development.base_component import Component
 
 from foreshock_dashboard.web.charts.chart import Chart
 
+FEED = '<meta name="feed">'
+ASSET_TAGS = "<!-- assets -->"
+INDEX = """<!DOCTYPE html>
+<html lang="en">
+  <head>
+    <meta name="color-scheme" content="light dark">
+    {%metas%}
+    <meta name="feed">
+    <title>{%title%}</title>
+    <link rel="stylesheet" href="/theme.css">
+    <!-- assets -->
+    {%css%}
+  </head>
+  <body>
+    <noscript>foreshock draws in the browser: allow JavaScript for this address, or read /api/warnings.</noscript>
+    {%app_entry%}
+    {%config%}
+    {%scripts%}
+    {%renderer%}
+  </body>
+</html>
+"""
 MAX_ADDRESS_LENGTH = 600
 """Characters of an address that are read."""
 
@@ -45,30 +67,6 @@ def find(pages: tuple[Page, ...], path: str) -> Page | None:
     """The page at an address, with or without a trailing slash."""
     wanted = path.rstrip("/") or "/"
     return next((page for page in pages if page.path == wanted or (page.deep and page.rest(path))), None)
-
-
-FEED = '<meta name="feed">'
-ASSET_TAGS = "<!-- assets -->"
-INDEX = """<!DOCTYPE html>
-<html lang="en">
-  <head>
-    <meta name="color-scheme" content="light dark">
-    {%metas%}
-    <meta name="feed">
-    <title>{%title%}</title>
-    <link rel="stylesheet" href="/theme.css">
-    <!-- assets -->
-    {%css%}
-  </head>
-  <body>
-    <noscript>foreshock draws in the browser: allow JavaScript for this address, or read /api/warnings.</noscript>
-    {%app_entry%}
-    {%config%}
-    {%scripts%}
-    {%renderer%}
-  </body>
-</html>
-"""
 
 
 def attributes(**named: str) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from foreshock_dashboard.model.incident import (
     SuspectedCause,
 )
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
@@ -181,11 +180,6 @@ class Replay(TypedDict):
 
     version: int
     incidents: list[ReplayedIncident]
-
-
-def document(incidents: Iterable[Incident], key: str = "incidents") -> Json:
-    """The versioned document, in the given order."""
-    return {"version": VERSION, key: [incident(item) for item in incidents]}
 
 
 def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:

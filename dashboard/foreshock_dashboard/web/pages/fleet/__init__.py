@@ -1,4 +1,4 @@
-"""Everything of the Fleet page: data, layout, figures, one GPU in detail.
+"""Everything of the Fleet page: data, one GPU in detail, and layout with charts.
 
 Imports: `common`, `model`, `render`, `web.charts`, `web.shell`, `web.state`.
 """
