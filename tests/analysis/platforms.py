@@ -1,4 +1,4 @@
-"""Hand-made platforms: services, calls and tenants of GPUs, each with its figures over time."""
+"""Synthetic platforms: services, calls, and GPU tenants with their signals over time."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Platform:
         )
 
     def point(self, later: int = 5) -> EvaluationPoint:
-        """The platform so many grid points after `at`, against what was usual until then."""
+        """The platform `later` grid points after `at`, against the baseline until then."""
         world = self.world()
         return EvaluationPoint(world, self.at + later, baselines_at(world, self.at))
 
@@ -121,9 +121,9 @@ class Platform:
         return np.array(rows, dtype=np.float64).reshape(len(courses), self.points)
 
     def _red(self, served: list[Served]) -> Red:
-        p95 = self._rows([each.p95 for each in served])
-        rate, failed = self._rows([each.rate for each in served]), self._rows([each.failed for each in served])
-        usual = self._rows([each.p95 if each.tailless is None else each.tailless for each in served])
+        p95 = self._rows([item.p95 for item in served])
+        rate, failed = self._rows([item.rate for item in served]), self._rows([item.failed for item in served])
+        usual = self._rows([item.p95 if item.tailless is None else item.tailless for item in served])
         return Red(rate, failed, usual / 4, p95, p95)
 
 
@@ -133,10 +133,10 @@ def service(name: str) -> Service:
 
 
 def step(before: float, after: float, at: int = 240) -> Callable[[int], float]:
-    """From one value to another at once."""
+    """A step from one value to another."""
     return lambda i: after if i >= at else before
 
 
 def windowed(before: float, after: float, at: int = 240, intervals: int = 2) -> Callable[[int], float]:
-    """The same as a rate shows it, whose window has so many intervals between samples."""
+    """The same step as a rate shows it, over a window of `intervals` sample intervals."""
     return lambda i: before + (after - before) * min(1.0, max(0, i - at) / intervals)

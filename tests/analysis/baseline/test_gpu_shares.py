@@ -25,11 +25,11 @@ def test_half_a_step_is_extrapolated_and_a_whole_one_is_not(
     platforms: Kit, later: int, now: float, newest: float
 ) -> None:
     """A rate over two intervals shows a step in two halves."""
-    found = sharing(platforms, later, a=platforms.windowed(0.8, 0.2), b=platforms.windowed(0.2, 0.8))
+    shares = sharing(platforms, later, a=platforms.windowed(0.8, 0.2), b=platforms.windowed(0.2, 0.8))
 
-    assert found.baseline == pytest.approx([0.8, 0.2])
-    assert found.now == pytest.approx([now, 1 - now])
-    assert found.newest == pytest.approx([newest, 1 - newest])
+    assert shares.baseline == pytest.approx([0.8, 0.2])
+    assert shares.now == pytest.approx([now, 1 - now])
+    assert shares.newest == pytest.approx([newest, 1 - newest])
 
 
 def test_a_return_to_the_baseline_is_not_extrapolated(platforms: Kit) -> None:
@@ -38,24 +38,24 @@ def test_a_return_to_the_baseline_is_not_extrapolated(platforms: Kit) -> None:
     def part(i: int) -> float:
         return ends(i) if i >= 240 else 0.8
 
-    found = sharing(platforms, 31, a=part, b=lambda i: 1 - part(i))
+    shares = sharing(platforms, 31, a=part, b=lambda i: 1 - part(i))
 
-    assert found.now == pytest.approx([0.55, 0.45])
-    assert found.newest == pytest.approx([0.55, 0.45])
+    assert shares.now == pytest.approx([0.55, 0.45])
+    assert shares.newest == pytest.approx([0.55, 0.45])
 
 
 def test_a_lost_scrape_changes_no_share(platforms: Kit) -> None:
     """A rate over a window with a gap is too small for all tenants alike."""
-    found = sharing(platforms, 3, a=platforms.step(0.8, 0.4), b=platforms.step(0.18, 0.09))
+    shares = sharing(platforms, 3, a=platforms.step(0.8, 0.4), b=platforms.step(0.18, 0.09))
 
-    assert found.now == pytest.approx([0.8, 0.18])
+    assert shares.now == pytest.approx([0.8, 0.18])
 
 
 def test_a_missing_scrape_keeps_the_previous_shares(platforms: Kit) -> None:
     """For `SMOOTHING_POINTS` points."""
-    found = sharing(platforms, 1, a=platforms.step(0.6, np.nan), b=platforms.step(0.4, np.nan))
+    shares = sharing(platforms, 1, a=platforms.step(0.6, np.nan), b=platforms.step(0.4, np.nan))
 
-    assert found.now == pytest.approx([0.6, 0.4])
+    assert shares.now == pytest.approx([0.6, 0.4])
 
 
 def test_the_baseline_of_a_new_tenant_is_0_on_a_known_gpu_and_unknown_on_a_new_one(platforms: Kit) -> None:
@@ -83,7 +83,7 @@ def test_gpus_have_a_pool_if_it_is_unique(platforms: Kit, pools: tuple[str, ...]
 
 
 @pytest.mark.parametrize(
-    ("mine", "theirs", "sure"),
+    ("own_busy", "other_busy", "is_squeezed"),
     [
         pytest.param(0.3, 0.7, True, id="a neighbor has it"),
         pytest.param(0.3, 0.15, False, id="a lost scrape took half of everybody's"),
@@ -92,7 +92,7 @@ def test_gpus_have_a_pool_if_it_is_unique(platforms: Kit, pools: tuple[str, ...]
     ],
 )
 def test_a_service_that_lost_gpu_time_to_others_is_squeezed(
-    platforms: Kit, mine: float, theirs: float, sure: bool
+    platforms: Kit, own_busy: float, other_busy: float, is_squeezed: bool
 ) -> None:
-    busy = {(1, "a"): platforms.step(0.6, mine), (1, "b"): platforms.step(0.3, theirs)}
-    assert (lost_gpu_time(platforms.Platform(busy=busy).point(5), platforms.service("a")) > 0.5) == sure
+    busy = {(1, "a"): platforms.step(0.6, own_busy), (1, "b"): platforms.step(0.3, other_busy)}
+    assert (lost_gpu_time(platforms.Platform(busy=busy).point(5), platforms.service("a")) > 0.5) == is_squeezed

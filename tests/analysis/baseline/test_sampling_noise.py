@@ -25,7 +25,7 @@ CHANGES = 240
 
 
 def answered(slow: Floats, takes: Floats, per_step: float, seed: int) -> tuple[Floats, Floats, Floats]:
-    """p95, p99 and what the p95 is hardly below, of a minute each, where a share of the requests takes long.
+    """p95, p99, and lower bound of the p95 over a minute, with a share of slow requests.
 
     takes: how long these take, in seconds.
     """
@@ -63,18 +63,18 @@ def test_sampling_noise_opens_no_incident(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_many_more_slow_requests_page(seed: int) -> None:
-    assert [each.paged is not None for each in last_state(world(0.3, seed)).incidents] == [True]
+    assert [values.paged is not None for values in last_state(world(0.3, seed)).incidents] == [True]
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_slower_slow_requests_page(seed: int) -> None:
     """6% miss the cache as before, but the store behind it hangs."""
-    assert any(each.paged for each in last_state(world(0.06, seed, usual=0.06, longer=5.0)).incidents)
+    assert any(values.paged for values in last_state(world(0.06, seed, usual=0.06, longer=5.0)).incidents)
 
 
 def test_without_request_counts_no_excursion_is_noise() -> None:
-    found = [last_state(world(0.045, seed, known=False)).incidents for seed in range(6)]
-    assert any(found)
+    incidents = [last_state(world(0.045, seed, known=False)).incidents for seed in range(6)]
+    assert any(incidents)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_without_request_counts_no_excursion_is_noise() -> None:
         (0.4, 1.1, 0.0, False), (0.5, 1.1, 0.0, False), (0.52, 1.1, 7.0, True), (np.nan, 1.1, 7.0, True),
         (0.4, 0.6, 7.0, True), (0.4, np.nan, 7.0, True),
     ],
-    ids=["below what is usual", "as usual", "above", "not told", "the long ones are longer", "nobody tells of those"],
+    ids=["bound below baseline", "bound at baseline", "bound above", "no bound", "slower tail", "no tail"],
 )  # fmt: skip
 def test_a_p95_within_sampling_noise_is_at_its_baseline(low: float, tail: float, z: float, missing: bool) -> None:
     made = world_of_scene(Scene(victim_p95=lambda i: 1.0 if i >= 290 else 0.5))
@@ -114,8 +114,8 @@ def test_a_service_within_sampling_noise_is_not_degraded(later: float, stages: s
         shown = service_history(
             made, float(made.times[CHANGES - 60]), float(made.times[-1]), float(made.times[CHANGES])
         )
-        told = shown.stages[[shown.services.index(who) for who in (VICTIM, CALLER)]]
-        assert set(told.ravel().tolist()) - {1, 2} == stages, seed
+        shown_stages = shown.stages[[shown.services.index(who) for who in (VICTIM, CALLER)]]
+        assert set(shown_stages.ravel().tolist()) - {1, 2} == stages, seed
 
 
 @pytest.mark.parametrize("factor", [1e-3, 7.0, 400.0])
@@ -123,30 +123,30 @@ def test_noise_does_not_depend_on_the_unit_or_row_order(factor: float) -> None:
     made = world(0.045, 1)
     red, base = made.red, baselines_at(made, 299)
     assert red.lower_bound is not None
-    scaled = replace(made, red=Red(red.rate, red.failed, *(each * factor for each in _times(red))))
+    scaled = replace(made, red=Red(red.rate, red.failed, *(values * factor for values in _times(red))))
     order = list(range(len(made.services)))[::-1]
     turned = replace(made, services=tuple(made.services[row] for row in order), red=_rows(red, order))
-    assert any(any(by_luck(made, at, base).values()) for at in range(CHANGES, 300, 7))
+    assert any(any(is_noise(made, at, base).values()) for at in range(CHANGES, 300, 7))
     for at in range(CHANGES, 300, 7):
-        told = by_luck(made, at, base)
-        assert by_luck(scaled, at, baselines_at(scaled, 299)) == told
-        assert by_luck(turned, at, baselines_at(turned, 299)) == told
+        shown_stages = is_noise(made, at, base)
+        assert is_noise(scaled, at, baselines_at(scaled, 299)) == shown_stages
+        assert is_noise(turned, at, baselines_at(turned, 299)) == shown_stages
 
 
-def by_luck(made: World, at: int, base: Baselines) -> dict[Service, bool]:
+def is_noise(made: World, at: int, base: Baselines) -> dict[Service, bool]:
     """Of whom the p95 is above what is usual by chance."""
     now = EvaluationPoint(made, at, base)
     return {who: now.denoised("p95", who) < now.value("p95", who) for who in made.services}
 
 
 def _times(red: Red) -> tuple[Floats, ...]:
-    return tuple(each for each in (red.p50, red.p95, red.p99, red.lower_bound) if each is not None)
+    return tuple(values for values in (red.p50, red.p95, red.p99, red.lower_bound) if values is not None)
 
 
 def _rows(red: Red, order: Sequence[int]) -> Red:
-    return Red(*(each[order] for each in (red.rate, red.failed, *_times(red))))
+    return Red(*(values[order] for values in (red.rate, red.failed, *_times(red))))
 
 
 def test_without_a_tail_no_excursion_is_noise() -> None:
     made = world(0.045, 1)
-    assert not any(by_luck(made, 299, Baselines(0.0, {})).values())
+    assert not any(is_noise(made, 299, Baselines(0.0, {})).values())

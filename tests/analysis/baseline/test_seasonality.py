@@ -29,24 +29,24 @@ BINS = 4
 TIMES: Floats = np.array([NINE + BIN_SECONDS * number for number in range(BINS)])
 
 
-def asked(*now: float, before: float = 10.0) -> Floats:
-    """Two hours of a level, then so much in each of the bins, and a last one as the bin before it."""
+def rates_of(*now: float, before: float = 10.0) -> Floats:
+    """Two hours at a level, then the rate in each bin, and a last bin like the one before it."""
     return np.array([before] * LEVEL_BINS + [*now] + [now[-1]] * NEIGHBOR_BINS)
 
 
-CALM = asked(10, 10, 10, 10)
-MORNING = asked(10, 16, 16, 16)
+CALM = rates_of(10, 10, 10, 10)
+MORNING = rates_of(10, 16, 16, 16)
 NOTHING = np.full(LEVEL_BINS + BINS + NEIGHBOR_BINS, np.nan)
 
 
-def weeks(*each: Floats) -> Mapping[int, RatesByService]:
-    """What chat was asked one, two, … weeks ago."""
-    return {ago: {CHAT: rates} for ago, rates in zip(WEEK_LAGS_DAYS, each, strict=False)}
+def weeks(*past_rates: Floats) -> Mapping[int, RatesByService]:
+    """Request rates of chat one, two, … weeks ago."""
+    return {ago: {CHAT: rates} for ago, rates in zip(WEEK_LAGS_DAYS, past_rates, strict=False)}
 
 
-def days(*each: Floats) -> Mapping[int, RatesByService]:
+def days(*past_rates: Floats) -> Mapping[int, RatesByService]:
     """The same of days."""
-    return {ago: {CHAT: rates} for ago, rates in zip(DAY_LAGS_DAYS, each, strict=False)}
+    return {ago: {CHAT: rates} for ago, rates in zip(DAY_LAGS_DAYS, past_rates, strict=False)}
 
 
 @pytest.mark.parametrize(
@@ -61,11 +61,11 @@ def days(*each: Floats) -> Mapping[int, RatesByService]:
         ("two days only", days(MORNING, MORNING), 1.0),
         ("every day but a holiday", days(MORNING, CALM, MORNING, MORNING, MORNING), 1.6),
         ("every day but not on Mondays", {**days(*[MORNING] * 6), **weeks(CALM, CALM)}, 1.0),
-        ("a quarter of an hour later than today", weeks(*[asked(10, 10, 16, 16)] * 2), 1.6),
-        ("half an hour later than today", weeks(*[asked(10, 10, 10, 16)] * 2), 1.0),
-        ("less every Monday", weeks(*[asked(10, 5, 5, 5)] * 2), 1.0),
-        ("more than is believed", weeks(*[asked(10, 900, 900, 900)] * 2), MAX_GROWTH_RATIO),
-        ("from nothing", weeks(*[asked(10, 16, 16, 16, before=0.0)] * 2), 1.0),
+        ("a quarter of an hour later than today", weeks(*[rates_of(10, 10, 16, 16)] * 2), 1.6),
+        ("half an hour later than today", weeks(*[rates_of(10, 10, 10, 16)] * 2), 1.0),
+        ("less every Monday", weeks(*[rates_of(10, 5, 5, 5)] * 2), 1.0),
+        ("more than is believed", weeks(*[rates_of(10, 900, 900, 900)] * 2), MAX_GROWTH_RATIO),
+        ("from nothing", weeks(*[rates_of(10, 16, 16, 16, before=0.0)] * 2), 1.0),
         ("nothing is known", {}, 1.0),
     ],
     ids=str,
@@ -92,17 +92,17 @@ def test_too_little_history_before_a_bin_gives_no_growth() -> None:
     ("time", "growth"), [(NINE - 1.0, 1.0), (NINE + BIN_SECONDS, 1.6), (NINE + BINS * BIN_SECONDS, 1.0), (0.0, 1.0)]
 )
 def test_outside_the_bins_nothing_is_seasonal(time: float, growth: float) -> None:
-    found = seasonality(TIMES, weeks(MORNING, MORNING))
-    assert found.of(CHAT, time).growth == pytest.approx(growth, rel=0.01)
-    assert found.of(CODE, time).growth == 1.0
+    season = seasonality(TIMES, weeks(MORNING, MORNING))
+    assert season.of(CHAT, time).growth == pytest.approx(growth, rel=0.01)
+    assert season.of(CODE, time).growth == 1.0
     assert UNKNOWN_SEASONALITY.of(CHAT, time).growth == 1.0
 
 
 def test_growth_has_its_start_and_lasts_a_bin_longer() -> None:
     """A baseline ends minutes before now, so it lags behind the season."""
     rows = {CHAT: 0}
-    found = Seasonality(rows, TIMES, np.array([[1.0, 1.6, 1.5, 1.0]]))
-    assert [found.of(CHAT, float(time) + 1.0) for time in TIMES] == [
+    season = Seasonality(rows, TIMES, np.array([[1.0, 1.6, 1.5, 1.0]]))
+    assert [season.of(CHAT, float(time) + 1.0) for time in TIMES] == [
         (1.0, NINE + 1.0), (1.6, NINE + BIN_SECONDS), (1.6, NINE + BIN_SECONDS), (1.5, NINE + BIN_SECONDS)
     ]  # fmt: skip
 
@@ -133,8 +133,8 @@ RATES = st.lists(RATE, min_size=len(MORNING), max_size=len(MORNING)).map(np.arra
 
 @given(st.lists(RATES, min_size=2, max_size=4))
 def test_growth_is_independent_of_other_services_and_bounded(rates: list[Floats]) -> None:
-    found = seasonality(TIMES, weeks(*rates))
+    season = seasonality(TIMES, weeks(*rates))
     both = seasonality(TIMES, {ago: {CHAT: past[CHAT], CODE: MORNING} for ago, past in weeks(*rates).items()})
-    np.testing.assert_array_equal(both.growth[both.rows[CHAT]], found.growth[0])
-    assert np.nanmin(found.growth, initial=1.0) >= 1.0
-    assert np.nanmax(found.growth, initial=1.0) <= MAX_GROWTH_RATIO
+    np.testing.assert_array_equal(both.growth[both.rows[CHAT]], season.growth[0])
+    assert np.nanmin(season.growth, initial=1.0) >= 1.0
+    assert np.nanmax(season.growth, initial=1.0) <= MAX_GROWTH_RATIO

@@ -58,39 +58,39 @@ def risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> tuple[P
     return RiskPropagation(point, own).risks()
 
 
-def by_name(found: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
+def by_name(at_risk: tuple[PropagatedRisk, ...]) -> dict[str, PropagatedRisk]:
     """Risks by service."""
-    return {str(risk.service): risk for risk in found}
+    return {str(risk.service): risk for risk in at_risk}
 
 
 def test_risk_propagates_to_callers_and_their_callers_soonest_first(platforms: Kit) -> None:
     """Each step reduces the chance and adds a delay; callees are not at risk."""
-    found = risks(chain(platforms).point(), {platforms.service("model"): own_risk(1.0)})
+    at_risk = risks(chain(platforms).point(), {platforms.service("model"): own_risk(1.0)})
 
-    assert [str(risk.service) for risk in found] == ["model", "gateway", "front"]
-    assert [str(risk.through) for risk in found] == ["None", "model", "gateway"]
-    chances = [risk.chance for risk in found]
+    assert [str(risk.service) for risk in at_risk] == ["model", "gateway", "front"]
+    assert [str(risk.through) for risk in at_risk] == ["None", "model", "gateway"]
+    chances = [risk.chance for risk in at_risk]
     assert chances == [1.0, pytest.approx(MAX_PROPAGATED_SHARE), pytest.approx(MAX_PROPAGATED_SHARE**2, rel=0.05)]
-    medians = [risk.seconds[MEDIAN_INDEX] for risk in found]
+    medians = [risk.seconds[MEDIAN_INDEX] for risk in at_risk]
     assert medians == pytest.approx([0.0, FIRST_DELAY_SECONDS + 2.0, FIRST_DELAY_SECONDS + 4.1])
 
 
 def test_the_interval_widens_with_the_path(platforms: Kit) -> None:
     """Quantiles are in order and add up along the path."""
     model = platforms.service("model")
-    found = by_name(risks(chain(platforms).point(), {model: own_risk(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
+    at_risk = by_name(risks(chain(platforms).point(), {model: own_risk(0.8, (60.0, 80.0, 120.0, 200.0, 300.0))}))
 
-    assert found["gateway"].seconds == pytest.approx(
+    assert at_risk["gateway"].seconds == pytest.approx(
         np.array((60, 80, 120, 200, 300)) + (FIRST_DELAY_SECONDS + 2.0) * DELAY_RATIOS
     )
-    assert list(found["front"].seconds) == sorted(found["front"].seconds)
+    assert list(at_risk["front"].seconds) == sorted(at_risk["front"].seconds)
 
 
 def test_a_callee_of_few_requests_adds_little_risk(platforms: Kit) -> None:
     """One request in a hundred, and a thousandth of its time."""
-    found = by_name(risks(chain(platforms).point(), {platforms.service("cache"): own_risk(1.0)}))
+    at_risk = by_name(risks(chain(platforms).point(), {platforms.service("cache"): own_risk(1.0)}))
 
-    assert found["front"].chance < 0.15
+    assert at_risk["front"].chance < 0.15
 
 
 def test_a_services_own_risk_counts_where_it_is_larger(platforms: Kit) -> None:
@@ -124,15 +124,15 @@ def test_the_earliest_path_with_much_of_the_risk_gives_the_time(platforms: Kit) 
 
 def test_a_batch_job_is_not_at_risk(platforms: Kit) -> None:
     """It calls the model, and no service calls it; without any request rates every service counts as serving."""
-    told = chain(platforms)
-    calls = {**told.calls, ("batch", "model"): platforms.Served(p95=2.0)}
+    platform = chain(platforms)
+    calls = {**platform.calls, ("batch", "model"): platforms.Served(p95=2.0)}
     silent = platforms.Served(math.nan, math.nan, math.nan)
-    beside = replace(told, calls=calls, services={**told.services, "batch": silent})
-    untold = replace(beside, services=dict.fromkeys(beside.services, silent))
+    beside = replace(platform, calls=calls, services={**platform.services, "batch": silent})
+    unreported = replace(beside, services=dict.fromkeys(beside.services, silent))
     own = {platforms.service("model"): own_risk(1.0)}
 
     assert by_name(risks(beside.point(), own)).keys() == {"model", "gateway", "front"}
-    assert by_name(risks(untold.point(), own)).keys() == {"model", "gateway", "front", "batch"}
+    assert by_name(risks(unreported.point(), own)).keys() == {"model", "gateway", "front", "batch"}
 
 
 def test_a_growing_share_of_a_full_gpu_puts_its_other_services_at_risk(platforms: Kit) -> None:
@@ -147,10 +147,10 @@ def test_a_growing_share_of_a_full_gpu_puts_its_other_services_at_risk(platforms
         },
     )
 
-    found = by_name(risks(platform.point(10), {platforms.service("grows"): own_risk(1.0)}))
+    at_risk = by_name(risks(platform.point(10), {platforms.service("grows"): own_risk(1.0)}))
 
-    assert found.keys() == {"grows", "shares"}
-    assert found["shares"].chance == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
+    assert at_risk.keys() == {"grows", "shares"}
+    assert at_risk["shares"].chance == pytest.approx(MAX_PROPAGATED_SHARE * 0.2 / 0.45, rel=0.05)
 
 
 def test_without_own_risks_no_service_is_at_risk(platforms: Kit) -> None:
@@ -206,15 +206,17 @@ def test_another_order_of_services_permutes_the_risks(edges: list[tuple[int, int
 
 
 def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
-    """Where services tell of no durations, what their clients see stands for them."""
-    told = chain(platforms)
-    untold = replace(told, services=dict.fromkeys(told.services, platforms.Served(math.nan, math.nan, math.nan)))
+    """Where services report no latencies, those of their clients replace them."""
+    platform = chain(platforms)
+    unreported = replace(
+        platform, services=dict.fromkeys(platform.services, platforms.Served(math.nan, math.nan, math.nan))
+    )
 
-    found = risks(untold.point(), {platforms.service("model"): own_risk(1.0)})
+    at_risk = risks(unreported.point(), {platforms.service("model"): own_risk(1.0)})
 
-    assert [(str(risk.service), round(risk.chance, 2)) for risk in found] == [
+    assert [(str(risk.service), round(risk.chance, 2)) for risk in at_risk] == [
         ("model", 1.0),
         ("gateway", 0.85),
         ("front", 0.71),
     ]
-    assert found[1].seconds[MEDIAN_INDEX] == pytest.approx(FIRST_DELAY_SECONDS + 2.0)
+    assert at_risk[1].seconds[MEDIAN_INDEX] == pytest.approx(FIRST_DELAY_SECONDS + 2.0)

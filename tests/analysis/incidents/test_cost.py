@@ -108,5 +108,5 @@ def test_the_late_ratio_interpolates_the_quantiles(limit: float, share: float) -
 @given(st.lists(st.floats(1e-3, 1e3) | st.just(math.nan), min_size=3, max_size=3), st.floats(1e-3, 1e3))
 def test_the_late_ratio_is_between_0_and_1_for_any_quantiles(quantiles: list[float], limit: float) -> None:
     """Also for missing or unordered ones."""
-    found = late_ratio(np.array(quantiles)[:, None], limit)
-    assert 0.0 <= found[0] <= 1.0
+    ratio = late_ratio(np.array(quantiles)[:, None], limit)
+    assert 0.0 <= ratio[0] <= 1.0

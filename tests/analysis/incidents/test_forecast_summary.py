@@ -20,41 +20,41 @@ from foreshock_dashboard.model.world_sections import ModelServers, Replica
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 
-def own(chance: float, load: float = math.nan) -> ServiceRisk:
-    """What a service shows itself: 100 s times each quantile until it misses its objective."""
-    seconds = tuple(100 * each for each in QUANTILES)
+def own_risk(chance: float, load: float = math.nan) -> ServiceRisk:
+    """The own risk of a service: 100 s times each quantile until it breaches its SLO."""
+    seconds = tuple(100 * item for item in QUANTILES)
     strain = Utilization(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4, 0.6) if load == load else None
     return ServiceRisk(False, chance, seconds, False, strain)
 
 
-def seen(world: World, known: dict[Service, ServiceRisk]) -> Forecast:
-    """The outlook of a state in which services show this."""
+def forecast_of(world: World, known: dict[Service, ServiceRisk]) -> Forecast:
+    """The forecast of a state with these own risks."""
     return forecast(replace(State(), own=known), world)
 
 
 def test_risks_have_three_quantiles() -> None:
     """20, 50, and 80% of those that the analysis has."""
-    found = seen(world_of_scene(Scene()), {VICTIM: own(0.7), CALLER: own(math.nan)})
-    assert found.risks == (Risk(VICTIM, 0.7, 20.0, 50.0, 80.0),)
+    summary = forecast_of(world_of_scene(Scene()), {VICTIM: own_risk(0.7), CALLER: own_risk(math.nan)})
+    assert summary.risks == (Risk(VICTIM, 0.7, 20.0, 50.0, 80.0),)
 
 
 def test_loads_are_of_services_with_model_servers_and_a_safe_limit() -> None:
     """With the pool of all their GPUs; even requests allow full load."""
     world = replace(world_of_scene(Scene()), pool=("gold",) * len(GPUS))
-    (load,) = seen(world, {VICTIM: own(0.1, load=0.8), CALLER: own(0.1)}).loads
+    (load,) = forecast_of(world, {VICTIM: own_risk(0.1, load=0.8), CALLER: own_risk(0.1)}).loads
     assert (load.service, load.pool, load.ratio) == (VICTIM, "gold", 0.8)
     assert load.safe == pytest.approx(1.0)
-    (apart,) = seen(replace(world, pool=("gold", "lead")), {VICTIM: own(0.1, load=0.8)}).loads
+    (apart,) = forecast_of(replace(world, pool=("gold", "lead")), {VICTIM: own_risk(0.1, load=0.8)}).loads
     assert apart.pool == ""
 
 
 def test_gpu_wait_is_the_mean_over_shared_gpus_and_attempts_are_per_edge() -> None:
     """Newest values; a pair without values has none."""
     world = world_of_scene(Scene(stalled_by_aggressor=lambda _: 0.3, stalled_by_bystander=lambda _: math.nan))
-    found = seen(replace(world, attempts=np.full(world.attempts.shape, 1.5)), {})
-    assert found.stalled == (GpuWait(VICTIM, AGGRESSOR, "", 0.3),)
-    assert found.amplification == (RetryAmplification(CALLER, VICTIM, 1.5),)
-    assert BYSTANDER not in {each.aggressor for each in found.stalled}
+    summary = forecast_of(replace(world, attempts=np.full(world.attempts.shape, 1.5)), {})
+    assert summary.stalled == (GpuWait(VICTIM, AGGRESSOR, "", 0.3),)
+    assert summary.amplification == (RetryAmplification(CALLER, VICTIM, 1.5),)
+    assert BYSTANDER not in {item.aggressor for item in summary.stalled}
 
 
 def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
@@ -63,13 +63,13 @@ def test_imbalance_is_the_busiest_replica_over_the_mean() -> None:
     points = len(world.times)
     replicas = (Replica(CALLER, "c:1"), Replica(VICTIM, "a:1"), Replica(VICTIM, "b:1"))
     busy = np.repeat([[5.0], [10.0], [30.0]], points, axis=1)
-    told = replace(
+    servers = replace(
         ModelServers.empty(points), replicas=replicas, replica_busy=busy, replica_finished=busy, replica_seconds=busy
     )
-    assert seen(replace(world, model_servers=told), {}).imbalance == (Imbalance(VICTIM, 1.5),)
+    assert forecast_of(replace(world, model_servers=servers), {}).imbalance == (Imbalance(VICTIM, 1.5),)
 
 
 def test_the_forecast_is_empty_before_a_baseline_is_learned() -> None:
     nothing = world_of_scene(Scene(stalled_by_aggressor=lambda _: math.nan, stalled_by_bystander=lambda _: math.nan))
-    found = seen(replace(nothing, attempts=np.full(nothing.attempts.shape, math.nan)), {})
-    assert found == Forecast()
+    summary = forecast_of(replace(nothing, attempts=np.full(nothing.attempts.shape, math.nan)), {})
+    assert summary == Forecast()

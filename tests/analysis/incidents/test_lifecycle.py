@@ -47,8 +47,8 @@ def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, starv
     assert incident.phase == "page"
     assert incident.until is None
     assert "ml/batch starves serving/llm on host-1/gpu-0 and host-1/gpu-1" in incident_sentence(incident)
-    told = {(item.name, item.entity): (round(item.value, 3), round(item.baseline, 3)) for item in incident.evidence}
-    assert told["p95", "serving/llm"] == (1.5, 0.5)
+    evidence = {(item.name, item.entity): (round(item.value, 3), round(item.baseline, 3)) for item in incident.evidence}
+    assert evidence["p95", "serving/llm"] == (1.5, 0.5)
     assert incident.candidates[0].service == scenes.aggressor
     assert "ml/batch" in action_text(incident.action)
     assert incident.at_risk[0].service == scenes.victim
@@ -68,8 +68,8 @@ LOOKALIKES: dict[str, Callable[[Scenes], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", LOOKALIKES)
 def test_look_alikes_do_not_page(scenes: Scenes, name: str) -> None:
     """At most an advisory says that the service is slow."""
-    found = last_state(scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents
-    assert [each for each in found if each.paged is not None] == []
+    incidents = last_state(scenes.world(scenes.starving, **LOOKALIKES[name](scenes))).incidents
+    assert [item for item in incidents if item.paged is not None] == []
 
 
 def test_the_neighbor_that_grew_is_suspected(scenes: Scenes) -> None:
@@ -152,7 +152,7 @@ def test_a_long_incident_does_not_become_the_baseline(scenes: Scenes) -> None:
     (incident,) = last_state(world).incidents
 
     assert incident.phase == "page"
-    assert {each.baseline for each in incident.evidence if each.name == "p95" and each.entity == "serving/llm"} == {0.5}
+    assert {item.baseline for item in incident.evidence if item.name == "p95" and item.entity == "serving/llm"} == {0.5}
 
 
 def test_with_too_little_history_no_incident_opens(scenes: Scenes) -> None:
@@ -265,7 +265,7 @@ def test_baseline_failures_do_not_page(scenes: Scenes) -> None:
     more = scenes.world(scenes.calm, failed=scenes.rising(240, 0.07, 0.2))
 
     assert last_state(usual).incidents == ()
-    assert [each.phase for each in last_state(more).incidents] == ["advisory"]
+    assert [item.phase for item in last_state(more).incidents] == ["advisory"]
 
 
 def test_a_page_precedes_the_cascade(scenes: Scenes) -> None:
@@ -293,7 +293,7 @@ def test_an_evaluation_leaves_no_reference_cycle(scenes: Scenes) -> None:
     try:
         last_state(world)
         gc.collect()
-        left = {type(each).__name__ for each in gc.garbage}
+        left = {type(item).__name__ for item in gc.garbage}
     finally:
         gc.set_debug(0)
         gc.garbage.clear()

@@ -15,7 +15,7 @@ Kit = Any
 
 
 def joining(kit: Kit) -> Kit:
-    """The ends of a chain fail first, each by itself; then what is between them, which joins them."""
+    """The ends of a chain fail first, each by itself; then the service between them, which joins them."""
     return kit.Platform(
         services={
             "front": kit.Served(p95=kit.step(0.5, 3.0), failed=kit.step(0.0, 0.5)),
@@ -33,17 +33,20 @@ def joining(kit: Kit) -> Kit:
 def test_incidents_of_one_candidate_merge(platforms: Kit) -> None:
     """The other resolves at once; none is reported as recovering."""
     world = joining(platforms).world()
-    told: list[tuple[Incident, ...]] = [state.incidents for state in states(State(), world)]
-    open_ = [[each for each in incidents if each.phase != "over"] for incidents in told]
+    reported: list[tuple[Incident, ...]] = [state.incidents for state in states(State(), world)]
+    open_ = [[incident for incident in incidents if incident.phase != "over"] for incidents in reported]
 
     assert len(open_[261]) == 2
-    assert [len(each) for each in open_[280:]] == [1] * len(open_[280:])
-    assert {each.phase for each in told[-1]} == {"cascading", "over"}
+    assert [len(incident) for incident in open_[280:]] == [1] * len(open_[280:])
+    assert {incident.phase for incident in reported[-1]} == {"cascading", "over"}
     assert [
-        incident_sentence(each) for incidents in open_ for each in incidents if "calms down" in incident_sentence(each)
+        incident_sentence(incident)
+        for incidents in open_
+        for incident in incidents
+        if "calms down" in incident_sentence(incident)
     ] == []
     (going,) = open_[-1]
-    assert going.opened == min(each.opened for each in told[-1])
+    assert going.opened == min(incident.opened for incident in reported[-1])
 
 
 def test_an_advisory_about_a_latent_risk_resolves(platforms: Kit) -> None:
@@ -55,8 +58,8 @@ def test_an_advisory_about_a_latent_risk_resolves(platforms: Kit) -> None:
         IncidentCandidate(back, (back,), (), (), None, False, False, False, False, 0.0), platform.point(0)
     )
     later = states(replace(state, advisories=(Advisory(weak, state.time),)), platform.world())
-    told = [[(each.phase, each.until) for each in one.incidents] for one in later]
+    reported = [[(incident.phase, incident.until) for incident in one.incidents] for one in later]
 
     over = state.time + RESOLVE_AFTER_SECONDS + platform.world().step
-    assert told[0] == [("advisory", None)]
-    assert told[-1] == [("over", over)]
+    assert reported[0] == [("advisory", None)]
+    assert reported[-1] == [("over", over)]

@@ -27,7 +27,7 @@ NAMES = ("front", "gateway", "model", "store", "auth")
 
 
 def chain(kit: Kit, **given: Kit) -> Kit:
-    """user → front → gateway → model; front → store; gateway → auth. What is not given is as usual."""
+    """user → front → gateway → model; front → store; gateway → auth. Others are at their baseline."""
     served = {name: given.get(name, kit.Served()) for name in NAMES}
     also = [("model", "gateway")] if "model_gateway" in given else []
     calls = {(a, b): given.get(f"{a}_{b}", served[b]) for a, b in (*CHAIN, *also)}
@@ -35,7 +35,7 @@ def chain(kit: Kit, **given: Kit) -> Kit:
 
 
 def slow(kit: Kit, times: float, at: int = 240, usual: float = 0.4, **more: Any) -> Kit:  # noqa: ANN401 - courses
-    """A service that takes so many times as long from grid point `at` on."""
+    """A service with latencies `times` the baseline from grid point `at` on."""
     return kit.Served(p95=kit.step(usual, usual * times, at), **more)
 
 
@@ -43,8 +43,8 @@ def names(
     kit: Kit, point: EvaluationPoint, *victims: str, findings: tuple[Finding, ...] = ()
 ) -> list[tuple[str, float]]:
     """Candidates by name with their scores."""
-    found = rank_causes(GraphWalk(point, findings), [kit.service(name) for name in victims])
-    return [(str(each.service), each.score) for each in found]
+    candidates = rank_causes(GraphWalk(point, findings), [kit.service(name) for name in victims])
+    return [(str(item.service), item.score) for item in candidates]
 
 
 PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
@@ -56,7 +56,7 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         lambda kit: chain(kit, front=slow(kit, 4), gateway=slow(kit, 4), auth=slow(kit, 1.05)),
         "gateway",
     ),
-    "not a callee whose excess is too small to make up for its caller's": (
+    "not a callee with too small an excess to explain its caller": (
         lambda kit: chain(kit, front=slow(kit, 5, usual=8.0), store=slow(kit, 5, usual=0.01)),
         "front",
     ),
@@ -78,11 +78,11 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         ),
         "model",
     ),
-    "the caller whose calls fail though the callee fails nobody": (
+    "the caller with failed calls although the callee reports no errors": (
         lambda kit: chain(kit, gateway=fails(kit, 0.3), gateway_model=fails(kit, 0.3), front=fails(kit, 0.3)),
         "gateway",
     ),
-    "the entry whose users ask more, where a model is slow for its load": (
+    "the ingress service with growing requests, where a model server is slow under load": (
         lambda kit: chain(
             kit,
             model=slow(kit, 4, rate=kit.step(10.0, 24.0)),
@@ -92,13 +92,13 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         ),
         "front",
     ),
-    "a caller that asks more for each request": (
+    "a caller with more calls per request": (
         lambda kit: chain(
             kit, model=slow(kit, 4, rate=kit.step(10.0, 30.0)), gateway=slow(kit, 3.5), front=slow(kit, 3)
         ),
         "gateway",
     ),
-    "a slow one whose load grew far too little for that": (
+    "a slow service with too little growth of load": (
         lambda kit: chain(
             kit,
             model=slow(kit, 60, rate=kit.step(10.0, 13.0)),
@@ -107,7 +107,7 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         ),
         "model",
     ),
-    "a caller that asks far more, though it is asked a little more itself": (
+    "a caller with far more calls and a few more requests": (
         lambda kit: chain(
             kit,
             model=slow(kit, 4, rate=kit.step(10.0, 40.0)),
@@ -130,23 +130,23 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
         ),
         "gateway",
     ),
-    "a callee that others find slow, by one that calls it twice a request and whose tail alone is slow": (
+    "a callee that is slow for other callers, with two calls per request and a slow tail": (
         lambda kit: chain(
             kit, front=tail(kit), front_gateway=kit.Served(rate=20.0), model_gateway=slow(kit, 2), gateway=kit.Served()
         ),
         "gateway",
     ),
-    "one whose tail alone is slow, and that calls once": (
+    "a service with a slow tail and one call per request": (
         lambda kit: chain(kit, front=tail(kit), model_gateway=slow(kit, 2), gateway=kit.Served()),
         "front",
     ),
-    "one whose tail is slow, but not by as much as what it calls is to others": (
+    "a service with a slow tail, less slow than its callee for other callers": (
         lambda kit: chain(
             kit, front=tail(kit), front_gateway=kit.Served(rate=20.0), model_gateway=slow(kit, 9), gateway=kit.Served()
         ),
         "front",
     ),
-    "one whose every request is slow, however often it calls": (
+    "a service with all requests slow, with any number of calls": (
         lambda kit: chain(
             kit,
             front=slow(kit, 2),
@@ -170,7 +170,7 @@ PLATFORMS: dict[str, tuple[Callable[[Kit], Kit], str]] = {
 
 
 def tail(kit: Kit) -> Kit:
-    """A service of whose requests a few take twice as long from grid point 240 on."""
+    """A service with a doubled p95 and an unchanged median from grid point 240 on."""
     return slow(kit, 2, tailless=0.4)
 
 
@@ -182,12 +182,12 @@ def fails(kit: Kit, share: float) -> Kit:
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_the_first_candidate_is(platforms: Kit, name: str) -> None:
     """The walk ends where nothing further explains an anomaly."""
-    make, guilty = PLATFORMS[name]
+    make, suspect = PLATFORMS[name]
 
-    found = names(platforms, make(platforms).point(later=20), "front", "gateway")
+    candidates = names(platforms, make(platforms).point(later=20), "front", "gateway")
 
-    assert found[0][0] == guilty
-    assert sum(score for _, score in found) == pytest.approx(1.0, abs=0.05)
+    assert candidates[0][0] == suspect
+    assert sum(score for _, score in candidates) == pytest.approx(1.0, abs=0.05)
 
 
 def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Finding:  # noqa: ANN401 - any field
@@ -201,9 +201,9 @@ def test_a_neighbor_of_a_finding_is_suspected_through_all_callers_of_the_affecte
     point = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5)).point(20)
     starved = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
 
-    found = names(platforms, point, "front", findings=(starved,))
+    candidates = names(platforms, point, "front", findings=(starved,))
 
-    assert found[0][0] == "batch"
+    assert candidates[0][0] == "batch"
     assert rank_causes(GraphWalk(point, (starved,)), [platforms.service("front")])[0].reasons == (
         Reason("cause", platforms.service("model"), "pool contention"),
     )
@@ -248,11 +248,11 @@ def test_the_client_of_a_lossy_edge_is_suspected(platforms: Kit) -> None:
     point = chain(platforms, gateway=slow(platforms, 4), front=slow(platforms, 4)).point(20)
     edge = platforms.service("gateway"), platforms.service("model")
 
-    found = names(
+    candidates = names(
         platforms, point, "front", findings=(finding(platforms, "gateway", SuspectedCause(edge=edge), cause="network"),)
     )
 
-    assert found[0][0] == "gateway"
+    assert candidates[0][0] == "gateway"
 
 
 def test_a_healthy_platform_has_no_candidates(platforms: Kit) -> None:
@@ -277,20 +277,20 @@ def test_an_uninstrumented_callee_is_suspected_by_its_clients_view(platforms: Ki
 
 
 def ring(kit: Kit) -> Kit:
-    """Three services that call each other in a circle, all equally slow."""
+    """Three services that call each other in a cycle, all equally slow."""
     served = {name: slow(kit, 5) for name in ("a", "b", "c")}
     return kit.Platform(services=served, calls={pair: slow(kit, 5) for pair in (("a", "b"), ("b", "c"), ("c", "a"))})
 
 
 def test_the_walk_ends_on_a_cycle(platforms: Kit) -> None:
     """No service in it explains the others; all suspicion is absorbed all the same."""
-    found = names(platforms, ring(platforms).point(20), "a")
+    candidates = names(platforms, ring(platforms).point(20), "a")
 
-    assert sum(score for _, score in found) == pytest.approx(1.0)
+    assert sum(score for _, score in candidates) == pytest.approx(1.0)
 
 
 def slowed(kit: Kit) -> World:
-    """A World with one culprit and two that suffer."""
+    """A World with one suspected cause and two affected services."""
     made: World = chain(kit, model=slow(kit, 5), gateway=slow(kit, 4), front=slow(kit, 3.5)).world()
     return made
 
@@ -299,7 +299,7 @@ def slowed(kit: Kit) -> World:
 @settings(max_examples=20, deadline=None)
 def test_candidates_do_not_depend_on_the_unit_of_latencies(platforms: Kit, factor: float) -> None:
     world = slowed(platforms)
-    red, calls = (replace(each, p50=each.p50 * factor, p95=each.p95 * factor) for each in (world.red, world.calls))
+    red, calls = (replace(item, p50=item.p50 * factor, p95=item.p95 * factor) for item in (world.red, world.calls))
     scaled = replace(world, red=red, calls=calls, server_p95=world.server_p95 * factor)
 
     assert _ranking(scaled, platforms) == pytest.approx(_ranking(world, platforms))
@@ -343,24 +343,26 @@ def test_scores_are_shares_with_any_missing_values(platforms: Kit, holes: list[t
         p95[row, column] = rate[row, column] = np.nan
     holed = replace(world, red=replace(world.red, p95=p95), calls=replace(world.calls, rate=rate))
 
-    found = names(platforms, EvaluationPoint(holed, at, baselines_at(holed, min(at, 240))), "front", "model")
+    candidates = names(platforms, EvaluationPoint(holed, at, baselines_at(holed, min(at, 240))), "front", "model")
 
-    assert all(0 < score <= 1 for _, score in found)
-    assert sum(score for _, score in found) <= 1 + 1e-9
+    assert all(0 < score <= 1 for _, score in candidates)
+    assert sum(score for _, score in candidates) <= 1 + 1e-9
 
 
 def test_a_service_graph_alone_is_enough(platforms: Kit) -> None:
-    """No service tells of its own requests: what clients and servers of calls see stands for it."""
-    told = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5))
-    untold = replace(told, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
+    """No service reports its requests: those of its edges replace them."""
+    platform = chain(platforms, model=slow(platforms, 5), gateway=slow(platforms, 4), front=slow(platforms, 3.5))
+    unreported = replace(
+        platform, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan))
+    )
 
-    assert names(platforms, untold.point(20), "front")[0][0] == "model"
+    assert names(platforms, unreported.point(20), "front")[0][0] == "model"
 
 
 def test_growth_on_edges_alone_is_followed_to_the_ingress_service(platforms: Kit) -> None:
     """The users' requests to the front grow, and so do its calls."""
     busy = slow(platforms, 4, rate=platforms.step(10.0, 24.0))
     grown = chain(platforms, model=busy, gateway=busy, front=busy, user_front=busy)
-    untold = replace(grown, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
+    unreported = replace(grown, services=dict.fromkeys(NAMES, platforms.Served(rate=np.nan, p95=np.nan, failed=np.nan)))
 
-    assert names(platforms, untold.point(20), "gateway")[0][0] == "front"
+    assert names(platforms, unreported.point(20), "gateway")[0][0] == "front"

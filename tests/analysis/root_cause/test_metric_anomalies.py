@@ -148,8 +148,8 @@ def test_a_late_counter_starts_at_zero_where_its_replica_has_a_baseline() -> Non
             labels_of({"app": "a", "code": "200", "instance": "x:1"}): old,
             labels_of({"app": "a", "code": "500", "instance": instance}): new,
         }
-        (found,) = metric_anomalies("requests_total", Matrix.of(WINDOW.times, rows), WINDOW)
-        return found.score
+        (scores_of,) = metric_anomalies("requests_total", Matrix.of(WINDOW.times, rows), WINDOW)
+        return scores_of.score
 
     assert score("x:1") >= ANOMALOUS_SCORE
     assert score("y:1") < ANOMALOUS_SCORE
@@ -164,11 +164,11 @@ def test_a_histogram_gives_the_mean_observation() -> None:
     assert set(np.delete(mean, [0, 50])) == {0.5}
 
 
-def found(rows: dict[str, Floats]) -> dict[Service, float]:
+def scores_of(rows: dict[str, Floats]) -> dict[Service, float]:
     """Suspected causes of the anomaly of `front`, with their scores."""
     seen = group_by_service(metric_anomalies("latency", matrix(rows), WINDOW))
     return {
-        each.service: each.score for each in rank_by_anomaly(Service("", "front"), GenericAnomalies(seen, {}, STEP))
+        item.service: item.score for item in rank_by_anomaly(Service("", "front"), GenericAnomalies(seen, {}, STEP))
     }
 
 
@@ -179,7 +179,7 @@ ROWS = {"front": stepped(1, 2.0), "cart": stepped(2, 5.0), "pay": noise(3), "shi
 @given(st.floats(1e-3, 1e3))
 def test_scaling_all_of_a_metric_changes_no_ranking(scale: float) -> None:
     """Only the distance from the own past counts."""
-    assert list(found({name: values * scale for name, values in ROWS.items()})) == list(found(ROWS))
+    assert list(scores_of({name: values * scale for name, values in ROWS.items()})) == list(scores_of(ROWS))
 
 
 @settings(max_examples=25)
@@ -187,15 +187,15 @@ def test_scaling_all_of_a_metric_changes_no_ranking(scale: float) -> None:
 def test_permuting_services_permutes_the_answer(names: list[str]) -> None:
     """Names do not matter."""
     swap = dict(zip(("cart", "pay", "ship"), names, strict=True)) | {"front": "front"}
-    other = found({swap[name]: values for name, values in ROWS.items()})
-    for who, score in found(ROWS).items():
-        assert other[Service("", swap[who.name])] == pytest.approx(score)
+    other = scores_of({swap[name]: values for name, values in ROWS.items()})
+    for service, score in scores_of(ROWS).items():
+        assert other[Service("", swap[service.name])] == pytest.approx(score)
 
 
 def test_a_silent_extra_service_changes_nothing() -> None:
     """Nor does one that is constant."""
     extra = {"idle": np.zeros(POINTS), "gone": np.full(POINTS, math.nan)}
-    assert found(ROWS | extra) == found(ROWS)
+    assert scores_of(ROWS | extra) == scores_of(ROWS)
 
 
 def test_the_walk_ends_on_a_cycle_of_calls() -> None:
@@ -205,7 +205,7 @@ def test_the_walk_ends_on_a_cycle_of_calls() -> None:
     calls = {front: (cart, ship), cart: (front,), ship: (cart, front)}
     candidates = rank_by_anomaly(front, GenericAnomalies(seen, calls, STEP))
     assert candidates[0].service == cart
-    assert sum(each.score for each in candidates) == pytest.approx(1.0)
+    assert sum(item.score for item in candidates) == pytest.approx(1.0)
 
 
 def test_a_service_without_namespace_is_the_only_one_of_that_name() -> None:
@@ -220,8 +220,8 @@ def test_the_graph_walk_counts_three_times_as_much_as_generic_anomalies() -> Non
     """Reasons of both are reported."""
     a, b = Service("", "a"), Service("", "b")
     known, odd = (Reason("cause", name="demand"),), (Reason("metric", b, "load", 2.0, 1.0, 1_800_000_000.0),)
-    told = blended((Candidate(a, 0.6, known), Candidate(b, 0.4, known)), (Candidate(b, 1.0, odd),))
-    assert [(each.service, round(each.score, 2), each.reasons) for each in told] == [
+    candidates = blended((Candidate(a, 0.6, known), Candidate(b, 0.4, known)), (Candidate(b, 1.0, odd),))
+    assert [(item.service, round(item.score, 2), item.reasons) for item in candidates] == [
         (b, 0.55, known + odd),
         (a, 0.45, known),
     ]
