@@ -14,8 +14,7 @@ import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, POINTS, SCENES, FakeHub, calm, draw, service, snapshot, starvation, starving
 
-from foreshock_dashboard.model.batching_law import BatchingLaw
-from foreshock_dashboard.model.forecast import Forecast, Load, Risk
+from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load, Risk
 from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World

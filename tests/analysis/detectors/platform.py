@@ -15,7 +15,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
-from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World

@@ -48,7 +48,7 @@ from foreshock_dashboard.analysis.detectors.demand import demand
 from foreshock_dashboard.analysis.incidents.content import fallback_action
 from foreshock_dashboard.analysis.remediation.effect import at_baseline, best, improvement, reduced
 from foreshock_dashboard.model.action import Action, Effect, Unit
-from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.action import action_text

@@ -48,7 +48,7 @@ from foreshock_dashboard.analysis.incidents.retrospective import retrospective
 from foreshock_dashboard.analysis.incidents.triage import BRIEF_SECONDS, incident_candidates
 from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_causes
 from foreshock_dashboard.model.action import Action, Reason
-from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.render.action import action_text
 

@@ -10,7 +10,7 @@ from tests.analysis.detectors.platform import LLM, point
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.content import Evaluation, opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
-from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Utilization
 
 TREND, NONE = (100.0, 150.0, 300.0, 500.0, 700.0), (math.inf,) * 5
 

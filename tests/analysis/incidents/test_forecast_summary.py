@@ -12,8 +12,7 @@ from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, 
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State
-from foreshock_dashboard.model.batching_law import Utilization
-from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, RetryAmplification, Risk
+from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, RetryAmplification, Risk, Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers, Replica

@@ -12,7 +12,7 @@ import pytest
 
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
 from foreshock_dashboard.analysis.saturation.overload import is_overloaded
-from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers, Replica

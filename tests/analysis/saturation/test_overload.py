@@ -11,7 +11,7 @@ import pytest
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.saturation.overload import is_overloaded, is_overloading, will_overload
-from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 
 Scenes = Any

@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.baseline.signals import (
     transformed,
 )
 from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key, rows_by_field
-from foreshock_dashboard.model.batching_law import Utilization
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, World

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
 from foreshock_dashboard.common.identity_cache import IdentityCache
-from foreshock_dashboard.model.batching_law import BatchingLaw
+from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge, Stall, Tenant, World
 

@@ -16,7 +16,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.model.batching_law import BatchingLaw, Utilization
+from foreshock_dashboard.model.forecast import BatchingLaw, Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS, SPACING_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws
-from foreshock_dashboard.model.batching_law import BatchingLaw
+from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
