@@ -95,7 +95,8 @@ class ApiClient:
         self._credentials = credentials
         self._max_body, self._smaller = max_body, smaller
         self._client = httpx.Client(
-            base_url=anonymous if credentials else base,
+            base_url=anonymous,  # without the password, which errors and logs of httpx would show
+            auth=(base.username, base.password) if base.userinfo and not credentials else None,
             headers=headers,
             timeout=timeout,
             verify=_ssl_context(ca) if ca else True,
