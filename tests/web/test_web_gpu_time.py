@@ -54,16 +54,13 @@ def test_the_exporter_is_asked_for_its_occupancy_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("why", ["some may be missing", ""], ids=["a note", "as many as were asked for"])
-def test_occupancy_of_which_some_may_be_missing_is_left_out_and_searched_again(
-    monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+def test_occupancy_of_which_some_may_be_missing_is_left_out_and_searched_again(why: str) -> None:
     """Each minute counts once; it is not said that nobody sent any, and a list does not keep such a wait for good."""
     traces = Incomplete(spans=request(), note=why)
     if not why:
-        monkeypatch.setattr(gpu_time, "MAX_READS", 2)
         traces.spans = [*request(), *(replace(occupancy_span("a", 0, 1, 0.5), trace_id=f"{n:032x}") for n in (80, 81))]
     hub, wall = hub_without_metrics(traces), [0.0]
-    times = GpuTimes(hub, lambda: wall[0])
+    times = GpuTimes(hub, lambda: wall[0], max_reads=512 if why else 2)
     found = times.of(request())
     assert (found.left_out, found.note, found.settled) == (2, "", True)
     first = len(traces.asked)
@@ -130,15 +127,14 @@ def test_one_thread_searches_a_minute_for_all_who_ask() -> None:
     assert len(traces.asked) == len({query.start for query in traces.asked}) == 2
 
 
-def test_the_ids_that_are_remembered_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ids_that_are_remembered_are_bounded_together() -> None:
     """A fleet has hundreds of GPUs in each minute; those least lately asked for are searched again."""
-    monkeypatch.setattr(gpu_time, "MAX_CACHED_IDS", 12)
     many = [replace(occupancy_span("a", 0, 1, 0.5), trace_id=f"{n:032x}") for n in range(100, 108)]
     later = [
         replace(each, start_ns=each.start_ns + 240 * 10**9, end_ns=each.end_ns + 240 * 10**9) for each in request()
     ]
     traces = Traces(spans=[*many, *(replace(each, start_ns=each.start_ns + 240 * 10**9) for each in many)])
-    times = GpuTimes(hub_without_metrics(traces))
+    times = GpuTimes(hub_without_metrics(traces), max_cached_ids=12)
     for spans, searches in [(request(), 2), (request(), 2), (later, 4), (request(), 6)]:
         times.of(spans)
         assert len(traces.asked) == searches
@@ -182,14 +178,13 @@ def test_a_minute_that_is_over_is_read_once_and_a_new_one_again_after_seconds() 
     assert len(traces.read) == 3 * count
 
 
-def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_gpu_minutes_than_the_bound_are_left_out_and_counted() -> None:
     """The GPUs of the trace's services come first, the last minutes before others."""
-    monkeypatch.setattr(gpu_time, "MAX_READS", 6)
     long = [
         replace(each, start_ns=each.start_ns - 120 * 10**9) for each in request_spans(host__id=HOST, process__pid=7)
     ]
     hub, traces = hub_of([*long, *STARVED])
-    found = GpuTimes(hub).of(long)
+    found = GpuTimes(hub, max_reads=6).of(long)
     assert len(traces.read) == 6
     assert found.left_out > 0
     assert found.lanes.longest is not None

@@ -8,7 +8,14 @@ import pytest
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.world.catalogue import catalogue
-from foreshock_dashboard.world.observer import FIRST_CHUNK_POINTS, MAX_CHUNK_POINTS, Observer, align_down, fold_start
+from foreshock_dashboard.world.observer import (
+    FIRST_CHUNK_POINTS,
+    MAX_CHUNK_POINTS,
+    MAX_CHUNK_VALUES,
+    Observer,
+    align_down,
+    fold_start,
+)
 
 NOW = 1_800_000_003.0
 STEP = 10.0
@@ -37,9 +44,9 @@ class Source(MetricSource):
         return frozenset(self.known)
 
 
-def observer(source: Source, step: float = STEP) -> Observer:
+def observer(source: Source, step: float = STEP, max_chunk_values: int = MAX_CHUNK_VALUES) -> Observer:
     """An observer of the whole catalogue."""
-    return Observer(source, catalogue(59.0), step, reduce=lambda answers: answers)
+    return Observer(source, catalogue(59.0), step, lambda answers: answers, max_chunk_values=max_chunk_values)
 
 
 def test_it_begins_at_the_last_full_hour_at_least_two_hours_back() -> None:
@@ -74,11 +81,10 @@ def test_a_query_has_a_limited_number_of_points() -> None:
     assert max((end - start) / 1.0 + 1 for _, start, end in source.queries) <= MAX_CHUNK_POINTS
 
 
-def test_a_large_platform_is_read_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_platform_is_read_in_smaller_pieces() -> None:
     """As soon as the number of series is known."""
-    monkeypatch.setattr("foreshock_dashboard.world.observer.MAX_CHUNK_VALUES", 60)
     source = Source({"up": labels_of({"job": "x"}), "gpu_info": labels_of({"uuid": "a"})})
-    readings = observer(source).read(NOW)
+    readings = observer(source, max_chunk_values=60).read(NOW)
 
     assert {(end - start) / STEP + 1 for _, start, end in source.queries} <= {FIRST_CHUNK_POINTS, 30.0, *range(1, 30)}
     assert max(end - start for _, start, end in source.queries) == 29 * STEP

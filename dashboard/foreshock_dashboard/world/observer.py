@@ -152,6 +152,7 @@ class Observer:
         reduce: applied to each piece of answers; sees every grid point once.
         keep: seconds of history.
         begin: maps the end of a read to the Unix seconds at which reading begins.
+        max_chunk_values: values read at once.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class Observer:
         reduce: Callable[[Readings], Readings],
         keep: float = 3 * HOUR_SECONDS,
         begin: Callable[[float], float] = fold_start,
+        max_chunk_values: int = MAX_CHUNK_VALUES,
     ) -> None:
         self._source = source
         self._catalogue = catalogue
@@ -169,6 +171,7 @@ class Observer:
         self._reduce = reduce
         self._keep = keep
         self._begin = begin
+        self._max_chunk_values = max_chunk_values
         queries = [query for row in catalogue.values() for query in row.queries]
         wanted = frozenset(query.series_name for query in queries)
         self._names = MetricNameCache(source, wanted) if isinstance(source, NamedMetricSource) else None
@@ -213,7 +216,8 @@ class Observer:
             self._keep_producers(chosen, answers, start, until)
             self._present |= {key for key, matrix in answers.items() if len(matrix)}
             self._any_read = True
-            self._points = max(1, min(MAX_CHUNK_POINTS, MAX_CHUNK_VALUES // max(1, sum(map(len, answers.values())))))
+            series = max(1, sum(map(len, answers.values())))
+            self._points = max(1, min(MAX_CHUNK_POINTS, self._max_chunk_values // series))
             fresh = [self._reduce(answers)]
             del answers
             yield fresh.pop()  # hold no reference to a piece while it is processed

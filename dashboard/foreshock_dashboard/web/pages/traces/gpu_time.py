@@ -102,13 +102,20 @@ class _Read(Generic[T]):
 class GpuTimes:
     """Joins traces with the GPUs of one hub. Thread-safe.
 
-    whole: a semaphore held while a whole trace is in memory.
+    whole: a semaphore held while a whole trace is in memory. max_reads: traces read for one trace. max_cached_ids:
+    bound of the cached minutes and trace IDs together.
     """
 
-    def __init__(self, hub: HubView, timer: Callable[[], float] = time.monotonic) -> None:
-        self._hub, self._timer = hub, timer
+    def __init__(
+        self,
+        hub: HubView,
+        timer: Callable[[], float] = time.monotonic,
+        max_reads: int = MAX_READS,
+        max_cached_ids: int = MAX_CACHED_IDS,
+    ) -> None:
+        self._hub, self._timer, self._max_reads = hub, timer, max_reads
         self._minutes: SingleFlightCache[_Read[OccupancyInterval]] = SingleFlightCache(MAX_CACHED_MINUTES)
-        self._ids: SingleFlightCache[_Read[str]] = SingleFlightCache(MAX_CACHED_IDS, lambda read: 1 + len(read.found))
+        self._ids: SingleFlightCache[_Read[str]] = SingleFlightCache(max_cached_ids, lambda read: 1 + len(read.found))
         self._hosts: SingleFlightCache[Mapping[str, str]] = SingleFlightCache(1)
         self.whole = threading.BoundedSemaphore(MAX_WHOLE_TRACES)
 
@@ -151,11 +158,11 @@ class GpuTimes:
         """The GPUs of the trace's services first; where its spans did not run there, the other GPUs of its hosts."""
         hosts = self._host_names(snapshot, world)
         likely, rest = _candidates(spans, world, hosts)
-        minutes = _minutes(spans)
-        known, missing = self._occupancy(_ids(likely, minutes), MAX_READS, deadline)
+        minutes = _minutes(spans, self._max_reads)
+        known, missing = self._occupancy(_ids(likely, minutes), self._max_reads, deadline)
         lanes = trace_lanes(spans, known, world.tenants)
         if rest and all(wait.matched_by != "process" for wait in lanes.waits.values()):
-            room = max(0, MAX_READS - len(likely) * len(minutes))
+            room = max(0, self._max_reads - len(likely) * len(minutes))
             more, unread = self._occupancy(_ids(rest, minutes), room, deadline)
             known, missing, likely = known + more, missing | unread, likely + rest
             lanes = trace_lanes(spans, known, world.tenants)
@@ -172,8 +179,8 @@ class GpuTimes:
     def _unmeasured(self, spans: Sequence[Span], snapshot: Snapshot, deadline: float) -> GpuTime:
         known: list[OccupancyInterval] = []
         missing: set[int] = set()
-        at, room = self.arrived(), MAX_READS
-        for minute in _minutes(spans):
+        at, room = self.arrived(), self._max_reads
+        for minute in _minutes(spans, self._max_reads):
             if room <= 0 or self._timer() > deadline:
                 missing.add(minute)
                 continue
@@ -191,10 +198,10 @@ class GpuTimes:
         return GpuTime(lanes, settled, len(missing), note=note)
 
     def _occupancy_traces(self, minute: int) -> _Read[str]:
-        """The occupancy traces of a minute of Unix time, up to `MAX_READS`."""
+        """The occupancy traces of a minute of Unix time, up to `max_reads`."""
         start, end = minute * TRACE_SECONDS, (minute + 1) * TRACE_SECONDS - 1e-6  # both belong to what a query asks for
         query = TraceQuery(
-            start, end, Service("", EXPORTER_NAME), any_namespace=True, operation=OCCUPANCY_NAME, limit=MAX_READS
+            start, end, Service("", EXPORTER_NAME), any_namespace=True, operation=OCCUPANCY_NAME, limit=self._max_reads
         )
 
         def read() -> tuple[tuple[str, ...], bool]:
@@ -312,14 +319,14 @@ def _candidates(spans: Sequence[Span], world: World, hosts: Mapping[str, str]) -
     return near, [gpu for gpu in world.gpus if gpu not in on and gpu.host in here]
 
 
-def _minutes(spans: Sequence[Span]) -> list[int]:
-    """The minutes of Unix time in which spans ran, the last ones first; no interval crosses a minute."""
+def _minutes(spans: Sequence[Span], limit: int) -> list[int]:
+    """The last minutes of Unix time in which spans ran, newest first; no interval crosses a minute."""
     minutes: set[int] = set()
     for span in spans:
         first = int((span.start_ns / 1e9 - LOOK_BACK_SECONDS) // TRACE_SECONDS)
         last = int(span.end_ns / 1e9 // TRACE_SECONDS)
-        minutes.update(range(max(first, last - MAX_READS), last + 1))
-    return sorted(minutes, reverse=True)[:MAX_READS]
+        minutes.update(range(max(first, last - limit), last + 1))
+    return sorted(minutes, reverse=True)[:limit]
 
 
 def _ids(gpus: Sequence[Gpu], minutes: Sequence[int]) -> list[tuple[str, int]]:
