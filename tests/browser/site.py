@@ -35,7 +35,8 @@ def violations(page: Page) -> list[str]:
 def assert_accessible_and_fits(page: Page) -> None:
     """In light and in dark: no violation that axe finds, one h1, and no wider than the window."""
     assert page.get_by_role("heading", level=1).count() == 1
-    page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")  # once charts are laid out
+    window_width = page.evaluate("window.innerWidth")
+    expect(page.locator("html")).to_have_js_property("scrollWidth", window_width)  # once charts are laid out
     schemes: tuple[Scheme, Scheme] = ("dark", "light")
     for scheme, other in zip(schemes, reversed(schemes), strict=True):
         page.emulate_media(color_scheme=scheme)
