@@ -197,6 +197,22 @@ def test_a_target_that_is_not_there_costs_the_others_nothing(
     assert "is it running there?" in scraper.states()[0].error
 
 
+def test_the_password_of_a_target_is_sent_and_not_shown(
+    page: Page, scrape: Start, kept: Kept, eventually: Eventually, closed_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in the log, nor in states, nor with the samples."""
+    page.body = "x 1\n"
+    address = page.url.replace("http://", "http://ada:secret@")
+    scraper = scrape(address, f"http://ada:secret@127.0.0.1:{closed_port}/metrics")
+    eventually(lambda: all(state.scrapes for state in scraper.states()), "a scrape of each")
+    assert page.seen[0]["Authorization"] == "Basic YWRhOnNlY3JldA=="
+    assert "secret" not in caplog.text + str([state.error for state in scraper.states()])
+    assert {batch.target for batch in kept.batches} == {page.url, f"http://127.0.0.1:{closed_port}/metrics"}
+    with pytest.raises(ValueError, match="write http") as refused:
+        ScrapeTarget("ftp://ada:secret@host", "test")
+    assert "secret" not in str(refused.value)
+
+
 def test_a_target_that_never_ends_its_answer_is_given_up(
     page: Page, scrape: Start, kept: Kept, eventually: Eventually
 ) -> None:

@@ -74,6 +74,7 @@ def get(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> J
 
     Raises AnswerError if the hub cannot be reached, is no hub, or answers with an error.
     """
+    name = http_client.without_credentials(hub)
     try:
         headers = {"Authorization": authorization} if authorization else {}
         with httpx.stream("GET", f"{hub}{path}", timeout=TIMEOUT_SECONDS, headers=headers) as response:
@@ -81,10 +82,10 @@ def get(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> J
             for piece in response.iter_bytes():
                 body += piece
                 if len(body) > MAX_BODY_BYTES:
-                    raise AnswerError(f"{hub}: the answer is larger than {MAX_BODY_BYTES >> 20} MiB: that is no hub's")
+                    raise AnswerError(f"{name}: the answer is larger than {MAX_BODY_BYTES >> 20} MiB: that is no hub's")
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
-        raise AnswerError(f"{hub} does not answer: {reason}; start a hub, or name another with --hub") from None
+        raise AnswerError(f"{name} does not answer: {reason}; start a hub, or name another with --hub") from None
     try:
         content = json.loads(body)
     except ValueError:
@@ -92,9 +93,9 @@ def get(hub: str, path: str, keys: frozenset[str], authorization: str = "") -> J
     if isinstance(content, dict) and response.status_code == 200 and keys <= content.keys():
         return content
     if response.status_code in (401, 403):
-        raise AnswerError(f"{hub}: it asks who you are; give --hub-credentials FILE with a token or user:password")
+        raise AnswerError(f"{name}: it asks who you are; give --hub-credentials FILE with a token or user:password")
     if isinstance(content, dict) and isinstance(content.get("error"), str):
-        raise AnswerError(f"{hub}: {content['error']}")
+        raise AnswerError(f"{name}: {content['error']}")
     raise AnswerError(
-        f"{hub} answers with HTTP {response.status_code}, but not as a hub does: name a hub's page with --hub"
+        f"{name} answers with HTTP {response.status_code}, but not as a hub does: name a hub's page with --hub"
     )

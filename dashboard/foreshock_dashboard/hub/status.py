@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from urllib.parse import urlsplit
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.hub.unmatched_services import Unmatched
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.settings.settings import Settings
+from foreshock_dashboard.sources.http_client import without_credentials
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
 from foreshock_dashboard.store import StoreStats
@@ -68,7 +68,7 @@ def status_json(stats: HubStats) -> Json:
             {
                 "instance": state.target.instance,
                 "job": state.target.job,
-                "url": state.target.url,
+                "url": without_credentials(state.target.url),
                 "up": state.up,
                 "age": None if state.last is None else max(0.0, stats.time - state.last),
                 "duration": state.duration,
@@ -87,8 +87,8 @@ def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
     """
     recording = f"recording {settings.recording}" if settings.recording else ""
     remote_traces = (("Tempo", settings.tempo_url), ("Jaeger", settings.jaeger_url))
-    traces = next((f"{name} {_without_credentials(url)}" for name, url in remote_traces if url), "")
-    prometheus = f"Prometheus {_without_credentials(settings.prometheus_url)}" if settings.prometheus_url else ""
+    traces = next((f"{name} {without_credentials(url)}" for name, url in remote_traces if url), "")
+    prometheus = f"Prometheus {without_credentials(settings.prometheus_url)}" if settings.prometheus_url else ""
     return {
         "metrics": recording or prometheus or "embedded store",
         "traces": recording or traces or "embedded store",
@@ -108,10 +108,3 @@ def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
             if configured
         ),
     }
-
-
-def _without_credentials(url: str) -> str:
-    """An address without user and password."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"

@@ -122,7 +122,10 @@ class IngestPipeline:
         return SampleBatch(now, self._target, samples + stale)
 
     def mark_written(self) -> None:
-        """Record that the last collected batch is stored. Until then, the next one repeats its staleness markers."""
+        """Record that the last collected batch is stored. Until then, the next one repeats its staleness markers.
+
+        One thread at a time may collect and mark.
+        """
         self._written = self._collected
 
     def write(self, now: float, own: Sequence[Sample] = ()) -> None:

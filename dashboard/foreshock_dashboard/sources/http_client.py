@@ -22,6 +22,11 @@ _MAX_REASON_CHARACTERS = 200
 _ERROR_NUMBER = re.compile(r"\[Errno -?\d+\] ")
 
 
+def without_credentials(url: str) -> str:
+    """The URL without user and password, for messages, logs, and the API."""
+    return re.sub(r"(?<=//)[^/?#]*@", "", url, count=1)
+
+
 def error_text(error: Exception) -> str:
     """The system's message without its error number, such as `Connection refused`; else the name of the class."""
     return _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
@@ -138,7 +143,7 @@ class ApiClient:
         except ValueError as error:
             raise SourceError(f"{self.name}: {error}") from error
         except httpx.TimeoutException as error:
-            raise self._timed_out() from error
+            raise self._timed_out(self._timeout) from error
         except (httpx.TransportError, httpx.StreamError, httpx.DecodingError) as error:
             raise SourceError(
                 f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
@@ -161,12 +166,12 @@ class ApiClient:
             if len(body) > self._max_body:
                 raise SourceError(f"{self.name}: the answer is larger than {self._max_body >> 20} MiB; {self._smaller}")
             if self._monotonic() > end:
-                raise self._timed_out()
+                raise self._timed_out(self._max_seconds)
         return bytes(body)
 
-    def _timed_out(self) -> SourceError:
+    def _timed_out(self, seconds: float) -> SourceError:
         return SourceError(
-            f"{self.name}: no answer within {self._timeout:.0f} s; ask for a shorter range, or look at its load"
+            f"{self.name}: no answer within {seconds:.0f} s; ask for a shorter range, or look at its load"
         )
 
     def _failed(self, response: httpx.Response, body: bytes) -> SourceError:
@@ -186,9 +191,9 @@ def _base_url(kind: str, url: str) -> httpx.URL:
     try:
         base = httpx.URL(url.rstrip("/"))
     except httpx.InvalidURL as error:
-        raise ValueError(f"{kind} {url!r}: {error}; write http://HOST:PORT") from error
+        raise ValueError(f"{kind} {without_credentials(url)!r}: {error}; write http://HOST:PORT") from None
     if base.scheme not in ("http", "https") or not base.host:
-        raise ValueError(f"{kind} {url!r}: write http://HOST:PORT")
+        raise ValueError(f"{kind} {without_credentials(url)!r}: write http://HOST:PORT")
     return base
 
 

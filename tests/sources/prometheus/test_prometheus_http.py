@@ -162,6 +162,13 @@ def test_an_invalid_address_is_refused_at_once(url: str) -> None:
         PrometheusSource(url)
 
 
+def test_a_password_is_not_in_the_message_about_an_invalid_address() -> None:
+    """Messages end up in logs."""
+    with pytest.raises(ValueError, match="write http://HOST:PORT") as refused:
+        PrometheusSource("ftp://ada:secret@prom")
+    assert "secret" not in str(refused.value)
+
+
 def test_names_are_requested_for_a_range_and_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A proxy that refuses requests for names still gets queries."""
     seen: list[httpx.URL] = []

@@ -1,4 +1,4 @@
-"""One file per cause; each returns findings with evidence and confidence.
+"""One module per cause; `finding` has what they share, and `registry` lists them.
 
 Imports: `analysis.baseline`, `analysis.remediation`, `analysis.saturation`, `model`, `stats`.
 """

@@ -32,7 +32,7 @@ from foreshock_dashboard.model.world import Edge, gpu_order
 from foreshock_dashboard.stats.robust import median, percentile
 
 MAX_BUSY_RATIO = 0.5
-"""Busy ratio of its fullest GPU up to which a service does not wait for GPU time."""
+"""Busy ratio of its max_utilization GPU up to which a service does not wait for GPU time."""
 WAIT_SLOWDOWN, WAIT_Z = 2.0, 3.0
 """Slowdown, and scales above the baseline, of a service that waits; both must be exceeded."""
 MAX_WAIT_SECONDS = 3600.0
@@ -67,11 +67,12 @@ def model_swapping(point: EvaluationPoint) -> Iterator[Finding]:
 
 
 def _finding(excesses: Excesses, service: Service) -> Finding | None:
+    """The finding for one service; None if its GPUs are busy, a callee explains its slowness, or no caller grew."""
     point = excesses.point
     slow = _slowdown(point, service)
     gpus = tuple(point.world.tenants[row].gpu for row in point.tenant_rows[service])
-    fullest = max(point.value("utilization", gpu) for gpu in gpus)
-    if not slow.ratio > 1 or not fullest < MAX_BUSY_RATIO:
+    max_utilization = max(point.value("utilization", gpu) for gpu in gpus)
+    if not slow.ratio > 1 or not max_utilization < MAX_BUSY_RATIO:
         return None
     rows = point.tenant_rows[service]
     busy = float(np.nansum(point["busy"].value[rows].astype(np.float64)))
@@ -117,7 +118,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
             callee=service,
             gpus=gpus,
             requests=growth.kind,
-            reason=Reason("idle_gpus", service, value=1 - fullest),
+            reason=Reason("idle_gpus", service, value=1 - max_utilization),
             alternatives=(Action("limit_calls", caller, callee=service, requests=growth.kind, amount=limit),),
         ),
         urgent=strength >= 0.5 and slow.ratio >= WAIT_SLOWDOWN,

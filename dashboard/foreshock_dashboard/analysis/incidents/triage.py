@@ -30,7 +30,7 @@ VISIBLE_FAILED_RATIO = 0.02
 ORIGIN_SHARE = 0.1
 """Share of a caller's extra latency, or failures, that the origin shows at least."""
 RELEVANT_SHARE = 0.05
-"""Extra latency of a callee over the baseline latency of its callers, from which it is relevant."""
+"""Ratio of a callee's extra latency to the baseline latency of its callers, from which it is relevant."""
 BRIEF_SECONDS = 120.0
 """Seconds up to which slowness may be a trigger that passes and leaves a retry loop behind."""
 AFFECTED_Z = 3.0
@@ -259,7 +259,10 @@ def _dependent_request_ratio(point: EvaluationPoint, service: Service, origin: S
 
 
 def is_relevant(point: EvaluationPoint, service: Service) -> bool:
-    """Whether extra latency is relevant to the callers, or the service fails; always true of an ingress service."""
+    """Whether extra latency is relevant to the callers, or the service fails.
+
+    Always true of an ingress service, and where no caller has a baseline of latency.
+    """
     if _excess(point, "failed", service) > VISIBLE_FAILED_RATIO:
         return True
     callers = {edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"}

@@ -45,16 +45,19 @@ def is_overloaded(utilization: Utilization) -> bool:
     An overload that the mean of two minutes no longer shows is over, even if the mean of five minutes still does.
     """
     bursty, loads = _bursty(utilization), utilization.loads
-    factor, raised = BURSTY_LIMIT_FACTOR if bursty else 1.0, utilization.baseline + MIN_LOAD_INCREASE
-    beyond = [
-        load >= max(factor * limit, part * utilization.peak) and lowest >= raised
-        for load, lowest, limit, part in zip(
-            loads, (*loads[:2], min(loads[1:])), SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True
-        )
+    factor, min_raised_load = BURSTY_LIMIT_FACTOR if bursty else 1.0, utilization.baseline + MIN_LOAD_INCREASE
+    lowest_loads = (*loads[:2], min(loads[1:]))  # the mean of five minutes counts only with that of two
+    exceeds = [
+        load >= max(factor * limit, peak_factor * utilization.peak) and lowest >= min_raised_load
+        for load, lowest, limit, peak_factor in zip(loads, lowest_loads, SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True)
     ]
-    full = max(factor * MIN_FULL_LOAD, SAFE_PEAK_FACTORS[0] * utilization.peak)
-    filled = utilization.full >= MIN_FULL_SECONDS and utilization.load >= full and not raised > utilization.load
-    return any(beyond[1:] if bursty else beyond) or filled
+    full_cache_load = max(factor * MIN_FULL_LOAD, SAFE_PEAK_FACTORS[0] * utilization.peak)
+    caches_full = (
+        utilization.full >= MIN_FULL_SECONDS
+        and utilization.load >= full_cache_load
+        and not min_raised_load > utilization.load
+    )
+    return any(exceeds[1:] if bursty else exceeds) or caches_full
 
 
 def exceeds_safe_limit(utilization: Utilization) -> bool:
@@ -65,12 +68,13 @@ def exceeds_safe_limit(utilization: Utilization) -> bool:
 def will_overload(utilization: Utilization) -> bool:
     """Whether growing load will exceed the safe limit before its means show it.
 
-    The means of two and five minutes are 90 s apart, and the newer one is as old. So the load now exceeds the newer
-    mean by as much as that exceeds the older one. Bursty services are excluded, because their bursts end by themselves.
+    The middles of the means of two and five minutes are 60 s and 150 s ago. The line through them is read 30 s ahead,
+    where it exceeds the newer mean by as much as that exceeds the older one. Bursty services are excluded, because
+    their bursts end by themselves.
     """
     _, newer, older = utilization.loads
-    now = newer + max(0.0, newer - older)
-    grows = newer >= max(MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE) and now >= max(
+    predicted = newer + max(0.0, newer - older)
+    grows = newer >= max(MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE) and predicted >= max(
         MIN_PREDICTED_LOAD, SAFE_PEAK_FACTORS[1] * utilization.peak
     )
     return grows and not _bursty(utilization)

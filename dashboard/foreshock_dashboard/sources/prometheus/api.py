@@ -18,6 +18,8 @@ from foreshock_dashboard.sources.http_client import MAX_BODY_BYTES, ApiClient
 log = logging.getLogger(__name__)
 
 METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
+MAX_RESPONSE_SECONDS = 120.0
+"""Limit of one complete response. A server that sends a byte now and then must not hold an evaluation."""
 
 _RESERVED = frozenset(["bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"])
 """Words that cannot be a metric name before braces in PromQL, in any case."""
@@ -57,7 +59,7 @@ class PrometheusSource(MetricSource):
 
     Args:
         url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
-        timeout: seconds for one response, also passed to the server.
+        timeout: seconds without data, also passed to the server as the limit of a query.
         transport, max_body: see `ApiClient`, also for the errors.
     """
 
@@ -71,7 +73,13 @@ class PrometheusSource(MetricSource):
     ) -> None:
         smaller = "use a longer step or a shorter range"
         self._api = ApiClient(
-            "Prometheus", url, smaller=smaller, timeout=timeout, max_body=max_body, transport=transport
+            "Prometheus",
+            url,
+            smaller=smaller,
+            timeout=timeout,
+            max_seconds=MAX_RESPONSE_SECONDS,
+            max_body=max_body,
+            transport=transport,
         )
         self.name, self._timeout = self._api.name, timeout
         self._names_unavailable = False

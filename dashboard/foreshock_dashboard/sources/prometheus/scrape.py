@@ -16,7 +16,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.gunzip import TooLargeError, gunzip
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.samples import STALE, Labels, Sample, SampleBatch, labels_of
-from foreshock_dashboard.sources.http_client import error_text
+from foreshock_dashboard.sources.http_client import error_text, without_credentials
 from foreshock_dashboard.sources.prometheus.text_format import SeriesCache, parse
 
 MAX_BODY_BYTES = 32 << 20
@@ -47,7 +47,12 @@ class ScrapeTarget:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"target {self.url!r}: write http://HOST:PORT/metrics")
+            raise ValueError(f"target {self.address!r}: write http://HOST:PORT/metrics")
+
+    @property
+    def address(self) -> str:
+        """The URL without user and password."""
+        return without_credentials(self.url)
 
     @property
     def instance(self) -> str:
@@ -136,7 +141,7 @@ class Scraper:
             try:
                 scraper.scrape()
             except Exception:  # noqa: BLE001 the thread's outermost loop: a defect costs one scrape, not the target
-                _log.exception("target %s: the scrape failed in a way nobody foresaw", scraper.target.url)
+                _log.exception("target %s: the scrape failed in a way nobody foresaw", scraper.target.address)
 
 
 class _TargetScraper:
@@ -150,7 +155,7 @@ class _TargetScraper:
         self._labels = labels_of(target.target_labels)
         self._series_cache: SeriesCache = {}
         self._stored: frozenset[tuple[str, Labels]] = frozenset()
-        self._log = LogOnChange(_log, recovered=f"target {target.url}: answers again")
+        self._log = LogOnChange(_log, recovered=f"target {target.address}: answers again")
 
     def scrape(self) -> None:
         """Scrape the target once and pass the samples to the sink."""
@@ -169,7 +174,7 @@ class _TargetScraper:
         except Exception as failure:  # noqa: BLE001 whatever the sink raises, the next scrape takes place
             failures += 1
             error = error or f"the scrape could not be kept: {failure}"
-        self._log.update(error and f"target {self.target.url}: {error}")
+        self._log.update(error and f"target {self.target.address}: {error}")
         self.state = ScrapeState(self.target, up, now, duration, len(samples), error, self.state.scrapes + 1, failures)
 
     def _store(self, now: float, samples: tuple[Sample, ...], *, up: bool, duration: float) -> None:
@@ -182,7 +187,7 @@ class _TargetScraper:
         )
         # If the sink fails, the staleness markers are repeated with the next scrape.
         self._stored |= current
-        self._sink([SampleBatch(now, self.target.url, (*samples, *ended, *own))])
+        self._sink([SampleBatch(now, self.target.address, (*samples, *ended, *own))])
         self._stored = current
 
 
