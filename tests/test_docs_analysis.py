@@ -22,7 +22,6 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 STATED = re.compile(rf"`([A-Z][A-Z_]*)`\s+=\s+({NUMBER}(?:\s+[±/]\s+{NUMBER})*)")
 """`NAME` = 1.2 or, of a pair or a triple, 1.2 ± 0.04 or 0.8 / 0.7."""
 UNSAID = {
-    "AVERAGING_SECONDS",
     "BISECTION_STEPS",
     "DECIDED_RATIO",
     "FIRST_LOOKBACK_POINTS",
@@ -33,16 +32,10 @@ UNSAID = {
     "MAX_SLOWDOWN_RATIO",
     "MEDIAN_INDEX",
     "MINUTE",
-    "MOST",
     "NEGLIGIBLE_GRADIENT_RATIO",
     "NEGLIGIBLE_MASS",
-    "NEWEST",
-    "NOTHING",
     "NO_GROWTH",
-    "OFTEN",
-    "ROUNDS",
     "STEPS_PER_TIMEOUT",
-    "SURVIVED",
 }
 """Bounds of loops and of what is shown, what follows from others, and what only saves time."""
 WRITTEN_OUT = "`ERROR_RATE_WEIGHT` = ln 2 / 0.05"

@@ -138,14 +138,14 @@ def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mappi
         # Bounded, because attempts multiply without end in a cycle of callers.
         attempts = min(float(amplification_if_down[indices[service]]), MAX_ATTEMPTS)
         loop = RetryLoop(loads[service], attempts, max(timeout - baseline, 0.1 * timeout), timeout)
-        observed = observed_attempts[worst] > DEFAULT_ATTEMPTS - 1
-        confidence = OBSERVED_CONFIDENCE if observed else INFERRED_CONFIDENCE
+        has_retried = observed_attempts[worst] > DEFAULT_ATTEMPTS - 1
+        confidence = OBSERVED_CONFIDENCE if has_retried else INFERRED_CONFIDENCE
         loops[service] = ObservedLoop(loop, worst, float(edge_attempts[worst]), confidence)
     return loops
 
 
 def timeout_seconds(p99: Floats, failed: Floats) -> float:
-    """The client timeout: the largest p99 while `TIMEOUT_FAILED_RATIO` of the calls failed; NaN if it never did.
+    """The client timeout: the largest p99 at times with more failed calls than `TIMEOUT_FAILED_RATIO`; NaN if none.
 
     Exact to a histogram bucket. p99 in seconds, failed as a ratio, both of shape (times,).
     """

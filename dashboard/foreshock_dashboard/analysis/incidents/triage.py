@@ -111,31 +111,33 @@ class _Triage:
         }
         pairs: list[tuple[Service, Service | None]] = [(edge.client, edge.server) for edge in self.point.world.edges]
         pairs += [(finding.service, finding.suspect.service) for finding in self.firm]
-        first = {finding.suspect: finding.service for finding in reversed(self.firm)}
-        pairs += [(finding.service, first[finding.suspect]) for finding in self.firm]
-        left = risky | self.firm_by_service.keys()
+        first_service = {finding.suspect: finding.service for finding in reversed(self.firm)}
+        pairs += [(finding.service, first_service[finding.suspect]) for finding in self.firm]
+        unassigned = risky | self.firm_by_service.keys()
         linked = defaultdict[Service, set[Service]](set)
-        for one, other in pairs:
-            if one in left and other in left and other is not None:
-                linked[one].add(other)
-                linked[other].add(one)
+        for service, neighbor in pairs:
+            if service in unassigned and neighbor in unassigned and neighbor is not None:
+                linked[service].add(neighbor)
+                linked[neighbor].add(service)
         components = []
-        for service in sorted(left):
+        for service in sorted(unassigned):
             component: set[Service] = set()
-            frontier = {service} & left
+            frontier = {service} & unassigned
             while frontier:
                 component |= frontier
                 frontier = set[Service]().union(*(linked[member] for member in frontier)) - component
             if component:
                 components.append(component)
-                left = left - component
+                unassigned = unassigned - component
         return components
 
     def candidate(self, members: Set[Service]) -> IncidentCandidate:
         """The incident candidate of a component."""
         point, origin = self.point, min(members, key=lambda service: self._origin_rank(service, members))
-        above = point.upstream[origin]
-        callers = tuple(caller for caller in above if self.is_affected(caller) and propagates(point, origin, caller))
+        upstream_callers = point.upstream[origin]
+        callers = tuple(
+            caller for caller in upstream_callers if self.is_affected(caller) and propagates(point, origin, caller)
+        )
         cause, overloaded = self._cause(origin, members), self.is_overloaded(origin)
         chance = self.chance(origin)
         causes_outage = False
@@ -147,7 +149,7 @@ class _Triage:
             origin=origin,
             members=(origin, *sorted(members - {origin})),
             affected_callers=callers,
-            breaching=tuple(service for service in (origin, *above) if self.is_breaching(service)),
+            breaching=tuple(service for service in (origin, *upstream_callers) if self.is_breaching(service)),
             cause=cause,
             page=urgent or self._pages(origin, callers, cause),
             urgent=urgent,
@@ -157,11 +159,16 @@ class _Triage:
         )
 
     def _origin_rank(self, service: Service, members: Set[Service]) -> tuple[float, bool, float, Service]:
-        """Sort key: the origin calls no other member, explains its callers, and is the most anomalous member."""
-        below = len(members & {edge.server for edge in self.point.calls_from(service)})
+        """Sort key: the origin calls the fewest members, explains its callers, and is the most anomalous member."""
+        called_members = len(members & {edge.server for edge in self.point.calls_from(service)})
         strengths = [finding.strength for finding in self.firm_by_service.get(service, ())]
         likelihood = max([*strengths, self.chance(service)])
-        return (below, not (self.is_overloaded(service) or self._explains_callers(service)), -likelihood, service)
+        return (
+            called_members,
+            not (self.is_overloaded(service) or self._explains_callers(service)),
+            -likelihood,
+            service,
+        )
 
     def _explains_callers(self, service: Service) -> bool:
         """Whether a service shows `ORIGIN_SHARE` of the extra latency or failures of a caller that breaches its SLO.

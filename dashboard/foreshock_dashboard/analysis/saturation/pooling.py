@@ -40,7 +40,7 @@ class SharedGpu(NamedTuple):
 
 
 class TierNeed(NamedTuple):
-    """GPUs that a tier uses and needs; NaN and 0 where unknown.
+    """GPUs that a tier uses and needs.
 
     used: GPUs with services of the tier. shared: those shared with other tiers. load: mean offered work, in GPUs. safe:
     safe load as a share of capacity. needed: whole GPUs needed. by: resource that decides, "load" or "memory".
