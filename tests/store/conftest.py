@@ -8,19 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.spans import T0, MakeSpan, span
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
-from foreshock_dashboard.model.span import TRACE_KEYS, AttributeValue, Kind, Span, Status
+from foreshock_dashboard.model.span import TRACE_KEYS
 from foreshock_dashboard.store import Retention, Store, StoreLimits
 from foreshock_dashboard.store.blocks.disk import Disk
 
-T0 = 1_790_000_000
+__all__ = ["T0", "MakeSpan", "span"]
+
 CUT_ALWAYS = StoreLimits(block_bytes=1, duckdb_threads=1)
 """A block is cut at each call of `maintain`."""
 Scrape = Callable[..., SampleBatch]
 Values = Callable[..., dict[int, list[float]]]
-MakeSpan = Callable[..., Span]
 
 
 class FullDisk(Disk):
@@ -99,42 +100,3 @@ def values() -> Values:
         return stored
 
     return read
-
-
-@pytest.fixture
-def span() -> MakeSpan:
-    """Makes a span; times in seconds after T0."""
-
-    def make(
-        trace: int = 1,
-        number: int = 1,
-        *,
-        parent: int = 0,
-        name: str = "GET /",
-        service: str = "gateway",
-        namespace: str = "",
-        start: float = 0.0,
-        duration: float = 0.1,
-        status: Status = "unset",
-        kind: Kind = "server",
-        attributes: dict[str, AttributeValue] | None = None,
-    ) -> Span:
-        begin = T0 * 10**9 + round(start * 1e9)
-        resource: dict[str, AttributeValue] = {"service.name": service}
-        if namespace:
-            resource["service.namespace"] = namespace
-        return Span(
-            trace_id=f"{trace:032x}",
-            span_id=f"{number:016x}",
-            parent_id=f"{parent:016x}" if parent else "",
-            name=name,
-            kind=kind,
-            start_ns=begin,
-            end_ns=begin + round(duration * 1e9),
-            status=status,
-            status_message="",
-            resource=resource,
-            attributes=attributes or {},
-        )
-
-    return make

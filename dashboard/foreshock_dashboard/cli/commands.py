@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a parsed command and return its exit code: a failure is one line and 1, wrong usage 2."""
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its C library would print lines of its own
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # otherwise its C library prints lines, too
     command: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return command(arguments)

@@ -177,7 +177,7 @@ class Hub:
             self._stop.wait(self._clock.wall_seconds(remaining) + SETTLE_SECONDS)
 
     def _maintain_repeatedly(self) -> None:
-        """Maintain the store in a thread of its own: sealing takes up to a second."""
+        """Maintain the store in a dedicated thread: sealing takes up to a second."""
         while not self._stop.wait(self._upkeep_seconds):
             try:
                 self.store.maintain()
@@ -185,7 +185,7 @@ class Hub:
                 log.exception("the store's upkeep failed; it is tried again in %g s", self._upkeep_seconds)
 
     def _load_seasons_repeatedly(self) -> None:
-        """Load earlier weeks in a thread of its own: an external source may take long to find them."""
+        """Load earlier weeks in a dedicated thread: an external source may take long to find them."""
         while not self._stop.is_set():
             try:
                 complete = self._loop.load_seasons(self._clock.now())

@@ -169,6 +169,15 @@ def test_a_password_is_not_in_the_message_about_an_invalid_address() -> None:
     assert "secret" not in str(refused.value)
 
 
+def test_a_response_that_takes_too_long_as_a_whole_is_given_up() -> None:
+    """However often a byte arrives."""
+    drips = PrometheusSource(
+        "http://prom", max_seconds=-1.0, transport=httpx.MockTransport(lambda _: httpx.Response(200, text="{}"))
+    )
+    with pytest.raises(SourceError, match="no answer within"):
+        drips.fetch(Query("m"), 1.0, 4.0, 1)
+
+
 def test_names_are_requested_for_a_range_and_a_refusal_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A proxy that refuses requests for names still gets queries."""
     seen: list[httpx.URL] = []

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from tests.sources.traces.jaeger_double import JaegerDouble
 from tests.sources.traces.tempo_double import Served, TempoDouble
+from tests.spans import T0, MakeSpan, span
 
-from foreshock_dashboard.model.span import AttributeValue, Kind, Span, Status, TraceSource
+__all__ = ["T0", "MakeSpan", "span"]
+
+from foreshock_dashboard.model.span import Span, TraceSource
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 from foreshock_dashboard.replay.recording_hub import load_spans
@@ -18,11 +21,7 @@ from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.store import Store, StoreLimits
 
-T0 = 1_790_000_000
-"""Unix seconds around which the spans of these tests lie."""
-
 Load = Callable[[Sequence[Span]], TraceSource]
-MakeSpan = Callable[..., Span]
 
 DOUBLES: dict[str, tuple[Callable[[], TempoDouble | JaegerDouble], type[TempoTraces | JaegerTraces]]] = {
     "tempo": (TempoDouble, TempoTraces),
@@ -34,46 +33,6 @@ DOUBLES: dict[str, tuple[Callable[[], TempoDouble | JaegerDouble], type[TempoTra
     "jaeger": (JaegerDouble, JaegerTraces),
     "jaeger to 2.20": (lambda: JaegerDouble(new=False), JaegerTraces),
 }
-
-
-@pytest.fixture
-def span() -> MakeSpan:
-    """Makes a span; times in seconds after T0."""
-
-    def make(
-        trace: int = 1,
-        number: int = 1,
-        *,
-        parent: int = 0,
-        name: str = "GET /",
-        service: str = "gateway",
-        namespace: str = "",
-        start: float = 0.0,
-        duration: float = 0.1,
-        status: Status = "unset",
-        kind: Kind = "server",
-        attributes: dict[str, AttributeValue] | None = None,
-        resource: dict[str, AttributeValue] | None = None,
-    ) -> Span:
-        begin = T0 * 10**9 + round(start * 1e9)
-        named: dict[str, AttributeValue] = {"service.name": service}
-        if namespace:
-            named["service.namespace"] = namespace
-        return Span(
-            trace_id=f"{trace:032x}",
-            span_id=f"{number:016x}",
-            parent_id=f"{parent:016x}" if parent else "",
-            name=name,
-            kind=kind,
-            start_ns=begin,
-            end_ns=begin + round(duration * 1e9),
-            status=status,
-            status_message="",
-            resource={**named, **(resource or {})},
-            attributes=attributes or {},
-        )
-
-    return make
 
 
 @pytest.fixture

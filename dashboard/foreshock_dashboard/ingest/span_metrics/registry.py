@@ -12,7 +12,7 @@ from foreshock_dashboard.model.samples import Labels, Sample
 SERIES_PER_HISTOGRAM = len(LE_VALUES) + 2
 
 OTHER = "(other)"
-"""Label value of overflow series, which count everything without room for a series of its own."""
+"""Label value of overflow series, which count everything beyond the series limit."""
 
 NO_ROW = -1
 """Histogram row of a counter."""

@@ -60,7 +60,7 @@ class PrometheusSource(MetricSource):
     Args:
         url: base URL of the API, such as http://prometheus:9090 or http://mimir/prometheus; `user:password@` is used.
         timeout: seconds without data, also passed to the server as the limit of a query.
-        transport, max_body: see `ApiClient`, also for the errors.
+        transport, max_seconds, max_body: see `ApiClient`, also for the errors.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class PrometheusSource(MetricSource):
         url: str,
         *,
         timeout: float = 30.0,
+        max_seconds: float = MAX_RESPONSE_SECONDS,
         transport: httpx.BaseTransport | None = None,
         max_body: int = MAX_BODY_BYTES,
     ) -> None:
@@ -77,7 +78,7 @@ class PrometheusSource(MetricSource):
             url,
             smaller=smaller,
             timeout=timeout,
-            max_seconds=MAX_RESPONSE_SECONDS,
+            max_seconds=max_seconds,
             max_body=max_body,
             transport=transport,
         )

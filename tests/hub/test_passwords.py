@@ -1,0 +1,32 @@
+"""Passwords in addresses stay out of what the hub and the commands show."""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import replace
+
+import pytest
+from tests.test_docs import VITALS
+
+from foreshock_dashboard.cli.hub_client import AnswerError, get
+from foreshock_dashboard.hub.status import status_json
+from foreshock_dashboard.sources.prometheus.scrape import ScrapeState, ScrapeTarget
+
+
+def test_the_status_shows_targets_without_their_passwords() -> None:
+    """Anybody who may look at the page can read it."""
+    state = ScrapeState(ScrapeTarget("http://ada:secret@host-1:10877/metrics", "gpu"))
+    body = status_json(replace(VITALS, scrapes=(state,)))
+    assert body["scrapes"][0]["url"] == "http://host-1:10877/metrics"
+    assert "secret" not in json.dumps(body)
+
+
+def test_a_command_that_reaches_no_hub_names_it_without_its_password() -> None:
+    """The message may be pasted into a ticket."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(AnswerError, match=rf"http://127\.0\.0\.1:{port} does not answer") as error:
+        get(f"http://ada:secret@127.0.0.1:{port}", "/api/now", frozenset())
+    assert "secret" not in str(error.value)
