@@ -1,6 +1,6 @@
-"""Firing times of the alerts on simulated cascades and benign runs: writes the tables of docs/alerts.md.
+"""Firing times of the alerts on simulated cascades and benign runs: writes the tables of docs/reference/alerts.md.
 
-  .venv/bin/python scripts/alert_table.py                        all scenarios, into docs/alerts.md
+  .venv/bin/python scripts/alert_table.py                        all scenarios, into docs/reference/alerts.md
   .venv/bin/python scripts/alert_table.py starve calm --print    these, on the terminal
 
 Each scenario is recorded by `foreshock simulate` on a small platform. A real Prometheus evaluates the rules over its
@@ -30,7 +30,7 @@ from foreshock_dashboard.render.slo_rules import slo_rule_groups
 from foreshock_evaluation.truth import Truth, read_truth
 from foreshock_simulator.scenarios.load import load, names
 
-DOCUMENT = ROOT / "docs/alerts.md"
+DOCUMENT = ROOT / "docs/reference/alerts.md"
 BEGIN, END = "<!-- alert-table -->\n", "<!-- /alert-table -->"
 Firsts = Mapping[str, float]
 """First firing of each alert that did not end before the fault, Unix seconds; without severity `info`."""

@@ -1,6 +1,6 @@
-"""The plots of docs/analysis.md, from recordings of the simulator.
+"""The plots of docs/internals/analysis.md, from recordings of the simulator.
 
-    scripts/analysis_plots.py [NAME ...] [--out docs/analysis] [--recordings DIR] [--seed 11]
+    scripts/analysis_plots.py [NAME ...] [--out docs/internals/analysis] [--recordings DIR] [--seed 11]
 
 Without --recordings the scenarios are simulated into a folder that is deleted afterwards; a folder keeps them.
 """
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     """Write the plots; exit code 0, 1 if a scenario cannot be simulated or read, 2 for wrong usage."""
     parser = ArgumentParser(prog="analysis_plots.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(PLOTS)}; all without")
-    parser.add_argument("--out", type=Path, default=Path("docs/analysis"), help="folder for the plots")
+    parser.add_argument("--out", type=Path, default=Path("docs/internals/analysis"), help="folder for the plots")
     parser.add_argument("--recordings", type=Path, help="folder of existing and new recordings")
     parser.add_argument("--seed", type=int, default=11)
     arguments = parser.parse_args(argv)

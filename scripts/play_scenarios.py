@@ -1,4 +1,4 @@
-"""Runs scenarios and prints their outcomes, a line per scenario and size with a cell per seed, as in docs/realism.md.
+"""Runs scenarios and prints their outcomes, a line per scenario and size, a cell per seed (docs/internals/realism.md).
 
   .venv/bin/python scripts/play_scenarios.py [SCENARIO ...] [--sizes small,medium] [--seeds 1,2,3]
 

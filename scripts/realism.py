@@ -1,8 +1,8 @@
-"""The tables and, with --out, the charts of docs/realism.md.
+"""The tables and, with --out, the charts of docs/internals/realism.md.
 
-    scripts/realism.py PART --data DIR [--out docs/realism]
+    scripts/realism.py PART --data DIR [--out docs/internals/realism]
 
-DIR holds the measurements, with a folder per source: gavel/, vidur/ and so on, as in docs/realism.md.
+DIR holds the measurements, with a folder per source: gavel/, vidur/ and so on, as in docs/internals/realism.md.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     try:
         PARTS[arguments.part].run(arguments)
     except FileNotFoundError as error:
-        print(f"realism: no {error.filename}; docs/realism.md says where to get it", file=sys.stderr)
+        print(f"realism: no {error.filename}; docs/internals/realism.md says where to get it", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""The GPU part of docs/realism.md: the model of GPUs and model servers compared with measurements."""
+"""The GPU part of docs/internals/realism.md: the model of GPUs and model servers compared with measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The traffic part of docs/realism.md: generated requests compared with traces; provisioning and cold start times."""
+"""The traffic part of docs/internals/realism.md: requests compared with traces; provisioning and cold start times."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from foreshock_dashboard.store import Retention, StoreLimits, StoreStats
 from foreshock_simulator.scenarios.load import names
 
 ROOT = Path(__file__).parent.parent
-DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def text(name: str) -> str:
@@ -29,7 +29,7 @@ def text(name: str) -> str:
 
 
 def options_table() -> str:
-    """The table of the hub's options, as docs/hub.md has it."""
+    """The table of the hub's options, as docs/reference/hub.md has it."""
     rows = [
         f"| `{item.flag}` | `{item.variable}` | `{item.key}` | {item.default or 'none'} | {item.help} |"
         for item in OPTIONS
@@ -38,7 +38,7 @@ def options_table() -> str:
 
 
 def hub_metrics_table() -> str:
-    """The table of the hub's own metrics, as docs/metrics.md has it."""
+    """The table of the hub's own metrics, as docs/reference/metrics.md has it."""
     families = [family for family in vars(span_families).values() if isinstance(family, Family)]
     rows: list[tuple[str, str, str]] = [(family.name, family.type, family.help) for family in families]
     suffix = {"counter": "_total", "info": "_info"}
@@ -63,20 +63,20 @@ VITALS = HubStats(
 
 def test_every_metric_of_the_hub_is_documented() -> None:
     """Name, type and meaning, as on /metrics."""
-    assert hub_metrics_table() in text("docs/metrics.md")
+    assert hub_metrics_table() in text("docs/reference/metrics.md")
 
 
 def test_every_option_of_the_hub_is_documented_with_its_default() -> None:
     """Flag, variable, key, default and purpose."""
-    assert options_table() in text("docs/hub.md")
+    assert options_table() in text("docs/reference/hub.md")
 
 
 def test_every_command_is_documented() -> None:
-    """What `foreshock --help` lists is in docs/hub.md."""
+    """What `foreshock --help` lists is in docs/reference/hub.md."""
     commands = re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE)
 
     assert commands
-    assert [name for name in commands if f"`foreshock {name}" not in text("docs/hub.md")] == []
+    assert [name for name in commands if f"`foreshock {name}" not in text("docs/reference/hub.md")] == []
 
 
 COMMANDS = ("", *re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE))
@@ -93,7 +93,7 @@ def test_every_command_prints_its_help(command: str, capsys: pytest.CaptureFixtu
 
 def test_every_scenario_is_documented() -> None:
     """By its name."""
-    assert [name for name in names() if f"`{name}`" not in text("docs/scenarios.md")] == []
+    assert [name for name in names() if f"`{name}`" not in text("docs/internals/scenarios.md")] == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
@@ -111,8 +111,9 @@ def test_the_readme_fits_three_screens() -> None:
 
 def test_the_index_lists_every_document() -> None:
     """A reader finds each by its subject."""
-    index = text("docs/README.md")
-    assert [path.name for path in (ROOT / "docs").glob("*.md") if f"({path.name}" not in index] == ["README.md"]
+    index, docs = text("docs/index.md"), ROOT / "docs"
+    paths = [path.relative_to(docs).as_posix() for path in docs.rglob("*.md")]
+    assert [path for path in paths if f"({path}" not in index] == ["index.md"]
 
 
 def test_every_make_target_that_documents_name_exists() -> None:
@@ -137,4 +138,4 @@ def test_the_document_of_the_store_gives_its_bounds() -> None:
         f"| spans of one trace | {limits.max_trace_spans:,} |",
         f"| series in the head | {limits.max_series:,} |",
     ]
-    assert [bound for bound in bounds if bound not in text("docs/store.md")] == []
+    assert [bound for bound in bounds if bound not in text("docs/internals/store.md")] == []

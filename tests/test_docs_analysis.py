@@ -1,4 +1,4 @@
-"""docs/analysis.md names the figures of the code, with the values that they have."""
+"""docs/internals/analysis.md names the figures of the code, with the values that they have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from foreshock_dashboard.analysis.baseline.signals import SIGNALS
 from foreshock_dashboard.analysis.detectors import registry
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "docs" / "analysis.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "internals" / "analysis.md").read_text(encoding="utf-8")
 NUMBER = r"-?\d+(?:\.\d+)?"
 STATED = re.compile(rf"`([A-Z][A-Z_]*)`\s+=\s+({NUMBER}(?:\s+[±/]\s+{NUMBER})*)")
 """`NAME` = 1.2 or, of a pair or a triple, 1.2 ± 0.04 or 0.8 / 0.7."""
@@ -144,7 +144,7 @@ def test_every_signal_has_a_plot_where_a_scenario_shows_it(section: Section) -> 
 
 def test_plots_are_small_and_all_are_shown() -> None:
     """Each file is in the document, and loads at once."""
-    plots = sorted((ROOT / "docs" / "analysis").glob("*.svg"))
+    plots = sorted((ROOT / "docs" / "internals" / "analysis").glob("*.svg"))
 
     assert plots
     assert [plot.name for plot in plots if f"(analysis/{plot.name})" not in TEXT] == []

@@ -99,7 +99,7 @@ def sentence(folder: str) -> str:
 
 
 def tree() -> str:
-    """Every folder with its sentence, as docs/architecture.md shows it."""
+    """Every folder with its sentence, as docs/internals/architecture.md shows it."""
     lines = []
     for folder in FOLDERS:
         depth = folder.count(".")
@@ -183,8 +183,8 @@ def test_a_package_does_not_know_those_above_it(package: str, others: tuple[str,
 
 
 def test_golden_map_shows_every_folder(request: pytest.FixtureRequest) -> None:
-    """docs/architecture.md has the tree with the sentences of the folders; `make golden` rewrites it."""
-    path = ROOT / "docs" / "architecture.md"
+    """docs/internals/architecture.md has the tree with the sentences of the folders; `make golden` rewrites it."""
+    path = ROOT / "docs" / "internals" / "architecture.md"
     text = path.read_text(encoding="utf-8")
     before, _, rest = text.partition("<!-- folders -->\n")
     shown = f"```\n{tree()}\n```\n"
@@ -208,7 +208,7 @@ def defined(module: str) -> set[str]:
 @pytest.mark.parametrize("title", ["A GPU sample, from NVML to a pixel", "A span, from the socket to the verdict"])
 def test_a_walk_has_at_most_forty_stops_and_each_exists(title: str) -> None:
     """A stop is written `path/file.py:Name` or `path/file.js`, from the root of its package."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "internals" / "architecture.md").read_text(encoding="utf-8")
     chapter = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
     stops = re.findall(r"`([\w/]+\.(?:py|js))(?::([\w.]+))?`", chapter)
     missing = []

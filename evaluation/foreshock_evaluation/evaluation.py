@@ -1,4 +1,4 @@
-"""Evaluation of a suite: figures, scenarios, comparison with baselines, and its JSON (see docs/evaluation.md)."""
+"""Evaluation of a suite: figures, scenarios, comparison with baselines, and JSON (see docs/internals/evaluation.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports of an evaluation: text tables for a terminal, and Markdown for docs/evaluation.md."""
+"""Reports of an evaluation: text tables for a terminal, and Markdown for docs/internals/evaluation.md."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def terminal(evaluation: Evaluation, *, runs: bool) -> str:
 
 
 def document(evaluation: Evaluation) -> str:
-    """Generated part of docs/evaluation.md."""
+    """Generated part of docs/internals/evaluation.md."""
     return _laid_out(evaluation, markdown, "\n\n", runs=False) + f"\n\n{_late(evaluation)}"
 
 

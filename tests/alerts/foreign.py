@@ -20,7 +20,7 @@ def _of(described: str, labels: str, metrics: str) -> Producer:
 
 PRODUCERS = (
     _of("Prometheus itself, for each target", "", "up"),
-    _of("targets, by their scrape configuration (docs/reads.md)", "service_name service_namespace tier",
+    _of("targets, by scrape configuration (docs/reference/collected-metrics.md)", "service_name service_namespace tier",
         "service_tier_info"),
     _of("dcgm-exporter, default-counters.csv, comments in it included",
         "gpu UUID device modelName Hostname GPU_I_ID pod namespace",

@@ -56,7 +56,7 @@ def test_look_alikes_page_nobody(root: Path) -> None:
 
 def test_the_documented_table_has_every_scenario_and_only_alerts_that_there_are(root: Path, rules: list[Any]) -> None:
     """It is written by the script."""
-    text = (root / "docs/alerts.md").read_text()
+    text = (root / "docs/reference/alerts.md").read_text()
     table = text[text.index("<!-- alert-table -->") : text.index("<!-- /alert-table -->")]
     rows = re.findall(r"^\| `([\w-]+)` \| (\S+) \| (.*) \| (.*) \|$", table, re.MULTILINE)
     assert sorted(name for name, *_ in rows) == sorted(names())

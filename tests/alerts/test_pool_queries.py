@@ -14,7 +14,11 @@ from foreshock_dashboard.web.pages.contention import layout
 Yaml = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 RULE = yaml.safe_load(
-    re.findall(r"```yaml\n(- record: gpu_pool_info\n.*?)```", (ROOT / "docs/reads.md").read_text(), re.DOTALL)[0]
+    re.findall(
+        r"```yaml\n(- record: gpu_pool_info\n.*?)```",
+        (ROOT / "docs/reference/collected-metrics.md").read_text(),
+        re.DOTALL,
+    )[0]
 )
 """The example of a rule that makes the metric."""
 
@@ -23,7 +27,7 @@ def queries() -> list[str]:
     """What a reader may copy, from any document or from the page of contention."""
     asked = [
         line
-        for file in sorted((ROOT / "docs").glob("*.md"))
+        for file in sorted((ROOT / "docs").rglob("*.md"))
         for block in re.findall(r"```promql\n(.*?)```", file.read_text(), re.DOTALL)
         for line in block.splitlines()
         if "gpu_pool_info" in line
@@ -38,7 +42,7 @@ def series(metric: str, values: str, **labels: str) -> Yaml:
 
 
 def test_queries_by_pool_stand_a_pool_that_is_told_several_times(tool: Callable[..., str], tmp_path: Path) -> None:
-    """By two jobs that scrape an exporter, and by the rule of docs/reads.md beside it."""
+    """By two jobs that scrape an exporter, and by the rule of docs/reference/collected-metrics.md beside it."""
     asked = queries()
     assert len(asked) >= 2, "one in a document, one on a page"
     targets = [{"job": job, "instance": "n1"} for job in ("one", "two")]

@@ -94,9 +94,9 @@ def test_every_alert_has_a_runbook_that_says_what_to_do(root: Path, names: set[s
 
 
 def test_every_alert_is_in_the_documentation_with_its_times(root: Path, alerts: list[Yaml]) -> None:
-    """The table of docs/alerts.md lists the rules in their order, no more and no fewer."""
+    """The table of docs/reference/alerts.md lists the rules in their order, no more and no fewer."""
     row = r"^\| \[(\w+)\]\(\.\./alerts/runbooks/\w+\.md\) \| (\w+) \| .* \| (\S+) \| (\S+) \|$"
-    rows = re.findall(row, (root / "docs/alerts.md").read_text(), re.MULTILINE)
+    rows = re.findall(row, (root / "docs/reference/alerts.md").read_text(), re.MULTILINE)
     assert rows == [
         (rule["alert"], rule["labels"]["severity"], rule["for"], rule.get("keep_firing_for", "–")) for rule in alerts
     ]
@@ -104,7 +104,7 @@ def test_every_alert_is_in_the_documentation_with_its_times(root: Path, alerts: 
 
 def test_every_recording_rule_is_in_the_documentation(root: Path, rules: list[Yaml]) -> None:
     """And named level:metric:operations."""
-    text = (root / "docs/alerts.md").read_text()
+    text = (root / "docs/reference/alerts.md").read_text()
     for name in [rule["record"] for rule in rules if "record" in rule]:
         assert re.fullmatch(r"[a-z_]+:[a-z_]+:[a-z0-9_]+", name)
         assert f"`{re.sub('_rate(30m|.h|.d)$', '_rate5m', name)}`" in text, name

@@ -1,4 +1,4 @@
-"""docs/deploy.md: its files are accepted, its commands do what it says, its versions are those of the stack."""
+"""docs/guides/deploy.md: its files are accepted, its commands do what it says, its versions are those of the stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Yaml = dict[str, Any]
 @pytest.fixture(scope="module")
 def doc(root: Path) -> str:
     """The document."""
-    return (root / "docs/deploy.md").read_text()
+    return (root / "docs/guides/deploy.md").read_text()
 
 
 def blocks(doc: str, language: str) -> list[str]:

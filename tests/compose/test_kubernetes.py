@@ -180,8 +180,8 @@ def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rende
 def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
     rendered: dict[str, list[Yaml]], root: Path, tmp_path: Path
 ) -> None:
-    """Not the hub's list, which may hold more than one: made by the commands of docs/deploy.md, read by the hub."""
-    doc = (root / "docs/deploy.md").read_text()
+    """Not the hub's list, which may hold more than one: made as docs/guides/deploy.md says, read by the hub."""
+    doc = (root / "docs/guides/deploy.md").read_text()
     (command,) = re.findall(r"^openssl .*scrape-token.*$", doc, re.MULTILINE)
     (secret,) = re.findall(r"create secret generic foreshock-hub (.*?)\n[a-z]", doc, re.DOTALL)
     (tmp_path / "tokens").write_text("b" * 64 + "\n")

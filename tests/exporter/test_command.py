@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series, Tree
 
 COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))
-DOCS = Path(__file__).parents[2] / "docs" / "exporter.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "exporter.md"
 FAST = ("--sampling.period", "0.1")
 
 

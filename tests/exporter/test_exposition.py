@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.conftest import Golden
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series
 
-DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
 
 def mock_text(samples: int, script: str = "contended") -> bytes:
@@ -133,7 +133,7 @@ def test_a_value_that_is_no_number_is_left_out() -> None:
 
 
 def documented(golden: bool) -> str:
-    """Tables of docs/metrics.md; written from the code with `golden`."""
+    """Tables of docs/reference/metrics.md; written from the code with `golden`."""
     text = DOCS.read_text()
     begin, end = "<!-- exporter-tables -->\n", "<!-- /exporter-tables -->"
     head, _, rest = text.partition(begin)
@@ -167,7 +167,7 @@ def unit(family: Family) -> str:
 
 
 def test_golden_documentation_of_every_metric(request: pytest.FixtureRequest) -> None:
-    """docs/metrics.md gives each metric with its kind, unit, labels and source; `make golden` writes it."""
+    """docs/reference/metrics.md gives each metric with its kind, unit, labels and source; `make golden` writes it."""
     assert documented(bool(request.config.getoption("--golden"))) == tables()
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 T0 = 1_800_000_000.0
 A, B = ServiceKey("ml", "chat"), ServiceKey("", "batch")
 PATHS = {"/v1/metrics": ExportMetricsServiceRequest, "/v1/traces": ExportTraceServiceRequest}
-DOCS = Path(__file__).parents[2] / "docs" / "otlp.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "otlp.md"
 
 
 # --- what is pushed to
@@ -250,7 +250,7 @@ LABELS = {
 
 
 def documented() -> list[tuple[str, str, str, dict[str, str]]]:
-    """The rows of the table in docs/otlp.md: scrape, metric, unit, fixed attributes."""
+    """The rows of the table in docs/reference/otlp.md: scrape, metric, unit, fixed attributes."""
     rows = re.findall(r"^\| (.*?) \| `((?:hw|foreshock)\.[a-z_.]+)` \| (\S+) \|(.*)\|$", DOCS.read_text(), re.MULTILINE)
     return [
         (scrape.strip("`"), metric, unit, dict(re.findall(r"`([a-z._]+)=([a-z_]+)`", attributes)))

@@ -162,7 +162,7 @@ def test_a_file_without_usable_tokens_is_refused(content: str | None, says: str,
 def test_the_sdk_sends_over_tls_with_a_token(
     authority: Authority, token_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The service is configured as docs/hub.md describes."""
+    """The service is configured as docs/reference/hub.md describes."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # they win over a session's own authority
         monkeypatch.delenv(name, raising=False)
     with http_listener(BearerTokens(token_file).allows, authority.keys()) as (port, spans):

@@ -1,4 +1,4 @@
-"""docs/http-api.md tells of every address and parameter there is."""
+"""docs/reference/http-api.md tells of every address and parameter there is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.web.caller import Caller, answer_schema
 from foreshock_dashboard.model.span import TRACE_KEYS
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
 TEXT = (DOCS / "http-api.md").read_text()
 
 
@@ -39,7 +39,7 @@ def test_the_attributes_that_are_searched_by_are_listed() -> None:
     _, _, section = traces.partition("## Attributes that are searched by")
     assert re.findall(r"^\| `([^`]+)` \|", section.partition("\n## ")[0], re.MULTILINE) == list(TRACE_KEYS)
     assert "(traces.md#attributes-that-are-searched-by)" in TEXT
-    assert "in place of those in docs/traces.md" in (DOCS / "hub.md").read_text()
+    assert "in place of those in docs/reference/traces.md" in (DOCS / "hub.md").read_text()
 
 
 def test_every_field_of_the_envelope_is_documented(caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""docs/incidents.md is the schema of an incident in JSON, and what is told is of that schema."""
+"""docs/reference/incidents.md is the schema of an incident in JSON, and what is told is of that schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Inciden
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import VERSION, cause, incident, replayed
 
-TEXT = (Path(__file__).parents[2] / "docs" / "incidents.md").read_text()
+TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "incidents.md").read_text()
 
 
 def full() -> Incident:

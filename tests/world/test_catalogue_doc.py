@@ -1,4 +1,4 @@
-"""docs/reads.md lists the query catalogue."""
+"""docs/reference/collected-metrics.md lists the query catalogue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PARTS = {
     "The cluster": cluster,
     "Hosts": hosts,
 }
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "reads.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "collected-metrics.md").read_text()
 
 
 def name(query: Query) -> str:

@@ -49,7 +49,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
 
 
 def explained_json(explanation: Explanation) -> Json:
-    """The ranking as JSON, as documented in docs/incidents.md."""
+    """The ranking as JSON, as documented in docs/reference/incidents.md."""
     return {
         "version": 1,
         "service": str(explanation.service),

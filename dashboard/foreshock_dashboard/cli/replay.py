@@ -18,7 +18,7 @@ DESCRIPTION = """\
 Judges a recording from its start, as a hub would have while it happened, and tells every incident that opened.
 
   foreshock replay incident                       each change of state, then each incident with its evidence
-  foreshock replay incident --json                the same as JSON (docs/incidents.md)
+  foreshock replay incident --json                the same as JSON (docs/reference/incidents.md)
   foreshock replay incident --until 2026-01-05T08:42:00Z"""
 
 

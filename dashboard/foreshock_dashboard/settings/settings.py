@@ -147,7 +147,7 @@ class Settings:
     trace_keys: tuple[str, ...] = option(
         types.parse_attributes,
         tuple,
-        "attributes to search the store's traces by, in place of those in docs/traces.md",
+        "attributes to search the store's traces by, in place of those in docs/reference/traces.md",
         "KEYS",
     )
     retention_size: int = option(types.parse_size, "10GiB", "how much disk the embedded store may use", "SIZE")

@@ -1,6 +1,6 @@
 """Metric families of the host under node_exporter's names, by the field they are read from.
 
-docs/metrics.md is compared with this module.
+docs/reference/metrics.md is compared with this module.
 """
 
 from __future__ import annotations

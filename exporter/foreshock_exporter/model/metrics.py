@@ -1,4 +1,4 @@
-"""Metric families of the GPUs and of the exporter itself. docs/metrics.md is compared with this module."""
+"""Metric families of the GPUs and of the exporter itself. docs/reference/metrics.md is compared with this module."""
 
 from __future__ import annotations
 

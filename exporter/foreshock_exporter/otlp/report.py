@@ -1,4 +1,4 @@
-"""Results of OTLP pushes: failures, counters, and log messages. docs/metrics.md is compared with this module."""
+"""Results of OTLP pushes: failures, counters, and log messages. Documented in docs/reference/metrics.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events of a device script and the readers of their keys. docs/device-scripts.md is compared with this module."""
+"""Events of a device script and the readers of their keys. Documented in docs/internals/device-scripts.md."""
 
 from __future__ import annotations
 

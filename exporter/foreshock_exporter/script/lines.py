@@ -1,4 +1,4 @@
-"""Device scripts: parsing of JSON lines and their consistency. Pure. Format: docs/device-scripts.md."""
+"""Device scripts: parsing of JSON lines and their consistency. Pure. Format: docs/internals/device-scripts.md."""
 
 from __future__ import annotations
 

@@ -70,8 +70,8 @@ MODELS = dict(_models())
 
 Memory, bandwidths, FLOP/s and power limits: NVIDIA's data sheets of H100 (SXM5), H200, A100 80GB (SXM4), L40S, L4 and
 V100 (SXM2). Maximum clocks: output of nvidia-smi -q -d CLOCK. The last three efficiencies of H100 and A100 are fitted
-to Vidur's kernel times (docs/realism.md); the others take the A100's. V100's power: iGniter's measurements. The
-division of power among SMs, tensor cores and memory is set so that the prompt phase of a language model nears the
+to Vidur's kernel times (docs/internals/realism.md); the others take the A100's. V100's power: iGniter's measurements.
+The division of power among SMs, tensor cores and memory is set so that the prompt phase of a language model nears the
 limit while the token phase stays well below it, as Splitwise (Patel et al., ISCA 2024) reports. Thermal figures are
 assumptions for air-cooled servers.
 """

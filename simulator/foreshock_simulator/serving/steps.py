@@ -6,9 +6,10 @@ A layer of a dense transformer reads its weights once per step and multiplies th
 
 with the bandwidth and FLOP/s that the kind of GPU reaches. The root models the overlap of the two; 12 is the number of
 16-bit values per token and hidden unit that small kernels move. The constants are fitted to kernel times of Vidur
-(Agrawal et al., MLSys 2024) for Llama-2 7B and 70B on H100 and 7B on A100, on one to eight GPUs; docs/realism.md states
-the error. Attention is not in those tables: reading the KV cache is bound by bandwidth, and attention over prompts
-reaches half of the tensor cores' peak (FlashAttention-2, Dao 2023: 50% to 73% on an A100).
+(Agrawal et al., MLSys 2024) for Llama-2 7B and 70B on H100 and 7B on A100, on one to eight GPUs;
+docs/internals/realism.md states the error. Attention is not in those tables: reading the KV cache is bound by
+bandwidth, and attention over prompts reaches half of the tensor cores' peak
+(FlashAttention-2, Dao 2023: 50% to 73% on an A100).
 
 Layers and width follow from the number of parameters, n = 12 · layers · hidden² with hidden = 128 · layers. This gives
 33, 40 and 71 layers for 7, 13 and 70 billion (Llama-2 has 32, 40 and 80).

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
 
 START = 1_700_000_000.0
-DOCS = Path(__file__).parents[3] / "docs" / "device-scripts.md"
+DOCS = Path(__file__).parents[3] / "docs" / "internals" / "device-scripts.md"
 Live = Callable[..., LiveScript]
 
 

@@ -1,4 +1,4 @@
-"""docs/scenarios.md describes the schema."""
+"""docs/internals/scenarios.md describes the schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from foreshock_simulator.spec.platform import Topology
 from foreshock_simulator.spec.scenario import Cause, Expectation, ScenarioFile
 from foreshock_simulator.spec.services import ModelSpec, Step
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "internals" / "scenarios.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", DOCUMENT, re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Incidents as JSON: one versioned form for the API, the pages, and the commands. docs/incidents.md is its schema."""
+"""Incidents as JSON: one versioned form for API, pages, and commands. Schema: docs/reference/incidents.md."""
 
 from __future__ import annotations
 

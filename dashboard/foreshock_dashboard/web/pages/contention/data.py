@@ -38,7 +38,7 @@ class TimeSplit(NamedTuple):
     """The use of GPU time, shares 0…1; NaN where unknown.
 
     useful: busy for one service, or for several without contention. contended: full, and wanted by several
-    (docs/metrics.md). idle: the rest.
+    (docs/reference/metrics.md). idle: the rest.
     """
 
     useful: Floats

@@ -142,7 +142,7 @@ const drawSignals = ({ signals, missing, error }) => {
     return;
   }
   const isComplete = signals.every(({ there }) => there);
-  const text = `No sample of: ${missing.join(", ")}. docs/reads.md lists all that is read.`;
+  const text = `No sample of: ${missing.join(", ")}. docs/reference/collected-metrics.md lists all that is read.`;
   drawTable(byId("signals"), {
     id: "signals-table",
     label: "Signals",
