@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import colorsys
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from tests.web.worlds import NOW, FakeTraces
 
 from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.trace_heatmap import Bins, Heatmap, count_traces, heatmap
+from foreshock_dashboard.web.charts import lines as lines_module
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import (
     AXIS_PIXELS,
@@ -25,6 +29,7 @@ from foreshock_dashboard.web.charts.theme import DARK, LIGHT, stylesheet
 from foreshock_dashboard.web.pages.traces.layout import heat_map, log_ticks
 
 RANGE = (NOW - 900, NOW)
+WEB = Path(lines_module.__file__).parents[1]
 
 
 def test_golden_heat_map(golden: Callable[[str, str], None]) -> None:
@@ -148,7 +153,7 @@ def _contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
-@pytest.mark.parametrize("ground", ["panel", "raised", "ok-wash", "warn-wash", "crit-wash", "blind-wash"])
+@pytest.mark.parametrize("ground", ["panel", "raised", "ok-wash", "warn-wash", "crit-wash", "unknown-wash"])
 @pytest.mark.parametrize("ink", ["text", "muted"])
 def test_text_can_be_read_on_every_ground(theme: dict[str, str], ground: str, ink: str) -> None:
     """A contrast of 4.5:1 at least."""
@@ -158,7 +163,13 @@ def test_text_can_be_read_on_every_ground(theme: dict[str, str], ground: str, in
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 @pytest.mark.parametrize(
     ("word", "ground"),
-    [("warn", "warn-wash"), ("warn", "crit-wash"), ("crit", "crit-wash"), ("blind", "blind-wash"), ("blind", "panel")],
+    [
+        ("warn", "warn-wash"),
+        ("warn", "crit-wash"),
+        ("crit", "crit-wash"),
+        ("unknown", "unknown-wash"),
+        ("unknown", "panel"),
+    ],
 )
 def test_the_word_of_a_state_can_be_read_on_its_wash(theme: dict[str, str], word: str, ground: str) -> None:
     """Bad figures stand in rows that are colored themselves."""
@@ -168,8 +179,40 @@ def test_the_word_of_a_state_can_be_read_on_its_wash(theme: dict[str, str], word
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
 def test_marks_stand_out_from_the_panel(theme: dict[str, str]) -> None:
     """States and services have a contrast of 3:1 at least."""
-    for color in [theme[state] for state in ("ok", "warn", "crit", "idle", "blind")] + theme["services"].split():
+    for color in [theme[state] for state in ("ok", "warn", "crit", "idle", "unknown")] + theme["services"].split():
         assert _contrast(color, theme["panel"]) >= 3
+
+
+def _hue(color: str) -> float:
+    """Degrees on the color wheel: red 0, yellow 60, green 120, blue 240, magenta 300."""
+    return 360 * colorsys.rgb_to_hsv(*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)))[0]
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_red_and_amber_mean_a_status_and_never_a_service(theme: dict[str, str]) -> None:
+    """Neither does pink. A magnitude, such as utilization, has no status color either."""
+    assert all(_hue(theme[status]) < 60 or _hue(theme[status]) > 340 for status in ("warn", "crit"))
+    for color in theme["services"].split() + theme["ramp"].split():
+        assert 65 < _hue(color) < 300, color
+
+
+def test_a_color_has_one_meaning() -> None:
+    """A link, a status, a series, and a magnitude differ."""
+    for theme in (LIGHT, DARK):
+        ramp = theme["ramp"].split()
+        meanings = [*(theme[name] for name in ("link", "ok", "warn", "crit", "unknown", "idle", "data")), *ramp]
+        assert len(set(meanings)) == len(meanings)
+
+
+def test_text_has_five_sizes_none_below_12_pixels() -> None:
+    """Each is a token of the style sheet."""
+    sheets = {path.name: path.read_text() for path in WEB.rglob("*.css")}
+    sizes = [int(size) for size in re.findall(r"--size-\w+: (\d+)px", sheets["base.css"])]
+    assert len(sizes) == 5
+    assert min(sizes) >= 12
+    for name, sheet in sheets.items():
+        for size in re.findall(r"font-size: ([^;]+);", sheet):
+            assert size.startswith("var(--size-") or size.endswith("em") or size == "inherit", (name, size)
 
 
 def test_both_themes_have_the_same_tokens() -> None:

@@ -147,7 +147,7 @@ def _annotation(text: str, look: Look) -> Json:
         "yref": "paper",
         "x": 0.5,
         "y": 0.5,
-        "font": {"size": 13, "color": look.colors["muted"]},
+        "font": {"size": 14, "color": look.colors["muted"]},
     }
 
 
@@ -234,7 +234,7 @@ def _mark_label(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> 
         "xanchor": "right" if late else "left",
         "showarrow": False,
         "text": escape_label(mark.name),
-        "font": {"size": 11, "color": look.colors[mark.color]},
+        "font": {"size": 12, "color": look.colors[mark.color]},
     }
 
 

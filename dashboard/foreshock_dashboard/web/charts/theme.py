@@ -1,7 +1,9 @@
 """Colors as tokens: one table per theme, from which the style sheet and the figures are made.
 
-Marks have a contrast of at least 3:1 and text of 4.5:1, and the four states stay apart for the common color
-deficiencies; state is never shown by color alone.
+Each color has one meaning. Status: `crit`, `warn`, `ok`, `unknown`, and `idle`, each with a wash; they own red, amber,
+and green, and always come with a shape and a word. `link` is for links, `focus` for the focused element, `control` for
+the borders of controls. Charts: `data` is a measured series, `ramp` a magnitude from low to high, and `services` the
+identity of a service in a chart: neither red, amber, nor pink. Marks have a contrast of at least 3:1 and text of 4.5:1.
 """
 
 from __future__ import annotations
@@ -10,48 +12,52 @@ import hashlib
 from collections.abc import Mapping
 
 LIGHT: Mapping[str, str] = {
-    "page": "#F3F5F8",
+    "page": "#F6F7F9",
     "panel": "#FFFFFF",
-    "raised": "#EDF0F4",
-    "line": "#D3D9E2",
-    "text": "#111827",
-    "muted": "#4B5563",
-    "link": "#0A5A80",
-    "focus": "#0A5A80",
-    "ok": "#0B6E99",
-    "warn": "#9A4E00",
-    "crit": "#A3123A",
+    "raised": "#EEF1F4",
+    "line": "#DDE2E8",
+    "text": "#14181F",
+    "muted": "#525C6A",
+    "control": "#87919F",
+    "link": "#0B57B8",
+    "focus": "#0B57B8",
+    "ok": "#15704A",
+    "warn": "#8A5000",
+    "crit": "#B3152E",
     "idle": "#6B7280",
-    "blind": "#6D3FB0",
-    "ok-wash": "#E6F2F7",
-    "warn-wash": "#FCF1E3",
-    "crit-wash": "#FBE9EE",
-    "blind-wash": "#F1ECF9",
+    "unknown": "#6741A5",
+    "ok-wash": "#EAF5EF",
+    "warn-wash": "#FDF4E3",
+    "crit-wash": "#FDEEF0",
+    "unknown-wash": "#F2EEFA",
     "on-crit": "#FFFFFF",
-    "ramp": "#E4EBF3 #B9D2E6 #7FB2D6 #3B85B8 #0B4F7A",
-    "services": "#0B6E99 #8A4B9E #2E7D4F #9A5B13 #4A5FC1 #A33B6B #4F6B16 #00757A #7A5230 #5B5F97",
+    "data": "#43566F",
+    "ramp": "#E2EDEF #AFD2D6 #6CAEB5 #2C828C #0B4C58",
+    "services": "#2F66C2 #7B4BB7 #2E7D4F #00757A #4F6B16 #5B5F97 #3D7A8C #8B4FA8 #1F6F5C #64748B",
 }
 DARK: Mapping[str, str] = {
-    "page": "#0A0F17",
-    "panel": "#111827",
-    "raised": "#1B2536",
-    "line": "#2B384C",
-    "text": "#E8EDF4",
-    "muted": "#A3AEBD",
-    "link": "#7CC4EE",
-    "focus": "#7CC4EE",
-    "ok": "#56B4E9",
-    "warn": "#E69F00",
-    "crit": "#FF6B6B",
-    "idle": "#9CA3AF",
-    "blind": "#BFA2F5",
-    "ok-wash": "#10253A",
-    "warn-wash": "#2C2311",
-    "crit-wash": "#351A24",
-    "blind-wash": "#1F1A3D",
-    "on-crit": "#111827",
-    "ramp": "#1E2B3D #27496B #33709F #4C9FD3 #A5DCFF",
-    "services": "#56B4E9 #C99BE0 #6FCF97 #E6A85C #93A5FF #F08DB5 #B2CC5A #4FD1C5 #D3A98A #A9AEE0",
+    "page": "#0B0E13",
+    "panel": "#13171F",
+    "raised": "#1D232D",
+    "line": "#2B333F",
+    "text": "#E6EAF0",
+    "muted": "#A0AAB8",
+    "control": "#6B7685",
+    "link": "#84B6FF",
+    "focus": "#84B6FF",
+    "ok": "#4CC38A",
+    "warn": "#F0A93C",
+    "crit": "#FF6E6E",
+    "idle": "#939DAB",
+    "unknown": "#BBA2F4",
+    "ok-wash": "#11241C",
+    "warn-wash": "#2A2011",
+    "crit-wash": "#32171B",
+    "unknown-wash": "#201B33",
+    "on-crit": "#13171F",
+    "data": "#A9B8CC",
+    "ramp": "#1A2830 #1E4650 #276C75 #35979C #5FD2CC",
+    "services": "#6FA8FF #B794F6 #6FCF97 #4FD1C5 #B2CC5A #A9AEE0 #7FC4DC #CDA2EC #5EC2A0 #A8B3C4",
 }
 SERVICE_COLORS = len(LIGHT["services"].split())
 

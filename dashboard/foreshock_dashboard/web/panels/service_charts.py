@@ -29,7 +29,7 @@ def requests(world: World, service: Service, look: Look, span: Span, marks: Sequ
     rate = world.red.rate[row]
     with np.errstate(invalid="ignore"):
         failed = rate * world.red.failed[row]
-    series = [Line("requests", rate, "ok", fill=True), Line("failed", failed, "crit")]
+    series = [Line("requests", rate, "data", fill=True), Line("failed", failed, "crit")]
     return lines(world.times, series, look, unit="per_second", span=span, marks=marks, empty=_no_requests(service))
 
 
@@ -40,8 +40,8 @@ def durations(
     row, red = world.services.index(service), world.red
     series = [
         Line("p50", red.p50[row], "idle"),
-        Line("p95", red.p95[row], "ok"),
-        Line("p99", red.p99[row], "blind", dash="dot"),
+        Line("p95", red.p95[row], "data"),
+        Line("p99", red.p99[row], "muted", dash="dot"),
     ]
     if slo is not None and np.isfinite(red.p95[row]).any():
         name = "usual p95 at most" if slo.learned else "promised p95"
@@ -89,19 +89,19 @@ def model_server_chart(
 queue = model_server_chart(
     "count",
     lambda servers, row: [
-        Line("running", servers.running[row], "ok", fill=True),
+        Line("running", servers.running[row], "data", fill=True),
         Line("waiting", servers.waiting[row], "crit"),
     ],
 )
-cache = model_server_chart("ratio", lambda servers, row: [Line("KV cache", servers.cache[row], "ok", fill=True)], 1.0)
+cache = model_server_chart("ratio", lambda servers, row: [Line("KV cache", servers.cache[row], "data", fill=True)], 1.0)
 first_token = model_server_chart(
     "s",
     lambda servers, row: [
-        Line("first token, p95", servers.first_token[row], "ok"),
+        Line("first token, p95", servers.first_token[row], "data"),
         Line("in the queue, mean", servers.queued[row], "warn", dash="dot"),
     ],
 )
-per_token = model_server_chart("s", lambda servers, row: [Line("each token, mean", servers.per_token[row], "ok")])
+per_token = model_server_chart("s", lambda servers, row: [Line("each token, mean", servers.per_token[row], "data")])
 
 
 def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
@@ -112,7 +112,7 @@ def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
     row = capacity.services.index(service)
     series = [
         Line("wanted", capacity.wanted[row], "idle", dash="dash"),
-        Line("ready", capacity.ready[row], "ok"),
+        Line("ready", capacity.ready[row], "data"),
         Line("pending", capacity.pending[row], "crit"),
     ]
     return lines(world.times, series, look, unit="count", span=span)

@@ -12,7 +12,7 @@ const rampColors = () => [0, 1, 2, 3, 4].map((i) => cssToken(`ramp-${i}`));
 /** Plotly's color scale over bytes: the ramp, nothing for empty places, and the color for no data. */
 const colorScale = () => {
   const ramp = rampColors();
-  const [clear, noData] = ["rgba(0,0,0,0)", cssToken("blind")];
+  const [clear, noData] = ["rgba(0,0,0,0)", cssToken("unknown")];
   const ofByte = (/** @type {number} */ byte) => byte / 255;
   return [
     ...ramp.map((color, i) => [ofByte((i * FULL_BYTE) / 4), color]),
@@ -42,7 +42,7 @@ export const drawCells = (plot, layout, view) => {
   if (!pen) return;
   pen.scale(sharpness, sharpness);
   const ramp = rampColors().map((color) => [1, 3, 5].map((i) => Number.parseInt(color.slice(i, i + 2), 16)));
-  const noData = cssToken("blind");
+  const noData = cssToken("unknown");
   const colorOf = (/** @type {number} */ byte) => {
     const step = Math.min(3, Math.floor((byte * 4) / FULL_BYTE));
     const share = (byte * 4) / FULL_BYTE - step;
@@ -89,7 +89,7 @@ export class HeatMap {
   draw(plotly, plot, layout, view) {
     const begun = performance.now();
     const z = byteRows(layout, view);
-    const colors = cssToken("ramp-0") + cssToken("blind");
+    const colors = cssToken("ramp-0") + cssToken("unknown");
     const { plot: plotBefore, layout: layoutBefore, colors: colorsBefore } = this.#drawn ?? {};
     if (plotBefore === plot && layoutBefore === layout && colorsBefore === colors)
       plotly.restyle(plot, { z: [z] }, [0]);

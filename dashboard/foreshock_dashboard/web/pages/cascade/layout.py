@@ -105,7 +105,7 @@ def replicas(hub: HubView, view: View, look: Look) -> Json:
         return blank(f"No replicas of {service} are told of: kube-state-metrics is not read.", look)
     row = state.services.index(service)
     series = (
-        Line("ready", state.ready[row], "ok", fill=True),
+        Line("ready", state.ready[row], "data", fill=True),
         Line("wanted", state.wanted[row], "text", "dash"),
         Line("at most", state.max_replicas[row], "muted", "dot"),
         Line("waiting for a node", state.pending[row], "crit"),
@@ -127,11 +127,11 @@ def load(hub: HubView, view: View, look: Look) -> Json:
         why = f"The load of {service} is not known: its model servers have not told enough."
         laws = {service: analyzed.law} if analyzed and analyzed.law else {}
         values = load_ratios(world, np.arange(len(world.times)), laws)[servers.services.index(service)]
-        series.append(Line("offered load", values, "crit"))
+        series.append(Line("offered load", values, "data"))
     known = bool(series) and bool(np.isfinite(series[0].values).any())
     safe = analyzed.safe if analyzed else _safe_load(world, service)
     if known and math.isfinite(safe):
-        series.append(Line("safe, bursts included", np.full(len(world.times), safe), "ok", "dash"))
+        series.append(Line("safe, bursts included", np.full(len(world.times), safe), "warn", "dash"))
     used = _used_quota(world, service)
     if used is not None:
         series.append(Line("GPU quota of its pool used", used, "muted", "dot"))

@@ -119,11 +119,11 @@ def _latency(pair: _Pair) -> _Series | str:
     if servers and victim in servers.services:
         per_token = servers.per_token[servers.services.index(victim)]
         if np.isfinite(per_token).any():
-            return _Series([Line("time per token, mean", per_token, "crit")], "s")
+            return _Series([Line("time per token, mean", per_token, "data")], "s")
     if victim not in world.services:
         return f"{victim} serves no requests: how slow it is cannot be told."
     row = world.services.index(victim)
-    series = [Line("p95", world.red.p95[row], "crit"), Line("p50", world.red.p50[row], "muted", dash="dot")]
+    series = [Line("p95", world.red.p95[row], "data"), Line("p50", world.red.p50[row], "muted", dash="dot")]
     return _Series(series, "s", f"{victim} had no requests in this range.")
 
 

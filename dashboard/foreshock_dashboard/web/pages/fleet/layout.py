@@ -73,7 +73,7 @@ def _usage(world: World, row: int) -> _Series:
 
 
 def _memory(world: World, row: int) -> _Series:
-    used = Line("used", world.memory_used[row], "ok", fill=True)
+    used = Line("used", world.memory_used[row], "data", fill=True)
     total = Line("all", world.memory_total[row], "muted", dash="dot")
     return _Series([used, total], "bytes", "Nothing told of its memory.")
 
@@ -107,7 +107,7 @@ def _beside_median(values: Floats, row: int) -> Sequence[Line]:
     known = np.isfinite(values).any(axis=0)
     medians = np.full(values.shape[1], np.nan)
     medians[known] = np.nanmedian(values[:, known], axis=0)
-    return Line("this one", values[row], "ok"), Line("median of all", medians, "muted", dash="dot")
+    return Line("this one", values[row], "data"), Line("median of all", medians, "muted", dash="dot")
 
 
 def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:

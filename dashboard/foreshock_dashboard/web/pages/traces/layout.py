@@ -211,7 +211,7 @@ def note(text: str, look: Look) -> Json:
     return place | {
         "text": escape_label(text, 300),
         "showarrow": False,
-        "font": {"size": 11, "color": look.colors["muted"]},
+        "font": {"size": 12, "color": look.colors["muted"]},
     }
 
 
