@@ -17,8 +17,8 @@ from grafana.promql import (
     rate,
 )
 
-BY = 'by_service_name=~"$aggressor"'
-PAIRS = f"{BY_SERVICE}, by_service_namespace, by_service_name"
+BY = 'aggressor_name=~"$aggressor"'
+PAIRS = f"{BY_SERVICE}, aggressor_namespace, aggressor_name"
 PAIR_PAGE = "${hub:raw}/contention?victim=%s&aggressor=%s&" + TIME
 OF_ROW = Link("This pair's page", PAIR_PAGE % ("${__data.fields.Waits:raw}", "${__data.fields.For:raw}"))
 OF_SERIES = Link("This pair's page", PAIR_PAGE % ("${__field.labels.service:raw}", "${__field.labels.aggressor:raw}"))
@@ -27,7 +27,7 @@ SERVICE_LINKS = (TO_SERVICE, TO_TRACES)
 
 def pairs(expr: str) -> str:
     """A series of every pair, with `service` and `aggressor` as one label each."""
-    return named(named(expr), "aggressor", "by_service_namespace", "by_service_name")
+    return named(named(expr), "aggressor", "aggressor_namespace", "aggressor_name")
 
 
 WAITING = Row(
@@ -54,7 +54,7 @@ WAITING = Row(
                 Query(
                     pairs(
                         f"max by ({PAIRS}) (sum by (instance, uuid, {PAIRS}) "
-                        f"({rate('gpu_service_stalled_by_seconds_total', HOST, SERVICE, BY)}))"
+                        f"({rate('gpu_service_wait_by_aggressor_seconds_total', HOST, SERVICE, BY)}))"
                     ),
                     "{{service}} for {{aggressor}}",
                 ),
@@ -99,7 +99,7 @@ SHARES = Row(
             tuple(
                 Query(named(f"sum by (instance, gpu, {BY_SERVICE}) ({rate(metric, HOST)})"), name=name)
                 for name, metric in (
-                    ("ran", "gpu_service_busy_seconds_total"), ("waited", "gpu_service_stalled_seconds_total"),
+                    ("ran", "gpu_service_busy_seconds_total"), ("waited", "gpu_service_wait_seconds_total"),
                 )
             ),
             "percentunit", "table", 24, 8,
@@ -155,7 +155,7 @@ CONTENTION = Board(
     variables=(
         Variable("instance", "Host", "gpu_info", "instance"),
         Variable("service", "Service", "gpu_service_busy_seconds_total", "service_name"),
-        Variable("aggressor", "Neighbour", "gpu_service_stalled_by_seconds_total", "by_service_name"),
+        Variable("aggressor", "Neighbour", "gpu_service_wait_by_aggressor_seconds_total", "aggressor_name"),
     ),
     rows=(WAITING, SHARES, FELT, Row("Incidents", (INCIDENTS,))),
 )

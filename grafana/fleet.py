@@ -31,13 +31,13 @@ NOW = Row(
         Panel(
             "GPUs that answer",
             "GPUs that answered the last sample.",
-            (Query(f"sum(gpu_present{{{HOST}}})"),),
+            (Query(f"sum(gpus_present{{{HOST}}})"),),
             "short", "stat", 4, 4,
         ),
         Panel(
             "GPUs lost",
             "GPUs that were seen and no longer answer.",
-            (Query(f"sum(gpu_expected{{{HOST}}}) - sum(gpu_present{{{HOST}}})"),),
+            (Query(f"sum(gpus_expected{{{HOST}}}) - sum(gpus_present{{{HOST}}})"),),
             "short", "stat", 4, 4, BAD,
         ),
         Panel(

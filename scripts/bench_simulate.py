@@ -32,7 +32,11 @@ from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
 
 MAX_SECONDS, MAX_MEGABYTES = 20.0, 30.0
-BUSY, CONTENDED, STALLED = metric_names.SERVICE_BUSY.name, metric_names.CONTENDED.name, metric_names.STALLED.name
+BUSY, CONTENDED, SERVICE_WAIT = (
+    metric_names.SERVICE_BUSY.name,
+    metric_names.CONTENDED.name,
+    metric_names.SERVICE_WAIT.name,
+)
 
 
 class Parts:
@@ -123,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             opened, meta = time.thread_time() - open_began, recording.meta
             totals = {
                 metric: total_seconds(metrics, metric, EPOCH + 60 * options.minutes)
-                for metric in (BUSY, CONTENDED, STALLED)
+                for metric in (BUSY, CONTENDED, SERVICE_WAIT)
             }
         size = sum(file.stat().st_size for file in folder.iterdir())
     total_cpu = sum(parts.seconds.values())

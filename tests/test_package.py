@@ -111,7 +111,7 @@ def test_without_the_hubs_libraries_the_exporter_runs() -> None:
 
     assert done.returncode == 0, done.stderr
     assert all("level=INFO" in line for line in done.stderr.splitlines()), done.stderr
-    assert "gpu_service_stalled_by_seconds_total" in done.stdout
+    assert "gpu_service_wait_by_aggressor_seconds_total" in done.stdout
 
 
 def test_the_lock_file_pins_every_direct_dependency_and_names_no_index() -> None:

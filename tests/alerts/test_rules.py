@@ -154,7 +154,7 @@ def test_no_label_holds_a_value_that_changes_while_the_alert_fires(alerts: list[
 
 def test_no_label_is_made_of_a_template_that_may_expand_to_nothing(alerts: list[Yaml]) -> None:
     """In ALERTS, Prometheus would keep the template's text: it ends in a name that whatever fires has."""
-    named = r"\{\{ \$labels\.(service_name|by_service_name|client|server) \}\}"
+    named = r"\{\{ \$labels\.(service_name|aggressor_name|client|server) \}\}"
     for rule in alerts:
         for label, value in rule["labels"].items():
             assert "{{" not in value or re.search(named + "$", value), f"{rule['alert']}: {label}"

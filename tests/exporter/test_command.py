@@ -90,13 +90,13 @@ def test_a_host_without_gpus_is_reported_and_logged_once(tree: Tree, series: Cal
     """The library folder is replaced, so that this also holds on a machine with GPUs."""
     ran = once("--once", *FAST, LD_LIBRARY_PATH=str(tree({"libnvidia-ml.so.1": "not a library"})))
     assert ran.returncode == 0
-    assert series(ran.stdout)["gpu_present", frozenset()] == 0.0
+    assert series(ran.stdout)["gpus_present", frozenset()] == 0.0
     assert ran.stderr.count(b"no NVIDIA driver") == 1
 
 
 def test_once_with_mock_prints_the_simulated_host(series: Callable[[bytes], Series]) -> None:
     found = series(once("--once", "--mock", *FAST).stdout)
-    assert (found["foreshock_exporter_mock", frozenset()], found["gpu_present", frozenset()]) == (1.0, 4.0)
+    assert (found["foreshock_exporter_mock", frozenset()], found["gpus_present", frozenset()]) == (1.0, 4.0)
 
 
 def test_once_samples_long_enough_for_busy_counters(series: Callable[[bytes], Series]) -> None:
@@ -117,9 +117,9 @@ def test_a_host_whose_driver_did_not_come_up_does_not_look_healthy(
         f"{device}/vendor": "0x10de\n", f"{device}/class": "0x030200\n", "libnvidia-ml.so.1": "not a library",
     })  # fmt: skip
     with served(f"--path.sysfs={root}/sys", LD_LIBRARY_PATH=str(root)) as (_, port):
-        eventually(lambda: b"gpu_expected 1.0" in ask(port, "/metrics")[2], "the GPU on the bus")
+        eventually(lambda: b"gpus_expected 1.0" in ask(port, "/metrics")[2], "the GPU on the bus")
         found = series(ask(port, "/metrics")[2])
-        assert found["gpu_present", frozenset()] == 0.0
+        assert found["gpus_present", frozenset()] == 0.0
         assert found["foreshock_exporter_collector_success", frozenset({("collector", "gpu")})] == 0.0
         assert ask(port, "/readyz")[0] == 503
 
@@ -321,10 +321,10 @@ def test_a_hung_call_is_reported_and_a_signal_ends_the_command_within_a_second(
         return max(each or 0.0 for each in found)
 
     with served(f"--mock={script}") as (process, port):
-        eventually(lambda: value("gpu_present") == 2.0, "both GPUs")
+        eventually(lambda: value("gpus_present") == 2.0, "both GPUs")
         eventually(lambda: age() > 3.5, "a call that has not returned")
         assert ask(port, "/readyz")[0] == 200, "the other GPU is well"
-        eventually(lambda: value("gpu_present") == 1.0, "the hung GPU dropped")
+        eventually(lambda: value("gpus_present") == 1.0, "the hung GPU dropped")
         process.terminate()
         assert process.wait(timeout=10) == 0, "though the call lasts for ever"
 

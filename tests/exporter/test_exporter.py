@@ -149,8 +149,8 @@ def test_a_hung_driver_call_hides_the_gpus_but_not_the_host(
     eventually(lambda: eth0 in series(exporter.render()), "the network read again")
     found = series(exporter.render())
     assert not exporter.ready()
-    assert found["gpu_expected", frozenset()] == 1.0
-    assert found["gpu_present", frozenset()] == 0.0
+    assert found["gpus_expected", frozenset()] == 1.0
+    assert found["gpus_present", frozenset()] == 0.0
     assert [value for (name, _), value in found.items() if name == "gpu_lost"] == [1.0]
     assert "gpu_power_watts" not in {name for name, _ in found}
     assert found["foreshock_exporter_collector_success", frozenset({("collector", "gpu")})] == 0.0

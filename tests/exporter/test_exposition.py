@@ -74,7 +74,7 @@ def test_on_the_mock_host_one_gpu_of_four_is_contended(series: Callable[[bytes],
     stalled = {
         dict(labels)["service_name"]: value
         for (name, labels), value in found.items()
-        if name == metrics.STALLED.name and ("gpu", "0") in labels
+        if name == metrics.SERVICE_WAIT.name and ("gpu", "0") in labels
     }
     assert stalled["chat-model"] > stalled["batch-embeddings"] > 0
 
@@ -109,7 +109,7 @@ def test_unsupported_values_are_left_out(
         "gpu_service_busy_seconds_total", "gpu_service_memory_used_bytes", "gpu_memory_used_bytes",
         "gpu_temperature_celsius", "gpu_contended_seconds_total",
     }  # fmt: skip
-    assert {"gpu_info", "gpu_power_watts", "gpu_service_processes", "foreshock_exporter_metric_absent"} <= present
+    assert {"gpu_info", "gpu_power_watts", "gpu_service_processes", "foreshock_exporter_metric_unavailable"} <= present
 
 
 def test_before_the_first_sample_only_exporter_and_host_are_exposed(
@@ -129,7 +129,7 @@ def test_any_label_and_value_survive_the_text_format(label: str, value: float) -
 
 
 def test_a_value_that_is_no_number_is_left_out() -> None:
-    assert b"nan" not in render([(metrics.GPU_PRESENT, [Sample((), float("nan"))])]).lower()
+    assert b"nan" not in render([(metrics.GPUS_PRESENT, [Sample((), float("nan"))])]).lower()
 
 
 def documented(golden: bool) -> str:
@@ -200,7 +200,7 @@ def test_every_absent_metric_has_its_reason(
     absent = {
         dict(labels)["metric"]: dict(labels)["reason"]
         for name, labels in found
-        if name == "foreshock_exporter_metric_absent"
+        if name == "foreshock_exporter_metric_unavailable"
     }
     assert absent["gpu_pcie_transmit_bytes_total"] == "no_permission"
     assert absent["gpu_ecc_errors_total"] == "not_supported"
@@ -212,4 +212,4 @@ def test_every_absent_metric_has_its_reason(
     missing = {name for name in expected - present - absent.keys() if not any(map(name.startswith, optional))}
     assert not missing
     link = frozenset({("gpu", "0"), ("uuid", "GPU-0"), ("link", "3")})
-    assert found["gpu_nvlink_link_receive_bytes_total", link] == 6.0
+    assert found["gpu_nvlink_port_receive_bytes_total", link] == 6.0

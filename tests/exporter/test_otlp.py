@@ -155,7 +155,7 @@ def gpu(index: int) -> GpuState:
             stalled={A: 20.0, B: 30.0},
             stalled_by={(A, B): 18.0, (A, UNATTRIBUTED): 2.0, (B, A): 30.0},
         ),
-        busy_histogram=BusyHistogram((0,) * (len(metric_names.GPU_BUSY_RATIO.bounds) + 1)),
+        busy_histogram=BusyHistogram((0,) * (len(metric_names.GPU_UTILIZATION_SAMPLES.bounds) + 1)),
         counters=Counters(
             energy_joules=1.5e6,
             throttled_seconds={"power": 12.0, "hw_thermal": 0.25},
@@ -238,14 +238,14 @@ LABELS = {
     "sensor": "hw.sensor_location",
     "clock": "foreshock.gpu.clock",
     "reason": "foreshock.gpu.throttle.reason",
-    "severity": "error.type",
+    "error_type": "error.type",
     "kind": "error.type",
     "xid": "foreshock.gpu.xid",
     "service_name": "foreshock.occupant.name",
     "service_namespace": "foreshock.occupant.namespace",
     "source": "foreshock.occupant.source",
-    "by_service_name": "foreshock.by.name",
-    "by_service_namespace": "foreshock.by.namespace",
+    "aggressor_name": "foreshock.aggressor.name",
+    "aggressor_namespace": "foreshock.aggressor.namespace",
 }
 
 

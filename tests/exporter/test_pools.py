@@ -194,7 +194,7 @@ def test_each_gpu_that_a_rule_is_for_has_one_series_also_while_it_is_lost(
     found = series(exporter.render())
     assert found["gpu_lost", frozenset({("gpu", "0"), ("uuid", "GPU-0"), ("pci_bus_id", "0000:00:00.0")})] == 1.0
     assert label_values(found, "gpu_pool_info", "uuid", "pool") == pools
-    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu") == []
+    assert label_values(found, "foreshock_exporter_pool_unmatched", "gpu") == []
 
     bare = host.exporter()
     bare.sample()
@@ -242,7 +242,7 @@ def test_a_rule_for_a_lost_gpu_is_not_unmatched(
     lost = {dict(of)["uuid"]: value for (name, of), value in found.items() if name == "gpu_lost"}
     assert lost == {"GPU-0": 0.0, "GPU-1": 0.0, "GPU-2": 1.0}
     assert label_values(found, "gpu_pool_info", "uuid", "pool") == [("GPU-2", "chat")]
-    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid") == []
+    assert label_values(found, "foreshock_exporter_pool_unmatched", "gpu", "uuid") == []
     assert [line for line in caplog.messages if "--pool" in line] == []
 
 
@@ -272,7 +272,7 @@ def test_a_gpu_that_is_not_there_is_logged_once_and_counted_until_it_comes(
         ("", "GPU-x", "batch", "not_found"),
         ("1", "", "chat", "not_found"),
     ]
-    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu", "uuid", "pool", "reason") == vain_ones
+    assert label_values(found, "foreshock_exporter_pool_unmatched", "gpu", "uuid", "pool", "reason") == vain_ones
     no_such = "this host has no such GPU; nvidia-smi -L lists those that it has"
     assert pool_log() == [
         f"--pool chat=1: {no_such}",
@@ -281,13 +281,13 @@ def test_a_gpu_that_is_not_there_is_logged_once_and_counted_until_it_comes(
     ]
 
     host.broken = DeviceError("driver", "the driver is reloaded")
-    assert label_values(pass_over(), "foreshock_exporter_pool_in_vain", "uuid") == [("",), ("GPU-2",), ("GPU-x",)]
+    assert label_values(pass_over(), "foreshock_exporter_pool_unmatched", "uuid") == [("",), ("GPU-2",), ("GPU-x",)]
     host.broken = None
     host.gpus += [gpu(), gpu()]
     pass_over()
     found = pass_over()
     assert label_values(found, "gpu_pool_info", "uuid", "pool") == [("GPU-1", "chat"), ("GPU-2", "batch")]
-    assert label_values(found, "foreshock_exporter_pool_in_vain", "uuid") == [("GPU-x",)]
+    assert label_values(found, "foreshock_exporter_pool_unmatched", "uuid") == [("GPU-x",)]
     assert pool_log()[3:] == ["--pool chat=1: works again", "--pool batch=GPU-2: works again"]
 
 
@@ -300,6 +300,6 @@ def test_where_an_index_and_a_uuid_name_one_gpu_for_two_pools_the_uuid_holds(
     exporter.sample()
     found = series(exporter.render())
     assert label_values(found, "gpu_pool_info", "uuid", "pool") == [("GPU-0", "batch")]
-    assert label_values(found, "foreshock_exporter_pool_in_vain", "gpu", "pool", "reason") == [
+    assert label_values(found, "foreshock_exporter_pool_unmatched", "gpu", "pool", "reason") == [
         ("0", "chat", "overruled")
     ]

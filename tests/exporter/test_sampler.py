@@ -199,7 +199,8 @@ def test_processes_that_may_not_be_listed_leave_the_device_readings(
     assert snapshot.gpus[0].absent == dict.fromkeys(
         [
             "gpu_service_memory_used_bytes", "gpu_service_processes", "gpu_service_busy_seconds_total",
-            "gpu_contended_seconds_total", "gpu_service_stalled_seconds_total", "gpu_service_stalled_by_seconds_total",
+            "gpu_contended_seconds_total", "gpu_service_wait_seconds_total",
+            "gpu_service_wait_by_aggressor_seconds_total",
         ],
         "no_permission",
     )  # fmt: skip

@@ -15,16 +15,16 @@ PARTS = frozenset({metrics.MIG_INFO, metrics.MIG_MEMORY_USED, metrics.MIG_MEMORY
 """Only of a GPU that is divided."""
 ASKED_FOR = frozenset(
     {
-        metrics.NVLINK_LINK_TRANSMIT,
-        metrics.NVLINK_LINK_RECEIVE,
+        metrics.NVLINK_PORT_TRANSMIT,
+        metrics.NVLINK_PORT_RECEIVE,
         *(family for family, source in metrics.SOURCES.items() if source == "--pool"),
-        metrics.POOL_IN_VAIN,
+        metrics.POOL_UNMATCHED,
     }
 )
 """Only where a flag asks for them."""
 OF_SERVICES = frozenset(family for family in metrics.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
 """Only while a process holds the GPU."""
-OPTIONAL = EVENTS | PARTS | ASKED_FOR | OF_SERVICES | {metrics.METRIC_ABSENT}
+OPTIONAL = EVENTS | PARTS | ASKED_FOR | OF_SERVICES | {metrics.METRIC_UNAVAILABLE}
 TEMPERATURE = (5.0, 120.0)
 MEMORY = (2.0**30, 2.0**42)
 POWER_LIMIT = (10.0, 5000.0)
@@ -52,7 +52,7 @@ def unexplained(values: Values) -> list[tuple[str, str]]:
     found: dict[str, set[str]] = {uuid: set() for uuid in gpus(values)}
     for name, labels in labelled(values):
         if labels.get("uuid") in found:
-            found[labels["uuid"]].add(labels["metric"] if name == metrics.METRIC_ABSENT.name else name)
+            found[labels["uuid"]].add(labels["metric"] if name == metrics.METRIC_UNAVAILABLE.name else name)
     return [
         (uuid, family.name) for uuid, known in found.items() for family in metrics.FAMILIES
         if "uuid" in family.labels and family not in OPTIONAL and known.isdisjoint(_sample_names(family))
@@ -84,7 +84,7 @@ def _implausible_of(values: Values, uuid: str) -> Iterator[str]:
         "power": (power, 1.0, 1.5 * (limit or POWER_LIMIT[1])),
         "temperature": (of(metrics.GPU_TEMPERATURE, sensor="gpu"), *TEMPERATURE),
         "busy share": (of(metrics.GPU_UTILIZATION), 0.0, 1.0),
-        "busy share of the memory": (of(metrics.GPU_MEMORY_BUSY), 0.0, 1.0),
+        "busy share of the memory": (of(metrics.GPU_MEMORY_ACTIVE), 0.0, 1.0),
     }
     for what, (found, least, most) in bounds.items():
         if found is not None and not least <= found <= most:

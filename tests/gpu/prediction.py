@@ -37,5 +37,5 @@ def gained(before: Values, after: Values, name: str, **labels: str) -> float:
 
 def prediction(service: str, before: Values, after: Values, alone: Work, together: Work) -> Prediction:
     """Compare stalled time while two services ran together with the throughput of one, together and alone."""
-    stalled = gained(before, after, metrics.STALLED.name, service_name=service)
+    stalled = gained(before, after, metrics.SERVICE_WAIT.name, service_name=service)
     return Prediction(service, stalled / together.seconds, 1.0 - together.rate / alone.rate)

@@ -137,7 +137,7 @@ def test_a_failing_tenant_reports_its_error(tmp_path: Path) -> None:
 def output(contended: float, stalled: Mapping[str, float]) -> Values:
     lines = [f'gpu_contended_seconds_total{{gpu="0",uuid="GPU-0"}} {contended}']
     lines += [
-        f'gpu_service_stalled_seconds_total{{gpu="0",uuid="GPU-0",service_name="{name}"}} {seconds}'
+        f'gpu_service_wait_seconds_total{{gpu="0",uuid="GPU-0",service_name="{name}"}} {seconds}'
         for name, seconds in stalled.items()
     ]
     return from_text(("\n".join(lines) + "\n").encode())
@@ -151,7 +151,7 @@ def test_waiting_is_compared_with_the_loss_of_throughput() -> None:
     assert found[1:] == pytest.approx((0.5, 0.4))
     assert found.error == pytest.approx(0.1)
     assert str(found).endswith("40.0% of its throughput lost as measured, error +10.0%")
-    assert gained(before, after, "gpu_service_stalled_seconds_total", service_name="b") == 4.0
+    assert gained(before, after, "gpu_service_wait_seconds_total", service_name="b") == 4.0
     assert gained(before, after, "gpu_contended_seconds_total") == 10.0
 
 

@@ -68,12 +68,12 @@ def test_once_exposes_every_card_and_promtool_accepts_it(cards: int) -> None:
     assert not refused_by_promtool(ran.stdout)
     seen = from_text(ran.stdout)
     assert value(seen, "foreshock_exporter_mock") == 0
-    assert value(seen, "gpu_present") == len(gpus(seen)) == cards
+    assert value(seen, "gpus_present") == len(gpus(seen)) == cards
 
 
 def test_every_metric_is_plausible_or_absent_with_a_reason(cards: int, tmp_path: Path, eventually: Eventually) -> None:
     with serving(tmp_path / "log") as address:
-        eventually(lambda: value(scrape(address), "gpu_present") == cards, "all cards")
+        eventually(lambda: value(scrape(address), "gpus_present") == cards, "all cards")
         eventually(lambda: not unexplained(scrape(address)), f"no family without a reason: {tmp_path / 'log'}")
         seen = scrape(address)
         from_openmetrics(ask(address, "application/openmetrics-text; version=1.0.0"))
@@ -85,7 +85,7 @@ def test_every_metric_is_plausible_or_absent_with_a_reason(cards: int, tmp_path:
 
 
 def absences(seen: Values) -> list[dict[str, str]]:
-    return [dict(labels) for name, labels in seen if name == metrics.METRIC_ABSENT.name]
+    return [dict(labels) for name, labels in seen if name == metrics.METRIC_UNAVAILABLE.name]
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_two_services_on_one_gpu_are_seen_to_wait_for_each_other(
     for victim, other in (SERVICES, SERVICES[::-1]):
         own = {"uuid": uuid, "service_name": victim, "source": "otel"}
         assert gained(before, after, metrics.SERVICE_BUSY.name, **own) > 0.1 * TOGETHER
-        waited = gained(before, after, metrics.STALLED.name, **own)
-        by_other = gained(before, after, metrics.STALLED_BY.name, **own, by_service_name=other)
+        waited = gained(before, after, metrics.SERVICE_WAIT.name, **own)
+        by_other = gained(before, after, metrics.SERVICE_WAIT_BY_AGGRESSOR.name, **own, aggressor_name=other)
         assert waited > 0.1 * TOGETHER
         assert by_other > 0.5 * waited

@@ -24,7 +24,7 @@ OWN = Path(sys.executable)
 MINUTES = 43
 """Of the scenario `starve`, in which batch work squeezes a model from the fortieth minute on."""
 
-BESIDES = ("traces_span_metrics_calls_total", "gpu_service_stalled_by_seconds_total")
+BESIDES = ("traces_span_metrics_calls_total", "gpu_service_wait_by_aggressor_seconds_total")
 """Metrics that data sources ask for, whether or not a board does."""
 
 Json = dict[str, Any]

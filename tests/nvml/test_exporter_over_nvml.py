@@ -75,8 +75,8 @@ def test_a_burst_of_300_ms_between_two_scrapes_is_in_the_counter_and_in_the_dist
     assert after["gpu_utilization_ratio"] == before["gpu_utilization_ratio"], "the gauge saw nothing"
     gained = total(after["gpu_busy_seconds_total"]) - total(before["gpu_busy_seconds_total"])
     assert gained == pytest.approx(2 * 0.166667 * 0.9, abs=1e-6)
-    idle = {key: value for key, value in after["gpu_busy_ratio_bucket"].items() if "0.0" in key}
-    assert total(after["gpu_busy_ratio_count"]) - total(idle) == 2
+    idle = {key: value for key, value in after["gpu_utilization_sample_ratio_bucket"].items() if "0.0" in key}
+    assert total(after["gpu_utilization_sample_ratio_count"]) - total(idle) == 2
 
 
 def test_process_samples_are_requested_since_the_newest_one(scene_of: SceneOf) -> None:
@@ -155,8 +155,8 @@ def test_mps_clients_are_distinguished_and_have_no_stalls(scene_of: SceneOf) -> 
     (info,) = seen["gpu_info"]
     assert "mps" in info
     assert set(seen["gpu_service_processes"].values()) == {1.0}
-    assert "gpu_service_stalled_seconds_total" not in seen
-    assert ("0", "gpu_service_stalled_seconds_total", "mps", "GPU-h100") in seen["foreshock_exporter_metric_absent"]
+    assert "gpu_service_wait_seconds_total" not in seen
+    assert ("0", "gpu_service_wait_seconds_total", "mps", "GPU-h100") in seen["foreshock_exporter_metric_unavailable"]
 
 
 def test_the_wider_process_entries_of_driver_535_are_not_misread(scene_of: SceneOf) -> None:
@@ -174,7 +174,7 @@ def test_the_bytes_of_each_nvlink_sum_to_those_of_all(profile: str, scene_of: Sc
     scene = scene_of(profile, per_link=True)
     scene.run(5.0)
     seen = scene.scrape()
-    assert len(seen["gpu_nvlink_link_receive_bytes_total"]) == 18
+    assert len(seen["gpu_nvlink_port_receive_bytes_total"]) == 18
     for way in ("transmit", "receive"):
         links, whole = seen[f"gpu_nvlink_link_{way}_bytes_total"], seen[f"gpu_nvlink_{way}_bytes_total"]
         assert total(links) == pytest.approx(total(whole), rel=1e-6)
@@ -186,7 +186,7 @@ def test_forbidden_values_are_absent_with_that_reason(scene_of: SceneOf) -> None
     scene.run(2.0)
     seen = scene.scrape()
     assert "gpu_power_watts" not in seen
-    assert ("0", "gpu_power_watts", "no_permission", "GPU-h100") in seen["foreshock_exporter_metric_absent"]
+    assert ("0", "gpu_power_watts", "no_permission", "GPU-h100") in seen["foreshock_exporter_metric_unavailable"]
 
 
 @pytest.mark.parametrize("script", ["contended", "healthy", "sick"])
@@ -204,5 +204,5 @@ def test_a_device_script_is_equal_through_nvml_and_in_mock_mode(script: str, nvm
     mock.close()
     families = [family for family in played if family.startswith("gpu_")]
     assert [family for family in real if family.startswith("gpu_")] == families
-    for family in set(families) - {"gpu_busy_ratio_bucket"}:
+    for family in set(families) - {"gpu_utilization_sample_ratio_bucket"}:
         assert real[family] == pytest.approx(played[family], rel=0.02, abs=0.3), family

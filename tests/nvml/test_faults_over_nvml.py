@@ -49,8 +49,8 @@ def test_a_lost_gpu_leaves_the_others_alone_and_counts_on_when_it_is_back(scene_
     hosts(scene, "lost", "")
     scene.run(5.0)
     during = scene.scrape()
-    assert during["gpu_expected"][()] == 2
-    assert during["gpu_present"][()] == 1
+    assert during["gpus_expected"][()] == 2
+    assert during["gpus_present"][()] == 1
     assert during["gpu_lost"] == {("0", "00000000:1B:00.0", "GPU-0"): 1, ("1", "00000000:1C:00.0", "GPU-1"): 0}
     assert ("0", "GPU-0") not in during["gpu_busy_seconds_total"], "what it said before is not repeated"
     assert of(during, "gpu_busy_seconds_total", 1) > of(before, "gpu_busy_seconds_total", 1)
@@ -70,13 +70,13 @@ def test_a_driver_that_is_unloaded_and_loaded_again_is_found_without_a_restart(s
     scene.double.loading = UNLOADED
     scene.run(5.0)
     during = scene.scrape()
-    assert during["gpu_present"][()] == 0
-    assert during["gpu_expected"][()] == 1
+    assert during["gpus_present"][()] == 0
+    assert during["gpus_expected"][()] == 1
     assert scene.double.calls("nvmlShutdown") == 1
     scene.double.loading = Loading(generation=2)
     scene.run(40.0)
     after = scene.scrape()
-    assert after["gpu_present"][()] == 1
+    assert after["gpus_present"][()] == 1
     for counter in ("gpu_busy_seconds_total", "gpu_energy_joules_total"):
         assert of(after, counter, 0) > of(before, counter, 0)
 
@@ -86,10 +86,10 @@ def test_a_driver_that_comes_after_the_exporter_is_found(scene_of: SceneOf) -> N
     hosts(scene, "")
     scene.double.loading = UNLOADED
     scene.run(5.0)
-    assert scene.scrape()["gpu_present"][()] == 0
+    assert scene.scrape()["gpus_present"][()] == 0
     scene.double.loading = Loading()
     scene.run(40.0)
-    assert scene.scrape()["gpu_present"][()] == 1
+    assert scene.scrape()["gpus_present"][()] == 1
 
 
 @pytest.mark.parametrize("late", [0, 1, 2])
@@ -101,11 +101,11 @@ def test_a_gpu_that_comes_late_is_seen_wherever_it_stands_on_the_bus(late: int, 
     hosts(scene, *faults)
     scene.run(5.0)
     before = scene.scrape()
-    assert before["gpu_present"][()] == 2
+    assert before["gpus_present"][()] == 2
     hosts(scene, "", "", "")
     scene.run(90.0, 0.5)
     after = scene.scrape()
-    assert after["gpu_present"][()] == 3
+    assert after["gpus_present"][()] == 3
     assert sorted(uuid for _, uuid in after["gpu_busy_seconds_total"]) == ["GPU-0", "GPU-1", "GPU-2"]
 
 
@@ -209,6 +209,6 @@ def test_one_function_that_fails_costs_one_gpu_at_most_and_its_handle_is_not_use
         scene.run(11.0, 0.5)
         after = scene.scrape()
         assert of(during, "gpu_busy_seconds_total", 1) > healthy, function
-        assert after["gpu_present"][()] == 2, function
+        assert after["gpus_present"][()] == 2, function
         assert after["gpu_power_watts"].keys() == {("0", "GPU-0"), ("1", "GPU-1")}, function
         assert not scene.double.misused(), function

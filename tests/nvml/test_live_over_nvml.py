@@ -123,7 +123,7 @@ def test_a_hung_call_is_detected_and_other_gpus_continue(
     eventually(lambda: age(exporter, "0") > first + 0.5, "the age of the call grows")
     late[0] = 11.0
     eventually(lambda: busy(exporter).keys() == {GPU_1}, "what the hung GPU said is no longer shown")
-    assert scrape(exporter)["gpu_expected"][()] == 2
+    assert scrape(exporter)["gpus_expected"][()] == 2
     assert "has not returned" in caplog.text
     stage.faults[0] = ""
     eventually(lambda: {GPU_0, GPU_1} <= busy(exporter).keys(), "it is back")

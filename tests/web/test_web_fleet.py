@@ -184,7 +184,7 @@ def test_the_errors_of_a_gpu_are_read_with_their_numbers() -> None:
         series={
             "gpu_xid_errors_total": [({"xid": "63"}, 2.0), ({"xid": "79"}, 1.0), ({"xid": "31"}, 0.0)],
             "gpu_xid_last_timestamp_seconds": [({"xid": "63"}, NOW - 60), ({"xid": "79"}, NOW - 200_000)],
-            "gpu_ecc_errors_total": [({"severity": "corrected"}, 5.0), ({"severity": "uncorrected"}, 0.0)],
+            "gpu_ecc_errors_total": [({"error_type": "corrected"}, 5.0), ({"severity": "uncorrected"}, 0.0)],
             "gpu_nvlink_links": [({"uuid": "GPU-0-0"}, 18.0)],
             "gpu_throttled_seconds_total": [({"reason": "hw_thermal"}, 0.2), ({"reason": "idle"}, 0.0)],
         }

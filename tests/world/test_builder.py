@@ -45,7 +45,7 @@ def series() -> dict[str, list[dict[str, str]]]:
     found["host"] = [{**target, "host_name": target["instance"][:2]} for target in targets[:2]]
     found["gpu"] = [{**gpu, "gpu": gpu["uuid"][-1], "model": "H100"} for gpu in gpus]
     found["stalled_by"] = [
-        {**gpu, **services[0], "by_service_name": name} for gpu in gpus for name in ("batch", "web", "")
+        {**gpu, **services[0], "aggressor_name": name} for gpu in gpus for name in ("batch", "web", "")
     ]
     found["scaler_target"] = [{"namespace": "ns", "horizontalpodautoscaler": "a", "scaletargetref_name": "llm"}]
     found["scaler_wanted"] = [{"namespace": "ns", "horizontalpodautoscaler": name} for name in ("a", "b")]

@@ -31,8 +31,8 @@ gpu_throttled_seconds_total{{gpu="0",uuid="a",reason="power"}} {t}
 gpu_throttled_seconds_total{{gpu="0",uuid="a",reason="thermal"}} {0.25 * t}
 gpu_xid_errors_total{{gpu="0",uuid="a",xid="79"}} {0.01 * t}
 gpu_xid_errors_total{{gpu="0",uuid="a",xid="31"}} {5 * t}
-gpu_ecc_errors_total{{gpu="0",uuid="a",severity="uncorrected"}} {0.02 * t}
-gpu_ecc_errors_total{{gpu="0",uuid="a",severity="corrected"}} {7 * t}
+gpu_ecc_errors_total{{gpu="0",uuid="a",error_type="uncorrected"}} {0.02 * t}
+gpu_ecc_errors_total{{gpu="0",uuid="a",error_type="corrected"}} {7 * t}
 gpu_lost{{gpu="0",uuid="a",pci_bus_id="0"}} 0
 gpu_pool_info{{uuid="a",pool="chat"}} 1
 service_tier_info{{service_name="llm",service_namespace="serving",tier="gold"}} 1

@@ -36,7 +36,7 @@ from foreshock_dashboard.world.section import Growth, Section, Sections
 from foreshock_dashboard.world.targets import Address, target_of
 
 TENANT_LABELS = (*GPU_LABELS, *SERVICE_LABELS)
-NEIGHBOR_LABELS = ("by_service_name", "by_service_namespace")
+NEIGHBOR_LABELS = ("aggressor_name", "aggressor_namespace")
 WORKLOAD_LABELS = ("namespace", "pod", "exported_namespace", "exported_pod")
 """Labels of the pod on a GPU; `exported_` if the labels of the scrape target have the same names."""
 
@@ -44,7 +44,7 @@ _DCGM_LABELS = (*TARGET_LABELS, "UUID", "GPU_I_ID", *WORKLOAD_LABELS)
 _DCGM_GPU_LABELS = (*TARGET_LABELS, "UUID", "gpu", "modelName", "Hostname")
 _DCGM_RENAMES = {"UUID": "uuid", "modelName": "model", "Hostname": "host_name"}
 _SM_CLOCK = Matcher("clock", "=", "sm")
-_UNCORRECTED = Matcher("severity", "=", "uncorrected")
+_UNCORRECTED = Matcher("error_type", "=", "uncorrected")
 _ABNORMAL_THROTTLING = Matcher("reason", "=~", "thermal|hw_thermal|power_brake|reliability|board_limit")
 """Throttle reasons of insufficient cooling or power. The power limit and idling are normal."""
 _HARDWARE_XIDS = Matcher("xid", "!~", "8|13|31|43|45|68|94|109")
@@ -77,7 +77,7 @@ def readings(windows: RateWindows) -> Catalogue:
     dcgm_ecc = Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), _DCGM_RENAMES)
     gpu_info = last("gpu_info", (*GPU_LABELS, "gpu", "model"))
     dcgm_info = [dcgm(f, by=_DCGM_GPU_LABELS) for f in ("DEV_GPU_UTIL", "PROF_GR_ENGINE_ACTIVE")]
-    stalled_by = quick_rate("gpu_service_stalled_by_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))
+    stalled_by = quick_rate("gpu_service_wait_by_aggressor_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))
     return {
         "up": row("which targets are down", last("up", TARGET_LABELS)),
         "host": row(
@@ -114,7 +114,7 @@ def readings(windows: RateWindows) -> Catalogue:
         ),
         "gpu_lost": row("GPUs that fell off the bus", last("gpu_lost", GPU_LABELS)),
         "busy": row("services on GPUs", quick_rate("gpu_service_busy_seconds_total", TENANT_LABELS), *busy, shown=True),
-        "stalled": row("contention", quick_rate("gpu_service_stalled_seconds_total", TENANT_LABELS), shown=True),
+        "stalled": row("contention", quick_rate("gpu_service_wait_seconds_total", TENANT_LABELS), shown=True),
         "stalled_by": row("who starves whom", stalled_by, shown=True),
         "memory": row("services on GPUs", last("gpu_service_memory_used_bytes", TENANT_LABELS), used, shown=True),
     }

@@ -23,7 +23,7 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.GPU_MEMORY_FREE, "reading", "memory_free_bytes"),
     (metrics.GPU_MEMORY_RESERVED, "reading", "memory_reserved_bytes"),
     (metrics.GPU_MEMORY_TOTAL, "reading", "memory_total_bytes"),
-    (metrics.GPU_MEMORY_BUSY, "reading", "memory_busy_ratio"),
+    (metrics.GPU_MEMORY_ACTIVE, "reading", "memory_busy_ratio"),
     (metrics.GPU_POWER, "reading", "power_watts"),
     (metrics.GPU_POWER_LIMIT, "reading", "power_limit_watts"),
     (metrics.GPU_ENERGY, "counters", "energy_joules"),
@@ -65,13 +65,13 @@ def _gpus(snapshot: GpuSnapshot) -> Families:
     gpus, lost, pools = snapshot.gpus, snapshot.lost, snapshot.pools
     instances = [(gpu, part) for gpu in gpus for part in gpu.reading.instances]
     return [
-        (metrics.GPU_EXPECTED, [Sample((), snapshot.expected)]),
-        (metrics.GPU_PRESENT, [Sample((), len(gpus))]),
+        (metrics.GPUS_EXPECTED, [Sample((), snapshot.expected)]),
+        (metrics.GPUS_PRESENT, [Sample((), len(gpus))]),
         (metrics.GPU_LOST, [Sample((gpu.gpu, uuid, gpu.pci_bus_id), gone) for uuid, (gpu, gone) in lost.items()]),
         (metrics.XID_ERRORS, [Sample((xid.gpu, xid.uuid, xid.xid), xid.times) for xid in snapshot.xids]),
         (metrics.XID_LAST, [Sample((xid.gpu, xid.uuid, xid.xid), xid.last) for xid in snapshot.xids]),
         (metrics.POOL_INFO, [Sample((uuid, pool), 1.0) for uuid, pool in pools.items() if uuid in lost]),
-        (metrics.POOL_IN_VAIN, [_unmatched_rule(rule) for rule in snapshot.unmatched_rules]),
+        (metrics.POOL_UNMATCHED, [_unmatched_rule(rule) for rule in snapshot.unmatched_rules]),
         *_by_gpu(gpus, _INFO),
         (
             metrics.MIG_POOL_INFO,
@@ -166,19 +166,19 @@ _INFO: tuple[tuple[Family, _Samples], ...] = (
 """Identity of GPUs and MIG instances. Memory is that of the GPU instance, shared by siblings."""
 
 _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
-    (metrics.NVLINK_LINK_TRANSMIT, lambda gpu: _links(gpu, 0)),
-    (metrics.NVLINK_LINK_RECEIVE, lambda gpu: _links(gpu, 1)),
+    (metrics.NVLINK_PORT_TRANSMIT, lambda gpu: _links(gpu, 0)),
+    (metrics.NVLINK_PORT_RECEIVE, lambda gpu: _links(gpu, 1)),
     (metrics.GPU_BUSY, lambda gpu: (Sample(_ids(gpu), gpu.totals.busy),)),
     (
-        metrics.GPU_BUSY_RATIO,
+        metrics.GPU_UTILIZATION_SAMPLES,
         lambda gpu: (HistogramSample(_ids(gpu), gpu.busy_histogram.counts, gpu.busy_histogram.sum),),
     ),
     (metrics.UNATTRIBUTED, lambda gpu: (Sample(_ids(gpu), gpu.totals.unattributed),)),
     (metrics.CONTENDED, lambda gpu: (Sample(_ids(gpu), gpu.totals.contended),)),
     (metrics.SERVICE_BUSY, lambda gpu: _by_service(gpu, gpu.totals.service_busy)),
-    (metrics.STALLED, lambda gpu: _by_service(gpu, gpu.totals.stalled)),
+    (metrics.SERVICE_WAIT, lambda gpu: _by_service(gpu, gpu.totals.stalled)),
     (
-        metrics.STALLED_BY,
+        metrics.SERVICE_WAIT_BY_AGGRESSOR,
         lambda gpu: (
             Sample((*_service(gpu, victim), by.name, by.namespace), seconds)
             for (victim, by), seconds in gpu.totals.stalled_by.items()
@@ -192,8 +192,8 @@ _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
         metrics.SERVICE_PROCESSES,
         lambda gpu: _by_service(gpu, {service: held.processes for service, held in gpu.holdings.items()}),
     ),
-    (metrics.METRIC_ABSENT, _absences),
-    (metrics.SERVICES_OVER_LIMIT, lambda gpu: (Sample(_ids(gpu), gpu.services_over_limit),)),
+    (metrics.METRIC_UNAVAILABLE, _absences),
+    (metrics.SERVICES_DROPPED, lambda gpu: (Sample(_ids(gpu), gpu.services_over_limit),)),
     (
         metrics.SAMPLES_DROPPED,
         lambda gpu: (Sample((gpu.identity.gpu, reason), count) for reason, count in gpu.dropped.items()),

@@ -31,10 +31,10 @@ RETRY_SAMPLES_SECONDS = 60.0
 """Delay before samples of such a GPU are requested again."""
 MAX_SILENT_SECONDS = 60.0
 """Busy seconds without process samples after which the process cursor is reset."""
-BUSY_RATIO_BOUNDS = metrics.GPU_BUSY_RATIO.bounds
+BUSY_RATIO_BOUNDS = metrics.GPU_UTILIZATION_SAMPLES.bounds
 
-_DEVICE_TIME = (metrics.GPU_BUSY.name, metrics.GPU_BUSY_RATIO.name, metrics.UNATTRIBUTED.name)
-_WAITING = (metrics.CONTENDED.name, metrics.STALLED.name, metrics.STALLED_BY.name)
+_DEVICE_TIME = (metrics.GPU_BUSY.name, metrics.GPU_UTILIZATION_SAMPLES.name, metrics.UNATTRIBUTED.name)
+_WAITING = (metrics.CONTENDED.name, metrics.SERVICE_WAIT.name, metrics.SERVICE_WAIT_BY_AGGRESSOR.name)
 SERVICE_TIME_METRICS = (metrics.SERVICE_BUSY.name, *_WAITING)
 """Metrics that need the time of processes."""
 

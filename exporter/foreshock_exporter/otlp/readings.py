@@ -67,7 +67,7 @@ _SERVICE = {
     "service_namespace": "foreshock.occupant.namespace",
     "source": "foreshock.occupant.source",
 }
-_BY = {**_SERVICE, "by_service_name": "foreshock.by.name", "by_service_namespace": "foreshock.by.namespace"}
+_BY = {**_SERVICE, "aggressor_name": "foreshock.aggressor.name", "aggressor_namespace": "foreshock.aggressor.namespace"}
 
 
 class InstrumentRow(NamedTuple):
@@ -101,7 +101,7 @@ INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
     _io(metrics.PCIE_RECEIVE, "receive", "pcie"),
     _io(metrics.NVLINK_TRANSMIT, "transmit", "nvlink"),
     _io(metrics.NVLINK_RECEIVE, "receive", "nvlink"),
-    InstrumentRow(metrics.ECC_ERRORS, ERRORS, {"severity": "error.type"}),
+    InstrumentRow(metrics.ECC_ERRORS, ERRORS, {"error_type": "error.type"}),
     InstrumentRow(metrics.GPU_ENERGY, ENERGY),
     InstrumentRow(metrics.GPU_POWER, POWER),
     InstrumentRow(metrics.GPU_TEMPERATURE, TEMPERATURE, {"sensor": "hw.sensor_location"}),
@@ -109,11 +109,11 @@ INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
     _foreshock_row(metrics.UNATTRIBUTED, "unattributed.busy_time", "s"),
     _foreshock_row(metrics.CONTENDED, "contended_time", "s"),
     _foreshock_row(metrics.SERVICE_BUSY, "service.busy_time", "s", _SERVICE),
-    _foreshock_row(metrics.STALLED, "service.stalled_time", "s", _SERVICE),
-    _foreshock_row(metrics.STALLED_BY, "service.stalled_by_time", "s", _BY),
+    _foreshock_row(metrics.SERVICE_WAIT, "service.wait_time", "s", _SERVICE),
+    _foreshock_row(metrics.SERVICE_WAIT_BY_AGGRESSOR, "service.wait_by_aggressor_time", "s", _BY),
     _foreshock_row(metrics.SERVICE_MEMORY, "service.memory.usage", "By", _SERVICE, additive=True),
     _foreshock_row(metrics.SERVICE_PROCESSES, "service.processes", "{process}", _SERVICE, additive=True),
-    _foreshock_row(metrics.GPU_MEMORY_BUSY, "memory.busy", "1"),
+    _foreshock_row(metrics.GPU_MEMORY_ACTIVE, "memory.busy", "1"),
     _foreshock_row(metrics.GPU_POWER_LIMIT, "power.limit", "W"),
     _foreshock_row(metrics.GPU_CLOCK, "speed", "Hz", {"clock": "foreshock.gpu.clock"}),
     _foreshock_row(metrics.GPU_CLOCK_MAX, "speed.limit", "Hz", {"clock": "foreshock.gpu.clock"}),
@@ -122,10 +122,10 @@ INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
     _foreshock_row(metrics.NVLINK_ERRORS, "nvlink.errors", "{error}", {"kind": "error.type"}),
     _foreshock_row(metrics.NVLINK_LINKS, "nvlink.links", "{link}", additive=True),
     _foreshock_row(metrics.NVLINK_LINKS_UP, "nvlink.links.up", "{link}", additive=True),
-    _foreshock_row(metrics.REMAPPED_ROWS, "remapped_rows", "{row}", {"severity": "error.type"}, additive=True),
+    _foreshock_row(metrics.REMAPPED_ROWS, "remapped_rows", "{row}", {"error_type": "error.type"}, additive=True),
     _foreshock_row(metrics.XID_ERRORS, "xid.errors", "{error}", {"xid": "foreshock.gpu.xid"}),
-    _foreshock_row(metrics.GPU_EXPECTED, "expected", "{gpu}", additive=True),
-    _foreshock_row(metrics.GPU_PRESENT, "present", "{gpu}", additive=True),
+    _foreshock_row(metrics.GPUS_EXPECTED, "expected", "{gpu}", additive=True),
+    _foreshock_row(metrics.GPUS_PRESENT, "present", "{gpu}", additive=True),
     InstrumentRow(metrics.MOCK, MOCK),
 )
 INSTRUMENTS: tuple[Instrument, ...] = tuple(

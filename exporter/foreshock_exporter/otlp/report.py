@@ -17,19 +17,19 @@ OTLP_PUSHED = Family(
     "foreshock_exporter_otlp_pushed_total",
     "counter",
     ("signal",),
-    "Data points (signal metrics) and spans (signal traces) that the OTLP endpoint took.",
+    "Data points (signal metrics) and spans (signal traces) accepted by the OTLP endpoint.",
 )
 OTLP_FAILED = Family(
     "foreshock_exporter_otlp_failed_total",
     "counter",
     ("signal",),
-    "Data points and spans that were sent to the OTLP endpoint in vain; they are lost.",
+    "Data points and spans lost because the OTLP endpoint did not accept them.",
 )
 OTLP_SPANS_DROPPED = Family(
     "foreshock_exporter_otlp_spans_dropped_total",
     "counter",
     ("reason",),
-    "Occupancy spans that were not sent: more than allowed of one GPU (rate), or more waiting than allowed (queue).",
+    "Occupancy spans dropped, by limit: spans of one GPU per second (rate), or queued spans (queue).",
 )
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))

@@ -28,7 +28,7 @@ from foreshock_exporter.model.family import Families, Family, HistogramSample, S
 from foreshock_exporter.web.server import Server, serve
 
 BUSY = Family("gpu_busy_seconds_total", "counter", ("gpu",), 'Seconds a "kernel" ran.')
-RATIO = Family("gpu_busy_ratio", "histogram", ("gpu",), "Fast samples by share.", (0.0, 0.5, 1.0))
+RATIO = Family("gpu_utilization_sample_ratio", "histogram", ("gpu",), "Fast samples by share.", (0.0, 0.5, 1.0))
 INFO = Family("gpu_info", "gauge", ("gpu", "model"), "What the GPU is; always 1.")
 SEGMENTS = Family("node_netstat_Tcp_RetransSegs", "counter", (), "Segments sent again.")
 UP = Family("node_network_up", "gauge", ("device",), "1 if up.")

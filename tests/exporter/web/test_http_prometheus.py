@@ -73,8 +73,8 @@ def test_it_scrapes_over_tls_with_a_password_and_with_a_certificate(
     eventually(lambda: {s["metric"]["job"]: int(s["value"][1]) for s in query("up")} == up, f"up as {up}")
     for name in ("right", "certified", "text"):
         assert value(query, f'gpu_busy_seconds_total{{job="{name}",gpu="0"}}') == 1.5
-        assert value(query, f'gpu_busy_ratio_count{{job="{name}"}}') == 6
-        assert value(query, f'gpu_busy_ratio_bucket{{job="{name}",le="0.5"}}') == 3
+        assert value(query, f'gpu_utilization_sample_ratio_count{{job="{name}"}}') == 6
+        assert value(query, f'gpu_utilization_sample_ratio_bucket{{job="{name}",le="0.5"}}') == 3
         assert value(query, f'node_netstat_Tcp_RetransSegs{{job="{name}"}}') == 12
         assert query(f'gpu_info{{job="{name}"}}')[0]["metric"]["model"] == 'H100 "SXM"\\'
     readings.value = 7.0

@@ -24,15 +24,15 @@ EXPECTED = """\
 # UNIT gpu_busy_seconds seconds
 gpu_busy_seconds_total{gpu="0"} 1.5
 gpu_busy_seconds_total{gpu="1"} 2.0
-# HELP gpu_busy_ratio Fast samples by share.
-# TYPE gpu_busy_ratio histogram
-# UNIT gpu_busy_ratio ratio
-gpu_busy_ratio_bucket{gpu="0",le="0.0"} 1
-gpu_busy_ratio_bucket{gpu="0",le="0.5"} 3
-gpu_busy_ratio_bucket{gpu="0",le="1.0"} 3
-gpu_busy_ratio_bucket{gpu="0",le="+Inf"} 6
-gpu_busy_ratio_sum{gpu="0"} 4.25
-gpu_busy_ratio_count{gpu="0"} 6
+# HELP gpu_utilization_sample_ratio Fast samples by share.
+# TYPE gpu_utilization_sample_ratio histogram
+# UNIT gpu_utilization_sample_ratio ratio
+gpu_utilization_sample_ratio_bucket{gpu="0",le="0.0"} 1
+gpu_utilization_sample_ratio_bucket{gpu="0",le="0.5"} 3
+gpu_utilization_sample_ratio_bucket{gpu="0",le="1.0"} 3
+gpu_utilization_sample_ratio_bucket{gpu="0",le="+Inf"} 6
+gpu_utilization_sample_ratio_sum{gpu="0"} 4.25
+gpu_utilization_sample_ratio_count{gpu="0"} 6
 # HELP gpu_info What the GPU is; always 1.
 # TYPE gpu_info gauge
 gpu_info{gpu="0",model="H100 \\"SXM\\"\\\\"} 1.0

@@ -65,7 +65,7 @@ class SeriesOf:
         return self.all - self.of_services - self.pairs - self.links
 
 
-_PAIRS = "gpu_service_stalled_by_seconds_total"
+_PAIRS = "gpu_service_wait_by_aggressor_seconds_total"
 
 
 def series_by_gpu(text: bytes) -> dict[str, SeriesOf]:

@@ -106,5 +106,7 @@ def test_a_burst_has_its_time_and_intensity(query_scrapes: Callable[[str], list[
     """The scrapes between which the counter grew, and the histogram bucket of its samples."""
     gained = query_scrapes(f"delta(gpu_busy_seconds_total[{EVERY + 1:.0f}s] @)")
     assert [second > 0 for second in gained] == [False, False, True, False], "of the four times between two scrapes"
-    busy = query_scrapes('gpu_busy_ratio_bucket{le="0.9"} @ - ignoring(le) gpu_busy_ratio_bucket{le="0.5"} @')
+    busy = query_scrapes(
+        'gpu_utilization_sample_ratio_bucket{le="0.9"} @ - ignoring(le) gpu_utilization_sample_ratio_bucket{le="0.5"} @'
+    )
     assert [samples - busy[0] for samples in busy] == [0.0] * 3 + [pytest.approx(LASTS / PERIOD)] * 2

@@ -106,4 +106,4 @@ def test_promtool_accepts_both_formats_and_they_are_equal(name: str, per_link: b
         assert not refused_by_promtool(text)
         seen |= families(text)
     assert from_openmetrics(scene.exporter.render(openmetrics=True)) == from_text(scene.exporter.render())
-    assert ("gpu_nvlink_link_receive_bytes" in seen) == (per_link and name != "t4")
+    assert ("gpu_nvlink_port_receive_bytes" in seen) == (per_link and name != "t4")

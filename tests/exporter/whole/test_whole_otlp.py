@@ -119,7 +119,7 @@ def test_a_receiver_that_comes_late_gets_the_readings_of_then_and_the_spans_of_b
             lambda: total(scrape(address), "foreshock_exporter_otlp_failed_total", signal="metrics") > 0, "fails"
         )
         assert total(scrape(address), "foreshock_exporter_otlp_pushed_total") == 0
-        assert total(scrape(address), "gpu_present") == 4, "a scrape is served meanwhile"
+        assert total(scrape(address), "gpus_present") == 4, "a scrape is served meanwhile"
         came = time.time()
         receiver.open()
         eventually(lambda: bool(receiver.readings()), "readings")

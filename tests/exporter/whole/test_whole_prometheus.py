@@ -136,8 +136,8 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
 ) -> None:
     asked, running, log = scraped
     value = asked.value
-    eventually(lambda: value("gpu_present") == 3, "three GPUs")
-    assert value("gpu_expected") == 4, "the slots tell of the one that is late"
+    eventually(lambda: value("gpus_present") == 3, "three GPUs")
+    assert value("gpus_expected") == 4, "the slots tell of the one that is late"
     eventually(lambda: (value(busy_of(HUNG)) or 0) > 1, "its time is counted")
     eventually(lambda: value(f'gpu_power_watts{{gpu="{HUNG}"}}') is not None, "its gauges are there")
 
@@ -152,7 +152,7 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
     eventually(lambda: value(f'gpu_lost{{uuid="GPU-{FALLEN}"}}') == 1, "a GPU that is lost")
     eventually(lambda: value(f'gpu_power_watts{{gpu="{HUNG}"}}') is None, "its gauges are stale, not frozen")
     assert value(f'gpu_power_watts{{gpu="{WELL}"}}') is not None
-    assert (value("gpu_present"), value("gpu_expected")) == (1, 4)
+    assert (value("gpus_present"), value("gpus_expected")) == (1, 4)
     assert value(f"{age} > bool 9") == 1
     for gpu, xid in ((FALLEN, 79), (WELL, 31)):
         assert value(f'gpu_xid_errors_total{{uuid="GPU-{gpu}",xid="{xid}"}}') == 1
@@ -162,12 +162,12 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
 
     live_script.add({"gpu": FALLEN, "clear": True}, {"gpu": LATE, "clear": True})
     live_script.add({"gpu": LATE, "process": {"pid": 4001, "sm": 0.7}})
-    eventually(lambda: value("gpu_present") == 3, "the lost one is back and the late one there")
+    eventually(lambda: value("gpus_present") == 3, "the lost one is back and the late one there")
     assert value(f"{age} > bool 9") == 1, "while the call still hangs"
     eventually(lambda: (value(busy_of(LATE)) or 0) > 0, "the late one is counted")
 
     live_script.add({"gpu": HUNG, "clear": True})
-    eventually(lambda: value("gpu_present") == 4, "all four")
+    eventually(lambda: value("gpus_present") == 4, "all four")
     eventually(lambda: value(f"{age} < bool 1") == 1, "no call is in flight for long")
     eventually(lambda: value("sum(gpu_lost)") == 0, "none is lost")
     back = value(busy_of(HUNG))
@@ -186,7 +186,7 @@ def test_a_real_prometheus_sees_a_hung_a_lost_and_a_late_gpu_and_misses_no_scrap
 def check_counters(asked: PrometheusClient) -> None:
     """No counter ever went back, so that no rate is too high or, by a subtraction of one's own, negative."""
     counters = asked.history('{__name__=~".+(_total|_bucket|_count|_sum)"}')
-    assert {"gpu_busy_seconds_total", "gpu_energy_joules_total", "gpu_busy_ratio_bucket"} <= {
+    assert {"gpu_busy_seconds_total", "gpu_energy_joules_total", "gpu_utilization_sample_ratio_bucket"} <= {
         metric["__name__"] for metric, _ in counters
     }
     for metric, samples in counters:
@@ -206,6 +206,6 @@ def check_healthy_gpu(asked: PrometheusClient) -> None:
 
 def check_sharing(asked: PrometheusClient) -> None:
     """Stalls are attributed by name; absence of stalls is exposed as well."""
-    waited = f'gpu_service_stalled_by_seconds_total{{gpu="{WELL}",service_name="batch",by_service_name="chat"}}'
+    waited = f'gpu_service_wait_by_aggressor_seconds_total{{gpu="{WELL}",service_name="batch",aggressor_name="chat"}}'
     assert asked.value(f'increase({waited[:-1]},source="otel"}}[1h]) > bool 5') == 1
     assert asked.value(f'gpu_contended_seconds_total{{gpu="{FALLEN}"}}') == 0

@@ -20,10 +20,10 @@ from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import View
 
-_PAIR = "service_namespace, service_name, by_service_namespace, by_service_name"
+_PAIR = "service_namespace, service_name, aggressor_namespace, aggressor_name"
 _WAITS = (
     f"avg by ({_PAIR}) (sum by (instance, uuid, {_PAIR}) "
-    '(rate(gpu_service_stalled_by_seconds_total{by_service_name!=""}[2m])))'
+    '(rate(gpu_service_wait_by_aggressor_seconds_total{aggressor_name!=""}[2m])))'
 )
 """The mean over the GPUs that two share, as the page has it."""
 _BUSY = (

@@ -257,7 +257,7 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
 
     counted = read("gpu_xid_errors_total", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
     when = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
-    memory = read("gpu_ecc_errors_total", "severity", "last", LAST_VALUE_WINDOW_SECONDS)
+    memory = read("gpu_ecc_errors_total", "error_type", "last", LAST_VALUE_WINDOW_SECONDS)
     held = read("gpu_throttled_seconds_total", "reason", "rate", RATE_WINDOW_SECONDS)
     xids = [
         Xid(int(code), times, when.get(code, math.nan))

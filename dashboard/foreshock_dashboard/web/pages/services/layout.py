@@ -18,7 +18,7 @@ from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.parameters import View, service_named
 
-_BY = "by_service_namespace, by_service_name"
+_BY = "aggressor_namespace, aggressor_name"
 
 
 def service_list() -> Component:
@@ -67,7 +67,7 @@ def service_page() -> Component:
                         "Waiting for GPUs, and for whom",
                         "share of time, at most, mean over its GPUs",
                         promql=f"avg by ({_BY}) (sum by (instance, uuid, {_BY}) "
-                        f"(rate(gpu_service_stalled_by_seconds_total{{{named}}}[1m])))",
+                        f"(rate(gpu_service_wait_by_aggressor_seconds_total{{{named}}}[1m])))",
                     ),
                     chart(
                         "service-requests",
