@@ -22,14 +22,14 @@ def test_the_range_lives_in_the_address_and_goes_along_to_other_pages(visit: Ope
     """Chosen from the list, typed, moved and zoomed out; Back undoes it, and a link carries it."""
     page = visit().page
     page.locator("#time-label").click()
-    page.get_by_role("button", name="Last 6 hours").click()
-    expect(page.locator("#time-label")).to_have_text("Last 6 hours")
+    page.get_by_role("button", name="Last 6 h").click()
+    expect(page.locator("#time-label")).to_have_text("Last 6 h")
     assert query(page) == {"from": "now-6h"}
     page.locator("#nav-traces").click()
     page.wait_for_url("**/traces?from=now-6h")
     page.go_back()
     page.go_back()
-    expect(page.locator("#time-label")).to_have_text("Last 30 minutes")
+    expect(page.locator("#time-label")).to_have_text("Last 30 min")
     expect(page.locator("#headline")).to_contain_text("train-llm starves embedder")
     expect(page.locator("#live")).to_have_text("Live")
     page.keyboard.press("t")
@@ -76,7 +76,7 @@ def test_what_of_the_address_is_ignored_is_told_with_the_remedy(visit: Open, add
     """The usual is shown meanwhile, and a click leaves it out of the address."""
     page = visit(address).page
     expect(page.locator("#ignored")).to_contain_text(words)
-    expect(page.locator("#time-label")).to_have_text("Last 30 minutes")
+    expect(page.locator("#time-label")).to_have_text("Last 30 min")
     expect(page.locator(".headline")).to_contain_text("starves embedder" if "/?" in address else "embedder")
     page.get_by_role("link", name="Leave out what is ignored").click()
     expect(page.locator("#ignored")).to_be_hidden()

@@ -295,7 +295,7 @@ def test_the_theme_is_chosen_once(visit: Open) -> None:
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
     page.reload()
     expect(page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(10, 15, 23)"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(11, 14, 19)"
 
 
 def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:

@@ -101,8 +101,8 @@ def _without_websocket(script: str) -> str:
 
 def _dash(server: FastAPI, hub: HubView, assets: Assets) -> Dash:
     def frame() -> Component:
-        world, bounds = hub.snapshot.world, hub.snapshot.bounds
-        return shell(PAGES, simulated=world is not None and world.simulated, recorded=bounds is not None)
+        world = hub.snapshot.world
+        return shell(PAGES, simulated=world is not None and world.simulated)
 
     app = _Dash(
         __name__,

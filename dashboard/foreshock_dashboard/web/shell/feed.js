@@ -6,6 +6,7 @@ import { fetchAnswer, HubError, TIMEOUT_MS } from "#web/assets/fetch_json.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { drawConnection } from "#web/shell/connection_badge.js";
+import { namePage } from "#web/shell/page_menu.js";
 
 /** @typedef {import("#web/assets/fetch_json.js").Answer<any>} Answer */
 /** @typedef {import("#web/assets/page.d.ts").Page} Page */
@@ -214,9 +215,7 @@ const markCurrentPage = () => {
     if (isHere) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  // A phone has no room for all.
-  const current = document.querySelector(".bar nav [aria-current]");
-  current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  namePage();
 };
 
 /**

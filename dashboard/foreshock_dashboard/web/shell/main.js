@@ -18,6 +18,7 @@ import { zoomed } from "#web/shell/chart_zoom.js";
 import { announceBrowser, drawThemeButton, startColorScheme } from "#web/shell/color_scheme.js";
 import { drawBadge, prefetch, redraw, startFeed } from "#web/shell/feed.js";
 import { drawIgnoredParameters } from "#web/shell/ignored_parameters.js";
+import { startPageMenu } from "#web/shell/page_menu.js";
 import { drawSlider, startSlider } from "#web/shell/replay_slider.js";
 import { startShortcuts } from "#web/shell/shortcuts.js";
 import { drawTimePicker, startTimePicker } from "#web/shell/time_picker.js";
@@ -72,6 +73,7 @@ for (const start of [
   followLinks,
   startCopyButtons,
   startFolds,
+  startPageMenu,
   startTables,
   startTimePicker,
   startSlider,

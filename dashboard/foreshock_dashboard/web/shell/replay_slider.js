@@ -1,4 +1,4 @@
-// The slider over the past: for a hub that shows a recording, and while the time range is past.
+// The slider over the past: where the reader asked for it, and while the time range is past.
 import { hrefWith, navigate, onNavigation } from "#web/assets/address.js";
 import { formatDateTime, formatTimestamp } from "#web/assets/clock.js";
 import { byId, h, put } from "#web/assets/dom.js";
@@ -34,9 +34,8 @@ const position = () => {
 export const drawSlider = () => {
   const box = byId("rewind");
   if (!box) return;
-  const isWaiting = !live.data && Boolean(box.dataset.recorded); // for the recording's reach
-  const isRecording = isWaiting || Boolean(live.data?.bounds);
-  box.hidden = !(isShown || isRecording || !timeRange.isLive());
+  const isRecording = Boolean(live.data?.bounds);
+  box.hidden = !(isShown || !timeRange.isLive());
   if (box.hidden) {
     if (playTimer) stop();
     return;
@@ -57,10 +56,10 @@ export const drawSlider = () => {
       max: Math.floor(last),
       step: STEP_SECONDS,
       "aria-label": "Show the state at this time",
-      "aria-valuetext": isWaiting ? "" : formatTimestamp(unix),
+      "aria-valuetext": formatTimestamp(unix),
     }),
-    h("output", { for: "rewind-at" }, isWaiting ? "" : formatDateTime(unix)),
-    h("button", { type: "button", class: "quiet", "data-time": "live" }, isRecording ? "To the end" : "Back to live"),
+    h("output", { for: "rewind-at" }, formatDateTime(unix)),
+    h("button", { type: "button", class: "quiet", "data-time": "live" }, isRecording ? "Latest" : "Back to live"),
   );
   const slider = input();
   if (slider) slider.value = String(Math.round(unix));

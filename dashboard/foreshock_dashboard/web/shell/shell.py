@@ -74,11 +74,10 @@ def attributes(**named: str) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in named.items()}
 
 
-def shell(pages: tuple[Page, ...], *, simulated: bool = False, recorded: bool = False) -> Component:
+def shell(pages: tuple[Page, ...], *, simulated: bool = False) -> Component:
     """The frame; it is sent once, and the page inside follows the address.
 
-    simulated: some of the data is simulated. recorded: the hub serves a recording. Both reserve their space in the
-    frame, so that nothing moves when values arrive.
+    simulated: some of the data is simulated; known before values arrive, so that nothing moves then.
     """
     return html.Div(
         [
@@ -88,25 +87,40 @@ def shell(pages: tuple[Page, ...], *, simulated: bool = False, recorded: bool = 
             html.A("Skip to the page", href="#main", className="skip"),
             html.Header(
                 [
-                    html.Div(
-                        [html.Span(className="mark", **attributes(aria_hidden="true")), "foreshock"], className="brand"
+                    html.A(
+                        [
+                            html.Span(className="mark", **attributes(aria_hidden="true")),
+                            html.Span("foreshock", className="brand-name"),
+                        ],
+                        href="/",
+                        className="brand",
+                        **attributes(data_go="true", aria_label="foreshock"),
                     ),
-                    html.Nav([_link(page) for page in pages if page.name], **attributes(aria_label="Pages")),
-                    html.Span("SIMULATED", id="simulated", className="badge simulated", hidden=not simulated),
-                    html.Button("Search", id="search-open", className="badge", type="button"),
+                    html.Button(
+                        "Menu", id="menu-open", className="badge", type="button", **attributes(aria_expanded="false")
+                    ),
+                    html.Div(
+                        [
+                            html.Nav([_link(page) for page in pages if page.name], **attributes(aria_label="Pages")),
+                            html.Button("Search", id="search-open", className="badge", type="button"),
+                            html.Button("Theme", id="theme-toggle", className="badge", type="button"),
+                            html.Button("?", id="help-open", className="badge", type="button", title="Help"),
+                        ],
+                        className="bar-menu",
+                    ),
+                    html.Span(
+                        "Simulated",
+                        id="simulated",
+                        className="badge simulated",
+                        title="The data comes from a simulated platform",
+                        hidden=not simulated,
+                    ),
                     html.Div(id="time", className="time"),
                     html.Div(id="live", className="badge live", role="status", **attributes(data_state="loading")),
-                    html.Button("Theme", id="theme-toggle", className="badge", type="button"),
-                    html.Button("?", id="help-open", className="badge", type="button", title="Keys and meanings"),
                 ],
                 className="bar",
             ),
-            html.Div(
-                id="rewind",
-                className="rewind",
-                hidden=not recorded,
-                **(attributes(data_recorded="true") if recorded else {}),
-            ),
+            html.Div(id="rewind", className="rewind", hidden=True),
             html.Main(
                 [
                     html.P(id="lost", className="lost", hidden=True),

@@ -7,14 +7,14 @@ import { copy } from "#web/assets/widgets/toast.js";
 import * as slider from "#web/shell/replay_slider.js";
 
 const RANGES = /** @type {const} */ ([
-  ["now-5m", "Last 5 minutes"],
-  ["now-15m", "Last 15 minutes"],
-  ["now-30m", "Last 30 minutes"],
-  ["now-1h", "Last hour"],
-  ["now-3h", "Last 3 hours"],
-  ["now-6h", "Last 6 hours"],
-  ["now-12h", "Last 12 hours"],
-  ["now-24h", "Last 24 hours"],
+  ["now-5m", "Last 5 min"],
+  ["now-15m", "Last 15 min"],
+  ["now-30m", "Last 30 min"],
+  ["now-1h", "Last 1 h"],
+  ["now-3h", "Last 3 h"],
+  ["now-6h", "Last 6 h"],
+  ["now-12h", "Last 12 h"],
+  ["now-24h", "Last 24 h"],
   ["now-2d", "Last 2 days"],
   ["now-7d", "Last 7 days"],
 ]);
