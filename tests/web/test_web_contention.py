@@ -1,8 +1,9 @@
-"""The Contention page says who waits for whom and what GPUs' time goes into; a pair has its evidence."""
+"""The Contention page shows GPU wait by pair and the use of GPU time; a pair has its evidence."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -26,10 +27,11 @@ from tests.web.worlds import (
 
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
-from foreshock_dashboard.web.pages.contention.data import headline, time_split, worst_first
+from foreshock_dashboard.web.pages.contention.data import gpu_time, headline, worst_first
 from foreshock_dashboard.web.pages.contention.layout import PAGE
 from foreshock_dashboard.web.state.placement import Pair
 
@@ -43,41 +45,37 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
 @pytest.mark.parametrize(
     ("world", "words"),
     [
-        (
-            starving(),
-            (
-                "embedder waits up to 46 % of its time for train-llm on 2 GPUs. "
-                "Of 4 pairs that share GPUs, 4 wait; none is in an incident."
-            ),
-        ),
+        (starving(), "embedder waits on train-llm up to 46% of the time, 2 GPUs. No open incident on a pair."),
         (
             replace(calm(), stalled_by=np.zeros((8, POINTS))),
-            "No service waits for another: 4 pairs share GPUs in peace.",
+            "No GPU contention: 4 pairs of services share GPUs without waiting.",
         ),
-        (dark(), "Cannot tell: nothing says who waits for whom."),
-        (bare(), "No GPU is known yet."),
+        (dark(), "No data on GPU wait."),
+        (bare(), "No GPUs."),
     ],
 )
-def test_the_first_line_is_the_longest_wait_or_why_there_is_none(world: object, words: str) -> None:
-    """Nothing known is not peace."""
-    assert contention(snapshot(world))["headline"] == words  # type: ignore[arg-type]  # a World each
-    assert headline((), ()) == "No two services share a GPU, so none can starve another."
+def test_the_headline_is_the_longest_wait_or_why_there_is_none(world: World, words: str) -> None:
+    """No data is not the same as no wait."""
+    assert contention(snapshot(world))["headline"].replace(" %", "%") == words
+    assert headline((), (), {}) == "No services share a GPU."
 
 
-def test_pairs_name_services_by_number_and_say_which_are_in_a_warning() -> None:
-    """The page has each name once."""
+def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> None:
+    """The page has each name once; the pair in the other direction is not a second incident."""
     world = starving()
     body = contention(snapshot(world, starvation(world)))
-    names = [name for name, _ in body["services"]]
-    victim, aggressor, ratio, gpus, warned = body["pairs"][0]
-    assert (names[victim], names[aggressor], gpus, warned) == ("embedder", "train-llm", 2, True)
+    names = body["services"]
+    victim, aggressor, ratio, gpus, role = body["pairs"][0]
+    assert (names[victim], names[aggressor], gpus, role) == ("embedder", "train-llm", 2, "incident")
     assert ratio == pytest.approx(0.46)
-    assert [pair[4] for pair in body["pairs"][1:]] == [False] * 3
-    assert body["headline"].endswith("Of 4 pairs that share GPUs, 4 wait.")
+    roles = {(names[pair[0]], names[pair[1]]): pair[4] for pair in body["pairs"][1:]}
+    assert roles.pop(("train-llm", "embedder")) == "reverse"
+    assert set(roles.values()) == {""}
+    assert body["headline"].endswith(" of the time, 2 GPUs.")
 
 
-def test_who_answers_requests_comes_before_jobs_that_wait_longer() -> None:
-    """Rows by who suffers most, columns by who makes those suffer; what jobs wait for comes last."""
+def test_services_with_requests_come_before_batch_jobs_that_wait_longer() -> None:
+    """Rows by the longest wait, columns by the wait that they cause; what only batch jobs wait on comes last."""
     chat, search, job, other = map(service, ("chat", "search", "train", "eval"))
     waits = {(job, chat): 0.9, (job, other): 0.8, (search, job): 0.3, (chat, other): 0.2, (chat, search): None}
     found = [Pair(victim, aggressor, ratio, ()) for (victim, aggressor), ratio in waits.items()]
@@ -85,81 +83,87 @@ def test_who_answers_requests_comes_before_jobs_that_wait_longer() -> None:
     assert worst_first(found, "aggressor", {chat, search}) == [job, other, search, chat]
     world = starving()
     body = contention(snapshot(world))
-    assert [body["services"][place][0] for place in (body["victims"][0], body["aggressors"][0])] == [
+    assert [body["services"][place] for place in (body["victims"][0], body["aggressors"][0])] == [
         "embedder",
         "train-llm",
     ]
-    assert {body["services"][place][0] for place in body["jobs"]} == {"train-llm", "batch-eval"}
+    assert {body["services"][place] for place in body["batch"]} == {"train-llm", "batch-eval"}
 
 
-def test_the_time_of_a_gpu_is_useful_contended_or_idle() -> None:
-    """They add up; time that several fight for is not useful; where nobody tells of contention none is claimed."""
-    spent = time_split(starving())
-    assert spent.contended[0] == pytest.approx(0.83 * 20 / 30)
-    assert spent.useful[4] > 0
-    assert np.allclose(spent.useful + np.nan_to_num(spent.contended) + spent.idle, 1.0)
-    blind = time_split(dark())
-    assert np.isnan(blind.contended).all()
-    assert np.isnan(blind.idle).all()
+def test_gpu_time_is_uncontended_contended_or_idle() -> None:
+    """The shares add up to 1; contended time is busy time; no data on contention is no contention."""
+    time = gpu_time(starving())
+    assert time.contended[0] == pytest.approx(0.83)
+    assert time.uncontended[0] == pytest.approx(0.99 - 0.83)
+    assert time.uncontended[4] > 0
+    assert np.allclose(time.uncontended + np.nan_to_num(time.contended) + time.idle, 1.0)
+    unknown = gpu_time(dark())
+    assert np.isnan(unknown.contended).all()
+    assert np.isnan(unknown.idle).all()
 
 
-def test_gpus_are_ranked_by_waiters_times_wait() -> None:
-    """The one where most is lost comes first, with who is on it; no wait known is no zero."""
+def test_gpus_are_ranked_by_the_share_of_time_that_they_are_contended() -> None:
+    """Each with its services, the busiest first, and how long each waits; a wait without data is not zero."""
     world = starving()
-    stalled = world.stalled.copy()
-    for i, tenant in enumerate(world.tenants):
-        stalled[i, -1] = 0.4 if tenant.gpu == world.gpus[1] else 0.0
-    first = contention(snapshot(replace(world, stalled=stalled)))["gpus"][0]
-    assert (first["gpu"], first["waiters"], first["wait"]) == ("host-0/gpu-1", 2, pytest.approx(0.8))
-    assert [one["service"] for one in first["services"]] == ["train-llm", "embedder"]
-    assert contention(snapshot(dark()))["gpus"][0]["wait"] is None
+    contended = world.contended.copy()
+    contended[:, -1] = 0.0
+    contended[1, -1] = 0.4
+    wait = world.stalled.copy()
+    wait[[tenant.gpu == world.gpus[1] for tenant in world.tenants], -1] = 0.4
+    first = contention(snapshot(replace(world, contended=contended, stalled=wait)))["gpus"][0]
+    assert (first["gpu"], first["contended"]) == ("host-0/gpu-1", pytest.approx(0.4))
+    assert [row["service"] for row in first["services"]] == ["train-llm", "embedder"]
+    assert [row["wait"] for row in first["services"]] == [pytest.approx(0.4)] * 2
+    assert contention(snapshot(dark()))["gpus"][0]["contended"] is None
+    assert contention(snapshot(dark()))["gpus"][0]["services"][0]["wait"] is None
 
 
-def test_tiers_meet_on_gpus_of_pools() -> None:
-    """Counted by tier and pool, with those that carry both."""
+def test_gpus_are_counted_by_tier_and_pool() -> None:
+    """With the number of those that several tiers share."""
     world = calm()
-    told = tuple("batch" if name.name in ("train-llm", "batch-eval") else "live" for name in world.services)
+    tier = tuple("batch" if name.name in ("train-llm", "batch-eval") else "live" for name in world.services)
     pool = tuple("a" if gpu.host == "host-0" else "b" for gpu in world.gpus)
-    body = contention(snapshot(replace(world, tier=told, pool=pool)))
+    body = contention(snapshot(replace(world, tier=tier, pool=pool)))
     assert body["tiers"] == {
         "tiers": ["batch", "live"],
         "pools": ["a", "b"],
         "cells": [[[4, 4], [10, 0]], [[6, 4], [12, 0]]],
-        "mixed": 4,
+        "shared": 4,
         "configured": True,
     }
     assert [(row["name"], row["gpus"]) for row in body["groups"]["rows"]] == [("a", 8), ("b", 24)]
-    assert contention(snapshot(world))["tiers"]["mixed"] == 0
+    assert contention(snapshot(world))["tiers"]["shared"] == 0
 
 
-def test_an_open_pair_says_what_its_incident_says() -> None:
-    """And where there is none, what its figures say."""
+def test_an_open_pair_has_the_text_of_its_incident() -> None:
+    """Without an incident, a sentence of its own values."""
     world = starving()
     item = starvation(world)
-    told = contention(snapshot(world, item), "embedder", "train-llm")["pair"]
-    assert told["sentence"] == incident_sentence(item)
-    assert told["incident"]["id"] == item.id
-    assert [row["gpu"] for row in told["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
-    assert told["gpus"][0]["aggressor_busy"] == pytest.approx(0.72)
+    pair = contention(snapshot(world, item), "embedder", "train-llm")["pair"]
+    assert pair["sentence"] == incident_sentence(item)
+    assert pair["incident"]["id"] == item.id
+    assert [row["gpu"] for row in pair["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
+    assert pair["gpus"][0]["aggressor_busy"] == pytest.approx(0.72)
     alone = contention(snapshot(world), "embedder", "train-llm")["pair"]
     assert alone["incident"] is None
-    assert alone["sentence"].startswith(
-        "embedder waits for train-llm up to 46 % of its time on the 2 GPUs they share; its"
+    assert re.fullmatch(
+        r"embedder waits on train-llm up to 46 ?% of the time, 2 GPUs shared\. p95 [\d.]+ m?s \(median [\d.]+ m?s\)\.",
+        alone["sentence"],
     )
 
 
 @pytest.mark.parametrize(
     ("aggressor", "words"),
-    [("vllm-8b", "embedder and vllm-8b share no GPU."), ("nobody", "No service is called nobody.")],
+    [("vllm-8b", "embedder and vllm-8b share no GPU."), ("nobody", "Unknown service nobody.")],
 )
-def test_a_pair_that_is_none_says_why(aggressor: str, words: str) -> None:
+def test_a_pair_that_does_not_exist_has_a_reason(aggressor: str, words: str) -> None:
     """Links outlive what they point to."""
     assert contention(SCENES["starving"](), "embedder", aggressor)["pair"]["sentence"] == words
 
 
 def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
-    """Waiting, slowness and use of the shared GPUs, over fifteen minutes with the first sign marked."""
-    charts = ("pair-wait", "pair-slow", "pair-use")
+    """GPU wait, latency, and use of the shared GPUs over fifteen minutes, with the first anomaly marked."""
+    charts = ("pair-wait", "pair-latency", "pair-use")
     drawn = [draw(PAGE, chart, SCENES["starving"](), victim="embedder", aggressor="train-llm") for chart in charts]
     for figure in drawn:
         for trace in figure["data"]:
@@ -167,22 +171,22 @@ def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
     golden("web-pair.json", json.dumps(drawn, indent=1) + "\n")
 
 
-def test_a_chart_without_anything_to_show_says_why() -> None:
-    """Two that share nothing; a victim that serves nobody."""
+def test_a_chart_without_data_has_a_reason() -> None:
+    """Services that share no GPU; a victim without requests."""
     for chart in ("pair-wait", "pair-use"):
         apart = draw(PAGE, chart, SCENES["calm"](), victim="embedder", aggressor="vllm-8b")
         assert "share no GPU" in json.dumps(apart)
-    idle = draw(PAGE, "pair-slow", SCENES["calm"](), victim="train-llm", aggressor="embedder")
+    idle = draw(PAGE, "pair-latency", SCENES["calm"](), victim="train-llm", aggressor="embedder")
     assert "had no requests" in json.dumps(idle)
 
 
-def test_traces_of_a_pair_are_asked_of_the_victim_alone(caller: Caller, hub: FakeHub) -> None:
-    """Of its slowest, in the range; somebody unknown is 404."""
+def test_traces_of_a_pair_are_those_of_the_victim(caller: Caller, hub: FakeHub) -> None:
+    """The slowest in the range; an unknown service is 404."""
     found = caller.get(f"/api/pages/contention/traces?victim=embedder&aggressor=train-llm&start={NOW - 600}&end={NOW}")
     assert found.status_code == 200
     asked = hub.traces.asked[-1]
     assert (str(asked.service), asked.order, asked.start, asked.end) == ("embedder", "slowest", NOW - 600, NOW)
-    assert found.json()["looked_at"] == min(
+    assert found.json()["candidates"] == min(
         40, sum("embedder" in str(row.services) for row in hub.traces.search(asked))
     )
     assert caller.get("/api/pages/contention/traces?victim=embedder").status_code == 404
@@ -191,7 +195,7 @@ def test_traces_of_a_pair_are_asked_of_the_victim_alone(caller: Caller, hub: Fak
 
 
 def test_the_page_follows_its_parameters_and_the_past(caller: Caller) -> None:
-    """A pair by bare names; an earlier instant has its own figures and none of what came later."""
+    """A pair by bare names; an earlier instant has its own values and nothing that came later."""
     body = caller.get("/api/pages/contention?victim=embedder&aggressor=train-llm").json()
     assert body["pair"]["victim"] == "embedder"
     assert body["topology"] == caller.get("/api/topology").json()["id"]

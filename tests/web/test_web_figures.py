@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -213,6 +214,16 @@ def test_text_has_five_sizes_none_below_12_pixels() -> None:
     for name, sheet in sheets.items():
         for size in re.findall(r"font-size: ([^;]+);", sheet):
             assert size.startswith("var(--size-") or size.endswith("em") or size == "inherit", (name, size)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_a_value_can_be_read_on_every_color_of_the_ramp(theme: dict[str, str]) -> None:
+    """Black or white has a contrast of 4.5:1 at least; Plotly's colors between two steps are linear."""
+    ramp = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in theme["ramp"].split()]
+    for low, high in itertools.pairwise(np.array(ramp, float)):
+        for share in np.linspace(0.0, 1.0, 64):
+            color = "#" + "".join(f"{round(part):02X}" for part in low + (high - low) * share)
+            assert max(_contrast(color, theme[ink]) for ink in ("on-ramp-light", "on-ramp-dark")) >= 4.5
 
 
 def test_both_themes_have_the_same_tokens() -> None:

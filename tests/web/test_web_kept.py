@@ -267,7 +267,7 @@ class Past(FakeHub):
     [
         ("service-durations", "", "at most"),
         ("service-gpu", "", "pool contention"),
-        ("pair-wait", "victim=embedder&aggressor=train-llm", "first sign"),
+        ("pair-wait", "victim=embedder&aggressor=train-llm", "first anomaly"),
         ("trace-durations", "service=embedder", "at most"),
     ],
 )

@@ -47,7 +47,7 @@ def test_an_example_of_a_pair_tells_how_long_it_had_work_on_the_gpu_that_it_wait
     query = TraceQuery(NOW - 600, NOW)
     for aggressor, seconds in (("train-llm", 0.357), ("batch-eval", 0.0)):
         (row,) = exemplars(traces, GpuTimes(hub), query, service(aggressor))["traces"]
-        assert row["for_aggressor_seconds"] == pytest.approx(seconds)
+        assert row["aggressor_wait_seconds"] == pytest.approx(seconds)
         assert row["gpu_wait_seconds"] == pytest.approx(0.357)
         assert row["gpu_seconds"] == pytest.approx(0.63)
 

@@ -2,8 +2,10 @@
 
 Each color has one meaning. Status: `crit`, `warn`, `ok`, `unknown`, and `idle`, each with a wash; they own red, amber,
 and green, and always come with a shape and a word. `link` is for links, `focus` for the focused element, `control` for
-the borders of controls. Charts: `data` is a measured series, `ramp` a magnitude from low to high, and `services` the
-identity of a service in a chart: neither red, amber, nor pink. Marks have a contrast of at least 3:1 and text of 4.5:1.
+the borders of controls. Charts: `data` is a measured series, `ramp` a magnitude from low to high in equal steps of
+OKLab lightness, the high end the most saturated, and `services` the identity of a service in a chart: neither red,
+amber, nor pink. Marks have a contrast of at least 3:1 and text of 4.5:1; on the ramp the better of `on-ramp-light` and
+`on-ramp-dark` has it.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ LIGHT: Mapping[str, str] = {
     "unknown-wash": "#F2EEFA",
     "on-crit": "#FFFFFF",
     "data": "#43566F",
-    "ramp": "#E2EDEF #AFD2D6 #6CAEB5 #2C828C #0B4C58",
+    "on-ramp-light": "#FFFFFF",
+    "on-ramp-dark": "#000000",
+    "ramp": "#E2EEEF #94C9CF #4FA0A9 #1A737D #084551",
     "services": "#2F66C2 #7B4BB7 #2E7D4F #00757A #4F6B16 #5B5F97 #3D7A8C #8B4FA8 #1F6F5C #64748B",
 }
 DARK: Mapping[str, str] = {
@@ -56,7 +60,9 @@ DARK: Mapping[str, str] = {
     "unknown-wash": "#201B33",
     "on-crit": "#13171F",
     "data": "#A9B8CC",
-    "ramp": "#1A2830 #1E4650 #276C75 #35979C #5FD2CC",
+    "on-ramp-light": "#FFFFFF",
+    "on-ramp-dark": "#000000",
+    "ramp": "#18262C #204C55 #1E767D #12A7A8 #00DDD5",
     "services": "#6FA8FF #B794F6 #6FCF97 #4FD1C5 #B2CC5A #A9AEE0 #7FC4DC #CDA2EC #5EC2A0 #A8B3C4",
 }
 SERVICE_COLORS = len(LIGHT["services"].split())

@@ -1,20 +1,21 @@
-// All GPUs by pool and host: a heat map that Plotly draws, with names, marks and a cursor laid over it.
+// All GPUs by pool and host: a heat map that Plotly draws, with names, marks, and a cursor over it.
 import { gpuHref, link, navigate, pageHref } from "#web/assets/address.js";
 import { loadedPlotly, loadPlotly } from "#web/assets/chart_library.js";
 import { byId, h, headCells, put, requireId, s, scrollTable, setPanel, setText } from "#web/assets/dom.js";
 import { formatPercent, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { GpuGridLayout } from "#web/assets/gpu_grid/gpu_grid_layout.js";
-import { drawOverlay, MIN_CONTENDED_RATIO } from "#web/assets/gpu_grid/grid_overlay.js";
-import { decodeRatio, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
+import { drawOverlay, MIN_CONTENDED_RATIO, showsContention } from "#web/assets/gpu_grid/grid_overlay.js";
+import { decodeRatio, FAULTS, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
 import { drawCells, HeatMap } from "#web/assets/gpu_grid/heat_map.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
+/** @typedef {import("#web/assets/gpu_grid/grid_values.js").GpuFault} GpuFault */
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
 
 const MAX_TABLE_ROWS = 500;
 export const NO_GPUS =
-  "No GPU is known: no target gives gpu_info. Start foreshock-exporter on the GPU hosts and name them with --targets.";
+  "No GPUs: no target exports gpu_info. Start foreshock-exporter on the GPU hosts and list them in --targets.";
 
 /** The grid of the page that is shown; one at a time. */
 class GpuGrid {
@@ -29,6 +30,7 @@ class GpuGrid {
   #isPointedAt = false;
   #isLoadingPlotly = false;
   #isSeen = false;
+  #withSummary = true;
   /** GPUs that are outlined, and what they have in common. @type {{ labels: Set<string>, reason: string }} */
   #outlined = { labels: new Set(), reason: "" };
   /** @type {(label: string) => void} */ #open = () => {};
@@ -51,11 +53,12 @@ class GpuGrid {
    * @param {Element | null} body
    * @param {object} [options]
    * @param {boolean} [options.withTable] below the grid
+   * @param {boolean} [options.withSummary] a line of counts while no GPU is pointed at
    * @param {(label: string) => void} [options.open] what Enter and a click do
    */
-  mount(body, { withTable = true, open = (label) => navigate(gpuHref(label)) } = {}) {
+  mount(body, { withTable = true, withSummary = true, open = (label) => navigate(gpuHref(label)) } = {}) {
     if (!body) return;
-    const label = "All GPUs by host; arrow keys move from one to the next, Enter opens it";
+    const label = "GPUs by host. Arrow keys move between GPUs, Enter opens one.";
     put(
       body,
       h(
@@ -71,8 +74,12 @@ class GpuGrid {
         h("div", { id: "grid-plot", "aria-hidden": "true" }),
         s("svg", { id: "grid-over", "aria-hidden": "true" }),
       ),
-      h("p", { id: "grid-reading", class: "reading", role: "status" }),
-      h("p", { id: "grid-legend", class: "legend" }),
+      h(
+        "div",
+        { class: "grid-foot" },
+        h("p", { id: "grid-legend", class: "legend" }),
+        h("p", { id: "grid-reading", class: "reading", role: "status" }),
+      ),
       withTable
         ? h("details", { id: "grid-twin" }, h("summary", null, "GPUs as a table"), h("div", { id: "grid-table" }))
         : null,
@@ -98,6 +105,7 @@ class GpuGrid {
     this.#isSeen = false;
     this.#outlined = { labels: new Set(), reason: "" };
     this.#open = open;
+    this.#withSummary = withSummary;
     this.#visibility.disconnect();
     this.#visibility.observe(field);
   }
@@ -138,7 +146,7 @@ class GpuGrid {
     this.#topology = topology;
     this.#view = view;
     this.#cursor = Math.min(this.#cursor, this.#layout.labels.length - 1);
-    this.#drawLegend(view);
+    this.#drawLegend(this.#layout, view);
     this.#drawHeatMap();
     this.#drawCursor();
     this.#drawTable();
@@ -171,18 +179,33 @@ class GpuGrid {
     this.#drawReading();
   }
 
-  /** @param {GridView} view */
-  #drawLegend(view) {
+  /**
+   * The scale, and an entry for each kind of mark in the picture.
+   * @param {GpuGridLayout} layout
+   * @param {GridView} view
+   */
+  #drawLegend(layout, view) {
     const { title, low, high, unit } = view;
+    const entry = (/** @type {string} */ kind, /** @type {string} */ text) => h("span", { class: `key ${kind}` }, text);
+    const faults = new Set(view.faults?.values());
     put(
       byId("grid-legend"),
       h("span", null, `${title} ${formatGridValue(low, unit)}`),
       h("span", { class: "ramp" }),
       h("span", null, formatGridValue(high, unit)),
-      view.contended ? h("span", { class: "key contended" }, "contended") : null,
-      h("span", { class: "key marked" }, "in a warning"),
-      view.lost?.size ? h("span", { class: "key gone" }, "lost") : null,
-      h("span", { class: "key absent" }, "no data"),
+      showsContention(layout, view) ? entry("contended", "contended (share of time)") : null,
+      view.marked.size ? entry("marked", "in an open incident") : null,
+      /** @type {GpuFault[]} */ (Object.keys(FAULTS))
+        .filter((fault) => faults.has(fault))
+        .map((fault) =>
+          h(
+            "span",
+            null,
+            h("span", { class: `fault-sign ${fault}`, "aria-hidden": "true" }, FAULTS[fault].sign),
+            ` ${FAULTS[fault].word}`,
+          ),
+        ),
+      layout.labels.some((_, gpu) => !hasData(view.values[gpu])) ? entry("absent", "no data") : null,
     );
   }
 
@@ -215,12 +238,13 @@ class GpuGrid {
     const value = gridValue(view.values[gpu], view);
     const contended = decodeRatio(view.contended?.[gpu]);
     const services = this.#tenantTexts(gpu);
+    const fault = view.faults?.get(gpu);
     const notes = [
       this.#valueText(value, title, view.unit),
-      isNumber(contended) && contended >= 0.01 ? `contended ${formatPercent(contended)} of the time` : "",
-      view.lost?.has(gpu) ? "lost" : "",
+      isNumber(contended) && contended >= 0.01 ? `${formatPercent(contended)} contended` : "",
+      fault ? FAULTS[fault].word : "",
     ];
-    const tenants = services.length ? services.join(", ") : "no service";
+    const tenants = services.length ? services.join(", ") : "no services";
     return `${layout.labels[gpu]}: ${notes.filter(Boolean).join(", ")} · ${tenants}`;
   }
 
@@ -239,8 +263,8 @@ class GpuGrid {
     if (!line || !layout || !view) return;
     const hasCursor = document.activeElement?.id === "grid-field" || this.#isPointedAt;
     const reason = this.#outlined.reason ? `${this.#outlined.reason}.` : "";
-    const text = hasCursor ? this.#describe(this.#cursor, layout, view) : reason || view.summary;
-    setText(line, text || this.#summary(layout, view));
+    const summary = () => (this.#withSummary ? this.#summary(layout, view) : "");
+    setText(line, hasCursor ? this.#describe(this.#cursor, layout, view) : reason || summary());
   }
 
   /**
@@ -250,11 +274,11 @@ class GpuGrid {
   #summary({ labels }, view) {
     const ratios = labels.map((_, gpu) => decodeRatio(view.contended?.[gpu]));
     const contended = ratios.filter((ratio) => ratio !== null && ratio >= MIN_CONTENDED_RATIO).length;
-    const contention = ratios.some(isNumber) ? `${contended} contended` : "contention unknown";
+    const contention = ratios.some(isNumber) ? `${contended} contended` : "no data on contention";
     const withoutData = labels.filter((_, gpu) => !hasData(view.values[gpu])).length;
     const hosts = plural(this.#topology?.hosts.length ?? 0, "host");
     const missing = withoutData ? `, ${withoutData} without data` : "";
-    return `${labels.length} GPUs on ${hosts}, ${contention}${missing}. Point at one to see who runs on it.`;
+    return `${plural(labels.length, "GPU")} on ${hosts}, ${contention}${missing}.`;
   }
 
   /** @param {KeyboardEvent} event */
@@ -298,7 +322,7 @@ class GpuGrid {
           h("td", { class: "wide-cell" }, this.#tenantTexts(gpu).join("; ") || NOT_KNOWN),
         ),
       );
-    const rest = `The first ${MAX_TABLE_ROWS} of ${labels.length}; all are on the page `;
+    const rest = `${MAX_TABLE_ROWS} of ${labels.length} GPUs. All: `;
     put(
       byId("grid-table"),
       scrollTable("GPUs", null, headCells(["GPU", view.title, "Contended", "Services"]), rows),

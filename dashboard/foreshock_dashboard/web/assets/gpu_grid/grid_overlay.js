@@ -1,6 +1,7 @@
-// What lies over the heat map of the GPU grid: names, numbers in large cells, contention bars, marks, and the cursor.
-import { put, s } from "#web/assets/dom.js";
-import { decodeRatio, FULL_BYTE, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
+// What lies over the heat map of the GPU grid: names, numbers in large cells, contention bars, faults, and the cursor.
+import { cssToken, put, s } from "#web/assets/dom.js";
+import { needsDarkInk, parseColor, rampColors, rampScale } from "#web/assets/gpu_grid/color_ramp.js";
+import { decodeRatio, FAULTS, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
 
 /** @typedef {import("#web/assets/gpu_grid/gpu_grid_layout.js").GpuGridLayout} GpuGridLayout */
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
@@ -8,6 +9,8 @@ import { decodeRatio, FULL_BYTE, gridValue, hasData } from "#web/assets/gpu_grid
 const MAX_CONTENDED_BARS = 1500;
 export const MIN_CONTENDED_RATIO = 0.1;
 const MIN_FIGURE_CELL = 30;
+const MIN_BAR_CELL = 10;
+const FAULT_SIZE = 7;
 
 /**
  * @param {number | undefined} byte
@@ -20,18 +23,68 @@ const cellText = (byte, view) => {
   return view.unit === "B/s" ? (value / 1e9).toFixed(view.high < 1e10 ? 1 : 0) : value.toFixed(0);
 };
 
+/** A function that gives the class of the text on the color of a byte. */
+const inkScale = () => {
+  const [colorOf, noData] = [rampScale(rampColors()), parseColor(cssToken("unknown"))];
+  return (/** @type {number | undefined} */ byte) =>
+    needsDarkInk(hasData(byte) ? colorOf(byte) : noData) ? "dark-ink" : "light-ink";
+};
+
 /**
- * @param {number} gpu
+ * The value of each GPU; a GPU that is lost has none, and the word instead.
  * @param {GpuGridLayout} layout
  * @param {GridView} view
  */
-const cellFigure = (gpu, layout, view) => {
-  const [x, y, width, height] = layout.box(gpu);
-  const byte = view.values[gpu];
-  const isDark = !hasData(byte) || byte / FULL_BYTE > 0.55;
-  const text = cellText(byte, view);
-  return s("text", { x: x + width / 2, y: y + height / 2 + 4, class: isDark ? "on-dark" : "on-light" }, text);
+const cellFigures = (layout, view) => {
+  const inkOf = inkScale();
+  return layout.labels.map((_, gpu) => {
+    const [x, y, width, height] = layout.box(gpu);
+    const byte = view.values[gpu];
+    const text = view.faults?.get(gpu) === "lost" ? FAULTS.lost.word : cellText(byte, view);
+    return s("text", { x: x + width / 2, y: y + height / 2 + 4, class: inkOf(byte) }, text);
+  });
 };
+
+/**
+ * A shape on each GPU with a fault, at its corner where its value is shown.
+ * @param {GpuGridLayout} layout
+ * @param {GridView} view
+ */
+const faultMarks = (layout, view) => {
+  const isNumbered = layout.placement.cellSize >= MIN_FIGURE_CELL;
+  return [...(view.faults ?? [])].map(([gpu, fault]) => {
+    const [x, y, width, height] = layout.box(gpu);
+    const size = isNumbered ? FAULT_SIZE : Math.min(width, height) * 0.8;
+    const [left, top] = isNumbered ? [x + 3, y + 3] : [x + (width - size) / 2, y + (height - size) / 2];
+    return s("path", { class: `fault ${fault}`, d: faultPath(fault, left, top, size) });
+  });
+};
+
+/**
+ * @param {import("#web/assets/gpu_grid/grid_values.js").GpuFault} fault
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ */
+const faultPath = (fault, x, y, size) => {
+  if (fault === "lost") return `M${x} ${y}l${size} ${size}m0 ${-size}l${-size} ${size}`;
+  if (fault === "failing") return `M${x} ${y}h${size}v${size}h${-size}z`;
+  return `M${x} ${y}h${size}l${-size / 2} ${size}z`;
+};
+
+/**
+ * Whether the contention of each GPU is drawn as a bar.
+ * @param {GpuGridLayout} layout
+ */
+const hasBars = ({ placement, labels }) => placement.cellSize >= MIN_BAR_CELL && labels.length <= MAX_CONTENDED_BARS;
+
+/**
+ * Whether a picture has a contention bar.
+ * @param {GpuGridLayout} layout
+ * @param {GridView} view
+ */
+export const showsContention = (layout, view) =>
+  hasBars(layout) && (view.contended ?? []).some((byte) => (decodeRatio(byte) ?? 0) >= MIN_CONTENDED_RATIO);
 
 /**
  * @param {Uint8Array} contended
@@ -60,17 +113,13 @@ export const drawOverlay = (svg, layout, view, { outlined, cursor }) => {
     return s("rect", { class: kind, x: x - margin, y: y - margin, ...size, rx: 2 });
   };
   const opened = view.opened ? layout.labels.indexOf(view.opened) : -1;
-  const hasBars = cellSize >= 10 && layout.labels.length <= MAX_CONTENDED_BARS;
   put(
     svg,
     headings.map(({ text, x, y, kind }) => s("text", { x, y, class: kind }, text)),
-    cellSize >= MIN_FIGURE_CELL ? layout.labels.map((_, gpu) => cellFigure(gpu, layout, view)) : null,
-    view.contended && hasBars ? contendedBars(view.contended, layout) : null,
+    cellSize >= MIN_FIGURE_CELL ? cellFigures(layout, view) : null,
+    view.contended && hasBars(layout) ? contendedBars(view.contended, layout) : null,
     [...view.marked].map((gpu) => outlineOf(gpu, "marked")),
-    [...(view.lost ?? [])].map((gpu) => {
-      const [x, y, w, tall] = layout.box(gpu);
-      return s("path", { class: "lost-gpu", d: `M${x} ${y}l${w} ${tall}m0 ${-tall}l${-w} ${tall}` });
-    }),
+    faultMarks(layout, view),
     layout.labels.map((label, gpu) => (outlined.has(label) ? outlineOf(gpu, "shown", 1) : null)),
     opened >= 0 ? outlineOf(opened, "opened", 2) : null,
     cursor === null ? null : outlineOf(cursor, "cursor", 2),

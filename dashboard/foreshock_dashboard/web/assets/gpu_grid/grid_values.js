@@ -1,6 +1,15 @@
 // Values of the GPU grid: bytes on the wire, numbers in a unit, and their text.
 import { formatPercent } from "#web/assets/format.js";
 
+/** @typedef {"lost" | "failing" | "throttled"} GpuFault */
+
+/** The shape and the word of each fault, the gravest first. @type {Record<GpuFault, { sign: string, word: string }>} */
+export const FAULTS = {
+  lost: { sign: "✕", word: "lost" },
+  failing: { sign: "■", word: "failing" },
+  throttled: { sign: "▼", word: "throttled" },
+};
+
 /**
  * What the grid shows. Arrays and sets are by index of a GPU.
  * @typedef {object} GridView
@@ -10,10 +19,9 @@ import { formatPercent } from "#web/assets/format.js";
  * @property {number} high value of byte 250
  * @property {Uint8Array} values one byte each, 255 for no data
  * @property {Uint8Array | null} contended share of time, one byte each
- * @property {Set<number>} marked GPUs in a warning
- * @property {Set<number>} [lost]
+ * @property {Set<number>} marked GPUs in an open incident
+ * @property {Map<number, GpuFault>} [faults]
  * @property {string} [opened] label of the GPU that is open
- * @property {string} [summary] text while no GPU is pointed at
  * @property {(service: string, tenant: number) => string} [describeTenant] a service on a GPU; its index among tenants
  */
 

@@ -1,13 +1,12 @@
 // The heat map of the GPU grid: Plotly draws it; a canvas shows the same cells until Plotly is loaded.
 import { cssToken, h } from "#web/assets/dom.js";
+import { rampColors, rampScale } from "#web/assets/gpu_grid/color_ramp.js";
 import { FULL_BYTE, hasData, NO_DATA_BYTE } from "#web/assets/gpu_grid/grid_values.js";
 
 /** @typedef {import("#web/assets/gpu_grid/gpu_grid_layout.js").GpuGridLayout} GpuGridLayout */
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
 
 const EMPTY_BYTE = 252;
-
-const rampColors = () => [0, 1, 2, 3, 4].map((i) => cssToken(`ramp-${i}`));
 
 /** Plotly's color scale over bytes: the ramp, nothing for empty places, and the color for no data. */
 const colorScale = () => {
@@ -41,17 +40,10 @@ export const drawCells = (plot, layout, view) => {
   const pen = canvas.getContext("2d");
   if (!pen) return;
   pen.scale(sharpness, sharpness);
-  const ramp = rampColors().map((color) => [1, 3, 5].map((i) => Number.parseInt(color.slice(i, i + 2), 16)));
-  const noData = cssToken("unknown");
-  const colorOf = (/** @type {number} */ byte) => {
-    const step = Math.min(3, Math.floor((byte * 4) / FULL_BYTE));
-    const share = (byte * 4) / FULL_BYTE - step;
-    const [from, to] = [ramp[step] ?? [], ramp[step + 1] ?? []];
-    return `rgb(${from.map((part, i) => Math.round(part + ((to[i] ?? 0) - part) * share)).join()})`;
-  };
+  const [colorOf, noData] = [rampScale(rampColors()), cssToken("unknown")];
   layout.labels.forEach((_, gpu) => {
     const byte = view.values[gpu];
-    pen.fillStyle = hasData(byte) ? colorOf(byte) : noData;
+    pen.fillStyle = hasData(byte) ? `rgb(${colorOf(byte).join()})` : noData;
     pen.fillRect(...layout.box(gpu));
   });
   plot.replaceChildren(canvas);

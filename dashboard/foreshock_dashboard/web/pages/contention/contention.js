@@ -1,4 +1,4 @@
-// The Contention page: its sentence, who waits for whom, the GPUs with the most waiting, and the pair that is open.
+// The Contention page: the longest wait, GPU wait by pair, the use of GPU time, and the open pair.
 import { gpuHref, hrefWith, link, navigate, pageHref, serviceHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import {
@@ -13,29 +13,33 @@ import {
   setPanelEmpty,
   setPanelsWithoutData,
 } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, isNumber, NOT_KNOWN, truncate } from "#web/assets/format.js";
+import {
+  formatDuration,
+  formatPercent,
+  isNumber,
+  NOT_KNOWN,
+  plural,
+  shortLabels,
+  truncate,
+} from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionStep, incidentHref } from "#web/assets/timeline/incident.js";
 import { drawTable } from "#web/assets/widgets/table.js";
+import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
 import { closePair, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
-import { drawWaitMatrix, MIN_WAIT_RATIO } from "#web/pages/contention/wait_matrix.js";
+import { drawWaitMatrix } from "#web/pages/contention/wait_matrix.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
+/** @typedef {import("#web/pages/contention/payload.d.ts").GpuTime} GpuTime */
 /** @typedef {import("#web/pages/contention/payload.d.ts").OpenPair} OpenPair */
 /** @typedef {import("#web/pages/contention/payload.d.ts").RankedGpu} RankedGpu */
-/** @typedef {import("#web/pages/contention/payload.d.ts").Shares} Shares */
 /** @typedef {import("#web/pages/contention/payload.d.ts").Tiers} Tiers */
 
-const MAX_RANKED_GPUS = 15;
-/** The hub sends this many GPUs at most. */
-const SENT_GPUS = 60;
-const MAX_GROUPS = 12;
-const PARTS = /** @type {const} */ (["useful", "contended", "idle"]);
-const PART_MEANINGS = {
-  useful: "useful: busy without a fight",
-  contended: "contended: full, and several want it",
-  idle: "idle",
-};
+const MAX_RANKED_GPUS = 8;
+const MAX_GROUPS = 8;
+const PARTS = /** @type {const} */ (["uncontended", "contended", "idle"]);
+const PART_NAMES = { uncontended: "busy, uncontended", contended: "busy, contended", idle: "idle" };
+const MIN_CONTENDED_RATIO = 0.005;
 
 /** The newest values, for a click that changes only their order. @type {ContentionData | null} */
 let shown = null;
@@ -44,18 +48,18 @@ let shown = null;
 const isWait = (ratio) => (ratio ?? 0) >= MIN_WAIT_RATIO;
 
 /**
- * The state of the page's sentence. A wait by itself is neither good nor bad: a batch job may wait all day.
+ * The state of the headline. A wait without an incident is neutral: a batch job may wait all day.
  * @param {ContentionData} data
  */
-const verdictState = ({ pair, pairs, gpus }) => {
+const verdictState = ({ pair, pairs, gpu_count: gpuCount }) => {
   if (pair) {
     if (pair.incident) return "critical";
     if (isWait(pair.ratio)) return "waits";
     return pair.ratio === null ? "blind" : "calm";
   }
-  if (pairs.some(([, , , , inWarning]) => inWarning)) return "critical";
+  if (pairs.some(([, , , , role]) => role === "incident")) return "critical";
   if (pairs.some(([, , ratio]) => isWait(ratio))) return "waits";
-  if (!gpus.length) return "empty";
+  if (!gpuCount) return "empty";
   return pairs.some(([, , ratio]) => ratio !== null) || !pairs.length ? "calm" : "blind";
 };
 
@@ -68,24 +72,18 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
   h(
     "p",
     { class: "facts" },
-    isWait(ratio) && !incident ? h("span", null, "in no incident") : null,
-    incident && [
-      h(
-        "span",
-        null,
-        `${incident.phase} since `,
-        timeElement(incident.since, now),
-        ` (${formatDuration(now - incident.since)})`,
-      ),
-      h("span", null, `${formatPercent(incident.confidence)} sure whose doing it is, ${incident.quality}`),
-    ],
     ratio !== null
-      ? h("span", null, "waits now ", h("b", null, formatPercent(ratio)), " of the time, an upper bound")
+      ? h("span", null, "GPU wait ", h("b", null, `≤ ${formatPercent(ratio)}`), " of the time (upper bound)")
       : null,
-    incident ? link(incidentHref(incident.id), "the incident") : null,
+    incident
+      ? [
+          h("span", null, "since ", timeElement(incident.since, now), ` (${formatDuration(now - incident.since)})`),
+          link(incidentHref(incident.id), "Incident"),
+        ]
+      : h("span", null, "No open incident"),
     serviceLink(victim),
     serviceLink(aggressor),
-    h("button", { type: "button", class: "quiet", id: "pair-close" }, "Close the pair"),
+    h("button", { type: "button", class: "quiet", id: "pair-close" }, "Close pair"),
   ),
 ];
 
@@ -98,108 +96,100 @@ const drawVerdict = (data, now) => {
   requireId("verdict").dataset.state = verdictState(data);
   put(requireId("headline"), pair ? clausesText(pair.summary) : headline);
   requireId("pair-open").hidden = !pair;
+  for (const name of ["gpu-time", "ranked"]) requireId(`${name}-panel`).hidden = Boolean(pair);
   put(byId("pair-facts"), pair ? pairFacts(pair, now) : null);
 };
 
-/** @param {Shares} row */
-const shareBar = (row) => {
+/** @param {GpuTime} row */
+const timeBar = (row) => {
   if (!isNumber(row.idle)) return "no data";
-  const text = PARTS.filter((part) => isNumber(row[part])).map((part) => `${part} ${formatPercent(row[part])}`);
+  const text = PARTS.filter((part) => isNumber(row[part])).map(
+    (part) => `${PART_NAMES[part]} ${formatPercent(row[part])}`,
+  );
   const label = text.join(", ");
   return h(
     "span",
-    { class: "split-bar", role: "img", "aria-label": label, title: label },
+    { class: "time-bar", role: "img", "aria-label": label, title: label },
     PARTS.map((part) => h("span", { class: part, style: `width:${((row[part] || 0) * 100).toFixed(1)}%` })),
   );
 };
 
-const SHARE_COLUMNS = [
-  { key: "bar", name: "Its time", fixed: true, text: true, cell: shareBar },
-  ...PARTS.map((part) => ({
-    key: part,
-    name: part.charAt(0).toUpperCase() + part.slice(1),
-    minor: part !== "contended",
-    cell: (/** @type {Shares} */ row) => formatPercent(row[part]),
-  })),
+/** @param {GpuTime} row */
+const busy = ({ idle }) => (isNumber(idle) ? 1 - idle : null);
+
+const TIME_COLUMNS = [
+  { key: "bar", name: "GPU time", fixed: true, text: true, cell: timeBar },
+  { key: "busy", name: "Busy", value: busy, cell: (/** @type {GpuTime} */ row) => formatPercent(busy(row)) },
+  { key: "contended", name: "Contended", cell: (/** @type {GpuTime} */ row) => formatPercent(row.contended) },
 ];
 
-/** @param {RankedGpu} row */
-const gpuServices = ({ services }) =>
-  services.map(({ service, busy, stalled }, i) =>
+/**
+ * @param {RankedGpu} row
+ * @param {(service: string) => string} label
+ */
+const gpuServices = ({ services }, label) =>
+  services.map(({ service, busy: share, wait }) =>
     h(
       "span",
       { class: "on" },
-      link(serviceHref(service), truncate(service, 30)),
-      ` ${formatPercent(busy)}`,
-      isWait(stalled) ? h("b", { class: "poor" }, ` waits ${formatPercent(stalled)}`) : "",
-      i < services.length - 1 ? "," : "",
+      link(serviceHref(service), truncate(label(service), 30), service),
+      ` busy ${formatPercent(share)}`,
+      isWait(wait) ? `, waits ${formatPercent(wait)}` : "",
     ),
   );
 
-/** @param {RankedGpu} row */
-const waitScore = ({ wait, waiters }) => (wait === null ? null : wait * waiters);
-
 /** @param {ContentionData} data */
-const drawRankedGpus = ({ gpus }) => {
+const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
   if (!gpus.length) {
-    setPanelEmpty("ranked", "No GPU is known: no target gives gpu_info.");
+    setPanelEmpty("ranked", "No GPUs: no target exports gpu_info.");
     return;
   }
-  const waitedFor = gpus.filter((row) => row.waiters || isWait(row.contended));
-  const rows = (waitedFor.length ? waitedFor : gpus).slice(0, MAX_RANKED_GPUS);
-  const total = waitedFor.length === SENT_GPUS ? `${SENT_GPUS} or more` : waitedFor.length;
-  const more = waitedFor.length > rows.length ? `The first ${rows.length} of ${total}. ` : "";
+  const contended = gpus.filter((row) => (row.contended ?? 0) >= MIN_CONTENDED_RATIO);
+  if (!contended.length && gpus.some((row) => isNumber(row.contended))) {
+    setPanelEmpty("ranked", `No contended GPU among ${plural(gpuCount, "GPU")}.`);
+    return;
+  }
+  const rows = contended.length ? contended : gpus;
+  const label = shortLabels([...new Set(rows.flatMap(({ services }) => services.map(({ service }) => service)))]);
   drawTable(byId("ranked"), {
     id: "gpus",
-    label: "GPUs, the most waited for first",
+    label: "Contended GPUs",
     rows,
-    by: "-score",
+    maxRows: MAX_RANKED_GPUS,
+    by: "-contended",
     columns: [
       { key: "gpu", name: "GPU", text: true, cell: ({ gpu }) => link(gpuHref(gpu), gpu) },
-      { key: "waiters", name: "Waiters", minor: true },
-      {
-        key: "wait",
-        name: "Wait, sum",
-        hint: "share of time, over all services on it",
-        cell: ({ wait }) => formatPercent(wait),
-      },
-      {
-        key: "score",
-        name: "Waiters × wait",
-        minor: true,
-        value: waitScore,
-        cell: (row) => waitScore(row)?.toFixed(2),
-      },
-      ...SHARE_COLUMNS.filter(({ key }) => key !== "idle"),
+      ...TIME_COLUMNS,
       {
         key: "services",
-        name: "Services, and how busy each is",
+        name: "Services",
+        hint: "Busy: share of time on the GPU. Waits: share of time waiting for it (upper bound).",
         fixed: true,
         text: true,
         minor: true,
         kind: () => "wide-cell",
-        cell: gpuServices,
+        cell: (row) => gpuServices(row, label),
       },
     ],
-    note: h(
-      "p",
-      { class: "note" },
-      waitedFor.length ? more : "Nobody waits on any of them. ",
-      link(pageHref("/fleet", { metric: "contended" }), "All GPUs on Fleet"),
-    ),
+    note: h("p", { class: "note" }, link(pageHref("/fleet", { metric: "contended" }), "All GPUs")),
   });
   setPanel("ranked", "ready");
 };
 
 /** @param {ContentionData} data */
-const drawGroups = ({ groups: { by, rows } }) => {
+const drawGroups = ({ groups: { by, rows }, tiers }) => {
   if (!rows.length) {
-    setPanelEmpty("split", "No GPU is known.");
+    setPanelEmpty("gpu-time", "No GPUs.");
     return;
   }
-  const legend = PARTS.map((part) => h("span", { class: `key part ${part}` }, PART_MEANINGS[part]));
-  put(byId("split"), h("p", { class: "legend" }, legend), h("div", { id: "split-table" }));
-  drawTable(byId("split-table"), {
+  const legend = PARTS.map((part) => h("span", { class: `key part ${part}` }, PART_NAMES[part]));
+  put(
+    byId("gpu-time"),
+    h("div", { id: "gpu-time-table" }),
+    h("p", { class: "legend" }, legend),
+    hasTierTable(tiers) ? null : sharedTiersNote(tiers),
+  );
+  drawTable(byId("gpu-time-table"), {
     id: "groups",
     label: `GPU time by ${by}`,
     rows,
@@ -214,69 +204,69 @@ const drawGroups = ({ groups: { by, rows } }) => {
         cell: ({ name }) => link(pageHref("/fleet", { q: name, metric: "contended" }), name),
       },
       { key: "gpus", name: "GPUs" },
-      ...SHARE_COLUMNS,
+      ...TIME_COLUMNS,
     ],
   });
-  setPanel("split", "ready");
+  setPanel("gpu-time", "ready");
 };
 
+/**
+ * Whether a table says more of tiers than a sentence: several of them, and pools or configured tiers.
+ * @param {Tiers} tiers
+ */
+const hasTierTable = ({ tiers, pools, shared, configured }) =>
+  tiers.length > 1 && shared > 0 && (configured || pools.length > 1);
+
 /** @param {Tiers} tiers */
-const oneTierText = ({ tiers: [name, ...others] }) => {
-  if (name === undefined && !others.length) return "No service runs on a GPU.";
-  return `All services on GPUs are of one tier${name ? `, ${name}` : ""}: none can get into another's way.`;
-};
+const sharedTiersNote = ({ shared, configured }) =>
+  shared
+    ? h(
+        "p",
+        { class: "note" },
+        `${plural(shared, "GPU")} shared by several ${configured ? "tiers" : "namespaces"}. `,
+        configured ? null : "No tiers configured: using namespaces. ",
+        h("a", { href: "/api/pools" }, "Capacity per tier (JSON)"),
+      )
+    : null;
 
 /** @param {[gpus: number, shared: number] | null | undefined} cell */
 const tierCell = (cell) =>
   cell
-    ? h(
-        "span",
-        { title: `${cell[0]} GPUs, ${cell[1]} of them with another tier too` },
-        cell[0],
-        cell[1] ? h("b", { class: "poor" }, ` (${cell[1]} shared)`) : "",
-      )
+    ? [plural(cell[0], "GPU"), cell[1] ? h("span", { class: "muted" }, `, ${cell[1]} shared with another tier`) : null]
     : NOT_KNOWN;
 
 /** @param {ContentionData} data */
-const drawTiers = ({ tiers }) => {
-  const { tiers: names, pools, cells, mixed, configured } = tiers;
-  if (names.length < 2) {
-    setPanelEmpty("tiers", oneTierText(tiers));
-    return;
-  }
-  const mixedText = `${mixed} GPU${mixed === 1 ? " has" : "s have"} more than one tier.`;
+const drawTiers = ({ tiers, pair }) => {
+  const { tiers: names, pools, cells } = tiers;
+  const isShown = hasTierTable(tiers) && !pair;
+  requireId("tiers-panel").hidden = !isShown;
+  if (!isShown) return;
   put(
     byId("tiers"),
-    h("p", null, mixed ? h("b", { class: "poor" }, mixedText) : "No GPU has more than one tier."),
     scrollTable(
-      "Tiers and pools",
+      "GPUs by tier and pool",
       { class: "rows" },
       headCells(["Tier", ...pools.map((pool) => pool || "GPUs")]),
       names.map((name, i) =>
         h(
           "tr",
           null,
-          h("th", { scope: "row" }, name || "(no tier)"),
+          h("th", { scope: "row" }, name || "no tier"),
           cells[i]?.map((cell) => h("td", null, tierCell(cell))),
         ),
       ),
     ),
-    h(
-      "p",
-      { class: "note" },
-      configured ? "Tiers as the cluster tells them. " : "Nobody tells of tiers: namespaces stand for them. ",
-      h("a", { href: "/api/pools" }, "What each needs, as JSON"),
-    ),
+    sharedTiersNote(tiers),
   );
   setPanel("tiers", "ready");
 };
 
 document.addEventListener("click", (event) => {
-  const { by, peace } = closest(event, "[data-by], [data-peace]")?.dataset ?? {};
+  const { by, all } = closest(event, "[data-by], [data-all]")?.dataset ?? {};
   if (by !== undefined) navigate(hrefWith({ order: by || null }), true);
-  if (peace !== undefined) navigate(hrefWith({ peace: peace || null }), true);
+  if (all !== undefined) navigate(hrefWith({ all: all || null }), true);
   if (closest(event, "#pair-close")) navigate(hrefWith({ victim: null, aggressor: null }));
-  if ((by !== undefined || peace !== undefined) && shown) drawWaitMatrix(shown);
+  if ((by !== undefined || all !== undefined) && shown) drawWaitMatrix(shown);
 });
 
 /** @type {import("#web/assets/page.d.ts").Page} */
@@ -287,9 +277,10 @@ export const contention = {
   },
   update: (/** @type {ContentionData} */ data) => {
     if (!data.ready) {
-      put(byId("headline"), data.error ? "foreshock cannot read its source." : "Nothing is known yet.");
+      put(byId("headline"), data.error ? "foreshock cannot read its source." : "Waiting for the first evaluation.");
       requireId("verdict").dataset.state = data.error ? "error" : "empty";
-      setPanelsWithoutData(["who", "ranked", "split", "tiers"], data.error);
+      setPanelsWithoutData(["waits", "ranked", "gpu-time"], data.error);
+      requireId("tiers-panel").hidden = true;
       return;
     }
     shown = data;

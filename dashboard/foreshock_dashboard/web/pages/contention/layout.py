@@ -1,4 +1,4 @@
-"""Layout and charts of the Contention page: noisy neighbors, affected services, and their GPUs."""
+"""Layout and charts of the Contention page: GPU wait by pair of services, and the use of GPU time."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ _WAITS = (
     f"avg by ({_PAIR}) (sum by (instance, uuid, {_PAIR}) "
     '(rate(gpu_service_wait_by_aggressor_seconds_total{aggressor_name!=""}[2m])))'
 )
-"""The mean over the GPUs that two share, as the page has it."""
+"""The mean over the GPUs that two services share, as the page has it."""
 _BUSY = (
     "avg by (pool) (rate(gpu_busy_seconds_total[5m]) * on (uuid) group_left (pool) max by (uuid, pool) (gpu_pool_info))"
 )
-"""Several targets may tell the pool of one GPU."""
+"""Several targets may export the pool of one GPU."""
 
 
 def layout() -> Component:
-    """The headline, the open pair, the matrix, then GPUs, their time, and tiers."""
+    """The headline and the open pair, the matrix, then GPU time by pool and by GPU, and tiers."""
     return page_of(
         "contention",
-        "Who starves whom",
+        "GPU contention",
         [
-            verdict("verdict", "The longest wait", "headline", html.Div(id="pair-facts")),
+            verdict("verdict", "GPU contention", "headline", html.Div(id="pair-facts")),
             html.Div(
                 [
-                    chart("pair-wait", "Waiting", "share of the victim's time, at most", height=180),
-                    chart("pair-slow", "Slowness of the victim", "", height=180),
-                    chart("pair-use", "Who uses the shared GPUs", "share of time busy", height=180),
-                    panel("pair-gpus", "Shared GPUs", "now, the longest wait first"),
-                    panel("pair-traces", "Traces that waited longest", "of the victim, in this range"),
+                    chart("pair-wait", "GPU wait (upper bound)", "share of time", height=180),
+                    chart("pair-latency", "Latency", "", height=180),
+                    chart("pair-use", "Use of shared GPUs", "share of time", height=180),
+                    panel("pair-gpus", "Shared GPUs", ""),
+                    panel("pair-traces", "Traces with the longest GPU wait", ""),
                 ],
                 id="pair-open",
                 className="panels pair-panels",
@@ -54,23 +54,22 @@ def layout() -> Component:
             html.Div(
                 [
                     panel(
-                        "who",
-                        "Who waits for whom",
-                        "how much of its time the one on the left waits, at most, while the one above runs",
-                        wide=True,
+                        "waits",
+                        "GPU wait by pair (upper bound)",
+                        "share of time the row service waits on the column service",
                         csv="/api/csv/pairs",
                         promql=_WAITS,
                     ),
-                    panel("ranked", "GPUs", "waiters × wait, the worst first", wide=True, csv="/api/csv/gpus"),
-                    panel("split", "What GPU time goes into", "mean of the last 5 min", promql=_BUSY),
-                    panel("tiers", "Tiers and pools", "GPUs that each tier is on; of these shared with another"),
+                    panel("gpu-time", "GPU time: busy, contended, idle", "", promql=_BUSY),
+                    panel("ranked", "Contended GPUs", "", wide=True, csv="/api/csv/gpus"),
+                    panel("tiers", "GPUs by tier and pool", "", wide=True),
                 ],
-                className="panels",
+                className="panels contention-panels",
             ),
         ],
         "/api/pages/contention",
         takes="victim aggressor",
-        keeps="order peace",
+        keeps="order all",
         orders="sort psort gsort hsort tsort",
     )
 
@@ -99,31 +98,34 @@ class _Series(NamedTuple):
 
 
 def _wait(pair: _Pair) -> _Series | str:
-    """Share of time that the victim waits: for the aggressor, and for any service; mean over the GPUs they share."""
+    """Share of time that the victim waits: on the aggressor, and on any service; mean over the GPUs they share."""
     if not pair.gpus:
         return f"{pair.victim} and {pair.aggressor} share no GPU in this range."
     world = pair.world
     stalls = [i for i, stall in enumerate(world.stalls) if stall[1:] == (pair.victim, pair.aggressor)]
     total = nan_mean(world.stalled[pair.tenants(pair.victim)], axis=0)
     series = [
-        Line(f"for {pair.aggressor}", nan_mean(world.stalled_by[stalls], axis=0), "crit", fill=True),
-        Line("for anybody", total, "muted", dash="dot"),
+        Line(f"on {pair.aggressor}", nan_mean(world.stalled_by[stalls], axis=0), "data", fill=True),
+        Line("on any service", total, "muted", dash="dot"),
     ]
-    return _Series(series, "ratio", "Nothing told in this range how long one waits for the other.", 0.1)
+    return _Series(series, "ratio", "No data on GPU wait in this range.", 0.1)
 
 
 def _latency(pair: _Pair) -> _Series | str:
-    """Latency of the victim: time per token of its model servers, or else p95 and median of its requests."""
+    """Latency of the victim: time per output token of its model servers, or else p95 and p50 of its requests."""
     world, victim = pair.world, pair.victim
     servers = world.model_servers
     if servers and victim in servers.services:
         per_token = servers.per_token[servers.services.index(victim)]
         if np.isfinite(per_token).any():
-            return _Series([Line("time per token, mean", per_token, "data")], "s")
+            return _Series([Line(f"{victim}: time per output token, mean", per_token, "data")], "s")
     if victim not in world.services:
-        return f"{victim} serves no requests: how slow it is cannot be told."
+        return f"{victim} serves no requests: no latency."
     row = world.services.index(victim)
-    series = [Line("p95", world.red.p95[row], "data"), Line("p50", world.red.p50[row], "muted", dash="dot")]
+    series = [
+        Line(f"{victim} p95", world.red.p95[row], "data"),
+        Line(f"{victim} p50", world.red.p50[row], "muted", dash="dot"),
+    ]
     return _Series(series, "s", f"{victim} had no requests in this range.")
 
 
@@ -134,8 +136,8 @@ def _usage(pair: _Pair) -> _Series | str:
     world, both = pair.world, (pair.victim, pair.aggressor)
     series = [Line(str(service), nan_mean(world.busy[pair.tenants(service)], axis=0)) for service in both]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in pair.gpus]]
-    series.append(Line("contended", nan_mean(contended, axis=0), "warn", dash="dot"))
-    return _Series(series, "ratio", "Nothing told in this range who used the GPUs.", 1.0)
+    series.append(Line("contended", nan_mean(contended, axis=0), "text", dash="dot"))
+    return _Series(series, "ratio", "No data on GPU use in this range.", 1.0)
 
 
 def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
@@ -144,12 +146,12 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
             return blank("", look)
         world = hub.over(view.start, view.end)
         if world is None:
-            return blank("Nothing is known of this range.", look)
+            return blank("No data in this range.", look)
         victim, aggressor = (find_service(view.get(side), world.services) for side in ("victim", "aggressor"))
         if victim is None or aggressor is None:
-            return blank("No such service in this range.", look)
+            return blank("The service does not exist in this range.", look)
         marks = [
-            Mark(item.since, "first sign", "crit")
+            Mark(item.since, "first anomaly", "crit")
             for item in snapshot_at(hub, view).incidents
             if (item.victim, item.aggressor) == (victim, aggressor) and view.start <= item.since <= view.end
         ]
@@ -159,12 +161,10 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
             return blank(series, look)
         drawn, unit, empty, top = series
         span = (view.start, view.end)
-        return lines(
-            world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=len(drawn) == 1
-        )
+        return lines(world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=True)
 
     return Chart(name, draw)
 
 
-CHARTS = (_chart("pair-wait", _wait), _chart("pair-slow", _latency), _chart("pair-use", _usage))
-PAGE = Page("/contention", "Contention", "Who starves whom", layout, key="c", charts=CHARTS)
+CHARTS = (_chart("pair-wait", _wait), _chart("pair-latency", _latency), _chart("pair-use", _usage))
+PAGE = Page("/contention", "Contention", "GPU contention", layout, key="c", charts=CHARTS)

@@ -1,4 +1,4 @@
-// The pair that is open: the GPUs that its two services share, and the traces that waited longest.
+// The open pair: the GPUs that its two services share, and the traces with the longest GPU wait.
 import { gpuHref, link, pageHref } from "#web/assets/address.js";
 import { formatTimestamp } from "#web/assets/clock.js";
 import { byId, h, put, setPanel, setPanelEmpty } from "#web/assets/dom.js";
@@ -13,11 +13,11 @@ import * as timeRange from "#web/assets/widgets/time_range.js";
 
 const TRACES_EVERY_MS = 30_000;
 const MAX_GPUS = 16;
-/** Work that goes on this much longer than its trace did so after the caller had an answer. */
+const MAX_TRACES = 6;
+/** GPU work this much longer than its trace continued after the client had an answer or timed out. */
 const OUTLASTING_RATIO = 1.01;
 
-const OUTLASTING_NOTE =
-  "Work goes on when its caller has an answer or gave up: " + "part of such a wait came after what the request took. ";
+const OUTLASTING_NOTE = "GPU work that outlasts the client's duration counts as wait, too. ";
 
 /** The pair and range whose traces were requested last, and when. */
 let requested = { key: "", at: 0 };
@@ -44,10 +44,10 @@ export const drawPairGpus = (pair) => {
     rows: pair.gpus,
     maxRows: MAX_GPUS,
     param: "hsort",
-    by: "-stalled",
+    by: "-wait",
     columns: [
       { key: "gpu", name: "GPU", text: true, cell: ({ gpu }) => link(gpuHref(gpu), gpu) },
-      { key: "stalled", name: "Waits", cell: ({ stalled }) => formatPercent(stalled) },
+      { key: "wait", name: "GPU wait", cell: ({ wait }) => formatPercent(wait) },
       {
         key: "victim_busy",
         name: `${truncate(label(pair.victim), 22)} busy`,
@@ -87,7 +87,7 @@ export const drawPairTraces = async (pair) => {
   const query = new URLSearchParams({ victim, aggressor, start: start.toFixed(0), end: end.toFixed(0) });
   try {
     const body = await fetchJson(`/api/pages/contention/traces?${query}`);
-    if (key === requested.key) drawTraces(body.traces, body.looked_at, pair);
+    if (key === requested.key) drawTraces(body.traces, body.candidates, pair);
   } catch (error) {
     const message = errorMessage(error, "The list takes too long: choose a shorter range.");
     if (key === requested.key) setPanel("pair-traces", "error", message);
@@ -98,44 +98,46 @@ export const drawPairTraces = async (pair) => {
 const isOutlasted = ({ duration_seconds: seconds, gpu_seconds: gpuSeconds }) =>
   isNumber(seconds) && gpuSeconds > seconds * OUTLASTING_RATIO;
 
-/** @param {WaitingTrace} trace */
-const durationCell = (trace) => {
-  const title =
-    "Its caller had an answer or gave up by then; what it had begun went on, on the GPU and waiting for it.";
-  return [
-    formatSeconds(trace.duration_seconds),
-    isOutlasted(trace) ? h("small", { class: "poor", title }, " then went on") : null,
-  ];
-};
+/**
+ * The wait with its denominator: "5 min 45 s of 8 min 1 s (72%)".
+ * @param {WaitingTrace} trace
+ */
+const waitText = ({ aggressor_wait_seconds: wait, gpu_seconds: gpuSeconds }) => [
+  h("b", null, formatSeconds(wait)),
+  ` of ${formatSeconds(gpuSeconds)} (${formatPercent(gpuSeconds > 0 ? wait / gpuSeconds : null)})`,
+];
 
 /** @param {WaitingTrace} trace */
-const waitCell = ({ for_aggressor_seconds: waited, gpu_seconds: gpuSeconds }) => [
-  h("b", null, formatSeconds(waited)),
-  h("small", { class: "muted minor", title: "how long it had work on that GPU" }, ` of ${formatSeconds(gpuSeconds)}`),
+const durationCell = (trace) => [
+  formatSeconds(trace.duration_seconds),
+  isOutlasted(trace)
+    ? h("small", { class: "muted minor", title: "The client had an answer or timed out; GPU work continued." }, " *")
+    : null,
 ];
 
 /**
  * @param {readonly WaitingTrace[]} traces
- * @param {number} candidates the slowest traces among which these were looked for
+ * @param {number} candidates number of the slowest traces that were examined
  * @param {OpenPair} pair
  */
-const drawTraces = (traces, candidates, { victim }) => {
+const drawTraces = (traces, candidates, { victim, aggressor }) => {
   if (!byId("pair-traces")) return;
   if (!traces.length) {
-    const none = `None of the ${candidates} slowest traces of ${victim} is known to have run on a shared GPU.`;
-    setPanelEmpty("pair-traces", candidates ? none : `${victim} has no traces in this range.`);
+    const none = `None of the ${candidates} slowest traces of ${victim} ran on a shared GPU.`;
+    setPanelEmpty("pair-traces", candidates ? none : `No traces of ${victim} in this time range.`);
     return;
   }
+  const shown = traces.slice(0, MAX_TRACES);
   drawTable(byId("pair-traces"), {
     id: "waited",
-    label: "Traces that waited longest",
-    rows: traces,
+    label: "Traces with the longest GPU wait",
+    rows: shown,
     param: "tsort",
-    by: "-for_aggressor_seconds",
+    by: "-aggressor_wait_seconds",
     columns: [
       {
         key: "start",
-        name: "Started",
+        name: "Start",
         cell: ({ trace_id: trace, start, service, operation, sentence }) =>
           link(pageHref("/traces", { trace }), formatTimestamp(start), sentence || `${service} ${operation}`),
       },
@@ -147,23 +149,23 @@ const drawTraces = (traces, candidates, { victim }) => {
         cell: ({ service, operation }) => truncate(`${service.slice(service.indexOf("/") + 1)} ${operation}`, 34),
       },
       {
-        key: "for_aggressor_seconds",
-        name: "Waited for it",
-        hint: "until the last of its work on a GPU ended",
-        cell: waitCell,
+        key: "aggressor_wait_seconds",
+        name: "GPU wait",
+        hint: `Wait on ${aggressor}, of the time with GPU work (upper bound)`,
+        cell: waitText,
       },
       {
         key: "duration_seconds",
-        name: "Took",
-        hint: "until its caller had an answer or gave up",
+        name: "Duration",
+        hint: "Until the client had an answer or timed out",
         cell: durationCell,
       },
     ],
     note: h(
       "p",
       { class: "note" },
-      `Among the ${candidates} slowest; an upper bound. `,
-      traces.some(isOutlasted) ? OUTLASTING_NOTE : null,
+      `From the ${candidates} slowest traces. `,
+      shown.some(isOutlasted) ? `* ${OUTLASTING_NOTE}` : null,
       link(pageHref("/traces", { service: victim, order: "gpu_wait" }), "All by GPU wait"),
     ),
   });

@@ -36,14 +36,14 @@ def find_service(text: str, known: Collection[Service]) -> Service | None:
 class PairGpu(Row):
     """A GPU that a pair shares.
 
-    All ratios are shares of time, 0 to 1, in the newest evaluation; None for no data.
+    All values are shares of time, 0 to 1, in the newest evaluation; None for no data.
 
-    stalled: time that the victim waited for the aggressor on this GPU. victim_busy, aggressor_busy: time that the
-    service used this GPU.
+    wait: time that the victim waited on the aggressor on this GPU. victim_busy, aggressor_busy: time that the service
+    used this GPU.
     """
 
     gpu: str
-    stalled: float | None
+    wait: float | None
     victim_busy: float | None
     aggressor_busy: float | None
 
@@ -63,7 +63,7 @@ class PairIncident(Row):
 class PairDetail(Row):
     """A pair in detail.
 
-    ratio: share of time, 0 to 1, that the victim waits for the aggressor, mean over `gpus`; None for no data.
+    ratio: share of time, 0 to 1, that the victim waits on the aggressor, mean over `gpus`; None for no data.
     gpus: the GPUs that both use, the longest wait first. sentence: the pair in one sentence. summary: the sentence in
     clauses that link to their evidence.
     """
@@ -78,7 +78,7 @@ class PairDetail(Row):
 
 
 def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggressor: str) -> PairDetail:
-    """The selected pair. A pair that shares no GPU has no GPUs, and a sentence that says so.
+    """The selected pair. Services that share no GPU have no GPUs, and a sentence that says so.
 
     pairs_: all pairs of the snapshot. victim, aggressor: names of services as the URL has them.
     """
@@ -90,7 +90,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     incident, gpus = None, []
     if world is None or pair is None:
         unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
-        why = f"No service is called {unknown[0] or '(nothing)'}." if unknown else ""
+        why = f"Unknown service {unknown[0]}." if unknown else ""
         summary = text(why or f"{victim_name} and {aggressor_name} share no GPU.")
     else:
         current = open_incidents(snapshot)
@@ -112,17 +112,16 @@ def _incident(item: Incident) -> PairIncident:
 
 
 def _sentence(world: World, pair: Pair) -> str:
-    where = f"on the {counted(len(pair.gpus), 'GPU')} they share"
+    gpus = counted(len(pair.gpus), "GPU")
     if pair.ratio is None:
-        return f"How long {pair.victim} waits for {pair.aggressor} {where} is not known."
+        return f"No data on how long {pair.victim} waits on {pair.aggressor} ({gpus} shared)."
+    latency = _latency_text(world, pair.victim)
     if pair.ratio < MIN_WAIT_RATIO:
-        wait = f"{pair.victim} and {pair.aggressor} share {counted(len(pair.gpus), 'GPU')} in peace"
-    else:
-        wait = f"{pair.victim} waits for {pair.aggressor} up to {percent(pair.ratio)} of its time {where}"
-    return f"{wait}{_latency_clause(world, pair.victim)}."
+        return f"{pair.victim} does not wait on {pair.aggressor} ({gpus} shared).{latency}"
+    return f"{pair.victim} waits on {pair.aggressor} up to {percent(pair.ratio)} of the time, {gpus} shared.{latency}"
 
 
-def _latency_clause(world: World, victim: Service) -> str:
+def _latency_text(world: World, victim: Service) -> str:
     """The p95 of the affected service, and its median over the World's times; empty for no data."""
     if victim not in world.services:
         return ""
@@ -130,5 +129,4 @@ def _latency_clause(world: World, victim: Service) -> str:
     known = row[np.isfinite(row)]
     if not len(known) or not math.isfinite(row[-1]):
         return ""
-    usual = duration(float(np.median(known)))
-    return f"; its p95 is {duration(float(row[-1]))}, usually {usual}"
+    return f" p95 {duration(float(row[-1]))} (median {duration(float(np.median(known)))})."

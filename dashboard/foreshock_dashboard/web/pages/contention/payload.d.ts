@@ -1,20 +1,22 @@
-// The values of the Contention page, as the hub's JSON has them. Shares and ratios are of time.
+// The values of the Contention page, as the hub's JSON has them. Shares and ratios are of time; null without data.
 import type { Action, Clause, LivePayload } from "#web/assets/payload.d.ts";
 
-/** Services by index; a ratio is null without data. */
-export type WaitPair = [victim: number, aggressor: number, ratio: number | null, gpus: number, inWarning: boolean];
+/** The part of a pair in an open incident; "reverse" is the pair in the other direction. */
+export type PairRole = "incident" | "reverse" | "";
 
-export interface Shares {
-  useful: number | null;
+/** Services by index. */
+export type WaitPair = [victim: number, aggressor: number, ratio: number | null, gpus: number, role: PairRole];
+
+/** The use of GPU time; busy is uncontended and contended. */
+export interface GpuTime {
+  uncontended: number | null;
   contended: number | null;
   idle: number | null;
 }
 
-export interface RankedGpu extends Shares {
+export interface RankedGpu extends GpuTime {
   gpu: string;
-  waiters: number;
-  wait: number | null;
-  services: { service: string; busy: number | null; stalled: number | null }[];
+  services: { service: string; busy: number | null; wait: number | null }[];
 }
 
 export interface PairIncident {
@@ -33,7 +35,7 @@ export interface OpenPair {
   summary: Clause[];
   ratio: number | null;
   incident: PairIncident | null;
-  gpus: { gpu: string; stalled: number | null; victim_busy: number | null; aggressor_busy: number | null }[];
+  gpus: { gpu: string; wait: number | null; victim_busy: number | null; aggressor_busy: number | null }[];
 }
 
 export interface WaitingTrace {
@@ -42,7 +44,7 @@ export interface WaitingTrace {
   service: string;
   operation: string;
   sentence: string;
-  for_aggressor_seconds: number;
+  aggressor_wait_seconds: number;
   gpu_seconds: number;
   duration_seconds: number | null;
 }
@@ -52,23 +54,24 @@ export interface Tiers {
   pools: string[];
   /** GPUs of a tier in a pool, and those of them that have another tier too; null where there are none. */
   cells: ([gpus: number, shared: number] | null)[][];
-  mixed: number;
+  shared: number;
   configured: boolean;
 }
 
 export interface ContentionData extends LivePayload {
   headline: string;
   pair: OpenPair | null;
-  services: [name: string, colour: number][];
+  services: string[];
   pairs: WaitPair[];
-  /** Indices of services, those that wait or run most first. */
+  /** Indexes of services, the longest wait first. */
   victims: number[];
   aggressors: number[];
-  /** Services that answer no requests. */
-  jobs: number[];
+  /** Services without requests. */
+  batch: number[];
   hidden: number;
   missing: string[];
   gpus: RankedGpu[];
-  groups: { by: "pool" | "host"; rows: (Shares & { name: string; gpus: number })[] };
+  gpu_count: number;
+  groups: { by: "pool" | "host"; rows: (GpuTime & { name: string; gpus: number })[] };
   tiers: Tiers;
 }

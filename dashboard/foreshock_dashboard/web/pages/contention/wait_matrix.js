@@ -1,50 +1,55 @@
-// Who waits for whom: services that wait as rows, those that run meanwhile as columns.
+// The matrix of GPU wait: services that wait as rows, the services that they wait on as columns.
 import { hrefWith, link, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatPercent, isNumber, plural, shortLabels, truncate } from "#web/assets/format.js";
-import { serviceDot } from "#web/assets/timeline/signs.js";
+import { formatPercent, isNumber, shortLabels, truncate } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { heatPercent } from "#web/assets/widgets/widgets.js";
+import { MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
 /** @typedef {import("#web/pages/contention/payload.d.ts").WaitPair} WaitPair */
 
-/** A smaller share of time is no wait. */
-export const MIN_WAIT_RATIO = 0.005;
-const LOW_RATIO = 0.05;
 const MAX_SERVICES = 40;
 
-/** @param {WaitPair} pair */
-const isMissingOrWait = ([, , ratio]) => ratio === null || ratio >= MIN_WAIT_RATIO;
+/**
+ * The pairs that matter: those of open incidents, and services with requests that wait. Not among them are batch jobs,
+ * which may wait, the reverse pair of an incident, and pairs without a wait.
+ * @param {ContentionData} data
+ */
+export const relevantPairs = ({ pairs, batch }) =>
+  pairs.filter(
+    ([victim, , ratio, , role]) =>
+      role === "incident" ||
+      (role !== "reverse" && !batch.includes(victim) && (ratio === null || ratio >= MIN_WAIT_RATIO)),
+  );
 
 /**
  * Rows and columns of the matrix: as the hub has them, the worst first, by name, or by one row or column.
  * @param {Pick<ContentionData, "services" | "victims" | "aggressors">} data
  * @param {readonly WaitPair[]} pairs
- * @param {string} order "", "name", or "waits:" or "runs:" before the name of the service whose row or column it is
+ * @param {string} order "", "name", or "row:" or "column:" before the name of the service
  * @returns {{ victims: number[], aggressors: number[] }}
  */
 export const orderServices = ({ services, victims, aggressors }, pairs, order) => {
   const [kind, name] = [order.slice(0, order.indexOf(":")), order.slice(order.indexOf(":") + 1)];
-  const chosen = services.findIndex(([service]) => service === name);
+  const chosen = services.indexOf(name);
   const ratios = new Map(pairs.map(([victim, aggressor, ratio]) => [`${victim} ${aggressor}`, ratio]));
   const ratioOf = (/** @type {number} */ victim, /** @type {number} */ aggressor) =>
     ratios.get(`${victim} ${aggressor}`) ?? -1;
-  const nameOf = (/** @type {number} */ id) => services[id]?.[0] ?? "";
-  const sorted = (/** @type {number[]} */ ids, /** @type {(id: number) => number} */ worth) =>
+  const nameOf = (/** @type {number} */ id) => services[id] ?? "";
+  const sorted = (/** @type {number[]} */ ids, /** @type {(id: number) => number} */ rank) =>
     [...new Set(ids)].sort((a, b) => {
-      const difference = order === "name" ? 0 : worth(b) - worth(a);
+      const difference = order === "name" ? 0 : rank(b) - rank(a);
       return difference || nameOf(a).localeCompare(nameOf(b));
     });
-  const isBy = (/** @type {string} */ wanted) => kind === wanted && chosen >= 0;
+  const isBy = (/** @type {string} */ side) => kind === side && chosen >= 0;
   return {
     victims: sorted(
       pairs.map(([victim]) => victim),
-      isBy("runs") ? (id) => ratioOf(id, chosen) : (id) => -victims.indexOf(id),
+      isBy("column") ? (id) => ratioOf(id, chosen) : (id) => -victims.indexOf(id),
     ),
     aggressors: sorted(
       pairs.map(([, aggressor]) => aggressor),
-      isBy("waits") ? (id) => ratioOf(chosen, id) : (id) => -aggressors.indexOf(id),
+      isBy("row") ? (id) => ratioOf(chosen, id) : (id) => -aggressors.indexOf(id),
     ),
   };
 };
@@ -64,30 +69,31 @@ const choice = (name, value, isPressed, text) =>
  */
 export const drawWaitMatrix = (data) => {
   if (!data.pairs.length) {
-    const missing = data.missing.length ? ` No samples of ${data.missing.join(", ")}.` : "";
-    setPanelEmpty("who", `No two services share a GPU, so none can starve another.${missing}`);
+    const missing = data.missing.length ? ` Missing metrics: ${data.missing.join(", ")}.` : "";
+    setPanelEmpty("waits", `No services share a GPU.${missing}`);
     return;
   }
-  const hasNoWaits = data.pairs.every(([, , ratio]) => (ratio ?? 0) < MIN_WAIT_RATIO);
-  const showsAll = hasNoWaits || param("peace") === "1";
-  const pairs = data.pairs.filter((pair) => showsAll || isMissingOrWait(pair));
+  const relevant = relevantPairs(data);
+  const others = data.pairs.length - relevant.length;
+  const showsAll = !relevant.length || param("all") === "1";
+  const pairs = showsAll ? data.pairs : relevant;
   const order = param("order");
   const { victims, aggressors } = orderServices(data, pairs, order);
   put(
-    byId("who"),
+    byId("waits"),
     h(
       "p",
       { class: "choices" },
-      choice("data-by", "", order !== "name", "Worst first"),
+      choice("data-by", "", order !== "name", "By wait"),
       choice("data-by", "name", order === "name", "By name"),
-      hasNoWaits ? null : choice("data-peace", showsAll ? "" : "1", showsAll, "Also pairs that share in peace"),
+      relevant.length && others ? choice("data-all", showsAll ? "" : "1", showsAll, `All pairs (+${others})`) : null,
     ),
     matrix(data, pairs, victims.slice(0, MAX_SERVICES), aggressors.slice(0, MAX_SERVICES), order),
-    note(data, victims, aggressors),
-    h("details", { id: "who-twin" }, h("summary", null, "Pairs as a list"), h("div", { id: "who-list" })),
+    note(data, pairs, victims, aggressors),
+    h("details", { id: "waits-twin" }, h("summary", null, "As a list"), h("div", { id: "waits-list" })),
   );
   drawPairs(data, pairs);
-  setPanel("who", "ready");
+  setPanel("waits", "ready");
 };
 
 /**
@@ -97,37 +103,36 @@ export const drawWaitMatrix = (data) => {
  * @param {readonly number[]} columns
  * @param {string} order
  */
-const matrix = ({ services, jobs }, pairs, rows, columns, order) => {
-  const label = shortLabels(services.map(([name]) => name));
+const matrix = ({ services, batch }, pairs, rows, columns, order) => {
+  const label = shortLabels(services);
   const byIds = new Map(pairs.map((pair) => [`${pair[0]} ${pair[1]}`, pair]));
-  const sortButton = (/** @type {"waits" | "runs"} */ kind, /** @type {number} */ id) => {
-    const [name, colour] = services[id] ?? ["", 0];
+  const sortButton = (/** @type {"row" | "column"} */ kind, /** @type {number} */ id) => {
+    const name = services[id] ?? "";
     const isCurrent = order === `${kind}:${name}`;
-    const arrow = kind === "runs" ? " ▾" : " ▸";
+    const arrow = kind === "column" ? " ▾" : " ▸";
     return h(
       "button",
       {
         type: "button",
         "data-by": isCurrent ? "" : `${kind}:${name}`,
-        title: `${name}: sort by it`,
+        title: `Sort by ${name}`,
         "aria-pressed": String(isCurrent),
       },
-      serviceDot(colour),
       truncate(label(name), 18),
       isCurrent ? arrow : "",
     );
   };
   const cell = (/** @type {number} */ victim, /** @type {number} */ aggressor) => {
-    if (victim === aggressor) return h("td", { class: "none", title: "itself" });
+    if (victim === aggressor) return h("td", { class: "none self" });
     const pair = byIds.get(`${victim} ${aggressor}`);
-    return pair ? waitCell(pair, services) : h("td", { class: "none", title: "they share no GPU, or in peace" }, "·");
+    return pair ? pairCell(pair, services) : h("td", { class: "none", title: "No shared GPU, or no wait" }, "·");
   };
   return scrollTable(
-    "Who waits for whom",
+    "GPU wait by pair",
     { class: "matrix" },
     [
-      h("th", { scope: "col" }, "waits ↓ for →"),
-      columns.map((id) => h("th", { scope: "col" }, sortButton("runs", id))),
+      h("th", { scope: "col" }, "row waits on column"),
+      columns.map((id) => h("th", { scope: "col" }, sortButton("column", id))),
     ],
     rows.map((victim) =>
       h(
@@ -136,8 +141,8 @@ const matrix = ({ services, jobs }, pairs, rows, columns, order) => {
         h(
           "th",
           { scope: "row" },
-          sortButton("waits", victim),
-          jobs.includes(victim) ? h("small", null, "no requests") : null,
+          sortButton("row", victim),
+          batch.includes(victim) ? h("small", null, "no requests") : null,
         ),
         columns.map((aggressor) => cell(victim, aggressor)),
       ),
@@ -149,47 +154,29 @@ const matrix = ({ services, jobs }, pairs, rows, columns, order) => {
  * @param {WaitPair} pair
  * @param {ContentionData["services"]} services
  */
-const waitCell = ([victimId, aggressorId, ratio, gpus, inWarning], services) => {
-  const [victim, aggressor] = [services[victimId]?.[0] ?? "", services[aggressorId]?.[0] ?? ""];
-  const share = isNumber(ratio) ? `${formatPercent(ratio)} of the time` : "(no data)";
-  const count = plural(gpus, "GPU");
-  const name = `${victim} waits for ${aggressor} ${share} on ${count}${inWarning ? ", in a warning" : ""}`;
+const pairCell = ([victimId, aggressorId, ratio, gpus, role], services) => {
+  const [victim, aggressor] = [services[victimId] ?? "", services[aggressorId] ?? ""];
   const isOpen = param("victim") === victim && param("aggressor") === aggressor;
-  const low = (ratio ?? 0) < LOW_RATIO ? "low" : "";
-  return h(
-    "td",
-    { class: `${inWarning ? "warned" : low}${isOpen ? " open" : ""}`, style: `--heat:${heatPercent(ratio)}%` },
-    h(
-      "a",
-      {
-        class: "cell",
-        href: hrefWith({ victim, aggressor }),
-        "data-go": true,
-        title: name,
-        "aria-label": name,
-        "aria-current": isOpen ? "true" : null,
-      },
-      isNumber(ratio) ? formatPercent(ratio) : "no data",
-      h("small", null, count),
-    ),
-  );
+  const href = hrefWith({ victim, aggressor });
+  return waitCell({ victim, aggressor, ratio, gpus, inIncident: role === "incident", href, isOpen });
 };
 
 /**
  * @param {ContentionData} data
+ * @param {readonly WaitPair[]} pairs
  * @param {readonly number[]} victims
  * @param {readonly number[]} aggressors
  */
-const note = ({ jobs, hidden }, victims, aggressors) => {
+const note = ({ hidden }, pairs, victims, aggressors) => {
   const [rows, columns] = [Math.min(victims.length, MAX_SERVICES), Math.min(aggressors.length, MAX_SERVICES)];
   const isCut = rows < victims.length || columns < aggressors.length || hidden;
-  const hasJobs = victims.slice(0, MAX_SERVICES).some((id) => jobs.includes(id));
+  const hasIncident = pairs.some(([, , , , role]) => role === "incident");
   return h(
     "p",
-    { class: "note" },
-    "An upper bound, from samples of who runs when. ",
-    hasJobs ? "Who answers no requests, such as a batch job, may wait. " : "",
-    isCut ? `Shown are ${rows} × ${columns}; the CSV has all pairs.` : "",
+    { class: "legend" },
+    hasIncident ? h("span", { class: "key incident-pair" }, "in an open incident") : null,
+    h("span", null, "Sampled. Batch jobs may wait: no alerts."),
+    isCut ? h("span", null, `${rows} x ${columns} shown; the CSV has all pairs.`) : null,
   );
 };
 
@@ -198,19 +185,19 @@ const note = ({ jobs, hidden }, victims, aggressors) => {
  * @param {readonly WaitPair[]} pairs
  */
 const drawPairs = ({ services }, pairs) => {
-  const nameOf = (/** @type {number} */ id) => services[id]?.[0] ?? "";
-  drawTable(byId("who-list"), {
+  const nameOf = (/** @type {number} */ id) => services[id] ?? "";
+  drawTable(byId("waits-list"), {
     id: "pairs",
     label: "Pairs",
     param: "psort",
     by: "-ratio",
     rows: pairs,
     columns: [
-      { key: "victim", name: "Waits", text: true, value: ([victim]) => nameOf(victim) },
-      { key: "aggressor", name: "Runs", text: true, value: ([, aggressor]) => nameOf(aggressor) },
+      { key: "victim", name: "Service", text: true, value: ([victim]) => nameOf(victim) },
+      { key: "aggressor", name: "Waits on", text: true, value: ([, aggressor]) => nameOf(aggressor) },
       {
         key: "ratio",
-        name: "Share of time",
+        name: "GPU wait (share of time)",
         value: ([, , ratio]) => ratio,
         cell: ([victim, aggressor, ratio]) =>
           link(
@@ -218,7 +205,7 @@ const drawPairs = ({ services }, pairs) => {
             isNumber(ratio) ? formatPercent(ratio) : "no data",
           ),
       },
-      { key: "gpus", name: "GPUs", value: ([, , , gpus]) => gpus },
+      { key: "gpus", name: "Shared GPUs", value: ([, , , gpus]) => gpus },
     ],
   });
 };

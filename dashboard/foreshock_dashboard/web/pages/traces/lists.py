@@ -189,16 +189,16 @@ def by_wait(
 class ExemplarRow(TraceRow):
     """A trace that waited for a GPU."""
 
-    for_aggressor_seconds: float | None
+    aggressor_wait_seconds: float | None
     gpu_seconds: float | None
     sentence: str
 
 
 class Exemplars(TypedDict):
-    """The traces that waited longest, and how many were looked at."""
+    """The traces with the longest wait, and how many traces were examined."""
 
     traces: list[ExemplarRow]
-    looked_at: int
+    candidates: int
 
 
 def exemplar_query(victim: Service, start: str, end: str, now: float) -> TraceQuery:
@@ -223,7 +223,7 @@ def exemplars(
 ) -> Exemplars:
     """The traces with the longest wait for the aggressor, then those with any wait.
 
-    `looked_at` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU, which may
+    `candidates` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU, which may
     exceed the duration, since work goes on after a caller has its answer or gives up.
 
     Raises:
@@ -231,20 +231,20 @@ def exemplars(
     """
     deadline = timer() + EXEMPLARS_TIMEOUT_SECONDS
     rows: list[tuple[float, float, ExemplarRow]] = []
-    looked_at = 0
+    examined = 0
     candidates = source.search(replace(query, limit=MAX_EXEMPLAR_CANDIDATES))
     for item, gpu_time in _gpu_times(times, candidates, deadline, timer):
-        looked_at += 1
+        examined += 1
         if (worst := gpu_time.lanes.longest) is None:
             continue
         by = worst.split.others.get(aggressor, 0.0)
         row: ExemplarRow = {
             **trace_json.summary(item),
             "gpu_wait_seconds": number(worst.split.waited),
-            "for_aggressor_seconds": number(by),
+            "aggressor_wait_seconds": number(by),
             "gpu_seconds": number(worst.split.length),
             "sentence": gpu_time.sentence,
         }
         rows.append((by, worst.split.waited, row))
     rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))
-    return {"traces": [row for _, _, row in rows[:MAX_EXEMPLARS]], "looked_at": looked_at}
+    return {"traces": [row for _, _, row in rows[:MAX_EXEMPLARS]], "candidates": examined}
