@@ -47,7 +47,7 @@ class HubProcess(MeasuredProcess):
 def hub_process(store: Path, targets: Sequence[str] = ()) -> Iterator[HubProcess]:
     """Run a hub over a store that scrapes the targets."""
     ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
-    command = [str(BIN / "foreshock"), "serve", *ports, "--store", str(store)]
+    command = [str(BIN / "foreshock"), "serve", *ports, "--store-path", str(store)]
     command += ["--targets", ",".join(targets)] if targets else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout

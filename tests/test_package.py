@@ -91,7 +91,7 @@ def test_without_the_hubs_libraries_foreshock_says_what_to_install() -> None:
 
 def test_the_hub_starts_with_what_its_extra_installs(tmp_path: Path) -> None:
     """The tools of developers bring more along: a library that the extra forgot would be missed by users alone."""
-    settings = f"Settings(store=Path({str(tmp_path)!r}), port=0, otlp_grpc_port=0, otlp_http_port=0)"
+    settings = f"Settings(store_path=Path({str(tmp_path)!r}), port=0, otlp_grpc_port=0, otlp_http_port=0)"
     script = f"""{ONLY_THE_EXTRA}
 from pathlib import Path
 from foreshock_dashboard.common.clock import Clock

@@ -54,7 +54,7 @@ def prometheus(tmp_path: Path, server: Server) -> Callable[..., str]:
 
     def start(alertmanager: str, targets: Mapping[str, str], windows: Mapping[str, str] | None = None) -> str:
         written = tmp_path / "written"
-        words = ["--out", str(written), "--hub", "https://hub.example.com", "--objectives", "assistant/chat=20s"]
+        words = ["--out", str(written), "--hub", "https://hub.example.com", "--slo", "assistant/chat=20s"]
         assert run(parser().parse_args(["alerts", *words])) == 0
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},

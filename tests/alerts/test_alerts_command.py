@@ -33,20 +33,20 @@ def test_every_link_leads_to_the_hub_that_was_named(root: Path, tmp_path: Path) 
 
 def test_promises_are_accepted_by_prometheus_and_written_anew(tmp_path: Path, tool: Callable[..., str]) -> None:
     """Of services with a namespace and without, with odd names; the second time the file is another one."""
-    first = written(tmp_path, "--objectives", 'serving/chat=20s:1%,odd"name\\d=250ms:0%,größe=5m')
+    first = written(tmp_path, "--slo", 'serving/chat=20s:1%,odd"name\\d=250ms:0%,größe=5m')
     out = tool("promtool", "check", "rules", "--lint=all", "--lint-fatal", *tmp_path.glob("*.rules.yml"))
     assert "SUCCESS" in out
-    second = written(tmp_path, "--objectives", "serving/chat=10s")
+    second = written(tmp_path, "--slo", "serving/chat=10s")
     assert first["objectives.rules.yml"] != second["objectives.rules.yml"]
     assert "odd" not in second["objectives.rules.yml"]
 
 
 def test_promises_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its variable and its file."""
-    monkeypatch.setenv("FORESHOCK_OBJECTIVES", "chat=20s")
+    monkeypatch.setenv("FORESHOCK_SLO", "chat=20s")
     assert 'service_name="chat"' in written(tmp_path / "a")["objectives.rules.yml"]
-    monkeypatch.delenv("FORESHOCK_OBJECTIVES")
-    (tmp_path / "hub.yaml").write_text("objectives: code=20s\nport: 0\n")
+    monkeypatch.delenv("FORESHOCK_SLO")
+    (tmp_path / "hub.yaml").write_text("slo: code=20s\nport: 0\n")
     assert (
         'service_name="code"' in written(tmp_path / "b", "--config", str(tmp_path / "hub.yaml"))["objectives.rules.yml"]
     )
@@ -55,9 +55,9 @@ def test_promises_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--objectives", "chat=10m"], "a p95 of 600 s is beyond the last bucket, 300 s; promise less"),
-        (["--objectives", "chat=1s,chat=2s"], "chat is promised twice"),
-        (["--objectives", "chat"], "is not like llm-chat=20s"),
+        (["--slo", "chat=10m"], "a p95 of 600 s is beyond the last bucket, 300 s; promise less"),
+        (["--slo", "chat=1s,chat=2s"], "chat is promised twice"),
+        (["--slo", "chat"], "--slo: 'chat' is not NAME=P95[:ERROR_RATE]. Write llm-chat=20s"),
         (["--hub", "nowhere"], "--hub: 'nowhere'"),
         (["--buckets", "1,two"], "--buckets: '1,two' is not like 0.1,0.5,2.5"),
         (["--buckets", "0,1"], "holds a bound that is not above 0 s"),

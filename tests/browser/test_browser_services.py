@@ -122,11 +122,11 @@ def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open,
 
 def test_status_shows_names_that_nobody_has_beside_other_doubts(visit: Open, site: Site) -> None:
     """In the first line where there is nothing worse, with who may be meant below it; it goes once they are seen."""
-    site.hub.in_vain = ({"flag": "--objectives", "service": "embeder", "nearest": "embedder"},)
+    site.hub.in_vain = ({"flag": "--slo", "service": "embeder", "nearest": "embedder"},)
     page = visit("/status", width=390).page
     ready(page)
-    said = "--objectives names a service not seen so far: embeder (embedder?); correct the name"
-    expect(page.locator("#trust")).to_have_text("Mostly: --objectives names a service not seen so far.")
+    said = "--slo names a service not seen so far: embeder (embedder?); correct the name"
+    expect(page.locator("#trust")).to_have_text("Mostly: --slo names a service not seen so far.")
     assert page.evaluate("(e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))(trust)") < 3
     current, bar = page.locator("nav [aria-current]").bounding_box(), page.locator(".bar nav").bounding_box()
     assert current and bar  # noqa: PT018

@@ -168,8 +168,8 @@ def stack(compose: Yaml, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         prometheus = server.said(listening)
         server.said(r"(Server is ready)")
         hub = run(
-            own.with_name("foreshock"), *(word for word in words("hub") if not word.startswith("--tempo=")),
-            f"--prometheus=http://{prometheus}", "--host=127.0.0.1", "--port=0", "--otlp-grpc-port=0",
+            own.with_name("foreshock"), *(word for word in words("hub") if not word.startswith("--tempo-url=")),
+            f"--prometheus-url=http://{prometheus}", "--host=127.0.0.1", "--port=0", "--otlp-grpc-port=0",
             "--otlp-http-port=0",
         )  # fmt: skip
         page = hub.said(r"^page +http://([\d.:]+)")

@@ -162,7 +162,7 @@ def test_the_hub_knows_its_options(rendered: dict[str, list[Yaml]], name: str) -
     assert set(config) <= {item.variable for item in OPTIONS}
     claimed = of(rendered[name], "PersistentVolumeClaim")["spec"]["resources"]["requests"]["storage"]
     assert float(given["--retention-size"].removesuffix("GiB")) < float(claimed.removesuffix("Gi"))
-    assert given["--store"].startswith(container["volumeMounts"][0]["mountPath"])
+    assert given["--store-path"].startswith(container["volumeMounts"][0]["mountPath"])
 
 
 def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rendered: dict[str, list[Yaml]]) -> None:
@@ -232,7 +232,7 @@ def test_golden_rules_for_the_operator_are_those_of_the_files(
 def test_rules_for_the_operator_lead_to_the_hub_that_was_named_and_know_promises(root: Path, tmp_path: Path) -> None:
     """Every link, and nothing else is changed; promises are groups of their own."""
     hub = "https://hub.example.com/foreshock"
-    file = operator_rules(tmp_path, "--hub", hub, "--objectives", "serving/chat=20s:1%")
+    file = operator_rules(tmp_path, "--hub", hub, "--slo", "serving/chat=20s:1%")
     *groups, promised = yaml.safe_load(file.read_text())["spec"]["groups"]
     text = yaml.safe_dump(groups)
     assert "127.0.0.1" not in text

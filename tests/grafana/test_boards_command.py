@@ -15,8 +15,8 @@ from foreshock_dashboard.cli.hub_client import HUB_URL
 
 Yaml = dict[str, Any]
 THERE = "https://hub.example.com/$foreshock"
-PROMETHEUS = ("--prometheus", "http://prometheus.example:9090", "--scrape-interval", "1m")
-TEMPO = ("--tempo", "http://tempo.example:3200")
+PROMETHEUS = ("--prometheus-url", "http://prometheus.example:9090", "--scrape-interval", "1m")
+TEMPO = ("--tempo-url", "http://tempo.example:3200")
 SOURCES = "provisioning/datasources"
 
 
@@ -97,15 +97,15 @@ def test_a_tempo_that_nobody_asked_for_here_is_left_out_without_a_prometheus(
     (tmp_path / "hub.yaml").write_text("tempo_url: http://tempo.example:3200\n")
     files = written(tmp_path / "out", "--config", str(tmp_path / "hub.yaml"))
     assert [name for name in files if SOURCES in name] == []
-    assert "Tempo is left out" in capsys.readouterr().err
+    assert "no Tempo data source" in capsys.readouterr().err
 
 
 def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Grafana takes it from its environment, by a name that is told."""
     addresses = (
-        "--prometheus",
+        "--prometheus-url",
         "https://us%40er$:s3cret%3A@prom.example/api",
-        "--tempo",
+        "--tempo-url",
         "http://me:s3cret@tempo:3200",
     )
     files = written(tmp_path, *addresses)
@@ -124,8 +124,8 @@ def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     ("words", "message"),
     [
         (["--hub", "nowhere"], "--hub: 'nowhere'"),
-        (["--prometheus", "prometheus:9090"], "is not an address such as http://127.0.0.1:9090"),
-        (["--tempo", "http://tempo:3200"], "give --prometheus as well"),
+        (["--prometheus-url", "prometheus:9090"], "is not a URL such as http://127.0.0.1:9090"),
+        (["--tempo-url", "http://tempo:3200"], "Set --prometheus-url."),
         (["--mounted-at", "here"], "--mounted-at: 'here' is not a path from the root"),
     ],
 )

@@ -71,7 +71,7 @@ class HubProcess(Process):
     ) -> HubProcess:
         """Start one on ports that the system chooses; `env` is added to the environment; `files` it may have open."""
         ports = ["--port", "0", "--otlp-grpc-port", "0", "--otlp-http-port", "0"]
-        command = [str(BIN / "foreshock"), "serve", *ports, "--store", str(store), *flags]
+        command = [str(BIN / "foreshock"), "serve", *ports, "--store-path", str(store), *flags]
         if files is not None:
             command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
         return cls(command, env={**os.environ, **(env or {})})

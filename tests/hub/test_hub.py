@@ -24,7 +24,7 @@ Eventually = Callable[..., None]
 
 def settings(store: Path) -> Settings:
     """A hub on free ports."""
-    return Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=store, step=1.0)
+    return Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store_path=store, evaluation_interval=1.0)
 
 
 @pytest.fixture(name="hub")

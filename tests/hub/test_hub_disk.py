@@ -81,7 +81,7 @@ def test_a_failing_disk_is_told_to_senders_and_costs_nothing_that_was_acknowledg
     serve: Serve, disk: Disk, tmp_path: Path, eventually: Eventually
 ) -> None:
     """The n-th write or sync fails, and all after it, until the disk is well again; at the end, `kill -9`."""
-    hub = serve("--step", "1s", env=disk.environment)
+    hub = serve("--evaluation-interval", "1s", env=disk.environment)
     kept = fail_and_recover(hub, disk, [(0, 0), (1, 1), (0, 2), (1, 3), (0, 9)], eventually)
     check(hub, kept)
     assert hub.metric('foreshock_receiver_requests_refused_total{reason="unavailable"}') == 10
@@ -95,7 +95,7 @@ def test_a_disk_that_fails_at_each_of_two_hundred_calls(
     serve: Serve, disk: Disk, tmp_path: Path, eventually: Eventually
 ) -> None:
     """The same for n from 0 to 199."""
-    hub = serve("--step", "1s", env=disk.environment)
+    hub = serve("--evaluation-interval", "1s", env=disk.environment)
     kept = fail_and_recover(hub, disk, [(n % 2, n) for n in range(200)], eventually)
     check(hub, kept)
     hub.end(signal.SIGKILL)

@@ -22,7 +22,7 @@ from tests.hub.process import BIN
 
 Serve = Any
 Eventually = Callable[..., None]
-FAST = ("--scrape-interval", "1s", "--step", "1s", "--rate-window", "9.5s")
+FAST = ("--scrape-interval", "1s", "--evaluation-interval", "1s", "--rate-window", "9.5s")
 
 
 def send_call(endpoint: str, *, failed: bool = False) -> str:
@@ -124,7 +124,7 @@ def test_over_a_fleets_prometheus_the_hub_shows_the_same(
     """The first hub is scraped by a real Prometheus; a second one reads it and agrees."""
     first = serve("--targets", exporter, *FAST)
     url = prometheus({"foreshock-exporter": exporter, "foreshock": first.url.removeprefix("http://")})
-    second = serve("--prometheus", url, *FAST, store=tmp_path / "second")
+    second = serve("--prometheus-url", url, *FAST, store=tmp_path / "second")
 
     def both(path: str, key: str, pick: Callable[[dict[str, Any]], object]) -> list[list[object]]:
         return [sorted(map(pick, names(hub.get(path), key)), key=repr) for hub in (first, second)]
@@ -209,7 +209,7 @@ def test_a_target_that_is_no_exporter_costs_only_itself(
 
 def test_a_prometheus_that_is_away_is_said_and_comes_back(serve: Serve, free_address: str) -> None:
     """The hub stays up, is not ready, and names the source."""
-    hub = serve("--prometheus", f"http://{free_address}", *FAST, wait=False)
+    hub = serve("--prometheus-url", f"http://{free_address}", *FAST, wait=False)
     hub.wait_for_page()
 
     answer = hub.get("/readyz")

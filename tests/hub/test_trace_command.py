@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind
 Serve = Any
 Eventually = Callable[..., None]
 BIN = Path(sys.executable).parent
-FAST = ("--scrape-interval", "1s", "--step", "1s", "--rate-window", "9.5s")
+FAST = ("--scrape-interval", "1s", "--evaluation-interval", "1s", "--rate-window", "9.5s")
 SCRIPT = """\
 {"foreshock_device_script": 1, "host": "host-2", "host_id": "id-of-host-2"}
 {"at": 0, "gpu": 0, "device": {}}
@@ -105,7 +105,7 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
     [
         (("no-id",), 2, "trace id 'no-id' is not hexadecimal of up to 32 digits"),
         (("1" * 33,), 2, "is not hexadecimal of up to 32 digits"),
-        (("1", "--hub", "localhost:8050"), 2, "--hub: 'localhost:8050' is not an address such as http://"),
+        (("1", "--hub", "localhost:8050"), 2, "--hub: 'localhost:8050' is not a URL such as http://"),
         ((), 2, "the following arguments are required: ID"),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_closest_service_has_the_same_name_or_a_similar_spelling(named: str,
     assert found == (Service.parse(meant) if meant else None)
 
 
-@pytest.mark.parametrize("flag", ["--objectives", "--tiers"])
+@pytest.mark.parametrize("flag", ["--slo", "--tiers"])
 def test_unmatched_services_are_logged_once_after_half_an_hour_of_data(
     caplog: pytest.LogCaptureFixture, flag: str
 ) -> None:
@@ -85,10 +85,10 @@ def _hub(tmp_path: Path) -> Iterator[Hub]:
         port=0,
         otlp_grpc_port=0,
         otlp_http_port=0,
-        store=tmp_path,
-        step=1.0,
+        store_path=tmp_path,
+        evaluation_interval=1.0,
         tiers=(("gateway", "gold"), ("servng/llm", "bronze")),
-        objectives=(("servng/llm", 20.0, 0.01),),
+        slo=(("servng/llm", 20.0, 0.01),),
     )
     hub = Hub(settings, Clock())
     yield hub
@@ -108,7 +108,7 @@ def test_the_hubs_metrics_contain_the_unmatched_services(hub: Hub) -> None:
 def test_the_hubs_status_contains_the_unmatched_services(hub: Hub) -> None:
     """With the option that names them."""
     assert [(row["flag"], row["service"]) for row in hub.status()["in_vain"]] == [
-        ("--objectives", "servng/llm"),
+        ("--slo", "servng/llm"),
         ("--tiers", "gateway"),
         ("--tiers", "servng/llm"),
     ]

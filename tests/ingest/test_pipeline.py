@@ -129,7 +129,7 @@ def test_an_exceeded_series_limit_is_logged_once_and_in_the_status(caplog: pytes
 
     assert [record.getMessage() for record in caplog.records] == [pipeline.usage()["warning"]]
     assert "more than 100 series" in caplog.text
-    assert "raise --span-series" in caplog.text
+    assert "raise --span-metrics-max-series" in caplog.text
     pipeline.collect(2000.0)
     assert pipeline.usage()["warning"] == ""
 

@@ -97,15 +97,20 @@ def test_either_side_of_a_call_has_its_own_span(span: Make, now: float) -> None:
 
 
 def test_the_hub_s_status_reports_an_exceeded_series_limit(tmp_path: Path, span: Make) -> None:
-    """As `--span-series` bounds them."""
-    hub = Hub(Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=tmp_path, span_series=100), Clock())
+    """As `--span-metrics-max-series` bounds them."""
+    hub = Hub(
+        Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store_path=tmp_path, span_metrics_max_series=100), Clock()
+    )
     try:
         hub.start()
         url = f"http://127.0.0.1:{hub.web.port}/api/status"
         for number, full in ((1, False), (2, True)):
             hub.pipeline.accept([span("server", "a", number, trace=number, name=f"GET /{number}", end=hub.now())])
             usage = httpx.get(url, trust_env=False).json()["hub"]["spans"]
-            assert (usage["series"] <= usage["series_limit"] == 100, "--span-series" in usage["warning"]) == (
+            assert (
+                usage["series"] <= usage["series_limit"] == 100,
+                "--span-metrics-max-series" in usage["warning"],
+            ) == (
                 True,
                 full,
             )
@@ -123,7 +128,9 @@ def test_the_hub_s_status_reports_an_exceeded_series_limit(tmp_path: Path, span:
 )
 def test_the_hub_writes_openmetrics_on_request(tmp_path: Path, span: Make, accept: str, openmetrics: bool) -> None:
     """The whole page, by a strict parser."""
-    hub = Hub(Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=tmp_path, step=1.0), Clock())
+    hub = Hub(
+        Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store_path=tmp_path, evaluation_interval=1.0), Clock()
+    )
     try:
         hub.start()
         now = hub.now()

@@ -71,7 +71,7 @@ def test_a_simulation_is_described_in_its_metadata(simulated: Path) -> None:
 def test_a_hub_shows_the_end_of_a_recording(simulated: Path, tmp_path: Path) -> None:
     """Page, API and traces are marked as simulated; spans are refused for good; the store is not touched."""
     store = tmp_path / "store"
-    with hub_over(Settings(recording=simulated, store=store)) as hub:
+    with hub_over(Settings(recording=simulated, store_path=store)) as hub:
         assert get(hub, "/readyz").status_code == 200
         assert get(hub, "/").status_code == 200
         now = get(hub, "/api/services").json()
@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[Words, int, str]] = {
     "an export of nothing": (lambda d: ["export", d, "--openmetrics", d / "x"], 1, "it is no recording"),
     "a hub over nothing": (lambda d: ["serve", "--recording", d / "no"], 1, "there is no such folder"),
     "two sources": (
-        lambda d: ["serve", "--recording", d, "--prometheus", "http://p:9090"], 2, "a hub reads from one of them",
+        lambda d: ["serve", "--recording", d, "--prometheus-url", "http://p:9090"], 2, "a hub reads from one of them",
     ),
     "a trace of nothing": (lambda d: ["trace", "ab", "--recording", d], 1, "it is no recording"),
 }  # fmt: skip

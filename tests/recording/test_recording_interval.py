@@ -42,7 +42,7 @@ def test_step_and_rates_follow_the_scrape_interval(write: Write, interval: float
     """The step is at least one interval, and rates cover two samples."""
     path = write([scrape(START + i * interval + 0.25) for i in range(int(4800 / interval))])
     with ExitStack() as opened:
-        own = Settings(recording=path, store=path.parent / "store", port=0, otlp_grpc_port=0, otlp_http_port=0)
+        own = Settings(recording=path, store_path=path.parent / "store", port=0, otlp_grpc_port=0, otlp_http_port=0)
         complete, recording = opened.enter_context(open_recording(own))
         hub = opened.enter_context(closing(Hub(complete, clock_at(complete.at), recording=recording)))
         hub.start()

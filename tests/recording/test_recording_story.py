@@ -69,7 +69,7 @@ def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
     assert foreshock("export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "out.om", tmp_path / "data")
     at = START + 60.0 * MINUTES[scenario] - 10.0
-    window = Settings(at=at, rate_window=59.0, step=10.0, store=tmp_path / "store")
+    window = Settings(at=at, rate_window=59.0, evaluation_interval=10.0, store_path=tmp_path / "store")
     with running_hub(replace(window, recording=path)) as ours:
         analysis, figures = story(ours), ours("/api/services")["services"]
     with running_hub(replace(window, prometheus_url=prometheus_over(tmp_path / "data"))) as theirs:

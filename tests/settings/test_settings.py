@@ -38,20 +38,23 @@ def test_precedence_is_flag_variable_file_default(tmp_path: Path) -> None:
 def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     """All three give the same value."""
     values = {
-        "host": "127.0.0.2", "port": "1", "otlp_grpc_port": "2", "otlp_http_port": "3", "store": "/x",
-        "targets": "a:1,b:2", "scrape_interval": "7s", "step": "5s", "prometheus_url": "http://p:9090",
+        "host": "127.0.0.2", "port": "1", "otlp_grpc_port": "2", "otlp_http_port": "3", "store_path": "/x",
+        "targets": "a:1,b:2", "scrape_interval": "7s", "evaluation_interval": "5s", "prometheus_url": "http://p:9090",
         "tempo_url": "http://t:3200", "jaeger_url": "http://j:16686", "traces_tenant": "team",
         "traces_credentials": "/k", "traces_ca": "/a",
-        "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention": "3d", "trace_retention": "2h",
-        "retention_size": "2GB", "memory": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
+        "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention_metrics": "3d", "retention_traces": "2h",
+        "retention_size": "2GB", "store_memory_limit": "128MiB", "allow_unauthenticated": "true", "log_level": "debug",
         "otlp_host": "127.0.0.3", "otlp_token_file": "/t", "otlp_tls_cert": "/c", "otlp_tls_key": "/k",
-        "otlp_tls_client_ca": "/a", "trace_keys": "a.b,c", "recording": "/r", "span_series": "200_000",
+        "otlp_tls_client_ca": "/a",
+        "indexed_attributes": "a.b,c", "recording": "/r", "span_metrics_max_series": "200_000",
         "allowed_hosts": "gpus.example", "auth_token_file": "/t", "auth_basic_file": "/u",
         "auth_header": "X-Forwarded-User", "auth_proxies": "10.0.0.5,10.1.0.0/24",
-        "objectives": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
+        "slo": "llm-chat=20s, serving/gateway=500ms:0.5%", "tiers": "llm-chat=gold, ml/batch = bronze",
     }  # fmt: skip
     assert set(values) == {item.key for item in OPTIONS}
-    flags = [word for item in OPTIONS for word in (item.flag, values[item.key])]
+    for item in OPTIONS:
+        assert (item.flag, item.variable) == (f"--{item.key.replace('_', '-')}", f"FORESHOCK_{item.key.upper()}")
+    flags = [word for item in OPTIONS for word in ((item.flag, values[item.key]) if item.metavar else (item.flag,))]
     file = tmp_path / "f.yml"
     file.write_text("".join(f'{name}: "{value}"\n' for name, value in values.items()))
 
@@ -62,9 +65,9 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
     assert by_flags == by_variables == by_file
     assert by_flags.targets == ("http://a:1/metrics", "http://b:2/metrics")
     assert by_flags.at == 1795600800.0
-    assert by_flags.objectives == (("llm-chat", 20.0, 0.01), ("serving/gateway", 0.5, 0.005))
+    assert by_flags.slo == (("llm-chat", 20.0, 0.01), ("serving/gateway", 0.5, 0.005))
     assert by_flags.tiers == (("llm-chat", "gold"), ("ml/batch", "bronze"))
-    assert (by_flags.trace_retention, by_flags.retention_size) == (7200.0, 2_000_000_000)
+    assert (by_flags.retention_traces, by_flags.retention_size) == (7200.0, 2_000_000_000)
 
 
 @pytest.mark.parametrize(
@@ -73,37 +76,49 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         (["--port", "65536"], {}, "--port: '65536' is not a port between 0 and 65535"),
         ([], {"FORESHOCK_SCRAPE_INTERVAL": "soon"}, "FORESHOCK_SCRAPE_INTERVAL: 'soon' is not a duration"),
         (["--scrape-interval", "0"], {}, "is not a duration"),
-        (["--rate-window", "15s"], {}, "rate_window: 15 s does not hold two scrapes 10 s apart"),
-        (["--step", "500ms"], {}, "step: 0.5 s is too short"),
-        (["--prometheus", "prometheus:9090"], {}, "--prometheus: 'prometheus:9090' is not an address such as http://"),
+        (["--rate-window", "15s"], {}, "rate_window: 15 s is shorter than two scrape intervals of 10 s"),
+        (["--evaluation-interval", "500ms"], {}, "evaluation_interval: 0.5 s is too short"),
+        (
+            ["--prometheus-url", "prometheus:9090"],
+            {},
+            "--prometheus-url: 'prometheus:9090' is not a URL such as http://",
+        ),
         (["--at", "2026-11-25T10:00:00"], {}, "has no time zone"),
-        (["--at", "yesterday"], {}, "is neither Unix seconds nor a time"),
-        (["--span-series", "0"], {}, "is not a whole number from 1 on"),
-        (["--objectives", "llm-chat"], {}, "has 'llm-chat', which is not like llm-chat=20s"),
-        (["--objectives", "a=1s,serving/=20s"], {}, "has 'serving/=20s', which names no service"),
-        (["--objectives", "llm-chat=soon"], {}, "is not a duration"),
-        (["--objectives", "llm-chat=20s:few"], {}, "whose share of failures is not like 1% or 0.01"),
-        (["--objectives", "llm-chat=20s:120%"], {}, "whose share of failures is not from 0 to below 100 %: write"),
-        (["--objectives", "llm-chat=20:1"], {}, "is not from 0 to below 100 %: write 1% or 0.01"),
-        (["--tiers", "llm-chat"], {}, "has 'llm-chat', which names no tier; write llm-chat=gold"),
-        (["--tiers", "llm-chat="], {}, "has 'llm-chat=', which names no tier"),
-        (["--tiers", "serving/=gold"], {}, "has 'serving/=gold', which names no service"),
-        (["--tiers", "a=gold,b=gold,a=iron"], {}, "has a twice, as 'gold' and 'iron'; leave one out"),
-        ([], {"FORESHOCK_SPAN_SERIES": "1e6"}, "FORESHOCK_SPAN_SERIES: '1e6' is not a whole number"),
-        (["--memory", "much"], {}, "is not a size such as 512MiB"),
+        (["--at", "yesterday"], {}, "is not a time such as"),
+        (["--span-metrics-max-series", "0"], {}, "is not a positive integer"),
+        (["--slo", "llm-chat"], {}, "--slo: 'llm-chat' is not NAME=P95[:ERROR_RATE]"),
+        (["--slo", "a=1s,serving/=20s"], {}, "--slo: 'serving/=20s' is not NAME=P95"),
+        (["--slo", "llm-chat=soon"], {}, "--slo: 'llm-chat=soon': 'soon' is not a duration"),
+        (["--slo", "llm-chat=20s:few"], {}, "has an invalid error rate. Write one below 100%, such as 1%"),
+        (["--slo", "llm-chat=20s:120%"], {}, "has an invalid error rate"),
+        (["--slo", "llm-chat=20:1"], {}, "has an invalid error rate"),
+        (["--tiers", "llm-chat"], {}, "--tiers: 'llm-chat' is not NAME=TIER. Write llm-chat=gold"),
+        (["--tiers", "llm-chat="], {}, "'llm-chat=' is not NAME=TIER"),
+        (["--tiers", "serving/=gold"], {}, "'serving/=gold' is not NAME=TIER"),
+        (["--tiers", "a=gold,b=gold,a=iron"], {}, "a has two tiers, 'gold' and 'iron'. Remove one."),
+        (
+            [],
+            {"FORESHOCK_SPAN_METRICS_MAX_SERIES": "1e6"},
+            "FORESHOCK_SPAN_METRICS_MAX_SERIES: '1e6' is not a positive integer",
+        ),
+        (["--store-memory-limit", "much"], {}, "is not a size such as 512MiB"),
         (["--host", "0.0.0.0"], {}, "reachable from other machines"),  # noqa: S104
-        (["--otlp-host", "0.0.0.0"], {}, "the receivers ask nobody who they are; add --otlp-token-file"),  # noqa: S104
-        (["--auth-header", "X-Forwarded-User"], {}, "anybody can write a header; give both"),
-        (["--auth-proxies", "10.0.0.5"], {}, "anybody can write a header; give both"),
-        (["--auth-proxies", "0.0.0.0/0"], {}, "has 0.0.0.0/0, which is everybody"),
-        (["--auth-proxies", "proxy"], {}, "is not a list of addresses or blocks"),
-        (["--auth-header", "X: y"], {}, "is not a header such as X-Forwarded-User"),
+        (["--otlp-host", "0.0.0.0"], {}, "have no authentication. Set --otlp-token-file"),  # noqa: S104
+        (["--auth-header", "X-Forwarded-User"], {}, "one without the other is unsafe"),
+        (["--auth-proxies", "10.0.0.5"], {}, "one without the other is unsafe"),
+        (["--auth-proxies", "0.0.0.0/0"], {}, "trusts every client (0.0.0.0/0)"),
+        (["--auth-proxies", "proxy"], {}, "is not a list of addresses or CIDRs"),
+        (["--auth-header", "X: y"], {}, "is not a header name such as X-Forwarded-User"),
         (["--allowed-hosts", "gpus.example:8050"], {}, "is not a list of hosts without ports"),
-        (["--otlp-tls-cert", "/c"], {}, "give both"),
-        (["--tempo", "tempo"], {}, "--tempo: 'tempo' is not an address such as http://"),
-        (["--traces-tenant", "a", "--traces-ca", "/a"], {}, "traces_tenant, traces_ca: is for traces that are read"),
-        (["--otlp-tls-client-ca", "/a"], {}, "over TLS"),
-        (["--allow-unauthenticated", "maybe"], {}, "is neither true nor false"),
+        (["--otlp-tls-cert", "/c"], {}, "one is missing. Set both."),
+        (["--tempo-url", "tempo"], {}, "--tempo-url: 'tempo' is not a URL such as http://"),
+        (
+            ["--traces-tenant", "a", "--traces-ca", "/a"],
+            {},
+            "traces_tenant, traces_ca: has no effect without",
+        ),
+        (["--otlp-tls-client-ca", "/a"], {}, "client certificates need TLS"),
+        ([], {"FORESHOCK_ALLOW_UNAUTHENTICATED": "maybe"}, "is not true or false"),
         (["--log-level", "loud"], {}, "is not one of debug, info"),
         (["--config", "/nowhere/f.yml"], {}, "/nowhere/f.yml: cannot be read: No such file"),
     ],
@@ -119,9 +134,10 @@ def test_an_invalid_option_is_named_with_its_source(flags: list[str], environ: d
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("port: [", "is not YAML"),
-        ("colour: red", "'colour' is no option; known are host, port"),
-        ("- port", "holds no options"),
+        ("port: [", "invalid YAML"),
+        ("colour: red", "unknown key 'colour'."),
+        ("- port", "not a mapping of options"),
+        ("prot: 1", "unknown key 'prot'. Did you mean 'port'?"),
         ("port: many", "f.yml: port: 'many' is not a port"),
     ],
 )
@@ -160,7 +176,7 @@ def test_the_rate_window_spans_four_scrapes(interval: str, window: float) -> Non
         ["--auth-token-file", "/t"],
         ["--auth-basic-file", "/u"],
         ["--auth-header", "X-Forwarded-User", "--auth-proxies", "10.0.0.5"],
-        ["--allow-unauthenticated", "true"],
+        ["--allow-unauthenticated"],
     ],
 )
 def test_a_page_that_asks_may_be_reached_from_elsewhere(flags: list[str]) -> None:

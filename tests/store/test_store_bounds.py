@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def test_a_second_owner_is_refused_with_the_process_id_of_the_first(bench: Bench) -> None:
     """The folder is free once the first owner has closed it."""
     first = bench.open()
-    with pytest.raises(StoreLocked, match=rf"{bench.path}.*process {os.getpid()}.*FORESHOCK_STORE"):
+    with pytest.raises(StoreLocked, match=rf"{bench.path}.*process {os.getpid()}.*FORESHOCK_STORE_PATH"):
         bench.open()
     first.close()
     bench.open()

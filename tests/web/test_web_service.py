@@ -265,13 +265,13 @@ def in_vain(flag: str, **named: str | None) -> list[Json]:
 
 def test_an_option_for_services_that_were_never_seen_is_doubted_with_who_may_be_meant() -> None:
     """A promise or a tier that nobody has; all else comes before it."""
-    promised = in_vain("--objectives", gatway="gateway")
+    promised = in_vain("--slo", gatway="gateway")
     tiers = in_vain("--tiers", gatway="gateway", a=None, b=None, c=None)
     found = trust(snapshot(calm()), DROPPED | {"in_vain": [*promised, *tiers]}, (True, ""), NOW)
     assert (found["state"], found["doubts"][0]) == ("warning", "7 spans were rejected")
     first, second = "gatway (gateway?)", "gatway (gateway?), a, b and 1 more"
     assert found["doubts"][1:] == [
-        f"--objectives names a service not seen so far: {first}; correct the name, unless it is still to come",
+        f"--slo names a service not seen so far: {first}; correct the name, unless it is still to come",
         f"--tiers names 4 services not seen so far: {second}; correct the names, unless they are still to come",
     ]
 

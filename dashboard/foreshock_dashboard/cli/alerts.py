@@ -20,7 +20,7 @@ Writes the alert rules that come along into a folder for a Prometheus, with the 
 burn rates of what services promise. Rules are written anew; the example for Alertmanager, into which your receivers go,
 only where there is none.
 
-  foreshock alerts --out /etc/prometheus/foreshock --hub https://hub.example.com --objectives llm-chat=20s:1%
+  foreshock alerts --out /etc/prometheus/foreshock --hub https://hub.example.com --slo llm-chat=20s:1%
 
 With --operator, all rules as one object for the Prometheus operator, prometheusrule.yaml, and nothing else."""
 USER_FILES = ("alertmanager.yml",)
@@ -42,16 +42,16 @@ def add_alerts_flags(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="bounds of the buckets of request durations, with commas, where others than a hub make the span metrics",
     )
-    add_flags(parser, only=("objectives",))
+    add_flags(parser, only=("slo",))
 
 
 def run_alerts(arguments: argparse.Namespace) -> int:
     """Write the files; returns 0. Raises SettingsError for an option, SourceError for a file."""
-    hub, bounds = hub_url(arguments), _bounds(arguments.buckets)
+    hub, bounds, slos = hub_url(arguments), _bounds(arguments.buckets), load_settings(arguments).slo
     try:
-        groups = slo_rule_groups(load_settings(arguments).objectives, bounds)
+        groups = slo_rule_groups(slos, bounds)
     except ValueError as error:
-        raise SettingsError(f"objectives: {error}") from None
+        raise SettingsError(f"slo: {error}") from None
     try:
         shipped = alerts_dir()
         files = {file.name: file.read_text().replace(HUB_URL, hub) for file in sorted(shipped.glob("*.yml"))}

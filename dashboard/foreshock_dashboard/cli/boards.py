@@ -24,7 +24,7 @@ Writes the Grafana boards that come along into DIR/dashboards, with the address 
 DIR/provisioning what Grafana reads at its start: where the boards are and, of Prometheus and Tempo, those that are
 named, as data sources that lead to each other and to the hub. All is written anew.
 
-  foreshock boards --out /var/lib/foreshock/grafana --hub https://hub.example.com --prometheus http://prometheus:9090"""
+  foreshock boards --out /var/lib/foreshock/grafana --hub https://hub.example.com --prometheus-url http://prometheus:9090"""
 OPTION_NAMES = ("prometheus_url", "tempo_url", "scrape_interval")
 """Options of the hub that this command shares."""
 HEAD = "# Written by `foreshock boards`: change its options, and write it again.\n"
@@ -50,8 +50,8 @@ def run_boards(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--mounted-at: {str(mounted)!r} is not a path from the root, such as /var/lib/foreshock")
     if settings.tempo_url and not settings.prometheus_url:
         if arguments.tempo_url is not None:
-            raise SettingsError("--tempo: Grafana draws Tempo's service map of a Prometheus; give --prometheus as well")
-        _say("Tempo is left out: Grafana draws its service map of a Prometheus; give --prometheus to have both")
+            raise SettingsError("--tempo-url: Tempo's service map needs a Prometheus. Set --prometheus-url.")
+        _say("no Tempo data source: Tempo's service map needs a Prometheus. Set --prometheus-url.")
         settings = replace(settings, tempo_url="")
     try:
         files = dict(_files(grafana_dir(), mounted, hub, settings))

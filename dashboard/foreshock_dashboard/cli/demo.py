@@ -6,9 +6,10 @@ import argparse
 
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.process import stop_on_signals
-from foreshock_dashboard.settings.option_types import parse_duration, parse_port
+from foreshock_dashboard.settings.option_types import parse_port
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.simulated.demo import DemoOptions, demo
+from foreshock_exporter.common.durations import parse_duration
 from foreshock_simulator.scenarios.load import names
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 

@@ -13,7 +13,7 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.explain import Explanation, explain
-from foreshock_dashboard.settings.option_types import parse_time
+from foreshock_dashboard.settings.option_types import parse_past
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.web.state.incident_json import candidate
 from foreshock_dashboard.web.state.numbers import number_of_time
@@ -40,7 +40,7 @@ def run_explain(arguments: argparse.Namespace) -> int:
         SettingsError: the time is invalid.
         RecordingError: the recording cannot be read, or lacks the service or the time.
     """
-    at = parse_flag("--at", parse_time, arguments.at)
+    at = parse_flag("--at", parse_past, arguments.at)
     with closing(Recording(Path(arguments.recording))) as recording:
         explanation = explain(recording, arguments.service, at)
     as_json = json.dumps(explained_json(explanation), indent=1, default=vars)

@@ -10,7 +10,7 @@ from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.render.incident_text import change_line, incident_text, phase_changes, utc_timestamp
 from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
-from foreshock_dashboard.settings.option_types import parse_time
+from foreshock_dashboard.settings.option_types import parse_past
 from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.web.state.incident_json import replayed
 
@@ -36,7 +36,7 @@ def run_replay(arguments: argparse.Namespace) -> int:
         SettingsError: the time is invalid.
         RecordingError: the recording cannot be read or replayed.
     """
-    until = parse_flag("--until", parse_time, arguments.until) if arguments.until else None
+    until = parse_flag("--until", parse_past, arguments.until) if arguments.until else None
     bar = ProgressBar()
     played = replay_folder(Path(arguments.recording), until, bar)
     bar.end()

@@ -17,7 +17,7 @@ Runs the hub: takes in what exporters and services tell, judges it every few sec
 and its own metrics.
 
   foreshock serve --targets host-1:10877,host-2:10877      scrape these exporters, keep everything in the embedded store
-  foreshock serve --prometheus http://prometheus:9090      read metrics from a fleet's own Prometheus instead
+  foreshock serve --prometheus-url http://prometheus:9090      read metrics from a fleet's own Prometheus instead
   foreshock serve --recording DIR                          stand at the end of a recording
 
 Services send their spans to the OTLP ports. Every option is a flag, an environment variable and a key of the YAML

@@ -11,9 +11,10 @@ from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.meta import RecordingMeta
 from foreshock_dashboard.recording.writer import RecordingWriter
-from foreshock_dashboard.settings.option_types import parse_duration, parse_time
+from foreshock_dashboard.settings.option_types import parse_past
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.simulated.recorder import Recorder, ScrapeConfig
+from foreshock_exporter.common.durations import parse_duration
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.parsing.document import ScenarioError
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -53,7 +54,7 @@ def simulate(arguments: argparse.Namespace) -> int:
     except ScenarioError as error:
         raise SettingsError(str(error)) from None
     duration = parse_flag("--duration", parse_duration, arguments.duration) if arguments.duration else spec.duration
-    start = parse_flag("--start", parse_time, arguments.start) if arguments.start else EPOCH
+    start = parse_flag("--start", parse_past, arguments.start) if arguments.start else EPOCH
     sampling = parse_flag("--span-sampling", _ratio, arguments.span_sampling)
     config = ScrapeConfig()
     meta = RecordingMeta(

@@ -70,7 +70,7 @@ class AnalysisLoop:
     def __init__(self, settings: Settings, clock: Clock, inputs: LoopInputs) -> None:
         self._settings, self._clock, self._inputs = settings, clock, inputs
         self.slos = ServiceOverrides(
-            "--objectives", {Service.parse(name): Slo(p95, failed) for name, p95, failed in settings.objectives}
+            "--slo", {Service.parse(name): Slo(p95, failed) for name, p95, failed in settings.slo}
         )
         self.tiers = ServiceOverrides("--tiers", {Service.parse(name): tier for name, tier in settings.tiers})
         self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_LEARNING_SECONDS))
@@ -134,7 +134,7 @@ class AnalysisLoop:
         source = self._inputs.source
         window = replace(self._settings, scrape_interval=interval).window
         quick = quick_window(interval)
-        step = max(self._settings.step, float(round(interval)))
+        step = max(self._settings.evaluation_interval, float(round(interval)))
         grid = SourceGrid(lambda spacing: catalogue(max(spacing, window), max(spacing, quick)), step)
         self._observer = Observer(source, catalogue(window, quick), step, QuantileReducer(), WORLD_HISTORY_SECONDS)
         self._growing = WorldBuilder(step, WORLD_HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES, self.tiers.values)

@@ -72,13 +72,13 @@ class Hub:
         self._settings = settings
         self._clock = clock
         self._upkeep_seconds = upkeep_seconds
-        trace_keys = settings.trace_keys or TRACE_KEYS
+        trace_keys = settings.indexed_attributes or TRACE_KEYS
         with ExitStack() as opened:
             self.store = Store.open(
-                settings.store,
+                settings.store_path,
                 now=clock.now,
-                retention=Retention(settings.retention, settings.trace_retention, settings.retention_size),
-                limits=StoreLimits(duckdb_memory=f"{settings.memory // 2**20}MiB"),
+                retention=Retention(settings.retention_metrics, settings.retention_traces, settings.retention_size),
+                limits=StoreLimits(duckdb_memory=f"{settings.store_memory_limit // 2**20}MiB"),
                 trace_keys=trace_keys,
             )
             opened.callback(self.store.close)
@@ -90,14 +90,16 @@ class Hub:
                 load_spans(recording, self.store)
             reads_own_store = self.metrics is self.store
             self._writes_samples = reads_own_store and settings.at is None
-            self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_series)
+            self.pipeline = IngestPipeline(self.store, clock, max_series=settings.span_metrics_max_series)
             opened.callback(self._write_last_samples)
             self.traces: TraceSource = self.store
             self._traces_probe: HealthProbe | None = None
             if settings.tempo_url or settings.jaeger_url:
                 remote = opened.enter_context(closing(remote_traces(settings)))
                 self.traces = remote
-                self._traces_probe = opened.enter_context(closing(HealthProbe(remote.probe, settings.step)))
+                self._traces_probe = opened.enter_context(
+                    closing(HealthProbe(remote.probe, settings.evaluation_interval))
+                )
             self.receiver = Receiver(
                 accept=self._refuse if settings.at is not None else self.pipeline.accept,
                 allows=token_check("--otlp-token-file", settings.otlp_token_file),
@@ -170,7 +172,7 @@ class Hub:
                 log.warning("the last counts are lost: %s", error)
 
     def _evaluate_repeatedly(self) -> None:
-        step = self._settings.step
+        step = self._settings.evaluation_interval
         while not self._stop.is_set():
             self.evaluate()
             remaining = align_down(self._clock.now(), step) + step - self._clock.now()

@@ -34,8 +34,8 @@ def _naming(flag: str, kind: type[Exception] = FileError) -> Iterator[None]:
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
     """The traces of the configured Tempo or Jaeger. Raises HubError for both, or an option that cannot be used."""
     if settings.tempo_url and settings.jaeger_url:
-        raise HubError("--tempo, --jaeger: traces are read from one of them; leave one out")
-    flag, source = ("--tempo", TempoTraces) if settings.tempo_url else ("--jaeger", JaegerTraces)
+        raise HubError("--tempo-url, --jaeger-url: traces are read from one of them; leave one out")
+    flag, source = ("--tempo-url", TempoTraces) if settings.tempo_url else ("--jaeger-url", JaegerTraces)
     with _naming(flag, ValueError):
         return source(
             settings.tempo_url or settings.jaeger_url,

@@ -72,7 +72,7 @@ def metric_families(stats: HubStats) -> Iterator[Family]:
     yield GaugeMetricFamily("foreshock_tick_seconds", "Wall time the last tick took.", value=stats.evaluation_seconds)
     slos = [_labels(item.service) for item in stats.unmatched_slos]
     tiers = [(*_labels(item.service), item.value) for item in stats.unmatched_tiers]
-    yield _unmatched("objective", "--objectives", slos)
+    yield _unmatched("objective", "--slo", slos)
     yield _unmatched("tier", "--tiers", tiers, "tier")
     yield from _receiver(stats.receiver)
     yield from _store(stats.store)

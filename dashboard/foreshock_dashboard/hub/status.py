@@ -61,7 +61,7 @@ def status_json(stats: HubStats) -> Json:
         "spans": stats.spans,
         "in_vain": [
             {"flag": flag, "service": str(item.service), "nearest": str(item.nearest) if item.nearest else None}
-            for flag, unmatched in (("--objectives", stats.unmatched_slos), ("--tiers", stats.unmatched_tiers))
+            for flag, unmatched in (("--slo", stats.unmatched_slos), ("--tiers", stats.unmatched_tiers))
             for item in unmatched
         ],
         "scrapes": [
@@ -93,8 +93,8 @@ def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
         "metrics": recording or prometheus or "embedded store",
         "traces": recording or traces or "embedded store",
         "scrape_interval": settings.scrape_interval,
-        "retention": settings.retention,
-        "trace_retention": settings.trace_retention,
+        "retention": settings.retention_metrics,
+        "trace_retention": settings.retention_traces,
         "retention_size": settings.retention_size,
         "otlp_grpc_port": grpc_port,
         "otlp_http_port": http_port,

@@ -106,7 +106,7 @@ class IngestPipeline:
         usage = self._metrics.usage
         return usage.full * (
             f"spans make more than {usage.limit} series: what is new is counted as (other) until others end; "
-            "raise --span-series, or see whether span names contain identifiers"
+            "raise --span-metrics-max-series, or see whether span names contain identifiers"
         )
 
     def collect(self, now: float, own: Sequence[Sample] = ()) -> SampleBatch:

@@ -57,7 +57,7 @@ class ReplayTiming:
     def of(cls, interval: float) -> ReplayTiming:
         """The hub's own timing, or a slower one for samples that are further apart than its step."""
         window = Settings(scrape_interval=interval).window
-        return cls(max(DEFAULTS.step, float(math.ceil(interval))), window, quick_window(interval))
+        return cls(max(DEFAULTS.evaluation_interval, float(math.ceil(interval))), window, quick_window(interval))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def worlds(
     start, end = sample_range(recording, until)
     timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
     first, last = math.ceil(start / timing.step) * timing.step, math.floor(end / timing.step) * timing.step
-    scale = timing.step / DEFAULTS.step
+    scale = timing.step / DEFAULTS.evaluation_interval
     whole = last - first <= max_whole_seconds * scale
     piece = last - first + timing.step if whole else piece_seconds * scale
     keep = math.inf if whole else piece + LOOKBACK_SECONDS * scale

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import datetime
+import time
+
+from foreshock_dashboard.settings.times import parse_time
+from foreshock_exporter.common.durations import parse_duration
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EXPORTER_PORT = 10_877
 """Default port of foreshock-exporter."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_SECONDS = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 def _split(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of a duration such as `10s`, `1.5m`, `2h`, or `7d`; a bare number is in seconds."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match or float(match[1]) == 0:
-        raise ValueError("is not a duration such as 10s, 5m or 7d")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def parse_size(text: str) -> int:
@@ -40,7 +33,7 @@ def parse_count(text: str) -> int:
     """A positive integer such as `100000` or `100_000`."""
     word = text.strip().replace("_", "").replace(",", "")
     if not re.fullmatch("[0-9]{1,12}", word) or int(word) == 0:
-        raise ValueError("is not a whole number from 1 on, such as 100000")
+        raise ValueError("is not a positive integer such as 100000")
     return int(word)
 
 
@@ -54,7 +47,7 @@ def parse_port(text: str) -> int:
 def parse_url(text: str) -> str:
     """An http or https URL, without a trailing slash."""
     if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", text.strip()):
-        raise ValueError("is not an address such as http://127.0.0.1:9090")
+        raise ValueError("is not a URL such as http://127.0.0.1:9090")
     return text.strip().rstrip("/")
 
 
@@ -79,7 +72,7 @@ def parse_header(text: str) -> str:
     """Name of an HTTP header that a proxy may set (a token of RFC 9110)."""
     word = text.strip()
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}", word) or word.lower() in ("authorization", "host"):
-        raise ValueError("is not a header such as X-Forwarded-User")
+        raise ValueError("is not a header name such as X-Forwarded-User")
     return word
 
 
@@ -90,9 +83,9 @@ def parse_networks(text: str) -> tuple[Network, ...]:
         try:
             network = ipaddress.ip_network(word)
         except ValueError:
-            raise ValueError("is not a list of addresses or blocks such as 10.0.0.5,10.1.0.0/24") from None
+            raise ValueError("is not a list of addresses or CIDRs such as 10.0.0.5,10.1.0.0/24") from None
         if network.prefixlen == 0:
-            raise ValueError(f"has {word}, which is everybody; name the proxies alone")
+            raise ValueError(f"trusts every client ({word}). List the proxies only.")
         networks.append(network)
     return tuple(networks)
 
@@ -107,7 +100,7 @@ def parse_attributes(text: str) -> tuple[str, ...]:
     if any(not re.fullmatch(r"[\w.\-/:]{1,100}", word) for word in words):
         raise ValueError("is not a list of attributes such as http.route,hw.id")
     if len(words) > MAX_ATTRIBUTES:
-        raise ValueError(f"has {len(words)} attributes; a store searches by {MAX_ATTRIBUTES} at most")
+        raise ValueError(f"has {len(words)} attributes. The store indexes up to {MAX_ATTRIBUTES}.")
     return words
 
 
@@ -119,18 +112,19 @@ def parse_slos(text: str) -> tuple[tuple[str, float, float], ...]:
     slos = []
     for word in _split(text):
         name, equals, targets = word.partition("=")
-        if not name.strip().rpartition("/")[2]:
-            raise ValueError(f"has {word!r}, which names no service; write name=20s or namespace/name=20s")
-        duration, _, failed = (part.strip() for part in targets.partition(":"))
-        if not equals:
-            raise ValueError(f"has {word!r}, which is not like llm-chat=20s or llm-chat=20s:1%")
+        duration, _, error_rate = (part.strip() for part in targets.partition(":"))
+        if not equals or not _service_name(name):
+            raise ValueError(f"{word!r} is not NAME=P95[:ERROR_RATE]. Write llm-chat=20s or serving/llm-chat=20s:1%.")
         try:
-            ratio = float(failed.rstrip("%")) / (100 if failed.endswith("%") else 1) if failed else 0.01
+            ratio = float(error_rate.rstrip("%")) / (100 if error_rate.endswith("%") else 1) if error_rate else 0.01
         except ValueError:
-            raise ValueError(f"has {word!r}, whose share of failures is not like 1% or 0.01") from None
+            ratio = -1.0
         if not 0 <= ratio < 1:
-            raise ValueError(f"has {word!r}, whose share of failures is not from 0 to below 100 %: write 1% or 0.01")
-        slos.append((name.strip(), parse_duration(duration), ratio))
+            raise ValueError(f"{word!r} has an invalid error rate. Write one below 100%, such as 1% or 0.01.")
+        try:
+            slos.append((name.strip(), parse_duration(duration), ratio))
+        except ValueError as error:
+            raise ValueError(f"{word!r}: {duration!r} {error}") from None
     return tuple(slos)
 
 
@@ -139,32 +133,27 @@ def parse_tiers(text: str) -> tuple[tuple[str, str], ...]:
     tiers: dict[str, str] = {}
     for word in _split(text):
         name, _, tier = (part.strip() for part in word.partition("="))
-        if not name.rpartition("/")[2]:
-            raise ValueError(f"has {word!r}, which names no service; write name=tier or namespace/name=tier")
-        if not tier:
-            raise ValueError(f"has {word!r}, which names no tier; write llm-chat=gold")
+        if not _service_name(name) or not tier:
+            raise ValueError(f"{word!r} is not NAME=TIER. Write llm-chat=gold or serving/llm-chat=gold.")
         if name in tiers:
-            raise ValueError(f"has {name} twice, as {tiers[name]!r} and {tier!r}; leave one out")
+            raise ValueError(f"{name} has two tiers, {tiers[name]!r} and {tier!r}. Remove one.")
         tiers[name] = tier
     return tuple(tiers.items())
 
 
-def parse_time(text: str) -> float:
-    """Unix seconds of a number of seconds or an ISO 8601 time with a time zone, such as `2026-11-25T10:00:00Z`."""
-    if re.fullmatch(r"\d+(\.\d+)?", text.strip()):
-        return float(text)
-    try:
-        parsed = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ValueError("is neither Unix seconds nor a time such as 2026-11-25T10:00:00Z") from None
-    if parsed.tzinfo is None:
-        raise ValueError("has no time zone; write 2026-11-25T10:00:00Z or +01:00")
-    return parsed.timestamp()
+def _service_name(text: str) -> str:
+    """The name in `name` or `namespace/name`."""
+    return text.strip().rpartition("/")[2]
+
+
+def parse_past(text: str) -> float:
+    """Unix seconds of a time, relative to the wall clock; see `parse_time`."""
+    return parse_time(text.strip(), time.time())
 
 
 def parse_bool(text: str) -> bool:
     """A Boolean: `true`, `false`, `yes`, `no`, `1`, or `0`."""
     word = text.strip().lower()
     if word not in ("true", "false", "yes", "no", "1", "0"):
-        raise ValueError("is neither true nor false")
+        raise ValueError("is not true or false")
     return word in ("true", "yes", "1")

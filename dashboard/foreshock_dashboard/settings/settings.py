@@ -10,15 +10,18 @@ import argparse
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import yaml
 
+from foreshock_dashboard.common.did_you_mean import did_you_mean
 from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
 from foreshock_exporter.common import option_table
+from foreshock_exporter.common.durations import parse_duration
 from foreshock_exporter.common.option_table import InvalidOptionError, Option, one_of, option, options_of, parse_options
 
 Value = TypeVar("Value")
@@ -43,125 +46,114 @@ def _state_folder() -> Path:
         return Path("foreshock-data")
 
 
+_web = partial(option, group="Web")
+_authentication = partial(option, group="Authentication")
+_otlp = partial(option, group="OTLP")
+_source = partial(option, group="Data sources")
+_store = partial(option, group="Store")
+_analysis = partial(option, group="Analysis")
+_debug = partial(option, group="Debug")
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """All options of the hub. Durations in seconds, sizes in bytes."""
 
-    host: str = option(str, "127.0.0.1", "address to listen on, for the page and the API", "ADDRESS")
-    port: int = option(types.parse_port, "8050", "port of the page and the API", "PORT")
-    allowed_hosts: tuple[str, ...] = option(
+    host: str = _web(str, "127.0.0.1", "bind address of pages, API, and metrics", "ADDRESS")
+    port: int = _web(types.parse_port, "8050", "port of pages, API, and metrics; 0 picks a free one", "PORT")
+    allowed_hosts: tuple[str, ...] = _web(
         types.parse_hosts,
         tuple,
-        "names that the page is asked for by besides localhost; any where --host is not loopback",
-        "NAMES",
+        "comma-separated Host header values to accept besides localhost",
+        "NAME,...",
+        shown="any if --host is not loopback",
     )
-    auth_token_file: Path | None = option(
-        Path, None, "bearer tokens that open page, API and metrics, one a line", "FILE"
+    auth_token_file: Path | None = _authentication(Path, None, "bearer tokens, one per line", "FILE")
+    auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file (bcrypt), as by htpasswd -B", "FILE")
+    auth_header: str = _authentication(
+        types.parse_header, str, "user header set by an authenticating proxy; needs --auth-proxies", "NAME"
     )
-    auth_basic_file: Path | None = option(
-        Path, None, "users that may look, user:bcrypt a line as htpasswd -B writes", "FILE"
+    auth_proxies: tuple[Network, ...] = _authentication(
+        types.parse_networks, tuple, "comma-separated addresses or CIDRs of trusted proxies", "CIDR,..."
     )
-    auth_header: str = option(
-        types.parse_header, str, "header in which a proxy says who asks, with --auth-proxies", "NAME"
+    allow_unauthenticated: bool = _authentication(
+        types.parse_bool, "false", "non-loopback bind addresses without authentication"
     )
-    auth_proxies: tuple[Network, ...] = option(
-        types.parse_networks, tuple, "proxies that are believed in that", "CIDR,…"
+    otlp_host: str = _otlp(str, "", "bind address of the OTLP receivers", "ADDRESS", shown="--host")
+    otlp_grpc_port: int = _otlp(types.parse_port, "4317", "port of the OTLP/gRPC receiver; 0 picks a free one", "PORT")
+    otlp_http_port: int = _otlp(types.parse_port, "4318", "port of the OTLP/HTTP receiver; 0 picks a free one", "PORT")
+    otlp_token_file: Path | None = _otlp(Path, None, "bearer tokens of OTLP clients, one per line", "FILE")
+    otlp_tls_cert: Path | None = _otlp(Path, None, "certificate of the OTLP receivers, PEM", "FILE")
+    otlp_tls_key: Path | None = _otlp(Path, None, "private key of the OTLP receivers, PEM", "FILE")
+    otlp_tls_client_ca: Path | None = _otlp(Path, None, "CA bundle for OTLP client certificates (mTLS), PEM", "FILE")
+    targets: tuple[str, ...] = _source(
+        types.parse_targets, tuple, "comma-separated scrape targets: HOST[:PORT] or URL", "TARGET,..."
     )
-    otlp_host: str = option(str, "", "address to listen on for OTLP; that of --host unless given", "ADDRESS")
-    otlp_grpc_port: int = option(types.parse_port, "4317", "port of the OTLP/gRPC receiver", "PORT")
-    otlp_http_port: int = option(types.parse_port, "4318", "port of the OTLP/HTTP receiver", "PORT")
-    otlp_token_file: Path | None = option(
-        Path, None, "bearer tokens that senders of OTLP must have, one a line", "FILE"
+    scrape_interval: float = _source(
+        parse_duration, "10s", "scrape interval of --targets, or of the Prometheus at --prometheus-url", "DURATION"
     )
-    otlp_tls_cert: Path | None = option(Path, None, "certificate of the OTLP receivers, PEM", "FILE")
-    otlp_tls_key: Path | None = option(Path, None, "key of that certificate, PEM", "FILE")
-    otlp_tls_client_ca: Path | None = option(
-        Path, None, "authorities of the certificates that senders of OTLP must have, PEM", "FILE"
+    prometheus_url: str = _source(
+        types.parse_url, str, "Prometheus-compatible API to read metrics from instead of the store", "URL"
     )
-    store: Path = option(Path, _state_folder, "folder of the embedded store", "DIR", shown="~/.local/state/foreshock")
-    targets: tuple[str, ...] = option(
-        types.parse_targets, tuple, "exporters to scrape, host:port or URL, with commas", "TARGETS"
+    tempo_url: str = _source(types.parse_url, str, "Tempo to read traces from instead of the store", "URL")
+    jaeger_url: str = _source(types.parse_url, str, "Jaeger to read traces from instead of the store", "URL")
+    traces_tenant: str = _source(
+        str, "", "tenant of the trace backend: X-Scope-OrgID for Tempo, x-tenant for Jaeger", "NAME"
     )
-    scrape_interval: float = option(
-        types.parse_duration, "10s", "time between two scrapes, also those of --prometheus", "DURATION"
+    traces_credentials: Path | None = _source(
+        Path, None, "credentials for the trace backend, one line: bearer token or user:password", "FILE"
     )
-    step: float = option(
-        types.parse_duration, "10s", "time between two ticks; the grid that everything is judged on", "DURATION"
+    traces_ca: Path | None = _source(Path, None, "CA bundle for the trace backend, PEM", "FILE", shown="system")
+    recording: Path | None = _source(
+        Path, None, "recording to read metrics and traces from; serves its final state", "DIR"
     )
-    prometheus_url: str = option(
-        types.parse_url,
-        str,
-        "read metrics from this Prometheus-compatible API instead of the store",
-        "URL",
-        flag="--prometheus",
-        key="prometheus_url",
+    store_path: Path = _store(
+        Path, _state_folder, "folder of the embedded store", "DIR", shown="~/.local/state/foreshock"
     )
-    tempo_url: str = option(
-        types.parse_url, str, "read traces from this Tempo instead of the store", "URL", flag="--tempo", key="tempo_url"
+    store_memory_limit: int = _store(
+        types.parse_size, "256MiB", "memory limit of the embedded store's recent data", "SIZE"
     )
-    jaeger_url: str = option(
-        types.parse_url,
-        str,
-        "read traces from this Jaeger instead of the store",
-        "URL",
-        flag="--jaeger",
-        key="jaeger_url",
-    )
-    recording: Path | None = option(
-        Path, None, "read metrics and traces from this recording, and stand at its end", "DIR"
-    )
-    traces_tenant: str = option(
-        str, "", "tenant whose traces are read, sent as X-Scope-OrgID to Tempo, as x-tenant to Jaeger", "NAME"
-    )
-    traces_credentials: Path | None = option(
-        Path, None, "who asks for traces: a file of one line, a bearer token or user:password", "FILE"
-    )
-    traces_ca: Path | None = option(
-        Path,
-        None,
-        "authorities that the certificate of --tempo or --jaeger may come from, PEM; the system's unless given",
-        "FILE",
-    )
-    rate_window: float | None = option(
-        types.parse_duration,
-        None,
-        "how far rates look back, two scrapes or more and no multiple of the interval",
-        "DURATION",
-        shown="59s, or four scrapes if longer",
-    )
-    objectives: tuple[tuple[str, float, float], ...] = option(
-        types.parse_slos,
-        tuple,
-        "p95 and share of failures that services promise, llm-chat=20s:1%,…; learned for those that are not named",
-        "OBJECTIVES",
-    )
-    tiers: tuple[tuple[str, str], ...] = option(
-        types.parse_tiers,
-        tuple,
-        "tiers of services, llm-chat=gold,ml/batch=bronze; for those that are not named, what service_tier_info says",
-        "TIERS",
-    )
-    at: float | None = option(types.parse_time, None, "stand at this time instead of now", "TIME", shown="now")
-    retention: float = option(types.parse_duration, "15d", "how long the store keeps metrics", "DURATION")
-    trace_retention: float = option(types.parse_duration, "2d", "how long the store keeps traces", "DURATION")
-    trace_keys: tuple[str, ...] = option(
+    retention_metrics: float = _store(parse_duration, "15d", "retention of metrics in the embedded store", "DURATION")
+    retention_traces: float = _store(parse_duration, "2d", "retention of traces in the embedded store", "DURATION")
+    retention_size: int = _store(types.parse_size, "10GiB", "disk limit of the embedded store", "SIZE")
+    indexed_attributes: tuple[str, ...] = _store(
         types.parse_attributes,
         tuple,
-        "attributes to search the store's traces by, in place of those in docs/reference/traces.md",
-        "KEYS",
+        "comma-separated span attributes to index",
+        "KEY,...",
+        shown="those of docs/reference/traces.md",
     )
-    retention_size: int = option(types.parse_size, "10GiB", "how much disk the embedded store may use", "SIZE")
-    memory: int = option(types.parse_size, "256MiB", "memory limit of the embedded store's recent data", "SIZE")
-    span_series: int = option(
-        types.parse_count,
-        "100000",
-        "series made of spans at most; a service's operation and outcome takes 34",
-        "NUMBER",
+    span_metrics_max_series: int = _store(
+        types.parse_count, "100000", "series limit of span metrics; 34 per service, operation, and status", "NUMBER"
     )
-    allow_unauthenticated: bool = option(
-        types.parse_bool, "false", "listen on more than loopback although nothing asks who is there", "true|false"
+    evaluation_interval: float = _analysis(parse_duration, "10s", "evaluation interval, 1s or more", "DURATION")
+    rate_window: float | None = _analysis(
+        parse_duration,
+        None,
+        "rate() window: two scrape intervals or more, not a multiple of one",
+        "DURATION",
+        shown="59s, or four scrape intervals if longer",
     )
-    log_level: str = option(one_of(LOG_LEVELS), "info", "least severe message to log", "LEVEL")
+    slo: tuple[tuple[str, float, float], ...] = _analysis(
+        types.parse_slos,
+        tuple,
+        "SLOs, comma-separated or repeated: NAME=P95[:ERROR_RATE], such as llm-chat=20s:1%",
+        "SLO,...",
+        shown="learned per service",
+        separator=",",
+    )
+    tiers: tuple[tuple[str, str], ...] = _analysis(
+        types.parse_tiers,
+        tuple,
+        "service tiers, comma-separated or repeated: NAME=TIER, such as llm-chat=gold",
+        "TIER,...",
+        shown="service_tier_info",
+        separator=",",
+    )
+    at: float | None = _analysis(
+        types.parse_past, None, "time travel: serve the state at this time", "TIME", shown="now"
+    )
+    log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")
 
     @property
     def window(self) -> float:
@@ -169,32 +161,33 @@ class Settings:
         return self.rate_window or max(59.0, 4 * self.scrape_interval - 1)
 
     def __post_init__(self) -> None:
-        if self.step < 1:
-            raise SettingsError(f"step: {self.step:g} s is too short; one second is the least")
+        if self.evaluation_interval < 1:
+            raise SettingsError(f"evaluation_interval: {self.evaluation_interval:g} s is too short. Use 1s or more.")
         if self.window < 2 * self.scrape_interval:
             raise SettingsError(
-                f"rate_window: {self.window:g} s does not hold two scrapes {self.scrape_interval:g} s apart; make it "
-                "four times the scrape interval"
+                f"rate_window: {self.window:g} s is shorter than two scrape intervals of {self.scrape_interval:g} s. "
+                "Use four scrape intervals."
             )
         if bool(self.auth_header) != bool(self.auth_proxies):
             raise SettingsError(
-                "auth_header, auth_proxies: anybody can write a header; give both, so that only a proxy's is believed"
+                "auth_header, auth_proxies: one without the other is unsafe, since any client can send the header. "
+                "Set both."
             )
         authenticates = self.auth_token_file or self.auth_basic_file or self.auth_header
         if not self.allow_unauthenticated and not authenticates and not is_loopback(self.host):
             raise SettingsError(
-                f"host: {self.host} is reachable from other machines and the hub asks nobody who they are; add "
-                "--auth-basic-file or --auth-token-file, or put it behind a proxy that asks and listen on 127.0.0.1, "
-                "or add --allow-unauthenticated true"
+                f"host: {self.host} is reachable from other machines, and no authentication is configured. Set "
+                "--auth-basic-file or --auth-token-file, bind to 127.0.0.1 behind an authenticating proxy, or set "
+                "--allow-unauthenticated."
             )
         trace_options = {"tenant": self.traces_tenant, "credentials": self.traces_credentials, "ca": self.traces_ca}
         if not (self.tempo_url or self.jaeger_url) and any(trace_options.values()):
             names = ", ".join(f"traces_{name}" for name, value in trace_options.items() if value)
-            raise SettingsError(f"{names}: is for traces that are read elsewhere; give --tempo or --jaeger as well")
+            raise SettingsError(f"{names}: has no effect without a trace backend. Set --tempo-url or --jaeger-url.")
         if (self.otlp_tls_cert is None) != (self.otlp_tls_key is None):
-            raise SettingsError("otlp_tls_cert, otlp_tls_key: one is no use without the other; give both")
+            raise SettingsError("otlp_tls_cert, otlp_tls_key: one is missing. Set both.")
         if self.otlp_tls_client_ca is not None and self.otlp_tls_cert is None:
-            raise SettingsError("otlp_tls_client_ca: certificates are asked for over TLS; give --otlp-tls-cert as well")
+            raise SettingsError("otlp_tls_client_ca: client certificates need TLS. Set --otlp-tls-cert.")
         authenticates_senders = self.otlp_token_file is not None or self.otlp_tls_client_ca is not None
         if (
             not self.allow_unauthenticated
@@ -202,8 +195,8 @@ class Settings:
             and not is_loopback(self.otlp_host or self.host)
         ):
             raise SettingsError(
-                f"otlp_host: {self.otlp_host or self.host} is reachable from other machines and the receivers ask "
-                "nobody who they are; add --otlp-token-file FILE (and TLS), or --allow-unauthenticated true"
+                f"otlp_host: {self.otlp_host or self.host} is reachable from other machines, and the OTLP receivers "
+                "have no authentication. Set --otlp-token-file (and TLS), or --allow-unauthenticated."
             )
 
 
@@ -212,14 +205,17 @@ OPTIONS: tuple[Option, ...] = tuple(options_of(Settings, "FORESHOCK_"))
 
 def add_flags(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
     """Add `--config` and a flag for each option, or only for the options of these names."""
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML file with any of the options below (FORESHOCK_CONFIG); flags win over it"
-    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the options below [FORESHOCK_CONFIG]")
     option_table.add_flags(
         parser,
         [item for item in OPTIONS if only is None or item.name in only],
-        lambda item: f"{item.help} ({item.variable}; default: {item.default or 'none'})",
+        describe,
     )
+
+
+def describe(item: Option) -> str:
+    """Help text of an option: what it is, its default in brackets."""
+    return f"{item.help} (default: {item.default})" if item.default and item.metavar else item.help
 
 
 def load_settings(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
@@ -250,11 +246,11 @@ def _read_yaml(path: Path) -> dict[str, str]:
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+        raise SettingsError(f"{path}: invalid YAML: {' '.join(str(error).split())}") from None
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise SettingsError(f"{path}: holds no options; write lines such as 'port: 8050'")
+        raise SettingsError(f"{path}: not a mapping of options. Write lines such as 'port: 8050'.")
     texts = {
         str(key).replace("-", "_"): ",".join(map(str, value)) if isinstance(value, list) else str(value)
         for key, value in data.items()
@@ -262,5 +258,5 @@ def _read_yaml(path: Path) -> dict[str, str]:
     keys = [item.key for item in OPTIONS]
     for key in texts:
         if key not in keys:
-            raise SettingsError(f"{path}: {key!r} is no option; known are {', '.join(keys)}")
+            raise SettingsError(f"{path}: unknown key {key!r}.{did_you_mean(key, keys)}")
     return texts

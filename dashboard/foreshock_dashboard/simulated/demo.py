@@ -105,9 +105,9 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
             port=options.port,
             otlp_grpc_port=0,
             otlp_http_port=0,
-            store=folder,
+            store_path=folder,
             scrape_interval=INTERVAL_SECONDS,
-            step=INTERVAL_SECONDS,
+            evaluation_interval=INTERVAL_SECONDS,
         )
         hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
         chunks = backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS, wall.origin)

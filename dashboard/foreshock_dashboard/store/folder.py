@@ -21,7 +21,7 @@ def prepare(path: Path, disk: Disk) -> None:
         if existing != FORMAT:
             raise StoreError(
                 f"store {path}: has format {existing.strip()!r}, this version reads {FORMAT.strip()}; "
-                "use the version that wrote it, or another folder (FORESHOCK_STORE)"
+                "use the version that wrote it, or another folder (FORESHOCK_STORE_PATH)"
             )
     else:
         disk.write(marker, FORMAT.encode())
@@ -59,7 +59,7 @@ def lock(folder: Path) -> IO[str]:
         owner = file.read().strip() or "unknown"
         file.close()
         raise StoreLocked(
-            f"store {folder}: in use by process {owner}; stop it, or give this one another folder (FORESHOCK_STORE)"
+            f"store {folder}: in use by process {owner}; stop it, or set another folder (FORESHOCK_STORE_PATH)"
         ) from error
     file.seek(0)
     file.truncate()

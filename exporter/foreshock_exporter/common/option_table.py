@@ -38,6 +38,7 @@ class Option(NamedTuple):
         bare: text that the flag without a value stands for; "" where a value is required.
         separator: what joins the texts of a repeated flag; "" for a flag that is given once. The messages of `parse`
             then quote the faulty part themselves.
+        group: heading in the help text; "" for none.
         name: field of the dataclass.
         variable: environment variable.
     """
@@ -50,6 +51,7 @@ class Option(NamedTuple):
     key: str
     bare: str
     separator: str
+    group: str = ""
     name: str = ""
     variable: str = ""
 
@@ -65,16 +67,18 @@ def option(
     key: str = "",
     bare: str = "",
     separator: str = "",
+    group: str = "",
 ) -> Any:  # noqa: ANN401 - as dataclasses.field
     """A field that is an option. Its flag follows from its name and its key from the flag unless given.
 
     Args:
         default: text that is parsed when the dataclass is made, function that makes the value, or None.
-        shown: default in the help text where `default` is no text.
+        shown: default in the help text, where `default` is no text or says less.
 
     The other arguments are as in `Option`.
     """
-    declared = Option(parse, default if isinstance(default, str) else shown, help, metavar, flag, key, bare, separator)
+    shown = shown or (default if isinstance(default, str) else "")
+    declared = Option(parse, shown, help, metavar, flag, key, bare, separator, group)
     metadata = {"option": declared}
     if default is None:
         return field(default=None, metadata=metadata)

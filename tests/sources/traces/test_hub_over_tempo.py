@@ -25,7 +25,9 @@ T0 = 1_790_000_000
 
 def settings(folder: Path, **given: Any) -> Settings:  # noqa: ANN401 - options
     """A hub on free ports."""
-    return Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store=folder / "store", step=1.0, **given)
+    return Settings(
+        port=0, otlp_grpc_port=0, otlp_http_port=0, store_path=folder / "store", evaluation_interval=1.0, **given
+    )
 
 
 def test_its_pages_show_tempos_traces_and_say_when_it_does_not_answer(
@@ -71,8 +73,8 @@ def double_url(hub: Hub) -> str:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"traces_credentials": Path("/nowhere/key")}, "--tempo: /nowhere/key: cannot be read: No such file"),
-        ({"traces_ca": Path("/nowhere/ca")}, "--tempo: /nowhere/ca: is no file of PEM certificates"),
+        ({"traces_credentials": Path("/nowhere/key")}, "--tempo-url: /nowhere/key: cannot be read: No such file"),
+        ({"traces_ca": Path("/nowhere/ca")}, "--tempo-url: /nowhere/ca: is no file of PEM certificates"),
     ],
 )
 def test_it_does_not_start_with_files_that_cannot_be_used(tmp_path: Path, given: dict[str, Any], message: str) -> None:
@@ -84,7 +86,7 @@ def test_it_does_not_start_with_files_that_cannot_be_used(tmp_path: Path, given:
 
 def test_traces_are_read_from_one_place(tmp_path: Path) -> None:
     """Two are refused."""
-    with pytest.raises(HubError, match="--tempo, --jaeger: traces are read from one of them"):
+    with pytest.raises(HubError, match="--tempo-url, --jaeger-url: traces are read from one of them"):
         Hub(settings(tmp_path, tempo_url="http://t", jaeger_url="http://j"), Clock())
 
 

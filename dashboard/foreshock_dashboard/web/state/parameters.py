@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,8 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.settings.option_types import parse_duration
-from foreshock_dashboard.settings.option_types import parse_time as parse_instant
+from foreshock_dashboard.settings.times import parse_time
+from foreshock_exporter.common.durations import parse_duration
 
 DEFAULT_RANGE_SECONDS = 1800.0
 MIN_RANGE_SECONDS = 60.0
@@ -26,15 +25,9 @@ PAGE_TIME_PARAMETERS = ("from", "to", "refresh")
 """Parameters of every page; `refresh` is read by the browser alone."""
 MAX_VALUE_LENGTH = 200
 """Characters of a parameter's value, and of a name that an error repeats."""
-LATEST_TIME = 7_258_118_400.0
-"""Unix seconds of the year 2200."""
 TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
 SERVICE = "namespace/name, or name where no two services of today have it"
 """Accepted forms, for the description of a parameter."""
-
-_RELATIVE = re.compile(r"now(?:-(\d+(?:\.\d+)?(?:ms|s|m|h|d)))?(?:/([mhd]))?")
-_MILLISECONDS = re.compile(r"\d{12,14}")
-_UNIT_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 class BadParameterError(ValueError):
@@ -136,30 +129,6 @@ def whole(least: int, most: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
-
-
-def parse_time(text: str, now: float, up: bool = False) -> float:
-    """Unix seconds of `now`, `now-15m`, `now/d`, Unix seconds or milliseconds, or ISO 8601 with a time zone.
-
-    This is Grafana's grammar: `/d` rounds to a day of UTC, down or, with `up`, to its end.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if match := _RELATIVE.fullmatch(text):
-        time = now - (parse_duration(match[1]) if match[1] else 0.0)
-        if unit := _UNIT_SECONDS.get(match[2] or ""):
-            time = (math.ceil(time / unit) if up else math.floor(time / unit)) * unit
-    elif _MILLISECONDS.fullmatch(text):
-        time = int(text) / 1000
-    else:
-        try:
-            time = parse_instant(text)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{error}; or write now-15m") from None
-    if not 0 <= time <= LATEST_TIME:
-        raise ValueError("is not between the years 1970 and 2200; write now-15m")
-    return time
 
 
 def time_parameter(name: str, text: str, now: float, default: float, up: bool = False) -> float:

@@ -77,8 +77,6 @@ def _figures(service: Service, state: ServiceState) -> str:
 def _unpromised(snapshot: Snapshot) -> Text:
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        return text(
-            f"What is usual is still being learned ({have:.0f} of {need:.0f} min); --objectives sets a promise."
-        )
+        return text(f"What is usual is still being learned ({have:.0f} of {need:.0f} min); --slo sets a promise.")
     at = (" at ", time(snapshot.world.time)) if snapshot.world else ()
     return text("Nothing is promised for it and too little known of it", *at, " to learn what is usual.")

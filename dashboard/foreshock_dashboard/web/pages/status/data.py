@@ -189,11 +189,11 @@ def _unmatched_options(rows: Sequence[Json]) -> list[str]:
     return doubts
 
 
-_SPANS = "send spans by OTLP to this hub, or let --prometheus have the span metrics of a Collector or Tempo"
+_SPANS = "send spans by OTLP to this hub, or let --prometheus-url have the span metrics of a Collector or Tempo"
 _EXPORTER = "run foreshock-exporter on the GPU hosts and name them in --targets"
 _STALLED = "run foreshock-exporter on the GPU hosts: no other exporter tells; nobody waits where no GPU is shared"
-_SERVERS = "let /metrics of vLLM, SGLang, TGI or Triton be scraped: --targets, or the Prometheus of --prometheus"
-_CLUSTER = "let kube-state-metrics be scraped: --targets, or the Prometheus of --prometheus"
+_SERVERS = "let /metrics of vLLM, SGLang, TGI or Triton be scraped: --targets, or the Prometheus of --prometheus-url"
+_CLUSTER = "let kube-state-metrics be scraped: --targets, or the Prometheus of --prometheus-url"
 _HOSTS = "run foreshock-exporter or node_exporter on the hosts"
 
 

@@ -187,7 +187,7 @@ const TARGET_COLUMNS = [
 /** @param {StatusData} data */
 const drawTargets = ({ targets, hidden, error }) => {
   if (!targets.length) {
-    const none = "No target is scraped: name exporters with --targets, or a Prometheus with --prometheus.";
+    const none = "No target is scraped: name exporters with --targets, or a Prometheus with --prometheus-url.";
     setPanelEmpty("targets", error || none);
     if (error) setPanel("targets", "error", error);
     return;
@@ -313,13 +313,13 @@ const drawConnect = ({ hub: { reads = {} } }) => {
       ),
       connectStep(
         "A Prometheus that you have",
-        "foreshock serve --prometheus http://prometheus:9090",
+        "foreshock serve --prometheus-url http://prometheus:9090",
         "reads its samples in place of the store; let it scrape this hub's /metrics as well",
       ),
       connectStep(
         "A Tempo or Jaeger that you have",
-        "foreshock serve --tempo http://tempo:3200",
-        "or --jaeger http://jaeger:16686",
+        "foreshock serve --tempo-url http://tempo:3200",
+        "or --jaeger-url http://jaeger:16686",
       ),
       connectStep(
         "Prometheus alerts",
