@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo test test-fast check evaluate bench soak golden picture clean
+.PHONY: help setup setup-tests demo test test-fast check evaluate bench soak golden picture docs clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -52,8 +52,16 @@ soak: setup-tests ## Run the long tests, and the property tests on other cases t
 golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
 
-picture: setup-tests ## Take the README's picture of the real page again
+picture: setup-tests ## Take the documents' pictures of the real pages again
 	@$(PY) scripts/picture.py
 
+docs: .venv-docs/.ready ## Build the documentation site into build/docs, and check its links
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
+.venv-docs/.ready: requirements-docs.lock
+	@python3 -m venv .venv-docs
+	@.venv-docs/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	@touch $@
+
 clean: ## Remove what the other targets made
-	@rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
+	@rm -rf .venv .venv-docs node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build
