@@ -174,9 +174,15 @@ def _real(options: Options) -> Host:
 def _collectors(options: Options) -> dict[str, Collector]:
     from foreshock_exporter.host.infiniband import SysInfiniband
     from foreshock_exporter.host.network import ProcNetstat, ProcNetwork
+    from foreshock_exporter.host.node_exporter import is_running
     from foreshock_exporter.host.pressure import ProcPressure
 
     procfs, sysfs = options.procfs, options.sysfs
+    if options.host == "off":
+        return {}
+    if options.host == "auto" and is_running(procfs):
+        log.info("node_exporter runs on this host: no host metrics (node_*) here; --collector.host=on adds them")
+        return {}
     return _switched_on(
         {
             "network": (options.network, ProcNetwork(procfs, sysfs, options.network_exclude)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from foreshock_exporter.common.durations import parse_duration
 from foreshock_exporter.common.option_table import (
     InvalidOptionError,
     Option,
@@ -21,12 +22,13 @@ from foreshock_exporter.common.option_table import (
 from foreshock_exporter.common.version import version
 from foreshock_exporter.gpu.pools import RULE_SEPARATOR, Pools, parse_pools
 
-MIN_PERIOD_SECONDS = 0.1
+MIN_PERIOD = "100ms"
 """NVML renews its samples every 1/6 s to 1 s; a shorter period costs more and shows nothing new."""
-MAX_PERIOD_SECONDS = 5.0
+MAX_PERIOD = "5s"
 """The driver keeps at least about 16 s of samples; older ones are lost."""
-MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 1.0, 300.0
-"""Time between two pushes over OTLP."""
+MIN_INTERVAL, MAX_INTERVAL = "1s", "5m"
+"""Bounds of the time between two pushes over OTLP."""
+HOST_MODES = ("auto", "on", "off")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("logfmt", "json")
 DEFAULT_MOCK_SCRIPT = "contended"
@@ -50,7 +52,7 @@ def _parse_metrics_path(text: str) -> str:
 def _parse_folder(text: str) -> Path:
     path = Path(text)
     if not path.is_dir():
-        raise ValueError("is not a folder; mount the host's there, or leave the option out")
+        raise ValueError("is not a folder; mount the one of the host there, or omit the option")
     return path
 
 
@@ -61,14 +63,13 @@ def _parse_pattern(text: str) -> re.Pattern[str]:
         raise ValueError(f"is not a regular expression: {error}") from error
 
 
-def _seconds_between(low: float, high: float) -> Callable[[str], float]:
+def _duration_between(low: str, high: str) -> Callable[[str], float]:
+    """Parser of a duration in seconds, within bounds."""
+
     def parse(text: str) -> float:
-        try:
-            seconds = float(text.removesuffix("s"))
-        except ValueError:
-            seconds = float("nan")
-        if not low <= seconds <= high:
-            raise ValueError(f"is not a number of seconds from {low:g} to {high:g}")
+        seconds = parse_duration(text)
+        if not parse_duration(low) <= seconds <= parse_duration(high):
+            raise ValueError(f"is not a duration from {low} to {high}")
         return seconds
 
     return parse
@@ -94,8 +95,6 @@ def _parse_switch(text: str) -> bool:
 
 
 _switch = partial(option, _parse_switch)
-_PERIOD = _seconds_between(MIN_PERIOD_SECONDS, MAX_PERIOD_SECONDS)
-_INTERVAL = _seconds_between(MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +102,11 @@ class Options:
     """All options of the exporter. Times in seconds; `listen` is (host, port) with "" for every interface."""
 
     listen: tuple[str, int] = option(
-        _parse_address, ":10877", "where to listen; port 0 picks a free one", "ADDRESS", flag="--web.listen-address"
+        _parse_address, ":10877", "listen address; port 0 picks a free port", "ADDRESS", flag="--web.listen-address"
     )
     metrics_path: str = option(
-        _parse_metrics_path, "/metrics", "where the metrics are", "PATH", flag="--web.telemetry-path"
+        _parse_metrics_path, "/metrics", "path of the metrics", "PATH", flag="--web.telemetry-path"
     )
-    procfs: Path = option(_parse_folder, "/proc", "the host's /proc", "DIR", flag="--path.procfs")
-    sysfs: Path = option(_parse_folder, "/sys", "the host's /sys", "DIR", flag="--path.sysfs")
-    rootfs: Path = option(_parse_folder, "/", "the host's root: names of pods, machine id", "DIR", flag="--path.rootfs")
     web_config: Path | None = option(
         Path,
         None,
@@ -118,55 +114,77 @@ class Options:
         "FILE",
         flag="--web.config.file",
     )
-    network: bool = _switch("true", "node_network_* of the host", flag="--collector.network")
+    procfs: Path = option(_parse_folder, "/proc", "/proc of the host", "DIR", flag="--path.procfs")
+    sysfs: Path = option(_parse_folder, "/sys", "/sys of the host", "DIR", flag="--path.sysfs")
+    rootfs: Path = option(
+        _parse_folder, "/", "root of the host, for pod names and the machine id", "DIR", flag="--path.rootfs"
+    )
+    host_id: str = option(str, "", "host.id of this host (default: machine id)", "ID", flag="--host.id")
+    host_name: str = option(str, "", "name of this host (default: host name)", "NAME", flag="--host.name")
+    host: str = option(
+        one_of(HOST_MODES),
+        "auto",
+        "host metrics (node_*): on, off, or auto, which leaves them to node_exporter where it runs",
+        "MODE",
+        flag="--collector.host",
+    )
+    network: bool = _switch("true", "host metrics node_network_*", flag="--collector.network")
     network_exclude: re.Pattern[str] = option(
         _parse_pattern,
         "(veth|cali|lxc).*",
-        "interfaces to leave out, a regular expression of their whole name",
+        "excluded interfaces, a regular expression of the whole name",
         "REGEX",
         flag="--collector.network.device-exclude",
     )
-    infiniband: bool = _switch("true", "node_infiniband_* of the host", flag="--collector.infiniband")
-    netstat: bool = _switch("true", "node_netstat_* of the host: TCP", flag="--collector.netstat")
-    pressure: bool = _switch("true", "node_pressure_* of the host", flag="--collector.pressure")
-    health: bool = _switch("true", "ECC, remapped rows, NVLink and PCIe links of the GPUs", flag="--collector.health")
-    xid: bool = _switch("true", "XID errors of the GPUs", flag="--collector.xid")
-    nvlink_per_link: bool = _switch("false", "the bytes of each NVLink apart", flag="--collector.nvlink.per-link")
-    environ: bool = _switch(
-        "true", "look for the service's name in the environment of processes", flag="--attribution.environ"
-    )
+    infiniband: bool = _switch("true", "host metrics node_infiniband_*", flag="--collector.infiniband")
+    netstat: bool = _switch("true", "host metrics node_netstat_* (TCP)", flag="--collector.netstat")
+    pressure: bool = _switch("true", "host metrics node_pressure_*", flag="--collector.pressure")
+    health: bool = _switch("true", "ECC, remapped rows, NVLink and PCIe links", flag="--collector.health")
+    xid: bool = _switch("true", "XID errors", flag="--collector.xid")
+    nvlink_per_link: bool = _switch("false", "bytes by NVLink", flag="--collector.nvlink.per-link")
     period: float = option(
-        _PERIOD, "0.1", "seconds between fast samples of the GPUs", "SECONDS", flag="--sampling.period"
+        _duration_between(MIN_PERIOD, MAX_PERIOD),
+        "100ms",
+        f"time between fast samples of a GPU, {MIN_PERIOD} to {MAX_PERIOD}",
+        "DURATION",
+        flag="--sampling.period",
     )
-    host_id: str = option(str, "", "host.id of this host (default: its machine id)", "ID", flag="--host.id")
-    host_name: str = option(str, "", "name of this host (default: its host name)", "NAME", flag="--host.name")
+    environ: bool = _switch("true", "service names from the environment of processes", flag="--attribution.environ")
     pools: Pools = option(
         parse_pools,
         Pools,
-        "pool of the GPUs, NAME for all, or NAME=0,1 or NAME=GPU-… for these; may be given again",
-        "NAME[=GPU,…]",
+        "pool of GPUs: NAME for all, NAME=0,1 or NAME=GPU-... for some; repeatable",
+        "NAME[=GPU,...]",
         flag="--pool",
         separator=RULE_SEPARATOR,
     )
     otlp_endpoint: str | None = option(
-        _parse_endpoint, None, "push readings and occupancy spans there", "URL", flag="--otlp.endpoint"
+        _parse_endpoint,
+        None,
+        "OTLP/HTTP endpoint for readings and occupancy spans",
+        "URL",
+        flag="--otlp.endpoint",
     )
     otlp_interval: float = option(
-        _INTERVAL, "10", "seconds between pushes of the readings", "SECONDS", flag="--otlp.interval"
+        _duration_between(MIN_INTERVAL, MAX_INTERVAL),
+        "10s",
+        f"time between pushes of the readings, {MIN_INTERVAL} to {MAX_INTERVAL}",
+        "DURATION",
+        flag="--otlp.interval",
+    )
+    log_level: str = option(one_of(LOG_LEVELS), "info", f"one of {', '.join(LOG_LEVELS)}", "LEVEL", flag="--log.level")
+    log_format: str = option(
+        one_of(LOG_FORMATS), "logfmt", f"one of {', '.join(LOG_FORMATS)}", "FORMAT", flag="--log.format"
     )
     mock: str | None = option(
         _parse_mock,
         None,
-        "play a device script (contended, healthy, sick, a file, or - for standard input); real GPUs are not read",
+        "device script to play instead of real GPUs: contended, healthy, sick, a file, or - for standard input",
         "SCRIPT",
         flag="--mock",
         bare=DEFAULT_MOCK_SCRIPT,
     )
     once: bool = _switch("false", "print the metrics once and exit", flag="--once")
-    log_level: str = option(one_of(LOG_LEVELS), "info", f"one of {', '.join(LOG_LEVELS)}", "LEVEL", flag="--log.level")
-    log_format: str = option(
-        one_of(LOG_FORMATS), "logfmt", f"one of {', '.join(LOG_FORMATS)}", "FORMAT", flag="--log.format"
-    )
 
 
 OPTIONS: tuple[Option, ...] = tuple(options_of(Options, "FORESHOCK_EXPORTER_"))
@@ -180,8 +198,9 @@ def parse(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Option
     """
     parser = argparse.ArgumentParser(
         prog="foreshock-exporter",
-        description="Says what each service does to each GPU of this host, as Prometheus metrics.",
-        epilog="Each option is also a variable: --sampling.period is FORESHOCK_EXPORTER_SAMPLING_PERIOD.",
+        usage="%(prog)s [OPTIONS]",
+        description="Prometheus exporter for GPU usage, GPU wait, and contention by service.",
+        epilog="Each option has a variable: FORESHOCK_EXPORTER_SAMPLING_PERIOD for --sampling.period.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"foreshock-exporter {version()}")

@@ -34,7 +34,7 @@ FAST = ("--sampling.period", "0.1")
 
 def environment(**extra: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FORESHOCK_")}
-    return {**inherited, **extra}
+    return {**inherited, "FORESHOCK_EXPORTER_COLLECTOR_HOST": "on", **extra}  # other tests run node_exporter
 
 
 def once(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -161,6 +161,28 @@ def test_the_host_is_read_below_the_given_roots(tree: Tree, series: Callable[[by
 def test_collectors_can_be_switched_off(series: Callable[[bytes], Series]) -> None:
     ran = once("--once", "--mock", *FAST, "--no-collector.network", FORESHOCK_EXPORTER_COLLECTOR_PRESSURE="false")
     assert not [name for name, _ in series(ran.stdout) if name.startswith("node_")]
+
+
+@pytest.mark.parametrize(
+    ("process", "mode", "has_host_metrics"),
+    [
+        ("node_exporter", "auto", False),
+        ("prometheus-node", "auto", False),
+        ("node_exporter", "on", True),
+        ("bash", "auto", True),
+        ("bash", "off", False),
+    ],
+)
+def test_host_metrics_are_left_to_node_exporter_where_it_runs(
+    process: str, mode: str, has_host_metrics: bool, tree: Tree, series: Callable[[bytes], Series]
+) -> None:
+    procfs = tree({
+        "77/comm": f"{process}\n",
+        "pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=5000000\n",
+    })  # fmt: skip
+    ran = once("--once", *FAST, f"--path.procfs={procfs}", f"--collector.host={mode}")
+    assert any(name.startswith("node_") for name, _ in series(ran.stdout)) == has_host_metrics
+    assert (b"node_exporter runs on this host" in ran.stderr) == (process != "bash" and mode == "auto")
 
 
 def test_a_served_host_is_scraped_and_its_counters_grow(
@@ -392,10 +414,12 @@ def test_host_metrics_are_those_of_a_real_node_exporter(eventually: Eventually) 
             eventually(lambda: ask(port, "/")[0] == 200, "an answer of node_exporter")
             ours_before = host_samples(once("--once", *FAST, "--collector.network.device-exclude=").stdout)
             theirs = host_samples(ask(port, "/metrics")[2])
+            beside = host_samples(once("--once", *FAST, "--collector.host=auto").stdout)
             ours_after = host_samples(once("--once", *FAST, "--collector.network.device-exclude=").stdout)
         finally:
             node.terminate()
             node.communicate(timeout=30)
+    assert not beside
     assert ours_before
     assert ours_before.keys() <= theirs.keys()
     assert not [
