@@ -107,8 +107,8 @@ test("other marks have a row each, with the words of their tooltip", () => {
 });
 
 test("a value of a chart has the unit of its tooltip", () => {
-  assert.equal(formatTraceValue({ hovertemplate: "%{y:.3s}s" }, 0.29), "290 ms");
-  assert.equal(formatTraceValue({ hovertemplate: "%{y:.2f}/s" }, 14), "14.0/s");
+  assert.equal(formatTraceValue({ hovertemplate: "%{y:,.3~r} ms" }, 290), "290 ms");
+  assert.equal(formatTraceValue({ hovertemplate: "%{y:,.3~r} req/s" }, 14), "14.0/s");
   assert.equal(formatTraceValue({ hovertemplate: "%{y} W" }, 80.12345), "80.12 W");
   assert.equal(formatTraceValue({}, "a &lt; b"), "a < b");
   assert.equal(plainText("a<br>b"), "a, b");

@@ -23,6 +23,7 @@ from foreshock_dashboard.web.charts.lines import (
     LEGEND_ROW_PIXELS,
     MAX_TEXT_LENGTH,
     Line,
+    Threshold,
     escape_label,
     lines,
 )
@@ -139,6 +140,38 @@ def test_names_of_lines_have_room_below_the_chart(names: Sequence[str], rows: in
     drawn = lines(times, [Line(name, times) for name in names], Look(LIGHT), unit="s", span=RANGE)
     assert drawn["layout"]["showlegend"] is (rows > 0)
     assert drawn["layout"]["margin"]["b"] == AXIS_PIXELS + LEGEND_ROW_PIXELS * rows
+
+
+def test_a_threshold_is_drawn_with_its_name_and_in_sight() -> None:
+    """A reader compares the line with it, however far away it is."""
+    times = np.linspace(NOW - 900, NOW, 60)
+    drawn = lines(
+        times, [Line("p95", times * 0 + 2)], Look(LIGHT), unit="s", span=RANGE, threshold=Threshold(16.4, "SLO 16.4 s")
+    )
+    (line,) = drawn["layout"]["shapes"]
+    assert (line["y0"], drawn["layout"]["annotations"][0]["text"]) == (16.4, "SLO 16.4 s")
+    assert drawn["layout"]["yaxis"]["range"][1] > 16.4
+
+
+def test_an_axis_has_one_unit() -> None:
+    """Seconds below one are milliseconds, with their threshold: never `0.00s` beside `150ms`."""
+    times = np.linspace(NOW - 900, NOW, 60)
+    drawn = lines(
+        times, [Line("p95", times * 0 + 0.15)], Look(LIGHT), unit="s", span=RANGE, threshold=Threshold(0.2, "SLO")
+    )
+    assert drawn["layout"]["yaxis"]["ticksuffix"] == " ms"
+    assert (drawn["data"][0]["y"][0], drawn["layout"]["shapes"][0]["y0"]) == (150.0, 200.0)
+
+
+def test_the_date_is_in_the_ticks_only_of_more_than_a_day() -> None:
+    """Half an hour needs none."""
+    formats = [
+        lines(np.array([NOW - 60, NOW]), [Line("p95", np.ones(2))], Look(LIGHT), unit="s", span=(NOW - span, NOW))[
+            "layout"
+        ]["xaxis"]["tickformat"]
+        for span in (120, 1800, 2 * 86_400, 7 * 86_400)
+    ]
+    assert formats == ["%H:%M:%S", "%H:%M", "%b %-d, %H:%M", "%b %-d"]
 
 
 def _contrast(one: str, other: str) -> float:

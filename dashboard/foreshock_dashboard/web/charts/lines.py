@@ -26,8 +26,8 @@ def escape_label(text: str, longest: int = MAX_TEXT_LENGTH) -> str:
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MAX_POINTS = 360
 """Largest number of points of a line. Above it, each point is the maximum of a bucket, which keeps peaks."""
-AXIS_PIXELS, LEGEND_ROW_PIXELS = 36, 20
-"""Pixels below a chart: for the axis labels (two lines), and for each row of the legend."""
+AXIS_PIXELS, LEGEND_ROW_PIXELS = 24, 20
+"""Pixels below a chart: for the axis labels, and for each row of the legend."""
 LEGEND_ROW_LENGTH = 46
 """Characters of names, with their marks, in a legend row of a narrow chart."""
 MAX_LEGEND_ROWS = 4
@@ -37,15 +37,18 @@ LEGEND_MARK_LENGTH = 6
 MAX_LINES = 10
 """Largest number of lines that a reader can distinguish."""
 UNITS = {
-    "s": (",.3s", "s"),
+    "s": (",.3~r", " s"),
+    "ms": (",.3~r", " ms"),
     "ratio": (",.0%", ""),
     "count": (",.3~r", ""),
-    "per_second": (",.3~r", "/s"),
+    "per_second": (",.3~r", " req/s"),
     "watts": (",.0f", " W"),
     "celsius": (",.0f", " °C"),
     "bytes": (",.3~s", "B"),
 }
 """d3 format and suffix of the tick labels, by unit. Counts have no SI prefix: 0.5 is not `500m`."""
+DAY_SECONDS, SHORT_SECONDS = 86_400.0, 240.0
+"""A time range from which ticks have a date, and one up to which they have seconds."""
 MAX_UNIT_TICKS = 5
 """Largest count for which an axis has a tick at each integer."""
 
@@ -73,12 +76,19 @@ class Mark(NamedTuple):
     color: str = "muted"
 
 
+class Threshold(NamedTuple):
+    """A limit, such as an SLO, in the unit of the chart; `name` says which: "SLO 16.4 s"."""
+
+    value: float
+    name: str
+
+
 class Band(NamedTuple):
     """A normal range, from `low` to `high` in the unit of the chart."""
 
     low: float
     high: float
-    name: str = "usual"
+    name: str = "baseline"
 
 
 def lines(
@@ -90,6 +100,7 @@ def lines(
     span: tuple[float, float],
     marks: Sequence[Mark] = (),
     band: Band | None = None,
+    threshold: Threshold | None = None,
     empty: str = "",
     note: str = "",
     top: float | None = None,
@@ -98,9 +109,10 @@ def lines(
 ) -> Json:
     """Plotly figure of lines over a time range.
 
-    times: Unix seconds, shape (points,). unit: a key of `UNITS`. span: Unix seconds of the axis. empty: text where no
-    line has a value. note: text over the chart. top: the axis reaches at least this value, in the unit.
-    legend: show the legend for a single line too. row: characters of names in a row of the legend.
+    times: Unix seconds, shape (points,). unit: a key of `UNITS`; seconds are drawn in milliseconds where all are below
+    one. span: Unix seconds of the axis. threshold: drawn as a line with its name. empty: text where no line has a
+    value. note: text over the chart. top: the axis reaches at least this value, in the unit. legend: show the legend
+    for a single line too. row: characters of names in a row of the legend.
     """
     drawn = [line for line in candidates if np.isfinite(line.values).any()]
     if not drawn:
@@ -108,19 +120,25 @@ def lines(
     at, rows = _downsampled(times, drawn)
     stamps = [stamp(time, look) for time in at.tolist()]
     highest = max(float(np.nanmax(line.values)) for line in drawn)
-    layout = frame(look, unit, span)
+    if threshold is not None:
+        top = max(top or 0.0, threshold.value * 1.05)
+    shown, factor = ("ms", 1000.0) if unit == "s" and max(highest, top or 0.0) < 1.0 else (unit, 1.0)
+    layout = frame(look, shown, span)
     if unit == "count" and highest <= MAX_UNIT_TICKS:
         layout["yaxis"]["dtick"] = 1
     if top is not None:
-        layout["yaxis"]["range"] = [0, max(top, highest * 1.05)]
+        layout["yaxis"]["range"] = [0, max(top, highest * 1.05) * factor]
     legend_rows = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
     layout["showlegend"] = 0 < legend_rows <= MAX_LEGEND_ROWS
     layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * legend_rows * layout["showlegend"]
-    layout["shapes"] = [_mark_line(mark, look) for mark in marks] + ([_band_shape(band, look)] if band else [])
+    layout["shapes"] = [_mark_line(mark, look) for mark in marks] + ([_band_shape(band, factor, look)] if band else [])
     layout["annotations"] = [_mark_label(mark, look, i, span) for i, mark in enumerate(marks)]
     layout["annotations"] += [_annotation(note, look)] if note else []
+    if threshold is not None:
+        layout["shapes"].append(_threshold_line(threshold.value * factor, look))
+        layout["annotations"].append(_threshold_label(threshold, threshold.value * factor, look))
     return {
-        "data": [_trace(line, stamps, row, look, unit) for line, row in zip(drawn, rows, strict=True)],
+        "data": [_trace(line, stamps, row * factor, look, shown) for line, row in zip(drawn, rows, strict=True)],
         "layout": layout,
     }
 
@@ -159,9 +177,16 @@ def frame(look: Look, unit: str, span: tuple[float, float]) -> dict[str, Any]:
         "hovermode": "x unified",
         "dragmode": "zoom",
         "legend": {"orientation": "h", "x": 0, "y": 0, "yanchor": "bottom", "yref": "container"},
-        "xaxis": axis | {"type": "date", "range": [stamp(edge, look) for edge in span], "hoverformat": "%H:%M:%S"},
+        "xaxis": axis | {"type": "date", "range": [stamp(edge, look) for edge in span]} | _time_format(span),
         "yaxis": axis | {"rangemode": "tozero", "tickformat": shape, "ticksuffix": suffix, "fixedrange": True},
     }
+
+
+def _time_format(span: tuple[float, float]) -> dict[str, str]:
+    """Ticks of the time axis; the date is in the tooltip, and in the ticks only of a range beyond a day."""
+    length = span[1] - span[0]
+    ticks = "%b %-d" if length > 3 * DAY_SECONDS else "%b %-d, %H:%M" if length > DAY_SECONDS else "%H:%M"
+    return {"tickformat": "%H:%M:%S" if length <= SHORT_SECONDS else ticks, "hoverformat": "%b %-d, %H:%M:%S"}
 
 
 def stamp(time: float, look: Look) -> str:
@@ -238,14 +263,32 @@ def _mark_label(mark: Mark, look: Look, row: int, span: tuple[float, float]) -> 
     }
 
 
-def _band_shape(band: Band, look: Look) -> Json:
+def _threshold_line(value: float, look: Look) -> Json:
+    line = {"color": look.colors["crit"], "width": 1, "dash": "dash"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": value, "y1": value, "line": line}
+
+
+def _threshold_label(threshold: Threshold, value: float, look: Look) -> Json:
+    return {
+        "xref": "paper",
+        "x": 0,
+        "y": value,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "showarrow": False,
+        "text": escape_label(threshold.name),
+        "font": {"size": 12, "color": look.colors["crit"]},
+    }
+
+
+def _band_shape(band: Band, factor: float, look: Look) -> Json:
     return {
         "type": "rect",
         "xref": "paper",
         "x0": 0,
         "x1": 1,
-        "y0": band.low,
-        "y1": band.high,
+        "y0": band.low * factor,
+        "y1": band.high * factor,
         "fillcolor": look.colors["raised"],
         "line": {"width": 0},
         "layer": "below",

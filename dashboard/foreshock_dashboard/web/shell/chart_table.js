@@ -50,8 +50,9 @@ export const formatTraceValue = (trace, value) => {
   if (typeof value !== "number") return plainText(value);
   const [, format = "", unit = ""] = /%\{y:?([^}]*)\}([^<]*)/.exec(trace.hovertemplate || "") ?? [];
   if (format.includes("%")) return formatPercent(value);
-  if (unit === "s") return formatSeconds(value);
-  if (unit === "/s") return formatRate(value);
+  if (unit === " s") return formatSeconds(value);
+  if (unit === " ms") return formatSeconds(value / 1000);
+  if (unit === " req/s") return formatRate(value);
   return `${Number(value.toPrecision(4))}${plainText(unit)}`;
 };
 
