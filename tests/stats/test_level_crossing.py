@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from foreshock_dashboard.stats.level_crossing import (
     HORIZON_SECONDS,
+    NEAR_SECONDS,
     QUANTILES,
     Trend,
     fit_trend,
@@ -87,3 +88,12 @@ def test_beyond_the_horizon_there_is_no_time() -> None:
     assert found.chance[0] == pytest.approx(0.0)
     assert np.isinf(found.seconds).all()
     assert HORIZON_SECONDS * 1e-4 < 1.0
+
+
+@given(st.floats(-2, 2), st.floats(-0.01, 0.01), st.floats(0.01, 2), st.sampled_from([5.0, 10.0, 15.0, 60.0, 700.0]))
+def test_the_chance_of_a_near_crossing_agrees_with_the_median_time(
+    level: float, slope: float, spread: float, step: float
+) -> None:
+    found = forecast_crossing(of(level, slope, spread), 1.0, 60.0, step)
+    assert (found.near_chance[0] >= 0.5 - 1e-12) == (found.seconds[0, MEDIAN] <= NEAR_SECONDS)
+    assert 0 <= found.near_chance[0] <= found.chance[0] + 1e-12 <= 1 + 1e-12

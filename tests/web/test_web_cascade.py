@@ -118,7 +118,8 @@ def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> N
     world = serving(starving())
     names = [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]]
     assert names == ["ready", "wanted", "at most", "waiting for a node"]
-    drawn = draw(PAGE, "cascade-load", snapshot(world))
+    judged = Load(LLM, "", 0.5, 0.7)
+    drawn = draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(judged,))))
     lines = {line["name"]: line["y"] for line in drawn["data"]}
     assert set(lines) == {"offered load", "safe, bursts included", "GPU quota of its pool used"}
     assert lines["offered load"][-1] > lines["offered load"][0] > 0

@@ -82,8 +82,8 @@ class Load(NamedTuple):
     """Load of a service against its capacity.
 
     pool: GPU pool, "" without one. ratio: offered load over the capacity of the ready replicas. safe: safe limit of
-    the ratio, at which bursts of the service do no harm; NaN where unknown. law: the batching law behind the ratio,
-    learned from healthy operation; None where not available.
+    the ratio, above which the analysis finds an overload; constant during an incident, NaN where unknown. law: the
+    batching law behind the ratio, learned from healthy operation; None where not available.
     """
 
     service: Service

@@ -18,6 +18,8 @@ from foreshock_dashboard.stats.robust import median
 
 HORIZON_SECONDS = 900.0
 """Longest forecast; a trend of the last minutes says nothing beyond it."""
+NEAR_SECONDS = 600.0
+"""Time within which a crossing is near."""
 QUANTILES = (0.1, 0.2, 0.5, 0.8, 0.9)
 """Quantile levels of the time to the crossing."""
 
@@ -77,12 +79,14 @@ def fit_trend(values: Floats, step: float, level_over: float = 120.0, floor: flo
 class CrossingForecast:
     """Forecast of the crossing of each row.
 
-    `expected` (excursions) and `chance` (of at least one) within the horizon have shape (rows,). `seconds` until the
-    crossing, by QUANTILES, has shape (rows, quantiles); infinite beyond the horizon.
+    `expected` (excursions) and `chance` (of at least one) within the horizon, and `near_chance` (that within
+    `NEAR_SECONDS`) have shape (rows,). `seconds` until the crossing, by QUANTILES, has shape (rows, quantiles); infinite
+    beyond the horizon. A median of up to `NEAR_SECONDS` and a chance of at least 0.5 are the same.
     """
 
     expected: Floats
     chance: Floats
+    near_chance: Floats
     seconds: Floats
 
 
@@ -104,4 +108,5 @@ def forecast_crossing(
         reached = excursions >= threshold
         seconds[:, j] = np.where(reached.any(axis=1), ahead[np.argmax(reached, axis=1)], np.inf)
     expected = excursions[:, -1]
-    return CrossingForecast(expected, -np.expm1(-expected), seconds)
+    near = excursions[:, np.searchsorted(ahead, NEAR_SECONDS, side="right") - 1] if ahead[0] <= NEAR_SECONDS else 0.0
+    return CrossingForecast(expected, -np.expm1(-expected), -np.expm1(-np.broadcast_to(near, expected.shape)), seconds)

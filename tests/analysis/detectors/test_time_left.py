@@ -30,7 +30,7 @@ def test_time_to_breach_follows_the_trend_or_the_load(
 ) -> None:
     overloaded = load is not None
     utilization = Utilization(1.0, 0.0, 0.5, 0.0, 35.0, 0.7, (load or 0.5, 0.7, 0.6), 0.5, 0.7)
-    risk_ = ServiceRisk(False, 0.8, trend, overloaded, utilization)
+    risk_ = ServiceRisk(False, 0.8, 0.8, trend, overloaded, utilization)
     candidate = IncidentCandidate(LLM, (LLM,), (), (), None, True, True, overloaded, urgent, 0.8)
     now_ = point()
     incident = updated_incident(

@@ -32,7 +32,7 @@ Kit = Any
 
 def own_risk(chance: float, seconds: tuple[float, ...] = (0.0,) * len(QUANTILES)) -> ServiceRisk:
     """The risk of a service by its own signals."""
-    return ServiceRisk(False, chance, seconds, False, None)
+    return ServiceRisk(False, chance, chance, seconds, False, None)
 
 
 def chain(kit: Kit) -> Kit:

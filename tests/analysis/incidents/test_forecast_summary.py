@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from tests.analysis.conftest import AGGRESSOR, BYSTANDER, CALLER, GPUS, VICTIM, Scene, world_of_scene
 
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
@@ -19,11 +18,11 @@ from foreshock_dashboard.model.world_sections import ModelServers, Replica
 from foreshock_dashboard.stats.level_crossing import QUANTILES
 
 
-def own_risk(chance: float, load: float = math.nan) -> ServiceRisk:
+def own_risk(near_chance: float, load: float = math.nan) -> ServiceRisk:
     """The own risk of a service: 100 s times each quantile until it breaches its SLO."""
     seconds = tuple(100 * item for item in QUANTILES)
     strain = Utilization(1.0, 0.0, 0.5, 0.0, 40.0, load, (load,) * 3, 0.4, 0.6) if load == load else None
-    return ServiceRisk(False, chance, seconds, False, strain)
+    return ServiceRisk(False, 1.0, near_chance, seconds, False, strain)
 
 
 def forecast_of(world: World, known: dict[Service, ServiceRisk]) -> Forecast:
@@ -38,11 +37,11 @@ def test_risks_have_three_quantiles() -> None:
 
 
 def test_loads_are_of_services_with_model_servers_and_a_safe_limit() -> None:
-    """With the pool of all their GPUs; even requests allow full load."""
+    """With the pool of all their GPUs, and the limit of a mean of two minutes."""
     world = replace(world_of_scene(Scene()), pool=("gold",) * len(GPUS))
     (load,) = forecast_of(world, {VICTIM: own_risk(0.1, load=0.8), CALLER: own_risk(0.1)}).loads
     assert (load.service, load.pool, load.ratio) == (VICTIM, "gold", 0.8)
-    assert load.safe == pytest.approx(1.0)
+    assert load.safe == 0.76
     (apart,) = forecast_of(replace(world, pool=("gold", "lead")), {VICTIM: own_risk(0.1, load=0.8)}).loads
     assert apart.pool == ""
 

@@ -7,10 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.saturation.overload import is_overloaded, is_overloading, will_overload
+from foreshock_dashboard.analysis.saturation.overload import (
+    SAFE_LIMITS,
+    SHOWN_LIMIT,
+    is_overloaded,
+    is_overloading,
+    safe_limit,
+    will_overload,
+)
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 
@@ -70,3 +79,18 @@ def test_growth_needs_a_lasting_reason(scenes: Scenes, slowdown: float, soon: bo
         utilizations = {world.services[0]: replace(utilization(GROWS), slowdown=slowdown)}
         point = EvaluationPoint(world, at, baselines_at(world, at), utilizations=utilizations)
         assert is_overloading(point, service) == (soon and service in utilizations)
+
+
+@given(st.floats(0.05, 1.2), st.floats(1, 6))
+def test_a_healthy_service_stays_below_its_safe_limit(baseline: float, burstiness: float) -> None:
+    """Its load in the busiest minute of a hundred is at most the limit."""
+    normal = utilization((baseline,) * 3, baseline, baseline * burstiness)
+    assert baseline <= normal.peak <= safe_limit(normal)
+    assert safe_limit(normal) >= SAFE_LIMITS[SHOWN_LIMIT]
+    assert not is_overloaded(normal)
+
+
+def test_the_safe_limit_does_not_depend_on_the_present_load() -> None:
+    loads = ((0.4, 0.4, 0.4), (14.0, 9.0, 3.0))
+    assert len({safe_limit(utilization(load)) for load in loads}) == 1
+    assert math.isnan(safe_limit(utilization(loads[0], math.nan, math.nan)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,21 +33,33 @@ MIN_TREND_Z = 2.0
 """Scales above the baseline from which a trend is forecast."""
 MIN_KV_CACHE_RATIO = 0.45
 """KV cache utilization from which its trend is forecast; below, a burst fits in."""
-_NEVER = (math.inf,) * len(QUANTILES)
-_NOW = (0.0,) * len(QUANTILES)
+
+
+class Breach(NamedTuple):
+    """Chance of a breach within the horizon, near_chance within `level_crossing.NEAR_SECONDS`, and the seconds until then at each of `QUANTILES`."""
+
+    chance: float
+    near_chance: float
+    seconds: tuple[float, ...]
+
+
+_NEVER = Breach(0.0, 0.0, (math.inf,) * len(QUANTILES))
+_NOW = Breach(1.0, 1.0, (0.0,) * len(QUANTILES))
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceRisk:
     """Risk that a service breaches its SLO, without that of its dependencies.
 
-    breached: the SLO is breached now. chance: 0 to 1, of a breach within `level_crossing.HORIZON_SECONDS`. seconds:
-    until then, at each of `QUANTILES`. overloaded: its model servers are overloaded, or soon will be. utilization: that
-    of its model servers, if any. slo: None where none is configured or learned yet.
+    breached: the SLO is breached now. chance, near_chance: 0 to 1, of a breach within `level_crossing.HORIZON_SECONDS`, and
+    within `level_crossing.NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded: its model servers are
+    overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where none is configured or
+    learned yet.
     """
 
     breached: bool
     chance: float
+    near_chance: float
     seconds: tuple[float, ...]
     overloaded: bool
     utilization: Utilization | None
@@ -72,40 +85,40 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
     window = slice(max(0, point.at + 1 - max(1, world.points(SLOW_TREND_SECONDS))), point.at + 1)
     with np.errstate(invalid="ignore"):
         logs = np.log(np.maximum(world.red.p95[:, window], 1e-9))
-    chances, seconds = _forecast(logs, np.log(limit), world.step)
-    cache_forecasts = _forecast_kv_cache(point)
+    by_latency, by_cache = _forecast(logs, np.log(limit), world.step), _forecast_kv_cache(point)
     risks = {}
     for i, service in enumerate(world.services):
-        chance, when = (float(chances[i]), tuple(seconds[i].tolist())) if slower[i] else (0.0, _NEVER)
-        if service in cache_forecasts and cache_forecasts[service][0] > chance:
-            chance, when = cache_forecasts[service]
+        breach = max(by_latency[i] if slower[i] else _NEVER, by_cache.get(service, _NEVER), key=lambda one: one.chance)
         if breached[i]:
-            chance, when = 1.0, _NOW
+            breach = _NOW
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
-        risks[service] = ServiceRisk(bool(breached[i]), chance, when, overloaded, utilization, slos.get(service))
+        risks[service] = ServiceRisk(bool(breached[i]), *breach, overloaded, utilization, slos.get(service))
     return risks
 
 
-def _forecast(logs: Floats, limit: Floats | float, step: float) -> tuple[Floats, Floats]:
-    """Chance (rows,) and seconds (rows, quantiles) of crossing a limit, by the slow or the fast trend."""
+def _forecast(logs: Floats, limit: Floats | float, step: float) -> list[Breach]:
+    """The breach of a limit by each row, by the slow or the fast trend."""
     recent = logs[:, -max(1, round(FAST_TREND_SECONDS / step)) :]
     slow = forecast_crossing(fit_trend(logs, step), limit, SLO_WINDOW_SECONDS, step)
     fast = forecast_crossing(fit_trend(recent, step, 60.0), limit, SLO_WINDOW_SECONDS, step)
     sooner = fast.expected > slow.expected
-    return np.where(sooner, fast.chance, slow.chance), np.where(sooner[:, None], fast.seconds, slow.seconds)
+    chance, near = np.where(sooner, fast.chance, slow.chance), np.where(sooner, fast.near_chance, slow.near_chance)
+    seconds = np.where(sooner[:, None], fast.seconds, slow.seconds)
+    rows = zip(chance.tolist(), near.tolist(), seconds.tolist(), strict=True)
+    return [Breach(*row[:2], tuple(row[2])) for row in rows]
 
 
-def _forecast_kv_cache(point: EvaluationPoint) -> Mapping[Service, tuple[float, tuple[float, ...]]]:
-    """Chance and seconds until the KV caches of a service's model servers are full."""
+def _forecast_kv_cache(point: EvaluationPoint) -> Mapping[Service, Breach]:
+    """When the KV caches of a service's model servers are full."""
     servers = model_servers(point.world)
     if not servers.services:
         return {}
     lookback = point.world.points(SLOW_TREND_SECONDS + 60)
     cache = moving_average(servers.cache[:, max(0, point.at + 1 - lookback) : point.at + 1], point.world.step)
     logs = np.log(np.maximum(cache[:, -max(1, point.world.points(SLOW_TREND_SECONDS)) :], 1e-3))
-    chances, seconds = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), point.world.step)
+    breaches = _forecast(logs, math.log(FULL_KV_CACHE_RATIO), point.world.step)
     return {
-        service: (float(chances[i]), tuple(seconds[i].tolist()))
-        for i, service in enumerate(servers.services)
+        service: breach
+        for service, breach in zip(servers.services, breaches, strict=True)
         if point.utilizations[service].cache >= MIN_KV_CACHE_RATIO and point.z("cache", service) >= MIN_TREND_Z
     }

@@ -7,11 +7,10 @@ import math
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.load_imbalance import replica_loads
 from foreshock_dashboard.analysis.incidents.lifecycle import State
-from foreshock_dashboard.analysis.saturation.pooling import safe_load
+from foreshock_dashboard.analysis.saturation.overload import safe_limit
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk, ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, World
@@ -23,9 +22,9 @@ def forecast(state: State, world: World) -> Forecast:
     own = sorted(state.own.items())
     return Forecast(
         risks=tuple(
-            Risk(service, risk.chance, *risk.seconds[1:4])  # p20, p50, p80
+            Risk(service, risk.near_chance, *risk.seconds[1:4])  # p20, p50, p80
             for service, risk in own
-            if math.isfinite(risk.chance)
+            if math.isfinite(risk.near_chance)
         ),
         loads=_loads(state, world),
         amplification=_amplification(point),
@@ -48,13 +47,12 @@ def _loads(state: State, world: World) -> tuple[Load, ...]:
     gpus: dict[Service, list[Gpu]] = {}
     for tenant in world.tenants:
         gpus.setdefault(tenant.service, []).append(tenant.gpu)
-    rates = dict(zip(world.services, world.red.rate[:, -world.points(BASELINE_HISTORY_SECONDS) :], strict=True))
     loads = []
     for service, risk in sorted(state.own.items()):
         if risk.utilization is not None and math.isfinite(risk.utilization.load):
-            safe = safe_load(rates[service], world.step) if service in rates else math.nan
-            pool, law = pool_of(world, gpus.get(service, ())), state.learned.laws.get(service)
-            loads.append(Load(service, pool, risk.utilization.load, safe, law))
+            utilization, pool = risk.utilization, pool_of(world, gpus.get(service, ()))
+            law = state.learned.laws.get(service)
+            loads.append(Load(service, pool, utilization.load, safe_limit(utilization), law))
     return tuple(loads)
 
 

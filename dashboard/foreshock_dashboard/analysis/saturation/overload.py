@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.model.forecast import Utilization
@@ -16,6 +18,8 @@ BURSTY_PEAK_RATIO = 2.5
 """Peak over normal load at which a service counts as bursty, so that a burst ends by itself."""
 BURSTY_LIMIT_FACTOR = 1.2
 """Factor on the safe limits of a bursty service."""
+SHOWN_LIMIT = 1
+"""Index of the safe limit that is shown beside the current load: that of the mean of two minutes."""
 MIN_LOAD_INCREASE = 0.1
 """Smallest load above the normal load that counts as more."""
 MIN_FULL_SECONDS = 20.0
@@ -45,12 +49,13 @@ def is_overloaded(utilization: Utilization) -> bool:
     An overload that the mean of two minutes no longer shows is over, even if the mean of five minutes still does.
     """
     bursty, loads = _bursty(utilization), utilization.loads
-    factor, min_raised_load = BURSTY_LIMIT_FACTOR if bursty else 1.0, utilization.baseline + MIN_LOAD_INCREASE
+    min_raised_load = utilization.baseline + MIN_LOAD_INCREASE
     lowest_loads = (*loads[:2], min(loads[1:]))  # the mean of five minutes counts only with that of two
     exceeds = [
-        load >= max(factor * limit, peak_factor * utilization.peak) and lowest >= min_raised_load
-        for load, lowest, limit, peak_factor in zip(loads, lowest_loads, SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True)
+        load >= limit and lowest >= min_raised_load
+        for load, lowest, limit in zip(loads, lowest_loads, safe_limits(utilization), strict=True)
     ]
+    factor = BURSTY_LIMIT_FACTOR if bursty else 1.0
     full_cache_load = max(factor * MIN_FULL_LOAD, SAFE_PEAK_FACTORS[0] * utilization.peak)
     caches_full = (
         utilization.full >= MIN_FULL_SECONDS
@@ -58,6 +63,23 @@ def is_overloaded(utilization: Utilization) -> bool:
         and not min_raised_load > utilization.load
     )
     return any(exceeds[1:] if bursty else exceeds) or caches_full
+
+
+def safe_limits(utilization: Utilization) -> tuple[float, ...]:
+    """Safe limits of the mean load over each of `batching_model.LOAD_WINDOWS_SECONDS`; NaN where the law is unknown.
+
+    They come from the batching law, which is not relearned during an incident, so they do not move then.
+    """
+    factor = BURSTY_LIMIT_FACTOR if _bursty(utilization) else 1.0
+    return tuple(
+        float(np.maximum(factor * limit, peak_factor * utilization.peak))
+        for limit, peak_factor in zip(SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True)
+    )
+
+
+def safe_limit(utilization: Utilization) -> float:
+    """The safe limit that is shown: the current load of a healthy service stays below it."""
+    return safe_limits(utilization)[SHOWN_LIMIT]
 
 
 def exceeds_safe_limit(utilization: Utilization) -> bool:

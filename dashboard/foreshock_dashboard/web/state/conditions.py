@@ -69,9 +69,7 @@ class ServiceForecasts:
         for item in reversed(snapshot.incidents):  # incidents win, so that all pages agree
             for risk in item.at_risk if item.phase != "over" else ():
                 self._breaches[risk.service] = risk.p50
-                self._chances[risk.service] = max(
-                    self._chances.get(risk.service, 0.0), breach_probability(risk, RISK_HORIZON_SECONDS)
-                )
+                self._chances[risk.service] = breach_probability(risk, RISK_HORIZON_SECONDS)
         self._loads = {item.service: item for item in forecast.loads}
         self._uneven = {item.service: item.ratio for item in forecast.imbalance}
 

@@ -10,9 +10,7 @@ from dash import html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
-from foreshock_dashboard.analysis.saturation.pooling import safe_load
 from foreshock_dashboard.model.forecast import Load
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView
@@ -129,7 +127,7 @@ def load(hub: HubView, view: View, look: Look) -> Json:
         values = load_ratios(world, np.arange(len(world.times)), laws)[servers.services.index(service)]
         series.append(Line("offered load", values, "data"))
     known = bool(series) and bool(np.isfinite(series[0].values).any())
-    safe = analyzed.safe if analyzed else _safe_load(world, service)
+    safe = analyzed.safe if analyzed else math.nan
     if known and math.isfinite(safe):
         series.append(Line("safe, bursts included", np.full(len(world.times), safe), "warn", "dash"))
     used = _used_quota(world, service)
@@ -139,13 +137,6 @@ def load(hub: HubView, view: View, look: Look) -> Json:
         world.times, series, look, unit="ratio", span=span, marks=marks, empty=why, note="" if known else why, top=1.0,
         legend=True, row=LEGEND_ROW_LENGTH,
     )  # fmt: skip
-
-
-def _safe_load(world: World, service: Service) -> float:
-    if service not in world.services:
-        return math.nan
-    history = slice(-world.points(BASELINE_HISTORY_SECONDS), None)
-    return safe_load(world.red.rate[world.services.index(service), history], world.step)
 
 
 def _used_quota(world: World, service: Service) -> Floats | None:
