@@ -79,9 +79,9 @@ def fit_trend(values: Floats, step: float, level_over: float = 120.0, floor: flo
 class CrossingForecast:
     """Forecast of the crossing of each row.
 
-    `expected` (excursions) and `chance` (of at least one) within the horizon, and `near_chance` (that within
-    `NEAR_SECONDS`) have shape (rows,). `seconds` until the crossing, by QUANTILES, has shape (rows, quantiles); infinite
-    beyond the horizon. A median of up to `NEAR_SECONDS` and a chance of at least 0.5 are the same.
+    `expected` (excursions) and `chance` (of at least one) within the horizon, and `near_chance` (the same within
+    `NEAR_SECONDS`) have shape (rows,). `seconds` until the crossing, by QUANTILES, has shape (rows, quantiles);
+    infinite beyond the horizon. The median is at most `NEAR_SECONDS` exactly if `near_chance` is at least 0.5.
     """
 
     expected: Floats

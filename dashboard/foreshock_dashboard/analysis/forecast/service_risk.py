@@ -36,7 +36,7 @@ MIN_KV_CACHE_RATIO = 0.45
 
 
 class Breach(NamedTuple):
-    """Chance of a breach within the horizon, near_chance within `level_crossing.NEAR_SECONDS`, and the seconds until then at each of `QUANTILES`."""
+    """Chance of a breach, as in `ServiceRisk`, and the seconds until then at each of `QUANTILES`."""
 
     chance: float
     near_chance: float
@@ -51,8 +51,8 @@ _NOW = Breach(1.0, 1.0, (0.0,) * len(QUANTILES))
 class ServiceRisk:
     """Risk that a service breaches its SLO, without that of its dependencies.
 
-    breached: the SLO is breached now. chance, near_chance: 0 to 1, of a breach within `level_crossing.HORIZON_SECONDS`, and
-    within `level_crossing.NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded: its model servers are
+    breached: the SLO is breached now. chance, near_chance: 0 to 1, of a breach within `level_crossing.HORIZON_SECONDS`
+    and within `NEAR_SECONDS`. seconds: until then, at each of `QUANTILES`. overloaded: its model servers are
     overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where none is configured or
     learned yet.
     """
