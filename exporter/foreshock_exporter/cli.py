@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("cannot listen on %s:%d: %s; choose another address with --web.listen-address", host, port, why)
         return 1
     if _serve(daemon, server, options, stop):
-        log.warning("the NVIDIA driver was replaced under this process; beginning anew")
+        log.warning("the NVIDIA driver was replaced while this process ran; restarting")
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very command
     return 0
 

@@ -145,8 +145,8 @@ def _real(options: Options) -> Host:
     identity = options.host_id or host_id(options.rootfs, fallback="")
     if not identity:
         log.warning(
-            "%s has no etc/machine-id: host.id is the host's name, %r, and spans of services join only if they say the "
-            "same; set --host.id, or --path.rootfs to where the host's root is mounted",
+            "%s has no etc/machine-id: host.id is the host's name, %r, and only spans with the same host.id "
+            "join; set --host.id, or --path.rootfs to the mounted root of the host",
             options.rootfs,
             name,
         )
@@ -154,8 +154,8 @@ def _real(options: Options) -> Host:
     shows_pids = shows_host_pids(options.procfs)
     if not shows_pids:
         log.warning(
-            "%s does not show the host's processes, whose numbers the driver reports: GPU time stays unattributed; "
-            "share the host's pid namespace, or mount its /proc and name it with --path.procfs",
+            "%s does not show the processes of the host, whose pids the driver reports: GPU time is unattributed; "
+            "share the pid namespace of the host, or mount its /proc and set --path.procfs",
             options.procfs,
         )
     return Host(

@@ -138,7 +138,7 @@ class Exporter:
         if collectors is not None:
             if unknown := collectors - COLLECTORS:
                 raise ValueError(
-                    f"No collector {', '.join(sorted(unknown))}; there are {', '.join(sorted(COLLECTORS))}"
+                    f"Unknown collector {', '.join(sorted(unknown))} (known: {', '.join(sorted(COLLECTORS))})"
                 )
             snapshot = replace(
                 snapshot,
@@ -259,7 +259,7 @@ class Exporter:
         """Log each hung call once, and once more when it returns."""
         hung = {_call_name(key) for key, age in calls.items() if age > HUNG_AFTER_SECONDS}
         for subject in hung:
-            self._problems.report(subject, "has not returned; what it should tell is left out until it does")
+            self._problems.report(subject, "has not returned; its metrics are unavailable until it does")
         for subject in self._hung - hung:
             self._problems.resolve(subject)
         self._hung = hung

@@ -94,63 +94,68 @@ def _parse_switch(text: str) -> bool:
     return _BOOLEANS[text.lower()]
 
 
-_switch = partial(option, _parse_switch)
+_web = partial(option, group="Web")
+_host = partial(option, group="Host")
+_collector = partial(option, group="Collectors")
+_collects = partial(option, _parse_switch, group="Collectors")
+_otlp = partial(option, group="OTLP")
+_debug = partial(option, group="Debug")
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """All options of the exporter. Times in seconds; `listen` is (host, port) with "" for every interface."""
 
-    listen: tuple[str, int] = option(
+    listen: tuple[str, int] = _web(
         _parse_address, ":10877", "listen address; port 0 picks a free port", "ADDRESS", flag="--web.listen-address"
     )
-    metrics_path: str = option(
+    metrics_path: str = _web(
         _parse_metrics_path, "/metrics", "path of the metrics", "PATH", flag="--web.telemetry-path"
     )
-    web_config: Path | None = option(
+    web_config: Path | None = _web(
         Path,
         None,
         "TLS and basic authentication, in the format of Prometheus' exporter-toolkit",
         "FILE",
         flag="--web.config.file",
     )
-    procfs: Path = option(_parse_folder, "/proc", "/proc of the host", "DIR", flag="--path.procfs")
-    sysfs: Path = option(_parse_folder, "/sys", "/sys of the host", "DIR", flag="--path.sysfs")
-    rootfs: Path = option(
+    procfs: Path = _host(_parse_folder, "/proc", "/proc of the host", "DIR", flag="--path.procfs")
+    sysfs: Path = _host(_parse_folder, "/sys", "/sys of the host", "DIR", flag="--path.sysfs")
+    rootfs: Path = _host(
         _parse_folder, "/", "root of the host, for pod names and the machine id", "DIR", flag="--path.rootfs"
     )
-    host_id: str = option(str, "", "host.id of this host (default: machine id)", "ID", flag="--host.id")
-    host_name: str = option(str, "", "name of this host (default: host name)", "NAME", flag="--host.name")
-    host: str = option(
+    host_id: str = _host(str, "", "host.id of this host (default: machine id)", "ID", flag="--host.id")
+    host_name: str = _host(str, "", "name of this host (default: host name)", "NAME", flag="--host.name")
+    host: str = _collector(
         one_of(HOST_MODES),
         "auto",
         "host metrics (node_*): on, off, or auto, which leaves them to node_exporter where it runs",
         "MODE",
         flag="--collector.host",
     )
-    network: bool = _switch("true", "host metrics node_network_*", flag="--collector.network")
-    network_exclude: re.Pattern[str] = option(
+    network: bool = _collects("true", "host metrics node_network_*", flag="--collector.network")
+    network_exclude: re.Pattern[str] = _collector(
         _parse_pattern,
         "(veth|cali|lxc).*",
         "excluded interfaces, a regular expression of the whole name",
         "REGEX",
         flag="--collector.network.device-exclude",
     )
-    infiniband: bool = _switch("true", "host metrics node_infiniband_*", flag="--collector.infiniband")
-    netstat: bool = _switch("true", "host metrics node_netstat_* (TCP)", flag="--collector.netstat")
-    pressure: bool = _switch("true", "host metrics node_pressure_*", flag="--collector.pressure")
-    health: bool = _switch("true", "ECC, remapped rows, NVLink and PCIe links", flag="--collector.health")
-    xid: bool = _switch("true", "XID errors", flag="--collector.xid")
-    nvlink_per_link: bool = _switch("false", "bytes by NVLink", flag="--collector.nvlink.per-link")
-    period: float = option(
+    infiniband: bool = _collects("true", "host metrics node_infiniband_*", flag="--collector.infiniband")
+    netstat: bool = _collects("true", "host metrics node_netstat_* (TCP)", flag="--collector.netstat")
+    pressure: bool = _collects("true", "host metrics node_pressure_*", flag="--collector.pressure")
+    health: bool = _collects("true", "ECC, remapped rows, NVLink and PCIe links", flag="--collector.health")
+    xid: bool = _collects("true", "XID errors", flag="--collector.xid")
+    nvlink_per_link: bool = _collects("false", "bytes by NVLink", flag="--collector.nvlink.per-link")
+    period: float = _collector(
         _duration_between(MIN_PERIOD, MAX_PERIOD),
         "100ms",
         f"time between fast samples of a GPU, {MIN_PERIOD} to {MAX_PERIOD}",
         "DURATION",
         flag="--sampling.period",
     )
-    environ: bool = _switch("true", "service names from the environment of processes", flag="--attribution.environ")
-    pools: Pools = option(
+    environ: bool = _collects("true", "service names from the environment of processes", flag="--attribution.environ")
+    pools: Pools = _collector(
         parse_pools,
         Pools,
         "pool of GPUs: NAME for all, NAME=0,1 or NAME=GPU-... for some; repeatable",
@@ -158,25 +163,25 @@ class Options:
         flag="--pool",
         separator=RULE_SEPARATOR,
     )
-    otlp_endpoint: str | None = option(
+    otlp_endpoint: str | None = _otlp(
         _parse_endpoint,
         None,
         "OTLP/HTTP endpoint for readings and occupancy spans",
         "URL",
         flag="--otlp.endpoint",
     )
-    otlp_interval: float = option(
+    otlp_interval: float = _otlp(
         _duration_between(MIN_INTERVAL, MAX_INTERVAL),
         "10s",
         f"time between pushes of the readings, {MIN_INTERVAL} to {MAX_INTERVAL}",
         "DURATION",
         flag="--otlp.interval",
     )
-    log_level: str = option(one_of(LOG_LEVELS), "info", f"one of {', '.join(LOG_LEVELS)}", "LEVEL", flag="--log.level")
-    log_format: str = option(
+    log_level: str = _debug(one_of(LOG_LEVELS), "info", f"one of {', '.join(LOG_LEVELS)}", "LEVEL", flag="--log.level")
+    log_format: str = _debug(
         one_of(LOG_FORMATS), "logfmt", f"one of {', '.join(LOG_FORMATS)}", "FORMAT", flag="--log.format"
     )
-    mock: str | None = option(
+    mock: str | None = _debug(
         _parse_mock,
         None,
         "device script to play instead of real GPUs: contended, healthy, sick, a file, or - for standard input",
@@ -184,7 +189,7 @@ class Options:
         flag="--mock",
         bare=DEFAULT_MOCK_SCRIPT,
     )
-    once: bool = _switch("false", "print the metrics once and exit", flag="--once")
+    once: bool = _debug(_parse_switch, "false", "print the metrics once and exit", flag="--once")
 
 
 OPTIONS: tuple[Option, ...] = tuple(options_of(Options, "FORESHOCK_EXPORTER_"))

@@ -116,7 +116,7 @@ def test_saturation_is_logged_once_and_again_after_a_reset(tree: Tree, caplog: p
 
 def test_an_error_for_a_malformed_counter_names_the_file(tree: Tree) -> None:
     root = tree({**ADAPTER, f"{PORT}/counters/link_downed": "many\n"})
-    with pytest.raises(ValueError, match=r"ports/1/counters/link_downed: 'many' is no count"):
+    with pytest.raises(ValueError, match=r"ports/1/counters/link_downed: 'many' is not a count"):
         SysInfiniband(root)()
 
 

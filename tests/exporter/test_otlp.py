@@ -517,7 +517,7 @@ def test_an_unreachable_endpoint_blocks_nothing_and_is_logged_once(
     push.close()
 
     (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert message == f"OTLP endpoint {url}: Connection refused; what is not pushed meanwhile is counted"
+    assert message == f"OTLP endpoint {url}: Connection refused; lost data points and spans are counted"
     assert otlp_counts(push.families())["failed", "metrics"] > 0
     assert otlp_counts(push.families())["pushed", "metrics"] == 0
 

@@ -44,19 +44,19 @@ WRONG = [
     ("", "'' names no pool; write NAME, NAME=0,1"),
     ("=0", "'=0' names no pool"),
     ("chat;", "'' names no pool"),
-    ("chat=", "'chat=' has '', which is neither an index as nvidia-smi shows it nor a UUID"),
+    ("chat=", "'chat=' has '', which is neither an index nor a UUID of nvidia-smi"),
     ("chat=0,", "'chat=0,' has ''"),
     ("chat=0-3", "'chat=0-3' has '0-3'"),
     ("chat=-1", "'chat=-1' has '-1'"),
     ("chat=first", "'chat=first' has 'first'"),
     ("0=chat", "'0=chat' has 'chat'"),
-    ("chat,batch", "'chat,batch' is no name for a pool"),
-    ("a\tb=0", "is no name for a pool: printable characters"),
-    ("x" * 129, "is no name for a pool: printable characters, 128 at most"),
-    ("chat;batch", "'chat' and 'batch' are both for all GPUs; say which one of them has"),
-    ("chat=0;batch=1,0", "GPU 0 is named twice, for 'chat' and for 'batch'; leave one out"),
-    ("chat=0,00", "GPU 0 is named twice, for 'chat' and for 'chat'"),
-    ("chat=GPU-a;batch=GPU-a", "GPU GPU-a is named twice"),
+    ("chat,batch", "'chat,batch' is not a pool name"),
+    ("a\tb=0", "is not a pool name (up to 128 printable characters"),
+    ("x" * 129, "is not a pool name (up to 128 printable characters"),
+    ("chat;batch", "'chat' and 'batch' both apply to all GPUs; list the GPUs of one"),
+    ("chat=0;batch=1,0", "GPU 0 is listed twice, for 'chat' and 'batch'; remove one"),
+    ("chat=0,00", "GPU 0 is listed twice, for 'chat' and 'chat'"),
+    ("chat=GPU-a;batch=GPU-a", "GPU GPU-a is listed twice"),
 ]
 
 
@@ -90,9 +90,9 @@ def test_the_flag_may_be_given_again_and_wins_over_the_variable(
     ("arguments", "environ", "says"),
     [
         (["--pool="], {}, "argument --pool: '' names no pool"),
-        (["--pool=a", "--pool=b"], {}, "argument --pool: 'a' and 'b' are both for all GPUs"),
-        (["--pool=a=0", "--pool=b=0"], {}, "argument --pool: GPU 0 is named twice"),
-        ([], {"FORESHOCK_EXPORTER_POOL": "a=0;b=0"}, "variable FORESHOCK_EXPORTER_POOL: GPU 0 is named twice"),
+        (["--pool=a", "--pool=b"], {}, "argument --pool: 'a' and 'b' both apply to all GPUs"),
+        (["--pool=a=0", "--pool=b=0"], {}, "argument --pool: GPU 0 is listed twice"),
+        ([], {"FORESHOCK_EXPORTER_POOL": "a=0;b=0"}, "variable FORESHOCK_EXPORTER_POOL: GPU 0 is listed twice"),
     ],
 )
 def test_wrong_pools_end_the_command_with_two(

@@ -119,7 +119,7 @@ class ProcResolver:
         except PermissionError:
             self._problems.report(
                 "environment of processes",
-                "may not be read, so OTEL_SERVICE_NAME is not seen and services go by their cgroup: "
+                "cannot be read, so OTEL_SERVICE_NAME is unknown and services are named after their cgroup: "
                 "run as root or with CAP_SYS_PTRACE, or set --no-attribution.environ",
             )
         except OSError:

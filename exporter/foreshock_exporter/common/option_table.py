@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, fields
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 
@@ -97,17 +98,20 @@ def options_of(cls: type, prefix: str) -> Iterator[Option]:
 
 
 def add_flags(parser: argparse.ArgumentParser, options: Iterable[Option], describe: Callable[[Option], str]) -> None:
-    """Add the flags; their texts are parsed by `parse_options`. describe: the help text of an option."""
-    for item in options:
-        text = describe(item).replace("%", "%%")
-        if not item.metavar:
-            parser.add_argument(item.flag, dest=item.name, action=argparse.BooleanOptionalAction, help=text)
-        elif item.separator:
-            parser.add_argument(item.flag, dest=item.name, action="append", metavar=item.metavar, help=text)
-        else:
-            nargs = "?" if item.bare else None
-            const = item.bare or None
-            parser.add_argument(item.flag, dest=item.name, nargs=nargs, const=const, metavar=item.metavar, help=text)
+    """Add the flags, by group; their texts are parsed by `parse_options`. describe: the help text of an option."""
+    for group, items in groupby(options, key=lambda item: item.group):
+        target = parser.add_argument_group(group) if group else parser
+        for item in items:
+            text = describe(item).replace("%", "%%")
+            if not item.metavar:
+                target.add_argument(item.flag, dest=item.name, action=argparse.BooleanOptionalAction, help=text)
+            elif item.separator:
+                target.add_argument(item.flag, dest=item.name, action="append", metavar=item.metavar, help=text)
+            else:
+                nargs, const = ("?", item.bare) if item.bare else (None, None)
+                target.add_argument(
+                    item.flag, dest=item.name, nargs=nargs, const=const, metavar=item.metavar, help=text
+                )
 
 
 def parse_options(

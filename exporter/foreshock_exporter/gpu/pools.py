@@ -66,12 +66,12 @@ def parse_pools(text: str) -> Pools:
         _check(rule, name)
         if not equals:
             if others:
-                raise ValueError(f"{others!r} and {rule!r} are both for all GPUs; say which one of them has: NAME=0,1")
+                raise ValueError(f"{others!r} and {rule!r} both apply to all GPUs; list the GPUs of one: NAME=0,1")
             others = name
             continue
         for gpu in _parse_gpus(rule, gpus_text):
             if gpu in named:
-                raise ValueError(f"GPU {gpu} is named twice, for {named[gpu]!r} and for {name!r}; leave one out")
+                raise ValueError(f"GPU {gpu} is listed twice, for {named[gpu]!r} and {name!r}; remove one")
             named[gpu] = name
     return Pools(named, others)
 
@@ -81,7 +81,7 @@ def _check(rule: str, name: str) -> None:
         raise ValueError(f"{rule!r} names no pool; write NAME, NAME=0,1 or NAME=GPU-…")
     if "," in name or label_value(name) != name:
         raise ValueError(
-            f"{name!r} is no name for a pool: printable characters, {MAX_LABEL_CHARS} at most, no comma; write NAME=0,1"
+            f"{name!r} is not a pool name (up to {MAX_LABEL_CHARS} printable characters, no comma); write NAME=0,1"
         )
 
 
@@ -91,7 +91,7 @@ def _parse_gpus(rule: str, text: str) -> tuple[str, ...]:
     for gpu in (part.strip() for part in text.split(",")):
         if not _INDEX.fullmatch(gpu) and not _UUID.fullmatch(gpu):
             raise ValueError(
-                f"{rule!r} has {gpu!r}, which is neither an index as nvidia-smi shows it nor a UUID, GPU-… or MIG-…"
+                f"{rule!r} has {gpu!r}, which is neither an index nor a UUID of nvidia-smi (GPU-... or MIG-...)"
             )
         result.append(str(int(gpu)) if _INDEX.fullmatch(gpu) else gpu)
     return tuple(result)

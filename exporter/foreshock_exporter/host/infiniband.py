@@ -81,7 +81,7 @@ class SysInfiniband:
         ports = {device: _ports(self._folder / device) for device in devices}
         if (count := sum(map(len, ports.values()))) > MAX_PORTS:
             raise ValueError(
-                f"{count} ports in {self._folder} are more than {MAX_PORTS}; set --no-collector.infiniband, "
+                f"{count} ports in {self._folder} exceed the limit of {MAX_PORTS}; set --no-collector.infiniband, "
                 "or move virtual functions to the namespaces that use them"
             )
         adapters = [_adapter(self._folder / device, numbers) for device, numbers in ports.items()]
@@ -95,8 +95,7 @@ class SysInfiniband:
                 counters = ", ".join(f"{file.rpartition('/')[2]} = {_limit(file)}" for file in port.saturated)
                 self._problems.report(
                     subject,
-                    "left out, as they stay at the most that they can hold until they are reset (perfquery -R): "
-                    f"{counters}",
+                    f"dropped, because they are at their maximum until a reset (perfquery -R): {counters}",
                 )
             else:
                 self._problems.resolve(subject)
@@ -135,7 +134,7 @@ def parse_counter(text: str, where: str) -> int | None:
         return int(text)
     if text.startswith("N/A") or not text:
         return None
-    raise ValueError(f"{where}: {text[:40]!r} is no count")
+    raise ValueError(f"{where}: {text[:40]!r} is not a count")
 
 
 _PARSERS: Mapping[str, Callable[[str], float | None]] = {

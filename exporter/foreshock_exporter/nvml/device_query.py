@@ -90,7 +90,7 @@ class MigQuery(DeviceQuery):
     def required(self, name: str, *arguments: object, expected_code: int | None = None) -> Any:  # noqa: ANN401 - as pynvml answers
         """As `DeviceQuery.required`, with the handle of the MIG device."""
         if self._handle is None:
-            raise DeviceError("not_found", "the MIG device is no longer there")
+            raise DeviceError("not_found", "the MIG device no longer exists")
         try:
             return self.library.call(name, self._handle, *arguments, gpu=self.gpu, expected_code=expected_code)
         except DeviceError as error:

@@ -96,7 +96,7 @@ class Library:
         if admission == "opens":
             self._initialize()
         elif admission == "stuck":
-            self._problems.report("NVML", "stays open, though it is to be opened again: a call has not returned")
+            self._problems.report("NVML", "cannot be reopened: a call has not returned")
 
     def end_call(self) -> None:
         """Uncount a call; the last one shuts NVML down if due."""
@@ -171,7 +171,7 @@ class Library:
             device = Device(self.call("nvmlDeviceGetHandleByIndex", gpu))
             uuid = self._uuids.get(gpu)
             if uuid is not None and self.call("nvmlDeviceGetUUID", device.handle) != uuid:
-                raise DeviceError("not_found", f"index {gpu} is that of another GPU now; it has to be identified anew")
+                raise DeviceError("not_found", f"index {gpu} belongs to another GPU now; it is identified again")
             self._devices[gpu] = device
         return device
 
@@ -226,18 +226,18 @@ class Library:
         """
         now = self.timer()
         if self._closed:
-            raise DeviceError("driver", "NVML has been let go of")
+            raise DeviceError("driver", "NVML is closed")
         if self._state in ("opening", "closing"):
             raise DeviceError("driver", f"NVML is {self._state}")
         if self._state == "open":
             gone_since, self._gone_since = self._gone_since, None
             if gone_since is not None and now - gone_since < DRAIN_SECONDS:
                 self._gone_since = gone_since
-                raise DriverGoneError("driver", "NVML is to be opened again; waiting for calls in flight to return")
+                raise DriverGoneError("driver", "NVML reopens once the calls in flight return")
             self._in_flight += 1
             return "enters" if gone_since is None else "stuck"
         if self._last_attempt is not None and now - self._last_attempt < RETRY_SECONDS:
-            raise DeviceError("driver", f"no NVIDIA driver to ask; asked again every {RETRY_SECONDS:g} s")
+            raise DeviceError("driver", f"no NVIDIA driver; next try within {RETRY_SECONDS:g} s")
         self._last_attempt, self._state = now, "opening"
         return "opens"
 
@@ -248,7 +248,7 @@ class Library:
             opened = True
         except self.nvml.NVMLError as error:
             self._problems.report(
-                "NVML", f"no NVIDIA driver to ask ({error}); going on without GPUs, next try in {RETRY_SECONDS:g} s"
+                "NVML", f"no NVIDIA driver ({error}); continuing without GPUs, next try in {RETRY_SECONDS:g} s"
             )
             self._mismatch = error.value == self.codes.mismatch
             raise DeviceError("driver", f"NVML: {error}") from error

@@ -65,7 +65,7 @@ def _process_list(query: DeviceQuery, name: str, *, required: bool) -> list[Any]
                 raise
             return None
         return entries
-    raise DeviceError("driver", "the list of processes keeps growing while it is read")
+    raise DeviceError("driver", "the list of processes grew during every read")
 
 
 def _merge(entries: Iterable[Any]) -> tuple[GpuProcess, ...]:

@@ -48,7 +48,7 @@ def read_state(query: DeviceQuery) -> Reading:
         instances=mig_instances(query),
     )
     if reading == Reading():
-        raise DeviceError("driver", "NVML finds the GPU but answers none of its readings")
+        raise DeviceError("driver", "NVML lists the GPU but returns none of its readings")
     return replace(reading, absent=query.absent)
 
 

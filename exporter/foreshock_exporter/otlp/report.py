@@ -114,7 +114,7 @@ class PushReport:
             self._failing.add(signal)
             if failure.status is None:
                 self._unreachable = True
-                self._problems.report(self._endpoint, f"{failure.message}; what is not pushed meanwhile is counted")
+                self._problems.report(self._endpoint, f"{failure.message}; lost data points and spans are counted")
                 return
             self._responded()
             self._problems.report(self._refusal(signal), failure.message)

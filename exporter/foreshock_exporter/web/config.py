@@ -110,7 +110,7 @@ class WatchedConfig:
             return
         if lost := self._config.protections - config.protections:
             lost_text = " and ".join(sorted(lost))
-            self._problems.report(subject, f"{path}: would no longer have {lost_text}; restart if that is meant")
+            self._problems.report(subject, f"{path}: removes {lost_text}, so it is not reloaded; restart to apply it")
             return
         self._config = config
         self._passwords.forget(config.users)

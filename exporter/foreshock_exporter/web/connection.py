@@ -54,7 +54,7 @@ class Connection:
         """
         self._socket.settimeout(self._timeout)
         if self._socket.recv(1, socket.MSG_PEEK) not in (_TLS_HANDSHAKE, b""):
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "This port speaks HTTPS; ask it with https://")
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "This port speaks HTTPS; use https://")
         tls_socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
         self._socket = tls_socket
         tls_socket.settimeout(self._timeout)

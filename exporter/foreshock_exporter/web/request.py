@@ -59,10 +59,10 @@ def parse(head: bytes) -> Request:
     request_line, *header_lines = head.decode("latin-1").split("\r\n")
     match = _REQUEST.fullmatch(request_line)
     if match is None:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "This is no HTTP request")
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "Not an HTTP request")
     method, target, major, minor = match.groups()
     if major != "1":
-        raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are spoken here")
+        raise RefusedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are supported")
     if len(target) > MAX_TARGET_BYTES:
         raise RefusedError(
             HTTPStatus.REQUEST_URI_TOO_LONG, f"A path with its query has at most {MAX_TARGET_BYTES} bytes"

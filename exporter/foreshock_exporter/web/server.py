@@ -89,7 +89,7 @@ class Server:
         connection = Connection(client, self._io_timeout)
         with self._changed:
             if is_full := len(self._connections) >= MAX_CONNECTIONS:
-                log.debug("a connection beyond the limit of %d was turned away", MAX_CONNECTIONS)
+                log.debug("a connection beyond the limit of %d was rejected", MAX_CONNECTIONS)
             else:
                 self._connections.add(connection)
         if is_full:

@@ -45,7 +45,7 @@ def _set_ciphers(ssl_context: ssl.SSLContext, settings: TlsSettings, path: Path)
         offered = {cipher["name"] for cipher in ssl_context.get_ciphers()}
     if missing := [name for name in settings.ciphers if name not in offered]:
         raise ConfigError(
-            f"{path}: tls_server_config.cipher_suites: this OpenSSL does not offer {', '.join(missing)}; leave it out"
+            f"{path}: tls_server_config.cipher_suites: this OpenSSL does not offer {', '.join(missing)}; remove them"
         )
 
 

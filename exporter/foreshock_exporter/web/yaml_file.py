@@ -99,6 +99,6 @@ def load_yaml(text: str, path: Path) -> Any:  # noqa: ANN401 - whatever the file
         return load(text, Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{path}{line}: not YAML as it should be: {error.problem}") from error
+        raise ConfigError(f"{path}{line}: invalid YAML: {error.problem}") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML as it should be: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: invalid YAML: {' '.join(str(error).split())}") from error

@@ -218,9 +218,7 @@ def test_while_a_call_hangs_nvml_stays_open_with_one_log_line(
         fake.errors.clear()
         assert adapter.read(1).power_watts == 100.0, "what still answers is used"
     assert fake.times("nvmlShutdown") == 0
-    assert [record.getMessage() for record in caplog.records] == [
-        "NVML: stays open, though it is to be opened again: a call has not returned"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["NVML: cannot be reopened: a call has not returned"]
 
 
 def test_closing_while_a_call_hangs_returns_and_lets_go_when_it_is_over(
@@ -231,7 +229,7 @@ def test_closing_while_a_call_hangs_returns_and_lets_go_when_it_is_over(
     adapter.close()
     assert fake.times("nvmlShutdown") == 0
     assert caplog.text.count("stays open until the calls in flight return (1)") == 1
-    with pytest.raises(DeviceError, match="let go of"):
+    with pytest.raises(DeviceError, match="NVML is closed"):
         adapter.read(1)
     hang.released.set()
     eventually(lambda: fake.times("nvmlShutdown") == 1, "shut down by the last call")

@@ -54,7 +54,7 @@ def test_metrics_are_served_over_tls(
 
 def test_a_plain_http_client_gets_an_error_that_names_https(serving: Serving, config: Config, ask: Ask) -> None:
     reply = ask(serving(config(TLS)).port)
-    assert (reply.status, reply.body) == (400, b"This port speaks HTTPS; ask it with https://\n")
+    assert (reply.status, reply.body) == (400, b"This port speaks HTTPS; use https://\n")
 
 
 def test_a_client_that_offers_http_2_is_served_by_http_1_1(
