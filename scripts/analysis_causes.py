@@ -167,12 +167,12 @@ def blame(run: Run) -> str:
 
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
-    "sharing": ("noisy-neighbour", sharing),
-    "slowdown": ("noisy-neighbour", slowdown),
+    "sharing": ("noisy-neighbor", sharing),
+    "slowdown": ("noisy-neighbor", slowdown),
     "excess": ("packet-loss", excess),
     "dependency": ("slow-dependency", dependency),
     "ahead": ("outage", ahead),
-    "decision": ("noisy-neighbour", decision),
+    "decision": ("noisy-neighbor", decision),
     "weights": ("model-thrash", weights),
     "blame": ("starve", blame),
 }

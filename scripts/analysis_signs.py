@@ -166,8 +166,8 @@ def _loop(run: Run) -> RetryLoop:
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "baseline": ("outage", baseline),
-    "chance": ("noisy-neighbour", chance),
-    "law": ("noisy-neighbour", law),
+    "chance": ("noisy-neighbor", chance),
+    "law": ("noisy-neighbor", law),
     "load": ("outage", load),
     "hazard": ("outage", hazard),
     "waiting": ("retry-storm", waiting),

@@ -148,12 +148,20 @@ def server(pages: Pages, host: str, port: int) -> ThreadingHTTPServer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m foreshock_simulator.live", description=__doc__)
-    parser.add_argument("--otlp", required=True, metavar="URL", help="where spans go: http://collector:4318")
-    parser.add_argument("--scenario", default="starve", choices=names(), metavar="NAME", help="default: starve")
-    parser.add_argument("--size", default="small", choices=SIZES, help="of the platform (default: small)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same platform (default: 1)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=9400, help="0: a free one (default: 9400)")
+    parser.add_argument(
+        "--otlp", required=True, metavar="URL", help="OTLP/HTTP endpoint for spans, such as http://collector:4318"
+    )
+    parser.add_argument(
+        "--scenario",
+        default="noisy-neighbor",
+        choices=names(),
+        metavar="NAME",
+        help="scenario (default: noisy-neighbor)",
+    )
+    parser.add_argument("--size", default="small", choices=SIZES, help="size of the platform (default: small)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="random seed (default: 1)")
+    parser.add_argument("--host", default="127.0.0.1", help="bind address (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=9400, help="port, 0 for a free one (default: 9400)")
     options = parser.parse_args(arguments)
     stop = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):

@@ -169,7 +169,7 @@ def test_an_outcome_has_lead_times_of_the_early_warning_and_of_the_page(stage: t
 
 
 def test_a_run_name_is_parsed_from_its_folder() -> None:
-    assert Run.parse(Run("noisy-neighbour", "medium", 12).name) == Run("noisy-neighbour", "medium", 12)
+    assert Run.parse(Run("noisy-neighbor", "medium", 12).name) == Run("noisy-neighbor", "medium", 12)
     day = Run("calm", "medium", 101, 86_400.0)
     assert (day.name, Run.parse(day.name)) == ("medium-101-calm-24h", day)
     for name in ("starve", "small-starve", "small-x-starve", "small-11-"):

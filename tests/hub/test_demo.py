@@ -35,6 +35,15 @@ def tells_the_story(url: str) -> bool:
     return STORY in [(w["aggressor"], w["victim"], set(w["gpus"])) for w in warnings(url)]
 
 
+MIN_LEAD_SECONDS = 120.0
+
+
+def lead(url: str) -> float:
+    """Seconds from the early warning to the page of the story's incident."""
+    (incident,) = [w for w in warnings(url) if (w["aggressor"], w["victim"]) == STORY[:2]]
+    return float(incident["paged"] - incident["opened"])
+
+
 def names_the_holder(url: str) -> bool:
     """Whether the request that waited longest for a GPU waited most of its time there, and for the aggressor."""
     listed = "/api/traces?service=serving/llm-chat&order=gpu_wait&start=now-60s&limit=1"
@@ -48,7 +57,7 @@ def names_the_holder(url: str) -> bool:
     )
 
 
-def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(
+def test_the_demo_warns_minutes_before_it_pages_and_ctrl_c_leaves_nothing_behind(
     demo: Demo, eventually: Eventually, tmp_path: Path
 ) -> None:
     """At five times the speed, in one virtual time for simulator, scrapes, spans and hub."""
@@ -56,8 +65,9 @@ def test_the_page_says_who_starves_whom_and_ctrl_c_leaves_nothing_behind(
     assert warnings(process.address) == []
     assert list(tmp_path.glob("foreshock-demo-*"))
 
-    eventually(lambda: tells_the_story(process.address), "the warning names aggressor, victim and GPUs", 60)
+    eventually(lambda: tells_the_story(process.address), "the page names aggressor, victim and GPUs", 180)
 
+    assert lead(process.address) >= MIN_LEAD_SECONDS
     eventually(lambda: names_the_holder(process.address), "a slow trace names who held its GPU", 60)
     status = httpx.get(f"{process.address}/api/status", trust_env=False).json()
     assert status["simulated"]
@@ -122,11 +132,11 @@ def test_wrong_usage_exits_2_and_starts_nothing() -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(1, 6))
-def test_every_seed_tells_the_story_within_two_minutes(demo: Demo, eventually: Eventually, seed: int) -> None:
+def test_every_seed_tells_the_story_within_six_minutes(demo: Demo, eventually: Eventually, seed: int) -> None:
     """At the speed of the wall."""
-    process = demo("--seed", str(seed), "--duration", "150", wait=False)
+    process = demo("--seed", str(seed), "--duration", "400", wait=False)
     eventually(lambda: process.address != "", "the page's address", 60)
-    eventually(lambda: tells_the_story(process.address), "the warning", 120)
+    eventually(lambda: tells_the_story(process.address), "the page", 360)
     assert process.process.wait(120) == 0, process.output
 
 

@@ -19,7 +19,11 @@ MAX_SPEED = 60.0
 def add_demo_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the demo."""
     parser.add_argument(
-        "--scenario", default="starve", choices=names(), help="what happens (default: starve)", metavar="NAME"
+        "--scenario",
+        default="noisy-neighbor",
+        choices=names(),
+        help="scenario (default: noisy-neighbor)",
+        metavar="NAME",
     )
     parser.add_argument("--size", default="demo", choices=SIZES, help="of the platform (default: demo)")
     parser.add_argument("--speed", default="1", metavar="N", help="run N times as fast as the wall clock (default: 1)")

@@ -163,7 +163,7 @@ CHANGES = [
     ("onto: [llm]", "onto: [lm]", "there is no service with a model 'lm'; did you mean 'llm'?"),
     ("onto: [llm]", "onto: [front]", "there is no service with a model 'front'; known: llm"),
     ("onto: [llm]", "places: [gpus/9]", "gpus has no GPU 9; it has 4, counted from 0"),
-    ("workers: 1", "workers: 9", "with 9 workers more gpus/0 is to hold"),
+    ("workers: 1", "workers: 9", "with 9 workers more gpus/0 needs"),
     ("- surge:", "- serge:", "there is no 'serge' among faults; did you mean 'surge'?"),
     ("call: {service: llm,", "call: {service: lmm,", "there is no service 'lmm'; did you mean 'llm'?"),
     ("llm, route: POST /generate", "llm, route: POST /x", "there is no route of 'llm' like 'POST /x'; known: POST"),
@@ -175,20 +175,20 @@ CHANGES = [
     ("rate: 2", "rate: -3", "rate: '-3' is out of range"),
     ("rate: 2", "rate: 2m", "rate: '2m' is not a number"),
     ("at: 10m", "at: soon", "at: 'soon' is not a duration such as 30s, 5m or 1h"),
-    ("at: 10m", "at: 40m", "it happens at 2400 s and the scenario ends at 1800 s; make it earlier"),
+    ("at: 10m", "at: 40m", "it starts at 2400 s, but the scenario ends at 1800 s; make it earlier"),
     ("hit_ratio: 80%", "hit_ratio: 130%", "hit_ratio: '130%' is out of range; it is a share"),
-    ("quota: 2", "quota: 1", "pool 'chat' has a quota of 1 and its services start on 2 GPUs; raise it to 2"),
-    ("replicas: 2", "replicas: 3", "replicas in pool 'chat' start on 3 GPUs and it has room for 2; start fewer"),
+    ("quota: 2", "quota: 1", "pool 'chat' has a quota of 1 but its services start on 2 GPUs; raise it to 2"),
+    ("replicas: 2", "replicas: 3", "replicas in pool 'chat' need 3 GPUs at the start, but it has 2; start fewer"),
     ("replicas: 2", "replicas: 2.5", "replicas: '2.5' is not a whole number; round it"),
-    ("memory_bytes: 2GiB", "memory_bytes: 9GB", "gpus/0 is to hold 85.8 GB of memory and has 85.4 GB, 'batch'"),
+    ("memory_bytes: 2GiB", "memory_bytes: 9GB", "gpus/0 needs 85.8 GB of memory but has 85.4 GB, after adding 'batch'"),
     ("{model: chat-13b}", "{model: chat, parameters: 70}", "the weights of 'llm' take 182% of the memory"),
-    ("name: plain, gpus: 0", "name: gpus", "'gpus' is the name of another host too; rename one of them"),
-    ("ml/batch", "ml/llm", "'llm' is the name of another service too"),
+    ("name: plain, gpus: 0", "name: gpus", "'gpus' is also the name of another host; rename one of them"),
+    ("ml/batch", "ml/llm", "'llm' is also the name of another service"),
     ("ml/batch", "ml/l l m", "name: 'ml/l l m' names no service"),
     ("kind: batch", "kind: bach", "kind: there is no 'bach'; did you mean 'batch'?"),
     ("gpus: 4,", "gpus: 4, gpu_model: H1000,", "there is no GPU model 'H1000'; did you mean 'H100'?"),
-    ("culprit: questions", "culprit: nobody", "no fault is about the culprit 'nobody'; known: batch, questions"),
-    ("cause: demand,", "", "a cascade is expected and no cause; add 'cause:'"),
+    ("culprit: questions", "culprit: nobody", "no fault concerns the culprit 'nobody'; known: batch, questions"),
+    ("cause: demand,", "", "a cascade is expected, but there is no cause; add 'cause:'"),
     ("cascade: true", "cascade: perhaps", "cascade: 'perhaps' is neither true nor false"),
     ("duration: 30m", "duration: 30m\nduration: 1h", "'duration' is there twice, first on line 2; keep one"),
     ("description: A shop that answers questions.", "descripton: A shop.", "has no key 'descripton'; did you mean"),
@@ -224,7 +224,7 @@ def test_a_cycle_of_calls_is_listed() -> None:
 
     (message,) = error_lines(WHOLE.replace("[serve]", round_trip))
 
-    steps = message.partition("calls go round: ")[2].partition(";")[0].split(" -> ")
+    steps = message.partition("calls form a cycle: ")[2].partition(";")[0].split(" -> ")
     assert steps[0] == steps[-1]
     assert set(steps) == {"front POST /ask", "llm POST /generate"}
 
@@ -298,13 +298,13 @@ CUT = (
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("parameters: 5", "parameters: 13", "the weights of 'llm' take 135% of the memory that it may have"),
+        ("parameters: 5", "parameters: 13", "the weights of 'llm' take 135% of the memory available to them"),
         (
             "6GB",
             "30GB",
-            "MIG instance 2 of gpus/0 is to hold 30.0 GB of memory and has 21.3 GB, 'batch'",
+            "MIG instance 2 of gpus/0 needs 30.0 GB of memory but has 21.3 GB, after adding 'batch'",
         ),
-        ("workers: 1", "workers: 3", "with 3 workers more MIG instance 2 of gpus/0 is to hold 24.0 GB of memory"),
+        ("workers: 1", "workers: 3", "with 3 workers more MIG instance 2 of gpus/0 needs 24.0 GB of memory"),
         (
             "onto: [llm]",
             "places: [gpus/3]",
@@ -364,4 +364,4 @@ def test_missing_data_is_reported_with_the_file(monkeypatch: pytest.MonkeyPatch)
 
     line = WHOLE.splitlines().index("  flows:") + 2
     missing = "the data of 'azure-conversation' is missing: azure_conversation_2023.csv.gz"
-    assert error_lines(WHOLE) == [f"s.yaml:{line}: {missing}; install the package anew, or name other data"]
+    assert error_lines(WHOLE) == [f"s.yaml:{line}: {missing}; reinstall the package, or name other data"]

@@ -56,7 +56,7 @@ def alternatives(unknown: str, known: Iterable[str]) -> str:
     if similar:
         return f"did you mean {similar[0]!r}?"
     if not names:
-        return "there is none to name"
+        return "none exist"
     shown = ", ".join(names[:12])
     return f"known: {shown}" + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
@@ -90,7 +90,7 @@ def compose(text: str, problems: Problems) -> yaml.Node | None:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problems.add(mark.line + 1 if mark else 1, f"not YAML: {error.problem}", "mend the syntax here or just above")
+        problems.add(mark.line + 1 if mark else 1, f"not YAML: {error.problem}", "fix the syntax here or just above")
         return None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the scanner passes on some errors of int() and chr()
         problems.add(1, f"not YAML: {' '.join(str(error).split())}", "save it as plain UTF-8 text")

@@ -134,16 +134,16 @@ def check_pools(platform: PlatformSpec, reader: Reader) -> None:
                 problem = f"{place.host}/{place.gpu} is in pools {owner[place]!r} and {pool.name!r}"
                 reader.report(pool, "places", problem, "keep one")
         if len(set(pool.places)) < len(pool.places):
-            reader.report(pool, "places", f"pool {pool.name!r} has a GPU twice", "name each once")
+            reader.report(pool, "places", f"pool {pool.name!r} has a GPU twice", "list each GPU once")
         instances = len(pool.mig_slices)
         if (pool.sharing == "mig") != bool(instances):
             problem = f"pool {pool.name!r} has sharing {pool.sharing!r} and {instances} mig_slices"
-            reader.report(pool, "sharing", problem, "MIG needs both, anything else neither")
+            reader.report(pool, "sharing", problem, "MIG needs both, other kinds of sharing neither")
         if instances:
             _check_instances(pool, platform, reader)
             if pool.slots > instances:
                 problem = f"pool {pool.name!r} has {pool.slots} slots on {instances} MIG instances"
-                reader.report(pool, "slots", problem, "a replica has an instance of its own")
+                reader.report(pool, "slots", problem, "each replica needs a dedicated instance")
 
 
 def _check_instances(pool: PoolSpec, platform: PlatformSpec, reader: Reader) -> None:
@@ -153,7 +153,7 @@ def _check_instances(pool: PoolSpec, platform: PlatformSpec, reader: Reader) -> 
         try:
             mig_instances(MODELS[kind], pool.mig_slices)
         except ValueError as error:
-            reader.report(pool, "mig_slices", str(error), "cut the GPU as (4, 3) or (3, 2, 2), say")
+            reader.report(pool, "mig_slices", str(error), "slice the GPU as (4, 3) or (3, 2, 2), for example")
 
 
 def check_replicas_fit(platform: PlatformSpec, reader: Reader) -> None:
@@ -163,17 +163,17 @@ def check_replicas_fit(platform: PlatformSpec, reader: Reader) -> None:
         needed = sum(service.replicas * gpus_per_replica(service) for service in services)
         slots = len(pool.places) * pool.slots
         if needed > slots:
-            problem = f"replicas in pool {pool.name!r} start on {needed} GPUs and it has room for {slots}"
+            problem = f"replicas in pool {pool.name!r} need {needed} GPUs at the start, but it has {slots}"
             reader.report(services[-1], "replicas", problem, "start fewer or add places")
         elif pool.quota is not None and needed > pool.quota:
-            problem = f"pool {pool.name!r} has a quota of {pool.quota} and its services start on {needed} GPUs"
+            problem = f"pool {pool.name!r} has a quota of {pool.quota} but its services start on {needed} GPUs"
             reader.report(pool, "quota", problem, f"raise it to {needed} or start fewer replicas")
         available = max(Counter(place.host for place in pool.places).values(), default=0)
         for service in services:
             gpus = gpus_per_replica(service)
             if pool.places and gpus > available:
-                replica = f"a replica of {service.name.name!r} takes {gpus} GPUs of one host"
-                problem = f"{replica} and no host of pool {pool.name!r} has more than {available}"
+                replica = f"a replica of {service.name.name!r} needs {gpus} GPUs on one host"
+                problem = f"{replica}, but no host of pool {pool.name!r} has more than {available}"
                 line = reader.line(service.model, "tensor_parallel", reader.line(service))
                 reader.problems.add(line, problem, "lower tensor_parallel")
 
@@ -191,12 +191,12 @@ def check_memory(platform: PlatformSpec, reader: Reader) -> None:
         if isinstance(service.model, LlmSpec):
             share = weights_share(service.model, min(memory[slot] for slot in placement.slots[service.name.name]))
             if share >= 1.0:
-                problem = f"the weights of {service.name.name!r} take {share:.0%} of the memory that it may have"
+                problem = f"the weights of {service.name.name!r} take {share:.0%} of the memory available to them"
                 line = reader.line(service.model, "parameters", reader.line(service))
                 reader.problems.add(line, problem, "raise tensor_parallel or memory_share")
     for slot, size in placement.bytes.items():
         if size > memory[slot]:
             last = placement.last[slot]
-            sizes = f"is to hold {size / 1e9:.1f} GB of memory and has {memory[slot] / 1e9:.1f} GB"
-            problem = f"{slot} {sizes}, {last.name.name!r} being the last to come"
-            reader.report(last, "", problem, "give it a smaller model, fewer neighbours or another GPU")
+            sizes = f"needs {size / 1e9:.1f} GB of memory but has {memory[slot] / 1e9:.1f} GB"
+            problem = f"{slot} {sizes}, after adding {last.name.name!r}"
+            reader.report(last, "", problem, "give it a smaller model, fewer neighbors, or another GPU")

@@ -15,7 +15,7 @@ def check_faults(platform: PlatformSpec, faults: tuple[Fault, ...], duration: fl
     """Check the faults on a valid platform."""
     for fault in faults:
         if fault.at >= duration:
-            problem = f"it happens at {fault.at:g} s and the scenario ends at {duration:g} s"
+            problem = f"it starts at {fault.at:g} s, but the scenario ends at {duration:g} s"
             reader.report(fault, "at", problem, "make it earlier or 'duration' longer")
         valid = _check_references(fault, platform, reader)
         match fault:
@@ -29,7 +29,7 @@ def check_faults(platform: PlatformSpec, faults: tuple[Fault, ...], duration: fl
                 if valid and reader.problems.count == problems_before:
                     _check_growth(fault, platform, reader)
             case Throttle(service="", rack=""):
-                reader.report(fault, "", "throttle names neither a service nor a rack", "add 'service:'")
+                reader.report(fault, "", "throttle has neither a service nor a rack", "add 'service:'")
 
 
 def check_expectation(platform: PlatformSpec, faults: tuple[Fault, ...], expects: Expectation, reader: Reader) -> None:
@@ -39,12 +39,12 @@ def check_expectation(platform: PlatformSpec, faults: tuple[Fault, ...], expects
         reader.check_reference(expects, "origin", expects.origin, services, "service")
     named = {name for fault in faults for name in subjects(fault)}
     if expects.culprit and expects.culprit not in named:
-        problem = f"no fault is about the culprit {expects.culprit!r}"
+        problem = f"no fault concerns the culprit {expects.culprit!r}"
         reader.report(expects, "culprit", problem, alternatives(expects.culprit, named))
     if expects.cascade:
         for field in ("cause", "culprit", "origin"):
             if not getattr(expects, field):
-                reader.report(expects, "", f"a cascade is expected and no {field}", f"add '{field}:'")
+                reader.report(expects, "", f"a cascade is expected, but there is no {field}", f"add '{field}:'")
 
 
 def _check_references(fault: Fault, platform: PlatformSpec, reader: Reader) -> bool:
@@ -83,7 +83,7 @@ def _check_policy(fault: PolicyChange, platform: PlatformSpec, reader: Reader) -
 def _check_replicas(fault: ReplicasFail, platform: PlatformSpec, reader: Reader) -> None:
     service = next(service for service in platform.services if service.name.name == fault.service)
     if fault.replicas > service.replicas:
-        problem = f"{fault.replicas} replicas fail and {fault.service!r} starts with {service.replicas}"
+        problem = f"{fault.replicas} replicas fail, but {fault.service!r} starts with {service.replicas}"
         reader.report(fault, "replicas", problem, "let fewer fail")
 
 
@@ -94,15 +94,15 @@ def _check_growth(fault: TenantGrows, platform: PlatformSpec, reader: Reader) ->
     onto = {slot.place for name in fault.onto for slot in placement.slots[name]}
     onto |= {Place(*place) for place in fault.places}
     if not onto:
-        reader.report(fault, "", "the tenant grows nowhere", "add 'onto: [service]' or 'places: [host-1/0]'")
+        reader.report(fault, "", "the tenant has nowhere to grow", "add 'onto: [service]' or 'places: [host-1/0]'")
     for slot in sorted(Slot(place, tenant.slice) for place in onto):
         if slot not in memory:
             grows = f"grows onto {slot.place.host}/{slot.place.gpu}, which has no such instance"
             problem = f"{tenant.name.name!r} has slice {tenant.slice} and {grows}"
-            reader.report(fault, "onto", problem, "let it grow onto GPUs that are cut as those are that it has")
+            reader.report(fault, "onto", problem, "let it grow onto GPUs with the same MIG layout")
             return
         needed = placement.bytes.get(slot, 0.0) + fault.workers * tenant.memory_bytes
         if needed > memory[slot]:
-            sizes = f"is to hold {needed / 1e9:.1f} GB of memory and has {memory[slot] / 1e9:.1f} GB"
+            sizes = f"needs {needed / 1e9:.1f} GB of memory but has {memory[slot] / 1e9:.1f} GB"
             reader.report(fault, "workers", f"with {fault.workers} workers more {slot} {sizes}", "start fewer workers")
             return

@@ -60,14 +60,14 @@ def _check_unique(kind: str, named: Iterable[tuple[str, object]], reader: Reader
     names: set[str] = set()
     for name, item in named:
         if name in names:
-            reader.report(item, "name", f"{name!r} is the name of another {kind} too", "rename one of them")
+            reader.report(item, "name", f"{name!r} is also the name of another {kind}", "rename one of them")
         names.add(name)
 
 
 def _check_service(service: ServiceSpec, platform: PlatformSpec, routes: Routes, reader: Reader) -> None:
     name = service.name.name
     if not service.operations:
-        reader.report(service, "operations", f"{name!r} has no operations", "a service can be asked something")
+        reader.report(service, "operations", f"{name!r} has no operations", "add at least one operation")
     if service.model is None:
         if service.pool:
             reader.report(service, "pool", f"{name!r} has a pool and no model", "give it 'hosts' instead")
@@ -136,7 +136,7 @@ def _check_flow(flow: FlowSpec, routes: Routes, reader: Reader) -> None:
             _read_data(name)
         except OSError as error:
             problem = f"the data of {name!r} is missing: {error.filename or error}"
-            reader.report(flow, field, problem, "install the package anew, or name other data")
+            reader.report(flow, field, problem, "reinstall the package, or name other data")
 
 
 def _read_data(name: Arrivals) -> None:
@@ -168,4 +168,4 @@ def _check_cycles(platform: PlatformSpec, reader: Reader) -> None:
         cycle: list[tuple[str, str]] = error.args[1][::-1]
         path = " -> ".join(f"{service} {route}" for service, route in cycle)
         first_line = min(reader.line(operations[node]) for node in cycle)
-        reader.problems.add(first_line, f"calls go round: {path}", "take one of these calls away")
+        reader.problems.add(first_line, f"calls form a cycle: {path}", "remove one of these calls")
