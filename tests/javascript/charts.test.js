@@ -45,25 +45,21 @@ test("a caption stands in the first place that has room, else in the widest", ()
 test("the matrix is ordered as the hub says, by name, or by a row or column", () => {
   /** @type {any} */
   const data = {
-    services: [
-      ["c", 0],
-      ["a", 1],
-      ["b", 2],
-    ],
+    services: ["c", "a", "b"],
     victims: [2, 0],
     aggressors: [1, 2],
   };
   /** @type {any} */
   const pairs = [
-    [0, 1, 0.5, 1, false],
-    [2, 1, 0.1, 1, false],
-    [0, 2, 0.9, 1, false],
+    [0, 1, 0.5, 1, ""],
+    [2, 1, 0.1, 1, ""],
+    [0, 2, 0.9, 1, ""],
   ];
   assert.deepEqual(orderServices(data, pairs, ""), { victims: [2, 0], aggressors: [1, 2] });
   assert.deepEqual(orderServices(data, pairs, "name").victims, [2, 0]);
-  assert.deepEqual(orderServices(data, pairs, "runs:a").victims, [0, 2]);
-  assert.deepEqual(orderServices(data, pairs, "waits:c").aggressors, [2, 1]);
-  assert.deepEqual(orderServices(data, pairs, "waits:unknown").aggressors, [1, 2]);
+  assert.deepEqual(orderServices(data, pairs, "column:a").victims, [0, 2]);
+  assert.deepEqual(orderServices(data, pairs, "row:c").aggressors, [2, 1]);
+  assert.deepEqual(orderServices(data, pairs, "row:unknown").aggressors, [1, 2]);
 });
 
 test("near times have more room on the scale, and the horizon is its end", () => {

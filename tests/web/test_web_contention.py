@@ -186,9 +186,7 @@ def test_traces_of_a_pair_are_those_of_the_victim(caller: Caller, hub: FakeHub) 
     assert found.status_code == 200
     asked = hub.traces.asked[-1]
     assert (str(asked.service), asked.order, asked.start, asked.end) == ("embedder", "slowest", NOW - 600, NOW)
-    assert found.json()["candidates"] == min(
-        40, sum("embedder" in str(row.services) for row in hub.traces.search(asked))
-    )
+    assert found.json()["examined"] == min(40, sum("embedder" in str(row.services) for row in hub.traces.search(asked)))
     assert caller.get("/api/pages/contention/traces?victim=embedder").status_code == 404
     wrong = caller.get("/api/pages/contention/traces?victim=embedder&aggressor=train-llm&start=now&end=now-5m")
     assert (wrong.status_code, "exchange them" in wrong.json()["error"]) == (400, True)

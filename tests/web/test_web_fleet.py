@@ -1,4 +1,4 @@
-"""The Fleet page: one byte a GPU, an inventory that is filtered and sorted, and whether it is the hardware."""
+"""The Fleet page: one byte per GPU, a filtered and sorted inventory, and the health of the hardware."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.web.worlds import (
 
 from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_sections import Hardware as Told
+from foreshock_dashboard.model.world_sections import Hardware
 from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.fleet.data import Selection, fleet, table_rows, typed_array
@@ -37,7 +37,7 @@ from foreshock_dashboard.web.pages.fleet.gpu import (
     HardwareHealth,
     Xid,
     gpu_detail,
-    hardware_verdict,
+    hardware_health,
     read_hardware,
     read_nvlink,
 )
@@ -46,31 +46,31 @@ from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.state.parameters import BadParameterError
 
 
-def _sick(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
-    """The calm World whose first GPU tells of its health."""
+def _faulty(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
+    """The calm World with data on the health of its first GPU."""
     world = calm()
     rows = [np.zeros((len(world.gpus), POINTS)) for _ in range(4)]
     for values, value in zip(rows, (1.0, throttled, errors, lost), strict=True):
         values[0] = value
-    return replace(world, hardware=Told(*rows))
+    return replace(world, hardware=Hardware(*rows))
 
 
 def _bytes(values: object) -> list[int]:
     return list(base64.b64decode(values["bdata"]))  # type: ignore[index]  # JSON
 
 
-def test_what_is_wrong_is_told_though_no_gpu_is_marked() -> None:
-    """A cascade that comes of demand marks no GPU, and yet the fleet is not calm."""
+def test_an_incident_without_gpus_is_listed() -> None:
+    """Overload marks no GPU, and yet the fleet is not healthy."""
     world = starving()
     found = starvation(world)
     item = replace(found, cause="demand", suspect=found.suspect._replace(gpus=()))
     body = fleet(snapshot(world, item), FleetParameters.read({}).selection)
-    assert (body["marked"], [one.cause for one in body["incidents"]]) == ([], ["demand"])
+    assert (body["incident_gpus"], [one.cause for one in body["incidents"]]) == ([], ["demand"])
     assert body["incidents"][0].of == "embedder"
 
 
-def test_a_value_is_one_byte_and_nothing_known_is_none_of_them() -> None:
-    """0…250 from end to end of the scale, 255 for what is not known."""
+def test_a_value_is_one_byte_and_no_data_is_another() -> None:
+    """0…250 from end to end of the scale, 255 for no data."""
     body = typed_array(np.array([0.0, 0.5, 1.0, 7.0, np.nan]), 0.0, 1.0)
     assert _bytes(body) == [0, 125, 250, 250, 255]
     assert (body["dtype"], body["shape"]) == ("u1", "5")
@@ -84,17 +84,20 @@ def test_a_scale_ends_at_a_round_number() -> None:
     assert body["high"] in (500.0, 600.0)
 
 
-def test_the_counts_of_what_nobody_tells_are_unknown() -> None:
+def test_counts_without_data_are_unknown() -> None:
     """Zero throttled GPUs would be a claim."""
     counts = fleet(snapshot(calm()), Selection())["counts"]
     assert (counts.gpus, counts.hosts, counts.contended, counts.throttled) == (32, 4, 0, None)
-    seen = fleet(snapshot(_sick(throttled=0.4, errors=0.01, lost=1.0)), Selection())
+    seen = fleet(snapshot(_faulty(throttled=0.4, errors=0.01, lost=1.0)), Selection())
     assert (seen["counts"].throttled, seen["counts"].errors, seen["counts"].lost) == (1, 1, 1)
-    assert seen["lost"] == [0]
+    assert seen["faults"] == [(0, "lost")]
+    assert seen["rows"][0].fault == "lost"
+    assert fleet(snapshot(_faulty(throttled=0.4, errors=0.01)), Selection())["faults"] == [(0, "failing")]
+    assert fleet(snapshot(_faulty(throttled=0.4)), Selection())["faults"] == [(0, "throttled")]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "first", "found"),
+    ("selection", "first", "matches"),
     [
         (Selection(sort="-contended"), "host-0/gpu-0", 32),
         (Selection(sort="-gpu"), "host-3/gpu-7", 32),
@@ -104,16 +107,16 @@ def test_the_counts_of_what_nobody_tells_are_unknown() -> None:
         (Selection(text="nothing like it"), None, 0),
     ],
 )
-def test_the_inventory_is_filtered_and_sorted(wanted: Selection, first: str | None, found: int) -> None:
+def test_the_inventory_is_filtered_and_sorted(selection: Selection, first: str | None, matches: int) -> None:
     """By text in name, UUID or services, and by any column."""
-    body = fleet(snapshot(starving()), wanted)
-    assert body["found"] == found
+    body = fleet(snapshot(starving()), selection)
+    assert body["matches"] == matches
     assert (body["rows"][0].gpu if body["rows"] else None) == first
-    assert len(table_rows(snapshot(starving()), wanted)) == found
+    assert len(table_rows(snapshot(starving()), selection)) == matches
 
 
-def test_what_is_not_known_comes_last_either_way() -> None:
-    """It is neither hot nor cold."""
+def test_missing_values_come_last_in_both_orders() -> None:
+    """They are neither high nor low."""
     world = calm()
     heat = world.temperature.copy()
     heat[3, -1] = np.nan
@@ -122,36 +125,39 @@ def test_what_is_not_known_comes_last_either_way() -> None:
 
 
 @pytest.mark.parametrize("given", [{"metric": "beauty"}, {"sort": "-beauty"}, {"q": "x" * 81}])
-def test_a_wrong_parameter_is_told(given: dict[str, str]) -> None:
-    """By its name, with what would do."""
+def test_a_wrong_parameter_is_refused(given: dict[str, str]) -> None:
+    """By its name, with the accepted forms."""
     with pytest.raises(BadParameterError, match=next(iter(given))):
         FleetParameters.read(given)
 
 
 @pytest.mark.parametrize(
-    ("world", "health", "sick", "words"),
+    ("world", "health", "faulty", "words"),
     [
-        (_sick(), HardwareHealth(corrected=3.0, uncorrected=0.0), False, "Nothing points at the hardware"),
-        (_sick(), HardwareHealth(xids=(Xid(31, 2, NOW),)), False, "Nothing points at the hardware"),
-        (_sick(), HardwareHealth(xids=(Xid(48, 1, NOW),)), True, "XID 48 (memory: an error of two bits"),
-        (_sick(lost=1.0), HardwareHealth(), True, "it fell off the bus"),
-        (_sick(throttled=0.3), HardwareHealth(), True, "holds it back 30 % of the time"),
-        (_sick(), HardwareHealth(uncorrected=2.0), True, "2 memory errors that ECC could not correct"),
-        (_sick(), HardwareHealth(remap_pending=1.0), True, "waits for a reset"),
-        (_sick(), HardwareHealth(links=18.0, links_up=16.0), True, "2 of 18 NVLinks are down"),
-        (_sick(errors=0.01), HardwareHealth(), True, "9 errors in 15 min"),
-        (calm(), HardwareHealth(), None, "cannot be told"),
+        (_faulty(), HardwareHealth(corrected=3.0, uncorrected=0.0), False, "Hardware healthy: no errors"),
+        (_faulty(), HardwareHealth(xids=(Xid(31, 2, NOW),)), False, "Hardware healthy: no errors"),
+        (_faulty(), HardwareHealth(xids=(Xid(109, 2, NOW),)), False, "Hardware healthy: no errors"),
+        (_faulty(), HardwareHealth(xids=(Xid(48, 1, NOW),)), True, "Hardware fault: XID 48 (Double Bit ECC Error)."),
+        (_faulty(), HardwareHealth(xids=(Xid(999, 1, NOW),)), True, "XID 999 (see NVIDIA's XID catalog)"),
+        (_faulty(lost=1.0), HardwareHealth(), True, "GPU has fallen off the bus"),
+        (_faulty(throttled=0.3), HardwareHealth(), True, "Throttled 30"),
+        (_faulty(), HardwareHealth(uncorrected=2.0), True, "2 uncorrectable ECC errors"),
+        (_faulty(), HardwareHealth(remap_pending=1.0), True, "row remapping pending (needs a GPU reset)"),
+        (_faulty(), HardwareHealth(remap_failed=1.0), True, "row remapping failed (replace the GPU)"),
+        (_faulty(), HardwareHealth(links=18.0, links_up=16.0), True, "2 of 18 NVLinks down"),
+        (_faulty(errors=0.01), HardwareHealth(), True, "9 errors in 15 min"),
+        (calm(), HardwareHealth(), None, "Hardware health unknown: no data on errors or throttling."),
     ],
 )
-def test_whether_it_is_the_hardware(world: World, health: HardwareHealth, sick: bool | None, words: str) -> None:
-    """Only what the GPU says of itself counts; an application's fault does not, and silence is no health."""
-    said, found = hardware_verdict(world, 0, health)
-    assert found is sick
-    assert words in said
+def test_hardware_health(world: World, health: HardwareHealth, faulty: bool | None, words: str) -> None:
+    """Only the GPU's own errors count; an XID of an application does not, and no data is not health."""
+    text, found = hardware_health(world, 0, health)
+    assert found is faulty
+    assert words in text
 
 
 def test_one_gpu_in_full() -> None:
-    """Its services, who waits there, its incident; by label or UUID."""
+    """Its services, GPU wait, and incident; by label or UUID."""
     world = starving()
     item = starvation(world)
     body = gpu_detail(snapshot(world, item), "GPU-0-0", HardwareHealth())
@@ -178,13 +184,13 @@ class Counted(NoMetrics):
         )
 
 
-def test_the_errors_of_a_gpu_are_read_with_their_numbers() -> None:
-    """Those of the last day; by code, with when the last one was."""
+def test_xid_errors_of_a_gpu_are_read_by_number() -> None:
+    """Those of the last day, with the time of the last one."""
     source = Counted(
         series={
             "gpu_xid_errors_total": [({"xid": "63"}, 2.0), ({"xid": "79"}, 1.0), ({"xid": "31"}, 0.0)],
             "gpu_xid_last_timestamp_seconds": [({"xid": "63"}, NOW - 60), ({"xid": "79"}, NOW - 200_000)],
-            "gpu_ecc_errors_total": [({"error_type": "corrected"}, 5.0), ({"severity": "uncorrected"}, 0.0)],
+            "gpu_ecc_errors_total": [({"error_type": "corrected"}, 5.0), ({"error_type": "uncorrected"}, 0.0)],
             "gpu_nvlink_links": [({"uuid": "GPU-0-0"}, 18.0)],
             "gpu_throttled_seconds_total": [({"reason": "hw_thermal"}, 0.2), ({"reason": "idle"}, 0.0)],
         }
@@ -196,8 +202,8 @@ def test_the_errors_of_a_gpu_are_read_with_their_numbers() -> None:
     assert found.throttled == (("hw_thermal", 0.2),)
 
 
-def test_nvlink_is_both_ways_and_read_only_when_looked_at() -> None:
-    """Sent and received; unknown GPUs have none."""
+def test_nvlink_is_both_directions_and_read_only_when_shown() -> None:
+    """Sent and received; GPUs without data have none."""
     both = [({"uuid": "GPU-0-1"}, 2e9)]
     source = Counted(series={"gpu_nvlink_transmit_bytes_total": both, "gpu_nvlink_receive_bytes_total": both})
     values = read_nvlink(source, calm())
@@ -209,9 +215,9 @@ def test_nvlink_is_both_ways_and_read_only_when_looked_at() -> None:
 
 
 def test_golden_charts_of_a_gpu(golden: Callable[[str, str], None]) -> None:
-    """Use, health, errors, memory, power and temperature of the GPU that is fought for."""
-    world = replace(starving(), hardware=_sick(throttled=0.2, errors=0.05).hardware)
-    charts = ("gpu-use", "gpu-health", "gpu-errors", "gpu-memory", "gpu-power", "gpu-heat")
+    """GPU time, throttling, errors, memory, power, and temperature of a contended GPU."""
+    world = replace(starving(), hardware=_faulty(throttled=0.2, errors=0.05).hardware)
+    charts = ("gpu-use", "gpu-throttling", "gpu-errors", "gpu-memory", "gpu-power", "gpu-temperature")
     drawn = [draw(PAGE, chart, snapshot(world), gpu="GPU-0-0") for chart in charts]
     for figure in drawn:
         for trace in figure["data"]:
@@ -219,19 +225,19 @@ def test_golden_charts_of_a_gpu(golden: Callable[[str, str], None]) -> None:
     golden("web-gpu.json", json.dumps(drawn, indent=1) + "\n")
 
 
-def test_errors_are_counted_on_an_axis_of_their_own() -> None:
-    """3 each minute are not 300 % of the time."""
-    world = _sick(throttled=0.2, errors=0.05)
-    health, errors = (draw(PAGE, chart, snapshot(world), gpu="GPU-0-0") for chart in ("gpu-health", "gpu-errors"))
-    assert [line["name"] for line in health["data"]] == ["held back", "clock, of its highest"]
+def test_errors_have_an_axis_of_their_own() -> None:
+    """3 per minute are not 300% of the time."""
+    world = _faulty(throttled=0.2, errors=0.05)
+    health, errors = (draw(PAGE, chart, snapshot(world), gpu="GPU-0-0") for chart in ("gpu-throttling", "gpu-errors"))
+    assert [line["name"] for line in health["data"]] == ["throttled", "clock"]
     assert set(errors["data"][0]["y"]) == {3.0}
     assert health["layout"]["yaxis"]["tickformat"] == ",.0%"
     assert "%" not in errors["layout"]["yaxis"]["tickformat"]
     silent = draw(PAGE, "gpu-errors", snapshot(replace(world, hardware=None)), gpu="GPU-0-0")
-    assert silent["layout"]["annotations"][0]["text"] == "Nothing told of its errors."
+    assert silent["layout"]["annotations"][0]["text"] == "No data on errors in this range."
 
 
-def test_a_fleet_of_nothing_is_empty() -> None:
+def test_a_fleet_without_gpus_is_empty() -> None:
     """No GPU, no error."""
     body = fleet(snapshot(bare()), Selection())
     assert (body["rows"], body["counts"].gpus, body["values"]["bdata"]) == ([], 0, "")

@@ -87,7 +87,7 @@ export const drawPairTraces = async (pair) => {
   const query = new URLSearchParams({ victim, aggressor, start: start.toFixed(0), end: end.toFixed(0) });
   try {
     const body = await fetchJson(`/api/pages/contention/traces?${query}`);
-    if (key === requested.key) drawTraces(body.traces, body.candidates, pair);
+    if (key === requested.key) drawTraces(body.traces, body.examined, pair);
   } catch (error) {
     const message = errorMessage(error, "The list takes too long: choose a shorter range.");
     if (key === requested.key) setPanel("pair-traces", "error", message);
@@ -117,14 +117,14 @@ const durationCell = (trace) => [
 
 /**
  * @param {readonly WaitingTrace[]} traces
- * @param {number} candidates number of the slowest traces that were examined
+ * @param {number} examined number of the slowest traces whose wait is known
  * @param {OpenPair} pair
  */
-const drawTraces = (traces, candidates, { victim, aggressor }) => {
+const drawTraces = (traces, examined, { victim, aggressor }) => {
   if (!byId("pair-traces")) return;
   if (!traces.length) {
-    const none = `None of the ${candidates} slowest traces of ${victim} ran on a shared GPU.`;
-    setPanelEmpty("pair-traces", candidates ? none : `No traces of ${victim} in this time range.`);
+    const none = `None of the ${examined} slowest traces of ${victim} ran on a shared GPU.`;
+    setPanelEmpty("pair-traces", examined ? none : `No traces of ${victim} in this time range.`);
     return;
   }
   const shown = traces.slice(0, MAX_TRACES);
@@ -164,7 +164,7 @@ const drawTraces = (traces, candidates, { victim, aggressor }) => {
     note: h(
       "p",
       { class: "note" },
-      `From the ${candidates} slowest traces. `,
+      `From the ${examined} slowest traces. `,
       shown.some(isOutlasted) ? `* ${OUTLASTING_NOTE}` : null,
       link(pageHref("/traces", { service: victim, order: "gpu_wait" }), "All by GPU wait"),
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Required
+from typing import Literal, NamedTuple, Required
 
 import numpy as np
 from typing_extensions import TypedDict
@@ -63,6 +63,19 @@ def lost_flags(world: World) -> Floats:
     return newest(world.hardware.lost) if world.hardware else all_unknown(world)
 
 
+def gpu_faults(world: World) -> list[Fault | None]:
+    """The gravest fault of each GPU."""
+    if world.hardware is None:
+        return [None] * len(world.gpus)
+    flags = (
+        lost_flags(world) > 0,
+        error_counts(world) > 0,
+        newest(world.hardware.throttled) >= MIN_THROTTLED_RATIO,
+    )
+    places = np.select(flags, range(len(FAULTS)), -1).tolist()
+    return [FAULTS[place] if place >= 0 else None for place in places]
+
+
 def _memory(world: World) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         return newest(world.memory_used) / newest(world.memory_total)
@@ -82,7 +95,7 @@ METRICS: Mapping[str, Metric] = {
 }
 """By the name in the address. `nvlink` is no part of the World: it is read on demand."""
 DEFAULT_METRIC = "busy"
-COLUMNS = ("gpu", "pool", "model", *METRICS, "lost", "services")
+COLUMNS = ("gpu", "fault", "pool", "model", *METRICS, "services")
 """Columns of the inventory and its CSV."""
 
 
@@ -99,12 +112,17 @@ class Selection(NamedTuple):
         return "nvlink" in (self.metric, self.sort.removeprefix("-"))
 
 
+Fault = Literal["lost", "failing", "throttled"]
+FAULTS: tuple[Fault, ...] = ("lost", "failing", "throttled")
+"""Of a GPU, the gravest first. failing: it has errors within `ERROR_WINDOW_SECONDS`."""
+
+
 class MetricRow(Row):
     """A metric of the grid, and whether it has data."""
 
     name: str
     title: str
-    known: bool
+    available: bool
 
 
 class TypedArray(TypedDict):
@@ -131,7 +149,7 @@ class GpuCounts(Row):
 
     gpus: int
     hosts: int
-    silent: int
+    no_data: int
     contended: int | None
     throttled: int | None
     errors: int | None
@@ -142,6 +160,7 @@ class InventoryRow(Row):
     """A GPU of the inventory."""
 
     gpu: str
+    fault: Fault | None
     pool: str | None
     model: str | None
     busy: float | None
@@ -152,12 +171,15 @@ class InventoryRow(Row):
     throttled: float | None
     nvlink: float | None
     errors: float | None
-    lost: bool
     services: list[str]
 
 
 class Fleet(TypedDict, total=False):
-    """The payload of the Fleet page; before the first evaluation `ready` and `metric` alone."""
+    """The payload of the Fleet page; before the first evaluation `ready` and `metric` alone.
+
+    values, contended: a byte per GPU. incident_gpus, faults: by index of a GPU. matches: GPUs that the filter selects,
+    of which `rows` are the first.
+    """
 
     ready: Required[bool]
     metric: Required[str]
@@ -167,12 +189,12 @@ class Fleet(TypedDict, total=False):
     low: float
     high: float | None
     unit: str
-    marked: list[int]
+    incident_gpus: list[int]
     incidents: list[FleetIncident]
-    lost: list[int]
+    faults: list[tuple[int, Fault]]
     counts: GpuCounts
     rows: list[InventoryRow]
-    found: int
+    matches: int
 
 
 def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None) -> Fleet:
@@ -189,7 +211,7 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
         "ready": True,
         "metric": selection.metric,
         "metrics": [
-            MetricRow(name, one.title, known=name == "nvlink" or bool(np.isfinite(columns[name]).any()))
+            MetricRow(name, one.title, available=name == "nvlink" or bool(np.isfinite(columns[name]).any()))
             for name, one in METRICS.items()
         ],
         "values": typed_array(values, metric.low, high),
@@ -197,17 +219,17 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,
-        "marked": gpus_in_incidents(world, current),
+        "incident_gpus": gpus_in_incidents(world, current),
         "incidents": [
             FleetIncident(
                 item.id, item.phase, item.cause, str(item.victim), list(map(str, item.victims)), len(item.gpus)
             )
             for item in current[:MAX_INCIDENTS]
         ],
-        "lost": np.flatnonzero(columns["lost"] > 0).tolist(),
+        "faults": [(row, fault) for row, fault in enumerate(gpu_faults(world)) if fault],
         "counts": _counts(world, columns),
         "rows": inventory_rows(world, columns, rows[:MAX_ROWS]),
-        "found": len(rows),
+        "matches": len(rows),
     }
 
 
@@ -229,14 +251,13 @@ def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[i
     """Rows of the inventory, by their numbers."""
     on, pool = _services(world, rows), world.pool or ("",) * len(world.gpus)
     values = zip(*(map(number, columns[name][list(rows)].tolist()) for name in METRICS), strict=True)
-    lost = (columns["lost"][list(rows)] > 0).tolist()
-    listed = []
-    for row, figures, is_lost in zip(rows, values, lost, strict=True):
-        gpu = world.gpus[row]
-        listed.append(
-            InventoryRow(gpu.label, pool[row] or None, gpu.model or None, *(*figures, is_lost, on.get(row, [])))
+    faults, gpus = gpu_faults(world), world.gpus
+    return [
+        InventoryRow(
+            gpus[row].label, faults[row], pool[row] or None, gpus[row].model or None, *(*newest, on.get(row, []))
         )
-    return listed
+        for row, newest in zip(rows, values, strict=True)
+    ]
 
 
 def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
@@ -247,9 +268,9 @@ def _columns(world: World, nvlink: Floats | None) -> dict[str, Floats]:
 def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list[str]]:
     place = placement(world)
     names = [str(service) for service in place.services]
-    wanted = np.arange(len(place.gpu)) if rows is None else np.flatnonzero(np.isin(place.gpu, rows))
+    selected = np.arange(len(place.gpu)) if rows is None else np.flatnonzero(np.isin(place.gpu, rows))
     on: dict[int, list[str]] = {}
-    for gpu, service in zip(place.gpu[wanted].tolist(), place.service[wanted].tolist(), strict=True):
+    for gpu, service in zip(place.gpu[selected].tolist(), place.service[selected].tolist(), strict=True):
         on.setdefault(gpu, []).append(names[service])
     return on
 
@@ -268,10 +289,12 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
         rows = np.array([i for i, text in enumerate(texts) if selection.text in text], dtype=np.int64)
     if by in columns:
         values = columns[by][rows]
-        key = np.where(np.isnan(values), np.inf, -values if descending else values)  # what is not known comes last
+        key = np.where(np.isnan(values), np.inf, -values if descending else values)  # missing values come last
         return [int(row) for row in rows[np.argsort(key, kind="stable")]]
+    faults = gpu_faults(world) if by == "fault" else []
     names: dict[str, Callable[[int], str]] = {
         "gpu": lambda row: f"{row:09}",  # the World has them by host and index
+        "fault": lambda row: faults[row] or "~",
         "pool": lambda row: pool[row],
         "model": lambda row: world.gpus[row].model,
         "services": lambda row: " ".join(on.get(row, ())),
@@ -281,18 +304,18 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
 
 
 def _counts(world: World, columns: Mapping[str, Floats]) -> GpuCounts:
-    def over(name: str, least: float) -> int | None:
+    def at_least(name: str, threshold: float) -> int | None:
         values = columns[name]
-        return int((values >= least).sum()) if np.isfinite(values).any() else None
+        return int((values >= threshold).sum()) if np.isfinite(values).any() else None
 
     return GpuCounts(
         len(world.gpus),
         len({gpu.host for gpu in world.gpus}),
         int(np.isnan(columns["busy"]).sum()),
-        over("contended", MIN_CONTENDED_RATIO),
-        over("throttled", MIN_THROTTLED_RATIO),
-        over("errors", 1.0),
-        over("lost", 1.0),
+        at_least("contended", MIN_CONTENDED_RATIO),
+        at_least("throttled", MIN_THROTTLED_RATIO),
+        at_least("errors", 1.0),
+        at_least("lost", 1.0),
     )
 
 

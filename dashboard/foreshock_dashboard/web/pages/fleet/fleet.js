@@ -1,13 +1,13 @@
-// The Fleet page: how many GPUs there are in each state, the grid, the GPU that is open, and the inventory.
+// The Fleet page: the number of GPUs in each state, the grid, the open GPU, and the inventory.
 import { hrefWith, link, navigate, pageHref, pairHref, param, serviceHref, withParams } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatGibibytes, formatPercent, isNumber, NOT_KNOWN, plural, truncate } from "#web/assets/format.js";
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
-import { decodeBytes, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
+import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
 import { causeText, incidentHref, phaseState } from "#web/assets/timeline/incident.js";
-import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { healthState } from "#web/assets/timeline/signs.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 
@@ -19,8 +19,6 @@ import { drawTable } from "#web/assets/widgets/table.js";
 /** @typedef {import("#web/pages/fleet/payload.d.ts").OpenGpu} OpenGpu */
 
 const FILTER_SETTLE_MS = 300;
-const CONTENDED_RATIO = 0.1;
-const WAITING_RATIO = 0.05;
 /** @type {Record<Metric, { name: string, unit: string }>} */
 const METRICS = {
   busy: { name: "Busy", unit: "ratio" },
@@ -33,8 +31,6 @@ const METRICS = {
   errors: { name: "Errors, 15 min", unit: "count" },
 };
 const METRIC_NAMES = /** @type {Metric[]} */ (Object.keys(METRICS));
-const GRID_SUMMARY =
-  "Point at a GPU to see who runs on it; click it to open it. The inventory below has the same as a table.";
 
 let filterTimer = 0;
 
@@ -48,7 +44,7 @@ const openGpu = (label) => navigate(hrefWith({ gpu: label === param("gpu") ? nul
 const formatGpuValue = (value, unit) => (isNumber(value) ? formatGridValue(value, unit) : NOT_KNOWN);
 
 /**
- * An incident, which is named here too: a fleet without a mark must not look like a healthy platform.
+ * An open incident: a fleet without a mark must not look like a healthy platform.
  * @param {FleetIncident} incident
  */
 const incidentFact = (incident) => {
@@ -59,8 +55,9 @@ const incidentFact = (incident) => {
     phaseState(phase),
     " ",
     link(incidentHref(id), `${of}: ${causeText(incident)}`),
-    gpus ? ` on ${plural(gpus, "GPU")}, ` : ", no GPU is named, ",
-    link(pageHref("/fleet", { q: of }), "its GPUs"),
+    gpus ? `, ${plural(gpus, "GPU")}` : "",
+    " · ",
+    link(pageHref("/fleet", { q: of }), `GPUs of ${of}`),
   );
 };
 
@@ -68,16 +65,12 @@ const incidentFact = (incident) => {
  * A number of GPUs in one state, with a link that shows them first.
  * @param {number | null} count
  * @param {string} text
- * @param {Metric} metric
- * @param {boolean} [isBad]
+ * @param {{ metric?: Metric, kind?: string }} [options] kind: the class of a number above 0
  */
-const countFact = (count, text, metric, isBad = false) => {
-  const number = h(
-    "b",
-    { class: isBad && count ? "bad" : "" },
-    count === null ? NOT_KNOWN : count.toLocaleString("en"),
-  );
-  return h("span", null, link(hrefWith({ metric, sort: `-${metric}`, q: null }), number), ` ${text}`);
+const countFact = (count, text, { metric, kind = "" } = {}) => {
+  const number = h("b", { class: count ? kind : "" }, count === null ? NOT_KNOWN : count.toLocaleString("en"));
+  const value = metric && count ? link(hrefWith({ metric, sort: `-${metric}`, q: null }), number) : number;
+  return h("span", { class: count ? "" : "muted" }, value, ` ${text}`);
 };
 
 /** @param {FleetData} data */
@@ -90,11 +83,11 @@ const drawCounts = ({ counts, incidents }) =>
       h("b", null, counts.gpus.toLocaleString("en")),
       ` GPUs on ${counts.hosts.toLocaleString("en")} hosts`,
     ),
-    countFact(counts.contended, "contended", "contended"),
-    countFact(counts.throttled, "held back by heat or power", "throttled", true),
-    countFact(counts.errors, "with errors in 15 min", "errors", true),
-    h("span", null, h("b", { class: counts.lost ? "bad" : "" }, counts.lost ?? NOT_KNOWN), " lost"),
-    h("span", null, h("b", { class: counts.silent ? "poor" : "" }, counts.silent), " without data"),
+    countFact(counts.contended, "contended", { metric: "contended" }),
+    countFact(counts.throttled, "throttled (thermal, power)", { metric: "throttled", kind: "poor" }),
+    countFact(counts.errors, "with errors (15 min)", { metric: "errors", kind: "bad" }),
+    countFact(counts.lost, "lost", { kind: "bad" }),
+    countFact(counts.no_data, "without data", { kind: "poor" }),
     incidents.map(incidentFact),
   );
 
@@ -102,8 +95,8 @@ const drawCounts = ({ counts, incidents }) =>
 const metricSwitch = ({ metrics, metric }) =>
   h(
     "p",
-    { class: "choices", role: "group", "aria-label": "What the grid shows" },
-    metrics.map(({ name, title, known }) =>
+    { class: "choices", role: "group", "aria-label": "Metric of the grid" },
+    metrics.map(({ name, title, available }) =>
       h(
         "button",
         {
@@ -111,8 +104,8 @@ const metricSwitch = ({ metrics, metric }) =>
           class: "quiet",
           "data-metric": name,
           "aria-pressed": String(name === metric),
-          disabled: !known && name !== metric,
-          title: known ? null : "nothing tells of it",
+          disabled: !available && name !== metric,
+          title: available ? null : "No data",
         },
         title,
       ),
@@ -126,7 +119,7 @@ const metricSwitch = ({ metrics, metric }) =>
 const drawGrid = (data, topology) => {
   if (!byId("fleet-grid")) {
     put(byId("grid"), h("div", { id: "fleet-switch" }), h("div", { id: "fleet-grid" }));
-    gpuGrid.mount(byId("fleet-grid"), { withTable: false, open: openGpu });
+    gpuGrid.mount(byId("fleet-grid"), { withTable: false, withSummary: false, open: openGpu });
   }
   put(byId("fleet-switch"), metricSwitch(data));
   const view = {
@@ -136,55 +129,52 @@ const drawGrid = (data, topology) => {
     high: data.high,
     values: decodeBytes(data.values.bdata),
     contended: data.contended && data.metric !== "contended" ? decodeBytes(data.contended) : null,
-    marked: new Set(data.marked),
-    lost: new Set(data.lost),
+    marked: new Set(data.incident_gpus),
+    faults: new Map(data.faults),
     opened: data.open?.gpu ?? "",
-    summary: GRID_SUMMARY,
   };
   gpuGrid.draw(view, topology);
 };
 
 /** @param {OpenGpu["memory_errors"]} errors */
-const memoryErrorText = ({ corrected, uncorrected }) => {
-  if (!isNumber(corrected)) return "";
-  const since = "since the driver was loaded";
-  if (corrected === 0 && uncorrected === 0) return `no memory error ${since}`;
-  const [could, couldNot] = [formatGpuValue(corrected, "count"), formatGpuValue(uncorrected, "count")];
-  return `memory errors ${since}: ${could} that could be corrected, ${couldNot} that could not`;
-};
+const memoryErrorText = ({ corrected, uncorrected }) =>
+  isNumber(corrected)
+    ? `ECC errors since driver load: ${formatGpuValue(corrected, "count")} corrected, ` +
+      `${formatGpuValue(uncorrected, "count")} uncorrected`
+    : "";
 
 /** @param {OpenGpu} gpu */
-const hardwareState = ({ sick }) => {
-  if (sick) return healthState("critical", "hardware");
-  return sick === false ? healthState("ok", "hardware as usual") : healthState("unknown", "not told");
+const hardwareState = ({ faulty }) => {
+  if (faulty) return healthState("critical", "Fault");
+  return faulty === false ? healthState("ok", "Healthy") : healthState("unknown", "Unknown");
 };
 
 /** @param {OpenGpu} gpu */
 const hardwareFacts = ({ throttled_by: reasons, memory_errors: errors, nvlinks }) => {
   const throttled = reasons.map(([reason, share]) => `${reason.replaceAll("_", " ")} ${formatPercent(share)}`);
   return [
-    throttled.length ? `held back by ${throttled.join(", ")}` : "",
+    throttled.length ? `Throttled (share of time): ${throttled.join(", ")}` : "",
     memoryErrorText(errors),
-    isNumber(nvlinks.all) ? `${formatGpuValue(nvlinks.up, "count")} of ${nvlinks.all} NVLinks up` : "",
+    isNumber(nvlinks.total) ? `NVLinks up: ${formatGpuValue(nvlinks.up, "count")} of ${nvlinks.total}` : "",
   ].filter(Boolean);
 };
 
 /** @param {OpenGpu} gpu */
-const gpuFigures = ({ figures }) =>
+const gpuValues = ({ values }) =>
   METRIC_NAMES.filter((metric) => metric !== "nvlink").map((metric) => {
     const { name, unit } = METRICS[metric];
-    return h("span", null, h("small", null, name), h("b", null, formatGpuValue(figures[metric], unit)));
+    return h("span", null, h("small", null, name), h("b", null, formatGpuValue(values[metric], unit)));
   });
 
 /** @param {OpenGpu} gpu */
 const gpuPairs = ({ pairs }) =>
-  pairs.map(({ victim, aggressor, stalled }, i) =>
+  pairs.map(({ victim, aggressor, wait }, i) =>
     h(
       "span",
       null,
       i ? "; " : "",
-      link(pairHref(victim, aggressor), `${victim} for ${aggressor}`),
-      ` ${formatPercent(stalled)}`,
+      link(pairHref(victim, aggressor), `${victim} on ${aggressor}`),
+      ` ≤ ${formatPercent(wait)}`,
     ),
   );
 
@@ -193,12 +183,12 @@ const gpuPairs = ({ pairs }) =>
  * @param {number | null} now
  */
 const gpuXids = ({ xids }, now) =>
-  xids.map(({ xid, means, times, last }) =>
+  xids.map(({ xid, description, events, last }) =>
     h(
       "li",
       null,
       h("b", null, `XID ${xid}`),
-      ` ${means}, ${times} ×`,
+      ` ${description}, ${plural(events, "event")}`,
       isNumber(last) ? [", last ", timeElement(last, now)] : null,
     ),
   );
@@ -206,12 +196,12 @@ const gpuXids = ({ xids }, now) =>
 /** @param {OpenGpu} gpu */
 const drawGpuServices = ({ services }) => {
   if (!services.length) {
-    put(byId("gpu-services"), h("p", null, "No service runs on it."));
+    put(byId("gpu-services"), h("p", null, "No services on this GPU."));
     return;
   }
   drawTable(byId("gpu-services"), {
     id: "on",
-    label: "Services on it",
+    label: "Services",
     rows: services,
     param: "osort",
     by: "-busy",
@@ -220,14 +210,14 @@ const drawGpuServices = ({ services }) => {
         key: "service",
         name: "Service",
         text: true,
-        cell: ({ service, colour }) => [serviceDot(colour), link(serviceHref(service), truncate(service, 28))],
+        cell: ({ service }) => link(serviceHref(service), truncate(service, 28), service),
       },
       { key: "busy", name: "Busy", cell: ({ busy }) => formatPercent(busy) },
       {
-        key: "stalled",
-        name: "Waits",
-        cell: ({ stalled }) => formatPercent(stalled),
-        kind: ({ stalled }) => ((stalled ?? 0) >= WAITING_RATIO ? "poor" : ""),
+        key: "wait",
+        name: "GPU wait",
+        hint: "Share of time waiting for this GPU (upper bound)",
+        cell: ({ wait }) => formatPercent(wait),
       },
       { key: "memory", name: "Memory", minor: true, cell: ({ memory }) => formatGibibytes(memory) },
       {
@@ -255,22 +245,22 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   setPanel("gpu", "ready");
   const close = h("button", { type: "button", class: "quiet", id: "gpu-close" }, "Close");
   if (!gpu.gpu) {
-    put(byId("gpu"), h("p", null, "No GPU of this name or UUID is known. "), close);
+    put(byId("gpu"), h("p", null, `No GPU ${gpu.name}. `), close);
     return;
   }
   const facts = hardwareFacts(gpu);
   const xids = gpuXids(gpu, now);
   put(
     byId("gpu"),
-    h("p", { class: "gpu-said", "data-sick": String(gpu.sick) }, hardwareState(gpu), " ", gpu.verdict),
+    h("p", { class: "gpu-health", "data-faulty": String(gpu.faulty) }, hardwareState(gpu), " ", gpu.health),
     gpu.incidents.map(({ id, phase, summary }) =>
       h("p", null, phaseState(phase), " ", link(incidentHref(id), clausesText(summary))),
     ),
-    h("div", { class: "gpu-figures" }, gpuFigures(gpu)),
+    h("div", { class: "gpu-values" }, gpuValues(gpu)),
     h("div", { id: "gpu-services" }),
-    gpu.pairs.length ? h("p", null, "Waiting: ", gpuPairs(gpu), ".") : null,
+    gpu.pairs.length ? h("p", null, "GPU wait (share of time): ", gpuPairs(gpu)) : null,
     xids.length ? h("ul", { class: "xids" }, xids) : null,
-    facts.length ? h("p", { class: "muted" }, `${facts.join(" · ")}.`) : null,
+    facts.length ? h("p", { class: "muted" }, facts.join(" · ")) : null,
     close,
   );
   drawGpuServices(gpu);
@@ -296,21 +286,12 @@ const inventoryFilter = () =>
     ),
   );
 
-/** Let the CSV link give what the inventory shows. */
+/** Let the CSV link have the filter and order of the inventory. */
 const updateCsvLink = () => {
   const csv = document.querySelector("#inventory-panel [data-viewed]");
-  const written = Object.entries({ q: param("q"), sort: param("sort") }).filter(([, value]) => value);
-  if (csv instanceof HTMLElement) csv.dataset.viewed = withParams("/api/csv/gpus", new URLSearchParams(written));
+  const selection = Object.entries({ q: param("q"), sort: param("sort") }).filter(([, value]) => value);
+  if (csv instanceof HTMLElement) csv.dataset.viewed = withParams("/api/csv/gpus", new URLSearchParams(selection));
   updateRangeLinks();
-};
-
-/**
- * @param {Metric} metric
- * @param {InventoryRow} row
- */
-const metricClass = (metric, row) => {
-  if (metric === "errors" && (row.errors ?? 0) > 0) return "bad";
-  return metric === "contended" && (row.contended ?? 0) >= CONTENDED_RATIO ? "poor" : "";
 };
 
 /** @param {Metric} metric */
@@ -319,19 +300,45 @@ const metricColumn = (metric) => ({
   name: METRICS[metric].name,
   minor: !["busy", "contended"].includes(metric),
   cell: (/** @type {InventoryRow} */ row) => formatGpuValue(row[metric], METRICS[metric].unit),
-  kind: (/** @type {InventoryRow} */ row) => metricClass(metric, row),
+  kind: (/** @type {InventoryRow} */ row) => (metric === "errors" && (row.errors ?? 0) > 0 ? "bad" : ""),
 });
+
+/** @param {InventoryRow} row */
+const faultMark = ({ fault }) =>
+  fault
+    ? h("span", { class: fault === "throttled" ? "poor" : "bad" }, ` ${FAULTS[fault].sign} ${FAULTS[fault].word}`)
+    : null;
+
+/**
+ * A column of names, left out where no row has one, and where all rows have the same.
+ * @param {"pool" | "model"} key
+ * @param {string} name
+ * @param {readonly InventoryRow[]} rows
+ */
+const nameColumn = (key, name, rows) =>
+  new Set(rows.map((row) => row[key])).size > 1 ? [{ key, name, text: true, minor: true }] : [];
+
+/** @param {FleetData} data */
+const inventoryHint = ({ rows, matches, counts }) => {
+  const models = new Set(rows.map(({ model }) => model));
+  const [model] = models;
+  return [
+    `${matches.toLocaleString("en")} of ${counts.gpus.toLocaleString("en")} GPUs`,
+    matches > rows.length ? `first ${rows.length} shown, the CSV has all` : "",
+    models.size === 1 && model ? model : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+};
 
 /** @param {FleetData} data */
 const drawInventory = (data) => {
-  const { rows, found } = data;
+  const { rows } = data;
   const filter = param("q");
   if (!byId("inventory-rows")) put(byId("inventory"), inventoryFilter(), h("div", { id: "inventory-rows" }));
   const input = /** @type {HTMLInputElement} */ (requireId("inventory-text"));
   if (document.activeElement !== input && input.value !== filter) input.value = filter;
-  const first = found > rows.length ? `, the first ${rows.length} shown; the CSV has all` : "";
-  const counts = `${found.toLocaleString("en")} of ${data.counts.gpus.toLocaleString("en")} GPUs`;
-  requireId("inventory-hint").textContent = `${counts}${first}`;
+  requireId("inventory-hint").textContent = inventoryHint(data);
   updateCsvLink();
   const hasNvlink = rows.some((row) => isNumber(row.nvlink));
   drawTable(byId("inventory-rows"), {
@@ -341,18 +348,16 @@ const drawInventory = (data) => {
     remote: true,
     by: "-contended",
     current: (row) => row.gpu === data.open?.gpu,
-    note: rows.length
-      ? null
-      : h("p", { class: "note" }, `No GPU has ${filter} in its name, UUID, model, pool or services.`),
+    note: rows.length ? null : h("p", { class: "note" }, `No GPU matches ${filter}.`),
     columns: [
       {
         key: "gpu",
         name: "GPU",
         text: true,
-        cell: ({ gpu, lost }) => [link(hrefWith({ gpu }), gpu), lost ? h("b", { class: "bad" }, " ✕ lost") : null],
+        cell: (row) => [link(hrefWith({ gpu: row.gpu }), row.gpu), faultMark(row)],
       },
-      { key: "pool", name: "Pool", text: true, minor: true },
-      { key: "model", name: "Model", text: true, minor: true },
+      ...nameColumn("pool", "Pool", rows),
+      ...nameColumn("model", "Model", rows),
       ...METRIC_NAMES.filter((metric) => metric !== "nvlink" || hasNvlink).map(metricColumn),
       {
         key: "services",

@@ -1,4 +1,4 @@
-"""One open GPU: its services, its waits, and whether its hardware is at fault; and queries of what no World holds."""
+"""One open GPU: its services, GPU wait, and hardware health; and queries of metrics that no World holds."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
-from foreshock_dashboard.render.units import percent
-from foreshock_dashboard.web.charts.theme import service_color
+from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.web.pages.fleet.data import (
     ERROR_WINDOW_SECONDS,
     METRICS,
@@ -30,23 +29,38 @@ from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, last, newest, number
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO
 
-XIDS = {
-    13: ("an application's fault: graphics engine exception", False),
-    31: ("an application's fault: it read memory that it does not have", False),
-    43: ("an application's fault: its channel was reset", False),
-    45: ("an application was ended", False),
-    48: ("memory: an error of two bits that ECC cannot correct", True),
-    63: ("memory: a row was replaced by a spare", True),
-    64: ("memory: a row could not be replaced", True),
-    74: ("an NVLink failed", True),
-    79: ("the GPU fell off the bus", True),
-    92: ("memory: many errors of one bit", True),
-    94: ("memory: an error that was contained to one application", False),
-    95: ("memory: an error that was not contained", True),
-    119: ("the GPU's own firmware (GSP) does not answer", True),
-    120: ("the GPU's own firmware (GSP) failed", True),
+
+class XidInfo(NamedTuple):
+    """NVIDIA's description of an XID, and whether it is a fault of the GPU, not of an application."""
+
+    description: str
+    hardware: bool = True
+
+
+XIDS: Mapping[int, XidInfo] = {
+    8: XidInfo("GPU stopped processing", hardware=False),
+    13: XidInfo("Graphics Engine Exception", hardware=False),
+    31: XidInfo("GPU memory page fault", hardware=False),
+    43: XidInfo("GPU stopped processing", hardware=False),
+    45: XidInfo("Preemptive cleanup, due to previous errors", hardware=False),
+    46: XidInfo("GPU stopped processing"),
+    48: XidInfo("Double Bit ECC Error"),
+    61: XidInfo("Internal micro-controller breakpoint/warning"),
+    62: XidInfo("Internal micro-controller halt"),
+    63: XidInfo("ECC page retirement or row remapping recording event"),
+    64: XidInfo("ECC page retirement or row remapper recording failure"),
+    68: XidInfo("NVDEC0 Exception", hardware=False),
+    74: XidInfo("NVLINK Error"),
+    79: XidInfo("GPU has fallen off the bus"),
+    92: XidInfo("High single-bit ECC error rate"),
+    94: XidInfo("Contained ECC error", hardware=False),
+    95: XidInfo("Uncontained ECC error"),
+    109: XidInfo("Context Switch Timeout Error", hardware=False),
+    119: XidInfo("GSP RPC Timeout"),
+    120: XidInfo("GSP Error"),
 }
-"""Meaning of an XID error, and whether the hardware is at fault (NVIDIA's XID catalog)."""
+"""By number, after NVIDIA's XID catalog (docs.nvidia.com/deploy/xid-errors)."""
+UNLISTED_XID = XidInfo("see NVIDIA's XID catalog")
 
 
 RATE_WINDOW_SECONDS = 119.0
@@ -63,15 +77,20 @@ class Xid(NamedTuple):
     """Errors of one number. last: Unix seconds, NaN where unknown."""
 
     number: int
-    times: float
+    events: float
     last: float
+
+    @property
+    def info(self) -> XidInfo:
+        """The entry of the catalog."""
+        return XIDS.get(self.number, UNLISTED_XID)
 
 
 class HardwareHealth(NamedTuple):
     """Health readings of a GPU; NaN where unknown. corrected, uncorrected: memory errors since the driver was loaded.
 
-    remap_pending, remap_failed: 1 where a memory row waits for its replacement, or could not be replaced. links,
-    links_up: NVLinks. throttled: share 0…1 of time by reason, the largest first.
+    remap_pending, remap_failed: 1 where a row remapping needs a reset, or failed. links, links_up: NVLinks. throttled:
+    share 0…1 of time by reason, the largest first.
     """
 
     xids: Sequence[Xid] = ()
@@ -85,21 +104,20 @@ class HardwareHealth(NamedTuple):
 
 
 class GpuService(Row):
-    """A service on the GPU."""
+    """A service on the GPU. busy, wait: shares of time that it uses the GPU and waits for it. memory: bytes."""
 
     service: str
-    colour: int
     busy: float | None
-    stalled: float | None
+    wait: float | None
     memory: float | None
 
 
 class GpuWait(Row):
-    """A wait on the GPU."""
+    """A pair of services on the GPU. wait: share of time that the victim waits on the aggressor."""
 
     victim: str
     aggressor: str
-    stalled: float | None
+    wait: float | None
 
 
 class GpuIncident(Row):
@@ -115,13 +133,17 @@ class XidRow(Row):
     """XID errors of one number."""
 
     xid: int
-    times: float | None
+    description: str
+    events: float | None
     last: float | None
-    means: str
 
 
 class GpuDetail(TypedDict, total=False):
-    """The side panel of a GPU; for an unknown label `name` and `gpu` alone."""
+    """The side panel of a GPU; for an unknown label `name` and `gpu` alone.
+
+    values: the newest value of each metric of the grid. faulty: whether the hardware has a fault, None where unknown.
+    throttled_by: reason and share of time.
+    """
 
     name: Required[str]
     gpu: Required[str | None]
@@ -129,15 +151,15 @@ class GpuDetail(TypedDict, total=False):
     model: str | None
     host: str
     pool: str | None
-    figures: dict[str, float | None]
+    values: dict[str, float | None]
     services: list[GpuService]
     pairs: list[GpuWait]
     incidents: list[GpuIncident]
-    verdict: str
-    sick: bool | None
+    health: str
+    faulty: bool | None
     xids: list[XidRow]
     memory_errors: dict[str, float | None]
-    rows: dict[str, float | None]
+    row_remap: dict[str, float | None]
     nvlinks: dict[str, float | None]
     throttled_by: list[tuple[str, float | None]]
 
@@ -154,7 +176,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
     if world is None or row is None:
         return {"name": label, "gpu": None}
     gpu = world.gpus[row]
-    verdict, sick = hardware_verdict(world, row, health)
+    health_text, faulty = hardware_health(world, row, health)
     return {
         "name": label,
         "gpu": gpu.label,
@@ -162,7 +184,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "model": gpu.model or None,
         "host": gpu.host,
         "pool": (world.pool[row] if world.pool else "") or None,
-        "figures": {name: number(float(metric.of(world)[row])) for name, metric in METRICS.items() if name != "nvlink"},
+        "values": {name: number(float(metric.of(world)[row])) for name, metric in METRICS.items() if name != "nvlink"},
         "services": _services(world, gpu),
         "pairs": _waits(world, gpu),
         "incidents": [
@@ -170,62 +192,54 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
             for item in open_incidents(snapshot)
             if gpu in item.gpus
         ],
-        "verdict": verdict,
-        "sick": sick,
-        "xids": [
-            XidRow(xid.number, number(xid.times), number(xid.last), _xid_meaning(xid.number)[0]) for xid in health.xids
-        ],
+        "health": health_text,
+        "faulty": faulty,
+        "xids": [XidRow(xid.number, xid.info.description, number(xid.events), number(xid.last)) for xid in health.xids],
         "memory_errors": {"corrected": number(health.corrected), "uncorrected": number(health.uncorrected)},
-        "rows": {"pending": number(health.remap_pending), "failed": number(health.remap_failed)},
-        "nvlinks": {"all": number(health.links), "up": number(health.links_up)},
+        "row_remap": {"pending": number(health.remap_pending), "failed": number(health.remap_failed)},
+        "nvlinks": {"total": number(health.links), "up": number(health.links_up)},
         "throttled_by": [(reason, number(share)) for reason, share in health.throttled],
     }
 
 
-def hardware_verdict(world: World, row: int, health: HardwareHealth) -> tuple[str, bool | None]:
-    """A sentence on whether the hardware is at fault; and True, False, or None where unknown.
+def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str, bool | None]:
+    """A sentence on the hardware, and whether it has a fault; None where unknown.
 
-    Only the GPU's own errors count: a service that is slow on a healthy GPU has another cause.
+    Only the GPU's own errors and throttling count: a service that is slow on a healthy GPU has another cause.
     """
     faults = []
     if lost_flags(world)[row] > 0:
-        faults.append("the driver no longer reaches it: it fell off the bus")
-    faults += [
-        f"XID {xid.number} ({_xid_meaning(xid.number)[0]})" for xid in health.xids if _xid_meaning(xid.number)[1]
-    ]
+        faults.append("lost, GPU has fallen off the bus")
+    faults += [f"XID {xid.number} ({xid.info.description})" for xid in health.xids if xid.info.hardware]
     if health.uncorrected > 0:
-        faults.append(f"{health.uncorrected:.0f} memory errors that ECC could not correct")
+        faults.append(f"{counted(health.uncorrected, 'uncorrectable ECC error')}")
     if health.remap_failed > 0:
-        faults.append("a row of its memory could not be replaced")
+        faults.append("row remapping failed (replace the GPU)")
     elif health.remap_pending > 0:
-        faults.append("a row of its memory waits for a reset to be replaced")
+        faults.append("row remapping pending (needs a GPU reset)")
     if health.links_up < health.links:
-        faults.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks are down")
-    throttled = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
-    if throttled >= MIN_THROTTLED_RATIO:
-        faults.append(f"heat or a lack of power holds it back {percent(throttled)} of the time")
+        faults.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks down")
     errors = float(error_counts(world)[row])
     if not faults and errors > 0:
-        faults.append(f"{errors:.0f} errors in {ERROR_WINDOW_SECONDS / 60:.0f} min")
-    if faults:
-        return f"It is the hardware: {'; '.join(faults)}.", True
+        faults.append(f"{counted(errors, 'error')} in {ERROR_WINDOW_SECONDS / 60:.0f} min")
+    throttled = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
+    throttling = f"Throttled {percent(throttled)} of the time." if throttled >= MIN_THROTTLED_RATIO else ""
+    if faults or throttling:
+        sentences = [f"Hardware fault: {'; '.join(faults)}."] if faults else []
+        return " ".join([*sentences, throttling]).strip(), True
     hardware = world.hardware
     newest_health = (hardware.throttled, hardware.errors, hardware.lost) if hardware else ()
-    figures = (*(float(newest(v)[row]) for v in newest_health), errors, health.corrected, health.uncorrected)
-    if not any(map(math.isfinite, figures)) and not health.xids:
-        return "Whether it is the hardware cannot be told: nothing tells of errors or throttling of this GPU.", None
-    return "Nothing points at the hardware: no errors of its own, nothing that holds its clocks down.", False
-
-
-def _xid_meaning(xid: int) -> tuple[str, bool]:
-    return XIDS.get(xid, ("see NVIDIA's XID catalog", True))
+    values = (*(float(newest(v)[row]) for v in newest_health), errors, health.corrected, health.uncorrected)
+    if not any(map(math.isfinite, values)) and not health.xids:
+        return "Hardware health unknown: no data on errors or throttling.", None
+    return "Hardware healthy: no errors, no throttling.", False
 
 
 def _services(world: World, gpu: Gpu) -> list[GpuService]:
-    figures = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
+    shares = zip(last(world.busy), last(world.stalled), last(world.memory), strict=True)
     rows = [
-        GpuService(str(tenant.service), service_color(str(tenant.service)), *values)
-        for tenant, values in zip(world.tenants, figures, strict=True)
+        GpuService(str(tenant.service), *values)
+        for tenant, values in zip(world.tenants, shares, strict=True)
         if tenant.gpu == gpu
     ]
     return sorted(rows, key=lambda row: (-(row.busy or 0.0), row.service))
@@ -255,14 +269,14 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
     def one(metric: str) -> float:
         return max(read(metric, "uuid", "last", LAST_VALUE_WINDOW_SECONDS).values(), default=math.nan)
 
-    counted = read("gpu_xid_errors_total", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
-    when = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
+    counts = read("gpu_xid_errors_total", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
+    times = read("gpu_xid_last_timestamp_seconds", "xid", "last", LAST_VALUE_WINDOW_SECONDS)
     memory = read("gpu_ecc_errors_total", "error_type", "last", LAST_VALUE_WINDOW_SECONDS)
-    held = read("gpu_throttled_seconds_total", "reason", "rate", RATE_WINDOW_SECONDS)
+    throttled = read("gpu_throttled_seconds_total", "reason", "rate", RATE_WINDOW_SECONDS)
     xids = [
-        Xid(int(code), times, when.get(code, math.nan))
-        for code, times in counted.items()
-        if code.isdecimal() and times > 0 and not time - when.get(code, time) > XID_HISTORY_SECONDS
+        Xid(int(code), count, times.get(code, math.nan))
+        for code, count in counts.items()
+        if code.isdecimal() and count > 0 and not time - times.get(code, time) > XID_HISTORY_SECONDS
     ]
     return HardwareHealth(
         xids=tuple(sorted(xids, key=lambda xid: (-np.nan_to_num(xid.last), xid.number))),
@@ -272,7 +286,9 @@ def read_hardware(source: MetricSource, gpu: Gpu, time: float) -> HardwareHealth
         remap_failed=one("gpu_row_remap_failed"),
         links=one("gpu_nvlink_links"),
         links_up=one("gpu_nvlink_links_up"),
-        throttled=tuple(sorted(((why, share) for why, share in held.items() if share > 0), key=lambda row: -row[1])),
+        throttled=tuple(
+            sorted(((why, share) for why, share in throttled.items() if share > 0), key=lambda row: -row[1])
+        ),
     )
 
 

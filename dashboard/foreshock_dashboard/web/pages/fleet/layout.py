@@ -20,31 +20,31 @@ from foreshock_dashboard.web.state.parameters import View
 
 
 def layout() -> Component:
-    """The grid, beside it the GPU that is open with its charts below, and the inventory."""
+    """Counts, the grid with the open GPU beside it and its charts below, and the inventory."""
     return page_of(
         "fleet",
-        "GPUs",
+        "GPU fleet",
         [
             html.Div(id="counts", className="counts"),
             html.Div(
-                [panel("grid", "All GPUs", "by pool and host"), panel("gpu", "GPU", "")],
+                [panel("grid", "GPUs by host", ""), panel("gpu", "GPU", "")],
                 id="fleet-panels",
                 className="fleet-panels",
             ),
             html.Div(
                 [
-                    chart("gpu-use", "Busy and contended", "share of time", height=200),
-                    chart("gpu-health", "Held back", "share of time, by heat or a lack of power", height=200),
-                    chart("gpu-errors", "Errors", "each minute; not those of an application", height=200),
-                    chart("gpu-memory", "Memory", "", height=200),
-                    chart("gpu-power", "Power", "", height=200),
-                    chart("gpu-heat", "Temperature", "", height=200),
+                    chart("gpu-use", "GPU time", "share of time", height=160),
+                    chart("gpu-throttling", "Throttling and clock", "share of time, of the maximum clock", height=160),
+                    chart("gpu-errors", "Hardware errors", "per minute", height=160),
+                    chart("gpu-memory", "Memory", "bytes", height=160),
+                    chart("gpu-power", "Power", "W", height=160),
+                    chart("gpu-temperature", "Temperature", "°C", height=160),
                 ],
                 id="gpu-charts",
                 className="gpu-charts",
                 hidden=True,
             ),
-            html.Div([panel("inventory", "Inventory", "", wide=True, csv="/api/csv/gpus")], className="panels"),
+            html.Div([panel("inventory", "GPU inventory", "", wide=True, csv="/api/csv/gpus")], className="panels"),
         ],
         "/api/pages/fleet",
         takes="metric gpu q sort",
@@ -67,39 +67,39 @@ def _usage(world: World, row: int) -> _Series:
     rows = [i for i, tenant in enumerate(world.tenants) if tenant.gpu == world.gpus[row]]
     rows.sort(key=lambda i: -float(np.nansum(world.busy[i])))
     services = [Line(str(world.tenants[i].service), world.busy[i], dash="dot") for i in rows[: MAX_LINES - 2]]
-    contended = Line("contended", world.contended[row], "warn", fill=True)
+    contended = Line("contended", world.contended[row], "data", fill=True)
     series = [Line("busy", world.utilization[row], "text"), contended, *services]
-    return _Series(series, "ratio", "Nothing told in this range how busy it was.", 1.0)
+    return _Series(series, "ratio", "No data on GPU time in this range.", 1.0)
 
 
 def _memory(world: World, row: int) -> _Series:
     used = Line("used", world.memory_used[row], "data", fill=True)
-    total = Line("all", world.memory_total[row], "muted", dash="dot")
-    return _Series([used, total], "bytes", "Nothing told of its memory.")
+    total = Line("total", world.memory_total[row], "muted", dash="dot")
+    return _Series([used, total], "bytes", "No data on memory in this range.")
 
 
 def _power(world: World, row: int) -> _Series:
-    return _Series(_beside_median(world.power, row), "watts", "Nothing told of its power.")
+    return _Series(_beside_median(world.power, row), "watts", "No data on power in this range.")
 
 
 def _temperature(world: World, row: int) -> _Series:
-    return _Series(_beside_median(world.temperature, row), "celsius", "Nothing told of its temperature.")
+    return _Series(_beside_median(world.temperature, row), "celsius", "No data on temperature in this range.")
 
 
 def _throttling(world: World, row: int) -> _Series:
     """Share of time throttled, and the clock relative to its maximum."""
     series = []
     if hardware := world.hardware:
-        series.append(Line("held back", hardware.throttled[row], "crit", fill=True))
-        series.append(Line("clock, of its highest", hardware.clock[row], "muted", dash="dot"))
-    return _Series(series, "ratio", "Nothing told of throttling or clocks.", 1.0, legend=True)
+        series.append(Line("throttled", hardware.throttled[row], "warn", fill=True))
+        series.append(Line("clock", hardware.clock[row], "muted", dash="dot"))
+    return _Series(series, "ratio", "No data on throttling or clocks in this range.", 1.0, legend=True)
 
 
 def _errors(world: World, row: int) -> _Series:
     """Errors per minute, apart from the ratios because these are counts."""
     hardware = world.hardware
     series = [Line("errors per minute", hardware.errors[row] * 60.0, "crit", fill=True)] if hardware else []
-    return _Series(series, "count", "Nothing told of its errors.", 1.0)
+    return _Series(series, "count", "No data on errors in this range.", 1.0)
 
 
 def _beside_median(values: Floats, row: int) -> Sequence[Line]:
@@ -107,7 +107,7 @@ def _beside_median(values: Floats, row: int) -> Sequence[Line]:
     known = np.isfinite(values).any(axis=0)
     medians = np.full(values.shape[1], np.nan)
     medians[known] = np.nanmedian(values[:, known], axis=0)
-    return Line("this one", values[row], "data"), Line("median of all", medians, "muted", dash="dot")
+    return Line("this GPU", values[row], "data"), Line("median of all GPUs", medians, "muted", dash="dot")
 
 
 def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
@@ -117,7 +117,7 @@ def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
         world, span = hub.over(view.start, view.end), (view.start, view.end)
         row = gpu_row(world, view.get("gpu")) if world else None
         if world is None or row is None:
-            return blank("Nothing is known of it in this range.", look)
+            return blank("No data on this GPU in this range.", look)
         drawn, unit, empty, top, legend = series_of(world, row)
         return lines(world.times, drawn, look, unit=unit, span=span, empty=empty, top=top, legend=legend)
 
@@ -128,8 +128,8 @@ CHARTS = (
     _chart("gpu-use", _usage),
     _chart("gpu-memory", _memory),
     _chart("gpu-power", _power),
-    _chart("gpu-heat", _temperature),
-    _chart("gpu-health", _throttling),
+    _chart("gpu-temperature", _temperature),
+    _chart("gpu-throttling", _throttling),
     _chart("gpu-errors", _errors),
 )
-PAGE = Page("/fleet", "Fleet", "GPUs", layout, key="f", charts=CHARTS)
+PAGE = Page("/fleet", "Fleet", "GPU fleet", layout, key="f", charts=CHARTS)

@@ -1,4 +1,5 @@
 // The values of the Fleet page, as the hub's JSON has them.
+import type { GpuFault } from "#web/assets/gpu_grid/grid_values.js";
 import type { Clause, LivePayload } from "#web/assets/payload.d.ts";
 
 /** What the grid can show. */
@@ -15,35 +16,35 @@ export interface FleetIncident {
 }
 
 export interface OpenGpu {
-  /** Its label; empty where no GPU has the name that the address asks for. */
-  gpu: string;
+  /** Its label; null where no GPU has the name in the address. */
+  gpu: string | null;
   name: string;
   model: string;
   pool: string;
   uuid: string;
-  figures: Record<Metric, number | null>;
+  values: Record<Metric, number | null>;
   throttled_by: [reason: string, share: number][];
   memory_errors: { corrected: number | null; uncorrected: number | null };
-  nvlinks: { up: number | null; all: number | null };
-  sick: boolean | null;
-  verdict: string;
+  nvlinks: { up: number | null; total: number | null };
+  /** Whether the hardware has a fault; null where unknown. */
+  faulty: boolean | null;
+  health: string;
   incidents: { id: string; phase: string; summary: Clause[] }[];
-  pairs: { victim: string; aggressor: string; stalled: number }[];
-  xids: { xid: number; means: string; times: number; last: number | null }[];
+  pairs: { victim: string; aggressor: string; wait: number }[];
+  xids: { xid: number; description: string; events: number; last: number | null }[];
   services: {
     service: string;
-    colour: number;
     busy: number | null;
-    stalled: number | null;
+    wait: number | null;
     memory: number | null;
   }[];
 }
 
 export type InventoryRow = Record<Metric, number | null> & {
   gpu: string;
-  pool: string;
-  model: string;
-  lost: boolean;
+  fault: GpuFault | null;
+  pool: string | null;
+  model: string | null;
   services: string[];
 };
 
@@ -55,20 +56,20 @@ export interface FleetData extends LivePayload {
     throttled: number | null;
     errors: number | null;
     lost: number | null;
-    silent: number;
+    no_data: number;
   };
   incidents: FleetIncident[];
-  metrics: { name: Metric; title: string; known: boolean }[];
+  metrics: { name: Metric; title: string; available: boolean }[];
   metric: Metric;
   unit: string;
   low: number;
   high: number;
   values: { bdata: string };
   contended: string | null;
-  marked: number[];
-  lost: number[];
+  incident_gpus: number[];
+  faults: [gpu: number, fault: GpuFault][];
   open: OpenGpu | null;
-  /** GPUs that the filter lets through; `rows` are the first of them. */
-  found: number;
+  /** Number of GPUs that the filter selects; `rows` are the first of them. */
+  matches: number;
   rows: InventoryRow[];
 }

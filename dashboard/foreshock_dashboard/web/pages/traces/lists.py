@@ -198,7 +198,7 @@ class Exemplars(TypedDict):
     """The traces with the longest wait, and how many traces were examined."""
 
     traces: list[ExemplarRow]
-    candidates: int
+    examined: int
 
 
 def exemplar_query(victim: Service, start: str, end: str, now: float) -> TraceQuery:
@@ -223,7 +223,8 @@ def exemplars(
 ) -> Exemplars:
     """The traces with the longest wait for the aggressor, then those with any wait.
 
-    `candidates` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU.
+    `examined` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU, which may
+    exceed the duration, since work goes on after a caller has its answer or gives up.
 
     Raises:
         SourceError: the trace source cannot answer.
@@ -246,4 +247,4 @@ def exemplars(
         }
         rows.append((by, worst.split.waited, row))
     rows.sort(key=lambda row: (-row[0], -row[1], str(row[2]["trace_id"])))
-    return {"traces": [row for _, _, row in rows[:MAX_EXEMPLARS]], "candidates": examined}
+    return {"traces": [row for _, _, row in rows[:MAX_EXEMPLARS]], "examined": examined}
