@@ -17,7 +17,10 @@ INCIDENTS = Panel(
     (Query(named("max without (instance, job) (foreshock_incident)", "suffers", "victim_namespace", "victim_name")),),
     "none", "table", 24, 6,
     links=(INCIDENT,),
-    columns={"phase": "Phase", "suffers": "Suffers", "culprit": "Culprit", "cause": "Cause", "id": "Incident"},
+    columns={
+        "severity": "Severity", "cascading": "Cascading", "suffers": "Suffers",
+        "culprit": "Culprit", "cause": "Cause", "id": "Incident",
+    },
 )  # fmt: skip
 NOW = Row(
     "Now",

@@ -110,7 +110,7 @@ def _hub(recording: Recording) -> Iterator[str]:
     for (time, incidents), (until, _) in pairwise(changes):
         for at in (float(t) for t in played.times if time <= t < until):
             for item in incidents:
-                if item.phase != "over":
+                if item.is_open:
                     labels = tuple(sorted(incident_labels(item).items()))
                     times_by_labels.setdefault(labels, []).append(at)
     for labels, times in times_by_labels.items():

@@ -72,7 +72,7 @@ class Run:
 
     def incident(self, at: int) -> Incident | None:
         """First open incident at a grid point."""
-        return next((incident for incident in self.states[at].incidents if incident.phase != "over"), None)
+        return next((incident for incident in self.states[at].incidents if incident.is_open), None)
 
     def marks(self, *more: SvgMark) -> list[SvgMark]:
         """t₀, the first page, and the first breach."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
+from foreshock_dashboard.model.incident import Severity
 from foreshock_dashboard.model.world import World
 from foreshock_evaluation.protocol import (
     DAY_SECONDS,
@@ -21,12 +22,12 @@ from foreshock_evaluation.protocol import (
 from foreshock_evaluation.resampling import Sample
 from foreshock_evaluation.truth import Expected, Truth
 from foreshock_evaluation.verdict import (
-    OPEN,
+    ALL_SEVERITIES,
     PAGING,
     History,
     Verdict,
     first_hit,
-    first_in_phases,
+    first_open,
     forecast_retry_storm,
     judge_first_page,
 )
@@ -97,8 +98,8 @@ def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history
     """Score the incidents of a replayed recording."""
     component = components(world)
 
-    def score(phases: Sequence[str]) -> DetectionScore:
-        return score_pages(truth, expected, (item.page for item in first_in_phases(history, phases)), component)
+    def score(severities: Sequence[Severity]) -> DetectionScore:
+        return score_pages(truth, expected, (item.page for item in first_open(history, severities)), component)
 
     pages = score(PAGING)
     first = first_hit(history, pages)
@@ -110,7 +111,7 @@ def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history
         gap=truth.cascade_onset - truth.onset if truth.cascaded and truth.onset is not None else None,
         services=int((world.red.rate > 0).any(axis=1).sum()),
         pages=pages,
-        advisories=score(OPEN),
+        advisories=score(ALL_SEVERITIES),
         verdict=judge_first_page(truth, expected, first) if first else None,
         storm=forecast_retry_storm(truth, history) if truth.cause == "retry_storm" else None,
     )

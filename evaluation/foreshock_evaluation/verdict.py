@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_evaluation.protocol import DetectionScore, Page
 from foreshock_evaluation.truth import Expected, Truth
@@ -15,9 +15,8 @@ from foreshock_evaluation.truth import Expected, Truth
 History = Sequence[tuple[float, tuple[Incident, ...]]]
 """All incidents at each time (Unix seconds) at which any of them changed, in order."""
 
-PAGING = ("page", "cascading")
-OPEN = ("advisory", *PAGING)
-"""Phases of an incident that pages, and of one that is open."""
+PAGING: Sequence[Severity] = ("critical",)
+ALL_SEVERITIES: Sequence[Severity] = ("warning", *PAGING)
 
 
 class IncidentAt(NamedTuple):
@@ -33,22 +32,22 @@ class IncidentAt(NamedTuple):
         culprit = {incident.suspect.service} if incident.suspect.service else set()
         at_risk = {risk.service for risk in incident.at_risk}
         edge = incident.suspect.edge or ()
-        return Page(self.time, frozenset({incident.service, *incident.victims, *at_risk, *culprit, *edge}))
+        return Page(self.time, frozenset({incident.service, *incident.affected, *at_risk, *culprit, *edge}))
 
 
-def first_in_phases(history: History, phases: Sequence[str]) -> tuple[IncidentAt, ...]:
-    """Each incident as of its first time in one of the phases, in order of time."""
+def first_open(history: History, severities: Sequence[Severity]) -> tuple[IncidentAt, ...]:
+    """Each incident as of the first time that it was open with one of the severities, in order of time."""
     first: dict[str, IncidentAt] = {}
     for time, incidents in history:
         for incident in incidents:
-            if incident.phase in phases and incident.id not in first:
+            if incident.is_open and incident.severity in severities and incident.id not in first:
                 first[incident.id] = IncidentAt(time, incident)
     return tuple(sorted(first.values(), key=lambda item: item.time))
 
 
 def first_hit(history: History, score: DetectionScore) -> IncidentAt | None:
     """The incident as of the first page that is a hit."""
-    return next((item for item in first_in_phases(history, PAGING) if item.page == score.first_hit), None)
+    return next((item for item in first_open(history, PAGING) if item.page == score.first_hit), None)
 
 
 def forecast_retry_storm(truth: Truth, history: History) -> bool:
@@ -56,7 +55,7 @@ def forecast_retry_storm(truth: Truth, history: History) -> bool:
     if truth.onset is None:
         return False
     before = [incidents for time, incidents in history if time < truth.onset] or [()]
-    return any(incident.phase != "over" and incident.cause == "retry storm" for incident in before[-1])
+    return any(incident.is_open and incident.cause == "retry_storm" for incident in before[-1])
 
 
 class Eta(NamedTuple):
@@ -112,15 +111,14 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
     on_edge = edge is not None and edge == expected.edge
     top1 = on_edge or named in expected.culprits
     ranked = list(dict.fromkeys((*([named] if named else ()), *(item.service for item in incident.candidates))))
-    cause = "memory" if incident.cause == "memory pressure" else incident.cause.replace(" ", "_")
     return Verdict(
         named=f"{edge[0]} -> {edge[1]}" if edge and (on_edge or not named) else str(named or ""),
-        cause=cause,
+        cause=incident.cause,
         top1=top1,
         top3=top1 or not expected.culprits.isdisjoint(ranked[:3]),
-        right_cause=cause == truth.cause,
-        pair=top1 and _is_right_pair(truth, expected, incident) if truth.cause == "pool_contention" else None,
-        extent=f1({incident.service, *incident.victims, *(risk.service for risk in incident.at_risk)}, truth),
+        right_cause=incident.cause == truth.cause,
+        pair=top1 and _is_right_pair(truth, expected, incident) if truth.cause == "gpu_contention" else None,
+        extent=f1({incident.service, *incident.affected, *(risk.service for risk in incident.at_risk)}, truth),
         etas=tuple(
             Eta(risk.p10, risk.p20, risk.p50, risk.p80, risk.p90, truth.breached[risk.service] - page.time)
             for risk in incident.at_risk
@@ -134,7 +132,7 @@ def _is_right_pair(truth: Truth, expected: Expected, incident: Incident) -> bool
     suspect = incident.suspect
     gpus = {gpu.label for gpu in suspect.gpus}
     in_pool = suspect.pool == truth.pool if suspect.pool else bool(gpus) and gpus <= expected.gpus
-    return in_pool and truth.origin in (incident.victim, incident.service)
+    return in_pool and truth.origin in (incident.service, incident.service)
 
 
 def f1(services: set[Service], truth: Truth) -> float:

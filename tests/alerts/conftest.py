@@ -20,7 +20,7 @@ from foreshock_dashboard.hub.self_metrics import metrics_text
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
-from foreshock_dashboard.model.incident import Incident, Learning, Phase, Summary, SuspectedCause
+from foreshock_dashboard.model.incident import Incident, Learning, Severity, Summary, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span
@@ -72,12 +72,12 @@ def rules() -> list[Yaml]:
 def incident() -> Callable[..., Incident]:
     """Make an open incident."""
 
-    def make(name: str, phase: Phase, service: str = "chat", aggressor: str = "batch") -> Incident:
+    def make(name: str, severity: Severity, service: str = "chat", aggressor: str = "batch") -> Incident:
         at = Service("assistant", service)
         return Incident(
-            id=name, phase=phase, cause="pool contention", service=at, victims=(at,),
+            id=name, severity=severity, state="firing", cause="gpu_contention", service=at, affected=(at,),
             suspect=SuspectedCause(Service("ml", aggressor)), at_risk=(), candidates=(), since=NOW, opened=NOW,
-            paged=None, until=None, evidence=(), confidence=1.0, quality="sampled", action=None, summary=Summary(),
+            paged=None, resolved=None, evidence=(), confidence=1.0, quality="sampled", action=None, summary=Summary(),
         )  # fmt: skip
 
     return make

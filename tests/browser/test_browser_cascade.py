@@ -19,7 +19,7 @@ RISKS = (AtRisk(service("embedder"), 0, 0, 0, 0, 0), AtRisk(service("gateway"), 
 def spreading(seq: int = 7) -> Snapshot:
     """train-llm starves embedder, which misses its objective; gateway is next; another incident is over."""
     world = starving()
-    over = replace(starvation(world, "reranker", "batch-eval", "over"), until=NOW - 400, since=NOW - 800)
+    over = replace(starvation(world, "reranker", "batch-eval", state="resolved"), resolved=NOW - 400, since=NOW - 800)
     return snapshot(world, replace(starvation(world), at_risk=RISKS), over, seq=seq)
 
 

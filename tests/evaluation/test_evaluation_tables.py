@@ -21,9 +21,7 @@ from foreshock_evaluation.resampling import Estimate
 from foreshock_evaluation.verdict import Eta, Verdict
 
 CULPRIT = Service("ml", "batch")
-RIGHT = Verdict(
-    "ml/batch", "pool_contention", True, True, True, True, 0.8, (Eta(20.0, 30.0, 60.0, 90.0, 120.0, 110.0),)
-)
+RIGHT = Verdict("ml/batch", "gpu_contention", True, True, True, True, 0.8, (Eta(20.0, 30.0, 60.0, 90.0, 120.0, 110.0),))
 
 
 def pages(lead: float | None = None, false: int = 0) -> DetectionScore:
@@ -43,7 +41,7 @@ def entry(
 ) -> Entry:
     """A scored run of two services; baselines miss it and have ten false alarms."""
     ours = Outcome(
-        Run(scenario, "small", seed), True, cascade, "pool_contention" if cascade else "", 300.0 if cascade else None,
+        Run(scenario, "small", seed), True, cascade, "gpu_contention" if cascade else "", 300.0 if cascade else None,
         2, score, score, verdict if score.first_hit else None, None,
     )  # fmt: skip
     missing = replace(ours, pages=lossy) if lossy else None

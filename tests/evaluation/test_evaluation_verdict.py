@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Phase, SuspectedCause
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, State, SuspectedCause
 from foreshock_evaluation.outcome import Run, outcome_of
 from foreshock_evaluation.verdict import (
-    OPEN,
+    ALL_SEVERITIES,
     PAGING,
     IncidentAt,
-    first_in_phases,
+    first_open,
     forecast_retry_storm,
     judge_first_page,
 )
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 def test_an_incident_counts_as_of_its_opening_and_its_first_page(stage: type[Stage]) -> None:
     """Later states are no warning."""
-    advisory = replace(stage.incident, phase="advisory", suspect=SuspectedCause())
-    later = replace(stage.incident, phase="cascading", suspect=SuspectedCause(stage.other))
-    over = replace(later, phase="over")
+    advisory = replace(stage.incident, severity="warning", suspect=SuspectedCause())
+    later = replace(stage.incident, cascading=True, suspect=SuspectedCause(stage.other))
+    over = replace(later, state="resolved")
     history = ((1.0, (advisory,)), (2.0, (stage.incident,)), (3.0, (later,)), (4.0, (over,)))
 
-    assert first_in_phases(history, OPEN) == (IncidentAt(1.0, advisory),)
-    assert first_in_phases(history, PAGING) == (IncidentAt(2.0, stage.incident),)
+    assert first_open(history, ALL_SEVERITIES) == (IncidentAt(1.0, advisory),)
+    assert first_open(history, PAGING) == (IncidentAt(2.0, stage.incident),)
 
 
 def test_an_incident_that_cascades_at_once_counts_as_paged(stage: type[Stage]) -> None:
-    now = replace(stage.incident, phase="cascading")
+    now = replace(stage.incident, cascading=True)
 
-    assert first_in_phases(((5.0, (now,)),), PAGING) == (IncidentAt(5.0, now),)
+    assert first_open(((5.0, (now,)),), PAGING) == (IncidentAt(5.0, now),)
 
 
 def test_a_right_first_page_is_right_in_every_part(stage: type[Stage]) -> None:
@@ -62,7 +62,7 @@ def test_a_right_first_page_is_right_in_every_part(stage: type[Stage]) -> None:
         ({"culprit": "other"}, {"top1", "pair"}),
         ({"culprit": "other", "candidates": ()}, {"top1", "top3", "pair"}),
         ({"culprit": SuspectedCause(), "candidates": ()}, {"top1", "top3", "pair"}),
-        ({"cause": "demand"}, {"right_cause"}),
+        ({"cause": "overload"}, {"right_cause"}),
         ({"pool": "embed"}, {"pair"}),
         ({"gpus": (), "pool": ""}, {"pair"}),
         ({"pool": ""}, set()),
@@ -85,7 +85,7 @@ def test_each_part_of_a_page_is_judged_by_itself(changes: dict[str, Any], wrong:
     elif changes.get("culprit") == "other":
         incident = replace(incident, candidates=(Candidate(stage.other, 0.5), Candidate(stage.batch, 0.4)))
     if "service" in changes:
-        incident = replace(incident, service=stage.gateway, victims=(stage.gateway,))
+        incident = replace(incident, service=stage.gateway, affected=(stage.gateway,))
 
     verdict = judge_first_page(stage.truth, stage.expected, IncidentAt(stage.onset + 60, incident))
 
@@ -94,13 +94,13 @@ def test_each_part_of_a_page_is_judged_by_itself(changes: dict[str, Any], wrong:
 
 def test_a_pair_is_judged_for_gpu_contention_only(stage: type[Stage]) -> None:
     """For other causes it is None."""
-    truth = replace(stage.truth, cause="memory")
+    truth = replace(stage.truth, cause="kv_cache_pressure")
 
     verdict = judge_first_page(
-        truth, stage.expected, IncidentAt(stage.onset, replace(stage.incident, cause="memory pressure"))
+        truth, stage.expected, IncidentAt(stage.onset, replace(stage.incident, cause="kv_cache_pressure"))
     )
 
-    assert (verdict.pair, verdict.cause, verdict.right_cause) == (None, "memory", True)
+    assert (verdict.pair, verdict.cause, verdict.right_cause) == (None, "kv_cache_pressure", True)
 
 
 def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:
@@ -136,26 +136,26 @@ def test_times_to_breach_are_judged_for_services_that_breach_later(stage: type[S
 
 
 @pytest.mark.parametrize(
-    ("phase", "cause", "since", "foreseen"),
+    ("state", "cause", "since", "foreseen"),
     [
-        ("advisory", "retry storm", -600.0, True),
-        ("over", "retry storm", -600.0, False),
-        ("advisory", "demand", -600.0, False),
-        ("advisory", "retry storm", 0.0, False),
+        ("firing", "retry_storm", -600.0, True),
+        ("resolved", "retry_storm", -600.0, False),
+        ("firing", "overload", -600.0, False),
+        ("firing", "retry_storm", 0.0, False),
     ],
 )
 def test_a_retry_storm_is_forecast_by_an_early_warning_open_at_its_trigger(
-    phase: Phase, cause: Cause, since: float, foreseen: bool, stage: type[Stage]
+    state: State, cause: Cause, since: float, foreseen: bool, stage: type[Stage]
 ) -> None:
     """One that opens with the trigger is too late."""
-    incident = replace(stage.incident, phase=phase, cause=cause)
+    incident = replace(stage.incident, severity="warning", state=state, cause=cause)
 
     assert forecast_retry_storm(stage.truth, ((stage.onset + since, (incident,)),)) == foreseen
 
 
 def test_an_outcome_has_lead_times_of_the_early_warning_and_of_the_page(stage: type[Stage]) -> None:
     """Only services with requests are counted."""
-    advisory = replace(stage.incident, phase="advisory")
+    advisory = replace(stage.incident, severity="warning")
     history = ((stage.onset + 20, (advisory,)), (stage.onset + 60, (stage.incident,)))
     world = stage.world(points=481, rate={stage.other: lambda _: 0.0})
 

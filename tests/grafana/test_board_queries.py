@@ -77,7 +77,7 @@ def test_what_an_incident_shows_is_what_happened(boards: list[Json], recorded: R
     """The scenario's own story, read off the boards: who starves whom, and that it reaches the callers."""
     shown = {panel["title"]: filled(panel["targets"][0]["expr"]) for panel in panels(boards)}
     incidents = answer(recorded, "query", query=shown["Incidents"], time=recorded.end)
-    (incident,) = (each for each in incidents if each["metric"]["phase"] == "cascading")
+    (incident,) = (each for each in incidents if each["metric"]["cascading"] == "true")
     assert incident["metric"]["suffers"] == "serving/llm-chat"
     assert incident["metric"]["culprit"].startswith("ml/batch-embed")
     waiting = answer(recorded, "query", query=shown["Time that a service waits for another"], time=recorded.end)

@@ -22,9 +22,9 @@ Eventually = Callable[..., None]
 
 
 def warnings(url: str) -> list[dict[str, Any]]:
-    """What somebody is woken for: the open warnings but for advisories."""
+    """The open incidents that page."""
     found: list[dict[str, Any]] = httpx.get(f"{url}/api/warnings", timeout=90, trust_env=False).json()["warnings"]
-    return [warning for warning in found if warning["state"] != "advisory"]
+    return [warning for warning in found if warning["severity"] == "critical"]
 
 
 STORY = ("ml/batch-embed", "serving/llm-chat", {"host-1/gpu-0", "host-1/gpu-1", "host-2/gpu-0", "host-2/gpu-1"})
@@ -32,7 +32,7 @@ STORY = ("ml/batch-embed", "serving/llm-chat", {"host-1/gpu-0", "host-1/gpu-1", 
 
 def tells_the_story(url: str) -> bool:
     """Whether a warning names the aggressor, the victim and the GPUs between them."""
-    return STORY in [(w["aggressor"], w["victim"], set(w["gpus"])) for w in warnings(url)]
+    return STORY in [(w["suspect"]["service"], w["service"], set(w["suspect"]["gpus"])) for w in warnings(url)]
 
 
 MIN_LEAD_SECONDS = 120.0
@@ -52,7 +52,7 @@ def names_the_holder(url: str) -> bool:
         return False
     trace = httpx.get(f"{url}/api/traces/{found[0]['trace_id']}", timeout=90, trust_env=False).json()
     (wait,) = [row["gpu"] for row in trace["spans"] if row["service"] == STORY[1] and row["gpu"]][:1]
-    return (wait["quality"], wait["matched_by"], next(iter(wait["by"]))) == ("measured", "process", STORY[0]) and (
+    return (wait["quality"], wait["found_by"], next(iter(wait["by"]))) == ("measured", "process", STORY[0]) and (
         f"it ran {STORY[0]}" in trace["sentence"]
     )
 

@@ -25,9 +25,9 @@ test("the latest stage counts only while it lasts", () => {
   /** @type {any} */
   const lane = { spells: [[0, 100, 2]] };
   /** @type {any} */
-  const stages = ["calm", "early", "degraded"];
+  const stages = ["healthy", "early_warning", "degraded"];
   assert.equal(latestStage(lane, 120, stages), "degraded");
-  assert.equal(latestStage(lane, 200, stages), "calm");
+  assert.equal(latestStage(lane, 200, stages), "healthy");
 });
 
 test("a caption stands in the first place that has room, else in the widest", () => {

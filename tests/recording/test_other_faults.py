@@ -43,7 +43,7 @@ FAULTS = (
         "a gateway's time-out is cut to 3 s, and it tries five times",
         "policy_change: {caller: gateway, callee: llm-chat, at: 35m, timeout: 3s, attempts: 5}",
         "cause: retry_storm, culprit: gateway, origin: llm-chat",
-        "retry storm", "gateway",
+        "retry_storm", "gateway",
     ),
     Fault(
         "one of two replicas dies, and nothing is left to replace it",
@@ -60,8 +60,8 @@ FAULTS = (
     Fault(
         "the smaller of two flows grows fourfold",
         "surge: {flow: chat, at: 35m, factor: 4, ramp: 6m}",
-        "cause: demand, culprit: chat, origin: llm-chat",
-        "demand", "gateway", ("provisioning lag",),
+        "cause: overload, culprit: chat, origin: llm-chat",
+        "overload", "gateway", ("scale_up_lag",),
     ),
     Fault(
         "an embedder answers a third of its requests with 500",

@@ -78,6 +78,6 @@ def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
     assert len(analysis["gpus"]) == 8
     assert request_rates(same) == pytest.approx(request_rates(figures), rel=1e-3)
     if scenario == "starve":
-        assert [(each["victim"], each["aggressor"]) for each in analysis["warnings"]] == [
+        assert [(each["service"], each["suspect"]["service"]) for each in analysis["warnings"]] == [
             ("serving/llm-chat", "ml/batch-embed")
         ]

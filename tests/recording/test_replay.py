@@ -56,7 +56,7 @@ def test_json_holds_incidents_with_root_cause_and_state_at_the_page(
         len(output["incidents"]) - len(paged)
     )
     first = next(incident for incident in paged if truth["onset"] <= incident["opened"])
-    assert first["at_page"]["culprit"]["service"].endswith(truth["culprit"])
+    assert first["at_page"]["suspect"]["service"].endswith(truth["culprit"])
     assert first["at_page"]["cause"] == truth["cause"]
 
 
@@ -93,8 +93,8 @@ def test_a_long_recording_is_evaluated_in_pieces_with_the_same_result(starve: Pa
     with Recording(starve) as recording:
         pieces = replay(recording, max_whole_seconds=60.0, piece_seconds=600.0)
     assert pieces.times.tolist() == whole.times.tolist()
-    assert [(time, [item.phase for item in now]) for time, now in pieces.history] == [
-        (time, [item.phase for item in now]) for time, now in whole.history
+    assert [(time, [(item.severity, item.state) for item in now]) for time, now in pieces.history] == [
+        (time, [(item.severity, item.state) for item in now]) for time, now in whole.history
     ]
     assert pieces.final == whole.final
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason
-from foreshock_dashboard.model.incident import AtRisk, Cause, Incident, Phase, Summary, SuspectedCause, Symptom
+from foreshock_dashboard.model.incident import AtRisk, Cause, Incident, Severity, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import CONDITIONS, action_clauses, action_text
@@ -25,11 +25,12 @@ GPU = Gpu("host-1", "0", "a")
 NOON = 1_800_014_400.0
 
 
-def incident(cause: Cause, suspect: SuspectedCause, phase: Phase = "page", **fields: object) -> Incident:
+def incident(cause: Cause, suspect: SuspectedCause, severity: Severity = "critical", **fields: object) -> Incident:
     """An incident of the language model that began at noon, with a p95 of 1.5 s."""
     base = Incident(
-        id="1", phase=phase, cause=cause, service=LLM, suspect=suspect, victims=(LLM,), at_risk=(), candidates=(),
-        since=NOON, opened=NOON, paged=NOON, until=None, evidence=(), confidence=0.9, quality="sampled", action=None,
+        id="1", severity=severity, state="firing", cause=cause, service=LLM,
+        suspect=suspect, affected=(LLM,), at_risk=(), candidates=(), since=NOON, opened=NOON, paged=NOON,
+        resolved=None, evidence=(), confidence=0.9, quality="sampled", action=None,
         summary=Summary(Symptom("p95", 1.5, 0.5)),
     )  # fmt: skip
     return replace(base, **fields)  # type: ignore[arg-type]  # the callers name fields
@@ -110,31 +111,31 @@ SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
 @pytest.mark.parametrize(
     ("result", "sentence"),
     [
-        (incident("pool contention", SuspectedCause(BATCH, (GPU,))), f"batch starves llm on host-1/gpu-0 {SINCE}"),
+        (incident("gpu_contention", SuspectedCause(BATCH, (GPU,))), f"batch starves llm on host-1/gpu-0 {SINCE}"),
         (
-            incident("pool contention", SuspectedCause(BATCH, (GPU,)), confidence=0.4),
+            incident("gpu_contention", SuspectedCause(BATCH, (GPU,)), confidence=0.4),
             f"batch may starve llm on host-1/gpu-0 {SINCE}",
         ),
-        (incident("pool contention", SuspectedCause(LLM)), f"llm fights for its GPUs {SINCE}"),
+        (incident("gpu_contention", SuspectedCause(LLM)), f"llm fights for its GPUs {SINCE}"),
         (
-            incident("pool contention", SuspectedCause(BATCH, (GPU,)), summary=Summary(requests="")),
+            incident("gpu_contention", SuspectedCause(BATCH, (GPU,)), summary=Summary(requests="")),
             "what batch asks makes other requests to llm wait since 12:00:00 UTC.",
         ),
         (
-            incident("demand", SuspectedCause(FRONT)),
+            incident("overload", SuspectedCause(FRONT)),
             f"llm is asked for more than it carries, most of it through front {SINCE}",
         ),
         (
-            incident("demand", SuspectedCause(LLM), at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),)),
+            incident("overload", SuspectedCause(LLM), at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),)),
             f"llm will soon be asked for more than it carries {SINCE[:-1]}; next llm in about 2 min.",
         ),
         (
-            incident("provisioning lag", SuspectedCause()),
+            incident("scale_up_lag", SuspectedCause()),
             f"llm is asked for more than its replicas carry, and new ones are late {SINCE}",
         ),
-        (incident("retry storm", SuspectedCause(LLM, edge=(FRONT, LLM))), f"Retries of front keep llm down {SINCE}"),
+        (incident("retry_storm", SuspectedCause(LLM, edge=(FRONT, LLM))), f"Retries of front keep llm down {SINCE}"),
         (
-            incident("retry storm", SuspectedCause(LLM), "advisory", victims=(), summary=Summary(latent=True)),
+            incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True)),
             "A short loss of capacity would take llm down for good by retries.",
         ),
         (
@@ -143,11 +144,11 @@ SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
         ),
         (incident("network", SuspectedCause(host="host-1")), f"The network of host-1 loses packets {SINCE}"),
         (
-            incident("memory pressure", SuspectedCause(FRONT)),
+            incident("kv_cache_pressure", SuspectedCause(FRONT)),
             f"Longer requests of front fill the KV cache of llm {SINCE}",
         ),
         (
-            incident("imbalance", SuspectedCause(LLM)),
+            incident("load_imbalance", SuspectedCause(LLM)),
             f"One replica of llm has more to do or is slower than the others {SINCE}",
         ),
         (incident("hardware", SuspectedCause(LLM, (GPU,))), f"host-1/gpu-0 is held back or failing {SINCE}"),
@@ -155,15 +156,15 @@ SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
         (incident("hardware", SuspectedCause(LLM)), f"Replicas of llm are lost {SINCE}"),
         (incident("dependency", SuspectedCause(BATCH)), f"batch is slow or failing {SINCE}"),
         (
-            incident("dependency", SuspectedCause(LLM), summary=Summary(Symptom("failed", 0.25), recovering=True)),
+            incident("dependency", SuspectedCause(LLM), state="recovering", summary=Summary(Symptom("failed", 0.25))),
             "llm is slow or failing since 12:00:00 UTC; it calms down: 25 % of requests to llm fail.",
         ),
         (
-            incident("dependency", SuspectedCause(LLM), victims=(LLM, FRONT, GATEWAY)),
+            incident("dependency", SuspectedCause(LLM), affected=(LLM, FRONT, GATEWAY)),
             f"llm is slow or failing {SINCE[:-1]}; front and gateway are worse than usual too.",
         ),
         (
-            incident("dependency", SuspectedCause(LLM), victims=(LLM, *(Service("", f"s{i}") for i in range(5)))),
+            incident("dependency", SuspectedCause(LLM), affected=(LLM, *(Service("", f"s{i}") for i in range(5)))),
             f"llm is slow or failing {SINCE[:-1]}; s0, s1, s2 and 2 more are worse than usual too.",
         ),
     ],

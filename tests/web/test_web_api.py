@@ -367,7 +367,7 @@ def test_names_from_the_network_are_data_in_json(shared_look: LookAt) -> None:
     """They come back as they are, as JSON with its own content type."""
     answer = shared_look("hostile").get("/api/warnings")
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["warnings"][0]["aggressor"] == "<img src=x onerror=alert(1)>"
+    assert answer.json()["warnings"][0]["suspect"]["service"] == "<img src=x onerror=alert(1)>"
 
 
 def test_no_browser_is_asked_to_open_a_websocket(caller: Caller) -> None:

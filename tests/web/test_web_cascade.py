@@ -55,8 +55,8 @@ def _chosen(*incidents: Incident) -> ChosenIncidents:
 
 
 def _asked(world: World, culprit: str, origin: str) -> Incident:
-    item = replace(starvation(world), cause="demand", suspect=SuspectedCause(service(culprit)))
-    return replace(item, service=service(origin), victims=(service(origin),))
+    item = replace(starvation(world), cause="overload", suspect=SuspectedCause(service(culprit)))
+    return replace(item, service=service(origin), affected=(service(origin),))
 
 
 def test_trouble_spreads_from_the_culprit_over_gpus_and_up_the_calls() -> None:
@@ -248,4 +248,4 @@ def test_a_service_that_came_lately_has_no_stage_over_a_range_that_does_not_know
     wide = replace(world, services=tuple(world.services[row] for row in some), red=red)
     told = {row.id: row.stage for row in cascade(snapshot(world), NOW - 900, wide=wide)["services"]}
     assert told.pop(str(GATEWAY)) is None
-    assert "failing" in told.values()
+    assert "breached" in told.values()

@@ -140,7 +140,7 @@ def test_an_open_pair_has_the_text_of_its_incident() -> None:
     world = starving()
     item = starvation(world)
     pair = contention(snapshot(world, item), "embedder", "train-llm")["pair"]
-    assert pair["sentence"] == incident_sentence(item)
+    assert pair["summary"] == incident_sentence(item)
     assert pair["incident"]["id"] == item.id
     assert [row["gpu"] for row in pair["gpus"]] == ["host-0/gpu-0", "host-0/gpu-1"]
     assert pair["gpus"][0]["aggressor_busy"] == pytest.approx(0.72)
@@ -148,7 +148,7 @@ def test_an_open_pair_has_the_text_of_its_incident() -> None:
     assert alone["incident"] is None
     assert re.fullmatch(
         r"embedder waits on train-llm up to 46 ?% of the time, 2 GPUs shared\. p95 [\d.]+ m?s \(median [\d.]+ m?s\)\.",
-        alone["sentence"],
+        alone["summary"],
     )
 
 
@@ -158,7 +158,7 @@ def test_an_open_pair_has_the_text_of_its_incident() -> None:
 )
 def test_a_pair_that_does_not_exist_has_a_reason(aggressor: str, words: str) -> None:
     """Links outlive what they point to."""
-    assert contention(SCENES["starving"](), "embedder", aggressor)["pair"]["sentence"] == words
+    assert contention(SCENES["starving"](), "embedder", aggressor)["pair"]["summary"] == words
 
 
 def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:

@@ -63,10 +63,10 @@ def test_an_incident_without_gpus_is_listed() -> None:
     """Overload marks no GPU, and yet the fleet is not healthy."""
     world = starving()
     found = starvation(world)
-    item = replace(found, cause="demand", suspect=found.suspect._replace(gpus=()))
+    item = replace(found, cause="overload", suspect=found.suspect._replace(gpus=()))
     body = fleet(snapshot(world, item), FleetParameters.read({}).selection)
-    assert (body["incident_gpus"], [one.cause for one in body["incidents"]]) == ([], ["demand"])
-    assert body["incidents"][0].of == "embedder"
+    assert (body["incident_gpus"], [one.cause for one in body["incidents"]]) == ([], ["overload"])
+    assert body["incidents"][0].service == "embedder"
 
 
 def test_a_value_is_one_byte_and_no_data_is_another() -> None:

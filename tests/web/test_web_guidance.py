@@ -10,6 +10,7 @@ from tests.web.caller import Caller
 from tests.web.worlds import POINTS, SCENES, FakeHub, calm, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk
+from foreshock_dashboard.model.incident import Severity, State
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world_sections import ModelServers, Replica
 from foreshock_dashboard.web.api.load_balancing import advice, headroom
@@ -18,10 +19,10 @@ from foreshock_dashboard.web.app import create_app
 EMBEDDER = service("embedder")
 
 
-def seen(phase: str = "", outlook: Forecast = Forecast()) -> Snapshot:  # noqa: B008
-    """A tick with an incident of the embedder in a phase, and an outlook."""
-    world = starving() if phase else calm()
-    found = snapshot(world, *([starvation(world, phase=phase)] if phase else []))
+def seen(incident: tuple[Severity, State] | None = None, outlook: Forecast = Forecast()) -> Snapshot:  # noqa: B008
+    """A tick with an incident of the embedder, and an outlook."""
+    world = starving() if incident else calm()
+    found = snapshot(world, *([starvation(world, severity=incident[0], state=incident[1])] if incident else []))
     return replace(found, forecast=outlook)
 
 
@@ -31,24 +32,25 @@ def risky(chance: float, p50: float = 300.0) -> Forecast:
 
 
 @pytest.mark.parametrize(
-    ("phase", "outlook", "state", "reason"),
+    ("incident", "outlook", "state", "reason"),
     [
-        ("", Forecast(), "ok", ""),
-        ("advisory", Forecast(), "degraded", "train-llm starves embedder"),
-        ("page", Forecast(), "shed", "train-llm starves embedder"),
-        ("cascading", Forecast(), "shed", "train-llm starves embedder"),
-        ("over", Forecast(), "ok", ""),
-        ("", risky(0.4), "ok", ""),
-        ("", risky(0.6), "degraded", "it may miss its objective in 5 min"),
-        ("", risky(1.0, 0.0), "degraded", "it misses its objective"),
-        ("", Forecast(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
-        ("", Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70 % of what it can do"),
-        ("", Forecast(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
+        (None, Forecast(), "ok", ""),
+        (("warning", "firing"), Forecast(), "degraded", "train-llm starves embedder"),
+        (("critical", "firing"), Forecast(), "shed", "train-llm starves embedder"),
+        (("critical", "resolved"), Forecast(), "ok", ""),
+        (None, risky(0.4), "ok", ""),
+        (None, risky(0.6), "degraded", "it may miss its objective in 5 min"),
+        (None, risky(1.0, 0.0), "degraded", "it misses its objective"),
+        (None, Forecast(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
+        (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70 % of what it can do"),
+        (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
     ],
 )
-def test_a_service_is_ok_degraded_or_to_be_spared(phase: str, outlook: Forecast, state: str, reason: str) -> None:
+def test_a_service_is_ok_degraded_or_to_be_spared(
+    incident: tuple[Severity, State] | None, outlook: Forecast, state: str, reason: str
+) -> None:
     """By its open incident first, then by what is expected of it."""
-    found = advice(seen(phase, outlook), EMBEDDER)
+    found = advice(seen(incident, outlook), EMBEDDER)
     assert found.state == state
     assert found.reason.startswith(reason)
     assert (found.retry_after is None) is (state == "ok")
@@ -57,7 +59,7 @@ def test_a_service_is_ok_degraded_or_to_be_spared(phase: str, outlook: Forecast,
 def test_whoever_starves_others_is_well_and_whoever_waits_for_the_starved_is_degraded() -> None:
     """Calls to the aggressor do no harm to it; the victim's callers are slow but not where it hurts most."""
     world = starving()
-    item = replace(starvation(world), victims=(EMBEDDER, service("rag-api")))
+    item = replace(starvation(world), affected=(EMBEDDER, service("rag-api")))
     told = snapshot(world, item)
     assert advice(told, service("train-llm")).state == "ok"
     assert advice(told, service("rag-api")).state == "degraded"
@@ -96,7 +98,7 @@ def test_a_service_of_which_no_figure_is_told_is_not_known_to_be_well() -> None:
 
 def test_the_answer_has_the_header_that_gateways_read(caller: Caller, hub: FakeHub) -> None:
     """Retry-After in whole seconds, the same as in the body."""
-    hub.snapshot = seen("page")
+    hub.snapshot = seen(("critical", "firing"))
     answer = caller.get("/api/health/embedder")
     assert answer.status_code == 200
     body = answer.json()

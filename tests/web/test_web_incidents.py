@@ -13,9 +13,9 @@ import pytest
 from tests.web.worlds import NOW, service, snapshot, starvation, starving
 
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason, ReasonKind
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Phase, SuspectedCause
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Severity, State, SuspectedCause
 from foreshock_dashboard.web.state import lists
-from foreshock_dashboard.web.state.incident_json import VERSION, cause, incident, replayed
+from foreshock_dashboard.web.state.incident_json import VERSION, incident, replayed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "incidents.md").read_text()
 
@@ -24,12 +24,13 @@ def full() -> Incident:
     """One that has something under every key."""
     effect = Effect("p95", service("embedder"), "s", 0.4, 0.1, "without_growth")
     return replace(
-        starvation(starving(), phase="cascading"),
+        starvation(starving(), severity="critical"),
         suspect=SuspectedCause(
             service("train-llm"), starving().gpus[:2], "chat", (service("gateway"), service("rag-api")), "host-0"
         ),
         at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, math.inf),),
-        until=NOW,
+        resolved=NOW,
+        cascading=True,
         action=Action("limit_rate", amount=1.0, reason=Reason("gpu_share"), effect=effect),
         candidates=(Candidate(service("train-llm"), 0.9, (Reason("slower", value=2.0),)),),
     )
@@ -59,7 +60,7 @@ def test_the_schema_has_every_key_and_no_other() -> None:
 
 def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
     """By name, in the sentence after the table."""
-    text = TEXT.partition("whoever was woken by it had to go by:")[2].partition(".")[0]
+    text = TEXT.partition("that whoever was paged had:")[2].partition(".")[0]
     told = replayed([full()], {full().id: replace(full(), confidence=0.5)})["incidents"][0]
     assert told["at_page"]
     assert set(re.findall(r"`([^`]+)`", text)) == told["at_page"].keys()
@@ -70,8 +71,8 @@ def test_what_a_replay_keeps_of_a_page_is_documented() -> None:
 def test_every_cause_is_one_documented_word(name: Cause) -> None:
     """As in the truth of a simulated recording."""
     row = next(line for line in TEXT.splitlines() if line.startswith("| `cause`"))
-    assert f"`{cause(name)}`" in row
-    assert re.fullmatch(r"[a-z_]+", cause(name))
+    assert f"`{name}`" in row
+    assert re.fullmatch(r"[a-z_]+", name)
 
 
 @pytest.mark.parametrize("name", [*get_args(ActionKind), *get_args(ReasonKind), *get_args(EffectCondition)])
@@ -79,9 +80,9 @@ def test_every_kind_of_action_reason_and_condition_is_documented(name: str) -> N
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("name", get_args(Phase))
-def test_every_state_is_documented(name: Phase) -> None:
-    """In the table of states."""
+@pytest.mark.parametrize("name", [*get_args(Severity), *get_args(State)])
+def test_every_severity_and_state_is_documented(name: str) -> None:
+    """In the tables of severities and states."""
     assert f"\n| `{name}` |" in TEXT
 
 
@@ -94,8 +95,8 @@ def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
 
 def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:
     """As in the truth of a simulated recording."""
-    assert incident(full())["culprit"].edge == "gateway -> rag-api"
-    assert vars(incident(replace(full(), suspect=SuspectedCause()))["culprit"]) == {
+    assert incident(full())["suspect"].edge == "gateway -> rag-api"
+    assert vars(incident(replace(full(), suspect=SuspectedCause()))["suspect"]) == {
         "service": None,
         "gpus": [],
         "pool": None,
@@ -107,6 +108,6 @@ def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> Non
 def test_all_doors_tell_the_same() -> None:
     """The API's lists are the document under its own names."""
     world = starving()
-    seen = snapshot(world, starvation(world), starvation(world, "reranker", "batch-eval", "over"))
+    seen = snapshot(world, starvation(world), starvation(world, "reranker", "batch-eval", state="resolved"))
     assert lists.incidents(seen) == {"version": VERSION, "incidents": list(map(incident, seen.incidents))}
     assert lists.warnings(seen) == {"version": VERSION, "warnings": list(map(incident, seen.incidents[:1]))}

@@ -48,7 +48,7 @@ Golden = Callable[[str, str], None]
 def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     """A service that retries would keep down is told of beside the verdict; nobody suffers so far."""
     weak = replace(
-        starvation(starving()), victims=(), phase="advisory", cause="retry storm", summary=Summary(latent=True)
+        starvation(starving()), affected=(), severity="warning", cause="retry_storm", summary=Summary(latent=True)
     )
     seen = verdict(snapshot(calm(), weak))
     assert seen.state == "calm"
@@ -73,7 +73,7 @@ def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None
 def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
     """On the map and in the table it is not just ok."""
     hit = service("gateway")
-    incident = replace(starvation(starving()), victims=(service("embedder"), hit))
+    incident = replace(starvation(starving()), affected=(service("embedder"), hit))
 
     assert conditions.condition(hit, (incident,), rate=5.0, failed=0.0) == conditions.Condition(
         "warning", "slowed down"
@@ -125,25 +125,26 @@ def test_pools_have_what_each_tier_needs_and_where_they_meet() -> None:
 def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     """One that is over is remembered but warns no more; the worst open one comes first."""
     world = starving()
-    over = starvation(world, phase="over")
-    mild = replace(starvation(world, "reranker", "batch-eval", "advisory"), since=NOW - 900)
-    seen = snapshot(world, over, mild, starvation(world, phase="cascading"))
-    assert [w["phase"] for w in lists.warnings(seen)["warnings"]] == ["cascading", "advisory"]
-    assert [w["phase"] for w in lists.incidents(seen)["incidents"]] == ["cascading", "advisory", "over"]
+    over = starvation(world, state="resolved")
+    mild = replace(starvation(world, "reranker", "batch-eval", "warning"), since=NOW - 900)
+    seen = snapshot(world, over, mild, replace(starvation(world), cascading=True))
+    assert [w["severity"] for w in lists.warnings(seen)["warnings"]] == ["critical", "warning"]
+    assert [w["severity"] for w in lists.incidents(seen)["incidents"]] == ["critical", "warning", "critical"]
+    assert [w["state"] for w in lists.incidents(seen)["incidents"]] == ["firing", "firing", "resolved"]
     first = lists.warnings(seen)["warnings"][0]
-    wanted = {"id", "phase", "service", "victim", "aggressor", "gpus", "cause", "since", "sentence", "evidence"}
+    wanted = {"id", "severity", "state", "service", "suspect", "cause", "since", "summary", "evidence"}
     assert wanted | {"confidence", "quality"} <= first.keys()
-    assert first["gpus"] == ["host-0/gpu-0", "host-0/gpu-1"]
+    assert first["suspect"].gpus == ["host-0/gpu-0", "host-0/gpu-1"]
 
 
 def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     """Not every trouble is a neighbour's doing; nobody is accused then."""
-    alone = replace(starvation(starving()), suspect=SuspectedCause(), cause="provisioning lag")
+    alone = replace(starvation(starving()), suspect=SuspectedCause(), cause="scale_up_lag")
     seen = snapshot(starving(), alone)
     said = verdict(seen)
     assert said.headline == "embedder is asked for more than its replicas carry, and new ones are late."
     assert said.clauses[0] == Clause("embedder", "service", ("embedder",))
-    assert lists.warnings(seen)["warnings"][0]["aggressor"] is None
+    assert lists.warnings(seen)["warnings"][0]["suspect"].service is None
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_the_clauses_of_the_headline_lead_to_their_evidence() -> None:
         ("service", ("embedder",)),
         ("gpus", ("host-0/gpu-0", "host-0/gpu-1")),
     ]
-    many = replace(seen, suspect=SuspectedCause(seen.aggressor, world.gpus[:9]))
+    many = replace(seen, suspect=SuspectedCause(seen.suspect.service, world.gpus[:9]))
     assert "starves embedder on 9 GPUs of 2 hosts (host-0/gpu-0 …)" in verdict(snapshot(world, many)).headline
     pooled = replace(world, pool=("chat",) * len(world.gpus))
     assert "on 9 GPUs of pool chat (host-0/gpu-0 …)." in verdict(snapshot(pooled, many)).headline
@@ -232,9 +233,9 @@ def test_the_clauses_of_the_headline_lead_to_their_evidence() -> None:
 def test_a_service_is_only_named_in_a_headline_as_a_whole() -> None:
     """`api` is not found within `rag-api`, nor a name in the middle of another."""
     item = replace(
-        starvation(starving()), cause="demand", suspect=SuspectedCause(service("api")), service=service("rag-api")
+        starvation(starving()), cause="overload", suspect=SuspectedCause(service("api")), service=service("rag-api")
     )
-    item = replace(item, victims=(service("rag-api"),), candidates=())
+    item = replace(item, affected=(service("rag-api"),), candidates=())
     named = [clause.text for clause in verdict(snapshot(starving(), item)).clauses if clause.kind]
     assert named == ["rag-api", "api"]
 
@@ -253,7 +254,7 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
 
 def test_the_words_for_victim_and_culprit_follow_the_cause() -> None:
     """Nobody starves where too much is asked."""
-    asked = replace(starvation(starving()), cause="demand")
+    asked = replace(starvation(starving()), cause="overload")
     state = conditions.conditions(snapshot(starving(), asked))
     assert state[service("embedder")] == ("critical", "hit first")
     assert state[service("train-llm")] == ("warning", "the cause")
@@ -264,7 +265,7 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     world = starving()
     who = service("embedder")
     soon = AtRisk(who, 40.0, 70.0, 160.0, 20.0, 300.0)
-    told = replace(starvation(world), cause="demand", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,))
+    told = replace(starvation(world), cause="overload", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,))
     seen = replace(snapshot(world, told), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
     assert conditions.conditions(seen)[who] == ("warning", "first at risk")
     following = verdict(seen).payload()["next"]

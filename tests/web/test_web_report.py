@@ -19,7 +19,7 @@ from foreshock_dashboard.web.documents.postmortem import find_incident, report
 
 def over() -> Incident:
     """One that has ended."""
-    return replace(starvation(starving(), phase="over"), since=NOW - 190)
+    return replace(starvation(starving(), state="resolved"), since=NOW - 190)
 
 
 def section(markdown: str, title: str) -> str:
@@ -41,7 +41,7 @@ def test_it_tells_the_story_in_order() -> None:
     lines = section(told, "Timeline").strip().splitlines()
     assert lines[0] == "- 09:56:50 **first sign**"
     assert "- 09:57:30 paged, 40.0 s after the first sign" in lines
-    assert lines[-1] == "- 09:59:00 over"
+    assert lines[-1] == "- 09:59:00 resolved"
     assert section(told, "Evidence").count("\n| ") == 2 + len(over().evidence)
     assert "move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(told, "What to do")
     assert "Of a simulated platform." in told
@@ -49,8 +49,8 @@ def test_it_tells_the_story_in_order() -> None:
 
 def test_it_says_what_the_page_said_where_that_was_something_else() -> None:
     """Whoever was woken had to go by it."""
-    before = replace(over(), suspect=SuspectedCause(service("batch-eval")), cause="demand")
-    assert "When it paged, it said batch-eval: demand." in report(starving(), over(), before).markdown
+    before = replace(over(), suspect=SuspectedCause(service("batch-eval")), cause="overload")
+    assert "When it paged, it said batch-eval: overload." in report(starving(), over(), before).markdown
     assert "When it paged" not in report(starving(), over(), over()).markdown
 
 
@@ -71,7 +71,7 @@ def test_each_plot_is_named_in_the_text_and_is_well_formed() -> None:
     for svg in found.plots.values():
         drawn = ElementTree.fromstring(svg)  # noqa: S314 - our own
         texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
-        assert {"first sign", "paged", "over"} <= set(texts)
+        assert {"first sign", "paged", "resolved"} <= set(texts)
     assert "— train-llm" in found.plots["waiting"]
 
 
@@ -111,7 +111,7 @@ def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
 
 def test_with_nothing_but_the_incident_there_is_a_report() -> None:
     """No World around it, no evidence, no end: what is not known is said."""
-    item = replace(over(), evidence=(), until=None, paged=None, action=None, suspect=SuspectedCause(), candidates=())
+    item = replace(over(), evidence=(), resolved=None, paged=None, action=None, suspect=SuspectedCause(), candidates=())
     told = report(bare(), item)
     assert told.plots == {}
     assert "this cannot be told" in told.markdown

@@ -103,7 +103,7 @@ def test_the_time_until_it_misses_its_objective_is_that_of_its_incident() -> Non
     """As every other page tells it, and the chance goes with it; without an open one, what is expected anyway."""
     world = starving()
     item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
-    near, over = (about(told(incidents=(each,)), GATEWAY) for each in (item, replace(item, phase="over")))
+    near, over = (about(told(incidents=(each,)), GATEWAY) for each in (item, replace(item, state="resolved")))
     assert (near["breach"], near["risk"]) == (40.0, 0.8)
     assert (over["breach"], over["risk"]) == (180.0, 0.6)
 
@@ -146,13 +146,15 @@ def test_model_servers_and_replicas_are_told_where_there_are_any() -> None:
 )
 def test_the_first_sentence_is_the_worst_that_is_known(snapshot_: Snapshot, who: object, words: str) -> None:
     """An incident, a missed or an endangered objective, or why nothing can be said."""
-    assert words in about(snapshot_, who)["sentence"]  # type: ignore[arg-type]
+    assert words in about(snapshot_, who)["summary"]  # type: ignore[arg-type]
 
 
 def test_what_to_do_first_is_told_of_the_incident_that_a_service_is_in() -> None:
     """Of victim and culprit alike; nothing is told to others."""
-    steps = [about(told(), who)["next_step"] for who in (EMBEDDER, TRAIN, GATEWAY)]
-    assert steps == ["move train-llm off host-0/gpu-0 and host-0/gpu-1"] * 2 + [""]
+    steps = [about(told(), who)["action"] for who in (EMBEDDER, TRAIN, GATEWAY)]
+    assert [step and step["text"] for step in steps] == ["move train-llm off host-0/gpu-0 and host-0/gpu-1"] * 2 + [
+        None
+    ]
 
 
 def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Caller) -> None:
@@ -172,7 +174,7 @@ def test_golden_charts_of_a_service(golden: Callable[[str, str], None]) -> None:
     world = slice_world(serving(starving()), NOW - 40, NOW)
     span = (NOW - 40, NOW)
     began = replace(starvation(world), since=NOW - 20)
-    marks = figures.marks_of([began, replace(began, victims=())])
+    marks = figures.marks_of([began, replace(began, affected=())])
     drawn = {
         "requests": figures.requests(world, EMBEDDER, LOOK, span),
         "durations": figures.durations(world, EMBEDDER, LOOK, span, ServiceSlo(EMBEDDER, 0.2, 0.01, True), marks),

@@ -56,7 +56,7 @@ def test_nothing_is_out_of_the_ordinary_in_calm() -> None:
     """No sign, no spell, and everybody with data is calm."""
     history = service_history(calm(), NOW - 900, NOW)
     assert history.signs == ()
-    assert set(history.now().values()) == {"calm"}
+    assert set(history.now().values()) == {"healthy"}
     assert all(history.intervals(who) == () for who in history.services)
 
 
@@ -64,9 +64,9 @@ def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage
     """The victim goes through the stages; who is slower because of it is degraded or worse; nobody else is touched."""
     history = _fared()
     stages = history.now()
-    assert stages[EMBEDDER] == "failing"
-    assert stages[RAG] in ("degraded", "failing")
-    assert stages[service("auth")] == "calm"
+    assert stages[EMBEDDER] == "breached"
+    assert stages[RAG] in ("degraded", "breached")
+    assert stages[service("auth")] == "healthy"
     first = history.signs[0]
     assert (first.service, first.text) in {(EMBEDDER, "GPU time waited"), (EMBEDDER, "attempts per call")}
     assert all(sign.level < sign.threshold < sign.value for sign in history.signs)
@@ -77,13 +77,13 @@ def test_what_services_promised_counts_where_it_is_known() -> None:
     """With an hour to answer in, slow is no miss; who the analysis says misses it does."""
     patient = {EMBEDDER: Slo(3600.0, 0.5)}
     assert _fared(slo_by_service=patient).now()[EMBEDDER] == "degraded"
-    assert _fared(slo_by_service=patient, breaching=frozenset({EMBEDDER})).now()[EMBEDDER] == "failing"
+    assert _fared(slo_by_service=patient, breaching=frozenset({EMBEDDER})).now()[EMBEDDER] == "breached"
 
 
 def test_a_moment_of_calm_does_not_end_trouble() -> None:
     """A service that was slow until half a minute ago is told as degraded; one that has been calm for longer is not."""
     world, row = starving(), starving().services.index(RAG)
-    for calm_points, stage in ((3, "degraded"), (round(100 / STEP), "calm")):
+    for calm_points, stage in ((3, "degraded"), (round(100 / STEP), "healthy")):
         p95 = world.red.p95.copy()
         p95[row, -calm_points:] = np.nanmedian(p95[row, : POINTS // 2])
         p95[row, -calm_points - 3 : -calm_points] = 1.2  # what is smoothed must not blur when it ended

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.incident import Candidate, Evidence, Incident, Learning, Summary, SuspectedCause, Symptom
+from foreshock_dashboard.model.incident import (
+    Candidate,
+    Evidence,
+    Incident,
+    Learning,
+    Severity,
+    State,
+    Summary,
+    SuspectedCause,
+    Symptom,
+)
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -238,22 +248,29 @@ def bare() -> World:
     )
 
 
-def starvation(world: World, victim: str = "embedder", aggressor: str = "train-llm", phase: str = "page") -> Incident:
+def starvation(
+    world: World,
+    victim: str = "embedder",
+    aggressor: str = "train-llm",
+    severity: Severity = "critical",
+    state: State = "firing",
+) -> Incident:
     """The incident that the analysis would open for `starving`."""
     since = NOW - 190
     return Incident(
         id=f"20251125T095730Z-{victim}",
-        phase=phase,  # type: ignore[arg-type]  # the callers write one of the phases
-        cause="pool contention",
+        severity=severity,
+        state=state,
+        cause="gpu_contention",
         service=service(victim),
         suspect=SuspectedCause(service(aggressor), world.gpus[:2]),
-        victims=(service(victim),),
+        affected=(service(victim),),
         at_risk=(),
         candidates=(Candidate(service(aggressor), 0.93),),
         since=since,
         opened=since + 40,
         paged=since + 40,
-        until=NOW - 60 if phase == "over" else None,
+        resolved=NOW - 60 if state == "resolved" else None,
         evidence=(
             Evidence("p95 of the victim", 0.412, 0.105, "s", since),
             Evidence("GPU time the victim waits", 0.46, 0.01, "ratio", since),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foreshock_dashboard.cli.commands import Command
 from foreshock_dashboard.common.progress import ProgressBar
-from foreshock_dashboard.render.incident_text import change_line, incident_text, phase_changes, utc_timestamp
+from foreshock_dashboard.render.incident_text import change_line, incident_text, state_changes, utc_timestamp
 from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
 from foreshock_dashboard.settings.option_types import parse_past
 from foreshock_dashboard.settings.settings import parse_flag
@@ -57,7 +57,7 @@ def played_text(played: ReplayResult) -> str:
             else f" It has {learned.have / 60:.0f} of the {learned.need / 60:.0f} min of history that a baseline needs."
         )
         return f"No incident from {utc_timestamp(played.times[0])} to {utc_timestamp(played.times[-1])}.{why}"
-    lines = [change_line(time, item) for time, item in phase_changes(played.history)]
+    lines = [change_line(time, item) for time, item in state_changes(played.history)]
     return "\n".join([*lines, *(f"\n{incident_text(item)}" for item in played.final)])
 
 

@@ -37,11 +37,12 @@ def incident_labels(incident: Incident) -> dict[str, str]:
     """The labels of `foreshock_incident`."""
     return {
         "id": incident.id,
-        "phase": incident.phase,
+        "severity": incident.severity,
+        "cascading": str(incident.cascading).lower(),
         "cause": incident.cause,
         **_service_labels("service", incident.service),
-        **_service_labels("victim", incident.victim),
-        **_service_labels("aggressor", incident.aggressor),
+        **_service_labels("victim", incident.service),
+        **_service_labels("aggressor", incident.suspect.service),
         "culprit": suspected_cause(incident.suspect),
         "pool": incident.suspect.pool,
     }
@@ -188,7 +189,7 @@ def _incidents(incidents: Sequence[Incident]) -> GaugeMetricFamily:
 
 
 def _open(incidents: Sequence[Incident]) -> list[Incident]:
-    return [incident for incident in incidents if incident.phase != "over"]
+    return [incident for incident in incidents if incident.is_open]
 
 
 def _service_labels(role: str, service: Service | None) -> dict[str, str]:

@@ -10,19 +10,26 @@ from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 
-Phase = Literal["advisory", "page", "cascading", "over"]
+Severity = Literal["warning", "critical"]
+State = Literal["firing", "recovering", "resolved"]
 Cause = Literal[
-    "demand",
-    "provisioning lag",
-    "pool contention",
-    "retry storm",
+    "overload",
+    "scale_up_lag",
+    "gpu_contention",
+    "retry_storm",
     "network",
     "dependency",
-    "memory pressure",
-    "imbalance",
+    "kv_cache_pressure",
+    "load_imbalance",
     "hardware",
 ]
+ConfidenceLevel = Literal["low", "medium", "high"]
 Quality = Literal["measured", "sampled", "inferred"]
+
+MEDIUM_CONFIDENCE = 0.5
+"""Confidence from which a suspected cause is probable."""
+HIGH_CONFIDENCE = 0.8
+"""Confidence from which a suspected cause is nearly certain."""
 
 
 class Evidence(NamedTuple):
@@ -82,13 +89,12 @@ class Symptom(NamedTuple):
 class Summary(NamedTuple):
     """Details for the summary sentence of an incident, as of one evaluation.
 
-    symptom: None if unknown. recovering: the symptoms have ended, the incident is not resolved yet. latent: nothing
-    fails yet, but retries would make a short loss of capacity permanent. requests: kind of requests of the suspected
-    service that make others wait, "" if unknown; None if the service runs on the contended GPUs itself.
+    symptom: None if unknown. latent: nothing fails yet, but retries would make a short loss of capacity permanent.
+    requests: kind of requests of the suspected service that make others wait, "" if unknown; None if the service runs
+    on the contended GPUs itself.
     """
 
     symptom: Symptom | None = None
-    recovering: bool = False
     latent: bool = False
     requests: str | None = None
 
@@ -97,22 +103,26 @@ class Summary(NamedTuple):
 class Incident:
     """An open or resolved incident.
 
-    id: opening time and service, equal on hubs with equal data. service: the first one at risk or affected. victims:
-    affected services, the first affected first. at_risk: services about to breach their SLO, the soonest first.
-    candidates: suspected causes, the likeliest first. opened, paged, until (its end), and since (the first sign): Unix
-    seconds; None if it has not happened. confidence: 0 to 1.
+    id: opening time and service, equal on hubs with equal data. severity: `critical` once it has paged; it never
+    decreases. state: `recovering` after the symptoms have ended, until it is resolved. service: the first one at risk
+    or affected. cascading: other services breach their SLO too, or did. affected: affected services, the first one
+    first. at_risk: services about to breach their SLO, the soonest first. candidates: suspected causes, the likeliest
+    first. since (the first anomaly), opened, paged, and resolved: Unix seconds; None if it has not happened.
+    confidence: 0 to 1.
     """
 
     id: str
-    phase: Phase
+    severity: Severity
+    state: State
     cause: Cause
     service: Service
     since: float
     opened: float
     paged: float | None = None
-    until: float | None = None
+    resolved: float | None = None
+    cascading: bool = False
     suspect: SuspectedCause = SuspectedCause()
-    victims: tuple[Service, ...] = ()
+    affected: tuple[Service, ...] = ()
     at_risk: tuple[AtRisk, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     evidence: tuple[Evidence, ...] = ()
@@ -122,24 +132,21 @@ class Incident:
     summary: Summary = Summary()
 
     @property
-    def victim(self) -> Service:
-        """The first affected service."""
-        return self.victims[0] if self.victims else self.service
+    def is_open(self) -> bool:
+        """Whether the incident is firing or recovering."""
+        return self.state != "resolved"
 
     @property
-    def aggressor(self) -> Service | None:
-        """The suspected service, if any."""
-        return self.suspect.service
-
-    @property
-    def gpus(self) -> tuple[Gpu, ...]:
-        """The contended or faulty GPUs."""
-        return self.suspect.gpus
+    def confidence_level(self) -> ConfidenceLevel:
+        """Confidence in the suspected cause as a level."""
+        if self.confidence < MEDIUM_CONFIDENCE:
+            return "low"
+        return "medium" if self.confidence < HIGH_CONFIDENCE else "high"
 
     @property
     def other_affected(self) -> tuple[Service, ...]:
-        """The other affected services."""
-        return self.victims[1:]
+        """The affected services besides the first one."""
+        return tuple(service for service in self.affected if service != self.service)
 
 
 class Learning(NamedTuple):

@@ -25,9 +25,9 @@ def incident_sentence(incident: Incident) -> str:
 def summary_clauses(incident: Incident) -> Text:
     """What is wrong, since when, how bad it is, and which service is next."""
     # Where no service is affected nothing has happened yet that it could be since.
-    since = text(" since ", time(incident.since)) if incident.victims else ()
+    since = text(" since ", time(incident.since)) if incident.affected else ()
     symptom = _symptom(incident)
-    if incident.summary.recovering:
+    if incident.state == "recovering":
         return text(condition_clauses(incident), since, "; it calms down", *((": ", symptom) if symptom else ()), ".")
     parts = [text(condition_clauses(incident), since), symptom, _others(incident.other_affected), _next(incident)]
     rest = [text("; ", part) for part in parts[1:] if part]
@@ -39,27 +39,27 @@ def condition_clauses(incident: Incident) -> Text:
     service, suspect = incident.service, incident.suspect
     other = suspect.service if suspect.service != service else None
     match incident.cause:
-        case "pool contention" if other:
+        case "gpu_contention" if other:
             return _starving(incident, other)
-        case "pool contention":
+        case "gpu_contention":
             return text(service, " fights for its GPUs")
-        case "demand":
+        case "overload":
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             most = (", most of it through ", other) if other else ()
             return text(service, " will soon be" if soon else " is", " asked for more than it carries", *most)
-        case "provisioning lag":
+        case "scale_up_lag":
             return text(service, " is asked for more than its replicas carry, and new ones are late")
-        case "retry storm" if incident.summary.latent:
+        case "retry_storm" if incident.summary.latent:
             return text("A short loss of capacity would take ", service, " down for good by retries")
-        case "retry storm":
+        case "retry_storm":
             return text("Retries", *((" of ", suspect.edge[0]) if suspect.edge else ()), " keep ", service, " down")
         case "network" if suspect.edge:
             return text("Packets between ", suspect.edge[0], " and ", suspect.edge[1], " are lost or late")
         case "network":
             return text("The network of ", suspect.host or service, " loses packets")
-        case "memory pressure":
+        case "kv_cache_pressure":
             return text("Longer requests", *((" of ", other) if other else ()), " fill the KV cache of ", service)
-        case "imbalance":
+        case "load_imbalance":
             return text("One replica of ", service, " has more to do or is slower than the others")
         case "hardware" if suspect.gpus:
             return text(gpus_clause(incident), " is held back or failing")
@@ -78,7 +78,7 @@ def starving_verb(incident: Incident) -> str:
 
 def gpus_clause(incident: Incident) -> Clause:
     """The GPUs of an incident, each by name or only counted."""
-    gpus = incident.gpus
+    gpus = incident.suspect.gpus
     return Clause(gpu_list(gpus), "gpus", gpus=tuple(gpu.label for gpu in gpus))
 
 
@@ -86,7 +86,7 @@ def _starving(incident: Incident, neighbor: Service) -> Text:
     """A neighbor takes the time of GPUs; or, from elsewhere, its requests make others wait."""
     service, requests = incident.service, incident.summary.requests
     if requests is None:
-        on = (" on ", gpus_clause(incident)) if incident.gpus else ()
+        on = (" on ", gpus_clause(incident)) if incident.suspect.gpus else ()
         return text(neighbor, f" {starving_verb(incident)} ", service, *on)
     what = text(f"{requests} from ", neighbor) if requests else text("what ", neighbor, " asks")
     makes = "makes" if incident.confidence >= LIKELY_CONFIDENCE else "may make"

@@ -19,23 +19,24 @@ def utc_timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def phase_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
-    """Each change of phase: the time in Unix seconds, and the incident in its new phase.
+def state_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iterator[tuple[float, Incident]]:
+    """Each change of severity or state: the time in Unix seconds, and the incident as of then.
 
     history: per evaluation, in order of time, Unix seconds and all incidents of that evaluation.
     """
-    phases: dict[str, str] = {}
+    states: dict[str, tuple[str, str]] = {}
     for time, incidents in history:
         for item in incidents:
-            if phases.get(item.id) != item.phase:
-                phases[item.id] = item.phase
+            if states.get(item.id) != (state := (item.severity, item.state)):
+                states[item.id] = state
                 yield time, item
 
 
 def change_line(time: float, item: Incident) -> str:
-    """One change of phase on one line."""
+    """One change of severity or state on one line."""
     suspect = suspected_cause(item.suspect)
-    return f"{utc_timestamp(time)}  {item.phase:<9}  {item.service}: {item.cause}{f', {suspect}' if suspect else ''}"
+    where = f"{item.service}: {item.cause}{f', {suspect}' if suspect else ''}"
+    return f"{utc_timestamp(time)}  {item.severity:<8}  {item.state:<10}  {where}"
 
 
 def suspected_cause(culprit: SuspectedCause) -> str:
@@ -48,7 +49,7 @@ def suspected_cause(culprit: SuspectedCause) -> str:
 
 def incident_text(item: Incident) -> str:
     """An incident in full: summary, next step, services at risk, candidates, and evidence."""
-    ended = f" to {clock(item.until)}" if item.until is not None else ", not over"
+    ended = f" to {clock(item.resolved)}" if item.resolved is not None else ", not over"
     paged = f", paged {clock(item.paged)}" if item.paged is not None else ", never paged"
     lines = [
         item.id,

@@ -10,8 +10,8 @@ from foreshock_simulator.spec.faults import Fault
 from foreshock_simulator.spec.platform import PlatformSpec, Topology
 
 Cause = Literal[
-    "demand", "provisioning_lag", "pool_contention", "retry_storm", "network", "dependency", "memory", "imbalance",
-    "hardware",
+    "overload", "scale_up_lag", "gpu_contention", "retry_storm", "network", "dependency", "kv_cache_pressure",
+    "load_imbalance", "hardware",
 ]  # fmt: skip
 """Cause classes, named as in incidents."""
 

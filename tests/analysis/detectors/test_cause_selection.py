@@ -38,19 +38,19 @@ OWN_FAULT = finding("dependency", 0.9, LLM, urgent=True)
     ("causes", "expected"),
     [
         pytest.param([OWN_FAULT], OWN_FAULT, id="slow by itself, where nothing explains it"),
-        pytest.param([OWN_FAULT, finding("demand", 0.6)], finding("demand", 0.6), id="more load"),
-        pytest.param([OWN_FAULT, finding("demand", 0.4)], OWN_FAULT, id="hardly more load"),
+        pytest.param([OWN_FAULT, finding("overload", 0.6)], finding("overload", 0.6), id="more load"),
+        pytest.param([OWN_FAULT, finding("overload", 0.4)], OWN_FAULT, id="hardly more load"),
         pytest.param(
-            [finding("demand", 0.9), finding("provisioning lag", 0.6)],
-            finding("provisioning lag", 0.6),
+            [finding("overload", 0.9), finding("scale_up_lag", 0.6)],
+            finding("scale_up_lag", 0.6),
             id="help is late",
         ),
         pytest.param(
-            [finding("demand", 0.9), finding("provisioning lag", 0.4)], finding("demand", 0.9), id="help is there"
+            [finding("overload", 0.9), finding("scale_up_lag", 0.4)], finding("overload", 0.9), id="help is there"
         ),
         pytest.param(
-            [finding("memory pressure", 0.9), finding("pool contention", 0.6, urgent=True)],
-            finding("pool contention", 0.6, urgent=True),
+            [finding("kv_cache_pressure", 0.9), finding("gpu_contention", 0.6, urgent=True)],
+            finding("gpu_contention", 0.6, urgent=True),
             id="what takes it down first",
         ),
     ],
@@ -80,7 +80,7 @@ def test_the_origin_explains_the_slowdown_of_its_callers(model: float, store: fl
     }
     now = learned_point(changes)
     causes = [
-        Finding(service, "demand", SuspectedCause(FRONT), strength, 2.0, 0.0, (), Action("restart"))
+        Finding(service, "overload", SuspectedCause(FRONT), strength, 2.0, 0.0, (), Action("restart"))
         for service, strength in ((STORE, 1.0), (LLM, 0.9))
     ]
     assert incident_candidates(now, service_risks(now, slos(now, {})), causes, {})[0].origin == origin

@@ -130,7 +130,7 @@ class Case(NamedTuple):
 
 CASES = (
     Case("packets are lost at a host", LOSES, network, GATEWAY, "network", GATEWAY, ANSWER[:2], "host-1"),
-    Case("retries keep a model down", STORM, retry_storms, LLM, "retry storm", LLM, ANSWER[:2]),
+    Case("retries keep a model down", STORM, retry_storms, LLM, "retry_storm", LLM, ANSWER[:2]),
     Case(
         "the quota is used up",
         {
@@ -143,7 +143,7 @@ CASES = (
         },
         provisioning_lag,
         LLM,
-        "provisioning lag",
+        "scale_up_lag",
         FRONT,
         pool=POOLS[0],
     ),
@@ -158,10 +158,10 @@ CASES = (
         },
         kv_cache_pressure,
         LLM,
-        "memory pressure",
+        "kv_cache_pressure",
         FRONT,
     ),
-    Case("the request rate grows", {**WAITS, **GROWS}, demand, LLM, "demand", FRONT),
+    Case("the request rate grows", {**WAITS, **GROWS}, demand, LLM, "overload", FRONT),
     Case("a store is slow", SLOW_STORE, dependency, FRONT, "dependency", STORE, QUERY[:2]),
     Case(
         "one replica is slow",
@@ -186,7 +186,7 @@ CASES = (
         },
         load_imbalance,
         LLM,
-        "imbalance",
+        "load_imbalance",
         LLM,
         host="host-1",
     ),

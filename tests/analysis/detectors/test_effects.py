@@ -132,7 +132,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             id="one replica is slow",
         ),
         pytest.param(
-            UNEVEN, "imbalance", LLM,
+            UNEVEN, "load_imbalance", LLM,
             "spread evenly, requests on llm-1.host-1:8000 would be about 30 instead of 60",
             id="one replica has nearly all requests",
         ),
@@ -149,11 +149,11 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             id="a host loses packets, and no call tells of it",
         ),
         pytest.param(
-            SHORT, "provisioning lag", LLM, "with them, load of serving/llm would be 50 % of what it is",
+            SHORT, "scale_up_lag", LLM, "with them, load of serving/llm would be 50 % of what it is",
             id="three replicas serve and three are on their way",
         ),
         pytest.param(
-            {**WAITS, ("wanted", LLM): since(285, 2, 6), ("ready", LLM): since(285, 2, 6)}, "provisioning lag", LLM,
+            {**WAITS, ("wanted", LLM): since(285, 2, 6), ("ready", LLM): since(285, 2, 6)}, "scale_up_lag", LLM,
             "with one more, load of serving/llm would be 86 % of what it is",
             id="the autoscaler's bound is reached",
         ),
@@ -169,7 +169,7 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
     """Of the baseline load at that time, not of the current load."""
     now = point({**WAITS, **GROWS})
     weekly = replace(now.world, season=seasonality(now, 1.6))
-    (step,) = actions(last_point(weekly, utilization_at(1.4)), "demand", LLM)
+    (step,) = actions(last_point(weekly, utilization_at(1.4)), "overload", LLM)
     assert step.startswith("add 1 replica of serving/llm (it has 2), from now on before")
     assert step.endswith("; with them, load of serving/llm at that time would be about 53 % instead of 80 %")
 
@@ -184,7 +184,7 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
     ids=["known load", "mostly backlog", "unknown load"],
 )
 def test_pending_replicas_take_their_share_of_the_load(load: float, expected: str) -> None:
-    (step,) = actions(point(SHORT, utilization=utilization_at(load)), "provisioning lag", LLM)
+    (step,) = actions(point(SHORT, utilization=utilization_at(load)), "scale_up_lag", LLM)
     assert step.endswith(expected)
 
 
@@ -213,13 +213,13 @@ GUESS = "(time-out, breaker, cached answer)"
             "network", LLM, "look at its link", id="a lossy host, and unknown durations",
         ),
         pytest.param(
-            {**SHORT, ("ready", LLM): 0}, "provisioning lag", LLM, "until then",
+            {**SHORT, ("ready", LLM): 0}, "scale_up_lag", LLM, "until then",
             id="no replica has ever served",
         ),
         pytest.param(
             {**WAITS, ("cache", LLM): lambda i: UNKNOWN if i >= 297 else ramp(220, 290, 0.3, 0.96)(i),
              ("running", LLM): ramp(220, 290, 20, 32)},
-            "memory pressure", LLM, "shorter maximum length)", id="three scrapes of the cache are lost",
+            "kv_cache_pressure", LLM, "shorter maximum length)", id="three scrapes of the cache are lost",
         ),
     ],
 )  # fmt: skip
@@ -232,7 +232,7 @@ def test_an_unknown_effect_is_left_out(changes: Changes, cause: str, service: Se
 @pytest.mark.parametrize(
     ("cause", "suspect", "changes", "ends"),
     [
-        ("demand", FRONT, {}, "without the growth, load of serving/llm would be 36 % of what it is"),
+        ("overload", FRONT, {}, "without the growth, load of serving/llm would be 36 % of what it is"),
         ("dependency", None, WAITS, "; as before, p95 of serving/llm would be about 8.00 s instead of 30.0 s"),
         ("dependency", CODE.server, WAITS, "usual, p95 of serving/llm would be about 8.00 s instead of 30.0 s"),
         ("dependency", None, {("p95", LLM): UNKNOWN}, "nothing around it explains its trouble"),
@@ -328,7 +328,7 @@ def test_no_action_promises_a_worse_value(changes: Changes, case: Case, load: fl
     for detect in DETECTORS:
         for finding in detect(now):
             assert_better(action_text(finding.action))
-    causes: tuple[Cause, ...] = ("demand", "dependency")
+    causes: tuple[Cause, ...] = ("overload", "dependency")
     for cause in causes:
         assert_better(action_text(fallback_action(now, cause, FRONT, GATEWAY)))
         assert_better(action_text(fallback_action(now, cause, LLM, None)))

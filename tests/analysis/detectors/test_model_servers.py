@@ -152,17 +152,17 @@ def test_durations_of_zero_have_finite_findings(key: tuple[str, object]) -> None
 
 def test_retries_of_a_slow_model_server_are_no_storm() -> None:
     """Without retries it would be as slow: their cause lasts."""
-    assert likely(retry_storms(point(STORM)), "retry storm")
-    assert likely(retry_storms(point(STORM, utilization=SLOWED)), "retry storm") == []
+    assert likely(retry_storms(point(STORM)), "retry_storm")
+    assert likely(retry_storms(point(STORM, utilization=SLOWED)), "retry_storm") == []
 
 
-@pytest.mark.parametrize(("ago", "cause"), [(BRIEF_SECONDS / 2, "retry storm"), (2 * BRIEF_SECONDS, "dependency")])
+@pytest.mark.parametrize(("ago", "cause"), [(BRIEF_SECONDS / 2, "retry_storm"), (2 * BRIEF_SECONDS, "dependency")])
 def test_a_brief_slowdown_is_reported_as_the_storm_that_it_may_leave_behind(ago: float, cause: str) -> None:
     now = point({}, utilization=SLOWED)
     own_fault = Finding(
         LLM, "dependency", SuspectedCause(LLM), 0.9, 3.0, now.time - ago, (), Action("restart"), urgent=True
     )
-    weak = Finding(LLM, "retry storm", SuspectedCause(LLM), 0.9, 3.0, now.time - 900, (), Action("restart"))
+    weak = Finding(LLM, "retry_storm", SuspectedCause(LLM), 0.9, 3.0, now.time - 900, (), Action("restart"))
     (candidate,) = incident_candidates(now, {}, (own_fault,), {LLM: weak})
     assert candidate.cause
     assert candidate.cause.cause == cause
@@ -172,14 +172,14 @@ def test_a_shorter_client_timeout_causes_abandoned_work() -> None:
     now = point(TIMED_OUT, utilization=OVERLOADED)
     (result,) = client_timeout(now)
     assert result.strength > 0.8
-    assert (result.cause, result.suspect.service, result.suspect.edge) == ("retry storm", GATEWAY, ANSWER[:2])
+    assert (result.cause, result.suspect.service, result.suspect.edge) == ("retry_storm", GATEWAY, ANSWER[:2])
     assert "put the time-out of serving/gateway for calls to serving/llm back" in action_text(result.action)
     assert action_text(result.action).endswith(
         "it gives up calls that are served as fast as ever, and makes each 1.6 times: without retries, load of"
         " serving/llm would be 62 % of what it is"
     )
-    assert likely(demand(now), "demand") == []
-    assert likely(provisioning_lag(now), "provisioning lag") == []
+    assert likely(demand(now), "overload") == []
+    assert likely(provisioning_lag(now), "scale_up_lag") == []
     assert findings(now)[0] == result
 
 
@@ -224,7 +224,7 @@ def test_idle_gpus_of_pending_replicas_do_not_hide_a_storm() -> None:
         ("utilization", GPUS[1]): 0.0,
         **{("busy", tenant): np.nan for tenant in TENANTS if tenant.gpu == GPUS[1] and tenant.service == LLM},
     }
-    assert likely(retry_storms(point({**STORM, **waits})), "retry storm")
+    assert likely(retry_storms(point({**STORM, **waits})), "retry_storm")
 
 
 def test_forwarded_calls_of_a_small_caller_are_learned() -> None:
@@ -334,7 +334,7 @@ def test_request_size_grows_for_a_caller_slower_than_the_others() -> None:
     longer = dict(zip(now.world.edges, request_size_growth(now), strict=True))
     assert longer[DIRECT] == pytest.approx(2 * (20 / 10 - 1), rel=0.05)
     assert all(value == 0 for edge, value in longer.items() if edge != DIRECT)
-    (result,) = likely(demand(now), "demand")
+    (result,) = likely(demand(now), "overload")
     assert result.suspect.service == GATEWAY
     alike = point({**changes, ("edge_server", DIRECT): since(NOW, 8.5, 10)})
     assert not request_size_growth(alike).any()
@@ -363,9 +363,9 @@ TAKEN: Changes = {
     ],
 )
 def test_the_effect_of_a_restored_gpu_share_is_named_if_felt(changes: Changes, expected: str) -> None:
-    (result,) = likely(gpu_contention(point({**TAKEN, **changes})), "pool contention")
+    (result,) = likely(gpu_contention(point({**TAKEN, **changes})), "gpu_contention")
     assert action_text(result.action).endswith(f"now 20 %; with that again, {expected}")
-    (unfelt,) = likely(gpu_contention(point(TAKEN)), "pool contention")
+    (unfelt,) = likely(gpu_contention(point(TAKEN)), "gpu_contention")
     assert action_text(unfelt.action).endswith("now 20 %")
 
 

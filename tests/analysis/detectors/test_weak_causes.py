@@ -41,25 +41,25 @@ def reported(origin: Service, cause: Finding | None, *findings: Finding) -> tupl
 @pytest.mark.parametrize(
     ("own", "other", "cause"),
     [
-        pytest.param(0.55, 0.3, "pool contention", id="more than half as sure"),
+        pytest.param(0.55, 0.3, "gpu_contention", id="more than half as sure"),
         pytest.param(0.55, 0.2, "dependency", id="less than half as sure"),
         pytest.param(0.95, 0.3, "dependency", id="the own fault is nearly certain"),
     ],
 )
 def test_an_own_fault_yields_to_a_possible_other_cause(own: float, other: float, cause: Cause) -> None:
-    suspicion = make_finding(LLM, "pool contention", other, GATEWAY)
+    suspicion = make_finding(LLM, "gpu_contention", other, GATEWAY)
     assert reported(LLM, make_finding(LLM, "dependency", own), suspicion)[0] == cause
 
 
 def test_a_cause_with_another_suspect_does_not_yield() -> None:
-    demand = make_finding(LLM, "demand", 0.5, FRONT)
-    assert reported(LLM, demand, make_finding(LLM, "pool contention", 0.9, GATEWAY)) == ("demand", FRONT)
+    demand = make_finding(LLM, "overload", 0.5, FRONT)
+    assert reported(LLM, demand, make_finding(LLM, "gpu_contention", 0.9, GATEWAY)) == ("overload", FRONT)
 
 
 def test_a_weak_network_finding_of_the_suspect_is_reported() -> None:
     """Other causes are of the service itself: a replica, or its GPUs."""
     assert reported(FRONT, None, make_finding(GATEWAY, "network", 0.4)) == ("network", GATEWAY)
-    assert reported(FRONT, None, make_finding(GATEWAY, "imbalance", 0.4)) == ("dependency", GATEWAY)
+    assert reported(FRONT, None, make_finding(GATEWAY, "load_imbalance", 0.4)) == ("dependency", GATEWAY)
     assert reported(FRONT, None, make_finding(LLM, "network", 0.4)) == ("dependency", GATEWAY)
     assert reported(FRONT, None, make_finding(GATEWAY, "network", 0.2)) == ("dependency", GATEWAY)
 

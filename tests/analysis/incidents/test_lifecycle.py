@@ -40,12 +40,12 @@ def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, starv
     """Within three grid points of the evidence."""
     world, (incident,) = starved
 
-    assert (incident.victim, incident.aggressor) == (scenes.victim, scenes.aggressor)
-    assert incident.gpus == scenes.gpus
+    assert (incident.service, incident.suspect.service) == (scenes.victim, scenes.aggressor)
+    assert incident.suspect.gpus == scenes.gpus
     assert incident.since == world.times[240]
     assert incident.opened - incident.since <= 4 * scenes.step
-    assert incident.phase == "page"
-    assert incident.until is None
+    assert (incident.severity, incident.cascading) == ("critical", False)
+    assert incident.resolved is None
     assert "ml/batch starves serving/llm on host-1/gpu-0 and host-1/gpu-1" in incident_sentence(incident)
     evidence = {(item.name, item.entity): (round(item.value, 3), round(item.baseline, 3)) for item in incident.evidence}
     assert evidence["p95", "serving/llm"] == (1.5, 0.5)
@@ -78,7 +78,7 @@ def test_the_neighbor_that_grew_is_suspected(scenes: Scenes) -> None:
 
     (incident,) = last_state(world).incidents
 
-    assert incident.aggressor == scenes.aggressor
+    assert incident.suspect.service == scenes.aggressor
     assert incident.confidence > 0.9
 
 
@@ -88,7 +88,7 @@ def test_a_slow_caller_makes_an_incident_cascading(scenes: Scenes) -> None:
 
     (incident,) = last_state(world).incidents
 
-    assert incident.phase == "cascading"
+    assert incident.cascading
     assert incident.other_affected == (scenes.caller,)
     assert "product/assistant is worse than usual too" in incident_sentence(incident)
 
@@ -109,17 +109,17 @@ def test_an_incident_resolves_after_five_minutes_and_is_listed_for_an_hour(scene
     )
     world = scenes.world(scene)
 
-    state, phases, listed = State(), [], []
+    state, reported, listed = State(), [], []
     for at in range(points):
         state = last_state(_until(world, at), state)
-        phases.append(state.incidents[0].phase if state.incidents else "")
+        reported.append(state.incidents[0].state if state.incidents else "")
         listed.append(len(state.incidents))
 
     assert max(listed) == 1
-    ended = phases.index("over")
+    ended = reported.index("resolved")
     assert 290 + 28 <= ended <= 290 + 34
-    assert phases[ended:].count("over") == pytest.approx(KEEP_RESOLVED_SECONDS / scenes.step, abs=2)
-    assert phases[-1] == ""
+    assert reported[ended:].count("resolved") == pytest.approx(KEEP_RESOLVED_SECONDS / scenes.step, abs=2)
+    assert reported[-1] == ""
 
 
 def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(scenes: Scenes) -> None:
@@ -136,7 +136,8 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
 
     during, calms, over = (last_state(_until(world, at)).incidents[0] for at in (258, 275, 299))
 
-    assert (during.phase, calms.phase, over.phase) == ("cascading", "cascading", "over")
+    assert [item.state for item in (during, calms, over)] == ["firing", "recovering", "resolved"]
+    assert all(item.severity == "critical" and item.cascading for item in (during, calms, over))
     assert "p95 of serving/llm 1.50 s" in incident_sentence(during)
     assert incident_sentence(calms).endswith("UTC; it calms down: p95 of serving/llm 500 ms, usually 500 ms.")
     assert (bool(during.at_risk), calms.at_risk) == (True, ())
@@ -151,7 +152,7 @@ def test_a_long_incident_does_not_become_the_baseline(scenes: Scenes) -> None:
 
     (incident,) = last_state(world).incidents
 
-    assert incident.phase == "page"
+    assert (incident.severity, incident.cascading) == ("critical", False)
     assert {item.baseline for item in incident.evidence if item.name == "p95" and item.entity == "serving/llm"} == {0.5}
 
 
@@ -240,8 +241,8 @@ def test_missing_data_does_not_resolve_an_incident(scenes: Scenes, what: str) ->
     (two_hours_later,) = after[-1].incidents
 
     quality = "inferred" if what == "victim_p95" else "sampled"
-    assert (half_an_hour_later.phase, half_an_hour_later.quality) == ("page", quality)
-    assert two_hours_later.phase == ("over" if what == "victim_p95" else "page")
+    assert (half_an_hour_later.state, half_an_hour_later.quality) == ("firing", quality)
+    assert two_hours_later.state == ("resolved" if what == "victim_p95" else "firing")
 
 
 def test_a_gap_of_minutes_does_not_stop_the_analysis(scenes: Scenes) -> None:
@@ -265,7 +266,7 @@ def test_baseline_failures_do_not_page(scenes: Scenes) -> None:
     more = scenes.world(scenes.calm, failed=scenes.rising(240, 0.07, 0.2))
 
     assert last_state(usual).incidents == ()
-    assert [item.phase for item in last_state(more).incidents] == ["advisory"]
+    assert [item.severity for item in last_state(more).incidents] == ["warning"]
 
 
 def test_a_page_precedes_the_cascade(scenes: Scenes) -> None:
@@ -275,13 +276,14 @@ def test_a_page_precedes_the_cascade(scenes: Scenes) -> None:
         return lambda i: low * (1 + rate * max(0, i - 240))
 
     world = scenes.world(scenes.starving, victim_p95=ramp(0.5, 0.12), caller_p95=ramp(0.8, 0.06))
-    phases = []
+    reported: list[bool] = []
     state = State()
     for at in range(240, 290):
         state = last_state(_until(world, at), state)
-        phases += [incident.phase for incident in state.incidents if incident.phase not in phases]
+        paged = [incident.cascading for incident in state.incidents if incident.severity == "critical"]
+        reported += [cascading for cascading in paged if cascading not in reported]
 
-    assert phases == ["page", "cascading"]
+    assert reported == [False, True]
 
 
 def test_an_evaluation_leaves_no_reference_cycle(scenes: Scenes) -> None:

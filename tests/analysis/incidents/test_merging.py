@@ -34,11 +34,12 @@ def test_incidents_of_one_candidate_merge(platforms: Kit) -> None:
     """The other resolves at once; none is reported as recovering."""
     world = joining(platforms).world()
     reported: list[tuple[Incident, ...]] = [state.incidents for state in states(State(), world)]
-    open_ = [[incident for incident in incidents if incident.phase != "over"] for incidents in reported]
+    open_ = [[incident for incident in incidents if incident.is_open] for incidents in reported]
 
     assert len(open_[261]) == 2
     assert [len(incident) for incident in open_[280:]] == [1] * len(open_[280:])
-    assert {incident.phase for incident in reported[-1]} == {"cascading", "over"}
+    assert {incident.state for incident in reported[-1]} == {"firing", "resolved"}
+    assert any(incident.cascading for incident in reported[-1])
     assert [
         incident_sentence(incident)
         for incidents in open_
@@ -58,8 +59,8 @@ def test_an_advisory_about_a_latent_risk_resolves(platforms: Kit) -> None:
         IncidentCandidate(back, (back,), (), (), None, False, False, False, False, 0.0), platform.point(0)
     )
     later = states(replace(state, advisories=(Advisory(weak, state.time),)), platform.world())
-    reported = [[(incident.phase, incident.until) for incident in one.incidents] for one in later]
+    reported = [[(incident.state, incident.resolved) for incident in one.incidents] for one in later]
 
     over = state.time + RESOLVE_AFTER_SECONDS + platform.world().step
-    assert reported[0] == [("advisory", None)]
-    assert reported[-1] == [("over", over)]
+    assert reported[0] == [("firing", None)]
+    assert reported[-1] == [("resolved", over)]

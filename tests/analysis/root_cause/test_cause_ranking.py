@@ -192,7 +192,7 @@ def test_the_first_candidate_is(platforms: Kit, name: str) -> None:
 
 def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Finding:  # noqa: ANN401 - any field
     """A sure finding of contention."""
-    sure = Finding(kit.service(victim), "pool contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), Action("restart"))
+    sure = Finding(kit.service(victim), "gpu_contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), Action("restart"))
     return replace(sure, **more)
 
 
@@ -205,7 +205,7 @@ def test_a_neighbor_of_a_finding_is_suspected_through_all_callers_of_the_affecte
 
     assert candidates[0][0] == "batch"
     assert rank_causes(GraphWalk(point, (starved,)), [platforms.service("front")])[0].reasons == (
-        Reason("cause", platforms.service("model"), "pool contention"),
+        Reason("cause", platforms.service("model"), "gpu_contention"),
     )
 
 
@@ -214,7 +214,7 @@ def test_the_earlier_of_two_findings_is_suspected(platforms: Kit) -> None:
     point = chain(platforms, model=slow(platforms, 5)).point(20)
     squeeze = finding(platforms, "model", SuspectedCause(platforms.service("batch")))
     lag = finding(
-        platforms, "model", SuspectedCause(platforms.service("front")), cause="provisioning lag", since=1_800_002_580.0
+        platforms, "model", SuspectedCause(platforms.service("front")), cause="scale_up_lag", since=1_800_002_580.0
     )
 
     assert names(platforms, point, "model", findings=(lag, squeeze))[0][0] == "batch"

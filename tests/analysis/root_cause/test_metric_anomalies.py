@@ -219,7 +219,7 @@ def test_a_service_without_namespace_is_the_only_one_of_that_name() -> None:
 def test_the_graph_walk_counts_three_times_as_much_as_generic_anomalies() -> None:
     """Reasons of both are reported."""
     a, b = Service("", "a"), Service("", "b")
-    known, odd = (Reason("cause", name="demand"),), (Reason("metric", b, "load", 2.0, 1.0, 1_800_000_000.0),)
+    known, odd = (Reason("cause", name="overload"),), (Reason("metric", b, "load", 2.0, 1.0, 1_800_000_000.0),)
     candidates = blended((Candidate(a, 0.6, known), Candidate(b, 0.4, known)), (Candidate(b, 1.0, odd),))
     assert [(item.service, round(item.score, 2), item.reasons) for item in candidates] == [
         (b, 0.55, known + odd),

@@ -54,7 +54,7 @@ platform:
 faults:
   - surge: {flow: questions, at: 10m, factor: 3, ramp: 90s}
   - tenant_grows: {tenant: batch, at: 1200, workers: 1, onto: [llm]}
-expects: {cascade: true, cause: demand, culprit: questions, origin: llm}
+expects: {cascade: true, cause: overload, culprit: questions, origin: llm}
 """
 
 
@@ -83,7 +83,7 @@ def test_a_platform_written_out_is_read_with_units_ranges_and_defaults() -> None
     assert (llm.model, llm.operations[0].steps) == (LlmSpec("chat-13b"), (Serve(),))
     assert platform.tenants[0].memory_bytes == 2 * 2**30
     assert spec.faults == (Surge("questions", 600.0, 3.0, 90.0), TenantGrows("batch", 1200.0, 1, ("llm",)))
-    assert (spec.expects.cascade, spec.expects.cause, spec.expects.origin) == (True, "demand", "llm")
+    assert (spec.expects.cascade, spec.expects.cause, spec.expects.origin) == (True, "overload", "llm")
 
 
 def test_a_generated_platform_is_changed_by_name() -> None:
@@ -188,7 +188,7 @@ CHANGES = [
     ("kind: batch", "kind: bach", "kind: there is no 'bach'; did you mean 'batch'?"),
     ("gpus: 4,", "gpus: 4, gpu_model: H1000,", "there is no GPU model 'H1000'; did you mean 'H100'?"),
     ("culprit: questions", "culprit: nobody", "no fault concerns the culprit 'nobody'; known: batch, questions"),
-    ("cause: demand,", "", "a cascade is expected, but there is no cause; add 'cause:'"),
+    ("cause: overload,", "", "a cascade is expected, but there is no cause; add 'cause:'"),
     ("cascade: true", "cascade: perhaps", "cascade: 'perhaps' is neither true nor false"),
     ("duration: 30m", "duration: 30m\nduration: 1h", "'duration' is there twice, first on line 2; keep one"),
     ("description: A shop that answers questions.", "descripton: A shop.", "has no key 'descripton'; did you mean"),

@@ -17,7 +17,7 @@ WORDS = st.sampled_from([
     "autoscaler", "calls", "flows", "assistant", "rate", "tenants", "batch-embed", "places", "hosts", "name",
     "gpus", "steps", "operations", "route", "together", "cached", "serve", "cpu", "median", "policy", "timeout",
     "attempts", "null", "true", "3", "-1", "0", "2x", "1e400", ".nan", "5m", "40GB", "12%", "host-1/0",
-    "host-1/0-3", "host-1/9-2", "ml/batch", "gateway", "->", "~", "cascade", "culprit", "origin", "cause", "demand",
+    "host-1/0-3", "host-1/9-2", "ml/batch", "gateway", "->", "~", "cascade", "culprit", "origin", "cause", "overload",
     "tenant_grows", "onto", "workers", "packet_loss", "between", "ratio", "lost_scrapes", "throttle",
     "replicas_fail", "replicas", "policy_change", "caller", "callee",
 ])  # fmt: skip

@@ -22,7 +22,7 @@ description: A tenant grows.
 faults:
   - tenant_grows: {tenant: batch-embed, at: 200, workers: 2, onto: [llm-chat]}
   - surge: {flow: assistant, at: 300, factor: 2}
-expects: {cascade: true, cause: pool_contention, culprit: batch-embed, origin: llm-chat}
+expects: {cascade: true, cause: gpu_contention, culprit: batch-embed, origin: llm-chat}
 """
 
 
@@ -97,7 +97,7 @@ def test_a_cascade_is_a_breach_of_another_service_after_the_onset() -> None:
     assert truth.cascaded
     assert [name.name for name in truth.victims] == ["gateway", "assistant-feature"]
     assert truth.breached == {"gateway": 1250.0, "llm-chat": 1250.0, "assistant-feature": 1310.0}
-    assert (truth.onset, truth.pool, truth.culprit, truth.cause) == (1200.0, "chat", "batch-embed", "pool_contention")
+    assert (truth.onset, truth.pool, truth.culprit, truth.cause) == (1200.0, "chat", "batch-embed", "gpu_contention")
     assert truth.origin is not None
     assert truth.origin.name == "llm-chat"
 

@@ -51,7 +51,7 @@ def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
         figures = [evidence_of(point, name, edge) for name in EDGE_EVIDENCE]
         yield Finding(
             service=service,
-            cause="retry storm",
+            cause="retry_storm",
             suspect=SuspectedCause(edge.client, edge=edge[:2]),
             strength=strength,
             severity=max(1.0, point.ratio("running", service)),

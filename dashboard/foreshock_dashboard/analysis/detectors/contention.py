@@ -149,7 +149,7 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Fin
     severity = max(predicted, min(MAX_SLOWDOWN_RATIO, slow.ratio) if pressed > 0 else 1.0)
     return Finding(
         service=victim,
-        cause="pool contention",
+        cause="gpu_contention",
         suspect=SuspectedCause(worst.service, worst.gpus, pool_of(point.world, worst.gpus)),
         strength=strength,
         severity=severity,

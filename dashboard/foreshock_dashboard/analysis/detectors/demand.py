@@ -102,7 +102,7 @@ def demand(point: EvaluationPoint) -> Iterator[Finding]:
             evidence.append(Evidence(text, now, season.growth, "", season.since, str(service)))
         yield Finding(
             service=service,
-            cause="demand",
+            cause="overload",
             suspect=SuspectedCause(client),
             strength=strength,
             severity=more.ratio,

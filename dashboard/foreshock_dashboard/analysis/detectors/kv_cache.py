@@ -67,7 +67,7 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
         longer = "answer" if point.ratio("tokens", service) > point.ratio("prompt", service) else "prompt"
         yield Finding(
             service=service,
-            cause="memory pressure",
+            cause="kv_cache_pressure",
             suspect=SuspectedCause(client),
             strength=strength,
             severity=max(1.0, growth),

@@ -76,7 +76,7 @@ def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
             effect = improvement("mean duration", service, "s", loads.mean, loads.others, "as_fast_as_others")
             action = Action("drain_replica", service, target=instance, effect=effect)
         else:
-            cause, instance, severity = "imbalance", loads.busiest, 1 + loads.uneven
+            cause, instance, severity = "load_imbalance", loads.busiest, 1 + loads.uneven
             figure = Evidence("requests on one replica", loads.busy, loads.even, "", since, instance)
             effect = improvement("requests", instance, "", loads.busy, loads.even, "balanced")
             action = Action("balance_load", service, effect=effect)

@@ -102,7 +102,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     calls, edge = f"calls {growth.kind}".rstrip(), f"{caller} -> {service}"
     return Finding(
         service=service,
-        cause="pool contention",
+        cause="gpu_contention",
         suspect=SuspectedCause(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(point.world, gpus)),
         strength=strength,
         severity=min(MAX_SLOWDOWN_RATIO, slow.ratio),

@@ -89,7 +89,7 @@ def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
             continue
         yield Finding(
             service=lag.service,
-            cause="provisioning lag",
+            cause="scale_up_lag",
             suspect=SuspectedCause(load_origin(point, lag.service, point.memo(edge_growth)), pool=lag.pool),
             strength=strength,
             severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),

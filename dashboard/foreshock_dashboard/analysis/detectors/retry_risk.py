@@ -76,7 +76,7 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
         retried = observed.loop.load * observed.loop.attempts
         yield Finding(
             service=service,
-            cause="retry storm",
+            cause="retry_storm",
             suspect=SuspectedCause(service, edge=edge[:2]),
             strength=strength,
             severity=1.0,

@@ -71,7 +71,7 @@ def retry_storms(point: EvaluationPoint) -> Iterator[Finding]:
         real_ratio = now.real(rows)
         yield Finding(
             service=service,
-            cause="retry storm",
+            cause="retry_storm",
             suspect=SuspectedCause(service, edge=worst[:2]),
             strength=strength,
             severity=min(MAX_SEVERITY, max(1 / real_ratio, point.ratio("p95", service))),

@@ -30,7 +30,6 @@ from foreshock_dashboard.model.incident import (
     Cause,
     Evidence,
     Incident,
-    Phase,
     Summary,
     SuspectedCause,
     Symptom,
@@ -59,8 +58,6 @@ MAX_RANKED_CALLERS = 8
 """Affected callers that the ranking of suspected causes takes into account, nearest first."""
 RANKING_SECONDS = 60.0
 """Seconds between two rankings of suspected causes."""
-PHASES: Sequence[Phase] = ("advisory", "page", "cascading")
-"""Phases of an open incident in the order of escalation."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +109,15 @@ def advisory(known: Incident | None, finding: Finding, point: EvaluationPoint) -
 def _blank(service: Service, suffix: str, since: float, point: EvaluationPoint) -> Incident:
     name = datetime.fromtimestamp(point.time, UTC).strftime("%Y%m%dT%H%M%SZ")
     incident_id = f"{name}-{service}{suffix}".replace("/", ".")
-    return Incident(incident_id, "advisory", "demand", service, since, opened=point.time)
+    return Incident(incident_id, "warning", "firing", "overload", service, since, opened=point.time)
 
 
 def updated_incident(
     incident: Incident, candidate: IncidentCandidate, evaluation: Evaluation, *, page: bool
 ) -> Incident:
-    """The incident as of this evaluation. Its phase only escalates while it is open."""
+    """The incident as of this evaluation. Its severity never decreases."""
     point, origin = evaluation.point, candidate.origin
-    phase: Phase = "advisory" if not page else "cascading" if {*candidate.breaching} - {origin} else "page"
+    cascading = incident.cascading or (page and bool({*candidate.breaching} - {origin}))
     paged = point.time if page and incident.paged is None else incident.paged
     previous = point.time - point.world.step
     is_ranking_due = (
@@ -137,17 +134,18 @@ def updated_incident(
     if finding is not None:
         cause, suspected, confidence, action = finding.cause, finding.suspect, finding.strength, finding.action
     else:
-        cause = "demand" if candidate.origin_overloaded else "dependency"
+        cause = "overload" if candidate.origin_overloaded else "dependency"
         suspected = SuspectedCause(ranking[0].service if ranking else origin)
         confidence, action = candidate.chance, fallback_action(point, cause, origin, suspected.service)
     updated = replace(
         incident,
-        phase=max(phase, incident.phase, key=PHASES.index),
+        severity="critical" if page else incident.severity,
+        cascading=cascading,
         paged=paged,
         cause=cause,
         service=origin,
         suspect=suspected,
-        victims=tuple(dict.fromkeys((origin, *callers))),
+        affected=tuple(dict.fromkeys((origin, *callers))),
         at_risk=_at_risk(candidate, evaluation),
         candidates=_candidates(suspected.service, finding, candidate.chance, ranking) if is_ranking_due else ranking,
         evidence=_evidence(finding, candidate, point),
@@ -166,15 +164,14 @@ def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
 
 def recovering_incident(incident: Incident, point: EvaluationPoint) -> Incident:
     """The incident while it recovers: no service is at risk."""
-    return with_summary(replace(incident, at_risk=(), quality="sampled"), point, recovering=True)
+    return with_summary(replace(incident, state="recovering", at_risk=(), quality="sampled"), point)
 
 
-def with_summary(incident: Incident, point: EvaluationPoint, *, recovering: bool = False) -> Incident:
+def with_summary(incident: Incident, point: EvaluationPoint) -> Incident:
     """The incident with its summary as of this grid point."""
     summary = Summary(
         symptom=_symptom(incident.service, point),
-        recovering=recovering,
-        latent=incident.cause == "retry storm" and incident.phase == "advisory",
+        latent=incident.cause == "retry_storm" and incident.severity == "warning",
         requests=_requests(incident, point),
     )
     return replace(incident, summary=summary)
@@ -191,7 +188,7 @@ def _symptom(service: Service, point: EvaluationPoint) -> Symptom | None:
 def _requests(incident: Incident, point: EvaluationPoint) -> str | None:
     """The kind of requests that make others wait, "" if unknown; None if their client runs on the contended GPUs."""
     client, gpus = incident.suspect.service, incident.suspect.gpus
-    if incident.cause != "pool contention" or client in (None, incident.service) or not gpus:
+    if incident.cause != "gpu_contention" or client in (None, incident.service) or not gpus:
         return None
     if any(point.world.tenants[row].gpu in gpus for row in point.tenant_rows.get(client, ())):
         return None
@@ -284,7 +281,7 @@ def _evidence(finding: Finding | None, candidate: IncidentCandidate, point: Eval
 def fallback_action(point: EvaluationPoint, cause: Cause, origin: Service, suspect: Service | None) -> Action:
     """What to do about `origin`, of which `suspect` is the suspected cause, if any is."""
     other = suspect if suspect != origin else None
-    if cause == "demand":
+    if cause == "overload":
         limit = Action("limit_callers", origin, callers=(other,) if other else ())
         utilization, effect = point.utilizations.get(origin), None
         if utilization is not None and utilization.load > 0:

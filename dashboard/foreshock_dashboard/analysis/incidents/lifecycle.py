@@ -144,13 +144,13 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     tracked, ended = _advanced(state.tracked, candidates, evaluation)
     advisories, expired = _advisories(state.advisories, latent, evaluation)
     resolved = [_resolved(incident, time) for incident in (*ended, *expired)]
-    resolved += [incident for incident in state.resolved if time - (incident.until or time) <= KEEP_RESOLVED_SECONDS]
+    resolved += [incident for incident in state.resolved if time - (incident.resolved or time) <= KEEP_RESOLVED_SECONDS]
     return State(time, learned, tracked, latent, advisories, tuple(resolved), own, cache)
 
 
 def _resolved(incident: Incident, time: float) -> Incident:
     """The incident as of its last candidate, resolved at `time`."""
-    return replace(incident, phase="over", until=time)
+    return replace(incident, state="resolved", resolved=time)
 
 
 def _latent_risks(point: EvaluationPoint, own: Mapping[Service, ServiceRisk]) -> Mapping[Service, Finding]:
@@ -273,7 +273,7 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     disproved = after.confidence >= PROVED_STRENGTH and not _is_possible(before, evaluation.findings)
     if disagreeing_points >= (PAGED_SWITCH_POINTS if before.paged is not None and not disproved else SWITCH_POINTS):
         return replace(group, incident=after, disagreeing_points=0)
-    reported = replace(before, phase=after.phase)
+    reported = replace(before, severity=after.severity, cascading=after.cascading)
     if after.service == before.service:
         reported = with_summary(replace(reported, at_risk=after.at_risk), evaluation.point)
     else:

@@ -210,7 +210,7 @@ class _Triage:
         explained = (
             cause is not None
             and cause.strength >= FINDING_STRENGTH
-            and cause.cause in ("pool contention", "hardware", "network", "memory pressure")
+            and cause.cause in ("gpu_contention", "hardware", "network", "kv_cache_pressure")
             and point.value("rate", origin) * SLO_WINDOW_SECONDS >= MIN_REQUESTS_PER_WINDOW
         )
         if self.is_breaching(origin):
@@ -289,8 +289,8 @@ def best_finding(findings: Sequence[Finding]) -> Finding | None:
     A fault of the service itself ranks last, and load that recurs every week before it. Provisioning lag replaces load:
     the replicas for it are on their way.
     """
-    if any(finding.cause == "provisioning lag" for finding in findings):
-        findings = [finding for finding in findings if finding.cause != "demand"]
+    if any(finding.cause == "scale_up_lag" for finding in findings):
+        findings = [finding for finding in findings if finding.cause != "overload"]
 
     def rank(finding: Finding) -> tuple[bool, bool, bool, float, float]:
         return not finding.by_itself, not finding.expected, finding.urgent, finding.strength, -finding.since

@@ -41,8 +41,8 @@ LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]
     "pairs": (("victim", "aggressor", "stalled_ratio", "gpus"), lambda snapshot: lists.contention(snapshot)["pairs"]),
     "incidents": (
         (
-            *("id", "phase", "cause", "victim", "aggressor", "since", "opened", "paged", "until"),
-            *("confidence", "quality", "gpus", "sentence", "next_step"),
+            *("id", "severity", "state", "cascading", "cause", "service", "suspect.service", "suspect.gpus"),
+            *("since", "opened", "paged", "resolved", "confidence", "quality", "summary", "action.text"),
         ),
         lambda snapshot: lists.incidents(snapshot)["incidents"],
     ),
@@ -67,9 +67,15 @@ def table(columns: Sequence[str], rows: Iterable[object]) -> bytes:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     for row in rows:
-        fields = row if isinstance(row, Mapping) else vars(row)
-        writer.writerow([_cell(fields.get(column)) for column in columns])
+        writer.writerow([_cell(_field(row, column)) for column in columns])
     return text.getvalue().encode()
+
+
+def _field(row: object, column: str) -> object:
+    """The value of a column; `a.b` is field b of field a. None where there is none."""
+    for name in column.split("."):
+        row = None if row is None else (row if isinstance(row, Mapping) else vars(row)).get(name)
+    return row
 
 
 def _cell(value: object) -> object:

@@ -99,9 +99,9 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         return Advice("ok", None, snapshot.error or "no fresh data of it", known=False)
     soon = world.step
     for item in open_incidents(snapshot):
-        if service not in (item.service, *item.victims):
+        if service not in (item.service, *item.affected):
             continue
-        if item.phase in ("page", "cascading") and service in (item.service, item.victim):
+        if item.severity == "critical" and service in (item.service, item.service):
             return Advice("shed", _retry_seconds(world, service), incident_sentence(item))
         return Advice("degraded", soon, incident_sentence(item))
     risk = next((item for item in snapshot.forecast.risks if item.service == service), None)

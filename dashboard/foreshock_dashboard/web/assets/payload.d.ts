@@ -62,22 +62,41 @@ export interface Clause {
 
 /** A recommended action. */
 export interface Action {
+  text: string;
   clauses: Clause[];
+}
+
+export type Severity = "warning" | "critical";
+export type IncidentState = "firing" | "recovering" | "resolved";
+export type ConfidenceLevel = "low" | "medium" | "high";
+
+/** The suspected cause, and where it acts. */
+export interface Suspect {
+  service: string | null;
+  gpus: string[];
+  pool: string | null;
+  edge: string | null;
+  host: string | null;
 }
 
 export interface Incident {
   id: string;
-  phase: "advisory" | "page" | "cascading" | "over";
+  severity: Severity;
+  state: IncidentState;
+  cascading: boolean;
   cause: string;
-  victim: string;
-  victims: string[];
-  aggressor: string | null;
+  service: string;
+  suspect: Suspect;
+  affected: string[];
   since: number;
   opened: number;
-  until: number | null;
-  summary: Clause[];
+  paged: number | null;
+  resolved: number | null;
+  summary: string;
+  summary_clauses: Clause[];
   action: Action | null;
   confidence: number;
+  confidence_level: ConfidenceLevel;
   quality: string;
 }
 

@@ -38,7 +38,7 @@ class Report:
 
 def report(world: World, incident: Incident, at_page: Incident | None = None) -> Report:
     """The post-mortem of an incident. world: the data around it. at_page: the incident as of its page, if known."""
-    until = incident.until or world.time
+    until = incident.resolved or world.time
     since = min(incident.since, *(figure.since for figure in incident.evidence), incident.opened)
     costs = incident_costs(world, since, until, incident.paged)
     plots = dict(_plots(world, incident, since, until))
@@ -93,13 +93,14 @@ def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
 
 def _summary(incident: Incident, until: float) -> str:
     rows = [
-        ("state", incident.phase),
+        ("severity", incident.severity),
+        ("state", incident.state),
         ("cause", incident.cause),
         ("whose doing", suspected_cause(incident.suspect) or "not known"),
-        ("victims", ", ".join(map(str, incident.victims)) or "none"),
+        ("victims", ", ".join(map(str, incident.affected)) or "none"),
         ("opened", utc_timestamp(incident.opened)),
         ("paged", utc_timestamp(incident.paged) if incident.paged is not None else "never"),
-        ("ended", utc_timestamp(incident.until) if incident.until is not None else "not yet"),
+        ("ended", utc_timestamp(incident.resolved) if incident.resolved is not None else "not yet"),
         ("lasted", f"{(until - incident.opened) / 60:.0f} min"),
         ("confidence", percent(incident.confidence)),
     ]
@@ -113,8 +114,8 @@ def _timeline(incident: Incident, since: float) -> str:
     events.append((incident.opened, "incident opened"))
     if incident.paged is not None:
         events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first sign"))
-    if incident.until is not None:
-        events.append((incident.until, "over"))
+    if incident.resolved is not None:
+        events.append((incident.resolved, "resolved"))
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
     return "\n".join([*lines, *(f"- at risk: {_text(risk_line(risk))}" for risk in incident.at_risk)])
 
@@ -163,15 +164,20 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     times = world.times[shown]
     if len(times) < 2:
         return
-    moments = [("first sign", since), ("opened", incident.opened), ("paged", incident.paged), ("over", incident.until)]
+    moments = [
+        ("first sign", since),
+        ("opened", incident.opened),
+        ("paged", incident.paged),
+        ("resolved", incident.resolved),
+    ]
     marks = [SvgMark(when, name) for name, when in moments if when is not None and times[0] <= when <= times[-1]]
-    affected = list(dict.fromkeys((*incident.victims, incident.service, *ingress_services(world))))[:MAX_LINES]
-    suspects = list(dict.fromkeys((*filter(None, [incident.aggressor]), *affected)))[:MAX_LINES]
+    affected = list(dict.fromkeys((*incident.affected, incident.service, *ingress_services(world))))[:MAX_LINES]
+    suspects = list(dict.fromkeys((*filter(None, [incident.suspect.service]), *affected)))[:MAX_LINES]
     colors = {str(service): number for number, service in enumerate(dict.fromkeys((*affected, *suspects)))}
     stalls = {
         str(stall.aggressor): world.stalled_by[row]
         for row, stall in enumerate(world.stalls)
-        if stall.victim in incident.victims and stall.gpu in incident.gpus and stall.aggressor in suspects
+        if stall.victim in incident.affected and stall.gpu in incident.suspect.gpus and stall.aggressor in suspects
     }
     for name, title, unit, rows in (
         ("duration", "p95 of requests", "seconds", _rows(world, world.red.p95, affected)),
@@ -198,7 +204,7 @@ def _busy(world: World, incident: Incident, services: Sequence[Service]) -> Mapp
     """Mean over the incident's GPUs of the time that each service has there."""
     rows: dict[str, list[Floats]] = {}
     for tenant, values in zip(world.tenants, world.busy, strict=True):
-        if tenant.gpu in incident.gpus and tenant.service in services:
+        if tenant.gpu in incident.suspect.gpus and tenant.service in services:
             rows.setdefault(str(tenant.service), []).append(values)
     return {name: np.mean(values, axis=0) for name, values in rows.items()}
 

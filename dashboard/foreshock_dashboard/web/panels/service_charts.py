@@ -121,9 +121,9 @@ def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
     """The onsets of incidents with affected services."""
     return [
-        Mark(item.since, item.cause, "warn" if item.phase == "advisory" else "crit")
+        Mark(item.since, item.cause, "warn" if item.severity == "warning" else "crit")
         for item in sorted(incidents, key=lambda item: item.since)
-        if item.victims
+        if item.affected
     ]
 
 

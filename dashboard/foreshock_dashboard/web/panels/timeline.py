@@ -85,7 +85,7 @@ def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenInciden
     if incident_id:
         incidents = tuple(item for item in snapshot.incidents if item.id == incident_id)
     else:
-        incidents = tuple(item for item in open_incidents(snapshot) if item.victims)
+        incidents = tuple(item for item in open_incidents(snapshot) if item.affected)
     return ChosenIncidents(incidents, min((first_sign(item) for item in incidents), default=None))
 
 
@@ -134,7 +134,7 @@ def timeline(
     """
     place = {service: i for i, service in enumerate(order, 1)}
     risks = nearest_breaches(chosen.incidents)
-    named = {service for item in chosen.incidents for service in (item.service, *item.victims)}
+    named = {service for item in chosen.incidents for service in (item.service, *item.affected)}
     hit = _hit(history, named, chosen.onset)
     culprits = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
     if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
@@ -168,7 +168,7 @@ def nearest_breaches(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
     """The nearest breach that open ones of the incidents forecast, by service."""
     nearest: dict[Service, AtRisk] = {}
     for item in incidents:
-        for risk in item.at_risk if item.until is None else ():
+        for risk in item.at_risk if item.resolved is None else ():
             if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
                 nearest[risk.service] = risk
     return nearest
@@ -190,7 +190,7 @@ def _hit(history: ServiceHistory, named: set[Service], onset: float | None) -> d
 def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
     first: dict[str, Evidence] = {}
     for item in incidents:
-        for figure in item.evidence if item.until is None else ():
+        for figure in item.evidence if item.resolved is None else ():
             service = figure.entity.partition(" ")[0] if " -> " not in figure.entity else ""
             if service and (service not in first or figure.since < first[service].since):
                 first[service] = figure
@@ -212,7 +212,7 @@ def _hit_lane(
     sign = next((sign for sign in history.signs if sign.service == service), None)
     shown = sign and _sign(sign.text, sign.entity, sign.since, sign.value, sign.level, sign.unit)
     if evidence is not None and last[0].start - MAX_GAP_SECONDS < evidence.since < last[0].start:
-        intervals = (*intervals[: -len(last)], Interval(evidence.since, last[0].start, "early"), *last)
+        intervals = (*intervals[: -len(last)], Interval(evidence.since, last[0].start, "early_warning"), *last)
         last = [intervals[-len(last) - 1]]
         name, value, baseline, unit, since, entity = evidence
         shown = _sign(name, entity, since, value, baseline, unit)
@@ -241,18 +241,18 @@ def _soon(risk: AtRisk) -> bool:
 
 
 def _blame(item: Incident) -> str:
-    service, contention = item.suspect.service, item.cause == "pool contention"
+    service, contention = item.suspect.service, item.cause == "gpu_contention"
     reasons = next(
         (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()
     )
     cause = Reason("cause", name=item.cause)
-    if contention and any(figure.entity == f"{service} -> {item.victim}" for figure in item.evidence):
+    if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
         return "asks for what makes others wait"
     if contention and item.suspect.gpus:
-        same = (Reason("cause", item.victim, item.cause), cause)
+        same = (Reason("cause", item.service, item.cause), cause)
         further = reasons_text(reason for reason in reasons if reason not in same)
         count = len(item.suspect.gpus)
         return f"takes the time of {count} {plural(count, 'GPU')}" + (f": {further}" if further else "")
-    if item.cause == "demand" and reasons in ((), (cause,)):
+    if item.cause == "overload" and reasons in ((), (cause,)):
         return "asks for more than usual"
     return reasons_text(reasons) or item.cause

@@ -68,7 +68,7 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     world = snapshot.world
     if world is None:
         return []
-    onsets = [item.since for item in open_incidents(snapshot) if item.phase != "advisory"]
+    onsets = [item.since for item in open_incidents(snapshot) if item.severity == "critical"]
     columns, past = _columns(world, min(onsets, default=math.inf))
     rows = (
         ("Services degraded", "count", _degraded(history, world, columns)),
@@ -117,7 +117,7 @@ def _columns(world: World, trouble: float) -> tuple[Columns, int]:
 
 
 def _degraded(history: ServiceHistory, world: World, columns: Columns) -> Vital:
-    """The number of services that are degraded or failing."""
+    """The number of services that are degraded or breach their SLO."""
     values = np.full(len(columns), np.nan)
     if len(history.times):
         counts = np.where((history.stages >= 0).any(axis=0), (history.stages >= 2).sum(axis=0), np.nan)

@@ -67,7 +67,7 @@ class ServiceForecasts:
         self._breaches = {item.service: item.p50 for item in forecast.risks}
         self._chances = {item.service: item.chance for item in forecast.risks}
         for item in reversed(snapshot.incidents):  # incidents win, so that all pages agree
-            for risk in item.at_risk if item.phase != "over" else ():
+            for risk in item.at_risk if item.is_open else ():
                 self._breaches[risk.service] = risk.p50
                 self._chances[risk.service] = breach_probability(risk, RISK_HORIZON_SECONDS)
         self._loads = {item.service: item for item in forecast.loads}
@@ -100,9 +100,14 @@ class ServiceForecasts:
 
 def open_incidents(snapshot: Snapshot) -> tuple[Incident, ...]:
     """The open incidents, the worst and then the oldest first."""
-    rank = {"cascading": 0, "page": 1, "advisory": 2}
-    current = [incident for incident in snapshot.incidents if incident.phase != "over"]
-    return tuple(sorted(current, key=lambda incident: (rank[incident.phase], incident.since, incident.id)))
+    current = [incident for incident in snapshot.incidents if incident.is_open]
+    return tuple(sorted(current, key=_urgency))
+
+
+def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:
+    """Sorting key: the more urgent, the less."""
+    state = incident.state != "firing", incident.severity != "critical", not incident.cascading
+    return *state, incident.since, incident.id
 
 
 class Condition(NamedTuple):
@@ -138,16 +143,16 @@ def condition(
 
 def _role_condition(service: Service, incidents: Sequence[Incident]) -> Condition | None:
     """The condition by the role of a service in the open incidents; None without a role."""
-    incidents = [incident for incident in incidents if incident.victims]  # others affect no service yet
+    incidents = [incident for incident in incidents if incident.affected]  # others affect no service yet
     for incident in incidents:
-        if service in (incident.victim, incident.service):
+        if service in (incident.service, incident.service):
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
-            grave = incident.phase in ("page", "cascading") and not soon
+            grave = incident.severity == "critical" and not soon
             hit = "first at risk" if soon else "hit first"
-            word = "starved" if incident.cause == "pool contention" else hit
-            return Condition("critical" if grave else "warning", word if service == incident.victim else "at risk")
-    if blamed := [incident for incident in incidents if incident.aggressor == service]:
-        return Condition("warning", "starves others" if blamed[0].cause == "pool contention" else "the cause")
+            word = "starved" if incident.cause == "gpu_contention" else hit
+            return Condition("critical" if grave else "warning", word if service == incident.service else "at risk")
+    if blamed := [incident for incident in incidents if incident.suspect.service == service]:
+        return Condition("warning", "starves others" if blamed[0].cause == "gpu_contention" else "the cause")
     if any(service in incident.other_affected for incident in incidents):
         return Condition("warning", "slowed down")
     return None

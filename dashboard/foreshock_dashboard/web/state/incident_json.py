@@ -11,10 +11,12 @@ from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
     Cause,
+    ConfidenceLevel,
     Evidence,
     Incident,
-    Phase,
     Quality,
+    Severity,
+    State,
     SuspectedCause,
 )
 from foreshock_dashboard.model.service import Service
@@ -24,7 +26,7 @@ from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
-VERSION = 1
+VERSION = 2
 """Increases when a key changes its meaning or is removed; new keys do not change it."""
 
 
@@ -81,12 +83,13 @@ class ActionStep(TypedDict):
 
 
 class ActionJson(ActionStep):
-    """An action with its text."""
+    """An action with its text, whole and in clauses."""
 
+    text: str
     clauses: list[ClauseJson]
 
 
-class CulpritJson(Row):
+class SuspectJson(Row):
     """The suspected cause, and where it is felt; an edge is written `client -> server`."""
 
     service: str | None
@@ -123,7 +126,7 @@ class CandidateJson(Row):
 
 
 class EvidenceJson(Row):
-    """A figure that supports an incident. `signal` and `name` are the same."""
+    """A signal that supports an incident."""
 
     signal: str
     entity: str
@@ -131,48 +134,43 @@ class EvidenceJson(Row):
     baseline: float | None
     unit: str
     since: float | None
-    name: str
 
 
-class Judgement(TypedDict):
-    """The fields of an incident that may change while it is open."""
+class Assessment(TypedDict):
+    """The fields of an incident that follow the analysis while it is open."""
 
-    cause: str
+    cause: Cause
     confidence: float | None
-    culprit: CulpritJson
-    victims: list[str]
+    confidence_level: ConfidenceLevel
+    suspect: SuspectJson
+    affected: list[str]
     at_risk: list[AtRiskJson]
     candidates: list[CandidateJson]
-    next_step: str
     action: ActionJson | None
-    sentence: str
-    summary: list[ClauseJson]
+    summary: str
+    summary_clauses: list[ClauseJson]
 
 
-class IncidentJson(Judgement):
+class IncidentJson(Assessment):
     """An incident."""
 
     id: str
-    state: Phase
+    severity: Severity
+    state: State
+    cascading: bool
+    service: str
+    since: float | None
     opened: float | None
     paged: float | None
-    closed: float | None
-    since: float | None
-    service: str
+    resolved: float | None
     evidence: list[EvidenceJson]
     quality: Quality
-    phase: Phase
-    until: float | None
-    victim: str
-    aggressor: str | None
-    gpus: list[str]
-    slowed: list[str]
 
 
 class ReplayedIncident(IncidentJson):
     """An incident of a replay, with its text when it paged."""
 
-    at_page: Judgement | None
+    at_page: Assessment | None
 
 
 class Replay(TypedDict):
@@ -183,12 +181,12 @@ class Replay(TypedDict):
 
 
 def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:
-    """The document of a replay: the final state of each incident, and under `at_page` its judgement at the page.
+    """The document of a replay: the final state of each incident, and under `at_page` its assessment at the page.
 
     paged: the incidents as of their page, by id.
     """
     rows: list[ReplayedIncident] = [
-        {**incident(item), "at_page": _judgement(paged[item.id]) if item.id in paged else None} for item in final
+        {**incident(item), "at_page": _assessment(paged[item.id]) if item.id in paged else None} for item in final
     ]
     return {"version": VERSION, "incidents": rows}
 
@@ -197,49 +195,44 @@ def incident(item: Incident) -> IncidentJson:
     """One incident. Times in Unix seconds; null where something has not happened or is unknown."""
     return {
         "id": item.id,
-        "state": item.phase,
+        "severity": item.severity,
+        "state": item.state,
+        "cascading": item.cascading,
+        "service": str(item.service),
+        "since": number_of_time(item.since),
         "opened": number_of_time(item.opened),
         "paged": number_of_time(item.paged),
-        "closed": number_of_time(item.until),
-        "since": number_of_time(item.since),
-        "service": str(item.service),
-        **_judgement(item),
+        "resolved": number_of_time(item.resolved),
+        **_assessment(item),
         "evidence": list(map(_evidence, item.evidence)),
         "quality": item.quality,
-        # Short names for the pages.
-        "phase": item.phase,
-        "until": number_of_time(item.until),
-        "victim": str(item.victim),
-        "aggressor": _text(item.aggressor),
-        "gpus": _labels(item.gpus),
-        "slowed": list(map(str, item.other_affected)),
     }
 
 
-def _judgement(item: Incident) -> Judgement:
+def _assessment(item: Incident) -> Assessment:
     summary = summary_clauses(item)
     return {
-        "cause": cause(item.cause),
+        "cause": item.cause,
         "confidence": number(item.confidence),
-        "culprit": _culprit(item.suspect),
-        "victims": list(map(str, item.victims)),
+        "confidence_level": item.confidence_level,
+        "suspect": _suspect(item.suspect),
+        "affected": list(map(str, item.affected)),
         "at_risk": [AtRiskJson(str(risk.service), breach_seconds(risk)) for risk in item.at_risk],
         "candidates": list(map(candidate, item.candidates)),
-        "next_step": action_text(item.action),
         "action": action(item.action),
-        "sentence": joined_text(summary),
-        "summary": clauses(summary),
+        "summary": joined_text(summary),
+        "summary_clauses": clauses(summary),
     }
 
 
-def _culprit(suspect: SuspectedCause) -> CulpritJson:
+def _suspect(suspect: SuspectedCause) -> SuspectJson:
     edge = _edge(suspect.edge) if suspect.edge else None
-    return CulpritJson(_text(suspect.service), _labels(suspect.gpus), suspect.pool or None, edge, suspect.host or None)
+    return SuspectJson(_text(suspect.service), _labels(suspect.gpus), suspect.pool or None, edge, suspect.host or None)
 
 
 def _evidence(figure: Evidence) -> EvidenceJson:
     value, baseline, since = number(figure.value), number(figure.baseline), number_of_time(figure.since)
-    return EvidenceJson(figure.name, figure.entity, value, baseline, figure.unit, since, name=figure.name)
+    return EvidenceJson(figure.name, figure.entity, value, baseline, figure.unit, since)
 
 
 def clauses(text: Text) -> list[ClauseJson]:
@@ -248,8 +241,10 @@ def clauses(text: Text) -> list[ClauseJson]:
 
 
 def action(action_: Action | None) -> ActionJson | None:
-    """The recommended action in full, with its text in clauses; None for no action."""
-    return None if action_ is None else {**_action(action_), "clauses": clauses(action_clauses(action_))}
+    """The recommended action in full, with its text; None for no action."""
+    if action_ is None:
+        return None
+    return {**_action(action_), "text": action_text(action_), "clauses": clauses(action_clauses(action_))}
 
 
 def _action(action_: Action) -> ActionStep:
@@ -280,11 +275,6 @@ def _effect(effect: Effect) -> EffectJson:
 def _reason(reason: Reason) -> ReasonJson:
     value, baseline, since = number(reason.value), number(reason.baseline), number_of_time(reason.since)
     return ReasonJson(reason.kind, _text(reason.service), reason.name or None, value, baseline, since)
-
-
-def cause(name: Cause) -> str:
-    """A cause class as one word."""
-    return "memory" if name == "memory pressure" else name.replace(" ", "_")
 
 
 def breach_seconds(risk: AtRisk) -> BreachSeconds:

@@ -249,8 +249,8 @@ def warnings(snapshot: Snapshot) -> Warnings:
 
 def incidents(snapshot: Snapshot) -> Incidents:
     """Every incident: the open ones, then the resolved ones, newest first."""
-    over = [item for item in snapshot.incidents if item.phase == "over"]
-    over.sort(key=lambda item: (-(item.until or item.since), item.id))
+    over = [item for item in snapshot.incidents if item.state == "resolved"]
+    over.sort(key=lambda item: (-(item.resolved or item.since), item.id))
     return {"version": VERSION, "incidents": [incident(item) for item in (*open_incidents(snapshot), *over)]}
 
 

@@ -64,7 +64,7 @@ def _placement(gpus: tuple[Gpu, ...], tenants: tuple[Tenant, ...]) -> Placement:
 
 def gpus_in_incidents(world: World, incidents: Iterable[Incident]) -> list[int]:
     """The rows of the GPUs on which incidents act."""
-    gpus = {gpu for incident in incidents for gpu in incident.gpus}
+    gpus = {gpu for incident in incidents for gpu in incident.suspect.gpus}
     return [row for row, gpu in enumerate(world.gpus) if gpu in gpus] if gpus else []
 
 

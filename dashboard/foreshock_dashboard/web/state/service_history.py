@@ -72,7 +72,7 @@ def service_history(
         world, baselines, columns, slos(EvaluationPoint(world, at, baselines), slo_by_service or {})
     ).history()
     if len(history.times):
-        history.stages[[service in breaching for service in history.services], -1] = STAGES.index("failing")
+        history.stages[[service in breaching for service in history.services], -1] = STAGES.index("breached")
     return history
 
 

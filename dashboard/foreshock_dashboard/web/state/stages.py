@@ -1,4 +1,4 @@
-"""The stages of a service, from calm to failing, and the early signs of trouble."""
+"""The stages of a service, from healthy to an SLO breach, and the early signs of trouble."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-Stage = Literal["calm", "early", "degraded", "failing"]
-STAGES: tuple[Stage, ...] = ("calm", "early", "degraded", "failing")
+Stage = Literal["healthy", "early_warning", "degraded", "breached"]
+STAGES: tuple[Stage, ...] = ("healthy", "early_warning", "degraded", "breached")
 LEADING_SIGNALS: Mapping[str, str] = {
     "stalled_by": "its work waits while another service runs on the same GPU",
     "per_token": "each token takes longer: fuller batches, or somebody takes its GPU time",
@@ -90,11 +90,11 @@ class ServiceHistory:
         }
 
     def anomalous_services(self) -> tuple[Service, ...]:
-        """The services that were not always calm, in the World's order."""
+        """The services that were not always healthy, in the World's order."""
         return tuple(self.services[row] for row in np.flatnonzero((self.stages > 0).any(axis=1)).tolist())
 
     def intervals(self, service: Service) -> tuple[Interval, ...]:
-        """The intervals in which a service was not calm."""
+        """The intervals in which a service was not healthy."""
         row = self.stages[self.services.index(service)].tolist()
         intervals = []
         for stage, points in groupby(zip(self.times.tolist(), row, strict=True), key=lambda point: point[1]):

@@ -11,13 +11,13 @@ import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
 const [LEAD_SECONDS, TAIL_SECONDS] = [600, 20];
 
 /**
- * The cause of an incident in words; nothing has happened yet where it has no victims.
- * @param {Pick<Incident, "cause" | "victims">} incident
+ * The cause of an incident in words; nothing has happened yet where no service is affected.
+ * @param {Pick<Incident, "cause" | "affected">} incident
  * @param {Record<string, string>} [words] by cause, where others than its name are wanted
  */
-export const causeText = ({ cause, victims }, words = {}) => {
+export const causeText = ({ cause, affected }, words = {}) => {
   const name = cause.replaceAll("_", " ");
-  return victims.length ? words[cause] || name : `${name} may come`;
+  return affected.length ? words[cause] || name : `${name} may come`;
 };
 
 /**
@@ -32,18 +32,27 @@ export const actionStep = ({ clauses }) => {
 
 /**
  * The parameters from and to that show an ended incident as it was shortly before its end; null each while it is open.
- * @param {Pick<Incident, "since" | "until">} incident
+ * @param {Pick<Incident, "since" | "resolved">} incident
  */
-export const incidentRange = ({ since, until }) => ({
-  from: until ? formatUnix(since - LEAD_SECONDS) : null,
-  to: until ? formatUnix(until - TAIL_SECONDS) : null,
+export const incidentRange = ({ since, resolved }) => ({
+  from: resolved ? formatUnix(since - LEAD_SECONDS) : null,
+  to: resolved ? formatUnix(resolved - TAIL_SECONDS) : null,
 });
 
+/** @type {Record<Incident["severity"], string>} */
+const SEVERITY_WORDS = { critical: "Critical", warning: "Early warning" };
+/** @type {Record<Incident["state"], string>} */
+const STATE_WORDS = { firing: "firing", recovering: "recovering", resolved: "resolved" };
+
 /**
- * The state of an incident that is open.
- * @param {string} phase
+ * The severity and the state of an incident.
+ * @param {Pick<Incident, "severity" | "state">} incident
  */
-export const phaseState = (phase) => healthState(phase === "advisory" ? "warning" : "critical", phase);
+export const incidentState = ({ severity, state }) =>
+  healthState(
+    state === "resolved" ? "idle" : severity,
+    state === "firing" ? SEVERITY_WORDS[severity] : `${SEVERITY_WORDS[severity]}, ${STATE_WORDS[state]}`,
+  );
 
 /**
  * The address of the post-mortem of an incident.

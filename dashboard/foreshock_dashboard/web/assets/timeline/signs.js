@@ -2,7 +2,7 @@
 import { h } from "#web/assets/dom.js";
 
 /** @typedef {"ok" | "warning" | "critical" | "idle" | "unknown"} Health */
-/** @typedef {"calm" | "early" | "degraded" | "failing"} Stage */
+/** @typedef {"healthy" | "early_warning" | "degraded" | "breached"} Stage */
 
 /** @type {Record<Health, string>} */
 export const HEALTH_SIGNS = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
@@ -16,15 +16,20 @@ const HEALTH_WORDS = {
 };
 /** @type {Record<Stage, string>} */
 export const STAGE_WORDS = {
-  calm: "as usual",
-  early: "early sign",
-  degraded: "degraded",
-  failing: "misses its objective",
+  healthy: "Healthy",
+  early_warning: "Early warning",
+  degraded: "Degraded",
+  breached: "SLO breach",
 };
 /** @type {Record<Stage, string>} */
-export const STAGE_SIGNS = { calm: "○", early: "▲", degraded: "◆", failing: "■" };
+export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "◆", breached: "■" };
 /** @type {Record<Stage, Health>} */
-const STAGE_HEALTH = { calm: "ok", early: "warning", degraded: "warning", failing: "critical" };
+const STAGE_HEALTH = {
+  healthy: "ok",
+  early_warning: "warning",
+  degraded: "warning",
+  breached: "critical",
+};
 
 /**
  * A sign that screen readers skip.

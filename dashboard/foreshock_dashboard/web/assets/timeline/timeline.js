@@ -32,10 +32,10 @@ const MAX_TICKS = 8;
 const TICK_SECONDS = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 /** @type {Record<Stage, string>} */
 const PAST_WORDS = {
-  calm: "",
-  early: "had an early sign",
+  healthy: "",
+  early_warning: "had an early warning",
   degraded: "was degraded",
-  failing: "missed its objective",
+  breached: "had breached SLO",
 };
 
 /** @param {Lane} lane */
@@ -67,7 +67,7 @@ const worstStage = (lane) => lane.spells.reduce((worst, [, , stage]) => Math.max
  */
 export const latestStage = (lane, now, stages) => {
   const last = lane.spells.at(-1);
-  return (last && last[1] >= now - LATEST_WITHIN_SECONDS && stages[last[2]]) || "calm";
+  return (last && last[1] >= now - LATEST_WITHIN_SECONDS && stages[last[2]]) || "healthy";
 };
 
 /**
@@ -79,7 +79,9 @@ const stageText = (lane, data) => {
   if (lane.part === "next") return "expected";
   if (!lane.spells.length) return NOT_KNOWN;
   const stage = latestStage(lane, data.now, data.stages);
-  return stage === "calm" ? `over: it ${PAST_WORDS[data.stages[worstStage(lane)] ?? "calm"]}` : STAGE_WORDS[stage];
+  return stage === "healthy"
+    ? `Recovered (${PAST_WORDS[data.stages[worstStage(lane)] ?? "healthy"]})`
+    : STAGE_WORDS[stage];
 };
 
 /**
@@ -149,7 +151,7 @@ const legend = (lanes) => {
     hasPart("culprit") ? entry("⚑", "flag", "culprit") : null,
     hasPart("hit") ? entry("1", "lane-part", "the first that was hit, then 2, 3, …") : null,
     hasPart("next") ? entry("…", "lane-dots", "not hit yet, expected next") : null,
-    /** @type {Stage[]} */ (["early", "degraded", "failing"]).map((stage) =>
+    /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map((stage) =>
       h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGE_WORDS[stage]}`),
     ),
     lanes.some((lane) => lane.forecast)
@@ -329,7 +331,7 @@ const laneStrip = (lane, data, y, scale, name) => {
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
     spells
       .filter(([, , stage], i) => (spells[i - 1]?.[2] ?? -1) < stage)
-      .map(([start, , stage]) => stageMark(data.stages[stage] ?? "calm", x(start), y)),
+      .map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
     isCulprit ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
     caption(lane, data, y, scale),
   );
@@ -342,7 +344,7 @@ const laneStrip = (lane, data, y, scale, name) => {
  */
 const stageMark = (stage, x, y) => {
   const kind = `lane-mark ${stage}`;
-  if (stage === "early") return s("path", { d: `M${x} ${y - 7}L${x + 7} ${y + 6}H${x - 7}z`, class: kind });
+  if (stage === "early_warning") return s("path", { d: `M${x} ${y - 7}L${x + 7} ${y + 6}H${x - 7}z`, class: kind });
   if (stage === "degraded") {
     return s("path", { d: `M${x} ${y - 7.5}L${x + 7.5} ${y}L${x} ${y + 7.5}L${x - 7.5} ${y}z`, class: kind });
   }

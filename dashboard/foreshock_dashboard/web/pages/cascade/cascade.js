@@ -11,8 +11,15 @@ import {
   shortLabels,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionStep, causeText, incidentRange, reportHref, slowestTracesLink } from "#web/assets/timeline/incident.js";
-import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import {
+  actionStep,
+  causeText,
+  incidentRange,
+  incidentState,
+  reportHref,
+  slowestTracesLink,
+} from "#web/assets/timeline/incident.js";
+import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
@@ -29,8 +36,6 @@ const MAX_SIGNALS = 14;
 const HORIZON_SECONDS = 1800;
 const SCALE_WIDTH = 260;
 const SCALE_MARGIN = 4;
-/** @type {Record<Incident["phase"], Health>} */
-const PHASE_HEALTH = { advisory: "warning", page: "critical", cascading: "critical", over: "idle" };
 
 /**
  * @param {Incident} incident
@@ -39,8 +44,8 @@ const PHASE_HEALTH = { advisory: "warning", page: "critical", cascading: "critic
  */
 const incidentItem = (incident, data, now) => {
   const isChosen = data.wanted ? incident.id === data.wanted : data.chosen.some((chosen) => chosen.id === incident.id);
-  const age = incident.until
-    ? `ended ${formatDuration(now - incident.until)} ago`
+  const age = incident.resolved
+    ? `ended ${formatDuration(now - incident.resolved)} ago`
     : `for ${formatDuration(now - incident.since)}`;
   const href = hrefWith({ incident: incident.id, ...incidentRange(incident) });
   return h(
@@ -49,9 +54,9 @@ const incidentItem = (incident, data, now) => {
     h(
       "a",
       { href, "data-go": true, "aria-current": isChosen ? "true" : null },
-      healthState(PHASE_HEALTH[incident.phase], incident.phase),
+      incidentState(incident),
       " ",
-      h("b", null, incident.victim),
+      h("b", null, incident.service),
       h("span", { class: "muted" }, ` ${causeText(incident)}, ${age}`),
     ),
   );
@@ -61,8 +66,8 @@ const incidentItem = (incident, data, now) => {
 const incidentDetail = (incident) =>
   h(
     "div",
-    { class: "chosen", "data-phase": incident.phase },
-    h("p", { class: "headline" }, clausesText(incident.summary)),
+    { class: "chosen", "data-state": incident.state, "data-severity": incident.severity },
+    h("p", { class: "headline" }, clausesText(incident.summary_clauses)),
     incident.action ? actionStep(incident.action) : null,
     h(
       "p",
@@ -78,7 +83,7 @@ const incidentDetail = (incident) =>
         "▶ Replay it",
       ),
       h("a", { href: reportHref(incident.id), download: "" }, "Download the post-mortem"),
-      slowestTracesLink(incident.victim, `Slowest traces of ${incident.victim}`),
+      slowestTracesLink(incident.service, `Slowest traces of ${incident.service}`),
     ),
   );
 

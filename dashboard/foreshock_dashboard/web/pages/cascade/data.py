@@ -10,7 +10,7 @@ from typing import Required
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.incident import AtRisk, Incident, Phase
+from foreshock_dashboard.model.incident import AtRisk, Cause, Incident, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
@@ -26,7 +26,7 @@ from foreshock_dashboard.web.panels.timeline import (
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
 from foreshock_dashboard.web.state.conditions import open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import why_unknown
-from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJson, breach_seconds, cause, incident
+from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJson, breach_seconds, incident
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -47,12 +47,13 @@ class IncidentRow(Row):
     """A row of the chooser."""
 
     id: str
-    phase: Phase
-    cause: str
-    victim: str
-    victims: list[str]
+    severity: Severity
+    state: State
+    cause: Cause
+    service: str
+    affected: list[str]
     since: float | None
-    until: float | None
+    resolved: float | None
 
 
 class CascadeNode(Row):
@@ -133,7 +134,7 @@ def cascade(
     world, histories = snapshot.world, histories or HistoryCache()
     chosen = chosen_incidents(snapshot, incident_id)
     body: Cascade = {
-        "incidents": [_row(item) for item in snapshot.incidents if item.victims or item.id == incident_id],
+        "incidents": [_row(item) for item in snapshot.incidents if item.affected or item.id == incident_id],
         "chosen": [incident(item) for item in chosen.incidents],
         "wanted": incident_id,
         "warnings": [incident(item) for item in open_incidents(snapshot)],
@@ -171,9 +172,9 @@ def cascade(
 
 
 def _row(item: Incident) -> IncidentRow:
-    victims = list(map(str, item.victims))
-    times = number_of_time(item.since), number_of_time(item.until)
-    return IncidentRow(item.id, item.phase, cause(item.cause), str(item.victim), victims, *times)
+    affected = list(map(str, item.affected))
+    times = number_of_time(item.since), number_of_time(item.resolved)
+    return IncidentRow(item.id, item.severity, item.state, item.cause, str(item.service), affected, *times)
 
 
 def _sharing(world: World) -> list[list[str | float | None]]:
@@ -196,12 +197,12 @@ def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> 
         calls.setdefault(str(edge.client), []).append(str(edge.server))
     steps: list[tuple[str, str, str]] = []
     for item in chosen.incidents:
-        if item.aggressor is None or item.aggressor == item.victim:
+        if item.suspect.service is None or item.suspect.service == item.service:
             continue
-        if item.cause == "pool contention":
-            steps.append((str(item.aggressor), str(item.victim), "gpu"))
+        if item.cause == "gpu_contention":
+            steps.append((str(item.suspect.service), str(item.service), "gpu"))
         else:
-            path = _shortest_path(calls, str(item.aggressor), str(item.service))
+            path = _shortest_path(calls, str(item.suspect.service), str(item.service))
             steps += [(source, target, "load") for source, target in pairwise(path)]
     for position, service_ in enumerate(order):
         earlier = [target for target in order[:position] if target in calls.get(service_, ())]
@@ -271,7 +272,7 @@ def headroom_service(snapshot: Snapshot, chosen: ChosenIncidents, chosen_name: s
     if chosen_name:
         return next((service_ for service_ in known if str(service_) == chosen_name), None)
     for item in chosen.incidents:
-        for service_ in (item.service, *item.victims):
+        for service_ in (item.service, *item.affected):
             if service_ in known:
                 return service_
     loads = sorted(snapshot.forecast.loads, key=lambda load: (-load.ratio, load.service))

@@ -90,7 +90,7 @@ export const drawServiceMap = (data, topology) => {
   }
   const width = body.clientWidth;
   const isNarrow = width < MIN_PICTURE_WIDTH;
-  const culprits = new Set(data.chosen.flatMap(({ aggressor }) => aggressor ?? []));
+  const culprits = new Set(data.chosen.flatMap(({ suspect }) => suspect.service ?? []));
   put(
     body,
     isNarrow ? null : new MapPicture(data, topology, width, culprits).draw(),
@@ -109,7 +109,7 @@ const legend = (hasCulprit, hidden) =>
     "p",
     { class: "legend" },
     healthState("ok", "as usual"),
-    /** @type {Stage[]} */ (["early", "degraded", "failing"]).map(stageState),
+    /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map(stageState),
     healthState("idle", "no requests"),
     healthState("unknown", "no data"),
     h("span", { class: "key spread" }, "how it spread"),
@@ -369,8 +369,8 @@ const hitNumber = (order) =>
  */
 const nodeState = (node, service) => {
   const stage = service?.stage;
-  if (stage && stage !== "calm") {
-    const health = { early: "warning early", degraded: "warning", failing: "critical" }[stage];
+  if (stage && stage !== "healthy") {
+    const health = { early_warning: "warning early", degraded: "warning", breached: "critical" }[stage];
     return { word: STAGE_WORDS[stage], health, sign: STAGE_SIGNS[stage] };
   }
   if (stage) return { word: service.rate ? "as usual" : service.word, health: "ok", sign: HEALTH_SIGNS.ok };
@@ -385,7 +385,7 @@ const nodeState = (node, service) => {
  */
 const nodeValueText = (service, word) => {
   const p95 = `p95 ${formatSeconds(service?.p95)}`;
-  if (service?.stage && service.stage !== "calm") {
+  if (service?.stage && service.stage !== "healthy") {
     return (service.failed ?? 0) >= ERROR_RATE_CRITICAL ? `${formatPercent(service.failed)} failed · ${p95}` : p95;
   }
   return service?.rate ? `${formatRate(service.rate)} · ${p95}` : word;

@@ -94,7 +94,7 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
 const drawVerdict = (data, now) => {
   const { headline, pair } = data;
   requireId("verdict").dataset.state = verdictState(data);
-  put(requireId("headline"), pair ? clausesText(pair.summary) : headline);
+  put(requireId("headline"), pair ? clausesText(pair.summary_clauses) : headline);
   requireId("pair-open").hidden = !pair;
   for (const name of ["gpu-time", "ranked"]) requireId(`${name}-panel`).hidden = Boolean(pair);
   put(byId("pair-facts"), pair ? pairFacts(pair, now) : null);

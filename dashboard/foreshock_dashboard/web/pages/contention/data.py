@@ -172,9 +172,9 @@ def pair_roles(incidents: Sequence[Incident]) -> PairRoles:
     """The roles of the pairs of open incidents."""
     roles: dict[tuple[Service, Service], PairRole] = {}
     for item in incidents:
-        if item.aggressor is not None:
-            roles[item.victim, item.aggressor] = "incident"
-            roles.setdefault((item.aggressor, item.victim), "reverse")
+        if item.suspect.service is not None:
+            roles[item.service, item.suspect.service] = "incident"
+            roles.setdefault((item.suspect.service, item.service), "reverse")
     return roles
 
 

@@ -153,7 +153,7 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
         marks = [
             Mark(item.since, "first anomaly", "crit")
             for item in snapshot_at(hub, view).incidents
-            if (item.victim, item.aggressor) == (victim, aggressor) and view.start <= item.since <= view.end
+            if (item.service, item.suspect.service) == (victim, aggressor) and view.start <= item.since <= view.end
         ]
         gpus = frozenset(stall.gpu for stall in world.stalls if stall[1:] == (victim, aggressor))
         series = series_of(_Pair(world, victim, aggressor, gpus))

@@ -34,7 +34,7 @@ export const closePair = () => {
 export const drawPairGpus = (pair) => {
   if (!pair) return;
   if (!pair.gpus.length) {
-    setPanelEmpty("pair-gpus", pair.sentence);
+    setPanelEmpty("pair-gpus", pair.summary);
     return;
   }
   const label = shortLabels([pair.victim, pair.aggressor]);

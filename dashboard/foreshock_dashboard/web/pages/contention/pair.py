@@ -7,11 +7,10 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.incident import Incident, Phase, Quality
+from foreshock_dashboard.model.incident import ConfidenceLevel, Incident, Quality, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.clause import joined_text, text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import counted, duration, percent
@@ -52,11 +51,12 @@ class PairIncident(Row):
     """The open incident of a pair. since: Unix seconds. confidence: 0 to 1."""
 
     id: str
-    phase: Phase
+    severity: Severity
+    state: State
     since: float | None
     confidence: float | None
+    confidence_level: ConfidenceLevel
     quality: Quality
-    next_step: str
     action: ActionJson | None
 
 
@@ -64,16 +64,16 @@ class PairDetail(Row):
     """A pair in detail.
 
     ratio: share of time, 0 to 1, that the victim waits on the aggressor, mean over `gpus`; None for no data.
-    gpus: the GPUs that both use, the longest wait first. sentence: the pair in one sentence. summary: the sentence in
-    clauses that link to their evidence.
+    gpus: the GPUs that both use, the longest wait first. summary: the pair in one sentence, whole and in clauses that
+    link to their evidence.
     """
 
     victim: str
     aggressor: str
     ratio: float | None
     gpus: list[PairGpu]
-    sentence: str
-    summary: list[ClauseJson]
+    summary: str
+    summary_clauses: list[ClauseJson]
     incident: PairIncident | None
 
 
@@ -94,7 +94,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
         summary = text(why or f"{victim_name} and {aggressor_name} share no GPU.")
     else:
         current = open_incidents(snapshot)
-        incident = next((item for item in current if (item.victim, item.aggressor) == services), None)
+        incident = next((item for item in current if (item.service, item.suspect.service) == services), None)
         summary = summary_clauses(incident) if incident else text(_sentence(world, pair))
         busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
         gpus = [
@@ -107,8 +107,8 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
 
 def _incident(item: Incident) -> PairIncident:
     since, confidence = number_of_time(item.since), number(item.confidence)
-    next_step = action_text(item.action)
-    return PairIncident(item.id, item.phase, since, confidence, item.quality, next_step, action(item.action))
+    certainty = confidence, item.confidence_level, item.quality
+    return PairIncident(item.id, item.severity, item.state, since, *certainty, action(item.action))
 
 
 def _sentence(world: World, pair: Pair) -> str:

@@ -1,5 +1,5 @@
 // The values of the Contention page, as the hub's JSON has them. Shares and ratios are of time; null without data.
-import type { Action, Clause, LivePayload } from "#web/assets/payload.d.ts";
+import type { Action, Clause, ConfidenceLevel, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
 
 /** The part of a pair in an open incident; "reverse" is the pair in the other direction. */
 export type PairRole = "incident" | "reverse" | "";
@@ -21,9 +21,11 @@ export interface RankedGpu extends GpuTime {
 
 export interface PairIncident {
   id: string;
-  phase: string;
+  severity: Severity;
+  state: IncidentState;
   since: number;
   confidence: number;
+  confidence_level: ConfidenceLevel;
   quality: string;
   action: Action | null;
 }
@@ -31,8 +33,8 @@ export interface PairIncident {
 export interface OpenPair {
   victim: string;
   aggressor: string;
-  sentence: string;
-  summary: Clause[];
+  summary: string;
+  summary_clauses: Clause[];
   ratio: number | null;
   incident: PairIncident | null;
   gpus: { gpu: string; wait: number | null; victim_busy: number | null; aggressor_busy: number | null }[];

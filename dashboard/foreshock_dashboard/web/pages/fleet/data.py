@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Required
 import numpy as np
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.incident import Cause, Phase
+from foreshock_dashboard.model.incident import Cause, Severity, State
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -137,10 +137,11 @@ class FleetIncident(Row):
     """An open incident."""
 
     id: str
-    phase: Phase
+    severity: Severity
+    state: State
     cause: Cause
-    of: str
-    victims: list[str]
+    service: str
+    affected: list[str]
     gpus: int
 
 
@@ -222,7 +223,13 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
         "incident_gpus": gpus_in_incidents(world, current),
         "incidents": [
             FleetIncident(
-                item.id, item.phase, item.cause, str(item.victim), list(map(str, item.victims)), len(item.gpus)
+                item.id,
+                item.severity,
+                item.state,
+                item.cause,
+                str(item.service),
+                list(map(str, item.affected)),
+                len(item.suspect.gpus),
             )
             for item in current[:MAX_INCIDENTS]
         ],

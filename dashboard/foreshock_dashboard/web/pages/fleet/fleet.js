@@ -6,7 +6,7 @@ import { formatGibibytes, formatPercent, isNumber, NOT_KNOWN, plural, truncate }
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import { causeText, incidentHref, phaseState } from "#web/assets/timeline/incident.js";
+import { causeText, incidentHref, incidentState } from "#web/assets/timeline/incident.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -48,16 +48,16 @@ const formatGpuValue = (value, unit) => (isNumber(value) ? formatGridValue(value
  * @param {FleetIncident} incident
  */
 const incidentFact = (incident) => {
-  const { id, phase, of, gpus } = incident;
+  const { id, service, gpus } = incident;
   return h(
     "span",
     null,
-    phaseState(phase),
+    incidentState(incident),
     " ",
-    link(incidentHref(id), `${of}: ${causeText(incident)}`),
+    link(incidentHref(id), `${service}: ${causeText(incident)}`),
     gpus ? `, ${plural(gpus, "GPU")}` : "",
     " · ",
-    link(pageHref("/fleet", { q: of }), `GPUs of ${of}`),
+    link(pageHref("/fleet", { q: service }), `GPUs of ${service}`),
   );
 };
 
@@ -253,8 +253,14 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   put(
     byId("gpu"),
     h("p", { class: "gpu-health", "data-faulty": String(gpu.faulty) }, hardwareState(gpu), " ", gpu.health),
-    gpu.incidents.map(({ id, phase, summary }) =>
-      h("p", null, phaseState(phase), " ", link(incidentHref(id), clausesText(summary))),
+    gpu.incidents.map((incident) =>
+      h(
+        "p",
+        null,
+        incidentState(incident),
+        " ",
+        link(incidentHref(incident.id), clausesText(incident.summary_clauses)),
+      ),
     ),
     h("div", { class: "gpu-values" }, gpuValues(gpu)),
     h("div", { id: "gpu-services" }),

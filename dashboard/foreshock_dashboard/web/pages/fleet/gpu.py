@@ -10,7 +10,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
-from foreshock_dashboard.model.incident import Phase
+from foreshock_dashboard.model.incident import Severity, State
 from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Reduce
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.types import Floats
@@ -124,9 +124,10 @@ class GpuIncident(Row):
     """An open incident on the GPU."""
 
     id: str
-    sentence: str
-    summary: list[ClauseJson]
-    phase: Phase
+    summary: str
+    summary_clauses: list[ClauseJson]
+    severity: Severity
+    state: State
 
 
 class XidRow(Row):
@@ -188,9 +189,9 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "services": _services(world, gpu),
         "pairs": _waits(world, gpu),
         "incidents": [
-            GpuIncident(item.id, incident_sentence(item), clauses(summary_clauses(item)), item.phase)
+            GpuIncident(item.id, incident_sentence(item), clauses(summary_clauses(item)), item.severity, item.state)
             for item in open_incidents(snapshot)
-            if gpu in item.gpus
+            if gpu in item.suspect.gpus
         ],
         "health": health_text,
         "faulty": faulty,

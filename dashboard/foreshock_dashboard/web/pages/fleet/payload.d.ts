@@ -1,17 +1,18 @@
 // The values of the Fleet page, as the hub's JSON has them.
 import type { GpuFault } from "#web/assets/gpu_grid/grid_values.js";
-import type { Clause, LivePayload } from "#web/assets/payload.d.ts";
+import type { Clause, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
 
 /** What the grid can show. */
 export type Metric = "busy" | "contended" | "memory" | "power" | "temperature" | "throttled" | "nvlink" | "errors";
 
 export interface FleetIncident {
   id: string;
-  phase: string;
+  severity: Severity;
+  state: IncidentState;
   cause: string;
-  victims: string[];
   /** The service that it is about. */
-  of: string;
+  service: string;
+  affected: string[];
   gpus: number;
 }
 
@@ -29,7 +30,7 @@ export interface OpenGpu {
   /** Whether the hardware has a fault; null where unknown. */
   faulty: boolean | null;
   health: string;
-  incidents: { id: string; phase: string; summary: Clause[] }[];
+  incidents: { id: string; severity: Severity; state: IncidentState; summary: string; summary_clauses: Clause[] }[];
   pairs: { victim: string; aggressor: string; wait: number }[];
   xids: { xid: number; description: string; events: number; last: number | null }[];
   services: {

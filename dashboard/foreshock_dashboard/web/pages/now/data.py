@@ -95,7 +95,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         "topology": topology_id,
         "verdict": verdict_.payload(),
         "warnings": [incident(item) for item in open_incidents(snapshot)],
-        "over": [incident(item) for item in snapshot.incidents if item.phase == "over"][:5],
+        "over": [incident(item) for item in snapshot.incidents if item.state == "resolved"][:5],
         "ready": world is not None,
     }
     if world is None:
@@ -105,7 +105,7 @@ def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histori
         busy = stalled = busy[:0]
     start = lanes_start(world, chosen)
     history = histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS))
-    rows = most_affected(service_rows(snapshot, history), {str(item.victim) for item in open_incidents(snapshot)})
+    rows = most_affected(service_rows(snapshot, history), {str(item.service) for item in open_incidents(snapshot)})
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
     shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
     return {
@@ -148,12 +148,12 @@ def matrix(world: World) -> Matrix:
 
 
 def _affected(row: ServiceFigures) -> bool:
-    return row.health in ("critical", "warning", "unknown") or row.stage not in (None, "calm")
+    return row.health in ("critical", "warning", "unknown") or row.stage not in (None, "healthy")
 
 
 def most_affected(rows: list[ServiceFigures], victims: Collection[str] = ()) -> list[ServiceFigures]:
     """Rows sorted by stage, condition, role as a victim, and share of failed requests."""
-    stages: dict[Stage | None, int] = {"failing": 0, "degraded": 1, "early": 2}
+    stages: dict[Stage | None, int] = {"breached": 0, "degraded": 1, "early_warning": 2}
     health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
     return sorted(
         rows,

@@ -3,8 +3,13 @@ import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, formatValue, plural } from "#web/assets/format.js";
-import { causeText, incidentRange, phaseState, reportHref, slowestTracesLink } from "#web/assets/timeline/incident.js";
-import { healthState } from "#web/assets/timeline/signs.js";
+import {
+  causeText,
+  incidentRange,
+  incidentState,
+  reportHref,
+  slowestTracesLink,
+} from "#web/assets/timeline/incident.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
 import { CAUSE_WORDS } from "#web/pages/now/verdict.js";
 
@@ -13,22 +18,26 @@ import { CAUSE_WORDS } from "#web/pages/now/verdict.js";
 /** @typedef {import("#web/pages/now/payload.d.ts").NowIncident} NowIncident */
 
 const MAX_CANDIDATES = 3;
-/** @type {Record<string, string>} */
-const RUNBOOKS = { advisory: "IncidentAdvisory", page: "IncidentPage", cascading: "IncidentCascading" };
+
+/** @param {NowIncident} incident */
+const runbookName = ({ severity, cascading }) => {
+  if (severity === "warning") return "IncidentAdvisory";
+  return cascading ? "IncidentCascading" : "IncidentPage";
+};
 
 /** @param {NowIncident} incident */
 const incidentLinks = (incident) => {
-  const { id, victim, phase, until } = incident;
-  const range = until ? incidentRange(incident) : null;
+  const { id, service, resolved } = incident;
+  const range = resolved ? incidentRange(incident) : null;
   const params = { incident: id, ...(range?.from && range.to ? { from: range.from, to: range.to } : {}) };
   return h(
     "span",
     { class: "links" },
     link(pageHref("/cascade", params), "cascade"),
     " ",
-    slowestTracesLink(victim, "slowest traces"),
+    slowestTracesLink(service, "slowest traces"),
     " ",
-    until ? null : h("a", { href: `/runbooks/${RUNBOOKS[phase]}` }, "runbook"),
+    resolved ? null : h("a", { href: `/runbooks/${runbookName(incident)}` }, "runbook"),
     " ",
     h("a", { href: reportHref(id), download: "" }, "post-mortem"),
   );
@@ -39,19 +48,19 @@ const incidentLinks = (incident) => {
  * @param {number} now
  */
 const endedIncident = (incident, now) => {
-  const { aggressor, victim, gpus, until } = incident;
+  const { suspect, service, resolved } = incident;
   const text =
-    aggressor && gpus.length
-      ? `${aggressor} starved ${victim} on ${plural(gpus.length, "GPU")}, ended `
-      : `${victim}: ${causeText(incident)}, ended `;
+    suspect.service && suspect.gpus.length
+      ? `${suspect.service} starved ${service} on ${plural(suspect.gpus.length, "GPU")}, ended `
+      : `${service}: ${causeText(incident)}, ended `;
   return h(
     "li",
     { class: "over" },
-    healthState("idle", "over"),
+    incidentState(incident),
     " ",
     text,
-    timeElement(until, now),
-    ` (${formatDuration(now - (until ?? now))} ago) `,
+    timeElement(resolved, now),
+    ` (${formatDuration(now - (resolved ?? now))} ago) `,
     incidentLinks(incident),
   );
 };
@@ -60,20 +69,20 @@ const endedIncident = (incident, now) => {
  * @param {NowIncident} incident
  * @param {number} now
  */
-const evidenceTable = ({ victim, evidence }, now) =>
+const evidenceTable = ({ service, evidence }, now) =>
   scrollTable(
-    `Evidence of ${victim}`,
+    `Evidence of ${service}`,
     { class: "evidence" },
     headCells(["of", "figure", "now", "usually", "since"]),
-    evidence.map(({ entity, name, value, baseline, unit, since }, i) => {
+    evidence.map(({ entity, signal, value, baseline, unit, since }, i) => {
       const isSame = evidence[i - 1]?.entity === entity;
-      const entityName = breakable(entity ? entity.replace(" -> ", " → ") : victim);
+      const entityName = breakable(entity ? entity.replace(" -> ", " → ") : service);
       const hidden = entity ? h("span", { class: "visually-hidden" }, entity) : entityName;
       return h(
         "tr",
         { class: isSame ? "same" : null },
         h("th", { scope: "row" }, isSame ? hidden : entityName),
-        h("td", null, name),
+        h("td", null, signal),
         h("td", null, h("b", null, formatValue(value, unit))),
         h("td", null, formatValue(baseline, unit)),
         h("td", null, timeElement(since, now)),
@@ -82,12 +91,12 @@ const evidenceTable = ({ victim, evidence }, now) =>
   );
 
 /** @param {NowIncident} incident */
-const confidenceText = ({ gpus, candidates, confidence, quality }) => {
+const confidenceText = ({ suspect, candidates, confidence, quality }) => {
   const shares = candidates
     .slice(0, MAX_CANDIDATES)
     .map(({ service, score, why }) => `${service} ${formatPercent(score)}${why ? ` (${why})` : ""}`);
   return [
-    gpus.length ? `on ${gpus.join(", ")}` : "",
+    suspect.gpus.length ? `on ${suspect.gpus.join(", ")}` : "",
     candidates.length > 1 ? `share of the blame: ${shares.join(", ")}` : "",
     `${formatPercent(confidence)} sure whose doing it is, ${quality}`,
   ]
@@ -100,23 +109,25 @@ const confidenceText = ({ gpus, candidates, confidence, quality }) => {
  * @param {number} now
  */
 const openIncident = (incident, now) => {
-  const { phase, aggressor, victim, since, evidence } = incident;
+  const { severity, suspect, service, since, evidence } = incident;
   const head =
-    aggressor && aggressor !== victim ? [serviceLink(aggressor), " → ", serviceLink(victim)] : serviceLink(victim);
+    suspect.service && suspect.service !== service
+      ? [serviceLink(suspect.service), " → ", serviceLink(service)]
+      : serviceLink(service);
   const cause = causeText(incident, CAUSE_WORDS);
   return h(
     "li",
-    { "data-phase": phase },
+    { "data-severity": severity },
     h(
       "p",
       { class: "warning-head" },
-      phaseState(phase),
+      incidentState(incident),
       " ",
       h("b", null, head),
       h("span", { class: "muted" }, ` ${cause}, since `, timeElement(since, now), ` (${formatDuration(now - since)}) `),
       incidentLinks(incident),
     ),
-    h("p", null, clausesText(incident.summary)),
+    h("p", null, clausesText(incident.summary_clauses)),
     evidence.length ? evidenceTable(incident, now) : null,
     h("p", { class: "muted" }, confidenceText(incident)),
   );

@@ -166,7 +166,7 @@ const drawMatrix = (data) => {
     return;
   }
   const label = shortLabels([...new Set([...victims, ...aggressors])]);
-  const inIncident = new Set(data.warnings.map(({ victim, aggressor }) => pairKey(victim, String(aggressor))));
+  const inIncident = new Set(data.warnings.map(({ service, suspect }) => pairKey(service, String(suspect.service))));
   const hasIncident = matrixPairs(data.matrix).some(({ victim, aggressor }) =>
     inIncident.has(pairKey(victim, aggressor)),
   );
@@ -214,7 +214,7 @@ const drawMatrix = (data) => {
 const serviceSign = ({ health, stage }, isCause) => {
   if (isCause) return "⚑";
   if (health !== "warning") return null;
-  return stage === "degraded" || stage === "failing" ? STAGE_SIGNS[stage] : STAGE_SIGNS.early;
+  return stage === "degraded" || stage === "breached" ? STAGE_SIGNS[stage] : STAGE_SIGNS.early_warning;
 };
 
 /**
@@ -223,10 +223,10 @@ const serviceSign = ({ health, stage }, isCause) => {
  */
 const serviceCondition = (service, isCause) => {
   const { health, stage, word } = service;
-  if (health === "ok" && stage && stage !== "calm") return stageState(stage);
+  if (health === "ok" && stage && stage !== "healthy") return stageState(stage);
   return [
     healthState(health, word, serviceSign(service, isCause)),
-    stage === "failing" || stage === "degraded" ? h("span", { class: "state muted" }, ` ${STAGE_WORDS[stage]}`) : null,
+    stage === "breached" || stage === "degraded" ? h("span", { class: "state muted" }, ` ${STAGE_WORDS[stage]}`) : null,
   ];
 };
 
@@ -244,8 +244,8 @@ const drawServices = (data) => {
   }
   const colors = new Map(live.topology?.services.map(({ id, colour }) => [id, colour]));
   const label = shortLabels(data.services.map(({ id }) => id));
-  const affected = new Set(data.warnings.map(({ victim }) => victim));
-  const causes = new Set(data.warnings.flatMap(({ aggressor }) => aggressor ?? []));
+  const affected = new Set(data.warnings.map(({ service }) => service));
+  const causes = new Set(data.warnings.flatMap(({ suspect }) => suspect.service ?? []));
   const row = (/** @type {ServiceRow} */ service) => {
     const { id, health, stage, rate, failed, p95, spark } = service;
     return h(
@@ -265,7 +265,7 @@ const drawServices = (data) => {
       h(
         "td",
         { class: "minor" },
-        sparkline(spark, { kind: stage === "failing" ? "critical" : "", label: `p95 of ${id} over 15 minutes` }) ||
+        sparkline(spark, { kind: stage === "breached" ? "critical" : "", label: `p95 of ${id} over 15 minutes` }) ||
           NOT_KNOWN,
       ),
     );

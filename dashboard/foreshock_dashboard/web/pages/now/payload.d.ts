@@ -4,7 +4,7 @@ import type { Clause, Health, Incident, LivePayload, Percentiles, Stage, Timelin
 export interface Evidence {
   /** "" for the affected service itself. */
   entity: string;
-  name: string;
+  signal: string;
   value: number;
   baseline: number | null;
   unit: string;
@@ -13,9 +13,6 @@ export interface Evidence {
 
 export interface NowIncident extends Incident {
   evidence: Evidence[];
-  /** Services that are slower too. */
-  slowed: string[];
-  gpus: string[];
   candidates: { service: string; score: number; why: string | null }[];
 }
 

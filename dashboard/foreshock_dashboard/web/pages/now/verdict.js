@@ -20,14 +20,14 @@ import { actionStep, causeText } from "#web/assets/timeline/incident.js";
 const MAX_NAMED_SERVICES = 3;
 /** @type {Record<string, string>} */
 export const CAUSE_WORDS = {
-  demand: "more is asked than it can carry",
-  provisioning_lag: "new replicas come late",
-  pool_contention: "a neighbour takes the GPUs",
+  overload: "more is asked than it can carry",
+  scale_up_lag: "new replicas come late",
+  gpu_contention: "a neighbour takes the GPUs",
   retry_storm: "retries keep it down",
   network: "network",
   dependency: "a service it needs",
-  memory: "KV cache full",
-  imbalance: "replicas unevenly loaded",
+  kv_cache_pressure: "KV cache full",
+  load_imbalance: "replicas unevenly loaded",
   hardware: "hardware",
 };
 
@@ -80,11 +80,16 @@ const nextHit = ({ service, seconds, missing, objective }) => {
  * @param {number} now
  */
 const incidentFacts = (incident, since, now) => {
-  const { aggressor, confidence, quality, slowed, evidence } = incident;
-  const slower = slowed.filter((name) => name !== aggressor);
+  const { suspect, confidence, quality, affected, service, evidence } = incident;
+  const slower = affected.filter((name) => name !== suspect.service && name !== service);
   const sure = h("b", { title: `how sure it is whose doing it is; ${quality}` }, `${formatPercent(confidence)} sure`);
   return [
-    h("span", { class: "sure" }, "culprit ", aggressor ? [serviceLink(aggressor), ", ", sure] : "not known"),
+    h(
+      "span",
+      { class: "sure" },
+      "culprit ",
+      suspect.service ? [serviceLink(suspect.service), ", ", sure] : "not known",
+    ),
     h("span", null, "cause ", h("b", null, causeText(incident, CAUSE_WORDS))),
     h(
       "span",

@@ -112,9 +112,9 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
     still = bool(snapshot.error) and now is not None and now - world.time > fresh_seconds(world.step)
     since = world.time if still else seen.since
     blind = _blind("anybody" if still else seen.no_data and f"any {seen.no_data}", since)
-    current = tuple(item for item in open_incidents(snapshot) if item.victims)
+    current = tuple(item for item in open_incidents(snapshot) if item.affected)
     unseen = bool(gaps)
-    gaps = (*gaps, *(summary_clauses(item) for item in open_incidents(snapshot) if not item.victims))
+    gaps = (*gaps, *(summary_clauses(item) for item in open_incidents(snapshot) if not item.affected))
     if current:
         headline = _starving(world, current, (text("This may have changed. ", blind), *gaps) if blind else gaps)
         slos = {slo.service: slo.seconds for slo in snapshot.forecast.slos}
@@ -135,7 +135,7 @@ def verdict(snapshot: Snapshot, now: float | None = None) -> Verdict:
             f"Errors in {len(erring)} {plural(len(erring), 'service')}: {name_list(erring)}. Watching {size}."
         )
         return Verdict("warning", text(f"{starved} of GPU time, but some services fail."), (errors, *gaps))
-    over = [item.until for item in snapshot.incidents if item.until is not None]
+    over = [item.resolved for item in snapshot.incidents if item.resolved is not None]
     ended = max(over, default=None)
     return Verdict("calm", text(f"{starved} of GPU time."), (text(f"Watching {size}."), *gaps), ended)
 
@@ -148,17 +148,17 @@ _FIRST_STEPS = (
 
 def _starving(world: World, current: tuple[Incident, ...], gaps: tuple[Text, ...]) -> Verdict:
     worst = current[0]
-    if worst.aggressor and worst.gpus:
-        pair = (str(worst.victim), str(worst.aggressor))
+    if worst.suspect.service and worst.suspect.gpus:
+        pair = (str(worst.service), str(worst.suspect.service))
         starves = Clause(starving_verb(worst), "pair", pair)
-        gpus = Clause(_where(world, worst.gpus), "gpus", gpus=tuple(gpu.label for gpu in worst.gpus))
-        condition = text(worst.aggressor, " ", starves, " ", worst.victim, " on ", gpus)
+        gpus = Clause(_where(world, worst.suspect.gpus), "gpus", gpus=tuple(gpu.label for gpu in worst.suspect.gpus))
+        condition = text(worst.suspect.service, " ", starves, " ", worst.service, " on ", gpus)
     else:
         condition = condition_clauses(worst)
-    cascading = ", and its callers slow down too" if worst.phase == "cascading" else ""
+    cascading = ", and its callers slow down too" if worst.cascading else ""
     others = len(current) - 1
     more = (text(f"{others} {plural(others, 'more warning')} below."),) if others else ()
-    state: State = "warning" if worst.phase == "advisory" else "critical"
+    state: State = "warning" if worst.severity == "warning" else "critical"
     return Verdict(state, text(condition, cascading, "."), (*more, *gaps), worst.since, worst)
 
 

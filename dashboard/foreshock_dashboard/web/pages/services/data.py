@@ -14,7 +14,6 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.services.sentence import ServiceState, sentence, worst
@@ -160,9 +159,8 @@ class ServicePage(TypedDict, total=False):
     inference: ModelServers | None
     capacity: Replicas | None
     incidents: list[IncidentJson]
-    sentence: str
-    summary: list[ClauseJson]
-    next_step: str
+    summary: str
+    summary_clauses: list[ClauseJson]
     action: ActionJson | None
 
 
@@ -231,9 +229,8 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "inference": _model_servers(world, service),
         "capacity": _capacity(world, service),
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
-        "sentence": joined_text(summary),
-        "summary": clauses(summary),
-        "next_step": action_text(step),
+        "summary": joined_text(summary),
+        "summary_clauses": clauses(summary),
         "action": action(step),
     }
 
@@ -349,5 +346,5 @@ def _capacity(world: World, service: Service) -> Replicas | None:
 def involved_services(item: Incident) -> Iterable[Service]:
     """Every service with a role in an incident."""
     edge = item.suspect.edge or ()
-    services_ = [item.service, *item.victims, *edge, *(risk.service for risk in item.at_risk)]
-    return (*services_, item.aggressor) if item.aggressor else services_
+    services_ = [item.service, *item.affected, *edge, *(risk.service for risk in item.at_risk)]
+    return (*services_, item.suspect.service) if item.suspect.service else services_

@@ -80,7 +80,8 @@ export interface Capacity {
 export interface ServiceData extends LivePayload, ServiceValues {
   service: string;
   health: Health;
-  summary: Clause[];
+  summary: string;
+  summary_clauses: Clause[];
   action: Action | null;
   tier: string | null;
   /** Seconds until the SLO is missed; 0 while it is. */

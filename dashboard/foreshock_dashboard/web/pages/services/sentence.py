@@ -29,7 +29,7 @@ class ServiceState(NamedTuple):
 
 def worst(snapshot: Snapshot, service: Service) -> Incident | None:
     """The worst open incident with a role for the service."""
-    parts = ((item, (item.service, item.aggressor, *item.victims)) for item in open_incidents(snapshot))
+    parts = ((item, (item.service, item.suspect.service, *item.affected)) for item in open_incidents(snapshot))
     return next((item for item, named in parts if service in named), None)
 
 

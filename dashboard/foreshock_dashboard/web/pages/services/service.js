@@ -17,8 +17,8 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionStep, causeText, phaseState } from "#web/assets/timeline/incident.js";
-import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { actionStep, causeText, incidentState } from "#web/assets/timeline/incident.js";
+import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
 import {
@@ -311,23 +311,22 @@ const drawGpus = ({ on }) =>
  * @param {number | null} now
  */
 const incidentItem = (incident, now) => {
-  const { phase, aggressor, victim, since, until, summary } = incident;
-  const isOver = phase === "over";
-  const when = until
-    ? ["ended ", timeElement(until, now)]
+  const { severity, state, suspect, service, since, resolved } = incident;
+  const when = resolved
+    ? ["ended ", timeElement(resolved, now)]
     : ["since ", timeElement(since, now), ` (${formatDuration((now ?? since) - since)})`];
   return h(
     "li",
-    { "data-phase": phase, class: isOver ? "over" : null },
+    { "data-severity": severity, class: state === "resolved" ? "over" : null },
     h(
       "p",
       { class: "warning-head" },
-      isOver ? healthState("idle", "over") : phaseState(phase),
+      incidentState(incident),
       " ",
-      h("b", null, aggressor && aggressor !== victim ? `${aggressor} → ${victim}` : victim),
+      h("b", null, suspect.service && suspect.service !== service ? `${suspect.service} → ${service}` : service),
       h("span", { class: "muted" }, ` ${causeText(incident)}, `, when),
     ),
-    h("p", null, clausesText(summary)),
+    h("p", null, clausesText(incident.summary_clauses)),
   );
 };
 
@@ -449,9 +448,9 @@ const drawWithoutData = ({ error }) => {
 
 /** @param {ServiceData} data */
 const verdictState = ({ incidents, health }) => {
-  const open = incidents.find(({ phase }) => phase !== "over");
+  const open = incidents.find(({ state }) => state !== "resolved");
   if (!open) return VERDICT_STATES[health];
-  return open.phase === "advisory" ? "warning" : "critical";
+  return open.severity;
 };
 
 /** @type {import("#web/assets/page.d.ts").Page} */
@@ -467,7 +466,7 @@ export const service = {
     }
     nameService(data.service);
     requireId("service-verdict").dataset.state = verdictState(data);
-    setText(requireId("service-say"), clausesText(data.summary));
+    setText(requireId("service-say"), clausesText(data.summary_clauses));
     drawLinks(data);
     drawFigures(data);
     drawNeighbours(data);
