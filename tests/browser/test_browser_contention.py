@@ -27,7 +27,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     ready(page)
     row = {"trace_id": f"{1:032x}", "service": "embedder", "operation": "POST /embed", "start": NOW - 60}
     row |= {"duration_seconds": 2.0, "for_aggressor_seconds": 5.0, "gpu_seconds": 8.0}
-    waits = {"traces": [row], "looked_at": 40, "time": NOW}
+    waits = {"traces": [row], "examined": 40, "time": NOW}
     page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
     expect(page.locator("#headline")).to_have_text(
         "embedder waits up to 46 % of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."

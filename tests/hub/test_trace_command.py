@@ -89,7 +89,7 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
 
     body = json.loads(trace(made, "--hub", hub.url, "--json").stdout)
     (span,) = body["spans"]
-    assert (span["gpu"]["found_by"], span["gpu"]["quality"]) == ("process", "measured")
+    assert (span["gpu"]["matched_by"], span["gpu"]["quality"]) == ("process", "measured")
     assert span["gpu"]["waited_seconds"] == pytest.approx(0.75 * 0.8, abs=0.05)
     assert span["gpu"]["own_seconds"] == pytest.approx(0.25 * 0.8, abs=0.05)
     listed = hub.get("/api/traces?order=gpu_wait&min_gpu_wait=400ms").json()

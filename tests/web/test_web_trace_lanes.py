@@ -32,6 +32,8 @@ from tests.web.occupancy import (
     request_spans,
 )
 
+MOSTLY_OWN_WORK = "Mostly time in embedder: 630 ms of 1.00 s (63 %)."
+
 
 def test_golden_trace_with_the_lanes_of_its_gpus(golden: Golden) -> None:
     """The whole answer, to see what a change changes."""
@@ -48,7 +50,9 @@ def test_a_span_tells_how_long_its_gpu_was_held_and_by_whom() -> None:
     assert {int(span_id, 16): round(wait["waited_seconds"], 6) for span_id, wait in waits.items()} == {7: 0.257, 9: 0.1}
     assert all(wait["quality"] == "measured" and wait["gpus"] == ["host-0/gpu-0"] for wait in waits.values())
     assert body["gpu_wait_seconds"] == pytest.approx(0.357)
-    assert body["sentence"] == "Up to 357 of 1,000 ms waited for host-0/gpu-0; 100 % of that it ran train-llm."
+    assert body["sentence"] == (
+        f"{MOSTLY_OWN_WORK} GPU wait up to 357 ms of 1.00 s (36 %) on host-0/gpu-0, used by train-llm."
+    )
     assert (body["lanes_settled"], body["lanes_left_out"], body["lanes_error"]) == (True, 0, "")
 
 
@@ -58,7 +62,7 @@ def test_without_a_process_the_mean_of_the_services_gpus_is_told_as_inferred() -
     body = ask(hub)
 
     row = next(row for row in body["spans"] if row["gpu"])
-    assert (row["gpu"]["quality"], row["gpu"]["found_by"], len(row["gpu"]["gpus"])) == ("inferred", "service", 4)
+    assert (row["gpu"]["quality"], row["gpu"]["matched_by"], len(row["gpu"]["gpus"])) == ("inferred", "service", 4)
     assert row["gpu"]["waited_seconds"] == pytest.approx(0.257 / 4)
     assert [lane["gpu"] for lane in body["lanes"]] == ["host-0/gpu-0"]
 
@@ -73,7 +77,7 @@ def test_where_nobody_sends_occupancy_counters_tell_the_mean_as_inferred() -> No
     assert (lane["gpu"], lane["quality"]) == ("host-0/gpu-0", "inferred")
     assert {each["quality"] for each in lane["intervals"]} == {"inferred"}
     assert lane["by"]["train-llm"] == pytest.approx(0.8 * 0.63)
-    assert body["sentence"] == ""
+    assert body["sentence"] == f"{MOSTLY_OWN_WORK} GPU wait unknown: GPU samples are 60.0 s apart."
 
 
 def test_a_host_that_sends_occupancy_is_not_judged_by_its_counters() -> None:
@@ -86,7 +90,7 @@ def test_a_host_that_sends_occupancy_is_not_judged_by_its_counters() -> None:
     assert body["gpu_wait_seconds"] == 0.0
     shares = [query for query in metrics.asked if query.metric == "gpu_service_busy_seconds_total"]
     assert not any(query.matchers[0].accepts("GPU-0-0") for query in shares)
-    assert body["sentence"] == ("It did not wait for host-0/gpu-0: no other service was seen to hold it meanwhile.")
+    assert body["sentence"] == f"{MOSTLY_OWN_WORK} No GPU wait: no other service ran on host-0/gpu-0."
 
 
 def test_a_trace_is_told_although_its_gpus_cannot_be_read() -> None:
@@ -108,7 +112,7 @@ def test_of_a_trace_that_has_just_ended_nothing_is_claimed_that_may_still_change
     hub, _ = hub_of([*request_spans(host__id=HOST, process__pid=7), *calm])
     hub.time = START + 5
     body = ask(hub)
-    assert (body["lanes_settled"], body["sentence"]) == (False, "")
+    assert (body["lanes_settled"], body["sentence"]) == (False, MOSTLY_OWN_WORK)
 
 
 def test_a_hub_in_the_past_waits_for_nothing_that_is_still_on_its_way() -> None:
@@ -128,11 +132,15 @@ def test_without_gpus_there_are_no_lanes(scene: str) -> None:
     """A hub that has not looked yet, or sees no exporter; the answer says what is missing."""
     hub = FakeHub(SCENES[scene](), traces=Traces(spans=request()), metrics=Metrics())
     body = ask(hub)
-    assert (body["lanes"], body["sentence"], body["gpu_wait_seconds"]) == ([], "", None)
+    assert (body["lanes"], body["sentence"], body["gpu_wait_seconds"]) == (
+        [],
+        MOSTLY_OWN_WORK,
+        None,
+    )
     why = f" ({hub.snapshot.error})" if scene == "error" else ""
     told = f"the hub has no metrics of GPUs{why}, {gpu_time.NO_OCCUPANCY}"
     assert body["lanes_note"] == told
-    assert f"nothing is known of its GPUs: {told}"[:60] in trace_text(body)
+    assert f"GPU wait unknown: {told}"[:60] in trace_text(body)
 
 
 @pytest.mark.parametrize("scene", ["empty", "error"])

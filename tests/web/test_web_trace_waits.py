@@ -30,7 +30,7 @@ def test_lists_hand_down_the_time_that_they_have() -> None:
     times, query = Hurried(hub), TraceQuery(NOW - 1e5, NOW)
     ticks = iter(range(1000))
     found = by_wait(hub.traces, times, query, WaitFilter(None, True), lambda: float(next(ticks)))
-    assert (given, found["candidates"]["bound_reached"]) == ([7.0, 6.0, 5.0], True)
+    assert (given, found["candidates"]["limit_reached"]) == ([7.0, 6.0, 5.0], True)
     given.clear()
     exemplars(hub.traces, times, query, service("train-llm"), lambda: float(next(ticks)))
     assert given == [3.0, 2.0, 1.0]
@@ -52,7 +52,7 @@ def test_an_example_of_a_pair_tells_how_long_it_had_work_on_the_gpu_that_it_wait
         assert row["gpu_seconds"] == pytest.approx(0.63)
 
 
-def test_a_list_by_wait_has_the_longest_first_and_tells_how_many_were_looked_at() -> None:
+def test_a_list_by_wait_has_the_longest_first_and_has_the_number_examined() -> None:
     """And each row its wait."""
     _, hub = starved_traces(5)
     body = ask(hub, "/api/traces?order=gpu_wait&limit=3&min_gpu_wait=1ms")
@@ -61,7 +61,7 @@ def test_a_list_by_wait_has_the_longest_first_and_tells_how_many_were_looked_at(
     assert [int(row["trace_id"], 16) for row in rows] == [1, 2, 3]
     waits = [row["gpu_wait_seconds"] for row in rows]
     assert waits == sorted(waits, reverse=True)
-    assert body["candidates"] == {"looked_at": 5, "bound": MAX_CANDIDATES, "bound_reached": False}
+    assert body["candidates"] == {"examined": 5, "limit": MAX_CANDIDATES, "limit_reached": False}
     assert body["query"]["order"] == "gpu_wait"
     assert body["query"]["min_gpu_wait"] == 0.001
     assert hub.traces.asked[-1].order == "slowest"
@@ -83,12 +83,12 @@ def test_a_list_by_wait_says_when_there_were_more_candidates_or_too_little_time(
     hub.traces.count = MAX_CANDIDATES + 20
     query = TraceQuery(NOW - 1e5, NOW, limit=10)
     found = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True))
-    assert (found["candidates"]["looked_at"], found["candidates"]["bound_reached"]) == (MAX_CANDIDATES, True)
+    assert (found["candidates"]["examined"], found["candidates"]["limit_reached"]) == (MAX_CANDIDATES, True)
 
     hub.traces.count = 5
     ticks = iter(range(0, 1000, 3))
     hurried = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True), lambda: float(next(ticks)))
-    assert (hurried["candidates"]["looked_at"], hurried["candidates"]["bound_reached"]) == (2, True)
+    assert (hurried["candidates"]["examined"], hurried["candidates"]["limit_reached"]) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from textwrap import wrap
 
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.render.units import counted, percent
 
 WIDTH = 100
 """Largest number of columns."""
@@ -32,7 +32,7 @@ def trace_text(trace: Json) -> str:
     trace: the fields trace_id, start (Unix seconds), duration_seconds, total, left_out, note, clock_note, and sentence;
     spans, each with span_id, parent_id, service, name, kind, status, offset_seconds, duration_seconds, and gpu;
     lanes, one per GPU, each with gpu, own, spans, intervals, own_seconds, waited_seconds, by, and quality;
-    lanes_error, lanes_left_out, lanes_settled, and, except from older hubs, lanes_note.
+    lanes_error, lanes_left_out, lanes_settled, and lanes_note.
     """
     parts = [_head(trace), _spans(trace["spans"], trace["left_out"]), *(_lane(lane, trace) for lane in trace["lanes"])]
     return "\n\n".join([*parts, "\n".join(_end(trace))]) + "\n"
@@ -50,7 +50,7 @@ def _spans(spans: list[Json], left_out: int) -> str:
             left_out += len(spans) - shown
             break
         name = f"{'  ' * min(depth, MAX_INDENT)}{span['service']}  {span['name']}"
-        failed = "  FAILED" if span["status"] == "error" else ""
+        failed = "  ERROR" if span["status"] == "error" else ""
         kind = "" if span["kind"] == "internal" else f"  {span['kind']}"
         room = WIDTH - _TIME - _WAIT - 4 - len(kind) - len(failed)
         text = f"{_time(span['duration_seconds']):>{_TIME}}  {_wait(span):>{_WAIT}}  {_cut(name, room)}{kind}{failed}"
@@ -95,7 +95,7 @@ def _lane(lane: Json, trace: Json) -> str:
     times = [_range(item) for item in spans or lane["intervals"]]
     first, last = min((start for start, _ in times), default=0.0), max((end for _, end in times), default=0.0)
     quality = "" if lane["quality"] == "measured" else ", inferred from counters"
-    head = f"{lane['gpu']}: held by others for {_time(lane['waited_seconds'])} of the time of its spans{quality}"
+    head = f"{lane['gpu']}: GPU wait up to {_time(lane['waited_seconds'])}{quality}"
     others = {interval["service"] for interval in lane["intervals"]} - {lane["own"]}
     width = WIDTH - _LABEL - 13
     rows = []
@@ -145,22 +145,18 @@ def _end(trace: Json) -> Iterator[str]:
         if note:
             yield from wrap(_printable(note), WIDTH)
     if trace["lanes"]:
-        yield "* the trace's own service; · no two services were active; what others held bounds waiting from above"
+        yield "* service of the trace; · fewer than two services active; GPU wait is an upper bound"
     if trace["lanes_error"]:
-        yield _printable(f"what ran on the GPUs could not be read: {trace['lanes_error']}")
+        yield _printable(f"GPU wait unknown: {trace['lanes_error']}")
     if trace["lanes_left_out"]:
-        yield f"of {trace['lanes_left_out']} of its minutes not all GPUs were read"
+        yield f"GPU samples of {counted(trace['lanes_left_out'], 'minute')} were not read"
     if not trace["lanes_settled"]:
-        yield "this trace is seconds old: what ran on its GPUs may still be on its way"
-    yield _printable(trace["sentence"]) or _without_sentence(trace)
-
-
-def _without_sentence(trace: Json) -> str:
-    if trace["lanes"]:
-        return "what is known of its GPUs does not allow a statement about so short a time"
-    if note := trace.get("lanes_note"):  # older hubs have none
-        return _printable(f"nothing is known of its GPUs: {note}")
-    return "no span of it is known to have run on a GPU that services shared at the time"
+        yield "GPU wait not final: the last GPU samples are still arriving"
+    if note := trace["lanes_note"]:
+        yield _printable(f"GPU wait unknown: {note}")
+    elif not trace["lanes"]:
+        yield "no span ran on a shared GPU"
+    yield from wrap(_printable(trace["sentence"]), WIDTH)
 
 
 def _time(seconds: float) -> str:

@@ -118,8 +118,8 @@ def test_a_note_names_the_offsets() -> None:
     assert clock_note(skew(CLIENT)) == ""
     ahead = [SpanRow(n, 1, "server", f"h{n}", -1.0 + n, 0.4) for n in range(2, 8)]
     assert clock_note(skew(CLIENT, ahead[0])) == (
-        "Against the clock of h1, that of h2 is 1.95 s ahead: times of different hosts cannot be compared."
+        "Clock skew against h1: h2 1.95 s ahead. Offsets between hosts are not comparable."
     )
-    assert "that of h4 is 3.95 s ahead and those of 3 others differ: " in clock_note(skew(CLIENT, *ahead))
+    assert "h4 3.95 s ahead and 3 more hosts. " in clock_note(skew(CLIENT, *ahead))
     behind, unknown = SpanRow(2, 1, "server", "h2", -3.0, 0.5), SpanRow(3, 1, "server", "h3", 9.0, 2.0)
-    assert "that of h2 is 2.00 s behind, that of h3 differs: " in clock_note(skew(CLIENT, behind, unknown))
+    assert "h2 2.00 s behind, h3 by an unknown amount. " in clock_note(skew(CLIENT, behind, unknown))

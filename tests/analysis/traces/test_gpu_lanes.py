@@ -280,49 +280,53 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
     ("known", "spans", "sentence"),
     [
         ([], [span()], ""),
-        (ALTERNATING, [span()], "490 of 1,000 ms waited for host-2/gpu-3; 97 % of that it ran ml/train-llm."),
+        (ALTERNATING, [span()], "GPU wait 490 ms of 1.00 s (49 %) on host-2/gpu-3, used mostly by ml/train-llm."),
         (
             ALTERNATING,
             [span(-200, 1100, service=Service("", "gateway"), host__id="id-1"), span(parent="0")],
-            "490 of 1,300 ms waited for host-2/gpu-3; 97 % of that it ran ml/train-llm.",
+            "GPU wait 490 ms of 1.30 s (38 %) on host-2/gpu-3, used mostly by ml/train-llm.",
         ),
         (
             COARSE,
             [span()],
-            (
-                "Up to 500 of 1,000 ms waited for host-2/gpu-3 (seen at a resolution of 1 s); "
-                "100 % of that it ran ml/train-llm."
-            ),
+            "GPU wait up to 500 ms of 1.00 s (50 %) on host-2/gpu-3, used by ml/train-llm (resolution 1.00 s).",
         ),
         (
             ALTERNATING,
             [renamed({"host.id": HOST})],
-            "Inferred by service: up to 490 of 1,000 ms waited for host-2/gpu-3; 97 % of that it ran ml/train-llm.",
+            (
+                "GPU wait up to 490 ms of 1.00 s (49 %) on host-2/gpu-3, "
+                "used mostly by ml/train-llm (inferred by service)."
+            ),
         ),
         (
             inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29),
             [span(0, 4000)],
             (
-                "Inferred from counters: up to 3,000 of 4,000 ms waited for host-2/gpu-3 "
-                "(seen at a resolution of 59 s); 100 % of that it ran ml/train-llm."
+                "GPU wait up to 3.00 s of 4.00 s (75 %) on host-2/gpu-3, used by ml/train-llm "
+                "(inferred from counters, resolution 59.0 s)."
             ),
         ),
-        (inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29), [span()], ""),
+        (
+            inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29),
+            [span()],
+            "GPU wait unknown: GPU samples are 59.0 s apart.",
+        ),
         (
             [interval(CHAT, 0, 1000, 0.9, words=MINE), interval(TRAIN, 2000, 3000)],
             [span()],
-            "It did not wait for host-2/gpu-3: no other service was seen to hold it meanwhile.",
+            "No GPU wait: no other service ran on host-2/gpu-3.",
         ),
         (
             [interval(CHAT, 0, 995, 0.9, words=MINE), interval(TRAIN, 995, 1000)],
             [span()],
-            "At most 5 of 1,000 ms waited for host-2/gpu-3.",
+            "GPU wait at most 5 ms of 1.00 s on host-2/gpu-3.",
         ),
         ([interval(CHAT, 0, 1000, words=MINE)], [span(500, 500)], ""),
         (
             [interval(CHAT, 0, 40_000, 0.5, words=MINE), interval(TRAIN, 0, 40_000, 0.5)],
             [span(0, 40_000)],
-            "Up to 20.0 of 40.0 s waited for host-2/gpu-3; 100 % of that it ran ml/train-llm.",
+            "GPU wait up to 20.0 s of 40.0 s (50 %) on host-2/gpu-3, used by ml/train-llm.",
         ),
     ],
 )

@@ -39,7 +39,7 @@ def critical_path(spans: Sequence[Span]) -> CriticalPath:
     if not spans:
         return CriticalPath({}, {})
     root = next(i for i, span in enumerate(spans) if span is main_span(spans))
-    children = _children(spans)
+    children = child_spans(spans)
     own_time: dict[int, list[TimeRange]] = {}
     visited: set[int] = set()
     stack = [(root, TimeRange(spans[root].start_ns, spans[root].end_ns))]
@@ -68,7 +68,7 @@ def critical_path(spans: Sequence[Span]) -> CriticalPath:
     return CriticalPath(ranges, {index: own for index, own in long.items() if own})
 
 
-def _children(spans: Sequence[Span]) -> Mapping[int, list[int]]:
+def child_spans(spans: Sequence[Span]) -> Mapping[int, list[int]]:
     """Indices of child spans by that of their parent; of a client and a server with the same ID, the server."""
     by_id: dict[str, int] = {}
     for i, span in enumerate(spans):

@@ -80,8 +80,8 @@ class Lane(NamedTuple):
 class TraceLanes(NamedTuple):
     """GPU lanes of a trace.
 
-    waits: by span ID and kind. longest: the longest wait of a placement, each moment counted once. duration: seconds
-    of the root span.
+    waits: by span ID and kind. longest: the longest wait of a placement until the root span ended, each moment counted
+    once; where no span of a placement ran that early, of all its time. duration: seconds of the root span.
     """
 
     lanes: tuple[Lane, ...] = ()
@@ -113,10 +113,14 @@ def trace_lanes(
     times: dict[Placement, list[tuple[int, int]]] = {}
     for span, placement in placed:
         times.setdefault(placement, []).append((span.start_ns, span.end_ns))
-    totals = [gpus.wait(placement, ranges) for placement, ranges in times.items()]
-    longest = max(totals, key=lambda wait: (wait.split.waited, wait.matched_by == "process", wait.gpus), default=None)
-    duration = main_span(spans).duration_ns / 1e9 if spans else 0.0
-    return TraceLanes(_lanes(placed, gpus), waits, longest, duration)
+    if not placed:
+        return TraceLanes(duration=main_span(spans).duration_ns / 1e9 if spans else 0.0)
+    root = main_span(spans)
+    within = {placement: _clipped(ranges, root) for placement, ranges in times.items()}
+    counted = {placement: ranges for placement, ranges in within.items() if ranges} or times
+    totals = [gpus.wait(placement, ranges) for placement, ranges in counted.items()]
+    longest = max(totals, key=lambda wait: (wait.split.waited, wait.matched_by == "process", wait.gpus))
+    return TraceLanes(_lanes(placed, gpus), waits, longest, root.duration_ns / 1e9)
 
 
 class _GpuTimelines:
@@ -167,6 +171,12 @@ class _GpuTimelines:
             resolution=max((segment.resolution for segment in segments), default=0.0),
             overlapping=any(service in segment.shares and len(segment.shares) > 1 for segment in segments),
         )
+
+
+def _clipped(times: Iterable[tuple[int, int]], root: Span) -> list[tuple[int, int]]:
+    """The parts of time ranges (ns) within the root span."""
+    clipped = [(max(start, root.start_ns), min(end, root.end_ns)) for start, end in times]
+    return [(start, end) for start, end in clipped if start < end]
 
 
 def _union(times: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

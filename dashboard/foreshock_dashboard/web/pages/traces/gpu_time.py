@@ -10,20 +10,22 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import numpy as np
 
+from foreshock_dashboard.analysis.traces.critical_path import critical_path
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, trace_lanes
 from foreshock_dashboard.analysis.traces.occupancy import OccupancyInterval, inferred_intervals, measured_intervals
+from foreshock_dashboard.analysis.traces.time_breakdown import TimePart, time_breakdown
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.query import Matcher, Query, SourceError, note_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, Span, TraceQuery, traffic_spans
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.web.pages.traces.sentences import wait_sentence
+from foreshock_dashboard.web.pages.traces.sentences import trace_sentence
 from foreshock_dashboard.world.row import GPU_LABELS, SERVICE_LABELS
 from foreshock_dashboard.world.row_math import service_at
 from foreshock_exporter.gpu.occupancy import TRACE_SECONDS, trace_id
@@ -64,7 +66,8 @@ class GpuTime:
 
     settled: False while intervals of its last seconds may still arrive. left_out: minutes of which not all GPUs were
     read, because of `MAX_READS`, the timeout, or an incomplete source. error: why a source cannot answer; "" if all
-    answered. note: what is missing where it is settled that nothing is known of any GPU; "" else.
+    answered. note: what is missing where it is settled that nothing is known of any GPU; "" else. parts: what the
+    duration of the trace consists of.
     """
 
     lanes: TraceLanes = TraceLanes()
@@ -72,12 +75,12 @@ class GpuTime:
     left_out: int = 0
     error: str = ""
     note: str = ""
+    parts: tuple[TimePart, ...] = ()
 
     @property
     def sentence(self) -> str:
-        """The wait as a sentence; "" before it is settled, unless others are known to have held the GPU already."""
-        worst = self.lanes.longest
-        return wait_sentence(self.lanes) if self.settled or (worst and worst.split.others) else ""
+        """What took the trace's time, and its GPU wait."""
+        return trace_sentence(self.parts, self.lanes, settled=self.settled)
 
     @property
     def waited(self) -> float | None:
@@ -141,10 +144,13 @@ class GpuTimes:
 
         Where a source cannot answer, `error` says so; the trace itself is still returned.
         """
-        snapshot = self._hub.snapshot
         requests = [span for span in traffic_spans(spans) if not span.occupancy]
         if not requests:
             return GpuTime()
+        return replace(self._of(requests, timeout), parts=time_breakdown(requests, critical_path(requests)))
+
+    def _of(self, requests: Sequence[Span], timeout: float) -> GpuTime:
+        snapshot = self._hub.snapshot
         settled = _settled(requests, self.arrived())
         deadline = self._timer() + min(timeout, TIMEOUT_SECONDS)
         try:

@@ -14,21 +14,21 @@ from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 
 
 class HeldSeconds(TypedDict):
-    """Who held a GPU while a service had work on it."""
+    """How the time was divided in which a service had work on a GPU."""
 
-    waited_seconds: Annotated[float, Field(description="what others held: the sum of by")]
-    by: Annotated[dict[str, float], Field(description="seconds that others held it, by service")]
-    own_seconds: Annotated[float, Field(description="what the service itself used")]
-    idle_seconds: Annotated[float, Field(description="nobody's, while two or more services were active")]
-    unshared_seconds: Annotated[float, Field(description="no two services were active")]
+    waited_seconds: Annotated[float, Field(description="upper bound of the GPU wait: the sum of by")]
+    by: Annotated[dict[str, float], Field(description="seconds used by other services")]
+    own_seconds: Annotated[float, Field(description="seconds used by the service itself")]
+    idle_seconds: Annotated[float, Field(description="idle while two or more services were active")]
+    unshared_seconds: Annotated[float, Field(description="fewer than two services were active")]
     quality: Quality
 
 
 class SpanGpu(HeldSeconds):
-    """What a span had of its GPU."""
+    """The time of a span on its GPU."""
 
-    gpus: Annotated[list[str], Field(description="several: which is not known")]
-    found_by: Literal["process", "container", "service"]
+    gpus: Annotated[list[str], Field(description="several where the GPU of the span is unknown")]
+    matched_by: Literal["process", "container", "service"]
     resolution_seconds: float
     upper_bound: bool
 
@@ -53,23 +53,21 @@ class LaneRow(HeldSeconds):
     own: Annotated[str, Field(description="the trace's service on it")]
     colour: int
     spans: Annotated[list[str], Field(description="span ids")]
-    intervals: Annotated[list[LaneInterval], Field(description="who ran when")]
+    intervals: Annotated[list[LaneInterval], Field(description="occupancy over time")]
 
 
 class Lanes(TypedDict):
-    """What ran on the GPUs of a trace."""
+    """The GPUs of a trace."""
 
     lanes: Annotated[list[LaneRow], Field(description="one for each GPU on which spans of the trace ran")]
-    sentence: Annotated[str, Field(description="how long it waited for a GPU and who held it; empty if not known")]
+    sentence: Annotated[str, Field(description="what took most of the duration, and the GPU wait")]
     gpu_wait_seconds: Annotated[
-        float | None, Field(description="the longest wait for one GPU, each moment counted once")
+        float | None, Field(description="the longest wait for one GPU within the root span, each moment counted once")
     ]
-    lanes_settled: Annotated[bool, Field(description="false: what ran in its last seconds may still come")]
-    lanes_left_out: Annotated[int, Field(description="minutes of which not all GPUs were read")]
-    lanes_error: Annotated[str, Field(description="why what ran on GPUs could not be read; empty if it could")]
-    lanes_note: Annotated[
-        str, Field(description="what is missing where nothing is known of any GPU, once settled; empty else")
-    ]
+    lanes_settled: Annotated[bool, Field(description="false: the last GPU samples may still arrive")]
+    lanes_left_out: Annotated[int, Field(description="minutes with GPU samples that were not read")]
+    lanes_error: Annotated[str, Field(description="why GPU samples could not be read; empty if they were")]
+    lanes_note: Annotated[str, Field(description="what is missing where no GPU is known, once settled; else empty")]
 
 
 def lanes(gpu_time: GpuTime, origin: int) -> Lanes:
@@ -93,7 +91,7 @@ def wait(wait_: Wait | None) -> SpanGpu | None:
     return {
         "gpus": [gpu.label for gpu in wait_.gpus],
         **_held(wait_.split, wait_.quality),
-        "found_by": wait_.matched_by,
+        "matched_by": wait_.matched_by,
         "resolution_seconds": _seconds(wait_.split.resolution),
         "upper_bound": not wait_.split.exact,
     }

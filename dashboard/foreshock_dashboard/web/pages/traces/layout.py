@@ -59,19 +59,19 @@ def layout() -> Component:
                     panel("trace", "Trace", "", wide=True),
                     chart(
                         "heat",
-                        "Duration over time",
-                        "traces that match, darker where more; drag to look into a part, click a mark to open it",
+                        "Trace duration",
+                        "trace count (darker = more)",
                         wide=True,
                         height=260,
                     ),
                     chart(
                         "trace-durations",
-                        "How long its requests take",
-                        "of the service that is filtered by",
+                        "Latency",
+                        "selected service",
                         height=180,
                     ),
-                    chart("trace-requests", "Its requests and failures", "each second", height=180),
-                    panel("list", "Matching traces", "", wide=True),
+                    chart("trace-requests", "Request rate and errors", "selected service", height=180),
+                    panel("list", "Traces", "", wide=True),
                 ],
                 className="panels",
             ),
@@ -111,7 +111,7 @@ class _Heatmap:
         """The figure."""
         read, span = self._read(hub, _query(hub, view)), (view.start, view.end)
         inside = [item for item in read.marks if span[0] <= item.start <= span[1]]
-        return heat_map(read.heat, inside, look, span, "No trace matches in this range.")
+        return heat_map(read.heat, inside, look, span, "No traces in this time range.")
 
     def _read(self, hub: HubView, query: TraceQuery) -> _Read:
         """The heatmap and the marks of a rounded range: three searches."""
@@ -154,7 +154,7 @@ def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tup
     }
     layout["legend"] |= {"x": 1, "xanchor": "right"}
     if heat.note:
-        layout["annotations"] = [note(f"Counted: {heat.note}.", look)]
+        layout["annotations"] = [note(f"Incomplete: {heat.note}.", look)]
     layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
     failed = [item for item in marks if item.errors]
     fine = [item for item in marks if not item.errors]
@@ -162,8 +162,8 @@ def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tup
     return {
         "data": [
             *cells,
-            _marks("slowest", fine, rows.instant, look, "text", "circle-open"),
-            _marks("with errors", failed, rows.instant, look, "crit", "square"),
+            _marks("slowest traces", fine, rows.instant, look, "text", "circle-open"),
+            _marks("traces with errors", failed, rows.instant, look, "crit", "square"),
         ],
         "layout": layout,
     }
@@ -228,7 +228,7 @@ def _cells(rows: _Rows, times: Floats, look: Look) -> Json:
     ramp, counts, edges = look.colors["ramp"].split(), rows.counts, rows.edges.tolist()
     lengths = [f"of {duration(short)} to {duration(long)}" for short, long in pairwise(edges)]
     if rows.instant:
-        lengths[0] = "that took no time"
+        lengths[0] = "of 0 s"
     texts = [
         [f"{counted(count, 'trace')} {length}" if count else "" for count in row]
         for row, length in zip(counts.tolist(), lengths, strict=True)
@@ -272,7 +272,7 @@ def _service_chart(name: str, draw: Callable[[HubView, View, World, Service, Loo
     def drawn(hub: HubView, view: View, look: Look) -> Json:
         query, world = _query(hub, view), hub.over(view.start, view.end)
         if world is None or query.service is None or query.service not in world.services:
-            return blank("Nothing is known of its requests in this range.", look)
+            return blank("No requests in this time range.", look)
         return draw(hub, view, world, query.service, look)
 
     return Chart(name, drawn)

@@ -161,7 +161,7 @@ def by_wait(
 ) -> Traces:
     """The list by GPU wait.
 
-    `bound_reached`: the list may be incomplete, because more traces matched, or not all GPU time could be read.
+    `limit_reached`: the list may be incomplete, because more traces matched, or not all GPU time could be read.
 
     Raises:
         SourceError: the trace source cannot answer.
@@ -181,7 +181,7 @@ def by_wait(
     elif query.order == "newest":
         matching.sort(key=lambda trace: (-trace.start, trace.trace_id))
     bounded = is_incomplete or len(candidates) == MAX_CANDIDATES or len(seconds) < len(candidates)
-    counts: Candidates = {"looked_at": len(seconds), "bound": MAX_CANDIDATES, "bound_reached": bounded}
+    counts: Candidates = {"examined": len(seconds), "limit": MAX_CANDIDATES, "limit_reached": bounded}
     shown = matching[: query.limit]
     return trace_json.traces(query, shown, seconds, note_of(candidates), wait_filter, counts)
 
@@ -223,8 +223,7 @@ def exemplars(
 ) -> Exemplars:
     """The traces with the longest wait for the aggressor, then those with any wait.
 
-    `examined` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU, which may
-    exceed the duration, since work goes on after a caller has its answer or gives up.
+    `candidates` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU.
 
     Raises:
         SourceError: the trace source cannot answer.

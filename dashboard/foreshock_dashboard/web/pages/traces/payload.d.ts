@@ -7,7 +7,7 @@ export interface TraceRow {
   operation: string;
   colour: number;
   duration_seconds: number | null;
-  /** Left out while it is not read yet; null where no span is known to have run on a shared GPU. */
+  /** Absent until it is read; null where no span is known to have run on a shared GPU. */
   gpu_wait_seconds?: number | null;
   /** Whether its first span was seen. */
   root: boolean;
@@ -34,11 +34,11 @@ export interface TraceList {
   time: number;
   traces: TraceRow[];
   query: TraceQuery;
-  candidates?: { bound_reached: boolean; looked_at: number };
+  candidates?: { limit_reached: boolean; examined: number };
   note?: string | null;
 }
 
-/** What a span had of its GPUs. */
+/** The time of a span on its GPUs. */
 export interface SpanGpu {
   gpus: string[];
   by: Record<string, number>;
@@ -49,7 +49,7 @@ export interface SpanGpu {
   resolution_seconds: number;
   upper_bound: boolean;
   quality: string;
-  found_by: string;
+  matched_by: string;
 }
 
 export interface Span {
@@ -86,7 +86,7 @@ export interface Span {
   dropped_links_count?: number;
 }
 
-/** Who ran on a GPU of the trace, and when. */
+/** A GPU of the trace, and the services on it over time. */
 export interface GpuLane {
   gpu: string;
   /** The service of the trace's spans on it. */
@@ -107,6 +107,16 @@ export interface GpuLane {
   }[];
 }
 
+/** What one service spent on one activity. */
+export interface TimePart {
+  activity: "failed_calls" | "queue" | "work";
+  service: string;
+  colour: number;
+  seconds: number;
+  /** Failed calls. */
+  calls: number;
+}
+
 export interface Trace {
   trace_id: string;
   start: number;
@@ -118,13 +128,17 @@ export interface Trace {
   left_out?: number;
   note?: string | null;
   clock_note?: string | null;
+  /** Start of the span that has the duration. */
+  root_offset_seconds: number;
   critical_seconds?: Record<string, number>;
-  gpu_wait_seconds: number;
+  /** They add up to the duration. */
+  parts: TimePart[];
+  gpu_wait_seconds: number | null;
   sentence?: string | null;
   lanes?: GpuLane[];
   lanes_error?: string | null;
   lanes_note?: string | null;
-  /** Whether what ran on its GPUs in its last seconds has arrived. */
+  /** Whether its last GPU samples have arrived. */
   lanes_settled?: boolean;
   lanes_left_out?: number;
 }

@@ -1,33 +1,72 @@
-"""Sentences about a trace: how long it waited for a GPU and which service held it, and whether clocks agree."""
+"""Sentences about a trace: what took its time, how long it waited for a GPU, and whether clocks agree."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from foreshock_dashboard.analysis.traces.clock_skew import ClockOffset, ClockSkew
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, Wait
-from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.analysis.traces.time_breakdown import TimePart
+from foreshock_dashboard.render.units import duration, percent
 
 MIN_WAIT_RATIO = 0.01
-"""Ratio of a trace's time from which its wait for a GPU is worth a sentence."""
+"""Share of a trace's duration from which its GPU wait is worth a sentence."""
+MAJORITY_RATIO = 0.5
+"""Share of a trace's duration from which one part of it is most of it."""
 MAX_RESOLUTION_RATIO = 30.0
 """Resolution of the samples over the time they describe, beyond which they say nothing about it."""
+SOLE_RATIO = 0.995
+"""Share of a GPU wait from which one neighbor is all of it."""
 MAX_HOSTS = 3
 """Hosts that a sentence names."""
+
+
+def trace_sentence(parts: Sequence[TimePart], lanes: TraceLanes, *, settled: bool = True) -> str:
+    """What took most of a trace's duration, and its GPU wait; "" for a trace without duration.
+
+    settled: all GPU samples have arrived; before, only a wait that is already certain is stated.
+    """
+    longest = lanes.longest
+    wait = wait_sentence(lanes) if settled or (longest and longest.split.others) else ""
+    if wait and longest is not None and longest.split.waited >= MAJORITY_RATIO * _total(longest, lanes):
+        return wait
+    seconds = sum(part.seconds for part in parts)
+    return " ".join(text for text in (_longest_part(parts[0], seconds) if parts else "", wait) if text)
 
 
 def wait_sentence(lanes: TraceLanes) -> str:
     """How long a trace waited for a GPU, and which service held it; "" where that is not known well enough."""
     worst = lanes.longest
-    if worst is None or worst.split.resolution > MAX_RESOLUTION_RATIO * worst.split.length:
+    if worst is None or worst.split.length <= 0:
         return ""
-    held, total = worst.split, max(lanes.duration, worst.split.length)
+    if worst.split.resolution > MAX_RESOLUTION_RATIO * worst.split.length:
+        return f"GPU wait unknown: GPU samples are {duration(worst.split.resolution)} apart."
+    held, total = worst.split, _total(worst, lanes)
     if held.waited <= MIN_WAIT_RATIO * total:
-        return _nothing(worst, total) if worst.quality == "measured" else ""
+        return _no_wait(worst, total) if worst.quality == "measured" else ""
+    is_exact = worst.quality == "measured" and held.exact
+    amount = f"{'' if is_exact else 'up to '}{duration(held.waited)} of {duration(total)}"
     service, most = next(iter(held.others.items()))
-    amount = _of(held.waited, total)
-    start = amount if worst.quality == "measured" and held.exact else f"up to {amount}"
-    text = f"{_quality(worst)}{start} waited for {_where(worst)}{_seen(worst)}"
-    share = percent(most / held.waited)
-    return f"{text[0].upper()}{text[1:]}; {share} of that it ran {service}."
+    mostly = "" if most >= SOLE_RATIO * held.waited else " mostly"
+    notes = f" ({', '.join(notes)})" if (notes := _notes(worst)) else ""
+    return f"GPU wait {amount} ({percent(held.waited / total)}) on {_where(worst)}, used{mostly} by {service}{notes}."
+
+
+def _total(worst: Wait, lanes: TraceLanes) -> float:
+    """The duration that a wait is a share of: the trace's, or the time on the GPU where that is longer."""
+    return max(lanes.duration, worst.split.length)
+
+
+def _longest_part(part: TimePart, total: float) -> str:
+    share = part.seconds / total if total > 0 else 0.0
+    what = {"failed_calls": _failed_calls(part), "queue": "queue time in", "work": "time in"}[part.activity]
+    lead = "Mostly" if share >= MAJORITY_RATIO else "Longest part:"
+    return f"{lead} {what} {part.service}: {duration(part.seconds)} of {duration(total)} ({percent(share)})."
+
+
+def _failed_calls(part: TimePart) -> str:
+    failure = "timeouts" if part.timed_out else "failed calls"
+    return f"{failure} and retries in" if part.retried else f"{failure} in"
 
 
 def clock_note(skew: ClockSkew) -> str:
@@ -35,47 +74,33 @@ def clock_note(skew: ClockSkew) -> str:
     if not skew.hosts:
         return ""
     named = list(map(_offset, skew.hosts[:MAX_HOSTS]))
-    more = f" and those of {len(skew.hosts) - MAX_HOSTS} others differ" if len(skew.hosts) > MAX_HOSTS else ""
-    return f"Against the clock of {skew.host}, {', '.join(named)}{more}: times of different hosts cannot be compared."
+    more = f" and {len(skew.hosts) - MAX_HOSTS} more hosts" if len(skew.hosts) > MAX_HOSTS else ""
+    return f"Clock skew against {skew.host}: {', '.join(named)}{more}. Offsets between hosts are not comparable."
 
 
 def _offset(host: ClockOffset) -> str:
     if host.seconds is None:
-        return f"that of {host.host} differs"
-    return f"that of {host.host} is {abs(host.seconds):,.2f} s {'ahead' if host.seconds > 0 else 'behind'}"
+        return f"{host.host} by an unknown amount"
+    return f"{host.host} {abs(host.seconds):,.2f} s {'ahead' if host.seconds > 0 else 'behind'}"
 
 
-def _nothing(worst: Wait, total: float) -> str:
+def _no_wait(worst: Wait, total: float) -> str:
     if worst.split.others:
-        return f"At most {_of(worst.split.waited, total)} waited for {_where(worst)}."
-    return f"It did not wait for {_where(worst)}: no other service was seen to hold it meanwhile."
+        return f"GPU wait at most {duration(worst.split.waited)} of {duration(total)} on {_where(worst)}."
+    return f"No GPU wait: no other service ran on {_where(worst)}."
 
 
-def _quality(worst: Wait) -> str:
-    if worst.quality == "measured":
-        return ""
-    if worst.occupancy_quality == "inferred":
-        return "inferred from counters: "
-    return f"inferred by {worst.matched_by}: "
+def _notes(worst: Wait) -> list[str]:
+    """How the wait was found where it was not measured, and the resolution where the wait is not much longer."""
+    notes = []
+    if worst.quality != "measured":
+        by_counters = worst.occupancy_quality == "inferred"
+        notes.append("inferred from counters" if by_counters else f"inferred by {worst.matched_by}")
+    if 2.0 * worst.split.resolution > worst.split.length:
+        notes.append(f"resolution {duration(worst.split.resolution)}")
+    return notes
 
 
 def _where(worst: Wait) -> str:
     first, count = worst.gpus[0], len(worst.gpus)
     return first.label if count == 1 else f"one of {count} GPUs of {first.host} (mean of all)"
-
-
-def _seen(worst: Wait) -> str:
-    """The resolution, if the stated time is not much longer."""
-    coarse = 2.0 * worst.split.resolution > worst.split.length
-    return f" (seen at a resolution of {_short(worst.split.resolution)})" if coarse else ""
-
-
-def _short(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
-
-
-def _of(part: float, whole: float) -> str:
-    """`490 of 1,000 ms`, `4.90 of 12.3 s`."""
-    if whole < 10:
-        return f"{part * 1000:,.0f} of {whole * 1000:,.0f} ms"
-    return f"{part:.1f} of {whole:.1f} s"

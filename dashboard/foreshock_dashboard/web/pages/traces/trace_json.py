@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.traces.clock_skew import ClockSkew, clock_skew
 from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, TimeRange, critical_path
+from foreshock_dashboard.analysis.traces.time_breakdown import Activity, time_breakdown
 from foreshock_dashboard.ingest.otlp.detail import sent_span
 from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.query import total_of
@@ -72,11 +73,11 @@ class QueryJson(TypedDict):
 
 
 class Candidates(TypedDict):
-    """The traces that a list by GPU wait was picked from."""
+    """The traces that a list by GPU wait was picked from, the slowest that match."""
 
-    looked_at: int
-    bound: int
-    bound_reached: bool
+    examined: int
+    limit: int
+    limit_reached: bool
 
 
 class Traces(TypedDict):
@@ -88,7 +89,7 @@ class Traces(TypedDict):
     candidates: NotRequired[
         Annotated[
             Candidates,
-            Field(description="with order=gpu_wait or min_gpu_wait: among how many traces the list was picked"),
+            Field(description="with order=gpu_wait or min_gpu_wait: traces whose GPU wait was computed"),
         ]
     ]
 
@@ -175,6 +176,21 @@ class Clocks(TypedDict):
     clock_note: Annotated[str, Field(description="the same as a sentence; empty where the clocks agree")]
 
 
+class TimePartJson(TypedDict):
+    """A part of a trace's duration: what one service spent on one activity."""
+
+    activity: Annotated[
+        Activity,
+        Field(
+            description="failed_calls: of the calling service, retries and pauses included; queue: of a model server"
+        ),
+    ]
+    service: str
+    colour: int
+    seconds: float
+    calls: Annotated[int, Field(description="failed calls; 0 for other activities")]
+
+
 class TraceSpans(Clocks, lanes_json.Lanes):
     """A trace and a page of its spans."""
 
@@ -182,12 +198,17 @@ class TraceSpans(Clocks, lanes_json.Lanes):
     start: Annotated[float, Field(description="of the earliest span, Unix seconds; offsets count from it")]
     duration_seconds: Annotated[float, Field(description="of the root span; of the longest where the root is missing")]
     extent_seconds: Annotated[float, Field(description="first start to last end, each by the clock of its own host")]
+    root_offset_seconds: Annotated[float, Field(description="start of that span")]
     total: Annotated[int, Field(description="spans of the trace")]
     offset: Annotated[int, Field(description="spans before those given")]
     left_out: Annotated[int, Field(description="spans after those given")]
     next_offset: Annotated[int | None, Field(description="offset of the next page; null after the last")]
     critical_seconds: Annotated[
         dict[str, float], Field(description="seconds of the critical path by service, the most first")
+    ]
+    parts: Annotated[
+        list[TimePartJson],
+        Field(description="the critical path by activity, the longest first; adds up to duration_seconds"),
     ]
     spans: list[SpanOnGpu]
 
@@ -275,6 +296,7 @@ def trace(
         "start": start / 1e9,
         "duration_seconds": main_span(requests).duration_ns / 1e9 if requests else 0.0,
         "extent_seconds": (end - start) / 1e9,
+        "root_offset_seconds": (main_span(requests).start_ns - start) / 1e9 if requests else 0.0,
         "total": total,
         "offset": page.offset,
         "left_out": max(0, total - after),
@@ -282,6 +304,16 @@ def trace(
         **_clocks(clock_skew(requests)),
         **lanes_json.lanes(gpu_time, start),
         "critical_seconds": _by_service(requests, path),
+        "parts": [
+            {
+                "activity": part.activity,
+                "service": str(part.service),
+                "colour": service_color(str(part.service)),
+                "seconds": number(part.seconds) or 0.0,
+                "calls": part.calls,
+            }
+            for part in time_breakdown(requests, path)
+        ],
         "spans": [
             {
                 **_span(span, start),

@@ -41,12 +41,7 @@ const FILTERS = [
 ];
 const MORE_FILTERS = ["operation", "attribute", "max_duration", "min_gpu_wait"];
 const SERVICE_CHARTS = ["trace-durations", "trace-requests"];
-const ORDER_WORDS = { newest: "newest", slowest: "slowest", gpu_wait: "longest waiting" };
-const STATUS_WORDS = {
-  error: "with errors",
-  ok: "with a span of status ok",
-  unset: "with a span of status unset",
-};
+const ORDER_WORDS = { newest: "newest", slowest: "slowest", gpu_wait: "longest GPU wait" };
 
 /** The number of the newest request for the list, and when it was made. */
 let listRequest = { number: 0, at: 0 };
@@ -110,7 +105,7 @@ const choice = (name, label, chosen, options) =>
     ),
   );
 
-/** The status that the address asks for; addresses from before there was one ask for errors. */
+/** The status filter of the address; `errors=true` is one too. */
 const writtenStatus = () => {
   const written = searchParams();
   const onlyErrors = ["true", "1"].includes((written.get("errors") ?? "").toLowerCase());
@@ -123,18 +118,18 @@ const drawFilters = () => {
   const form = h(
     "form",
     { id: "trace-filters", class: "filters", role: "search", "aria-label": "Filter traces" },
-    textField("service", "Service", "any service", "service-names"),
-    textField("min_duration", "At least", "such as 250ms"),
+    textField("service", "Service", "any", "service-names"),
+    textField("min_duration", "Min duration", "250ms"),
     choice("status", "Status", writtenStatus(), [
       ["", "any"],
-      ["error", "with errors"],
-      ["ok", "a span says ok"],
-      ["unset", "a span says nothing"],
+      ["error", "error"],
+      ["ok", "ok"],
+      ["unset", "unset"],
     ]),
-    choice("order", "Order", written.get("order") ?? "", [
-      ["", "newest first"],
-      ["slowest", "slowest first"],
-      ["gpu_wait", "longest GPU wait first"],
+    choice("order", "Sort by", written.get("order") ?? "", [
+      ["", "start (newest)"],
+      ["slowest", "duration (longest)"],
+      ["gpu_wait", "GPU wait (longest)"],
     ]),
     h("button", { type: "submit" }, "Search"),
     link(pageHref("/traces"), "Clear"),
@@ -145,10 +140,10 @@ const drawFilters = () => {
       h(
         "div",
         { class: "filters" },
-        textField("operation", "Operation", "any operation"),
-        textField("attribute", "Attribute", "such as http.route=/ask"),
-        textField("max_duration", "At most", "such as 2s"),
-        textField("min_gpu_wait", "Waited for a GPU", "at least, such as 100ms"),
+        textField("operation", "Operation", "any"),
+        textField("attribute", "Attribute", "http.route=/ask"),
+        textField("max_duration", "Max duration", "2s"),
+        textField("min_gpu_wait", "Min GPU wait", "100ms"),
       ),
     ),
     h("datalist", { id: "service-names" }),
@@ -196,18 +191,15 @@ export const durationParam = (power) => {
 const queryText = (query) => {
   const { service, operation, attributes = {}, min_duration: min, max_duration: max, min_gpu_wait: wait } = query;
   const parts = [
-    service && `service ${service}`,
-    operation && `operation ${operation}`,
-    ...Object.entries(attributes).map(([key, value]) => `${key}=${value}`),
-    min && `at least ${formatSeconds(min)}`,
-    max && `at most ${formatSeconds(max)}`,
-    wait && `waited ${formatSeconds(wait)} or longer for a GPU`,
-    query.status && STATUS_WORDS[query.status],
+    service && `service = ${service}`,
+    operation && `operation = ${operation}`,
+    ...Object.entries(attributes).map(([key, value]) => `${key} = ${value}`),
+    min && `duration ≥ ${formatSeconds(min)}`,
+    max && `duration ≤ ${formatSeconds(max)}`,
+    wait && `GPU wait ≥ ${formatSeconds(wait)}`,
+    query.status && `status = ${query.status}`,
   ].filter(Boolean);
-  const end = timeElement(query.end);
-  const endText = typeof end === "string" ? end : end.textContent;
-  const range = `in ${formatDuration(query.end - query.start)} before ${endText}`;
-  return parts.length ? `${parts.join(", ")}, ${range}` : range;
+  return parts.join(", ");
 };
 
 const loadList = async () => {
@@ -221,7 +213,7 @@ const loadList = async () => {
     if (number !== listRequest.number) return;
     const isLoading = byId("list-panel")?.dataset.state === "loading";
     if (error instanceof HubError || isLoading) {
-      setPanel("list", "error", errorMessage(error, "The hub does not answer; this page tries again."));
+      setPanel("list", "error", errorMessage(error, "No response from the hub. Retrying."));
     }
   }
 };
@@ -235,7 +227,7 @@ const waitClass = (ratio) => {
 /** @param {TraceRow} trace */
 const waitContent = ({ gpu_wait_seconds: waited, duration_seconds: seconds }) => {
   if (waited === undefined) {
-    const title = "not read yet, or too young: what ran on its GPU may still be on its way";
+    const title = `known about ${SETTLED_SECONDS} s after the end of the trace`;
     return h("span", { class: "muted", title }, "…");
   }
   if (!isNumber(waited)) {
@@ -275,7 +267,7 @@ const listRows = ({ traces, time }, hasWaits) => {
         { scope: "row" },
         serviceDot(trace.colour),
         link(tracesHref({ trace: id, span: null }), name, `${service} ${operation}`),
-        trace.root ? null : h("small", { class: "muted" }, " (root not seen)"),
+        trace.root ? null : h("small", { class: "muted" }, " (root missing)"),
       ),
       h("td", { class: "measure", style: `--share:${share}%` }, formatSeconds(trace.duration_seconds)),
       hasWaits ? h("td", null, waitContent(trace)) : null,
@@ -288,10 +280,10 @@ const listRows = ({ traces, time }, hasWaits) => {
 
 /** @param {boolean} hasWaits */
 const listHead = (hasWaits) => [
-  h("th", { scope: "col", class: "minor" }, "Started"),
-  h("th", { scope: "col" }, "Request"),
+  h("th", { scope: "col", class: "minor" }, "Start"),
+  h("th", { scope: "col" }, "Root span"),
   h("th", { scope: "col" }, "Duration"),
-  hasWaits ? h("th", { scope: "col" }, "Waited for a GPU") : null,
+  hasWaits ? h("th", { scope: "col" }, "GPU wait") : null,
   h("th", { scope: "col", class: "minor" }, "Spans"),
   h("th", { scope: "col" }, "Errors"),
   h("th", { scope: "col", class: "minor" }, "Services"),
@@ -303,22 +295,24 @@ const listHead = (hasWaits) => [
  */
 const listNote = ({ traces, query, candidates }, hasWaits) => {
   const count = traces.length;
-  const all = `The ${query.limit} ${ORDER_WORDS[query.order]} of all traces that match`;
-  const some = `${plural(count, "trace")} ${count > 1 ? "match" : "matches"}`;
-  const bounded = candidates?.bound_reached
-    ? ` It looked at the ${candidates.looked_at} slowest that match; there are more: narrow the range.`
+  const shown = count >= query.limit ? `First ${plural(count, "trace")}` : plural(count, "trace");
+  const bounded = candidates?.limit_reached
+    ? ` GPU wait computed for the ${candidates.examined} slowest only: narrow the time range.`
     : "";
-  const waits = link(tracesHref({ order: "gpu_wait" }), "the longest waits");
   return h(
     "p",
     { class: "note" },
-    `${count >= query.limit ? all : some}.${bounded} `,
+    `${shown}.${bounded} `,
     hasWaits
       ? null
-      : [`How long they waited for a GPU is known about ${SETTLED_SECONDS} s after they ended: `, waits, ". "],
-    h("a", { href: `/api/traces?${apiParams()}` }, "as JSON"),
+      : [
+          `GPU wait is known ${SETTLED_SECONDS} s after the end of a trace. `,
+          link(tracesHref({ order: "gpu_wait" }), "Longest GPU wait"),
+          ". ",
+        ],
+    h("a", { href: `/api/traces?${apiParams()}` }, "JSON"),
     " ",
-    h("a", { href: `/api/csv/traces?${apiParams({ waits: "true" })}`, download: "" }, "as CSV"),
+    h("a", { href: `/api/csv/traces?${apiParams({ waits: "true" })}`, download: "" }, "CSV"),
   );
 };
 
@@ -326,9 +320,11 @@ const listNote = ({ traces, query, candidates }, hasWaits) => {
 const drawList = (body) => {
   const { traces, query } = body;
   const text = queryText(query);
-  requireId("list-hint").textContent = `${ORDER_WORDS[query.order]} first, ${text}`;
+  requireId("list-hint").textContent = [`${ORDER_WORDS[query.order]} first`, text].filter(Boolean).join(", ");
   if (!traces.length) {
-    setPanelEmpty("list", `No traces: ${text}. Widen the range or clear the filters.`);
+    const filters = text ? ` match ${text}` : "";
+    const remedy = text ? "Clear the filters or widen the range." : "Widen the range or send spans by OTLP.";
+    setPanelEmpty("list", `No traces${filters} in this time range. ${remedy}`);
     return;
   }
   // Of the newest nothing is known yet where many arrive: an empty column would only look broken.
@@ -381,7 +377,7 @@ const showOpenTrace = async (isReload = false) => {
       }, RELOAD_TRACE_MS);
     }
   } catch (error) {
-    const message = errorMessage(error, "The hub does not answer; load the page again once it does.");
+    const message = errorMessage(error, "No response from the hub. Reload the page.");
     if (wanted === openTrace && !isSame) setPanel("trace", "error", message);
   }
 };

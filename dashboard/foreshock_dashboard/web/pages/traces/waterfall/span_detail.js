@@ -1,4 +1,4 @@
-// All that is known of one span.
+// The detail of one span.
 import { link, serviceHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
 import { formatSeconds, isNumber } from "#web/assets/format.js";
@@ -45,7 +45,7 @@ const flagsText = (flags) => {
  */
 const eventFacts = ({ events }) =>
   events.flatMap(({ name, offset_seconds: offset, attributes }) => [
-    /** @type {Fact} */ ([name, offset === null ? "no time given" : `at ${formatSeconds(offset)}`]),
+    /** @type {Fact} */ ([name, offset === null ? "no timestamp" : `at ${formatSeconds(offset)}`]),
     ...Object.entries(attributes),
   ]);
 
@@ -84,12 +84,12 @@ export const drawSpanDetail = (span) => {
       "p",
       { class: "facts" },
       h("span", null, h("b", null, formatSeconds(span.duration_seconds))),
-      h("span", null, `starts at ${formatSeconds(span.offset_seconds)}`),
+      h("span", null, `at ${formatSeconds(span.offset_seconds)}`),
       h("span", null, span.kind),
       h("span", null, statusContent(span)),
       h("span", { class: "muted" }, `span ${span.span_id}`),
-      link(serviceHref(span.service), `all about ${span.service}`),
-      span.clamped ? h("span", null, "it ended before it started by its own clock; shown as 0 s") : null,
+      link(serviceHref(span.service), "Service page"),
+      span.clamped ? h("span", null, "end before start (clock error): shown as 0 s") : null,
     ),
     h(
       "div",

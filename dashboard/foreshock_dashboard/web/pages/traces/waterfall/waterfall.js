@@ -2,15 +2,18 @@
 import { hrefWith, navigate } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatSeconds } from "#web/assets/format.js";
+import { formatDuration, formatPercent, formatSeconds, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
-import { gpuLanes, MIN_EXTENT_SECONDS, waitSentence } from "#web/pages/traces/waterfall/gpu_lanes.js";
+import { gpuLanes } from "#web/pages/traces/waterfall/gpu_lanes.js";
 import { drawSpanDetail } from "#web/pages/traces/waterfall/span_detail.js";
 import { treeRows, visibleRows } from "#web/pages/traces/waterfall/span_tree.js";
+import { axisRange, hasOtherWork, placeOf } from "#web/pages/traces/waterfall/time_axis.js";
+import { breakdownBar, traceSentence } from "#web/pages/traces/waterfall/time_breakdown.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").GpuLane} GpuLane */
 /** @typedef {import("#web/pages/traces/payload.d.ts").Trace} Trace */
+/** @typedef {import("#web/pages/traces/waterfall/time_axis.js").AxisRange} AxisRange */
 /** @typedef {import("#web/pages/traces/waterfall/span_tree.js").TreeRow} TreeRow */
 /** @typedef {import("#web/pages/traces/waterfall/span_tree.js").TreeSpan} TreeSpan */
 /**
@@ -23,14 +26,14 @@ import { treeRows, visibleRows } from "#web/pages/traces/waterfall/span_tree.js"
  * @property {string} selected id of the span whose detail is shown
  * @property {number} cursor row at which the keys are
  * @property {number} rowHeight in pixels, 0 before the first drawing
+ * @property {boolean} isWhole the axis covers all spans, not only the root span
+ * @property {AxisRange} range of the axis
  */
 
 const ROWS_AROUND = 20;
 const MAX_HEIGHT = 560;
 const INDENT = 14;
 const MAX_INDENTED_LEVELS = 12;
-const MAX_PATH_SERVICES = 3;
-const MIN_PATH_RATIO = 0.01;
 /** Where a bar ends and begins, in percent, so that its length is written beside it. */
 const [ROOM_AFTER_PERCENT, ROOM_BEFORE_PERCENT] = [80, 22];
 
@@ -57,17 +60,41 @@ export const showTrace = (body, trace, selected, isSame) => {
   const groups = rows.flatMap(({ span: { span_id: id, members } }) =>
     members && !members.some((member) => member.span_id === selected) ? [id] : [],
   );
-  const folded = isSame && view ? view.folded : new Set(groups);
+  const previous = isSame ? view : null;
+  const folded = previous?.folded ?? new Set(groups);
   const selectedRow = visibleRows(rows, folded).findIndex(({ span }) => span.span_id === selected);
   const lanes = new Map((trace.lanes ?? []).map((lane) => [lane.gpu, lane]));
-  view = { trace, rows, lanes, folded, selected, cursor: Math.max(0, selectedRow), rowHeight: 0 };
+  const isWhole = previous?.isWhole ?? false;
+  const range = axisRange(trace, isWhole);
+  view = { trace, rows, lanes, folded, selected, cursor: Math.max(0, selectedRow), rowHeight: 0, isWhole, range };
   requireId("trace-hint").textContent = trace.trace_id;
+  drawTrace(body, view);
+  follow(body);
+  if (selected) drawSelected(view);
+};
+
+/**
+ * @param {HTMLElement} body
+ * @param {View} shown
+ */
+const drawTrace = (body, shown) => {
+  const { trace, range, isWhole } = shown;
   put(
     body,
-    waitSentence(trace),
+    traceSentence(trace),
+    breakdownBar(trace),
     facts(trace),
     legend(trace),
-    axis(trace),
+    hasOtherWork(trace)
+      ? h(
+          "p",
+          { class: "note" },
+          h("button", { type: "button", class: "quiet small", id: "trace-range", "aria-pressed": String(isWhole) }, [
+            isWhole ? "Hide late work" : `Show late work (until ${formatSeconds(trace.extent_seconds)})`,
+          ]),
+        )
+      : null,
+    axis(range),
     h(
       "div",
       {
@@ -79,12 +106,10 @@ export const showTrace = (body, trace, selected, isSame) => {
       },
       h("div", { class: "wf-space", role: "none" }),
     ),
-    gpuLanes(trace),
+    gpuLanes(trace, range),
     h("div", { id: "span-detail", class: "span-detail", "aria-live": "polite" }),
   );
-  follow(body);
   draw();
-  if (selected) drawSelected(view);
 };
 
 /**
@@ -109,8 +134,8 @@ const facts = (trace) => {
     "p",
     { class: "facts" },
     h("span", null, h("b", null, formatSeconds(trace.duration_seconds))),
-    h("span", null, `${trace.total ?? trace.spans.length} spans`),
-    h("span", null, errors ? healthState("critical", `${errors} failed`) : "no errors"),
+    h("span", null, plural(trace.total ?? trace.spans.length, "span")),
+    h("span", null, errors ? healthState("critical", plural(errors, "error")) : "no errors"),
     h(
       "span",
       null,
@@ -118,25 +143,11 @@ const facts = (trace) => {
       timeElement(trace.start, now),
       now ? ` (${formatDuration(now - trace.start)} ago)` : "",
     ),
-    criticalPath(trace),
-    trace.left_out ? h("span", null, `${trace.left_out} more spans are not shown`) : null,
+    trace.left_out ? h("span", null, `${plural(trace.left_out, "span")} not shown`) : null,
     trace.note ? h("span", null, trace.note) : null,
     trace.clock_note ? h("span", null, trace.clock_note) : null,
     h("button", { type: "button", class: "quiet", id: "trace-close" }, "Close trace"),
   );
-};
-
-/**
- * The services of the critical path, the most time first.
- * @param {Trace} trace
- */
-const criticalPath = ({ critical_seconds: byService = {}, duration_seconds: duration }) => {
-  const parts = Object.entries(byService)
-    .filter(([, seconds]) => seconds >= MIN_PATH_RATIO * duration)
-    .slice(0, MAX_PATH_SERVICES)
-    .map(([service, seconds]) => `${service} ${formatPercent(seconds / duration)}`);
-  const title = "own time of services on the critical path";
-  return parts.length ? h("span", { title }, `critical path: ${parts.join(", ")}`) : null;
 };
 
 /** @param {Trace} trace */
@@ -148,13 +159,13 @@ const legend = ({ spans, lanes }) => {
     { class: "legend" },
     [...services].map(([service, colour]) => h("span", null, serviceDot(colour), service)),
     h("span", { class: "key critical" }, "critical path"),
-    lanes?.length ? h("span", { class: "key held" }, "others held its GPU") : null,
-    hasGaps ? h("span", { class: "key gap" }, "no span tells what it did") : null,
+    lanes?.some(({ waited_seconds: waited }) => waited > 0) ? h("span", { class: "key held" }, "GPU wait") : null,
+    hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
   );
 };
 
-/** @param {Trace} trace */
-const axis = ({ extent_seconds: extent }) =>
+/** @param {AxisRange} range */
+const axis = ({ start, seconds }) =>
   h(
     "div",
     { class: "wf-axis", "aria-hidden": "true" },
@@ -162,7 +173,9 @@ const axis = ({ extent_seconds: extent }) =>
     h(
       "div",
       null,
-      [0, 0.25, 0.5, 0.75, 1].map((part) => h("span", { style: `left:${part * 100}%` }, formatSeconds(part * extent))),
+      [0, 0.25, 0.5, 0.75, 1].map((part) =>
+        h("span", { style: `left:${part * 100}%` }, formatSeconds(start + part * seconds)),
+      ),
     ),
   );
 
@@ -191,17 +204,18 @@ const draw = () => {
 };
 
 /**
- * A part of a row's bar.
+ * A part of a row's bar; null outside the axis.
  * @param {string} kind
  * @param {number} start in seconds
  * @param {number} seconds
  * @param {View} shown
- * @param {{ title?: string | null, style?: string }} [options]
+ * @param {{ title?: string | null, style?: string, minWidth?: number }} [options] minWidth: in pixels
  */
-const barPart = (kind, start, seconds, { trace }, { title = null, style = "" } = {}) => {
-  const extent = trace.extent_seconds || MIN_EXTENT_SECONDS;
-  const place = `left:${(start / extent) * 100}%;width:max(1px,${(seconds / extent) * 100}%)`;
-  return h("div", { class: kind, style: `${place};${style}`, title });
+const barPart = (kind, start, seconds, { range }, { title = null, style = "", minWidth = 1 } = {}) => {
+  const place = placeOf(start, seconds, range);
+  if (!place) return null;
+  const position = `left:${place.left}%;width:max(${minWidth}px,${place.width}%)`;
+  return h("div", { class: kind, style: `${position};${style}`, title });
 };
 
 /**
@@ -219,7 +233,7 @@ const heldParts = (span, shown) => {
     .map(({ service, share, offset_seconds: offset, duration_seconds: seconds }) => {
       const start = Math.max(offset, span.offset_seconds);
       const end = Math.min(offset + seconds, spanEnd);
-      const title = `${service} had ${formatPercent(share)} of ${lane.gpu}`;
+      const title = `${service} used ${formatPercent(share)} of ${lane.gpu}`;
       const style = `opacity:${(0.35 + 0.65 * share).toFixed(2)}`;
       return end > start ? barPart("wf-held", start, end - start, shown, { title, style }) : null;
     });
@@ -243,7 +257,7 @@ const spanNotes = ({ status, gpu, critical = [] }) => {
   const waited = gpu?.waited_seconds ?? 0;
   return [
     status === "error" ? ", error" : "",
-    waited > 0 ? `, waited ${formatSeconds(waited)} for a GPU` : "",
+    waited > 0 ? `, GPU wait ${formatSeconds(waited)}` : "",
     criticalSeconds > 0 ? `, ${formatSeconds(criticalSeconds)} on the critical path` : "",
   ].join("");
 };
@@ -260,7 +274,7 @@ const spanRow = (row, i, shown) => {
   const isSelected = id === shown.selected;
   const times = members ? ` ×${members.length}` : "";
   const kind = `wf-row${i === shown.cursor ? " at" : ""}${isSelected ? " picked" : ""}`;
-  const when = `${formatSeconds(span.duration_seconds)}, starts at ${formatSeconds(span.offset_seconds)}`;
+  const when = `${formatSeconds(span.duration_seconds)}, at ${formatSeconds(span.offset_seconds)}`;
   return h(
     "div",
     {
@@ -299,7 +313,7 @@ const spanName = ({ span, level, childCount, isOrphan }, times, isFolded) => {
     h("b", null, span.service),
     ` ${span.name}`,
     times ? h("b", null, times) : null,
-    isOrphan ? h("small", { class: "muted" }, " (parent not seen)") : null,
+    isOrphan ? h("small", { class: "muted" }, " (parent missing)") : null,
   );
 };
 
@@ -309,41 +323,43 @@ const spanName = ({ span, level, childCount, isOrphan }, times, isFolded) => {
  * @param {View} shown
  */
 const spanTrack = (span, isFolded, shown) => {
-  const extent = shown.trace.extent_seconds || MIN_EXTENT_SECONDS;
-  const left = (span.offset_seconds / extent) * 100;
-  const width = (span.duration_seconds / extent) * 100;
-  const background = `background:${serviceColor(span.colour)}`;
-  const isFailed = span.status === "error";
+  const { offset_seconds: start, duration_seconds: seconds, status } = span;
+  const isFailed = status === "error";
+  const bars = (span.members && isFolded ? span.members : [span]).map((each) =>
+    barPart(`wf-bar${each.status === "error" ? " failed" : ""}`, each.offset_seconds, each.duration_seconds, shown, {
+      style: `background:${serviceColor(span.colour)}`,
+      minWidth: 2,
+    }),
+  );
+  const place = placeOf(start, seconds, shown.range);
+  const { isInside, style } = place ? lengthPlace(place.left, place.width) : outsidePlace(start, shown.range);
   const waited = span.gpu?.waited_seconds ?? 0;
-  const { isInside, style } = lengthPlace(left, width);
-  const ownBar = () =>
-    h("div", {
-      class: `wf-bar${isFailed ? " failed" : ""}`,
-      style: `left:${left}%;width:max(2px,${width}%);${background}`,
-    });
-  const memberBars = (span.members ?? []).map((member) => {
-    const kind = `wf-bar${member.status === "error" ? " failed" : ""}`;
-    return barPart(kind, member.offset_seconds, member.duration_seconds, shown, { style: background });
-  });
   return h(
     "div",
     { class: "wf-track" },
-    span.members && isFolded ? memberBars : ownBar(),
+    bars,
     heldParts(span, shown),
-    (span.gaps ?? []).map(([start, seconds]) => {
-      const title = `${formatSeconds(seconds)} in which no span tells what it did`;
-      return barPart("wf-gap", start, seconds, shown, { title });
-    }),
-    (span.critical ?? []).map(([start, seconds]) => barPart("wf-critical", start, seconds, shown)),
+    (span.gaps ?? []).map(([offset, length]) =>
+      barPart("wf-gap", offset, length, shown, { title: `${formatSeconds(length)} uninstrumented` }),
+    ),
+    (span.critical ?? []).map(([offset, length]) => barPart("wf-critical", offset, length, shown)),
     h(
       "span",
       { class: isInside ? "wf-length inside" : "wf-length", style },
-      formatSeconds(span.duration_seconds),
-      waited > 0 ? h("span", { class: "poor" }, ` ${formatSeconds(waited)} waited`) : null,
+      place ? null : `from ${formatSeconds(start)}: `,
+      formatSeconds(seconds),
+      waited > 0 ? h("span", { class: "poor" }, ` GPU wait ${formatSeconds(waited)}`) : null,
       isFailed ? healthState("critical", "error") : null,
     ),
   );
 };
+
+/**
+ * Where the length of a span is written that lies outside the axis: at its edge.
+ * @param {number} start of the span
+ * @param {AxisRange} range
+ */
+const outsidePlace = (start, range) => ({ isInside: true, style: start < range.start ? "left:0" : "right:0" });
 
 /**
  * Fold or unfold a row.
@@ -388,6 +404,12 @@ const follow = (body) => {
   });
   body.addEventListener("click", (event) => {
     if (closest(event, "#trace-close")) navigate(hrefWith({ trace: null, span: null }, "/traces"));
+    if (view && closest(event, "#trace-range")) {
+      view.isWhole = !view.isWhole;
+      view.range = axisRange(view.trace, view.isWhole);
+      drawTrace(body, view);
+      drawSelected(view);
+    }
     const row = closest(event, "#wf [data-row]");
     if (!row || !view) return;
     const i = Number(row.dataset.row);

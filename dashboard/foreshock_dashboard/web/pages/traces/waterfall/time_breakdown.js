@@ -1,0 +1,79 @@
+// What took the time of a trace: a sentence, and a bar of its parts.
+import { link, pageHref } from "#web/assets/address.js";
+import { h } from "#web/assets/dom.js";
+import { formatPercent, formatSeconds } from "#web/assets/format.js";
+import { serviceColor } from "#web/assets/timeline/signs.js";
+
+/** @typedef {import("#web/pages/traces/payload.d.ts").TimePart} TimePart */
+/** @typedef {import("#web/pages/traces/payload.d.ts").Trace} Trace */
+
+const MIN_PART_RATIO = 0.02;
+
+/**
+ * What took most of a trace's time, and what is known of its GPU wait.
+ * @param {Trace} trace
+ */
+export const traceSentence = (trace) => {
+  const { sentence } = trace;
+  const note = gpuNote(trace);
+  return [
+    sentence ? h("p", { class: "trace-sentence" }, sentence) : null,
+    note ? h("p", { class: "note" }, note) : null,
+  ];
+};
+
+/**
+ * Why nothing is known of the GPU wait of a trace; null where it is known.
+ * @param {Trace} trace
+ */
+const gpuNote = ({ lanes_error: error, lanes_note: note, lanes_settled: isSettled, lanes }) => {
+  if (error) return `GPU wait unknown: ${error}.`;
+  if (isSettled === false) return "GPU wait not final: the last GPU samples are still arriving.";
+  if (note) return [`GPU wait unknown: ${note}. `, link(pageHref("/status"), "Data health")];
+  return lanes?.length ? null : "No span ran on a shared GPU.";
+};
+
+/** @param {TimePart} part */
+const partName = ({ activity, service }) => {
+  if (activity === "failed_calls") return `failed calls in ${service}`;
+  return activity === "queue" ? `queue of ${service}` : service;
+};
+
+/**
+ * The parts of a trace's duration as one bar; null without any.
+ * @param {Trace} trace
+ */
+export const breakdownBar = ({ parts, duration_seconds: duration }) => {
+  const shown = parts.filter(({ seconds }) => seconds >= MIN_PART_RATIO * duration);
+  if (!shown.length) return null;
+  const text = (/** @type {TimePart} */ part) =>
+    `${partName(part)} ${formatSeconds(part.seconds)} (${formatPercent(part.seconds / duration)})`;
+  return h(
+    "div",
+    { class: "breakdown" },
+    h(
+      "div",
+      { class: "breakdown-bar", role: "img", "aria-label": `Critical path: ${shown.map(text).join(", ")}` },
+      shown.map((part) =>
+        h("span", {
+          class: part.activity,
+          style: `flex-grow:${part.seconds / duration};--ink:${serviceColor(part.colour)}`,
+          title: text(part),
+        }),
+      ),
+    ),
+    h(
+      "p",
+      { class: "legend" },
+      h("span", null, "Critical path:"),
+      shown.map((part) =>
+        h(
+          "span",
+          null,
+          h("span", { class: `swatch ${part.activity}`, style: `--ink:${serviceColor(part.colour)}` }),
+          text(part),
+        ),
+      ),
+    ),
+  );
+};
