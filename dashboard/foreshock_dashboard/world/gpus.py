@@ -187,7 +187,7 @@ class GpuRows:
         return Tenant(gpu, service) if gpu and service else None
 
     def _stall(self, labels: LabelMap) -> Stall | None:
-        gpu, victim, aggressor = self._gpu(labels), service_of(labels), service_at(labels, "by_")
+        gpu, victim, aggressor = self._gpu(labels), service_of(labels), service_at(labels, "aggressor")
         return Stall(gpu, victim, aggressor) if gpu and victim and aggressor.name else None
 
     def _assigned_service(self, labels: LabelMap) -> Service | None:

@@ -37,9 +37,9 @@ class LabelFacts(Generic[K, V]):
         return changed
 
 
-def service_at(labels: Mapping[str, str], prefix: str = "") -> Service:
-    """Service of the labels `<prefix>service_name` and `<prefix>service_namespace`."""
-    return Service(labels.get(f"{prefix}service_namespace", ""), labels.get(f"{prefix}service_name", ""))
+def service_at(labels: Mapping[str, str], role: str = "service") -> Service:
+    """Service of the labels `<role>_name` and `<role>_namespace`."""
+    return Service(labels.get(f"{role}_namespace", ""), labels.get(f"{role}_name", ""))
 
 
 def service_of(labels: LabelMap) -> Service | None:
