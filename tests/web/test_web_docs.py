@@ -36,10 +36,10 @@ def test_every_field_of_a_trace_is_documented(caller: Caller) -> None:
 def test_the_attributes_that_are_searched_by_are_listed() -> None:
     """Each, in the order in which a refusal lists them; and what points to the list leads there."""
     traces = (DOCS / "traces.md").read_text()
-    _, _, section = traces.partition("## Attributes that are searched by")
+    _, _, section = traces.partition("## Indexed attributes")
     assert re.findall(r"^\| `([^`]+)` \|", section.partition("\n## ")[0], re.MULTILINE) == list(TRACE_KEYS)
-    assert "(traces.md#attributes-that-are-searched-by)" in TEXT
-    assert "in place of those in docs/reference/traces.md" in (DOCS / "hub.md").read_text()
+    assert "(traces.md#indexed-attributes)" in TEXT
+    assert "docs/reference/traces.md" in (DOCS / "hub.md").read_text()
 
 
 def test_every_field_of_the_envelope_is_documented(caller: Caller) -> None:
