@@ -40,7 +40,7 @@ def test_every_metric_is_documented_with_the_feature_that_needs_it() -> None:
     """One table for matcher part, whole."""
     for title, part in PARTS.items():
         rows = [row(reading) for reading in part.readings(WINDOWS).values()]
-        table = "\n".join(["| metric | or, where that is absent | and | lost without |", "|---|---|---|---|", *rows])
+        table = "\n".join(["| metric | alternatives | also read | missing without it |", "|---|---|---|---|", *rows])
 
         assert f"## {title}\n" in DOCUMENT
         assert table in DOCUMENT, f"the table of {title!r} should be:\n{table}"
