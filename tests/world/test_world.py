@@ -34,9 +34,9 @@ def matrix(*rows: tuple[dict[str, str], list[float]]) -> Matrix:
     return Matrix.of(TIMES, {labels_of(labels): np.array(values) for labels, values in rows})
 
 
-def named(service: Service, prefix: str = "") -> dict[str, str]:
+def named(service: Service, role: str = "service") -> dict[str, str]:
     """The labels of a service."""
-    return {f"{prefix}service_name": service.name, f"{prefix}service_namespace": service.namespace}
+    return {f"{role}_name": service.name, f"{role}_namespace": service.namespace}
 
 
 EDGE = {"client": "web", "server": "llm", "server_service_namespace": "serving"}
@@ -56,7 +56,7 @@ FULL: dict[str, Matrix] = {
     "temperature": matrix((GPU, [50, np.nan])),
     "busy": matrix(({**GPU, **named(LLM)}, [0.3, 0.4]), ({**GPU, **named(BATCH)}, [0.2, 0.5])),
     "stalled_by": matrix(
-        ({**GPU, **named(LLM), **named(BATCH, "by_")}, [0.1, 0.2]), ({**GPU, **named(LLM)}, [0.0, 0.1])
+        ({**GPU, **named(LLM), **named(BATCH, "aggressor")}, [0.1, 0.2]), ({**GPU, **named(LLM)}, [0.0, 0.1])
     ),
     "calls": matrix((EDGE, [10, 10]), ({"client": "user", "server": "web", "connection_type": "virtual_node"}, [9, 9])),
     "calls_failed": matrix((EDGE, [np.nan, 1])),
