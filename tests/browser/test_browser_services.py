@@ -103,41 +103,42 @@ def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: S
     expect(page.locator("#chooser")).to_contain_text("No incident hits a service")
 
 
-def test_status_answers_in_its_first_line_and_names_what_is_missing(visit: Open, site: Site) -> None:
+def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit: Open, site: Site) -> None:
     """And follows the hub without reload."""
     page = visit("/status").page
     ready(page)
-    expect(page.locator("#trust")).to_contain_text("Yes: 32 GPUs and 12 services are fresh")
-    expect(page.locator("#doubts")).to_contain_text("The data is simulated")
-    expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("missing")
-    expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("let /metrics of vLLM")
+    expect(page.locator("#health")).to_have_text("Healthy: 32 GPUs and 12 services reporting, no data loss.")
+    expect(page.locator("#problems")).to_contain_text("Demo data: this is a simulated platform.")
+    expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("Scrape /metrics of vLLM")
+    available = page.locator("#signals-available")
+    expect(available.locator("summary")).to_have_text("5 signals available")
+    expect(available.locator("tr", has_text="GPU wait")).to_be_hidden()
     expect(page.locator("#targets-table tbody tr")).to_have_count(4)
-    expect(page.locator("#status-figures")).to_contain_text("old, read every 10 s")
+    expect(page.locator("#targets-table th", has_text="Scrape duration")).to_have_count(0)
+    expect(page.locator("#status-figures")).to_contain_text("every 10 s")
+    expect(page.locator("#status-figures")).to_contain_text("4/4")
     site.hub.snapshot = replace(SCENES["half-blind"](), seq=8)
-    expect(page.locator("#trust")).to_contain_text("Mostly: 1 of 4 targets is silent: host-3:10877.")
-    expect(page.locator("#targets-table tbody tr").first).to_contain_text("silent")
+    expect(page.locator("#health")).to_contain_text("Degraded: 1 of 4 targets down or stale: host-3:10877.")
+    expect(page.locator("#targets-table tbody tr").first).to_contain_text("stale")
     site.hub.snapshot = snapshot(None, seq=9)
-    expect(page.locator("#trust")).to_contain_text("Not yet")
+    expect(page.locator("#health")).to_have_text("Waiting for the first evaluation.")
 
 
-def test_status_shows_names_that_nobody_has_beside_other_doubts(visit: Open, site: Site) -> None:
-    """In the first line where there is nothing worse, with who may be meant below it; it goes once they are seen."""
-    site.hub.in_vain = ({"flag": "--slo", "service": "embeder", "nearest": "embedder"},)
+def test_status_shows_unmatched_names_beside_other_problems(visit: Open, site: Site) -> None:
+    """In the headline where there is nothing worse, with the most similar name below it, until the service has data."""
+    site.hub.unmatched = ({"flag": "--slo", "service": "embeder", "nearest": "embedder"},)
     page = visit("/status", width=390).page
     ready(page)
-    said = "--slo names a service not seen so far: embeder (embedder?); correct the name"
-    expect(page.locator("#trust")).to_have_text("Mostly: --slo names a service not seen so far.")
-    assert page.evaluate("(e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))(trust)") < 3
-    current, bar = page.locator("nav [aria-current]").bounding_box(), page.locator(".bar nav").bounding_box()
-    assert current and bar  # noqa: PT018
-    assert current["x"] + current["width"] <= bar["x"] + bar["width"] + 1  # its page is the last of a bar that scrolls
-    expect(page.locator("#doubts li", has_text=said)).to_have_count(1)
+    said = "--slo has 1 service without data: embeder (did you mean embedder?). Correct the spelling"
+    expect(page.locator("#health")).to_have_text("Degraded: --slo has 1 service without data.")
+    assert page.evaluate("(e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))(health)") < 3
+    expect(page.locator("#problems li", has_text=said)).to_have_count(1)
     site.hub.snapshot = replace(SCENES["half-blind"](), seq=8)
-    expect(page.locator("#trust")).to_contain_text("1 of 4 targets is silent")
-    expect(page.locator("#doubts li", has_text=said)).to_have_count(1)
-    site.hub.in_vain = ()
+    expect(page.locator("#health")).to_contain_text("1 of 4 targets down or stale")
+    expect(page.locator("#problems li", has_text=said)).to_have_count(1)
+    site.hub.unmatched = ()
     site.hub.snapshot = replace(SCENES["half-blind"](), seq=9)
-    expect(page.locator("#doubts li", has_text=said)).to_have_count(0)
+    expect(page.locator("#problems li", has_text=said)).to_have_count(0)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -146,8 +147,8 @@ def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open
     site.hub.snapshot, site.hub.traces, site.hub.time = SCENES["empty"](), Traces(spans=request()), NOW + 600
     page = visit(TRACE, width=width).page
     note = page.locator("#trace .note").first
-    expect(note).to_contain_text("Nothing is known of its GPUs: the hub has no metrics of GPUs, and no exporter sent")
-    assert note.get_by_role("link", name="What is missing").get_attribute("href") == "/status"
+    expect(note).to_contain_text("GPU wait unknown: no GPU metrics, no GPU occupancy spans.")
+    assert note.get_by_role("link", name="Data health").get_attribute("href") == "/status"
     row = page.locator(".wf-row").first
     bar, length = row.locator(".wf-bar").bounding_box(), row.locator(".wf-length.inside").bounding_box()
     assert bar
@@ -156,24 +157,24 @@ def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open
     assert_accessible_and_fits(page)
 
 
-def test_a_trace_says_what_it_waited_for_and_shows_who_was_on_its_gpu(visit: Open, site: Site) -> None:
+def test_a_trace_says_what_took_its_time_and_shows_the_services_on_its_gpu(visit: Open, site: Site) -> None:
     """The sentence, the lane, the critical path, the fold of six queries; all with the keyboard."""
     site.hub.traces = Traces(spans=_starved())
     site.hub.metrics = Metrics()
     page = visit(f"{TRACE}&span={7:016x}").page
-    expect(page.locator(".wait-sentence")).to_contain_text("waited for host-0/gpu-0")
-    expect(page.locator(".wait-sentence")).to_contain_text("train-llm")
-    lane = page.get_by_role("group", name="host-0/gpu-0: others held it")
+    expect(page.locator(".trace-sentence")).to_contain_text("Mostly time in embedder: 630 ms of 1.00 s")
+    expect(page.locator(".trace-sentence")).to_contain_text("on host-0/gpu-0, used by train-llm.")
+    lane = page.get_by_role("group", name="host-0/gpu-0: GPU wait up to")
     expect(lane.locator(".lane-row")).to_have_count(2)
     expect(lane.locator(".lane-bar.inferred")).to_have_count(0)
     assert (lane.get_by_role("link").first.get_attribute("href") or "").startswith("/fleet?gpu=host-0")
-    expect(page.locator("#trace")).to_contain_text("critical path: embedder")
+    expect(page.get_by_role("img", name="Critical path: embedder 630 ms")).to_be_visible()
     tree = page.get_by_role("tree")
     expect(tree.get_by_role("treeitem", selected=True)).to_have_attribute("aria-label", "embedder embed, 430 ms, "
-        "starts at 50.0 ms, error, waited 257 ms for a GPU, 430 ms on the critical path")  # fmt: skip
+        "at 50.0 ms, error, GPU wait 257 ms, 430 ms on the critical path")  # fmt: skip
     expect(tree.locator(".wf-held").first).to_be_visible()
     expect(tree.locator(".wf-critical").first).to_be_attached()
-    expect(page.locator("#span-detail")).to_contain_text("held by train-llm")
+    expect(page.locator("#span-detail")).to_contain_text("used by train-llm")
     expect(page.locator("#span-detail")).to_contain_text("Scope and flags")
     folded = tree.get_by_role("treeitem", name="postgres query ×6")
     expect(folded).to_have_attribute("aria-expanded", "false")
@@ -237,10 +238,10 @@ def test_a_drag_on_the_picture_asks_for_its_times_and_durations(visit: Open) -> 
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.95, box["y"] + box["height"] * 0.7, steps=6)
     page.mouse.up()
-    expect(page.locator("#list-hint")).to_contain_text("at least")
+    expect(page.locator("#list-hint")).to_contain_text("duration ≥")
     for name in ("from=", "min_duration=", "max_duration="):
         assert name in page.url
-    expect(page.get_by_label("At least").first).not_to_have_value("")
+    expect(page.get_by_label("Min duration").first).not_to_have_value("")
 
 
 def test_leaving_a_service_asks_for_none_without_a_name(visit: Open, site: Site) -> None:

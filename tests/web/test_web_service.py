@@ -37,7 +37,7 @@ from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.services.data import service as service_page
 from foreshock_dashboard.web.pages.services.data import services as services_page
-from foreshock_dashboard.web.pages.status.data import signals, status, trust
+from foreshock_dashboard.web.pages.status.data import data_health, signals, status
 from foreshock_dashboard.web.panels import service_charts as figures
 
 EMBEDDER, GATEWAY, TRAIN, MODEL = (service(name) for name in ("embedder", "gateway", "train-llm", "vllm-8b"))
@@ -139,7 +139,11 @@ def test_model_servers_and_replicas_are_told_where_there_are_any() -> None:
         (told(incidents=()), EMBEDDER, "embedder misses its usual level: p95 "),
         (told(incidents=()), GATEWAY, "gateway may miss its objective in 3 min: p95 "),
         (replace(told(incidents=()), forecast=Forecast()), GATEWAY, "Nothing is promised for it and too little known"),
-        (snapshot(calm(), learning=Learning(720.0, 1800.0)), GATEWAY, "still being learned (12 of 30 min)"),
+        (
+            snapshot(calm(), learning=Learning(720.0, 1800.0)),
+            GATEWAY,
+            "still being learned (12 of 30 min)",
+        ),
         (SCENES["blind"](), GATEWAY, "Nothing fresh is known of gateway"),
         (snapshot(calm()), TRAIN, "train-llm gets no requests that are known; it works on 10 GPUs."),
     ],
@@ -205,24 +209,30 @@ DROPPED = HUB | {"receiver": {"rejected": {"bad_id": 7}}}
 @pytest.mark.parametrize(
     ("snapshot_", "hub", "now", "state", "words"),
     [
-        (snapshot(calm()), HUB, NOW + 3, "calm", "Yes: 32 GPUs and 12 services are fresh, every target answers"),
-        (replace(snapshot(calm()), bounds=(0.0, NOW)), HUB, NOW, "calm", "Yes, as of 10:00:00 UTC"),
-        (snapshot(calm()), DROPPED, NOW + 3, "warning", "Mostly: 7 spans were rejected."),
-        (SCENES["half-blind"](), HUB, NOW + 3, "warning", "Mostly: 1 of 4 targets is silent: host-3:10877."),
-        (SCENES["learning"](), HUB, NOW + 3, "learning", "still being learned (12 of 30 min)"),
-        (SCENES["blind"](), HUB, NOW + 3, "blind", "No: there is no fresh data from any GPU or service since 09:55:00"),
-        (snapshot(bare()), HUB, NOW + 3, "blind", "Not yet: no data has come from any GPU or service so far."),
-        (SCENES["stale"](), HUB, NOW + 3, "critical", "No: figures stand still since 10:00:00 UTC: prometheus"),
-        (snapshot(calm()), HUB, NOW + 200, "critical", "No: the newest figures are 200 s old; the hub is behind."),
-        (SCENES["error"](), HUB, NOW + 3, "critical", "No: foreshock cannot read its source: prometheus"),
-        (snapshot(None), HUB, NOW + 3, "empty", "Not yet: the hub has not finished its first look"),
+        (snapshot(calm()), HUB, NOW + 3, "calm", "Healthy: 32 GPUs and 12 services reporting, no data loss."),
+        (replace(snapshot(calm()), bounds=(0.0, NOW)), HUB, NOW, "calm", "Healthy at 10:00:00 UTC: 32 GPUs"),
+        (snapshot(calm()), DROPPED, NOW + 3, "warning", "Degraded: 7 spans refused."),
+        (SCENES["half-blind"](), HUB, NOW + 3, "warning", "Degraded: 1 of 4 targets down or stale: host-3:10877."),
+        (
+            SCENES["learning"](),
+            HUB,
+            NOW + 3,
+            "learning",
+            "Building baseline: 12 of 30 min. Alerting is off until then.",
+        ),
+        (SCENES["blind"](), HUB, NOW + 3, "blind", "No data: no fresh samples from any GPU or service since 09:55:00"),
+        (snapshot(bare()), HUB, NOW + 3, "blind", "No data: no samples from any GPU or service yet."),
+        (SCENES["stale"](), HUB, NOW + 3, "critical", "Stale: last update 10:00:00 UTC: prometheus"),
+        (snapshot(calm()), HUB, NOW + 200, "critical", "Lagging: the newest data is 200 s old."),
+        (SCENES["error"](), HUB, NOW + 3, "critical", "No data: cannot read the source: prometheus"),
+        (snapshot(None), HUB, NOW + 3, "empty", "Waiting for the first evaluation."),
     ],
 )
-def test_the_first_line_says_whether_the_pages_can_be_trusted(
+def test_the_headline_of_data_health_names_the_worst_problem(
     snapshot_: Snapshot, hub: Json, now: float, state: str, words: str
 ) -> None:
-    """And if not, why."""
-    found = trust(snapshot_, hub, (True, ""), now)
+    """Healthy data comes with the number of objects that report."""
+    found = data_health(snapshot_, hub, (True, ""), now)
     assert found["state"] == state
     assert words in found["headline"]
 
@@ -241,64 +251,68 @@ def test_status_of_the_past_is_that_of_then() -> None:
     """Nothing is old or silent for being past."""
     caller = Caller(create_app(FakeHub(snapshot(calm())), version="0"))
     told = caller.get(f"/api/pages/status?at={NOW - 300:.0f}").json()
-    assert (told["past"], told["lag"]) == (True, None)
-    assert told["trust"]["headline"].startswith("Yes, as of 09:55:00 UTC: ")
-    assert not any(row["silent"] for row in told["targets"])
+    assert (told["past"], told["data_age"]) == (True, None)
+    assert told["health"]["headline"].startswith("Healthy at 09:55:00 UTC: ")
+    assert not any(row["stale"] for row in told["targets"])
 
 
-def test_every_doubt_is_listed() -> None:
-    """With its figures; what is nothing is not told."""
+def test_every_problem_is_listed() -> None:
+    """With its number; none is listed for a count of zero."""
     hub: Json = {
         "store": {"last_error": "disk full", "dropped": 2, "corrupt": 1},
         "receiver": {"rejected": {"bad_id": 7, "future": 1}},
         "spans": {"warning": "too many series", "counts": {"foreshock_spans_uncounted_total": 5.0}},
     }
-    assert trust(snapshot(calm()), hub, (False, "the store is full"), NOW)["doubts"] == [
-        "the store is full", "the store fails: disk full", "8 spans were rejected",
-        "2 samples or spans were dropped past a bound", "1 damaged piece of the store was set aside",
-        "too many series", "5 spans were kept but not counted",
+    assert data_health(snapshot(calm()), hub, (False, "the store is full"), NOW)["problems"] == [
+        "the store is full", "store failing: disk full", "8 spans refused",
+        "2 samples or spans dropped (limit reached)", "1 corrupt store block quarantined",
+        "too many series", "5 spans stored but not counted in span metrics",
     ]  # fmt: skip
 
 
-def in_vain(flag: str, **named: str | None) -> list[Json]:
-    """What the hub tells of an option that names services that were not seen: who may be meant, by name."""
+def unmatched(flag: str, **named: str | None) -> list[Json]:
+    """The hub's status of an option with services that have no data: the most similar name, by name."""
     return [{"flag": flag, "service": name, "nearest": meant} for name, meant in named.items()]
 
 
-def test_an_option_for_services_that_were_never_seen_is_doubted_with_who_may_be_meant() -> None:
-    """A promise or a tier that nobody has; all else comes before it."""
-    promised = in_vain("--slo", gatway="gateway")
-    tiers = in_vain("--tiers", gatway="gateway", a=None, b=None, c=None)
-    found = trust(snapshot(calm()), DROPPED | {"in_vain": [*promised, *tiers]}, (True, ""), NOW)
-    assert (found["state"], found["doubts"][0]) == ("warning", "7 spans were rejected")
-    first, second = "gatway (gateway?)", "gatway (gateway?), a, b and 1 more"
-    assert found["doubts"][1:] == [
-        f"--slo names a service not seen so far: {first}; correct the name, unless it is still to come",
-        f"--tiers names 4 services not seen so far: {second}; correct the names, unless they are still to come",
+def test_an_option_with_services_without_data_is_a_problem_with_the_most_similar_name() -> None:
+    """An SLO or a tier of no service; all other problems come before it."""
+    slos = unmatched("--slo", gatway="gateway")
+    tiers = unmatched("--tiers", gatway="gateway", a=None, b=None, c=None)
+    found = data_health(snapshot(calm()), DROPPED | {"unmatched": [*slos, *tiers]}, (True, ""), NOW)
+    assert (found["state"], found["problems"][0]) == ("warning", "7 spans refused")
+    first = "gatway (did you mean gateway?)"
+    assert found["problems"][1:] == [
+        f"--slo has 1 service without data: {first}. Correct the spelling, or ignore this until it starts",
+        (
+            f"--tiers has 4 services without data: {first}, a, b and 1 more. "
+            "Correct the spelling, or ignore this until they start"
+        ),
     ]
 
 
-def test_a_long_doubt_is_told_in_short_by_the_headline_and_in_full_below_it() -> None:
-    """A phone has no room for more; what is short stays whole."""
-    told = trust(snapshot(calm()), HUB | {"in_vain": in_vain("--tiers", gatway="gateway", a=None)}, (True, ""), NOW)
-    assert told["headline"] == "Mostly: --tiers names 2 services not seen so far."
-    assert told["doubts"][0].startswith("--tiers names 2 services not seen so far: gatway (gateway?), a; ")
-    assert trust(snapshot(calm()), DROPPED, (True, ""), NOW)["headline"] == "Mostly: 7 spans were rejected."
+def test_a_long_problem_is_cut_in_the_headline_and_complete_below_it() -> None:
+    """A phone has no room for more; a short one stays complete."""
+    hub = HUB | {"unmatched": unmatched("--tiers", gatway="gateway", a=None)}
+    found = data_health(snapshot(calm()), hub, (True, ""), NOW)
+    assert found["headline"] == "Degraded: --tiers has 2 services without data."
+    assert found["problems"][0].startswith("--tiers has 2 services without data: gatway (did you mean gateway?), a. ")
+    assert data_health(snapshot(calm()), DROPPED, (True, ""), NOW)["headline"] == "Degraded: 7 spans refused."
 
 
-def test_where_nobody_was_seen_no_name_is_doubted() -> None:
-    """Other doubts say so already."""
-    hub = HUB | {"in_vain": in_vain("--tiers", gatway=None)}
-    assert not any("--tiers" in doubt for doubt in trust(snapshot(bare()), hub, (True, ""), NOW)["doubts"])
+def test_without_any_service_no_option_is_a_problem() -> None:
+    """Other problems say so already."""
+    hub = HUB | {"unmatched": unmatched("--tiers", gatway=None)}
+    assert not any("--tiers" in problem for problem in data_health(snapshot(bare()), hub, (True, ""), NOW)["problems"])
 
 
-def test_a_missing_signal_is_named_with_its_loss_and_remedy() -> None:
-    """What is there has a count."""
+def test_a_missing_signal_comes_with_its_features_and_a_remedy() -> None:
+    """An available one has a count."""
     rows = {row.name: row for row in signals(serving(calm()))}
-    assert (rows["Model servers"].there, rows["Model servers"].count) == (True, 1)
-    assert (rows["Quota"].there, rows["Network"].there) == (False, False)
+    assert (rows["Model servers"].available, rows["Model servers"].count) == (True, 1)
+    assert (rows["Quota"].available, rows["Network"].available) == (False, False)
     assert "kube-state-metrics" in rows["Quota"].remedy
-    assert rows["Network"].lost == "network faults as a cause"
+    assert rows["Network"].features == "network as a cause"
 
 
 def test_targets_come_with_what_the_scraper_knows_of_them() -> None:
@@ -306,8 +320,8 @@ def test_targets_come_with_what_the_scraper_knows_of_them() -> None:
     scrapes = [{"instance": "host-3:10877", "job": "x", "up": False, "error": "refused", "duration": 0.1, "samples": 0}]
     body = status(SCENES["half-blind"](), HUB | {"scrapes": scrapes}, (True, ""), NOW, "1")
     assert vars(body["targets"][0]) | {"age": 0} == {
-        "instance": "host-3:10877", "job": "foreshock", "up": True, "age": 0, "silent": True, "took": 0.1, "samples": 0,
-        "error": "refused",
+        "instance": "host-3:10877", "job": "foreshock", "up": True, "age": 0, "stale": True, "scrape_seconds": 0.1,
+        "samples": 0, "error": "refused",
     }  # fmt: skip
     early = status(snapshot(None, learning=LEARNED), HUB | {"scrapes": scrapes}, (False, ""), NOW, "1")
     assert [row.error for row in early["targets"]] == ["refused"]

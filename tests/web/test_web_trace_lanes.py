@@ -138,7 +138,7 @@ def test_without_gpus_there_are_no_lanes(scene: str) -> None:
         None,
     )
     why = f" ({hub.snapshot.error})" if scene == "error" else ""
-    told = f"the hub has no metrics of GPUs{why}, {gpu_time.NO_OCCUPANCY}"
+    told = f"no GPU metrics{why}, {gpu_time.NO_OCCUPANCY}"
     assert body["lanes_note"] == told
     assert f"GPU wait unknown: {told}"[:60] in trace_text(body)
 
@@ -167,7 +167,7 @@ def test_before_the_first_tick_nothing_is_said_of_metrics_but_that_they_are_not_
     """A hub that has just started has no World, and no error either."""
     hub = hub_without_metrics(Traces(spans=request()))
     hub.snapshot = replace(hub.snapshot, world=None)
-    assert ask(hub)["lanes_note"] == f"the hub has not read its metrics yet, {gpu_time.NO_OCCUPANCY}"
+    assert ask(hub)["lanes_note"] == f"no evaluation yet, {gpu_time.NO_OCCUPANCY}"
 
 
 def test_of_a_trace_that_is_not_settled_it_is_not_said_that_nobody_sent_its_occupancy() -> None:

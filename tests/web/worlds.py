@@ -402,7 +402,7 @@ class FakeHub:
     metrics: MetricSource = field(default_factory=NoMetrics)
     time: float = NOW + 3
     not_ready: str = ""
-    in_vain: tuple[Json, ...] = ()
+    unmatched: tuple[Json, ...] = ()
 
     def at(self, time: float) -> Snapshot:
         """The same, with nothing of what came later."""
@@ -427,7 +427,7 @@ class FakeHub:
 
     def status(self) -> Json:
         """Two counters, and the names that the test gives in vain."""
-        return {"store": {"spans": 12}, "receiver": {"dropped": 0}, "in_vain": list(self.in_vain)}
+        return {"store": {"spans": 12}, "receiver": {"dropped": 0}, "unmatched": list(self.unmatched)}
 
     def ready(self) -> tuple[bool, str]:
         """Ready unless the test says why not."""

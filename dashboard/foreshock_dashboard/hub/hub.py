@@ -223,7 +223,7 @@ class Hub:
 
     def status(self) -> Json:
         """Counters and ages for the status line."""
-        return status_json(self._stats()) | {"reads": data_sources(self._settings, self.grpc.port, self.http.port)}
+        return status_json(self._stats()) | {"sources": data_sources(self._settings, self.grpc.port, self.http.port)}
 
     def ready(self) -> tuple[bool, str]:
         """Whether the store takes data and every external source can be read; else the reason."""

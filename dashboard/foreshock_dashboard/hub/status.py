@@ -14,16 +14,6 @@ from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
 from foreshock_dashboard.store import StoreStats
 
-STORE_KEYS = {
-    "wal_rows": "inbox_rows",
-    "wal_bytes": "inbox_bytes",
-    "head_samples": "hot_samples",
-    "head_spans": "hot_spans",
-    "blocks": "segments",
-    "block_bytes": "segment_bytes",
-}
-"""JSON keys of those statistics of the store that differ from the field name."""
-
 
 @dataclass(frozen=True, slots=True)
 class HubStats:
@@ -47,11 +37,11 @@ class HubStats:
 
 
 def status_json(stats: HubStats) -> Json:
-    """Counters and ages for the status line."""
+    """Counters of the hub, and the age of each scrape in seconds."""
     return {
         "version": stats.version,
-        "tick_seconds": stats.evaluation_seconds,
-        "store": {STORE_KEYS.get(name, name): value for name, value in asdict(stats.store).items()},
+        "evaluation_seconds": stats.evaluation_seconds,
+        "store": asdict(stats.store),
         "receiver": {
             "requests": stats.receiver.requests,
             "spans": stats.receiver.spans,
@@ -59,7 +49,7 @@ def status_json(stats: HubStats) -> Json:
             "refused": dict(stats.receiver.refused),
         },
         "spans": stats.spans,
-        "in_vain": [
+        "unmatched": [
             {"flag": flag, "service": str(item.service), "nearest": str(item.nearest) if item.nearest else None}
             for flag, unmatched in (("--slo", stats.unmatched_slos), ("--tiers", stats.unmatched_tiers))
             for item in unmatched
@@ -98,12 +88,12 @@ def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
         "retention_size": settings.retention_size,
         "otlp_grpc_port": grpc_port,
         "otlp_http_port": http_port,
-        "asks": sorted(
+        "authentication": sorted(
             name
             for name, configured in (
-                ("passwords", settings.auth_basic_file),
-                ("tokens", settings.auth_token_file),
-                ("a proxy", settings.auth_header),
+                ("password", settings.auth_basic_file),
+                ("bearer token", settings.auth_token_file),
+                ("proxy header", settings.auth_header),
             )
             if configured
         ),

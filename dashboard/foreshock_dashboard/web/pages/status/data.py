@@ -12,7 +12,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.render.clause import Text, joined_text, text, time
-from foreshock_dashboard.render.units import counted, name_list, plural
+from foreshock_dashboard.render.units import counted, name_list
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -22,51 +22,54 @@ MAX_TARGETS = 400
 """Targets on the page, the stale ones first."""
 NEARLY_FULL_RATIO = 0.9
 """Used share from which the store, or the series of spans, is nearly full."""
-MAX_DOUBT_LENGTH = 80
-"""Characters of a doubt that the headline has room for."""
+MAX_PROBLEM_LENGTH = 80
+"""Characters of a problem that the headline has room for."""
 
 
-class TrustJson(TypedDict):
-    """Whether the figures can be trusted, in one sentence, and the doubts."""
+class DataHealth(TypedDict):
+    """Whether the data is fresh and complete, in one sentence, and the problems. The headline may be one of them."""
 
     state: State
     headline: str
     clauses: list[ClauseJson]
-    doubts: list[str]
+    problems: list[str]
 
 
 class TargetLine(Row):
-    """A target and its last scrape."""
+    """A target and its last scrape. age: seconds since then."""
 
     instance: str
     job: str
     up: bool | None
     age: float | None
-    silent: bool
-    took: float | None
+    stale: bool
+    scrape_seconds: float | None
     samples: int | None
     error: str
 
 
 class SignalRow(Row):
-    """A kind of data, the features that need it, and how to collect it."""
+    """A kind of data, how many objects of a kind report it, the features that need it, and how to collect it."""
 
     name: str
-    of: str
+    kind: str
     count: int
-    there: bool
-    lost: str
+    available: bool
+    features: str
     remedy: str
 
 
 class StatusPage(TypedDict):
-    """The payload of the Status page. hidden: targets that do not fit."""
+    """The payload of the Status page. hidden: targets that do not fit.
 
-    trust: TrustJson
+    data_age: seconds since the newest evaluated data; None in time travel. step: seconds between evaluations.
+    """
+
+    health: DataHealth
     version: str
     ready: bool
     past: bool
-    lag: float | None
+    data_age: float | None
     step: float | None
     targets: list[TargetLine]
     hidden: int
@@ -88,13 +91,13 @@ def status(
         rows = [_target(target, scrapes.get(target.instance, {}), world.step) for target in world.targets]
     else:
         rows = [_scraped(row) for row in scrapes.values()]
-    rows.sort(key=lambda row: (not row.silent, -(row.age or 0.0), row.instance))
+    rows.sort(key=lambda row: (not row.stale, -(row.age or 0.0), row.instance))
     return {
-        "trust": trust(snapshot, hub, ready, now, past=past),
+        "health": data_health(snapshot, hub, ready, now, past=past),
         "version": version,
         "ready": ready[0],
         "past": past,
-        "lag": None if world is None or past else number(max(0.0, now - world.time)),
+        "data_age": None if world is None or past else number(max(0.0, now - world.time)),
         "step": world.step if world else None,
         "targets": rows[:MAX_TARGETS],
         "hidden": max(0, len(rows) - MAX_TARGETS),
@@ -104,121 +107,123 @@ def status(
     }
 
 
-def trust(snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *, past: bool = False) -> TrustJson:
-    """The trust in the figures; the worst doubt makes the headline."""
+def data_health(
+    snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, *, past: bool = False
+) -> DataHealth:
+    """The health of the data; the worst problem makes the headline."""
     world = snapshot.world
     if world is None:
         if snapshot.error:
-            return _trust("critical", text(f"No: foreshock cannot read its source: {snapshot.error}"))
-        return _trust("empty", text("Not yet: the hub has not finished its first look at its source."))
-    seen, doubts = freshness(world), _doubts(snapshot, world, hub, ready)
+            return _health("critical", text(f"No data: cannot read the source: {snapshot.error}"))
+        return _health("empty", text("Waiting for the first evaluation."))
+    seen, problems = freshness(world), _problems(snapshot, world, hub, ready)
     lag = now - world.time
     past = past or snapshot.bounds is not None
     if snapshot.error and not past:
-        still = text("No: figures stand still since ", time(world.time), f": {snapshot.error}.")
-        return _trust("critical", still, doubts)
+        return _health("critical", text("Stale: last update ", time(world.time), f": {snapshot.error}."), problems)
     if seen.no_data and not past:
         if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
-            return _trust("blind", text(f"Not yet: no data has come from any {seen.no_data} so far."), doubts)
-        no_data = text(f"No: there is no fresh data from any {seen.no_data} since ", time(seen.since), ".")
-        return _trust("blind", no_data, doubts)
+            return _health("blind", text(f"No data: no samples from any {seen.no_data} yet."), problems)
+        last = text(f"No data: no fresh samples from any {seen.no_data} since ", time(seen.since), ".")
+        return _health("blind", last, problems)
     if lag > 2 * fresh_seconds(world.step) and not past:
-        return _trust("critical", text(f"No: the newest figures are {lag:.0f} s old; the hub is behind."), doubts)
+        return _health("critical", text(f"Lagging: the newest data is {lag:.0f} s old."), problems)
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        yet = f"Figures yes, warnings not yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
-        return _trust("learning", text(yet), doubts)
-    if doubts:
-        brief = doubts[0] if len(doubts[0]) <= MAX_DOUBT_LENGTH else doubts[0].partition(": ")[0]
-        return _trust("warning", text(f"Mostly: {brief}."), doubts)
-    what = f"{seen.gpus} GPUs and {seen.services} services"
+        progress = f"Building baseline: {have:.0f} of {need:.0f} min. Alerting is off until then."
+        return _health("learning", text(progress), problems)
+    if problems:
+        first = problems[0]
+        brief = first if len(first) <= MAX_PROBLEM_LENGTH else first.partition(": ")[0]
+        return _health("warning", text(f"Degraded: {brief}."), problems)
+    reporting = f"{counted(seen.gpus, 'GPU')} and {counted(seen.services, 'service')} reporting"
     if past:
-        then = text("Yes, as of ", time(world.time), f": {what} were fresh, and nothing is known to be lost.")
-        return _trust("calm", then)
-    return _trust("calm", text(f"Yes: {what} are fresh, every target answers, and nothing was dropped."))
+        return _health("calm", text("Healthy at ", time(world.time), f": {reporting}, no data loss."))
+    return _health("calm", text(f"Healthy: {reporting}, no data loss."))
 
 
-def _trust(state: State, answer: Text, doubts: Sequence[str] = ()) -> TrustJson:
-    return {"state": state, "headline": joined_text(answer), "clauses": clauses(answer), "doubts": list(doubts)}
+def _health(state: State, headline: Text, problems: Sequence[str] = ()) -> DataHealth:
+    return {
+        "state": state,
+        "headline": joined_text(headline),
+        "clauses": clauses(headline),
+        "problems": list(problems),
+    }
 
 
-def _doubts(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
-    """The doubts that the headline does not contain."""
-    seen, doubts = freshness(world), []
+def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, str]) -> list[str]:
+    """The problems of the data and of the hub, without the error of the snapshot."""
+    seen, problems = freshness(world), []
     if not ready[0] and ready[1] and ready[1] != snapshot.error:
-        doubts.append(ready[1])
+        problems.append(ready[1])
     if stale := seen.stale_targets:
         names = name_list([target.instance for target in stale])
-        doubts.append(f"{_some(len(stale), len(world.targets), 'target')} silent: {names}")
+        problems.append(f"{len(stale)} of {counted(len(world.targets), 'target')} down or stale: {names}")
     if seen.stale_gpus:
-        doubts.append(f"{_some(len(seen.stale_gpus), len(world.gpus), 'GPU')} without fresh data")
+        problems.append(f"{len(seen.stale_gpus)} of {counted(len(world.gpus), 'GPU')} without fresh data")
     if seen.stale_services:
         names = name_list([str(service) for service in seen.stale_services])
-        doubts.append(f"{_some(len(seen.stale_services), len(world.services), 'service')} without fresh data: {names}")
+        few, all_ = len(seen.stale_services), counted(len(world.services), "service")
+        problems.append(f"{few} of {all_} without fresh data: {names}")
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
-        doubts.append(f"the store fails: {store['last_error']}")
-    if rejected := sum(_count(value) for value in _dict(receiver.get("rejected")).values()):
-        doubts.append(f"{counted(rejected, 'span was', 'spans were')} rejected")
+        problems.append(f"store failing: {store['last_error']}")
+    if refused := sum(_count(value) for value in _dict(receiver.get("rejected")).values()):
+        problems.append(f"{counted(refused, 'span')} refused")
     if dropped := _count(store.get("dropped")):
-        doubts.append(f"{counted(dropped, 'sample or span was', 'samples or spans were')} dropped past a bound")
+        problems.append(f"{counted(dropped, 'sample or span', 'samples or spans')} dropped (limit reached)")
     if corrupt := _count(store.get("corrupt")):
-        pieces = counted(corrupt, "damaged piece of the store was", "damaged pieces of the store were")
-        doubts.append(f"{pieces} set aside")
+        problems.append(f"{counted(corrupt, 'corrupt store block')} quarantined")
     if spans.get("warning"):
-        doubts.append(str(spans["warning"]))
+        problems.append(str(spans["warning"]))
     if uncounted := _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total")):
-        doubts.append(counted(uncounted, "span was", "spans were") + " kept but not counted")
-    return doubts + (_unmatched_options(_list(hub.get("in_vain"))) if world.services else [])
+        problems.append(f"{counted(uncounted, 'span')} stored but not counted in span metrics")
+    return problems + (_unmatched_options(_list(hub.get("unmatched"))) if world.services else [])
 
 
 def _unmatched_options(rows: Sequence[Json]) -> list[str]:
-    """Options with names of unknown services, each with the most similar name."""
+    """Options with names of services without data, each with the most similar name."""
     by_flag: dict[str, list[str]] = {}
     for row in rows:
-        meant = f" ({row['nearest']}?)" if row["nearest"] else ""
+        meant = f" (did you mean {row['nearest']}?)" if row["nearest"] else ""
         by_flag.setdefault(str(row["flag"]), []).append(f"{row['service']}{meant}")
-    doubts = []
-    for flag, names in by_flag.items():
-        if len(names) == 1:
-            doubt = f"{flag} names a service not seen so far: {names[0]}; correct the name, unless it is still to come"
-        else:
-            doubt = f"{flag} names {len(names)} services not seen so far: {name_list(names)}"
-            doubt += "; correct the names, unless they are still to come"
-        doubts.append(doubt)
-    return doubts
+    return [
+        f"{flag} has {counted(len(names), 'service')} without data: {name_list(names)}. Correct the spelling, "
+        f"or ignore this until {'it starts' if len(names) == 1 else 'they start'}"
+        for flag, names in by_flag.items()
+    ]
 
 
-_SPANS = "send spans by OTLP to this hub, or let --prometheus-url have the span metrics of a Collector or Tempo"
-_EXPORTER = "run foreshock-exporter on the GPU hosts and name them in --targets"
-_STALLED = "run foreshock-exporter on the GPU hosts: no other exporter tells; nobody waits where no GPU is shared"
-_SERVERS = "let /metrics of vLLM, SGLang, TGI or Triton be scraped: --targets, or the Prometheus of --prometheus-url"
-_CLUSTER = "let kube-state-metrics be scraped: --targets, or the Prometheus of --prometheus-url"
-_HOSTS = "run foreshock-exporter or node_exporter on the hosts"
+_SPANS = "Send OTLP spans to this hub, or use --prometheus-url with span metrics of a Collector or Tempo."
+_EXPORTER = "Run foreshock-exporter on the GPU hosts and list them in --targets."
+_GPU_WAIT = "Run foreshock-exporter on the GPU hosts. No data is normal where no GPU is shared."
+_SERVERS = "Scrape /metrics of vLLM, SGLang, TGI, or Triton with --targets or --prometheus-url."
+_CLUSTER = "Scrape kube-state-metrics with --targets or --prometheus-url."
+_HOSTS = "Run foreshock-exporter or node_exporter on the hosts."
 
 
 def signals(world: World | None) -> list[SignalRow]:
-    """Each kind of data: the number of objects that report it, the features that need it, and the remedy."""
+    """Each kind of data, whether it is available or not."""
     if world is None:
         return []
     servers, capacity, network, hardware = world.model_servers, world.capacity, world.network, world.hardware
-    queues = "queues, KV cache, time to first token, offered load"
+    inference = "queue, KV cache, TTFT, TPOT, load"
     rows: Sequence[tuple[str, str, Floats | None, str, str]] = (
-        ("Requests", "services", world.red.rate, "services, their durations and errors", _SPANS),
-        ("Calls", "edges", world.calls.rate, "the service map, and where a cascade goes", _SPANS),
-        ("GPUs", "GPUs", world.utilization, "how busy GPUs are", _EXPORTER),
-        ("Services on GPUs", "GPU shares", world.busy, "who uses which GPU", _EXPORTER),
-        ("Who waits for whom", "pairs", world.stalled_by, "who starves whom", _STALLED),
-        ("GPU health", "GPUs", hardware.clock if hardware else None, "throttling and errors of GPUs", _EXPORTER),
-        ("Model servers", "services", servers.running if servers else None, queues, _SERVERS),
-        ("Replicas", "services", capacity.ready if capacity else None, "replicas wanted, ready and pending", _CLUSTER),
-        ("Quota", "pools", capacity.quota if capacity else None, "how many GPUs a pool may still get", _CLUSTER),
-        ("Network", "hosts", network.used if network else None, "network faults as a cause", _HOSTS),
+        ("Requests", "service", world.red.rate, "request rate, latency, errors, SLOs", _SPANS),
+        ("Calls", "call edge", world.calls.rate, "service map, cascade forecast", _SPANS),
+        ("GPUs", "GPU", world.utilization, "GPU utilization", _EXPORTER),
+        ("GPU use by service", "GPU tenant", world.busy, "GPU use by service", _EXPORTER),
+        ("GPU wait", "pair", world.stalled_by, "noisy neighbors, GPU contention", _GPU_WAIT),
+        ("GPU health", "GPU", hardware.clock if hardware else None, "throttling, XID errors, lost GPUs", _EXPORTER),
+        ("Model servers", "service", servers.running if servers else None, inference, _SERVERS),
+        ("Replicas", "service", capacity.ready if capacity else None, "replicas, scale-up lag", _CLUSTER),
+        ("Quota", "pool", capacity.quota if capacity else None, "GPU quota by pool", _CLUSTER),
+        ("Network", "host", network.used if network else None, "network as a cause", _HOSTS),
     )
     listed = []
-    for name, objects, values, features, remedy in rows:
+    for name, kind, values, features, remedy in rows:
         count = 0 if values is None or not values.size else int(np.isfinite(values).any(axis=1).sum())
-        listed.append(SignalRow(name, objects, count, count > 0, features, remedy))
+        listed.append(SignalRow(name, kind, count, count > 0, features, remedy))
     return listed
 
 
@@ -235,10 +240,6 @@ def _scraped(row: Json) -> TargetLine:
 def _last_scrape(row: Json) -> tuple[float | None, int | None, str]:
     """Seconds, samples, and error."""
     return row.get("duration"), row.get("samples"), row.get("error") or ""
-
-
-def _some(few: int, all_: int, word: str) -> str:
-    return f"{few} of {all_} {plural(all_, word)} {plural(few, 'is', 'are')}"
 
 
 def _dict(value: object) -> Json:

@@ -10,20 +10,20 @@ from foreshock_dashboard.web.shell.shell import Page, page_of, panel, verdict
 
 def layout() -> Component:
     """The verdict first, then its evidence."""
-    doubts = html.Div(id="doubts", className="verdict-detail")
+    problems = html.Div(id="problems", className="verdict-detail")
     return page_of(
         "status",
-        "Can this be trusted?",
+        "Data health",
         [
-            verdict("status-verdict", "Answer", "trust", doubts, role="alert"),
+            verdict("status-verdict", "Data health", "health", problems, role="alert"),
             html.Div(id="status-figures", className="figures"),
             html.Div(
                 [
-                    panel("signals", "Signals", "what is read, and what is lost without it", wide=True),
-                    panel("targets", "Targets", "silent ones first", wide=True, csv="/api/csv/targets"),
-                    panel("spans", "Spans and series", "since the hub started"),
-                    panel("store", "Sources and store", "where figures come from, and what is kept"),
-                    panel("connect", "Point things at it", "", wide=True),
+                    panel("targets", "Targets", "", wide=True, csv="/api/csv/targets"),
+                    panel("signals", "Signals", "", wide=True),
+                    panel("spans", "Span ingestion", "since start"),
+                    panel("store", "Storage", ""),
+                    panel("connect", "Connect data sources", "", wide=True),
                 ],
                 className="panels",
             ),
@@ -33,4 +33,4 @@ def layout() -> Component:
     )
 
 
-PAGE = Page("/status", "Status", "Can this be trusted?", layout, key="u")
+PAGE = Page("/status", "Status", "Data health", layout, key="u")

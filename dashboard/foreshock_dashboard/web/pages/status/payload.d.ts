@@ -3,28 +3,28 @@ import type { Clause, LivePayload } from "#web/assets/payload.d.ts";
 
 export interface Signal {
   name: string;
-  there: boolean;
+  available: boolean;
   count: number;
-  /** What the count counts. */
-  of: string;
-  /** What it gives, which is lost without it. */
-  lost: string;
+  /** The kind of object that is counted. */
+  kind: string;
+  /** The features that need it. */
+  features: string;
   remedy: string;
 }
 
 export interface Target {
   instance: string;
   job: string;
-  silent: boolean;
+  stale: boolean;
   up: boolean | null;
   /** Seconds since the last scrape. */
   age: number | null;
-  took: number | null;
+  scrape_seconds: number | null;
   samples: number | null;
   error: string;
 }
 
-export interface Reads {
+export interface Sources {
   metrics?: string;
   traces?: string;
   retention?: number | null;
@@ -32,17 +32,17 @@ export interface Reads {
   trace_retention?: number;
   otlp_http_port?: number;
   otlp_grpc_port?: number;
-  /** How visitors are authenticated. */
-  asks?: string[];
+  /** Accepted authentication methods. */
+  authentication?: string[];
 }
 
 export interface StoreStatus {
   disk_bytes: number | null;
   series: number;
   spans: number;
-  segments: number;
-  segment_bytes: number;
-  inbox_rows: number;
+  blocks: number;
+  block_bytes: number;
+  wal_rows: number;
   oldest: number | null;
   dropped: number;
   corrupt: number;
@@ -52,14 +52,14 @@ export interface StoreStatus {
 export interface StatusData extends LivePayload {
   version: string;
   past: boolean;
-  trust: { state: string; headline: string; clauses: Clause[]; doubts: string[] };
+  health: { state: string; headline: string; clauses: Clause[]; problems: string[] };
   /** Age of the newest values in seconds. */
-  lag: number | null;
+  data_age: number | null;
   /** Seconds between evaluations. */
   step: number | null;
   learning: { have: number; need: number; done: boolean };
   hub: {
-    reads?: Reads;
+    sources?: Sources;
     store?: StoreStatus;
     receiver?: {
       spans?: number;

@@ -1,13 +1,20 @@
-// The Status page: whether the other pages can be trusted, and why not.
+// The Status page: whether the data is fresh and complete, and what is missing.
 import { clausesText, formatTimestamp, timeElement } from "#web/assets/clock.js";
-import { byId, h, put, requireId, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
-import { formatBytes, formatDuration, formatSeconds, isNumber, NOT_KNOWN, truncate } from "#web/assets/format.js";
+import { byId, h, headCells, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
+import {
+  formatBytes,
+  formatDuration,
+  formatSeconds,
+  isNumber,
+  NOT_KNOWN,
+  plural,
+  truncate,
+} from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
-/** @typedef {import("#web/pages/status/payload.d.ts").Reads} Reads */
 /** @typedef {import("#web/pages/status/payload.d.ts").Signal} Signal */
 /** @typedef {import("#web/pages/status/payload.d.ts").StatusData} StatusData */
 /** @typedef {import("#web/pages/status/payload.d.ts").Target} Target */
@@ -20,29 +27,26 @@ const NEARLY_FULL_RATIO = 0.9;
 const UNBOUNDED_BYTES = 2 ** 49;
 const UNBOUNDED_SECONDS = 1e9;
 const DEFAULT_OTLP_PORTS = { http: 4318, grpc: 4317 };
-/** What counts of spans mean. @type {Readonly<Record<string, string>>} */
+/** Names of the hub's counters of spans. @type {Readonly<Record<string, string>>} */
 const SPAN_COUNTS = {
-  foreshock_spans_late_total: "Spans that came too late to be counted",
-  foreshock_spans_early_total: "Spans that lie in the future",
-  foreshock_spans_duplicate_total: "Spans that came twice, counted once",
-  foreshock_spans_clamped_total: "Spans that ended before they began",
-  foreshock_spans_uncounted_total: "Kept but not counted",
-  foreshock_service_graph_dropped_spans_total: "Not paired, for want of room",
-  foreshock_span_metrics_overflow_total: "Counted as (other), for want of series",
+  foreshock_spans_late_total: "Too late for span metrics",
+  foreshock_spans_early_total: "Start time in the future",
+  foreshock_spans_duplicate_total: "Duplicates",
+  foreshock_spans_clamped_total: "End before start",
+  foreshock_spans_uncounted_total: "Stored, not in span metrics",
+  foreshock_service_graph_dropped_spans_total: "Unpaired (buffer full)",
+  foreshock_span_metrics_overflow_total: "Over the series limit",
 };
 
 /** @param {unknown} value */
 const formatCount = (value) =>
   isNumber(value) ? value.toLocaleString("en", { maximumFractionDigits: 0 }).replaceAll(",", " ") : NOT_KNOWN;
 
-/** @param {string | undefined} source */
-const sourceText = (source) => (source === OWN_STORE ? "this hub's own store" : source || NOT_KNOWN);
-
 /**
  * A source without its address, which is in the tooltip.
  * @param {string | undefined} source
  */
-const shortSource = (source) => (source === OWN_STORE ? "own store" : source?.split(" ")[0] || NOT_KNOWN);
+const shortSource = (source) => (source === OWN_STORE ? source : source?.split(" ")[0] || NOT_KNOWN);
 
 /** @param {readonly (Fact | false)[]} facts */
 const factList = (facts) =>
@@ -57,107 +61,125 @@ const factList = (facts) =>
   );
 
 /** @param {StatusData} data */
-const drawTrust = ({ trust, simulated, past }) => {
-  requireId("status-verdict").dataset.state = trust.state;
-  setText(requireId("trust"), clausesText(trust.clauses));
-  const doubts = trust.doubts.filter((text) => trust.headline !== `Mostly: ${text}.`); // the headline has that one
+const drawHealth = ({ health: { state, headline, clauses, problems }, simulated, past }) => {
+  requireId("status-verdict").dataset.state = state;
+  setText(requireId("health"), clausesText(clauses));
+  const others = problems.filter((text) => headline !== `Degraded: ${text}.`);
   put(
-    byId("doubts"),
-    simulated ? h("p", null, "The data is simulated: nothing of it is a real platform.") : null,
-    past ? h("p", null, "Signals and targets are of then; what the hub dropped and keeps is of now.") : null,
-    doubts.length
+    byId("problems"),
+    simulated ? h("p", null, "Demo data: this is a simulated platform.") : null,
+    past ? h("p", null, "Targets and signals are of the selected time. Ingestion and storage are current.") : null,
+    others.length
       ? h(
           "ul",
           null,
-          doubts.map((text) => h("li", null, text)),
+          others.map((text) => h("li", null, text)),
         )
       : null,
   );
 };
 
 /** @param {StatusData} data */
-const ageFigure = ({ past, data_time: dataTime, lag, step }) => {
-  if (past) return figure("Looked at", formatTimestamp(dataTime), { note: "in the past" });
-  if (!isNumber(lag)) return figure("Newest figures", NOT_KNOWN);
-  const every = step ? `, read every ${formatDuration(step).replaceAll(" ", "\u00a0")}` : "";
-  return figure("Newest figures", formatDuration(lag), { note: `old${every}` });
+const ageFigure = ({ past, data_time: dataTime, data_age: age, step }) => {
+  if (past) return figure("Time", formatTimestamp(dataTime), { note: "in the past" });
+  if (!isNumber(age)) return figure("Data age", NOT_KNOWN);
+  return figure("Data age", formatDuration(age), { note: step ? `every ${formatDuration(step)}` : "" });
 };
 
 /** @param {StatusData} data */
 const targetsFigure = ({ targets, hidden, error }) => {
-  const answering = targets.filter(({ silent }) => !silent).length;
-  const none = error ? "not known" : "none is named";
-  return figure("Targets answering", targets.length ? String(answering + hidden) : NOT_KNOWN, {
-    note: targets.length ? `of ${targets.length + hidden}` : none,
-    isGrave: answering < targets.length,
-  });
+  const up = targets.filter(({ stale }) => !stale).length;
+  const all = targets.length + hidden;
+  if (!all) return figure("Targets up", NOT_KNOWN, { note: error ? "unknown" : "none configured" });
+  return figure("Targets up", `${up + hidden}/${all}`, { isGrave: up < targets.length });
 };
 
 /** @param {StatusData} data */
 const drawFigures = (data) => {
-  const { reads = {} } = data.hub;
+  const { sources = {} } = data.hub;
   const { have, need, done } = data.learning;
-  const learned = `${Math.floor(have / 60)} of ${Math.floor(need / 60)} min`;
+  const progress = `${Math.floor(have / 60)} of ${Math.floor(need / 60)} min`;
   put(
     byId("status-figures"),
-    figure("Version", data.version, { note: data.simulated ? "simulated" : "" }),
     ageFigure(data),
     targetsFigure(data),
-    figure("What is usual", done ? "learned" : "learning", { note: done ? "" : learned }),
-    figure("Metrics from", shortSource(reads.metrics), { title: reads.metrics ?? null }),
-    figure("Traces from", shortSource(reads.traces), { title: reads.traces ?? null }),
+    figure("Baseline", done ? "ready" : progress),
+    figure("Metrics source", shortSource(sources.metrics), { title: sources.metrics ?? null }),
+    figure("Trace source", shortSource(sources.traces), { title: sources.traces ?? null }),
+    figure("Version", data.version),
   );
 };
 
 /** @type {import("#web/assets/widgets/table.js").Column<Signal>[]} */
-const SIGNAL_COLUMNS = [
+const MISSING_COLUMNS = [
+  { key: "name", name: "Missing signal", text: true, cell: ({ name }) => healthState("unknown", name) },
   {
-    key: "name",
-    name: "Signal",
-    text: true,
-    cell: ({ name, there }) => [name, " ", there ? healthState("ok", "there") : healthState("unknown", "missing")],
-  },
-  { key: "count", name: "Told by", cell: ({ there, count, of }) => (there ? `${formatCount(count)} ${of}` : null) },
-  {
-    key: "lost",
-    name: "Gives",
+    key: "features",
+    name: "Used for",
     text: true,
     fixed: true,
-    cell: ({ there, lost }) => h("span", { class: "wide-cell" }, there ? lost : [h("b", null, "lost: "), lost]),
+    cell: ({ features }) => h("span", { class: "wide-cell" }, features),
   },
   {
     key: "remedy",
-    name: "How to get it",
+    name: "Setup",
     text: true,
     fixed: true,
-    minor: true,
-    cell: ({ there, remedy }) => (there ? h("span", { class: "muted" }, "") : remedy),
+    cell: ({ remedy }) => h("span", { class: "wide-cell" }, remedy),
   },
 ];
+
+/** @param {readonly Signal[]} signals */
+const availableSignals = (signals) =>
+  h(
+    "details",
+    { id: "signals-available" },
+    h("summary", null, `${plural(signals.length, "signal")} available`),
+    scrollTable(
+      "Available signals",
+      { class: "rows" },
+      headCells(["Signal", "Reported by", "Used for"]),
+      signals.map(({ name, count, kind, features }) =>
+        h(
+          "tr",
+          null,
+          h("th", { scope: "row" }, name),
+          h("td", null, plural(count, kind)),
+          h("td", { class: "text" }, features),
+        ),
+      ),
+    ),
+  );
 
 /** @param {StatusData} data */
 const drawSignals = ({ signals, missing, error }) => {
   if (!signals.length) {
-    setPanel("signals", error ? "error" : "empty", error || "The hub has not finished its first look.");
+    setPanel("signals", error ? "error" : "empty", error || "Waiting for the first evaluation.");
     return;
   }
-  const isComplete = signals.every(({ there }) => there);
-  const text = `No sample of: ${missing.join(", ")}. docs/reference/collected-metrics.md lists all that is read.`;
-  drawTable(byId("signals"), {
-    id: "signals-table",
-    label: "Signals",
-    columns: SIGNAL_COLUMNS.filter(({ key }) => key !== "remedy" || !isComplete),
-    rows: signals,
-    param: "signals",
-    by: "",
-    note: missing.length ? h("p", { class: "note" }, text) : null,
-  });
+  const available = signals.filter((signal) => signal.available);
+  const rows = signals.filter((signal) => !signal.available);
+  const note = missing.length
+    ? h("p", { class: "note" }, `No samples of ${plural(missing.length, "metric")}: ${missing.join(", ")}.`)
+    : null;
+  const below = [available.length ? availableSignals(available) : null, note];
+  if (rows.length) {
+    drawTable(byId("signals"), {
+      id: "signals-table",
+      label: "Missing signals",
+      columns: MISSING_COLUMNS,
+      rows,
+      param: "signals",
+      by: "",
+      note: below,
+    });
+  } else put(byId("signals"), below);
   setPanel("signals", "ready");
 };
 
 /** @param {Target} target */
-const targetState = ({ silent, up }) =>
-  silent ? healthState("critical", up === false ? "down" : "silent") : healthState("ok", "answers");
+const targetState = ({ stale, up }) =>
+  stale ? healthState("critical", up === false ? "down" : "stale") : healthState("ok", "up");
 
 /** @type {import("#web/assets/widgets/table.js").Column<Target>[]} */
 const TARGET_COLUMNS = [
@@ -173,30 +195,44 @@ const TARGET_COLUMNS = [
     name: "Last scrape",
     cell: ({ age }) => (isNumber(age) ? `${formatDuration(age)} ago` : "never"),
   },
-  { key: "took", name: "Took", minor: true, cell: ({ took }) => formatSeconds(took) },
+  {
+    key: "scrape_seconds",
+    name: "Scrape duration",
+    minor: true,
+    cell: ({ scrape_seconds: seconds }) => formatSeconds(seconds),
+  },
   { key: "samples", name: "Samples", minor: true, cell: ({ samples }) => formatCount(samples) },
   {
     key: "error",
-    name: "Trouble",
+    name: "Last error",
     text: true,
     fixed: true,
-    cell: ({ error }) => h("span", { class: error ? "wide-cell" : "muted" }, error || "none"),
+    cell: ({ error }) => h("span", { class: "wide-cell" }, error),
   },
 ];
+
+/**
+ * The columns with a value in any row: a Prometheus gives no details of its scrapes.
+ * @param {readonly Target[]} targets
+ */
+const targetColumns = (targets) =>
+  TARGET_COLUMNS.filter(
+    ({ key }) => key === "age" || targets.some((row) => ![null, ""].includes(/** @type {any} */ (row)[key])),
+  );
 
 /** @param {StatusData} data */
 const drawTargets = ({ targets, hidden, error }) => {
   if (!targets.length) {
-    const none = "No target is scraped: name exporters with --targets, or a Prometheus with --prometheus-url.";
+    const none = "No scrape targets. Set --targets, or --prometheus-url for an existing Prometheus.";
     setPanelEmpty("targets", error || none);
     if (error) setPanel("targets", "error", error);
     return;
   }
-  const rest = h("p", { class: "note" }, `${hidden} more are in `, h("a", { href: "/api/status" }, "/api/status"));
+  const rest = h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/csv/targets" }, "CSV"));
   drawTable(byId("targets"), {
     id: "targets-table",
     label: "Targets",
-    columns: TARGET_COLUMNS,
+    columns: targetColumns(targets),
     rows: targets,
     param: "targets",
     by: "",
@@ -213,16 +249,16 @@ const spanFacts = ({ receiver = {}, spans = {} }) => {
   const isFull = isNumber(series) && isNumber(limit) && series > NEARLY_FULL_RATIO * limit;
   /** @type {(Fact | false)[]} */
   const facts = [
-    ["Spans kept", `${formatCount(receiver.spans)} in ${formatCount(receiver.requests)} requests`],
+    ["Accepted spans", `${formatCount(receiver.spans)} in ${formatCount(receiver.requests)} requests`],
     ...refused.map(
       ([reason, count]) => /** @type {Fact} */ ([`Refused: ${reason.replaceAll("_", " ")}`, formatCount(count), true]),
     ),
-    !refused.length && ["Refused", "none"],
+    !refused.length && ["Refused spans", "0"],
     ...Object.entries(SPAN_COUNTS)
       .filter(([name]) => counts[name])
       .map(([name, text]) => /** @type {Fact} */ ([text, formatCount(counts[name]), true])),
-    isNumber(series) && ["Series made of spans", `${formatCount(series)} of at most ${formatCount(limit)}`, isFull],
-    Boolean(warning) && ["Trouble", warning, true],
+    isNumber(series) && ["Span metric series", `${formatCount(series)} (limit ${formatCount(limit)})`, isFull],
+    Boolean(warning) && ["Warning", warning, true],
   ];
   return facts;
 };
@@ -234,30 +270,30 @@ const drawSpans = ({ hub }) => {
 };
 
 /** @param {StatusData} data */
-const drawStore = ({ hub: { store, reads = {} } }) => {
+const drawStore = ({ hub: { store, sources = {} } }) => {
   if (!store || !isNumber(store.disk_bytes)) {
-    setPanel("store", "empty", "Nothing is told of the store.");
+    setPanel("store", "empty", "No data about the store.");
     return;
   }
-  const { retention, retention_size: maxBytes, trace_retention: traceRetention } = reads;
+  const { retention, retention_size: maxBytes, trace_retention: traceRetention } = sources;
   const isBounded = isNumber(maxBytes) && maxBytes < UNBOUNDED_BYTES;
-  const limit = isBounded ? ` of at most ${formatBytes(maxBytes)}` : "";
+  const limit = isBounded ? ` (limit ${formatBytes(maxBytes)})` : "";
   const isNearlyFull = isNumber(maxBytes) && store.disk_bytes > NEARLY_FULL_RATIO * maxBytes;
   const kept = `metrics ${formatDuration(retention ?? 0)}, traces ${formatDuration(traceRetention ?? 0)}`;
   /** @type {(Fact | false)[]} */
   const facts = [
-    ["Metrics are read from", sourceText(reads.metrics)],
-    ["Traces are read from", sourceText(reads.traces)],
+    ["Metrics source", sources.metrics || NOT_KNOWN],
+    ["Trace source", sources.traces || NOT_KNOWN],
     ["Disk", `${formatBytes(store.disk_bytes)}${limit}`, isNearlyFull],
     ["Series", formatCount(store.series)],
     ["Spans", formatCount(store.spans)],
-    ["Segments", `${formatCount(store.segments)}, ${formatBytes(store.segment_bytes)}`],
-    ["Not yet in a segment", `${formatCount(store.inbox_rows)} rows`],
-    isNumber(store.oldest) && ["Oldest", timeElement(store.oldest, 0)],
-    isNumber(retention) && retention < UNBOUNDED_SECONDS && ["Kept for", kept],
-    ["Dropped past a bound", formatCount(store.dropped), store.dropped > 0],
-    ["Damaged and set aside", formatCount(store.corrupt), store.corrupt > 0],
-    Boolean(store.last_error) && ["Trouble", store.last_error, true],
+    ["Blocks", `${formatCount(store.blocks)} (${formatBytes(store.block_bytes)})`],
+    ["WAL rows", formatCount(store.wal_rows)],
+    isNumber(store.oldest) && ["Oldest data", timeElement(store.oldest, 0)],
+    isNumber(retention) && retention < UNBOUNDED_SECONDS && ["Retention", kept],
+    store.dropped > 0 && ["Dropped (limit reached)", formatCount(store.dropped), true],
+    store.corrupt > 0 && ["Corrupt blocks", formatCount(store.corrupt), true],
+    Boolean(store.last_error) && ["Last error", store.last_error, true],
   ];
   put(byId("store"), factList(facts));
   setPanel("store", "ready");
@@ -289,13 +325,14 @@ const connectStep = (name, command, note) =>
   );
 
 /** @param {StatusData} data */
-const drawConnect = ({ hub: { reads = {} } }) => {
+const drawConnect = ({ hub: { sources = {} } }) => {
   const host = location.hostname.includes(":") ? `[${location.hostname}]` : location.hostname;
-  const httpPort = reads.otlp_http_port || DEFAULT_OTLP_PORTS.http;
-  const grpcPort = reads.otlp_grpc_port || DEFAULT_OTLP_PORTS.grpc;
-  const access = reads.asks?.length
-    ? `asks for ${reads.asks.join(", ")}`
-    : "anyone who reaches this address: --auth-basic-file, --auth-token-file or a proxy change that";
+  const httpPort = sources.otlp_http_port || DEFAULT_OTLP_PORTS.http;
+  const grpcPort = sources.otlp_grpc_port || DEFAULT_OTLP_PORTS.grpc;
+  const methods = sources.authentication ?? [];
+  const access = methods.length
+    ? methods.join(", ")
+    : "unauthenticated. Set --auth-basic-file, --auth-token-file, or --auth-header.";
   put(
     byId("connect"),
     h(
@@ -304,29 +341,29 @@ const drawConnect = ({ hub: { reads = {} } }) => {
       connectStep(
         "GPU hosts",
         "foreshock-exporter",
-        "then name them here: foreshock serve --targets HOST,HOST (or let Prometheus scrape port 10877)",
+        "Then list them: foreshock serve --targets HOST,HOST, or let Prometheus scrape port 10877.",
       ),
       connectStep(
         "Services",
         `OTEL_EXPORTER_OTLP_ENDPOINT=http://${host}:${httpPort}`,
-        `any OpenTelemetry SDK or Collector; gRPC on port ${grpcPort}`,
+        `Any OpenTelemetry SDK or Collector; gRPC on port ${grpcPort}.`,
       ),
       connectStep(
-        "A Prometheus that you have",
+        "Existing Prometheus",
         "foreshock serve --prometheus-url http://prometheus:9090",
-        "reads its samples in place of the store; let it scrape this hub's /metrics as well",
+        "Read metrics from Prometheus instead of the embedded store.",
       ),
       connectStep(
-        "A Tempo or Jaeger that you have",
+        "Existing Tempo or Jaeger",
         "foreshock serve --tempo-url http://tempo:3200",
-        "or --jaeger-url http://jaeger:16686",
+        "Or --jaeger-url http://jaeger:16686.",
       ),
       connectStep(
         "Prometheus alerts",
         `foreshock alerts --hub ${location.origin} --out rules`,
-        "writes rules that read this hub's /metrics, with links to it",
+        "Rules that read this hub's /metrics and link to its pages.",
       ),
-      h("div", null, h("dt", null, "Who may look"), h("dd", null, access)),
+      h("div", null, h("dt", null, "Access"), h("dd", null, access)),
     ),
   );
   setPanel("connect", "ready");
@@ -335,7 +372,7 @@ const drawConnect = ({ hub: { reads = {} } }) => {
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const status = {
   update: (/** @type {StatusData} */ data) => {
-    drawTrust(data);
+    drawHealth(data);
     drawFigures(data);
     drawSignals(data);
     drawTargets(data);

@@ -50,8 +50,8 @@ INCOMPLETE_CACHE_SECONDS = 10.0
 """Wall time for which searches of such minutes, incomplete ones, and failures are cached."""
 LOOK_BACK_SECONDS = 30.0
 """Time before a span that is read too: it shows the processes on the GPU, and that an exporter reports."""
-NO_METRICS, NO_TICK = "the hub has no metrics of GPUs", "the hub has not read its metrics yet"
-NO_OCCUPANCY = "and no exporter sent occupancy spans of that time"
+NO_METRICS, NO_EVALUATION = "no GPU metrics", "no evaluation yet"
+NO_OCCUPANCY = "no GPU occupancy spans"
 T = TypeVar("T")
 
 WINDOW_SECONDS = 59.0
@@ -200,7 +200,7 @@ class GpuTimes:
         note = ""
         if settled and not known and not missing:
             why = f"{NO_METRICS} ({snapshot.error})" if snapshot.error else NO_METRICS
-            note = f"{why if snapshot.world or snapshot.error else NO_TICK}, {NO_OCCUPANCY}"
+            note = f"{why if snapshot.world or snapshot.error else NO_EVALUATION}, {NO_OCCUPANCY}"
         return GpuTime(lanes, settled, len(missing), note=note)
 
     def _occupancy_traces(self, minute: int) -> _Read[str]:
