@@ -77,7 +77,7 @@ def pairs(path: Path, out: Path | None, *, fit: bool) -> None:
         real, ours = np.percentile(values, PERCENTS), np.percentile(model, PERCENTS)
         for name, row in (("measured", real), ("model", ours)):
             print(f"| {gpu} | {len(values)} | {name} | " + " | ".join(f"{value:.2f}" for value in row) + " |")
-        print(f"| {gpu} | | error | " + " | ".join(f"{100 * error:+.1f} %" for error in ours / real - 1.0) + " |")
+        print(f"| {gpu} | | error | " + " | ".join(f"{100 * error:+.1f}%" for error in ours / real - 1.0) + " |")
     if out:
         shown = [float(percent) for percent in range(1, 100)]
         lines = []
@@ -166,7 +166,7 @@ def steps(folder: Path, out: Path | None) -> None:
         ours = np.array([_layer(gpu, row) for row in rows])
         errors = 100.0 * np.abs(ours / rows[:, 4] - 1.0)
         p50, p90 = np.percentile(errors, (50, 90))
-        shares = " | ".join(f"{share:.1f} %" for share in (errors.mean(), p50, p90, errors.max()))
+        shares = " | ".join(f"{share:.1f}%" for share in (errors.mean(), p50, p90, errors.max()))
         print(f"| {gpu} | {model} | {len(rows)} | {shares} |")
         shown = rows[(rows[:, 0] == 1) & np.isin(rows[:, 1], TOKENS)]
         shown = shown[np.argsort(shown[:, 1])]
