@@ -26,7 +26,7 @@ from foreshock_simulator.spec.scenario import ScenarioSpec
 
 DESCRIPTION = """\
 Scores the analysis on recordings whose truth is known: is somebody warned before a cascade, how long before, is the
-right culprit named, and how often is somebody called for nothing. Simpler detectors are scored beside it.
+right root cause named, and how often does it page for nothing. Simpler detectors are scored beside it.
 
   python -m foreshock_evaluation                                  on the seeds that thresholds are set on
   python -m foreshock_evaluation --suite heldout                  on those that nothing is set on

@@ -17,7 +17,7 @@ from foreshock_evaluation.ranking_baselines import RANKERS, Scores, hit_probabil
 from foreshock_evaluation.resampling import Bootstrap, Estimate
 from foreshock_evaluation.truth import Expected, Truth
 
-OURS, ADVISORIES = "foreshock, pages", "foreshock, advisories"
+OURS, EARLY_WARNINGS = "foreshock, pages", "foreshock, early warnings"
 
 
 class TopHits(NamedTuple):
@@ -31,13 +31,13 @@ class TopHits(NamedTuple):
 class Entry:
     """Results of one run.
 
-    culprits: right root causes. lossy: our outcome with lost scrapes. others: scores of each baseline detector at each
-    of its thresholds. rankings: of baselines at our first page. happens_without: whether the cascade happens without
-    its root cause. None or empty where not evaluated.
+    root_causes: right root causes. lossy: our outcome with lost scrapes. others: scores of each baseline detector at
+    each of its thresholds. rankings: of baselines at our first page. happens_without: whether the cascade happens
+    without its root cause. None or empty where not evaluated.
     """
 
     ours: Outcome
-    culprits: frozenset[Service]
+    root_causes: frozenset[Service]
     lossy: Outcome | None = None
     others: Mapping[str, tuple[DetectionScore, ...]] = field(default_factory=dict)
     rankings: Mapping[str, TopHits] = field(default_factory=dict)
@@ -60,7 +60,7 @@ def score_baselines(truth: Truth, expected: Expected, world: World) -> Mapping[s
 def rank_by_baselines(expected: Expected, world: World, time: float, victim: Service) -> Mapping[str, TopHits]:
     """Hits of each baseline ranking at a time (Unix seconds)."""
     point = int((world.times <= time).sum()) - 1
-    return {name: _top_hits(ranker(world, point, victim), expected.culprits) for name, ranker in RANKERS.items()}
+    return {name: _top_hits(ranker(world, point, victim), expected.root_causes) for name, ranker in RANKERS.items()}
 
 
 class OperatingPoint(NamedTuple):
@@ -109,7 +109,7 @@ def curve(entries: Sequence[Entry], instant: frozenset[str], draws: Bootstrap) -
 
     return (
         point(OURS, math.nan, True, [outcome.pages for outcome in outcomes]),
-        point(ADVISORIES, math.nan, False, [outcome.advisories for outcome in outcomes]),
+        point(EARLY_WARNINGS, math.nan, False, [outcome.early_warnings for outcome in outcomes]),
         *(
             point(name, threshold, threshold == default, [entry.others[name][i] for entry in scored])
             for name, _, default, thresholds, _ in DETECTORS
@@ -146,7 +146,7 @@ class RankingRow(NamedTuple):
 def ranking_rows(entries: Sequence[Entry], draws: Bootstrap) -> tuple[RankingRow, ...]:
     """Ours, the baselines, and a constant ranking: the root causes that are most frequent in this suite."""
     judged = [(entry, entry.ours.verdict) for entry in entries if entry.ours.scored and entry.ours.verdict]
-    frequent = Counter(service for entry, _ in judged for service in sorted(entry.culprits)).most_common(3)
+    frequent = Counter(service for entry, _ in judged for service in sorted(entry.root_causes)).most_common(3)
     constant = {service: 1.0 / (1 + i) for i, (service, _) in enumerate(frequent)}
 
     def row(name: str, hits: Sequence[TopHits]) -> RankingRow:
@@ -160,7 +160,7 @@ def ranking_rows(entries: Sequence[Entry], draws: Bootstrap) -> tuple[RankingRow
             row(name, [entry.rankings[name] for entry, _ in judged])
             for name in dict.fromkeys(name for entry, _ in judged for name in entry.rankings)
         ),
-        row("constant", [_top_hits(constant, entry.culprits) for entry, _ in judged]),
+        row("constant", [_top_hits(constant, entry.root_causes) for entry, _ in judged]),
     )
 
 

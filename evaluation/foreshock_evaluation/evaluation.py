@@ -82,7 +82,7 @@ def _lost_with_scrapes(entries: Sequence[Entry], groups: Groups, draws: Bootstra
     hits = draws.mean([ours.sample(100.0 * (ours.pages.hit - lossy.pages.hit)) for ours, lossy in pairs])
     early = draws.mean([ours.sample(100.0 * (ours.pages.early - lossy.pages.early)) for ours, lossy in pairs])
     worse = max(hits, early, key=lambda loss: loss.value)
-    return [Figure("lost with 10 % of scrapes missing", "points", worse, Bounds(most=6), Bounds(most=3))]
+    return [Figure("lost with 10% of scrapes missing", "points", worse, Bounds(most=6), Bounds(most=3))]
 
 
 def _caused(entries: Sequence[Entry], draws: Bootstrap) -> list[Figure]:
@@ -92,7 +92,7 @@ def _caused(entries: Sequence[Entry], draws: Bootstrap) -> list[Figure]:
         for entry in entries
         if entry.happens_without is not None and entry.ours.scored
     ]
-    name = "cascades that do not happen without their culprit"
+    name = "cascades that do not happen without their root cause"
     return [Figure(name, "share", draws.mean(samples), Bounds(1.0))] if samples else []
 
 
@@ -136,8 +136,8 @@ def _run(outcome: Outcome) -> Json:
         "lead_seconds": pages.lead_seconds,
         "false_pages": pages.false_alarms,
         "service_days": outcome.service_days,
-        "advisory_after_seconds": outcome.advisories.delay_seconds,
-        "false_advisories": outcome.advisories.false_alarms,
+        "early_warning_after_seconds": outcome.early_warnings.delay_seconds,
+        "false_early_warnings": outcome.early_warnings.false_alarms,
         "storm_foreseen": outcome.storm,
         "first_page": outcome.verdict,
     }

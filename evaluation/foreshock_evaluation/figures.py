@@ -105,7 +105,9 @@ class Row(NamedTuple):
 FIGURE_ROWS = (
     Row("warned by onset + 5 min", "share", _mean("warnable", "pages.hit"), Bounds(0.90), Bounds(0.97)),
     Row("warned before onset", "share", _mean("warnable", "pages.early"), Bounds(0.80), Bounds(0.90)),
-    Row("retry storm: advisory before the trigger", "share", _mean("cascades", "storm"), Bounds(0.60), Bounds(0.80)),
+    Row(
+        "retry storm: early warning before the trigger", "share", _mean("cascades", "storm"), Bounds(0.60), Bounds(0.80)
+    ),
     Row("lead, median", "seconds", _quantile("warnable", "pages.lead_seconds", 0.5), Bounds(180), Bounds(300)),
     Row("lead, lower quartile", "seconds", _quantile("warnable", "pages.lead_seconds", 0.25), Bounds(60), Bounds(120)),
     Row(
@@ -116,9 +118,15 @@ FIGURE_ROWS = (
         Bounds(most=0.1),
     ),
     Row("benign runs paged", "share", _mean("benign", "pages.any_false"), Bounds(most=0.10), Bounds(most=0.05)),
-    Row("culprit top-1 at first page", "share", _mean("cascades", "verdict.top1"), Bounds(0.85), Bounds(0.92)),
-    Row("culprit top-3 at first page", "share", _mean("cascades", "verdict.top3"), Bounds(0.95), Bounds(0.98)),
-    Row("aggressor, victim and pool right", "share", _mean("cascades", "verdict.pair"), Bounds(0.80), Bounds(0.90)),
+    Row("root cause top-1 at first page", "share", _mean("cascades", "verdict.top1"), Bounds(0.85), Bounds(0.92)),
+    Row("root cause top-3 at first page", "share", _mean("cascades", "verdict.top3"), Bounds(0.95), Bounds(0.98)),
+    Row(
+        "noisy neighbor, affected service, and pool right",
+        "share",
+        _mean("cascades", "verdict.pair"),
+        Bounds(0.80),
+        Bounds(0.90),
+    ),
     Row("cause class right", "share", _mean("cascades", "verdict.right_cause"), Bounds(0.80), Bounds(0.90)),
     Row(
         "time to breach within p10–p90",
@@ -140,7 +148,7 @@ FIGURE_ROWS = (
     Row("time from the fault to the onset, median", "seconds", _quantile("warnable", "gap", 0.5)),
     Row("time from the fault to the onset, lower quartile", "seconds", _quantile("warnable", "gap", 0.25)),
     Row("first page after the fault, median", "seconds", _quantile("cascades", "pages.delay_seconds", 0.5)),
-    Row("advised before onset, pages or not", "share", _mean("warnable", "advisories.early")),
-    Row("advisories per service-day, benign runs", "per day", _rate("benign", "advisories.false_alarms")),
+    Row("early warning or page before onset", "share", _mean("warnable", "early_warnings.early")),
+    Row("early warnings per service-day, benign runs", "per day", _rate("benign", "early_warnings.false_alarms")),
     Row("false pages per service-day, all quiet time", "per day", _rate("scored", "pages.false_alarms")),
 )

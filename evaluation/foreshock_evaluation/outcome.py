@@ -68,7 +68,7 @@ class Outcome:
     """Result of one run.
 
     scored: whether the cascade happened as expected. expects_cascade: by the scenario. cause: true cause class. gap:
-    seconds from the fault to the cascade; None without one. services: number with requests. pages, advisories:
+    seconds from the fault to the cascade; None without one. services: number with requests. pages, early_warnings:
     detection scores; a page counts as an advisory from its opening. verdict: on the first hit. storm: whether an
     advisory of a retry storm was open at the onset; None for other causes.
     """
@@ -80,7 +80,7 @@ class Outcome:
     gap: float | None
     services: int
     pages: DetectionScore
-    advisories: DetectionScore
+    early_warnings: DetectionScore
     verdict: Verdict | None
     storm: bool | None
 
@@ -111,7 +111,7 @@ def outcome_of(run: Run, truth: Truth, expected: Expected, world: World, history
         gap=truth.cascade_onset - truth.onset if truth.cascaded and truth.onset is not None else None,
         services=int((world.red.rate > 0).any(axis=1).sum()),
         pages=pages,
-        advisories=score(ALL_SEVERITIES),
+        early_warnings=score(ALL_SEVERITIES),
         verdict=judge_first_page(truth, expected, first) if first else None,
         storm=forecast_retry_storm(truth, history) if truth.cause == "retry_storm" else None,
     )
@@ -142,7 +142,7 @@ class ScenarioRow(NamedTuple):
     """Summary of the runs of one scenario; seconds are medians.
 
     gap: from the fault to the cascade. warned, early, advised: number of runs. delay: from the fault to the first page.
-    causes, culprits: of first pages, with their counts.
+    causes, root_causes: of first pages, with their counts.
     """
 
     scenario: str
@@ -156,7 +156,7 @@ class ScenarioRow(NamedTuple):
     advised: int
     false: int
     causes: tuple[tuple[str, int], ...]
-    culprits: tuple[tuple[str, int], ...]
+    root_causes: tuple[tuple[str, int], ...]
 
 
 def scenario_rows(groups: Groups) -> tuple[ScenarioRow, ...]:
@@ -179,11 +179,12 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> ScenarioRow:
         lead=_median([outcome.pages.lead_seconds for outcome in outcomes]),
         delay=_median([outcome.pages.delay_seconds for outcome in outcomes]),
         advised=sum(
-            outcome.advisories.hit if outcome.expects_cascade else outcome.advisories.any_false for outcome in outcomes
+            outcome.early_warnings.hit if outcome.expects_cascade else outcome.early_warnings.any_false
+            for outcome in outcomes
         ),
         false=sum(outcome.pages.false_alarms for outcome in outcomes),
         causes=tuple(Counter(verdict.cause for verdict in verdicts).most_common()),
-        culprits=tuple(Counter(verdict.named for verdict in verdicts).most_common()),
+        root_causes=tuple(Counter(verdict.named for verdict in verdicts).most_common()),
     )
 
 

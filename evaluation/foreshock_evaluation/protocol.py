@@ -101,7 +101,7 @@ def score_pages(
 def affected_services(truth: Truth, expected: Expected) -> frozenset[Service]:
     """Services that a hit may name: those that breached their SLO, the origin, and the root cause."""
     origin = {truth.origin} if truth.origin else set()
-    return frozenset({*truth.breached, *truth.victims, *origin, *expected.culprits, *(expected.edge or ())})
+    return frozenset({*truth.breached, *truth.victims, *origin, *expected.root_causes, *(expected.edge or ())})
 
 
 def count_pages(pages: Sequence[Page], component: Mapping[Service, int]) -> int:

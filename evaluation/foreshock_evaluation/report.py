@@ -54,13 +54,13 @@ def figure_table(figures: Sequence[Figure]) -> Table:
         )
         for figure in figures
     ]
-    return [("", "reached", "95 %", "of", "bar", "world-class", ""), *rows]
+    return [("", "value", "95%", "runs", "bar", "world-class", ""), *rows]
 
 
 def scenario_table(rows: Sequence[ScenarioRow]) -> Table:
     """A line for each scenario."""
-    head = ("scenario", "runs", "cascade after", "warned", "early", "lead", "paged after", "advised", "false pages",
-            "causes at first page", "culprits at first page")  # fmt: skip
+    head = ("scenario", "runs", "cascade after", "warned", "early", "lead", "paged after", "early warnings",
+            "false pages", "causes at first page", "root causes at first page")  # fmt: skip
     return [head, *(_scenario(row) for row in rows)]
 
 
@@ -74,17 +74,27 @@ def _scenario(row: ScenarioRow) -> tuple[str, ...]:
         str(row.advised),
         str(row.false),
         _counts(row.causes),
-        _counts(row.culprits),
+        _counts(row.root_causes),
     )
 
 
 def _counts(counts: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{name or 'nobody'} {count}" for name, count in counts)
+    return ", ".join(f"{name or 'none'} {count}" for name, count in counts)
 
 
 def run_table(outcomes: Sequence[Outcome]) -> Table:
     """A line for each run."""
-    head = ("run", "cascade after", "page after", "lead", "false", "advised after", "cause", "culprit", "right")
+    head = (
+        "run",
+        "cascade after",
+        "page after",
+        "lead",
+        "false",
+        "early warning after",
+        "cause",
+        "root cause",
+        "right",
+    )
     return [head, *(_run(outcome) for outcome in outcomes)]
 
 
@@ -95,7 +105,7 @@ def _run(outcome: Outcome) -> tuple[str, ...]:
         format_number(outcome.pages.delay_seconds, "seconds"),
         format_number(outcome.pages.lead_seconds, "seconds") if outcome.expects_cascade else "",
         str(outcome.pages.false_alarms),
-        format_number(outcome.advisories.delay_seconds, "seconds"),
+        format_number(outcome.early_warnings.delay_seconds, "seconds"),
         *(_verdict(outcome.verdict) if outcome.verdict else ("", "", "")),
     )
 
@@ -139,7 +149,7 @@ def between(text: str, name: str, part: str) -> str:
     before, has_begin, rest = text.partition(begin)
     _, has_end, after = rest.partition(end)
     if not (has_begin and has_end):
-        raise ValueError(f"has no lines {begin!r} and {end!r}; add them where the tables are to stand")
+        raise ValueError(f"has no lines {begin!r} and {end!r}; add them around the place of the tables")
     return f"{before}{begin}\n{part}\n{end}{after}"
 
 
@@ -150,21 +160,21 @@ def _laid_out(evaluation: Evaluation, table: Callable[[Table], str], gap: str, *
         "Scenarios": scenario_table(evaluation.scenarios),
         "At no more false pages than ours": point_table(evaluation.equal),
         "Lead against false pages, at every threshold": point_table(evaluation.curve),
-        "Culprit at our first page": ranked_table(evaluation.ranked),
+        "Root cause at our first page": ranked_table(evaluation.ranked),
     }
     lines = [f"**{evaluation.title}**" if table is markdown else evaluation.title]
     lines += [f"{title}:{gap}{table(rows)}" for title, rows in tables.items() if len(rows) > 1]
     if evaluation.unscored:
         names = ", ".join(outcome.run.name for outcome in evaluation.unscored)
-        lines.append(f"Not scored, as they went otherwise than meant: {names}.")
-    lines += [f"Could not be played: {name}: {error}" for name, error in evaluation.failed]
+        lines.append(f"Not scored, because they contradict their scenario: {names}.")
+    lines += [f"Could not be replayed: {name}: {error}" for name, error in evaluation.failed]
     return "\n\n".join(lines)
 
 
 def point_table(points: Sequence[OperatingPoint]) -> Table:
     """A line for each point of the curve; the thresholds in use are marked."""
-    head = ("detector", "threshold", "false pages per service-day", "warned", "early", "95 %", "lead, median",
-            "ours earlier by", "95 %")  # fmt: skip
+    head = ("detector", "threshold", "false pages per service-day", "warned", "early", "95%", "lead, median",
+            "ours earlier by", "95%")  # fmt: skip
     return [head, *(_point(point) for point in points)]
 
 
@@ -173,7 +183,7 @@ def _point(point: OperatingPoint) -> tuple[str, ...]:
     is_ours = point.usual and not has_threshold
     return (
         point.detector,
-        f"{point.threshold:g}{' (usual)' if point.usual else ''}" if has_threshold else "",
+        f"{point.threshold:g}{' (default)' if point.usual else ''}" if has_threshold else "",
         format_number(point.false.value, "per day"),
         format_number(point.warned.value, "share"),
         format_number(point.early.value, "share"),
@@ -190,7 +200,7 @@ def ranked_table(rows: Sequence[RankingRow]) -> Table:
         (name, format_number(top1.value, "share"), format_interval(top1, "share"), format_number(top3.value, "share"))
         for name, top1, top3 in rows
     ]
-    return [("ranking", "top-1", "95 %", "top-3"), *lines]
+    return [("ranking", "top-1", "95%", "top-3"), *lines]
 
 
 def _late(evaluation: Evaluation) -> str:
@@ -198,13 +208,13 @@ def _late(evaluation: Evaluation) -> str:
     cascades = [outcome for outcome in evaluation.runs if outcome.scored and outcome.expects_cascade]
     late = [f"{outcome.run.name} ({_page_after_onset(outcome)})" for outcome in cascades if not outcome.pages.early]
     wrong = [
-        f"{outcome.run.name} ({outcome.verdict.named or 'nobody'}, {outcome.verdict.cause})"
+        f"{outcome.run.name} ({outcome.verdict.named or 'none'}, {outcome.verdict.cause})"
         for outcome in cascades
         if outcome.verdict and not (outcome.verdict.top1 and outcome.verdict.right_cause)
     ]
     return (
-        f"Not warned of before their onset (seconds from it to the page): {', '.join(late) or 'none'}.\n\n"
-        f"Another culprit or cause at the first page: {', '.join(wrong) or 'none'}."
+        f"Paged after the onset (seconds after it): {', '.join(late) or 'none'}.\n\n"
+        f"Other root cause or cause class at the first page: {', '.join(wrong) or 'none'}."
     )
 
 

@@ -35,7 +35,7 @@ class Task(NamedTuple):
     """A run to score.
 
     folder: where the recording is made if `path` is None. path: recording of the run. quick: without other detectors
-    and lost scrapes. without_culprit: simulate the run without its root cause as well.
+    and lost scrapes. without_root_cause: simulate the run without its root cause as well.
     """
 
     run: Run
@@ -43,7 +43,7 @@ class Task(NamedTuple):
     folder: Path
     path: Path | None = None
     quick: bool = False
-    without_culprit: bool = False
+    without_root_cause: bool = False
 
 
 def run_all(tasks: Sequence[Task], jobs: int, bar: ProgressBar) -> tuple[list[Entry], list[tuple[str, str]]]:
@@ -81,7 +81,7 @@ def score(task: Task) -> Entry:
         played = replay(recording)
         ours = outcome_of(run, truth, expected, played.world, played.history)
         if task.quick or run.duration is not None:
-            return Entry(ours, expected.culprits)
+            return Entry(ours, expected.root_causes)
         lossy = None
         if expected.cascade:
             missing = replay(recording, source=partial(LossyMetrics, seed=run.seed))
@@ -89,8 +89,8 @@ def score(task: Task) -> Entry:
     others = score_baselines(truth, expected, played.world)
     first = first_hit(played.history, ours.pages)
     ranked = rank_by_baselines(expected, played.world, first.time, first.incident.service) if first else {}
-    alone = cascades_without_culprit(run, truth) if task.without_culprit and expected.cascade else None
-    return Entry(ours, expected.culprits, lossy, others, ranked, alone)
+    alone = cascades_without_root_cause(run, truth) if task.without_root_cause and expected.cascade else None
+    return Entry(ours, expected.root_causes, lossy, others, ranked, alone)
 
 
 def counterfactual_runs(runs: Iterable[Run]) -> frozenset[Run]:
@@ -103,11 +103,11 @@ def counterfactual_runs(runs: Iterable[Run]) -> frozenset[Run]:
     return frozenset(run for run in candidates if run.seed in seeds)
 
 
-def cascades_without_culprit(run: Run, truth: Truth) -> bool | None:
+def cascades_without_root_cause(run: Run, truth: Truth) -> bool | None:
     """Whether a run's cascade happens without its root cause; None for a run without a cascade."""
     if not truth.cascaded:
         return None
     spec = load(run.scenario, run.size, run.seed)
-    simulation = Simulation(spec, run.seed, truth.start, leave_out=spec.expects.culprit, sample=0.0)
+    simulation = Simulation(spec, run.seed, truth.start, leave_out=spec.expects.root_cause, sample=0.0)
     simulation.advance(min(truth.end, truth.cascade_onset + AFTER_ONSET_SECONDS))
     return simulation.truth().cascaded

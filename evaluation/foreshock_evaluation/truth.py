@@ -25,12 +25,12 @@ class SloTarget(NamedTuple):
 class Expected:
     """Result that a scenario is meant to have.
 
-    cascade: whether services besides the origin breach their SLO. culprits: acceptable root causes; `edge` is one as
+    cascade: whether services besides the origin breach their SLO. root_causes: acceptable root causes; `edge` is one as
     well for a network path. gpus: labels of the GPUs of the contended pool. slos: of every service with one.
     """
 
     cascade: bool
-    culprits: frozenset[Service] = frozenset()
+    root_causes: frozenset[Service] = frozenset()
     edge: tuple[Service, Service] | None = None
     gpus: frozenset[str] = frozenset()
     slos: Mapping[Service, SloTarget] | None = None
@@ -116,17 +116,17 @@ def expected_of(spec: ScenarioSpec) -> Expected:
 
     A flow counts as its entry service, a path as its edge or either end.
     """
-    platform, culprit = spec.platform, spec.expects.culprit
+    platform, root_cause = spec.platform, spec.expects.root_cause
     services = (*(item.name for item in platform.services), *(item.name for item in platform.tenants))
     names = {name.name: Service(*name) for name in services}
     entries = {flow.name: names[flow.service] for flow in platform.flows}
-    caller, arrow, callee = culprit.partition(" -> ")
+    caller, arrow, callee = root_cause.partition(" -> ")
     edge = (names[caller], names[callee]) if arrow else None
     origin_pool = next((item.pool for item in platform.services if item.name.name == spec.expects.origin), None)
     places = next((pool.places for pool in platform.pools if pool.name == origin_pool), ())
     return Expected(
         cascade=spec.expects.cascade,
-        culprits=frozenset(edge or ([entries.get(culprit) or names[culprit]] if culprit else ())),
+        root_causes=frozenset(edge or ([entries.get(root_cause) or names[root_cause]] if root_cause else ())),
         edge=edge,
         gpus=frozenset(f"{place.host}/gpu-{place.gpu}" for place in places),
         slos={

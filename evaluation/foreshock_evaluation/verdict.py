@@ -29,10 +29,10 @@ class IncidentAt(NamedTuple):
     def page(self) -> Page:
         """Page about all services that the incident names."""
         incident = self.incident
-        culprit = {incident.suspect.service} if incident.suspect.service else set()
+        root_cause = {incident.suspect.service} if incident.suspect.service else set()
         at_risk = {risk.service for risk in incident.at_risk}
         edge = incident.suspect.edge or ()
-        return Page(self.time, frozenset({incident.service, *incident.affected, *at_risk, *culprit, *edge}))
+        return Page(self.time, frozenset({incident.service, *incident.affected, *at_risk, *root_cause, *edge}))
 
 
 def first_open(history: History, severities: Sequence[Severity]) -> tuple[IncidentAt, ...]:
@@ -109,13 +109,13 @@ def judge_first_page(truth: Truth, expected: Expected, page: IncidentAt) -> Verd
     edge = incident.suspect.edge
     named = incident.suspect.service or (incident.candidates[0].service if incident.candidates else None)
     on_edge = edge is not None and edge == expected.edge
-    top1 = on_edge or named in expected.culprits
+    top1 = on_edge or named in expected.root_causes
     ranked = list(dict.fromkeys((*([named] if named else ()), *(item.service for item in incident.candidates))))
     return Verdict(
         named=f"{edge[0]} -> {edge[1]}" if edge and (on_edge or not named) else str(named or ""),
         cause=incident.cause,
         top1=top1,
-        top3=top1 or not expected.culprits.isdisjoint(ranked[:3]),
+        top3=top1 or not expected.root_causes.isdisjoint(ranked[:3]),
         right_cause=incident.cause == truth.cause,
         pair=top1 and _is_right_pair(truth, expected, incident) if truth.cause == "gpu_contention" else None,
         extent=f1({incident.service, *incident.affected, *(risk.service for risk in incident.at_risk)}, truth),

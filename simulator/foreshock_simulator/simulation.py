@@ -16,7 +16,7 @@ from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.emit.host import collectors
 from foreshock_simulator.scenarios.truth import SloWatch, evaluate
 from foreshock_simulator.spec.faults import LostScrapes
-from foreshock_simulator.spec.queries import without_culprit
+from foreshock_simulator.spec.queries import without_root_cause
 from foreshock_simulator.spec.scenario import ScenarioSpec, Truth
 from foreshock_simulator.tracing.service_graph import Counts
 from foreshock_simulator.tracing.spans import SimSpan
@@ -65,7 +65,7 @@ class Simulation:
 
     Args:
         seed: of all random streams but the platform's own.
-        leave_out: a culprit; its faults are left out.
+        leave_out: a root_cause; its faults are left out.
         sample: ratio of traces that are stored.
         count: whether `counts` counts all spans. Its durations then grow until the caller takes them.
 
@@ -84,7 +84,7 @@ class Simulation:
         count: bool = False,
     ) -> None:
         self._lock = RLock()
-        self.spec = without_culprit(spec, leave_out) if leave_out else spec
+        self.spec = without_root_cause(spec, leave_out) if leave_out else spec
         self.seed, self.start = seed, start
         self._clock: Callable[[], float] | None = None
         platform = self._platform = Platform(self.spec.platform, seed, start, sample=sample, count=count)

@@ -46,7 +46,7 @@ class Stage:
     calm = replace(truth, scenario="calm", onset=None, cause="", origin=None, pool="", victims=(), breached={})
     expected = Expected(
         cascade=True,
-        culprits=frozenset({BATCH}),
+        root_causes=frozenset({BATCH}),
         gpus=frozenset({"host-1/gpu-0", "host-1/gpu-1"}),
     )
     slos: Mapping[Service, SloTarget] = {MODEL: SloTarget(1.0, 0.95)}

@@ -46,7 +46,7 @@ def test_a_suite_is_simulated_scored_and_written_into_a_document(cached: tuple[P
         "burn rate",
         "EWMA",
         "max z",
-        "without their culprit | 1.00",
+        "without their root cause | 1.00",
     ):
         assert part in page
 
@@ -160,7 +160,7 @@ def test_a_recording_folder_must_be_named_after_its_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "culprits"),
+    ("scenario", "root_causes"),
     [
         ("outage", {Service("product", "assistant-feature")}),
         ("starve", {Service("ml", "batch-embed")}),
@@ -168,18 +168,18 @@ def test_a_recording_folder_must_be_named_after_its_run(tmp_path: Path) -> None:
         ("calm", set()),
     ],
 )
-def test_the_expected_root_cause_is_a_service(scenario: str, culprits: set[Service]) -> None:
+def test_the_expected_root_cause_is_a_service(scenario: str, root_causes: set[Service]) -> None:
     """Of a flow, its entry service."""
     expected = expected_of(load(scenario))
 
-    assert expected.culprits == culprits
-    assert expected.cascade == bool(culprits)
+    assert expected.root_causes == root_causes
+    assert expected.cascade == bool(root_causes)
 
 
 def test_a_path_is_expected_as_its_edge_or_either_end_and_a_pool_by_its_gpus() -> None:
     path, pool = expected_of(load("packet-loss")), expected_of(load("starve"))
 
     assert path.edge == (Service("serving", "gateway"), Service("serving", "llm-chat"))
-    assert path.culprits == set(path.edge)
+    assert path.root_causes == set(path.edge)
     assert "host-1/gpu-0" in pool.gpus
     assert pool.slos

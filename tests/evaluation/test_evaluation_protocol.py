@@ -116,7 +116,7 @@ def test_slo_breaches_before_the_fault_are_not_part_of_the_cascade() -> None:
     truth = parse_truth(
         {
             "scenario": "slow", "seed": 3, "start": 0, "end": 4000, "onset": 1000.0, "cause": "dependency",
-            "origin": "data/store", "culprit": "store", "pool": "", "victims": ["product/front"],
+            "origin": "data/store", "root_cause": "store", "pool": "", "victims": ["product/front"],
             "breached": {"llm": 500.0, "store": 400.0, "front": 1200.0},
         }
     )  # fmt: skip

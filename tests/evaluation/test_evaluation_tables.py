@@ -86,19 +86,19 @@ def test_each_figure_counts_its_group(evaluation: Evaluation) -> None:
     assert figures["time from the fault to the onset, median"] == 300.0
     assert figures["pages per service-day, benign runs"] == pytest.approx(1 / 4)
     assert figures["benign runs paged"] == 0.5
-    assert figures["culprit top-1 at first page"] == 1.0
+    assert figures["root cause top-1 at first page"] == 1.0
     assert figures["time to breach within p10–p90"] == 1.0
     assert figures["time to breach within p20–p80"] == 0.0
     assert figures["time to breach, median relative error"] == pytest.approx(50 / 110)
     assert figures["false pages per service-day, all quiet time"] == pytest.approx(2 / 14)
-    assert figures["lost with 10 % of scrapes missing"] == pytest.approx(25.0)
+    assert figures["lost with 10% of scrapes missing"] == pytest.approx(25.0)
     assert figures["pages in 24 h of calm, 2 services"] == 3
-    assert math.isnan(figures["retry storm: advisory before the trigger"])
+    assert math.isnan(figures["retry storm: early warning before the trigger"])
 
 
 def test_a_cascade_that_happens_without_its_culprit_is_counted(evaluation: Evaluation) -> None:
     """Over the runs that were simulated again, by scenario."""
-    name = "cascades that do not happen without their culprit"
+    name = "cascades that do not happen without their root cause"
     happens = (False, True, False, None, None, None, None)
     tried = [replace(run, happens_without=without) for run, without in zip(ENTRIES, happens, strict=True)]
 
@@ -123,7 +123,7 @@ def test_a_scenario_row_summarizes_its_runs(evaluation: Evaluation) -> None:
 
     assert [row.scenario for row in evaluation.scenarios] == ["outage", "retry-storm", "starve", "calm", "diurnal-peak"]
     assert (rows["starve"].warned, rows["starve"].early, rows["starve"].lead, rows["starve"].delay) == (2, 1, 100, 215)
-    assert rows["starve"].culprits == (("ml/batch", 2),)
+    assert rows["starve"].root_causes == (("ml/batch", 2),)
     assert rows["calm"].false == 1
 
 
@@ -163,8 +163,8 @@ def test_the_terminal_shows_all_tables(evaluation: Evaluation) -> None:
 
     for part in ("Suite x", "small-2-starve", "world-class", "EWMA", "max z", "≥ 0.90", "0.75"):
         assert part in text
-    assert "Not scored, as they went otherwise than meant: small-3-starve." in text
-    assert "Could not be played: small-4-starve: it is damaged" in text
+    assert "Not scored, because they contradict their scenario: small-3-starve." in text
+    assert "Could not be replayed: small-4-starve: it is damaged" in text
     assert "small-2-starve" not in terminal(evaluation, runs=False)
 
 
@@ -219,5 +219,5 @@ def test_without_a_scored_run_all_figures_are_nan() -> None:
     evaluation = summarize("x", [], frozenset(), None, [("small-1-starve", "it is damaged")])
 
     assert all(math.isnan(figure.estimate.value) for figure in evaluation.figures)
-    assert "Could not be played: small-1-starve" in terminal(evaluation, runs=True)
+    assert "Could not be replayed: small-1-starve" in terminal(evaluation, runs=True)
     assert orjson.loads(dump_json(evaluation))["runs"] == []

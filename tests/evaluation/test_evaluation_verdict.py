@@ -58,10 +58,10 @@ def test_a_right_first_page_is_right_in_every_part(stage: type[Stage]) -> None:
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
-        ({"culprit": SuspectedCause()}, set()),
-        ({"culprit": "other"}, {"top1", "pair"}),
-        ({"culprit": "other", "candidates": ()}, {"top1", "top3", "pair"}),
-        ({"culprit": SuspectedCause(), "candidates": ()}, {"top1", "top3", "pair"}),
+        ({"root_cause": SuspectedCause()}, set()),
+        ({"root_cause": "other"}, {"top1", "pair"}),
+        ({"root_cause": "other", "candidates": ()}, {"top1", "top3", "pair"}),
+        ({"root_cause": SuspectedCause(), "candidates": ()}, {"top1", "top3", "pair"}),
         ({"cause": "overload"}, {"right_cause"}),
         ({"pool": "embed"}, {"pair"}),
         ({"gpus": (), "pool": ""}, {"pair"}),
@@ -74,15 +74,15 @@ def test_each_part_of_a_page_is_judged_by_itself(changes: dict[str, Any], wrong:
     """The root cause may come from the candidates, the place from the GPUs."""
     incident = stage.incident
     suspect = incident.suspect
-    if changes.get("culprit") == "other":
+    if changes.get("root_cause") == "other":
         suspect = suspect._replace(service=stage.other)
-    elif "culprit" in changes:
+    elif "root_cause" in changes:
         suspect = suspect._replace(service=None)
     suspect = suspect._replace(**{key: changes[key] for key in ("gpus", "pool") if key in changes})
     incident = replace(incident, suspect=suspect, cause=changes.get("cause", incident.cause))
     if "candidates" in changes:
         incident = replace(incident, candidates=())
-    elif changes.get("culprit") == "other":
+    elif changes.get("root_cause") == "other":
         incident = replace(incident, candidates=(Candidate(stage.other, 0.5), Candidate(stage.batch, 0.4)))
     if "service" in changes:
         incident = replace(incident, service=stage.gateway, affected=(stage.gateway,))
@@ -106,11 +106,11 @@ def test_a_pair_is_judged_for_gpu_contention_only(stage: type[Stage]) -> None:
 def test_a_path_is_named_by_its_edge_or_either_end(stage: type[Stage]) -> None:
     """The reverse edge is another path."""
     edge = (stage.gateway, stage.model)
-    expected = replace(stage.expected, culprits=frozenset(edge), edge=edge)
+    expected = replace(stage.expected, root_causes=frozenset(edge), edge=edge)
     blank = replace(stage.incident, candidates=())
 
-    def top1(culprit: SuspectedCause) -> bool:
-        return judge_first_page(stage.truth, expected, IncidentAt(stage.onset, replace(blank, suspect=culprit))).top1
+    def top1(root_cause: SuspectedCause) -> bool:
+        return judge_first_page(stage.truth, expected, IncidentAt(stage.onset, replace(blank, suspect=root_cause))).top1
 
     assert top1(SuspectedCause(edge=edge))
     assert top1(SuspectedCause(stage.batch, edge=edge))
@@ -161,7 +161,7 @@ def test_an_outcome_has_lead_times_of_the_early_warning_and_of_the_page(stage: t
 
     outcome = outcome_of(Run("noisy", "small", 1), stage.truth, stage.expected, world, history)
 
-    assert (outcome.pages.lead_seconds, outcome.advisories.lead_seconds) == (240.0, 280.0)
+    assert (outcome.pages.lead_seconds, outcome.early_warnings.lead_seconds) == (240.0, 280.0)
     assert outcome.verdict is not None
     assert outcome.verdict.top1
     assert (outcome.gap, outcome.services, outcome.storm) == (300.0, 4, None)

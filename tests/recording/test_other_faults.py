@@ -27,7 +27,7 @@ class Fault(NamedTuple):
     faults: str
     expects: str
     cause: str
-    culprit: str
+    root_cause: str
     also: tuple[str, ...] = ()
     """Causes that are as good."""
 
@@ -36,37 +36,37 @@ FAULTS = (
     Fault(
         "a deploy makes a model three times as slow per token",
         "slower_work: {service: llm-chat, at: 35m, factor: 3}",
-        "cause: dependency, culprit: llm-chat, origin: llm-chat",
+        "cause: dependency, root_cause: llm-chat, origin: llm-chat",
         "dependency", "llm-chat",
     ),
     Fault(
         "a gateway's time-out is cut to 3 s, and it tries five times",
         "policy_change: {caller: gateway, callee: llm-chat, at: 35m, timeout: 3s, attempts: 5}",
-        "cause: retry_storm, culprit: gateway, origin: llm-chat",
+        "cause: retry_storm, root_cause: gateway, origin: llm-chat",
         "retry_storm", "gateway",
     ),
     Fault(
         "one of two replicas dies, and nothing is left to replace it",
         "replicas_fail: {service: llm-chat, at: 35m, replicas: 1, xid: 79}",
-        "cause: hardware, culprit: llm-chat, origin: llm-chat",
+        "cause: hardware, root_cause: llm-chat, origin: llm-chat",
         "hardware", "llm-chat",
     ),
     Fault(
         "GPUs are held back for good",
         "throttle: {service: llm-chat, at: 35m, ratio: 35%}",
-        "cause: hardware, culprit: llm-chat, origin: llm-chat",
+        "cause: hardware, root_cause: llm-chat, origin: llm-chat",
         "hardware", "llm-chat",
     ),
     Fault(
         "the smaller of two flows grows fourfold",
         "surge: {flow: chat, at: 35m, factor: 4, ramp: 6m}",
-        "cause: overload, culprit: chat, origin: llm-chat",
+        "cause: overload, root_cause: chat, origin: llm-chat",
         "overload", "gateway", ("scale_up_lag",),
     ),
     Fault(
         "an embedder answers a third of its requests with 500",
         "failing_work: {service: embedder, at: 35m, ratio: 30%}",
-        "cause: dependency, culprit: embedder, origin: embedder",
+        "cause: dependency, root_cause: embedder, origin: embedder",
         "dependency", "embedder",
     ),
 )  # fmt: skip
@@ -111,4 +111,4 @@ def test_a_fault_outside_the_scenarios_has_the_right_cause_and_root_cause(
     later = incident_at(run, first.id, first.paged + LATER)
     assert later.cause in (fault.cause, *fault.also)
     assert later.suspect.service
-    assert later.suspect.service.name == fault.culprit
+    assert later.suspect.service.name == fault.root_cause

@@ -56,7 +56,7 @@ def test_json_holds_incidents_with_root_cause_and_state_at_the_page(
         len(output["incidents"]) - len(paged)
     )
     first = next(incident for incident in paged if truth["onset"] <= incident["opened"])
-    assert first["at_page"]["suspect"]["service"].endswith(truth["culprit"])
+    assert first["at_page"]["suspect"]["service"].endswith(truth["root_cause"])
     assert first["at_page"]["cause"] == truth["cause"]
 
 

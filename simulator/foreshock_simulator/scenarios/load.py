@@ -65,7 +65,7 @@ def parse(text: str, file: str, size: Size = "small", seed: int = 1) -> Scenario
     platform = _platform(file_values, lines, changes, reader, size, seed)
     if platform is not None:
         check_faults(platform, file_values.faults, file_values.duration, reader)
-        if problems.count == 0:  # else the culprit may be in an unreadable part
+        if problems.count == 0:  # else the root cause may be in an unreadable part
             check_expectation(platform, file_values.faults, file_values.expects, reader)
     problems.raise_if_any()
     assert platform is not None  # noqa: S101 - else there was a problem

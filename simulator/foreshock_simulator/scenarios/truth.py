@@ -114,7 +114,7 @@ def evaluate(
         onset=None if onset_seconds is None else start + onset_seconds,
         cause=spec.expects.cause,
         origin=names.get(spec.expects.origin),
-        culprit=spec.expects.culprit,
+        root_cause=spec.expects.root_cause,
         victims=tuple(names[name] for name in victims),
         pool=pool,
         breached={name: start + time for name, time in sorted(first.items(), key=lambda pair: (pair[1], pair[0]))},

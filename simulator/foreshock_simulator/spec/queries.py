@@ -1,4 +1,4 @@
-"""Queries over specs: steps and calls, GPUs of replicas, subjects of faults, and a scenario without its culprit."""
+"""Queries over specs: steps and calls, GPUs of replicas, subjects of faults, and a scenario without its root cause."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def gpus_per_replica(service: ServiceSpec) -> int:
 
 
 def subjects(fault: Fault) -> tuple[str, ...]:
-    """Possible names of a culprit: a flow, tenant, service, cache, rack, or path (`gateway -> llm-chat`)."""
+    """Possible names of a root cause: a flow, tenant, service, cache, rack, or path (`gateway -> llm-chat`)."""
     match fault:
         case PolicyChange():
             return (fault.caller, f"{fault.caller} -> {fault.callee}")
@@ -90,16 +90,16 @@ def subjects(fault: Fault) -> tuple[str, ...]:
     return tuple(getattr(fault, field) for field in ("flow", "tenant", "service", "cache") if hasattr(fault, field))
 
 
-def without_culprit(spec: ScenarioSpec, culprit: str) -> ScenarioSpec:
-    """The scenario without the faults that concern `culprit` and, if that is a tenant, without the tenant.
+def without_root_cause(spec: ScenarioSpec, root_cause: str) -> ScenarioSpec:
+    """The scenario without the faults that concern `root_cause` and, if that is a tenant, without the tenant.
 
     Raises:
         ValueError: no fault concerns it.
     """
-    faults = tuple(fault for fault in spec.faults if culprit not in subjects(fault))
+    faults = tuple(fault for fault in spec.faults if root_cause not in subjects(fault))
     if len(faults) == len(spec.faults):
         names = ", ".join(dict.fromkeys(name for fault in spec.faults for name in subjects(fault)))
-        raise ValueError(f"nothing in {spec.name!r} is about {culprit!r}; its faults are about {names or 'nothing'}")
+        raise ValueError(f"nothing in {spec.name!r} is about {root_cause!r}; its faults are about {names or 'nothing'}")
     # All faults of a tenant go with it, so no remaining fault refers to it.
-    tenants = tuple(tenant for tenant in spec.platform.tenants if tenant.name.name != culprit)
+    tenants = tuple(tenant for tenant in spec.platform.tenants if tenant.name.name != root_cause)
     return replace(spec, platform=replace(spec.platform, tenants=tenants), faults=faults)

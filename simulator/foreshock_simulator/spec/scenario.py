@@ -20,13 +20,13 @@ Cause = Literal[
 class Expectation:
     """The intended outcome of a scenario; `Truth` has the actual one.
 
-    `cascade`: services besides the origin breach their SLO. `culprit`: the tenant, flow, service or path without which
-    there is no cascade. `origin`: the service where it starts.
+    `cascade`: services besides the origin breach their SLO. `root_cause`: the tenant, flow, service or path without
+    which there is no cascade. `origin`: the service where it starts.
     """
 
     cascade: bool
     cause: Cause | None = None
-    culprit: str = ""
+    root_cause: str = ""
     origin: str = ""
 
 
@@ -72,7 +72,7 @@ class Truth:
     onset: float | None
     cause: Cause | None
     origin: ServiceName | None
-    culprit: str
+    root_cause: str
     victims: tuple[ServiceName, ...]
     pool: str
     breached: dict[str, float]

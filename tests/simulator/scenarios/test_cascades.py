@@ -1,4 +1,4 @@
-"""The scenarios of the package cascade as stated, on the small platform, and do not without their culprit."""
+"""The scenarios of the package cascade as stated, on the small platform, and do not without their root cause."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_cascade_happens_after_its_onset_and_not_without_its_culprit(name: str
     assert min(truth.breached.values()) >= truth.onset
     assert spec.expects.origin in truth.breached
 
-    other, _ = play(spec, seed, START + left_out, leave_out=spec.expects.culprit, until=seconds)
+    other, _ = play(spec, seed, START + left_out, leave_out=spec.expects.root_cause, until=seconds)
 
     assert not other.cascaded
 

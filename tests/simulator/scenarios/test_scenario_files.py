@@ -54,7 +54,7 @@ platform:
 faults:
   - surge: {flow: questions, at: 10m, factor: 3, ramp: 90s}
   - tenant_grows: {tenant: batch, at: 1200, workers: 1, onto: [llm]}
-expects: {cascade: true, cause: overload, culprit: questions, origin: llm}
+expects: {cascade: true, cause: overload, root_cause: questions, origin: llm}
 """
 
 
@@ -187,7 +187,7 @@ CHANGES = [
     ("ml/batch", "ml/l l m", "name: 'ml/l l m' names no service"),
     ("kind: batch", "kind: bach", "kind: there is no 'bach'; did you mean 'batch'?"),
     ("gpus: 4,", "gpus: 4, gpu_model: H1000,", "there is no GPU model 'H1000'; did you mean 'H100'?"),
-    ("culprit: questions", "culprit: nobody", "no fault concerns the culprit 'nobody'; known: batch, questions"),
+    ("root_cause: questions", "root_cause: any", "no fault concerns the root cause 'any'; known: batch, questions"),
     ("cause: overload,", "", "a cascade is expected, but there is no cause; add 'cause:'"),
     ("cascade: true", "cascade: perhaps", "cascade: 'perhaps' is neither true nor false"),
     ("duration: 30m", "duration: 30m\nduration: 1h", "'duration' is there twice, first on line 2; keep one"),

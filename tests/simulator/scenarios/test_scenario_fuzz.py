@@ -17,8 +17,8 @@ WORDS = st.sampled_from([
     "autoscaler", "calls", "flows", "assistant", "rate", "tenants", "batch-embed", "places", "hosts", "name",
     "gpus", "steps", "operations", "route", "together", "cached", "serve", "cpu", "median", "policy", "timeout",
     "attempts", "null", "true", "3", "-1", "0", "2x", "1e400", ".nan", "5m", "40GB", "12%", "host-1/0",
-    "host-1/0-3", "host-1/9-2", "ml/batch", "gateway", "->", "~", "cascade", "culprit", "origin", "cause", "overload",
-    "tenant_grows", "onto", "workers", "packet_loss", "between", "ratio", "lost_scrapes", "throttle",
+    "host-1/0-3", "host-1/9-2", "ml/batch", "gateway", "->", "~", "cascade", "root_cause", "origin", "cause",
+    "overload", "tenant_grows", "onto", "workers", "packet_loss", "between", "ratio", "lost_scrapes", "throttle",
     "replicas_fail", "replicas", "policy_change", "caller", "callee",
 ])  # fmt: skip
 SCALARS = WORDS | st.text(max_size=6).map(repr) | st.integers(-(10**20), 10**20).map(str) | st.floats().map(str)

@@ -1,4 +1,4 @@
-"""Ground truth: SLO breaches, cascades, and scenarios without their culprit."""
+"""Ground truth: SLO breaches, cascades, and scenarios without their root cause."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from foreshock_simulator.scenarios.load import load, parse
 from foreshock_simulator.scenarios.truth import MIN_REQUESTS, SloWatch, StepCounts, breaches, evaluate
-from foreshock_simulator.spec.queries import without_culprit
+from foreshock_simulator.spec.queries import without_root_cause
 from foreshock_simulator.spec.scenario import ScenarioSpec
 from foreshock_simulator.spec.services import Slo
 
@@ -22,12 +22,12 @@ description: A tenant grows.
 faults:
   - tenant_grows: {tenant: batch-embed, at: 200, workers: 2, onto: [llm-chat]}
   - surge: {flow: assistant, at: 300, factor: 2}
-expects: {cascade: true, cause: gpu_contention, culprit: batch-embed, origin: llm-chat}
+expects: {cascade: true, cause: gpu_contention, root_cause: batch-embed, origin: llm-chat}
 """
 
 
 def starved() -> ScenarioSpec:
-    """A scenario with a culprit."""
+    """A scenario with a root cause."""
     return parse(STARVED, "starved.yaml")
 
 
@@ -97,7 +97,7 @@ def test_a_cascade_is_a_breach_of_another_service_after_the_onset() -> None:
     assert truth.cascaded
     assert [name.name for name in truth.victims] == ["gateway", "assistant-feature"]
     assert truth.breached == {"gateway": 1250.0, "llm-chat": 1250.0, "assistant-feature": 1310.0}
-    assert (truth.onset, truth.pool, truth.culprit, truth.cause) == (1200.0, "chat", "batch-embed", "gpu_contention")
+    assert (truth.onset, truth.pool, truth.root_cause, truth.cause) == (1200.0, "chat", "batch-embed", "gpu_contention")
     assert truth.origin is not None
     assert truth.origin.name == "llm-chat"
 
@@ -118,13 +118,13 @@ def test_without_faults_there_is_no_onset() -> None:
     """A calm scenario has none."""
     truth = evaluate(load("calm"), 1, 0.0, 3600.0, {})
 
-    assert (truth.onset, truth.origin, truth.cause, truth.culprit, truth.pool) == (None, None, None, "", "")
+    assert (truth.onset, truth.origin, truth.cause, truth.root_cause, truth.pool) == (None, None, None, "", "")
 
 
 def test_the_counterfactual_removes_the_culprit_only() -> None:
     """A tenant is removed with its faults; the surge stays."""
     spec = starved()
-    other = without_culprit(spec, spec.expects.culprit)
+    other = without_root_cause(spec, spec.expects.root_cause)
 
     assert [type(fault).__name__ for fault in other.faults] == ["Surge"]
     assert {tenant.name.name for tenant in spec.platform.tenants} == {"batch-embed"}
@@ -133,9 +133,9 @@ def test_the_counterfactual_removes_the_culprit_only() -> None:
 
 
 def test_a_flow_without_its_surge_remains() -> None:
-    """The growth is the culprit, not the users."""
+    """The growth is the root cause, not the users."""
     spec = starved()
-    other = without_culprit(spec, "assistant")
+    other = without_root_cause(spec, "assistant")
 
     assert [type(fault).__name__ for fault in other.faults] == ["TenantGrows"]
     assert other.platform == spec.platform
@@ -144,7 +144,7 @@ def test_a_flow_without_its_surge_remains() -> None:
 def test_an_unknown_culprit_is_rejected() -> None:
     """The message lists the subjects of the faults."""
     with pytest.raises(ValueError, match="nothing in 'starved' is about 'gateway'; its faults are about batch-embed"):
-        without_culprit(starved(), "gateway")
+        without_root_cause(starved(), "gateway")
 
 
 def test_a_minute_with_few_requests_is_no_breach() -> None:

@@ -33,16 +33,16 @@ def check_faults(platform: PlatformSpec, faults: tuple[Fault, ...], duration: fl
 
 
 def check_expectation(platform: PlatformSpec, faults: tuple[Fault, ...], expects: Expectation, reader: Reader) -> None:
-    """Check the expectation: a cascade has a cause, an origin, and a culprit that a fault concerns."""
+    """Check the expectation: a cascade has a cause, an origin, and a root cause that a fault concerns."""
     if expects.origin:
         services = [service.name.name for service in platform.services]
         reader.check_reference(expects, "origin", expects.origin, services, "service")
     named = {name for fault in faults for name in subjects(fault)}
-    if expects.culprit and expects.culprit not in named:
-        problem = f"no fault concerns the culprit {expects.culprit!r}"
-        reader.report(expects, "culprit", problem, alternatives(expects.culprit, named))
+    if expects.root_cause and expects.root_cause not in named:
+        problem = f"no fault concerns the root cause {expects.root_cause!r}"
+        reader.report(expects, "root_cause", problem, alternatives(expects.root_cause, named))
     if expects.cascade:
-        for field in ("cause", "culprit", "origin"):
+        for field in ("cause", "root_cause", "origin"):
             if not getattr(expects, field):
                 reader.report(expects, "", f"a cascade is expected, but there is no {field}", f"add '{field}:'")
 
