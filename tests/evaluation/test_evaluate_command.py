@@ -42,7 +42,7 @@ def test_a_suite_is_simulated_scored_and_written_into_a_document(cached: tuple[P
     for part in (
         "Suite dev: 1 runs",
         "| starve | 1 |",
-        "lost with 10 %",
+        "lost with 10%",
         "burn rate",
         "EWMA",
         "max z",
