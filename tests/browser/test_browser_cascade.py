@@ -46,7 +46,7 @@ def test_now_answers_who_whom_since_when_how_long_and_what_to_do(visit: Open) ->
     assert links["starves"] == "/contention?from=now-1h&victim=embedder&aggressor=train-llm"
     assert links["host-0/gpu-0 and host-0/gpu-1"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
     expect(page.locator(".next-hit")).to_have_text(
-        "Next hit: gateway misses its objective in about 4 min (80 % sure: 60 s to 9 min). "
+        "Next hit: gateway misses its objective in about 4 min (80% sure: 60 s to 9 min). "
         "1 service misses its objective already: embedder"
     )
     expect(page.locator(".step")).to_have_text("Do nowMove train-llm off host-0/gpu-0 and host-0/gpu-1.")
@@ -57,7 +57,7 @@ def test_now_answers_who_whom_since_when_how_long_and_what_to_do(visit: Open) ->
     expect(page.locator("#timeline .lane.next title")).to_have_text(re.compile("gateway: next, in about 4 min"))
     expect(page.locator("#figures .figure.grave")).to_have_count(1)
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[1].startswith("Longest wait for a GPU: 46 %, embedder for train-llm")
+    assert names[1].startswith("Longest wait for a GPU: 46%, embedder for train-llm")
     expect(page.locator("#warnings tbody tr").first).to_contain_text("embedder")
     page.get_by_text("Timeline as a table").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)
@@ -98,7 +98,7 @@ def test_cascade_shows_how_it_spread_and_how_long_is_left(visit: Open) -> None:
     expect(page.locator("#breaches tbody tr")).to_have_text(
         [re.compile("embedder.*missed now"), re.compile("gateway.*in about 4 min.*60 s to 9 min")]
     )
-    wait = page.locator("#signs tbody tr", has_text="GPU time waited")
+    wait = page.locator("#signs tbody tr", has_text="GPU wait")
     expect(wait).to_contain_text("its work waits while another service runs on the same GPU")
     expect(page.locator("#timeline .lane")).to_have_count(4)
     expect(page.locator(".chosen .step")).to_contain_text("Move train-llm off")

@@ -30,12 +30,12 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     waits = {"traces": [row], "examined": 40, "time": NOW}
     page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
     expect(page.locator("#headline")).to_have_text(
-        "embedder waits up to 46 % of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
+        "embedder waits up to 46% of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
     )
     expect(page.locator("#pair-open")).to_be_hidden()
-    page.get_by_role("link", name="embedder waits for train-llm 46 % of the time on 2 GPUs, in a warning").click()
+    page.get_by_role("link", name="embedder waits for train-llm 46% of the time on 2 GPUs, in a warning").click()
     expect(page.locator("#headline")).to_contain_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1")
-    expect(page.locator("#pair-facts")).to_contain_text("93 % sure whose doing it is, sampled")
+    expect(page.locator("#pair-facts")).to_contain_text("93% sure whose doing it is, sampled")
     expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
     expect(page.locator("#pair-wait .main-svg").first).to_be_visible()
     expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s2.00 s then went on")
@@ -70,7 +70,7 @@ def test_the_fleet_is_read_and_opened_with_the_keyboard(visit: Open) -> None:
     expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99 % busy, contended 83 % of the time")
+    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, contended 83% of the time")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
     page.keyboard.press("Enter")

@@ -46,7 +46,7 @@ def test_the_first_sentence_says_who_starves_whom_and_where(visit: Open) -> None
     expect(page.get_by_role("alert")).to_have_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1.")
     expect(page.locator("#warnings")).to_contain_text("usually 105 ms")
     expect(page.locator("#simulated")).to_be_visible()
-    expect(page.locator("#matrix")).to_contain_text("46 %")
+    expect(page.locator("#matrix")).to_contain_text("46%")
     expect(page).to_have_title("■ 1 warning · Now · foreshock")
 
 
@@ -230,11 +230,11 @@ def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None
     site.hub.snapshot = replace(SCENES["starving"](), seq=9, world=replace(world, stalled_by=waits))
     page = visit().page
     expect(page.locator("#matrix td.warned")).to_have_count(1)
-    expect(page.locator("#matrix td.low").first).to_contain_text("60 %")
+    expect(page.locator("#matrix td.low").first).to_contain_text("60%")
     expect(page.locator("#matrix td:not(.none):not(.warned):not(.low)")).to_have_count(0)
-    words = "46 %: of its time, embedder waits at most that much while train-llm holds a GPU that both use."
+    words = "46%: of its time, embedder waits at most that much while train-llm holds a GPU that both use."
     expect(page.locator("#matrix .note")).to_contain_text(words)
-    page.get_by_role("link", name="embedder waits for train-llm 46 % of the time on host-0/gpu-0, host-0/gpu-1").click()
+    page.get_by_role("link", name="embedder waits for train-llm 46% of the time on host-0/gpu-0, host-0/gpu-1").click()
     expect(page).to_have_url(re.compile(r"/contention\?victim=embedder&aggressor=train-llm$"))
 
 
@@ -244,7 +244,7 @@ def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
     ready(page)
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99 % busy, contended 83 % of the time")
+    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, contended 83% of the time")
     page.keyboard.press("ArrowDown")
     expect(page.locator("#grid-reading")).to_contain_text("host-3/gpu-1:")  # three hosts stand side by side
     page.get_by_text("GPUs as a table").focus()

@@ -52,7 +52,7 @@ def test_the_table_leads_to_all_about_a_service_and_on_to_its_neighbour(visit: O
     expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
     expect(page.get_by_role("alert").first).to_contain_text("train-llm starves embedder on host-0/gpu-0")
     expect(page.locator("#service-figures")).to_contain_text("of at most 200 ms")
-    expect(page.locator("#neighbours")).to_contain_text("46 %")
+    expect(page.locator("#neighbours")).to_contain_text("46%")
     expect(page.locator("#service-queue-panel")).to_be_hidden()
     assert 'service_name="embedder"' in (page.locator("#service-gpu-panel [data-copy]").get_attribute("title") or "")
     pair = page.locator("#neighbours td a").first.get_attribute("href") or ""

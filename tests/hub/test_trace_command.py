@@ -84,7 +84,7 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
 
     told = trace(made, "--hub", hub.url)
     assert (told.returncode, told.stderr) == (0, "")
-    assert "waited for host-2/gpu-0; 100 % of that it ran ml/train-llm." in " ".join(told.stdout.split())
+    assert "waited for host-2/gpu-0; 100% of that it ran ml/train-llm." in " ".join(told.stdout.split())
     assert max(map(len, told.stdout.splitlines())) <= 100
 
     body = json.loads(trace(made, "--hub", hub.url, "--json").stdout)

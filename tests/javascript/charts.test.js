@@ -77,8 +77,8 @@ test("lines that share their times are one table, the newest first", () => {
   ]);
   assert.deepEqual(head, ["Time", "a & b", "c"]);
   assert.deepEqual(rows, [
-    ["10:01", "–", "25 %"],
-    ["10:00", "50 %", "–"],
+    ["10:01", "–", "25%"],
+    ["10:00", "50%", "–"],
   ]);
 });
 
@@ -104,7 +104,7 @@ test("other marks have a row each, with the words of their tooltip", () => {
 
 test("a value of a chart has the unit of its tooltip", () => {
   assert.equal(formatTraceValue({ hovertemplate: "%{y:,.3~r} ms" }, 290), "290 ms");
-  assert.equal(formatTraceValue({ hovertemplate: "%{y:,.3~r} req/s" }, 14), "14.0/s");
+  assert.equal(formatTraceValue({ hovertemplate: "%{y:,.3~r} req/s" }, 14), "14 req/s");
   assert.equal(formatTraceValue({ hovertemplate: "%{y} W" }, 80.12345), "80.12 W");
   assert.equal(formatTraceValue({}, "a &lt; b"), "a < b");
   assert.equal(plainText("a<br>b"), "a, b");

@@ -38,25 +38,40 @@ table("a duration has its two largest units", format.formatDuration, [
   [90_000, "1 d 1 h"],
 ]);
 table("a ratio is a percentage", format.formatPercent, [
-  [0, "0 %"],
-  [0.0004, "<0.1 %"],
-  [0.046, "4.6 %"],
-  [0.46, "46 %"],
-  [1.2, "120 %"],
+  [0, "0%"],
+  [0.0004, "<0.1%"],
+  [0.046, "4.6%"],
+  [0.46, "46%"],
+  [1.2, "120%"],
   [null, "–"],
 ]);
-table("a rate is per second", format.formatRate, [
-  [0, "0/s"],
-  [0.123, "0.12/s"],
-  [14, "14.0/s"],
-  [250.4, "250/s"],
+table("a request rate has three digits", format.formatRate, [
+  [0, "0 req/s"],
+  [0.123, "0.123 req/s"],
+  [14, "14 req/s"],
+  [250.4, "250 req/s"],
   [null, "–"],
 ]);
 table("a ratio of 2 or more is a multiple", format.formatMultiple, [
-  [1.99, "199 %"],
-  [2.04, "2.0 ×"],
-  [12.6, "13 ×"],
+  [1.99, "199%"],
+  [2.04, "2.0x"],
+  [12.6, "13x"],
   [null, "–"],
+]);
+table("a load far above capacity is capped", format.formatLoad, [
+  [0.82, "82%"],
+  [3, "300%"],
+  [14.4, "> 3x capacity"],
+  [null, "–"],
+]);
+table("a forecast is shown as a bucket", format.formatBucket, [
+  [20, "imminent"],
+  [60, "< 5 min"],
+  [299, "< 5 min"],
+  [300, "< 15 min"],
+  [1799, "< 30 min"],
+  [1800, "> 30 min"],
+  [null, "> 30 min"],
 ]);
 table("bytes have the largest unit of which there is one", format.formatBytes, [
   [0, "0 B"],
@@ -71,16 +86,16 @@ table("a forecast is rounded, and has a horizon", format.formatTimeToEvent, [
   [84, "80 s"],
   [90, "2 min"],
   [1000, "17 min"],
-  [null, "more than 30 min"],
+  [null, "> 30 min"],
 ]);
 
 test("a value has the unit of its metric", () => {
   assert.equal(format.formatValue(0.29, "s"), "290 ms");
-  assert.equal(format.formatValue(0.5, "ratio"), "50 %");
+  assert.equal(format.formatValue(0.5, "ratio"), "50%");
   assert.equal(format.formatValue(7.6, "count"), "8");
   assert.equal(format.formatValue(7), "7");
   assert.equal(format.formatValue(0.5), "0.50");
-  assert.equal(format.formatValue(3, "1/s"), "3.00/s");
+  assert.equal(format.formatValue(3, "1/s"), "3/s");
   assert.equal(format.formatValue(80, "W"), "80.0 W");
   assert.equal(format.formatValue(null, "W"), "–");
 });
@@ -89,7 +104,7 @@ test("an interval names its unit once where both ends have it", () => {
   assert.equal(format.formatInterval(120, 540), "2 to 9 min");
   assert.equal(format.formatInterval(40, 360), "40 s to 6 min");
   assert.equal(format.formatInterval(120, 121), "about 2 min");
-  assert.equal(format.formatInterval(120, null), "2 min to more than 30 min");
+  assert.equal(format.formatInterval(120, null), "2 min to > 30 min");
 });
 
 test("text that is too long ends in an ellipsis", () => {

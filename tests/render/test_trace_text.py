@@ -83,9 +83,9 @@ def test_a_long_trace_is_cut_and_says_so() -> None:
     ("gpu", "shown"),
     [
         (None, ""),
-        ({"waited_seconds": 0.49, "quality": "measured", "upper_bound": False}, "49 %"),
-        ({"waited_seconds": 0.49, "quality": "measured", "upper_bound": True}, "≤49 %"),
-        ({"waited_seconds": 0.49, "quality": "inferred", "upper_bound": True}, "~49 %"),
+        ({"waited_seconds": 0.49, "quality": "measured", "upper_bound": False}, "49%"),
+        ({"waited_seconds": 0.49, "quality": "measured", "upper_bound": True}, "≤49%"),
+        ({"waited_seconds": 0.49, "quality": "inferred", "upper_bound": True}, "~49%"),
     ],
 )
 def test_the_share_that_a_span_waited_shows_its_quality(gpu: dict[str, object] | None, shown: str) -> None:

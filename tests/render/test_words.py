@@ -17,7 +17,17 @@ from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import CONDITIONS, action_clauses, action_text
 from foreshock_dashboard.render.clause import Clause, joined, joined_text, minute, text, time
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
-from foreshock_dashboard.render.units import counted, duration, name_list, percent, plural
+from foreshock_dashboard.render.units import (
+    breach_bucket,
+    breach_interval,
+    counted,
+    duration,
+    name_list,
+    percent,
+    plural,
+    rate,
+    significant,
+)
 from foreshock_dashboard.stats.rounding import displayed
 
 LLM, BATCH, FRONT, GATEWAY = (Service("", name) for name in ("llm", "batch", "front", "gateway"))
@@ -38,8 +48,10 @@ def incident(cause: Cause, suspect: SuspectedCause, severity: Severity = "critic
 
 def number(shown: str) -> float:
     """The number in a text with its unit."""
-    value, _, unit = shown.removeprefix("<").partition(" ")
-    return float(value) * {"ms": 0.001, "%": 0.01}.get(unit, 1.0)
+    if shown.endswith("%"):
+        return float(shown.removeprefix("<").removesuffix("%")) * 0.01
+    value, _, unit = shown.partition(" ")
+    return float(value) * {"ms": 0.001}.get(unit, 1.0)
 
 
 def test_one_is_singular() -> None:
@@ -99,7 +111,7 @@ def test_an_action_is_followed_by_alternatives_reason_and_effect() -> None:
     assert action_text(action) == (
         "add 2 replicas of llm to pool chat (it has 4), from now on before 12:00 UTC, or limit what batch asks of it:"
         " at this time 1.6 times as much is asked as in the two hours before, as earlier weeks or days show; with them,"
-        " load of llm at that time would be about 53 % instead of 80 %"
+        " load of llm at that time would be about 53% instead of 80%"
     )
     assert [clause.at for clause in action_clauses(action) if clause.kind == "minute"] == [NOON]
     assert action_clauses(None) == ()
@@ -157,7 +169,7 @@ SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
         (incident("dependency", SuspectedCause(BATCH)), f"batch is slow or failing {SINCE}"),
         (
             incident("dependency", SuspectedCause(LLM), state="recovering", summary=Summary(Symptom("failed", 0.25))),
-            "llm is slow or failing since 12:00:00 UTC; it calms down: 25 % of requests to llm fail.",
+            "llm is slow or failing since 12:00:00 UTC; it calms down: 25% of requests to llm fail.",
         ),
         (
             incident("dependency", SuspectedCause(LLM), affected=(LLM, FRONT, GATEWAY)),
@@ -174,3 +186,29 @@ def test_an_incident_is_one_sentence(result: Incident, sentence: str) -> None:
     named = {name for clause in summary_clauses(result) for name in clause.services}
     assert "llm" in named or "gpu" in sentence or "batch" in named
     assert not any(math.isnan(clause.at) for clause in summary_clauses(result) if clause.at is not None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "< 5 min"), (300.0, "< 15 min"), (900.0, "< 30 min"),
+     (1800.0, "> 30 min"), (math.inf, "> 30 min")],
+)  # fmt: skip
+def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:
+    assert breach_bucket(seconds) == shown
+
+
+def test_the_interval_of_a_forecast_is_rounded() -> None:
+    """Beyond the horizon it has no end."""
+    assert breach_interval(4.0, 190.0) == "80% interval: 10 s to 3 min"
+    assert breach_interval(95.0, math.inf) == "80% interval: 2 min to > 30 min"
+
+
+def test_a_rate_has_three_significant_digits() -> None:
+    """Without trailing zeros and without an exponent."""
+    assert [rate(value) for value in (14.0, 14.62, 0.123, 250.4)] == [
+        "14 req/s",
+        "14.6 req/s",
+        "0.123 req/s",
+        "250 req/s",
+    ]
+    assert significant(12_345.6) == "12,346"

@@ -42,7 +42,7 @@ def risky(chance: float, p50: float = 300.0) -> Forecast:
         (None, risky(0.6), "degraded", "it may miss its objective in 5 min"),
         (None, risky(1.0, 0.0), "degraded", "it misses its objective"),
         (None, Forecast(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
-        (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70 % of what it can do"),
+        (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70% of what it can do"),
         (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
     ],
 )

@@ -241,7 +241,7 @@ def test_a_service_is_only_named_in_a_headline_as_a_whole() -> None:
 
 
 def test_the_verdict_says_who_is_hit_next_and_when() -> None:
-    """With the interval of 80 %; who misses its objective already is named beside it."""
+    """With the interval of 80%; who misses its objective already is named beside it."""
     risks = (AtRisk(service("embedder"), 0, 0, 0, 0, 0), AtRisk(service("gateway"), 100.0, 240.0, 500.0, 60.0, 900.0))
     seen = replace(starvation(starving()), at_risk=risks)
     told = verdict(snapshot(starving(), seen)).payload()["next"]

@@ -68,7 +68,7 @@ def test_a_wait_for_a_gpu_is_an_early_sign_and_a_missed_objective_the_last_stage
     assert stages[RAG] in ("degraded", "breached")
     assert stages[service("auth")] == "healthy"
     first = history.signs[0]
-    assert (first.service, first.text) in {(EMBEDDER, "GPU time waited"), (EMBEDDER, "attempts per call")}
+    assert (first.service, first.text) in {(EMBEDDER, "GPU wait"), (EMBEDDER, "attempts per call")}
     assert all(sign.level < sign.threshold < sign.value for sign in history.signs)
     assert all(abs(sign.since - (NOW - 190)) <= 3 * STEP for sign in history.signs if sign.service == EMBEDDER)
 
@@ -158,11 +158,11 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
 def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
     """Before a figure has lasted for a minute, the analysis has weighed it already."""
     world = starving()
-    early = Evidence("GPU time waited", 0.46, 0.01, "ratio", NOW - 300, "embedder by train-llm")
+    early = Evidence("GPU wait", 0.46, 0.01, "ratio", NOW - 300, "embedder by train-llm")
     late = Evidence("p95", 0.4, 0.1, "s", NOW - 100, "rag-api")
     item = replace(starvation(world), evidence=(early, late))
     lanes = {lane["service"]: lane for lane in _lanes(snapshot(world, item))["lanes"]}
-    assert (lanes["embedder"]["first"], lanes["embedder"]["sign"]["text"]) == (NOW - 300, "GPU time waited")
+    assert (lanes["embedder"]["first"], lanes["embedder"]["sign"]["text"]) == (NOW - 300, "GPU wait")
     assert lanes["embedder"]["spells"][0][2] == 1
     assert lanes["rag-api"]["first"] < NOW - 100
 
@@ -218,5 +218,5 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
     """What scalers read and what the page shows are one number."""
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
     told = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest offered load"]
-    assert (told["value"], told["who"], told["note"]) == (1.31, "embedder", "safe up to 72 %")
+    assert (told["value"], told["who"], told["note"]) == (1.31, "embedder", "safe up to 72%")
     assert load_ratios(calm(), np.arange(3), {}).shape == (0, 3)

@@ -32,7 +32,7 @@ from tests.web.occupancy import (
     request_spans,
 )
 
-MOSTLY_OWN_WORK = "Mostly time in embedder: 630 ms of 1.00 s (63 %)."
+MOSTLY_OWN_WORK = "Mostly time in embedder: 630 ms of 1.00 s (63%)."
 
 
 def test_golden_trace_with_the_lanes_of_its_gpus(golden: Golden) -> None:
@@ -51,7 +51,7 @@ def test_a_span_tells_how_long_its_gpu_was_held_and_by_whom() -> None:
     assert all(wait["quality"] == "measured" and wait["gpus"] == ["host-0/gpu-0"] for wait in waits.values())
     assert body["gpu_wait_seconds"] == pytest.approx(0.357)
     assert body["sentence"] == (
-        f"{MOSTLY_OWN_WORK} GPU wait up to 357 ms of 1.00 s (36 %) on host-0/gpu-0, used by train-llm."
+        f"{MOSTLY_OWN_WORK} GPU wait up to 357 ms of 1.00 s (36%) on host-0/gpu-0, used by train-llm."
     )
     assert (body["lanes_settled"], body["lanes_left_out"], body["lanes_error"]) == (True, 0, "")
 

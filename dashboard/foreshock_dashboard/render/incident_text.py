@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, Incident, SuspectedCause
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
-from foreshock_dashboard.render.units import clock, duration, percent
+from foreshock_dashboard.render.units import clock, duration, percent, rate, significant
 
 MAX_LISTED = 3
 """Candidates and services at risk that are listed."""
@@ -89,15 +89,17 @@ def evidence_line(item: Evidence) -> str:
 
 
 def figure(value: float, unit: str) -> str:
-    """A value with its unit: `412 ms`, `46 %`, `3.2 /s`; `unknown` for NaN."""
+    """A value with its unit: `412 ms`, `46%`, `3.2 req/s`; `unknown` for NaN."""
     if value != value:
         return "unknown"
     match unit:
         case "s":
             return duration(value)
         case "ratio":
-            return f"{value * 100:.3g} %"
+            return f"{value * 100:.3g}%"
+        case "req/s":
+            return rate(value)
         case "1/s":
-            return f"{value:.3g} /s"
+            return f"{significant(value)}/s"
         case _:
             return f"{value:.3g} {unit}".rstrip()

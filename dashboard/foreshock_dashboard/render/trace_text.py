@@ -23,7 +23,7 @@ _LABEL = 28
 """Columns of the service name before its bar."""
 _SHADES = " ░▒▓█"
 _TIME = 11
-_WAIT = 9
+_WAIT = 8
 
 
 def trace_text(trace: Json) -> str:

@@ -1,4 +1,4 @@
-"""Values in words: times of day, durations, percentages, ratios, counts, and lists."""
+"""Values as text: times of day, durations, percentages, rates, forecasts, counts, and lists."""
 
 from __future__ import annotations
 
@@ -28,13 +28,41 @@ def duration(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A ratio in percent: `46 %`, `0.7 %`, `<0.1 %`."""
+    """A ratio in percent: `46%`, `0.7%`, `<0.1%`."""
     value = share * 100
-    return f"{value:.0f} %" if value == 0 or value >= 10 else "<0.1 %" if value < 0.1 else f"{value:.1f} %"
+    return f"{value:.0f}%" if value == 0 or value >= 10 else "<0.1%" if value < 0.1 else f"{value:.1f}%"
+
+
+def significant(value: float) -> str:
+    """A number with three significant digits, without an exponent from 0.0001 on: `0.52`, `14.6`, `1,250`."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def rate(per_second: float) -> str:
+    """A request rate: `14 req/s`."""
+    return f"{significant(per_second)} req/s"
+
+
+def breach_bucket(seconds: float) -> str:
+    """When an SLO breach is forecast, by its median in seconds: `imminent`, `< 5 min`, `< 15 min`, `< 30 min`."""
+    if seconds < 60:
+        return "imminent"
+    return next((f"< {minutes} min" for minutes in (5, 15, 30) if seconds < minutes * 60), "> 30 min")
+
+
+def breach_interval(low: float, high: float) -> str:
+    """The bounds of a forecast in seconds, infinite beyond the horizon: `80% interval: 10 s to 3 min`."""
+    return f"80% interval: {_about(low)} to {_about(high)}"
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 1800 else "> 30 min"
 
 
 def multiple(ratio: float) -> str:
-    """A ratio above one: `2.3`, `1.04`; never `1.0`."""
+    """A ratio above one, shown with an `x`: `2.3`, `1.04`; never `1.0`."""
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{max(ratio, 1.01):.2f}"
 
 

@@ -81,8 +81,8 @@ def test_the_action_and_the_evidence_name_shares(platforms: Kit) -> None:
 
     assert finding is not None
     assert action_text(finding.action) == (
-        "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18 % of their time: "
-        "llm usually has 80 % of it, now 28 %"
+        "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18% of their time: "
+        "llm usually has 80% of it, now 28%"
     )
     assert [(item.entity, round(item.value, 2), round(item.baseline, 2)) for item in finding.evidence] == [
         ("llm", 0.28, 0.80),

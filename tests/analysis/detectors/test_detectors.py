@@ -267,7 +267,7 @@ OTHERS: tuple[tuple[str, Changes], ...] = (
     ("a GPU that reports an error and works on", {("errors", GPUS[0]): since(NOW, 0, 0.02)}),
     ("a throttled GPU with spare time",
      {("throttled", GPUS[0]): since(NOW, 0, 0.6), ("clock", GPUS[0]): since(NOW, 1, 0.8)}),
-    ("a constant 3 % of retries", {("attempts", ANSWER): 1.03, ("edge_failed", ANSWER): 0.03}),
+    ("a constant 3% of retries", {("attempts", ANSWER): 1.03, ("edge_failed", ANSWER): 0.03}),
     ("uneven load of a few requests",
      {("replica_busy", REPLICAS[0]): since(NOW, 2, 3), ("replica_busy", REPLICAS[1]): since(NOW, 2, 0)}),
 )  # fmt: skip
@@ -359,7 +359,7 @@ def test_an_overload_is_demand_before_requests_finish() -> None:
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
-    assert action_text(best.action).endswith("without the growth its load would be 45 % of what it is")
+    assert action_text(best.action).endswith("without the growth its load would be 45% of what it is")
     slowed = replace(full, slowdown=1.5)
     assert [finding for finding in demand(point(unchanged, utilization=slowed)) if finding.strength > 0.5] == []
 

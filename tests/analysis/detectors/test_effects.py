@@ -58,8 +58,10 @@ HOT, LOST_GPU = CHANGES["a GPU is throttled"], CHANGES["a GPU is lost with its r
 SLOW_REPLICA, UNEVEN = CHANGES["one replica is slow"], CHANGES["one replica has nearly all requests"]
 SHORT = CHANGES["the quota is used up"]
 UNKNOWN = math.nan
-EFFECT = re.compile(r"would be about (?P<then>\S+)(?P<of> ms| s| %|) instead of (?P<now>\S+)(?P<unit> ms| s| %|)$")
-REDUCTION = re.compile(r"would be <?(?P<ratio>\S+) % of what it is$")
+EFFECT = re.compile(
+    r"would be about (?P<then>[^\s%]+)(?P<of> ms| s|%|) instead of (?P<now>[^\s%]+)(?P<unit> ms| s|%|)$"
+)
+REDUCTION = re.compile(r"would be <?(?P<ratio>[^\s%]+)% of what it is$")
 
 
 def utilization_at(load: float) -> Utilization:
@@ -82,7 +84,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
     [
         pytest.param(
             SLOW_STORE, "dependency", FRONT,
-            "with data/store as usual, failed requests of product/front would be about 0 % instead of 15 %",
+            "with data/store as usual, error rate of product/front would be about 0% instead of 15%",
             id="a caller fails less where its callee does not",
         ),
         pytest.param(
@@ -98,7 +100,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
         ),
         pytest.param(
             SLOW_STORE, "dependency", STORE,
-            "with data/store as usual, failed requests of product/front would be about 0 % instead of 15 %",
+            "with data/store as usual, error rate of product/front would be about 0% instead of 15%",
             id="a callee has the effect on its callers",
         ),
         pytest.param(
@@ -108,11 +110,11 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
         ),
         pytest.param(
             HOT, "hardware", LLM, "at their usual clock, p95 of serving/llm would be about 9.94 s instead of 14.0 s",
-            id="of two GPUs one at 55 % of its clock takes 1.4 times as long on the whole",
+            id="of two GPUs one at 55% of its clock takes 1.4 times as long on the whole",
         ),
         pytest.param(
             {**LOST_GPU, ("ready", LLM): 2}, "hardware", LLM,
-            "with as many GPUs as before, load of serving/llm would be 50 % of what it is",
+            "with as many GPUs as before, load of serving/llm would be 50% of what it is",
             id="half of the GPUs are gone",
         ),
         pytest.param(
@@ -122,7 +124,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
         ),
         pytest.param(
             {("ready", LLM): since(NOW, 2, 1), **slow(LLM, 8, 30)}, "hardware", LLM,
-            "50 % of its capacity is gone: with all of them, load of serving/llm would be 50 % of what it is",
+            "50% of its capacity is gone: with all of them, load of serving/llm would be 50% of what it is",
             id="half of the replicas are gone",
         ),
         pytest.param(
@@ -149,12 +151,12 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
             id="a host loses packets, and no call tells of it",
         ),
         pytest.param(
-            SHORT, "scale_up_lag", LLM, "with them, load of serving/llm would be 50 % of what it is",
+            SHORT, "scale_up_lag", LLM, "with them, load of serving/llm would be 50% of what it is",
             id="three replicas serve and three are on their way",
         ),
         pytest.param(
             {**WAITS, ("wanted", LLM): since(285, 2, 6), ("ready", LLM): since(285, 2, 6)}, "scale_up_lag", LLM,
-            "with one more, load of serving/llm would be 86 % of what it is",
+            "with one more, load of serving/llm would be 86% of what it is",
             id="the autoscaler's bound is reached",
         ),
     ],
@@ -171,15 +173,15 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
     weekly = replace(now.world, season=seasonality(now, 1.6))
     (step,) = actions(last_point(weekly, utilization_at(1.4)), "overload", LLM)
     assert step.startswith("add 1 replica of serving/llm (it has 2), from now on before")
-    assert step.endswith("; with them, load of serving/llm at that time would be about 53 % instead of 80 %")
+    assert step.endswith("; with them, load of serving/llm at that time would be about 53% instead of 80%")
 
 
 @pytest.mark.parametrize(
     ("load", "expected"),
     [
-        (1.4, "with them, load of serving/llm would be about 70 % instead of 140 %"),
-        (40.0, "with them, load of serving/llm would be 50 % of what it is"),
-        (UNKNOWN, "with them, load of serving/llm would be 50 % of what it is"),
+        (1.4, "with them, load of serving/llm would be about 70% instead of 140%"),
+        (40.0, "with them, load of serving/llm would be 50% of what it is"),
+        (UNKNOWN, "with them, load of serving/llm would be 50% of what it is"),
     ],
     ids=["known load", "mostly backlog", "unknown load"],
 )
@@ -232,7 +234,7 @@ def test_an_unknown_effect_is_left_out(changes: Changes, cause: str, service: Se
 @pytest.mark.parametrize(
     ("cause", "suspect", "changes", "ends"),
     [
-        ("overload", FRONT, {}, "without the growth, load of serving/llm would be 36 % of what it is"),
+        ("overload", FRONT, {}, "without the growth, load of serving/llm would be 36% of what it is"),
         ("dependency", None, WAITS, "; as before, p95 of serving/llm would be about 8.00 s instead of 30.0 s"),
         ("dependency", CODE.server, WAITS, "usual, p95 of serving/llm would be about 8.00 s instead of 30.0 s"),
         ("dependency", None, {("p95", LLM): UNKNOWN}, "nothing around it explains its trouble"),
@@ -256,7 +258,7 @@ def test_a_caller_gains_the_excess_of_its_calls() -> None:
     ("now", "then", "unit", "expected"),
     [
         (14.0, 8.0, "s", "p95 of serving/llm would be about 8.00 s instead of 14.0 s"),
-        (0.15, 0.0, "ratio", "p95 of serving/llm would be about 0 % instead of 15 %"),
+        (0.15, 0.0, "ratio", "p95 of serving/llm would be about 0% instead of 15%"),
         (60.0, 30.0, "", "p95 of serving/llm would be about 30 instead of 60"),
         (8.0, 14.0, "s", ""),
         (8.0, 8.0, "s", ""),

@@ -92,7 +92,7 @@ def test_slow_tokens_beyond_the_load_are_an_own_fault() -> None:
     assert result.suspect.service == LLM
     assert result.by_itself
     assert result.severity >= 2.5
-    assert any(finding.name == "time per token" for finding in result.evidence)
+    assert any(finding.name == "time per output token" for finding in result.evidence)
     for other in (demand, provisioning_lag, retry_storms):
         assert [finding for finding in other(now) if finding.service == LLM and finding.strength > 0.5] == []
     assert likely(dependency(point(DEPLOYED, utilization=OVERLOADED)), "dependency") == []
@@ -176,7 +176,7 @@ def test_a_shorter_client_timeout_causes_abandoned_work() -> None:
     assert "put the time-out of serving/gateway for calls to serving/llm back" in action_text(result.action)
     assert action_text(result.action).endswith(
         "it gives up calls that are served as fast as ever, and makes each 1.6 times: without retries, load of"
-        " serving/llm would be 62 % of what it is"
+        " serving/llm would be 62% of what it is"
     )
     assert likely(demand(now), "overload") == []
     assert likely(provisioning_lag(now), "scale_up_lag") == []
@@ -357,16 +357,16 @@ TAKEN: Changes = {
         pytest.param(slow(LLM, 8, 20), "p95 of serving/llm would be about 8.00 s instead of 20.0 s", id="requests"),
         pytest.param(
             {("per_token", LLM): since(NOW, 0.02, 0.06)},
-            "time per token of serving/llm would be about 20 ms instead of 60 ms",
+            "time per output token of serving/llm would be about 20 ms instead of 60 ms",
             id="tokens, before any request is over",
         ),
     ],
 )
 def test_the_effect_of_a_restored_gpu_share_is_named_if_felt(changes: Changes, expected: str) -> None:
     (result,) = likely(gpu_contention(point({**TAKEN, **changes})), "gpu_contention")
-    assert action_text(result.action).endswith(f"now 20 %; with that again, {expected}")
+    assert action_text(result.action).endswith(f"now 20%; with that again, {expected}")
     (unfelt,) = likely(gpu_contention(point(TAKEN)), "gpu_contention")
-    assert action_text(unfelt.action).endswith("now 20 %")
+    assert action_text(unfelt.action).endswith("now 20%")
 
 
 def test_a_service_without_callers_is_restarted() -> None:

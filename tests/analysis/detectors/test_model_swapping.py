@@ -46,7 +46,7 @@ def test_the_caller_that_grew_as_the_waiting_began_is_suspected(platforms: Kit) 
     assert finding.since == 1_800_000_000 + 2400
     assert action_text(finding.action) == (
         "give what ingest asks of embedder replicas of its own, or cap it at 2.0 calls a second: "
-        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97 % idle"
+        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle"
     )
 
 
@@ -100,7 +100,7 @@ def test_a_new_kind_of_request_is_suspected(platforms: Kit) -> None:
     assert (finding.evidence[1].value, finding.evidence[1].baseline) == (0.2, 0.0)
     assert action_text(finding.action) == (
         f"give {NEW} from gateway to embedder replicas of its own, or hold it back: "
-        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97 % idle"
+        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle"
     )
 
 

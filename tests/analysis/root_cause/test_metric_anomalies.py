@@ -36,7 +36,7 @@ WINDOW = AnalysisWindow(np.arange(POINTS, dtype=np.float64) * STEP, FIRST)
 
 
 def noise(seed: int, level: float = 10.0) -> Floats:
-    """A level with 5 % of noise."""
+    """A level with 5% of noise."""
     return level * (1 + 0.05 * np.random.default_rng(seed).standard_normal(POINTS))
 
 
@@ -225,4 +225,4 @@ def test_the_graph_walk_counts_three_times_as_much_as_generic_anomalies() -> Non
         (b, 0.55, known + odd),
         (a, 0.45, known),
     ]
-    assert reasons_text(known + odd) == "demand; load 2, usually 1, since 08:00:00"
+    assert reasons_text(known + odd) == "overload; load 2, usually 1, since 08:00:00"

@@ -90,7 +90,7 @@ def test_the_innermost_failed_call_names_the_service() -> None:
         Row(5, 3, "client", "gateway", 5_000, 10_000, "timeout"),
     )
     assert seconds(*rows) == [part("failed_calls", "gateway", 10_000)]
-    assert sentence(*rows) == "Mostly timeouts and retries in gateway: 10.0 s of 10.0 s (100 %)."
+    assert sentence(*rows) == "Mostly timeouts and retries in gateway: 10.0 s of 10.0 s (100%)."
 
 
 @pytest.mark.parametrize("queued", [7.0, 7, "7", True, float("nan"), -1.0])
@@ -100,9 +100,9 @@ def test_the_queue_of_a_model_server_is_read_from_its_span(queued: AttributeValu
     known = queued == 7
     assert (part("queue", "model", 7_000) in seconds(*rows)) is known
     assert sentence(*rows) == (
-        "Mostly queue time in model: 7.00 s of 10.0 s (70 %)."
+        "Mostly queue time in model: 7.00 s of 10.0 s (70%)."
         if known
-        else "Mostly time in model: 9.00 s of 10.0 s (90 %)."
+        else "Mostly time in model: 9.00 s of 10.0 s (90%)."
     )
 
 
@@ -114,9 +114,9 @@ def test_the_sentence_says_where_nothing_took_most_of_the_time() -> None:
         Row(3, 1, "server", "b", 4_000, 7_000),
         Row(4, 1, "client", "gateway", 7_000, 8_000, "connection_refused"),
     )
-    assert sentence(*rows) == "Longest part: time in a: 4.00 s of 10.0 s (40 %)."
+    assert sentence(*rows) == "Longest part: time in a: 4.00 s of 10.0 s (40%)."
     assert sentence(ROOT, Row(2, 1, "client", "gateway", 0, 9_000, "500")) == (
-        "Mostly failed calls in gateway: 9.00 s of 10.0 s (90 %)."
+        "Mostly failed calls in gateway: 9.00 s of 10.0 s (90%)."
     )
     assert trace_sentence((), TraceLanes()) == ""
 

@@ -204,12 +204,12 @@ def _evidence(
     point: EvaluationPoint, victim: Service, neighbor: Aggressor, slow: Slowdown, pair: ContendedShares
 ) -> tuple[Evidence, ...]:
     now, baseline, since = point.value(slow.signal, victim), point.level(slow.signal, victim), pair.since
-    share, neighbor_share = "share of the GPUs' time", pair.neighbor_baseline + pair.neighbor_growth
+    share, neighbor_share = "share of GPU time", pair.neighbor_baseline + pair.neighbor_growth
     wait = f"{victim} by {neighbor.service}"
     return known_evidence(
         Evidence(share, pair.now, pair.baseline, "ratio", since, str(victim)),
         Evidence(share, neighbor_share, pair.neighbor_baseline, "ratio", since, str(neighbor.service)),
-        Evidence("GPU time waited", pair.wait, pair.wait_baseline, "ratio", since, wait),
+        Evidence("GPU wait", pair.wait, pair.wait_baseline, "ratio", since, wait),
         Evidence(SIGNAL_BY_NAME[slow.signal].text, now, baseline, "s", since, str(victim)),
     )
 

@@ -98,7 +98,7 @@ def demand(point: EvaluationPoint) -> Iterator[Finding]:
         evidence = [evidence_of(point, more.signal, service)]
         evidence += [evidence_of(point, "edge_rate", point.world.edges[row]) for row in fastest]
         if season.growth > 1.0 and math.isfinite(now := point.ratio("rate", service)):
-            text = "requests over those of two hours before"
+            text = "request rate over that of two hours before"
             evidence.append(Evidence(text, now, season.growth, "", season.since, str(service)))
         yield Finding(
             service=service,

@@ -72,7 +72,7 @@ def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
         cause: Cause
         if slow >= uneven:
             cause, instance, severity = "hardware", loads.slowest, loads.slower
-            figure = Evidence("seconds per request on one replica", loads.seconds, others_seconds, "s", since, instance)
+            figure = Evidence("mean latency on one replica", loads.seconds, others_seconds, "s", since, instance)
             effect = improvement("mean duration", service, "s", loads.mean, loads.others, "as_fast_as_others")
             action = Action("drain_replica", service, target=instance, effect=effect)
         else:

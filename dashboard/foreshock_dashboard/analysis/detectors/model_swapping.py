@@ -99,7 +99,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     caller, signal = growth.edge.client, SIGNAL_BY_NAME[slow.signal].text
     now, baseline = point.value(slow.signal, service), point.level(slow.signal, service)
     limit = growth.baseline if growth.baseline >= MIN_OPERATION_RATE else math.nan
-    calls, edge = f"calls {growth.kind}".rstrip(), f"{caller} -> {service}"
+    calls, edge = f"call rate {growth.kind}".rstrip(), f"{caller} -> {service}"
     return Finding(
         service=service,
         cause="gpu_contention",
@@ -109,7 +109,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
         since=since,
         evidence=(
             Evidence(signal, now, baseline, "s", since, str(service)),
-            Evidence(calls, growth.now, growth.baseline, "1/s", since, edge),
+            Evidence(calls, growth.now, growth.baseline, "req/s", since, edge),
             Evidence("GPU time", busy, baseline_busy, "ratio", since, str(service)),
         ),
         action=Action(

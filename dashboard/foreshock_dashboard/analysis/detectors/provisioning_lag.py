@@ -243,11 +243,11 @@ def _change_together(first: Floats, second: Floats, step: float) -> bool:
 def _evidence(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Evidence, ...]:
     name = str(lag.service)
     evidence = [
-        Evidence("replicas wanted", lag.wanted, lag.ready, "", lag.since, name),
-        Evidence("time since they lack", point.time - lag.since, lag.delay, "s", lag.since, name),
+        Evidence("desired replicas", lag.wanted, lag.ready, "", lag.since, name),
+        Evidence("time below desired replicas", point.time - lag.since, lag.delay, "s", lag.since, name),
     ]
     if lag.pending:
-        evidence.append(Evidence("pods that wait for a node", lag.pending, 0.0, "", lag.since, name))
+        evidence.append(Evidence("pending pods", lag.pending, 0.0, "", lag.since, name))
     z = {signal: point.z(signal, lag.service) for signal in ("waiting", "p95", "failed")}
     worst = max(z, key=lambda signal: np.nan_to_num(z[signal], nan=-np.inf))
     if math.isfinite(z[worst]):

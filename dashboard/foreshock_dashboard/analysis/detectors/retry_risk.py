@@ -82,9 +82,9 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
             severity=1.0,
             since=since,
             evidence=(
-                Evidence("time without capacity it survives", seconds, survivable, "s", since, str(service)),
-                Evidence("load if all is retried", retried, 1.0, "ratio", since, str(service)),
-                Evidence("attempts at most, inferred", observed.loop.attempts, 1.0, "", since, entity(edge)),
+                Evidence("short outage (baseline: longest survivable)", seconds, survivable, "s", since, str(service)),
+                Evidence("load with all retries", retried, 1.0, "ratio", since, str(service)),
+                Evidence("maximum attempts per call (inferred)", observed.loop.attempts, 1.0, "", since, entity(edge)),
             ),
             action=Action(
                 "set_retry_budget",

@@ -202,9 +202,9 @@ def _evidence(
     wait = float(queue_wait_seconds(np.array([queue]), np.array([served]))[0])
     return known_evidence(
         evidence_of(point, "attempts", worst),
-        Evidence("really asked", fresh, baseline, "1/s", since, name),
-        Evidence("finished", served, fresh, "1/s", since, name),
+        Evidence("request rate without retries", fresh, baseline, "req/s", since, name),
+        Evidence("goodput", served, fresh, "req/s", since, name),
         evidence_of(point, "waiting" if math.isfinite(point.z("waiting", service)) else "p50", service),
-        Evidence("wait of who joins the queue", wait, 0.0, "s", since, name),
-        Evidence("retries per further attempt", loop_gain(point, rows), 1.0, "", since, name),
+        Evidence("queue time of new requests", wait, 0.0, "s", since, name),
+        Evidence("retries per attempt", loop_gain(point, rows), 1.0, "", since, name),
     )

@@ -16,6 +16,12 @@ const threeDigits = (value) => {
 };
 
 /**
+ * A number with three significant digits: "0.52", "14.6", "1250".
+ * @param {number} value
+ */
+const significant = (value) => (value >= 100 ? value.toFixed(0) : String(Number(value.toPrecision(3))));
+
+/**
  * A length of time with three digits: "14.6 s", "29 ms".
  * @param {unknown} seconds
  */
@@ -43,27 +49,24 @@ export const formatDuration = (seconds) => {
 };
 
 /**
- * A ratio as a percentage: "82 %".
+ * A ratio as a percentage: "82%".
  * @param {unknown} ratio
  */
 export const formatPercent = (ratio) => {
   if (!isNumber(ratio)) return NOT_KNOWN;
   const percent = ratio * 100;
-  if (percent === 0 || percent >= 10) return `${percent.toFixed(0)} %`;
-  return percent < 0.1 ? "<0.1 %" : `${percent.toFixed(1)} %`;
+  if (percent === 0 || percent >= 10) return `${percent.toFixed(0)}%`;
+  return percent < 0.1 ? "<0.1%" : `${percent.toFixed(1)}%`;
 };
 
 /**
- * A rate in events per second: "14.0/s".
+ * A request rate: "14 req/s".
  * @param {unknown} perSecond
  */
-export const formatRate = (perSecond) => {
-  if (perSecond === 0) return "0/s";
-  return isNumber(perSecond) ? `${threeDigits(perSecond)}/s` : NOT_KNOWN;
-};
+export const formatRate = (perSecond) => (isNumber(perSecond) ? `${significant(perSecond)} req/s` : NOT_KNOWN);
 
 /**
- * A value with its unit: "s", "ratio", "count", "1/s", or any other, which follows the number.
+ * A value with its unit: "s", "ratio", "count", "req/s", "1/s", or any other, which follows the number.
  * @param {unknown} value
  * @param {string} [unit]
  */
@@ -72,16 +75,23 @@ export const formatValue = (value, unit) => {
   if (unit === "s") return formatSeconds(value);
   if (unit === "ratio") return formatPercent(value);
   if (unit === "count" || (!unit && Number.isInteger(value))) return value.toFixed(0);
-  if (unit === "1/s") return formatRate(value);
+  if (unit === "req/s") return formatRate(value);
+  if (unit === "1/s") return `${significant(value)}/s`;
   return unit ? `${threeDigits(value)} ${unit}` : threeDigits(value);
 };
 
 /**
- * A ratio of 2 or more as a multiple, "3.1 ×", else as a percentage.
+ * A ratio of 2 or more as a multiple, "3.1x", else as a percentage.
  * @param {unknown} ratio
  */
 export const formatMultiple = (ratio) =>
-  isNumber(ratio) && ratio >= 2 ? `${ratio.toFixed(ratio >= 10 ? 0 : 1)} ×` : formatPercent(ratio);
+  isNumber(ratio) && ratio >= 2 ? `${ratio.toFixed(ratio >= 10 ? 0 : 1)}x` : formatPercent(ratio);
+
+/**
+ * Load as a ratio of capacity: "82%", "> 3x capacity".
+ * @param {unknown} ratio
+ */
+export const formatLoad = (ratio) => (isNumber(ratio) && ratio > 3 ? "> 3x capacity" : formatPercent(ratio));
 
 /**
  * Bytes in GiB.
@@ -104,9 +114,20 @@ export const formatBytes = (bytes) => {
  * @param {number | null | undefined} seconds
  */
 export const formatTimeToEvent = (seconds) => {
-  if (!isNumber(seconds)) return "more than 30 min";
+  if (!isNumber(seconds)) return "> 30 min";
   if (seconds < 90) return `${Math.max(10, Math.round(seconds / 10) * 10)} s`;
   return `${Math.round(seconds / 60)} min`;
+};
+
+/**
+ * When an SLO breach is forecast, by its median in seconds; `null` is beyond the horizon.
+ * @param {number | null | undefined} seconds
+ */
+export const formatBucket = (seconds) => {
+  if (!isNumber(seconds)) return "> 30 min";
+  if (seconds < 60) return "imminent";
+  const bound = [5, 15, 30].find((minutes) => seconds < minutes * 60);
+  return bound ? `< ${bound} min` : "> 30 min";
 };
 
 /**

@@ -182,7 +182,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     for name, title, unit, rows in (
         ("duration", "p95 of requests", "seconds", _rows(world, world.red.p95, affected)),
         ("failed", "Requests that failed", "share", _rows(world, world.red.failed, affected)),
-        ("requests", "Requests", "1/s", _rows(world, world.red.rate, suspects)),
+        ("requests", "Requests", "req/s", _rows(world, world.red.rate, suspects)),
         ("gpu-time", "Time of the GPUs that are fought for", "share of one GPU", _busy(world, incident, suspects)),
         ("waiting", "GPU time that the victims wait, by whom for", "share", stalls),
     ):

@@ -160,7 +160,7 @@ def _load(snapshot: Snapshot, world: World, columns: Columns) -> Vital:
     worst = max(loads, key=lambda load: (load.ratio, load.service))
     values = _maximum(load_ratios(world, columns, {load.service: load.law for load in loads if load.law}))
     values[-1] = worst.ratio
-    safe = f"safe up to {worst.safe * 100:.0f} %" if math.isfinite(worst.safe) else ""
+    safe = f"safe up to {worst.safe * 100:.0f}%" if math.isfinite(worst.safe) else ""
     return Vital(values, 0.05, f"/cascade?{urlencode({'service': str(worst.service)})}", str(worst.service), note=safe)
 
 

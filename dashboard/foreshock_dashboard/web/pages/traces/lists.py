@@ -223,7 +223,7 @@ def exemplars(
 ) -> Exemplars:
     """The traces with the longest wait for the aggressor, then those with any wait.
 
-    `candidates` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU.
+    `examined` counts the traces whose wait was computed; `gpu_seconds` is the time with work on that GPU.
 
     Raises:
         SourceError: the trace source cannot answer.
