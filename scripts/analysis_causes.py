@@ -31,8 +31,8 @@ def sharing(run: Run) -> str:
     for color, row in enumerate(rows):
         name = run.world.tenants[row].service.name
         lines.append(SvgLine(name, x, [float(share.now[row]) for share in shares], color=color))
-        lines.append(SvgLine(f"{name}, usually", x, [float(share.baseline[row]) for share in shares], color=color + 2))
-    return run.chart(f"Who has {gpu.label}", "share of its time", lines)
+        lines.append(SvgLine(f"{name}, baseline", x, [float(share.baseline[row]) for share in shares], color=color + 2))
+    return run.chart(f"Shares of {gpu.label}", "share of GPU time", lines)
 
 
 def _services_on(run: Run, gpu: Gpu) -> set[Service]:
@@ -52,9 +52,9 @@ def slowdown(run: Run) -> str:
         SvgLine("predicted from parts", x, run.over(points, predicted)),
         SvgLine("time per token", x, run.over(points, lambda point: point.ratio("per_token", victim)), color=2),
         SvgLine("p95", x, run.over(points, lambda point: point.ratio("p95", victim)), color=4),
-        SvgLine(f"half sure, {SQUEEZE_SLOWDOWN:g}", [x[0], x[-1]], [SQUEEZE_SLOWDOWN] * 2, color=1),
+        SvgLine(f"weight 0.5 at {SQUEEZE_SLOWDOWN:g}", [x[0], x[-1]], [SQUEEZE_SLOWDOWN] * 2, color=1),
     ]
-    return run.chart(f"Slow-down of {victim.name}", "times the usual", lines)
+    return run.chart(f"Slowdown of {victim.name}", "ratio to baseline", lines)
 
 
 def excess(run: Run) -> str:
@@ -68,8 +68,8 @@ def excess(run: Run) -> str:
     ]
     host = max(run.point(points[-1])["retransmitted"].keys, key=lambda host: _last(run, points, host))
     lost = run.over(points, lambda point: 100 * point.value("retransmitted", host))
-    lines.append(SvgLine(f"% of segments of {host} sent again", x, lost, color=len(edges)))
-    return run.chart("What the way takes", "p95 of client over server, times the usual; %", lines)
+    lines.append(SvgLine(f"% of segments of {host} retransmitted", x, lost, color=len(edges)))
+    return run.chart("Latency between services", "p95 of client over server, ratio to baseline; %", lines)
 
 
 def _last(run: Run, points: list[int], host: Key) -> float:
@@ -95,9 +95,9 @@ def dependency(run: Run) -> str:
             SvgLine(f"requests to {edge.client.name}", x, own, color=2 * color + 1),
         ]
     lines.append(
-        SvgLine(f"half sure, {FAILED_ATTEMPTS[0]:.0%}", [x[0], x[-1]], [100 * FAILED_ATTEMPTS[0]] * 2, color=4)
+        SvgLine(f"weight 0.5 at {FAILED_ATTEMPTS[0]:.0%}", [x[0], x[-1]], [100 * FAILED_ATTEMPTS[0]] * 2, color=4)
     )
-    return run.chart(f"Calls to {run.origin.name}", "per cent that fail", lines)
+    return run.chart(f"Calls to {run.origin.name}", "errors, %", lines)
 
 
 def decision(run: Run) -> str:
@@ -110,11 +110,11 @@ def decision(run: Run) -> str:
     )
     lines = [
         SvgLine("strength of a finding", x, strength),
-        SvgLine("chance of a breach", x, chance, color=2),
+        SvgLine("probability of a breach", x, chance, color=2),
         SvgLine(f"page, {PAGE_CHANCE:g}", [x[0], x[-1]], [PAGE_CHANCE] * 2, color=1),
-        SvgLine(f"counts, {FINDING_STRENGTH:g}", [x[0], x[-1]], [FINDING_STRENGTH] * 2, color=4),
+        SvgLine(f"finding counts, {FINDING_STRENGTH:g}", [x[0], x[-1]], [FINDING_STRENGTH] * 2, color=4),
     ]
-    return run.chart(f"What decides about {service.name}", "0…1", lines)
+    return run.chart(f"Evidence for {service.name}", "0…1", lines)
 
 
 def ahead(run: Run) -> str:
@@ -132,7 +132,7 @@ def ahead(run: Run) -> str:
         y = [m + seconds / 60 if 0 < seconds < math.inf else math.nan for m, seconds in zip(x, forecasts, strict=True)]
         lines.append(SvgLine(service.name, x, y, dots=True, color=color))
         lines.append(SvgLine("", x, [(time - run.onset) / 60] * len(x), color=color))
-    return run.chart("When each was said to miss its objective, and did", "minutes since t₀", lines)
+    return run.chart("Forecast and actual SLO breach of each service", "minutes since t₀", lines)
 
 
 def weights(run: Run) -> str:
@@ -144,15 +144,15 @@ def weights(run: Run) -> str:
     idle = 100.0 * (1.0 - np.nanmean(run.world.utilization[rows][:, points], axis=0))
     ingest = next(edge for edge in run.world.edges if edge.server == service and edge.client.name == "gateway")
     lines = [
-        SvgLine("median, times the usual", x, run.over(points, lambda point: point.ratio("p50", service))),
+        SvgLine("median over its baseline", x, run.over(points, lambda point: point.ratio("p50", service))),
         SvgLine("calls of gateway, 1/s", x, run.over(points, lambda point: point.value("edge_rate", ingest)), color=1),
         SvgLine("GPUs idle, %", x, idle.tolist(), color=2),
     ]
-    title = f"Who waits at {service.name} ({run.truth.scenario})"
-    return svg(title, TIME_AXIS, Axis("times the usual; 1/s; %", log=True), lines, run.marks())
+    title = f"GPU contention at {service.name} ({run.truth.scenario})"
+    return svg(title, TIME_AXIS, Axis("ratio to baseline; 1/s; %", log=True), lines, run.marks())
 
 
-def blame(run: Run) -> str:
+def suspicion(run: Run) -> str:
     """Score of each candidate while the incident is open."""
     points = run.shown(0.0, 600.0)
     incidents = [run.incident(at) for at in points]
@@ -163,7 +163,7 @@ def blame(run: Run) -> str:
         SvgLine(service.name, x, [s.get(service, 0.0) if s is not None else math.nan for s in scores], color=color)
         for color, service in enumerate(services[:6])
     ]
-    return run.chart("Who is blamed", "share of the blame", lines)
+    return run.chart("Share of suspicion by candidate", "share of suspicion", lines)
 
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
@@ -174,5 +174,5 @@ PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "ahead": ("outage", ahead),
     "decision": ("noisy-neighbor", decision),
     "weights": ("model-thrash", weights),
-    "blame": ("starve", blame),
+    "suspicion": ("starve", suspicion),
 }

@@ -32,9 +32,9 @@ def growth(run: Run) -> str:
     lines = [
         SvgLine("tokens over minutes", x, run.over(points, lambda point: point.ratio("tokens", service))),
         SvgLine("requests", x, run.over(points, lambda point: point.ratio("rate", service)), color=2),
-        SvgLine(f"half sure, {TOKEN_GROWTH[0]:g}", [x[0], x[-1]], [TOKEN_GROWTH[0]] * 2, color=1),
+        SvgLine(f"weight 0.5 at {TOKEN_GROWTH[0]:g}", [x[0], x[-1]], [TOKEN_GROWTH[0]] * 2, color=1),
     ]
-    return run.chart(f"What {service.name} is asked", "times the usual", lines)
+    return run.chart(f"Traffic of {service.name}", "ratio to baseline", lines)
 
 
 def habit(run: Run) -> str:
@@ -65,8 +65,8 @@ def habit(run: Run) -> str:
     x = [(float(time) - monday) / HOUR_SECONDS for time in times]
     lines = [
         SvgLine("requests", x, today[LEVEL_BINS:].tolist()),
-        SvgLine("usual of two hours", x, level.tolist(), color=1),
-        SvgLine("times what Mondays bring", x, (level * season.growth[0]).tolist(), color=2),
+        SvgLine("baseline of two hours", x, level.tolist(), color=1),
+        SvgLine("ratio to earlier Mondays", x, (level * season.growth[0]).tolist(), color=2),
     ]
     return svg("A Monday with a surge at three", Axis("hour of the day, UTC"), Axis("requests per second"), lines)
 
@@ -108,7 +108,7 @@ def replicas(run: Run) -> str:
     ]
     ready = [float(pools.ready[row, at]) for at in points]
     lines = [
-        SvgLine("wanted", x, [float(pools.wanted[row, at]) for at in points], color=1),
+        SvgLine("desired", x, [float(pools.wanted[row, at]) for at in points], color=1),
         SvgLine("ready", x, ready),
         SvgLine("load, in replicas", x, [share * count for share, count in zip(load, ready, strict=True)], color=2),
     ]
@@ -122,12 +122,12 @@ def longer(run: Run) -> str:
     lines = [
         SvgLine("cache per request", x, run.over(points, lambda point: point.ratio("held", service))),
         SvgLine("cache in use, 0…1", x, run.over(points, lambda point: point.value("cache", service)), color=2),
-        SvgLine(f"half sure, {REQUEST_LENGTH_GROWTH[0]:g}", [x[0], x[-1]], [REQUEST_LENGTH_GROWTH[0]] * 2, color=1),
+        SvgLine(f"weight 0.5 at {REQUEST_LENGTH_GROWTH[0]:g}", [x[0], x[-1]], [REQUEST_LENGTH_GROWTH[0]] * 2, color=1),
     ]
-    return run.chart(f"What the requests of {service.name} hold", "times the usual", lines)
+    return run.chart(f"KV cache per request of {service.name}", "ratio to baseline", lines)
 
 
-def objective(run: Run) -> str:
+def slo(run: Run) -> str:
     """p95 of a service, its baseline, and its learned SLO."""
     service = run.origin
     points = run.shown(after=run.breached(service) - run.onset + 60.0)
@@ -139,10 +139,10 @@ def objective(run: Run) -> str:
 
     lines = [
         SvgLine("p95", x, run.over(points, lambda point: point.value("p95", service))),
-        SvgLine("usual", x, run.over(points, lambda point: point.level("p95", service)), color=2),
-        SvgLine("objective", x, run.over(points, slo_seconds), color=1),
+        SvgLine("baseline", x, run.over(points, lambda point: point.level("p95", service)), color=2),
+        SvgLine("SLO", x, run.over(points, slo_seconds), color=1),
     ]
-    return run.chart(f"p95 of {service.name}, and what it promises", "seconds", lines)
+    return run.chart(f"p95 of {service.name}, and its SLO", "seconds", lines)
 
 
 PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
@@ -151,5 +151,5 @@ PLOTS: dict[str, tuple[str, Callable[[Run], str]]] = {
     "storm": ("retry-storm", storm),
     "replicas": ("quota-exhausted", replicas),
     "longer": ("long-prompts", longer),
-    "objective": ("outage", objective),
+    "slo": ("outage", slo),
 }

@@ -36,11 +36,11 @@ def baseline(run: Run) -> str:
     baselines = [run.states[at].learned.baselines.of("p95").get(service) for at in points]
     lines = [
         SvgLine("p95", x, [1e3 * value for value in run.over(points, lambda point: point.value("p95", service))]),
-        SvgLine("usual", x, [1e3 * math.exp(level) for level, _ in baselines], color=2),
+        SvgLine("baseline", x, [1e3 * math.exp(level) for level, _ in baselines], color=2),
         SvgLine(f"{EXTREME_Z:.0f} scales above", x, [limit_ms(*baseline) for baseline in baselines], color=1),
         SvgLine("the same without the floor", x, [limit_ms(*baseline) for baseline in bare], color=4),
     ]
-    return run.chart(f"p95 of {service}, and what is usual", "milliseconds", lines)
+    return run.chart(f"p95 of {service}, and its baseline", "milliseconds", lines)
 
 
 def chance(run: Run) -> str:
@@ -51,10 +51,10 @@ def chance(run: Run) -> str:
     levels = [run.states[at].learned.baselines.of("p95").get(service)[0] for at in points]
     lines = [
         SvgLine("p95", x, (1e3 * run.world.red.p95[row, points]).tolist()),
-        SvgLine("what it is hardly below", x, (1e3 * run.world.red.lower_bound[row, points]).tolist(), color=4),
-        SvgLine("usual", x, [1e3 * math.exp(level) for level in levels], color=2),
+        SvgLine("lower bound", x, (1e3 * run.world.red.lower_bound[row, points]).tolist(), color=4),
+        SvgLine("baseline", x, [1e3 * math.exp(level) for level in levels], color=2),
     ]
-    return run.chart(f"p95 of {service}, and what may be chance", "milliseconds", lines)
+    return run.chart(f"p95 of {service}, and its lower bound", "milliseconds", lines)
 
 
 class _Steps(NamedTuple):
@@ -84,7 +84,7 @@ def law(run: Run) -> str:
         ),
         SvgLine("a + b·n as learned by t₀", n.tolist(), (1e3 * learned.seconds(n)).tolist(), color=2),
     ]
-    title = f"A token of {run.origin.name} ({run.truth.scenario})"
+    title = f"Time per token of {run.origin.name} ({run.truth.scenario})"
     return svg(title, Axis("sequences on a replica, mean of a minute"), Axis("milliseconds per token"), lines)
 
 
@@ -102,11 +102,11 @@ def load(run: Run) -> str:
     ]
     utilization = run.over(points, lambda point: float(np.mean([point.value("utilization", gpu) for gpu in gpus])))
     lines = [
-        SvgLine("offered load, mean of 2 minutes", x, [loads[1] if loads else math.nan for loads in offered]),
+        SvgLine("load, mean of 2 minutes", x, [loads[1] if loads else math.nan for loads in offered]),
         SvgLine("GPU utilization", x, utilization, color=4),
-        SvgLine(f"what is carried, {SAFE_LIMITS[1]:g}", [x[0], x[-1]], [SAFE_LIMITS[1]] * 2, color=1),
+        SvgLine(f"safe limit, {SAFE_LIMITS[1]:g}", [x[0], x[-1]], [SAFE_LIMITS[1]] * 2, color=1),
     ]
-    return run.chart(f"Load of {service.name} over what it can do", "share of capacity", lines)
+    return run.chart(f"Load of {service.name} over its capacity", "share of capacity", lines)
 
 
 def hazard(run: Run) -> str:
@@ -115,11 +115,11 @@ def hazard(run: Run) -> str:
     points = run.shown(0.0, first - run.onset)
     x = run.minutes(points)
     forecasts = [own.seconds if (own := run.states[at].own.get(service)) else () for at in points]
-    lines = [SvgLine("left until its first breach", x, [(first - run.onset) / 60 - minute for minute in x], color=1)]
+    lines = [SvgLine("actual time to first breach", x, [(first - run.onset) / 60 - minute for minute in x], color=1)]
     for color, share in ((2, 0.2), (0, 0.5), (3, 0.8)):
         i = QUANTILES.index(share)
         minutes = [seconds[i] / 60 if seconds and math.isfinite(seconds[i]) else math.nan for seconds in forecasts]
-        lines.append(SvgLine(f"told, p{100 * share:.0f}", x, minutes, dots=True, color=color))
+        lines.append(SvgLine(f"forecast, p{100 * share:.0f}", x, minutes, dots=True, color=color))
     return run.chart(f"Time to breach of {service.name} by its trend", "minutes", lines)
 
 
@@ -132,8 +132,8 @@ def waiting(run: Run) -> str:
     queue = queue_wait_seconds(moving_average(servers.waiting[row], run.world.step), throughput)[0]
     limit = _loop(run).timeout
     lines = [
-        SvgLine("wait, queue over throughput", x, [float(queue[at]) for at in points]),
-        SvgLine(f"clients give up, {limit:.0f} s", [x[0], x[-1]], [limit] * 2, color=1),
+        SvgLine("queue time", x, [float(queue[at]) for at in points]),
+        SvgLine(f"timeout of the clients, {limit:.0f} s", [x[0], x[-1]], [limit] * 2, color=1),
     ]
     return run.chart(f"Queue of {service.name} in seconds", "seconds", lines)
 
@@ -148,12 +148,15 @@ def survives(run: Run) -> str:
         lines.append(SvgLine(f"{attempts:.0f} attempts", loads.tolist(), seconds, color=color))
     lines.append(
         SvgLine(
-            f"advisory, {SHORT_OUTAGE_SECONDS[0]:.0f} s", [loads[0], loads[-1]], [SHORT_OUTAGE_SECONDS[0]] * 2, color=4
+            f"early warning, {SHORT_OUTAGE_SECONDS[0]:.0f} s",
+            [loads[0], loads[-1]],
+            [SHORT_OUTAGE_SECONDS[0]] * 2,
+            color=4,
         )
     )
-    axes = Axis("load: first attempts over capacity"), Axis("seconds without capacity that keep it down")
-    timing = f"time-out {now.timeout:.0f} s, slack {now.slack:.0f} s"
-    title = f"What keeps {run.origin.name} down, {timing} ({run.truth.scenario})"
+    axes = Axis("load: first attempts over capacity"), Axis("seconds without capacity")
+    timing = f"timeout {now.timeout:.0f} s, slack {now.slack:.0f} s"
+    title = f"Lasting overload of {run.origin.name}, {timing} ({run.truth.scenario})"
     return svg(title, *axes, lines, [SvgMark(now.load, "load before t₀")])
 
 
