@@ -40,7 +40,7 @@ MIN_LEAD_SECONDS = 120.0
 
 def lead(url: str) -> float:
     """Seconds from the early warning to the page of the story's incident."""
-    (incident,) = [w for w in warnings(url) if (w["aggressor"], w["victim"]) == STORY[:2]]
+    (incident,) = [w for w in warnings(url) if (w["suspect"]["service"], w["service"]) == STORY[:2]]
     return float(incident["paged"] - incident["opened"])
 
 
