@@ -104,8 +104,8 @@ class Device:
     """Properties of a GPU. It starts without processes, settings, and faults; the same UUID keeps its counters."""
 
     model: str = key(text, "Mock H100 80GB", "name of the model")
-    uuid: str = key(text, "", "GPU-…; without it, one made of host and index")
-    pci_bus_id: str = key(text, "", "such as 00000000:10:00.0; without it, one made of the index")
+    uuid: str = key(text, "", "GPU-…; default: one made of host and index")
+    pci_bus_id: str = key(text, "", "such as 00000000:10:00.0; default: one made of the index")
     driver_version: str = key(text, "0.0", "version of the driver")
     cuda_version: str = key(text, "0.0", "version of CUDA that the driver knows")
     sharing: Sharing | Literal[""] = key(
@@ -113,7 +113,7 @@ class Device:
     )
     memory_bytes: float = key(_positive_bytes, 80 * GIB, "all of its memory")
     memory_reserved_bytes: float = key(_bytes, 0.6 * GIB, "what the driver keeps to itself")
-    power_limit_watts: float = key(_watts, 700.0, "the limit; full load draws 97 % of it")
+    power_limit_watts: float = key(_watts, 700.0, "the limit; full load draws 97% of it")
     idle_watts: float = key(_watts, 70.0, "what it draws idle")
     sm_clock_max_hertz: float = key(_hertz, 1.98e9, "highest SM clock")
     memory_clock_max_hertz: float = key(_hertz, 2.619e9, "highest memory clock")
@@ -140,9 +140,7 @@ class Process:
     """Process that uses the GPU. Omitted values stay unchanged."""
 
     pid: int = key(whole(1, MAX_PID), 0, "its pid; always needed")
-    service: tuple[str, str] | None = key(
-        _service, None, "namespace/name, or name; without it, nobody knows its service"
-    )
+    service: tuple[str, str] | None = key(_service, None, "namespace/name, or name; default: unknown")
     memory_bytes: float | Literal["unknown"] | None = key(_memory, None, 'what it holds; at first "unknown"')
     sm: Wave | None = key(_share, None, "share of the SM time that it wants, 0 to 1; at first 0")
     mps: bool | None = key(flag, None, "whether it is a client of MPS; at first not")
@@ -153,32 +151,32 @@ class Process:
 SETTINGS: Mapping[str, tuple[Reader[Wave], str]] = {
     "power_watts": (
         wave(0, MAX_WATTS, "a number of watts"),
-        "without it, from idle_watts to 97 % of the limit as it is busy",
+        "default: from idle_watts to 97% of the limit as it is busy",
     ),
-    "temperature_celsius": (wave(0, 200, "a temperature"), "without it, 34 °C and 42 °C more as it is busy"),
-    "memory_temperature_celsius": (wave(0, 200, "a temperature"), "without it, 40 °C and 44 °C more as it is busy"),
+    "temperature_celsius": (wave(0, 200, "a temperature"), "default: 34 °C and 42 °C more as it is busy"),
+    "memory_temperature_celsius": (wave(0, 200, "a temperature"), "default: 40 °C and 44 °C more as it is busy"),
     "sm_clock_hertz": (
         wave(0, MAX_HERTZ, "a number of hertz"),
-        "without it, the highest while busy, 65 % of it while throttled, 345 MHz while idle",
+        "default: the highest while busy, 65% of it while throttled, 345 MHz while idle",
     ),
-    "memory_clock_hertz": (wave(0, MAX_HERTZ, "a number of hertz"), "without it, the highest"),
-    "memory_busy_ratio": (_share, "without it, 60 % of the busy share"),
-    "unattributed": (_share, "share of the GPU's time that no process accounts for; without it, 0"),
-    "pcie_transmit_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "sent over PCIe; without it, 0"),
-    "pcie_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "received over PCIe; without it, 0"),
+    "memory_clock_hertz": (wave(0, MAX_HERTZ, "a number of hertz"), "default: the highest"),
+    "memory_busy_ratio": (_share, "default: 60% of the busy share"),
+    "unattributed": (_share, "share of the GPU's time that no process accounts for; default: 0"),
+    "pcie_transmit_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "sent over PCIe; default: 0"),
+    "pcie_receive_bytes_per_second": (wave(0, MAX_RATE, "bytes per second"), "received over PCIe; default: 0"),
     "nvlink_transmit_bytes_per_second": (
         wave(0, MAX_RATE, "bytes per second"),
-        "sent over all NVLinks, which share it evenly; without it, 0",
+        "sent over all NVLinks, which share it evenly; default: 0",
     ),
     "nvlink_receive_bytes_per_second": (
         wave(0, MAX_RATE, "bytes per second"),
         "received over all NVLinks, the same way",
     ),
-    "nvlinks_up": (lambda value: Wave(float(whole(0, MAX_LINKS)(value))), "NVLinks that are up; without it, all"),
-    "pcie_link_width": (lambda value: Wave(float(whole(1, 32)(value))), "lanes in use; without it, those of the slot"),
+    "nvlinks_up": (lambda value: Wave(float(whole(0, MAX_LINKS)(value))), "NVLinks that are up; default: all"),
+    "pcie_link_width": (lambda value: Wave(float(whole(1, 32)(value))), "lanes in use; default: those of the slot"),
     "pcie_link_generation": (
         lambda value: Wave(float(whole(1, 9)(value))),
-        "PCIe generation in use; without it, that of the slot",
+        "PCIe generation in use; default: that of the slot",
     ),
 }
 """Keys of `set`: reader, and default. null restores the default."""
