@@ -1,4 +1,4 @@
-"""The board of cascades: who is in trouble, who calls them, what amplifies it, and how long is left."""
+"""The cascade dashboard: incidents, the service map, forecasts, retries, and capacity."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from grafana.promql import BY_SERVICE, CALL, SERVED, SERVICE, TIME, TO_SERVICE, 
 EITHER_END = ('client=~"$service"', 'server=~"$service"')
 SERVICE_LINKS = (TO_SERVICE, TO_TRACES)
 NODE_LINKS = (
-    Link("The service's page", "${hub:raw}/services/${__data.fields.id:raw}?" + TIME),
-    Link("Its traces", "${hub:raw}/traces?service=${__data.fields.id:percentencode}&" + TIME),
+    Link("Service page", "${hub:raw}/services/${__data.fields.id:raw}?" + TIME),
+    Link("Traces", "${hub:raw}/traces?service=${__data.fields.id:percentencode}&" + TIME),
 )
 EDGE = "{{caller}} to {{callee}}"
 
@@ -47,14 +47,14 @@ def mean(side: str) -> str:
 
 
 FAILED = "(service:errors:ratio_rate5m or 0 * service:requests:rate5m)"
-"""Where nothing has ever failed, there is no series of failures."""
-RISK = f"max by ({BY_SERVICE}) (foreshock_service_risk_ratio)"
+"""A service without any error has no series of errors."""
+RISK = f"max by ({BY_SERVICE}) (foreshock_slo_breach_probability)"
 SERVED_RATE = f"sum by (server_service_namespace, server) ({rate('traces_service_graph_request_total')})"
 CALLED_RATE = f"sum by (client_service_namespace, client) ({rate('traces_service_graph_request_total')})"
 MAP = Panel(
-    "Who calls whom",
-    "Requests per second in each service, the ring red for the share of them that failed; on each line, requests per "
-    "second, and how many were sent for each one meant.",
+    "Service map",
+    "Node: request rate and SLO breach probability, with the error rate as the red part of the ring. Edge: request "
+    "rate and requests per logical call.",
     (
         Query(
             f"{node(SERVED_RATE, 'server_service_namespace', 'server')}"
@@ -75,25 +75,24 @@ MAP = Panel(
         "Value #nodes_served": "arc__served", "Value #edges_rate": "mainstat", "Value #edges_retries": "secondarystat",
     },
 )  # fmt: skip
-AHEAD = Row(
-    "Who is next",
+FORECAST = Row(
+    "Forecast",
     (
         Panel(
-            "Chance to miss its objective",
-            "Within ten minutes, as the hub expects.",
-            (Query(named(f"sort_desc(max by ({BY_SERVICE}) (foreshock_service_risk_ratio{{{SERVICE}}}))"),
+            "SLO breach probability",
+            "Probability of an SLO breach within 10 minutes, by the hub.",
+            (Query(named(f"sort_desc(max by ({BY_SERVICE}) (foreshock_slo_breach_probability{{{SERVICE}}}))"),
                    "{{service}}"),),
             "percentunit", "bargauge", 8, 8, ((0.2, "orange"), (0.5, "red")), 1, SERVICE_LINKS,
         ),
         Panel(
-            "Time that is left",
-            "Until a service misses its objective, with a chance of one half; 0 where it does. Whoever is further off "
-            "than the hub looks has no line.",
+            "Time to SLO breach",
+            "Median forecast of the hub. No line during a breach or beyond the forecast horizon.",
             (
                 Query(
                     named(
-                        f"min by ({BY_SERVICE}) (foreshock_service_breach_seconds"
-                        f'{{{SERVICE},estimate="p50"}})'
+                        f"min by ({BY_SERVICE}) (foreshock_slo_breach_eta_seconds"
+                        f'{{{SERVICE},quantile="0.5"}})'
                     ),
                     "{{service}}",
                 ),
@@ -101,14 +100,13 @@ AHEAD = Row(
             "s", width=8, links=SERVICE_LINKS,
         ),
         Panel(
-            "Load over what is safe",
-            "What is asked of a service's replicas, over what its own bursts leave room for. Above 1 a burst makes "
-            "requests wait.",
+            "Load over safe limit",
+            "Load of a service over its safe limit. Above 100%, the next burst queues.",
             (
                 Query(
                     named(
-                        f"max by ({BY_SERVICE}) (foreshock_offered_load_ratio{{{SERVICE}}} / "
-                        f"(foreshock_safe_load_ratio{{{SERVICE}}} > 0))"
+                        f"max by ({BY_SERVICE}) (foreshock_service_load_ratio{{{SERVICE}}} / "
+                        f"(foreshock_service_safe_load_ratio{{{SERVICE}}} > 0))"
                     ),
                     "{{service}}",
                 ),
@@ -122,19 +120,19 @@ CALLS = Row(
     (
         Panel(
             "Retry amplification",
-            "Requests sent for each one that was meant; 1 is no retry.",
+            "Requests per logical call; 1 without retries.",
             (Query(called(of_edges("client_server:request_amplification:ratio_rate5m{}")), EDGE),),
             "none", width=8,
         ),
         Panel(
-            "Requests that fail",
-            "Share of the requests that each service served.",
+            "Error rate",
+            "Share of the requests that a service served with an error.",
             (Query(named(f"service:errors:ratio_rate5m{{{SERVICE}}}"), "{{service}}"),),
             "percentunit", width=8, most=1, links=SERVICE_LINKS,
         ),
         Panel(
-            "p95 of calls",
-            "As the caller saw them. A dot is one call: follow it to its trace.",
+            "p95 latency of calls",
+            "Seen by the caller. A dot is one call and links to its trace.",
             (
                 Query(
                     called(p95("traces_service_graph_request_client_seconds", CALL, EITHER_END[1])),
@@ -144,8 +142,8 @@ CALLS = Row(
             "s", width=8,
         ),
         Panel(
-            "p95 of requests",
-            "As the service itself measured them. A dot is one request: follow it to its trace.",
+            "p95 latency of services",
+            "Seen by the service. A dot is one request and links to its trace.",
             (
                 Query(
                     named(p95("traces_span_metrics_duration_seconds", BY_SERVICE, SERVICE, SERVED)),
@@ -155,9 +153,8 @@ CALLS = Row(
             "s", links=SERVICE_LINKS,
         ),
         Panel(
-            "Lost between caller and callee",
-            "Mean time of a call that the callee did not see: network, queues before it, and attempts that were given "
-            "up.",
+            "Transit time of calls",
+            "Mean time of a call that the callee did not see: network, queues before it, and abandoned attempts.",
             (
                 Query(called(f"clamp_min({mean('client')} - {mean('server')}, 0)"), EDGE),
             ),
@@ -165,17 +162,17 @@ CALLS = Row(
         ),
     ),
 )  # fmt: skip
-ROOM = Row(
-    "Room to grow",
+CAPACITY = Row(
+    "Capacity",
     (
         Panel(
-            "Replicas wanted and ready",
-            "What the autoscaler asks for, and what can serve. Between the two is what it waits for.",
+            "Replicas requested and ready",
+            "Replicas that the autoscaler requests, and ready ones. The difference is pending.",
             (
                 Query(
                     "max by (namespace, horizontalpodautoscaler) "
                     "(kube_horizontalpodautoscaler_status_desired_replicas)",
-                    "{{namespace}}/{{horizontalpodautoscaler}} wanted",
+                    "{{namespace}}/{{horizontalpodautoscaler}} requested",
                 ),
                 Query(
                     "max by (namespace, deployment) (kube_deployment_status_replicas_ready"
@@ -186,14 +183,14 @@ ROOM = Row(
             "short", width=8,
         ),
         Panel(
-            "Pods that wait for a place",
-            "By namespace. Pods that wait for GPUs are no capacity yet.",
+            "Pending pods",
+            "Pods without a node, by namespace, such as those that need a free GPU.",
             (Query('sum by (namespace) (kube_pod_status_phase{phase="Pending"})', "{{namespace}}"),),
             "short", width=8,
         ),
         Panel(
-            "Requests that wait",
-            "In the queues of all replicas of a model server.",
+            "Queued requests",
+            "Requests queued at all replicas of a model server.",
             (Query(named(f"sum by ({BY_SERVICE}) (vllm:num_requests_waiting{{{SERVICE}}})"), "{{service}}"),),
             "short", width=8, links=SERVICE_LINKS,
         ),
@@ -201,9 +198,9 @@ ROOM = Row(
 )  # fmt: skip
 CASCADE = Board(
     uid="foreshock-cascade",
-    title="foreshock: cascade",
-    description="Who is in trouble, who calls them, what amplifies it, and how long is left.",
+    title="foreshock / Cascade",
+    description="Incidents, the service map, forecasts of SLO breaches, retries, and capacity.",
     page="/cascade",
     variables=(Variable("service", "Service", "traces_span_metrics_calls_total", "service_name"),),
-    rows=(Row("Now", (INCIDENTS, MAP)), AHEAD, CALLS, ROOM),
+    rows=(Row("Incidents", (INCIDENTS, MAP)), FORECAST, CALLS, CAPACITY),
 )

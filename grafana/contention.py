@@ -1,4 +1,4 @@
-"""The board of contention: which service waits for which on shared GPUs, and what its callers feel of it."""
+"""The contention dashboard: GPU wait of each pair of services, GPU time and memory, and latency."""
 
 from __future__ import annotations
 
@@ -19,62 +19,59 @@ from grafana.promql import (
 
 BY = 'aggressor_name=~"$aggressor"'
 PAIRS = f"{BY_SERVICE}, aggressor_namespace, aggressor_name"
+HUB_PAIRS = "victim_namespace, victim_name, aggressor_namespace, aggressor_name, pool"
+CHOSEN = 'victim_name=~"$service",aggressor_name=~"$aggressor"'
 PAIR_PAGE = "${hub:raw}/contention?victim=%s&aggressor=%s&" + TIME
-OF_ROW = Link("This pair's page", PAIR_PAGE % ("${__data.fields.Waits:raw}", "${__data.fields.For:raw}"))
-OF_SERIES = Link("This pair's page", PAIR_PAGE % ("${__field.labels.service:raw}", "${__field.labels.aggressor:raw}"))
+OF_ROW = Link("Pair page", PAIR_PAGE % ("${__data.fields.Service:raw}", "${__data.fields.Neighbor:raw}"))
+OF_SERIES = Link("Pair page", PAIR_PAGE % ("${__field.labels.service:raw}", "${__field.labels.aggressor:raw}"))
 SERVICE_LINKS = (TO_SERVICE, TO_TRACES)
 
 
-def pairs(expr: str) -> str:
-    """A series of every pair, with `service` and `aggressor` as one label each."""
-    return named(named(expr), "aggressor", "aggressor_namespace", "aggressor_name")
+def pairs(expr: str, waiting: str = "service") -> str:
+    """`expr` with `service` and `aggressor` as one label each. waiting: prefix of the waiting service's labels."""
+    with_service = named(expr, "service", f"{waiting}_namespace", f"{waiting}_name")
+    return named(with_service, "aggressor", "aggressor_namespace", "aggressor_name")
 
 
-WAITING = Row(
-    "Who waits for whom",
+GPU_WAIT = Row(
+    "GPU wait",
     (
         Panel(
-            "Pairs",
-            "Share of GPU time that a service waits for another, at most, as the hub judges it: the mean over the GPUs "
-            "that they share.",
-            (
-                Query(
-                    "sort_desc(max by (victim, aggressor, pool) (foreshock_contention_stalled_ratio"
-                    '{victim=~"(.*/)?($service)",aggressor=~"(.*/)?($aggressor)"}))'
-                ),
-            ),
+            "GPU wait by pair",
+            "Share of time that a service waits on a neighbor, by the hub: upper bound, mean over their shared GPUs.",
+            (Query(pairs(f"sort_desc(max by ({HUB_PAIRS}) (foreshock_gpu_wait_ratio{{{CHOSEN}}}))", "victim")),),
             "percentunit", "table", 8, 9,
             links=(OF_ROW,),
-            columns={"victim": "Waits", "aggressor": "For", "pool": "Pool", "Value": "Share of time"},
+            columns={"service": "Service", "aggressor": "Neighbor", "pool": "Pool", "Value": "GPU wait"},
         ),
         Panel(
-            "Time that a service waits for another",
-            "Share of time on the GPU where it is worst. An estimate, and an upper bound.",
+            "GPU wait on the worst GPU",
+            "Share of time that a service waits on a neighbor, on the GPU where it is worst. An upper bound.",
             (
                 Query(
                     pairs(
                         f"max by ({PAIRS}) (sum by (instance, uuid, {PAIRS}) "
                         f"({rate('gpu_service_wait_by_aggressor_seconds_total', HOST, SERVICE, BY)}))"
                     ),
-                    "{{service}} for {{aggressor}}",
+                    "{{service}} on {{aggressor}}",
                 ),
             ),
             "percentunit", width=8, height=9, most=1, links=(OF_SERIES,),
         ),
         Panel(
-            "Slow-down of services",
-            "The p95 over its median of the hour before; 1 is as usual.",
-            (Query(named(f"service:request_duration:slowdown_ratio{{{SERVICE}}}"), "{{service}}"),),
+            "p95 latency over baseline",
+            "Ratio of p95 to its median of the hour before; 1 is normal.",
+            (Query(named(f"service:request_duration_slowdown:ratio_rate5m{{{SERVICE}}}"), "{{service}}"),),
             "none", width=8, height=9, links=SERVICE_LINKS,
         ),
     ),
 )  # fmt: skip
-SHARES = Row(
-    "Who has the GPUs",
+GPU_SHARES = Row(
+    "GPU time and memory",
     (
         Panel(
             "GPU time by service",
-            "Sum over GPUs: 2 is two GPUs kept busy.",
+            "GPUs kept busy by each service: 2 is two GPUs at 100%.",
             (
                 Query(named(f"sum by ({BY_SERVICE}) ({rate('gpu_service_busy_seconds_total', HOST)})"), "{{service}}"),
                 Query(f"sum({rate('gpu_unattributed_busy_seconds_total', HOST)})", "(unattributed)"),
@@ -83,39 +80,40 @@ SHARES = Row(
         ),
         Panel(
             "GPU memory by service",
-            "Device memory that the processes of each service hold.",
+            "Device memory used by the processes of each service.",
             (Query(named(f"sum by ({BY_SERVICE}) (gpu_service_memory_used_bytes{{{HOST}}})"), "{{service}}"),),
             "bytes", width=8, links=SERVICE_LINKS,
         ),
         Panel(
-            "Contended GPUs",
-            "Share of time at 90 % busy or more with two services active. Absent under MPS and MIG.",
+            "GPU contention",
+            "Share of time at ≥ 90% utilization with two active services. No data under MPS and MIG.",
             (Query(rate("gpu_contended_seconds_total", HOST), GPU),),
             "percentunit", width=8, most=1,
         ),
         Panel(
-            "Services on each GPU",
-            "How long each ran and waited over the last minutes, as a share of time.",
+            "Services by GPU",
+            "Busy time and GPU wait of each service over the last minutes, as a share of time.",
             tuple(
                 Query(named(f"sum by (instance, gpu, {BY_SERVICE}) ({rate(metric, HOST)})"), name=name)
                 for name, metric in (
-                    ("ran", "gpu_service_busy_seconds_total"), ("waited", "gpu_service_wait_seconds_total"),
+                    ("busy", "gpu_service_busy_seconds_total"), ("wait", "gpu_service_wait_seconds_total"),
                 )
             ),
             "percentunit", "table", 24, 8,
-            links=(Link("The service's page", "${hub:raw}/services/${__data.fields.Service:raw}?" + TIME),),
+            links=(Link("Service page", "${hub:raw}/services/${__data.fields.Service:raw}?" + TIME),),
             columns={
-                "instance": "Host", "gpu": "GPU", "service": "Service", "Value #ran": "Ran", "Value #waited": "Waited",
+                "instance": "Host", "gpu": "GPU", "service": "Service", "Value #busy": "Busy",
+                "Value #wait": "GPU wait",
             },
         ),
     ),
 )  # fmt: skip
-FELT = Row(
-    "What its callers feel",
+LATENCY = Row(
+    "Latency",
     (
         Panel(
-            "p95 of requests",
-            "As the service itself measured them. A dot is one request: follow it to its trace.",
+            "p95 latency",
+            "Seen by the service. A dot is one request and links to its trace.",
             (
                 Query(
                     named(p95("traces_span_metrics_duration_seconds", BY_SERVICE, SERVICE, SERVED)),
@@ -125,8 +123,8 @@ FELT = Row(
             "s", width=8, links=SERVICE_LINKS,
         ),
         Panel(
-            "p95 until the first token",
-            "As the callers of model servers saw it. A dot is one request: follow it to its trace.",
+            "p95 time to first token (TTFT)",
+            "Seen by the callers of model servers. A dot is one request and links to its trace.",
             (
                 Query(
                     named(p95("foreshock_llm_time_to_first_token_seconds", BY_SERVICE, SERVICE)),
@@ -136,11 +134,12 @@ FELT = Row(
             "s", width=8, links=SERVICE_LINKS,
         ),
         Panel(
-            "p95 in the queue of a model server",
-            "From arrival until the first of its tokens is computed. A dot is one request: follow it to its trace.",
+            "p95 queue time",
+            "From arrival at the model server until computation starts. A dot is one request and links to its trace.",
             (
                 Query(
-                    named(p95("foreshock_llm_queue_seconds", BY_SERVICE, SERVICE)), "{{service}}", exemplars=True,
+                    named(p95("foreshock_llm_queue_duration_seconds", BY_SERVICE, SERVICE)),
+                    "{{service}}", exemplars=True,
                 ),
             ),
             "s", width=8, links=SERVICE_LINKS,
@@ -149,13 +148,13 @@ FELT = Row(
 )  # fmt: skip
 CONTENTION = Board(
     uid="foreshock-contention",
-    title="foreshock: contention",
-    description="Which service waits for which on shared GPUs, who has them, and what callers feel of it.",
+    title="foreshock / Contention",
+    description="GPU wait between services on shared GPUs, GPU time and memory by service, and latency.",
     page="/contention",
     variables=(
         Variable("instance", "Host", "gpu_info", "instance"),
         Variable("service", "Service", "gpu_service_busy_seconds_total", "service_name"),
-        Variable("aggressor", "Neighbour", "gpu_service_wait_by_aggressor_seconds_total", "aggressor_name"),
+        Variable("aggressor", "Neighbor", "gpu_service_wait_by_aggressor_seconds_total", "aggressor_name"),
     ),
-    rows=(WAITING, SHARES, FELT, Row("Incidents", (INCIDENTS,))),
+    rows=(GPU_WAIT, GPU_SHARES, LATENCY, Row("Incidents", (INCIDENTS,))),
 )

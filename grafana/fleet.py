@@ -1,4 +1,4 @@
-"""The board of a fleet: its GPUs, model servers and networks, and whether foreshock itself can see them."""
+"""The fleet dashboard: GPUs, model servers, and networks, and the health of foreshock itself."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from grafana.promql import HOST, SERVICE, TIME, TO_SERVICE, TO_TRACES, named, pl
 GPU = "{{instance}} gpu {{gpu}}"
 OUTWARD = 'device!="lo"'
 BAD: tuple[tuple[float, str], ...] = ((1, "red"),)
-OF_A_HOST = Link("The GPU's page", "${hub:raw}/fleet?gpu=${__data.fields.Host}/gpu-${__data.fields.GPU}&" + TIME)
-INCIDENT = Link("The incident's page", "${hub:raw}/cascade?incident=${__data.fields.Incident:percentencode}&" + TIME)
+OF_A_HOST = Link("GPU page", "${hub:raw}/fleet?gpu=${__data.fields.Host}/gpu-${__data.fields.GPU}&" + TIME)
+INCIDENT = Link("Incident page", "${hub:raw}/cascade?incident=${__data.fields.Incident:percentencode}&" + TIME)
 INCIDENTS = Panel(
     "Incidents",
-    "What the hub has open: who suffers, by whose doing, and how far it has gone. Empty is good news only while the "
-    "hub answers.",
-    (Query(named("max without (instance, job) (foreshock_incident)", "suffers", "victim_namespace", "victim_name")),),
+    "Open incidents of the hub with severity, state, and suspected cause. An empty table means no incident only while "
+    "the hub is up.",
+    (Query(named("max without (instance, job) (foreshock_incident_info)")),),
     "none", "table", 24, 6,
     links=(INCIDENT,),
     columns={
-        "severity": "Severity", "cascading": "Cascading", "suffers": "Suffers",
-        "culprit": "Culprit", "cause": "Cause", "id": "Incident",
+        "severity": "Severity", "state": "State", "service": "Service", "cascading": "Cascading",
+        "cause": "Suspected cause", "suspect": "Suspect", "confidence_level": "Confidence", "id": "Incident",
     },
 )  # fmt: skip
 NOW = Row(
@@ -27,38 +27,38 @@ NOW = Row(
     (
         Panel(
             "Open incidents",
-            "Incidents that the hub has open. 0 is good news only while the hub answers.",
-            (Query("count(max without (instance, job) (foreshock_incident)) or 0 * sum(foreshock_tick_failed)"),),
+            "Open incidents of the hub, early warnings included. No data: no hub is up.",
+            (Query("sum(max without (instance, job) (foreshock_incidents))"),),
             "short", "stat", 4, 4, BAD,
         ),
         Panel(
-            "GPUs that answer",
+            "GPUs present",
             "GPUs that answered the last sample.",
             (Query(f"sum(gpus_present{{{HOST}}})"),),
             "short", "stat", 4, 4,
         ),
         Panel(
             "GPUs lost",
-            "GPUs that were seen and no longer answer.",
+            "Known GPUs that do not answer the driver.",
             (Query(f"sum(gpus_expected{{{HOST}}}) - sum(gpus_present{{{HOST}}})"),),
             "short", "stat", 4, 4, BAD,
         ),
         Panel(
-            "Exporters that do not answer",
-            "Targets of the job foreshock-exporter that Prometheus cannot scrape.",
+            "Exporters down",
+            "Targets of the job foreshock-exporter that do not answer scrapes.",
             (Query('count(up{job="foreshock-exporter"} == 0) or 0 * count(up{job="foreshock-exporter"})'),),
             "short", "stat", 4, 4, BAD,
         ),
         Panel(
-            "Simulated hosts",
-            "Exporters that run with --mock. Their GPUs are not real.",
+            "Mock exporters",
+            "Exporters that run with --mock: their GPUs are not real.",
             (Query(f"sum(foreshock_exporter_mock{{{HOST}}})"),),
             "short", "stat", 4, 4, ((1, "blue"),),
         ),
         Panel(
-            "The hub cannot read",
-            "Hubs whose last tick failed or whose store does not take data. Their incidents are old.",
-            (Query("sum((foreshock_tick_failed + foreshock_store_failing) > bool 0)"),),
+            "Failing hubs",
+            "Hubs whose last evaluation failed or whose store is not writable: their incidents are stale.",
+            (Query("sum(foreshock_evaluation_success * foreshock_store_healthy == bool 0)"),),
             "short", "stat", 4, 4, BAD,
         ),
         INCIDENTS,
@@ -68,8 +68,8 @@ GPUS = Row(
     "GPUs",
     (
         Panel(
-            "Every GPU",
-            "Busy and contended over the last minutes, the rest as it is now.",
+            "GPUs",
+            "Utilization and contention over the last minutes, current values of the rest.",
             (
                 Query(placed(rate("gpu_busy_seconds_total", HOST)), name="busy", unit="percentunit"),
                 Query(placed(rate("gpu_contended_seconds_total", HOST)), name="contended", unit="percentunit"),
@@ -84,44 +84,44 @@ GPUS = Row(
             "none", "table", 24, 9,
             links=(OF_A_HOST,),
             columns={
-                "host_name": "Host", "gpu": "GPU", "uuid": "UUID", "Value #busy": "Busy",
-                "Value #contended": "Contended", "Value #memory": "Memory in use", "Value #power": "Power",
+                "host_name": "Host", "gpu": "GPU", "uuid": "UUID", "Value #busy": "Utilization",
+                "Value #contended": "Contended", "Value #memory": "Memory used", "Value #power": "Power",
                 "Value #temperature": "Temperature",
             },
         ),
         Panel(
-            "Busy",
-            "Share of time during which a kernel ran; no burst escapes.",
+            "GPU utilization",
+            "Share of time during which a kernel ran. Counters include every burst between scrapes.",
             (Query(rate("gpu_busy_seconds_total", HOST), GPU),),
             "percentunit", width=8, most=1,
         ),
         Panel(
-            "Contended",
-            "Share of time at 90 % busy or more with two services active. Absent under MPS and MIG.",
+            "GPU contention",
+            "Share of time at ≥ 90% utilization with two active services. No data under MPS and MIG.",
             (Query(rate("gpu_contended_seconds_total", HOST), GPU),),
             "percentunit", width=8, most=1,
         ),
         Panel(
-            "Memory in use",
-            "Share of device memory. Inference servers take what they are told to: high is no alarm.",
+            "GPU memory used",
+            "Share of device memory. Inference servers reserve it, so a high value is normal.",
             (Query(f"gpu_memory_used_bytes{{{HOST}}} / (gpu_memory_total_bytes{{{HOST}}} > 0)", GPU),),
             "percentunit", width=8, most=1,
         ),
         Panel(
-            "Power",
-            "Power drawn by each GPU.",
+            "GPU power",
+            "Power draw of each GPU.",
             (Query(f"gpu_power_watts{{{HOST}}}", GPU),),
             "watt", width=8,
         ),
         Panel(
-            "Temperature",
-            "Of the GPU's core.",
+            "GPU temperature",
+            "Temperature of the GPU core.",
             (Query(f'gpu_temperature_celsius{{{HOST},sensor="gpu"}}', GPU),),
             "celsius", width=8,
         ),
         Panel(
-            "Held down",
-            "Share of time for which clocks were held down, by reason.",
+            "GPU throttling",
+            "Share of time for which clocks were throttled, by reason.",
             (Query(rate("gpu_throttled_seconds_total", HOST), f"{GPU}: {{{{reason}}}}"),),
             "percentunit", width=8, most=1,
         ),
@@ -131,22 +131,22 @@ SERVERS = Row(
     "Model servers",
     (
         Panel(
-            "Memory for keys and values",
-            "Share in use, of the replica where it is highest. Near 1 requests wait, or are put off and done again.",
+            "KV cache usage",
+            "Usage of the fullest replica. Near 100%, requests queue or are preempted.",
             (Query(named(f"max by (service_namespace, service_name) (vllm:kv_cache_usage_perc{{{SERVICE}}})"),
                    "{{service}}"),),
             "percentunit", width=8, most=1, links=(TO_SERVICE, TO_TRACES),
         ),
         Panel(
-            "Requests that wait",
-            "In the queues of all replicas.",
+            "Queued requests",
+            "Requests queued at all replicas of a model server.",
             (Query(named(f"sum by (service_namespace, service_name) (vllm:num_requests_waiting{{{SERVICE}}})"),
                    "{{service}}"),),
             "short", width=8, links=(TO_SERVICE, TO_TRACES),
         ),
         Panel(
-            "Preemptions",
-            "Requests that lost their place in memory and are done again.",
+            "Preemptions per second",
+            "Requests evicted from the KV cache and computed again.",
             (Query(named(f"sum by (service_namespace, service_name) ({rate('vllm:num_preemptions_total', SERVICE)})"),
                    "{{service}}"),),
             "cps", width=8, links=(TO_SERVICE, TO_TRACES),
@@ -154,21 +154,21 @@ SERVERS = Row(
     ),
 )  # fmt: skip
 NETWORK = Row(
-    "Network of the hosts",
+    "Host network",
     (
         Panel(
-            "Bytes sent and received",
-            "Over all interfaces of a host but loopback.",
+            "Network throughput",
+            "Bytes per second of all interfaces of a host except loopback.",
             tuple(
                 Query(f"sum by (instance) ({rate(f'node_network_{way}_bytes_total', HOST, OUTWARD)})",
-                      f"{{{{instance}}}} {said}")
-                for way, said in (("transmit", "sent"), ("receive", "received"))
+                      f"{{{{instance}}}} {way}")
+                for way in ("transmit", "receive")
             ),
             "Bps", width=8,
         ),
         Panel(
-            "Packets dropped",
-            "Sent or received, by interface.",
+            "Dropped packets per second",
+            "Packets dropped on transmit or receive, by interface.",
             (
                 Query(
                     f"{rate('node_network_receive_drop_total', HOST)}"
@@ -179,45 +179,45 @@ NETWORK = Row(
             "pps", width=8,
         ),
         Panel(
-            "Segments sent again",
-            "Share of the TCP segments that a host sent.",
+            "TCP retransmit ratio",
+            "Share of a host's TCP segments that are retransmitted.",
             (Query(f"{rate('node_netstat_Tcp_RetransSegs', HOST)} / ({rate('node_netstat_Tcp_OutSegs', HOST)} > 0)",
                    "{{instance}}"),),
             "percentunit", width=8,
         ),
     ),
 )  # fmt: skip
-ITSELF = Row(
-    "foreshock itself",
+HEALTH = Row(
+    "Health of foreshock",
     (
         Panel(
-            "Parts of exporters that fail",
-            "Collectors whose last run failed: what they read is absent or incomplete.",
+            "Failing collectors",
+            "Exporter collectors whose last run failed: their metrics are missing or incomplete.",
             (Query(f"sum by (collector) (1 - foreshock_exporter_collector_success{{{HOST}}})", "{{collector}}"),),
             "short", width=8,
         ),
         Panel(
-            "History",
-            "What the hub's baselines rest on, as a share of what they need. Below 1 it is still learning.",
-            (Query("foreshock_history_seconds / (foreshock_history_needed_seconds > 0)", "{{instance}}"),),
+            "Baseline history",
+            "History of the baselines as a share of what they require. Below 100%, alerting of the hub is off.",
+            (Query("foreshock_baseline_history_seconds / (foreshock_baseline_required_seconds > 0)", "{{instance}}"),),
             "percentunit", width=8,
         ),
         Panel(
-            "A tick takes",
-            "Wall time of the hub's last tick. As long as the time between two ticks, and it falls behind.",
-            (Query("foreshock_tick_seconds", "{{instance}}"),),
+            "Evaluation duration",
+            "Duration of the hub's last evaluation. Above the evaluation interval, the hub falls behind.",
+            (Query("foreshock_evaluation_duration_seconds", "{{instance}}"),),
             "s", width=8,
         ),
     ),
 )  # fmt: skip
 FLEET = Board(
     uid="foreshock-fleet",
-    title="foreshock: fleet",
-    description="GPUs, model servers and networks of the fleet, and whether foreshock can see them.",
+    title="foreshock / Fleet",
+    description="GPUs, model servers, and networks of the fleet, and the health of foreshock.",
     page="/fleet",
     variables=(
         Variable("instance", "Host", "gpu_info", "instance"),
         Variable("service", "Service", "gpu_service_busy_seconds_total", "service_name"),
     ),
-    rows=(NOW, GPUS, SERVERS, NETWORK, ITSELF),
+    rows=(NOW, GPUS, SERVERS, NETWORK, HEALTH),
 )

@@ -1,4 +1,4 @@
-"""Pieces of PromQL that the boards share, and the links that go with them."""
+"""PromQL that the dashboards share, and their links."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CALL = "client_service_namespace, client, server_service_namespace, server"
 BY_SERVICE = "service_namespace, service_name"
 
 TIME = "${__url_time_range}"
-"""The board's time range, as the hub's pages take it: from and to in Grafana's own grammar."""
-TO_SERVICE = Link("The service's page", "${hub:raw}/services/${__field.labels.service:raw}?" + TIME)
-TO_TRACES = Link("Its traces", "${hub:raw}/traces?service=${__field.labels.service:percentencode}&" + TIME)
+"""The dashboard's time range as parameters `from` and `to`, which the hub's pages accept."""
+TO_SERVICE = Link("Service page", "${hub:raw}/services/${__field.labels.service:raw}?" + TIME)
+TO_TRACES = Link("Traces", "${hub:raw}/traces?service=${__field.labels.service:percentencode}&" + TIME)
 
 
 def rate(metric: str, *matchers: str) -> str:
@@ -37,7 +37,7 @@ def called(expr: str) -> str:
 
 
 def placed(expr: str) -> str:
-    """`expr` by instance and gpu, with the name of its host: `host_name` as the exporter tells it."""
+    """`expr` by instance and gpu, with the label `host_name` of its host."""
     return f"({expr}) * on (job, instance) group_left (host_name) target_info"
 
 

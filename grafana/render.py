@@ -102,16 +102,16 @@ def _dashboard(board: Board) -> dashboard.Dashboard:
 
 
 def _incidents() -> dashboard.AnnotationQuery:
-    """A mark in every graph while an incident pages."""
+    """A mark in every graph while a critical incident is open."""
     return (
         dashboard.AnnotationQuery()
         .name("Incidents")
         .datasource(SOURCE)
         .enable(True)
         .icon_color("red")
-        .expr('max without (instance, job) (foreshock_incident{severity="critical"})')
+        .expr('max without (instance, job) (foreshock_incident_info{severity="critical"})')
         .title_format("{{severity}}: {{cause}}")
-        .text_format("{{culprit}}")
+        .text_format("{{suspect}}")
         .tag_keys("service_name")
     )
 

@@ -33,7 +33,9 @@ from foreshock_simulator.scenarios.load import load, names
 DOCUMENT = ROOT / "docs/reference/alerts.md"
 BEGIN, END = "<!-- alert-table -->\n", "<!-- /alert-table -->"
 Firsts = Mapping[str, float]
-"""First firing of each alert that did not end before the fault, Unix seconds; without severity `info`."""
+"""First firing of each alert that did not end before the fault, Unix seconds; without `CONSTANT`."""
+CONSTANT = "ForeshockMetastableRisk"
+"""Fires in every scenario, because of the retry policy of the simulated callers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def scenario_result(name: str, seed: int, duration: str | None) -> ScenarioResul
 def _firsts(firings: Sequence[Firing], since: float) -> Firsts:
     firsts: dict[str, float] = {}
     for firing in firings:
-        if firing.severity != "info" and (firing.end is None or firing.end > since):
+        if firing.alert != CONSTANT and (firing.end is None or firing.end > since):
             firsts[firing.alert] = min(firing.start, firsts.get(firing.alert, float("inf")))
     return firsts
 
@@ -111,7 +113,7 @@ def tables(results: Sequence[ScenarioResult]) -> str:
     """The tables by scenario and by alert."""
     order = list(dict.fromkeys(rule["alert"] for rule in rules_of() if "alert" in rule))
     lines = [
-        "| scenario | first fault | what speaks, in minutes from the onset of the cascade | with foreign names alone |"
+        "| Scenario | First fault | Alerts, minutes from the onset of the cascade | Without the hub and the exporter |"
     ]
     lines.append("|---|---|---|---|")
     for result in results:
@@ -123,7 +125,7 @@ def tables(results: Sequence[ScenarioResult]) -> str:
     benign = [result for result in results if result.onset is None]
     lines += [
         "",
-        f"| alert | of {len(cascades)} cascades | minutes from the onset, median | of {len(benign)} look-alikes |",
+        f"| Alert | Of {len(cascades)} cascades | Minutes from the onset, median | Of {len(benign)} benign scenarios |",
     ]
     lines.append("|---|---|---|---|")
     for name in order:
@@ -132,13 +134,13 @@ def tables(results: Sequence[ScenarioResult]) -> str:
         if delays or false:
             lines.append(f"| {name} | {len(delays)} | {minutes(median(delays)) if delays else '–'} | {false} |")
     silent = [name for name in order if not any(name in result.firsts for result in results)]
-    lines += ["", f"Silent on all of these: {', '.join(silent)}."]
+    lines += ["", f"Silent in all of these: {', '.join(silent)}."]
     return "\n".join(lines) + "\n"
 
 
 def _text(firsts: Firsts, zero: float) -> str:
     by_time = sorted(firsts.items(), key=lambda item: item[1])
-    return ", ".join(f"{name} {minutes(time - zero)}" for name, time in by_time) or "nothing"
+    return ", ".join(f"{name} {minutes(time - zero)}" for name, time in by_time) or "none"
 
 
 def with_tables(document: str, table: str) -> str:

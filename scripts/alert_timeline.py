@@ -3,8 +3,8 @@
   .venv/bin/python scripts/alert_timeline.py RECORDING [...]
 
 The recording's samples are loaded as a Prometheus would have scraped them, with the incidents that a hub would have
-exported (`foreshock_incident`). Recording rules are evaluated by `promtool tsdb create-blocks-from rules`. Alerts are
-range queries, with `for` and `keep_firing_for` applied as in Prometheus.
+exported (`foreshock_incident_open`, `foreshock_incident_info`). Recording rules are evaluated by `promtool tsdb
+create-blocks-from rules`. Alerts are range queries, with `for` and `keep_firing_for` applied as in Prometheus.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import httpx
 import numpy as np
 import yaml
 
-from foreshock_dashboard.hub.self_metrics import incident_labels
+from foreshock_dashboard.hub.self_metrics import incident_samples
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.replay.replay import replay
 from foreshock_dashboard.store.samples.promql_functions import STALE_BITS
@@ -106,18 +106,17 @@ def _hub(recording: Recording) -> Iterator[str]:
     """Incidents of a hub, scraped every ten seconds."""
     played = replay(recording)
     changes = [*played.history, (float("inf"), ())]
-    times_by_labels: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    times_by_series: dict[str, list[float]] = {}
     for (time, incidents), (until, _) in pairwise(changes):
-        for at in (float(t) for t in played.times if time <= t < until):
-            for item in incidents:
-                if item.is_open:
-                    labels = tuple(sorted(incident_labels(item).items()))
-                    times_by_labels.setdefault(labels, []).append(at)
-    for labels, times in times_by_labels.items():
-        text = ",".join(f"{name}={json.dumps(value)}" for name, value in labels if value)
-        yield from (
-            f'foreshock_incident{{{text},job="foreshock-hub",instance="hub:8050"}} 1 {at:.3f}\n' for at in times
-        )
+        times = [float(t) for t in played.times if time <= t < until]
+        for sample in incident_samples(incidents):
+            labels = ",".join(f"{name}={json.dumps(value)}" for name, value in sample.labels if value)
+            times_by_series.setdefault(f"{sample.metric}{{{labels},{_HUB_TARGET}}}", []).extend(times)
+    for series, times in sorted(times_by_series.items()):  # OpenMetrics wants the series of a metric side by side
+        yield from (f"{series} 1 {at:.3f}\n" for at in times)
+
+
+_HUB_TARGET = 'job="foreshock-hub",instance="hub:8050"'
 
 
 @contextmanager

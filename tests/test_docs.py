@@ -57,7 +57,7 @@ VITALS = HubStats(
     time=0.0,
     snapshot=Snapshot(0, None, (), Learning(0.0, 1.0)),
     evaluation_seconds=0.0,
-    store=StoreStats(0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, ""),
+    store=StoreStats(0, 0, 0, 0, 0, 0, 0, 0, None, 0, 0, 0, 0, ""),
     receiver=ReceiverStats(0, 0, {}, {}, 0),
     scrapes=(),
 )

@@ -45,5 +45,6 @@ def at_once(config: Yaml, webhook: str) -> Yaml:
     for route in routes(config["route"]):
         route["group_wait"] = route["group_interval"] = "1s"
     for receiver in config["receivers"]:
-        receiver["webhook_configs"][0]["url"] = f"{webhook}/{receiver['name']}"
+        for configured in receiver.get("webhook_configs", []):
+            configured["url"] = f"{webhook}/{receiver['name']}"
     return config

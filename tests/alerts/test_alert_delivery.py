@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ from foreshock_dashboard.cli.commands import parser, run
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.render.rule_files import RUNBOOK_URL
 
 Yaml = dict[str, Any]
 Server = Callable[[Sequence[str | Path], str], str]
@@ -80,7 +82,7 @@ def prometheus(tmp_path: Path, server: Server) -> Callable[..., str]:
     return start
 
 
-def test_an_incident_of_the_hub_reaches_the_webhook_and_its_end_does_too(
+def test_an_incident_is_one_notification_until_it_is_resolved_whatever_is_corrected_meanwhile(
     page: Callable[[], Any],
     prometheus: Callable[..., str],
     alertmanager: Callable[[str], str],
@@ -88,48 +90,53 @@ def test_an_incident_of_the_hub_reaches_the_webhook_and_its_end_does_too(
     incident: Callable[..., Incident],
     eventually: Callable[..., None],
 ) -> None:
-    """It names victim and aggressor, links to the hub, and silences the warning about the same service."""
+    """It pages with its suspected cause; a correction or a cascade updates the text of the same alert."""
     hub, inbox = page(), page()
-    hub.body[0] = hub_page([incident("i1", "page", "chat")])
+    hub.body[0] = hub_page([incident("i1", "critical", "chat")])
     receiver = alertmanager(f"http://{inbox.address}/alerts")
     prometheus(receiver, {"foreshock-hub": hub.address})
 
-    def told(status: str) -> dict[tuple[str, str], Yaml]:
+    def notified(status: str) -> dict[tuple[str, str], Yaml]:
+        """The latest alert of each name and service."""
         groups = [json.loads(body) for body in list(inbox.posted)]
         alerts = [alert for group in groups for alert in group["alerts"] if alert["status"] == status]
-        return {(a["labels"]["alertname"], a["labels"].get("service_name", "")): a for a in alerts}
+        return {(a["labels"]["alertname"], a["labels"].get("service", "")): a for a in alerts}
 
     def states() -> dict[tuple[str, str], str]:
         alerts = httpx.get(f"http://{receiver}/api/v2/alerts").json()
-        return {(a["labels"]["alertname"], a["labels"].get("service_name", "")): a["status"]["state"] for a in alerts}
+        return {(a["labels"]["alertname"], a["labels"].get("service", "")): a["status"]["state"] for a in alerts}
 
-    eventually(lambda: ("IncidentPage", "chat") in told("firing"), "the page at the webhook")
-    paged = told("firing")["IncidentPage", "chat"]
-    assert (paged["labels"]["victim_name"], paged["labels"]["aggressor_name"]) == ("chat", "batch")
-    assert "assistant/chat is in trouble" in paged["annotations"]["description"]
-    assert "pool contention by ml/batch" in paged["annotations"]["description"]
-    assert paged["annotations"]["runbook_url"] == "https://hub.example.com/runbooks/IncidentPage"
+    eventually(lambda: ("ForeshockIncident", "chat") in notified("firing"), "the page at the webhook")
+    paged = notified("firing")["ForeshockIncident", "chat"]
+    assert {name: paged["labels"][name] for name in ("namespace", "service", "incident", "severity")} == {
+        "namespace": "assistant", "service": "chat", "incident": "i1", "severity": "critical",
+    }  # fmt: skip
+    assert paged["annotations"]["summary"] == "SLO breach, ongoing or imminent, on assistant/chat"
+    assert "Suspected cause: GPU contention, ml/batch (high confidence)" in paged["annotations"]["description"]
+    assert paged["annotations"]["runbook_url"] == f"{RUNBOOK_URL}/ForeshockIncident"
     assert paged["annotations"]["dashboard_url"] == "https://hub.example.com/cascade?incident=i1"
 
-    # Another sign of the same service, another victim of the same aggressor, and one who has nothing to do with either.
-    hub.body[0] = hub_page(
-        [
-            incident("i1", "page", "chat"),
-            incident("i0", "advisory", "chat", "train"),
-            incident("i3", "advisory", "rerank"),
-            incident("i2", "advisory", "search", "train"),
-        ]
-    )
-    eventually(lambda: ("IncidentAdvisory", "search") in told("firing"), "a warning about another service")
-    eventually(lambda: ("IncidentAdvisory", "chat") in states(), "the warning about the same service")
-    eventually(lambda: states()["IncidentAdvisory", "chat"] == "suppressed", "its silence")
-    eventually(lambda: states().get(("IncidentAdvisory", "rerank")) == "suppressed", "the other victim's silence")
-    assert states()["IncidentAdvisory", "search"] == "active"
-    eventually(lambda: ("ExporterDown", "") in told("firing"), "that there is no exporter to scrape")
-    assert ("IncidentAdvisory", "chat") not in told("firing")
+    # The hub corrects the cause, and the incident cascades.
+    corrected = replace(incident("i1", "critical", "chat", "train"), cause="overload", cascading=True, confidence=0.6)
+    early = incident("i2", "warning", "search")
+    hub.body[0] = hub_page([corrected, early])
+    text = "Callers breach theirs as well. Suspected cause: overload, ml/train (medium confidence)"
+    firing = f"http://{receiver}/api/v2/alerts?filter=alertname%3D%22ForeshockIncident%22"
+    eventually(lambda: text in httpx.get(firing).json()[0]["annotations"]["description"], "the corrected text")
+    (same,) = httpx.get(firing).json()
+    assert same["labels"] == paged["labels"]
 
-    hub.body[0] = hub_page([])
-    eventually(lambda: {("IncidentPage", "chat"), ("IncidentAdvisory", "search")} <= set(told("resolved")), "the end")
+    # An early warning fires and notifies nobody; another problem does.
+    eventually(lambda: ("ForeshockEarlyWarning", "search") in states(), "the early warning")
+    eventually(lambda: ("ForeshockExporterDown", "") in notified("firing"), "that no exporter can be scraped")
+    assert ("ForeshockEarlyWarning", "search") not in notified("firing")
+
+    hub.body[0] = hub_page([early])
+    eventually(lambda: ("ForeshockIncident", "chat") in notified("resolved"), "the end")
+    groups = [json.loads(body) for body in list(inbox.posted)]
+    about = [group for group in groups if any(a["labels"]["alertname"] == "ForeshockIncident" for a in group["alerts"])]
+    assert {group["groupKey"] for group in about} == {about[0]["groupKey"]}
+    assert {a["fingerprint"] for group in about for a in group["alerts"]} == {paged["fingerprint"]}
 
 
 class Load:
@@ -191,7 +198,7 @@ def exporter() -> Iterator[tuple[str, IO[str]]]:
             process.communicate()
 
 
-def test_injected_contention_is_told_and_held_back_once_an_incident_says_the_same(
+def test_injected_contention_notifies_and_is_inhibited_once_an_incident_pages(
     page: Callable[[], Any],
     exporter: tuple[str, IO[str]],
     prometheus: Callable[..., str],
@@ -200,7 +207,7 @@ def test_injected_contention_is_told_and_held_back_once_an_incident_says_the_sam
     incident: Callable[..., Incident],
     eventually: Callable[..., None],
 ) -> None:
-    """A neighbour takes the GPU and the service slows down; PromQL warns, the hub pages, and the warning is silent."""
+    """A neighbor takes the GPU and the service slows down; PromQL warns, the hub pages, and inhibits the warning."""
     hub, inbox = page(), page()
     address, script = exporter
 
@@ -226,22 +233,22 @@ def test_injected_contention_is_told_and_held_back_once_an_incident_says_the_sam
             found = httpx.get(f"http://{receiver}/api/v2/alerts").json()
             return {each["labels"]["alertname"]: each["status"]["state"] for each in found}
 
-        eventually(lambda: has("service:request_duration:slowdown_ratio"), "enough history to know what is usual")
+        eventually(lambda: has("service:request_duration_slowdown:ratio_rate5m"), "enough history for a baseline")
         assert not states()
 
         gpu(4201, "ml/batch", 1.0)
         load.seconds = 0.5
-        eventually(lambda: states().get("ServiceStarvedByNeighbour") == "active", "that PromQL sees it")
-        eventually(lambda: any(b"ServiceStarvedByNeighbour" in body for body in list(inbox.posted)), "the notification")
-        told = next(json.loads(body) for body in list(inbox.posted) if b"ServiceStarvedByNeighbour" in body)
-        assert told["receiver"] == "tell"
-        assert told["groupLabels"] == {"origin": "assistant/chat"}
-        warned = told["alerts"][0]
+        eventually(lambda: states().get("ForeshockGPUNoisyNeighbor") == "active", "that PromQL sees it")
+        eventually(lambda: any(b"ForeshockGPUNoisyNeighbor" in body for body in list(inbox.posted)), "the notification")
+        notification = next(json.loads(body) for body in list(inbox.posted) if b"ForeshockGPUNoisyNeighbor" in body)
+        assert notification["receiver"] == "notify"
+        assert notification["groupLabels"] == {"aggressor": "ml/batch"}
+        warned = notification["alerts"][0]
         assert warned["labels"]["aggressor"] == "ml/batch"
         pair = "victim=assistant/chat&aggressor=ml/batch"
         assert warned["annotations"]["dashboard_url"] == f"https://hub.example.com/contention?{pair}"
 
-        load.page = hub_page([incident("i1", "page")])
+        load.page = hub_page([incident("i1", "critical")])
         eventually(lambda: any(b'"receiver":"page"' in body for body in list(inbox.posted)), "the page")
-        eventually(lambda: states()["ServiceStarvedByNeighbour"] == "suppressed", "that its effect is held back")
-        assert states()["IncidentPage"] == "active"
+        eventually(lambda: states()["ForeshockGPUNoisyNeighbor"] == "suppressed", "that its effect is inhibited")
+        assert states()["ForeshockIncident"] == "active"

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 Yaml = dict[str, Any]
-NOT_SCRAPED = frozenset({"ExporterDown", "HubDown"})
-"""A lost scrape is what these tell of: it has a sample of `up`."""
-NOT_COUNTED_HERE = frozenset({"ErrorBudgetBurn", "ProvisioningLag"})
-"""Cases of these stand on what rules record: of promises beside the command that writes them, of replicas on gauges."""
+NOT_SCRAPED = frozenset({"ForeshockExporterDown", "ForeshockHubDown"})
+"""A lost scrape is their condition: it has a sample of `up`."""
+NOT_COUNTED_HERE = frozenset({"ForeshockSLOFastBurn", "ForeshockSLOSlowBurn", "ForeshockScaleUpLag"})
+"""Their cases use recorded series and gauges; the recording rules of SLOs are tested beside the command."""
 _TERM = re.compile(r"(?P<first>[^+\-x]\S*?|-\S+?)(?:(?P<sign>[+-])(?P<step>[\d.]+))?(?:x(?P<times>\d+))?")
 
 

@@ -24,10 +24,10 @@ class Asked(NamedTuple):
     groups: frozenset[str]
 
 
-MADE = frozenset({"direction", "kind", "reason", "objective", "deployment", "part", "xid", "uuid", "by"})
+MADE = frozenset({"direction", "kind", "reason", "sli", "deployment", "xid", "uuid", "by", "incident", "namespace"})
 """Labels that the rules themselves make."""
-CONFIGURED = frozenset({"service:objective_missed:rate5m", "service:objective_budget:ratio"})
-"""What `foreshock alerts` writes for each service that promises something."""
+CONFIGURED = frozenset({"service:slo_violations:rate5m", "service:slo_error_budget:ratio"})
+"""What `foreshock generate rules` writes for each SLO."""
 SOMETIMES = frozenset({"connection_type", "model_name"})
 """Labels that only some have of what is asked alike: callees without spans, model servers of more than one model."""
 

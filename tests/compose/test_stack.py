@@ -57,7 +57,7 @@ def test_prometheus_scrapes_all_jobs_and_has_the_rules(stack: Stack, eventually:
     eventually(lambda: {r["metric"]["instance"] for r in query(at, shown)} == hosts, "all hosts up", 60)
     groups = httpx.get(f"http://{at}/api/v1/rules").json()["data"]["groups"]
     assert all(rule["health"] != "err" for group in groups for rule in group["rules"])
-    assert "IncidentPage" in {rule["name"] for group in groups for rule in group["rules"]}
+    assert "ForeshockIncident" in {rule["name"] for group in groups for rule in group["rules"]}
 
     def receivers() -> list[str]:
         found = httpx.get(f"http://{at}/api/v1/alertmanagers").json()["data"]["activeAlertmanagers"]
@@ -93,5 +93,7 @@ def test_spans_of_the_simulated_services_are_counted_by_one_alone(
     """The hub makes a service graph of them, but Prometheus takes the Collector's: else sums would be double."""
     hub, at = stack.addresses["hub"], stack.addresses["prometheus"]
     eventually(lambda: "traces_service_graph_request_total{" in httpx.get(f"http://{hub}/metrics").text, "a graph", 90)
-    eventually(lambda: bool(query(at, 'foreshock_receiver_spans_total{job="foreshock-hub"} > 0')), "the hub's count")
+    eventually(
+        lambda: bool(query(at, 'foreshock_receiver_accepted_spans_total{job="foreshock-hub"} > 0')), "the hub's count"
+    )
     assert query(at, '{__name__=~"traces_.*"}') == []

@@ -1,4 +1,4 @@
-"""What is expected of services, as a Prometheus reads it."""
+"""The forecast as Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,19 @@ from foreshock_dashboard.hub.self_metrics import forecast_families
 from foreshock_dashboard.model.forecast import Forecast, GpuWait, Imbalance, Load, RetryAmplification, Risk
 from foreshock_dashboard.model.service import Service
 
-CHAT, BATCH = Service("serving", "chat"), Service("", "batch")
+CHAT, BATCH, LLM = Service("serving", "chat"), Service("", "batch"), Service("serving", "llm")
 OUTLOOK = Forecast(
-    risks=(Risk(CHAT, 0.75, 0.0, 90.0, math.inf), Risk(BATCH, math.nan, math.nan, math.nan, math.nan)),
+    risks=(
+        Risk(CHAT, 0.75, 30.0, 90.0, math.inf),
+        Risk(BATCH, math.nan, math.nan, math.nan, math.nan),
+        Risk(LLM, 1.0, 0.0, 0.0, 0.0),
+    ),
     loads=(Load(CHAT, "gold", 1.25, 0.5), Load(BATCH, "", 0.5, math.nan)),
     amplification=(RetryAmplification(CHAT, BATCH, 1.5),),
     imbalance=(Imbalance(CHAT, 2.0),),
     stalled=(GpuWait(CHAT, BATCH, "gold", 0.25),),
 )
+PAIR = 'aggressor_name="batch",aggressor_namespace=""'
 EDGE = 'client="chat",client_service_namespace="serving",server="batch",server_service_namespace=""'
 
 
@@ -34,21 +39,24 @@ def page(outlook: Forecast) -> list[str]:
     return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
 
 
-def test_what_is_known_is_told_and_nothing_else() -> None:
-    """No NaN, and no infinity: what has no series is not known, or further off than is looked."""
+def test_only_known_values_have_series() -> None:
+    """No NaN and no infinity; no time to a breach during one."""
     assert page(OUTLOOK) == [
-        'foreshock_service_risk_ratio{service_name="chat",service_namespace="serving"} 0.75',
-        'foreshock_service_breach_seconds{estimate="p20",service_name="chat",service_namespace="serving"} 0.0',
-        'foreshock_service_breach_seconds{estimate="p50",service_name="chat",service_namespace="serving"} 90.0',
-        'foreshock_contention_stalled_ratio{aggressor="batch",pool="gold",victim="serving/chat"} 0.25',
+        'foreshock_slo_breach_eta_seconds{quantile="0.2",service_name="chat",service_namespace="serving"} 30.0',
+        'foreshock_slo_breach_eta_seconds{quantile="0.5",service_name="chat",service_namespace="serving"} 90.0',
+        'foreshock_slo_breached{service_name="chat",service_namespace="serving"} 0.0',
+        'foreshock_slo_breached{service_name="llm",service_namespace="serving"} 1.0',
+        'foreshock_slo_breach_probability{service_name="chat",service_namespace="serving"} 0.75',
+        'foreshock_slo_breach_probability{service_name="llm",service_namespace="serving"} 1.0',
+        "foreshock_gpu_wait_ratio{" + PAIR + ',pool="gold",victim_name="chat",victim_namespace="serving"} 0.25',
         "foreshock_retry_amplification_ratio{" + EDGE + "} 1.5",
-        'foreshock_offered_load_ratio{pool="gold",service_name="chat",service_namespace="serving"} 1.25',
-        'foreshock_offered_load_ratio{pool="",service_name="batch",service_namespace=""} 0.5',
-        'foreshock_safe_load_ratio{pool="gold",service_name="chat",service_namespace="serving"} 0.5',
-        'foreshock_load_imbalance_ratio{service_name="chat",service_namespace="serving"} 2.0',
+        'foreshock_service_load_ratio{pool="gold",service_name="chat",service_namespace="serving"} 1.25',
+        'foreshock_service_load_ratio{pool="",service_name="batch",service_namespace=""} 0.5',
+        'foreshock_service_safe_load_ratio{pool="gold",service_name="chat",service_namespace="serving"} 0.5',
+        'foreshock_service_load_imbalance_ratio{service_name="chat",service_namespace="serving"} 2.0',
     ]
 
 
-def test_nothing_expected_is_no_series() -> None:
+def test_an_empty_forecast_has_no_series() -> None:
     """Absent is never zero."""
     assert page(Forecast()) == []

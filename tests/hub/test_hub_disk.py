@@ -84,7 +84,7 @@ def test_a_failing_disk_is_told_to_senders_and_costs_nothing_that_was_acknowledg
     hub = serve("--evaluation-interval", "1s", env=disk.environment)
     kept = fail_and_recover(hub, disk, [(0, 0), (1, 1), (0, 2), (1, 3), (0, 9)], eventually)
     check(hub, kept)
-    assert hub.metric('foreshock_receiver_requests_refused_total{reason="unavailable"}') == 10
+    assert hub.metric('foreshock_receiver_refused_requests_total{reason="unavailable"}') == 10
     assert "Traceback" not in hub.output
     hub.end(signal.SIGKILL)
     check(serve(store=tmp_path / "store"), kept)

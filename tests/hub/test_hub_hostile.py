@@ -29,7 +29,7 @@ from foreshock_dashboard.ingest.otlp.decode import MAX_SPAN_BYTES
 
 GROWTH = 350.0
 """MiB that the hub may grow by, whatever it is sent."""
-REJECTED, REFUSED = "foreshock_receiver_spans_rejected_total", "foreshock_receiver_requests_refused_total"
+REJECTED, REFUSED = "foreshock_receiver_refused_spans_total", "foreshock_receiver_refused_requests_total"
 Eventually = Callable[..., None]
 
 

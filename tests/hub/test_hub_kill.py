@@ -101,7 +101,7 @@ def kills(count: int, serve: Serve, store: Path) -> None:
         here = present(hub, senders.sent)
         assert set(senders.told) <= here, "an acknowledged batch is lost"
         kept |= here
-        assert hub.metric("foreshock_store_corruption_total") == 0
+        assert hub.metric("foreshock_store_corruptions_total") == 0
     hub.end()
     opened = Store.open(store, now=time.time)
     try:

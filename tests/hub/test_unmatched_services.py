@@ -98,10 +98,10 @@ def _hub(tmp_path: Path) -> Iterator[Hub]:
 def test_the_hubs_metrics_contain_the_unmatched_services(hub: Hub) -> None:
     """One series per service."""
     hub.evaluate()
-    assert [line for line in hub.metrics_text().splitlines() if "_in_vain{" in line] == [
-        'foreshock_objective_in_vain{service_name="llm",service_namespace="servng"} 1.0',
-        'foreshock_tier_in_vain{service_name="gateway",service_namespace="",tier="gold"} 1.0',
-        'foreshock_tier_in_vain{service_name="llm",service_namespace="servng",tier="bronze"} 1.0',
+    assert [line for line in hub.metrics_text().splitlines() if "_unmatched_service{" in line] == [
+        'foreshock_config_unmatched_service{option="slo",service_name="llm",service_namespace="servng"} 1.0',
+        'foreshock_config_unmatched_service{option="tiers",service_name="gateway",service_namespace=""} 1.0',
+        'foreshock_config_unmatched_service{option="tiers",service_name="llm",service_namespace="servng"} 1.0',
     ]
 
 

@@ -18,7 +18,7 @@ Make = Callable[..., Span]
 
 
 def llm(metrics: SpanMetrics, now: float) -> dict[str, float]:
-    """Figures of models by `metric service model direction`, without buckets."""
+    """Figures of models by `metric service model token_type`, without buckets."""
     metrics.collect(now)
     return {
         " ".join((sample.metric.removeprefix("foreshock_llm_"), *_labels(sample))): sample.value
@@ -29,7 +29,7 @@ def llm(metrics: SpanMetrics, now: float) -> dict[str, float]:
 
 def _labels(sample: Sample) -> list[str]:
     labels = dict(sample.labels)
-    names = ("service_namespace", "service_name", "gen_ai_request_model", "direction")
+    names = ("service_namespace", "service_name", "gen_ai_request_model", "gen_ai_token_type")
     return [labels[name] for name in names if name in labels]
 
 

@@ -180,7 +180,7 @@ SAME = (
     "traces_service_graph_request_total", "traces_service_graph_request_failed_total", "foreshock_retry_attempts_total",
     "traces_span_metrics_calls_total", "traces_span_metrics_duration_seconds_bucket", "foreshock_llm_tokens_total",
     "traces_service_graph_request_server_seconds_bucket", "traces_service_graph_request_client_seconds_bucket",
-    "foreshock_llm_queue_seconds_bucket", "foreshock_llm_time_to_first_token_seconds_bucket",
+    "foreshock_llm_queue_duration_seconds_bucket", "foreshock_llm_time_to_first_token_seconds_bucket",
 )  # fmt: skip
 
 

@@ -208,7 +208,7 @@ def test_samples_of_series_beyond_the_limit_are_dropped_and_counted(
     store.append_samples([scrape(0)])
     new = (Sample("e", labels_of({"n": str(n)}), 1.0) for n in range(5))
     store.append_samples([SampleBatch(scrape(1).time, "t", (*scrape(1).samples, *new))])
-    assert store.stats().dropped == 4
+    assert store.stats().dropped_samples == 4
     assert store.stats().series == 4
     store.maintain()
     store.close()

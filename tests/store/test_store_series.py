@@ -92,7 +92,7 @@ def test_series_in_blocks_only_do_not_count_for_the_limit(bench: Bench) -> None:
         if n % 3 == 0:  # series of blocks have a limit of their own
             assert names_of(store, "m", bench.time + 10 * n) == set(map(str, names))
         store.maintain()
-    assert store.stats().dropped == 0
+    assert store.stats().dropped_samples == 0
     assert store.stats().series <= 10
     for n in range(30):
         assert names_of(store, "m", bench.time + 10 * n) == {"0", *map(str, range(1 + 8 * n, 9 + 8 * n))}
@@ -152,7 +152,7 @@ def test_no_series_is_missing_during_churn_cuts_and_collection(bench: Bench) -> 
         thread.join(60)
         assert not thread.is_alive()
     assert len(appended) == 240
-    assert store.stats().dropped == 0
+    assert store.stats().dropped_samples == 0
     assert store.stats().last_error == ""
     for n in appended[::10]:
         assert names_of(store, "m", bench.time + n) >= {str(n), str(n + 1), "7"}

@@ -128,7 +128,7 @@ def test_a_span_with_invalid_times_is_dropped_and_counted(bench: Bench, span: Ma
     store = bench.open()
     far = Span("f" * 32, "1" * 16, "", "x", "server", 1, 1 << 63, "unset", "", {}, {})
     store.append_spans([far, span(2)])
-    assert store.stats().dropped == 1
+    assert store.stats().dropped_spans == 1
     assert store.get("f" * 32) == ()
     assert len(store.get(f"{2:032x}")) == 1
 

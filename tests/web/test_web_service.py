@@ -46,7 +46,7 @@ SERVING = (
     "running", "waiting", "cache", "preempted", "finished", "queued", "first_token", "per_token", "prompt_tokens",
     "generated_tokens",
 )  # fmt: skip
-HUB: Json = {"store": {"dropped": 0}, "receiver": {"rejected": {}}, "spans": {"warning": ""}, "scrapes": []}
+HUB: Json = {"store": {"dropped_samples": 0}, "receiver": {"rejected": {}}, "spans": {"warning": ""}, "scrapes": []}
 
 
 def about(seen: Snapshot, who: Service) -> Json:
@@ -259,7 +259,7 @@ def test_status_of_the_past_is_that_of_then() -> None:
 def test_every_problem_is_listed() -> None:
     """With its number; none is listed for a count of zero."""
     hub: Json = {
-        "store": {"last_error": "disk full", "dropped": 2, "corrupt": 1},
+        "store": {"last_error": "disk full", "dropped_spans": 2, "corrupt": 1},
         "receiver": {"rejected": {"bad_id": 7, "future": 1}},
         "spans": {"warning": "too many series", "counts": {"foreshock_spans_uncounted_total": 5.0}},
     }

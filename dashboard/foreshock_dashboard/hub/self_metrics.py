@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import platform
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import get_args
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, SummaryMetricFamily
 
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics.exposition import render_families
-from foreshock_dashboard.model.forecast import Forecast, Load
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.forecast import Forecast, Load, Risk
+from foreshock_dashboard.model.incident import Cause, Incident, Severity
 from foreshock_dashboard.model.samples import Sample, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.incident_text import suspected_cause
@@ -27,24 +31,32 @@ Rows = Iterable[tuple[tuple[str, ...], float]]
 
 
 def incident_samples(incidents: Sequence[Incident]) -> tuple[Sample, ...]:
-    """Samples of `foreshock_incident`, one per open incident, for the store."""
+    """Samples of `foreshock_incident_open` and `foreshock_incident_info`, one each per open incident, for the store."""
     return tuple(
-        Sample("foreshock_incident", labels_of(incident_labels(incident)), 1.0) for incident in _open(incidents)
+        Sample(metric, labels_of(labels(incident)), 1.0)
+        for metric, labels in (("foreshock_incident_open", open_labels), ("foreshock_incident_info", info_labels))
+        for incident in incidents
+        if incident.is_open
     )
 
 
-def incident_labels(incident: Incident) -> dict[str, str]:
-    """The labels of `foreshock_incident`."""
+def open_labels(incident: Incident) -> dict[str, str]:
+    """Labels of `foreshock_incident_open`: those that identify an incident and stay as they are once it has paged."""
+    return {"id": incident.id, "severity": incident.severity, **_service_labels("service", incident.service)}
+
+
+def info_labels(incident: Incident) -> dict[str, str]:
+    """Labels of `foreshock_incident_info`: all that later evaluations may correct as well."""
     return {
-        "id": incident.id,
-        "severity": incident.severity,
+        **open_labels(incident),
+        "state": incident.state,
         "cascading": str(incident.cascading).lower(),
         "cause": incident.cause,
-        **_service_labels("service", incident.service),
+        "confidence_level": incident.confidence_level,
+        "suspect": suspected_cause(incident.suspect),
+        "pool": incident.suspect.pool,
         **_service_labels("victim", incident.service),
         **_service_labels("aggressor", incident.suspect.service),
-        "culprit": suspected_cause(incident.suspect),
-        "pool": incident.suspect.pool,
     }
 
 
@@ -53,57 +65,73 @@ def metrics_text(stats: HubStats, *, openmetrics: bool = False) -> str:
     return render_families(metric_families(stats), openmetrics=openmetrics)
 
 
-def metric_families(stats: HubStats) -> Iterator[Family]:
+def metric_families(stats: HubStats) -> Iterator[Metric]:
     """All metrics of the hub itself, in the order of the page."""
     yield InfoMetricFamily(
         "foreshock_build", "The hub's version.", {"version": stats.version, "python": platform.python_version()}
     )
-    yield _incidents(stats.snapshot.incidents)
+    yield from incident_families(stats.snapshot.incidents)
     yield from forecast_families(stats.snapshot.forecast)
     learning = stats.snapshot.learning
-    yield GaugeMetricFamily(
-        "foreshock_history_seconds", "History that the baselines rest on, in seconds.", value=learning.have
+    for name, text, value in (
+        ("baseline_history_seconds", "History that baselines are computed from.", learning.have),
+        ("baseline_required_seconds", "History that baselines require.", learning.need),
+        ("evaluation_success", "1 if the last evaluation read its metrics source, else 0.", not stats.snapshot.error),
+        ("evaluation_duration_seconds", "Duration of the last evaluation.", stats.evaluation_seconds),
+    ):
+        yield GaugeMetricFamily(f"foreshock_{name}", text, value=float(value))
+    unmatched = (("slo", stats.unmatched_slos), ("tiers", stats.unmatched_tiers))
+    yield _gauge(
+        "foreshock_config_unmatched_service",
+        "1 for each service in the value of an option that has not been seen so far.",
+        ("option", *SERVICE),
+        (((option, *_labels(item.service)), 1.0) for option, items in unmatched for item in items),
     )
-    yield GaugeMetricFamily(
-        "foreshock_history_needed_seconds", "History that the baselines need, in seconds.", value=learning.need
-    )
-    yield GaugeMetricFamily(
-        "foreshock_tick_failed", "1 while the last tick could not read its source.", value=bool(stats.snapshot.error)
-    )
-    yield GaugeMetricFamily("foreshock_tick_seconds", "Wall time the last tick took.", value=stats.evaluation_seconds)
-    slos = [_labels(item.service) for item in stats.unmatched_slos]
-    tiers = [(*_labels(item.service), item.value) for item in stats.unmatched_tiers]
-    yield _unmatched("objective", "--slo", slos)
-    yield _unmatched("tier", "--tiers", tiers, "tier")
     yield from _receiver(stats.receiver)
     yield from _store(stats.store)
 
 
-def forecast_families(forecast: Forecast) -> Iterator[GaugeMetricFamily]:
+def incident_families(incidents: Sequence[Incident]) -> Iterator[GaugeMetricFamily]:
+    """Metrics of the open incidents. Counts are 0, never absent."""
+    opened = [incident for incident in incidents if incident.is_open]
+    counts = Counter[tuple[str, ...]]((incident.severity, incident.state, incident.cause) for incident in opened)
+    every = product(get_args(Severity), ("firing", "recovering"), get_args(Cause))
+    yield _gauge(
+        "foreshock_incidents",
+        "Open incidents by severity, state, and suspected cause.",
+        ("severity", "state", "cause"),
+        ((key, float(counts[key])) for key in every),
+    )
+    for name, text, labels in (
+        ("open", "1 for each open incident. Its labels stay as they are once it has paged.", open_labels),
+        ("info", "1 for each open incident, with labels that later evaluations may correct.", info_labels),
+    ):
+        rows = [labels(incident) for incident in opened]
+        values = ((tuple(row.values()), 1.0) for row in rows)
+        yield _gauge(f"foreshock_incident_{name}", text, list(rows[0]) if rows else [], values)
+
+
+def forecast_families(forecast: Forecast) -> Iterator[Metric]:
     """Metrics of the forecast. Unknown values and breaches beyond the horizon have no series."""
-    breaches = [
-        ((*_labels(risk.service), name), seconds)
-        for risk in forecast.risks
-        for name, seconds in (("p20", risk.p20), ("p50", risk.p50), ("p80", risk.p80))
-    ]
+    yield _slo_breach_eta(forecast.risks)
     tables: Sequence[tuple[str, str, tuple[str, ...], Rows]] = (
         (
-            "foreshock_service_risk_ratio",
-            "Chance that a service misses its objective within ten minutes.",
+            "foreshock_slo_breached",
+            "1 while a service breaches its SLO, else 0.",
+            SERVICE,
+            [(_labels(risk.service), float(risk.p50 <= 0)) for risk in forecast.risks if not math.isnan(risk.p50)],
+        ),
+        (
+            "foreshock_slo_breach_probability",
+            "Probability that a service breaches its SLO within 10 minutes.",
             SERVICE,
             [(_labels(risk.service), risk.chance) for risk in forecast.risks],
         ),
         (
-            "foreshock_service_breach_seconds",
-            "Seconds until a service misses its objective, with a chance of 20, 50 and 80 %; 0 where it does.",
-            (*SERVICE, "estimate"),
-            breaches,
-        ),
-        (
-            "foreshock_contention_stalled_ratio",
-            "Share of GPU time that a service waits for another one, at most; mean over the GPUs that they share.",
-            ("victim", "aggressor", "pool"),
-            [((str(item.victim), str(item.aggressor), item.pool), item.ratio) for item in forecast.stalled],
+            "foreshock_gpu_wait_ratio",
+            "Upper bound of the share of GPU time that a service waits on another; mean over the GPUs they share.",
+            ("victim_name", "victim_namespace", "aggressor_name", "aggressor_namespace", "pool"),
+            [((*_labels(item.victim), *_labels(item.aggressor), item.pool), item.ratio) for item in forecast.stalled],
         ),
         (
             "foreshock_retry_amplification_ratio",
@@ -112,26 +140,41 @@ def forecast_families(forecast: Forecast) -> Iterator[GaugeMetricFamily]:
             [((*_labels(item.client), *_labels(item.server)), item.ratio) for item in forecast.amplification],
         ),
         (
-            "foreshock_offered_load_ratio",
-            "What is asked of a service's replicas over what they can do; above 1 where requests wait.",
+            "foreshock_service_load_ratio",
+            "Load of a service over the capacity of its ready replicas; above 1 requests queue.",
             (*SERVICE, "pool"),
             [(_pool_labels(load), load.ratio) for load in forecast.loads],
         ),
         (
-            "foreshock_safe_load_ratio",
-            "Offered load up to which a service's own bursts do no harm.",
+            "foreshock_service_safe_load_ratio",
+            "Safe limit of the load ratio: up to it, bursts of the service do no harm.",
             (*SERVICE, "pool"),
             [(_pool_labels(load), load.safe) for load in forecast.loads],
         ),
         (
-            "foreshock_load_imbalance_ratio",
-            "Load of a service's busiest replica over the mean of all; 1 where they are alike.",
+            "foreshock_service_load_imbalance_ratio",
+            "Load of a service's busiest replica over the mean of all; 1 is even.",
             SERVICE,
             [(_labels(item.service), item.ratio) for item in forecast.imbalance],
         ),
     )
     for name, text, labels, rows in tables:
         yield _gauge(name, text, labels, ((values, value) for values, value in rows if math.isfinite(value)))
+
+
+def _slo_breach_eta(risks: Sequence[Risk]) -> Metric:
+    """Quantiles of the time to a breach: a summary without count and sum. No series during a breach."""
+    family = SummaryMetricFamily(
+        "foreshock_slo_breach_eta_seconds",
+        "Seconds until a service breaches its SLO, by quantile; no series during a breach or beyond the horizon.",
+        labels=SERVICE,
+    )
+    for risk in risks:
+        labels = dict(zip(SERVICE, _labels(risk.service), strict=True))
+        for quantile, seconds in (("0.2", risk.p20), ("0.5", risk.p50), ("0.8", risk.p80)):
+            if risk.p50 > 0 and math.isfinite(seconds):
+                family.add_sample(family.name, {**labels, "quantile": quantile}, seconds)
+    return family
 
 
 def _gauge(name: str, text: str, labels: Sequence[str], rows: Rows) -> GaugeMetricFamily:
@@ -149,17 +192,12 @@ def _pool_labels(load: Load) -> tuple[str, ...]:
     return (*_labels(load.service), load.pool)
 
 
-def _unmatched(option: str, flag: str, rows: Sequence[tuple[str, ...]], *extra_labels: str) -> GaugeMetricFamily:
-    text = f"1 for each service that {flag} names and that has not been seen so far."
-    return _gauge(f"foreshock_{option}_in_vain", text, (*SERVICE, *extra_labels), ((row, 1.0) for row in rows))
-
-
 def _receiver(stats: ReceiverStats) -> Iterator[Family]:
     yield CounterMetricFamily("foreshock_receiver_requests", "OTLP requests received.", value=stats.requests)
-    yield CounterMetricFamily("foreshock_receiver_spans", "Spans accepted and kept.", value=stats.spans)
+    yield CounterMetricFamily("foreshock_receiver_accepted_spans", "Spans accepted and stored.", value=stats.spans)
     for name, text, counts in (
-        ("foreshock_receiver_spans_rejected", "Spans rejected.", stats.rejected),
-        ("foreshock_receiver_requests_refused", "OTLP requests refused.", stats.refused),
+        ("foreshock_receiver_refused_spans", "Spans refused, by reason.", stats.rejected),
+        ("foreshock_receiver_refused_requests", "OTLP requests refused, by reason.", stats.refused),
     ):
         family = CounterMetricFamily(name, text, labels=("reason",))
         for reason, count in sorted(counts.items()):
@@ -170,26 +208,23 @@ def _receiver(stats: ReceiverStats) -> Iterator[Family]:
 def _store(stats: StoreStats) -> Iterator[Family]:
     gauge, counter = GaugeMetricFamily, CounterMetricFamily
     for family, name, text, value in (
-        (gauge, "disk_bytes", "Disk used by the embedded store.", stats.disk_bytes),
+        (gauge, "disk_bytes", "Disk space used by the embedded store.", stats.disk_bytes),
         (gauge, "inbox_rows", "Accepted rows that no segment holds yet.", stats.wal_rows),
         (gauge, "segments", "Sealed segments.", stats.blocks),
-        (gauge, "series", "Series known.", stats.series),
-        (gauge, "failing", "1 while the last append or upkeep failed.", float(bool(stats.last_error))),
-        (counter, "corruption", "Damaged pieces set aside since the start.", stats.corrupt),
-        (counter, "dropped", "Samples and spans dropped past a bound since the start.", stats.dropped),
+        (gauge, "series", "Known series.", stats.series),
+        (gauge, "healthy", "1 if the last append and maintenance succeeded, else 0.", float(not stats.last_error)),
+        (counter, "corruptions", "Damaged segments and records set aside since the start.", stats.corrupt),
         (counter, "expired_segments", "Segments removed by retention since the start.", stats.expired),
     ):
         yield family(f"foreshock_store_{name}", text, value=value)
-
-
-def _incidents(incidents: Sequence[Incident]) -> GaugeMetricFamily:
-    labels = [incident_labels(incident) for incident in _open(incidents)]
-    rows = ((tuple(values.values()), 1.0) for values in labels)
-    return _gauge("foreshock_incident", "1 for every open incident.", list(labels[0]) if labels else [], rows)
-
-
-def _open(incidents: Sequence[Incident]) -> list[Incident]:
-    return [incident for incident in incidents if incident.is_open]
+    dropped = counter(
+        "foreshock_store_dropped_items",
+        "Samples beyond the series limit and spans with invalid times, dropped since the start.",
+        labels=("kind",),
+    )
+    for kind, count in (("samples", stats.dropped_samples), ("spans", stats.dropped_spans)):
+        dropped.add_metric([kind], count)
+    yield dropped
 
 
 def _service_labels(role: str, service: Service | None) -> dict[str, str]:

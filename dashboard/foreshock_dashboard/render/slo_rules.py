@@ -32,10 +32,10 @@ def slo_rule_groups(targets: Sequence[SloTarget], bounds: Sequence[float] = BUCK
     """
     names = [name for name, _, _ in targets]
     if twice := next((name for name in names if names.count(name) > 1), ""):
-        raise ValueError(f"{twice} is promised twice; keep one of the two")
+        raise ValueError(f"{twice} has two SLOs; keep one")
     return [
         {
-            "name": f"foreshock-objective-{name}",
+            "name": f"foreshock-slo-{name}",
             "interval": "30s",
             "rules": list(_rules(Service.parse(name), latency, failed, bounds)),
         }
@@ -47,8 +47,8 @@ def bucket_bound(seconds: float, bounds: Sequence[float]) -> float:
     """The bound of the bucket that a latency falls into. Raises ValueError if it lies beyond the last bound."""
     found = next((bound for bound in sorted(bounds) if bound >= seconds), None)
     if found is None:
-        last = f"a p95 of {seconds:g} s is beyond the last bucket, {max(bounds):g} s"
-        raise ValueError(f"{last}; promise less, or name the buckets that there are with --buckets")
+        last = f"a p95 of {seconds:g} s is above the last bucket bound, {max(bounds):g} s"
+        raise ValueError(f"{last}; lower it, or name your buckets with --latency-buckets")
     return found
 
 
@@ -61,13 +61,13 @@ def _rules(service: Service, latency: float, failed: float, bounds: Sequence[flo
     errors = f"service:errors:ratio_rate5m{{{_service_matchers(service)}}}"
     within = "\n  or ".join(_within(service, bound))
     late = f"clamp_min(\n  {requests}\n  - on (service_namespace, service_name) (\n  {within}\n  ),\n  0\n)\n"
-    missed = {"latency": late, "failures": f"{requests} * {errors}\nor {requests} * 0\n"}
+    violations = {"latency": late, "availability": f"{requests} * {errors}\nor {requests} * 0\n"}
     # The series have these labels already; repeated here, they distinguish the rules of several services.
     named = ({"service_namespace": service.namespace} if service.namespace else {}) | {"service_name": service.name}
-    for objective, share in (("latency", LATE_RATIO), ("failures", failed)):
-        labels = {"objective": objective, **named}
-        yield {"record": "service:objective_missed:rate5m", "expr": missed[objective], "labels": labels}
-        yield {"record": "service:objective_budget:ratio", "expr": f"{requests} * 0 + {share:g}", "labels": labels}
+    for sli, ratio in (("latency", LATE_RATIO), ("availability", failed)):
+        labels = {"sli": sli, **named}
+        yield {"record": "service:slo_violations:rate5m", "expr": violations[sli], "labels": labels}
+        yield {"record": "service:slo_error_budget:ratio", "expr": f"{requests} * 0 + {ratio:g}", "labels": labels}
 
 
 def _within(service: Service, bound: float) -> Iterator[str]:

@@ -82,8 +82,8 @@ class CountedSpans:
 
     def _add_model(self, model: ModelUsage, now: float) -> None:
         service = Service(*model.service)
-        for direction, tokens in (("input", model.prompt_tokens), ("output", model.generated_tokens)):
-            self._grow(names.LLM_TOKENS, names.llm_labels(service, model.model, direction), tokens, now)
+        for token_type, tokens in (("input", model.prompt_tokens), ("output", model.generated_tokens)):
+            self._grow(names.LLM_TOKENS, names.llm_labels(service, model.model, token_type), tokens, now)
         labels = names.llm_labels(service, model.model)
         queued, model.queued_seconds = model.queued_seconds, []
         first, model.first_token_seconds = model.first_token_seconds, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,8 @@ class GroupCommit:
     ) -> None:
         self.lock = threading.Lock()
         self.queue: list[_Append] = []
-        self.dropped = 0
+        self.dropped: Counter[str] = Counter()
+        """Refused rows by kind."""
         self.closed = False
         self._path, self._wal, self._stores, self._health = path, wal, stores, health
         self._max_head_bytes = max_head_bytes
@@ -92,11 +94,11 @@ class GroupCommit:
     def _write(self, appends: list[_Append]) -> None:
         self._check_capacity()
         records = [(append.kind, payload) for append in appends for payload in append.payloads]
-        targets = [(self._stores[append.kind].head, batch) for append in appends for batch in append.batches]
+        targets = [(append.kind, batch) for append in appends for batch in append.batches]
         record_ids = self._wal.append(records)
-        for record_id, (head, batch) in zip(record_ids, targets, strict=True):  # nothing may fail from here on
-            head.append(record_id, batch)
-            self.dropped += batch.refused
+        for record_id, (kind, batch) in zip(record_ids, targets, strict=True):  # nothing may fail from here on
+            self._stores[kind].head.append(record_id, batch)
+            self.dropped[kind] += batch.refused
 
     def _check_capacity(self) -> None:
         if self.closed:

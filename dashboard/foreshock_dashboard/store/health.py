@@ -57,7 +57,7 @@ class StoreStats:
     wal_rows, wal_bytes: records in the WAL, and their size. series: series in memory.
     disk_bytes: size of all files. oldest: earliest time of any data, in Unix seconds; None without data.
     corrupt: damaged blocks and WAL records found since the store was opened.
-    dropped: samples beyond the series limit and spans with invalid times. expired: blocks removed by retention.
+    dropped_samples: beyond the series limit. dropped_spans: with invalid times. expired: blocks removed by retention.
     last_error: error of the latest append or maintenance; "" after a success.
     spans: spans in memory and in blocks. A span received twice counts twice until its blocks are compacted.
     """
@@ -72,7 +72,8 @@ class StoreStats:
     disk_bytes: int
     oldest: float | None
     corrupt: int
-    dropped: int
+    dropped_samples: int
+    dropped_spans: int
     expired: int
     last_error: str
     spans: int = 0

@@ -167,9 +167,9 @@ class LlmCounter:
         for family, seconds in ((names.LLM_QUEUE, request.queue), (names.LLM_FIRST_TOKEN, request.first_token)):
             if seconds is not None:
                 self._registry.histograms.observe([(self._registry.get(family, labels, now).row, seconds, span)])
-        for direction, tokens in (("input", request.input_tokens), ("output", request.output_tokens)):
+        for token_type, tokens in (("input", request.input_tokens), ("output", request.output_tokens)):
             if tokens is not None:
-                self._registry.get(names.LLM_TOKENS, names.llm_labels(service, model, direction), now).add(tokens, now)
+                self._registry.get(names.LLM_TOKENS, names.llm_labels(service, model, token_type), now).add(tokens, now)
 
     def _is_counted(self, span: SpanKey, parent: SpanKey, service: Service) -> bool:
         """Whether the parent or a child of the span was counted; else remember the span."""

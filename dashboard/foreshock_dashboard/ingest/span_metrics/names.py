@@ -19,37 +19,37 @@ def _histogram(name: str, help_text: str) -> Family:
 
 
 REQUESTS = _counter("traces_service_graph_request_total", "Requests between two services.")
-FAILED = _counter("traces_service_graph_request_failed_total", "Requests between two services that failed.")
-CLIENT_SECONDS = _histogram("traces_service_graph_request_client_seconds", "Seconds of a request as its client saw it.")
-SERVER_SECONDS = _histogram("traces_service_graph_request_server_seconds", "Seconds of a request as its server saw it.")
+FAILED = _counter("traces_service_graph_request_failed_total", "Failed requests between two services.")
+CLIENT_SECONDS = _histogram("traces_service_graph_request_client_seconds", "Duration of requests, seen by the client.")
+SERVER_SECONDS = _histogram("traces_service_graph_request_server_seconds", "Duration of requests, seen by the server.")
 RETRIES = _counter("foreshock_retry_attempts_total", "Requests that repeat a failed one.")
 FALLBACKS = _counter(
     "foreshock_fallback_calls_total",
-    "Failed requests in whose place another service or model answered; each attempt that failed is one.",
+    "Failed attempts for which another service or model answered instead.",
 )
-CALLS = _counter("traces_span_metrics_calls_total", "Spans of each operation.")
-DURATION = _histogram("traces_span_metrics_duration_seconds", "Seconds that each operation's spans took.")
-LLM_QUEUE = _histogram("foreshock_llm_queue_seconds", "Seconds that requests to a model waited in its queue.")
+CALLS = _counter("traces_span_metrics_calls_total", "Spans by operation.")
+DURATION = _histogram("traces_span_metrics_duration_seconds", "Duration of spans by operation.")
+LLM_QUEUE = _histogram("foreshock_llm_queue_duration_seconds", "Seconds that requests to a model were queued.")
 LLM_FIRST_TOKEN = _histogram(
-    "foreshock_llm_time_to_first_token_seconds", "Seconds until the first token of a model's answer."
+    "foreshock_llm_time_to_first_token_seconds", "Seconds until the first token of a response (TTFT)."
 )
-LLM_TOKENS = _counter("foreshock_llm_tokens_total", "Tokens that requests to a model had, and its answers.")
-UNPAIRED = _counter("foreshock_service_graph_unpaired_spans_total", "Spans whose other half did not come in time.")
-DROPPED = _counter("foreshock_service_graph_dropped_spans_total", "Spans not paired because too many waited already.")
-LATE = _counter("foreshock_spans_late_total", "Spans that ended too long ago to be counted.")
-EARLY = _counter("foreshock_spans_early_total", "Spans that end too far in the future to be counted.")
-DUPLICATE = _counter("foreshock_spans_duplicate_total", "Spans that came again and were not counted again.")
-CLAMPED = _counter("foreshock_spans_clamped_total", "Spans that ended before they started, counted as 0 s.")
+LLM_TOKENS = _counter("foreshock_llm_tokens_total", "Tokens of requests to a model and of its responses.")
+UNPAIRED = _counter("foreshock_service_graph_unpaired_spans_total", "Spans whose peer span did not arrive in time.")
+DROPPED = _counter("foreshock_service_graph_dropped_spans_total", "Spans not paired because the buffer was full.")
+LATE = _counter("foreshock_spans_late_total", "Spans not counted because they ended too long ago.")
+EARLY = _counter("foreshock_spans_early_total", "Spans not counted because they end too far in the future.")
+DUPLICATE = _counter("foreshock_spans_duplicate_total", "Spans received again, counted once.")
+CLAMPED = _counter("foreshock_spans_clamped_total", "Spans that end before they start, counted as 0 s.")
 UNCOUNTED = _counter(
-    "foreshock_spans_uncounted_total", "Spans that were kept although counting them failed; see the log."
+    "foreshock_spans_uncounted_total", "Spans stored but not counted because of an error; see the log."
 )
-OVERFLOW = _counter("foreshock_span_metrics_overflow_total", "Counts in the series of `(other)`, for want of room.")
+OVERFLOW = _counter("foreshock_span_metrics_overflow_total", "Increments counted as `(other)` at the series limit.")
 ACCOUNTING_FAMILIES = (LATE, EARLY, DUPLICATE, CLAMPED, DROPPED, UNCOUNTED, OVERFLOW)
-"""Counters of spans that were not counted, or not as they came."""
+"""Counters of spans that were not counted, or not as received."""
 
 MAX_LABEL_CHARACTERS = 200
 """Longest label value; the rest is cut off."""
-BOUNDED_LABELS = ("connection_type", "span_kind", "status_code", "direction")
+BOUNDED_LABELS = ("connection_type", "span_kind", "status_code", "gen_ai_token_type")
 """Labels with few values. Overflow series keep them."""
 
 
@@ -65,9 +65,9 @@ def unpaired_labels(span: Unpaired) -> Labels:
     return _service_labels(span.service, span_kind=f"SPAN_KIND_{span.kind.upper()}")
 
 
-def llm_labels(service: Service, model: str, direction: str = "") -> Labels:
+def llm_labels(service: Service, model: str, token_type: str = "") -> Labels:
     """Return the labels of a service and a model."""
-    return _service_labels(service, gen_ai_request_model=model, direction=direction)
+    return _service_labels(service, gen_ai_request_model=model, gen_ai_token_type=token_type)
 
 
 def edge_labels(client: Service, server: Service, **more: str) -> Labels:

@@ -20,10 +20,7 @@ import { CAUSE_WORDS } from "#web/pages/now/verdict.js";
 const MAX_CANDIDATES = 3;
 
 /** @param {NowIncident} incident */
-const runbookName = ({ severity, cascading }) => {
-  if (severity === "warning") return "IncidentAdvisory";
-  return cascading ? "IncidentCascading" : "IncidentPage";
-};
+const runbookName = ({ severity }) => (severity === "warning" ? "ForeshockEarlyWarning" : "ForeshockIncident");
 
 /** @param {NowIncident} incident */
 const incidentLinks = (incident) => {

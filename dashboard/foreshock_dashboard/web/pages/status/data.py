@@ -170,7 +170,7 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         problems.append(f"store failing: {store['last_error']}")
     if refused := sum(_count(value) for value in _dict(receiver.get("rejected")).values()):
         problems.append(f"{counted(refused, 'span')} refused")
-    if dropped := _count(store.get("dropped")):
+    if dropped := _count(store.get("dropped_samples")) + _count(store.get("dropped_spans")):
         problems.append(f"{counted(dropped, 'sample or span', 'samples or spans')} dropped (limit reached)")
     if corrupt := _count(store.get("corrupt")):
         problems.append(f"{counted(corrupt, 'corrupt store block')} quarantined")

@@ -44,7 +44,8 @@ export interface StoreStatus {
   block_bytes: number;
   wal_rows: number;
   oldest: number | null;
-  dropped: number;
+  dropped_samples: number;
+  dropped_spans: number;
   corrupt: number;
   last_error: string;
 }

@@ -291,7 +291,8 @@ const drawStore = ({ hub: { store, sources = {} } }) => {
     ["WAL rows", formatCount(store.wal_rows)],
     isNumber(store.oldest) && ["Oldest data", timeElement(store.oldest, 0)],
     isNumber(retention) && retention < UNBOUNDED_SECONDS && ["Retention", kept],
-    store.dropped > 0 && ["Dropped (limit reached)", formatCount(store.dropped), true],
+    store.dropped_samples > 0 && ["Dropped samples (limit reached)", formatCount(store.dropped_samples), true],
+    store.dropped_spans > 0 && ["Dropped spans (invalid)", formatCount(store.dropped_spans), true],
     store.corrupt > 0 && ["Corrupt blocks", formatCount(store.corrupt), true],
     Boolean(store.last_error) && ["Last error", store.last_error, true],
   ];
