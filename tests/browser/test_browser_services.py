@@ -38,45 +38,44 @@ def test_services_and_status_are_accessible_and_fit(visit: Open, site: Site, wid
         assert_accessible_and_fits(page)
 
 
-def test_the_table_leads_to_all_about_a_service_and_on_to_its_neighbour(visit: Open, site: Site) -> None:
-    """Sorted by risk, then as asked; the page of one says the worst first; Back returns."""
+def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open, site: Site) -> None:
+    """Sorted by breach probability, then as requested; the page of a service leads with its state; Back returns."""
     site.hub.snapshot = told()
     page = visit("/services").page
     ready(page)
-    expect(page.locator("#services-say")).to_contain_text("1 of 12 services miss their objective")
+    expect(page.locator("#services-summary")).to_contain_text("in SLO breach")
     expect(page.locator("#services-table tbody tr").first).to_contain_text("embedder")
     page.get_by_role("button", name="Load").click()
     expect(page.locator("#services-table tbody tr").first).to_contain_text("vllm-8b")
     assert "sort=-load" in page.url
     page.locator("#services-table").get_by_role("link", name="embedder").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
-    expect(page.get_by_role("alert").first).to_contain_text("train-llm starves embedder on host-0/gpu-0")
-    expect(page.locator("#service-figures")).to_contain_text("of at most 200 ms")
-    expect(page.locator("#neighbours")).to_contain_text("46%")
+    expect(page.get_by_role("alert").first).to_contain_text("embedder breaches its learned SLO: p95 ")
+    expect(page.locator("#service-figures")).to_contain_text("(SLO 200 ms)")
+    expect(page.locator("#neighbors")).to_contain_text("46%")
     expect(page.locator("#service-queue-panel")).to_be_hidden()
     assert 'service_name="embedder"' in (page.locator("#service-gpu-panel [data-copy]").get_attribute("title") or "")
-    pair = page.locator("#neighbours td a").first.get_attribute("href") or ""
+    pair = page.locator("#neighbors td a").first.get_attribute("href") or ""
     assert pair.startswith("/contention?")
     assert "victim=embedder&aggressor=train-llm" in pair
     page.locator("#service-durations-panel details summary").click()
-    expect(page.get_by_role("region", name="How long requests take, table")).to_contain_text("usual p95 at most")
+    expect(page.get_by_role("region", name="Latency, table")).to_contain_text("p95")
     page.goto(page.url.replace("embedder", "gateway"))
-    expect(page.locator("#callers")).to_contain_text("user outside")
+    expect(page.locator("#callers")).to_contain_text("user external")
     page.go_back()
     page.locator("#callers").get_by_role("link", name="rag-api").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("rag-api")
-    expect(page.locator("#callees")).to_contain_text("vllm-70b")
+    expect(page.locator("#dependencies")).to_contain_text("vllm-70b")
     page.go_back()
     expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
-    expect(page.locator("#neighbours")).to_contain_text("train-llm")
+    expect(page.locator("#neighbors")).to_contain_text("train-llm")
 
 
 def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
-    """A message with names like it, and a field; a hostile name is text."""
+    """A message with similar names; a hostile name is text."""
     page = visit("/services/embeder", quiet=False).page
     expect(page.locator("#wrong")).to_contain_text("No service 'embeder' is known; do you mean embedder?")
-    page.get_by_role("combobox", name="Another service").fill("embedder")
-    page.get_by_role("button", name="Show").click()
+    page.goto(page.url.replace("embeder", "embedder"))
     expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
     expect(page.locator("#wrong")).to_be_hidden()
     page = visit("/services/%zz", quiet=False).page  # what no browser can decode
@@ -87,7 +86,7 @@ def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
     expect(page.locator("#services-table")).to_contain_text(HOSTILE)
     page.locator("#services-table").get_by_role("link", name=HOSTILE).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
-    expect(page.locator("#neighbours")).to_contain_text("script>")
+    expect(page.locator("#neighbors")).to_contain_text("script>")
     assert page.locator("main img, main script").count() == 0
 
 

@@ -70,15 +70,15 @@ def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None
     assert idle.condition == "no requests"
 
 
-def test_a_caller_that_slowed_down_is_shown_as_a_warning() -> None:
-    """On the map and in the table it is not just ok."""
+def test_an_affected_caller_is_shown_as_a_warning() -> None:
+    """On the map and in the table it is not healthy."""
     hit = service("gateway")
     incident = replace(starvation(starving()), affected=(service("embedder"), hit))
 
-    assert conditions.condition(hit, (incident,), rate=5.0, failed=0.0) == conditions.Condition(
-        "warning", "slowed down"
+    assert conditions.condition(hit, (incident,), rate=5.0, error_rate=0.0) == conditions.Condition(
+        "warning", "affected"
     )
-    assert conditions.condition(service("auth"), (incident,), rate=5.0, failed=0.0).word == "ok"
+    assert conditions.condition(service("auth"), (incident,), rate=5.0, error_rate=0.0).word == "healthy"
 
 
 def test_contention_names_victim_aggressor_share_and_gpus() -> None:
@@ -150,7 +150,7 @@ def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
 @pytest.mark.parametrize(
     ("failed", "rate", "expected"),
     [
-        (0.0, 5.0, ("ok", "ok")),
+        (0.0, 5.0, ("ok", "healthy")),
         (0.02, 5.0, ("warning", "errors")),
         (0.05, 5.0, ("critical", "errors")),
         (None, 0.0, ("idle", "no requests")),
@@ -164,25 +164,25 @@ def test_the_condition_of_a_service_follows_its_errors(
     assert conditions.condition(service("api"), (), rate, failed) == expected
 
 
-def test_who_is_over_its_objective_does_not_read_ok() -> None:
-    """Whatever page tells it beside its figures; who keeps it, or has none, is ok."""
+def test_a_service_in_slo_breach_is_not_healthy() -> None:
+    """A service within its SLO, or without one, is."""
     world = calm()
     limits = {"auth": 0.02, "gateway": 100.0}
     promises = tuple(ServiceSlo(service(name), seconds, 0.01, learned=True) for name, seconds in limits.items())
     seen = replace(snapshot(world), forecast=Forecast(slos=promises))
     rows: dict[str, Json] = {row["id"]: dict(row) for row in services(seen)["services"]}
-    assert rows["auth"]["used"] > 1
-    assert (rows["auth"]["health"], rows["auth"]["word"]) == ("warning", "over objective")
-    assert (rows["gateway"]["word"], rows["embedder"]["word"]) == ("ok", "ok")
-    assert conditions.condition(service("auth"), (), 5.0, 0.06, used=6.0) == ("critical", "errors")
+    assert rows["auth"]["slo_usage"] > 1
+    assert (rows["auth"]["health"], rows["auth"]["word"]) == ("warning", "SLO breach")
+    assert (rows["gateway"]["word"], rows["embedder"]["word"]) == ("healthy", "healthy")
+    assert conditions.condition(service("auth"), (), 5.0, 0.06, slo_usage=6.0) == ("critical", "errors")
 
 
-def test_victim_and_aggressor_are_told_apart() -> None:
-    """The one is starved, the other starves; everybody else is judged by itself."""
+def test_the_affected_service_and_the_noisy_neighbor_have_words_of_their_own() -> None:
+    """The condition of any other service follows its own values."""
     state = conditions.conditions(SCENES["starving"]())
-    assert state[service("embedder")] == ("critical", "starved")
-    assert state[service("train-llm")] == ("warning", "starves others")
-    assert state[service("auth")] == ("ok", "ok")
+    assert state[service("embedder")] == ("critical", "affected")
+    assert state[service("train-llm")] == ("warning", "noisy neighbor")
+    assert state[service("auth")] == ("ok", "healthy")
 
 
 @pytest.mark.parametrize(
@@ -252,12 +252,12 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
     assert verdict(SCENES["starving"]()).payload()["next"] is None
 
 
-def test_the_words_for_victim_and_culprit_follow_the_cause() -> None:
-    """Nobody starves where too much is asked."""
+def test_without_gpu_contention_the_suspect_is_no_noisy_neighbor() -> None:
+    """It is the suspected cause."""
     asked = replace(starvation(starving()), cause="overload")
     state = conditions.conditions(snapshot(starving(), asked))
-    assert state[service("embedder")] == ("critical", "hit first")
-    assert state[service("train-llm")] == ("warning", "the cause")
+    assert state[service("embedder")] == ("critical", "affected")
+    assert state[service("train-llm")] == ("warning", "suspected cause")
 
 
 def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
@@ -267,7 +267,7 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     soon = AtRisk(who, 40.0, 70.0, 160.0, 20.0, 300.0)
     told = replace(starvation(world), cause="overload", suspect=SuspectedCause(service("rag-api")), at_risk=(soon,))
     seen = replace(snapshot(world, told), forecast=Forecast(slos=(ServiceSlo(who, 0.25, 0.01, learned=True),)))
-    assert conditions.conditions(seen)[who] == ("warning", "first at risk")
+    assert conditions.conditions(seen)[who] == ("warning", "at risk")
     following = verdict(seen).payload()["next"]
     assert following
     assert following.seconds

@@ -88,73 +88,93 @@ def told(**more: object) -> Snapshot:
     return replace(snapshot(w := starving(), starvation(w)), forecast=expected, **more)  # type: ignore[arg-type]
 
 
-def test_a_row_tells_how_near_its_objective_a_service_is() -> None:
-    """The larger of duration and failures; without an objective nothing, and never a zero."""
+def overloaded() -> Snapshot:
+    """gateway within its SLO, but above its safe limit."""
+    expected = Forecast(loads=(Load(GATEWAY, "", 0.82, 0.55),), slos=(ServiceSlo(GATEWAY, 9.0, 0.5, False),))
+    return replace(snapshot(calm()), forecast=expected)
+
+
+def test_a_row_has_the_slo_usage_of_its_service() -> None:
+    """The larger of latency and errors; None without an SLO, never zero."""
     rows = {row["id"]: row for row in services(told())["services"]}
-    assert rows["embedder"]["used"] == pytest.approx(max(rows["embedder"]["p95"] / 0.2, 3.4))
-    assert rows["embedder"]["promise"] == {"seconds": 0.2, "failed": 0.01, "learned": True}
-    assert (rows["auth"]["used"], rows["auth"]["risk"], rows["auth"]["load"]) == (None, None, None)
+    assert rows["embedder"]["slo_usage"] == pytest.approx(max(rows["embedder"]["p95"] / 0.2, 3.4))
+    assert rows["embedder"]["slo"] == {"p95": 0.2, "error_rate": 0.01, "learned": True}
+    auth = rows["auth"]
+    assert (auth["slo_usage"], auth["breach_probability"], auth["load"]) == (None, None, None)
     assert (rows["gateway"]["gpus"], rows["gateway"]["wait"]) == (0, None)
-    assert (rows["vllm-8b"]["load"], rows["vllm-8b"]["safe"]) == (1.2, 0.7)
+    assert (rows["vllm-8b"]["load"], rows["vllm-8b"]["safe_load"]) == (1.2, 0.7)
     assert services(snapshot(None))["ready"] is False
 
 
-def test_the_time_until_it_misses_its_objective_is_that_of_its_incident() -> None:
-    """As every other page tells it, and the chance goes with it; without an open one, what is expected anyway."""
+def test_the_forecast_of_an_slo_breach_is_that_of_the_open_incident() -> None:
+    """As on every other page, with its probability; without an open incident, that of the service."""
     world = starving()
     item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
     near, over = (about(told(incidents=(each,)), GATEWAY) for each in (item, replace(item, state="resolved")))
-    assert (near["breach"], near["risk"]) == (40.0, 0.8)
-    assert (over["breach"], over["risk"]) == (180.0, 0.6)
+    assert (near["breach_seconds"], near["breach_probability"]) == (40.0, 0.8)
+    assert (over["breach_seconds"], over["breach_probability"]) == (180.0, 0.6)
 
 
-def test_all_about_one_names_its_neighbours_with_the_waiting_of_both() -> None:
+def test_a_service_page_has_its_gpu_neighbors_with_the_wait_in_both_directions() -> None:
     """embedder shares two GPUs with train-llm, and waits there nearly half the time."""
     body = about(told(), EMBEDDER)
-    (neighbour,) = body["neighbours"]
-    assert (neighbour["id"], neighbour["gpus"]) == ("train-llm", ["host-0/gpu-0", "host-0/gpu-1"])
-    assert neighbour["waits"] == pytest.approx(0.46)
-    assert neighbour["makes_wait"] == pytest.approx(0.01)
+    (neighbor,) = body["neighbors"]
+    assert (neighbor["id"], neighbor["gpus"]) == ("train-llm", ["host-0/gpu-0", "host-0/gpu-1"])
+    assert neighbor["wait"] == pytest.approx(0.46)
+    assert neighbor["caused_wait"] == pytest.approx(0.01)
     assert [row["id"] for row in body["callers"]] == ["rag-api"]
     assert body["callers"][0]["attempts"] == 1.31
     assert [row["id"] for row in body["incidents"]] == ["20251125T095730Z-embedder"]
     assert body["incidents"] == about(told(), TRAIN)["incidents"]
-    assert len(body["on"]) == 4
+    assert len(body["gpu_list"]) == 4
     assert (body["inference"], body["capacity"]) == (None, None)
 
 
-def test_model_servers_and_replicas_are_told_where_there_are_any() -> None:
-    """A replica that tells nothing any more is counted, not shown as idle."""
+def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> None:
+    """A replica without fresh data is counted, not shown as idle."""
     body = about(snapshot(serving(calm())), MODEL)
     assert [row["instance"] for row in body["inference"]["replicas"]] == ["a:8000"]
-    assert (body["inference"]["silent"], body["inference"]["running"], body["inference"]["waiting"]) == (1, 3.0, 6.0)
-    assert body["capacity"] == {"wanted": 6.0, "ready": 3.0, "most": None, "pending": 3.0}
+    assert (body["inference"]["stale"], body["inference"]["running"], body["inference"]["waiting"]) == (1, 3.0, 6.0)
+    assert body["capacity"] == {"desired": 6.0, "ready": 3.0, "max": None, "pending": 3.0}
 
 
 @pytest.mark.parametrize(
     ("snapshot_", "who", "words"),
     [
-        (told(), EMBEDDER, "train-llm starves embedder on host-0/gpu-0"),
-        (told(), TRAIN, "train-llm starves embedder on host-0/gpu-0"),
-        (told(incidents=()), EMBEDDER, "embedder misses its usual level: p95 "),
-        (told(incidents=()), GATEWAY, "gateway may miss its objective in 3 min: p95 "),
-        (replace(told(incidents=()), forecast=Forecast()), GATEWAY, "Nothing is promised for it and too little known"),
+        (told(), EMBEDDER, "embedder breaches its learned SLO: p95 "),
+        (told(), EMBEDDER, "(SLO 1.0%). Suspected cause: train-llm (high confidence)."),
+        (told(), TRAIN, "It is the suspected cause of the incident on embedder (high confidence)."),
+        (told(incidents=()), EMBEDDER, "embedder breaches its learned SLO: p95 "),
+        (
+            told(incidents=()),
+            GATEWAY,
+            "gateway is at risk of an SLO breach (< 5 min): p95 40 ms (SLO 9.00 s)",
+        ),
+        (
+            replace(told(incidents=()), forecast=Forecast()),
+            GATEWAY,
+            "No SLO configured and not enough data",
+        ),
         (
             snapshot(calm(), learning=Learning(720.0, 1800.0)),
             GATEWAY,
-            "still being learned (12 of 30 min)",
+            "Baseline in progress (12 of 30 min). Set",
         ),
-        (SCENES["blind"](), GATEWAY, "Nothing fresh is known of gateway"),
-        (snapshot(calm()), TRAIN, "train-llm gets no requests that are known; it works on 10 GPUs."),
+        (SCENES["blind"](), GATEWAY, "gateway: no fresh data."),
+        (snapshot(calm()), TRAIN, "train-llm has no traffic. It runs on 10 GPUs."),
+        (overloaded(), GATEWAY, "gateway is within its SLO: p95 40 ms (SLO 9.00 s)"),
+        (overloaded(), GATEWAY, " Load 82% of capacity (safe limit 55%)."),
     ],
 )
-def test_the_first_sentence_is_the_worst_that_is_known(snapshot_: Snapshot, who: object, words: str) -> None:
-    """An incident, a missed or an endangered objective, or why nothing can be said."""
-    assert words in about(snapshot_, who)["summary"]  # type: ignore[arg-type]
+def test_the_sentence_of_a_service_leads_with_its_state(snapshot_: Snapshot, who: Service, words: str) -> None:
+    """Its state against its SLO first, then the suspected cause of its incident, or why it has no SLO."""
+    summary = about(snapshot_, who)["summary"]
+    assert words in summary
+    assert summary.startswith(str(who))
 
 
-def test_what_to_do_first_is_told_of_the_incident_that_a_service_is_in() -> None:
-    """Of victim and culprit alike; nothing is told to others."""
+def test_the_action_of_an_incident_is_on_the_pages_of_its_services() -> None:
+    """Of the affected service and the suspected cause alike, and on no other."""
     steps = [about(told(), who)["action"] for who in (EMBEDDER, TRAIN, GATEWAY)]
     assert [step and step["text"] for step in steps] == ["move train-llm off host-0/gpu-0 and host-0/gpu-1"] * 2 + [
         None

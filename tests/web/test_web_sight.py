@@ -123,7 +123,7 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     assert said.detail[0] == (
         "This may have changed. Cannot tell: no fresh data from any GPU or service since 09:55:00 UTC."
     )
-    assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "starved, no data"
+    assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "affected, no data"
 
 
 @pytest.mark.parametrize(("late", "state"), [(13.0, "calm"), (60.0, "calm"), (61.0, "blind"), (7200.0, "blind")])
@@ -159,7 +159,7 @@ def test_rows_without_data_say_so() -> None:
     """On the map and in the table: not idle, not as usual."""
     rows = {row.id: row for row in data.now(snapshot(dim()), "x")["services"]}
     assert (rows["auth"].health, rows["auth"].word, rows["auth"].rate) == ("unknown", "no data", None)
-    assert rows["gateway"].word == "ok"
+    assert rows["gateway"].word == "healthy"
     assert {row.health for row in data.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
 
 

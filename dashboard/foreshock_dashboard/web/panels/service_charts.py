@@ -12,9 +12,10 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers
+from foreshock_dashboard.render.units import duration
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Look
-from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
+from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 
 MAX_SERIES = 6
 """Neighbors, or replicas, with a series of their own; the others are drawn as one."""
@@ -24,12 +25,12 @@ Draw = Callable[[World, Service, Look, Span], Json]
 
 
 def requests(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
-    """Requests and failed requests per second."""
+    """Requests and errors per second."""
     row = world.services.index(service)
     rate = world.red.rate[row]
     with np.errstate(invalid="ignore"):
         failed = rate * world.red.failed[row]
-    series = [Line("requests", rate, "data", fill=True), Line("failed", failed, "crit")]
+    series = [Line("requests", rate, "data", fill=True), Line("errors", failed, "crit")]
     return lines(world.times, series, look, unit="per_second", span=span, marks=marks, empty=_no_requests(service))
 
 
@@ -43,17 +44,19 @@ def durations(
         Line("p95", red.p95[row], "data"),
         Line("p99", red.p99[row], "muted", dash="dot"),
     ]
+    limit = None
     if slo is not None and np.isfinite(red.p95[row]).any():
-        name = "usual p95 at most" if slo.learned else "promised p95"
-        series.append(Line(name, np.full(len(world.times), slo.seconds), "crit", dash="dash"))
-    return lines(world.times, series, look, unit="s", span=span, marks=marks, empty=_no_requests(service))
+        limit = Threshold(slo.seconds, f"{'learned SLO' if slo.learned else 'SLO'} {duration(slo.seconds)}")
+    return lines(
+        world.times, series, look, unit="s", span=span, marks=marks, threshold=limit, empty=_no_requests(service)
+    )
 
 
 def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
     """Share of time that it waits for each neighbor, and that it is busy; means over its GPUs."""
     on = [i for i, tenant in enumerate(world.tenants) if tenant.service == service]
     if not on:
-        return blank(f"{service} is on no GPU that is known.", look)
+        return blank(f"{service} runs on no known GPU.", look)
     by: dict[Service, list[int]] = {}
     for i, stall in enumerate(world.stalls):
         if stall.victim == service:
@@ -62,12 +65,12 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     first = sorted(waits, key=lambda name: (-float(np.nansum(waits[name])), name))
     series = [Line(name, waits[name], stack="waits") for name in first[:MAX_SERIES]]
     if rest := first[MAX_SERIES:]:
-        series.append(Line("others", _sum(np.array([waits[name] for name in rest])), "idle", stack="waits"))
-    used = Line("uses itself", nan_mean(world.busy[on], axis=0), "text", dash="dash")
+        series.append(Line("other neighbors", _sum(np.array([waits[name] for name in rest])), "idle", stack="waits"))
+    used = Line("own GPU usage", nan_mean(world.busy[on], axis=0), "text", dash="dash")
     figure = lines(world.times, [*series, used], look, unit="ratio", span=span, marks=marks)
     for trace in figure["data"]:
         if trace.get("stackgroup"):
-            trace["name"] = f"waits for {trace['name']}"
+            trace["name"] = f"wait on {trace['name']}"
     return figure
 
 
@@ -79,7 +82,7 @@ def model_server_chart(
     def draw(world: World, service: Service, look: Look, span: Span) -> Json:
         servers = world.model_servers
         if servers is None or service not in servers.services:
-            return blank(f"No model server of {service} tells of itself.", look)
+            return blank(f"{service} has no model servers.", look)
         series = lines_of(servers, servers.services.index(service))
         return lines(world.times, series, look, unit=unit, span=span, top=top)
 
@@ -97,21 +100,21 @@ cache = model_server_chart("ratio", lambda servers, row: [Line("KV cache", serve
 first_token = model_server_chart(
     "s",
     lambda servers, row: [
-        Line("first token, p95", servers.first_token[row], "data"),
-        Line("in the queue, mean", servers.queued[row], "warn", dash="dot"),
+        Line("TTFT p95", servers.first_token[row], "data"),
+        Line("queue time, mean", servers.queued[row], "warn", dash="dot"),
     ],
 )
-per_token = model_server_chart("s", lambda servers, row: [Line("each token, mean", servers.per_token[row], "data")])
+per_token = model_server_chart("s", lambda servers, row: [Line("TPOT, mean", servers.per_token[row], "data")])
 
 
 def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
-    """Wanted, ready, and pending replicas."""
+    """Desired, ready, and pending replicas."""
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
-        return blank(f"Nothing tells of the replicas of {service}.", look)
+        return blank(f"No replica data of {service}.", look)
     row = capacity.services.index(service)
     series = [
-        Line("wanted", capacity.wanted[row], "idle", dash="dash"),
+        Line("desired", capacity.wanted[row], "idle", dash="dash"),
         Line("ready", capacity.ready[row], "data"),
         Line("pending", capacity.pending[row], "crit"),
     ]
@@ -134,4 +137,4 @@ def _sum(rows: Floats) -> Floats:
 
 
 def _no_requests(service: Service) -> str:
-    return f"No requests of {service} are known in this range."
+    return f"No requests to {service} in this time range."

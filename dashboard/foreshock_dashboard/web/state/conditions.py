@@ -39,23 +39,28 @@ def breach_probability(risk: AtRisk, within: float) -> float:
 
 
 class SloJson(Row):
-    """An SLO: bounds of p95 and of the share of failed requests."""
+    """An SLO: targets of p95 latency in seconds and of the error rate; learned from the baseline, or configured."""
 
-    seconds: float
-    failed: float
+    p95: float
+    error_rate: float
     learned: bool
 
 
 class ServiceForecast(TypedDict):
-    """The SLO of a service, its used share, the risk of a breach, and the load."""
+    """The SLO of a service, the forecast of its breach, and its load.
 
-    promise: SloJson | None
-    used: float | None
-    risk: float | None
-    breach: float | None
+    slo_usage: value over target, the larger of latency and errors; above 1 the SLO is breached. breach_probability:
+    within `RISK_HORIZON_SECONDS`. breach_seconds: median time to the breach. load, safe_load: of capacity. imbalance:
+    load of the busiest replica over the mean.
+    """
+
+    slo: SloJson | None
+    slo_usage: float | None
+    breach_probability: float | None
+    breach_seconds: float | None
     load: float | None
-    safe: float | None
-    uneven: float | None
+    safe_load: float | None
+    imbalance: float | None
 
 
 class ServiceForecasts:
@@ -71,30 +76,27 @@ class ServiceForecasts:
                 self._breaches[risk.service] = risk.p50
                 self._chances[risk.service] = breach_probability(risk, RISK_HORIZON_SECONDS)
         self._loads = {item.service: item for item in forecast.loads}
-        self._uneven = {item.service: item.ratio for item in forecast.imbalance}
+        self._imbalance = {item.service: item.ratio for item in forecast.imbalance}
 
-    def used(self, service: Service, p95: float | None, failed: float | None) -> float | None:
-        """The used share of a service's SLO, the larger of latency and errors; above 1 it is breached.
-
-        None where it has no SLO, or nothing is known of it now.
-        """
+    def slo_usage(self, service: Service, p95: float | None, error_rate: float | None) -> float | None:
+        """Value over SLO target, the larger of latency and errors; None without an SLO or current values."""
         if (slo := self._slos.get(service)) is None:
             return None
-        pairs = ((p95, slo.seconds), (failed, slo.failed))
+        pairs = ((p95, slo.seconds), (error_rate, slo.failed))
         return max((value / limit for value, limit in pairs if value is not None and limit > 0), default=None)
 
-    def of(self, service: Service, p95: float | None, failed: float | None) -> ServiceForecast:
-        """SLO, risk, and load. breach: median seconds until a breach, None where none is in sight."""
+    def of(self, service: Service, p95: float | None, error_rate: float | None) -> ServiceForecast:
+        """SLO, breach forecast, and load."""
         slo, load = self._slos.get(service), self._loads.get(service)
-        used = self.used(service, p95, failed)
+        usage = self.slo_usage(service, p95, error_rate)
         return {
-            "promise": slo and SloJson(rounded(slo.seconds), rounded(slo.failed), slo.learned),
-            "used": None if used is None else number(used),
-            "risk": number(self._chances.get(service, math.nan)),
-            "breach": number(self._breaches.get(service, math.nan)),
+            "slo": slo and SloJson(rounded(slo.seconds), rounded(slo.failed), slo.learned),
+            "slo_usage": None if usage is None else number(usage),
+            "breach_probability": number(self._chances.get(service, math.nan)),
+            "breach_seconds": number(self._breaches.get(service, math.nan)),
             "load": load and number(load.ratio),
-            "safe": load and number(load.safe),
-            "uneven": number(self._uneven.get(service, math.nan)),
+            "safe_load": load and number(load.safe),
+            "imbalance": number(self._imbalance.get(service, math.nan)),
         }
 
 
@@ -121,40 +123,38 @@ def condition(
     service: Service,
     incidents: Sequence[Incident],
     rate: float | None,
-    failed: float | None,
-    used: float | None = None,
-    silent: bool = False,
+    error_rate: float | None,
+    slo_usage: float | None = None,
+    stale: bool = False,
 ) -> Condition:
-    """The condition of a service from the open incidents, its errors, and its SLO.
-
-    used: share of the SLO that is used, above 1 it is breached. silent: its data has stopped coming.
-    """
-    named = _role_condition(service, incidents)
-    if silent:
-        return Condition(named.health, f"{named.word}, no data") if named else Condition("unknown", "no data")
-    if named:
-        return named
-    if failed is not None and failed >= WARNING_ERROR_RATIO:
-        return Condition("critical" if failed >= CRITICAL_ERROR_RATIO else "warning", "errors")
-    if used is not None and used > 1.0:
-        return Condition("warning", "over objective")
-    return Condition("idle", "no requests") if not rate else Condition("ok", "ok")
+    """The condition of a service from the open incidents, its errors, and its SLO. stale: no fresh data."""
+    breached = slo_usage is not None and slo_usage > 1.0
+    role = _role_condition(service, incidents, breached)
+    if stale:
+        return Condition(role.health, f"{role.word}, no data") if role else Condition("unknown", "no data")
+    if role:
+        return role
+    if error_rate is not None and error_rate >= WARNING_ERROR_RATIO:
+        return Condition("critical" if error_rate >= CRITICAL_ERROR_RATIO else "warning", "errors")
+    if breached:
+        return Condition("warning", "SLO breach")
+    return Condition("idle", "no requests") if not rate else Condition("ok", "healthy")
 
 
-def _role_condition(service: Service, incidents: Sequence[Incident]) -> Condition | None:
-    """The condition by the role of a service in the open incidents; None without a role."""
+def _role_condition(service: Service, incidents: Sequence[Incident], breached: bool) -> Condition | None:
+    """The condition by the role of a service in the open incidents; None without a role. breached: its SLO is."""
+    affected = "SLO breach" if breached else "affected"
     incidents = [incident for incident in incidents if incident.affected]  # others affect no service yet
     for incident in incidents:
-        if service in (incident.service, incident.service):
+        if service == incident.service:
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             grave = incident.severity == "critical" and not soon
-            hit = "first at risk" if soon else "hit first"
-            word = "starved" if incident.cause == "gpu_contention" else hit
-            return Condition("critical" if grave else "warning", word if service == incident.service else "at risk")
-    if blamed := [incident for incident in incidents if incident.suspect.service == service]:
-        return Condition("warning", "starves others" if blamed[0].cause == "gpu_contention" else "the cause")
+            return Condition("critical" if grave else "warning", "at risk" if soon else affected)
+    if suspected := [incident for incident in incidents if incident.suspect.service == service]:
+        contends = suspected[0].cause == "gpu_contention"
+        return Condition("warning", "noisy neighbor" if contends else "suspected cause")
     if any(service in incident.other_affected for incident in incidents):
-        return Condition("warning", "slowed down")
+        return Condition("warning", affected)
     return None
 
 
@@ -169,8 +169,8 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     forecasts, red = ServiceForecasts(snapshot), world.red
     rows = zip(world.services, last(red.rate), last(red.failed), last(red.p95), lost.tolist(), strict=True)
     return {
-        service: condition(service, current, rate, failed, forecasts.used(service, p95, failed), silent)
-        for service, rate, failed, p95, silent in rows
+        service: condition(service, current, rate, failed, forecasts.slo_usage(service, p95, failed), stale)
+        for service, rate, failed, p95, stale in rows
     }
 
 

@@ -27,7 +27,7 @@ MAX_SERVICES = 1000
 
 
 class GpuUse(TypedDict):
-    """The GPUs of a service: number, busy GPUs in total, and share of time that it waits."""
+    """The GPUs of a service: number, GPUs in use (sum of busy shares), and share of time that it waits on others."""
 
     gpus: int
     busy: float | None
@@ -43,7 +43,7 @@ class ServiceLine(ServiceForecast, GpuUse):
     word: str
     tier: str
     rate: float | None
-    failed: float | None
+    error_rate: float | None
     p95: float | None
     spark: list[float | None]
     attempts: float | None
@@ -58,14 +58,14 @@ class ServicesPage(TypedDict):
     learning_done: NotRequired[bool]
 
 
-class NeighbourRow(Row):
-    """A service on the same GPUs, and the waits for each other."""
+class NeighborRow(Row):
+    """A service on the same GPUs. wait: share of time that this service waits on it; caused_wait: the reverse."""
 
     id: str
     colour: int
     gpus: list[str]
-    waits: float | None
-    makes_wait: float | None
+    wait: float | None
+    caused_wait: float | None
 
 
 class GpuLine(Row):
@@ -87,7 +87,7 @@ class CallRow(Row):
     known: bool
     connection: str
     rate: float | None
-    failed: float | None
+    error_rate: float | None
     p95: float | None
     server_p95: float | None
     attempts: float | None
@@ -103,7 +103,7 @@ class ServerReplica(Row):
 
 
 class ModelServers(Row):
-    """The model servers of a service. silent: replicas without data."""
+    """The model servers of a service. stale: number of replicas without fresh data."""
 
     running: float | None
     waiting: float | None
@@ -116,15 +116,15 @@ class ModelServers(Row):
     prompt_tokens: float | None
     generated_tokens: float | None
     replicas: list[ServerReplica]
-    silent: int
+    stale: int
 
 
 class Replicas(Row):
     """The replicas of a service."""
 
-    wanted: float | None
+    desired: float | None
     ready: float | None
-    most: float | None
+    max: float | None
     pending: float | None
 
 
@@ -138,24 +138,24 @@ class ServicePage(TypedDict, total=False):
     word: str
     tier: str
     rate: float | None
-    failed: float | None
+    error_rate: float | None
     p50: float | None
     p95: float | None
     p99: float | None
     gpus: int
     busy: float | None
     wait: float | None
-    promise: SloJson | None
-    used: float | None
-    risk: float | None
-    breach: float | None
+    slo: SloJson | None
+    slo_usage: float | None
+    breach_probability: float | None
+    breach_seconds: float | None
     load: float | None
-    safe: float | None
-    uneven: float | None
-    neighbours: list[NeighbourRow]
-    on: list[GpuLine]
+    safe_load: float | None
+    imbalance: float | None
+    neighbors: list[NeighborRow]
+    gpu_list: list[GpuLine]
     callers: list[CallRow]
-    callees: list[CallRow]
+    dependencies: list[CallRow]
     inference: ModelServers | None
     capacity: Replicas | None
     incidents: list[IncidentJson]
@@ -165,7 +165,7 @@ class ServicePage(TypedDict, total=False):
 
 
 def services(snapshot: Snapshot) -> ServicesPage:
-    """Every service with its figures; the worst ones where not all fit."""
+    """Every service with its values; the worst ones where not all fit."""
     world = snapshot.world
     if world is None:
         return {"ready": False, "services": [], "hidden": 0}
@@ -180,14 +180,14 @@ def services(snapshot: Snapshot) -> ServicesPage:
             "word": state[service].word,
             "tier": tiers[service],
             "rate": rate,
-            "failed": failed,
+            "error_rate": error_rate,
             "p95": p95,
             "spark": sparkline(world, world.red.p95[i]),
             "attempts": attempts.get(service),
             **shares.get(service, _NO_GPU),
-            **expected.of(service, p95, failed),
+            **expected.of(service, p95, error_rate),
         }
-        for i, (service, rate, failed, p95) in enumerate(red)
+        for i, (service, rate, error_rate, p95) in enumerate(red)
     ]
     hidden = max(0, len(rows) - MAX_SERVICES)
     if hidden:
@@ -197,15 +197,15 @@ def services(snapshot: Snapshot) -> ServicesPage:
 
 
 def service(snapshot: Snapshot, service: Service) -> ServicePage:
-    """All figures of one service that the World knows."""
+    """The page of one service."""
     world = snapshot.world
     if world is None or service not in world.services:
         return {"ready": False, "service": str(service)}
     row, red, condition = world.services.index(service), world.red, conditions(snapshot)[service]
-    rate, failed, p50, p95, p99 = _newest_of(row, red.rate, red.failed, red.p50, red.p95, red.p99)
-    forecast = ServiceForecasts(snapshot).of(service, p95, failed)
+    rate, error_rate, p50, p95, p99 = _newest_of(row, red.rate, red.failed, red.p50, red.p95, red.p99)
+    forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
     use = _shares(world, service).get(service, _NO_GPU)
-    state = ServiceState(condition.health, rate, failed, p95, use["gpus"], forecast)
+    state = ServiceState(condition.health, rate, error_rate, p95, use["gpus"], forecast)
     current, summary = worst(snapshot, service), sentence(snapshot, service, state)
     step = current.action if current else None
     return {
@@ -216,16 +216,16 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "word": condition.word,
         "tier": tier_by_service(world)[service],
         "rate": rate,
-        "failed": failed,
+        "error_rate": error_rate,
         "p50": p50,
         "p95": p95,
         "p99": p99,
         **use,
         **forecast,
-        "neighbours": _neighbors(world, service),
-        "on": _gpu_rows(world, service),
+        "neighbors": _neighbors(world, service),
+        "gpu_list": _gpu_rows(world, service),
         "callers": _calls(world, service, "server"),
-        "callees": _calls(world, service, "client"),
+        "dependencies": _calls(world, service, "client"),
         "inference": _model_servers(world, service),
         "capacity": _capacity(world, service),
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
@@ -278,7 +278,7 @@ def _gpu_rows(world: World, service: Service) -> list[GpuLine]:
     return sorted(rows, key=lambda row: (-(row.wait or 0.0), -(row.busy or 0.0), row.gpu))
 
 
-def _neighbors(world: World, service: Service) -> list[NeighbourRow]:
+def _neighbors(world: World, service: Service) -> list[NeighborRow]:
     """The services on its GPUs: how long it waits for each, and each for it; mean shares of time over those GPUs."""
     own_gpus = {tenant.gpu for tenant in world.tenants if tenant.service == service}
     shared: dict[Service, list[str]] = {}
@@ -295,8 +295,8 @@ def _neighbors(world: World, service: Service) -> list[NeighbourRow]:
     rows = []
     for other, gpus in shared.items():
         wait, caused = (_reduced(np.mean, np.array(values.get(other, []))) for values in (waits, makes_wait))
-        rows.append(NeighbourRow(str(other), service_color(str(other)), gpus, wait, caused))
-    return sorted(rows, key=lambda row: (-(row.waits or 0.0), -(row.makes_wait or 0.0), row.id))
+        rows.append(NeighborRow(str(other), service_color(str(other)), gpus, wait, caused))
+    return sorted(rows, key=lambda row: (-(row.wait or 0.0), -(row.caused_wait or 0.0), row.id))
 
 
 def _calls(world: World, service: Service, side: Literal["client", "server"]) -> list[CallRow]:

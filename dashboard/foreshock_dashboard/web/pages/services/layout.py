@@ -22,16 +22,16 @@ _BY = "aggressor_namespace, aggressor_name"
 
 
 def service_list() -> Component:
-    """The headline, a search field, and the table."""
+    """The summary and the table."""
     return page_of(
         "services",
         "Services",
         [
-            html.P(id="services-say", className="say"),
+            html.P(id="services-summary", className="page-summary"),
             panel(
                 "service-list",
-                "Every service",
-                "click a head to sort; a name leads to all about it",
+                "Services",
+                "",
                 wide=True,
                 csv="/api/csv/services",
             ),
@@ -50,48 +50,47 @@ def service_page() -> Component:
         "service",
         "Service",
         [
-            html.Div(id="service-switch", className="switch"),
-            verdict("service-verdict", "How it is", "service-say", links, role="alert"),
+            verdict("service-verdict", "State", "service-state", links, role="alert"),
             html.Div(id="service-figures", className="figures"),
             html.Div(
                 [
                     chart(
                         "service-durations",
-                        "How long requests take",
-                        "drag to zoom",
+                        "Latency",
+                        "",
                         promql="histogram_quantile(0.95, sum by (le) (rate("
                         f"{spans}_duration_seconds_bucket{{{named}}}[1m])))",
                     ),
                     chart(
                         "service-gpu",
-                        "Waiting for GPUs, and for whom",
-                        "share of time, at most, mean over its GPUs",
+                        "GPU wait by neighbor",
+                        "share of time, upper bound",
                         promql=f"avg by ({_BY}) (sum by (instance, uuid, {_BY}) "
                         f"(rate(gpu_service_wait_by_aggressor_seconds_total{{{named}}}[1m])))",
                     ),
                     chart(
                         "service-requests",
-                        "Requests and failures",
-                        "each second",
+                        "Request rate and errors",
+                        "",
                         promql=f"sum by (status_code) (rate({spans}_calls_total{{{named}}}[1m]))",
                     ),
-                    panel("neighbours", "Neighbours on its GPUs", "share of time, at most; a name leads to the pair"),
-                    panel("callers", "Who calls it", "as the callers see it"),
-                    panel("callees", "Whom it calls", "as it sees them"),
-                    chart("service-queue", "Inference queue", "requests on its model servers"),
-                    chart("service-cache", "KV cache", "share in use, mean over its replicas"),
-                    chart("service-first-token", "Time to first token", "p95"),
-                    chart("service-per-token", "Time per token", "mean"),
-                    panel("replicas", "Replicas", "the busiest first"),
-                    chart("service-replicas", "Capacity", "replicas"),
-                    panel("service-gpus", "GPUs it is on", "where it waits longest first"),
-                    panel("service-incidents", "Incidents it had part in", "of the last hour"),
+                    panel("neighbors", "GPU neighbors", "share of time, upper bound"),
+                    panel("callers", "Callers", ""),
+                    panel("dependencies", "Dependencies", ""),
+                    chart("service-queue", "Inference queue", "requests"),
+                    chart("service-cache", "KV cache usage", "mean over replicas"),
+                    chart("service-first-token", "TTFT", "p95"),
+                    chart("service-per-token", "TPOT", "mean"),
+                    panel("replicas", "Replicas", ""),
+                    chart("service-replicas", "Replica count", ""),
+                    panel("service-gpus", "GPUs", ""),
+                    panel("service-incidents", "Incidents", "last hour"),
                 ],
                 className="panels",
             ),
         ],
         "/api/pages/services/{rest}",
-        orders="neighbours-table callers-table callees-table replicas-table gpus-table",
+        orders="neighbors-table callers-table dependencies-table replicas-table gpus-table",
     )
 
 
@@ -99,13 +98,13 @@ def _chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json
     def drawn(hub: HubView, view: View, look: Look) -> Json:
         world = hub.over(view.start, view.end)
         if world is None:
-            return blank("No data in this range.", look)
+            return blank("No data in this time range.", look)
         try:
             service = service_named(view.rest, world.services)
         except ValueError:
-            return blank("No such service.", look)
+            return blank("Unknown service.", look)
         if service is None or service not in world.services:
-            return blank("Nothing is known of it in this range.", look)
+            return blank("No data of this service in this time range.", look)
         return draw(hub, view, world, service, look)
 
     return Chart(name, drawn)

@@ -1,28 +1,30 @@
 // The values of the pages of services, as the hub's JSON has them.
 import type { Action, Clause, Health, Incident, LivePayload } from "#web/assets/payload.d.ts";
 
-/** The SLO of a service: p95 latency and error rate at most. */
-export interface Objective {
-  seconds: number;
-  failed: number;
+/** The targets of a service: p95 latency in seconds and error rate. */
+export interface Slo {
+  p95: number;
+  error_rate: number;
+  /** From the baseline; else configured. */
   learned: boolean;
 }
 
 /** Rates are per second, shares are of time or requests; null where nothing is known. */
 export interface ServiceValues {
   rate: number | null;
-  failed: number | null;
+  error_rate: number | null;
   p95: number | null;
-  promise: Objective | null;
-  /** GPU time in which others hold its GPUs. */
+  slo: Slo | null;
+  /** Share of time that it waits on others on its GPUs, an upper bound. */
   wait: number | null;
   /** GPUs that it is on. */
   gpus: number;
   load: number | null;
-  /** The load up to which bursts do no harm. */
-  safe: number | null;
-  /** Chance of an SLO breach within ten minutes. */
-  risk: number | null;
+  safe_load: number | null;
+  /** Within ten minutes. */
+  breach_probability: number | null;
+  /** Median seconds until the SLO breach; 0 in one. */
+  breach_seconds: number | null;
 }
 
 export interface ServiceRow extends ServiceValues {
@@ -30,8 +32,8 @@ export interface ServiceRow extends ServiceValues {
   colour: number;
   health: Health;
   word: string;
-  /** Share of the SLO that is used; above 1 it is missed. */
-  used: number | null;
+  /** Value over SLO target; above 1 in an SLO breach. */
+  slo_usage: number | null;
   spark: (number | null)[];
   busy: number | null;
   attempts: number | null;
@@ -42,11 +44,13 @@ export interface ServicesData extends LivePayload {
   hidden: number;
 }
 
-export interface Neighbour {
+export interface Neighbor {
   id: string;
   colour: number;
-  waits: number | null;
-  makes_wait: number | null;
+  /** Share of time that the service waits on it. */
+  wait: number | null;
+  /** Share of time that it waits on the service. */
+  caused_wait: number | null;
   gpus: string[];
 }
 
@@ -57,7 +61,7 @@ export interface Call {
   known: boolean;
   connection: string | null;
   rate: number | null;
-  failed: number | null;
+  error_rate: number | null;
   p95: number | null;
   server_p95: number | null;
   attempts: number | null;
@@ -72,9 +76,9 @@ export interface Replica {
 
 export interface Capacity {
   ready: number | null;
-  wanted: number | null;
+  desired: number | null;
   pending: number | null;
-  most: number | null;
+  max: number | null;
 }
 
 export interface ServiceData extends LivePayload, ServiceValues {
@@ -84,16 +88,14 @@ export interface ServiceData extends LivePayload, ServiceValues {
   summary_clauses: Clause[];
   action: Action | null;
   tier: string | null;
-  /** Seconds until the SLO is missed; 0 while it is. */
-  breach: number | null;
-  neighbours: Neighbour[];
+  neighbors: Neighbor[];
   callers: Call[];
-  callees: Call[];
-  inference: { replicas: Replica[]; silent: number } | null;
+  dependencies: Call[];
+  inference: { replicas: Replica[]; stale: number } | null;
   capacity: Capacity | null;
-  /** The busiest replica's load over the mean. */
-  uneven: number | null;
-  on: {
+  /** Load of the busiest replica over the mean. */
+  imbalance: number | null;
+  gpu_list: {
     gpu: string;
     model: string;
     pool: string;

@@ -1,34 +1,33 @@
-// The page of one service: its values, neighbors on GPUs, callers and callees, replicas, GPUs and incidents.
-import { gpuHref, link, navigate, onNavigation, pageHref, pairHref, serviceHref } from "#web/assets/address.js";
+// The page of one service: its values, GPU neighbors, callers and dependencies, replicas, GPUs, and incidents.
+import { gpuHref, link, onNavigation, pageHref, pairHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
-import { fetchJson } from "#web/assets/fetch_json.js";
 import {
   formatDuration,
   formatGibibytes,
-  formatMultiple,
+  formatLoad,
   formatPercent,
   formatRate,
   formatSeconds,
-  formatTimeToEvent,
   formatValue,
   isNumber,
+  plural,
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionStep, causeText, incidentState } from "#web/assets/timeline/incident.js";
-import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
 import {
+  breachText,
   ERROR_RATE_LIMITS,
-  objectiveText,
+  isLikelyBreach,
   PAIR_WAIT_LIMITS,
-  RISK_LIMITS,
   retriesCell,
   serviceCell,
   shareCell,
+  sloText,
   WAIT_LIMITS,
 } from "#web/pages/services/service_cells.js";
 
@@ -44,10 +43,10 @@ import {
 const MAX_REPLICAS = 60;
 const MAX_GPUS = 40;
 const NAME_LENGTH = 26;
-const UNEVEN_RATIO = 1.05;
-const UNKNOWN_GPUS = "It is on no GPU that is known.";
+const MIN_IMBALANCE = 1.05;
+const NO_GPUS = "Runs on no known GPU.";
 const VERDICT_STATES = { ok: "calm", idle: "calm", unknown: "blind", warning: "warning", critical: "critical" };
-const PANELS = ["neighbours", "callers", "callees", "replicas", "service-gpus", "service-incidents"];
+const PANELS = ["neighbors", "callers", "dependencies", "replicas", "service-gpus", "service-incidents"];
 const INFERENCE_PANELS = ["service-queue", "service-cache", "service-first-token", "service-per-token", "replicas"];
 
 /**
@@ -88,46 +87,41 @@ const fillTable = (name, reason, spec) => {
 };
 
 /** @param {ServiceData} data */
-const riskText = ({ breach }) => {
-  if (breach === 0) return "it misses now";
-  return isNumber(breach) ? `misses its objective in about ${formatTimeToEvent(breach)}` : "";
-};
-
-/** @param {ServiceData} data */
 const drawFigures = (data) => {
-  const { promise, rate, failed, p95, wait, gpus, load, safe, risk } = data;
-  const overSafe = isNumber(safe) && (load ?? 0) > safe;
-  const loadTitle = "what is asked of its model servers over what they can do";
-  const waitTitle = "share of its GPU time in which others hold them, at most";
+  const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad, breach_seconds: breach } = data;
+  const isAbove = (/** @type {number | null} */ value, /** @type {number | null | undefined} */ limit) =>
+    isNumber(limit) && (value ?? 0) > limit;
   put(
     byId("service-figures"),
-    figure("Requests", formatRate(rate)),
-    figure("Errors", formatPercent(failed), {
-      note: promise ? `of at most ${formatPercent(promise.failed)}` : "",
-      isGrave: promise !== null && (failed ?? 0) > promise.failed,
-    }),
     figure("p95", formatSeconds(p95), {
-      note: promise ? `of at most ${formatSeconds(promise.seconds)}` : "",
-      isGrave: promise !== null && (p95 ?? 0) > promise.seconds,
-      title: objectiveText(data),
+      note: slo ? `(SLO ${formatSeconds(slo.p95)})` : "",
+      isGrave: isAbove(p95, slo?.p95),
+      title: sloText(data),
     }),
-    figure("Waits for GPUs", formatPercent(wait), {
-      note: gpus ? `of the time on ${gpus} GPU${gpus > 1 ? "s" : ""}` : "on no GPU",
-      isGrave: (wait ?? 0) >= WAIT_LIMITS.bad,
-      title: waitTitle,
+    figure("Error rate", formatPercent(errorRate), {
+      note: slo ? `(SLO ${formatPercent(slo.error_rate)})` : "",
+      isGrave: isAbove(errorRate, slo?.error_rate),
+      title: sloText(data),
     }),
+    figure("SLO breach", breachText(data), {
+      isGrave: breach === 0 || isLikelyBreach(data),
+      title: "forecast: probability within 10 min, and the time to the breach where it is likely",
+    }),
+    figure("Requests", formatRate(rate)),
     isNumber(load)
-      ? figure("Offered load", formatMultiple(load), {
-          note: isNumber(safe) ? `${formatPercent(safe)} is safe` : "",
-          isGrave: overSafe,
-          title: loadTitle,
+      ? figure("Load", formatLoad(load), {
+          note: isNumber(safeLoad) ? `(limit ${formatPercent(safeLoad)})` : "",
+          isGrave: isAbove(load, safeLoad),
+          title: "offered load of its model servers over their capacity",
         })
       : null,
-    figure("Risk in 10 min", formatPercent(risk), {
-      note: riskText(data),
-      isGrave: (risk ?? 0) >= RISK_LIMITS.bad,
-      title: "chance that it misses its objective",
-    }),
+    gpus
+      ? figure("GPU wait", formatPercent(wait), {
+          note: `on ${plural(gpus, "GPU")}`,
+          isGrave: (wait ?? 0) >= WAIT_LIMITS.bad,
+          title: "share of time that it waits on other services on its GPUs, upper bound",
+        })
+      : null,
   );
 };
 
@@ -138,32 +132,31 @@ const drawFigures = (data) => {
 const waitLink = (ratio, href) => (isNumber(ratio) ? link(href, shareCell(ratio, PAIR_WAIT_LIMITS)) : null);
 
 /** @param {ServiceData} data */
-const drawNeighbours = ({ service, neighbours, gpus }) => {
-  const label = shortLabels(neighbours.map(({ id }) => id));
-  fillTable("neighbours", gpus ? "It has its GPUs to itself." : UNKNOWN_GPUS, {
-    id: "neighbours-table",
-    label: "Neighbours",
-    param: "neighbours-table",
-    rows: neighbours,
-    by: "-waits",
+const drawNeighbors = ({ service, neighbors, gpus }) => {
+  const label = shortLabels(neighbors.map(({ id }) => id));
+  fillTable("neighbors", gpus ? "No other service on its GPUs." : NO_GPUS, {
+    id: "neighbors-table",
+    label: "GPU neighbors",
+    param: "neighbors-table",
+    rows: neighbors,
+    by: "-wait",
     columns: [
-      { key: "id", name: "Neighbour", text: true, cell: (row) => serviceCell(row, NAME_LENGTH, label) },
+      { key: "id", name: "Neighbor", text: true, cell: (row) => serviceCell(row, NAME_LENGTH, label) },
       {
-        key: "waits",
-        name: "Waits for",
-        hint: "share of time, at most, that this service waits for the neighbour",
-        cell: (row) => waitLink(row.waits, pairHref(service, row.id)),
+        key: "wait",
+        name: "Wait on it",
+        hint: "share of time that this service waits on the neighbor, upper bound",
+        cell: (row) => waitLink(row.wait, pairHref(service, row.id)),
       },
       {
-        key: "makes_wait",
-        name: "Waits for it",
-        hint: "share of time, at most, that the neighbour waits for this service",
-        cell: (row) => waitLink(row.makes_wait, pairHref(row.id, service)),
+        key: "caused_wait",
+        name: "Its wait",
+        hint: "share of time that the neighbor waits on this service, upper bound",
+        cell: (row) => waitLink(row.caused_wait, pairHref(row.id, service)),
       },
       {
         key: "gpus",
-        name: "GPUs",
-        hint: "shared by the two",
+        name: "Shared GPUs",
         value: (row) => row.gpus.length,
         cell: (row) => h("span", { title: row.gpus.join(", ") }, row.gpus.length),
       },
@@ -177,11 +170,10 @@ const drawNeighbours = ({ service, neighbours, gpus }) => {
  * @param {(id: string) => string} label
  */
 const callCell = (call, label) => {
-  const { id, colour, known, connection } = call;
+  const { id, known, connection } = call;
   if (known) return serviceCell(call, NAME_LENGTH, label);
-  const kind = connection === "virtual_node" ? "outside" : connection?.replaceAll("_", " ");
+  const kind = connection === "virtual_node" ? "external" : connection?.replaceAll("_", " ");
   return [
-    serviceDot(colour),
     h("span", { title: id }, truncate(label(id), NAME_LENGTH)),
     kind ? h("small", { class: "muted" }, ` ${kind}`) : null,
   ];
@@ -189,72 +181,74 @@ const callCell = (call, label) => {
 
 /** @param {Call} call */
 const callLatency = ({ p95, server_p95: serverP95 }) => {
-  const difference = `${formatSeconds(serverP95)} as the callee sees it; the difference is the network and queues`;
-  return h("span", { title: isNumber(serverP95) ? difference : null }, formatSeconds(p95));
+  const title = `p95 at the server ${formatSeconds(serverP95)}; the difference is network and queues`;
+  return h("span", { title: isNumber(serverP95) ? title : null }, formatSeconds(p95));
 };
 
 const CALLERS = /** @type {const} */ ({
   name: "callers",
+  label: "Callers",
   heading: "Caller",
   param: "callers-table",
-  empty: "Nobody is known to call it.",
+  empty: "No callers observed.",
 });
-const CALLEES = /** @type {const} */ ({
-  name: "callees",
-  heading: "Callee",
-  param: "callees-table",
-  empty: "It is not known to call anybody.",
+const DEPENDENCIES = /** @type {const} */ ({
+  name: "dependencies",
+  label: "Dependencies",
+  heading: "Dependency",
+  param: "dependencies-table",
+  empty: "No calls to other services observed.",
 });
 
 /**
  * @param {ServiceData} data
- * @param {typeof CALLERS | typeof CALLEES} panel
+ * @param {typeof CALLERS | typeof DEPENDENCIES} panel
  */
-const drawCalls = (data, { name, heading, param, empty }) => {
+const drawCalls = (data, { name, label, heading, param, empty }) => {
   const calls = data[name];
-  const label = shortLabels(calls.map(({ id }) => id));
+  const shortName = shortLabels(calls.map(({ id }) => id));
   fillTable(name, empty, {
     id: param,
-    label: name,
+    label,
     param,
     rows: calls,
     by: "-rate",
     columns: [
-      { key: "id", name: heading, text: true, cell: (row) => callCell(row, label) },
+      { key: "id", name: heading, text: true, cell: (row) => callCell(row, shortName) },
       { key: "rate", name: "Requests", cell: ({ rate }) => formatRate(rate) },
-      { key: "failed", name: "Errors", cell: ({ failed }) => shareCell(failed, ERROR_RATE_LIMITS) },
-      { key: "p95", name: "p95", hint: "as the caller sees it", cell: callLatency },
+      { key: "error_rate", name: "Error rate", cell: ({ error_rate: value }) => shareCell(value, ERROR_RATE_LIMITS) },
+      { key: "p95", name: "p95", hint: "at the caller", cell: callLatency },
       { key: "attempts", name: "Retries", hint: "attempts per call beyond the first", cell: retriesCell },
     ],
   });
 };
 
 /** @param {Capacity} capacity */
-const capacityText = ({ ready, wanted, pending, most }) => {
+const capacityText = ({ ready, desired, pending, max }) => {
   const count = (/** @type {number | null} */ value) => formatValue(value, "count");
   const waiting = pending ? `, ${count(pending)} pending` : "";
-  const limit = isNumber(most) ? `, ${count(most)} at most` : "";
-  return `${count(ready)} ready of ${count(wanted)} wanted${waiting}${limit}`;
+  const limit = isNumber(max) ? `, max ${count(max)}` : "";
+  return `${count(ready)} of ${count(desired)} ready${waiting}${limit}`;
 };
 
 /** @param {ServiceData} data */
-const drawReplicas = ({ inference, capacity, uneven }) => {
+const drawReplicas = ({ inference, capacity, imbalance }) => {
   for (const name of INFERENCE_PANELS) hidePanel(name, !inference);
   hidePanel("service-replicas", !capacity);
   if (!inference) return;
   const facts = [
-    isNumber(uneven) && uneven >= UNEVEN_RATIO ? `the busiest has ${uneven.toFixed(1)} times the mean` : "",
-    inference.silent ? `${inference.silent} tell nothing any more` : "",
     capacity ? capacityText(capacity) : "",
+    isNumber(imbalance) && imbalance >= MIN_IMBALANCE ? `busiest at ${imbalance.toFixed(1)}x the mean load` : "",
+    inference.stale ? `${plural(inference.stale, "replica")} without fresh data` : "",
   ].filter(Boolean);
-  fillTable("replicas", "None of its replicas tells anything now.", {
+  fillTable("replicas", "No fresh data of its replicas.", {
     id: "replicas-table",
     label: "Replicas",
     param: "replicas-table",
     rows: inference.replicas,
     by: "-requests",
     maxRows: MAX_REPLICAS,
-    above: facts.length ? h("p", null, `${facts.join("; ")}.`) : null,
+    above: facts.length ? h("p", null, facts.join(", ")) : null,
     columns: [
       {
         key: "instance",
@@ -264,20 +258,20 @@ const drawReplicas = ({ inference, capacity, uneven }) => {
       },
       {
         key: "requests",
-        name: "On it",
-        hint: "requests running and waiting on it",
+        name: "Requests",
+        hint: "running and waiting",
         cell: ({ requests }) => (isNumber(requests) ? requests.toFixed(0) : null),
       },
       {
         key: "finished",
-        name: "Answers",
-        hint: "requests it ends each second",
+        name: "Completed",
+        hint: "requests per second",
         cell: ({ finished }) => formatRate(finished),
       },
       {
         key: "seconds",
-        name: "Takes",
-        hint: "mean from arrival to the last token",
+        name: "Latency",
+        hint: "mean, arrival to last token",
         cell: ({ seconds }) => formatSeconds(seconds),
       },
     ],
@@ -285,12 +279,12 @@ const drawReplicas = ({ inference, capacity, uneven }) => {
 };
 
 /** @param {ServiceData} data */
-const drawGpus = ({ on }) =>
-  fillTable("service-gpus", UNKNOWN_GPUS, {
+const drawGpus = ({ gpu_list: rows }) =>
+  fillTable("service-gpus", NO_GPUS, {
     id: "gpus-table",
     label: "GPUs",
     param: "gpus-table",
-    rows: on,
+    rows,
     by: "-wait",
     maxRows: MAX_GPUS,
     columns: [
@@ -300,8 +294,8 @@ const drawGpus = ({ on }) =>
         text: true,
         cell: ({ gpu, model, pool }) => link(gpuHref(gpu), gpu, [model, pool].filter(Boolean).join(", ")),
       },
-      { key: "wait", name: "Waits", cell: ({ wait }) => shareCell(wait, WAIT_LIMITS) },
-      { key: "busy", name: "Uses", cell: ({ busy }) => formatPercent(busy) },
+      { key: "wait", name: "GPU wait", cell: ({ wait }) => shareCell(wait, WAIT_LIMITS) },
+      { key: "busy", name: "Usage", cell: ({ busy }) => formatPercent(busy) },
       { key: "memory", name: "Memory", cell: ({ memory }) => (isNumber(memory) ? formatGibibytes(memory) : null) },
     ],
   });
@@ -338,7 +332,7 @@ const drawIncidents = ({ incidents }, now) =>
   fillPanel(
     "service-incidents",
     incidents.length > 0,
-    "None in the last hour.",
+    "No incidents in the last hour.",
     h(
       "ul",
       { class: "warnings" },
@@ -347,29 +341,28 @@ const drawIncidents = ({ incidents }, now) =>
   );
 
 /** @param {ServiceData} data */
-const drawLinks = ({ service, promise, tier, action }) => {
+const drawLinks = (data) => {
+  const { service, tier, action } = data;
   const traces = (/** @type {Record<string, string>} */ params, /** @type {string} */ text) =>
     link(pageHref("/traces", { service, ...params }), text);
-  const source = promise?.learned ? "objective learned" : "objective configured";
   put(
     byId("service-links"),
     action ? actionStep(action) : null,
     h(
       "p",
       { class: "facts" },
-      promise
-        ? h("span", null, `${source}: p95 ${formatSeconds(promise.seconds)}, ${formatPercent(promise.failed)} failed`)
-        : null,
-      tier ? h("span", null, `tier ${tier}`) : null,
-      traces({ order: "slowest" }, "slowest traces"),
-      traces({ errors: "true" }, "failed traces"),
-      traces({ order: "gpu_wait" }, "traces that waited for a GPU longest"),
+      data.slo ? h("span", null, sloText(data)) : null,
+      tier ? h("span", null, `Tier: ${tier}`) : null,
+      traces({ order: "slowest" }, "Slowest traces"),
+      traces({ status: "error" }, "Traces with errors"),
+      traces({ order: "gpu_wait" }, "Traces by GPU wait"),
+      link(pageHref("/services"), "All services"),
     ),
   );
 };
 
 /**
- * A part of an address. One that cannot be decoded stays as it is: it is a name that no service has.
+ * A part of an address. One that cannot be decoded stays as it is: no service has that name.
  * @param {string} text
  */
 const decodePart = (text) => {
@@ -380,40 +373,8 @@ const decodePart = (text) => {
   }
 };
 
-/** The name of the service in the address. */
+/** The service of the address. */
 const addressedService = () => location.pathname.split("/").slice(2).map(decodePart).join("/");
-
-/** Put a field for another service into the page: a name that is not known has this way out. */
-const drawSwitcher = async () => {
-  const box = byId("service-switch");
-  if (!box) return;
-  const input = h("input", {
-    name: "service",
-    type: "text",
-    list: "services-known",
-    placeholder: "another service",
-    autocomplete: "off",
-    spellcheck: "false",
-  });
-  const form = h(
-    "form",
-    { role: "search", "aria-label": "Show another service", class: "filters" },
-    link(pageHref("/services"), "All services"),
-    h("label", null, h("span", { class: "visually-hidden" }, "Another service"), input),
-    h("datalist", { id: "services-known" }),
-    h("button", { type: "submit" }, "Show"),
-  );
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const name = input.value.trim();
-    if (name) navigate(serviceHref(name));
-  });
-  box.replaceChildren(form);
-  // Suggestions only: the field takes any name.
-  const body = await fetchJson("/api/services").catch(() => null);
-  const names = (body?.services ?? []).map((/** @type {{ service: string }} */ { service }) => service);
-  byId("services-known")?.replaceChildren(...names.map((/** @type {string} */ value) => h("option", { value })));
-};
 
 /**
  * Put the service's name into the page's heading and into the PromQL of its charts.
@@ -441,9 +402,9 @@ const nameService = (name) => {
 const drawWithoutData = ({ error }) => {
   requireId("service-verdict").dataset.state = error ? "error" : "empty";
   for (const name of PANELS) {
-    setPanel(name, error ? "error" : "empty", error ? `Cannot be read: ${error}` : "Nothing is known yet.");
+    setPanel(name, error ? "error" : "empty", error || "No data yet.");
   }
-  put(byId("service-say"), error ? `Cannot be read: ${error}` : "Nothing is known yet of any service.");
+  put(byId("service-state"), error || "No data yet.");
 };
 
 /** @param {ServiceData} data */
@@ -457,7 +418,6 @@ const verdictState = ({ incidents, health }) => {
 export const service = {
   mount: () => {
     nameService(addressedService());
-    drawSwitcher();
   },
   update: (/** @type {ServiceData} */ data) => {
     if (!data.ready) {
@@ -466,12 +426,12 @@ export const service = {
     }
     nameService(data.service);
     requireId("service-verdict").dataset.state = verdictState(data);
-    setText(requireId("service-say"), clausesText(data.summary_clauses));
+    setText(requireId("service-state"), clausesText(data.summary_clauses));
     drawLinks(data);
     drawFigures(data);
-    drawNeighbours(data);
+    drawNeighbors(data);
     drawCalls(data, CALLERS);
-    drawCalls(data, CALLEES);
+    drawCalls(data, DEPENDENCIES);
     drawReplicas(data);
     drawGpus(data);
     drawIncidents(data, live.time);

@@ -1,8 +1,15 @@
 // How values of services are shown, in the table of all and on the page of one.
 import { link, serviceHref } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
-import { formatMultiple, formatPercent, formatSeconds, isNumber, truncate } from "#web/assets/format.js";
-import { serviceDot } from "#web/assets/timeline/signs.js";
+import {
+  formatBucket,
+  formatLoad,
+  formatPercent,
+  formatSeconds,
+  isNumber,
+  NOT_KNOWN,
+  truncate,
+} from "#web/assets/format.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
 
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceValues} ServiceValues */
@@ -12,7 +19,8 @@ const MANY_ATTEMPTS = 1.2;
 export const ERROR_RATE_LIMITS = /** @type {const} */ ({ poor: 0.01, bad: 0.05 });
 export const WAIT_LIMITS = /** @type {const} */ ({ poor: 0.1, bad: 0.3 });
 export const PAIR_WAIT_LIMITS = /** @type {const} */ ({ poor: 0.05, bad: 0.2 });
-export const RISK_LIMITS = /** @type {const} */ ({ poor: 0.2, bad: 0.5 });
+const BREACH_LIMITS = /** @type {const} */ ({ poor: 0.2, bad: 0.5 });
+const MAX_SHOWN_PROBABILITY = 0.95;
 
 /**
  * The class of a value that is too high; "" where it is not.
@@ -40,32 +48,88 @@ export const retriesCell = ({ attempts }) =>
   isNumber(attempts) ? h("span", { class: attempts >= MANY_ATTEMPTS ? "poor" : "" }, (attempts - 1).toFixed(2)) : null;
 
 /**
- * A service with its color, as a link to its page.
- * @param {{ id: string, colour: number }} row
+ * A service as a link to its page.
+ * @param {{ id: string }} row
  * @param {number} maxLength
  * @param {(id: string) => string} [label]
  */
-export const serviceCell = ({ id, colour }, maxLength, label = (name) => name) => [
-  serviceDot(colour),
-  link(serviceHref(id), breakable(truncate(label(id), maxLength)), id),
-];
+export const serviceCell = ({ id }, maxLength, label = (name) => name) =>
+  link(serviceHref(id), breakable(truncate(label(id), maxLength)), id);
 
 /**
  * The SLO of a service in words; "" where it has none.
- * @param {Pick<ServiceValues, "promise">} values
+ * @param {Pick<ServiceValues, "slo">} values
  */
-export const objectiveText = ({ promise }) => {
-  if (!promise) return "";
-  const source = promise.learned ? "learned from what is usual" : "configured";
-  return `p95 at most ${formatSeconds(promise.seconds)}, ${formatPercent(promise.failed)} failed: ${source}`;
+export const sloText = ({ slo }) =>
+  slo
+    ? `${slo.learned ? "Learned SLO" : "SLO"}: p95 ${formatSeconds(slo.p95)}, error rate ${formatPercent(slo.error_rate)}`
+    : "";
+
+/**
+ * A value with its reference in brackets, marked where it is above it; null where the value is not known.
+ * @param {number | null} value
+ * @param {(value: number) => string} format
+ * @param {string} name of the reference, such as "SLO"
+ * @param {number | null | undefined} limit
+ */
+const referenceCell = (value, format, name, limit) => {
+  if (!isNumber(value)) return null;
+  const mark = isNumber(limit) && value > limit ? "bad" : "";
+  return [
+    h("span", { class: mark }, format(value)),
+    isNumber(limit) ? h("small", { class: "reference" }, ` (${name} ${format(limit)})`) : null,
+  ];
 };
 
 /**
- * The load of a service's model servers, marked above what is safe; null where it is not known.
- * @param {Pick<ServiceValues, "load" | "safe">} values
+ * @param {Pick<ServiceValues, "p95" | "slo">} values
  */
-export const loadCell = ({ load, safe }) => {
-  if (!isNumber(load)) return null;
-  const title = isNumber(safe) ? `up to ${formatPercent(safe)} its bursts do no harm` : "what is safe is not known";
-  return h("span", { class: isNumber(safe) && load > safe ? "bad" : "", title }, formatMultiple(load));
+export const p95Cell = ({ p95, slo }) => referenceCell(p95, formatSeconds, "SLO", slo?.p95);
+
+/**
+ * @param {Pick<ServiceValues, "error_rate" | "slo">} values
+ */
+export const errorRateCell = ({ error_rate: value, slo }) =>
+  slo ? referenceCell(value, formatPercent, "SLO", slo.error_rate) : shareCell(value, ERROR_RATE_LIMITS);
+
+/**
+ * @param {Pick<ServiceValues, "load" | "safe_load">} values
+ */
+export const loadCell = ({ load, safe_load: limit }) => referenceCell(load, formatLoad, "limit", limit);
+
+/**
+ * The forecast of an SLO breach within ten minutes: never more certain than it can be.
+ * @param {number | null} probability
+ */
+const probabilityText = (probability) => {
+  if (!isNumber(probability)) return NOT_KNOWN;
+  if (probability > MAX_SHOWN_PROBABILITY) return `> ${formatPercent(MAX_SHOWN_PROBABILITY)}`;
+  return probability < 1 - MAX_SHOWN_PROBABILITY
+    ? `< ${formatPercent(1 - MAX_SHOWN_PROBABILITY)}`
+    : formatPercent(probability);
+};
+
+/**
+ * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
+ */
+export const breachText = ({ breach_probability: probability, breach_seconds: seconds }) => {
+  if (seconds === 0) return "in breach";
+  const isForecast = isNumber(seconds) && (probability ?? 0) >= BREACH_LIMITS.bad;
+  return `${probabilityText(probability)}${isForecast ? `, ${formatBucket(seconds)}` : ""}`;
+};
+
+/**
+ * Whether an SLO breach within ten minutes is more likely than not.
+ * @param {Pick<ServiceValues, "breach_probability">} values
+ */
+export const isLikelyBreach = ({ breach_probability: probability }) => (probability ?? 0) >= BREACH_LIMITS.bad;
+
+/**
+ * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
+ */
+export const breachCell = (values) => {
+  const { breach_probability: probability, breach_seconds: seconds } = values;
+  if (!isNumber(probability) && seconds !== 0) return null;
+  const mark = seconds === 0 ? "bad" : limitClass(probability ?? 0, BREACH_LIMITS);
+  return h("span", { class: mark }, breachText(values));
 };

@@ -1,14 +1,14 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatMultiple, formatRate, formatSeconds, isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import { formatRate, formatSeconds, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { healthLegend, healthState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 import {
-  ERROR_RATE_LIMITS,
+  breachCell,
+  errorRateCell,
   loadCell,
-  objectiveText,
-  RISK_LIMITS,
+  p95Cell,
   retriesCell,
   serviceCell,
   shareCell,
@@ -20,41 +20,19 @@ import {
 
 const MAX_ROWS = 1000;
 const MAX_NAME_LENGTH = 40;
-/** An SLO that is used more than this is nearly missed. */
-const NEARLY_USED_RATIO = 0.8;
-
-/** @param {number} ratio */
-const usedClass = (ratio) => {
-  if (ratio > 1) return "bad";
-  return ratio > NEARLY_USED_RATIO ? "poor" : "";
-};
-
-/**
- * How much of its SLO a service uses, as a bar with its number; above 100 % it misses it.
- * @param {ServiceRow} row
- */
-const usedCell = (row) => {
-  const { used } = row;
-  if (!isNumber(used)) {
-    const title = row.promise ? "no request ended lately" : "nothing promised or learned yet";
-    return h("span", { class: "muted", title }, NOT_KNOWN);
-  }
-  const style = `--share:${Math.min(100, used * 100).toFixed(0)}%`;
-  return h("span", { class: `used ${usedClass(used)}`, style, title: objectiveText(row) }, formatMultiple(used));
-};
+const AT_RISK_PROBABILITY = 0.5;
 
 /** @param {ServiceRow} row */
-const latencyLine = ({ spark, health, id }) => {
+const latencyLine = ({ spark, slo, id }) => {
   const top = formatSeconds(Math.max(...spark.filter(isNumber)));
   return sparkline(spark, {
-    kind: health,
-    label: `p95 of ${id} over 15 minutes, at most ${top}`,
-    title: `0 to ${top}`,
+    label: `p95 of ${id}, last 15 min, up to ${top}${slo ? `, SLO ${formatSeconds(slo.p95)}` : ""}`,
+    title: `up to ${top}${slo ? `; SLO ${formatSeconds(slo.p95)}` : ""}`,
   });
 };
 
 /** @param {ServiceRow} row */
-const gpusUsed = ({ busy, gpus }) => (gpus ? `${isNumber(busy) ? busy.toFixed(1) : NOT_KNOWN} of ${gpus}` : null);
+const gpusInUse = ({ busy, gpus }) => (gpus ? `${isNumber(busy) ? busy.toFixed(1) : NOT_KNOWN} of ${gpus}` : null);
 
 /** @type {import("#web/assets/widgets/table.js").Column<ServiceRow>[]} */
 const COLUMNS = [
@@ -64,28 +42,36 @@ const COLUMNS = [
     text: true,
     cell: (row) => [serviceCell(row, MAX_NAME_LENGTH), " ", healthState(row.health, row.word)],
   },
-  { key: "rate", name: "Requests", minor: true, cell: ({ rate }) => formatRate(rate) },
-  { key: "failed", name: "Errors", minor: true, cell: ({ failed }) => shareCell(failed, ERROR_RATE_LIMITS) },
-  { key: "p95", name: "p95", minor: true, cell: ({ p95 }) => formatSeconds(p95) },
   {
-    key: "used",
-    name: "Of objective",
-    hint: "how much of what is promised, or usual, it uses; above 100 % it misses it",
-    cell: usedCell,
+    key: "breach_probability",
+    name: "SLO breach",
+    hint: "forecast: probability within 10 min, and the time to the breach where it is likely",
+    cell: breachCell,
   },
+  { key: "p95", name: "p95", cell: p95Cell },
   { key: "spark", name: "p95, 15 min", fixed: true, minor: true, cell: latencyLine },
+  { key: "error_rate", name: "Error rate", minor: true, cell: errorRateCell },
+  { key: "rate", name: "Requests", minor: true, cell: ({ rate }) => formatRate(rate) },
+  {
+    key: "load",
+    name: "Load",
+    minor: true,
+    hint: "offered load of its model servers over their capacity",
+    cell: loadCell,
+  },
   {
     key: "wait",
-    name: "Waits for GPUs",
-    hint: "share of its GPU time in which others hold them, at most",
+    name: "GPU wait",
+    minor: true,
+    hint: "share of time that it waits on other services on its GPUs, upper bound",
     cell: ({ wait }) => shareCell(wait, WAIT_LIMITS),
   },
   {
     key: "busy",
-    name: "GPUs used",
+    name: "GPUs in use",
     minor: true,
-    hint: "GPUs' worth of time that it uses, of those that it is on",
-    cell: gpusUsed,
+    hint: "sum of its busy shares, of the GPUs it runs on",
+    cell: gpusInUse,
   },
   {
     key: "attempts",
@@ -94,40 +80,30 @@ const COLUMNS = [
     hint: "attempts per call beyond the first",
     cell: retriesCell,
   },
-  {
-    key: "load",
-    name: "Load",
-    minor: true,
-    hint: "what is asked of its model servers over what they can do",
-    cell: loadCell,
-  },
-  {
-    key: "risk",
-    name: "Risk",
-    hint: "chance that it misses its objective within ten minutes",
-    cell: ({ risk }) => shareCell(risk, RISK_LIMITS),
-  },
 ];
 
 /**
- * How the services fare, in one sentence.
+ * The state of all services in one sentence.
  * @param {readonly ServiceRow[]} rows
  */
 export const summaryText = (rows) => {
   const count = (/** @type {(row: ServiceRow) => boolean} */ test) => rows.filter(test).length;
-  const missing = count(({ used }) => (used ?? 0) > 1);
-  const judged = count(({ used }) => isNumber(used));
+  const breached = count(({ slo_usage: usage }) => (usage ?? 0) > 1);
+  const measured = count(({ slo_usage: usage }) => isNumber(usage));
   const waiting = count(({ wait }) => (wait ?? 0) >= WAIT_LIMITS.poor);
-  const atRisk = count(({ risk, used }) => (risk ?? 0) >= RISK_LIMITS.bad && (used ?? 0) <= 1);
-  const kept = judged
-    ? `All ${judged} services with an objective keep it`
-    : `${rows.length} services; nothing is promised or learned yet`;
+  const atRisk = count(
+    ({ breach_probability: probability, slo_usage: usage }) =>
+      (probability ?? 0) >= AT_RISK_PROBABILITY && (usage ?? 0) <= 1,
+  );
+  const within = measured
+    ? `All ${plural(measured, "service")} with traffic within SLO`
+    : `${plural(rows.length, "service")}, no SLO yet`;
   const parts = [
-    missing ? `${missing} of ${rows.length} services miss their objective` : kept,
-    waiting ? `${waiting} wait for GPUs more than 10 % of the time` : "none waits long for a GPU",
-    atRisk ? `${atRisk} may miss it within ten minutes` : "",
+    breached ? `${breached} of ${plural(measured, "service")} in SLO breach` : within,
+    atRisk ? `${atRisk} at risk` : "",
+    waiting ? `${waiting} with GPU wait ≥ 10%` : "",
   ];
-  return `${parts.filter(Boolean).join("; ")}.`;
+  return `${parts.filter(Boolean).join(", ")}.`;
 };
 
 /** @type {import("#web/assets/page.d.ts").Page} */
@@ -139,24 +115,18 @@ export const services = {
     }
     const { services: rows, hidden } = data;
     if (!rows.length) {
-      const empty = "No service is known: no spans have arrived and no process was seen on a GPU.";
-      setPanelEmpty("service-list", `${empty} Status tells how to send some.`);
+      setPanelEmpty("service-list", "No services in this time range. Send OTLP spans or run foreshock-exporter.");
       return;
     }
-    const rest = h(
-      "p",
-      { class: "note" },
-      `${hidden} more are in `,
-      h("a", { href: "/api/services" }, "/api/services"),
-    );
-    put(byId("services-say"), summaryText(rows));
+    const rest = h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/services" }, "/api/services"));
+    put(byId("services-summary"), summaryText(rows));
     drawTable(byId("service-list"), {
       id: "services-table",
       label: "Services",
       columns: COLUMNS,
       rows,
       maxRows: MAX_ROWS,
-      by: "-risk",
+      by: "-breach_probability",
       health: ({ health }) => health,
       note: [healthLegend(rows.map(({ health }) => health)), hidden ? rest : null],
     });
