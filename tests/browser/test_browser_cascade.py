@@ -73,11 +73,11 @@ def test_a_cascade_is_accessible_and_fits(visit: Open, width: int) -> None:
     page = visit("/cascade", width=width).page
     _ready(page)
     if width <= 600:
-        expect(page.locator("#signs")).to_be_hidden()
+        expect(page.locator("#signals")).to_be_hidden()
         for fold in page.locator("[data-fold]").all():
             fold.click()
         expect(page.locator("[data-fold][aria-expanded=true]:visible")).to_have_count(6)
-    expect(page.locator("#signs table")).to_be_visible()
+    expect(page.locator("#signals table")).to_be_visible()
     expect(page.locator("#map svg.map")).to_have_count(1 if width > 600 else 0)
     assert_accessible_and_fits(page)
     page.get_by_role("link", name="Now", exact=True).click()
@@ -87,32 +87,34 @@ def test_a_cascade_is_accessible_and_fits(visit: Open, width: int) -> None:
 
 
 @pytest.mark.usefixtures("spread")
-def test_cascade_shows_how_it_spread_and_how_long_is_left(visit: Open) -> None:
-    """Map with order and culprit, signs with thresholds and reasons, a bar of the time left, lanes."""
+def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
+    """Map with order of impact and suspect, signals with thresholds and reasons, forecast breaches, lanes."""
     page = visit("/cascade").page
     _ready(page)
-    expect(page.get_by_label("embedder: hit 1, misses its objective")).to_be_visible()
-    expect(page.get_by_label("train-llm: culprit, starves others")).to_be_visible()
-    expect(page.locator("#map .step.gpu title")).to_have_text("train-llm takes the GPU time of embedder")
-    expect(page.locator("#map .step.call title")).to_have_text("embedder slows its caller rag-api")
+    expect(page.get_by_label("embedder: impact 1, SLO breach")).to_be_visible()
+    expect(page.get_by_label("train-llm: suspected cause, no requests")).to_be_visible()
+    expect(page.locator("#map .step.gpu title")).to_have_text("train-llm → embedder: GPU contention")
+    expect(page.locator("#map .step.call title")).to_have_text("embedder → rag-api: degraded dependency")
     expect(page.locator("#breaches tbody tr")).to_have_text(
-        [re.compile("embedder.*missed now"), re.compile("gateway.*in about 4 min.*60 s to 9 min")]
+        [re.compile("embedder.*in breach"), re.compile("gateway.*< 5 min.*60 s to 9 min")]
     )
-    wait = page.locator("#signs tbody tr", has_text="GPU wait")
-    expect(wait).to_contain_text("its work waits while another service runs on the same GPU")
+    wait = page.locator("#signals tbody tr", has_text="GPU wait")
+    expect(wait.locator("[title]").first).to_have_attribute(
+        "title", "Leading signal: work waits while another service runs on the same GPU"
+    )
     expect(page.locator("#timeline .lane")).to_have_count(4)
-    expect(page.locator(".chosen .step")).to_contain_text("Move train-llm off")
-    page.get_by_text("Map as tables").click()
-    expect(page.locator("#map .path li")).to_have_count(2)
+    expect(page.locator("ol.propagation li")).to_have_count(2)
+    page.get_by_text("As tables").click()
+    expect(page.locator("#map tbody tr").first).to_be_visible()
 
 
 @pytest.mark.usefixtures("spread")
-def test_an_incident_is_chosen_and_its_post_mortem_is_one_file(visit: Open) -> None:
+def test_an_incident_is_chosen_and_its_postmortem_is_one_file(visit: Open) -> None:
     """One that is over is looked at before its end; the address holds all of it."""
     page = visit("/cascade").page
     _ready(page)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download the post-mortem").click()
+        page.get_by_role("link", name="Download postmortem").click()
     assert download.value.suggested_filename == "foreshock-20251125T095730Z-embedder.zip"
     page.locator(".incidents a", has_text="reranker").click()
     expect(page).to_have_url(re.compile(r"incident=20251125T095730Z-reranker&from=\d+&to=\d+$"))
@@ -126,12 +128,12 @@ def test_the_slider_replays_map_and_lanes(visit: Open) -> None:
     page = visit("/cascade").page
     _ready(page)
     expect(page.locator("#map .node.critical")).not_to_have_count(0)
-    page.get_by_role("button", name="Replay it").click()
+    page.get_by_role("button", name="Replay").click()
     slider = page.get_by_role("slider", name="Show the state at this time")
     slider.fill(str(int(NOW - 400) // 10 * 10))
     expect(page.locator("#live")).to_contain_text("Past")
     expect(page.locator("#map .node.critical")).to_have_count(0)
-    expect(page.locator("#timeline-message")).to_have_text("No service is worse than usual, and none was in this time.")
+    expect(page.locator("#timeline-message")).to_have_text("No anomalies in this time range.")
     expect(page.get_by_role("button", name="▶ Play")).to_be_visible()
     page.get_by_role("button", name="Back to live").click()
     expect(page.locator("#map .node.critical")).not_to_have_count(0)
@@ -174,14 +176,14 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
     _ready(page)
     assert page.locator("main img, main script").count() == 0
     if scene == "hostile":
-        expect(page.locator(".chosen")).to_contain_text(HOSTILE)
+        expect(page.locator(".incidents")).to_contain_text(HOSTILE)
     elif scene == "error":
         expect(page.locator("#map-message")).to_contain_text("Cannot be read: prometheus")
         expect(page.locator("#cascade-load")).to_contain_text("Cannot be read: prometheus")
     else:
         expect(page.locator("#timeline-panel")).to_have_attribute("data-state", "empty")
     calm = {"learning": "still being learned (12 of 30 min)", "empty": "No service is known", "blind": "no fresh data"}
-    for panel in ("timeline", "breaches", "signs") if scene in calm else ():
+    for panel in ("timeline", "breaches", "signals") if scene in calm else ():
         expect(page.locator(f"#{panel}-message")).to_contain_text(calm[scene])
     assert violations(page) == []
 
@@ -203,7 +205,7 @@ def test_a_chart_that_is_not_drawn_yet_says_so(visit: Open) -> None:
     while held:
         held.pop().continue_()
     page.unroute("**/_dash-update-component?*")
-    expect(chart.locator(".annotation")).to_contain_text("No service tells of its load.")
+    expect(chart.locator(".annotation")).to_contain_text("No data on load.")
     assert chart.evaluate(said) == "none"
 
 

@@ -1,4 +1,4 @@
-"""Contention and Fleet in a real browser: read, sorted, walked with the keyboard, and the same for everybody."""
+"""Contention and Fleet in a real browser: read, sorted, used with the keyboard, and accessible."""
 
 from __future__ import annotations
 
@@ -29,34 +29,39 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     row |= {"duration_seconds": 2.0, "for_aggressor_seconds": 5.0, "gpu_seconds": 8.0}
     waits = {"traces": [row], "examined": 40, "time": NOW}
     page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
-    expect(page.locator("#headline")).to_have_text(
-        "embedder waits up to 46% of its time for train-llm on 2 GPUs. Of 4 pairs that share GPUs, 4 wait."
-    )
+    expect(page.locator("#headline")).to_have_text("embedder waits on train-llm up to 46% of the time, 2 GPUs.")
     expect(page.locator("#pair-open")).to_be_hidden()
-    page.get_by_role("link", name="embedder waits for train-llm 46% of the time on 2 GPUs, in a warning").click()
+    page.get_by_role(
+        "link", name="embedder waits on train-llm up to 46% of the time, 2 GPUs, in an open incident"
+    ).click()
     expect(page.locator("#headline")).to_contain_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1")
-    expect(page.locator("#pair-facts")).to_contain_text("93% sure whose doing it is, sampled")
+    expect(page.locator("#pair-facts")).to_contain_text("GPU wait ≤ 46% of the time (upper bound)")
     expect(page.locator("#pair-gpus tbody tr")).to_have_count(2)
     expect(page.locator("#pair-wait .main-svg").first).to_be_visible()
-    expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s2.00 s then went on")
-    expect(page.locator("#pair-traces .note")).to_contain_text("Work goes on when its caller has an answer or gave up")
+    expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s (63%)2.00 s *")
+    expect(page.locator("#pair-traces .note")).to_contain_text(
+        "* GPU work that outlasts the client's duration counts as wait, too."
+    )
     assert "victim=embedder&aggressor=train-llm" in page.url
     page.locator("#pair-gpus").get_by_role("link", name="host-0/gpu-1").click()
     expect(page.locator("#gpu-title")).to_have_text("host-0/gpu-1")
     page.go_back()
-    page.get_by_role("button", name="Close the pair").click()
+    page.get_by_role("button", name="Close pair").click()
     expect(page.locator("#pair-open")).to_be_hidden()
 
 
-def test_the_matrix_is_sorted_by_its_heads_and_lists_go_by_a_column(visit: Open) -> None:
-    """The address keeps both, and a screen reader is told."""
-    page = visit("/contention?order=name").page
+def test_the_matrix_is_sorted_by_its_heads_and_tables_by_a_column(visit: Open) -> None:
+    """The address keeps both, and so does what a screen reader reads."""
+    page = visit("/contention?order=name&all=1").page
     ready(page)
-    rows = page.locator("#who .matrix tbody th")
+    rows = page.locator("#waits .matrix tbody th")
+    page.get_by_role("button", name="All pairs").click()
+    expect(rows).to_have_count(1)
+    page.get_by_role("button", name="All pairs").click()
     expect(rows.locator("button")).to_have_text(["batch-eval", "embedder", "reranker", "train-llm"])
-    page.locator("#who .matrix thead").get_by_role("button", name="train-llm").click()
+    page.locator("#waits .matrix thead").get_by_role("button", name="train-llm").click()
     expect(rows.first).to_contain_text("embedder")
-    assert "order=runs%3Atrain-llm" in page.url
+    assert "order=column%3Atrain-llm" in page.url
     head = page.locator("#gpus").get_by_role("columnheader", name="GPU", exact=True)
     head.get_by_role("button").click()
     expect(head).to_have_attribute("aria-sort", "ascending")
@@ -64,25 +69,25 @@ def test_the_matrix_is_sorted_by_its_heads_and_lists_go_by_a_column(visit: Open)
 
 
 def test_the_fleet_is_read_and_opened_with_the_keyboard(visit: Open) -> None:
-    """Arrow keys move, Enter opens; the switch changes what the grid shows, and the filter the inventory."""
+    """Arrow keys move, Enter opens; the switch changes the metric of the grid, and the filter the inventory."""
     page = visit("/fleet").page
     ready(page)
     expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, contended 83% of the time")
+    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, 83% contended")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
     page.keyboard.press("Enter")
     expect(page.locator("#gpu-title")).to_have_text("host-0/gpu-0")
-    expect(page.locator("#gpu")).to_contain_text("cannot be told: nothing tells of errors or throttling")
+    expect(page.locator("#gpu")).to_contain_text("Hardware health unknown: no data on errors or throttling")
     expect(page.locator("#gpu-use .main-svg").first).to_be_visible()
-    switch = page.get_by_role("group", name="What the grid shows")
+    switch = page.get_by_role("group", name="Metric of the grid")
     switch.get_by_role("button", name="Temperature").click()
     expect(page.locator("#grid-legend")).to_contain_text("Temperature 20 °C")
     expect(switch.get_by_role("button", name="Throttled")).to_be_disabled()
     page.get_by_label("Filter").fill("host-2")
-    expect(page.locator("#inventory-hint")).to_have_text("8 of 32 GPUs")
+    expect(page.locator("#inventory-hint")).to_have_text("8 of 32 GPUs · H100")
     expect(page.locator("#inventory-panel").get_by_role("link", name="CSV")).to_have_attribute(
         "href", "/api/csv/gpus?q=host-2"
     )
@@ -90,7 +95,7 @@ def test_the_fleet_is_read_and_opened_with_the_keyboard(visit: Open) -> None:
         assert part in page.url
 
 
-def test_a_tick_draws_the_grid_anew_without_making_it_anew(visit: Open, site: Site) -> None:
+def test_an_evaluation_updates_the_grid_in_place(visit: Open, site: Site) -> None:
     """Only the values change: the plot and what the reader opened stay."""
     page = visit("/fleet").page
     ready(page)
@@ -112,7 +117,7 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
     ready(page)
     expect(page.locator("main")).to_contain_text(HOSTILE)
     if path == "/contention":
-        page.locator("#who .warned a").click()
+        page.locator("#waits .incident a").click()
         expect(page.locator("#pair-use .legend").first).to_contain_text("onerror")
     assert page.locator("main img, main script").count() == 0
 
@@ -120,13 +125,13 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        ("empty", "No GPU is known yet."),
-        ("blind", "Cannot tell: nothing says who waits for whom."),
+        ("empty", "No GPUs."),
+        ("blind", "No data on GPU wait."),
         ("error", "foreshock cannot read its source."),
     ],
 )
-def test_nothing_known_is_said_and_never_a_zero(visit: Open, site: Site, scene: str, words: str) -> None:
-    """No page is blank, or loads for ever, and none looks calm, whatever is missing."""
+def test_missing_data_has_a_reason_and_is_never_zero(visit: Open, site: Site, scene: str, words: str) -> None:
+    """No page is blank, loads forever, or looks healthy, whatever is missing."""
     site.hub.snapshot = SCENES[scene]()
     page = visit("/contention").page
     expect(page.locator("#headline")).to_contain_text(words)

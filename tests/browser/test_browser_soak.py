@@ -87,7 +87,7 @@ def measure(session: CDPSession) -> dict[str, float]:
     return {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
 
 
-OPENED = {"contention": "#who a.cell", "traces": "#list tbody a", "services": "tbody a"}
+OPENED = {"contention": "#waits td.wait a", "traces": "#list tbody a", "services": "tbody a"}
 """What is opened on a page: a pair, a trace, a service."""
 
 

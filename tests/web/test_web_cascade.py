@@ -1,4 +1,4 @@
-"""The page of the cascade: how trouble spread, how long is left, what room there is, and the file to keep."""
+"""The Cascade page: propagation, forecast SLO breaches, capacity, and the downloadable postmortem."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.pages.cascade.data import breaches, cascade, headroom_service, propagation
+from foreshock_dashboard.web.pages.cascade.data import (
+    QuotaRow,
+    breaches,
+    capacity_service,
+    cascade,
+    propagation,
+    quota,
+    service_roles,
+)
 from foreshock_dashboard.web.pages.cascade.layout import PAGE
 from foreshock_dashboard.web.panels import topology
 from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents
@@ -29,7 +37,7 @@ LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))
 
 
 def serving(world: World) -> World:
-    """vllm-70b with two replicas of four that are wanted, on a pool whose quota is used up, ever busier."""
+    """vllm-70b with two ready of four desired replicas, on a pool whose quota is used up, with growing load."""
     points = len(world.times)
 
     def row(start: float, end: float) -> Floats:
@@ -59,8 +67,8 @@ def _asked(world: World, culprit: str, origin: str) -> Incident:
     return replace(item, service=service(origin), affected=(service(origin),))
 
 
-def test_trouble_spreads_from_the_culprit_over_gpus_and_up_the_calls() -> None:
-    """From who takes the GPUs to the victim, from there to its callers that were hit later."""
+def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
+    """From the noisy neighbor to the affected service, from there to its callers that were affected later."""
     world = starving()
     steps = propagation(world, _chosen(starvation(world)), ["embedder", "rag-api", "gateway"])
     assert [(step["from"], step["to"], step["via"]) for step in steps] == [
@@ -78,17 +86,15 @@ def test_trouble_spreads_from_the_culprit_over_gpus_and_up_the_calls() -> None:
         ("vllm-70b", "vllm-70b", []),
     ],
 )
-def test_load_spreads_along_the_calls_by_which_it_comes(
-    culprit: str, origin: str, steps: list[tuple[str, str]]
-) -> None:
-    """The shortest way; none where nobody calls, or where it is its own doing."""
+def test_load_propagates_along_the_calls_that_carry_it(culprit: str, origin: str, steps: list[tuple[str, str]]) -> None:
+    """The shortest path; none without calls, or where the service itself is the suspect."""
     found = propagation(calm(), _chosen(_asked(calm(), culprit, origin)), [])
     assert [(step["from"], step["to"]) for step in found] == steps
     assert {step["via"] for step in found} <= {"load"}
 
 
-def test_the_time_left_is_told_of_the_incident_and_of_whoever_else_is_likely() -> None:
-    """The soonest first; what is far off or unlikely is no line."""
+def test_forecast_breaches_are_those_of_the_incident_and_of_other_likely_services() -> None:
+    """The soonest first; a distant or unlikely breach is left out."""
     world = starving()
     far = AtRisk(GATEWAY, 4000.0, 9000.0, float("inf"), 3000.0, float("inf"))
     item = replace(starvation(world), at_risk=(AtRisk(EMBEDDER, 0, 0, 0, 0, 0), far))
@@ -102,69 +108,101 @@ def test_the_time_left_is_told_of_the_incident_and_of_whoever_else_is_likely() -
     assert vars(rows[1].seconds) == {"p10": None, "p20": 200.0, "p50": 700.0, "p80": None, "p90": None}
 
 
-def test_the_room_shown_is_of_who_is_asked_for_else_of_the_incident_else_of_the_busiest() -> None:
-    """None where nobody tells of replicas or load."""
+def test_capacity_is_that_of_the_chosen_service_else_of_the_incident_else_of_the_most_loaded() -> None:
+    """None without data on replicas or load."""
     world = serving(starving())
     seen = snapshot(world)
-    assert headroom_service(seen, _chosen(), "vllm-70b") == LLM
-    assert headroom_service(seen, _chosen(), "nobody") is None
-    assert headroom_service(seen, _chosen(_asked(world, "gateway", "vllm-70b"))) == LLM
-    assert headroom_service(replace(seen, forecast=Forecast(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
-    assert headroom_service(snapshot(starving()), _chosen()) is None
+    assert capacity_service(seen, _chosen(), "vllm-70b") == LLM
+    assert capacity_service(seen, _chosen(), "nobody") is None
+    assert capacity_service(seen, _chosen(_asked(world, "gateway", "vllm-70b"))) == LLM
+    assert capacity_service(replace(seen, forecast=Forecast(loads=(Load(LLM, "", 0.5, 0.7),))), _chosen()) == LLM
+    assert capacity_service(snapshot(starving()), _chosen()) is None
 
 
-def test_replicas_and_load_are_drawn_with_what_is_wanted_safe_and_allowed() -> None:
-    """Wanted, ready, at most, waiting; offered load, safe load and the quota that is used."""
+def test_replicas_and_load_are_drawn_with_their_limits() -> None:
+    """Ready, desired, maximum, and pending replicas; load and its safe limit. A quota has another unit."""
     world = serving(starving())
     names = [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]]
-    assert names == ["ready", "wanted", "at most", "waiting for a node"]
-    judged = Load(LLM, "", 0.5, 0.7)
-    drawn = draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(judged,))))
-    lines = {line["name"]: line["y"] for line in drawn["data"]}
-    assert set(lines) == {"offered load", "safe, bursts included", "GPU quota of its pool used"}
-    assert lines["offered load"][-1] > lines["offered load"][0] > 0
-    assert set(lines["GPU quota of its pool used"]) == {1.0}
+    assert names == ["ready", "desired", "maximum", "pending (unschedulable)"]
+    analyzed = Load(LLM, "", 0.5, 0.6)
+    drawn = draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(analyzed,))))
+    lines = {line["name"].replace(" %", "%"): line["y"] for line in drawn["data"]}
+    assert set(lines) == {"load", "safe limit 60%"}
+    assert lines["load"][-1] > lines["load"][0] > 0
+    assert set(lines["safe limit 60%"]) == {0.6}
+    assert quota(world, LLM) == QuotaRow("chat", 8.0, 8.0)
+    assert quota(starving(), LLM) is None
 
 
-def test_offered_load_is_drawn_by_what_was_learned_before_the_range_and_says_why_where_nothing_was() -> None:
-    """An incident that fills the range, its caches full all along, teaches nothing of how servers are otherwise."""
+def test_load_is_drawn_up_to_three_times_the_capacity() -> None:
+    """Beyond that more digits mean nothing, and the safe limit would be a line at the bottom."""
+    world = serving(starving())
+    assert world.model_servers is not None
+    servers = world.model_servers
+    crowded = replace(world, model_servers=replace(servers, waiting=servers.running * 40))
+    analyzed = Load(LLM, "", 9.0, 0.6, BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5))
+    drawn = draw(PAGE, "cascade-load", replace(snapshot(crowded), forecast=Forecast(loads=(analyzed,))))
+    line = drawn["data"][0]
+    assert line["name"] == "load (cut off at 3x capacity)"
+    assert max(line["y"]) == 3.0
+
+
+def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one() -> None:
+    """An incident that fills the range, with full caches all along, allows no fit of its own."""
     world = serving(starving())
     assert world.model_servers is not None
     full = replace(
         world, model_servers=replace(world.model_servers, cache=np.full_like(world.model_servers.cache, 0.99))
     )
     unknown = draw(PAGE, "cascade-load", snapshot(full))
-    assert [line["name"] for line in unknown["data"]] == ["GPU quota of its pool used"]
-    assert unknown["layout"]["annotations"][0]["text"].startswith("The load of vllm-70b is not known")
-    judged = Load(LLM, "", 1.2, 0.6, BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5))
-    drawn = draw(PAGE, "cascade-load", replace(snapshot(full), forecast=Forecast(loads=(judged,))))
-    lines = {line["name"]: line["y"] for line in drawn["data"]}
-    assert lines["offered load"][-1] > lines["offered load"][0] > 0
-    assert set(lines["safe, bursts included"]) == {0.6}
+    assert unknown["data"] == []
+    assert unknown["layout"]["annotations"][0]["text"].startswith("Load of vllm-70b unknown")
+    analyzed = Load(LLM, "", 1.2, 0.6, BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5))
+    drawn = draw(PAGE, "cascade-load", replace(snapshot(full), forecast=Forecast(loads=(analyzed,))))
+    line = drawn["data"][0]["y"]
+    assert line[-1] > line[0] > 0
     assert drawn["layout"]["annotations"] == []
 
 
 @pytest.mark.parametrize(
     ("chart", "without", "words"),
     [
-        (
-            *("cascade-replicas", ("capacity",)),
-            "No replicas of vllm-70b are told of: kube-state-metrics is not read.",
-        ),
-        ("cascade-replicas", ("capacity", "model_servers"), "No service tells of its replicas."),
-        ("cascade-load", ("model_servers",), "vllm-70b has no model server that tells of its load."),
-        ("cascade-load", ("capacity", "model_servers"), "No service tells of its load."),
+        ("cascade-replicas", ("capacity",), "No data on replicas of vllm-70b: connect kube-state-metrics."),
+        ("cascade-replicas", ("capacity", "model_servers"), "No data on replicas."),
+        ("cascade-load", ("model_servers",), "No data on load: vllm-70b has no model server."),
+        ("cascade-load", ("capacity", "model_servers"), "No data on load."),
     ],
 )
-def test_a_chart_without_data_says_why(chart: str, without: Sequence[str], words: str) -> None:
+def test_a_chart_without_data_has_a_reason(chart: str, without: Sequence[str], words: str) -> None:
     """Not an empty frame."""
     absent: dict[str, Any] = dict.fromkeys(without)
     world = replace(serving(starving()), pool=(), **absent)
     assert words in draw(PAGE, chart, snapshot(world))["layout"]["annotations"][0]["text"]
 
 
+def test_the_map_has_the_role_of_each_service_in_open_incidents() -> None:
+    """A service that an incident names is not shown as healthy; a resolved incident has no roles."""
+    world = starving()
+    item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0), AtRisk(EMBEDDER, 0, 0, 0)))
+    roles = service_roles((item,))
+    assert {"train-llm": "suspect", "embedder": "affected", "gateway": "at_risk"}.items() <= roles.items()
+    assert service_roles((replace(item, state="resolved", resolved=NOW),)) == {}
+    page = cascade(snapshot(world, item), NOW - 900)
+    assert {node.id: node.role for node in page["services"]}["gateway"] == "at_risk"
+
+
+def test_lanes_end_now_because_the_forecast_has_a_table() -> None:
+    """The same forecast is not shown twice."""
+    world = starving()
+    item = replace(starvation(world), at_risk=(AtRisk(GATEWAY, 100.0, 240.0, 500.0),))
+    page = cascade(snapshot(world, item), NOW - 900)
+    assert [row.service for row in page["breaches"]] == ["gateway"]
+    assert page["timeline"].end == page["timeline"].now
+    assert [lane.forecast for lane in page["timeline"].lanes] == [None] * len(page["timeline"].lanes)
+
+
 def test_golden_capacity(golden: Callable[[str, str], None]) -> None:
-    """Both figures."""
+    """Both charts."""
     world = serving(calm())
     drawn = [draw(PAGE, chart, snapshot(world)) for chart in ("cascade-replicas", "cascade-load")]
     golden("web-capacity.json", json.dumps(drawn, indent=1) + "\n")
@@ -172,12 +210,12 @@ def test_golden_capacity(golden: Callable[[str, str], None]) -> None:
 
 @pytest.mark.parametrize("scene", sorted(SCENES))
 def test_every_scene_gives_json(scene: str) -> None:
-    """Also before the first tick."""
+    """Also before the first evaluation."""
     json.dumps(cascade(SCENES[scene](), NOW - 1800), allow_nan=False, default=vars)
 
 
-def test_what_began_before_the_range_is_told_with_what_is_known() -> None:
-    """The page says where lanes begin later than was asked for; a wider World begins earlier."""
+def test_lanes_begin_with_the_first_data_of_the_range() -> None:
+    """The page has the time where it is later than the range; a wider World begins earlier."""
     seen = SCENES["starving"]()
     assert cascade(seen, NOW - 7200)["earliest"] == NOW - (POINTS - 1) * 10
     assert cascade(seen, NOW - 600)["earliest"] is None
@@ -187,14 +225,17 @@ def test_what_began_before_the_range_is_told_with_what_is_known() -> None:
 
 
 @pytest.mark.parametrize("ago", [1800, 300, 60])
-def test_the_order_of_hits_is_that_of_the_incident_whatever_range_is_looked_at(ago: int) -> None:
-    """On the map, in the lanes and on the way it took, also where all of it began before the range."""
+def test_the_order_of_impact_is_the_same_over_every_range(ago: int) -> None:
+    """On the map, in the lanes, and in the propagation, also where the incident began before the range."""
     world = starving({"rag-api": "answers"})
     told = cascade(snapshot(world, starvation(world)), NOW - ago)
     assert {row.id: row.order for row in told["services"] if row.order} == {"embedder": 1, "answers": 2}
     lanes = [(lane.service, lane.order) for lane in told["timeline"].lanes]
     assert lanes == [("train-llm", None), ("embedder", 1), ("answers", 2)]
-    assert [(step["from"], step["to"]) for step in told["path"]] == [("train-llm", "embedder"), ("embedder", "answers")]
+    assert [(step["from"], step["to"]) for step in told["propagation"]] == [
+        ("train-llm", "embedder"),
+        ("embedder", "answers"),
+    ]
 
 
 def test_the_page_is_read_of_a_range_an_incident_and_an_instant() -> None:
@@ -204,15 +245,15 @@ def test_the_page_is_read_of_a_range_an_incident_and_an_instant() -> None:
     caller = Caller(create_app(FakeHub(snapshot(world, known)), version="0"))
     told = caller.get(f"/api/pages/cascade?from={NOW - 600:.0f}&incident={known.id}").json()
     assert told["timeline"]["start"] == NOW - 600
-    assert [item["id"] for item in told["chosen"]] == [known.id]
-    assert {row["service"] for row in told["signs"]} >= {"embedder", "rag-api"}
+    assert [item["id"] for item in told["selected"]] == [known.id]
+    assert {row["service"] for row in told["signals"]} >= {"embedder", "rag-api"}
     past = caller.get(f"/api/pages/cascade?at={NOW - 300:.0f}").json()
-    assert (past["chosen"], past["timeline"]["lanes"], past["signs"]) == ([], [], [])
+    assert (past["selected"], past["timeline"]["lanes"], past["signals"]) == ([], [], [])
     assert caller.get("/api/pages/cascade?since=1").status_code == 400
 
 
-def test_a_post_mortem_is_one_file() -> None:
-    """An archive whose Markdown finds its plots beside it; its name is safe whatever the service is called."""
+def test_a_postmortem_is_one_file() -> None:
+    """An archive of Markdown and its plots; its name is safe whatever the name of the service."""
     world = starving()
     known = replace(starvation(world), id='x"\r\n../é')
     caller = Caller(create_app(FakeHub(snapshot(world, known)), version="0"))
@@ -227,8 +268,8 @@ def test_a_post_mortem_is_one_file() -> None:
     assert caller.get("/api/report/latest?as=pdf").status_code == 400
 
 
-def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a large platform, everything else would be most of a refresh that nobody sees."""
+def test_the_page_has_values_of_the_services_on_the_map_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a large platform, the rest would be most of a refresh and not visible."""
     monkeypatch.setattr(topology, "MAX_NODES", 6)
     world = starving()
     drawn = {node.id for node in topology.service_map(world).nodes}
@@ -240,8 +281,8 @@ def test_values_are_told_of_what_the_map_draws_and_of_nothing_else(monkeypatch: 
     assert len(told["edges"]) == sum({str(edge.client), str(edge.server)} <= drawn for edge in world.edges)
 
 
-def test_a_service_that_came_lately_has_no_stage_over_a_range_that_does_not_know_it() -> None:
-    """What is read of a wide range may be a little older than the newest tick."""
+def test_a_new_service_has_no_stage_over_a_range_without_it() -> None:
+    """The World of a wide range may be older than the newest evaluation."""
     world = starving()
     some = [row for row, who in enumerate(world.services) if who != GATEWAY]
     red = replace(world.red, **{one.name: getattr(world.red, one.name)[some] for one in fields(world.red)})

@@ -17,21 +17,21 @@ from foreshock_dashboard.model.types import Floats
 Stage = Literal["healthy", "early_warning", "degraded", "breached"]
 STAGES: tuple[Stage, ...] = ("healthy", "early_warning", "degraded", "breached")
 LEADING_SIGNALS: Mapping[str, str] = {
-    "stalled_by": "its work waits while another service runs on the same GPU",
-    "per_token": "each token takes longer: fuller batches, or somebody takes its GPU time",
-    "first_token": "requests wait longer before their answer begins",
-    "waiting": "requests come faster than they are served",
-    "cache": "when the KV cache is full, requests wait or are thrown out and begin anew",
-    "preempted": "requests are thrown out of a full KV cache and begin anew",
-    "queued": "requests wait longer for a place in the batch",
-    "attempts": "retries ask again for what failed: load that makes load",
-    "excess": "callers wait longer than the service takes: the way to it is slow",
-    "flight": "more requests are under way at once than usual",
-    "throttled": "the GPU is held back by heat or power",
+    "stalled_by": "work waits while another service runs on the same GPU",
+    "per_token": "output tokens take longer: fuller batches or less GPU time",
+    "first_token": "time to first token grows",
+    "waiting": "requests arrive faster than they complete",
+    "cache": "a full KV cache makes requests wait or preempts them",
+    "preempted": "requests are preempted from a full KV cache and recomputed",
+    "queued": "requests wait longer for a slot in the batch",
+    "attempts": "retries amplify load",
+    "excess": "network or proxy latency between caller and service",
+    "flight": "more concurrent requests",
+    "throttled": "the GPU is throttled (thermal or power)",
     "errors": "the GPU reports errors",
-    "ready": "fewer replicas are ready than are wanted",
+    "ready": "fewer ready replicas than desired",
 }
-"""Signals that move before users feel anything, and why each of them matters."""
+"""Signals that change before users notice, and the reason why each matters."""
 
 
 class Sign(NamedTuple):

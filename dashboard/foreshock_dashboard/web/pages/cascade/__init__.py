@@ -1,4 +1,4 @@
 """Everything of the Cascade page: data, and layout with charts.
 
-Imports: `analysis`, `model`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
+Imports: `analysis`, `model`, `render`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
 """

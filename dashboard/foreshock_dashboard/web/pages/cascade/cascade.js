@@ -1,25 +1,24 @@
-// The Cascade page: the incident, how it spread, its lanes, early signs, and the time that is left.
-import { hrefWith, link, navigate, serviceHref } from "#web/assets/address.js";
-import { clausesText, timeElement } from "#web/assets/clock.js";
+// The Cascade page: the incident, its map and lanes, anomalous signals, forecast breaches, and capacity.
+import { hrefWith, link, navigate, pageHref, serviceHref } from "#web/assets/address.js";
+import { timeElement } from "#web/assets/clock.js";
 import { byId, h, put, s, scrollTable, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
+  formatBucket,
   formatDuration,
   formatInterval,
-  formatTimeToEvent,
+  formatPercent,
   formatValue,
   isNumber,
   shortLabels,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import {
-  actionStep,
   causeText,
   incidentRange,
   incidentState,
   reportHref,
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
-import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
@@ -27,14 +26,13 @@ import { drawServiceMap } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 /** @typedef {import("#web/assets/payload.d.ts").Percentiles} Percentiles */
-/** @typedef {import("#web/assets/timeline/signs.js").Health} Health */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").CascadeData} CascadeData */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").Signal} Signal */
 
 const REPLAY_LEAD_SECONDS = 60;
-const MAX_SIGNALS = 14;
+const MAX_SIGNALS = 8;
 const HORIZON_SECONDS = 1800;
-const SCALE_WIDTH = 260;
+const SCALE_WIDTH = 200;
 const SCALE_MARGIN = 4;
 
 /**
@@ -43,56 +41,51 @@ const SCALE_MARGIN = 4;
  * @param {number} now
  */
 const incidentItem = (incident, data, now) => {
-  const isChosen = data.wanted ? incident.id === data.wanted : data.chosen.some((chosen) => chosen.id === incident.id);
+  const isSelected = data.selected.some(({ id }) => id === incident.id);
   const age = incident.resolved
-    ? `ended ${formatDuration(now - incident.resolved)} ago`
-    : `for ${formatDuration(now - incident.since)}`;
+    ? `resolved ${formatDuration(now - incident.resolved)} ago`
+    : ["since ", timeElement(incident.since, now), ` (${formatDuration(now - incident.since)})`];
   const href = hrefWith({ incident: incident.id, ...incidentRange(incident) });
   return h(
     "li",
     null,
     h(
       "a",
-      { href, "data-go": true, "aria-current": isChosen ? "true" : null },
+      { href, "data-go": true, "aria-current": isSelected ? "true" : null },
       incidentState(incident),
       " ",
       h("b", null, incident.service),
-      h("span", { class: "muted" }, ` ${causeText(incident)}, ${age}`),
+      h("span", { class: "muted" }, ` ${causeText(incident)}, `, age),
     ),
   );
 };
 
 /** @param {Incident} incident */
-const incidentDetail = (incident) =>
+const incidentTools = (incident) =>
   h(
-    "div",
-    { class: "chosen", "data-state": incident.state, "data-severity": incident.severity },
-    h("p", { class: "headline" }, clausesText(incident.summary_clauses)),
-    incident.action ? actionStep(incident.action) : null,
+    "p",
+    { class: "incident-tools" },
     h(
-      "p",
-      { class: "facts" },
-      h(
-        "button",
-        {
-          type: "button",
-          class: "quiet",
-          "data-time": "replay",
-          "data-from": Math.round(Math.min(incident.since, incident.opened) - REPLAY_LEAD_SECONDS),
-        },
-        "▶ Replay it",
-      ),
-      h("a", { href: reportHref(incident.id), download: "" }, "Download the post-mortem"),
-      slowestTracesLink(incident.service, `Slowest traces of ${incident.service}`),
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        "data-time": "replay",
+        "data-from": Math.round(Math.min(incident.since, incident.opened) - REPLAY_LEAD_SECONDS),
+      },
+      "▶ Replay",
     ),
+    h("a", { href: reportHref(incident.id), download: "" }, "Download postmortem"),
+    slowestTracesLink(incident.service, "Slowest traces"),
+    incident.resolved ? null : link(pageHref("/"), "Action and evidence"),
   );
 
 /** @param {CascadeData} data */
 const noIncidentText = (data) => {
   if (data.error && !data.ready) return null;
   const text = data.learning.done
-    ? "No incident hits a service, and none did in the last hour: below is how everything fares."
-    : "Incidents can be told once the hub has learnt what is usual.";
+    ? "No incidents in the last hour. Current state:"
+    : "Building baseline: incidents are detected once it is ready.";
   return h("p", { class: "muted" }, text);
 };
 
@@ -101,24 +94,21 @@ const noIncidentText = (data) => {
  * @param {number} now
  */
 const drawIncidents = (data, now) => {
-  const { incidents, wanted } = data;
-  const [chosen] = data.chosen;
-  const all = () => h("li", null, link(hrefWith({ incident: null }), "all that are open"));
+  const { incidents, incident: id } = data;
+  const [selected] = data.selected;
   const list = () =>
     h(
       "ul",
       { class: "incidents", "aria-label": "Incidents" },
       incidents.map((incident) => incidentItem(incident, data, now)),
-      wanted ? all() : null,
+      id ? h("li", null, link(hrefWith({ incident: null }), "All open incidents")) : null,
     );
-  const unknownText =
-    `Nothing is known of incident ${wanted} at this time. ` +
-    "It may be older than an hour, or begin later: choose another time.";
+  const unknownText = `No incident ${id} at this time: it may have resolved over an hour ago. Choose another time.`;
   put(
     byId("chooser"),
     incidents.length ? list() : noIncidentText(data),
-    wanted && !chosen ? h("p", { class: "lost" }, unknownText) : null,
-    chosen ? incidentDetail(chosen) : null,
+    id && !selected ? h("p", { class: "lost" }, unknownText) : null,
+    selected ? incidentTools(selected) : null,
   );
 };
 
@@ -132,11 +122,15 @@ export const scalePosition = (seconds) => {
 };
 
 /**
- * The ends of an 80 % interval, or of a narrower one where only that is known.
+ * The ends of the 80% interval, or of the 60% interval where only that is known.
  * @param {Percentiles} seconds
  */
 const intervalEnds = ({ p10, p20, p80, p90 }) =>
   /** @type {const} */ ([isNumber(p10) ? p10 : p20, isNumber(p90) ? p90 : p80]);
+
+/** @param {Percentiles} seconds */
+const intervalText = (seconds) =>
+  formatInterval(...intervalEnds(seconds)) + (isNumber(seconds.p10) ? "" : " (60% interval)");
 
 /**
  * A bar from the 10th to the 90th percentile, thick from the 20th to the 80th.
@@ -161,7 +155,6 @@ const breachScale = () =>
     "span",
     { class: "breach-scale", style: `width:${SCALE_WIDTH + 2 * SCALE_MARGIN}px` },
     /** @type {const} */ ([
-      [0, "now"],
       [60, "1 min"],
       [300, "5"],
       [600, "10"],
@@ -169,99 +162,113 @@ const breachScale = () =>
     ]).map(([seconds, text]) => h("span", { style: `left:${scalePosition(seconds) + SCALE_MARGIN}px` }, text)),
   );
 
-/** @param {Percentiles} seconds */
-const breachCell = (seconds) => {
-  if (seconds.p50 === 0) return h("b", { class: "bad" }, "■ missed now");
-  const when = isNumber(seconds.p50) ? `in about ${formatTimeToEvent(seconds.p50)}` : "perhaps";
-  return [h("b", null, when), h("br"), h("small", null, formatInterval(...intervalEnds(seconds)))];
-};
-
 /** @param {CascadeData} data */
-const drawBreaches = ({ breaches, untold }) => {
+const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
   if (!breaches.length) {
-    setPanelEmpty("breaches", untold || "No service is expected to miss its objective within 30 min.");
+    setPanelEmpty("breaches", unknownReason || "No SLO breach forecast in the next 30 min.");
     return;
   }
   const label = shortLabels(breaches.map(({ service }) => service));
+  const isForecast = breaches.some(({ seconds }) => seconds.p50 !== 0);
   put(
     byId("breaches"),
     scrollTable(
-      "Time until objectives are missed",
+      "SLO breach forecast",
       { class: "breaches" },
       [
         h("th", { scope: "col" }, "Service"),
-        h("th", { scope: "col" }, "Objective missed"),
-        h("th", { scope: "col", class: "minor" }, breachScale()),
+        h("th", { scope: "col" }, "SLO breach"),
+        isForecast && [
+          h("th", { scope: "col" }, "80% interval"),
+          h("th", { scope: "col", class: "minor" }, breachScale()),
+        ],
       ],
-      breaches.map(({ service, colour, seconds }) =>
+      breaches.map(({ service, probability, seconds }) =>
         h(
           "tr",
-          null,
-          h("th", { scope: "row", title: service }, serviceDot(colour), link(serviceHref(service), label(service))),
-          h("td", null, breachCell(seconds)),
-          h("td", { class: "minor" }, seconds.p50 === 0 ? null : breachBar(seconds)),
+          { title: isNumber(probability) ? `Breach probability (10 min): ${formatPercent(probability)}` : null },
+          h("th", { scope: "row", title: service }, link(serviceHref(service), label(service))),
+          seconds.p50 === 0
+            ? [h("td", { class: "bad", colspan: isForecast ? 3 : 1 }, "■ in breach")]
+            : [
+                h("td", null, h("b", null, formatBucket(seconds.p50))),
+                h("td", null, intervalText(seconds)),
+                h("td", { class: "minor" }, breachBar(seconds)),
+              ],
         ),
       ),
     ),
+    isForecast ? h("p", { class: "legend minor" }, "Bar: 60% and 80% interval. Tick: median.") : null,
   );
   setPanel("breaches", "ready");
 };
 
 /**
- * @param {Signal} signal
- * @param {(service: string) => string} label
- */
-const signalCell = ({ service, entity, colour, text, why, early }, label) => [
-  serviceDot(colour),
-  link(serviceHref(service), label(service), service),
-  " ",
-  text,
-  h("br"),
-  h("small", { class: "muted" }, early ? "early: " : "felt: ", why, entity === service ? "" : ` (${entity})`),
-];
-
-/**
  * @param {CascadeData} data
  * @param {number} now
  */
-const drawSignals = ({ signs, untold }, now) => {
-  if (!signs.length) {
-    setPanelEmpty("signs", untold || "Every figure is as usual.");
+const drawSignals = ({ signals, unknown_reason: unknownReason }, now) => {
+  if (!signals.length) {
+    setPanelEmpty("signals", unknownReason || "No anomalous signals.");
     return;
   }
-  const label = shortLabels([...new Set(signs.map(({ service }) => service))]);
-  drawTable(byId("signs"), {
-    id: "signs-table",
-    label: "Early-warning signals",
-    param: "signs",
+  const label = shortLabels([...new Set(signals.map(({ service }) => service))]);
+  drawTable(byId("signals"), {
+    id: "signals-table",
+    label: "Anomalous signals",
+    param: "signals",
     by: "since",
-    rows: signs,
+    rows: signals,
     maxRows: MAX_SIGNALS,
     columns: [
-      { key: "text", name: "Signal", text: true, cell: (row) => signalCell(row, label) },
-      { key: "value", name: "now", fixed: true, cell: (row) => h("b", null, formatValue(row.value, row.unit)) },
-      { key: "level", name: "usually", fixed: true, cell: (row) => formatValue(row.level, row.unit) },
+      { key: "signal", name: "Signal", text: true, cell: signalCell },
+      { key: "entity", name: "Entity", text: true, cell: (row) => entityCell(row, label) },
+      { key: "value", name: "Value", fixed: true, cell: (row) => h("b", null, formatValue(row.value, row.unit)) },
+      { key: "baseline", name: "Baseline", fixed: true, cell: (row) => formatValue(row.baseline, row.unit) },
       {
         key: "threshold",
-        name: "counts from",
+        name: "Threshold",
         fixed: true,
         minor: true,
         cell: (row) => formatValue(row.threshold, row.unit),
       },
-      { key: "since", name: "since", cell: (row) => timeElement(row.since, now) },
+      { key: "since", name: "Since", cell: (row) => timeElement(row.since, now) },
     ],
   });
-  setPanel("signs", "ready");
+  setPanel("signals", "ready");
+};
+
+/** @param {Signal} signal */
+const signalCell = ({ signal, meaning, leading }) =>
+  h("span", { title: leading ? `Leading signal: ${meaning}` : meaning }, signal);
+
+/**
+ * The service, and the GPU or call that the signal is of.
+ * @param {Signal} signal
+ * @param {(service: string) => string} label
+ */
+const entityCell = ({ service, entity }, label) => {
+  const rest = entity.startsWith(service) ? entity.slice(service.length) : ` ${entity}`;
+  return [
+    link(serviceHref(service), label(service), service),
+    rest ? h("small", { class: "muted" }, rest.replace("->", "→")) : null,
+  ];
 };
 
 /** @param {CascadeData} data */
-const drawCapacityChoice = ({ room, focus }) => {
-  const options = room.map((name) => h("option", { value: name, selected: name === focus }, name));
-  put(byId("room"), room.length ? h("label", null, "Capacity of ", h("select", { "data-room": true }, options)) : null);
+const drawCapacityChoice = ({ capacity_services: services, capacity_service: selected, quota }) => {
+  const options = services.map((name) => h("option", { value: name, selected: name === selected }, name));
+  put(
+    byId("capacity"),
+    services.length ? h("label", null, "Capacity of ", h("select", { "data-capacity": true }, options)) : null,
+    quota
+      ? h("span", { class: "muted" }, `GPU quota of pool ${quota.pool}: ${quota.used} of ${quota.limit} used`)
+      : null,
+  );
 };
 
 document.addEventListener("change", ({ target }) => {
-  if (target instanceof HTMLSelectElement && target.dataset.room !== undefined) {
+  if (target instanceof HTMLSelectElement && target.dataset.capacity !== undefined) {
     navigate(hrefWith({ service: target.value }), true);
   }
 });
@@ -273,10 +280,10 @@ export const cascade = {
     const now = (isPresent ? live.time : (data.data_time ?? live.time)) ?? 0;
     drawIncidents(data, now);
     if (!data.ready) {
-      setPanelsWithoutData(["map", "timeline", "breaches", "signs"], data.error);
+      setPanelsWithoutData(["map", "timeline", "breaches", "signals"], data.error);
       return;
     }
-    const empty = data.untold || "No service is worse than usual, and none was in this time.";
+    const empty = data.unknown_reason || "No anomalies in this time range.";
     drawTimeline("timeline", { ...data.timeline, past: !timeRange.isLive() }, { empty });
     drawBreaches(data);
     drawSignals(data, now);

@@ -1,20 +1,22 @@
-"""The payload of the Cascade page: origin and propagation, early signs, time to breaches, and headroom. Pure."""
+"""The payload of the Cascade page: map and propagation, anomalous signals, forecast breaches, and capacity. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import Required
+from typing import Literal, Required
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.model.incident import AtRisk, Cause, Incident, Severity, State
+from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
+from foreshock_dashboard.analysis.baseline.signals import capacity
+from foreshock_dashboard.model.incident import AtRisk, Cause, Evidence, Incident, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
     Timeline,
@@ -32,7 +34,7 @@ from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign, Stage
 
-MAX_SIGNS = 40
+MAX_SIGNALS = 40
 MAX_LANES = 30
 MAX_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
@@ -40,7 +42,7 @@ MAX_BREACH_SECONDS = 1800.0
 """Time within which a breach is listed."""
 MIN_BREACH_PROBABILITY = 0.2
 """Probability of a breach within ten minutes from which a service outside the incident is listed."""
-IMPACT_TEXTS = {"p95": "its callers wait longer", "failed": "its callers get errors"}
+IMPACT_TEXTS = {"p95": "callers wait longer", "failed": "callers get errors"}
 
 
 class IncidentRow(Row):
@@ -56,66 +58,82 @@ class IncidentRow(Row):
     resolved: float | None
 
 
+Role = Literal["suspect", "affected", "at_risk", ""]
+
+
 class CascadeNode(Row):
-    """A service on the map."""
+    """A service on the map. role: in the open incidents that the page shows. order: of impact, from 1."""
 
     id: str
-    word: str
+    condition: str
     stage: Stage | None
-    rate: float | None
-    failed: float | None
-    p95: float | None
+    role: Role
     order: int | None
+    rate: float | None
+    error_rate: float | None
+    p95: float | None
 
 
 Step = TypedDict("Step", {"from": str, "to": str, "via": str})
 """A step of the propagation, via a GPU, load, or a call."""
 
 
-class SignRow(Row):
-    """A sign that holds now."""
+class SignalRow(Row):
+    """A signal that is anomalous now. meaning: why it matters. leading: it changes before users notice."""
 
     service: str
-    colour: int
-    text: str
+    signal: str
     entity: str
     since: float | None
     value: float | None
-    level: float | None
+    baseline: float | None
     threshold: float | None
     unit: str
-    why: str
-    early: bool
+    meaning: str
+    leading: bool
 
 
 class BreachRow(Row):
-    """A service at risk."""
+    """A service at risk. probability: of an SLO breach within ten minutes."""
 
     service: str
-    colour: int
-    chance: float | None
+    probability: float | None
     seconds: BreachSeconds
 
 
+class QuotaRow(Row):
+    """The GPU quota of a pool: used GPUs, and their limit."""
+
+    pool: str
+    used: float
+    limit: float
+
+
 class Cascade(TypedDict, total=False):
-    """The payload of the Cascade page; the fields below `ready` are missing before the first evaluation."""
+    """The payload of the Cascade page; the fields below `ready` are missing before the first evaluation.
+
+    incident: the id in the address. selected: that incident, or all open ones. unknown_reason: why nothing is known.
+    gpu_waits: victim, aggressor, share of time, number of GPUs. capacity_services: services with known replicas or
+    load; capacity_service: the one that the charts show. quota: of its pool.
+    """
 
     incidents: Required[list[IncidentRow]]
-    chosen: Required[list[IncidentJson]]
-    wanted: Required[str]
+    selected: Required[list[IncidentJson]]
+    incident: Required[str]
     warnings: Required[list[IncidentJson]]
     ready: Required[bool]
-    untold: str
+    unknown_reason: str
     earliest: float | None
     timeline: Timeline
     services: list[CascadeNode]
     edges: list[list[float | str | None]]
-    sharing: list[list[str | float | None]]
-    path: list[Step]
-    signs: list[SignRow]
+    gpu_waits: list[list[str | float | None]]
+    propagation: list[Step]
+    signals: list[SignalRow]
     breaches: list[BreachRow]
-    focus: str | None
-    room: list[str]
+    capacity_service: str | None
+    capacity_services: list[str]
+    quota: QuotaRow | None
 
 
 def cascade(
@@ -129,14 +147,14 @@ def cascade(
     """All values of the Cascade page.
 
     start: Unix seconds from which lanes are drawn. incident_id: one incident; all open ones by default.
-    service: for the headroom chart. wide: the World of a range that begins before the snapshot's.
+    service: for the capacity charts. wide: the World of a range that begins before the snapshot's.
     """
     world, histories = snapshot.world, histories or HistoryCache()
     chosen = chosen_incidents(snapshot, incident_id)
     body: Cascade = {
         "incidents": [_row(item) for item in snapshot.incidents if item.affected or item.id == incident_id],
-        "chosen": [incident(item) for item in chosen.incidents],
-        "wanted": incident_id,
+        "selected": [incident(item) for item in chosen.incidents],
+        "incident": incident_id,
         "warnings": [incident(item) for item in open_incidents(snapshot)],
         "ready": world is not None,
     }
@@ -149,26 +167,47 @@ def cascade(
     lanes = timeline(wide_world, since, history, chosen, MAX_LANES, order)
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
-    rows, nodes = service_rows(snapshot, history), set(map_nodes(world))
-    focus = headroom_service(snapshot, chosen, service)
+    rows, nodes, roles = service_rows(snapshot, history), set(map_nodes(world)), service_roles(chosen.incidents)
+    shown = capacity_service(snapshot, chosen, service)
     return {
         **body,
-        "untold": why_unknown(snapshot),
+        "unknown_reason": why_unknown(snapshot),
         "earliest": number_of_time(float(wide_world.times[0])) if since > start + wide_world.step else None,
-        "timeline": lanes,
+        "timeline": past_lanes(lanes),
         "services": [
-            CascadeNode(row.id, row.word, row.stage, row.rate, row.failed, row.p95, positions.get(row.id))
+            CascadeNode(
+                *(row.id, row.word, row.stage, roles.get(row.id, ""), positions.get(row.id)),
+                *(row.rate, row.failed, row.p95),
+            )
             for row in rows
             if row.id in nodes
         ],
         "edges": call_edges(world, nodes),
-        "sharing": _sharing(world),
-        "path": propagation(world, chosen, order),
-        "signs": [_sign(sign) for sign in history.signs[:MAX_SIGNS]],
+        "gpu_waits": _gpu_waits(world),
+        "propagation": propagation(world, chosen, order),
+        "signals": anomalous_signals(history.signs, chosen.incidents)[:MAX_SIGNALS],
         "breaches": breaches(snapshot, chosen),
-        "focus": None if focus is None else str(focus),
-        "room": [str(service_) for service_ in services_with_headroom(snapshot)],
+        "capacity_service": None if shown is None else str(shown),
+        "capacity_services": [str(service_) for service_ in capacity_services(snapshot)],
+        "quota": None if shown is None else quota(world, shown),
     }
+
+
+def past_lanes(lanes: Timeline) -> Timeline:
+    """The lanes up to now: the page has the forecast in a table of its own."""
+    past = [replace(lane, forecast=None) for lane in lanes.lanes if lane.part != "next"]
+    return replace(lanes, end=lanes.now, lanes=past)
+
+
+def service_roles(incidents: Sequence[Incident]) -> Mapping[str, Role]:
+    """The role of each service in open incidents; a suspect that is affected as well counts as the suspect."""
+    roles: dict[str, Role] = {}
+    for item in incidents:
+        if item.is_open:
+            roles |= {str(risk.service): "at_risk" for risk in item.at_risk if str(risk.service) not in roles}
+            roles |= {str(service): "affected" for service in item.affected}
+    suspects = (item.suspect.service for item in incidents if item.is_open)
+    return roles | {str(service): "suspect" for service in suspects if service is not None}
 
 
 def _row(item: Incident) -> IncidentRow:
@@ -177,8 +216,8 @@ def _row(item: Incident) -> IncidentRow:
     return IncidentRow(item.id, item.severity, item.state, item.cause, str(item.service), affected, *times)
 
 
-def _sharing(world: World) -> list[list[str | float | None]]:
-    """Waits on GPUs: victim, aggressor, share of time, number of GPUs."""
+def _gpu_waits(world: World) -> list[list[str | float | None]]:
+    """The pairs of services that wait, the longest waits first."""
     return [
         [str(pair.victim), str(pair.aggressor), pair.ratio, len(pair.gpus)]
         for pair in pairs(world)[:MAX_LINKS]
@@ -189,8 +228,8 @@ def _sharing(world: World) -> list[list[str | float | None]]:
 def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> list[Step]:
     """The steps of a cascade, as far as calls and shared GPUs explain them.
 
-    From a cause to the services that wait for it, or along the calls that carry its load; then from each affected
-    service to its callers that were affected later.
+    From a suspect to the service that waits on its GPUs, or along the calls that carry its load; then from each
+    affected service to its callers that were affected later.
     """
     calls: dict[str, list[str]] = {}
     for edge in world.edges:
@@ -226,10 +265,37 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
     return path
 
 
-def _sign(sign: Sign) -> SignRow:
-    return SignRow(
+def anomalous_signals(signs: Sequence[Sign], incidents: Sequence[Incident]) -> list[SignalRow]:
+    """The signals that are anomalous, and the evidence of open incidents, which may be more recent; the oldest first.
+
+    Evidence has no threshold.
+    """
+    rows = {(row.signal, row.entity): row for row in map(_signal, signs)}
+    for item in incidents:
+        for evidence in item.evidence if item.is_open else ():
+            rows.setdefault((evidence.name, evidence.entity), _evidence_signal(item, evidence))
+    return sorted(rows.values(), key=lambda row: (row.since or 0.0, row.service, row.signal))
+
+
+def _evidence_signal(item: Incident, evidence: Evidence) -> SignalRow:
+    named = [service for service in map(str, item.affected) if evidence.entity.startswith(service)]
+    return SignalRow(
+        named[0] if named else str(item.service),
+        evidence.name,
+        evidence.entity,
+        number_of_time(evidence.since),
+        number(evidence.value),
+        number(evidence.baseline),
+        None,
+        evidence.unit,
+        meaning="evidence of the incident",
+        leading=False,
+    )
+
+
+def _signal(sign: Sign) -> SignalRow:
+    return SignalRow(
         str(sign.service),
-        service_color(str(sign.service)),
         sign.text,
         sign.entity,
         number_of_time(sign.since),
@@ -237,28 +303,26 @@ def _sign(sign: Sign) -> SignRow:
         number(sign.level),
         number(sign.threshold),
         sign.unit,
-        why=LEADING_SIGNALS.get(sign.signal) or IMPACT_TEXTS[sign.signal],
-        early=sign.signal in LEADING_SIGNALS,
+        meaning=LEADING_SIGNALS.get(sign.signal) or IMPACT_TEXTS[sign.signal],
+        leading=sign.signal in LEADING_SIGNALS,
     )
 
 
 def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
     nearest = nearest_breaches(chosen.incidents)
-    chances = {risk.service: risk.chance for risk in snapshot.forecast.risks}
+    probabilities = {risk.service: risk.chance for risk in snapshot.forecast.risks}
     for risk_ in snapshot.forecast.risks:
         if risk_.chance >= MIN_BREACH_PROBABILITY:
             nearest.setdefault(risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80))
-    rows = sorted(nearest.values(), key=lambda risk: (risk.p50, risk.service))
-    listed = []
-    for risk in rows:
-        if risk.p20 <= MAX_BREACH_SECONDS:
-            name, chance = str(risk.service), number(chances.get(risk.service, math.nan))
-            listed.append(BreachRow(name, service_color(name), chance, breach_seconds(risk)))
-    return listed
+    return [
+        BreachRow(str(risk.service), number(probabilities.get(risk.service, math.nan)), breach_seconds(risk))
+        for risk in sorted(nearest.values(), key=lambda risk: (risk.p50, risk.service))
+        if risk.p20 <= MAX_BREACH_SECONDS
+    ]
 
 
-def services_with_headroom(snapshot: Snapshot) -> tuple[Service, ...]:
+def capacity_services(snapshot: Snapshot) -> tuple[Service, ...]:
     """Services with known replicas or load."""
     world = snapshot.world
     services = set(world.capacity.services) if world and world.capacity else set()
@@ -266,9 +330,9 @@ def services_with_headroom(snapshot: Snapshot) -> tuple[Service, ...]:
     return tuple(sorted(services))
 
 
-def headroom_service(snapshot: Snapshot, chosen: ChosenIncidents, chosen_name: str = "") -> Service | None:
-    """The service for the headroom chart: the chosen service, the service of the incident, or the most loaded."""
-    known = services_with_headroom(snapshot)
+def capacity_service(snapshot: Snapshot, chosen: ChosenIncidents, chosen_name: str = "") -> Service | None:
+    """The service of the capacity charts: the chosen service, the service of the incident, or the most loaded."""
+    known = capacity_services(snapshot)
     if chosen_name:
         return next((service_ for service_ in known if str(service_) == chosen_name), None)
     for item in chosen.incidents:
@@ -277,3 +341,18 @@ def headroom_service(snapshot: Snapshot, chosen: ChosenIncidents, chosen_name: s
                 return service_
     loads = sorted(snapshot.forecast.loads, key=lambda load: (-load.ratio, load.service))
     return next((load.service for load in loads if load.service in known), known[0] if known else None)
+
+
+def quota(world: World, service: Service) -> QuotaRow | None:
+    """The GPU quota of the pool of a service; None where it is unknown.
+
+    Its pool is that of its GPUs; without pools of GPUs, the pool in its name, as in the analysis.
+    """
+    state = capacity(world)
+    pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == service])
+    pools = [pool] if pool else [name for name in state.pools if name and name in service.name]
+    if len(pools) != 1 or pools[0] not in state.pools:
+        return None
+    row = state.pools.index(pools[0])
+    used, limit = float(state.used[row, -1]), float(state.quota[row, -1])
+    return QuotaRow(pools[0], used, limit) if math.isfinite(used) and limit > 0 else None

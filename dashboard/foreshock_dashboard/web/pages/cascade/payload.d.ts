@@ -1,12 +1,12 @@
 // The values of the Cascade page, as the hub's JSON has them.
 import type { Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
 
-/** Rates are per second, times in seconds; null where nothing is known. */
+/** Rates are per second, times in seconds; null without data. */
 export type EdgeValue = [
   client: string,
   server: string,
   rate: number | null,
-  failed: number | null,
+  errorRate: number | null,
   p95: number | null,
   attempts: number | null,
 ];
@@ -14,12 +14,14 @@ export type EdgeValue = [
 export interface MapService {
   id: string;
   stage: Stage | null;
-  /** The place in the order of first hits, from 1; 0 or null where it was not hit. */
+  /** In the open incidents that the page shows. */
+  role: "suspect" | "affected" | "at_risk" | "";
+  /** The place in the order of impact, from 1; null where it was not affected. */
   order: number | null;
-  word: string;
+  condition: string;
   rate: number | null;
   p95: number | null;
-  failed: number | null;
+  error_rate: number | null;
 }
 
 export interface PropagationStep {
@@ -31,27 +33,28 @@ export interface PropagationStep {
 export interface MapData {
   services: MapService[];
   edges: EdgeValue[];
-  /** Which service waits for which on GPUs. */
-  sharing: [victim: string, aggressor: string, ratio: number, gpus: number][];
-  path: PropagationStep[];
-  chosen: Incident[];
+  /** Share of time that one service waits on another, and the number of shared GPUs. */
+  gpu_waits: [victim: string, aggressor: string, ratio: number, gpus: number][];
+  propagation: PropagationStep[];
+  selected: Incident[];
 }
 
 export interface Breach {
   service: string;
-  colour: number;
+  probability: number | null;
   seconds: Percentiles;
 }
 
 export interface Signal {
   service: string;
   entity: string;
-  colour: number;
-  text: string;
-  why: string;
-  early: boolean;
+  signal: string;
+  /** Why it matters. */
+  meaning: string;
+  /** Whether it changes before users notice. */
+  leading: boolean;
   value: number;
-  level: number;
+  baseline: number;
   threshold: number;
   unit: string;
   since: number;
@@ -59,14 +62,17 @@ export interface Signal {
 
 export interface CascadeData extends LivePayload, MapData {
   incidents: Incident[];
-  /** The id that the address asks for. */
-  wanted: string | null;
+  /** The id in the address. */
+  incident: string | null;
   learning: { done: boolean };
-  /** Why nothing can be said. */
-  untold: string | null;
+  /** Why nothing is known. */
+  unknown_reason: string | null;
   timeline: Timeline;
   breaches: Breach[];
-  signs: Signal[];
-  room: string[];
-  focus: string | null;
+  signals: Signal[];
+  /** Services with known replicas or load, and the one that the charts show. */
+  capacity_services: string[];
+  capacity_service: string | null;
+  /** GPUs of the pool of that service. */
+  quota: { pool: string; used: number; limit: number } | null;
 }

@@ -11,37 +11,30 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import {
-  HEALTH_SIGNS,
-  healthState,
-  STAGE_SIGNS,
-  STAGE_WORDS,
-  serviceColor,
-  stageState,
-} from "#web/assets/timeline/signs.js";
+import { HEALTH_SIGNS, healthState, STAGE_SIGNS, STAGE_WORDS } from "#web/assets/timeline/signs.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
-/** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
+/** @typedef {import("#web/assets/timeline/signs.js").Health} Health */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").EdgeValue} EdgeValue */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapData} MapData */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */
 /** @typedef {import("#web/pages/cascade/payload.d.ts").PropagationStep} PropagationStep */
 /** @typedef {[x: number, y: number]} Point */
 
-const ROW_HEIGHT = 66;
-const BOX_HEIGHT = 46;
+const ROW_HEIGHT = 54;
+const BOX_HEIGHT = 44;
 const MIN_BOX_WIDTH = 84;
 const MAX_BOX_WIDTH = 190;
 const MIN_PICTURE_WIDTH = 600;
 const ERROR_RATE_CRITICAL = 0.05;
 const ERROR_RATE_WARNING = 0.01;
 const MANY_ATTEMPTS = 1.2;
-const VIA_TEXT = { gpu: "takes the GPU time of", load: "sends its load to", call: "slows its caller" };
-const NO_CALLS =
-  "No service has called another yet: no spans with a caller and a callee have arrived. " +
-  "Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).";
+const VIA_WORDS = { gpu: "GPU contention", load: "load", call: "degraded dependency" };
+/** @type {readonly Health[]} */
+const STATE_ORDER = ["critical", "warning", "ok", "idle", "unknown"];
+const NO_CALLS = "No calls between services: no spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).";
 
 /** @param {string[]} names */
 const keyOf = (...names) => names.join("\n");
@@ -55,9 +48,9 @@ const retriesText = (attempts, otherwise) => (isNumber(attempts) ? (attempts - 1
 
 /** @param {EdgeValue | undefined} value */
 const edgeClass = (value) => {
-  const [, , , failed, , attempts] = value ?? [];
-  if ((failed ?? 0) >= ERROR_RATE_CRITICAL) return "crit";
-  return (failed ?? 0) >= ERROR_RATE_WARNING || (attempts ?? 0) >= MANY_ATTEMPTS ? "warn" : "plain";
+  const [, , , errorRate, , attempts] = value ?? [];
+  if ((errorRate ?? 0) >= ERROR_RATE_CRITICAL) return "crit";
+  return (errorRate ?? 0) >= ERROR_RATE_WARNING || (attempts ?? 0) >= MANY_ATTEMPTS ? "warn" : "plain";
 };
 
 /**
@@ -65,15 +58,15 @@ const edgeClass = (value) => {
  * @param {EdgeValue | undefined} value
  */
 const edgeText = ({ client, server }, value) => {
-  const [, , rate, failed, p95, attempts] = value ?? [];
-  if (!isNumber(rate)) return `${client} calls ${server}: no data`;
+  const [, , rate, errorRate, p95, attempts] = value ?? [];
+  if (!isNumber(rate)) return `${client} → ${server}: no data`;
   const retries = isNumber(attempts) ? `${retriesText(attempts, "")} retries per call` : "retries unknown";
-  const errors = `${formatPercent(failed)} failed`;
-  return `${client} calls ${server}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
+  const errors = `error rate ${formatPercent(errorRate)}`;
+  return `${client} → ${server}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
 };
 
 /** @param {PropagationStep} step */
-const stepText = ({ from, to, via }) => `${from} ${VIA_TEXT[via]} ${to}`;
+const stepText = ({ from, to, via }) => `${from} → ${to}: ${VIA_WORDS[via]}`;
 
 /**
  * Draw the map's panel.
@@ -90,33 +83,60 @@ export const drawServiceMap = (data, topology) => {
   }
   const width = body.clientWidth;
   const isNarrow = width < MIN_PICTURE_WIDTH;
-  const culprits = new Set(data.chosen.flatMap(({ suspect }) => suspect.service ?? []));
   put(
     body,
-    isNarrow ? null : new MapPicture(data, topology, width, culprits).draw(),
-    legend(culprits.size > 0, hidden),
-    h("details", { open: isNarrow }, h("summary", null, "Map as tables"), tables(data, topology)),
+    propagationPath(data),
+    isNarrow ? null : new MapPicture(data, topology, width).draw(),
+    isNarrow ? null : legend(data, topology, hidden),
+    h("details", { open: isNarrow }, h("summary", null, "As tables"), tables(data, topology)),
   );
   setPanel("map", "ready");
 };
 
 /**
- * @param {boolean} hasCulprit
- * @param {number} hidden services that are not drawn
+ * The steps of the cascade, in their order.
+ * @param {MapData} data
  */
-const legend = (hasCulprit, hidden) =>
-  h(
+const propagationPath = ({ propagation }) => {
+  if (!propagation.length) return null;
+  const label = shortLabels([...new Set(propagation.flatMap(({ from, to }) => [from, to]))]);
+  const step = (/** @type {PropagationStep} */ { from, to, via }) =>
+    h(
+      "li",
+      { title: stepText({ from, to, via }) },
+      `${label(from)} → ${label(to)} `,
+      h("span", { class: "muted" }, VIA_WORDS[via]),
+    );
+  return h("ol", { class: "propagation", "aria-label": "Propagation" }, propagation.map(step));
+};
+
+/**
+ * An entry for each kind of mark in the picture.
+ * @param {MapData} data
+ * @param {Topology} topology
+ * @param {number} hidden number of services that are not drawn
+ */
+const legend = ({ services, propagation, gpu_waits: gpuWaits }, { map }, hidden) => {
+  const byId = new Map(services.map((service) => [service.id, service]));
+  const states = map.nodes.map((node) => nodeState(node, byId.get(node.id))).filter(({ sign }) => sign);
+  const drawn = new Map(states.map((state) => [state.word, state]));
+  return h(
     "p",
     { class: "legend" },
-    healthState("ok", "as usual"),
-    /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map(stageState),
-    healthState("idle", "no requests"),
-    healthState("unknown", "no data"),
-    h("span", { class: "key spread" }, "how it spread"),
-    h("span", { class: "key starves" }, "waits for GPU time of"),
-    hasCulprit ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " culprit") : null,
-    hidden ? h("span", null, `${hidden} more services are not drawn`) : null,
+    [...drawn.values()]
+      .sort((a, b) => STATE_ORDER.indexOf(a.state) - STATE_ORDER.indexOf(b.state))
+      .map(({ state, word, sign }) => healthState(state, word, sign)),
+    propagation.length ? h("span", { class: "key propagation" }, "propagation") : null,
+    gpuWaits.length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
+    services.some(({ role }) => role === "suspect")
+      ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, "⚑"), " suspected cause")
+      : null,
+    services.some(({ order }) => order)
+      ? h("span", null, h("span", { class: "order-key", "aria-hidden": "true" }, "1"), " order of impact")
+      : null,
+    hidden ? h("span", null, `${hidden} more services not shown`) : null,
   );
+};
 
 /** @param {MapData} data */
 const valuesByEdge = (data) => new Map(data.edges.map((value) => [keyOf(value[0], value[1]), value]));
@@ -128,22 +148,22 @@ const valuesByEdge = (data) => new Map(data.edges.map((value) => [keyOf(value[0]
 const tables = (data, topology) => {
   const values = valuesByEdge(data);
   const calls = topology.map.edges.map(({ client, server }) => {
-    const [, , rate, failed, p95, attempts] = values.get(keyOf(client, server)) ?? [];
+    const [, , rate, errorRate, p95, attempts] = values.get(keyOf(client, server)) ?? [];
     return h(
       "tr",
       null,
       h("th", { scope: "row" }, `${client} → ${server}`),
       h("td", null, isNumber(rate) ? formatRate(rate) : "no data"),
-      h("td", null, formatPercent(failed)),
+      h("td", null, formatPercent(errorRate)),
       h("td", null, formatSeconds(p95)),
       h("td", { class: "minor" }, retriesText(attempts, NOT_KNOWN)),
     );
   });
   const callHead = [
-    ...headCells(["Caller → callee", "Calls", "Errors", "p95"]),
+    ...headCells(["Caller → dependency", "Request rate", "Error rate", "p95"]),
     h("th", { scope: "col", class: "minor" }, "Retries per call"),
   ];
-  const waits = data.sharing.map(([victim, aggressor, ratio, gpus]) =>
+  const waits = data.gpu_waits.map(([victim, aggressor, ratio, gpus]) =>
     h(
       "tr",
       null,
@@ -152,12 +172,10 @@ const tables = (data, topology) => {
       h("td", null, gpus),
     ),
   );
-  const steps = data.path.map((step) => h("li", null, stepText(step)));
   return [
-    steps.length ? [h("h3", null, "How it spread"), h("ol", { class: "path" }, steps)] : null,
     scrollTable("Calls", null, callHead, calls),
     waits.length
-      ? scrollTable("Waits for GPUs", null, headCells(["Waits → runs", "Share of time", "GPUs"]), waits)
+      ? scrollTable("GPU wait", null, headCells(["Service → waits on", "GPU wait (share of time)", "GPUs"]), waits)
       : null,
   ];
 };
@@ -168,12 +186,10 @@ class MapPicture {
    * @param {MapData} data
    * @param {Topology} topology
    * @param {number} width in pixels
-   * @param {ReadonlySet<string>} culprits
    */
-  constructor(data, { map }, width, culprits) {
+  constructor(data, { map }, width) {
     this.data = data;
     this.map = map;
-    this.culprits = culprits;
     this.width = width;
     this.columnWidth = width / map.heights.length;
     this.boxWidth = Math.min(MAX_BOX_WIDTH, Math.max(MIN_BOX_WIDTH, this.columnWidth - 44));
@@ -199,11 +215,11 @@ class MapPicture {
   draw() {
     return s(
       "svg",
-      { width: this.width, height: this.height, class: "map", role: "group", "aria-label": "Service map" },
+      { width: this.width, height: this.height, class: "map", role: "group", "aria-label": "Cascade map" },
       s("defs", null, arrowHead("tip", 8), arrowHead("tip-crit", 13)),
       this.calls(),
       this.waits(),
-      s("g", { class: "spread" }, this.steps()),
+      s("g", { class: "propagation" }, this.steps()),
       this.map.nodes.map((node) => this.node(node)),
     );
   }
@@ -226,22 +242,22 @@ class MapPicture {
     });
   }
 
-  /** Who waits for whom on GPUs, except where the way it spread shows that. */
+  /** GPU wait between services, except where the propagation shows it. */
   waits() {
-    const spread = new Set(this.data.path.flatMap(({ from, to, via }) => (via === "gpu" ? keyOf(to, from) : [])));
-    return this.data.sharing.map(([victim, aggressor, ratio, gpus]) => {
+    const shown = new Set(this.data.propagation.flatMap(({ from, to, via }) => (via === "gpu" ? keyOf(to, from) : [])));
+    return this.data.gpu_waits.map(([victim, aggressor, ratio, gpus]) => {
       const d = this.arc(aggressor, victim);
-      if (!d || spread.has(keyOf(victim, aggressor))) return null;
-      const title = `${victim} waits for ${aggressor} ${formatPercent(ratio)} of the time on ${plural(gpus, "GPU")}`;
+      if (!d || shown.has(keyOf(victim, aggressor))) return null;
+      const title = `${victim} waits on ${aggressor} up to ${formatPercent(ratio)} of the time, ${plural(gpus, "GPU")}`;
       const width = (1 + 3 * Math.min(1, ratio / 0.5)).toFixed(1);
-      return s("path", { d, class: "shares", "stroke-width": width }, s("title", null, title));
+      return s("path", { d, class: "gpu-wait", "stroke-width": width }, s("title", null, title));
     });
   }
 
-  /** How the incident spread: along calls, or between services that share GPUs. */
+  /** The propagation of the incident: along calls, or between services that share GPUs. */
   steps() {
     const edges = new Map(this.map.edges.map((edge) => [keyOf(edge.client, edge.server), edge]));
-    return this.data.path.map((step) => {
+    return this.data.propagation.map((step) => {
       const { from, to, via } = step;
       const edge = edges.get(via === "load" ? keyOf(from, to) : keyOf(to, from));
       const callPath = edge ? this.curve(edge) : null;
@@ -300,34 +316,26 @@ class MapPicture {
   /** @param {MapNode} node */
   node(node) {
     const service = this.services.get(node.id);
-    const isCulprit = this.culprits.has(node.id);
-    const { word, health, sign } = nodeState(node, service);
+    const isSuspect = service?.role === "suspect";
+    const { word, box, sign } = nodeState(node, service);
     const [x, y] = this.places.get(node.id) ?? [0, 0];
     const values = service?.rate
-      ? `, ${formatRate(service.rate)}, p95 ${formatSeconds(service.p95)}, ${formatPercent(service.failed)} failed`
+      ? `, ${formatRate(service.rate)}, p95 ${formatSeconds(service.p95)}, errors ${formatPercent(service.error_rate)}`
       : "";
-    const order = service?.order ? `hit ${service.order}, ` : "";
-    const name = `${node.id}: ${isCulprit ? "culprit, " : order}${word}${values}`;
-    const label = truncate(this.label(node.id), Math.floor((this.boxWidth - 42) / 7.6));
+    const order = service?.order ? `impact ${service.order}, ` : "";
+    const name = `${node.id}: ${isSuspect ? "suspected cause, " : order}${word}${values}`;
+    const label = truncate(this.label(node.id), Math.floor((this.boxWidth - 36) / 7.6));
     const valueText = truncate(nodeValueText(service, word), Math.floor((this.boxWidth - 24) / 6.1));
     const [left, top] = [x - this.boxWidth / 2, y - BOX_HEIGHT / 2];
     const group = s(
       "g",
-      { class: `node ${health} ${node.kind}`, transform: `translate(${left} ${top})` },
+      { class: `node ${box} ${node.kind}`, transform: `translate(${left} ${top})` },
       s("title", null, name),
       s("rect", { class: "box", width: this.boxWidth, height: BOX_HEIGHT, rx: 8 }),
-      s("rect", {
-        width: 5,
-        height: BOX_HEIGHT - 12,
-        x: 6,
-        y: 6,
-        rx: 2.5,
-        style: `fill:${serviceColor(node.colour)}`,
-      }),
-      s("text", { x: 18, y: 19, class: "name" }, label),
-      s("text", { x: 18, y: 36, class: "value" }, valueText),
+      s("text", { x: 12, y: 19, class: "name" }, label),
+      s("text", { x: 12, y: 36, class: "value" }, valueText),
       s("text", { x: this.boxWidth - 16, y: 19, class: "shape" }, sign),
-      isCulprit ? s("text", { x: -6, y: 6, class: "flag" }, "⚑") : hitNumber(service?.order),
+      isSuspect ? s("text", { x: -6, y: 6, class: "flag" }, "⚑") : orderBadge(service?.order),
     );
     return service ? s("a", { href: serviceHref(node.id), "data-go": true, "aria-label": name }, group) : group;
   }
@@ -354,29 +362,41 @@ const arrowHead = (id, size) =>
   );
 
 /** @param {number | null | undefined} order */
-const hitNumber = (order) =>
+const orderBadge = (order) =>
   order
     ? [
-        s("circle", { cx: 0, cy: 2, r: 10, class: "hit" }),
-        s("text", { x: 0, y: 6, class: "hit-number", "text-anchor": "middle" }, order),
+        s("circle", { cx: 0, cy: 2, r: 10, class: "order" }),
+        s("text", { x: 0, y: 6, class: "order-number", "text-anchor": "middle" }, order),
       ]
     : null;
 
 /**
- * The word, the class and the sign of a service's box.
+ * The state of a service, its word and sign, and the classes of its box. An incident that names a service is shown
+ * also where its values are within their baseline.
  * @param {MapNode} node
  * @param {MapService | undefined} service
+ * @returns {{ state: Health, word: string, sign: string, box: string }}
  */
 const nodeState = (node, service) => {
   const stage = service?.stage;
   if (stage && stage !== "healthy") {
-    const health = { early_warning: "warning early", degraded: "warning", breached: "critical" }[stage];
-    return { word: STAGE_WORDS[stage], health, sign: STAGE_SIGNS[stage] };
+    const state = stage === "breached" ? "critical" : "warning";
+    return {
+      state,
+      word: STAGE_WORDS[stage],
+      sign: STAGE_SIGNS[stage],
+      box: stage === "early_warning" ? "warning early" : state,
+    };
   }
-  if (stage) return { word: service.rate ? "as usual" : service.word, health: "ok", sign: HEALTH_SIGNS.ok };
-  const outside = ["outside", "database"].includes(node.kind) ? node.kind : "";
-  const health = service?.word.includes("no data") ? "unknown" : "idle";
-  return { word: service ? service.word : outside, health, sign: HEALTH_SIGNS[health] };
+  if (service?.role === "affected") return { state: "warning", word: "Affected", sign: "▲", box: "warning early" };
+  if (service?.role === "at_risk") return { state: "warning", word: "At risk", sign: "△", box: "warning early" };
+  if (stage && service.rate) return { state: "ok", word: STAGE_WORDS.healthy, sign: HEALTH_SIGNS.ok, box: "ok" };
+  const outside = { outside: "external", database: "database" }[node.kind] ?? "";
+  if (!service) return { state: "idle", word: outside, sign: "", box: "idle" };
+  const isUnknown = service.condition.includes("no data");
+  return isUnknown
+    ? { state: "unknown", word: "no data", sign: HEALTH_SIGNS.unknown, box: "unknown" }
+    : { state: "idle", word: "no requests", sign: HEALTH_SIGNS.idle, box: "idle" };
 };
 
 /**
@@ -386,7 +406,9 @@ const nodeState = (node, service) => {
 const nodeValueText = (service, word) => {
   const p95 = `p95 ${formatSeconds(service?.p95)}`;
   if (service?.stage && service.stage !== "healthy") {
-    return (service.failed ?? 0) >= ERROR_RATE_CRITICAL ? `${formatPercent(service.failed)} failed · ${p95}` : p95;
+    return (service.error_rate ?? 0) >= ERROR_RATE_CRITICAL
+      ? `errors ${formatPercent(service.error_rate)} · ${p95}`
+      : p95;
   }
   return service?.rate ? `${formatRate(service.rate)} · ${p95}` : word;
 };

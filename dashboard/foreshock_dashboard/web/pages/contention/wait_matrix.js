@@ -167,7 +167,7 @@ const pairCell = ([victimId, aggressorId, ratio, gpus, role], services) => {
  * @param {readonly number[]} victims
  * @param {readonly number[]} aggressors
  */
-const note = ({ hidden }, pairs, victims, aggressors) => {
+const note = ({ hidden, batch }, pairs, victims, aggressors) => {
   const [rows, columns] = [Math.min(victims.length, MAX_SERVICES), Math.min(aggressors.length, MAX_SERVICES)];
   const isCut = rows < victims.length || columns < aggressors.length || hidden;
   const hasIncident = pairs.some(([, , , , role]) => role === "incident");
@@ -175,7 +175,8 @@ const note = ({ hidden }, pairs, victims, aggressors) => {
     "p",
     { class: "legend" },
     hasIncident ? h("span", { class: "key incident-pair" }, "in an open incident") : null,
-    h("span", null, "Sampled. Batch jobs may wait: no alerts."),
+    h("span", null, "Sampled."),
+    pairs.some(([victim]) => batch.includes(victim)) ? h("span", null, "Waiting batch jobs raise no alerts.") : null,
     isCut ? h("span", null, `${rows} x ${columns} shown; the CSV has all pairs.`) : null,
   );
 };
