@@ -1,4 +1,4 @@
-"""`make picture`: takes the pictures of the documents again, of the real pages over two recordings."""
+"""`make picture`: takes the pictures of the documents, of the real pages over two recordings."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ class Picture:
     scenario: str
     at: str
     path: str
-    scheme: str = "dark"
+    scheme: str = "light"
     narrow: bool = False
     first: str = ""
     whole: bool = False
 
 
-OUTAGE, STARVE = ("outage", "2026-01-05T08:45:30Z"), ("starve", "2026-01-05T08:42:00Z")
+NEIGHBOR, OUTAGE = ("noisy-neighbor", "2026-01-05T08:44:20Z"), ("outage", "2026-01-05T08:45:30Z")
 PAIR = "/contention?victim=serving/llm-chat&aggressor=ml/batch-embed"
 TAKEN = (
-    Picture("now-dark", *OUTAGE, "/"),
-    Picture("now-light", *OUTAGE, "/", "light"),
-    Picture("now-390", *OUTAGE, "/", narrow=True),
+    Picture("now-light", *NEIGHBOR, "/"),
+    Picture("now-dark", *NEIGHBOR, "/", "dark"),
+    Picture("now-390", *NEIGHBOR, "/", narrow=True),
+    Picture("contention", *NEIGHBOR, PAIR, whole=True),
+    Picture("fleet", *NEIGHBOR, "/fleet"),
+    Picture("trace", *NEIGHBOR, "/traces?order=gpu_wait", first="#list tbody a"),
+    Picture("service", *NEIGHBOR, "/services/serving/llm-chat"),
     Picture("cascade", *OUTAGE, "/cascade", whole=True),
-    Picture("service", *OUTAGE, "/services/serving/llm-chat", "light"),
-    Picture("status", *OUTAGE, "/status", "light"),
-    Picture("contention", *STARVE, PAIR, whole=True),
-    Picture("fleet", *STARVE, "/fleet"),
-    Picture("trace", *STARVE, "/traces?order=gpu_wait", first="#list tbody a"),
+    Picture("status", *OUTAGE, "/status"),
 )
 
 
