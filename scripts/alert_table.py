@@ -3,7 +3,7 @@
   .venv/bin/python scripts/alert_table.py                        all scenarios, into docs/reference/alerts.md
   .venv/bin/python scripts/alert_table.py starve calm --print    these, on the terminal
 
-Each scenario is recorded by `foreshock simulate` on a small platform. A real Prometheus evaluates the rules over its
+Each scenario is recorded by `foreshock dev simulate` on a small platform. Prometheus evaluates the rules over its
 samples (alert_timeline.py). Minutes count from the first SLO breach of a service besides the origin: −3 is three
 minutes before. SLOs are those of the scenario. "Foreign" is the same recording under the names of dcgm-exporter, vLLM
 and Tempo alone, without a hub.
@@ -62,8 +62,8 @@ def scenario_result(name: str, seed: int, duration: str | None) -> ScenarioResul
     rules = [*rules_of(), *(rule for group in groups for rule in group["rules"])]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / name
-        command: list[str | Path] = [Path(sys.executable).with_name("foreshock"), "simulate", name]
-        command += ["--size", "small", "--seed", str(seed), "--span-sampling", "0.001", "--out", folder]
+        command: list[str | Path] = [Path(sys.executable).with_name("foreshock"), "dev", "simulate", name]
+        command += ["--size", "small", "--seed", str(seed), "--span-sampling", "0.001", "--output-dir", folder]
         command += ["--duration", duration] if duration else []
         subprocess.run(command, check=True, capture_output=True)
         text, start, end = samples_of(folder, rules)

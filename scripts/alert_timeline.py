@@ -86,7 +86,7 @@ def samples_of(folder: Path, rules: Sequence[Rule]) -> tuple[str, float, float]:
 
 
 def _recorded(recording: Recording, metrics: Collection[str]) -> Iterator[str]:
-    """Lines as `foreshock export` writes them."""
+    """Lines as `foreshock recording export` writes them."""
     for metric, group in groupby(recording.series, key=lambda series: series.metric):
         if metric not in metrics:
             continue

@@ -25,8 +25,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 from bench_platform import STEP, Platform, Size
 from bench_process import MeasuredProcess
-from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.incident import Candidate, Learning
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import Span, TraceQuery, TraceSummary
 from foreshock_dashboard.model.types import Json
@@ -108,6 +109,11 @@ class Stage:
     def status(self) -> Json:
         """Empty."""
         return {}
+
+    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
+        """No candidates."""
+        del at
+        return Service.parse(service), ()
 
     def ready(self) -> tuple[bool, str]:
         """Always ready."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.replay.explain import explain
+from foreshock_dashboard.replay.explain import explain_recording
 from foreshock_dashboard.replay.replay import ReplayResult, replay_folder
 
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ def explain_first(folder: Path, run: ReplayResult) -> None:
     service = str(first.service if first else run.world.services[0])
     at = min(first.opened + 300.0 if first else float(run.times[-1]), float(run.times[-1]))
     with closing(Recording(folder)) as recording:
-        explain(recording, service, at)
+        explain_recording(recording, service, at)
 
 
 def main() -> int:
@@ -48,8 +48,8 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="foreshock-bench-") as folder:
         path = Path(folder) / "recording"
-        arguments = ["simulate", options.scenario, "--size", options.size, "--duration", f"{options.minutes}m"]
-        command = [sys.executable, "-m", "foreshock_dashboard", *arguments, "--out", str(path)]
+        arguments = ["dev", "simulate", options.scenario, "--size", options.size, "--duration", f"{options.minutes}m"]
+        command = [sys.executable, "-m", "foreshock_dashboard", *arguments, "--output-dir", str(path)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         run, wall, cpu = timed(lambda: replay_folder(path))
         _, explain_wall, explain_cpu = timed(lambda: explain_first(path, run))

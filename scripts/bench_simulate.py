@@ -76,7 +76,7 @@ class Parts:
 
 
 def record(name: str, size: str, minutes: float, folder: Path, parts: Parts, config: ScrapeConfig) -> None:
-    """Record a scenario like `foreshock simulate`."""
+    """Record a scenario like `foreshock dev simulate`."""
     parts.wrap(Simulation, "advance", "simulation")
     parts.wrap(HostTarget, "sample", "exporters' samples")
     parts.wrap(ScrapeTarget, "scrape", "scrapes")

@@ -59,7 +59,17 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
         for scenario, at in dict.fromkeys((picture.scenario, picture.at) for picture in TAKEN):
             recording = Path(folder) / scenario
-            simulate = ["simulate", scenario, "--size", "demo", "--duration", "75m", "--out", str(recording)]
+            simulate = [
+                "dev",
+                "simulate",
+                scenario,
+                "--size",
+                "demo",
+                "--duration",
+                "75m",
+                "--output-dir",
+                str(recording),
+            ]
             subprocess.run([*_foreshock(), *simulate], check=True)
             with served(recording, at) as url:
                 for picture in TAKEN:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from foreshock_dashboard.cli.commands import parser
 from foreshock_dashboard.hub import self_metrics
 from foreshock_dashboard.hub.status import HubStats
 from foreshock_dashboard.ingest.span_metrics import names as span_families
@@ -71,26 +70,6 @@ def test_every_metric_of_the_hub_is_documented() -> None:
 def test_every_option_of_the_hub_is_documented_with_its_default() -> None:
     """Flag, variable, key, default and purpose."""
     assert options_tables() in text("docs/reference/hub.md")
-
-
-def test_every_command_is_documented() -> None:
-    """What `foreshock --help` lists is in docs/reference/hub.md."""
-    commands = re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE)
-
-    assert commands
-    assert [name for name in commands if f"`foreshock {name}" not in text("docs/reference/hub.md")] == []
-
-
-COMMANDS = ("", *re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE))
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_prints_its_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever signs a text of it has."""
-    with pytest.raises(SystemExit) as ended:
-        parser().parse_args([*command.split(), "--help"])
-    assert ended.value.code == 0
-    assert "usage: foreshock" in capsys.readouterr().out
 
 
 def test_every_scenario_is_documented() -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from foreshock_dashboard.cli.commands import run
+from foreshock_dashboard.cli.commands import exit_code
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.meta import META
 from foreshock_dashboard.settings.option_types import parse_count
@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write-docs", metavar="FILE", help="write the tables into this document as well")
     parser.add_argument("--jobs", metavar="N", help="runs at a time (default: as many as there are cores)")
     parser.add_argument("--cache", metavar="DIR", help="where recordings are kept (default: ~/.cache/foreshock)")
-    parser.set_defaults(run=evaluate)
-    return run(parser.parse_args(argv))
+    arguments = parser.parse_args(argv)
+    return exit_code(lambda: evaluate(arguments))
 
 
 def evaluate(arguments: argparse.Namespace) -> int:

@@ -89,7 +89,17 @@ def ensure_recording(run: Run, folder: Path) -> Path:
     if (path / META).exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = ["simulate", run.scenario, "--size", run.size, "--seed", str(run.seed), "--out", str(path)]
+    arguments = [
+        "dev",
+        "simulate",
+        run.scenario,
+        "--size",
+        run.size,
+        "--seed",
+        str(run.seed),
+        "--output-dir",
+        str(path),
+    ]
     arguments += ["--duration", f"{run.duration:g}s"] if run.duration else []
     process = subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-m", "foreshock_dashboard", *arguments], capture_output=True, text=True, check=False

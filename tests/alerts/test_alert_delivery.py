@@ -19,7 +19,7 @@ import pytest
 import yaml
 from tests.alerts.servers import SHORTER, at_once, hurried
 
-from foreshock_dashboard.cli.commands import parser, run
+from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.ingest.span_metrics.span_metrics import SpanMetrics
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.span import Span
@@ -52,12 +52,12 @@ def alertmanager(root: Path, tmp_path: Path, server: Server) -> Callable[[str], 
 
 @pytest.fixture
 def prometheus(tmp_path: Path, server: Server) -> Callable[..., str]:
-    """Start Prometheus with targets by job and the rules as `foreshock alerts` writes them; gives its address."""
+    """Start Prometheus with targets by job and generated rules; gives its address."""
 
     def start(alertmanager: str, targets: Mapping[str, str], windows: Mapping[str, str] | None = None) -> str:
         written = tmp_path / "written"
-        words = ["--out", str(written), "--hub", "https://hub.example.com", "--slo", "assistant/chat=20s"]
-        assert run(parser().parse_args(["alerts", *words])) == 0
+        words = ["--output-dir", str(written), "--hub-url", "https://hub.example.com", "--slo", "assistant/chat=20s"]
+        assert main(["generate", "rules", *words]) == 0
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": hurried(written, tmp_path, windows=windows),

@@ -1,4 +1,4 @@
-"""`foreshock alerts`: the rules for a Prometheus, with the hub's address and what services promise."""
+"""`foreshock generate rules`: the rules for a Prometheus, with the hub's address and what services promise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.cli.commands import parser, run
+from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
 from foreshock_dashboard.render.slo_rules import bucket_bound, slo_rule_groups
 
@@ -19,13 +19,13 @@ HUB = "https://hub.example.com/foreshock"
 
 def written(out: Path, *words: str) -> dict[str, str]:
     """What the command writes, by name."""
-    assert run(parser().parse_args(["alerts", "--out", str(out), *words])) == 0
+    assert main(["generate", "rules", "--output-dir", str(out), *words]) == 0
     return {file.name: file.read_text() for file in out.iterdir()}
 
 
 def test_every_link_leads_to_the_hub_that_was_named(root: Path, tmp_path: Path) -> None:
     """And nothing else is changed."""
-    files = written(tmp_path / "new" / "folder", "--hub", HUB + "/")
+    files = written(tmp_path / "new" / "folder", "--hub-url", HUB + "/")
     shipped = {file.name: file.read_text() for file in root.glob("alerts/*.yml")}
     assert {name: text.replace(HUB, "http://127.0.0.1:8050") for name, text in files.items()} == shipped
     assert sum(text.count(HUB) for text in files.values()) > 8  # anchors repeat them
@@ -58,16 +58,16 @@ def test_promises_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch: 
         (["--slo", "chat=10m"], "a p95 of 600 s is above the last bucket bound, 300 s; lower it"),
         (["--slo", "chat=1s,chat=2s"], "chat has two SLOs; keep one"),
         (["--slo", "chat"], "--slo: 'chat' is not NAME=P95[:ERROR_RATE]. Write llm-chat=20s"),
-        (["--hub", "nowhere"], "--hub: 'nowhere'"),
-        (["--buckets", "1,two"], "--buckets: '1,two' is not like 0.1,0.5,2.5"),
-        (["--buckets", "0,1"], "holds a bound that is not above 0 s"),
+        (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),
+        (["--buckets", "1,two"], "--buckets: '1,two' is not a comma-separated list of seconds such as 0.1,0.5,2.5"),
+        (["--buckets", "0,1"], "has a bound of 0 s or less"),
     ],
 )
 def test_a_bad_option_is_refused_with_the_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     """Exit code 2, and nothing is written."""
-    assert run(parser().parse_args(["alerts", "--out", str(tmp_path / "out"), *words])) == 2
+    assert main(["generate", "rules", "--output-dir", str(tmp_path / "out"), *words]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -75,7 +75,7 @@ def test_a_bad_option_is_refused_with_the_remedy(
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1."""
     (tmp_path / "file").write_text("")
-    assert run(parser().parse_args(["alerts", "--out", str(tmp_path / "file")])) == 1
+    assert main(["generate", "rules", "--output-dir", str(tmp_path / "file")]) == 1
     assert f"{tmp_path / 'file'}: " in capsys.readouterr().err
 
 

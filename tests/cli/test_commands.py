@@ -1,62 +1,190 @@
-"""Usage and help of `foreshock`."""
+"""Usage, help, and errors of `foreshock`."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import click
 import pytest
 
-from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.cli.commands import COMMAND, PROGRAM
 from foreshock_dashboard.cli.main import main
 
+PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
+COLUMNS = 100
 
-def test_without_a_command_all_of_them_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    """With a help text each, and the exit code of wrong usage."""
+
+def tree(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command and group, depth first."""
+    yield path
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from tree(command.commands[name], (*path, name))
+
+
+PATHS = tuple(tree(COMMAND))
+
+
+def help_of(path: tuple[str, ...]) -> str:
+    """The help text of a command, `COLUMNS` wide."""
+    context = click.Context(COMMAND, info_name=PROGRAM, terminal_width=COLUMNS)
+    command: click.Command = COMMAND
+    for name in path:
+        assert isinstance(command, click.Group)
+        lazy = command.get_command(context, name)
+        assert lazy is not None
+        context = lazy.make_context(name, [], parent=context, resilient_parsing=True)
+        command = context.command
+    return command.get_help(context)
+
+
+def page() -> str:
+    """The reference of all commands: their help."""
+    head = """\
+# Command line
+
+Help of every command, as `foreshock COMMAND --help` prints it. The hub's options are also in [hub.md](hub.md).
+
+## Sources, times, and output
+
+| subject | rule |
+|---|---|
+| source | `--from URL` for a hub, `--from DIR` for a [recording](recordings.md); default `http://127.0.0.1:8050` |
+| credentials | `--credentials FILE`, one line: bearer token or `user:password` |
+| variables | `FORESHOCK_HUB` for `--from`, `FORESHOCK_HUB_CREDENTIALS` for `--credentials` |
+| time | RFC 3339 (`2026-11-25T10:00:00Z`), Unix seconds, `now`, `now-15m`, `now/d` (midnight UTC) |
+| time in a recording | `now` is the end of the recording |
+| duration | `100ms`, `10s`, `5m`, `2h`, `7d`; a number without a unit is in seconds |
+| `-o table` | aligned columns, without colors |
+| `-o json`, `-o yaml` | the answer of the [API](http-api.md) |
+| `-o csv` | one line per row, RFC 4180 |
+| exit code | 0 success, 1 failure, 2 wrong usage, 3 `--fail-on` matches |
+| completion | `foreshock completion bash`, `zsh`, or `fish` prints the script |
+
+`make evaluate` scores the analysis; it is not part of the installed package ([evaluation](../internals/evaluation.md)).
+"""
+    sections = [f"## {' '.join((PROGRAM, *path))}\n\n```text\n{help_of(path)}\n```\n" for path in PATHS]
+    return "\n".join([head, *sections])
+
+
+def test_golden_reference_of_the_command_line(request: pytest.FixtureRequest) -> None:
+    """The page has the help of every command."""
+    if request.config.getoption("--golden"):
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_has_examples_and_noun_phrases(path: tuple[str, ...]) -> None:
+    """Commands have an example each; options have no article, no capital, and no full stop."""
+    text = help_of(path)
+    is_group = isinstance(COMMAND, click.Group) and path in {
+        (),
+        ("get",),
+        ("incident",),
+        ("trace",),
+        ("recording",),
+        ("generate",),
+        ("dev",),
+    }
+    assert is_group or f"  foreshock {' '.join(path)}" in text
+    assert "default: none" not in text.lower()
+    command = text.split("Options:")[-1]
+    assert not re.search(r"^ +-\S.*?  +(The|A|An|the|a|an) ", command, re.MULTILINE)
+
+
+def examples() -> Iterator[str]:
+    """The example command lines of all help texts."""
+    for path in PATHS:
+        yield from re.findall(r"^    ?(foreshock .*?)(?:  .*)?$", help_of(path), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", [line for line in dict.fromkeys(examples()) if "COMMAND" not in line])
+def test_every_example_parses(line: str) -> None:
+    """Its commands, options, and values exist."""
+    words = shlex.split(re.split(r" [|>] ", line)[0])[1:]
+    context = click.Context(COMMAND, info_name=PROGRAM)
+    command: click.Command = COMMAND
+    while isinstance(command, click.Group):
+        found = command.get_command(context, words.pop(0))
+        assert found is not None
+        if isinstance(found, click.Group):
+            command = found
+        else:
+            assert found.make_context(found.name, words, parent=context) is not None
+            return
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["reprot"], "No such command 'reprot'."),
+        (["incident", "reprot"], "Did you mean 'report'?"),
+        (["recording", "replya"], "Did you mean 'replay'?"),
+        (["serve", "--scrape-intervall", "5s"], "'--scrape-interval'?"),
+        (["get", "services", "--out", "json"], "No such option '--out'."),
+        (["get", "services", "-o", "jsn"], "'jsn' is not one of 'table', 'json', 'yaml', 'csv'."),
+        (["get", "pools", "one"], "Got unexpected extra argument (one)"),
+        (["explain"], "Missing argument 'SERVICE'."),
+        (["get", "gpus", "--from", "localhost:8050"], "--from: 'localhost:8050' is neither a URL such as http"),
+        (["dev", "simulate", "clam", "--output-dir", "x"], "did you mean 'calm'?"),
+    ],
+)
+def test_wrong_usage_is_named_with_the_remedy(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """Exit code 2."""
+    assert main(words) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the exit code of wrong usage."""
     assert main([]) == 2
     said = capsys.readouterr().err
-    assert "run a simulated platform and a hub over it" in said
-    assert "judge a recording as a hub would have while it happened" in said
+    assert said.startswith("Usage: foreshock [OPTIONS] COMMAND")
+    assert "Observability for GPU-sharing AI inference platforms." in said
 
 
-@pytest.mark.parametrize("command", ["pools", "trace", "serve"])
-def test_an_unknown_argument_is_refused_with_the_usage_of_the_command(
-    capsys: pytest.CaptureFixture[str], command: str
-) -> None:
-    """Which lists the right flag."""
-    with pytest.raises(SystemExit) as ended:
-        main([command, "one", "two", "--three"])
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"usage: foreshock {command} ")
-    assert f"foreshock {command}: error: unrecognized arguments: " in said
-    assert "two --three" in said
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For each shell."""
+    assert main(["completion", shell]) == 0
+    assert f"_FORESHOCK_COMPLETE={shell}_complete" in capsys.readouterr().out
 
 
-def test_a_command_line_can_be_parsed_twice() -> None:
-    """Its flags are added once."""
-    top = parser()
-    for folder in ("one", "two"):
-        assert top.parse_args(["replay", folder, "--json"]).recording == folder
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("foreshock inc", "incident"), ("foreshock get s", "services"), ("foreshock serve --otlp-g", "--otlp-grpc-port")],
+)
+def test_commands_and_options_are_completed(line: str, expected: str) -> None:
+    """By the script's own call."""
+    words = line.split()
+    environment = {"_FORESHOCK_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    ended = subprocess.run(
+        [sys.executable, "-m", "foreshock_dashboard"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert f"plain,{expected}" in ended.stdout.splitlines()
 
 
-PAGELESS = sorted(set(re.findall(r"^    (\w+)  ", parser().format_help(), re.MULTILINE)) - {"serve", "demo"})
+LIGHT = [path for path in PATHS if path not in {("serve",), ("demo",)}]
 
 
-def test_commands_without_a_page_do_not_import_the_web_libraries() -> None:
+def test_commands_of_a_hub_s_api_do_not_import_the_web_libraries() -> None:
     """Those libraries take most of a second to import."""
     script = (
         "import sys\n"
         "from foreshock_dashboard.cli.main import main\n"
-        f"for words in [['--help'], ['scenarios'], *([command, '--help'] for command in {PAGELESS})]:\n"
-        "    try:\n"
-        "        main(words)\n"
-        "    except SystemExit as ended:\n"
-        "        assert ended.code == 0\n"
+        f"for words in {LIGHT!r}:\n"
+        "    main([*words, '--help'])\n"
         "    print(words, sorted({'dash', 'fastapi', 'grpc'} & set(sys.modules)), file=sys.stderr)\n"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     lines = ended.stderr.splitlines()
-    assert len(lines) == len(PAGELESS) + 2
+    assert len(lines) == len(LIGHT)
     assert [line for line in lines if not line.endswith(" []")] == []

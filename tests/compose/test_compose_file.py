@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from foreshock_dashboard.cli.commands import parser
+from foreshock_dashboard.cli.serve import serve
 from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.settings.settings import load_settings
 from foreshock_dashboard.web.http.security import host_name
@@ -167,7 +167,7 @@ def test_everyone_reaches_everyone_by_the_names_and_ports_that_they_have(compose
 
 def test_the_hub_answers_only_to_the_names_by_which_it_is_asked(compose: Yaml, root: Path) -> None:
     """It asks nobody who looks: else any page in a browser on this machine could read it by a name of its own."""
-    settings = load_settings(parser().parse_args(compose["services"]["hub"]["command"]))
+    settings = load_settings(serve.make_context("serve", compose["services"]["hub"]["command"][1:]).params)
     assert settings.allow_unauthenticated
     assert not is_loopback(settings.host)
     scraped = yaml.safe_load((root / "compose/prometheus.yml").read_text())["scrape_configs"]

@@ -64,7 +64,9 @@ def linked(folder: Path) -> dict[Path, str]:
 
 def test_the_commands_for_another_address_move_all_links(doc: str, root: Path, tmp_path: Path) -> None:
     """In rules, boards, data sources and the operator's rules; what they are stays whole."""
-    commands = "".join(text for text in blocks(doc, "sh") if "--operator" in text or "foreshock boards" in text)
+    commands = "".join(
+        text for text in blocks(doc, "sh") if "--operator" in text or "foreshock generate dashboards" in text
+    )
     commands = commands.replace("/etc/grafana/foreshock", "grafana").replace("/etc/grafana/", "read-by-grafana/")
     for name in ("grafana", "compose"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -201,12 +201,13 @@ def test_prometheus_sends_a_token_of_its_own_that_the_hub_knows(
 
 
 def operator_rules(out: Path, *words: str) -> Path:
-    """The file that `foreshock alerts --operator` writes, told nothing by variables."""
+    """The file that `foreshock generate rules --operator` writes, told nothing by variables."""
     command: list[str | Path] = [
         Path(sys.executable).with_name("foreshock"),
-        "alerts",
+        "generate",
+        "rules",
         "--operator",
-        "--out",
+        "--output-dir",
         out,
         *words,
     ]
@@ -217,7 +218,7 @@ def operator_rules(out: Path, *words: str) -> Path:
 def test_golden_rules_for_the_operator_are_those_of_the_files(
     root: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """`make golden`, or `foreshock alerts --operator`, writes them, and nothing else."""
+    """`make golden`, or `foreshock generate rules --operator`, writes them, and nothing else."""
     file = operator_rules((root / RULES).parent if request.config.getoption("--golden") else tmp_path)
     assert [each.name for each in tmp_path.iterdir()] in ([], [RULES.name])
     assert file.read_text() == (root / RULES).read_text()
@@ -232,7 +233,7 @@ def test_golden_rules_for_the_operator_are_those_of_the_files(
 def test_rules_for_the_operator_lead_to_the_hub_that_was_named_and_know_promises(root: Path, tmp_path: Path) -> None:
     """Every link, and nothing else is changed; promises are groups of their own."""
     hub = "https://hub.example.com/foreshock"
-    file = operator_rules(tmp_path, "--hub", hub, "--slo", "serving/chat=20s:1%")
+    file = operator_rules(tmp_path, "--hub-url", hub, "--slo", "serving/chat=20s:1%")
     *groups, promised = yaml.safe_load(file.read_text())["spec"]["groups"]
     text = yaml.safe_dump(groups)
     assert "127.0.0.1" not in text

@@ -154,8 +154,8 @@ def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> It
             pytest.skip(f"{name} is not installed; `make setup-tests` installs it")
     folder = tmp_path_factory.mktemp("recorded")
     recording, exported, wanted = folder / "recording", folder / "all.om", folder / "wanted.om"
-    _run(OWN.with_name("foreshock"), "simulate", "starve", "--out", recording, f"--duration={MINUTES}m")
-    _run(OWN.with_name("foreshock"), "export", recording, "--openmetrics", exported)
+    _run(OWN.with_name("foreshock"), "dev", "simulate", "starve", "--output-dir", recording, f"--duration={MINUTES}m")
+    _run(OWN.with_name("foreshock"), "recording", "export", recording, "--openmetrics", exported)
     meta = json.loads((recording / "meta.json").read_text())
     asked = [*queries(boards).values(), *records().values(), *BESIDES]
     metrics = frozenset(selector.metric for expression in asked for selector in selectors(expression))

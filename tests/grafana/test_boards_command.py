@@ -1,4 +1,4 @@
-"""`foreshock boards`: the boards and their data sources for a Grafana, with the addresses of a fleet."""
+"""`foreshock generate dashboards`: the boards and their data sources for a Grafana, with the addresses of a fleet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import yaml
 from tests.grafana.conftest import FOLDER
 
-from foreshock_dashboard.cli.commands import parser, run
-from foreshock_dashboard.cli.hub_client import HUB_URL
+from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.cli.options import HUB_URL
 
 Yaml = dict[str, Any]
 THERE = "https://hub.example.com/$foreshock"
@@ -22,7 +22,7 @@ SOURCES = "provisioning/datasources"
 
 def written(out: Path, *words: str) -> dict[str, str]:
     """What the command writes, by name below the folder."""
-    assert run(parser().parse_args(["boards", "--out", str(out), *words])) == 0
+    assert main(["generate", "dashboards", "--output-dir", str(out), *words]) == 0
     return {str(file.relative_to(out)): file.read_text() for file in out.rglob("*") if file.is_file()}
 
 
@@ -35,7 +35,7 @@ def source(files: dict[str, str], name: str) -> Yaml:
 
 def test_every_board_leads_to_the_hub_that_was_named(tmp_path: Path) -> None:
     """And is the one that comes along but for that."""
-    files = written(tmp_path / "new" / "folder", "--hub", THERE + "/")
+    files = written(tmp_path / "new" / "folder", "--hub-url", THERE + "/")
     boards = {name: text for name, text in files.items() if name.endswith(".json")}
     shipped = {f"dashboards/{file.name}": file.read_text() for file in FOLDER.glob("dashboards/*.json")}
     assert {name: text.replace(THERE, HUB_URL) for name, text in boards.items()} == shipped
@@ -58,7 +58,7 @@ def test_grafana_is_told_where_the_boards_are(
 
 def test_data_sources_that_were_named_lead_to_each_other_and_to_the_hub(tmp_path: Path) -> None:
     """They are those that come along but for addresses and interval; a dollar is not taken for a variable."""
-    files = written(tmp_path, "--hub", THERE, *PROMETHEUS, *TEMPO)
+    files = written(tmp_path, "--hub-url", THERE, *PROMETHEUS, *TEMPO)
     found, tempo = source(files, "prometheus"), source(files, "tempo")
     to_tempo, to_hub = found["jsonData"]["exemplarTraceIdDestinations"]
     assert (found["url"], found["jsonData"]["timeInterval"]) == ("http://prometheus.example:9090", "60s")
@@ -123,17 +123,17 @@ def test_a_password_is_in_no_file(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--hub", "nowhere"], "--hub: 'nowhere'"),
+        (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),
         (["--prometheus-url", "prometheus:9090"], "is not a URL such as http://127.0.0.1:9090"),
         (["--tempo-url", "http://tempo:3200"], "Set --prometheus-url."),
-        (["--mounted-at", "here"], "--mounted-at: 'here' is not a path from the root"),
+        (["--mounted-at", "here"], "--mounted-at: 'here' is not an absolute path"),
     ],
 )
 def test_a_bad_option_is_refused_with_the_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     """Exit code 2, and nothing is written."""
-    assert run(parser().parse_args(["boards", "--out", str(tmp_path / "out"), *words])) == 2
+    assert main(["generate", "dashboards", "--output-dir", str(tmp_path / "out"), *words]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -141,5 +141,5 @@ def test_a_bad_option_is_refused_with_the_remedy(
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1."""
     (tmp_path / "file").write_text("")
-    assert run(parser().parse_args(["boards", "--out", str(tmp_path / "file")])) == 1
+    assert main(["generate", "dashboards", "--output-dir", str(tmp_path / "file")]) == 1
     assert f"{tmp_path / 'file'}" in capsys.readouterr().err

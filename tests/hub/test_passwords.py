@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from tests.test_docs import VITALS
 
-from foreshock_dashboard.cli.hub_client import AnswerError, get
+from foreshock_dashboard.cli.source import AnswerError, Source
 from foreshock_dashboard.hub.status import status_json
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState, ScrapeTarget
 
@@ -27,6 +27,6 @@ def test_a_command_that_reaches_no_hub_names_it_without_its_password() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(AnswerError, match=rf"http://127\.0\.0\.1:{port} does not answer") as error:
-        get(f"http://ada:secret@127.0.0.1:{port}", "/api/now", frozenset())
+    with pytest.raises(AnswerError, match=rf"http://127\.0\.0\.1:{port}: no response: Connection refused") as error:
+        Source(f"http://ada:secret@127.0.0.1:{port}").get("/api/now")
     assert "secret" not in str(error.value)

@@ -79,7 +79,7 @@ def test_scrapes_and_spans_come_out_as_gpus_edges_and_traces(
 def test_pools_come_from_the_exporter_and_tiers_from_the_hub(
     serve: Serve, mock_exporter: Callable[..., str], eventually: Eventually
 ) -> None:
-    """As whoever runs GPU hosts and whoever runs the hub wrote them, on the API and by `foreshock pools`."""
+    """As whoever runs GPU hosts and whoever runs the hub wrote them, on the API and by `foreshock get pools`."""
     exporter = mock_exporter("--pool=chat=0", "--pool=batch=1")
     tiers = "assistant/chat-model=gold,platform/batch-embeddings=bronze"
     hub = serve("--targets", exporter, "--tiers", tiers, *FAST)
@@ -94,10 +94,14 @@ def test_pools_come_from_the_exporter_and_tiers_from_the_hub(
         ["platform/batch-embeddings"],
     )
     asked = subprocess.run(
-        [str(BIN / "foreshock"), "pools", "--hub", hub.url], capture_output=True, text=True, check=False, timeout=60
+        [str(BIN / "foreshock"), "get", "pools", "--from", hub.url],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert asked.returncode == 0, asked.stderr
-    assert f"{mixed['gpu']} of pool chat  bronze: platform/batch-embeddings" in asked.stdout
+    assert f"{mixed['gpu']} chat bronze: platform/batch-embeddings" in " ".join(asked.stdout.split())
 
 
 def _flat(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`foreshock trace` against a running hub: an exporter's own occupancy, a service's own span, and who held its GPU."""
+"""`foreshock trace show` of a hub: an exporter's occupancy, a service's span, and the wait for its GPU."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SCRIPT = """\
 
 def trace(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command."""
-    command = [str(BIN / "foreshock"), "trace", *arguments]
+    command = [str(BIN / "foreshock"), "trace", "show", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -82,12 +82,12 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
     first = round(found[0]["start"] * 1e9)
     made = send(hub.otlp, first + 10**8, first + 9 * 10**8)
 
-    told = trace(made, "--hub", hub.url)
+    told = trace(made, "--from", hub.url)
     assert (told.returncode, told.stderr) == (0, "")
     assert "waited for host-2/gpu-0; 100% of that it ran ml/train-llm." in " ".join(told.stdout.split())
     assert max(map(len, told.stdout.splitlines())) <= 100
 
-    body = json.loads(trace(made, "--hub", hub.url, "--json").stdout)
+    body = json.loads(trace(made, "--from", hub.url, "-o", "json").stdout)
     (span,) = body["spans"]
     assert (span["gpu"]["matched_by"], span["gpu"]["quality"]) == ("process", "measured")
     assert span["gpu"]["waited_seconds"] == pytest.approx(0.75 * 0.8, abs=0.05)
@@ -95,7 +95,7 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
     listed = hub.get("/api/traces?order=gpu_wait&min_gpu_wait=400ms").json()
     assert [row["trace_id"] for row in listed["traces"]] == [made]
 
-    unknown = trace("abcdef", "--hub", hub.url)
+    unknown = trace("abcdef", "--from", hub.url)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert f"no trace {'abcdef':0>32}: it may be older than the store keeps" in unknown.stderr
 
@@ -105,8 +105,8 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
     [
         (("no-id",), 2, "trace id 'no-id' is not hexadecimal of up to 32 digits"),
         (("1" * 33,), 2, "is not hexadecimal of up to 32 digits"),
-        (("1", "--hub", "localhost:8050"), 2, "--hub: 'localhost:8050' is not a URL such as http://"),
-        ((), 2, "the following arguments are required: ID"),
+        (("1", "--from", "localhost:8050"), 2, "--from: 'localhost:8050' is neither a URL such as http://"),
+        ((), 2, "Missing argument 'TRACE_ID'"),
     ],
 )
 def test_wrong_usage_exits_2_and_says_why(arguments: tuple[str, ...], code: int, words: str) -> None:
@@ -118,11 +118,11 @@ def test_wrong_usage_exits_2_and_says_why(arguments: tuple[str, ...], code: int,
 
 def test_an_address_where_no_hub_is_exits_1_and_says_what_to_do(free_address: str, html_page: str) -> None:
     """Nobody listens there, or somebody else does."""
-    silent = trace("1", "--hub", f"http://{free_address}")
+    silent = trace("1", "--from", f"http://{free_address}")
     assert silent.returncode == 1
-    assert "does not answer" in silent.stderr
-    assert "name another with --hub" in silent.stderr
+    assert "no response: Connection refused" in silent.stderr
+    assert "pass --from URL|DIR" in silent.stderr
 
-    other = trace("1", "--hub", f"http://{html_page}")
+    other = trace("1", "--from", f"http://{html_page}")
     assert other.returncode == 1
-    assert "answers with HTTP 200, but not as a hub does" in other.stderr
+    assert "unexpected response, HTTP 200: not a foreshock hub?" in other.stderr

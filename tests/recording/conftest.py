@@ -44,7 +44,9 @@ def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
     @cache
     def of(scenario: str) -> Path:
         path = tmp_path_factory.mktemp("incident") / scenario
-        assert main(["simulate", scenario, "--duration", f"{MINUTES[scenario]}m", "--out", str(path)]) == 0
+        assert (
+            main(["dev", "simulate", scenario, "--duration", f"{MINUTES[scenario]}m", "--output-dir", str(path)]) == 0
+        )
         return path
 
     return of

@@ -50,9 +50,11 @@ def explain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Explain:
         metrics: Mapping[str, Mapping[str, Value]], service: str, at: float, length: float, step: float
     ) -> Explanation:
         file = openmetrics(tmp_path / "metrics.om", metrics, length, step)
-        assert main(["import", "--openmetrics", str(file), "--out", str(tmp_path / "recording")]) == 0
+        assert (
+            main(["recording", "import", "--openmetrics", str(file), "--output-dir", str(tmp_path / "recording")]) == 0
+        )
         capsys.readouterr()
-        command = ["explain", str(tmp_path / "recording"), "--service", service, "--at", str(START + at), "--json"]
+        command = ["explain", service, "--from", str(tmp_path / "recording"), "--at", str(START + at), "-o", "json"]
         assert main(command) == 0
         return dict(json.loads(capsys.readouterr().out))
 
@@ -197,9 +199,9 @@ def test_more_requests_alone_are_not_anomalous(explain: Explain) -> None:
 @pytest.mark.parametrize(
     ("service", "at", "message"),
     [
-        ("frnt", 1500.0, "no service 'frnt'; there is front"),
-        ("front", 9000.0, "is not in there"),
-        ("front", 20.0, "name a time at least"),
+        ("frnt", 1500.0, "no service 'frnt'. Did you mean front"),
+        ("front", 9000.0, "no data at 2026-01-05 10:30:00 UTC. Choose one from"),
+        ("front", 20.0, "are too few for a baseline. Choose a time at least"),
         ("front", "noon", "is not a time such as"),
     ],
 )
@@ -208,8 +210,8 @@ def test_invalid_arguments_are_refused_with_the_valid_ones(
 ) -> None:
     """In one line."""
     file = openmetrics(tmp_path / "metrics.om", platform(), 1800.0, 15.0)
-    assert foreshock("import", "--openmetrics", file, "--out", tmp_path / "recording") == 0
+    assert foreshock("recording", "import", "--openmetrics", file, "--output-dir", tmp_path / "recording") == 0
     when = at if isinstance(at, str) else START + at
-    code = foreshock("explain", tmp_path / "recording", "--service", service, "--at", when)
+    code = foreshock("explain", service, "--from", tmp_path / "recording", "--at", when)
     assert code == (2 if isinstance(at, str) else 1)
     assert message in foreshock.said

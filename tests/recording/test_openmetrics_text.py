@@ -195,7 +195,7 @@ def test_prometheus_over_an_export_answers_like_the_recording(
 ) -> None:
     """Export, `promtool tsdb create-blocks-from openmetrics`, and a real server."""
     path = write(platform())
-    assert foreshock("export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
+    assert foreshock("recording", "export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "out.om", tmp_path / "data")
     ours, theirs = RecordedMetrics(opened(path)), PrometheusSource(prometheus_over(tmp_path / "data"))
     for query in QUERIES:
@@ -212,14 +212,16 @@ def test_a_dump_of_a_real_database_survives_import_and_export(
 ) -> None:
     """The samples are equal, and so is a dump of blocks made from the export."""
     path = write(platform())
-    foreshock("export", path, "--openmetrics", tmp_path / "one.om")
+    foreshock("recording", "export", path, "--openmetrics", tmp_path / "one.om")
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "one.om", tmp_path / "data")
     (tmp_path / "data" / "wal").mkdir()
     dump = promtool("tsdb", "dump-openmetrics", f"--sandbox-dir-root={tmp_path}", tmp_path / "data")
     (tmp_path / "dump.om").write_text(dump)
-    assert foreshock("import", "--openmetrics", tmp_path / "dump.om", "--out", tmp_path / "again") == 0, foreshock.said
+    assert (
+        foreshock("recording", "import", "--openmetrics", tmp_path / "dump.om", "--output-dir", tmp_path / "again") == 0
+    ), foreshock.said
     assert rows(tmp_path / "again") == rows(path)
-    foreshock("export", tmp_path / "again", "--openmetrics", tmp_path / "two.om")
+    foreshock("recording", "export", tmp_path / "again", "--openmetrics", tmp_path / "two.om")
     assert (tmp_path / "two.om").read_bytes() == (tmp_path / "one.om").read_bytes()
 
 
@@ -227,5 +229,5 @@ def test_staleness_markers_are_not_exported(write: Write, foreshock: Foreshock, 
     """As in promtool; NaN values are exported."""
     values = (1.0, STALE, math.nan)
     path = write([SampleBatch(T0 + k, "t", (Sample("m", (), value),)) for k, value in enumerate(values)])
-    foreshock("export", path, "--openmetrics", tmp_path / "out.om")
+    foreshock("recording", "export", path, "--openmetrics", tmp_path / "out.om")
     assert (tmp_path / "out.om").read_text() == f"m 1.0 {T0}.000\nm NaN {T0 + 2}.000\n# EOF\n"

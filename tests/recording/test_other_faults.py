@@ -85,7 +85,9 @@ def replay_fault(folder: Path, fault: Fault, seed: int) -> ReplayResult:
     scenario = folder / "fault.yaml"
     scenario.write_text(SCENARIO.format(spare=0 if "replicas_fail" in fault.faults else 1, **fault._asdict()))
     out = folder / "recording"
-    assert main(["simulate", str(scenario), "--size", "small", "--seed", str(seed), "--out", str(out)]) == 0
+    assert (
+        main(["dev", "simulate", str(scenario), "--size", "small", "--seed", str(seed), "--output-dir", str(out)]) == 0
+    )
     truth = read_truth(out)
     assert truth.onset is not None
     return replay_folder(out)

@@ -36,7 +36,9 @@ METRICS = '{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":
 def imported(foreshock: Foreshock, tmp_path: Path, *lines: str) -> int:
     """Import a file of lines."""
     (tmp_path / "traces.json").write_text("".join(line + "\n" for line in lines))
-    return foreshock("import", "--otlp-json", tmp_path / "traces.json", "--out", tmp_path / "recording")
+    return foreshock(
+        "recording", "import", "--otlp-json", tmp_path / "traces.json", "--output-dir", tmp_path / "recording"
+    )
 
 
 def test_collector_output_is_imported_completely(foreshock: Foreshock, tmp_path: Path, opened: Open) -> None:
@@ -55,7 +57,9 @@ def test_collector_output_is_imported_completely(foreshock: Foreshock, tmp_path:
 def test_an_export_equals_the_collectors_output(foreshock: Foreshock, tmp_path: Path) -> None:
     """Field by field, including fields that the hub does not read."""
     imported(foreshock, tmp_path, COLLECTOR)
-    assert foreshock("export", tmp_path / "recording", "--otlp-json", tmp_path / "out.json") == 0, foreshock.said
+    assert foreshock("recording", "export", tmp_path / "recording", "--otlp-json", tmp_path / "out.json") == 0, (
+        foreshock.said
+    )
     (line,) = (tmp_path / "out.json").read_text().splitlines()
     assert json.loads(line) == json.loads(COLLECTOR)
 
@@ -131,8 +135,8 @@ def test_a_recording_survives_json(foreshock: Foreshock, tmp_path: Path, write: 
         for n in range(5_000)
     ]  # fmt: skip
     path = write(spans=made)
-    foreshock("export", path, "--otlp-json", tmp_path / "out.json")
-    foreshock("import", "--otlp-json", tmp_path / "out.json", "--out", tmp_path / "again")
+    foreshock("recording", "export", path, "--otlp-json", tmp_path / "out.json")
+    foreshock("recording", "import", "--otlp-json", tmp_path / "out.json", "--output-dir", tmp_path / "again")
     one, other = ([span for some in opened(each).spans() for span in some] for each in (path, tmp_path / "again"))
     assert one == other
     assert len(one) == 5_000

@@ -37,7 +37,7 @@ SPAN = Span("a" * 32, "b" * 16, "", "GET /", "server", NS, NS + 10**6, "ok", "",
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight minutes of a small platform, recorded by the command."""
     path = tmp_path_factory.mktemp("simulated") / "recording"
-    assert main(["simulate", "calm", "--duration", "8m", "--seed", "3", "--out", str(path)]) == 0
+    assert main(["dev", "simulate", "calm", "--duration", "8m", "--seed", "3", "--output-dir", str(path)]) == 0
     return path
 
 
@@ -141,29 +141,35 @@ def test_a_trace_of_a_recording_is_printed(simulated: Path, capsys: pytest.Captu
     """Like that of a running hub."""
     with Recording(simulated) as recording:
         span = next(one for some in recording.spans() for one in some if not one.occupancy)
-    assert main(["trace", span.trace_id, "--recording", str(simulated)]) == 0
+    assert main(["trace", "show", span.trace_id, "--from", str(simulated)]) == 0
     assert f"trace {span.trace_id}, 2026-01-05 08:0" in capsys.readouterr().out
-    assert main(["trace", "f" * 32, "--recording", str(simulated)]) == 1
+    assert main(["trace", "show", "f" * 32, "--from", str(simulated)]) == 1
     assert "no trace ffff" in capsys.readouterr().err
 
 
 Words = Callable[[Path], list[object]]
+SIMULATE = ("dev", "simulate", "calm")
+IMPORT = ("recording", "import")
 REFUSED: dict[str, tuple[Words, int, str]] = {
-    "an unknown scenario": (lambda d: ["simulate", "nothing", "--out", d / "x"], 2, "nothing"),
-    "no duration": (lambda d: ["simulate", "calm", "--duration", "long", "--out", d / "x"], 2, "--duration: 'long' is"),
-    "no share": (lambda d: ["simulate", "calm", "--span-sampling", "2", "--out", d / "x"], 2, "share between 0 and 1"),
-    "no start": (lambda d: ["simulate", "calm", "--start", "noon", "--out", d / "x"], 2, "--start: 'noon' is neither"),
-    "a folder that is full": (lambda d: ["simulate", "calm", "--out", d], 1, "exists and is not empty"),
-    "nothing to import": (lambda d: ["import", "--out", d / "x"], 2, "name at least one file"),
-    "a missing file": (lambda d: ["import", "--openmetrics", d / "no", "--out", d / "x"], 1, "cannot be read: No such"),
-    "an empty import": (lambda d: ["import", "--openmetrics", d / "empty.om", "--out", d / "x"], 1, "neither a sample"),
-    "nothing to export": (lambda d: ["export", d], 2, "name at least one file"),
-    "an export of nothing": (lambda d: ["export", d, "--openmetrics", d / "x"], 1, "it is no recording"),
+    "an unknown scenario": (lambda d: ["dev", "simulate", "nothing", "--output-dir", d / "x"], 2, "nothing"),
+    "no duration": (lambda d: [*SIMULATE, "--duration", "long", "--output-dir", d / "x"], 2, "--duration: 'long' is"),
+    "no ratio": (lambda d: [*SIMULATE, "--span-sampling", "2", "--output-dir", d / "x"], 2, "ratio between 0 and 1"),
+    "no start": (lambda d: [*SIMULATE, "--start", "noon", "--output-dir", d / "x"], 2, "--start: 'noon' is not a time"),
+    "a folder that is full": (lambda d: [*SIMULATE, "--output-dir", d], 1, "exists and is not empty"),
+    "nothing to import": (lambda d: [*IMPORT, "--output-dir", d / "x"], 2, "Pass at least one."),
+    "a missing file": (
+        lambda d: [*IMPORT, "--openmetrics", d / "no", "--output-dir", d / "x"], 1, "cannot be read: No such",
+    ),
+    "an empty import": (
+        lambda d: [*IMPORT, "--openmetrics", d / "empty.om", "--output-dir", d / "x"], 1, "neither a sample",
+    ),
+    "nothing to export": (lambda d: ["recording", "export", d], 2, "Pass at least one."),
+    "an export of nothing": (lambda d: ["recording", "export", d, "--openmetrics", d / "x"], 1, "it is no recording"),
     "a hub over nothing": (lambda d: ["serve", "--recording", d / "no"], 1, "there is no such folder"),
     "two sources": (
         lambda d: ["serve", "--recording", d, "--prometheus-url", "http://p:9090"], 2, "a hub reads from one of them",
     ),
-    "a trace of nothing": (lambda d: ["trace", "ab", "--recording", d], 1, "it is no recording"),
+    "a trace of nothing": (lambda d: ["trace", "show", "ab", "--from", d], 1, "it is no recording"),
 }  # fmt: skip
 
 
@@ -182,7 +188,7 @@ def test_an_export_overwrites_nothing(foreshock: Foreshock, tmp_path: Path, writ
     """It leaves no partial file."""
     path = write(requests(10.0, 5))
     (tmp_path / "out.om").write_text("mine")
-    assert foreshock("export", path, "--openmetrics", tmp_path / "out.om") == 1
+    assert foreshock("recording", "export", path, "--openmetrics", tmp_path / "out.om") == 1
     assert "exists; remove it or name another file" in foreshock.said
     assert (tmp_path / "out.om").read_text() == "mine"
 

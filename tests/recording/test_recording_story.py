@@ -66,7 +66,7 @@ def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
 ) -> None:
     """Equal warnings, services, GPUs and pairs; figures equal to 0.1%."""
     path = incident(scenario)
-    assert foreshock("export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
+    assert foreshock("recording", "export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "out.om", tmp_path / "data")
     at = START + 60.0 * MINUTES[scenario] - 10.0
     window = Settings(at=at, rate_window=59.0, evaluation_interval=10.0, store_path=tmp_path / "store")

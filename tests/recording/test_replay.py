@@ -1,4 +1,4 @@
-"""`foreshock replay` reports what a hub would have reported live."""
+"""`foreshock recording replay` reports what a hub would have reported live."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import pytest
 from tests.recording.platform import START, counter, openmetrics, wave
 
 from foreshock_dashboard.cli.main import main
-from foreshock_dashboard.cli.replay import played_text
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
@@ -47,7 +46,7 @@ def test_json_holds_incidents_with_root_cause_and_state_at_the_page(
     starve: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The incident opened after the fault began, and names the right service."""
-    assert main(["replay", str(starve), "--json"]) == 0
+    assert main(["recording", "replay", str(starve), "-o", "json"]) == 0
     output = json.loads(capsys.readouterr().out)
     truth = json.loads((starve / "truth.json").read_text())
     assert output["version"] == 1
@@ -64,13 +63,13 @@ def test_text_holds_state_changes_incident_and_evidence(
     starve: Path, whole: ReplayResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line per change of state, then the incident in full."""
-    assert main(["replay", str(starve)]) == 0
+    assert main(["recording", "replay", str(starve)]) == 0
     text = capsys.readouterr().out
     first = whole.final[0]
     assert text.startswith("2026-01-05 ")
-    assert f"\n{first.id}\n" in text
+    assert f"\n  ID: {first.id}\n" in text
     assert incident_sentence(first) in text
-    assert text.count("usually") >= len(first.evidence)
+    assert text.count("  Evidence: ") >= len(first.evidence)
 
 
 def test_a_replay_does_not_depend_on_later_data(starve: Path, whole: ReplayResult) -> None:
@@ -84,8 +83,8 @@ def test_a_replay_does_not_depend_on_later_data(starve: Path, whole: ReplayResul
 
 def test_too_little_history_is_reported(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a baseline nothing can be detected."""
-    assert main(["replay", str(starve), "--until", str(START + 600)]) == 0
-    assert "min of history that a baseline needs" in capsys.readouterr().out
+    assert main(["recording", "replay", str(starve), "--until", str(START + 600)]) == 0
+    assert "min of history for a baseline are recorded" in capsys.readouterr().out
 
 
 def test_a_long_recording_is_evaluated_in_pieces_with_the_same_result(starve: Path, whole: ReplayResult) -> None:
@@ -130,15 +129,20 @@ def test_the_scrape_interval_is_estimated_from_the_samples(write: Write) -> None
         assert recording.scrape_interval(default=10.0) == pytest.approx(15.0, abs=0.7)
 
 
-def test_unknown_metrics_make_no_incident(tmp_path: Path, foreshock: Foreshock) -> None:
+def test_unknown_metrics_make_no_incident(
+    tmp_path: Path, foreshock: Foreshock, capsys: pytest.CaptureFixture[str]
+) -> None:
     """They are replayed at their own interval."""
     metrics = {"anything_total": {'job="x"': counter(wave(3.0, 1), 300.0)}}
     file = openmetrics(tmp_path / "x.om", metrics, 6 * 3600.0, 300.0)
-    assert foreshock("import", "--openmetrics", file, "--out", tmp_path / "recording") == 0
+    assert foreshock("recording", "import", "--openmetrics", file, "--output-dir", tmp_path / "recording") == 0
     played = replay_folder(tmp_path / "recording")
     assert played.final == ()
     assert set(np.diff(played.times)) == {300.0}
-    assert played_text(played).startswith("No incident from 2026-01-05 08:00:00 UTC to 2026-01-05 14:00:00 UTC.")
+    capsys.readouterr()
+    assert foreshock("recording", "replay", tmp_path / "recording") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("No incidents from 2026-01-05 08:00:00 UTC to 2026-01-05 14:00:00 UTC.")
 
 
 @pytest.mark.parametrize(
@@ -160,35 +164,35 @@ def test_an_unreadable_recording_is_refused_with_the_reason(
     path = tmp_path / "copy"
     shutil.copytree(starve, path)
     spoil(path)
-    assert foreshock("replay", path) == 1
+    assert foreshock("recording", "replay", path) == 1
     assert message in foreshock.said
 
 
 def test_a_recording_without_samples_is_refused(write: Write, foreshock: Foreshock) -> None:
-    assert foreshock("replay", write()) == 1
+    assert foreshock("recording", "replay", write()) == 1
     assert "nothing can be judged by that" in foreshock.said
 
 
 @pytest.mark.parametrize(("until", "code"), [("noon", 2), ("2020-01-01T00:00:00Z", 1)])
 def test_an_invalid_end_is_refused(starve: Path, foreshock: Foreshock, until: str, code: int) -> None:
     """The message names it."""
-    assert foreshock("replay", starve, "--until", until) == code
-    assert ("'noon' is neither" if code == 2 else "name a later time") in foreshock.said
+    assert foreshock("recording", "replay", starve, "--until", until) == code
+    assert ("--until: 'noon' is not a time such as" if code == 2 else "name a later time") in foreshock.said
 
 
 def test_pools_shows_shared_gpus_and_the_needed_number(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As text and as JSON: the batch job's namespace and the model's share GPUs."""
-    assert main(["pools", "--recording", str(starve)]) == 0
+    assert main(["get", "pools", "--from", str(starve)]) == 0
     text = capsys.readouterr().out
-    assert main(["pools", "--recording", str(starve), "--json"]) == 0
+    assert main(["get", "pools", "--from", str(starve), "-o", "json"]) == 0
     output = json.loads(capsys.readouterr().out)
     assert [row["tier"] for row in output["tiers"]] == ["ml", "serving"]
     assert all(row["needed"] >= row["load"] for row in output["tiers"])
     shared = {row["gpu"] for row in output["mixed"]}
     assert shared
     assert all(row["tiers"].keys() == {"ml", "serving"} for row in output["mixed"])
-    assert f"{len(shared)} GPUs are shared by several tiers:" in text
-    assert all(f"  {gpu}  ml: ml/batch-embed; serving: " in text for gpu in shared)
+    lines = [line.split() for line in text.splitlines()]
+    assert {line[0] for line in lines if line[-4:-2] == ["ml:", "ml/batch-embed;"]} == shared
 
 
 def test_a_report_is_written_with_plots_beside_it_or_embedded(
@@ -196,13 +200,13 @@ def test_a_report_is_written_with_plots_beside_it_or_embedded(
 ) -> None:
     """As files with links, or as one text for a terminal."""
     out = tmp_path / "outage.md"
-    assert main(["report", "latest", "--recording", str(starve), "--out", str(out)]) == 0
+    assert main(["incident", "report", "latest", "--from", str(starve), "--output-file", str(out)]) == 0
     text = out.read_text()
     assert re.fullmatch(rf"{re.escape(str(out))}: \S+, [1-9] plots beside it\n", capsys.readouterr().out)
     named = re.findall(r"\]\((\S+\.svg)\)", text)
     assert sorted(named) == sorted(path.name for path in tmp_path.glob("*.svg"))
     assert all((tmp_path / name).read_text().startswith("<svg ") for name in named)
-    assert main(["report", "latest", "--recording", str(starve)]) == 0
+    assert main(["incident", "report", "latest", "--from", str(starve)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("](data:image/svg+xml;base64,") == len(named)
     assert printed.partition("\n")[0] == text.partition("\n")[0]
@@ -210,7 +214,7 @@ def test_a_report_is_written_with_plots_beside_it_or_embedded(
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("nothing",), "no incident begins with 'nothing'"), (("latest", "--out", "meta.json"), "exists")],
+    [(("nothing",), "no incident begins with 'nothing'"), (("latest", "--output-file", "meta.json"), "exists")],
 )
 def test_a_report_that_cannot_be_written_names_the_reason(
     starve: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
@@ -218,7 +222,7 @@ def test_a_report_that_cannot_be_written_names_the_reason(
     """No such incident, or an existing file, which is not changed."""
     monkeypatch.chdir(starve)
     before = Path("meta.json").read_bytes()
-    assert foreshock("report", *words, "--recording", ".") == 1
+    assert foreshock("incident", "report", *words, "--from", ".") == 1
     assert message in foreshock.said
     assert Path("meta.json").read_bytes() == before
     for plot in Path().glob("*.svg"):
@@ -226,8 +230,8 @@ def test_a_report_that_cannot_be_written_names_the_reason(
 
 
 def test_a_closed_pipe_ends_the_command_quietly(starve: Path) -> None:
-    """As in `foreshock replay DIR | head`."""
-    command = f"{sys.executable} -m foreshock_dashboard replay {starve} --json | head -c 1"
+    """As in `foreshock recording replay DIR | head`."""
+    command = f"{sys.executable} -m foreshock_dashboard recording replay {starve} -o json | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
     assert (done.stdout, done.stderr) == ("{", "")
 
@@ -240,7 +244,7 @@ def test_seasonality_is_learned_within_a_month(tmp_path: Path) -> None:
     labels = 'service_name="chat",service_namespace="serving",span_kind="SPAN_KIND_SERVER"'
     served = {"traces_span_metrics_calls_total": {labels: lambda _, time: float(totals[int(time / step)])}}
     file = openmetrics(tmp_path / "month.om", served, 15.9 * DAY_SECONDS, step)
-    assert main(["import", "--openmetrics", str(file), "--out", str(tmp_path / "month")]) == 0
+    assert main(["recording", "import", "--openmetrics", str(file), "--output-dir", str(tmp_path / "month")]) == 0
 
     with closing(Recording(tmp_path / "month")) as recording:
         *_, (world, _) = worlds(recording)

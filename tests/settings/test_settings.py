@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from foreshock_dashboard.cli.serve import serve
 from foreshock_dashboard.settings.settings import (
     OPTIONS,
     Settings,
     SettingsError,
-    add_flags,
     load_settings,
 )
 
 
-def parsed(*words: str) -> argparse.Namespace:
+def parsed(*words: str) -> dict[str, Any]:
     """Parsed flags."""
-    parser = argparse.ArgumentParser()
-    add_flags(parser)
-    return parser.parse_args(words)
+    return serve.make_context("serve", list(words)).params
 
 
 def test_precedence_is_flag_variable_file_default(tmp_path: Path) -> None:

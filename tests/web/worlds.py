@@ -403,6 +403,7 @@ class FakeHub:
     time: float = NOW + 3
     not_ready: str = ""
     unmatched: tuple[Json, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
 
     def at(self, time: float) -> Snapshot:
         """The same, with nothing of what came later."""
@@ -428,6 +429,11 @@ class FakeHub:
     def status(self) -> Json:
         """Two counters, and the names that the test gives in vain."""
         return {"store": {"spans": 12}, "receiver": {"dropped": 0}, "unmatched": list(self.unmatched)}
+
+    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
+        """The candidates that the test gives, of whichever service and time."""
+        del at
+        return Service.parse(service), self.candidates
 
     def ready(self) -> tuple[bool, str]:
         """Ready unless the test says why not."""

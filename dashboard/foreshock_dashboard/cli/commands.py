@@ -1,94 +1,176 @@
-"""The commands of `foreshock`.
+"""The tree of commands of `foreshock`.
 
-The module of a command is imported when the command is used: `foreshock trace` does not load the web libraries.
+The module of a command is imported when the command is used: `foreshock get` does not load the web libraries.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any
+
+import click
+from click.shell_completion import get_completion_class
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.settings.settings import HubError, SettingsError
 
+PROGRAM = "foreshock"
+COMPLETION_VARIABLE = "_FORESHOCK_COMPLETE"
+SHELLS = ("bash", "zsh", "fish")
 
-class Command(NamedTuple):
-    """A command: its function, which returns the exit code, its flags, and a description below its usage."""
+ABOUT = """Observability for GPU-sharing AI inference platforms.
 
-    run: Callable[[argparse.Namespace], int]
-    add_flags: Callable[[argparse.ArgumentParser], None] | None = None
-    description: str | None = None
+The hub finds which service slows which others on shared GPUs, names the probable root cause, and warns before an SLO
+breach spreads.
+"""
+EXAMPLES = """\b
+Examples:
+  foreshock demo                                         try it on a simulated platform
+  foreshock serve --targets gpu-host-1,gpu-host-2        run the hub over GPU hosts
+  foreshock get incidents                                list the open incidents of a running hub
+  foreshock explain llm-chat --at now-15m                rank probable root causes
+  foreshock recording replay DIR                         analyze a past incident
 
-
-_COMMANDS = {
-    "serve": ("run the hub", "serve:COMMAND"),
-    "demo": ("run a simulated platform and a hub over it", "demo:COMMAND"),
-    "trace": ("print one trace and what ran on its GPUs", "trace:COMMAND"),
-    "scenarios": ("list what the simulated platform can play", "simulate:SCENARIOS"),
-    "simulate": ("record a scenario into a folder", "simulate:SIMULATE"),
-    "import": ("make a recording of OpenMetrics and OTLP files", "recordings:IMPORT"),
-    "export": ("write a recording as OpenMetrics and OTLP files", "recordings:EXPORT"),
-    "replay": ("judge a recording as a hub would have while it happened", "replay:COMMAND"),
-    "explain": ("rank who is to blame for what one service suffers at one time", "explain:COMMAND"),
-    "pools": ("list GPUs that tiers share, and how few GPUs each tier needs", "pools:COMMAND"),
-    "report": ("write a post-mortem of an incident", "report:COMMAND"),
-    "alerts": ("write the alert rules for a Prometheus, with this hub's address and objectives", "alerts:COMMAND"),
-    "boards": ("write the Grafana boards and their data sources, with this hub's address", "boards:COMMAND"),
-}
-"""Help text, and the module and name of the `Command`."""
+\b
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 --fail-on matches.
+Learn more: 'foreshock COMMAND --help' and docs/reference/cli.md.
+"""
 
 
-class _CommandParser(argparse.ArgumentParser):
-    """Parser of one command; refuses unknown words with the usage of this command."""
+class _LazyCommand(click.Command):
+    """A command whose module is imported when the command is used. place: its module and name."""
 
-    location: str
+    def __init__(self, name: str, summary: str, place: str) -> None:
+        super().__init__(name, short_help=summary)
+        self._place = place
 
-    def parse_known_args(  # type: ignore[override]  # argparse's overloads allow any namespace
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        if self.get_default("run") is None:
-            module, _, name = self.location.partition(":")
-            command: Command = getattr(import_module(f"foreshock_dashboard.cli.{module}"), name)
-            self.description = command.description
-            if command.add_flags is not None:
-                command.add_flags(self)
-            self.set_defaults(run=command.run)
-        arguments, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return arguments, unknown
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> click.Context:
+        """The context of the real command."""
+        module, _, name = self._place.partition(":")
+        command: click.Command = getattr(import_module(f"foreshock_dashboard.cli.{module}"), name)
+        return command.make_context(info_name, args, parent, **extra)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(
-        prog="foreshock", description="See which AI service starves which GPU, and be warned before it cascades."
+class _Group(click.Group):
+    """A group that lists its commands in the order of declaration."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+def _group(name: str, summary: str, **commands: tuple[str, str]) -> _Group:
+    """A group of lazy commands. commands: the place and the summary of each by name."""
+    lazy: dict[str, click.Command] = {key: _LazyCommand(key, text, place) for key, (place, text) in commands.items()}
+    return _Group(name, lazy, help=f"{summary}.", short_help=summary, no_args_is_help=True)
+
+
+@click.command(short_help="Print the completion script of a shell")
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    Examples:
+      foreshock completion bash > ~/.local/share/bash-completion/completions/foreshock
+      foreshock completion zsh > "${fpath[1]}/_foreshock"
+      foreshock completion fish > ~/.config/fish/completions/foreshock.fish
+    """
+    complete = get_completion_class(shell)
+    assert complete is not None  # noqa: S101 - `SHELLS` are those of click
+    # The script alone is printed: `source` checks the version of bash, which may not be the shell of this terminal.
+    instance = complete(COMMAND, {}, PROGRAM, COMPLETION_VARIABLE)
+    click.echo(instance.source_template % instance.source_vars())
+
+
+COMMAND = _Group(
+    PROGRAM,
+    {
+        "serve": _LazyCommand("serve", "Run the hub", "serve:serve"),
+        "demo": _LazyCommand("demo", "Run the hub on a simulated platform", "demo:demo"),
+        "status": _LazyCommand("status", "Check that a hub is ready", "get:status"),
+        "get": _group(
+            "get",
+            "List incidents, services, GPUs, pools, or scrape targets",
+            incidents=("get:incidents", "Open incidents"),
+            services=("get:services", "Services with latency, errors, and health"),
+            gpus=("get:gpus", "GPUs with utilization, contention, and services"),
+            pools=("get:pools", "GPUs and minimum GPUs by tier (capacity plan)"),
+            targets=("get:targets", "Scrape targets"),
+        ),
+        "incident": _group(
+            "incident",
+            "List, show, or report incidents of a time range",
+            list=("incident:list_", "List incidents of a time range, resolved ones included"),
+            show=("incident:show_", "Show one incident in full"),
+            report=("incident:report_", "Write the post-mortem of an incident"),
+        ),
+        "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and the work on its GPUs")),
+        "explain": _LazyCommand(
+            "explain", "Rank probable root causes for a service at a point in time", "explain:explain"
+        ),
+        "recording": _group(
+            "recording",
+            "Create, convert, or replay recordings of incidents",
+            **{"import": ("recording:import_", "Convert OpenMetrics and OTLP files to a recording")},
+            export=("recording:export_", "Convert a recording to OpenMetrics and OTLP files"),
+            replay=("recording:replay_", "Replay a recording and print the incidents it raises"),
+        ),
+        "generate": _group(
+            "generate",
+            "Generate Prometheus rules and Grafana dashboards",
+            rules=("generate.rules:rules", "Generate the Prometheus alert rules"),
+            dashboards=("generate.dashboards:dashboards", "Generate the Grafana dashboards and data sources"),
+        ),
+        "dev": _group(
+            "dev",
+            "Simulate platforms for development",
+            scenarios=("simulate:scenarios", "List the simulated scenarios"),
+            simulate=("simulate:simulate", "Simulate a scenario and record it"),
+        ),
+        "completion": completion,
+    },
+    help=ABOUT,
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    params=[],
+)
+click.version_option(__version__, "-V", "--version", message="foreshock %(version)s")(COMMAND)
+
+
+def run(command: click.Command, words: Sequence[str]) -> int:
+    """Run a command line and return its exit code: a failure is one line and 1, wrong usage 2."""
+    return exit_code(
+        lambda: command.main(list(words), PROGRAM, complete_var=COMPLETION_VARIABLE, standalone_mode=False)
     )
-    top.add_argument("--version", action="version", version=f"foreshock {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_CommandParser)
-    for name, (text, location) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-        command.location = location
-    return top
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run a parsed command and return its exit code: a failure is one line and 1, wrong usage 2."""
+def exit_code(execute: Callable[[], object]) -> int:
+    """Run and return the exit code; errors are printed in one line."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # otherwise its C library prints lines, too
-    command: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        return command(arguments)
+        code = execute()
+    except click.ClickException as error:  # wrong usage, with the usage line
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 1
     except SettingsError as error:
-        print(f"foreshock: {error}", file=sys.stderr)
-        return 2
+        return _failed(error, 2)
     except (HubError, SourceError) as error:
-        print(f"foreshock: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of the output has closed it: `foreshock replay DIR | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _failed(error, 1)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: Exception, code: int) -> int:
+    click.echo(f"Error: {error}", err=True)
+    return code

@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
-from foreshock_dashboard.cli.commands import Command
+from foreshock_dashboard.cli.options import DURATION, PORT, GroupedCommand, Parsed
 from foreshock_dashboard.common.process import stop_on_signals
-from foreshock_dashboard.settings.option_types import parse_port
-from foreshock_dashboard.settings.settings import parse_flag
-from foreshock_dashboard.simulated.demo import DemoOptions, demo
-from foreshock_exporter.common.durations import parse_duration
+from foreshock_dashboard.simulated.demo import DemoOptions
+from foreshock_dashboard.simulated.demo import demo as run_demo
 from foreshock_simulator.scenarios.load import names
+from foreshock_simulator.scenarios.parsing.document import alternatives
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 
 MAX_SPEED = 60.0
-
-
-def add_demo_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of the demo."""
-    parser.add_argument(
-        "--scenario",
-        default="noisy-neighbor",
-        choices=names(),
-        help="scenario (default: noisy-neighbor)",
-        metavar="NAME",
-    )
-    parser.add_argument("--size", default="demo", choices=SIZES, help="of the platform (default: demo)")
-    parser.add_argument("--speed", default="1", metavar="N", help="run N times as fast as the wall clock (default: 1)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="same seed, same platform (default: 1)")
-    parser.add_argument("--duration", metavar="T", help="stop after this much wall time: 150, 5m (default: never)")
-    parser.add_argument(
-        "--port", default="8050", metavar="PORT", help="port of the page; 0: a free one (default: 8050)"
-    )
-    parser.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
-
-
-def demo_options(arguments: argparse.Namespace) -> DemoOptions:
-    """The options of the demo.
-
-    Raises:
-        SettingsError: a value cannot be used.
-    """
-    return DemoOptions(
-        scenario=arguments.scenario,
-        size=arguments.size,
-        seed=arguments.seed,
-        speed=parse_flag("--speed", _parse_speed, arguments.speed),
-        duration=parse_flag("--duration", parse_duration, arguments.duration) if arguments.duration else None,
-        port=parse_flag("--port", parse_port, arguments.port),
-        open_browser=not arguments.no_browser,
-    )
-
-
-def run_demo(arguments: argparse.Namespace) -> int:
-    """Run the demo until its duration is over, or until SIGINT or SIGTERM."""
-    options = demo_options(arguments)
-    with stop_on_signals() as stop:
-        demo(options, stop)
-    return 0
 
 
 def _parse_speed(text: str) -> float:
@@ -70,4 +25,54 @@ def _parse_speed(text: str) -> float:
     return speed
 
 
-COMMAND = Command(run_demo, add_demo_flags)
+def _parse_scenario(text: str) -> str:
+    if text not in names():
+        raise ValueError(f"is not a scenario; {alternatives(text, names())}")
+    return text
+
+
+@click.command(cls=GroupedCommand)
+@click.option(
+    "--scenario",
+    type=Parsed("scenario", _parse_scenario),
+    default="noisy-neighbor",
+    metavar="NAME",
+    help="scenario (default: noisy-neighbor)",
+)
+@click.option(
+    "--size",
+    type=click.Choice(SIZES),
+    default="demo",
+    metavar="SIZE",
+    help=f"platform size: {', '.join(SIZES)} (default: demo)",
+)
+@click.option(
+    "--speed",
+    type=Parsed("speed", _parse_speed),
+    default="1",
+    metavar="NUMBER",
+    help="times the speed of the wall clock, up to 60 (default: 1)",
+)
+@click.option("--seed", type=int, default=1, metavar="NUMBER", help="seed of the platform (default: 1)")
+@click.option(
+    "--duration", type=DURATION, metavar="DURATION", help="wall-clock time until the demo stops (default: until Ctrl-C)"
+)
+@click.option(
+    "--port",
+    type=PORT,
+    default="8050",
+    metavar="PORT",
+    help="port of pages, API, and metrics; 0 picks a free one (default: 8050)",
+)
+@click.option("--browser/--no-browser", default=True, help="page opened in a browser, on a desktop")
+def demo(scenario: str, size: str, speed: float, seed: int, duration: float | None, port: int, browser: bool) -> None:
+    """Run the hub on a simulated platform, on loopback, with an incident under way.
+
+    \b
+    Examples:
+      foreshock demo
+      foreshock demo --scenario calm --port 0 --no-browser
+    """
+    options = DemoOptions(scenario, size, seed, speed, duration, port, browser)
+    with stop_on_signals() as stop:
+        run_demo(options, stop)

@@ -6,24 +6,22 @@ import sys
 from collections.abc import Sequence
 
 HUB_PARTS = frozenset(
-    {"cachetools", "dash", "duckdb", "fastapi", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn"}
+    {"cachetools", "click", "dash", "duckdb", "fastapi", "grpc", "httpx", "numpy", "orjson", "plotly", "uvicorn"}
 )
-MISSING = "foreshock needs its hub parts; install them with: pip install 'foreshock[hub]'"
+MISSING = "Error: foreshock needs the parts of the hub. Install them: pip install 'foreshock[hub]'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 for a failure, 2 for wrong usage."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    try:
-        from foreshock_dashboard.cli.commands import parser, run
+    """Run a command and return its exit code.
 
-        if not words:
-            parser().print_help(sys.stderr)
-            return 2
-        arguments = parser().parse_args(words)  # imports the module of the command
+    Codes: 0 for success, 1 for a failure, 2 for wrong usage, 3 where `--fail-on` matches.
+    """
+    try:
+        from foreshock_dashboard.cli.commands import COMMAND, run
+
+        return run(COMMAND, sys.argv[1:] if argv is None else argv)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in HUB_PARTS:
             raise
         print(MISSING, file=sys.stderr)
         return 1
-    return run(arguments)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
+from typing import Any
 
-from foreshock_dashboard.cli.commands import Command
+import click
+
+from foreshock_dashboard.cli.options import GroupedCommand, hub_settings
 from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.common.process import stop_on_signals, tune_process
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.replay.recording_hub import open_recording
-from foreshock_dashboard.settings.settings import add_flags, load_settings
-
-DESCRIPTION = """\
-Runs the hub: takes in what exporters and services tell, judges it every few seconds, and shows the page, the JSON API
-and its own metrics.
-
-  foreshock serve --targets host-1:10877,host-2:10877      scrape these exporters, keep everything in the embedded store
-  foreshock serve --prometheus-url http://prometheus:9090      read metrics from a fleet's own Prometheus instead
-  foreshock serve --recording DIR                          stand at the end of a recording
-
-Services send their spans to the OTLP ports. Every option is a flag, an environment variable and a key of the YAML
-file."""
+from foreshock_dashboard.settings.settings import load_settings
 
 
-def run_serve(arguments: argparse.Namespace) -> int:
-    """Run the hub until SIGINT or SIGTERM."""
-    settings = load_settings(arguments)
+@click.command(cls=GroupedCommand)
+@hub_settings()
+def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
+    """Run the hub: collect metrics and spans, detect incidents, and serve pages, API, and metrics.
+
+    Each option has a variable and a YAML key of the same name: --scrape-interval, FORESHOCK_SCRAPE_INTERVAL,
+    scrape_interval. Precedence: flag, environment variable, config file, default.
+
+    \b
+    Examples:
+      foreshock serve --targets host-1,host-2                          scrape exporters into the embedded store
+      foreshock serve --prometheus-url http://prometheus:9090          read metrics from a Prometheus
+      foreshock serve --config /etc/foreshock/hub.yml --slo llm-chat=20s:1%
+      foreshock serve --recording incident                             serve the final state of a recording
+    """
+    settings = load_settings(flags)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel("WARNING")  # it logs a line per scrape
     with stop_on_signals() as stop, open_recording(settings) as (settings, recording):
@@ -43,7 +47,3 @@ def run_serve(arguments: argparse.Namespace) -> int:
             stop.wait()
         finally:
             hub.close()
-    return 0
-
-
-COMMAND = Command(run_serve, add_flags, DESCRIPTION)

@@ -1,62 +1,43 @@
-"""`foreshock trace`: prints one trace of a running hub or of a recording."""
+"""`foreshock trace show`: one trace of a hub or of a recording."""
 
 from __future__ import annotations
 
-import argparse
-import json
-from contextlib import closing
-from pathlib import Path
+import click
 
-from foreshock_dashboard.cli.commands import Command
-from foreshock_dashboard.cli.hub_client import AnswerError, add_source_flags, hub_or_recording
-from foreshock_dashboard.common.clock import clock_at
-from foreshock_dashboard.model.query import note_of
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.cli.options import GroupedCommand, output_option
+from foreshock_dashboard.cli.output import show as show_rows
+from foreshock_dashboard.cli.source import Source, reads_source
 from foreshock_dashboard.render.trace_text import trace_text
-from foreshock_dashboard.replay.recording_hub import open_recording
-from foreshock_dashboard.settings.settings import Settings, SettingsError
-from foreshock_dashboard.web.pages.traces import trace_json as traces_json
-from foreshock_dashboard.web.pages.traces.gpu_time import GpuTimes
+from foreshock_dashboard.settings.settings import SettingsError
 from foreshock_dashboard.web.pages.traces.parameters import trace_id_of
 from foreshock_dashboard.web.state.parameters import BadParameterError
 
-ANSWER_KEYS = frozenset({"spans", "lanes", "sentence"})
+FIELDS = (
+    *("span_id", "parent_id", "service", "name", "kind", "status", "offset_seconds", "duration_seconds"),
+    *("start_time_unix_nano", "end_time_unix_nano"),
+)
 
 
-def add_trace_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags."""
-    parser.add_argument("id", metavar="ID", help="trace id, up to 32 hexadecimal digits")
-    add_source_flags(parser)
-    parser.add_argument("--json", action="store_true", help="print the hub's answer as JSON")
+@click.command(cls=GroupedCommand)
+@click.argument("trace_id")
+@reads_source
+@output_option("table", "json", "yaml", "csv")
+def show(source: Source, trace_id: str, form: str) -> None:
+    """Show a trace: its spans as a tree, and the work on its GPUs.
 
+    TRACE_ID is hexadecimal, up to 32 digits. CSV has the spans.
 
-def trace(arguments: argparse.Namespace) -> int:
-    """Print a trace; returns 0. Raises SettingsError for a flag, SourceError for the hub or the recording."""
+    \b
+    Examples:
+      foreshock trace show 4bf92f3577b34da6a3ce929d0e0e4736
+      foreshock trace show 4bf92f3577b34da6a3ce929d0e0e4736 --from incident -o json
+    """
     try:
-        wanted = trace_id_of(arguments.id)
+        wanted = trace_id_of(trace_id)
     except BadParameterError as error:
         raise SettingsError(str(error)) from None
-    answer = hub_or_recording(
-        arguments, f"/api/traces/{wanted}", ANSWER_KEYS, lambda folder: trace_of_recording(folder, wanted)
-    )
-    print(json.dumps(answer, indent=1) if arguments.json else trace_text(answer), end="\n" if arguments.json else "")
-    return 0
-
-
-def trace_of_recording(folder: Path, trace_id: str) -> Json:
-    """The answer of a hub over a recording. Raises SourceError if it lacks the trace, or cannot be read."""
-    from foreshock_dashboard.hub.hub import Hub  # slow to import, and not needed with --hub
-
-    options = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=folder)
-    with (
-        open_recording(options) as (settings, recording),
-        closing(Hub(settings, clock_at(settings.at), recording=recording)) as hub,
-    ):
-        spans = hub.traces.get(trace_id)
-        if not spans:
-            raise AnswerError(f"recording {folder}: no trace {trace_id}; not every trace is sampled")
-        hub.evaluate()
-        return {**traces_json.trace(trace_id, spans, GpuTimes(hub).of(spans)), "note": note_of(spans)}
-
-
-COMMAND = Command(trace, add_trace_flags)
+    answer = source.get(f"/api/traces/{wanted}", "spans", "lanes", "sentence")
+    if form == "table":
+        click.echo(trace_text(answer), nl=False)
+    else:
+        show_rows(form, answer, answer["spans"], (), FIELDS, "")

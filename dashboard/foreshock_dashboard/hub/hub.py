@@ -16,15 +16,18 @@ from foreshock_dashboard.hub.self_metrics import incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.ingest.indexed_attributes import attribute_reader
 from foreshock_dashboard.ingest.pipeline import IngestPipeline
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import Candidate, Incident
 from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import TRACE_KEYS, Span, TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.replay.explain import SourceExtent, explain
 from foreshock_dashboard.replay.recording_hub import load_spans
+from foreshock_dashboard.replay.replay import ReplayTiming
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.otlp.grpc import GrpcListener
 from foreshock_dashboard.sources.otlp.http import HttpListener
@@ -43,6 +46,12 @@ UPKEEP_SECONDS = 5.0
 """Wall-clock time between two rounds of sealing, merging, and expiring blocks of the store."""
 SEASONS_SECONDS, SEASONS_RETRY_SECONDS = 30.0, 600.0
 """Wall-clock time until the next query of earlier weeks from an external source: after success, after failure."""
+
+
+MAX_EXPLAINED_METRICS = 5000
+"""Metrics of the source that a request to explain may read: 720 points of each series."""
+EXPLAINED_SECONDS = 2.5 * 3600
+"""Time before the explained one that is read."""
 
 
 class Hub:
@@ -216,6 +225,18 @@ class Hub:
     def over(self, start: float, end: float) -> World | None:
         """World of a time range (Unix seconds)."""
         return self._loop.time_travel.over(start, end, self.snapshot)
+
+    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
+        """Ranked causes of a service's anomaly around `at` (Unix seconds), from all metrics of the source."""
+        if (count := len(self.metrics.metric_names())) > MAX_EXPLAINED_METRICS:
+            raise SourceError(
+                f"{count:,} metrics are too many to analyze on request (limit {MAX_EXPLAINED_METRICS:,}). Explain a "
+                "recording of that time instead."
+            )
+        timing = ReplayTiming.of(self._settings.scrape_interval)
+        start, end = self.snapshot.bounds or (at - EXPLAINED_SECONDS, self.now())
+        found = explain(self.metrics, SourceExtent("hub", start, end), timing, service, at)
+        return found.service, found.candidates
 
     def now(self) -> float:
         """The hub's time, Unix seconds."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from foreshock_dashboard.model.forecast import Forecast
-from foreshock_dashboard.model.incident import Incident, Learning
+from foreshock_dashboard.model.incident import Candidate, Incident, Learning
 from foreshock_dashboard.model.query import MetricSource
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import TraceSource
@@ -64,6 +64,13 @@ class HubView(Protocol):
 
         Raises:
             SourceError: the source cannot answer.
+        """
+
+    def explain(self, service: str, at: float) -> tuple[Service, tuple[Candidate, ...]]:
+        """The service with this name, and the ranked causes of its anomaly around `at` (Unix seconds).
+
+        Raises:
+            SourceError: the source cannot answer, or lacks the service, that time, or a baseline before it.
         """
 
     def now(self) -> float:

@@ -21,12 +21,12 @@ from foreshock_dashboard.analysis.root_cause.metric_anomalies import (
 )
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes_over_time
 from foreshock_dashboard.model.incident import Candidate
-from foreshock_dashboard.model.query import MetricSource, grid
+from foreshock_dashboard.model.query import MetricSource, NoDataError, grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.replay import DEFAULTS, ReplayTiming, readers, sample_range
 from foreshock_dashboard.world.all_series import read_all_series
 from foreshock_dashboard.world.builder import build_world
@@ -47,18 +47,36 @@ class Explanation(NamedTuple):
     candidates: tuple[Candidate, ...]
 
 
-def explain(recording: Recording, service: str, at: float) -> Explanation:
+class SourceExtent(NamedTuple):
+    """What a source holds: samples from `start` to `end` (Unix seconds). name: of the source, for messages."""
+
+    name: str
+    start: float
+    end: float
+
+
+def explain_recording(recording: Recording, service: str, at: float) -> Explanation:
     """Rank the root causes of a service's anomaly around `at` (Unix seconds).
 
     Raises:
         RecordingError: the recording lacks the service, that time, or a baseline before it.
     """
+    extent = SourceExtent(f"recording {recording.path}", *sample_range(recording, None))
     timing = ReplayTiming.of(recording.scrape_interval(default=DEFAULTS.scrape_interval))
-    window = analysis_window(recording, at, timing.step)
-    source = RecordedMetrics(recording)
+    return explain(RecordedMetrics(recording), extent, timing, service, at)
+
+
+def explain(source: MetricSource, extent: SourceExtent, timing: ReplayTiming, service: str, at: float) -> Explanation:
+    """Rank the root causes of a service's anomaly around `at` (Unix seconds).
+
+    Raises:
+        NoDataError: the source lacks the service, that time, or a baseline before it.
+        SourceError: the source cannot answer.
+    """
+    window = analysis_window(extent, at, timing.step)
     world = load_world(source, window, timing)
     anomalies = find_anomalies(source, window, timing.step, world.services)
-    target = resolve_service(service, {*anomalies.by_service, *world.services}, f"recording {recording.path}")
+    target = resolve_service(service, {*anomalies.by_service, *world.services}, extent.name)
     walks = retrospective(world, at, float(window.times[window.first]))
     return Explanation(target, at, rank_causes_over_time(walks, target, anomalies))
 
@@ -75,23 +93,24 @@ def load_world(source: MetricSource, window: AnalysisWindow, timing: ReplayTimin
     return seasons.attach(build_world(observer.read(end), timing.step))
 
 
-def analysis_window(recording: Recording, at: float, step: float) -> AnalysisWindow:
+def analysis_window(extent: SourceExtent, at: float, step: float) -> AnalysisWindow:
     """The grid points of the baseline and of the analyzed time.
 
     Raises:
-        RecordingError: the recording lacks that time, or a baseline before it.
+        NoDataError: the source lacks that time, or a baseline before it.
     """
-    start, end = sample_range(recording, None)
-    place = f"recording {recording.path}"
+    place, start, end = extent
     if not start <= at <= end:
-        raise RecordingError(f"{place}: it is of {start:.0f} to {end:.0f}, and {at:.0f} is not in there")
+        raise NoDataError(
+            f"{place}: no data at {utc_timestamp(at)}. Choose one from {utc_timestamp(start)} to {utc_timestamp(end)}."
+        )
     before = min(max(BEFORE_SECONDS, MIN_POINTS_BEFORE * step), max(0.0, (at - start) / 2))
     first = math.ceil((at - before) / step) * step
     oldest = max(math.ceil(start / step) * step, first - BASELINE_POINTS * step)
     if first - oldest < MIN_BASELINE_POINTS * step:
-        raise RecordingError(
-            f"{place}: there are only {at - start:.0f} s before {at:.0f}; name a time at least "
-            f"{2 * MIN_BASELINE_POINTS * step:.0f} s after its start, so that it can be compared with what came before"
+        raise NoDataError(
+            f"{place}: {at - start:.0f} s of data before {utc_timestamp(at)} are too few for a baseline. Choose a time "
+            f"at least {2 * MIN_BASELINE_POINTS * step:.0f} s after {utc_timestamp(start)}."
         )
     last = min(end, at + max(AFTER_SECONDS, MIN_POINTS_AFTER * step))
     times = grid(oldest, max(first, last), step)
@@ -125,7 +144,7 @@ def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:
     """The service that a text names: with its namespace, else by its name alone, else up to case and separators.
 
     Raises:
-        RecordingError: no service or several services match.
+        NoDataError: no service or several services match.
     """
     listed = sorted(known)
     for matches in (
@@ -136,12 +155,10 @@ def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            raise RecordingError(
-                f"{place}: {text!r} may be {', '.join(map(str, matches))}; name one with its namespace"
-            )
+            raise NoDataError(f"{place}: {text!r} is ambiguous. Use one of {', '.join(map(str, matches))}.")
     near = difflib.get_close_matches(text, map(str, listed), 3, 0.4) or list(map(str, listed[:5]))
-    hint = f"; there is {', '.join(near)}" if near else "; no series tells whose it is"
-    raise RecordingError(f"{place}: no service {text!r}{hint}")
+    hint = f" Did you mean {', '.join(near)}?" if near else " No series has the labels of a service."
+    raise NoDataError(f"{place}: no service {text!r}.{hint}")
 
 
 def _plain(name: str) -> str:

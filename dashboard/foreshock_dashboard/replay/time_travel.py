@@ -47,7 +47,7 @@ STARTS_PER_RANGE = 12
 TOO_EARLY = "nothing is known of so early a time: choose a later one"
 TOO_LARGE = (
     "this platform is too large to judge so early a time again beside the present: choose a later one, or let "
-    "`foreshock import` and `foreshock replay` do it"
+    "`foreshock recording import` and `foreshock recording replay` do it"
 )
 
 

@@ -6,13 +6,12 @@ Each field of `Settings` is a flag (`--scrape-interval`), a variable (`FORESHOCK
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
@@ -20,7 +19,6 @@ from foreshock_dashboard.common.did_you_mean import did_you_mean
 from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
-from foreshock_exporter.common import option_table
 from foreshock_exporter.common.durations import parse_duration
 from foreshock_exporter.common.option_table import InvalidOptionError, Option, one_of, option, options_of, parse_options
 
@@ -203,30 +201,22 @@ class Settings:
 OPTIONS: tuple[Option, ...] = tuple(options_of(Settings, "FORESHOCK_"))
 
 
-def add_flags(parser: argparse.ArgumentParser, only: Collection[str] | None = None) -> None:
-    """Add `--config` and a flag for each option, or only for the options of these names."""
-    parser.add_argument("--config", metavar="FILE", help="YAML file with any of the options below [FORESHOCK_CONFIG]")
-    option_table.add_flags(
-        parser,
-        [item for item in OPTIONS if only is None or item.name in only],
-        describe,
-    )
-
-
 def describe(item: Option) -> str:
     """Help text of an option: what it is, its default in brackets."""
     return f"{item.help} (default: {item.default})" if item.default and item.metavar else item.help
 
 
-def load_settings(flags: argparse.Namespace, environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
+def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ, **fixed: object) -> Settings:
     """Combine flags over variables over the YAML file over defaults; `fixed` wins over all.
+
+    flags: texts by field name, and `config`; None and () for flags that are not given.
 
     Raises SettingsError if a value cannot be used, or the file has an unknown key.
     """
-    path = getattr(flags, "config", None) or environ.get("FORESHOCK_CONFIG")
+    path = flags.get("config") or environ.get("FORESHOCK_CONFIG")
     file = _read_yaml(Path(path)) if path else {}
     try:
-        return Settings(**{**parse_options(OPTIONS, vars(flags), environ, file), **fixed})
+        return Settings(**{**parse_options(OPTIONS, flags, environ, file), **fixed})
     except InvalidOptionError as error:
         raise SettingsError(f"{path}: {error}" if error.source == "file" else str(error)) from None
 

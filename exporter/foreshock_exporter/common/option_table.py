@@ -130,8 +130,8 @@ def parse_options(
     values: dict[str, Any] = {}
     for item in options:
         given = flags.get(item.name)
-        if isinstance(given, list):
-            given = item.separator.join(given)
+        if isinstance(given, list | tuple):  # a repeated flag
+            given = item.separator.join(given) if given else None
         for source, place, text in (
             ("file", item.key, file.get(item.key)),
             ("variable", item.variable, environ.get(item.variable)),

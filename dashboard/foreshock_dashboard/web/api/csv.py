@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import PlainTextResponse, Response
 
+from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
 from foreshock_dashboard.web.http.responses import CSV, Responder, download
@@ -18,12 +17,6 @@ from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf
-
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of a text that a spreadsheet would compute instead of showing (OWASP, CSV injection)."""
-TEXT_PREFIX = "'"
-"""Put before such a text: spreadsheets then take it as text."""
-
 
 _RED = ("requests_per_second", "failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")
 MAX_NAME_LENGTH = 40
@@ -59,39 +52,8 @@ TRACES = (
 
 
 def table(columns: Sequence[str], rows: Iterable[object]) -> bytes:
-    """UTF-8 text with a head line; None is an empty cell, a list is one cell with its parts apart by spaces.
-
-    Numbers stay numbers; a text that a spreadsheet would compute gets an apostrophe before it.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(_field(row, column)) for column in columns])
-    return text.getvalue().encode()
-
-
-def _field(row: object, column: str) -> object:
-    """The value of a column; `a.b` is field b of field a. None where there is none."""
-    for name in column.split("."):
-        row = None if row is None else (row if isinstance(row, Mapping) else vars(row)).get(name)
-    return row
-
-
-def _cell(value: object) -> object:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return value
-    text = " ".join(map(_part, value)) if isinstance(value, list | tuple) else str(value)
-    return TEXT_PREFIX + text if text.startswith(FORMULA_PREFIXES) else text
-
-
-def _part(item: object) -> str:
-    """An item of a list as text: the name, or the GPU of a pair."""
-    return item.gpu if isinstance(item, lists.PairGpu) else str(item)
+    """UTF-8 text with a head line. rows: objects of JSON, or dataclasses that become one."""
+    return csv_text(columns, rows).encode()
 
 
 def add_csv_routes(

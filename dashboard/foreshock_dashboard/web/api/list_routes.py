@@ -8,11 +8,18 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import Response
 
+from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import HubView, Snapshot
 from foreshock_dashboard.web.api import answers, load_balancing
 from foreshock_dashboard.web.api.answers import get, get_snapshot
-from foreshock_dashboard.web.api.parameters import ExemplarParameters, HeadroomParameters, ReportParameters
+from foreshock_dashboard.web.api.parameters import (
+    ExemplarParameters,
+    ExplainParameters,
+    HeadroomParameters,
+    ReportParameters,
+)
 from foreshock_dashboard.web.documents import runbooks as runbook_pages
 from foreshock_dashboard.web.documents.postmortem import find_incident, report, zipped
 from foreshock_dashboard.web.http.responses import ZIP, Payload, Responder, download
@@ -22,13 +29,23 @@ from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParam
 from foreshock_dashboard.web.pages.traces.trace_json import Trace, Traces
 from foreshock_dashboard.web.panels.topology import Topology, TopologyCache
 from foreshock_dashboard.web.state import lists
-from foreshock_dashboard.web.state.parameters import AsOf, NoParameters
+from foreshock_dashboard.web.state.incident_json import Explained, explained
+from foreshock_dashboard.web.state.parameters import AsOf, NoParameters, time_parameter
+
+MAX_EXPLAINED = 100
+"""Cached explanations."""
+MAX_PENDING = 4
+"""Explanations that may wait at once."""
 
 
 def add_list_routes(
     api: APIRouter, hub: HubView, responder: Responder, topologies: TopologyCache, version: str
 ) -> None:
     """Register the routes of lists, of the hub's status, and of post-mortems on `api`."""
+
+    explained_cache: SingleFlightCache[tuple[Service, tuple[Candidate, ...]]] = SingleFlightCache(
+        MAX_EXPLAINED, lambda _: 1, MAX_PENDING
+    )
 
     def add(name: str, payload: type, make: Callable[[Snapshot], Payload], summary: str) -> None:
         route = get_snapshot(api, responder, f"/{name}", summary, payload, name=name)
@@ -64,6 +81,18 @@ def add_list_routes(
     )
     def runbooks(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         return responder.json_response(request, hub.snapshot, runbook_pages.listed())
+
+    @get(
+        api,
+        "/explain",
+        "Probable root causes of a service's anomaly at a time, ranked; takes seconds",
+        Explained,
+    )
+    def explain(request: Request, query: Annotated[ExplainParameters, Query()]) -> Response:
+        now = hub.now()
+        at = time_parameter("at", query.at, now, now)
+        body = explained_cache.get((query.service, round(at)), lambda: hub.explain(query.service, at))
+        return responder.json_response(request, hub.snapshot, explained(body[0], at, body[1]))
 
     @get(api, "/report/{incident}", "A post-mortem of one incident: Markdown, and its plots as SVG", answers.Report)
     def report_(request: Request, incident: str, query: Annotated[ReportParameters, Query()]) -> Response:

@@ -20,6 +20,12 @@ class HeadroomParameters(Parameters):
     service: str = Field("", description=f"only of this one: {SERVICE}")
 
 
+class ExplainParameters(AsOf):
+    """`/api/explain`."""
+
+    service: str = Field(description="name, or namespace/name; unique up to case and separators")
+
+
 class ReportParameters(AsOf):
     """`/api/report/{incident}`."""
 

@@ -180,6 +180,21 @@ class Replay(TypedDict):
     incidents: list[ReplayedIncident]
 
 
+class Explained(TypedDict):
+    """Ranked root causes of a service's anomaly; none for a healthy service."""
+
+    version: int
+    service: str
+    at: float | None
+    candidates: list[CandidateJson]
+
+
+def explained(service: Service, at: float, candidates: Iterable[Candidate]) -> Explained:
+    """The ranked root causes of a service's anomaly around a time, Unix seconds."""
+    rows = list(map(candidate, candidates))
+    return {"version": VERSION, "service": str(service), "at": number_of_time(at), "candidates": rows}
+
+
 def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:
     """The document of a replay: the final state of each incident, and under `at_page` its assessment at the page.
 

@@ -361,7 +361,7 @@ const drawConnect = ({ hub: { sources = {} } }) => {
       ),
       connectStep(
         "Prometheus alerts",
-        `foreshock alerts --hub ${location.origin} --out rules`,
+        `foreshock generate rules --hub-url ${location.origin} --output-dir rules`,
         "Rules that read this hub's /metrics and link to its pages.",
       ),
       h("div", null, h("dt", null, "Access"), h("dd", null, access)),

@@ -1,0 +1,223 @@
+"""`foreshock get` and `foreshock status`: lists of a hub or a recording."""
+
+from __future__ import annotations
+
+import click
+
+from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS
+from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
+from foreshock_dashboard.cli.output import Column, Row, document, show
+from foreshock_dashboard.cli.source import Source, at_option, reads_source
+from foreshock_dashboard.render.units import duration, percent
+
+FORMATS = ("table", "json", "yaml", "csv")
+GIB = 2**30
+MAX_NAMES = 3
+"""Names in a cell."""
+
+
+def _names(names: list[str]) -> str | None:
+    more = f" +{len(names) - MAX_NAMES}" if len(names) > MAX_NAMES else ""
+    return ",".join(names[:MAX_NAMES]) + more if names else None
+
+
+def _seconds(key: str) -> Column:
+    return key.split("_")[0].upper(), lambda row: None if row[key] is None else duration(row[key])
+
+
+def _ratio(head: str, key: str) -> Column:
+    return head, lambda row: None if row[key] is None else percent(row[key])
+
+
+SERVICE_COLUMNS: tuple[Column, ...] = (
+    ("SERVICE", lambda row: row["service"]),
+    ("HEALTH", lambda row: row["health"]),
+    ("CONDITION", lambda row: row["condition"]),
+    ("REQ/S", lambda row: None if row["requests_per_second"] is None else f"{row['requests_per_second']:.3g}"),
+    _ratio("ERRORS", "failed_ratio"),
+    _seconds("p50_seconds"),
+    _seconds("p95_seconds"),
+    _seconds("p99_seconds"),
+    ("GPUS", lambda row: str(len(row["gpus"]))),
+)
+SERVICE_FIELDS = (
+    *("service", "health", "condition", "requests_per_second", "failed_ratio"),
+    *("p50_seconds", "p95_seconds", "p99_seconds", "gpus"),
+)
+
+
+def _memory(row: Row) -> str | None:
+    used, total = row["memory_used_bytes"], row["memory_total_bytes"]
+    return None if used is None or total is None else f"{used / GIB:.0f}/{total / GIB:.0f} GiB"
+
+
+GPU_COLUMNS: tuple[Column, ...] = (
+    ("GPU", lambda row: row["gpu"]),
+    ("MODEL", lambda row: row["model"] or None),
+    _ratio("UTIL", "utilization_ratio"),
+    _ratio("CONTENDED", "contended_ratio"),
+    ("MEMORY", _memory),
+    ("POWER", lambda row: None if row["power_watts"] is None else f"{row['power_watts']:.0f} W"),
+    ("TEMP", lambda row: None if row["temperature_celsius"] is None else f"{row['temperature_celsius']:.0f} °C"),
+    ("SERVICES", lambda row: _names([tenant["service"] for tenant in row["services"]])),
+)
+GPU_FIELDS = (
+    *("gpu", "host", "index", "uuid", "model", "utilization_ratio", "contended_ratio", "memory_used_bytes"),
+    *("memory_total_bytes", "power_watts", "temperature_celsius", "services"),
+)
+
+POOL_COLUMNS: tuple[Column, ...] = (
+    ("TIER", lambda row: row["tier"] or "(none)"),
+    ("GPUS", lambda row: str(row["gpus"])),
+    ("SHARED", lambda row: str(row["shared"])),
+    ("LOAD", lambda row: None if row["load"] is None else f"{row['load']:.1f}"),
+    _ratio("SAFE LIMIT", "safe_ratio"),
+    ("NEEDED", lambda row: None if row["needed"] is None else str(row["needed"])),
+    ("BOUND BY", lambda row: row["by"]),
+    ("SERVICES", lambda row: _names(row["services"])),
+)
+POOL_FIELDS = ("tier", "gpus", "shared", "load", "safe_ratio", "needed", "by", "services")
+SHARED_COLUMNS: tuple[Column, ...] = (
+    ("SHARED GPU", lambda row: row["gpu"]),
+    ("POOL", lambda row: row["pool"]),
+    ("TIERS", lambda row: "; ".join(f"{tier or '(none)'}: {', '.join(names)}" for tier, names in row["tiers"].items())),
+)
+
+TARGET_COLUMNS: tuple[Column, ...] = (
+    ("TARGET", lambda row: row["instance"]),
+    ("JOB", lambda row: row["job"]),
+    ("UP", lambda row: None if row["up"] is None else "yes" if row["up"] else "no"),
+    ("LAST SAMPLE", lambda row: None if row["age_seconds"] is None else f"{row['age_seconds']:.0f} s ago"),
+)
+TARGET_FIELDS = ("instance", "job", "up", "age_seconds")
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@at_option
+@output_option(*FORMATS)
+@fail_on_option
+def incidents(source: Source, at: str | None, form: str, fail_on: str | None) -> int:
+    """List the open incidents, the worst first.
+
+    \b
+    Examples:
+      foreshock get incidents
+      foreshock get incidents --from https://hub.example.com --credentials token -o json
+      foreshock get incidents --fail-on critical              exit code 3 while a critical incident is open
+    """
+    answer = source.get("/api/incidents", "incidents", at=at)
+    rows = answer["incidents"] = [row for row in answer["incidents"] if row["state"] != "resolved"]
+    show(
+        form,
+        answer,
+        rows,
+        INCIDENT_COLUMNS,
+        INCIDENT_FIELDS,
+        "No open incidents. 'foreshock incident list' has resolved ones.",
+    )
+    return findings_code(rows, fail_on)
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@at_option
+@output_option(*FORMATS)
+def services(source: Source, at: str | None, form: str) -> None:
+    """List services with latency, errors, and health.
+
+    \b
+    Examples:
+      foreshock get services
+      foreshock get services --from incident --at now-10m     of a recording, 10 min before its end
+      foreshock get services -o csv > services.csv
+    """
+    answer = source.get("/api/services", "services", at=at)
+    show(
+        form,
+        answer,
+        answer["services"],
+        SERVICE_COLUMNS,
+        SERVICE_FIELDS,
+        "No services. Send spans or span metrics to the hub.",
+    )
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@at_option
+@output_option(*FORMATS)
+def gpus(source: Source, at: str | None, form: str) -> None:
+    """List GPUs with utilization, contention, and the services on them.
+
+    \b
+    Examples:
+      foreshock get gpus
+      foreshock get gpus -o yaml
+    """
+    answer = source.get("/api/gpus", "gpus", at=at)
+    show(form, answer, answer["gpus"], GPU_COLUMNS, GPU_FIELDS, "No GPUs. Scrape foreshock-exporter on GPU hosts.")
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@at_option
+@output_option(*FORMATS)
+def pools(source: Source, at: str | None, form: str) -> None:
+    """Show the GPUs of each tier, the minimum it needs with its bursts, and the GPUs that tiers share.
+
+    The tier of a service is that of the hub's --tiers, else service_tier_info, else its namespace.
+
+    \b
+    Examples:
+      foreshock get pools
+      foreshock get pools --from incident -o csv
+    """
+    answer = source.get("/api/pools", "tiers", "mixed", at=at)
+    show(form, answer, answer["tiers"], POOL_COLUMNS, POOL_FIELDS, "No services on GPUs.")
+    if form == "table" and answer["mixed"]:
+        click.echo()
+        show(form, answer, answer["mixed"], SHARED_COLUMNS, (), "")
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@output_option(*FORMATS)
+def targets(source: Source, form: str) -> None:
+    """List scrape targets with the age of their last sample.
+
+    \b
+    Examples:
+      foreshock get targets
+      foreshock get targets -o json
+    """
+    rows = source.get("/api/status", "targets")["targets"]
+    show(
+        form,
+        {"targets": rows},
+        rows,
+        TARGET_COLUMNS,
+        TARGET_FIELDS,
+        "No scrape targets. Set --targets or --prometheus-url of the hub.",
+    )
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@output_option("table", "json", "yaml")
+def status(source: Source, form: str) -> int:
+    """Check that a hub is ready: exit code 0 if it is, 1 if not.
+
+    \b
+    Examples:
+      foreshock status
+      foreshock status --from https://hub.example.com -o json
+    """
+    answer = source.get("/api/status", "ready", "reason")
+    if form == "table":
+        down = [row["instance"] for row in answer["targets"] if row["up"] is False]
+        click.echo(f"{source.name}: {'ready' if answer['ready'] else 'not ready: ' + answer['reason']}")
+        click.echo(f"version {answer['version']}, {len(answer['targets'])} targets, {len(down)} down")
+    else:
+        click.echo(document(form, answer))
+    return 0 if answer["ready"] else 1

@@ -1,0 +1,334 @@
+"""`foreshock incident`: incidents of a time range, one in full, and its post-mortem."""
+
+from __future__ import annotations
+
+import base64
+import math
+import sys
+from contextlib import closing
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+import numpy as np
+from markdown_it import MarkdownIt
+
+from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
+from foreshock_dashboard.cli.output import Column, plain, printable, show
+from foreshock_dashboard.cli.source import AnswerError, Source, at_option, reads_source
+from foreshock_dashboard.common.progress import ProgressBar
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.recording.atomic_files import new_file
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.render.incident_text import figure, utc_timestamp
+from foreshock_dashboard.render.units import clock
+from foreshock_dashboard.replay.replay import ReplayResult, replay
+from foreshock_dashboard.settings.settings import SettingsError, parse_flag
+from foreshock_dashboard.settings.times import parse_time
+from foreshock_dashboard.web.documents.postmortem import LATEST, Report, find_incident, report
+from foreshock_dashboard.web.state.incident_json import replayed
+
+HOUR_SECONDS = 3600.0
+MAX_HOURS = 48
+"""Longest time range; each past hour is evaluated again."""
+NOT_FOUND = 404
+STYLE = (
+    "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "td,th{padding:4px 12px;text-align:left}svg{max-width:100%}"
+)
+MAX_LISTED = 3
+"""Candidates and services at risk in the text of an incident."""
+
+INCIDENT_COLUMNS: tuple[Column, ...] = (
+    ("SEVERITY", lambda row: row["severity"]),
+    ("STATE", lambda row: row["state"]),
+    ("SERVICE", lambda row: row["service"]),
+    ("CAUSE", lambda row: row["cause"]),
+    ("SUSPECT", lambda row: suspect_text(row["suspect"]) or None),
+    ("CONFIDENCE", lambda row: row["confidence_level"]),
+    ("OPENED", lambda row: utc_timestamp(row["opened"])),
+    ("DURATION", lambda row: None if row["resolved"] is None else minutes(row["resolved"] - row["opened"])),
+    ("ID", lambda row: row["id"]),
+)
+INCIDENT_FIELDS = (
+    *("id", "severity", "state", "cascading", "cause", "service", "suspect.service", "suspect.gpus", "affected"),
+    *("since", "opened", "paged", "resolved", "confidence", "quality", "summary", "action.text"),
+)
+
+
+def minutes(seconds: float) -> str:
+    """A duration of an incident: `45 s`, `12 min`."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def suspect_text(suspect: Json) -> str:
+    """The suspected cause and where it acts, as far as known: `ml/batch-embed on pool chat`."""
+    what = suspect["service"] or suspect["edge"] or suspect["host"] or ""
+    where = f"pool {suspect['pool']}" if suspect["pool"] else suspect["edge"] or suspect["host"] or ""
+    return f"{what} on {where}" if what and where and what != where else what or where
+
+
+def play(folder: Path, flag: str, until: str | None) -> ReplayResult:
+    """A replay of a recording up to a time, with a progress bar. flag: the option of the time.
+
+    Raises:
+        SettingsError: the time cannot be read. Relative ones count from the recording's end.
+        RecordingError: the recording cannot be read or replayed.
+    """
+    bar = ProgressBar()
+    with closing(Recording(folder)) as recording:
+        end = None if until is None else _time(flag, until, recording.meta.end or 0.0)
+        played = replay(recording, end, bar)
+    bar.end()
+    return played
+
+
+def _incidents(source: Source, start: str | None, end: str) -> list[Json]:
+    """The last state of each incident that was open between two times, the newest first.
+
+    A hub lists resolved incidents for an hour, so it is queried for each hour of the range.
+
+    Raises:
+        SettingsError: a time cannot be read, or the range is empty or too long.
+        SourceError: the source has no answer.
+    """
+    if source.recording:
+        played = play(source.recording, "--end", end)
+        first = -math.inf if start is None else _time("--start", start, float(played.times[-1]))
+        found = {row["id"]: row for row in plain(replayed(played.final, played.paged))["incidents"]}
+    else:
+        now = float(source.get("/api/status", "time")["time"])
+        first, last = _time("--start", start or "now-1h", now), min(now, _time("--end", end, now))
+        if not 0 < last - first <= MAX_HOURS * HOUR_SECONDS:
+            raise SettingsError(f"--start, --end: not a range of up to {MAX_HOURS} h. Choose other times.")
+        found = {}
+        for at in np.arange(last, first, -HOUR_SECONDS).tolist():
+            try:
+                answer = source.get("/api/incidents", "incidents", at=f"{at:.3f}")
+            except AnswerError as error:
+                if error.status != NOT_FOUND or at == last:
+                    raise
+                break  # nothing is known of earlier times
+            found = {row["id"]: row for row in answer["incidents"]} | found
+    rows = [row for row in found.values() if row["resolved"] is None or row["resolved"] >= first]
+    return sorted(rows, key=lambda row: (-row["opened"], row["id"]))
+
+
+def _time(flag: str, text: str, now: float) -> float:
+    return parse_flag(flag, lambda word: parse_time(word, now), text)
+
+
+def _one(source: Source, wanted: str, at: str | None) -> Json:
+    """The incident with an id or a unique prefix of one; for `latest`, the newest, preferably one that paged.
+
+    Raises:
+        AnswerError: no incident matches, or several do.
+    """
+    if source.recording:
+        rows = _incidents(source, None, at or "now")
+    else:
+        rows = source.get("/api/incidents", "incidents", at=at)["incidents"]
+    if wanted == LATEST and rows:
+        return max(rows, key=lambda row: (row["paged"] is not None, row["opened"], row["id"]))
+    matches = [row for row in rows if row["id"].startswith(wanted)]
+    exact = [row for row in matches if row["id"] == wanted] or matches
+    if len(exact) == 1:
+        return exact[0]
+    if matches:
+        raise AnswerError(f"{source.name}: {wanted!r} is the beginning of {', '.join(row['id'] for row in matches)}")
+    known = f" Known: {', '.join(row['id'] for row in rows)}." if rows else ""
+    raise AnswerError(f"{source.name}: no incident {wanted!r}.{known} Earlier ones need --at TIME.")
+
+
+def incident_text(row: Json) -> str:
+    """An incident of the API as text: what, since when, suspected cause, action, services at risk, and evidence."""
+    cascading = ", cascading" if row["cascading"] else ""
+    lines = [
+        f"{row['service']}: {row['severity']}, {row['state']}{cascading}",
+        f"  {row['summary']}",
+        f"  Opened: {utc_timestamp(row['opened'])}{_since_opened(row)}",
+        f"  Cause: {row['cause']} ({row['confidence_level']} confidence)",
+        f"  Suspect: {suspect_text(row['suspect']) or 'unknown'}",
+    ]
+    if row["action"]:
+        lines.append(f"  Action: {row['action']['text']}")
+    if row["affected"]:
+        lines.append(f"  Affected: {', '.join(row['affected'])}")
+    lines += [f"  At risk: {risk_text(risk)}" for risk in row["at_risk"][:MAX_LISTED]]
+    lines += [f"  Candidate: {candidate_text(item)}" for item in row["candidates"][:MAX_LISTED]]
+    lines += [f"  Evidence: {_evidence_text(item)}" for item in row["evidence"]]
+    return "\n".join([*map(printable, lines), f"  ID: {row['id']}"])
+
+
+def _since_opened(row: Json) -> str:
+    paged = "no page sent" if row["paged"] is None else f"paged after {minutes(row['paged'] - row['opened'])}"
+    ended = "ongoing" if row["resolved"] is None else f"resolved after {minutes(row['resolved'] - row['opened'])}"
+    return f", {paged}, {ended}"
+
+
+def risk_text(risk: Json) -> str:
+    """A service at risk, and when it breaches its SLO: `gateway in 2 min (80% interval: 1 min to 5 min)`."""
+    low, middle, high = (risk["breach_seconds"][name] for name in ("p10", "p50", "p90"))
+    if middle is not None and middle <= 0:
+        return f"{risk['service']}, SLO breached"
+    when = "later" if middle is None else f"in {minutes(middle)}"
+    return f"{risk['service']} {when} (80% interval: {_bound(low)} to {_bound(high)})"
+
+
+def _bound(seconds: float | None) -> str:
+    return "later" if seconds is None else minutes(seconds)
+
+
+def candidate_text(item: Json) -> str:
+    """A suspected service with its share of the suspicion and the reasons."""
+    share = "" if item["score"] is None else f" {item['score']:.0%}"
+    return f"{item['service']}{share}{': ' + item['why'] if item['why'] else ''}"
+
+
+def _evidence_text(item: Json) -> str:
+    name = f"{item['signal']} of {item['entity']}" if item["entity"] else item["signal"]
+    value, baseline = (
+        figure(math.nan if item[key] is None else item[key], item["unit"]) for key in ("value", "baseline")
+    )
+    since = "" if item["since"] is None else f", since {clock(item['since'])}"
+    return f"{name} {value} (baseline {baseline}){since}"
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@click.option("--start", metavar="TIME", help="start of the range (default: now-1h, or the start of a recording)")
+@click.option("--end", default="now", metavar="TIME", help="end of the range (default: now)")
+@output_option("table", "json", "yaml", "csv")
+@fail_on_option
+def list_(source: Source, start: str | None, end: str, form: str, fail_on: str | None) -> int:
+    """List the incidents of a time range, resolved ones included.
+
+    \b
+    Examples:
+      foreshock incident list --start now-1d
+      foreshock incident list --from incident -o csv          those of a recording
+    """
+    rows = _incidents(source, start, end)
+    show(form, {"incidents": rows}, rows, INCIDENT_COLUMNS, INCIDENT_FIELDS, "No incidents in this time range.")
+    return findings_code(rows, fail_on)
+
+
+@click.command("show", cls=GroupedCommand)
+@click.argument("incident")
+@reads_source
+@at_option
+@output_option("table", "json", "yaml", "csv")
+def show_(source: Source, incident: str, at: str | None, form: str) -> None:
+    """Show one incident in full.
+
+    INCIDENT is an id, the unique beginning of one, or `latest`.
+
+    \b
+    Examples:
+      foreshock incident show latest
+      foreshock incident show 20260105T084120Z --from incident -o yaml
+    """
+    row = _one(source, incident, at)
+    if form == "table":
+        click.echo(incident_text(row))
+    else:
+        show(form, row, [row], (), INCIDENT_FIELDS, "")
+
+
+@click.command("report", cls=GroupedCommand)
+@click.argument("incident")
+@reads_source
+@at_option
+@click.option(
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(("md", "html")),
+    default="md",
+    metavar="FORMAT",
+    help="output format: md, html (default: md)",
+)
+@click.option(
+    "--output-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="new file for the report; the plots of Markdown go beside it as FILE-NAME.svg (default: standard output)",
+)
+def report_(source: Source, incident: str, at: str | None, form: str, output_file: Path | None) -> None:
+    """Write the post-mortem of an incident: timeline, root cause, evidence with plots, and impact.
+
+    INCIDENT is an id, the unique beginning of one, or `latest`. A terminal gets the text without the plots.
+
+    \b
+    Examples:
+      foreshock incident report latest --output-file outage.md
+      foreshock incident report latest --from incident -o html > outage.html
+    """
+    written = _report(source, incident, at)
+    if form == "html":
+        text = html(written)
+        files: dict[Path, str] = {}
+    elif output_file:
+        text, files = linked(written, output_file)
+    else:
+        text, files = _for_output(written), {}
+    if not output_file:
+        click.echo(text, nl=False)
+        return
+    for path, content in {**files, output_file: text}.items():
+        with new_file(path) as file:
+            file.write(content.encode())
+    title = written.markdown.splitlines()[0].removeprefix("# ")
+    click.echo(f"{output_file}: {title}, {len(written.plots)} plots {'inside' if form == 'html' else 'beside it'}")
+
+
+def _report(source: Source, wanted: str, at: str | None) -> Report:
+    if source.recording:
+        played = play(source.recording, "--at", at)
+        try:
+            item = find_incident(wanted, played.final)
+        except LookupError as error:
+            raise AnswerError(f"{source.name}: {error}") from None
+        return report(played.world, item, played.paged.get(item.id))
+    answer = source.get(f"/api/report/{quote(wanted, safe='')}", "id", "markdown", "plots", at=at)
+    return Report(str(answer["markdown"]), {str(name): str(svg) for name, svg in answer["plots"].items()})
+
+
+def linked(written: Report, output_file: Path) -> tuple[str, dict[Path, str]]:
+    """The Markdown with links to the plots, and the plots by file."""
+    markdown, files = written.markdown, {}
+    for name, svg in written.plots.items():
+        path = output_file.with_name(f"{output_file.stem}-{name}.svg")
+        markdown = markdown.replace(f"]({name}.svg)", f"]({quote(path.name)})")
+        files[path] = svg
+    return markdown, files
+
+
+def _for_output(written: Report) -> str:
+    """The Markdown with each plot as a data URI (RFC 2397), or without plots for a terminal."""
+    is_terminal = sys.stdout.isatty()
+    markdown = written.markdown
+    for name, svg in written.plots.items():
+        data = base64.b64encode(svg.encode()).decode()
+        image = f"![{name.replace('-', ' ')}]({name}.svg)"
+        markdown = markdown.replace(
+            f"{image}\n\n" if is_terminal else f"]({name}.svg)",
+            "" if is_terminal else f"](data:image/svg+xml;base64,{data})",
+        )
+    if is_terminal and written.plots:
+        click.echo(f"{len(written.plots)} plots left out. Pass --output-file FILE to have them.", err=True)
+    return markdown
+
+
+def html(written: Report) -> str:
+    """The report as one HTML document with the plots inside."""
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(written.markdown)
+    for name, svg in written.plots.items():
+        alt = name.replace("-", " ")
+        body = body.replace(f'<img src="{name}.svg" alt="{alt}" />', svg[svg.index("<svg") :])
+    title = escape(written.markdown.splitlines()[0].removeprefix("# "))
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title>\n'
+        f"<style>{STYLE}</style>\n<body>\n{body}</body></html>\n"
+    )

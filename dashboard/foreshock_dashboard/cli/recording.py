@@ -1,0 +1,108 @@
+"""`foreshock recording`: makes, converts, and replays recordings."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, incident_text, play
+from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
+from foreshock_dashboard.cli.output import plain, show
+from foreshock_dashboard.common.progress import ProgressBar
+from foreshock_dashboard.recording.convert import Converted, export, import_files
+from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.render.incident_text import change_line, state_changes, utc_timestamp
+from foreshock_dashboard.replay.replay import ReplayResult
+from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.web.state.incident_json import replayed
+
+FILE = click.Path(path_type=Path)
+
+
+@click.command("import", cls=GroupedCommand)
+@click.option("--openmetrics", type=FILE, metavar="FILE", help="samples, as written by promtool tsdb dump-openmetrics")
+@click.option("--otlp-json", type=FILE, metavar="FILE", help="spans, as written by the Collector's file exporter")
+@click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="new folder for the recording")
+def import_(openmetrics: Path | None, otlp_json: Path | None, output_dir: Path) -> None:
+    """Convert OpenMetrics and OTLP files to a recording.
+
+    \b
+    Examples:
+      promtool tsdb dump-openmetrics --sandbox-dir-root=. --min-time=MS --max-time=MS DATA > metrics.om
+      foreshock recording import --openmetrics metrics.om --otlp-json traces.json --output-dir incident
+    """
+    _require(openmetrics, otlp_json)
+    began, bar = time.monotonic(), ProgressBar()
+    converted = import_files(openmetrics, otlp_json, output_dir, bar)
+    bar.end(f"{output_dir}: {_counts_text(converted)}, in {time.monotonic() - began:.1f} s")
+    for reason, count in sorted(converted.rejected.items()):
+        bar.end(f"{otlp_json}: {count} spans dropped: {reason}")
+
+
+@click.command("export", cls=GroupedCommand)
+@click.argument("recording", type=FILE)
+@click.option("--openmetrics", type=FILE, metavar="FILE", help="new file for the samples, OpenMetrics")
+@click.option(
+    "--otlp-json", type=FILE, metavar="FILE", help="new file for the spans, one OTLP request in JSON per line"
+)
+def export_(recording: Path, openmetrics: Path | None, otlp_json: Path | None) -> None:
+    """Convert a recording to OpenMetrics and OTLP files.
+
+    \b
+    Examples:
+      foreshock recording export incident --openmetrics metrics.om --otlp-json traces.json
+      promtool tsdb create-blocks-from openmetrics metrics.om DATA
+    """
+    _require(openmetrics, otlp_json)
+    began, bar = time.monotonic(), ProgressBar()
+    with Recording(recording) as opened:
+        converted = export(opened, openmetrics, otlp_json, bar)
+    bar.end(f"{recording}: {_counts_text(converted)}, in {time.monotonic() - began:.1f} s")
+
+
+@click.command("replay", cls=GroupedCommand)
+@click.argument("recording", type=FILE)
+@click.option("--until", metavar="TIME", help="end of the replay; now-5m is 5 min before the end of the recording")
+@output_option("table", "json", "yaml", "csv")
+@fail_on_option
+def replay_(recording: Path, until: str | None, form: str, fail_on: str | None) -> int:
+    """Replay a recording from its start, as a hub would have seen it, and print the incidents it raises.
+
+    \b
+    Examples:
+      foreshock recording replay incident                          each state change, then each incident
+      foreshock recording replay incident --until 2026-01-05T08:42:00Z -o json
+      foreshock recording replay incident --fail-on critical       exit code 3 if it pages, for CI
+    """
+    played = play(recording, "--until", until)
+    answer = plain(replayed(played.final, played.paged))
+    rows = answer["incidents"]
+    if form == "table" and rows:
+        for line in (change_line(when, item) for when, item in state_changes(played.history)):
+            click.echo(line)
+        for row in rows:
+            click.echo(f"\n{incident_text(row)}")
+    else:
+        show(form, answer, rows, INCIDENT_COLUMNS, INCIDENT_FIELDS, _no_incident(played))
+    return findings_code(rows, fail_on)
+
+
+def _no_incident(played: ReplayResult) -> str:
+    learned = played.learning
+    why = (
+        ""
+        if learned.done
+        else f" {learned.have / 60:.0f} of the {learned.need / 60:.0f} min of history for a baseline are recorded."
+    )
+    return f"No incidents from {utc_timestamp(played.times[0])} to {utc_timestamp(played.times[-1])}.{why}"
+
+
+def _require(openmetrics: Path | None, otlp_json: Path | None) -> None:
+    if not (openmetrics or otlp_json):
+        raise SettingsError("--openmetrics, --otlp-json: both are missing. Pass at least one.")
+
+
+def _counts_text(converted: Converted) -> str:
+    return f"{converted.samples:,} samples, {converted.spans:,} spans"

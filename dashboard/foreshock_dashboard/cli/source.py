@@ -1,0 +1,153 @@
+"""Sources of the reading commands: the API of a hub, or of an own hub over a recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+import click
+import httpx
+
+from foreshock_dashboard.cli.options import HUB_URL
+from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.settings.option_types import parse_url
+from foreshock_dashboard.settings.settings import Settings, SettingsError
+from foreshock_dashboard.sources import http_client
+
+TIMEOUT_SECONDS = 60.0
+MAX_BODY_BYTES = 64 * 2**20
+"""A trace of 5,000 spans is about 15 MB; the hub sends fewer spans if they are larger."""
+
+P = ParamSpec("P")
+
+
+class AnswerError(SourceError):
+    """The source has no answer. The message names what is missing and the remedy. status: of HTTP, 0 without one."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Source:
+    """API of a hub, or of an own hub over a recording, which starts with the first query.
+
+    Attributes:
+        recording: the folder; None for a hub.
+        name: URL or folder, for messages.
+    """
+
+    def __init__(self, place: str, credentials: Path | None = None) -> None:
+        """Raises SettingsError if the place is neither a URL nor a folder, or the credentials cannot be used."""
+        self.recording = Path(place) if "://" not in place and Path(place).is_dir() else None
+        self._opened = ExitStack()
+        self._headers = {}
+        if self.recording:
+            self.name = f"recording {place}"
+            return
+        try:
+            self._url = parse_url(place)
+        except ValueError:
+            raise SettingsError(f"--from: {place!r} is neither a URL such as {HUB_URL} nor a folder") from None
+        self.name = http_client.without_credentials(self._url)
+        try:
+            if credentials:
+                self._headers["Authorization"] = http_client.authorization_header(credentials)
+        except ValueError as error:
+            raise SettingsError(f"--credentials: {error}") from None
+
+    def close(self) -> None:
+        """Stop the own hub."""
+        self._opened.close()
+
+    @cached_property
+    def _base(self) -> str:
+        """Address of the API. Raises RecordingError if the folder is no recording."""
+        if self.recording is None:
+            return self._url
+        from foreshock_dashboard.common.clock import clock_at  # the hub is slow to import, and not needed for a URL
+        from foreshock_dashboard.hub.hub import Hub
+        from foreshock_dashboard.replay.recording_hub import open_recording
+
+        options = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, recording=self.recording)
+        settings, recording = self._opened.enter_context(open_recording(options))
+        hub = self._opened.enter_context(closing(Hub(settings, clock_at(settings.at), recording=recording)))
+        hub.start()
+        return hub.web.url.rstrip("/")
+
+    def get(self, path: str, *keys: str, **parameters: str | None) -> Json:
+        """The JSON object at `path` of the API, with at least these keys. None leaves a parameter out.
+
+        Raises:
+            AnswerError: the hub cannot be reached, is no hub, or answers with an error.
+        """
+        status, body = self._fetch(path, {name: text for name, text in parameters.items() if text is not None})
+        try:
+            content = json.loads(body)
+        except ValueError:
+            content = None
+        if isinstance(content, dict) and status == 200 and set(keys) <= content.keys():
+            return content
+        if status in (401, 403):
+            raise AnswerError(
+                f"{self.name}: authentication required. Pass --credentials FILE with a bearer token or user:password."
+            )
+        if isinstance(content, dict) and isinstance(content.get("error"), str):
+            raise AnswerError(f"{self.name}: {content['error']}", status)
+        raise AnswerError(f"{self.name}: unexpected response, HTTP {status}: not a foreshock hub? Check --from.")
+
+    def _fetch(self, path: str, parameters: Mapping[str, str]) -> tuple[int, bytes]:
+        """Status and body."""
+        body = b""
+        try:
+            with httpx.stream(
+                "GET", f"{self._base}{path}", params=parameters, timeout=TIMEOUT_SECONDS, headers=self._headers
+            ) as response:
+                for piece in response.iter_bytes():
+                    body += piece
+                    if len(body) > MAX_BODY_BYTES:
+                        size = f"{MAX_BODY_BYTES >> 20} MiB"
+                        raise AnswerError(
+                            f"{self.name}: response larger than {size}: not a foreshock hub? Check --from."
+                        )
+        except httpx.HTTPError as error:
+            raise AnswerError(
+                f"{self.name}: no response: {http_client.error_text(error)}. Start a hub, or pass --from URL|DIR."
+            ) from None
+        return response.status_code, body
+
+
+def reads_source(function: Callable[Concatenate[Source, P], Any]) -> Callable[..., Any]:
+    """Decorator: `--from` and `--credentials`; the command's first argument is the source."""
+
+    @click.option(
+        "--from",
+        "place",
+        envvar="FORESHOCK_HUB",
+        default=HUB_URL,
+        metavar="URL|DIR",
+        help=f"hub or folder of a recording to read (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
+    )
+    @click.option(
+        "--credentials",
+        envvar="FORESHOCK_HUB_CREDENTIALS",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="credentials for the hub, one line: bearer token or user:password [env var: FORESHOCK_HUB_CREDENTIALS]",
+    )
+    @wraps(function)
+    def command(place: str, credentials: Path | None, *args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401
+        with closing(Source(place, credentials)) as source:
+            return function(source, *args, **kwargs)
+
+    return command
+
+
+at_option = click.option(
+    "--at", metavar="TIME", help="point in time, such as 2026-11-25T10:00:00Z or now-15m (default: now)"
+)
