@@ -23,7 +23,7 @@ test("ticks stand at round distances from now", () => {
 
 test("the latest stage counts only while it lasts", () => {
   /** @type {any} */
-  const lane = { spells: [[0, 100, 2]] };
+  const lane = { intervals: [[0, 100, 2]] };
   /** @type {any} */
   const stages = ["healthy", "early_warning", "degraded"];
   assert.equal(latestStage(lane, 120, stages), "degraded");

@@ -97,7 +97,7 @@ def overloaded() -> Snapshot:
 def test_a_row_has_the_slo_usage_of_its_service() -> None:
     """The larger of latency and errors; None without an SLO, never zero."""
     rows = {row["id"]: row for row in services(told())["services"]}
-    assert rows["embedder"]["slo_usage"] == pytest.approx(max(rows["embedder"]["p95"] / 0.2, 3.4))
+    assert rows["embedder"]["slo_usage"] == pytest.approx(max(rows["embedder"]["p95"] / 0.2, 3.4), rel=1e-5)
     assert rows["embedder"]["slo"] == {"p95": 0.2, "error_rate": 0.01, "learned": True}
     auth = rows["auth"]
     assert (auth["slo_usage"], auth["breach_probability"], auth["load"]) == (None, None, None)

@@ -25,10 +25,12 @@ from tests.web.worlds import (
     without,
 )
 
+from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
+from foreshock_dashboard.web.panels.vitals import SloStatus
 from foreshock_dashboard.web.state import conditions
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale, why_unknown
 
@@ -55,13 +57,15 @@ def _p95_gone(world: World) -> World:
 def test_blind_is_never_calm(world: Callable[[], World], whom: str) -> None:
     """Without figures of GPU time or of requests, nobody can say that nobody starves."""
     said = verdict(snapshot(world()))
-    assert said.state == "blind"
-    assert said.headline == f"Cannot tell: no fresh data from any {whom} since 09:55:00 UTC."
+    assert said.state == "unknown"
+    assert said.headline == f"No data: no fresh samples from any {whom} since 09:55:00 UTC"
     assert said.since == NOW - 300
-    assert "Watching" not in " ".join(said.detail)
+    assert "within SLO" not in said.headline
 
 
-@pytest.mark.parametrize(("points", "state"), [(1, "calm"), (5, "calm"), (6, "blind"), (90, "blind"), (91, "blind")])
+@pytest.mark.parametrize(
+    ("points", "state"), [(1, "calm"), (5, "calm"), (6, "unknown"), (90, "unknown"), (91, "unknown")]
+)
 def test_a_minute_without_data_is_blind(points: int, state: str) -> None:
     """Fewer missing points are a late scrape; also a whole window without any is blind."""
     assert verdict(snapshot(without(calm(), GPU_TIME, points))).state == state
@@ -76,9 +80,8 @@ def test_fresh_is_a_minute_or_three_points(step: float, seconds: float) -> None:
 def test_what_is_watched_is_what_tells() -> None:
     """Silent GPUs, services and targets are named, not counted, and the sentence claims no more than is seen."""
     said = verdict(snapshot(dim()))
-    assert (said.state, said.headline) == ("calm", "No service that can be seen is starved of GPU time.")
+    assert (said.state, said.headline) == ("calm", "No incidents: 11 services on 24 GPUs")
     assert said.detail == (
-        "Watching 11 services on 24 GPUs.",
         "No fresh data from 1 of 4 targets: host-3:10877.",
         "No fresh data from 8 of 32 GPUs: host-3/gpu-0, host-3/gpu-1, host-3/gpu-2 and 5 more.",
         "No fresh data from 1 of 12 services: auth.",
@@ -121,24 +124,24 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     said = verdict(snapshot(world, starvation(world)))
     assert said.state == "critical"
     assert said.detail[0] == (
-        "This may have changed. Cannot tell: no fresh data from any GPU or service since 09:55:00 UTC."
+        "The state may have changed. No data: no fresh samples from any GPU or service since 09:55:00 UTC"
     )
     assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "affected, no data"
 
 
-@pytest.mark.parametrize(("late", "state"), [(13.0, "calm"), (60.0, "calm"), (61.0, "blind"), (7200.0, "blind")])
+@pytest.mark.parametrize(("late", "state"), [(13.0, "calm"), (60.0, "calm"), (61.0, "unknown"), (7200.0, "unknown")])
 def test_a_source_out_of_reach_makes_blind_after_a_minute(late: float, state: str) -> None:
     """One look that fails is no blindness; figures of the past are no calm."""
     said = verdict(snapshot(calm(), error=UNREACHABLE), NOW + late)
     assert said.state == state
-    assert f"These figures stand still: {UNREACHABLE}" in said.detail
-    if state == "blind":
-        assert said.headline == "Cannot tell: no fresh data from anybody since 10:00:00 UTC."
+    assert f"Data is frozen: {UNREACHABLE}" in said.detail
+    if state == "unknown":
+        assert said.headline == "No data: no fresh samples from any target since 10:00:00 UTC"
 
 
 def test_blind_does_not_turn_into_learning() -> None:
     """Half an hour without durations and the history is short again; what is wrong is still that nothing comes."""
-    assert verdict(snapshot(dark(), learning=Learning(600.0, 1800.0))).state == "blind"
+    assert verdict(snapshot(dark(), learning=Learning(600.0, 1800.0))).state == "unknown"
 
 
 def test_a_first_look_is_learning_not_blind() -> None:
@@ -151,7 +154,7 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
     """It is not the same as a hub that nobody has told of any target."""
     world = replace(bare(), targets=(Target("host-0:10877", "foreshock", False, 4.0),))
     said = verdict(snapshot(world))
-    assert (said.state, said.headline) == ("blind", "Cannot tell: no data from any GPU or service yet.")
+    assert (said.state, said.headline) == ("unknown", "No data: nothing received from any GPU or service yet")
     assert "No fresh data from 1 of 1 target: host-0:10877." in said.detail
 
 
@@ -164,11 +167,14 @@ def test_rows_without_data_say_so() -> None:
 
 
 def test_blind_figures_are_unknown_not_zero() -> None:
-    """No `0 of 12 services degraded` while nobody looks."""
-    figures = {item.name: item for item in data.now(SCENES["blind"](), "x")["figures"]}
-    assert {item.value for item in figures.values()} == {None}
-    seen = {item.name: item for item in data.now(snapshot(dim()), "x")["figures"]}
-    assert (seen["Services degraded"].value, seen["Services degraded"].of) == (0, 11)
+    """No `SLO met` without data, and services without an SLO meet none."""
+    tiles = {item.name: item for item in data.now(SCENES["blind"](), "x")["tiles"]}
+    assert {(item.value, item.status) for item in tiles.values()} == {(None, "unknown")}
+    without_slo = {item.name: item for item in data.now(snapshot(dim()), "x")["tiles"]}
+    assert without_slo["SLO status"].value is None
+    slos = tuple(ServiceSlo(service(name), 9.0, 0.1, learned=False) for name in ("gateway", "embedder"))
+    told = {item.name: item for item in data.now(replace(snapshot(dim()), forecast=Forecast(slos=slos)), "x")["tiles"]}
+    assert told["SLO status"].slo == SloStatus(breached=0, at_risk=0, within=2)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from tests.web.worlds import NOW, POINTS, STEP, calm, service, snapshot, starvation, starving
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
-from foreshock_dashboard.model.forecast import Forecast, Load
+from foreshock_dashboard.model.forecast import Forecast, Load, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Evidence
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -126,7 +126,7 @@ def test_a_short_past_is_no_obstacle(points: int) -> None:
     seen = snapshot(world)
     history = service_history(world, NOW - 900, NOW)
     assert len(history.times) == points
-    assert vitals(seen, history)[0].value == 0
+    assert vitals(seen, history)[0].value is None  # no SLO yet
     assert timeline(world, NOW - 900, history, chosen_incidents(seen)).lanes == []
 
 
@@ -142,14 +142,14 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
     told = _lanes(_seen(*risks))
     rows = [(lane["service"], lane["part"], lane["order"]) for lane in told["lanes"]]
     assert rows == [
-        ("train-llm", "culprit", None),
-        ("embedder", "hit", 1),
-        ("rag-api", "hit", 2),
-        ("gateway", "next", None),
+        ("train-llm", "suspect", None),
+        ("embedder", "affected", 1),
+        ("rag-api", "affected", 2),
+        ("gateway", "at_risk", None),
     ]
     culprit, victim, _, following = told["lanes"]
     assert culprit["why"].startswith("takes the time of 2 GPUs")
-    assert victim["spells"][-1][1:] == [NOW, 3]
+    assert victim["intervals"][-1][1:] == [NOW, 3]
     assert victim["forecast"] is None
     assert following["forecast"]["p50"] == 240.0
     assert told["end"] == NOW + FORECAST_SECONDS
@@ -163,7 +163,7 @@ def test_what_an_incident_rests_on_is_the_first_sign_of_its_lane() -> None:
     item = replace(starvation(world), evidence=(early, late))
     lanes = {lane["service"]: lane for lane in _lanes(snapshot(world, item))["lanes"]}
     assert (lanes["embedder"]["first"], lanes["embedder"]["sign"]["text"]) == (NOW - 300, "GPU wait")
-    assert lanes["embedder"]["spells"][0][2] == 1
+    assert lanes["embedder"]["intervals"][0][2] == 1
     assert lanes["rag-api"]["first"] < NOW - 100
 
 
@@ -181,19 +181,21 @@ def test_one_incident_can_be_picked_and_an_unknown_one_is_none() -> None:
     assert chosen_incidents(seen, "nobody") == ((), None)
 
 
-def test_each_number_has_its_course_its_usual_band_and_its_evidence() -> None:
-    """The wait is far above what is usual; nothing that is not known is zero."""
-    told = _numbers(_seen())
-    wait = told["Longest wait for a GPU"]
+def test_each_number_has_its_limit_and_its_evidence() -> None:
+    """The wait is far above its baseline; nothing that is not known is zero."""
+    slos = (ServiceSlo(EMBEDDER, 0.2, 0.01, learned=False), ServiceSlo(GATEWAY, 9.0, 0.1, learned=False))
+    told = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
+    wait = told["GPU wait"]
     assert wait["value"] == pytest.approx(0.46)
-    assert wait["who"] == "embedder for train-llm"
+    assert wait["who"] == "embedder on train-llm"
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
     assert wait["spark"][-1] == wait["value"]
-    assert told["Highest offered load"]["value"] is None
-    assert told["Services degraded"]["value"] == 2
-    assert told["Services degraded"]["of"] == 12
-    assert told["Retries per call"]["who"] == "rag-api → embedder"
     assert len(wait["spark"]) == 45
+    assert told["Peak load"]["value"] is None
+    assert told["SLO status"]["slo"].breached == 1
+    p95 = told["p95 latency"]
+    assert (p95["who"], p95["limit"], p95["limit_kind"], p95["status"]) == ("embedder", 0.2, "SLO", "critical")
+    assert told["Error rate"]["limit"] == 0.01
 
 
 def test_a_usual_band_needs_history_before_the_sparkline() -> None:
@@ -210,13 +212,13 @@ def test_a_usual_band_needs_history_before_the_sparkline() -> None:
     world = replace(late, red=replace(late.red, **red), **pairs)
     rows: list[Json] = [vars(row) for row in vitals(snapshot(world), service_history(world, NOW - 900, NOW))]
     wait = next(row for row in rows if "wait" in row["name"])
-    assert wait["usual"] is not None
-    assert wait["usual"][1] < wait["value"]
+    assert wait["limit_kind"] == "baseline"
+    assert wait["limit"] < wait["value"]
 
 
 def test_the_worst_load_is_that_of_the_outlook() -> None:
     """What scalers read and what the page shows are one number."""
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
-    told = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest offered load"]
-    assert (told["value"], told["who"], told["note"]) == (1.31, "embedder", "safe up to 72%")
+    told = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Peak load"]
+    assert (told["value"], told["who"], told["limit"], told["status"]) == (1.31, "embedder", 0.72, "critical")
     assert load_ratios(calm(), np.arange(3), {}).shape == (0, 3)

@@ -120,6 +120,12 @@ export const formatTimeToEvent = (seconds) => {
 };
 
 /**
+ * An estimated count with two significant digits: "1,200".
+ * @param {number} count
+ */
+export const formatCount = (count) => Number(count.toPrecision(2)).toLocaleString("en-US");
+
+/**
  * When an SLO breach is forecast, by its median in seconds; `null` is beyond the horizon.
  * @param {number | null | undefined} seconds
  */

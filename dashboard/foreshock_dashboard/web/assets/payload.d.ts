@@ -64,6 +64,10 @@ export interface Clause {
 export interface Action {
   text: string;
   clauses: Clause[];
+  /** "load 82% → 54% (safe limit 76%), effective in 1 min" */
+  expected?: string;
+  /** A shell command to adapt. */
+  command?: string | null;
 }
 
 export type Severity = "warning" | "critical";
@@ -104,16 +108,15 @@ export type LaneForecast = Pick<Percentiles, "p10" | "p20" | "p50" | "p90"> & { 
 
 export interface Lane {
   service: string;
-  colour: number;
-  part: "culprit" | "hit" | "next";
-  /** The place in the order of first signs, from 1. */
+  part: "suspect" | "affected" | "at_risk";
+  /** The place among the affected services, from 1. */
   order: number;
   first: number;
   why: string | null;
-  sign: { text: string; value: number; level: number; unit: string } | null;
+  sign: { text: string; value: number; baseline: number; unit: string } | null;
   forecast: LaneForecast | null;
-  /** Stretches of one stage, by index of the timeline's stages. */
-  spells: [start: number, end: number, stage: number][];
+  /** Intervals of one stage, by index of the timeline's stages. */
+  intervals: [start: number, end: number, stage: number][];
 }
 
 export interface Timeline {

@@ -1,4 +1,4 @@
-"""The lanes of a cascade: the services in the order of their first sign, their stages, and their forecast. Pure."""
+"""The lanes of a cascade: the services in the order of their first anomaly, their stages, and their forecast. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.units import plural
-from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
@@ -24,47 +23,53 @@ from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistor
 
 MAX_LANES = 8
 """Lanes on the Now page; the Cascade page has the rest."""
-LEAD_IN_SECONDS = 450.0
-"""Time before the first sign that is shown."""
+LEAD_IN_SECONDS, LEAD_IN_SHARE = 60.0, 0.15
+"""Time before the first anomaly that is shown: at least that many seconds, and that share of the incident."""
 MIN_SECONDS, MAX_SECONDS = 900.0, 3600.0
-"""Bounds of the time range of the Now page's lanes, without the forecast."""
-FORECAST_SECONDS = 600.0
-"""Time beyond now for which a forecast is drawn."""
+"""Time range of the lanes without an incident, and bound with one, without the forecast."""
+MIN_FORECAST_SECONDS, FORECAST_SECONDS = 60.0, 600.0
+"""Bounds of the time beyond now for which a forecast is drawn."""
 RELATED_BEFORE_SECONDS = 120.0
-"""Time before the first sign from which an interval belongs to the incident."""
+"""Time before the first anomaly from which an interval belongs to the incident."""
 MAX_GAP_SECONDS = 600.0
 """Calm after which an interval counts as another one."""
 
 
+_PARTS = ("suspect", "affected", "at_risk")
+"""Parts in the order of the lanes."""
+
+
 class ChosenIncidents(NamedTuple):
-    """The open incidents, or a chosen one. onset: their first sign, None without any."""
+    """The open incidents, or a chosen one. onset: their first anomaly, None without any."""
 
     incidents: tuple[Incident, ...]
     onset: float | None
 
 
 class LaneSign(Row):
-    """The first sign of a lane."""
+    """The first anomaly of a lane."""
 
     text: str
     entity: str
     since: float | None
     value: float | None
-    level: float | None
+    baseline: float | None
     unit: str
 
 
 @dataclass
 class Lane:
-    """A service over time. spells: start, end, and stage of each interval."""
+    """A service over time. intervals: start, end, and stage of each.
+
+    part: at_risk is not degraded yet. order: place among the affected services, from 1.
+    """
 
     service: str
-    colour: int
-    part: Literal["culprit", "hit", "next"]
+    part: Literal["suspect", "affected", "at_risk"]
     order: int | None
     first: float
     why: str
-    spells: list[list[float | None]]
+    intervals: list[list[float | None]]
     sign: LaneSign | None
     forecast: BreachSeconds | None
 
@@ -90,14 +95,16 @@ def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenInciden
 
 
 def first_sign(incident: Incident) -> float:
-    """Unix seconds of the first sign of an incident."""
+    """Unix seconds of the first anomaly of an incident."""
     return min(incident.since, incident.opened)
 
 
 def lanes_start(world: World, chosen: ChosenIncidents) -> float:
-    """Start of the lanes on the Now page: `LEAD_IN_SECONDS` before the first sign, within bounds."""
-    since = world.time if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS
-    return min(world.time - MIN_SECONDS, max(world.time - MAX_SECONDS, since))
+    """Start of the lanes on the Now page: shortly before the first anomaly of the open incidents."""
+    if chosen.onset is None:
+        return world.time - MIN_SECONDS
+    lead_in = max(LEAD_IN_SECONDS, LEAD_IN_SHARE * (world.time - chosen.onset))
+    return max(world.time - MAX_SECONDS, chosen.onset - lead_in)
 
 
 def affected_order(
@@ -108,7 +115,7 @@ def affected_order(
     start: float,
     histories: HistoryCache,
 ) -> tuple[str, ...]:
-    """The affected services in the order of their first sign, which does not depend on the shown time range.
+    """The affected services in the order of their first anomaly, which does not depend on the shown time range.
 
     history: from `start` on, Unix seconds; used where the order needs no earlier start.
     """
@@ -116,7 +123,7 @@ def affected_order(
     if abs(since - start) >= world.step:
         history, start = histories.get(snapshot, world, chosen.onset, since), since
     lanes = timeline(world, start, history, chosen, len(world.services)).lanes
-    return tuple(lane.service for lane in lanes if lane.part == "hit")
+    return tuple(lane.service for lane in lanes if lane.part == "affected")
 
 
 def timeline(
@@ -127,7 +134,7 @@ def timeline(
     max_lanes: int = MAX_LANES,
     order: Sequence[str] = (),
 ) -> Timeline:
-    """Lanes in the order of the first sign: suspected causes, then affected services, then those at risk.
+    """Lanes in the order of the first anomaly: suspected causes, then affected services, then those at risk.
 
     start: Unix seconds. order: the result of `affected_order`; other services are not affected by an incident. Times in
     Unix seconds; stages are indexes into `stages`.
@@ -135,33 +142,49 @@ def timeline(
     place = {service: i for i, service in enumerate(order, 1)}
     risks = nearest_breaches(chosen.incidents)
     named = {service for item in chosen.incidents for service in (item.service, *item.affected)}
-    hit = _hit(history, named, chosen.onset)
-    culprits = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
+    affected = _affected(history, named, chosen.onset)
+    suspects = {item.suspect.service: item for item in chosen.incidents if item.suspect.service is not None}
     if place and chosen.onset is not None:  # a longer range is looked at more coarsely, and might tell of others
-        hit = {service: intervals for service, intervals in hit.items() if str(service) in place or service in culprits}
+        affected = {
+            service: intervals
+            for service, intervals in affected.items()
+            if str(service) in place or service in suspects or _worst(intervals) < 2
+        }
     evidence = _first_evidence(chosen.incidents)
     lanes = [
-        _hit_lane(service, intervals, history, risks, evidence.get(str(service))) for service, intervals in hit.items()
+        _affected_lane(service, intervals, history, risks, evidence.get(str(service)))
+        for service, intervals in affected.items()
     ]
     by_name = {lane.service: lane for lane in lanes}
-    for service, item in culprits.items():
+    for service, item in suspects.items():
         lane = by_name.get(str(service))
         if lane is None:
             lane = _lane(service, first_sign(item), risks)
             lanes.append(lane)
-        lane.part, lane.why, lane.first = "culprit", _blame(item), round(min(lane.first, first_sign(item)), 3)
+        lane.part, lane.why, lane.first = "suspect", _blame(item), round(min(lane.first, first_sign(item)), 3)
     last = len(place) + 1
-    lanes.sort(key=lambda lane: (lane.part != "culprit", place.get(lane.service, last), lane.first, lane.service))
+    lanes.sort(key=lambda lane: (_PARTS.index(lane.part), place.get(lane.service, last), lane.first, lane.service))
     further = count(last)
     for lane in lanes:
-        if lane.part == "hit":
+        if lane.part == "affected":
             lane.order = place.get(lane.service) or next(further)
     for service, risk in sorted(risks.items(), key=lambda row: (row[1].p50, row[0])):
-        if service not in hit and service not in culprits and _soon(risk):
-            lanes.append(_lane(service, world.time, risks, "next"))
-    end = world.time + (FORECAST_SECONDS if any(lane.forecast for lane in lanes) else 0.0)
+        if service not in affected and service not in suspects and _soon(risk):
+            lanes.append(_lane(service, world.time, risks, "at_risk"))
+    end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
     return Timeline(*axis, list(STAGES), lanes[:max_lanes], max(0, len(lanes) - max_lanes))
+
+
+def _forecast_seconds(lanes: Sequence[Lane]) -> float:
+    """Time beyond now that holds the forecasts of the lanes, within bounds; 0 without any."""
+    ends = [lane.forecast.p90 or FORECAST_SECONDS for lane in lanes if lane.forecast]
+    return min(FORECAST_SECONDS, max(MIN_FORECAST_SECONDS, *ends)) if ends else 0.0
+
+
+def _worst(intervals: Sequence[Interval]) -> int:
+    """The worst stage of some intervals, by index."""
+    return max((STAGES.index(interval.stage) for interval in intervals), default=0)
 
 
 def nearest_breaches(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
@@ -174,17 +197,17 @@ def nearest_breaches(incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
     return nearest
 
 
-def _hit(history: ServiceHistory, named: set[Service], onset: float | None) -> dict[Service, tuple[Interval, ...]]:
+def _affected(history: ServiceHistory, named: set[Service], onset: float | None) -> dict[Service, tuple[Interval, ...]]:
     """The affected services and their related intervals: the named ones, and those with a stage beyond early."""
-    affected = {}
+    found = {}
     for service in history.anomalous_services():
         intervals = history.intervals(service)
         if onset is not None:
             intervals = tuple(interval for interval in intervals if interval.end >= onset - RELATED_BEFORE_SECONDS)
-        worst = max((STAGES.index(interval.stage) for interval in intervals), default=0)
+        worst = _worst(intervals)
         if worst >= 2 or (worst and service in named):
-            affected[service] = intervals
-    return affected
+            found[service] = intervals
+    return found
 
 
 def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
@@ -197,7 +220,7 @@ def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
     return first
 
 
-def _hit_lane(
+def _affected_lane(
     service: Service,
     intervals: Sequence[Interval],
     history: ServiceHistory,
@@ -216,19 +239,18 @@ def _hit_lane(
         last = [intervals[-len(last) - 1]]
         name, value, baseline, unit, since, entity = evidence
         shown = _sign(name, entity, since, value, baseline, unit)
-    lane = _lane(service, last[0].start, risks)
-    lane.spells = [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in intervals]
+    lane = _lane(service, last[0].start, risks, "affected" if _worst(intervals) >= 2 else "at_risk")
+    lane.intervals = [[number_of_time(s.start), number_of_time(s.end), STAGES.index(s.stage)] for s in intervals]
     lane.sign = shown
     return lane
 
 
 def _lane(
-    service: Service, first: float, risks: Mapping[Service, AtRisk], part: Literal["hit", "next"] = "hit"
+    service: Service, first: float, risks: Mapping[Service, AtRisk], part: Literal["affected", "at_risk"] = "affected"
 ) -> Lane:
     risk = risks.get(service)
     forecast = breach_seconds(risk) if risk is not None and _soon(risk) else None
-    name = str(service)
-    return Lane(name, service_color(name), part, None, round(first, 3), "", [], None, forecast)
+    return Lane(str(service), part, None, round(first, 3), "", [], None, forecast)
 
 
 def _sign(name: str, entity: str, since: float, value: float, level: float, unit: str) -> LaneSign:

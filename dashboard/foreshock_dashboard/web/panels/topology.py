@@ -14,7 +14,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.panels.graph_layout import Arrow, layered
-from foreshock_dashboard.web.state.numbers import Row, last
+from foreshock_dashboard.web.state.numbers import Row, last, last_median
 
 MAX_NODES = 60
 """Nodes of the service map; beyond that no picture of a graph can be read."""
@@ -175,7 +175,13 @@ def _beside(world: World) -> dict[str, str]:
 def call_edges(world: World, shown: Collection[str]) -> list[list[float | str | None]]:
     """Calls between the shown nodes: client, server, requests/s, failed share, p95 in seconds, attempts per call."""
     rows = [i for i, edge in enumerate(world.edges) if str(edge.client) in shown and str(edge.server) in shown]
-    columns = (last(of[rows]) for of in (world.calls.rate, world.calls.failed, world.calls.p95, world.attempts))
+    calls = world.calls
+    columns = (
+        last(calls.rate[rows]),
+        last_median(calls.failed[rows]),
+        last_median(calls.p95[rows]),
+        last(world.attempts[rows]),
+    )
     return [
         [str(world.edges[i].client), str(world.edges[i].server), *row]
         for i, row in zip(rows, zip(*columns, strict=True), strict=True)

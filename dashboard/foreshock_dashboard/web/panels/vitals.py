@@ -1,4 +1,4 @@
-"""The five numbers under the verdict: value, sparkline, baseline range, and link to the evidence. Pure."""
+"""The five numbers under the verdict: value, limit, sparkline, and link to the evidence. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
+from foreshock_dashboard.web.panels.limits import Reading, Status, readings, worst
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.freshness import freshness, serving_services
+from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.placement import pair_rows
-from foreshock_dashboard.web.state.stages import ServiceHistory
+from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 
 SPARKLINE_SECONDS = 900.0
 """Seconds that a sparkline covers."""
@@ -33,72 +34,113 @@ MIN_HISTORY_POINTS = 8
 Columns = NDArray[np.intp]
 BAND_SCALES = 3.0
 """Scales up to which a figure is in its normal range, as in the analysis."""
+MIN_WAIT_SCALE = 0.03
+"""Least scale of a share of time that a service waits."""
 
 
 class Vital(NamedTuple):
-    """A number over time. values: one per column. who: the service or GPU with the newest value; href: its evidence.
+    """A number over time. values: one per column. who: the service or pair with the newest value; href: its evidence.
 
-    floor: the least scale of a difference, in the number's unit. of: the total that the number is out of.
+    reading: the newest value beside its limit, where it has one.
     """
 
     values: Floats
-    floor: float
     href: str = ""
     who: str = ""
-    of: int | None = None
-    note: str = ""
+    reading: Reading | None = None
+
+
+class SloStatus(Row):
+    """Services with an SLO, by state."""
+
+    breached: int
+    at_risk: int
+    within: int
 
 
 class VitalJson(Row):
-    """A number, its sparkline, and its normal range."""
+    """A number, its sparkline, and its limit. limit_kind: what the limit is, such as `SLO` or `baseline`."""
 
     name: str
     unit: str
     value: float | None
-    of: int | None
+    slo: SloStatus | None
     who: str
-    note: str
     href: str
+    limit: float | None
+    limit_kind: str
+    status: Status
     spark: list[float | None]
-    usual: list[float | None] | None
 
 
 def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -> list[VitalJson]:
-    """The numbers. `value` is None where it is unknown. no_data: the number of degraded services is unknown too."""
+    """The five numbers. `value` is None where it is unknown. no_data: the state of the SLOs is unknown too.
+
+    The p95 is that of the service of the worst incident, as in the headline; without one, of the service closest to its
+    SLO.
+    """
     world = snapshot.world
     if world is None:
         return []
-    onsets = [item.since for item in open_incidents(snapshot) if item.severity == "critical"]
+    incidents = [item for item in open_incidents(snapshot) if item.affected]
+    onsets = [item.since for item in incidents if item.severity == "critical"]
     columns, past = _columns(world, min(onsets, default=math.inf))
-    rows = (
-        ("Services degraded", "count", _degraded(history, world, columns)),
-        ("Longest wait for a GPU", "ratio", _waits(world, columns)),
-        ("Highest offered load", "ratio", _load(snapshot, world, columns)),
-        ("Retries per call", "per call", _retries(world, columns)),
-        ("Failed requests", "ratio", _failed(world, columns)),
-    )
-    return [_payload(name, unit, vital, past, unknown=no_data and not i) for i, (name, unit, vital) in enumerate(rows)]
+    found = readings(snapshot, history.now())
+    status = slo_status(snapshot, history)
+    p95 = (worst(found, "p95", service=incidents[0].service) if incidents else None) or worst(found, "p95")
+    recent = columns[past:]
+    breaches = Vital(_breached(history, world, recent), "/services")
+    return [
+        _slo_tile(status, breaches, unknown=no_data or not snapshot.forecast.slos),
+        _limited("p95 latency", "s", _of_service(world, world.red.p95, recent, p95)),
+        _limited(
+            "Error rate", "ratio", _of_service(world, world.red.failed, columns[past:], worst(found, "error rate"))
+        ),
+        _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
+        _waiting(_waits(world, columns), past),
+    ]
 
 
-def _payload(name: str, unit: str, vital: Vital, past: int, *, unknown: bool) -> VitalJson:
-    history = vital.values[:past]
-    low = high = math.nan
-    if unit != "count" and np.isfinite(history).sum() >= MIN_HISTORY_POINTS:
-        baseline = robust_baseline(history[None], vital.floor, 1)
-        level, scale = float(baseline.level[0]), float(baseline.scale[0])
-        low, high = max(0.0, level - BAND_SCALES * scale), level + BAND_SCALES * scale
-    value = float(vital.values[-1]) if len(vital.values) else math.nan
+def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
+    """How many of the services with an SLO breach it, will soon, or are within it."""
+    stages = history.now()
+    tracked = [slo.service for slo in snapshot.forecast.slos]
+    breached = {service for service in tracked if stages.get(service) == "breached"}
+    ahead = {risk.service for item in open_incidents(snapshot) for risk in item.at_risk if risk.p50 < math.inf}
+    at_risk = (ahead & set(tracked)) - breached
+    return SloStatus(len(breached), len(at_risk), len(tracked) - len(breached) - len(at_risk))
+
+
+def _slo_tile(status: SloStatus, breaches: Vital, *, unknown: bool) -> VitalJson:
+    color: Status = "critical" if status.breached else "warning" if status.at_risk else "ok"
+    spark = list(map(number, breaches.values.tolist()))
+    value, color = (None, "unknown") if unknown else (float(status.breached), color)
     return VitalJson(
-        name,
-        unit,
-        None if unknown else number(value),
-        vital.of,
-        vital.who if math.isfinite(value) else "",
-        vital.note,
-        vital.href,
-        spark=list(map(number, vital.values[past:].tolist())),
-        usual=None if math.isnan(high) else [number(low), number(high)],
+        "SLO status", "services", value, None if unknown else status, "", breaches.href, None, "", color, spark
     )
+
+
+def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
+    """The tile of a reading. Its spark ends with the value itself."""
+    spark, reading = list(map(number, vital.values.tolist())), vital.reading
+    if reading is None:
+        return VitalJson(name, unit, None, None, "", vital.href, None, "", "unknown", spark)
+    who, limit, kind = reading.service, reading.limit, reading.limit_kind
+    return VitalJson(name, unit, reading.value, None, who, vital.href, limit, kind, reading.status, spark)
+
+
+def _waiting(vital: Vital, past: int) -> VitalJson:
+    """The tile of the longest wait, whose limit is the upper end of its normal range."""
+    value = float(vital.values[-1]) if len(vital.values) else math.nan
+    history, limit = vital.values[:past], math.nan
+    if np.isfinite(history).sum() >= MIN_HISTORY_POINTS:
+        baseline = robust_baseline(history[None], MIN_WAIT_SCALE, 1)
+        limit = float(baseline.level[0] + BAND_SCALES * baseline.scale[0])
+    status: Status = "unknown" if math.isnan(value) else "warning" if value > limit else "ok"
+    kind = "" if math.isnan(limit) else "baseline"
+    spark = list(map(number, vital.values[past:].tolist()))
+    who = vital.who if math.isfinite(value) else ""
+    return VitalJson("GPU wait", "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark)
 
 
 def _columns(world: World, trouble: float) -> tuple[Columns, int]:
@@ -116,15 +158,23 @@ def _columns(world: World, trouble: float) -> tuple[Columns, int]:
     return np.concatenate([history, spark]), len(history)
 
 
-def _degraded(history: ServiceHistory, world: World, columns: Columns) -> Vital:
-    """The number of services that are degraded or breach their SLO."""
-    values = np.full(len(columns), np.nan)
-    if len(history.times):
-        counts = np.where((history.stages >= 0).any(axis=0), (history.stages >= 2).sum(axis=0), np.nan)
-        times = world.times[columns]
-        nearest = np.minimum(np.searchsorted(history.times, times), len(history.times) - 1)
-        values = np.where(times >= history.times[0], counts[nearest], np.nan)
-    return Vital(values, 0.5, "/services", of=freshness(world).services)
+def _breached(history: ServiceHistory, world: World, columns: Columns) -> Floats:
+    """The number of services that breach their SLO."""
+    if not len(history.times):
+        return np.full(len(columns), np.nan)
+    breached = (history.stages == STAGES.index("breached")).sum(axis=0)
+    counts = np.where((history.stages >= 0).any(axis=0), breached, np.nan)
+    times = world.times[columns]
+    nearest = np.minimum(np.searchsorted(history.times, times), len(history.times) - 1)
+    return np.where(times >= history.times[0], counts[nearest], np.nan)
+
+
+def _of_service(world: World, values: Floats, columns: Columns, reading: Reading | None) -> Vital:
+    """A reading of a service with its past. values: shape (services, times)."""
+    if reading is None:
+        return _unknown(columns, "/services")
+    row = list(map(str, world.services)).index(reading.service)
+    return Vital(values[row, columns], f"/services/{quote(reading.service)}", reading=reading)
 
 
 def _waits(world: World, columns: Columns) -> Vital:
@@ -146,22 +196,25 @@ def _waits(world: World, columns: Columns) -> Vital:
         means = np.where(counts > 0, sums / counts, np.nan)
     row = _worst_row(means)
     if row is None:
-        return Vital(_maximum(means), 0.03, "/contention")
+        return Vital(_maximum(means), "/contention")
     victim, aggressor = serving_pairs[row][0]
     query = urlencode({"victim": str(victim), "aggressor": str(aggressor)})
-    return Vital(_maximum(means), 0.03, f"/contention?{query}", f"{victim} for {aggressor}")
+    return Vital(_maximum(means), f"/contention?{query}", f"{victim} on {aggressor}")
 
 
-def _load(snapshot: Snapshot, world: World, columns: Columns) -> Vital:
-    """The load of the most loaded service: offered work over capacity of its model servers."""
-    loads = [load for load in snapshot.forecast.loads if math.isfinite(load.ratio)]
-    if not loads:
+def _load(snapshot: Snapshot, world: World, columns: Columns, reading: Reading | None) -> Vital:
+    """The load that uses most of its safe limit: offered work over the capacity of a service's model servers."""
+    if reading is None:
         return _unknown(columns, "/cascade")
-    worst = max(loads, key=lambda load: (load.ratio, load.service))
-    values = _maximum(load_ratios(world, columns, {load.service: load.law for load in loads if load.law}))
-    values[-1] = worst.ratio
-    safe = f"safe up to {worst.safe * 100:.0f}%" if math.isfinite(worst.safe) else ""
-    return Vital(values, 0.05, f"/cascade?{urlencode({'service': str(worst.service)})}", str(worst.service), note=safe)
+    loads = [load for load in snapshot.forecast.loads if str(load.service) == reading.service]
+    laws = {load.service: load.law for load in loads if load.law}
+    servers = model_servers(world).services
+    known = loads[0].service in servers
+    ratios = (
+        load_ratios(world, columns, laws)[servers.index(loads[0].service)] if known else _unknown(columns, "").values
+    )
+    values = np.append(ratios[:-1], reading.value)
+    return Vital(values, f"/cascade?{urlencode({'service': reading.service})}", reading=reading)
 
 
 def load_ratios(world: World, columns: Columns, judged: Mapping[Service, BatchingLaw]) -> Floats:
@@ -185,27 +238,8 @@ def load_ratios(world: World, columns: Columns, judged: Mapping[Service, Batchin
     return out
 
 
-def _retries(world: World, columns: Columns) -> Vital:
-    called = [i for i, edge in enumerate(world.edges) if edge.connection != "virtual_node"]
-    values = world.attempts[called][:, columns] - 1.0
-    row = _worst_row(values)
-    if row is None:
-        return _unknown(columns, "/cascade")
-    edge = world.edges[called[row]]
-    return Vital(_maximum(values), 0.02, f"/services/{quote(str(edge.server))}", f"{edge.client} → {edge.server}")
-
-
-def _failed(world: World, columns: Columns) -> Vital:
-    rate, failed = world.red.rate[:, columns], world.red.failed[:, columns]
-    known = np.isfinite(rate) & np.isfinite(failed)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        requests = np.where(known, rate, 0.0).sum(axis=0)
-        values = np.where(requests > 0, np.where(known, rate * failed, 0.0).sum(axis=0) / requests, np.nan)
-    return Vital(values, 0.004, "/traces?errors=true")
-
-
 def _unknown(columns: Columns, href: str) -> Vital:
-    return Vital(np.full(len(columns), np.nan), 1.0, href)
+    return Vital(np.full(len(columns), np.nan), href)
 
 
 def _maximum(values: Floats) -> Floats:

@@ -192,7 +192,7 @@ def verdict(name: str, label: str, headline: str, detail: Component, **headline_
 
 
 def panel(
-    name: str, title: str, hint: str, wide: bool = False, csv: str = "", promql: str = "", fold: bool = False
+    name: str, title: str, hint: str = "", wide: bool = False, csv: str = "", promql: str = "", fold: bool = False
 ) -> Component:
     """An empty panel. The scripts fill `name` and set its state: loading, ready, empty, stale, or error.
 
@@ -206,7 +206,7 @@ def panel(
 def chart(
     name: str,
     title: str,
-    hint: str,
+    hint: str = "",
     wide: bool = False,
     height: int = 220,
     csv: str = "",

@@ -14,7 +14,7 @@ from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.state.freshness import fresh_services
-from foreshock_dashboard.web.state.numbers import Row, last, number, rounded
+from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory, Stage
 
 Health = Literal["ok", "warning", "critical", "idle", "unknown"]
@@ -167,7 +167,9 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     known = np.isfinite(world.red.rate)
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
     forecasts, red = ServiceForecasts(snapshot), world.red
-    rows = zip(world.services, last(red.rate), last(red.failed), last(red.p95), lost.tolist(), strict=True)
+    rows = zip(
+        world.services, last(red.rate), last_median(red.failed), last_median(red.p95), lost.tolist(), strict=True
+    )
     return {
         service: condition(service, current, rate, failed, forecasts.slo_usage(service, p95, failed), stale)
         for service, rate, failed, p95, stale in rows
@@ -197,7 +199,13 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
     if world is None:
         return []
     red, state, stages = world.red, conditions(snapshot), history.now()
-    columns = (last(red.rate), last(red.failed), last(red.p50), last(red.p95), last(red.p99))
+    columns = (
+        last(red.rate),
+        last_median(red.failed),
+        last_median(red.p50),
+        last_median(red.p95),
+        last_median(red.p99),
+    )
     figures = zip(*columns, strict=True)
     return [
         ServiceFigures(str(service), *state[service], stages.get(service), *newest)

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
 from foreshock_dashboard.web.state.conditions import Health, conditions, open_incidents
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
-from foreshock_dashboard.web.state.numbers import Row, last, number
+from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
 from foreshock_dashboard.web.state.placement import pairs
 
 Figure = float | None
@@ -177,7 +177,8 @@ class Incidents(TypedDict):
 
 def _red_figures(red: Red) -> list[RedFigures]:
     """The newest figures of each row."""
-    return list(zip(last(red.rate), last(red.failed), last(red.p50), last(red.p95), last(red.p99), strict=True))
+    shown = map(last_median, (red.failed, red.p50, red.p95, red.p99))
+    return list(zip(last(red.rate), *shown, strict=True))
 
 
 def services(snapshot: Snapshot) -> Services:
@@ -189,7 +190,9 @@ def services(snapshot: Snapshot) -> Services:
     for tenant in world.tenants:
         gpus_by_service.setdefault(tenant.service, []).append(tenant.gpu.label)
     by_service = conditions(snapshot)
-    edges = zip(world.edges, _red_figures(world.calls), last(world.server_p95), last(world.attempts), strict=True)
+    edges = zip(
+        world.edges, _red_figures(world.calls), last_median(world.server_p95), last(world.attempts), strict=True
+    )
     return {
         "services": [
             ServiceRow(str(service), *by_service[service], *red, gpus_by_service.get(service, []))

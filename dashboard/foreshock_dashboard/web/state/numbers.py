@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import dataclass_transform
 
+from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.runs import moving_median
 
 ABSENT_BYTE, FULL_SCALE_BYTE = 255, 250
 """Codes of `packed`: no value, and the upper end of the scale."""
@@ -43,6 +45,16 @@ def last(values: Floats) -> list[float | None]:
     if values.shape[1] == 0:
         return [None] * values.shape[0]
     return [number(value) for value in values[:, -1].tolist()]
+
+
+def last_median(values: Floats) -> list[float | None]:
+    """The newest column, smoothed as in the analysis, so that tables and evidence show one value: the median of the
+    last `SMOOTHING_POINTS` columns. Shape (rows, times). None where the newest value is unknown.
+    """
+    if values.shape[1] == 0:
+        return last(values)
+    smoothed = moving_median(values[:, -SMOOTHING_POINTS:], SMOOTHING_POINTS)[:, -1]
+    return [number(value) for value in np.where(np.isnan(values[:, -1]), np.nan, smoothed).tolist()]
 
 
 def newest(values: Floats) -> Floats:

@@ -45,6 +45,12 @@ const SEVERITY_WORDS = { critical: "Critical", warning: "Early warning" };
 const STATE_WORDS = { firing: "firing", recovering: "recovering", resolved: "resolved" };
 
 /**
+ * The severity and the state of an incident as words: "Critical · firing".
+ * @param {Pick<Incident, "severity" | "state">} incident
+ */
+export const stateWords = ({ severity, state }) => `${SEVERITY_WORDS[severity]} · ${STATE_WORDS[state]}`;
+
+/**
  * The severity and the state of an incident.
  * @param {Pick<Incident, "severity" | "state">} incident
  */
@@ -53,6 +59,13 @@ export const incidentState = ({ severity, state }) =>
     state === "resolved" ? "idle" : severity,
     state === "firing" ? SEVERITY_WORDS[severity] : `${SEVERITY_WORDS[severity]}, ${STATE_WORDS[state]}`,
   );
+
+/**
+ * The address of the runbook for an incident.
+ * @param {Pick<Incident, "severity">} incident
+ */
+export const runbookHref = ({ severity }) =>
+  `/runbooks/${severity === "critical" ? "ForeshockIncident" : "ForeshockEarlyWarning"}`;
 
 /**
  * The address of the post-mortem of an incident.

@@ -1,25 +1,25 @@
-// A cascade as lanes, one per service, in the order of the first sign; beyond now the forecast, hatched.
+// A cascade as lanes, one per service, in the order of the first anomaly; beyond now the forecast, hatched.
 import { link, serviceHref } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
+  formatBucket,
   formatDuration,
   formatInterval,
-  formatTimeToEvent,
   formatValue,
   isNumber,
   NOT_KNOWN,
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { hiddenSign, STAGE_SIGNS, STAGE_WORDS, serviceColor } from "#web/assets/timeline/signs.js";
+import { hiddenSign, STAGE_SIGNS, STAGE_WORDS } from "#web/assets/timeline/signs.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
 /** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
 
-const ROW_HEIGHT = 34;
+const ROW_HEIGHT = 32;
 const BAR_HEIGHT = 16;
 const TOP_MARGIN = 8;
 const AXIS_HEIGHT = 26;
@@ -29,7 +29,7 @@ const LABEL_CHARACTER_WIDTH = 7.4;
 const CAPTION_CHARACTER_WIDTH = 6.3;
 const LATEST_WITHIN_SECONDS = 30;
 const MAX_TICKS = 8;
-const TICK_SECONDS = [60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 /** @type {Record<Stage, string>} */
 const PAST_WORDS = {
   healthy: "",
@@ -37,26 +37,34 @@ const PAST_WORDS = {
   degraded: "was degraded",
   breached: "had breached SLO",
 };
+/** @type {Record<Lane["part"], string>} */
+const PART_WORDS = { suspect: "suspected cause", affected: "affected", at_risk: "at risk" };
 
 /** @param {Lane} lane */
 const signText = ({ why, sign }) => {
   if (why) return why;
   if (!sign) return "";
-  return `${sign.text} ${formatValue(sign.value, sign.unit)}, usually ${formatValue(sign.level, sign.unit)}`;
+  return `${sign.text} ${formatValue(sign.value, sign.unit)} (baseline ${formatValue(sign.baseline, sign.unit)})`;
 };
 
 /** @param {LaneForecast} forecast */
 const forecastText = ({ p10, p50, p90 }) =>
-  `misses its objective in about ${formatTimeToEvent(p50)} (${formatInterval(p10, p90)})`;
+  `SLO breach ${formatBucket(p50)} (80% interval: ${formatInterval(p10, p90)})`;
 
 /** @param {Lane} lane */
-const partText = ({ part, order }) => (part === "hit" ? String(order) : part);
+const partText = ({ part, order }) => (part === "affected" ? `${PART_WORDS[part]} (${order})` : PART_WORDS[part]);
+
+/**
+ * Whether an anomaly of a service has been seen, or its breach is only expected.
+ * @param {Lane} lane
+ */
+const hasBegun = (lane) => lane.part !== "at_risk" || lane.intervals.length > 0;
 
 /**
  * The worst stage that a service was in, by index.
  * @param {Lane} lane
  */
-const worstStage = (lane) => lane.spells.reduce((worst, [, , stage]) => Math.max(worst, stage), 0);
+const worstStage = (lane) => lane.intervals.reduce((worst, [, , stage]) => Math.max(worst, stage), 0);
 
 /**
  * The stage of a service at the end of what is known.
@@ -66,7 +74,7 @@ const worstStage = (lane) => lane.spells.reduce((worst, [, , stage]) => Math.max
  * @returns {Stage}
  */
 export const latestStage = (lane, now, stages) => {
-  const last = lane.spells.at(-1);
+  const last = lane.intervals.at(-1);
   return (last && last[1] >= now - LATEST_WITHIN_SECONDS && stages[last[2]]) || "healthy";
 };
 
@@ -76,12 +84,10 @@ export const latestStage = (lane, now, stages) => {
  * @param {Timeline} data
  */
 const stageText = (lane, data) => {
-  if (lane.part === "next") return "expected";
-  if (!lane.spells.length) return NOT_KNOWN;
+  if (!lane.intervals.length) return NOT_KNOWN;
   const stage = latestStage(lane, data.now, data.stages);
-  return stage === "healthy"
-    ? `Recovered (${PAST_WORDS[data.stages[worstStage(lane)] ?? "healthy"]})`
-    : STAGE_WORDS[stage];
+  if (stage !== "healthy") return STAGE_WORDS[stage];
+  return `Recovered (${PAST_WORDS[data.stages[worstStage(lane)] ?? "healthy"]})`;
 };
 
 /**
@@ -101,7 +107,8 @@ export const timelineTicks = ({ start, now, end }) => {
 /** @param {number} seconds */
 const tickText = (seconds) => {
   if (seconds % 86400 === 0) return `${seconds / 86400} d`;
-  return seconds % 3600 === 0 ? `${seconds / 3600} h` : `${seconds / 60} min`;
+  if (seconds % 3600 === 0) return `${seconds / 3600} h`;
+  return seconds % 60 === 0 ? `${seconds / 60} min` : formatDuration(seconds);
 };
 
 /**
@@ -112,11 +119,7 @@ const tickText = (seconds) => {
  * @param {string} [options.empty] the message without lanes
  * @param {string | null} [options.allHref] where lanes are that are left out
  */
-export const drawTimeline = (
-  name,
-  data,
-  { empty = "No service is worse than usual, and none was in this time.", allHref = null } = {},
-) => {
+export const drawTimeline = (name, data, { empty = "No anomalies in this time range.", allHref = null } = {}) => {
   const body = byId(name);
   if (!body) return;
   if (!data.lanes.length) {
@@ -129,33 +132,37 @@ export const drawTimeline = (
     body,
     isNarrow ? laneList(data) : picture(data, width),
     h(
-      "p",
-      { class: "legend" },
-      isNarrow ? null : legend(data.lanes),
+      "div",
+      { class: "lane-foot" },
+      isNarrow ? null : h("p", { class: "legend" }, legend(data.lanes, data.stages)),
       data.hidden && allHref ? link(allHref, `${data.hidden} more`) : null,
+      h("details", { class: "twin" }, h("summary", null, "as a table"), laneTable(data)),
     ),
-    h("details", null, h("summary", null, "Timeline as a table"), laneTable(data)),
   );
   setPanel(name, "ready");
 };
 
 /**
- * An entry for each kind of mark in the picture.
+ * An entry for each kind of mark that the picture has.
  * @param {readonly Lane[]} lanes
+ * @param {readonly Stage[]} stages
  */
-const legend = (lanes) => {
+const legend = (lanes, stages) => {
   const hasPart = (/** @type {string} */ name) => lanes.some((lane) => lane.part === name);
+  const drawn = new Set(lanes.flatMap((lane) => lane.intervals.map(([, , stage]) => stages[stage])));
   const entry = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {string} */ text) =>
     h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
   return [
-    hasPart("culprit") ? entry("⚑", "flag", "culprit") : null,
-    hasPart("hit") ? entry("1", "lane-part", "the first that was hit, then 2, 3, …") : null,
-    hasPart("next") ? entry("…", "lane-dots", "not hit yet, expected next") : null,
+    hasPart("suspect") ? entry("⚑", "lane-dots", "Suspected cause") : null,
+    hasPart("affected") ? entry("1", "lane-part", "Order of impact") : null,
+    hasPart("at_risk") ? entry("…", "lane-dots", "At risk, not affected yet") : null,
     /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map((stage) =>
-      h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGE_WORDS[stage]}`),
+      drawn.has(stage)
+        ? h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGE_WORDS[stage]}`)
+        : null,
     ),
     lanes.some((lane) => lane.forecast)
-      ? h("span", { class: "lane-key forecast" }, "forecast: 80 % sure between its ends, the mark is as likely as not")
+      ? h("span", { class: "lane-key forecast" }, "SLO breach forecast: bar = 80% interval, tick = median")
       : null,
   ];
 };
@@ -165,14 +172,14 @@ const laneTable = (data) =>
   scrollTable(
     "Timeline",
     null,
-    headCells(["Service", "Part", "First sign", "What", "Stage", "Forecast"]),
+    headCells(["Service", "Role", "First anomaly", "Signal", "Stage", "Forecast"]),
     data.lanes.map((lane) =>
       h(
         "tr",
         null,
         h("th", { scope: "row" }, lane.service),
-        h("td", null, lane.part === "hit" ? `hit ${lane.order}` : lane.part),
-        h("td", null, lane.part === "next" ? NOT_KNOWN : timeElement(lane.first, data.now)),
+        h("td", null, partText(lane)),
+        h("td", null, hasBegun(lane) ? timeElement(lane.first, data.now) : NOT_KNOWN),
         h("td", { class: "wide-cell" }, signText(lane) || NOT_KNOWN),
         h("td", null, stageText(lane, data)),
         h("td", { class: "wide-cell" }, lane.forecast ? forecastText(lane.forecast) : NOT_KNOWN),
@@ -186,16 +193,15 @@ const laneList = (data) =>
     "ol",
     { class: "lane-list" },
     data.lanes.map((lane) => {
-      const isNext = lane.part === "next";
-      const stage = isNext || !lane.spells.length ? "" : stageText(lane, data);
+      const stage = lane.intervals.length ? stageText(lane, data) : "";
       const notes = [signText(lane), stage, lane.forecast ? forecastText(lane.forecast) : ""];
       return h(
         "li",
         { class: `lane-${lane.part}` },
-        h("span", { class: "lane-part" }, partText(lane)),
-        " ",
         link(serviceHref(lane.service), lane.service),
-        isNext ? null : h("span", { class: "muted" }, ` ${formatDuration(data.now - lane.first)} ago`),
+        " ",
+        h("span", { class: "lane-part" }, partText(lane)),
+        hasBegun(lane) ? h("span", { class: "muted" }, ` ${formatDuration(data.now - lane.first)} ago`) : null,
         h("br"),
         notes.filter(Boolean).join("; "),
       );
@@ -254,16 +260,12 @@ const picture = (data, width) => {
 };
 
 /**
- * A lane's words: the sign, or the forecast where there is no sign or none yet.
+ * A lane's words: the sign, or the forecast where there is no sign or no effect yet.
  * @param {Lane} lane
  */
 const captionText = (lane) => {
   const { forecast } = lane;
-  if (forecast && (lane.part === "next" || !signText(lane))) {
-    const interval = formatInterval(forecast.p10, forecast.p90);
-    return `in about ${formatTimeToEvent(forecast.p50)} (80 % sure: ${interval})`;
-  }
-  return signText(lane);
+  return forecast && (lane.part === "at_risk" || !signText(lane)) ? formatBucket(forecast.p50) : signText(lane);
 };
 
 /**
@@ -271,12 +273,11 @@ const captionText = (lane) => {
  * @param {Timeline} data
  */
 const laneTitle = (lane, data) => {
-  const isNext = lane.part === "next";
   const notes = [
-    lane.part === "hit" ? `hit ${lane.order}` : lane.part,
-    captionText(lane),
-    isNext ? "" : `first sign ${formatDuration(data.now - lane.first)} before now`,
-    lane.forecast && !isNext ? forecastText(lane.forecast) : "",
+    partText(lane),
+    signText(lane),
+    hasBegun(lane) ? `first anomaly ${formatDuration(data.now - lane.first)} ago` : "",
+    lane.forecast ? forecastText(lane.forecast) : "",
   ];
   return `${lane.service}: ${notes.filter(Boolean).join(", ")}`;
 };
@@ -292,8 +293,8 @@ const laneStrip = (lane, data, y, scale, name) => {
   const { x, left, right, now } = scale;
   const first = x(lane.first);
   const title = laneTitle(lane, data);
-  const isCulprit = lane.part === "culprit";
-  const spells = lane.spells.filter(([, end]) => end >= data.start);
+  const isSuspect = lane.part === "suspect";
+  const intervals = lane.intervals.filter(([, end]) => end >= data.start);
   return s(
     "g",
     { class: `lane ${lane.part}` },
@@ -302,37 +303,36 @@ const laneStrip = (lane, data, y, scale, name) => {
     s(
       "a",
       { href: serviceHref(lane.service), "data-go": true, "aria-label": title },
-      lane.part === "hit"
+      lane.part === "affected"
         ? [
             s("circle", { cx: 11, cy: y, r: 9, class: "lane-order" }),
             s("text", { x: 11, y: y + 4, class: "lane-number", "text-anchor": "middle" }, lane.order),
           ]
-        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isCulprit ? "⚑" : "…"),
-      s("rect", { x: 24, y: y - 7, width: 4, height: 14, rx: 2, style: `fill:${serviceColor(lane.colour)}` }),
+        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? "⚑" : "…"),
       s(
         "text",
-        { x: 33, y: y + 4, class: "lane-name" },
+        { x: 28, y: y + 4, class: "lane-name" },
         truncate(name, Math.floor((left - 44) / LABEL_CHARACTER_WIDTH)),
       ),
     ),
-    isCulprit
-      ? s("rect", { x: first, y: y - 3, width: Math.max(2, now - first), height: 6, rx: 3, class: "lane-culprit" })
+    isSuspect
+      ? s("rect", { x: first, y: y - 3, width: Math.max(2, now - first), height: 6, rx: 3, class: "lane-suspect" })
       : null,
-    spells.map(([start, end, stage]) =>
+    intervals.map(([start, end, stage]) =>
       s("rect", {
         x: x(start),
         y: y - BAR_HEIGHT / 2,
         width: Math.max(3, x(end) - x(start)),
         height: BAR_HEIGHT,
         rx: 3,
-        class: `spell ${data.stages[stage]}`,
+        class: `interval ${data.stages[stage]}`,
       }),
     ),
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
-    spells
-      .filter(([, , stage], i) => (spells[i - 1]?.[2] ?? -1) < stage)
+    intervals
+      .filter(([, , stage], i) => (intervals[i - 1]?.[2] ?? -1) < stage)
       .map(([start, , stage]) => stageMark(data.stages[stage] ?? "healthy", x(start), y)),
-    isCulprit ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
+    isSuspect ? s("text", { x: first, y: y + 4.5, class: "lane-flag", "text-anchor": "middle" }, "⚑") : null,
     caption(lane, data, y, scale),
   );
 };
@@ -402,17 +402,16 @@ const caption = (lane, data, y, { x, left, right, now }) => {
   const first = x(lane.first);
   const [low, high] = lane.forecast ? forecastEnds(lane.forecast, data, x) : [right, right];
   /** @type {[start: number, end: number, anchor: "start" | "end"][]} */
-  const afterForecast = lane.forecast || lane.part === "next" ? [[high + 9, right, "start"]] : [];
+  const afterForecast = lane.forecast || !hasBegun(lane) ? [[high + 9, right, "start"]] : [];
   /** @type {[start: number, end: number, anchor: "start" | "end"][]} */
-  const places =
-    lane.part === "next"
-      ? [...afterForecast, [left, now - 8, "end"]]
-      : [
-          [left, first - 11, "end"],
-          [now + 8, lane.forecast ? low - 6 : right, "start"],
-          ...afterForecast,
-          [first + 11, now - 8, "start"],
-        ];
+  const places = !hasBegun(lane)
+    ? [...afterForecast, [left, now - 8, "end"]]
+    : [
+        [left, first - 11, "end"],
+        [now + 8, lane.forecast ? low - 6 : right, "start"],
+        ...afterForecast,
+        [first + 11, now - 8, "start"],
+      ];
   const [start, end, anchor] = captionPlace(places, text.length * CAPTION_CHARACTER_WIDTH);
   return s(
     "text",

@@ -48,28 +48,27 @@ export const linePath = (values, width, y) => {
 };
 
 /**
- * A small line over time, before its normal range; null with fewer than two values.
+ * A small line over time, with its limit as a dashed line; null with fewer than two values.
  * @param {readonly (number | null)[]} values
  * @param {object} [options]
- * @param {readonly [number, number] | null} [options.normal] lowest and highest value of the normal range
+ * @param {number | null} [options.limit]
  * @param {string} [options.kind] a class that gives the color
  * @param {string | null} [options.label] for screen readers
  * @param {string | null} [options.title]
  */
-export const sparkline = (values, { normal = null, kind = "", label = null, title = null } = {}) => {
+export const sparkline = (values, { limit = null, kind = "", label = null, title = null } = {}) => {
   const [width, height] = [96, 24];
   const measured = values.filter(isNumber);
   if (measured.length < 2) return null;
-  const top = Math.max(...measured, normal ? normal[1] : 0) || 1;
+  const top = Math.max(...measured, limit ?? 0) || 1;
   const y = (/** @type {number} */ value) => height - 2 - (value / top) * (height - 4);
   const role = label ? { role: "img", "aria-label": label } : { "aria-hidden": "true" };
   return s(
     "svg",
     { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark ${kind}`, ...role },
     title ? s("title", null, title) : null,
-    normal &&
-      s("rect", { x: 0, width, y: y(normal[1]), height: Math.max(1, y(normal[0]) - y(normal[1])), class: "usual" }),
     s("path", { d: linePath(values, width, y) }),
+    isNumber(limit) ? s("line", { x1: 0, x2: width, y1: y(limit), y2: y(limit), class: "limit" }) : null,
   );
 };
 

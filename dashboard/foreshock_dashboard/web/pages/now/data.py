@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from typing import Required
 
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
+from foreshock_dashboard.web.panels.limits import Reading, readings
 from foreshock_dashboard.web.panels.timeline import Timeline, affected_order, chosen_incidents, lanes_start, timeline
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, why_unknown
 from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
-from foreshock_dashboard.web.state.numbers import Row, newest, packed
+from foreshock_dashboard.web.state.numbers import Row, newest, number, packed
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, gpus_in_incidents, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import Stage
@@ -24,6 +27,8 @@ MIN_ROWS, MAX_ROWS = 5, 8
 """Bounds of the services on the page, the most affected first; the Services page has all."""
 MAX_PAIRS = 6
 """Rows and columns of the matrix on the page; the Contention page has all."""
+MAX_RESOLVED = 5
+"""Resolved incidents on the page, the newest first."""
 MAX_TENANTS = 4000
 """Services on GPUs up to which the page has their shares; Fleet has those of the open GPU."""
 
@@ -46,9 +51,11 @@ class Matrix(Row):
 
 
 class ServiceLine(ServiceFigures):
-    """A service with a sparkline of its p95."""
+    """A service with a sparkline of its p95, and the SLO of it in seconds. closest: the metric closest to its limit."""
 
     spark: list[float | None]
+    slo: float | None
+    closest: Reading | None
 
 
 class GpuBytes(TypedDict):
@@ -66,16 +73,19 @@ class TenantBytes(TypedDict):
 
 
 class Now(TypedDict, total=False):
-    """The payload of the Now page; the fields below `ready` are missing before the first evaluation."""
+    """The payload of the Now page; the fields below `ready` are missing before the first evaluation.
+
+    matrix: the waits between services, where an open incident is GPU contention. no_stages: why services have no stage.
+    """
 
     topology: Required[str]
     verdict: Required[VerdictJson]
     warnings: Required[list[IncidentJson]]
-    over: Required[list[IncidentJson]]
+    resolved: Required[list[IncidentJson]]
     ready: Required[bool]
     step: float
-    figures: list[VitalJson]
-    matrix: Matrix
+    tiles: list[VitalJson]
+    matrix: Matrix | None
     timeline: Timeline
     services: list[ServiceLine]
     hidden: int
@@ -83,56 +93,78 @@ class Now(TypedDict, total=False):
     tenants: TenantBytes
     marked: list[int]
     missing: list[str]
-    untold: str
+    no_stages: str
 
 
 def now(snapshot: Snapshot, topology_id: str, time: float | None = None, histories: HistoryCache | None = None) -> Now:
     """All values of the Now page. time: the hub's, Unix seconds; the World's own by default."""
     world, histories = snapshot.world, histories or HistoryCache()
-    verdict_ = verdict(snapshot, time)
-    chosen = chosen_incidents(snapshot)
-    body: Now = {
+    current, chosen = open_incidents(snapshot), chosen_incidents(snapshot)
+    start = lanes_start(world, chosen) if world else 0.0
+    history = (
+        histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS)) if world else None
+    )
+    stages = history.now() if history else {}
+    verdict_ = verdict(snapshot, time, stages)
+    shared: Now = {
         "topology": topology_id,
         "verdict": verdict_.payload(),
-        "warnings": [incident(item) for item in open_incidents(snapshot)],
-        "over": [incident(item) for item in snapshot.incidents if item.state == "resolved"][:5],
+        "warnings": [incident(item) for item in current],
+        "resolved": [incident(item) for item in snapshot.incidents if item.state == "resolved"][:MAX_RESOLVED],
         "ready": world is not None,
     }
-    if world is None:
-        return body
+    if world is None or history is None:
+        return shared
     busy, stalled = world.busy, world.stalled
     if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
         busy = stalled = busy[:0]
-    start = lanes_start(world, chosen)
-    history = histories.get(snapshot, world, chosen.onset, min(start, world.time - SPARKLINE_SECONDS))
-    rows = most_affected(service_rows(snapshot, history), {str(item.service) for item in open_incidents(snapshot)})
+    usage = {reading.service: reading for reading in _by_usage(readings(snapshot, stages))}
+    rows = most_affected(service_rows(snapshot, history), {str(item.service) for item in current}, usage)
     lines = {str(service): row for service, row in zip(world.services, world.red.p95, strict=True)}
+    slo_seconds = {str(slo.service): slo.seconds for slo in snapshot.forecast.slos}
     shown = min(len(rows), max(MIN_ROWS, min(MAX_ROWS, sum(map(_affected, rows)))))
+    contended = any(item.cause == "gpu_contention" for item in current)
     return {
-        **body,
+        **shared,
         "step": world.step,
-        "figures": vitals(snapshot, history, no_data=verdict_.state == "blind"),
-        "matrix": matrix(world),
+        "tiles": vitals(snapshot, history, no_data=verdict_.state == "unknown"),
+        "matrix": matrix(world, current) if contended else None,
         "timeline": timeline(
             world, start, history, chosen, order=affected_order(snapshot, world, chosen, history, start, histories)
         ),
-        "services": [ServiceLine(**vars(row), spark=sparkline(world, lines[row.id])) for row in rows[:shown]],
+        "services": [
+            ServiceLine(
+                **vars(row),
+                spark=sparkline(world, lines[row.id]),
+                slo=number(slo_seconds.get(row.id, math.nan)),
+                closest=usage.get(row.id),
+            )
+            for row in rows[:shown]
+        ],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(newest(world.utilization)), "contended": packed(newest(world.contended))},
         "tenants": {"busy": packed(newest(busy)), "stalled": packed(newest(stalled))},
-        "marked": gpus_in_incidents(world, open_incidents(snapshot)),
+        "marked": gpus_in_incidents(world, current),
         "missing": list(world.missing),
-        "untold": why_unknown(snapshot),
+        "no_stages": why_unknown(snapshot),
     }
 
 
-def matrix(world: World) -> Matrix:
+def _by_usage(found: list[Reading]) -> list[Reading]:
+    """Readings, those that use most of their limit last."""
+    return sorted(found, key=lambda reading: reading.usage)
+
+
+def matrix(world: World, current: Collection[Incident] = ()) -> Matrix:
     """Victims as rows, aggressors as columns; the pairs with the longest waits where not all fit.
 
-    Serving victims come first. Where any service waits, pairs without a wait are left out.
+    Serving victims come first. Where any service waits, pairs without a wait are left out. current: incidents, of which
+    the reverse pairs are left out too: that the noisy neighbor waits as well helps nobody during an incident.
     """
+    reverse = {(item.suspect.service, item.service) for item in current}
     shared, serving = pairs(world), serving_services(world)
     listed = [pair for pair in shared if pair.ratio is None or pair.ratio >= MIN_WAIT_RATIO] or list(shared)
+    listed = [pair for pair in listed if (pair.victim, pair.aggressor) not in reverse]
     listed.sort(key=lambda pair: pair.victim not in serving)
     victims = list(dict.fromkeys(pair.victim for pair in listed))
     aggressors = list(dict.fromkeys(pair.aggressor for pair in listed))
@@ -151,17 +183,20 @@ def _affected(row: ServiceFigures) -> bool:
     return row.health in ("critical", "warning", "unknown") or row.stage not in (None, "healthy")
 
 
-def most_affected(rows: list[ServiceFigures], victims: Collection[str] = ()) -> list[ServiceFigures]:
-    """Rows sorted by stage, condition, role as a victim, and share of failed requests."""
+def most_affected(
+    rows: list[ServiceFigures], victims: Collection[str] = (), usage: Mapping[str, Reading] | None = None
+) -> list[ServiceFigures]:
+    """Rows sorted by stage, condition, role as an affected service, and the used share of the closest limit."""
     stages: dict[Stage | None, int] = {"breached": 0, "degraded": 1, "early_warning": 2}
     health = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
+    closest = {name: reading.usage for name, reading in (usage or {}).items()}
     return sorted(
         rows,
         key=lambda row: (
             stages.get(row.stage, 3),
             health[row.health],
             row.id not in victims,
-            -(row.failed or 0.0),
+            -closest.get(row.id, 0.0),
             row.id,
         ),
     )

@@ -1,26 +1,23 @@
-// The open incidents with their evidence, and those that ended in the last hour.
+// The evidence of the open incidents, and the incidents that ended in the last hour.
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatValue, plural } from "#web/assets/format.js";
+import { formatDuration, formatPercent, formatValue } from "#web/assets/format.js";
 import {
   causeText,
   incidentRange,
   incidentState,
   reportHref,
+  runbookHref,
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { CAUSE_WORDS } from "#web/pages/now/verdict.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowIncident} NowIncident */
 
-const MAX_CANDIDATES = 3;
-
-/** @param {NowIncident} incident */
-const runbookName = ({ severity }) => (severity === "warning" ? "ForeshockEarlyWarning" : "ForeshockIncident");
+const MAX_CANDIDATES = 4;
 
 /** @param {NowIncident} incident */
 const incidentLinks = (incident) => {
@@ -30,13 +27,10 @@ const incidentLinks = (incident) => {
   return h(
     "span",
     { class: "links" },
-    link(pageHref("/cascade", params), "cascade"),
-    " ",
-    slowestTracesLink(service, "slowest traces"),
-    " ",
-    resolved ? null : h("a", { href: `/runbooks/${runbookName(incident)}` }, "runbook"),
-    " ",
-    h("a", { href: reportHref(id), download: "" }, "post-mortem"),
+    link(pageHref("/cascade", params), "Cascade"),
+    slowestTracesLink(service, "Slowest traces"),
+    resolved ? null : h("a", { href: runbookHref(incident) }, "Runbook"),
+    h("a", { href: reportHref(id), download: "" }, "Report"),
   );
 };
 
@@ -44,20 +38,19 @@ const incidentLinks = (incident) => {
  * @param {NowIncident} incident
  * @param {number} now
  */
-const endedIncident = (incident, now) => {
-  const { suspect, service, resolved } = incident;
-  const text =
-    suspect.service && suspect.gpus.length
-      ? `${suspect.service} starved ${service} on ${plural(suspect.gpus.length, "GPU")}, ended `
-      : `${service}: ${causeText(incident)}, ended `;
+const resolvedIncident = (incident, now) => {
+  const { service, suspect, since } = incident;
+  const resolved = incident.resolved ?? now;
+  const by = suspect.service && suspect.service !== service ? ` (suspected: ${suspect.service})` : "";
   return h(
     "li",
     { class: "over" },
     incidentState(incident),
-    " ",
-    text,
+    ` ${causeText(incident)} at `,
+    serviceLink(service),
+    `${by}, resolved `,
     timeElement(resolved, now),
-    ` (${formatDuration(now - (resolved ?? now))} ago) `,
+    ` (${formatDuration(now - resolved)} ago), lasted ${formatDuration(resolved - since)} `,
     incidentLinks(incident),
   );
 };
@@ -70,7 +63,7 @@ const evidenceTable = ({ service, evidence }, now) =>
   scrollTable(
     `Evidence of ${service}`,
     { class: "evidence" },
-    headCells(["of", "figure", "now", "usually", "since"]),
+    headCells(["Entity", "Signal", "Value", "Baseline", "Since"]),
     evidence.map(({ entity, signal, value, baseline, unit, since }, i) => {
       const isSame = evidence[i - 1]?.entity === entity;
       const entityName = breakable(entity ? entity.replace(" -> ", " → ") : service);
@@ -87,31 +80,36 @@ const evidenceTable = ({ service, evidence }, now) =>
     }),
   );
 
-/** @param {NowIncident} incident */
-const confidenceText = ({ suspect, candidates, confidence, quality }) => {
-  const shares = candidates
-    .slice(0, MAX_CANDIDATES)
-    .map(({ service, score, why }) => `${service} ${formatPercent(score)}${why ? ` (${why})` : ""}`);
-  return [
-    suspect.gpus.length ? `on ${suspect.gpus.join(", ")}` : "",
-    candidates.length > 1 ? `share of the blame: ${shares.join(", ")}` : "",
-    `${formatPercent(confidence)} sure whose doing it is, ${quality}`,
-  ]
-    .filter(Boolean)
-    .join(" · ");
-};
+/**
+ * The suspects, the likeliest first: their rank is shown, and their score, which is no probability, in the tooltip.
+ * @param {NowIncident} incident
+ */
+const suspectList = ({ suspect, candidates, confidence_level, confidence, quality }) => [
+  h(
+    "p",
+    { class: "suspects" },
+    candidates.length ? "Suspects, most likely first: " : null,
+    candidates
+      .slice(0, MAX_CANDIDATES)
+      .map(({ service, score, why }, i) => [
+        i ? ", " : "",
+        h("span", { title: `score ${score.toFixed(2)}` }, serviceLink(service)),
+        why ? h("span", { class: "muted" }, ` (${why})`) : "",
+      ]),
+    candidates.length ? ". " : null,
+    h("span", { title: formatPercent(confidence) }, `Confidence: ${confidence_level}`),
+    `. Source: ${quality}.`,
+    suspect.gpus.length ? ` GPUs: ${suspect.gpus.join(", ")}.` : null,
+  ),
+];
 
 /**
  * @param {NowIncident} incident
+ * @param {boolean} isShown its summary is the verdict already
  * @param {number} now
  */
-const openIncident = (incident, now) => {
-  const { severity, suspect, service, since, evidence } = incident;
-  const head =
-    suspect.service && suspect.service !== service
-      ? [serviceLink(suspect.service), " → ", serviceLink(service)]
-      : serviceLink(service);
-  const cause = causeText(incident, CAUSE_WORDS);
+const openIncident = (incident, isShown, now) => {
+  const { severity, service, since, evidence } = incident;
   return h(
     "li",
     { "data-severity": severity },
@@ -120,13 +118,14 @@ const openIncident = (incident, now) => {
       { class: "warning-head" },
       incidentState(incident),
       " ",
-      h("b", null, head),
-      h("span", { class: "muted" }, ` ${cause}, since `, timeElement(since, now), ` (${formatDuration(now - since)}) `),
+      serviceLink(service),
+      h("span", { class: "muted" }, ` ${causeText(incident)}, since `, timeElement(since, now)),
+      " ",
       incidentLinks(incident),
     ),
-    h("p", null, clausesText(incident.summary_clauses)),
+    isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
     evidence.length ? evidenceTable(incident, now) : null,
-    h("p", { class: "muted" }, confidenceText(incident)),
+    suspectList(incident),
   );
 };
 
@@ -135,15 +134,16 @@ const openIncident = (incident, now) => {
  * @param {NowData} data
  * @param {number} now
  */
-export const drawIncidents = ({ warnings, over, learning, verdict }, now) => {
-  if (!warnings.length && !over.length) {
-    const isLearning = learning.done ? "" : " None can be given while the hub is learning what is usual.";
-    const isBlind = verdict.state === "blind" ? " None can be given while no fresh data comes." : "";
-    setPanelEmpty("warnings", `No incidents are open and none ended in the last hour.${isLearning}${isBlind}`);
+export const drawIncidents = ({ warnings, resolved, learning, verdict }, now) => {
+  if (!warnings.length && !resolved.length) {
+    const isLearning = learning.done ? "" : " Incidents are not detected while the baseline is being built.";
+    const isUnknown = verdict.state === "unknown" ? " Incidents are not detected without fresh data." : "";
+    setPanelEmpty("warnings", `No incidents in the last hour.${isLearning}${isUnknown}`);
     return;
   }
-  const open = warnings.map((incident) => openIncident(incident, now));
-  const ended = over.map((incident) => endedIncident(incident, now));
+  const shown = verdict.situation?.incident.id;
+  const open = warnings.map((incident) => openIncident(incident, incident.id === shown, now));
+  const ended = resolved.map((incident) => resolvedIncident(incident, now));
   put(byId("warnings"), h("ul", { class: "warnings" }, open, ended));
   setPanel("warnings", "ready");
 };

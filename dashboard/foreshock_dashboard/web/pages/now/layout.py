@@ -1,29 +1,38 @@
-"""Layout of the Now page: the verdict, its cause, the next service at risk, and the action."""
+"""Layout of the Now page: the verdict, the numbers beside their limits, and the evidence."""
 
 from __future__ import annotations
 
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.web.shell.shell import Page, page_of, panel, verdict
+from foreshock_dashboard.web.shell.shell import Page, attributes, page_of, panel
 
 
 def layout() -> Component:
-    """The sentence first, then the evidence from coarse to fine."""
-    detail = html.Div(id="verdict-detail", className="verdict-detail")
+    """What is wrong and what to do first, then the evidence from coarse to fine."""
     return page_of(
         "now",
         "Now",
         [
-            verdict("verdict", "Verdict", "headline", detail, role="alert"),
+            html.P(id="verdict-alert", className="visually-hidden", role="alert"),
+            html.Section(
+                [
+                    html.Div(id="verdict-state", className="verdict-state"),
+                    html.P("Loading…", id="headline", className="headline"),
+                    html.Div(id="verdict-detail", className="verdict-detail"),
+                ],
+                id="verdict",
+                className="verdict",
+                **attributes(data_state="loading", aria_label="Verdict"),
+            ),
             html.Div(id="figures", className="figures"),
             html.Div(
                 [
-                    panel("timeline", "From first sign to impact", "in the order of the first sign", wide=True),
-                    panel("services", "Most affected services", "the worst first"),
-                    panel("matrix", "Who starves whom", "how much of its time one waits for another's work"),
-                    panel("grid", "GPUs", "share of time busy", wide=True),
-                    panel("warnings", "Incidents and their evidence", "open now, the worst first", wide=True),
+                    panel("timeline", "Timeline", wide=True),
+                    panel("services", "Services", wide=True),
+                    panel("warnings", "Evidence"),
+                    panel("matrix", "GPU contention"),
+                    panel("grid", "GPU utilization", wide=True),
                 ],
                 className="panels now-panels",
             ),

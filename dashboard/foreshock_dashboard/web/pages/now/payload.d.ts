@@ -16,33 +16,59 @@ export interface NowIncident extends Incident {
   candidates: { service: string; score: number; why: string | null }[];
 }
 
-export interface NextHit {
-  service: string | null;
-  seconds: Percentiles;
-  /** Services that miss their objective already. */
-  missing: string[];
-  objective: number | null;
+/** A metric of a service beside its limit. */
+export interface Reading {
+  service: string;
+  metric: "p95" | "error rate" | "load";
+  value: number;
+  limit: number;
+  limit_kind: "SLO" | "safe limit";
+  unit: "s" | "ratio";
+  /** value / limit */
+  usage: number;
+  status: "critical" | "warning" | "ok" | "unknown";
+}
+
+/** Requests to a service since an incident began: an estimate. */
+export interface Impact {
+  service: string;
+  requests: number;
+  failed: number;
+  slow: number;
+}
+
+export interface Situation {
+  incident: NowIncident;
+  reading: Reading | null;
+  impact: Impact | null;
+  /** Other services that breach their SLO. */
+  breached: string[];
+  at_risk: { service: string; breach_seconds: Percentiles }[];
+  /** Further open incidents. */
+  others: number;
 }
 
 export interface Verdict {
   state: string;
+  headline: string;
   clauses: Clause[];
   notes: Clause[][];
   since: number | null;
-  incident: NowIncident | null;
-  next: NextHit | null;
+  situation: Situation | null;
+  closest: Reading[];
+  resolved: NowIncident | null;
 }
 
-export interface Figure {
+export interface Tile {
   name: string;
   value: number | null;
   unit: string;
-  /** The number of which the value counts some. */
-  of: number | null;
-  usual: [low: number, high: number] | null;
-  who: string | null;
-  note: string | null;
+  slo: { breached: number; at_risk: number; within: number } | null;
+  who: string;
   href: string;
+  limit: number | null;
+  limit_kind: string;
+  status: Reading["status"];
   spark: (number | null)[];
 }
 
@@ -68,22 +94,24 @@ export interface ServiceRow {
   rate: number | null;
   failed: number | null;
   p95: number | null;
+  slo: number | null;
+  closest: Reading | null;
   spark: (number | null)[];
 }
 
 export interface NowData extends LivePayload {
   verdict: Verdict;
-  figures: Figure[];
+  tiles: Tile[];
   timeline: Timeline;
-  matrix: Matrix;
+  matrix: Matrix | null;
   warnings: NowIncident[];
-  over: NowIncident[];
+  resolved: NowIncident[];
   services: ServiceRow[];
   hidden: number;
   missing: string[];
   marked: number[];
   learning: { done: boolean };
-  untold: string | null;
+  no_stages: string;
   gpus: { busy: string; contended: string };
   tenants: { busy: string; stalled: string };
 }

@@ -1,34 +1,42 @@
-// The page's verdict: its sentence, who is hit next, what to do, and the facts behind it.
-import { gpuHref, link, pairHref, serviceHref, serviceLink } from "#web/assets/address.js";
+// The page's verdict: what is wrong and how bad, the suspected cause, the action, and the services next at risk.
+import { gpuHref, link, pageHref, pairHref, serviceHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, clauseText, timeElement } from "#web/assets/clock.js";
-import { byId, h, put, requireId } from "#web/assets/dom.js";
+import { byId, h, put, requireId, setText } from "#web/assets/dom.js";
 import {
+  formatBucket,
+  formatCount,
   formatDuration,
   formatInterval,
   formatPercent,
-  formatSeconds,
-  formatTimeToEvent,
-  isNumber,
+  formatValue,
+  plural,
 } from "#web/assets/format.js";
-import { actionStep, causeText } from "#web/assets/timeline/incident.js";
+import { causeText, incidentHref, incidentRange, reportHref, stateWords } from "#web/assets/timeline/incident.js";
+import { hiddenSign } from "#web/assets/timeline/signs.js";
 
+/** @typedef {import("#web/assets/dom.js").Content} Content */
+/** @typedef {import("#web/assets/payload.d.ts").Action} Action */
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
-/** @typedef {import("#web/pages/now/payload.d.ts").NextHit} NextHit */
+/** @typedef {import("#web/pages/now/payload.d.ts").Impact} Impact */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowIncident} NowIncident */
+/** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */
+/** @typedef {import("#web/pages/now/payload.d.ts").Situation} Situation */
+/** @typedef {import("#web/pages/now/payload.d.ts").Verdict} Verdict */
 
-const MAX_NAMED_SERVICES = 3;
+const MAX_NAMED_SERVICES = 4;
+const MAX_NAMED_GPUS = 2;
+const MAX_CANDIDATES = 3;
 /** @type {Record<string, string>} */
-export const CAUSE_WORDS = {
-  overload: "more is asked than it can carry",
-  scale_up_lag: "new replicas come late",
-  gpu_contention: "a neighbour takes the GPUs",
-  retry_storm: "retries keep it down",
-  network: "network",
-  dependency: "a service it needs",
-  kv_cache_pressure: "KV cache full",
-  load_imbalance: "replicas unevenly loaded",
-  hardware: "hardware",
+const STATE_SIGNS = { critical: "■", warning: "◆", recovering: "◐", calm: "●", unknown: "?", error: "■" };
+/** @type {Record<string, string>} */
+const STATE_WORDS = {
+  calm: "Healthy",
+  warning: "Warning",
+  unknown: "Unknown",
+  learning: "Learning",
+  empty: "No data",
+  error: "Error",
 };
 
 /**
@@ -50,69 +58,207 @@ const clauseLink = (clause) => {
 /** @param {readonly string[]} names */
 const serviceLinks = (names) => [
   names.slice(0, MAX_NAMED_SERVICES).map((name, i) => [i ? ", " : "", serviceLink(name)]),
-  names.length > MAX_NAMED_SERVICES ? ` and ${names.length - MAX_NAMED_SERVICES} more` : "",
+  names.length > MAX_NAMED_SERVICES
+    ? [", ", link(pageHref("/services"), `${names.length - MAX_NAMED_SERVICES} more`)]
+    : "",
 ];
 
-/** @param {NextHit} next */
-const nextHit = ({ service, seconds, missing, objective }) => {
-  const count = missing.length === 1 ? "1 service misses its" : `${missing.length} services miss their`;
-  const already = missing.length ? h("span", null, `${count} objective already: `, serviceLinks(missing)) : null;
-  const head = h("b", null, "Next hit: ");
-  if (!service) {
-    const text = missing.length ? "nobody further within 30 min. " : "nobody within 30 min.";
-    return h("p", { class: "next-hit" }, head, text, already);
+/** @param {readonly string[]} gpus */
+const gpuLinks = (gpus) => {
+  const [first = "", second = ""] = gpus;
+  if (gpus.length <= MAX_NAMED_GPUS) {
+    return [link(gpuHref(first), first), second ? [" and ", link(gpuHref(second), second)] : ""];
   }
+  const hosts = new Set(gpus.map((gpu) => gpu.split("/")[0])).size;
+  return link(gpuHref(first), `${gpus.length} GPUs on ${plural(hosts, "host")}`, gpus.join(", "));
+};
+
+/**
+ * A row of the verdict: its name, and what it says.
+ * @param {string} name
+ * @param {...Content} content
+ */
+const row = (name, ...content) => h("div", { class: "fact" }, h("dt", null, name), h("dd", null, content));
+
+/**
+ * A value beside its limit: "p95 27.4 s (SLO 16.4 s)".
+ * @param {Reading} reading
+ */
+export const readingText = ({ metric, value, unit, limit, limit_kind }) =>
+  `${metric} ${formatValue(value, unit)} (${limit_kind} ${formatValue(limit, unit)})`;
+
+/** @param {Impact} impact */
+const impactText = ({ requests, failed, slow }) => {
+  const bad = failed + slow;
+  if (bad < 1) return "No requests failed or slowed so far";
+  const parts = [
+    failed >= 1 ? `${formatCount(failed)} failed` : "",
+    slow >= 1 ? `${formatCount(slow)} slower than the SLO` : "",
+  ];
+  return `About ${formatCount(bad)} of ${formatCount(requests)} requests affected: ${parts.filter(Boolean).join(", ")}`;
+};
+
+/** @param {NowIncident} incident */
+const suspectedCause = (incident) => {
+  const { suspect, candidates, confidence, confidence_level, quality } = incident;
+  const title = `confidence ${formatPercent(confidence)}, ${quality}`;
+  const level = h("span", { class: "level", title }, `${confidence_level} confidence`);
+  if (confidence_level === "low" && candidates.length > 1) {
+    const names = candidates.slice(0, MAX_CANDIDATES).map(({ service }) => service);
+    return ["Not certain. Candidates: ", serviceLinks(names), " ", level];
+  }
+  const host = suspect.host ? ` on ${suspect.host}` : "";
+  const where = suspect.gpus.length ? [" on ", gpuLinks(suspect.gpus)] : host;
+  const who = suspect.service && suspect.service !== incident.service ? [": ", serviceLink(suspect.service)] : "";
+  return [causeText(incident), who, where, " ", level];
+};
+
+/**
+ * @param {Action} action
+ * @param {boolean} isFirst
+ */
+const actionStep = ({ clauses, expected, command }, isFirst) => {
+  const text = clausesText(clauses);
+  const imperative = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+  if (!isFirst)
+    return h("p", { class: "then" }, h("b", null, "Then: "), imperative, expected ? `. Expected: ${expected}` : "");
+  return [
+    h(
+      "p",
+      { class: "do" },
+      h("b", null, imperative),
+      expected ? h("span", { class: "expected" }, `Expected: ${expected}`) : null,
+    ),
+    command
+      ? h(
+          "p",
+          { class: "command" },
+          h("code", { title: command }, command),
+          h("button", { type: "button", class: "quiet", "data-copy": command, "data-copy-name": "Command" }, "Copy"),
+        )
+      : null,
+  ];
+};
+
+/** @param {readonly Action[]} actions */
+const actionCard = (actions) =>
+  h(
+    "div",
+    { class: "action" },
+    h("h3", null, "Action"),
+    actions.length
+      ? actions.slice(0, 2).map((action, i) => actionStep(action, i === 0))
+      : h("p", null, "No mitigation identified."),
+  );
+
+/** @param {Situation["at_risk"]} atRisk */
+const nextAtRisk = (atRisk) => {
+  if (!atRisk.length) return "No further SLO breach expected in the next 30 min";
   return h(
-    "p",
-    { class: "next-hit" },
-    head,
-    serviceLink(service),
-    ` misses its objective${isNumber(objective) ? ` (p95 of at most ${formatSeconds(objective)})` : ""} in about `,
-    h("b", { class: "minutes" }, formatTimeToEvent(seconds.p50)),
-    ` (80 % sure: ${formatInterval(seconds.p10, seconds.p90)}). `,
-    already,
+    "ul",
+    { class: "chips" },
+    atRisk.map(({ service, breach_seconds: { p10, p50, p90 } }) =>
+      h(
+        "li",
+        { title: `80% interval: ${formatInterval(p10, p90)}` },
+        serviceLink(service),
+        " ",
+        h("b", null, formatBucket(p50)),
+      ),
+    ),
   );
 };
 
 /**
- * @param {NowIncident} incident
- * @param {number} since
+ * @param {Situation} situation
  * @param {number} now
  */
-const incidentFacts = (incident, since, now) => {
-  const { suspect, confidence, quality, affected, service, evidence } = incident;
-  const slower = affected.filter((name) => name !== suspect.service && name !== service);
-  const sure = h("b", { title: `how sure it is whose doing it is; ${quality}` }, `${formatPercent(confidence)} sure`);
+const situationFacts = ({ incident, impact, breached, at_risk }, now) => {
+  const { since } = incident;
+  const actions = incident.action ? [incident.action] : [];
+  const paged = incident.paged ? [", paged ", timeElement(incident.paged, now)] : "";
   return [
     h(
-      "span",
-      { class: "sure" },
-      "culprit ",
-      suspect.service ? [serviceLink(suspect.service), ", ", sure] : "not known",
-    ),
-    h("span", null, "cause ", h("b", null, causeText(incident, CAUSE_WORDS))),
-    h(
-      "span",
-      null,
-      "since ",
-      h("a", { href: "#timeline-panel" }, timeElement(since, now)),
+      "p",
+      { class: "lead" },
+      "Since ",
+      timeElement(since, now),
       ` (${formatDuration(now - since)})`,
+      paged,
+      impact ? `. ${impactText(impact)}.` : ".",
     ),
-    slower.length ? h("span", null, "slower too: ", serviceLinks(slower)) : null,
-    h("a", { href: "#warnings-panel" }, `evidence (${evidence.length} figures)`),
+    h("dl", { class: "facts" }, row("Suspected cause", suspectedCause(incident))),
+    incident.state === "recovering" ? null : actionCard(actions),
+    h(
+      "dl",
+      { class: "facts" },
+      row("Next at risk", nextAtRisk(at_risk)),
+      breached.length ? row("Also in breach", serviceLinks(breached)) : null,
+      row("Changes", h("span", { class: "muted" }, "No change events received")),
+    ),
   ];
 };
 
+/** @param {Reading} reading */
+const headroomText = ({ value, unit, limit }) =>
+  unit === "ratio"
+    ? `${((limit - value) * 100).toFixed(limit - value < 0.1 ? 1 : 0)} pp`
+    : formatValue(limit - value, unit);
+
 /**
- * @param {NowData["verdict"]} verdict
+ * @param {Verdict} verdict
  * @param {number} now
  */
-const facts = ({ since, incident, state }, now) => {
-  if (!since) return null;
-  if (incident) return incidentFacts(incident, since, now);
-  const event = state === "blind" ? "last data " : "last warning ended ";
-  return h("span", null, event, timeElement(since, now), ` (${formatDuration(now - since)} ago)`);
+const calmFacts = ({ state, since, closest: [reading], resolved }, now) => [
+  state === "unknown" && since
+    ? h("p", { class: "lead" }, "Last data ", timeElement(since, now), ` (${formatDuration(now - since)} ago).`)
+    : null,
+  h(
+    "dl",
+    { class: "facts" },
+    reading
+      ? row(
+          "Closest to its limit",
+          serviceLink(reading.service),
+          ` ${readingText(reading)}`,
+          reading.usage <= 1 ? `, headroom ${headroomText(reading)}` : "",
+        )
+      : null,
+    resolved ? row("Last incident", resolvedIncident(resolved, now)) : null,
+  ),
+];
+
+/**
+ * @param {NowIncident} incident
+ * @param {number} now
+ */
+const resolvedIncident = (incident, now) => {
+  const { id, service, since, resolved } = incident;
+  const { from, to } = incidentRange(incident);
+  const suspect = incident.suspect.service;
+  return [
+    h("span", { class: "state ok" }, hiddenSign("✓"), " Resolved"),
+    ` ${formatDuration(now - (resolved ?? now))} ago: `,
+    link(
+      pageHref("/cascade", { incident: id, from: from ?? "", to: to ?? "" }),
+      `${causeText(incident)} at ${service}`,
+    ),
+    suspect && suspect !== service ? ` (suspected: ${suspect})` : "",
+    `, lasted ${formatDuration((resolved ?? now) - since)}. `,
+    h("a", { href: reportHref(id), download: "" }, "Report"),
+  ];
 };
+
+/** @param {Situation} situation */
+const links = ({ incident, others }) =>
+  h(
+    "span",
+    { class: "verdict-links" },
+    others ? h("a", { href: "#warnings-panel" }, `${plural(others, "more incident")}`) : null,
+    link(incidentHref(incident.id), "Cascade"),
+    h("a", { href: "#warnings-panel" }, plural(incident.evidence.length, "signal")),
+    h("a", { href: reportHref(incident.id), download: "" }, "Report"),
+  );
 
 /**
  * Draw the verdict.
@@ -120,15 +266,25 @@ const facts = ({ since, incident, state }, now) => {
  * @param {number} now
  */
 export const drawVerdict = ({ verdict }, now) => {
-  const { state, clauses, notes, incident, next } = verdict;
-  const shownFacts = facts(verdict, now);
+  const { state, headline, clauses, notes, situation } = verdict;
+  const words = situation ? stateWords(situation.incident) : (STATE_WORDS[state] ?? state);
+  const reading = situation?.reading;
   requireId("verdict").dataset.state = state;
-  put(byId("headline"), clauses.map(clauseLink));
+  setText(requireId("verdict-alert"), `${words}: ${headline}`);
+  put(
+    byId("verdict-state"),
+    h("span", { class: "chip" }, hiddenSign(STATE_SIGNS[state] ?? "○"), ` ${words}`),
+    situation ? links(situation) : null,
+  );
+  put(
+    byId("headline"),
+    reading
+      ? [serviceLink(reading.service), " ", readingText(reading)]
+      : clauses.map(situation ? clauseLink : clauseText),
+  );
   put(
     byId("verdict-detail"),
-    next ? nextHit(next) : null,
-    incident?.action ? actionStep(incident.action) : null,
-    shownFacts ? h("p", { class: "facts" }, shownFacts) : null,
-    notes.map((note) => h("p", { class: "muted" }, clausesText(note))),
+    situation ? situationFacts(situation, now) : calmFacts(verdict, now),
+    notes.map((note) => h("p", { class: "note" }, clausesText(note))),
   );
 };

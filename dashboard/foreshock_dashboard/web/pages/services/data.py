@@ -20,7 +20,7 @@ from foreshock_dashboard.web.pages.services.sentence import ServiceState, senten
 from foreshock_dashboard.web.panels.vitals import sparkline
 from foreshock_dashboard.web.state.conditions import Health, ServiceForecast, ServiceForecasts, SloJson, conditions
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
-from foreshock_dashboard.web.state.numbers import Row, last, newest, number
+from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
 
 MAX_SERVICES = 1000
 """Rows of the list; /api/services has all."""
@@ -171,7 +171,9 @@ def services(snapshot: Snapshot) -> ServicesPage:
         return {"ready": False, "services": [], "hidden": 0}
     state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares = _attempts(world), _shares(world)
-    red = zip(world.services, last(world.red.rate), last(world.red.failed), last(world.red.p95), strict=True)
+    red = zip(
+        world.services, last(world.red.rate), last_median(world.red.failed), last_median(world.red.p95), strict=True
+    )
     rows: list[ServiceLine] = [
         {
             "id": str(service),

@@ -1,0 +1,64 @@
+// The matrix of GPU wait during an incident of GPU contention.
+import { link, pageHref, pairHref } from "#web/assets/address.js";
+import { byId, h, put, requireId, scrollTable, setPanel } from "#web/assets/dom.js";
+import { NOT_KNOWN, shortLabels, truncate } from "#web/assets/format.js";
+import { waitCell } from "#web/assets/widgets/wait_cell.js";
+
+/** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
+
+/**
+ * @param {string} victim
+ * @param {string} aggressor
+ */
+const pairKey = (victim, aggressor) => `${victim}\n${aggressor}`;
+
+/**
+ * Draw the matrix; without an incident of GPU contention there is none.
+ * @param {NowData} data
+ */
+export const drawMatrix = ({ matrix, warnings }) => {
+  requireId("matrix-panel").hidden = !matrix?.victims.length;
+  if (!matrix?.victims.length) return;
+  const { victims, aggressors, cells, jobs, hidden } = matrix;
+  const label = shortLabels([...new Set([...victims, ...aggressors])]);
+  const inIncident = new Set(warnings.map(({ service, suspect }) => pairKey(service, String(suspect.service))));
+  const head = [
+    h("th", { scope: "col" }, "Waits ↓ on →"),
+    aggressors.map((name) => h("th", { scope: "col", title: name }, truncate(label(name), 14))),
+  ];
+  const rows = victims.map((victim, row) =>
+    h(
+      "tr",
+      null,
+      h(
+        "th",
+        { scope: "row", title: victim },
+        truncate(label(victim), 18),
+        jobs.includes(victim) ? h("small", null, "batch job") : null,
+      ),
+      aggressors.map((aggressor, column) => {
+        const cell = cells[row]?.[column];
+        if (!cell) return h("td", { class: "none", title: "No shared GPU" }, NOT_KNOWN);
+        return waitCell({
+          victim,
+          aggressor,
+          ratio: cell.ratio,
+          gpus: cell.gpus.length,
+          inIncident: inIncident.has(pairKey(victim, aggressor)),
+          href: pairHref(victim, aggressor),
+        });
+      }),
+    ),
+  );
+  put(
+    byId("matrix"),
+    scrollTable("GPU contention", { class: "matrix" }, head, rows),
+    h(
+      "p",
+      { class: "note" },
+      "Share of time that the row waits on the column (upper bound). ",
+      link(pageHref("/contention"), hidden ? `${hidden} more` : "All pairs"),
+    ),
+  );
+  setPanel("matrix", "ready");
+};
