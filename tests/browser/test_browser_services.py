@@ -74,12 +74,12 @@ def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open
 def test_a_name_that_nobody_has_has_a_way_out(visit: Open, site: Site) -> None:
     """A message with similar names; a hostile name is text."""
     page = visit("/services/embeder", quiet=False).page
-    expect(page.locator("#wrong")).to_contain_text("No service 'embeder' is known; do you mean embedder?")
+    expect(page.locator("#wrong")).to_contain_text("Unknown service 'embeder'. Did you mean embedder?")
     page.goto(page.url.replace("embeder", "embedder"))
     expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
     expect(page.locator("#wrong")).to_be_hidden()
     page = visit("/services/%zz", quiet=False).page  # what no browser can decode
-    expect(page.locator("#wrong")).to_contain_text("No service '%zz' is known")
+    expect(page.locator("#wrong")).to_contain_text("Unknown service '%zz'.")
     expect(page.get_by_role("heading", level=1)).to_have_text("%zz")
     site.hub.snapshot = replace(SCENES["hostile"](), seq=9)
     page = visit("/services").page

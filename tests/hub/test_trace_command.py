@@ -97,7 +97,7 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
 
     unknown = trace("abcdef", "--from", hub.url)
     assert (unknown.returncode, unknown.stdout) == (1, "")
-    assert f"no trace {'abcdef':0>32}: it may be older than the store keeps" in unknown.stderr
+    assert f"unknown trace {'abcdef':0>32}: past the retention" in unknown.stderr
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_report_is_written_with_plots_beside_it_or_embedded(
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(("nothing",), "no incident begins with 'nothing'"), (("latest", "--output-file", "meta.json"), "exists")],
+    [(("nothing",), "incident 'nothing' is unknown"), (("latest", "--output-file", "meta.json"), "exists")],
 )
 def test_a_report_that_cannot_be_written_names_the_reason(
     starve: Path, foreshock: Foreshock, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str

@@ -189,7 +189,7 @@ def test_traces_of_a_pair_are_those_of_the_victim(caller: Caller, hub: FakeHub) 
     assert found.json()["examined"] == min(40, sum("embedder" in str(row.services) for row in hub.traces.search(asked)))
     assert caller.get("/api/pages/contention/traces?victim=embedder").status_code == 404
     wrong = caller.get("/api/pages/contention/traces?victim=embedder&aggressor=train-llm&start=now&end=now-5m")
-    assert (wrong.status_code, "exchange them" in wrong.json()["error"]) == (400, True)
+    assert (wrong.status_code, "Swap them" in wrong.json()["error"]) == (400, True)
 
 
 def test_the_page_follows_its_parameters_and_the_past(caller: Caller) -> None:

@@ -27,7 +27,7 @@ def test_a_service_may_be_named_without_its_namespace(text: str, meant: Service)
 
 def test_a_name_of_several_services_is_refused_with_these() -> None:
     """Which one is meant cannot be told."""
-    with pytest.raises(BadParameterError, match="several services have this name; write one of prod/llm, test/llm"):
+    with pytest.raises(BadParameterError, match=r"ambiguous name\. Use one of prod/llm, test/llm"):
         TraceParameters.read({"service": "llm"}).query(1e9, KNOWN)
 
 

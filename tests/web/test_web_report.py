@@ -1,4 +1,4 @@
-"""A post-mortem: what happened when, whose doing it was, on what evidence, and what it cost."""
+"""The post-mortem of an incident: summary, impact, timeline, root cause, actions, and evidence."""
 
 from __future__ import annotations
 
@@ -28,37 +28,40 @@ def section(markdown: str, title: str) -> str:
 
 
 def test_it_tells_the_story_in_order() -> None:
-    """Summary, timeline from the first sign on, culprit, evidence, cost, and what to do."""
+    """In the order of a post-mortem template; the timeline starts at the first anomaly."""
     told = report(starving(), over()).markdown
-    assert told.startswith("# 20251125T095730Z-embedder\n\ntrain-llm starves embedder")
+    assert told.startswith("# Incident 20251125T095730Z-embedder\n\n## Summary\n\n")
     assert re.findall(r"^## (.+)$", told, re.MULTILINE) == [
+        "Summary",
+        "Impact",
         "Timeline",
-        "Whose doing it was",
+        "Root cause",
+        "Actions",
         "Evidence",
-        "What it cost",
-        "What to do",
     ]
     lines = section(told, "Timeline").strip().splitlines()
-    assert lines[0] == "- 09:56:50 **first sign**"
-    assert "- 09:57:30 paged, 40.0 s after the first sign" in lines
+    assert lines[0] == "- 09:56:50 **first anomaly**"
+    assert "- 09:57:30 paged, 40.0 s after the first anomaly" in lines
     assert lines[-1] == "- 09:59:00 resolved"
     assert section(told, "Evidence").count("\n| ") == 2 + len(over().evidence)
-    assert "move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(told, "What to do")
-    assert "Of a simulated platform." in told
+    assert "move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(told, "Actions")
+    assert "Simulated platform." in told
 
 
-def test_it_says_what_the_page_said_where_that_was_something_else() -> None:
-    """Whoever was woken had to go by it."""
+def test_it_has_the_suspected_cause_of_the_page_where_it_was_another() -> None:
+    """The person on call had to act on it."""
     before = replace(over(), suspect=SuspectedCause(service("batch-eval")), cause="overload")
-    assert "When it paged, it said batch-eval: overload." in report(starving(), over(), before).markdown
-    assert "When it paged" not in report(starving(), over(), over()).markdown
+    assert (
+        "Suspected cause when the page was sent: batch-eval: overload." in report(starving(), over(), before).markdown
+    )
+    assert "when the page was sent" not in report(starving(), over(), over()).markdown
 
 
-@pytest.mark.parametrize(("paged", "words"), [(True, "would have saved up to"), (False, "It never paged")])
+@pytest.mark.parametrize(("paged", "words"), [(True, "would have saved up to"), (False, "No page was sent.")])
 def test_it_says_what_acting_on_the_warning_would_have_saved(paged: bool, words: str) -> None:
     """Per entry service, with the sum of what came after the page."""
     item = over() if paged else replace(over(), paged=None)
-    cost = section(report(starving(), item).markdown, "What it cost")
+    cost = section(report(starving(), item).markdown, "Impact")
     assert "| gateway |" in cost
     assert words in cost
 
@@ -66,13 +69,13 @@ def test_it_says_what_acting_on_the_warning_would_have_saved(paged: bool, words:
 def test_each_plot_is_named_in_the_text_and_is_well_formed() -> None:
     """Durations, failures, requests, GPU time, and waiting, with the moments of the incident marked."""
     found = report(starving(), over())
-    assert list(found.plots) == ["duration", "failed", "requests", "gpu-time", "waiting"]
+    assert list(found.plots) == ["latency", "error-rate", "request-rate", "gpu-usage", "gpu-wait"]
     assert re.findall(r"\]\((.+?)\.svg\)", found.markdown) == list(found.plots)
     for svg in found.plots.values():
         drawn = ElementTree.fromstring(svg)  # noqa: S314 - our own
         texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
-        assert {"first sign", "paged", "resolved"} <= set(texts)
-    assert "— train-llm" in found.plots["waiting"]
+        assert {"first anomaly", "paged", "resolved"} <= set(texts)
+    assert "— train-llm" in found.plots["gpu-wait"]
 
 
 def test_names_from_outside_stay_text() -> None:
@@ -114,8 +117,8 @@ def test_with_nothing_but_the_incident_there_is_a_report() -> None:
     item = replace(over(), evidence=(), resolved=None, paged=None, action=None, suspect=SuspectedCause(), candidates=())
     told = report(bare(), item)
     assert told.plots == {}
-    assert "this cannot be told" in told.markdown
-    assert "Nothing is known that would help." in told.markdown
+    assert "Impact unknown: no entry service observed." in told.markdown
+    assert "No mitigation identified." in told.markdown
 
 
 def test_who_is_at_risk_is_in_the_timeline() -> None:
@@ -132,11 +135,11 @@ def test_an_incident_is_chosen_by_its_id_its_beginning_or_as_the_latest() -> Non
     assert find_incident("latest", (one, two)) == two
     assert find_incident("latest", (one, replace(two, paged=None))) == one
     assert find_incident("latest", (replace(one, paged=None), replace(two, paged=None))).id == two.id
-    with pytest.raises(LookupError, match=r"several incidents begin with '2025'; there is 2025.*, 2025"):
+    with pytest.raises(LookupError, match=r"incident '2025' is ambiguous. Known incidents: 2025.*, 2025"):
         find_incident("2025", (one, two))
-    with pytest.raises(LookupError, match="no incident begins with 'x'"):
+    with pytest.raises(LookupError, match="incident 'x' is unknown"):
         find_incident("x", (one, two))
-    with pytest.raises(LookupError, match="there is no incident"):
+    with pytest.raises(LookupError, match="no incidents"):
         find_incident("latest", ())
 
 
@@ -144,8 +147,8 @@ def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> No
     """Markdown and plots in JSON; 404 for what it does not know."""
     told = caller.get("/api/report/latest").json()
     assert told["id"] == "20251125T095730Z-embedder"
-    assert told["markdown"].startswith("# 20251125T095730Z-embedder")
-    assert told["plots"]["duration"].startswith("<svg ")
+    assert told["markdown"].startswith("# Incident 20251125T095730Z-embedder")
+    assert told["plots"]["latency"].startswith("<svg ")
     assert caller.get("/api/report/nothing").status_code == 404
     hub.snapshot = SCENES["error"]()
     assert "the first tick has not ended" in caller.get("/api/report/latest").json()["error"]

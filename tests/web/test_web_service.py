@@ -185,7 +185,7 @@ def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Cal
     """404, and the way back; several of one name are told apart."""
     answer = caller.get("/api/pages/services/embeder")
     assert answer.status_code == 404
-    assert answer.json()["error"] == "No service 'embeder' is known; do you mean embedder? All are under Services."
+    assert answer.json()["error"] == "Unknown service 'embeder'. Did you mean embedder? The Services page lists all."
     assert caller.get("/api/pages/services/embedder").json()["service"] == "embedder"
     assert caller.get("/api/pages/services/embedder?at=now-5m").json()["seq"] != hub.snapshot.seq
     assert caller.get("/api/pages/services/").status_code == 400

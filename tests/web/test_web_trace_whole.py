@@ -189,10 +189,10 @@ def encoded(one: Span) -> bytes:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("?limit=0", "limit='0': is not a whole number from 1 to 5000"),
-        ("?limit=5001", "limit='5001': is not a whole number from 1 to 5000"),
-        ("?offset=-1", "offset='-1': is not a whole number from 0"),
-        ("?page=2", "unknown parameter 'page': use one of limit, offset"),
+        ("?limit=0", "limit='0': not an integer from 1 to 5000"),
+        ("?limit=5001", "limit='5001': not an integer from 1 to 5000"),
+        ("?offset=-1", "offset='-1': not an integer from 0"),
+        ("?page=2", "unknown parameter 'page' (allowed: limit, offset"),
     ],
 )
 def test_a_page_that_is_none_is_refused(more: str, words: str) -> None:

@@ -31,7 +31,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         "model": Error,
         "description": "400: a parameter cannot be used; 404: nothing has this name. The message has the remedy",
     },
-    503: {"model": Error, "description": "the source cannot answer"},
+    503: {"model": Error, "description": "the data source is unavailable"},
 }
 """Errors of every route, in place of FastAPI's 422."""
 

@@ -78,7 +78,7 @@ def add_csv_routes(
     def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
         if name not in LISTS:
             known = ", ".join(sorted([*LISTS, "gpus", "traces"]))
-            raise HTTPException(404, f"no list {name[:MAX_NAME_LENGTH]}: use one of {known}")
+            raise HTTPException(404, f"unknown list {name[:MAX_NAME_LENGTH]!r} (allowed: {known})")
         snapshot, _ = responder.snapshot_at(query.at)
         columns, rows = LISTS[name]
         return _file(name, snapshot, table(columns, rows(snapshot)))

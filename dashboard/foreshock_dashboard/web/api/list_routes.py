@@ -98,7 +98,7 @@ def add_list_routes(
     def report_(request: Request, incident: str, query: Annotated[ReportParameters, Query()]) -> Response:
         snapshot, _ = responder.snapshot_at(query.at)
         if snapshot.world is None:
-            raise HTTPException(404, "there is no incident: the first tick has not ended")
+            raise HTTPException(404, "no incidents: waiting for the first evaluation")
         try:
             item = find_incident(incident, snapshot.incidents)
         except LookupError as error:
@@ -153,9 +153,7 @@ def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: 
         snapshot, full_id = hub.snapshot, trace_id_of(trace_id)
         body = await reads.whole(full_id, page)
         if body is None:
-            raise HTTPException(
-                404, f"no trace {full_id}: it may be older than the store keeps, or not have arrived yet"
-            )
+            raise HTTPException(404, f"unknown trace {full_id}: past the retention, or not received yet")
         return responder.json_response(request, snapshot, body)
 
     @get(
@@ -169,7 +167,7 @@ def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: 
         snapshot = hub.snapshot
         victim, aggressor = (find_service(name, snapshot.services) for name in (query.victim, query.aggressor))
         if victim is None or aggressor is None:
-            raise HTTPException(404, "victim and aggressor have to be services; /api/services lists those known")
+            raise HTTPException(404, "victim, aggressor: unknown service. /api/services lists all")
         body = await reads.exemplars(exemplar_query(victim, query.start, query.end, hub.now()), aggressor)
         return responder.json_response(request, snapshot, body)
 
@@ -177,4 +175,4 @@ def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: 
 def _service(snapshot: Snapshot, text: str) -> Service:
     """The service with a name. Before the first evaluation, any valid name is accepted."""
     known = snapshot.world.services if snapshot.world else None
-    return answers.known_service(text, known, lambda: f"no service {text}; /api/services lists those that are known")
+    return answers.known_service(text, known, lambda: f"unknown service {text}. /api/services lists all")

@@ -113,7 +113,7 @@ def add_page_routes(
     @get(
         api,
         "/pages/status",
-        "Whether the pages can be trusted: targets, signals, what was dropped, store",
+        "Data health: targets, signals, dropped data, store",
         status_page.StatusPage,
         name="page_status",
     )
@@ -130,7 +130,7 @@ def _service(snapshot: Snapshot, text: str) -> Service:
     def problem() -> str:
         names = [*map(str, known), *(other.name for other in known)]
         similar = get_close_matches(text[:MAX_VALUE_LENGTH], names, MAX_SUGGESTIONS, MIN_SIMILARITY)
-        hint = f"; do you mean {', '.join(dict.fromkeys(similar))}?" if similar else ""
-        return f"No service {text[:MAX_VALUE_LENGTH]!r} is known{hint} All are under Services."
+        hint = f" Did you mean {', '.join(dict.fromkeys(similar))}?" if similar else ""
+        return f"Unknown service {text[:MAX_VALUE_LENGTH]!r}.{hint} The Services page lists all."
 
     return known_service(text, known or None, problem)

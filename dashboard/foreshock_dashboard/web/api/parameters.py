@@ -29,7 +29,7 @@ class ExplainParameters(AsOf):
 class ReportParameters(AsOf):
     """`/api/report/{incident}`."""
 
-    format: Annotated[str, AfterValidator(one_of(("json", "zip"), "use json or zip"))] = Field(
+    format: Annotated[str, AfterValidator(one_of(("json", "zip"), "unknown format. Use json or zip"))] = Field(
         "json", alias="as", description="json (default), or zip: the Markdown and its plots as one file"
     )
 
@@ -62,13 +62,13 @@ class CascadeParameters(AsOf):
 
 def _column(text: str) -> str:
     if text.removeprefix("-") not in COLUMNS:
-        raise ValueError(f"use one of {', '.join(COLUMNS)}, - before it for down")
+        raise ValueError(f"unknown column. Use one of {', '.join(COLUMNS)}; - before it for descending order")
     return text
 
 
 def _filter(text: str) -> str:
     if len(text) > MAX_FILTER_LENGTH:
-        raise refused(f"q is longer than {MAX_FILTER_LENGTH} characters: shorten it")
+        raise refused(f"q: longer than {MAX_FILTER_LENGTH} characters")
     return text.lower()
 
 
@@ -91,7 +91,7 @@ class InventoryParameters(AsOf):
 class FleetParameters(InventoryParameters):
     """`/api/pages/fleet`."""
 
-    metric: Annotated[str, AfterValidator(one_of(METRICS, f"use one of {', '.join(METRICS)}"))] = Field(
+    metric: Annotated[str, AfterValidator(one_of(METRICS, f"unknown metric. Use one of {', '.join(METRICS)}"))] = Field(
         Selection().metric, description=f"what the grid shows: {', '.join(METRICS)}"
     )
     gpu: str = Field("", description="the GPU that is open: host/gpu-index, or its UUID")

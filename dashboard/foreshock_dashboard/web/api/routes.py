@@ -80,9 +80,7 @@ def _error_handler(status: int) -> Callable[[Request, Exception], Awaitable[Resp
 
 
 async def _unknown(request: Request) -> Response:
-    return _error_response(
-        404, f"there is no {request.method} {request.url.path}; /api/openapi.json lists all addresses"
-    )
+    return _error_response(404, f"unknown address {request.method} {request.url.path}. /api/openapi.json lists all")
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

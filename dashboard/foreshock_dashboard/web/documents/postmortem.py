@@ -22,7 +22,7 @@ from foreshock_dashboard.render.units import clock, duration, percent
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
 
 SECONDS_BEFORE, SECONDS_AFTER = 900.0, 600.0
-"""Seconds before the first sign and after the end that the plots show."""
+"""Seconds before the first anomaly and after the end that the plots show."""
 LATEST = "latest"
 MAX_LINES = 5
 """Services in one plot."""
@@ -43,21 +43,22 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
     costs = incident_costs(world, since, until, incident.paged)
     plots = dict(_plots(world, incident, since, until))
     parts = [
-        f"# {_text(incident.id)}",
+        f"# Incident {_text(incident.id)}",
+        "## Summary",
         _text(incident_sentence(incident)),
         _summary(incident, until),
+        "## Impact",
+        _impact(costs, until - since, incident.paged is not None),
         "## Timeline",
         _timeline(incident, since),
-        "## Whose doing it was",
-        _culprit(incident, at_page),
+        "## Root cause",
+        _root_cause(incident, at_page),
+        "## Actions",
+        _text(action_text(incident.action)) or "No mitigation identified.",
         "## Evidence",
         _evidence(incident),
         *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
-        "## What it cost",
-        _cost(costs, until - since, incident.paged is not None),
-        "## What to do",
-        _text(action_text(incident.action)) or "Nothing is known that would help.",
-        f"_{'Of a simulated platform. ' if world.simulated else ''}Times are UTC. Figures are {incident.quality}._",
+        f"_{'Simulated platform. ' if world.simulated else ''}Times are UTC. Values are {incident.quality}._",
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", plots)
 
@@ -81,39 +82,40 @@ def find_incident(wanted: str, incidents: Iterable[Incident]) -> Incident:
     """
     by_id = {incident.id: incident for incident in incidents}
     if not by_id:
-        raise LookupError("there is no incident")
+        raise LookupError("no incidents")
     if wanted == LATEST:
         return max(by_id.values(), key=lambda incident: (incident.paged is not None, incident.opened, incident.id))
     matches = [incident for incident in by_id.values() if incident.id.startswith(wanted)]
     if wanted in by_id or len(matches) == 1:
         return by_id.get(wanted) or matches[0]
-    problem = "several incidents begin" if matches else "no incident begins"
-    raise LookupError(f"{problem} with {wanted!r}; there is {', '.join(sorted(by_id))}")
+    problem = "is ambiguous" if matches else "is unknown"
+    raise LookupError(f"incident {wanted!r} {problem}. Known incidents: {', '.join(sorted(by_id))}")
 
 
 def _summary(incident: Incident, until: float) -> str:
     rows = [
-        ("severity", incident.severity),
-        ("state", incident.state),
-        ("cause", incident.cause),
-        ("whose doing", suspected_cause(incident.suspect) or "not known"),
-        ("victims", ", ".join(map(str, incident.affected)) or "none"),
-        ("opened", utc_timestamp(incident.opened)),
-        ("paged", utc_timestamp(incident.paged) if incident.paged is not None else "never"),
-        ("ended", utc_timestamp(incident.resolved) if incident.resolved is not None else "not yet"),
-        ("lasted", f"{(until - incident.opened) / 60:.0f} min"),
-        ("confidence", percent(incident.confidence)),
+        ("Severity", incident.severity),
+        ("State", incident.state),
+        ("Service", str(incident.service)),
+        ("Affected services", ", ".join(map(str, incident.affected)) or "none"),
+        ("Cause", incident.cause),
+        ("Suspected cause", suspected_cause(incident.suspect) or "unknown"),
+        ("Confidence", incident.confidence_level),
+        ("Opened", utc_timestamp(incident.opened)),
+        ("Paged", utc_timestamp(incident.paged) if incident.paged is not None else "no page sent"),
+        ("Resolved", utc_timestamp(incident.resolved) if incident.resolved is not None else "ongoing"),
+        ("Duration", f"{(until - incident.opened) / 60:.0f} min"),
     ]
     return _table(("", ""), rows)
 
 
 def _timeline(incident: Incident, since: float) -> str:
-    """The events, oldest first; the first sign is the first line."""
-    events = [(since, "**first sign**")]
-    events += [(figure.since, _text(f"{_name(figure)} is no longer as usual")) for figure in incident.evidence]
+    """The events, oldest first; the first anomaly is the first line."""
+    events = [(since, "**first anomaly**")]
+    events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
     events.append((incident.opened, "incident opened"))
     if incident.paged is not None:
-        events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first sign"))
+        events.append((incident.paged, f"paged, {duration(incident.paged - since)} after the first anomaly"))
     if incident.resolved is not None:
         events.append((incident.resolved, "resolved"))
     lines = [f"- {clock(time)} {text}" for time, text in sorted(events, key=lambda event: event[0])]
@@ -124,14 +126,17 @@ def _name(figure: Evidence) -> str:
     return f"{figure.name} of {figure.entity}" if figure.entity else figure.name
 
 
-def _culprit(incident: Incident, at_page: Incident | None) -> str:
-    parts = [_text(f"{suspected_cause(incident.suspect) or 'Not known'}: {incident.cause}.")]
+def _root_cause(incident: Incident, at_page: Incident | None) -> str:
+    found = (
+        f"{suspected_cause(incident.suspect) or 'Unknown'}: {incident.cause} ({incident.confidence_level} confidence)."
+    )
+    parts = [_text(found)]
     if at_page is not None and at_page.suspect != incident.suspect:
-        suspect = suspected_cause(at_page.suspect) or "that it is not known"
-        parts.append(_text(f"When it paged, it said {suspect}: {at_page.cause}."))
+        suspect = suspected_cause(at_page.suspect) or "unknown"
+        parts.append(_text(f"Suspected cause when the page was sent: {suspect}: {at_page.cause}."))
     if incident.candidates:
         rows = [(str(item.service), percent(item.score), reasons_text(item.reasons)) for item in incident.candidates]
-        parts.append(_table(("candidate", "share of the blame", "why"), rows))
+        parts.append(_table(("Candidate", "Score", "Reasons"), rows))
     return "\n\n".join(parts)
 
 
@@ -140,22 +145,22 @@ def _evidence(incident: Incident) -> str:
         (_name(item), figure(item.value, item.unit), figure(item.baseline, item.unit), clock(item.since))
         for item in incident.evidence
     ]
-    return _table(("figure", "then", "usually", "since"), rows) if rows else "None was kept."
+    return _table(("Signal", "Value", "Baseline", "Since"), rows) if rows else "No evidence recorded."
 
 
-def _cost(costs: Sequence[Cost], seconds: float, paged: bool) -> str:
+def _impact(costs: Sequence[Cost], seconds: float, paged: bool) -> str:
     if not costs:
-        return "No service is known at which requests come in, so this cannot be told."
-    head = ("entry", "requests", "failed", "slowed", "failed after the warning", "slowed after the warning")
-    text = _table(head, [(str(cost.service), *(f"{value:,.0f}" for value in cost[1:6])) for cost in costs])
+        return "Impact unknown: no entry service observed."
+    head = ("Entry service", "Requests", "Failed", "Slowed", "Failed after the page", "Slowed after the page")
+    table = _table(head, [(str(cost.service), *(f"{value:,.0f}" for value in cost[1:6])) for cost in costs])
     limits = ", ".join(f"{duration(cost.slo_seconds)} at {cost.service}" for cost in costs if cost.slo_seconds > 0)
-    summary = f"In {seconds / 60:.0f} min. Failed: more than usual. Slowed (estimated): later than {limits or 'known'}."
-    notes = _text(summary)
+    slowed = f"slower than the SLO ({limits})" if limits else "without an SLO, so unknown"
+    notes = _text(f"Over {seconds / 60:.0f} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.")
     if not paged:
-        return f"{text}\n\n{notes} It never paged, so there was no warning to act on."
+        return f"{table}\n\n{notes} No page was sent."
     saved = sum(cost.failed_after + cost.slowed_after for cost in costs)
-    acting = f"Acting on the page within {REACTION_SECONDS / 60:.0f} min would have saved up to {saved:,.0f} requests"
-    return f"{text}\n\n{notes}\n\n**{acting}**: those that failed or were slowed from then on."
+    reaction = f"Action within {REACTION_SECONDS / 60:.0f} min of the page"
+    return f"{table}\n\n{notes}\n\n**{reaction} would have saved up to {saved:,.0f} requests.**"
 
 
 def _plots(world: World, incident: Incident, since: float, until: float) -> Iterator[tuple[str, str]]:
@@ -165,7 +170,7 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
     if len(times) < 2:
         return
     moments = [
-        ("first sign", since),
+        ("first anomaly", since),
         ("opened", incident.opened),
         ("paged", incident.paged),
         ("resolved", incident.resolved),
@@ -180,11 +185,11 @@ def _plots(world: World, incident: Incident, since: float, until: float) -> Iter
         if stall.victim in incident.affected and stall.gpu in incident.suspect.gpus and stall.aggressor in suspects
     }
     for name, title, unit, rows in (
-        ("duration", "p95 of requests", "seconds", _rows(world, world.red.p95, affected)),
-        ("failed", "Requests that failed", "share", _rows(world, world.red.failed, affected)),
-        ("requests", "Requests", "req/s", _rows(world, world.red.rate, suspects)),
-        ("gpu-time", "Time of the GPUs that are fought for", "share of one GPU", _busy(world, incident, suspects)),
-        ("waiting", "GPU time that the victims wait, by whom for", "share", stalls),
+        ("latency", "p95 latency", "seconds", _rows(world, world.red.p95, affected)),
+        ("error-rate", "Error rate", "share", _rows(world, world.red.failed, affected)),
+        ("request-rate", "Request rate", "req/s", _rows(world, world.red.rate, suspects)),
+        ("gpu-usage", "Usage of the contended GPUs", "share of one GPU", _busy(world, incident, suspects)),
+        ("gpu-wait", "GPU wait of the affected services by neighbor", "share of time", stalls),
     ):
         lines = [
             SvgLine(label, times.tolist(), values[shown].tolist(), color=colors[label])

@@ -83,7 +83,7 @@ def _list() -> HTMLResponse:
 def _runbook(alert: str) -> HTMLResponse:
     file = _files().get(alert)  # by name, so that no address leads out of the folder
     if file is None:
-        raise HTTPException(404, f"there is no runbook {alert[:100]!r}; /runbooks lists all")
+        raise HTTPException(404, f"unknown runbook {alert[:100]!r}. /runbooks lists all")
     return HTMLResponse(PAGE.format(title=escape(alert), body=html_of(file.read_text())))
 
 

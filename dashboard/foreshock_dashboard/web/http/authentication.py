@@ -46,7 +46,7 @@ class Users:
             self._passwords.forget(users)
             return users
 
-        self._file = ReloadingFile([path], read, "the users of before still hold")
+        self._file = ReloadingFile([path], read, "the previous users stay valid")
 
     def known(self, authorization: str) -> bool:
         """Whether an Authorization header has a password that was accepted before. Quick."""
@@ -69,7 +69,7 @@ def _users(path: Path) -> Mapping[str, bytes]:
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: is not UTF-8 text") from error
     if len(data) > MAX_USERS_FILE_BYTES:
-        raise FileError(f"{path}: is larger than {MAX_USERS_FILE_BYTES} bytes; it holds one user a line")
+        raise FileError(f"{path}: is larger than {MAX_USERS_FILE_BYTES} bytes. It has one user per line")
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     users: dict[str, bytes] = {}
     for number, line in lines:
@@ -78,15 +78,15 @@ def _users(path: Path) -> Mapping[str, bytes]:
         user, colon, stored = line.partition(":")
         match = _HASH.fullmatch(stored)
         if not colon or not user or match is None:
-            raise FileError(f"{path}: line {number} is not user:bcrypt; write it with htpasswd -nB USER")
+            raise FileError(f"{path}: line {number} is not user:bcrypt. Create it with htpasswd -nB USER")
         if int(match[1]) > MAX_BCRYPT_COST:
-            cost = f"has a cost of {match[1]}; {MAX_BCRYPT_COST} is the most, 10 is usual"
+            cost = f"has bcrypt cost {match[1]} (maximum {MAX_BCRYPT_COST}, default 10)"
             raise FileError(f"{path}: line {number} {cost}")
         if user in users:
-            raise FileError(f"{path}: line {number} names {user!r} again; leave one out")
+            raise FileError(f"{path}: line {number} repeats user {user!r}")
         users[user] = stored.encode()
     if not users:
-        raise FileError(f"{path}: holds no user; write one a line with htpasswd -nB USER")
+        raise FileError(f"{path}: has no users. Add one per line with htpasswd -nB USER")
     return users
 
 
@@ -165,9 +165,9 @@ class Authenticated:
         schemes = (('Basic realm="foreshock", charset="UTF-8"', self._access.basic), ("Bearer", self._access.bearer))
         offered = [scheme for scheme, method in schemes if method]
         if not offered:
-            text = "this hub answers to its proxy alone, once that has asked who you are: open the proxy's address"
+            text = "authentication required: open the address of the authenticating proxy"
             return JSONResponse({"error": text}, 403)
-        text = "this hub asks who you are: send a token or a name and a password that it knows"
+        text = "authentication required: send a bearer token, or a user name and password"
         answer = JSONResponse({"error": text}, 401)
         for scheme in offered:
             answer.headers.append("WWW-Authenticate", scheme)  # one header each: not every browser reads several in one
@@ -175,4 +175,4 @@ class Authenticated:
 
 
 def _too_busy() -> JSONResponse:
-    return JSONResponse({"error": "too many passwords are being checked: try again"}, 503, {"Retry-After": "5"})
+    return JSONResponse({"error": "too many concurrent password checks. Retry in 5 s"}, 503, {"Retry-After": "5"})

@@ -82,10 +82,10 @@ class SameSite:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or pass the request on."""
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": "there is no WebSocket here"})
+            await send({"type": "websocket.close", "code": 1008, "reason": "WebSocket is not supported"})
             return
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and is_cross_site(Headers(scope=scope)):
-            text = "this request came from a page of another site; open the dashboard itself"
+            text = "cross-site request refused. Open the dashboard itself"
             await _refuse(403, text)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -121,8 +121,8 @@ class KnownHost:
                 name = host_name(authority)
                 if not (is_loopback(name) or (name and name in self._names)):
                     text = (
-                        f"this hub does not answer to the host {authority[:MAX_NAME_LENGTH]!r}: ask for localhost or a "
-                        "loopback address, or add the name to --allowed-hosts"
+                        f"unknown Host header {authority[:MAX_NAME_LENGTH]!r}. Use localhost or a loopback address, "
+                        "or add the name to --allowed-hosts"
                     )
                     await _refuse(421, text)(scope, receive, send)
                     return
@@ -148,7 +148,7 @@ class BodyLimit:
             return
         body = await self._read(receive)
         if body is None:
-            await _refuse(413, f"the body is larger than {self._most} bytes")(scope, receive, send)
+            await _refuse(413, f"body larger than {self._most} bytes")(scope, receive, send)
         elif scope["path"] == self._path and (fault := self._check(body)):
             await _refuse(400, fault)(scope, receive, send)
         else:
@@ -188,22 +188,22 @@ def callback_fault(body: bytes, inputs_by_output: Mapping[str, Sequence[tuple[st
     try:
         request = json.loads(body)
     except (ValueError, RecursionError):
-        return "the body is not JSON; only the page itself calls this address"
+        return "body is not JSON; this address is for the page itself"
     if not isinstance(request, dict) or not isinstance(request.get("output"), str):
-        return "the body names no output; only the page itself calls this address"
+        return "body has no output; this address is for the page itself"
     inputs = inputs_by_output.get(request["output"])
     if inputs is None:
-        return "the body names an output that this page does not have; reload the page"
+        return "unknown output. Reload the page"
     for part, expected in (("inputs", list(inputs)), ("state", [])):
         if _slots(request.get(part, [])) != expected:
-            return f"the body does not give the {part} that this output takes; reload the page"
+            return f"unexpected {part} of the output. Reload the page"
     outputs = request.get("outputs")
     if not isinstance(outputs, dict) or f"{outputs.get('id')}.{outputs.get('property')}" != request["output"]:
-        return "the body's outputs are not those of its output; reload the page"
+        return "outputs do not match the output. Reload the page"
     changed = request.get("changedPropIds", [])
     is_texts = isinstance(changed, list) and all(isinstance(name, str) for name in changed)
     if request.keys() - _CALLBACK_KEYS or not is_texts:
-        return "the body's changedPropIds or other parts are malformed; reload the page"
+        return "malformed changedPropIds or other keys. Reload the page"
     return ""
 
 

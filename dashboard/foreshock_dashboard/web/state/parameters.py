@@ -26,7 +26,7 @@ PAGE_TIME_PARAMETERS = ("from", "to", "refresh")
 MAX_VALUE_LENGTH = 200
 """Characters of a parameter's value, and of a name that an error repeats."""
 TIME = "Unix seconds, ISO 8601 with a time zone, now, or now-15m"
-SERVICE = "namespace/name, or name where no two services of today have it"
+SERVICE = "namespace/name, or name where it is unambiguous"
 """Accepted forms, for the description of a parameter."""
 
 
@@ -60,11 +60,11 @@ class Parameters(BaseModel):
         cleaned: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
-                hint = f"use one of {', '.join(known)}" if known else "this address takes none"
-                raise refused(f"unknown parameter {name[:MAX_VALUE_LENGTH]!r}: {hint}")
+                hint = f"allowed: {', '.join(known)}" if known else "none allowed"
+                raise refused(f"unknown parameter {name[:MAX_VALUE_LENGTH]!r} ({hint})")
             texts = [text.strip() for text in (value if isinstance(value, list) else [value]) if text.strip()]
             if any(len(text) > MAX_VALUE_LENGTH for text in texts):
-                raise refused(f"{name} is longer than {MAX_VALUE_LENGTH} characters: shorten it")
+                raise refused(f"{name}: longer than {MAX_VALUE_LENGTH} characters")
             if texts:
                 cleaned[name] = texts if isinstance(value, list) else texts[0]
         return cleaned
@@ -89,7 +89,7 @@ class NoParameters(Parameters):
 class AsOf(Parameters):
     """Parameters of an address with time travel."""
 
-    at: str = Field("", description=f"as it was then: {TIME}; may take seconds where it is hours ago")
+    at: str = Field("", description=f"time travel: {TIME}; hours ago may take seconds")
 
 
 def _duration(text: str) -> float:
@@ -102,7 +102,7 @@ Duration = Annotated[float | None, BeforeValidator(_duration), WithJsonSchema({"
 
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError("is neither true nor false")
+        raise ValueError("not a boolean. Use true or false")
     return text.lower() in ("true", "1")
 
 
@@ -125,7 +125,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:
-            raise ValueError(f"is not a whole number from {least} to {most}")
+            raise ValueError(f"not an integer from {least} to {most}")
         return int(text)
 
     return parse
@@ -141,7 +141,7 @@ def time_parameter(name: str, text: str, now: float, default: float, up: bool = 
     if not text:
         return default
     if len(text) > MAX_VALUE_LENGTH:
-        raise BadParameterError(f"{name} is longer than {MAX_VALUE_LENGTH} characters: shorten it")
+        raise BadParameterError(f"{name}: longer than {MAX_VALUE_LENGTH} characters")
     try:
         return parse_time(text, now, up)
     except ValueError as error:
@@ -159,7 +159,7 @@ def service_named(text: str, known: Collection[Service]) -> Service | None:
         return named
     matches = sorted(service for service in known if service.name == text)
     if len(matches) > 1 and named not in matches:
-        raise ValueError(f"several services have this name; write one of {', '.join(map(str, matches))}")
+        raise ValueError(f"ambiguous name. Use one of {', '.join(map(str, matches))}")
     return matches[0] if matches else None
 
 
@@ -192,11 +192,9 @@ def view(given: Mapping[str, str], now: float) -> View:
     if end > now:
         end = now
     if end - start < MIN_RANGE_SECONDS:
-        raise BadParameterError(f"from={given.get('from', '')!r} is less than a minute before to: choose a wider range")
+        raise BadParameterError(f"from={given.get('from', '')!r} is less than a minute before to. Use a longer range")
     if end - start > MAX_RANGE_SECONDS:
-        raise BadParameterError(
-            f"from={given.get('from', '')!r} is more than 360 days before to: choose a shorter range"
-        )
+        raise BadParameterError(f"from={given.get('from', '')!r} is more than 360 days before to. Use a shorter range")
     rest = {name: value for name, value in given.items() if name not in PAGE_TIME_PARAMETERS}
     return View(start, end, given.get("to", "now").strip() in ("", "now"), rest)
 

@@ -210,7 +210,7 @@ def exemplar_query(victim: Service, start: str, end: str, now: float) -> TraceQu
     until = time_parameter("end", end, now, now)
     since = time_parameter("start", start, now, until - EXEMPLARS_RANGE_SECONDS)
     if since > until:
-        raise BadParameterError(f"start={since:.0f} lies after end={until:.0f}: exchange them")
+        raise BadParameterError(f"start={since:.0f} is after end={until:.0f}. Swap them")
     return TraceQuery(start=since, end=until, service=victim, order="slowest", limit=MAX_EXEMPLAR_CANDIDATES)
 
 

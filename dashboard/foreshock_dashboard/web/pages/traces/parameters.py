@@ -34,7 +34,7 @@ BY_WAIT: Literal["gpu_wait"] = "gpu_wait"
 Order = Literal["slowest", "newest", "gpu_wait"]
 
 _DURATION_FORM = "such as 250ms, 1.5s or plain seconds"
-_known_order = one_of(get_args(Order), f"is neither slowest nor newest nor {BY_WAIT}")
+_known_order = one_of(get_args(Order), f"unknown order. Use newest, slowest, or {BY_WAIT}")
 _STATUSES: tuple[Status, ...] = get_args(Status)
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 
@@ -50,33 +50,29 @@ class WaitFilter:
 def _attribute(text: str) -> str:
     key, equals, _ = text.partition("=")
     if not key or not equals:
-        raise ValueError("is not KEY=VALUE, such as hw.id=GPU-8932f937")
+        raise ValueError("not KEY=VALUE, such as hw.id=GPU-8932f937")
     return text
 
 
 def _status(text: str) -> str:
     if text.lower() not in _STATUSES:
-        raise ValueError("is neither error nor ok nor unset")
+        raise ValueError("unknown status. Use error, ok, or unset")
     return text.lower()
 
 
 class TraceParameters(Parameters):
     """The filters of a trace list."""
 
-    service: str = Field(
-        "", description="namespace/name, /name for one without, or name where no two services of today have it"
-    )
+    service: str = Field("", description="namespace/name, /name without a namespace, or name where it is unambiguous")
     operation: str = Field("", description="name of a span")
     attribute: list[Annotated[str, AfterValidator(_attribute)]] = Field(
         default_factory=list,
-        description="KEY=VALUE: an attribute of the span, or else of its resource; once for each key",
+        description="KEY=VALUE: an attribute of the span, else of its resource; repeatable with other keys",
     )
-    min_duration: Duration = Field(
-        None, description=f"shortest duration of the trace, that is of its root span, {_DURATION_FORM}"
-    )
-    max_duration: Duration = Field(None, description=f"longest duration of the trace, {_DURATION_FORM}")
+    min_duration: Duration = Field(None, description=f"minimum duration of the root span, {_DURATION_FORM}")
+    max_duration: Duration = Field(None, description=f"maximum duration of the root span, {_DURATION_FORM}")
     min_gpu_wait: Duration = Field(
-        None, description=f"shortest time waited for a GPU, {_DURATION_FORM}; looks at the 500 slowest that match"
+        None, description=f"minimum GPU wait, {_DURATION_FORM}; among the 500 slowest that match"
     )
     status: Annotated[Status | None, BeforeValidator(_status)] = Field(
         None, description="only traces with a span of this status: error, ok or unset"
@@ -84,27 +80,27 @@ class TraceParameters(Parameters):
     errors: Flag = Field(False, description="true: the same as status=error")
     order: Annotated[Order, BeforeValidator(_known_order)] = Field(
         "newest",
-        description="newest (default) or slowest, among all that match; gpu_wait: the longest wait for a GPU first",
+        description="newest (default), slowest, or gpu_wait (longest GPU wait first)",
     )
     limit: Annotated[int, BeforeValidator(whole(1, 1000))] = Field(50, ge=1, le=1000, description="1 to 1000")
     start: str = Field("", description=f"{TIME}; default 15 minutes before end")
     end: str = Field("", description=f"{TIME}; default now")
-    waits: Flag = Field(False, description="true: each row has gpu_wait_seconds, as far as there is time to read it")
+    waits: Flag = Field(False, description="true: rows have gpu_wait_seconds as far as it is read in time")
 
     @field_validator("attribute")
     @classmethod
     def _once(cls, texts: list[str]) -> list[str]:
         keys = [text.partition("=")[0] for text in texts]
         if repeated := sorted({key for key in keys if keys.count(key) > 1}):
-            raise refused(f"attribute: {repeated[0]} is given twice, and no span has two values of it: leave one out")
+            raise refused(f"attribute: {repeated[0]} is repeated. Use it once")
         return texts
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.min_duration and self.max_duration and self.min_duration > self.max_duration:
-            raise refused("min_duration is longer than max_duration: exchange them")
+            raise refused("min_duration is longer than max_duration. Swap them")
         if self.errors and self.status not in (None, "error"):
-            raise refused(f"errors=true asks for status=error, and status={self.status} for another: leave one out")
+            raise refused(f"errors=true conflicts with status={self.status}. Use one of them")
         return self
 
     def query(self, now: float, known: Collection[Service] = ()) -> TraceQuery:
@@ -119,7 +115,7 @@ class TraceParameters(Parameters):
         end = time_parameter("end", self.end, now, now)
         start = time_parameter("start", self.start, now, end - DEFAULT_RANGE_SECONDS)
         if start > end:
-            raise BadParameterError(f"start={start:.0f} lies after end={end:.0f}: exchange them")
+            raise BadParameterError(f"start={start:.0f} is after end={end:.0f}. Swap them")
         try:
             service = service_named(self.service, known) if self.service else None
         except ValueError as error:
@@ -155,7 +151,7 @@ class SpanPage(Parameters):
         description=f"spans in this answer, 1 to {MAX_SPANS}, default {MAX_SPANS}; large ones are fewer",
     )
     offset: Annotated[int, BeforeValidator(whole(0, 10**9))] = Field(
-        0, ge=0, description="spans left out before them, by start; default 0. See next_offset"
+        0, ge=0, description="spans to skip, by start; default 0. See next_offset"
     )
 
 
@@ -169,7 +165,5 @@ def trace_id_of(text: str) -> str:
         BadParameterError: it is no hexadecimal number of up to 32 digits.
     """
     if not _TRACE_ID.fullmatch(text):
-        raise BadParameterError(
-            f"trace id {text[:MAX_VALUE_LENGTH]!r} is not hexadecimal of up to 32 digits: copy it whole"
-        )
+        raise BadParameterError(f"trace id {text[:MAX_VALUE_LENGTH]!r}: not a hexadecimal number of up to 32 digits")
     return text.lower().zfill(32)
