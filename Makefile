@@ -53,7 +53,7 @@ golden: $(READY) ## Rewrite expected outputs
 	@$(PY) -m pytest -m "not soak" -k golden --golden $(ARGS)
 
 picture: setup-tests ## Take the documents' pictures of the real pages again
-	@$(PY) scripts/picture.py
+	@$(PY) scripts/picture.py $(ARGS)
 
 docs: .venv-docs/.ready ## Build the documentation site into build/docs, and check its links
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet

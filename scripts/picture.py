@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,25 +55,21 @@ TAKEN = (
 
 def main() -> int:
     """Record what is needed, serve it, and take every picture."""
+    parser = ArgumentParser(prog="picture.py", description=__doc__)
+    parser.add_argument("--recordings", type=Path, metavar="DIR", help="folder of recordings, kept for the next run")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(item.name for item in TAKEN)}")
+    arguments = parser.parse_args()
+    chosen = [picture for picture in TAKEN if picture.name in (arguments.names or [item.name for item in TAKEN])]
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="foreshock-picture-") as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS.split())
-        for scenario, at in dict.fromkeys((picture.scenario, picture.at) for picture in TAKEN):
-            recording = Path(folder) / scenario
-            simulate = [
-                "dev",
-                "simulate",
-                scenario,
-                "--size",
-                "demo",
-                "--duration",
-                "75m",
-                "--output-dir",
-                str(recording),
-            ]
-            subprocess.run([*_foreshock(), *simulate], check=True)
+        for scenario, at in dict.fromkeys((picture.scenario, picture.at) for picture in chosen):
+            recording = (arguments.recordings or Path(folder)) / scenario
+            if not recording.exists():
+                simulate = ["dev", "simulate", scenario, "--size", "demo", "--duration", "75m"]
+                subprocess.run([*_foreshock(), *simulate, "--output-dir", str(recording)], check=True)
             with served(recording, at) as url:
-                for picture in TAKEN:
+                for picture in chosen:
                     if (picture.scenario, picture.at) == (scenario, at):
                         take(browser, url, picture)
         browser.close()
