@@ -77,7 +77,7 @@ def incident() -> Callable[..., Incident]:
         return Incident(
             id=name, severity=severity, state="firing", cause="gpu_contention", service=at, affected=(at,),
             suspect=SuspectedCause(Service("ml", aggressor)), at_risk=(), candidates=(), since=NOW, opened=NOW,
-            paged=None, resolved=None, evidence=(), confidence=1.0, quality="sampled", action=None, summary=Summary(),
+            paged=None, resolved=None, evidence=(), confidence=1.0, quality="sampled", summary=Summary(),
         )  # fmt: skip
 
     return make

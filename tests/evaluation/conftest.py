@@ -67,7 +67,6 @@ class Stage:
         evidence=(),
         confidence=0.7,
         quality="measured",
-        action=None,
         summary=Summary(),
     )
 

@@ -1,20 +1,17 @@
-"""Values in words: clauses, actions, and summaries of incidents."""
+"""Values in words: clauses, and summaries of incidents."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason
 from foreshock_dashboard.model.incident import AtRisk, Cause, Incident, Severity, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
-from foreshock_dashboard.render.action import CONDITIONS, action_clauses, action_text
 from foreshock_dashboard.render.clause import Clause, joined, joined_text, minute, text, time
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
 from foreshock_dashboard.render.units import (
@@ -40,7 +37,7 @@ def incident(cause: Cause, suspect: SuspectedCause, severity: Severity = "critic
     base = Incident(
         id="1", severity=severity, state="firing", cause=cause, service=LLM,
         suspect=suspect, affected=(LLM,), at_risk=(), candidates=(), since=NOON, opened=NOON, paged=NOON,
-        resolved=None, evidence=(), confidence=0.9, quality="sampled", action=None,
+        resolved=None, evidence=(), confidence=0.9, quality="sampled",
         summary=Summary(Symptom("p95", 1.5, 0.5)),
     )  # fmt: skip
     return replace(base, **fields)  # type: ignore[arg-type]  # the callers name fields
@@ -84,37 +81,6 @@ def test_words_between_services_become_one_clause() -> None:
 def test_times_carry_their_unix_seconds() -> None:
     assert time(NOON) == Clause("12:00:00 UTC", "time", at=NOON)
     assert minute(NOON) == Clause("12:00 UTC", "minute", at=NOON)
-
-
-@pytest.mark.parametrize("kind", get_args(ActionKind))
-def test_every_kind_of_action_has_words(kind: ActionKind) -> None:
-    action = Action(kind, LLM, callee=BATCH, callers=(FRONT,), gpus=(GPU,), target="chat", amount=2.0, current=4.0)
-    for variant in (action, Action(kind, LLM, callee=BATCH, gpus=(GPU,)), action._replace(requests="prompt")):
-        assert action_text(variant)
-        assert "None" not in action_text(variant)
-
-
-@pytest.mark.parametrize("condition", sorted(set(get_args(EffectCondition)) - {"retry_budget", "callee_as_usual"}))
-def test_every_condition_of_an_effect_has_words(condition: EffectCondition) -> None:
-    effect = Effect("p95", LLM, "s", 14.0, 8.0, condition)
-    ends = f": {CONDITIONS[condition]}, p95 of llm would be about 8.00 s instead of 14.0 s"
-    assert action_text(Action("restart", LLM, effect=effect)) == f"restart it{ends}"
-
-
-def test_an_action_is_followed_by_alternatives_reason_and_effect() -> None:
-    action = Action(
-        "add_replicas", LLM, target="chat", amount=2.0, current=4.0, at=NOON,
-        reason=Reason("recurring_load", LLM, value=1.6),
-        effect=Effect("load", LLM, "ratio", 0.8, 0.53, "more_replicas"),
-        alternatives=(Action("limit_callers", LLM, callers=(BATCH,)),),
-    )  # fmt: skip
-    assert action_text(action) == (
-        "add 2 replicas of llm to pool chat (it has 4), from now on before 12:00 UTC, or limit what batch asks of it:"
-        " at this time 1.6 times as much is asked as in the two hours before, as earlier weeks or days show; with them,"
-        " load of llm at that time would be about 53% instead of 80%"
-    )
-    assert [clause.at for clause in action_clauses(action) if clause.kind == "minute"] == [NOON]
-    assert action_clauses(None) == ()
 
 
 SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."

@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 from tests.web.worlds import NOW, service, snapshot, starvation, starving
 
-from foreshock_dashboard.model.action import Action, ActionKind, Effect, EffectCondition, Reason, ReasonKind
+from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Severity, State, SuspectedCause
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import VERSION, incident, replayed
@@ -22,7 +22,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "incidents.md").read_
 
 def full() -> Incident:
     """One that has something under every key."""
-    effect = Effect("p95", service("embedder"), "s", 0.4, 0.1, "without_growth")
+    effect = Effect("p95", service("embedder"), "s", 0.4, 0.1, 0.2, "slo")
     return replace(
         starvation(starving(), severity="critical"),
         suspect=SuspectedCause(
@@ -31,7 +31,7 @@ def full() -> Incident:
         at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, math.inf),),
         resolved=NOW,
         cascading=True,
-        action=Action("limit_rate", amount=1.0, reason=Reason("gpu_share"), effect=effect),
+        actions=(Action("limit_rate", amount=1.0, reason=Reason("gpu_share"), effect=effect),),
         candidates=(Candidate(service("train-llm"), 0.9, (Reason("slower", value=2.0),)),),
     )
 
@@ -75,8 +75,8 @@ def test_every_cause_is_one_documented_word(name: Cause) -> None:
     assert re.fullmatch(r"[a-z_]+", name)
 
 
-@pytest.mark.parametrize("name", [*get_args(ActionKind), *get_args(ReasonKind), *get_args(EffectCondition)])
-def test_every_kind_of_action_reason_and_condition_is_documented(name: str) -> None:
+@pytest.mark.parametrize("name", [*get_args(ActionKind), *get_args(ReasonKind), *get_args(LimitKind)])
+def test_every_kind_of_action_reason_and_limit_is_documented(name: str) -> None:
     assert f"`{name}`" in TEXT
 
 

@@ -44,7 +44,7 @@ def test_it_tells_the_story_in_order() -> None:
     assert "- 09:57:30 paged, 40.0 s after the first anomaly" in lines
     assert lines[-1] == "- 09:59:00 resolved"
     assert section(told, "Evidence").count("\n| ") == 2 + len(over().evidence)
-    assert "move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(told, "Actions")
+    assert "Move train-llm off host-0/gpu-0 and host-0/gpu-1" in section(told, "Actions")
     assert "Simulated platform." in told
 
 
@@ -114,7 +114,7 @@ def test_a_name_makes_no_image_link_code_or_line_of_its_own(name: str) -> None:
 
 def test_with_nothing_but_the_incident_there_is_a_report() -> None:
     """No World around it, no evidence, no end: what is not known is said."""
-    item = replace(over(), evidence=(), resolved=None, paged=None, action=None, suspect=SuspectedCause(), candidates=())
+    item = replace(over(), evidence=(), resolved=None, paged=None, actions=(), suspect=SuspectedCause(), candidates=())
     told = report(bare(), item)
     assert told.plots == {}
     assert "Impact unknown: no entry service observed." in told.markdown

@@ -173,12 +173,10 @@ def test_the_sentence_of_a_service_leads_with_its_state(snapshot_: Snapshot, who
     assert summary.startswith(str(who))
 
 
-def test_the_action_of_an_incident_is_on_the_pages_of_its_services() -> None:
+def test_the_actions_of_an_incident_are_on_the_pages_of_its_services() -> None:
     """Of the affected service and the suspected cause alike, and on no other."""
-    steps = [about(told(), who)["action"] for who in (EMBEDDER, TRAIN, GATEWAY)]
-    assert [step and step["text"] for step in steps] == ["move train-llm off host-0/gpu-0 and host-0/gpu-1"] * 2 + [
-        None
-    ]
+    actions = [[action["text"] for action in about(told(), who)["actions"]] for who in (EMBEDDER, TRAIN, GATEWAY)]
+    assert actions == [["Move train-llm off host-0/gpu-0 and host-0/gpu-1"]] * 2 + [[]]
 
 
 def test_an_unknown_service_is_told_with_names_like_it(hub: FakeHub, caller: Caller) -> None:

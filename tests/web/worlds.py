@@ -279,7 +279,7 @@ def starvation(
         ),
         confidence=0.93,
         quality="sampled",
-        action=Action("move_off_gpus", service(aggressor), gpus=world.gpus[:2]),
+        actions=(Action("move_off_gpus", service(aggressor), gpus=world.gpus[:2]),),
         summary=Summary(Symptom("p95", 0.412, 0.105)),
     )
 

@@ -20,15 +20,15 @@ ActionKind = Literal[
     "degrade",
     "drain_gpus",
     "drain_host",
-    "drain_queue",
     "drain_replica",
+    "inspect_gpus",
     "inspect_links",
     "inspect_replicas",
-    "limit_callers",
     "limit_calls",
     "limit_length",
     "limit_rate",
     "move_off_gpus",
+    "pause",
     "raise_quota",
     "raise_replica_limit",
     "restart",
@@ -51,30 +51,11 @@ ReasonKind = Literal[
     "cause",
     "failures_grew",
     "metric",
-    "nothing_unusual",
+    "no_anomaly",
     "requests_grew",
     "slower",
 ]
-EffectCondition = Literal[
-    "all_replicas",
-    "as_before",
-    "as_fast_as_others",
-    "as_fast_as_server",
-    "balanced",
-    "callee_as_usual",
-    "gpu_share_restored",
-    "gpus_restored",
-    "healthy_gpus",
-    "more_replicas",
-    "network_as_usual",
-    "one_more_replica",
-    "retry_budget",
-    "usual_clock",
-    "usual_length",
-    "without_growth",
-    "without_losses",
-    "without_retries",
-]
+LimitKind = Literal["safe_limit", "slo", "baseline"]
 Unit = Literal["s", "ratio", ""]
 
 
@@ -97,8 +78,8 @@ class Effect(NamedTuple):
     """What an action would improve.
 
     signal: name of the figure. subject: what it describes: a service, the calls from a client to a server, a replica.
-    now, projected: in `unit`; if `now` is NaN, `projected` is a ratio of the present value. condition: what has to be
-    true for it. at_least: `projected` is a lower bound.
+    now, projected: in `unit`; if `now` is NaN, `projected` is a ratio of the present value. limit: what `projected`
+    should not exceed, by its kind; NaN if unknown. at_least: `projected` is a lower bound.
     """
 
     signal: str
@@ -106,17 +87,26 @@ class Effect(NamedTuple):
     unit: Unit
     now: float
     projected: float
-    condition: EffectCondition
+    limit: float = math.nan
+    limit_kind: LimitKind | None = None
     at_least: bool = False
+
+    @property
+    def is_enough(self) -> bool | None:
+        """Whether the figure would be within its safe limit or SLO; None where neither is known."""
+        if self.limit_kind not in ("safe_limit", "slo") or not math.isfinite(self.now - self.limit):
+            return None
+        return self.projected <= self.limit
 
 
 class Action(NamedTuple):
     """One recommended action. The kind says which fields are set.
 
     service: the service to change. callee: the service at the other end of its calls. callers: services that call it.
-    target: the pool, tier, host, or replica. requests: the kind of requests. amount: the value to set or the number to
-    add; current: the value now; NaN if unknown. at: Unix seconds by which it has to be done. delay_seconds: until it
-    takes effect; negative if overdue. alternatives: actions that do instead.
+    target: the pool, tier, host, or replica. requests: the kind of requests. amount: the value to set, the share to
+    shed, or the number to add; current: the value now; NaN if unknown. at: Unix seconds by which it has to be done.
+    until_seconds: seconds until it is no longer needed; negative if that is overdue. effective_seconds: time to effect;
+    NaN if unknown. too_late: the forecast SLO breach comes first.
     """
 
     kind: ActionKind
@@ -129,7 +119,8 @@ class Action(NamedTuple):
     amount: float = math.nan
     current: float = math.nan
     at: float = math.nan
-    delay_seconds: float = math.nan
+    until_seconds: float = math.nan
     reason: Reason | None = None
     effect: Effect | None = None
-    alternatives: tuple[Action, ...] = ()
+    effective_seconds: float = math.nan
+    too_late: bool = False

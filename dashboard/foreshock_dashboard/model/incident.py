@@ -128,7 +128,7 @@ class Incident:
     evidence: tuple[Evidence, ...] = ()
     confidence: float = 0.0
     quality: Quality = "sampled"
-    action: Action | None = None
+    actions: tuple[Action, ...] = ()
     summary: Summary = Summary()
 
     @property

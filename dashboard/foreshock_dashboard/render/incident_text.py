@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, Incident, SuspectedCause
 from foreshock_dashboard.render.action import action_text, reasons_text
+from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import clock, duration, percent, rate, significant
 
@@ -48,19 +50,25 @@ def suspected_cause(culprit: SuspectedCause) -> str:
 
 
 def incident_text(item: Incident) -> str:
-    """An incident in full: summary, next step, services at risk, candidates, and evidence."""
+    """An incident in full: summary, actions, services at risk, candidates, and evidence."""
     ended = f" to {clock(item.resolved)}" if item.resolved is not None else ", not over"
     paged = f", paged {clock(item.paged)}" if item.paged is not None else ", never paged"
     lines = [
         item.id,
         f"  {utc_timestamp(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
         f"  {incident_sentence(item)}",
-        *([f"  next step: {action_text(item.action)}"] if item.action else []),
+        *(line for action in item.actions for line in _action_lines(action)),
         *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:MAX_LISTED]),
         *(f"  candidate: {candidate_line(one)}" for one in item.candidates[:MAX_LISTED]),
         *(f"  {evidence_line(one)}" for one in item.evidence),
     ]
     return "\n".join(lines)
+
+
+def _action_lines(action: Action) -> Iterator[str]:
+    yield f"  action: {action_text(action)}"
+    if command := action_command(action):
+        yield f"    example, to adapt: {command}"
 
 
 def candidate_line(candidate: Candidate) -> str:

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from foreshock_dashboard.model.world import Gpu
 
+MAX_LOAD_RATIO = 3.0
+"""Load over capacity up to which it is shown as a number."""
+
 
 def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
     """`host-1/gpu-0 and gpu-1`; for more than `most`, the numbers of GPUs and hosts."""
@@ -59,6 +62,11 @@ def _about(seconds: float) -> str:
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 1800 else "> 30 min"
+
+
+def load_percent(ratio: float) -> str:
+    """Load over capacity in percent, up to `MAX_LOAD_RATIO`; beyond it a number means little: `> 3x capacity`."""
+    return percent(ratio) if ratio <= MAX_LOAD_RATIO else f"> {MAX_LOAD_RATIO:.0f}x capacity"
 
 
 def multiple(ratio: float) -> str:

@@ -15,11 +15,13 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.saturation.batching_model import fit_batching_laws, utilizations
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge, Gpu, Red, Stall, Tenant, World
 from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network, Replica
+from foreshock_dashboard.render.action import action_text
 
 STEP, START, POINTS = 10.0, 1_800_000_000.0, 300
 USERS, FRONT, GATEWAY = Service("", "user"), Service("product", "front"), Service("serving", "gateway")
@@ -179,3 +181,8 @@ def learned_point(changes: Changes) -> EvaluationPoint:
     now = point(changes)
     laws = fit_batching_laws(now.world, now.at)
     return EvaluationPoint(now.world, now.at, now.base, utilizations=utilizations(now.world, now.at, laws))
+
+
+def texts(actions: Sequence[Action]) -> str:
+    """Texts of actions, one after another."""
+    return " ".join(map(action_text, actions))

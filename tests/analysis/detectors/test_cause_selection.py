@@ -28,7 +28,7 @@ from foreshock_dashboard.model.service import Service
 
 def finding(cause: Cause, strength: float, suspect: Service = FRONT, *, urgent: bool = False) -> Finding:
     """A finding for the language model."""
-    return Finding(LLM, cause, SuspectedCause(suspect), strength, 1.5, 0.0, (), Action("restart"), urgent)
+    return Finding(LLM, cause, SuspectedCause(suspect), strength, 1.5, 0.0, (), (Action("restart"),), urgent)
 
 
 OWN_FAULT = finding("dependency", 0.9, LLM, urgent=True)
@@ -80,7 +80,7 @@ def test_the_origin_explains_the_slowdown_of_its_callers(model: float, store: fl
     }
     now = learned_point(changes)
     causes = [
-        Finding(service, "overload", SuspectedCause(FRONT), strength, 2.0, 0.0, (), Action("restart"))
+        Finding(service, "overload", SuspectedCause(FRONT), strength, 2.0, 0.0, (), (Action("restart"),))
         for service, strength in ((STORE, 1.0), (LLM, 0.9))
     ]
     assert incident_candidates(now, service_risks(now, slos(now, {})), causes, {})[0].origin == origin

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.analysis.detectors.platform import texts
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.contention import gpu_contention, predicted_slowdown
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.render.action import action_text
 
 Kit = Any
 Holes = list[tuple[int, int, float]]
@@ -60,9 +60,9 @@ def test_a_neighbor_on_a_full_gpu_is_found_within_two_scrapes(platforms: Kit) ->
 @pytest.mark.parametrize(
     ("tiers", "words"),
     [
-        (("batch", "interactive"), ", or give tier interactive a pool of its own: "),
-        (("same", "same"), "time: "),
-        ((), "time: "),
+        (("batch", "interactive"), "Give tier interactive a dedicated GPU pool."),
+        (("same", "same"), ""),
+        ((), ""),
     ],
 )
 def test_neighbors_of_two_tiers_get_dedicated_pools(platforms: Kit, tiers: tuple[str, ...], words: str) -> None:
@@ -72,7 +72,8 @@ def test_neighbors_of_two_tiers_get_dedicated_pools(platforms: Kit, tiers: tuple
     finding = likely_finding(platforms, gpu_contention(parted))
 
     assert finding is not None
-    assert words in action_text(finding.action)
+    assert (words or "Move batch off") in texts(finding.actions)
+    assert ("dedicated" in texts(finding.actions)) == bool(words)
 
 
 def test_the_action_and_the_evidence_name_shares(platforms: Kit) -> None:
@@ -80,9 +81,9 @@ def test_the_action_and_the_evidence_name_shares(platforms: Kit) -> None:
     finding = likely_finding(platforms, gpu_contention(shared(platforms).point(later=10)))
 
     assert finding is not None
-    assert action_text(finding.action) == (
-        "move batch off host-1/gpu-0 and host-2/gpu-0, or cap it at 18% of their time: "
-        "llm usually has 80% of it, now 28%"
+    assert texts(finding.actions) == (
+        "Cap batch at 18% GPU time on host-1/gpu-0 and host-2/gpu-0. llm gets 28% of GPU time (baseline 80%)."
+        " Move batch off host-1/gpu-0 and host-2/gpu-0."
     )
     assert [(item.entity, round(item.value, 2), round(item.baseline, 2)) for item in finding.evidence] == [
         ("llm", 0.28, 0.80),

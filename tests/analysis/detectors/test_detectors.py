@@ -46,11 +46,12 @@ from foreshock_dashboard.analysis.detectors.load_imbalance import load_imbalance
 from foreshock_dashboard.analysis.detectors.network import network
 from foreshock_dashboard.analysis.detectors.provisioning_lag import provisioning_lag
 from foreshock_dashboard.analysis.detectors.retry_storm import retry_storms
-from foreshock_dashboard.analysis.remediation.actions import add_replicas
+from foreshock_dashboard.analysis.remediation.actions import add_replicas, offered_load
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import BIN_SECONDS, Seasonality
-from foreshock_dashboard.render.action import action_text
+from foreshock_dashboard.render.action import action_clauses, action_text
+from foreshock_dashboard.render.clause import joined_text
 
 Detector = Callable[[EvaluationPoint], Iterable[Finding]]
 DETECTORS: tuple[Detector, ...] = (
@@ -229,7 +230,8 @@ def test_a_fault_is_found_with_its_suspected_cause(case: Case) -> None:
     assert (best.suspect.edge, best.suspect.host, best.suspect.pool) == (case.edge, case.host, case.pool)
     assert best.severity > 1
     assert best.evidence
-    assert action_text(best.action)
+    assert best.actions
+    assert all(map(action_text, best.actions))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -335,7 +337,7 @@ def test_seasonal_growth_is_expected_demand() -> None:
     assert best.strength > 0.8
     assert best.expected
     assert best.suspect.service == best.service
-    assert f"add replicas of {best.service}, from now on before" in action_text(best.action)
+    assert f"Add replicas of {best.service} before" in action_text(best.actions[0])
     assert any(finding.baseline == 1.6 for finding in best.evidence)
 
     more = EvaluationPoint(replace(now.world, season=seasonality(now, 1.1)), now.at, now.base)
@@ -359,7 +361,10 @@ def test_an_overload_is_demand_before_requests_finish() -> None:
     assert best.service == LLM
     assert best.severity == pytest.approx(1.1 / 0.5)
     assert best.strength > 0.9
-    assert action_text(best.action).endswith("without the growth its load would be 45% of what it is")
+    limited = best.actions[0]
+    assert limited.effect is not None
+    assert limited.effect.projected == pytest.approx(0.8 / 2.2)
+    assert limited.effect.is_enough
     slowed = replace(full, slowdown=1.5)
     assert [finding for finding in demand(point(unchanged, utilization=slowed)) if finding.strength > 0.5] == []
 
@@ -367,19 +372,20 @@ def test_an_overload_is_demand_before_requests_finish() -> None:
 @pytest.mark.parametrize(
     ("growth", "pool", "expected"),
     [
-        (1.6, (), "add 1 replica of serving/llm (it has 2)"),
-        (2.8, (), "add 2 replicas of serving/llm (it has 2)"),
-        (2.8, ("chat", "chat"), "add 2 replicas of serving/llm to pool chat (it has 2)"),
-        (2.8, ("chat", "code"), "add 2 replicas of serving/llm (it has 2)"),
-        (np.nan, ("chat", "chat"), "add replicas of serving/llm to pool chat"),
-        (1e30, (), "add replicas of serving/llm"),
+        (1.6, (), "Scale serving/llm from 2 to 3 replicas"),
+        (2.8, (), "Scale serving/llm from 2 to 4 replicas"),
+        (2.8, ("chat", "chat"), "Scale serving/llm from 2 to 4 replicas in pool chat"),
+        (2.8, ("chat", "code"), "Scale serving/llm from 2 to 4 replicas"),
+        (np.nan, ("chat", "chat"), "Add replicas of serving/llm in pool chat"),
+        (1e30, (), "Add replicas of serving/llm"),
     ],
 )
 def test_the_number_of_replicas_to_add_is_named_if_known(growth: float, pool: tuple[str, ...], expected: str) -> None:
     """The load per replica is then at most the safe limit; a backlog of 40 times the capacity is ignored."""
     full = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 40.0, (40.0,) * 3, 0.5, 0.7)
     pooled = replace(world(), pool=pool)
-    assert action_text(add_replicas(last_point(pooled, full), LLM, growth)) == expected
+    now = last_point(pooled, full)
+    assert joined_text(action_clauses(add_replicas(now, LLM, offered_load(now, LLM, growth)))) == expected
 
 
 def test_growth_of_batch_work_is_attributed_to_it() -> None:

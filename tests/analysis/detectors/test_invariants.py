@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.detectors.platform import ANSWER, BASELINE, GPUS, LLM, Changes, last_point, point, since, world
+from tests.analysis.detectors.platform import (
+    ANSWER,
+    BASELINE,
+    GPUS,
+    LLM,
+    Changes,
+    last_point,
+    point,
+    since,
+    texts,
+    world,
+)
 from tests.analysis.detectors.test_detectors import CASES, DETECTORS, LOSES, SLOW_STORE, STORM, Case
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
@@ -20,7 +31,6 @@ from foreshock_dashboard.analysis.detectors.retry_risk import retry_risks
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Red, World
 from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network
-from foreshock_dashboard.render.action import action_text
 
 VALUES = [(name, key) for name, values in BASELINE.items() for key in values]
 SHARES = {"failed", "edge_failed", "busy", "stalled_by", "cache", "nic", "retransmitted", "clock", "throttled"}
@@ -38,7 +48,8 @@ def assert_defined(now: EvaluationPoint) -> None:
         assert math.isfinite(finding.severity)
         assert now.world.times[0] <= finding.since <= now.time
         assert all(math.isfinite(figure.value) for figure in finding.evidence)
-        assert action_text(finding.action)
+        assert finding.actions
+        assert "nan" not in texts(finding.actions)
 
 
 def shapes(name: str) -> st.SearchStrategy[Callable[[int], float]]:

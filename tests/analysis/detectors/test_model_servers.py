@@ -11,6 +11,7 @@ import pytest
 from tests.analysis.detectors.platform import (
     ANSWER,
     ASK,
+    BATCH,
     DIRECT,
     FRONT,
     GATEWAY,
@@ -24,6 +25,7 @@ from tests.analysis.detectors.platform import (
     point,
     ramp,
     since,
+    texts,
     world,
 )
 from tests.analysis.detectors.test_detectors import NOW, STORM, WAITS, slow
@@ -50,7 +52,6 @@ from foreshock_dashboard.analysis.root_cause.rank import mean_ranking, rank_caus
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.incident import SuspectedCause
-from foreshock_dashboard.render.action import action_text
 
 OVERLOADED = Utilization(1.0, 0.0, 0.6, 0.0, 60.0, 0.9, (1.3, 0.8, 0.7), 0.5, 0.7)
 """Overloaded model servers, as fast per token as their load explains."""
@@ -160,9 +161,9 @@ def test_retries_of_a_slow_model_server_are_no_storm() -> None:
 def test_a_brief_slowdown_is_reported_as_the_storm_that_it_may_leave_behind(ago: float, cause: str) -> None:
     now = point({}, utilization=SLOWED)
     own_fault = Finding(
-        LLM, "dependency", SuspectedCause(LLM), 0.9, 3.0, now.time - ago, (), Action("restart"), urgent=True
+        LLM, "dependency", SuspectedCause(LLM), 0.9, 3.0, now.time - ago, (), (Action("restart"),), urgent=True
     )
-    weak = Finding(LLM, "retry_storm", SuspectedCause(LLM), 0.9, 3.0, now.time - 900, (), Action("restart"))
+    weak = Finding(LLM, "retry_storm", SuspectedCause(LLM), 0.9, 3.0, now.time - 900, (), (Action("restart"),))
     (candidate,) = incident_candidates(now, {}, (own_fault,), {LLM: weak})
     assert candidate.cause
     assert candidate.cause.cause == cause
@@ -173,10 +174,11 @@ def test_a_shorter_client_timeout_causes_abandoned_work() -> None:
     (result,) = client_timeout(now)
     assert result.strength > 0.8
     assert (result.cause, result.suspect.service, result.suspect.edge) == ("retry_storm", GATEWAY, ANSWER[:2])
-    assert "put the time-out of serving/gateway for calls to serving/llm back" in action_text(result.action)
-    assert action_text(result.action).endswith(
-        "it gives up calls that are served as fast as ever, and makes each 1.6 times: without retries, load of"
-        " serving/llm would be 62% of what it is"
+    assert texts(result.actions) == (
+        "Cap retries from serving/gateway to serving/llm at 10% of calls."
+        " serving/gateway abandons calls that are answered at baseline latency, 1.6 attempts per call."
+        " Expected: serving/llm load 90% → 56% (safe limit 76%)."
+        " Restore the previous timeout of serving/gateway for serving/llm."
     )
     assert likely(demand(now), "overload") == []
     assert likely(provisioning_lag(now), "scale_up_lag") == []
@@ -292,11 +294,12 @@ def test_replicas_are_added_to_the_overloaded_model_server() -> None:
     more: Changes = {("rate", GATEWAY): since(282, 7, 14), ("edge_rate", ASK): since(282, 5, 12)}
     now = point({**more, ("p95", GATEWAY): since(270, 8.5, 60)})
     (alone,) = [finding for finding in demand(now) if finding.service == GATEWAY]
-    assert f", or add replicas of {GATEWAY}: without the growth its load would be " in action_text(alone.action)
+    assert f"Expected: {GATEWAY} load " in texts(alone.actions)
+    assert texts(alone.actions).endswith(f"Add replicas of {GATEWAY}.")
     full = point({**more, ("p95", GATEWAY): since(270, 8.5, 60)}, utilization=OVERLOADED)
     (behind,) = [finding for finding in demand(full) if finding.service == GATEWAY]
-    assert f" of {LLM}" in action_text(behind.action).partition(", or add ")[2]
-    assert f": without the growth the load of {GATEWAY} would be " in action_text(behind.action)
+    assert [action.service for action in behind.actions if action.kind == "add_replicas"] == [LLM]
+    assert all(action.effect.subject == LLM for action in behind.actions if action.effect)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +312,7 @@ def test_the_longer_of_prompts_and_answers_is_limited(prompts: float, answers: f
         ("generated_tokens", LLM): since(270, 1000, 1000 * answers),
     }
     (result,) = kv_cache_pressure(point(longer))
-    assert action_text(result.action).startswith(f"limit the {longer_part} length of ")
+    assert texts(result.actions).startswith(f"Limit the {longer_part} length of requests from ")
 
 
 def test_a_past_peak_is_no_growth() -> None:
@@ -354,22 +357,32 @@ TAKEN: Changes = {
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        pytest.param(slow(LLM, 8, 20), "p95 of serving/llm would be about 8.00 s instead of 20.0 s", id="requests"),
+        pytest.param(slow(LLM, 8, 20), "serving/llm p95 20.0 s → 8.00 s (baseline 8.00 s).", id="requests"),
         pytest.param(
             {("per_token", LLM): since(NOW, 0.02, 0.06)},
-            "time per output token of serving/llm would be about 20 ms instead of 60 ms",
+            "serving/llm time per output token 60 ms → 20 ms (baseline 20 ms).",
             id="tokens, before any request is over",
         ),
     ],
 )
 def test_the_effect_of_a_restored_gpu_share_is_named_if_felt(changes: Changes, expected: str) -> None:
     (result,) = likely(gpu_contention(point({**TAKEN, **changes})), "gpu_contention")
-    assert action_text(result.action).endswith(f"now 20%; with that again, {expected}")
+    assert texts(result.actions).count(f"Expected: {expected}") == len(result.actions) > 1
     (unfelt,) = likely(gpu_contention(point(TAKEN)), "gpu_contention")
-    assert action_text(unfelt.action).endswith("now 20%")
+    assert "Expected" not in texts(unfelt.actions)
+
+
+@pytest.mark.parametrize(
+    ("rate", "kinds"),
+    [(math.nan, ["pause", "cap_gpu_share", "move_off_gpus"]), (3.0, ["cap_gpu_share", "move_off_gpus"])],
+    ids=["a batch job", "a service with requests"],
+)
+def test_only_a_neighbor_without_requests_is_paused(rate: float, kinds: list[str]) -> None:
+    (result,) = likely(gpu_contention(point({**TAKEN, ("rate", BATCH): rate})), "gpu_contention")
+    assert [action.kind for action in result.actions] == kinds
 
 
 def test_a_service_without_callers_is_restarted() -> None:
     now = point({**slow(FRONT, 9, 40), ("edge_server", IN): since(NOW, 9, 40)})
     (result,) = [finding for finding in dependency(now) if finding.service == FRONT]
-    assert action_text(result.action).startswith(f"undo the last change of {FRONT}, or restart it: ")
+    assert [(action.kind, action.service) for action in result.actions] == [("roll_back", FRONT), ("restart", FRONT)]

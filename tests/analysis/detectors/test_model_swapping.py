@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.analysis.detectors.platform import texts
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.model_swapping import model_swapping
 from foreshock_dashboard.analysis.incidents.lifecycle import State, states
-from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
 
 Kit = Any
@@ -44,9 +44,9 @@ def test_the_caller_that_grew_as_the_waiting_began_is_suspected(platforms: Kit) 
     assert finding.strength > 0.9
     assert finding.urgent
     assert finding.since == 1_800_000_000 + 2400
-    assert action_text(finding.action) == (
-        "give what ingest asks of embedder replicas of its own, or cap it at 2.0 calls a second: "
-        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle"
+    why = "Requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle."
+    assert texts(finding.actions) == (
+        f"Rate-limit calls from ingest to embedder to 2 req/s. {why} Give ingest dedicated replicas of embedder. {why}"
     )
 
 
@@ -61,7 +61,7 @@ def test_a_queue_shows_waiting_before_durations(platforms: Kit) -> None:
     (finding,) = model_swapping(queue.point(later=4))
 
     assert str(finding.suspect.service) == "ingest"
-    assert finding.evidence[0].name == "time in the queue"
+    assert finding.evidence[0].name == "queue time"
     assert finding.strength > 0.5
 
 
@@ -96,11 +96,12 @@ def test_a_new_kind_of_request_is_suspected(platforms: Kit) -> None:
 
     assert str(finding.suspect.service) == "gateway"
     assert finding.strength > 0.9
-    assert (finding.evidence[1].name, finding.evidence[1].entity) == (f"calls {NEW}", "gateway -> embedder")
+    assert (finding.evidence[1].name, finding.evidence[1].entity) == (f"call rate {NEW}", "gateway -> embedder")
     assert (finding.evidence[1].value, finding.evidence[1].baseline) == (0.2, 0.0)
-    assert action_text(finding.action) == (
-        f"give {NEW} from gateway to embedder replicas of its own, or hold it back: "
-        "requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle"
+    why = "Requests wait while host-1/gpu-0 and host-2/gpu-0 are 97% idle."
+    assert texts(finding.actions) == (
+        f"Rate-limit {NEW} from gateway to embedder. {why}"
+        f" Give {NEW} from gateway dedicated replicas of embedder. {why}"
     )
 
 

@@ -8,18 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.analysis.detectors.platform import LLM, POOLS, Changes, point, since
+from tests.analysis.detectors.platform import LLM, POOLS, Changes, point, since, texts
 from tests.analysis.detectors.test_detectors import WAITS
 
+from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_delays
 from foreshock_dashboard.analysis.detectors.load_imbalance import slowest_replica, unevenness, weighted_means
-from foreshock_dashboard.analysis.detectors.provisioning_lag import (
-    DEFAULT_DELAY_SECONDS,
-    change_points,
-    provisioning_lag,
-    replica_lag,
-    scale_up_delays,
-)
-from foreshock_dashboard.render.action import action_text
+from foreshock_dashboard.analysis.detectors.provisioning_lag import change_points, provisioning_lag, replica_lag
 
 
 @pytest.mark.parametrize(
@@ -92,7 +86,7 @@ def test_admitted_replicas_need_no_more_quota() -> None:
     one_blocked, none_blocked = ({**missing, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
     (finding_,) = [finding for finding in provisioning_lag(point({**one_blocked, **WAITS})) if finding.service == LLM]
     assert finding_.suspect.pool == POOLS[0]
-    assert action_text(finding_.action).startswith(f"raise the quota of pool {POOLS[0]} for 1 further replica, ")
+    assert f"Raise the quota of pool {POOLS[0]} for 1 replica of {LLM}." in texts(finding_.actions)
     lag = replica_lag(point(none_blocked), 0)
     assert lag is not None
     assert lag.pool == ""

@@ -27,7 +27,7 @@ SLOW: Changes = {
 
 def make_finding(service: Service, cause: Cause, strength: float, suspect: Service | None = None) -> Finding:
     """An own fault without a suspect."""
-    return Finding(service, cause, SuspectedCause(suspect or service), strength, 1.5, 0.0, (), Action("restart"))
+    return Finding(service, cause, SuspectedCause(suspect or service), strength, 1.5, 0.0, (), (Action("restart"),))
 
 
 def reported(origin: Service, cause: Finding | None, *findings: Finding) -> tuple[Cause, Service | None]:

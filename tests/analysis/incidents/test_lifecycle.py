@@ -16,7 +16,6 @@ from tests.analysis.conftest import last_state
 from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, learning, states
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.action import action_text
 from foreshock_dashboard.render.incident_summary import incident_sentence
 
 Scenes = Any
@@ -50,7 +49,7 @@ def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, starv
     evidence = {(item.name, item.entity): (round(item.value, 3), round(item.baseline, 3)) for item in incident.evidence}
     assert evidence["p95", "serving/llm"] == (1.5, 0.5)
     assert incident.candidates[0].service == scenes.aggressor
-    assert "ml/batch" in action_text(incident.action)
+    assert all(action.service == scenes.aggressor for action in incident.actions)
     assert incident.at_risk[0].service == scenes.victim
 
 

@@ -192,7 +192,7 @@ def test_the_first_candidate_is(platforms: Kit, name: str) -> None:
 
 def finding(kit: Kit, victim: str, culprit: SuspectedCause, **more: Any) -> Finding:  # noqa: ANN401 - any field
     """A sure finding of contention."""
-    sure = Finding(kit.service(victim), "gpu_contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), Action("restart"))
+    sure = Finding(kit.service(victim), "gpu_contention", culprit, 0.95, 3.0, 1_800_002_400.0, (), (Action("restart"),))
     return replace(sure, **more)
 
 
@@ -240,7 +240,7 @@ def test_retries_are_not_load_growth(platforms: Kit) -> None:
 
     (reason,) = rank_causes(GraphWalk(make(platforms).point(20)), [platforms.service("model")])[0].reasons
     assert (reason.kind, reason.service) == ("slower", platforms.service("model"))
-    assert reasons_text((reason,)) == "it takes 6.0 times as long as usual"
+    assert reasons_text((reason,)) == "latency 6.0x baseline"
 
 
 def test_the_client_of_a_lossy_edge_is_suspected(platforms: Kit) -> None:

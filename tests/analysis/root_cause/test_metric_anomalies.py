@@ -225,4 +225,4 @@ def test_the_graph_walk_counts_three_times_as_much_as_generic_anomalies() -> Non
         (b, 0.55, known + odd),
         (a, 0.45, known),
     ]
-    assert reasons_text(known + odd) == "overload; load 2, usually 1, since 08:00:00"
+    assert reasons_text(known + odd) == "overload; load 2 (baseline 1) since 08:00:00"

@@ -22,7 +22,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     evidence_of,
     known_evidence,
 )
-from foreshock_dashboard.analysis.remediation.effect import reduced
+from foreshock_dashboard.analysis.remediation.actions import cap_retries
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -48,6 +48,7 @@ def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
         if edge is None or strength < MIN_STRENGTH:
             continue
         attempts = point.value("attempts", edge)
+        reason = Reason("abandoned_calls", edge.client, value=attempts)
         figures = [evidence_of(point, name, edge) for name in EDGE_EVIDENCE]
         yield Finding(
             service=service,
@@ -57,13 +58,9 @@ def client_timeout(point: EvaluationPoint) -> Iterator[Finding]:
             severity=max(1.0, point.ratio("running", service)),
             since=point.since("edge_failed", edge),
             evidence=known_evidence(*figures, evidence_of(point, "running", service)),
-            action=Action(
-                "restore_timeout",
-                edge.client,
-                callee=service,
-                reason=Reason("abandoned_calls", edge.client, value=attempts),
-                effect=reduced("load", service, 1 / max(attempts, 1.0), "without_retries"),
-                alternatives=(Action("cap_retries", edge.client, callee=service),),
+            actions=(
+                cap_retries(point, edge.client, service, 1 / max(attempts, 1.0))._replace(reason=reason),
+                Action("restore_timeout", edge.client, callee=service),
             ),
             urgent=True,
         )

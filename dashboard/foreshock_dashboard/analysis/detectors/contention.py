@@ -155,32 +155,37 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, victim: Service) -> Fin
         severity=severity,
         since=pair.since,
         evidence=_evidence(point, victim, worst, slow, pair),
-        action=_action(point, victim, worst, pair, severity),
+        actions=_actions(point, victim, worst, pair, severity),
         urgent=predicted >= URGENT_SLOWDOWN and squeezed >= 1,
     )
 
 
-def _action(
+def _actions(
     point: EvaluationPoint, victim: Service, neighbor: Aggressor, pair: ContendedShares, slowdown: float
-) -> Action:
-    """Move the neighbor, or cap it at its baseline; services of different tiers are better on pools of their own."""
+) -> tuple[Action, ...]:
+    """Pause a batch job, cap the neighbor at its baseline, or move it; tiers are better on dedicated pools."""
     tiers = dict(zip(point.world.services, point.world.tier, strict=False))
     tier, other_tier = tiers.get(victim, ""), tiers.get(neighbor.service, "")
+    reason = Reason("gpu_share", victim, value=pair.now, baseline=pair.baseline)
+    projected = ((name, point.value(name, victim) / slowdown) for name in EFFECT_SIGNALS)
+    effect = first(of_signal(point, name, victim, value) for name, value in projected)
     cap = max(pair.neighbor_baseline, MIN_SHARE_CHANGE)
-    alternatives = [Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=cap)]
+    actions = [
+        Action("cap_gpu_share", neighbor.service, gpus=neighbor.gpus, amount=cap, effect=effect),
+        Action("move_off_gpus", neighbor.service, gpus=neighbor.gpus, effect=effect),
+    ]
+    if _is_batch(point, neighbor.service):
+        actions.insert(0, Action("pause", neighbor.service, effect=effect))
+    actions[0] = actions[0]._replace(reason=reason)
     if tier and other_tier and tier != other_tier:
-        alternatives.append(Action("dedicate_pool", target=tier))
-    return Action(
-        "move_off_gpus",
-        neighbor.service,
-        gpus=neighbor.gpus,
-        reason=Reason("gpu_share", victim, value=pair.now, baseline=pair.baseline),
-        effect=first(
-            of_signal(point, name, victim, point.value(name, victim) / slowdown, "gpu_share_restored")
-            for name in EFFECT_SIGNALS
-        ),
-        alternatives=tuple(alternatives),
-    )
+        actions.append(Action("dedicate_pool", target=tier))
+    return tuple(actions)
+
+
+def _is_batch(point: EvaluationPoint, service: Service) -> bool:
+    """Whether a service is known to answer no requests."""
+    answers = service in point.models or math.isfinite(point.value("rate", service))
+    return bool(point.world.edges) and not answers and not point.calls_to(service)
 
 
 def _shares(point: EvaluationPoint, sharing: GpuShares, victim: Service, neighbor: Aggressor) -> ContendedShares:

@@ -108,7 +108,7 @@ def demand(point: EvaluationPoint) -> Iterator[Finding]:
             severity=more.ratio,
             since=onset(point, more.signal, service),
             evidence=tuple(evidence),
-            action=ahead_of_recurring_load(point, service, season)
+            actions=ahead_of_recurring_load(point, service, season)
             if expected
             else against_growth(point, service, client, more.ratio),
             expected=expected,

@@ -84,7 +84,7 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         for service in (callee, *callers):
             is_callee = service == callee
             affected = callers if is_callee else (service,)
-            effect = caller_effect(point, affected, callee) or at_baseline(point, callee, "callee_as_usual")
+            effect = caller_effect(point, affected, callee) or at_baseline(point, callee)
             yield Finding(
                 service=service,
                 cause="dependency",
@@ -93,7 +93,7 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
                 severity=severity,
                 since=since,
                 evidence=evidence if is_callee else (*evidence, *_figures(point, service, SERVICE_SIGNALS)),
-                action=roll_back(callee, callers)._replace(effect=effect),
+                actions=roll_back(callee, callers, effect),
                 urgent=largest > 0.5,
             )
 

@@ -51,7 +51,7 @@ class Finding:
     severity: float
     since: float
     evidence: tuple[Evidence, ...]
-    action: Action
+    actions: tuple[Action, ...]
     urgent: bool = False
     expected: bool = False
 

@@ -25,7 +25,8 @@ from foreshock_dashboard.analysis.detectors.finding import (
     evidence_of,
     known_evidence,
 )
-from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal, reduced
+from foreshock_dashboard.analysis.remediation.actions import fewer_requests
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, first, of_signal
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -93,7 +94,10 @@ def _of_gpus(point: EvaluationPoint) -> Iterator[Finding]:
             severity=max(slowdown for slowdown in slowdowns if math.isfinite(slowdown)),
             since=min(point.since(name, gpu) for name in GPU_SIGNALS for gpu in gpus),
             evidence=known_evidence(*figures, zeros=False),
-            action=Action("drain_gpus", service, gpus=gpus, effect=_effect(point, service, gone)),
+            actions=(
+                Action("drain_gpus", service, gpus=gpus, effect=_effect(point, service, gone)),
+                Action("inspect_gpus", service, gpus=gpus),
+            ),
             urgent=felt > 0.5,
         )
 
@@ -103,12 +107,12 @@ def _effect(point: EvaluationPoint, service: Service, gone: float) -> Effect | N
 
     Where neither is known, as for GPUs with errors alone, the service returns to its baseline.
     """
-    if effect := reduced("load", service, 1 - gone, "gpus_restored"):
+    if effect := fewer_requests(point, service, 1 - gone):
         return effect
     slower = clock_slowdown(point, service)
     projected = ((name, point.value(name, service) / slower) for name in LATENCY_SIGNALS)
-    by_clock = first(of_signal(point, name, service, value, "usual_clock") for name, value in projected)
-    return by_clock or at_baseline(point, service, "healthy_gpus")
+    by_clock = first(of_signal(point, name, service, value) for name, value in projected)
+    return by_clock or at_baseline(point, service)
 
 
 def clock_slowdown(point: EvaluationPoint, service: Service) -> float:
@@ -136,10 +140,12 @@ def _of_replicas(point: EvaluationPoint) -> Iterator[Finding]:
             severity=1 / max(1 - gone, 0.1),
             since=point.since("ready", service),
             evidence=(evidence_of(point, "ready", service), evidence_of(point, "p95", service)),
-            action=Action(
-                "inspect_replicas",
-                service,
-                reason=Reason("lost_capacity", service, value=gone),
-                effect=reduced("load", service, 1 - gone, "all_replicas"),
+            actions=(
+                Action(
+                    "inspect_replicas",
+                    service,
+                    reason=Reason("lost_capacity", service, value=gone),
+                    effect=fewer_requests(point, service, 1 - gone),
+                ),
             ),
         )

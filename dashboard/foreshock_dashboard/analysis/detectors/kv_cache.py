@@ -13,7 +13,6 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
-from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.analysis.detectors.demand import edge_growth, load_origin
 from foreshock_dashboard.analysis.detectors.finding import (
     MIN_STRENGTH,
@@ -23,7 +22,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     onset,
     slowdown_confidence,
 )
-from foreshock_dashboard.analysis.remediation.effect import improvement
+from foreshock_dashboard.analysis.remediation.effect import of_signal
 from foreshock_dashboard.analysis.saturation.overload import is_overloading
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import SuspectedCause
@@ -73,11 +72,10 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
             severity=max(1.0, growth),
             since=onset(point, "held", service),
             evidence=known_evidence(*(evidence_of(point, name, service) for name in EVIDENCE_SIGNALS)),
-            action=Action(
-                "limit_length",
-                client,
-                requests=longer,
-                effect=improvement(SIGNAL_BY_NAME["cache"].text, service, "ratio", used, used / growth, "usual_length"),
-                alternatives=(Action("add_kv_cache", service),),
+            actions=(
+                Action(
+                    "limit_length", client, requests=longer, effect=of_signal(point, "cache", service, used / growth)
+                ),
+                Action("add_kv_cache", service),
             ),
         )

@@ -73,16 +73,16 @@ def load_imbalance(point: EvaluationPoint) -> Iterator[Finding]:
         if slow >= uneven:
             cause, instance, severity = "hardware", loads.slowest, loads.slower
             figure = Evidence("mean latency on one replica", loads.seconds, others_seconds, "s", since, instance)
-            effect = improvement("mean duration", service, "s", loads.mean, loads.others, "as_fast_as_others")
+            effect = improvement("mean duration", service, "s", loads.mean, loads.others)
             action = Action("drain_replica", service, target=instance, effect=effect)
         else:
             cause, instance, severity = "load_imbalance", loads.busiest, 1 + loads.uneven
             figure = Evidence("requests on one replica", loads.busy, loads.even, "", since, instance)
-            effect = improvement("requests", instance, "", loads.busy, loads.even, "balanced")
+            effect = improvement("requests", instance, "", loads.busy, loads.even)
             action = Action("balance_load", service, effect=effect)
         address = instance.rsplit(":", 1)[0]  # of `name.host:port`
         suspect = SuspectedCause(service, host=address.partition(".")[2] or address)
-        yield Finding(service, cause, suspect, strength, max(1.0, severity), since, (figure,), action)
+        yield Finding(service, cause, suspect, strength, max(1.0, severity), since, (figure,), (action,))
 
 
 def replica_loads(point: EvaluationPoint) -> Mapping[Service, ReplicaLoads]:

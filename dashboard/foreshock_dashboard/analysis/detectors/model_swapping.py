@@ -99,6 +99,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     caller, signal = growth.edge.client, SIGNAL_BY_NAME[slow.signal].text
     now, baseline = point.value(slow.signal, service), point.level(slow.signal, service)
     limit = growth.baseline if growth.baseline >= MIN_OPERATION_RATE else math.nan
+    reason = Reason("idle_gpus", service, value=1 - max_utilization)
     calls, edge = f"call rate {growth.kind}".rstrip(), f"{caller} -> {service}"
     return Finding(
         service=service,
@@ -112,14 +113,9 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
             Evidence(calls, growth.now, growth.baseline, "req/s", since, edge),
             Evidence("GPU time", busy, baseline_busy, "ratio", since, str(service)),
         ),
-        action=Action(
-            "dedicate_replicas",
-            caller,
-            callee=service,
-            gpus=gpus,
-            requests=growth.kind,
-            reason=Reason("idle_gpus", service, value=1 - max_utilization),
-            alternatives=(Action("limit_calls", caller, callee=service, requests=growth.kind, amount=limit),),
+        actions=(
+            Action("limit_calls", caller, callee=service, gpus=gpus, requests=growth.kind, amount=limit, reason=reason),
+            Action("dedicate_replicas", caller, callee=service, gpus=gpus, requests=growth.kind, reason=reason),
         ),
         urgent=strength >= 0.5 and slow.ratio >= WAIT_SLOWDOWN,
     )

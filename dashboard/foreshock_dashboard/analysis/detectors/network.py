@@ -166,10 +166,8 @@ def _of_edges(point: EvaluationPoint, slow: Mapping[Edge, float], lossy: Mapping
         # A service without requests has no latency.
         felt = 1.0 if service == edge.client else degradation(point, service)
         bound = MAX_UNFELT_STRENGTH if math.isnan(point.level("rate", service)) else felt
-        effects = (
-            of_signal(point, "edge_p95", call, _ideal(point, call), "as_fast_as_server") for call in (path, edge)
-        )
-        effect = first(effects) or at_baseline(point, service, "network_as_usual")
+        effects = (of_signal(point, "edge_p95", call, _ideal(point, call)) for call in (path, edge))
+        effect = first(effects) or at_baseline(point, service)
         yield Finding(
             service=service,
             cause="network",
@@ -178,7 +176,10 @@ def _of_edges(point: EvaluationPoint, slow: Mapping[Edge, float], lossy: Mapping
             severity=_severity(point.ratio("edge_p95", edge)),
             since=min([point.since("excess", edge), *(point.since("retransmitted", name) for name in lossy)]),
             evidence=_evidence(point, edge, host),
-            action=Action("inspect_links", path.client, callee=path.server, target=host, effect=effect),
+            actions=(
+                *([Action("drain_host", target=host, effect=effect)] if host else []),
+                Action("inspect_links", path.client, callee=path.server, target=host, effect=effect),
+            ),
             urgent=bool(lossy),
         )
 
@@ -200,7 +201,7 @@ def _of_hosts(point: EvaluationPoint, lossy: Mapping[str, float], by_edges: Sequ
             severity=_severity(point.ratio("p95", service)),
             since=point.since("retransmitted", host),
             evidence=_evidence(point, None, host),
-            action=Action("drain_host", target=host, effect=at_baseline(point, service, "without_losses")),
+            actions=(Action("drain_host", target=host, effect=at_baseline(point, service)),),
             urgent=felt > 0.5,
         )
 

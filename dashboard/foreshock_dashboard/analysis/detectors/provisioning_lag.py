@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
+from foreshock_dashboard.analysis.baseline.scale_up import scale_up_seconds
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.analysis.detectors.client_timeout import abandoned_work
 from foreshock_dashboard.analysis.detectors.demand import (
@@ -30,9 +31,8 @@ from foreshock_dashboard.analysis.detectors.finding import (
     lost_capacity,
     slowdown_confidence,
 )
-from foreshock_dashboard.analysis.remediation.actions import MAX_LOAD_RATIO
-from foreshock_dashboard.analysis.remediation.effect import improvement, reduced
-from foreshock_dashboard.model.action import Action, Effect, EffectCondition
+from foreshock_dashboard.analysis.remediation.actions import fewer_requests, offered_load, shed_load
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -40,8 +40,6 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity
 from foreshock_dashboard.stats.threshold import Threshold
 
-DEFAULT_DELAY_SECONDS = 420.0
-"""Assumed delay of a replica without measured scale-ups: cluster autoscalers take 4 to 10 minutes."""
 MOSTLY_RETRIES_RATIO = Threshold(1.0, 0.15)
 """Retries per first attempt."""
 MISSING_REPLICAS_RATIO = Threshold(0.12, 0.05)
@@ -95,7 +93,7 @@ def provisioning_lag(point: EvaluationPoint) -> Iterator[Finding]:
             severity=max(1.0, lag.wanted / max(lag.ready, 1.0)),
             since=lag.since,
             evidence=_evidence(point, lag),
-            action=_action(lag, point.time)._replace(effect=_effect(point, lag)),
+            actions=_actions(point, lag),
         )
 
 
@@ -134,7 +132,6 @@ def replica_lag(point: EvaluationPoint, row: int) -> ReplicaLag | None:
     if not (is_short or at_limit) or math.isnan(wanted) or math.isnan(ready):
         return None
     past_wanted, past_ready = state.wanted[row, history], state.ready[row, history]
-    delays = scale_up_delays(past_wanted, past_ready, point.world.step)
     is_missing = (past_wanted > past_ready) | (state.pending[row, history] > 0)
     condition = is_missing if is_short else past_wanted >= state.max_replicas[row, history]
     since = _since(point, condition, np.isfinite(past_wanted + past_ready))
@@ -149,7 +146,7 @@ def replica_lag(point: EvaluationPoint, row: int) -> ReplicaLag | None:
         ready=ready,
         pending=pending if math.isfinite(pending) else 0.0,
         since=since,
-        delay=float(np.median(delays)) if len(delays) else DEFAULT_DELAY_SECONDS,
+        delay=scale_up_seconds(point, state.services[row]),
         pool=pool if blocked > 0 else "",
         blocked=blocked,
         at_limit=at_limit,
@@ -161,27 +158,6 @@ def _since(point: EvaluationPoint, condition: NDArray[np.bool_], known: NDArray[
     unmet = np.flatnonzero(known & ~condition)
     first = int(unmet[-1]) + 1 if len(unmet) else int(known.argmax())
     return float(point.world.times[min(first, point.at)])
-
-
-def scale_up_delays(wanted: Floats, ready: Floats, step: float) -> Floats:
-    """Seconds from the request to the readiness of each further replica, shape (replicas,).
-
-    wanted, ready: shape (times,). Replicas that are not ready yet, or were canceled before, are left out.
-    """
-    delays: list[float] = []
-    requested_at: dict[int, int] = {}
-    previous = math.nan
-    for i, (want, have) in enumerate(zip(wanted.tolist(), ready.tolist(), strict=True)):
-        if math.isnan(want) or math.isnan(have):
-            continue
-        completed = [replica for replica in requested_at if replica <= have]
-        delays.extend((i - requested_at.pop(replica)) * step for replica in completed)
-        for replica in [replica for replica in requested_at if replica > want]:
-            del requested_at[replica]
-        if not math.isnan(previous):
-            requested_at |= dict.fromkeys(range(math.floor(max(previous, have)) + 1, math.floor(want) + 1), i)
-        previous = want
-    return np.array(delays)
 
 
 def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
@@ -255,26 +231,20 @@ def _evidence(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Evidence, ...]:
     return tuple(evidence)
 
 
-def _action(lag: ReplicaLag, time: float) -> Action:
-    """Raise the limit that blocks replicas, or shed load until they are ready. time: Unix seconds."""
-    replicas = math.ceil(lag.blocked if lag.pool else lag.missing)
-    shed = Action("shed_load", lag.service)
-    if lag.pool:
-        return Action("raise_quota", lag.service, target=lag.pool, amount=replicas, alternatives=(shed,))
-    if lag.at_limit and not lag.missing:
-        return Action("raise_replica_limit", lag.service, current=lag.wanted)
-    return shed._replace(amount=replicas, delay_seconds=lag.since + lag.delay - time)
-
-
-def _effect(point: EvaluationPoint, lag: ReplicaLag) -> Effect | None:
-    """The effect of the missing replicas on the load; of one replica if only the autoscaler's limit is reached.
-
-    Given as load over capacity if that is known and no backlog, otherwise as a ratio of the current load.
-    """
+def _actions(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Action, ...]:
+    """Shed load until the missing replicas are ready, and raise the limit that blocks them."""
     added = lag.missing or 1.0
     ratio = lag.ready / (lag.ready + added)
-    utilization = point.utilizations.get(lag.service)
-    load = utilization.load if utilization is not None and utilization.load < MAX_LOAD_RATIO else math.nan
-    condition: EffectCondition = "more_replicas" if lag.missing else "one_more_replica"
-    effect = improvement("load", lag.service, "ratio", load, load * ratio, condition) if ratio > 0 else None
-    return effect or reduced("load", lag.service, ratio, condition)
+    effect = fewer_requests(point, lag.service, ratio)
+    if lag.at_limit and not lag.missing:
+        return (Action("raise_replica_limit", lag.service, current=lag.wanted, effect=effect),)
+    load = offered_load(point, lag.service)
+    if load is None and effect:
+        shed: tuple[Action, ...] = (Action("shed_load", lag.service, amount=1 - ratio, effect=effect),)
+    else:
+        shed = shed_load(point, lag.service, load)
+    if lag.pool:
+        blocked = math.ceil(lag.blocked)
+        return (*shed, Action("raise_quota", lag.service, target=lag.pool, amount=blocked, effect=effect))
+    until_seconds = lag.since + lag.delay - point.time
+    return tuple(action._replace(until_seconds=until_seconds) for action in shed)

@@ -17,6 +17,7 @@ from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECOND
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import amplification, edge_ends
 from foreshock_dashboard.analysis.detectors.finding import MIN_STRENGTH, Finding, entity
+from foreshock_dashboard.analysis.remediation.actions import BUDGET_RATIO
 from foreshock_dashboard.model.action import Action, Effect, Reason
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
@@ -41,8 +42,6 @@ TIMEOUT_FAILED_RATIO = 0.01
 """Ratio of failed calls from which p99 is the latency of a failed call, and so the timeout."""
 SHORT_OUTAGE_SECONDS = Threshold(60.0, 12.0)
 """Seconds without capacity below which a service that stays down is at risk: failovers and restarts take as long."""
-BUDGET_RATIO = 0.1
-"""Retries per call of the recommended retry budget."""
 MAX_OUTAGE_SECONDS = SHORT_OUTAGE_SECONDS.midpoint + SHORT_OUTAGE_SECONDS.width * math.log(1 / MIN_STRENGTH - 1)
 """Seconds without capacity: a service that recovers from as long is not at risk, however sure its loop is."""
 
@@ -86,14 +85,16 @@ def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Itera
                 Evidence("load with all retries", retried, 1.0, "ratio", since, str(service)),
                 Evidence("maximum attempts per call (inferred)", observed.loop.attempts, 1.0, "", since, entity(edge)),
             ),
-            action=Action(
-                "set_retry_budget",
-                edge.client,
-                callee=service,
-                amount=BUDGET_RATIO,
-                reason=Reason("short_outage", service, value=seconds),
-                effect=_effect(service, observed, seconds),
-                alternatives=(Action("cancel_abandoned", service),),
+            actions=(
+                Action(
+                    "set_retry_budget",
+                    edge.client,
+                    callee=service,
+                    amount=BUDGET_RATIO,
+                    reason=Reason("short_outage", service, value=seconds if round(seconds) else math.nan),
+                    effect=_effect(service, observed, seconds),
+                ),
+                Action("cancel_abandoned", service),
             ),
         )
 
@@ -107,7 +108,7 @@ def _effect(service: Service, observed: ObservedLoop, seconds: float) -> Effect 
     if not unbounded and round(survived) <= round(seconds):
         return None
     survived = max_outage_seconds(loop) if unbounded else survived
-    return Effect("outage survived", service, "s", seconds, survived, "retry_budget", at_least=unbounded)
+    return Effect("survivable outage", service, "s", seconds, survived, at_least=unbounded)
 
 
 def retry_loops(point: EvaluationPoint, loads: Mapping[Service, float]) -> Mapping[Service, ObservedLoop]:

@@ -28,8 +28,7 @@ from foreshock_dashboard.analysis.detectors.finding import (
     longer_requests,
     lost_capacity,
 )
-from foreshock_dashboard.analysis.detectors.retry_risk import BUDGET_RATIO
-from foreshock_dashboard.model.action import Action, Effect
+from foreshock_dashboard.analysis.remediation.actions import cap_retries, offered_load, shed_load
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -77,13 +76,9 @@ def retry_storms(point: EvaluationPoint) -> Iterator[Finding]:
             severity=min(MAX_SEVERITY, max(1 / real_ratio, point.ratio("p95", service))),
             since=min(point.since("attempts", edges[row]) for row in rows),
             evidence=_evidence(point, service, now, rows, worst),
-            action=Action(
-                "cap_retries",
-                worst.client,
-                callee=service,
-                amount=BUDGET_RATIO,
-                effect=Effect("load", service, "ratio", math.nan, real_ratio, "without_retries"),
-                alternatives=(Action("drain_queue", service),),
+            actions=(
+                cap_retries(point, worst.client, service, real_ratio),
+                *shed_load(point, service, offered_load(point, service, point.ratio("rate", service))),
             ),
             urgent=True,
         )

@@ -18,8 +18,9 @@ from foreshock_dashboard.analysis.incidents.triage import (
     best_finding,
     lacks_baseline,
 )
-from foreshock_dashboard.analysis.remediation.actions import add_replicas, roll_back
-from foreshock_dashboard.analysis.remediation.effect import at_baseline, caller_effect, reduced
+from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back
+from foreshock_dashboard.analysis.remediation.effect import at_baseline, caller_effect, with_slo
+from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, with_relief
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
 from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit
@@ -101,7 +102,7 @@ def advisory(known: Incident | None, finding: Finding, point: EvaluationPoint) -
         evidence=finding.evidence,
         confidence=finding.strength,
         quality="inferred",
-        action=finding.action,
+        actions=ranked(point, finding.actions, math.inf),
     )
     return with_summary(updated, point)
 
@@ -132,11 +133,12 @@ def updated_incident(
     suspect = ranking[0].service if is_ranking_due and ranking else None
     finding = _reported_finding(incident, candidate, suspect, evaluation.findings)
     if finding is not None:
-        cause, suspected, confidence, action = finding.cause, finding.suspect, finding.strength, finding.action
+        cause, suspected, confidence, actions = finding.cause, finding.suspect, finding.strength, finding.actions
     else:
         cause = "overload" if candidate.origin_overloaded else "dependency"
         suspected = SuspectedCause(ranking[0].service if ranking else origin)
-        confidence, action = candidate.chance, fallback_action(point, cause, origin, suspected.service)
+        confidence, actions = candidate.chance, fallback_actions(point, cause, origin, suspected.service)
+    evidence = _evidence(finding, candidate, point)
     updated = replace(
         incident,
         severity="critical" if page else incident.severity,
@@ -148,12 +150,24 @@ def updated_incident(
         affected=tuple(dict.fromkeys((origin, *callers))),
         at_risk=_at_risk(candidate, evaluation),
         candidates=_candidates(suspected.service, finding, candidate.chance, ranking) if is_ranking_due else ranking,
-        evidence=_evidence(finding, candidate, point),
+        since=min([incident.since, *(item.since for item in evidence if math.isfinite(item.since))]),
+        evidence=evidence,
         confidence=confidence,
         quality="sampled",
-        action=action,
     )
-    return with_summary(updated, point)
+    return with_summary(with_actions(updated, actions, evaluation), point)
+
+
+def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Evaluation) -> Incident:
+    """The incident with these actions and those that relieve its service, in order of their time to effect."""
+    own, point = evaluation.own, evaluation.point
+    breach_seconds = next((risk.p50 for risk in incident.at_risk if risk.service == incident.service), math.inf)
+    limited = []
+    for action in with_relief(point, incident.service, actions):
+        subject = action.effect.subject if action.effect else None
+        risk = own.get(subject) if isinstance(subject, Service) else None
+        limited.append(action._replace(effect=with_slo(action.effect, risk.slo)) if risk else action)
+    return replace(incident, actions=ranked(point, limited, breach_seconds))
 
 
 def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
@@ -164,7 +178,8 @@ def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
 
 def recovering_incident(incident: Incident, point: EvaluationPoint) -> Incident:
     """The incident while it recovers: no service is at risk."""
-    return with_summary(replace(incident, state="recovering", at_risk=(), quality="sampled"), point)
+    actions = durable(incident.actions)
+    return with_summary(replace(incident, state="recovering", at_risk=(), quality="sampled", actions=actions), point)
 
 
 def with_summary(incident: Incident, point: EvaluationPoint) -> Incident:
@@ -192,7 +207,7 @@ def _requests(incident: Incident, point: EvaluationPoint) -> str | None:
         return None
     if any(point.world.tenants[row].gpu in gpus for row in point.tenant_rows.get(client, ())):
         return None
-    return incident.action.requests if incident.action else ""
+    return next((action.requests for action in incident.actions if action.requests), "")
 
 
 def _reported_finding(
@@ -278,18 +293,18 @@ def _evidence(finding: Finding | None, candidate: IncidentCandidate, point: Eval
     return tuple({(item.name, item.entity): item for item in evidence}.values())
 
 
-def fallback_action(point: EvaluationPoint, cause: Cause, origin: Service, suspect: Service | None) -> Action:
+def fallback_actions(
+    point: EvaluationPoint, cause: Cause, origin: Service, suspect: Service | None
+) -> tuple[Action, ...]:
     """What to do about `origin`, of which `suspect` is the suspected cause, if any is."""
     other = suspect if suspect != origin else None
     if cause == "overload":
-        limit = Action("limit_callers", origin, callers=(other,) if other else ())
-        utilization, effect = point.utilizations.get(origin), None
-        if utilization is not None and utilization.load > 0:
-            effect = reduced("load", origin, utilization.baseline / utilization.load, "without_growth")
-        return add_replicas(point, origin)._replace(effect=effect, alternatives=(limit,))
+        utilization = point.utilizations.get(origin)
+        is_known = utilization is not None and utilization.load > 0 and utilization.baseline > 0
+        growth = utilization.load / utilization.baseline if utilization is not None and is_known else math.nan
+        return against_growth(point, origin, other or origin, growth)
     if other:
-        effect = caller_effect(point, (origin,), other) or at_baseline(point, origin, "callee_as_usual")
-        return roll_back(other, (origin,))._replace(effect=effect)
-    return roll_back(origin, ())._replace(
-        reason=Reason("unexplained", origin), effect=at_baseline(point, origin, "as_before")
-    )
+        effect = caller_effect(point, (origin,), other) or at_baseline(point, origin)
+        return roll_back(other, (origin,), effect)
+    reason = Reason("unexplained", origin)
+    return tuple(action._replace(reason=reason) for action in roll_back(origin, (), at_baseline(point, origin)))

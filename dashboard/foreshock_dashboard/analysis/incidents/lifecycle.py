@@ -21,6 +21,7 @@ from foreshock_dashboard.analysis.incidents.content import (
     opened_incident,
     recovering_incident,
     updated_incident,
+    with_actions,
     with_forecast,
     with_summary,
 )
@@ -275,7 +276,8 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
         return replace(group, incident=after, disagreeing_points=0)
     reported = replace(before, severity=after.severity, cascading=after.cascading)
     if after.service == before.service:
-        reported = with_summary(replace(reported, at_risk=after.at_risk), evaluation.point)
+        reported = with_actions(replace(reported, at_risk=after.at_risk), reported.actions, evaluation)
+        reported = with_summary(reported, evaluation.point)
     else:
         reported = with_forecast(reported, evaluation)
     return replace(group, incident=reported, disagreeing_points=disagreeing_points)

@@ -6,82 +6,158 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.remediation.effect import improvement
-from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS, is_overloading
+from foreshock_dashboard.analysis.remediation.effect import LOAD, improvement, of_load, reduced
+from foreshock_dashboard.analysis.saturation.overload import (
+    is_overloading,
+    predicted_load,
+    safe_limit,
+    safe_limits,
+)
 from foreshock_dashboard.model.action import Action, Effect, Reason
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import SeasonalGrowth
 
 MIN_GROWTH_SHARE = 0.3
-"""Share of the growth that a caller's own rate has to show for its baseline rate to be recommended as the limit."""
+"""Share of the growth that a caller's own rate has to show for a rate to be recommended as its limit."""
+BUDGET_RATIO = 0.1
+"""Retries per call of the recommended retry budget."""
+REPORTED_SECONDS = 60.0
+"""Seconds within which a replica has to have reported to count: one lost scrape is no lost replica."""
 MAX_LOAD_RATIO = 10.0
 """Growth, and load over capacity, beyond which the share of the backlog is unknown and no number is recommended."""
 
 
-def roll_back(service: Service, callers: Sequence[Service]) -> Action:
-    """Roll back a service that is worse by itself, or let its callers do without it."""
+def roll_back(service: Service, callers: Sequence[Service], effect: Effect | None) -> tuple[Action, ...]:
+    """Let callers do without a service that is worse by itself, and roll it back."""
     instead = Action("degrade", service, callers=tuple(callers)) if callers else Action("restart", service)
-    return Action("roll_back", service, alternatives=(instead,))
+    both = Action("roll_back", service), instead
+    return tuple(action._replace(effect=effect) for action in both)
 
 
-def ahead_of_recurring_load(point: EvaluationPoint, service: Service, season: SeasonalGrowth) -> Action:
+def ahead_of_recurring_load(point: EvaluationPoint, service: Service, season: SeasonalGrowth) -> tuple[Action, ...]:
     """Add replicas before load that recurs at this time of the day or week."""
-    short = shortfall(point, service, season.growth)
-    effect = improvement("load", service, "ratio", short.load, short.load_after, "more_replicas") if short else None
-    reason = Reason("recurring_load", service, value=season.growth)
-    return add_replicas(point, service, season.growth)._replace(at=season.since, reason=reason, effect=effect)
+    reason, utilization = Reason("recurring_load", service, value=season.growth), point.utilizations.get(service)
+    action = Action("add_replicas", service, at=season.since, reason=reason)
+    if utilization is None or not 0 < utilization.baseline * season.growth < MAX_LOAD_RATIO:
+        return (action,)
+    load = utilization.baseline * season.growth
+    action = add_replicas(point, service, OfferedLoad(load, _keep(utilization, load)))
+    ratio = action.current / (action.current + action.amount)
+    effect = improvement(LOAD, service, "ratio", load, load * ratio, safe_limit(utilization), "safe_limit")
+    return (action._replace(at=season.since, reason=reason, effect=effect),)
 
 
-def against_growth(point: EvaluationPoint, service: Service, origin: Service, growth: float) -> Action:
+def against_growth(point: EvaluationPoint, service: Service, origin: Service, growth: float) -> tuple[Action, ...]:
     """What to do about unexpected load of a service, `growth` times its baseline, most of it from `origin`.
 
-    `origin` is limited, to its baseline rate if its rate explains enough of the growth. More replicas of a service in
+    `origin` is limited; where that is not enough, load is shed; then replicas are added. More replicas of a service in
     front of an overloaded model server would only send it more requests, so the fullest such server gets them.
     """
-    limit, now, baseline = Action("limit_rate", origin), point.value("rate", origin), point.level("rate", origin)
-    if baseline > 0 and now / baseline - 1 >= MIN_GROWTH_SHARE * (growth - 1) > 0:
-        limit = limit._replace(amount=baseline, current=now)
     behind = [model for model in point.utilizations if service in point.upstream[model]]
     overloaded = [model for model in behind if service not in point.models and is_overloading(point, model)]
     short = max(overloaded, key=lambda model: point.utilizations[model].load, default=service)
-    return limit._replace(
-        effect=Effect("load", service, "ratio", math.nan, 1 / growth, "without_growth"),
-        alternatives=(add_replicas(point, short, growth),),
-    )
+    load = offered_load(point, short, growth)
+    limit = _limit_rate(point, origin, short, load, growth)
+    is_enough = limit.effect is not None and limit.effect.is_enough is not False
+    shed = () if is_enough else shed_load(point, short, load)
+    return (limit, *shed, add_replicas(point, short, load))
 
 
-class Shortfall(NamedTuple):
-    """The replicas of a service, those missing, and its load over capacity, now and with the missing ones."""
+class OfferedLoad(NamedTuple):
+    """Load of a service over capacity. now: without the backlog. keep: share of it within the safe limit, up to 1."""
 
-    replicas: int
-    missing: int
-    load: float
-    load_after: float
+    now: float
+    keep: float
 
 
-def add_replicas(point: EvaluationPoint, service: Service, growth: float = math.nan) -> Action:
-    """Recommend to add replicas; without a number where the shortfall is unknown."""
-    pool = pool_of(point.world, [point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())])
-    action, short = Action("add_replicas", service, target=pool), shortfall(point, service, growth)
-    return action._replace(amount=short.missing, current=short.replicas) if short else action
+def offered_load(point: EvaluationPoint, service: Service, growth: float = math.nan) -> OfferedLoad | None:
+    """The load of a service; None if unknown.
 
-
-def shortfall(point: EvaluationPoint, service: Service, growth: float) -> Shortfall | None:
-    """The replicas that a service lacks at `growth` times its baseline load; None if unknown.
-
-    With them, the load per replica is at most the safe limit of the longest mean (`overload.SAFE_LIMITS`). The queue is
-    ignored: it empties once there is capacity.
+    A queue adds to the load beyond 1, but is gone once there is capacity. `growth` times the baseline then bounds what
+    is offered. Growing load is kept within the limit as of the time to which overload is predicted. The limit is that
+    of the longest mean, because an action has to last.
     """
-    utilization, row = point.utilizations.get(service), point.models.get(service)
-    if utilization is None or row is None:
+    utilization = point.utilizations.get(service)
+    if utilization is None or not 0 < utilization.load < math.inf:
         return None
-    live = model_servers(point.world).reporting_replicas(slice(point.at, point.at + 1))[row, 0]
-    replicas = round(float(live)) if math.isfinite(live) else 0
-    if not replicas or not 0 < utilization.baseline < MAX_LOAD_RATIO or not 1 <= growth <= MAX_LOAD_RATIO:
+    load = utilization.load
+    if load > 1:
+        load = float(np.fmin(load, np.maximum(1.0, utilization.baseline * growth)))
+        expected = load
+    else:
+        expected = float(np.fmax(load, min(1.0, predicted_load(utilization))))
+    if load > MAX_LOAD_RATIO or math.isnan(keep := _keep(utilization, expected)):
         return None
-    load = utilization.baseline * growth
-    missing = max(1, math.ceil(replicas * load / SAFE_LIMITS[-1]) - replicas)
-    return Shortfall(replicas, missing, load, load * replicas / (replicas + missing))
+    return OfferedLoad(load, keep)
+
+
+def _keep(utilization: Utilization, load: float) -> float:
+    return min(1.0, safe_limits(utilization)[-1] / load)
+
+
+def _limit_rate(
+    point: EvaluationPoint, origin: Service, service: Service, load: OfferedLoad | None, growth: float
+) -> Action:
+    """Limit the rate of `origin` such that the load of `service` is within its safe limit, at its baseline at least.
+
+    Without a rate where that of `origin` does not explain the growth: its requests became longer, or pass through it.
+    """
+    now, baseline = point.value("rate", origin), point.level("rate", origin)
+    limit = Action("limit_rate", origin)
+    load_now = load.now if load else math.nan
+    if not (baseline > 0 and now / baseline - 1 >= MIN_GROWTH_SHARE * (growth - 1) > 0):
+        return limit._replace(effect=of_load(point, service, load_now, 1 / growth))
+    amount, ratio = baseline, 1 / growth
+    if load is not None and (grown := load.now - point.utilizations[service].baseline) > 0:
+        per_request = grown / (now - baseline)
+        if load.keep < 1:
+            amount = max(baseline, now - (1 - load.keep) * load.now / per_request)
+        ratio = 1 - per_request * (now - amount) / load.now
+    return limit._replace(amount=amount, current=now, effect=of_load(point, service, load_now, ratio))
+
+
+def shed_load(point: EvaluationPoint, service: Service, load: OfferedLoad | None) -> tuple[Action, ...]:
+    """Shed the load beyond the safe limit; nothing if there is none, without an amount if the load is unknown."""
+    if load is None:
+        return (Action("shed_load", service),)
+    if load.keep >= 1:
+        return ()
+    return (Action("shed_load", service, amount=1 - load.keep, effect=of_load(point, service, load.now, load.keep)),)
+
+
+def add_replicas(point: EvaluationPoint, service: Service, load: OfferedLoad | None) -> Action:
+    """Add the replicas with which the load is within the safe limit; without a number where that is unknown."""
+    pool = pool_of(point.world, [point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())])
+    action, replicas = Action("add_replicas", service, target=pool), reporting_replicas(point, service)
+    if load is None or not replicas:
+        return action
+    missing = max(1, math.ceil(replicas / load.keep - 1e-9) - replicas)
+    effect = of_load(point, service, load.now, replicas / (replicas + missing))
+    return action._replace(amount=missing, current=replicas, effect=effect)
+
+
+def cap_retries(point: EvaluationPoint, client: Service, service: Service, ratio: float) -> Action:
+    """Cap the retries of a client; without any, the load of the service would fall to `ratio`."""
+    load = offered_load(point, service, point.ratio("rate", service))
+    effect = of_load(point, service, load.now if load else math.nan, ratio)
+    return Action("cap_retries", client, callee=service, amount=BUDGET_RATIO, effect=effect)
+
+
+def reporting_replicas(point: EvaluationPoint, service: Service) -> int:
+    """The number of replicas of a model server that reported in the last minute; 0 if unknown."""
+    if (row := point.models.get(service)) is None:
+        return 0
+    live = model_servers(point.world).reporting_replicas(point.window(REPORTED_SECONDS))[row]
+    return round(float(live[np.isfinite(live)].max(initial=0.0)))
+
+
+def fewer_requests(point: EvaluationPoint, service: Service, ratio: float) -> Effect | None:
+    """The effect on the load of a service whose requests, or whose load per replica, fall to a ratio."""
+    load = offered_load(point, service)
+    return of_load(point, service, load.now, ratio) if load else reduced(LOAD, service, ratio)

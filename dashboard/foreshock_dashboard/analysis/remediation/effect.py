@@ -1,4 +1,4 @@
-"""The expected effect of an action: a figure now, and what it would be without what makes it worse.
+"""The expected effect of an action: a figure now, what it would be without what makes it worse, and its limit.
 
 An effect is known only where both figures are, and only where the projected one is better, also once rounded. No figure
 becomes better than its baseline.
@@ -14,11 +14,15 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.excess import ERROR_RATE_WEIGHT
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME, Key
-from foreshock_dashboard.model.action import Effect, EffectCondition, Unit
+from foreshock_dashboard.analysis.baseline.slos import Slo
+from foreshock_dashboard.analysis.saturation.overload import safe_limit
+from foreshock_dashboard.model.action import Effect, LimitKind, Unit
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.rounding import displayed
 
+LOAD = "load"
+"""Signal of the offered load over capacity."""
 SIGNAL_PAIRS = ("p95", "edge_p95"), ("failed", "edge_failed")
 """Signals of a service that callers see, and those of its calls that they follow."""
 SERVER_SIGNALS = "first_token", "per_token"
@@ -31,35 +35,56 @@ def improvement(
     unit: Unit,
     now: float,
     projected: float,
-    condition: EffectCondition,
+    limit: float = math.nan,
+    limit_kind: LimitKind | None = None,
 ) -> Effect | None:
     """The effect; None unless both figures are known and the projected one is better, also once rounded."""
     is_better = math.isfinite(now) and 0 <= projected < now and displayed(projected, unit) < displayed(now, unit)
-    return Effect(signal, subject, unit, now, projected, condition) if is_better else None
+    return Effect(signal, subject, unit, now, projected, limit, limit_kind) if is_better else None
 
 
-def of_signal(
-    point: EvaluationPoint, name: str, key: Service | Edge, projected: float, condition: EffectCondition
-) -> Effect | None:
+def of_signal(point: EvaluationPoint, name: str, key: Service | Edge, projected: float) -> Effect | None:
     """The effect on a signal of a service or an edge that would fall to `projected`, or to its baseline if higher."""
-    signal = SIGNAL_BY_NAME[name]
-    floor = float(np.maximum(projected, point.level(name, key)))  # NaN where either is
+    signal, baseline = SIGNAL_BY_NAME[name], point.level(name, key)
+    floor = float(np.maximum(projected, baseline))  # NaN where either is
     unit: Unit = "ratio" if signal.unit == "ratio" else "s"
     text, subject = (name.removeprefix("edge_"), key[:2]) if isinstance(key, Edge) else (signal.text, key)
-    return improvement(text, subject, unit, point.value(name, key), floor, condition)
+    return improvement(text, subject, unit, point.value(name, key), floor, baseline, "baseline")
 
 
-def reduced(signal: str, service: Service, ratio: float, condition: EffectCondition) -> Effect | None:
+def reduced(signal: str, service: Service, ratio: float) -> Effect | None:
     """The effect on a figure that would fall to a ratio of its present value; None unless it is within 0 and 1."""
     if not (math.isfinite(ratio) and 0 < ratio < 1 and displayed(ratio, "ratio") < 1):
         return None
-    return Effect(signal, service, "ratio", math.nan, ratio, condition)
+    return Effect(signal, service, "ratio", math.nan, ratio)
 
 
-def at_baseline(point: EvaluationPoint, service: Service, condition: EffectCondition) -> Effect | None:
+def of_load(point: EvaluationPoint, service: Service, load: float, ratio: float) -> Effect | None:
+    """The effect on the load of a service whose load without its backlog, `load`, would fall to a ratio of itself.
+
+    Where the load is unknown, the effect is that ratio.
+    """
+    utilization = point.utilizations.get(service)
+    if utilization is not None and math.isfinite(load):
+        limit = safe_limit(utilization)
+        if effect := improvement(LOAD, service, "ratio", utilization.load, load * ratio, limit, "safe_limit"):
+            return effect
+    return reduced(LOAD, service, ratio)
+
+
+def with_slo(effect: Effect | None, slo: Slo | None) -> Effect | None:
+    """The effect with the SLO of its subject as the limit, where the figure has one."""
+    if effect is None or slo is None:
+        return effect
+    limits = {SIGNAL_BY_NAME["p95"].text: slo.seconds, SIGNAL_BY_NAME["failed"].text: slo.failed}
+    limit = limits.get(effect.signal, math.nan)
+    return effect._replace(limit=limit, limit_kind="slo") if math.isfinite(limit) else effect
+
+
+def at_baseline(point: EvaluationPoint, service: Service) -> Effect | None:
     """The largest effect on a service if all of its signals were at their baseline; None if nothing would improve."""
-    visible = best(of_signal(point, name, service, -math.inf, condition) for name, _ in SIGNAL_PAIRS)
-    return visible or first(of_signal(point, name, service, -math.inf, condition) for name in SERVER_SIGNALS)
+    visible = best(of_signal(point, name, service, -math.inf) for name, _ in SIGNAL_PAIRS)
+    return visible or first(of_signal(point, name, service, -math.inf) for name in SERVER_SIGNALS)
 
 
 def caller_effect(point: EvaluationPoint, callers: Sequence[Service], callee: Service) -> Effect | None:
@@ -69,7 +94,7 @@ def caller_effect(point: EvaluationPoint, callers: Sequence[Service], callee: Se
     """
     edges = (point.world.edges[row] for caller in callers for row in point.out.get(caller, ()))
     return best(
-        of_signal(point, own, edge.client, point.value(own, edge.client) - rise(point, called, edge), "callee_as_usual")
+        of_signal(point, own, edge.client, point.value(own, edge.client) - rise(point, called, edge))
         for edge in edges
         if edge.server == callee
         for own, called in SIGNAL_PAIRS

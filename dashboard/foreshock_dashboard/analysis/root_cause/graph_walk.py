@@ -166,7 +166,7 @@ class GraphWalk:
         if failing.log > slow.log:
             return Reason("failures_grew", service, value=failing.amount)
         if slow.log <= 0:
-            return Reason("nothing_unusual", service)
+            return Reason("no_anomaly", service)
         return Reason("slower", service, value=math.exp(slow.log))
 
 

@@ -90,16 +90,23 @@ def exceeds_safe_limit(utilization: Utilization) -> bool:
 def will_overload(utilization: Utilization) -> bool:
     """Whether growing load will exceed the safe limit before its means show it.
 
-    The middles of the means of two and five minutes are 60 s and 150 s ago. The line through them is read 30 s ahead,
-    where it exceeds the newer mean by as much as that exceeds the older one. Bursty services are excluded, because
-    their bursts end by themselves.
+    Bursty services are excluded, because their bursts end by themselves.
     """
-    _, newer, older = utilization.loads
-    predicted = newer + max(0.0, newer - older)
+    newer, predicted = utilization.loads[1], predicted_load(utilization)
     grows = newer >= max(MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE) and predicted >= max(
         MIN_PREDICTED_LOAD, SAFE_PEAK_FACTORS[1] * utilization.peak
     )
     return grows and not _bursty(utilization)
+
+
+def predicted_load(utilization: Utilization) -> float:
+    """Load 30 s ahead.
+
+    The middles of the means of two and five minutes are 60 s and 150 s ago. The line through them is read 30 s ahead,
+    where it exceeds the newer mean by as much as that exceeds the older one.
+    """
+    _, newer, older = utilization.loads
+    return newer + max(0.0, newer - older)
 
 
 def has_lasting_reason(point: EvaluationPoint, service: Service, utilization: Utilization) -> bool:

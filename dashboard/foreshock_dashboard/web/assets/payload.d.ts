@@ -64,10 +64,10 @@ export interface Clause {
 export interface Action {
   text: string;
   clauses: Clause[];
-  /** "load 82% → 54% (safe limit 76%), effective in 1 min" */
-  expected?: string;
-  /** A shell command to adapt. */
-  command?: string | null;
+  /** What it would change, and when. */
+  expected: string | null;
+  /** An example for a shell. */
+  command: string | null;
 }
 
 export type Severity = "warning" | "critical";
@@ -98,7 +98,7 @@ export interface Incident {
   resolved: number | null;
   summary: string;
   summary_clauses: Clause[];
-  action: Action | null;
+  actions: Action[];
   confidence: number;
   confidence_level: ConfidenceLevel;
   quality: string;

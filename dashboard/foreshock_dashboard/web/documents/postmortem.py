@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshock_dashboard.analysis.incidents.cost import REACTION_SECONDS, Cost, incident_costs, ingress_services
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
+from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, utc_timestamp
 from foreshock_dashboard.render.units import clock, duration, percent
@@ -54,7 +56,7 @@ def report(world: World, incident: Incident, at_page: Incident | None = None) ->
         "## Root cause",
         _root_cause(incident, at_page),
         "## Actions",
-        _text(action_text(incident.action)) or "No mitigation identified.",
+        _actions(incident.actions),
         "## Evidence",
         _evidence(incident),
         *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
@@ -220,6 +222,16 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" for letter in "\\`[]!|"})
+
+
+def _actions(actions: Sequence[Action]) -> str:
+    """A numbered list, each with its example command."""
+    lines = []
+    for number, action in enumerate(actions, 1):
+        lines.append(f"{number}. {_text(action_text(action))}")
+        if command := action_command(action):
+            lines.append(f"   Example, to adapt: {_text(command)}")
+    return "\n".join(lines) or "No mitigation identified."
 
 
 def _text(raw: str) -> str:

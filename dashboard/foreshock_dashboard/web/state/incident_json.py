@@ -21,8 +21,9 @@ from foreshock_dashboard.model.incident import (
 )
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
-from foreshock_dashboard.render.action import action_clauses, action_text, reasons_text
+from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
+from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -59,12 +60,13 @@ class EffectJson(Row):
     unit: str
     now: float | None
     projected: float | None
+    limit: float | None
+    limit_kind: str | None
     at_least: bool
-    condition: str | None
 
 
-class ActionStep(TypedDict):
-    """An action."""
+class ActionJson(TypedDict):
+    """An action with its texts: what to do, why, the effect, and an example command."""
 
     kind: str
     service: str | None
@@ -76,17 +78,17 @@ class ActionStep(TypedDict):
     amount: float | None
     current: float | None
     at: float | None
-    delay_seconds: float | None
+    until_seconds: float | None
     reason: ReasonJson | None
     effect: EffectJson | None
-    alternatives: list[ActionStep]
-
-
-class ActionJson(ActionStep):
-    """An action with its text, whole and in clauses."""
-
+    effective_seconds: float | None
+    enough: bool | None
+    too_late: bool
     text: str
     clauses: list[ClauseJson]
+    why: str | None
+    expected: str | None
+    command: str | None
 
 
 class SuspectJson(Row):
@@ -146,7 +148,7 @@ class Assessment(TypedDict):
     affected: list[str]
     at_risk: list[AtRiskJson]
     candidates: list[CandidateJson]
-    action: ActionJson | None
+    actions: list[ActionJson]
     summary: str
     summary_clauses: list[ClauseJson]
 
@@ -234,7 +236,7 @@ def _assessment(item: Incident) -> Assessment:
         "affected": list(map(str, item.affected)),
         "at_risk": [AtRiskJson(str(risk.service), breach_seconds(risk)) for risk in item.at_risk],
         "candidates": list(map(candidate, item.candidates)),
-        "action": action(item.action),
+        "actions": list(map(action, item.actions)),
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
     }
@@ -255,14 +257,9 @@ def clauses(text: Text) -> list[ClauseJson]:
     return [ClauseJson(*clause) for clause in text]
 
 
-def action(action_: Action | None) -> ActionJson | None:
-    """The recommended action in full, with its text; None for no action."""
-    if action_ is None:
-        return None
-    return {**_action(action_), "text": action_text(action_), "clauses": clauses(action_clauses(action_))}
-
-
-def _action(action_: Action) -> ActionStep:
+def action(action_: Action) -> ActionJson:
+    """A recommended action in full, with its texts."""
+    imperative, effect = action_clauses(action_), action_.effect
     return {
         "kind": action_.kind,
         "service": _text(action_.service),
@@ -274,17 +271,24 @@ def _action(action_: Action) -> ActionStep:
         "amount": number(action_.amount),
         "current": number(action_.current),
         "at": number_of_time(action_.at),
-        "delay_seconds": number(action_.delay_seconds),
+        "until_seconds": number(action_.until_seconds),
         "reason": _reason(action_.reason) if action_.reason else None,
-        "effect": _effect(action_.effect) if action_.effect else None,
-        "alternatives": list(map(_action, action_.alternatives)),
+        "effect": _effect(effect) if effect else None,
+        "effective_seconds": number(action_.effective_seconds),
+        "enough": effect.is_enough if effect else None,
+        "too_late": action_.too_late,
+        "text": joined_text(imperative),
+        "clauses": clauses(imperative),
+        "why": action_reason(action_) or None,
+        "expected": action_expected(action_) or None,
+        "command": action_command(action_),
     }
 
 
 def _effect(effect: Effect) -> EffectJson:
     entity = str(effect.subject) if isinstance(effect.subject, Service | str) else _edge(effect.subject)
-    now, projected = number(effect.now), number(effect.projected)
-    return EffectJson(effect.signal, entity, effect.unit, now, projected, effect.at_least, effect.condition)
+    now, projected, limit = number(effect.now), number(effect.projected), number(effect.limit)
+    return EffectJson(effect.signal, entity, effect.unit, now, projected, limit, effect.limit_kind, effect.at_least)
 
 
 def _reason(reason: Reason) -> ReasonJson:

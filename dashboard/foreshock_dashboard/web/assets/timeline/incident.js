@@ -21,14 +21,14 @@ export const causeText = ({ cause, affected }, words = {}) => {
 };
 
 /**
- * The recommended action against an incident.
- * @param {import("#web/assets/payload.d.ts").Action} action
+ * The recommended actions against an incident, in order of their time to effect.
+ * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
  */
-export const actionStep = ({ clauses }) => {
-  const text = clausesText(clauses);
-  const sentence = `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-  return h("p", { class: "step" }, h("b", null, "Do now"), h("span", null, sentence));
-};
+export const actionSteps = (actions) =>
+  actions.map(({ clauses, expected }, i) => {
+    const sentences = `${clausesText(clauses)}.${expected ? ` Expected: ${expected}.` : ""}`;
+    return h("p", { class: "step" }, h("b", null, i ? "Then" : "Action"), h("span", null, sentences));
+  });
 
 /**
  * The parameters from and to that show an ended incident as it was shortly before its end; null each while it is open.

@@ -23,7 +23,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionStep, incidentHref } from "#web/assets/timeline/incident.js";
+import { actionSteps, incidentHref } from "#web/assets/timeline/incident.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
 import { closePair, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
@@ -68,7 +68,7 @@ const verdictState = ({ pair, pairs, gpu_count: gpuCount }) => {
  * @param {number} now
  */
 const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
-  incident?.action ? actionStep(incident.action) : null,
+  incident ? actionSteps(incident.actions) : null,
   h(
     "p",
     { class: "facts" },

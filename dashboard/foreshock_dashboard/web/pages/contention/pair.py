@@ -57,7 +57,7 @@ class PairIncident(Row):
     confidence: float | None
     confidence_level: ConfidenceLevel
     quality: Quality
-    action: ActionJson | None
+    actions: list[ActionJson]
 
 
 class PairDetail(Row):
@@ -108,7 +108,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
 def _incident(item: Incident) -> PairIncident:
     since, confidence = number_of_time(item.since), number(item.confidence)
     certainty = confidence, item.confidence_level, item.quality
-    return PairIncident(item.id, item.severity, item.state, since, *certainty, action(item.action))
+    return PairIncident(item.id, item.severity, item.state, since, *certainty, list(map(action, item.actions)))
 
 
 def _sentence(world: World, pair: Pair) -> str:

@@ -27,7 +27,7 @@ export interface PairIncident {
   confidence: number;
   confidence_level: ConfidenceLevel;
   quality: string;
-  action: Action | null;
+  actions: Action[];
 }
 
 export interface OpenPair {

@@ -174,8 +174,7 @@ const nextAtRisk = (atRisk) => {
  * @param {number} now
  */
 const situationFacts = ({ incident, impact, breached, at_risk }, now) => {
-  const { since } = incident;
-  const actions = incident.action ? [incident.action] : [];
+  const { since, actions } = incident;
   const paged = incident.paged ? [", paged ", timeElement(incident.paged, now)] : "";
   return [
     h(

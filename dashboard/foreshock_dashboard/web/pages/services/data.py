@@ -161,7 +161,7 @@ class ServicePage(TypedDict, total=False):
     incidents: list[IncidentJson]
     summary: str
     summary_clauses: list[ClauseJson]
-    action: ActionJson | None
+    actions: list[ActionJson]
 
 
 def services(snapshot: Snapshot) -> ServicesPage:
@@ -209,7 +209,6 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     use = _shares(world, service).get(service, _NO_GPU)
     state = ServiceState(condition.health, rate, error_rate, p95, use["gpus"], forecast)
     current, summary = worst(snapshot, service), sentence(snapshot, service, state)
-    step = current.action if current else None
     return {
         "ready": True,
         "service": str(service),
@@ -233,7 +232,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
-        "action": action(step),
+        "actions": list(map(action, current.actions)) if current else [],
     }
 
 

@@ -86,7 +86,7 @@ export interface ServiceData extends LivePayload, ServiceValues {
   health: Health;
   summary: string;
   summary_clauses: Clause[];
-  action: Action | null;
+  actions: Action[];
   tier: string | null;
   neighbors: Neighbor[];
   callers: Call[];

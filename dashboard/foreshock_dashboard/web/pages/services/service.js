@@ -16,7 +16,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionStep, causeText, incidentState } from "#web/assets/timeline/incident.js";
+import { actionSteps, causeText, incidentState } from "#web/assets/timeline/incident.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
 import {
@@ -342,12 +342,12 @@ const drawIncidents = ({ incidents }, now) =>
 
 /** @param {ServiceData} data */
 const drawLinks = (data) => {
-  const { service, tier, action } = data;
+  const { service, tier, actions } = data;
   const traces = (/** @type {Record<string, string>} */ params, /** @type {string} */ text) =>
     link(pageHref("/traces", { service, ...params }), text);
   put(
     byId("service-links"),
-    action ? actionStep(action) : null,
+    actionSteps(actions),
     h(
       "p",
       { class: "facts" },

@@ -1,0 +1,104 @@
+"""The order of recommended actions: relief first, the durable fix after it, by their time to effect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+
+import numpy as np
+
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_seconds
+from foreshock_dashboard.analysis.remediation.actions import cap_retries, offered_load, shed_load
+from foreshock_dashboard.model.action import Action, ActionKind
+from foreshock_dashboard.model.service import Service
+
+LIMIT_SECONDS = 60.0
+"""Time to effect of limits, shedding, routing, and pausing: applied within seconds, seen in means of up to a minute."""
+RESTART_SECONDS = 300.0
+"""Time to effect of an action that restarts or moves a workload: scheduling, pulling an image, loading weights."""
+MAX_ACTIONS = 4
+"""Actions that are recommended at once."""
+FAILING_RATIO, RETRYING_ATTEMPTS = 0.2, 1.2
+"""Ratio of failed requests, and attempts per call, from which retries make an incident worse."""
+TIME_TO_EFFECT_SECONDS: Mapping[ActionKind, float] = {
+    "balance_load": LIMIT_SECONDS,
+    "cap_retries": LIMIT_SECONDS,
+    "degrade": LIMIT_SECONDS,
+    "drain_replica": LIMIT_SECONDS,
+    "limit_calls": LIMIT_SECONDS,
+    "limit_length": LIMIT_SECONDS,
+    "limit_rate": LIMIT_SECONDS,
+    "pause": LIMIT_SECONDS,
+    "set_retry_budget": LIMIT_SECONDS,
+    "shed_load": LIMIT_SECONDS,
+    "cancel_abandoned": RESTART_SECONDS,
+    "cap_gpu_share": RESTART_SECONDS,
+    "drain_gpus": RESTART_SECONDS,
+    "drain_host": RESTART_SECONDS,
+    "move_off_gpus": RESTART_SECONDS,
+    "restart": RESTART_SECONDS,
+    "restore_timeout": RESTART_SECONDS,
+    "roll_back": RESTART_SECONDS,
+}
+"""Time to effect by kind. What only finds something out has none."""
+REPLICA_KINDS: Set[ActionKind] = {
+    "add_kv_cache",
+    "add_replicas",
+    "dedicate_pool",
+    "dedicate_replicas",
+    "raise_quota",
+    "raise_replica_limit",
+}
+"""Actions that need further replicas, which take `scale_up_seconds`."""
+
+
+def ranked(point: EvaluationPoint, actions: Iterable[Action], breach_seconds: float) -> tuple[Action, ...]:
+    """Actions by their time to effect, with those that come after the forecast SLO breach marked.
+
+    breach_seconds: median time to the breach; 0 during a breach, infinite without one in sight.
+    """
+    timed = (action._replace(effective_seconds=_seconds(point, action)) for action in actions)
+    first = sorted(timed, key=lambda action: _last_if_unknown(action.effective_seconds))[:MAX_ACTIONS]
+    return tuple(action._replace(too_late=0 < breach_seconds < action.effective_seconds) for action in first)
+
+
+def _seconds(point: EvaluationPoint, action: Action) -> float:
+    if action.kind in REPLICA_KINDS:
+        service = action.callee or action.service
+        return scale_up_seconds(point, service) if service else DEFAULT_DELAY_SECONDS
+    return TIME_TO_EFFECT_SECONDS.get(action.kind, math.nan)
+
+
+def _last_if_unknown(seconds: float) -> float:
+    return math.inf if math.isnan(seconds) else seconds
+
+
+def durable(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """What is left to do after the symptoms have ended: no relief, and no effect on them."""
+    return tuple(
+        action._replace(effect=None, too_late=False)
+        for action in actions
+        if not action.effective_seconds <= LIMIT_SECONDS
+    )
+
+
+def with_relief(point: EvaluationPoint, service: Service, actions: Sequence[Action]) -> tuple[Action, ...]:
+    """The actions, with those that relieve a service that fails, or that is full, whatever the cause is.
+
+    Retries are capped and load is shed before the cause is removed: without that, retries may keep the service down
+    after it is. Load of a full service is not shed if another limit is enough.
+    """
+    failed = point.value("failed", service) >= FAILING_RATIO
+    calls = [edge for edge in point.calls_to(service) if edge.connection != "virtual_node"]
+    worst = max(calls, key=lambda edge: np.nan_to_num(point.value("attempts", edge)), default=None)
+    cap: tuple[Action, ...] = ()
+    if failed and worst is not None and (attempts := point.value("attempts", worst)) >= RETRYING_ATTEMPTS:
+        cap = (cap_retries(point, worst.client, service, 1 / attempts),)
+    load = offered_load(point, service, point.ratio("rate", service))
+    limits = [action.effect for action in actions if TIME_TO_EFFECT_SECONDS.get(action.kind) == LIMIT_SECONDS]
+    is_limited = any(effect is not None and effect.is_enough for effect in limits)
+    full = load is not None and load.now >= 1 and not is_limited
+    shed = shed_load(point, service, load) if failed or full else ()
+    known = {action.kind for action in actions}
+    return tuple(action for action in (*cap, *actions, *shed) if action in actions or action.kind not in known)

@@ -1,0 +1,149 @@
+"""Actions in words, and their example commands."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_dashboard.model.action import Action, ActionKind, Effect, Reason, ReasonKind
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import Gpu
+from foreshock_dashboard.render.action import (
+    REASONS,
+    SUSPICIONS,
+    action_clauses,
+    action_expected,
+    action_reason,
+    action_text,
+    reasons_text,
+)
+from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.command import COMMANDS, action_command
+
+LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
+GPU = Gpu("host-1", "0", "GPU-1b2c")
+NOON = 1_800_014_400.0
+MAX_WORDS = 12
+
+
+@pytest.mark.parametrize("kind", get_args(ActionKind))
+def test_an_action_is_one_short_imperative(kind: ActionKind) -> None:
+    action = Action(kind, LLM, callee=BATCH, callers=(FRONT,), gpus=(GPU,), target="chat", amount=2.0, current=4.0)
+    for variant in (action, Action(kind, LLM, callee=BATCH, gpus=(GPU,)), action._replace(requests="prompt")):
+        words = joined_text(action_clauses(variant))
+        assert words[0].isupper()
+        assert "None" not in words
+        assert "nan" not in words
+        assert len(words.split()) <= MAX_WORDS
+
+
+def test_every_reason_of_an_action_or_a_suspicion_has_words() -> None:
+    assert {*SUSPICIONS, *REASONS} == {*get_args(ReasonKind)}
+    for kind in REASONS:
+        why = action_reason(Action("restart", LLM, gpus=(GPU,), reason=Reason(kind, LLM, value=2.0, baseline=1.0)))
+        assert why[0].isupper() or why.startswith(("serving", "2"))
+    for kind in SUSPICIONS:
+        assert reasons_text([Reason(kind, LLM, name="p95", value=2.0, baseline=1.0, since=NOON)])
+
+
+def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
+    effect = Effect("load", LLM, "ratio", 0.82, 0.59, 0.76, "safe_limit")
+    action = Action("add_replicas", LLM, target="chat", amount=2.0, current=4.0, effect=effect, effective_seconds=420.0)
+    assert action_text(action) == (
+        "Scale serving/llm-chat from 4 to 6 replicas in pool chat."
+        " Expected: serving/llm-chat load 82% → 59% (safe limit 76%), effective in 7 min."
+    )
+
+
+@pytest.mark.parametrize(
+    ("effect", "too_late", "expected"),
+    [
+        (
+            Effect("load", LLM, "ratio", 14.4, 0.7, 0.76, "safe_limit"),
+            False,
+            "load > 3x capacity → 70% (safe limit 76%)",
+        ),
+        (Effect("load", LLM, "ratio", 0.9, 0.8, 0.76, "safe_limit"), False, "80% (safe limit 76%, not enough alone)"),
+        (
+            Effect("p95", LLM, "s", 30.0, 8.0, 17.3, "slo"),
+            True,
+            "30.0 s → 8.00 s (SLO 17.3 s), effective in 1 min (too late",
+        ),
+        (Effect("load", LLM, "ratio", math.nan, 0.72), False, "load 28% lower, effective in 1 min"),
+        (None, False, "effective in 1 min"),
+    ],
+)
+def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_late: bool, expected: str) -> None:
+    action = Action("limit_rate", FRONT, effect=effect, effective_seconds=60.0, too_late=too_late)
+    assert expected in action_expected(action)
+
+
+def test_an_unknown_effect_and_time_are_left_out() -> None:
+    assert action_text(Action("inspect_replicas", LLM)) == "Check why replicas of serving/llm-chat are not ready."
+    assert action_text(None) == ""
+
+
+def test_a_time_to_act_carries_its_unix_seconds() -> None:
+    action = Action("add_replicas", LLM, at=NOON, reason=Reason("recurring_load", LLM, value=1.6))
+    assert [clause.at for clause in action_clauses(action) if clause.kind == "minute"] == [NOON]
+    assert action_text(action).startswith(
+        "Add replicas of serving/llm-chat before 12:00 UTC. Load at that time is 1.6x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "command"),
+    [
+        (Action("add_replicas", LLM, amount=2, current=4), "kubectl -n serving scale deployment/llm-chat --replicas=6"),
+        (Action("pause", BATCH), "kubectl -n ml scale deployment/batch --replicas=0"),
+        (Action("roll_back", LLM), "kubectl -n serving rollout undo deployment/llm-chat"),
+        (Action("restart", LLM), "kubectl -n serving rollout restart deployment/llm-chat"),
+        (Action("inspect_replicas", LLM), "kubectl -n serving describe deployment/llm-chat"),
+        (
+            Action("raise_replica_limit", LLM, current=6),
+            """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 7}}'""",
+        ),
+        (
+            Action("move_off_gpus", BATCH, gpus=(GPU,)),
+            "kubectl cordon host-1 && kubectl -n ml rollout restart deployment/batch",
+        ),
+        (
+            Action("drain_host", target="node-1.example.com"),
+            "kubectl drain node-1.example.com --ignore-daemonsets --delete-emptydir-data",
+        ),
+        (Action("inspect_gpus", LLM, gpus=(GPU,)), "nvidia-smi -q -d ECC,PERFORMANCE,POWER -i GPU-1b2c"),
+        (Action("limit_rate", FRONT, amount=5.0), None),
+        (Action("add_replicas", LLM), None),
+        (Action("restart", Service("", "llm")), None),
+        (Action("restart"), None),
+        (Action("move_off_gpus", BATCH), None),
+    ],
+)
+def test_an_action_on_known_objects_has_an_example_command(action: Action, command: str | None) -> None:
+    assert action_command(action) == command
+
+
+HOSTILE = st.text(max_size=20) | st.sampled_from(
+    ["a; rm -rf /", "$(id)", "`id`", "a b", "-n", "--all", "A", "a\n", "a/../b", "é", "a'b", "{}", "x" * 64, "a..b"]
+)
+
+
+@given(HOSTILE, HOSTILE, st.sampled_from(sorted(COMMANDS)))
+def test_a_hostile_name_never_reaches_a_shell(namespace: str, name: str, kind: ActionKind) -> None:
+    """A command has as many words as one for plain names, none of them an option that a name brought."""
+
+    def words(space: str, one: str) -> list[str] | None:
+        gpus = (Gpu(one, "0", f"GPU-{one}"),)
+        command = action_command(Action(kind, Service(space, one), gpus=gpus, target=one, amount=1, current=1))
+        return None if command is None else shlex.split(command)
+
+    plain, hostile = words("ns", "svc"), words(namespace, name)
+    assert plain is not None
+    if hostile is not None:
+        assert len(hostile) == len(plain)
+        assert [word for word in hostile if word.startswith("-")] == [word for word in plain if word.startswith("-")]
