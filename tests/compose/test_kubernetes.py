@@ -239,7 +239,7 @@ def test_rules_for_the_operator_lead_to_the_hub_that_was_named_and_know_promises
     assert "127.0.0.1" not in text
     shipped = yaml.safe_load((root / RULES).read_text())["spec"]["groups"]
     assert yaml.safe_load(text.replace(hub, "http://127.0.0.1:8050")) == shipped
-    assert promised["name"] == "foreshock-objective-serving/chat"
+    assert promised["name"] == "foreshock-slo-serving/chat"
 
 
 def test_prometheus_accepts_the_rules_of_the_operator(rendered: dict[str, list[Yaml]], tmp_path: Path) -> None:

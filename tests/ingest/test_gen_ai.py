@@ -106,8 +106,8 @@ def test_queue_first_token_and_tokens_are_counted_per_service_and_model(span: Ma
         [span("client", "shop/agent", 1, attributes=requested), span("server", "llm", 2, 1, attributes=served)], now
     )
     assert llm(metrics, now) == {
-        "queue_seconds_sum llm llama": 0.25,
-        "queue_seconds_count llm llama": 1,
+        "queue_duration_seconds_sum llm llama": 0.25,
+        "queue_duration_seconds_count llm llama": 1,
         "time_to_first_token_seconds_sum llm llama": 0.5,
         "time_to_first_token_seconds_count llm llama": 1,
         "tokens_total llm llama input": 900,
@@ -136,7 +136,10 @@ def test_an_internal_span_of_an_engine_is_counted_once(span: Make, now: float) -
     one = span("internal", "sglang", 1, 9, attributes=attributes)
     metrics = SpanMetrics()
     metrics.add([one, one], now)
-    assert llm(metrics, now) == {"queue_seconds_sum sglang llama": 2.0, "queue_seconds_count sglang llama": 1}
+    assert llm(metrics, now) == {
+        "queue_duration_seconds_sum sglang llama": 2.0,
+        "queue_duration_seconds_count sglang llama": 1,
+    }
     assert not [sample for sample in metrics.collect(now) if sample.metric.startswith("traces_span")]
 
 
