@@ -60,7 +60,7 @@ def readings(windows: RateWindows) -> Catalogue:
     metrics, and the same for the service graph.
     """
     rate, buckets = windows.rate, windows.buckets
-    graph_map, services, seconds = "the service map", "services", "traces_span_metrics_duration"
+    graph_map, services, seconds = "service map", "services", "traces_span_metrics_duration"
 
     def spans(*matchers: Matcher, by: tuple[str, ...] = ()) -> tuple[Producer, Producer]:
         own = rate("traces_span_metrics_calls_total", (*SERVICE_LABELS, *by), _SERVED, *matchers)
@@ -92,9 +92,9 @@ def readings(windows: RateWindows) -> Catalogue:
             *(*spans(), graph(rate, "total"), mesh(_AT_SERVER), http(rate(f"{_HTTP}_count", _HTTP_LABELS))),
             shown=True,
         ),
-        "operations": row("which kind of request began, by `span_name`", *spans(by=("span_name",)), part_of="served"),
+        "operations": row("kinds of requests, by `span_name`", *spans(by=("span_name",)), part_of="served"),
         "served_failed": row(
-            "failed requests",
+            "request errors",
             *(*spans(_FAILED), graph(rate, "failed_total"), mesh(_AT_SERVER, failed=True)),
             http(rate(f"{_HTTP}_count", _HTTP_LABELS, _HTTP_FAILED)),
             part_of="served",
@@ -112,7 +112,7 @@ def readings(windows: RateWindows) -> Catalogue:
         ),
         "calls": row(graph_map, rate(f"{_GRAPH}_total", EDGE_LABELS), mesh(_AT_CLIENT), shown=True),
         "calls_failed": row(
-            "failed calls", rate(f"{_GRAPH}_failed_total", EDGE_LABELS), mesh(_AT_CLIENT, failed=True), part_of="calls"
+            "call errors", rate(f"{_GRAPH}_failed_total", EDGE_LABELS), mesh(_AT_CLIENT, failed=True), part_of="calls"
         ),
         "client_seconds": row(
             graph_map,
@@ -122,13 +122,13 @@ def readings(windows: RateWindows) -> Catalogue:
             part_of="calls",
         ),
         "server_seconds": row(
-            "what the network adds to a call",
+            "network latency of calls",
             buckets(f"{_GRAPH}_server_seconds", EDGE_LABELS),
             mesh_seconds(_MESH_PAIR_LABELS, _AT_SERVER),
             part_of="calls",
         ),
         "retries": row("retries", rate("foreshock_retry_attempts_total", PAIR_LABELS)),
-        "tier": row("tiers of services", windows.last("service_tier_info", (*SERVICE_LABELS, "tier"))),
+        "tier": row("service tiers", windows.last("service_tier_info", (*SERVICE_LABELS, "tier"))),
     }
 
 

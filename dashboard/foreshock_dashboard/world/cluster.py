@@ -46,23 +46,19 @@ def readings(windows: RateWindows) -> Catalogue:
     pod, quota = (*NAMESPACE_LABELS, "pod", "exported_pod"), (*NAMESPACE_LABELS, "resourcequota", "type")
     return {
         "scaler_target": row(
-            "which autoscaler is whose, where names differ",
+            "autoscaler targets with another name",
             last("kube_horizontalpodautoscaler_info", (*scaler, "scaletargetref_name")),
         ),
-        "scaler_wanted": row(
-            "replicas that an autoscaler wants", last("kube_horizontalpodautoscaler_status_desired_replicas", scaler)
-        ),
-        "scaler_most": row(
-            "how far an autoscaler may go", last("kube_horizontalpodautoscaler_spec_max_replicas", scaler)
-        ),
+        "scaler_wanted": row("desired replicas", last("kube_horizontalpodautoscaler_status_desired_replicas", scaler)),
+        "scaler_most": row("autoscaler limits", last("kube_horizontalpodautoscaler_spec_max_replicas", scaler)),
         "specified": row(
-            "replicas wanted of what no autoscaler scales",
+            "desired replicas without an autoscaler",
             last("kube_deployment_spec_replicas", deployment),
             also=(specified,),
         ),
-        "ready": row("replicas that serve", last("kube_deployment_status_replicas_ready", deployment), also=(ready,)),
-        "pending": row("pods that wait for a node", last("kube_pod_status_phase", pod, _PENDING)),
-        "quota": row("quotas of GPUs, and what is left of them", last("kube_resourcequota", quota, _GPU_REQUESTS)),
+        "ready": row("ready replicas", last("kube_deployment_status_replicas_ready", deployment), also=(ready,)),
+        "pending": row("pending pods", last("kube_pod_status_phase", pod, _PENDING)),
+        "quota": row("GPU quotas", last("kube_resourcequota", quota, _GPU_REQUESTS)),
     }
 
 

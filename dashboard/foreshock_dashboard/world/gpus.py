@@ -79,43 +79,39 @@ def readings(windows: RateWindows) -> Catalogue:
     dcgm_info = [dcgm(f, by=_DCGM_GPU_LABELS) for f in ("DEV_GPU_UTIL", "PROF_GR_ENGINE_ACTIVE")]
     stalled_by = quick_rate("gpu_service_wait_by_aggressor_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))
     return {
-        "up": row("which targets are down", last("up", TARGET_LABELS)),
+        "up": row("targets that are down", last("up", TARGET_LABELS)),
         "host": row(
-            "names of hosts: their addresses stand for them",
+            "host names; addresses are shown instead",
             last("target_info", (*TARGET_LABELS, "host_name")),
             also=(host_name,),
         ),
         "gpu": row("GPUs", gpu_info, *dcgm_info, shown=True),
-        "pool": row("pools of GPUs", last("gpu_pool_info", ("uuid", "pool"))),
-        "mock": row("the badge of simulated data", last("foreshock_exporter_mock", TARGET_LABELS)),
+        "pool": row("GPU pools", last("gpu_pool_info", ("uuid", "pool"))),
+        "mock": row("badge for simulated data", last("foreshock_exporter_mock", TARGET_LABELS)),
         "utilization": row("GPUs", rate("gpu_busy_seconds_total", GPU_LABELS), *busy, shown=True),
         "contended": row("contention", rate("gpu_contended_seconds_total", GPU_LABELS), shown=True),
         "memory_used": row("GPUs", last("gpu_memory_used_bytes", GPU_LABELS), used, shown=True),
         "memory_total": row("GPUs", last("gpu_memory_total_bytes", GPU_LABELS), total, shown=True),
-        "memory_free": row(
-            "the memory of a GPU, where no total is told", last("gpu_memory_free_bytes", GPU_LABELS), free
-        ),
+        "memory_free": row("GPU memory, without a total", last("gpu_memory_free_bytes", GPU_LABELS), free),
         "power": row("power", last("gpu_power_watts", GPU_LABELS), dcgm("DEV_POWER_USAGE")),
         "temperature": row(
             "temperature",
             last("gpu_temperature_celsius", GPU_LABELS, Matcher("sensor", "=", "gpu")),
             dcgm("DEV_GPU_TEMP"),
         ),
-        "clock": row("clocks held down", last("gpu_clock_hertz", GPU_LABELS, _SM_CLOCK), dcgm("DEV_SM_CLOCK", 1e6)),
+        "clock": row("reduced clocks", last("gpu_clock_hertz", GPU_LABELS, _SM_CLOCK), dcgm("DEV_SM_CLOCK", 1e6)),
         "clock_max": row(
-            "clocks held down", last("gpu_clock_max_hertz", GPU_LABELS, _SM_CLOCK), dcgm("DEV_MAX_SM_CLOCK", 1e6)
+            "reduced clocks", last("gpu_clock_max_hertz", GPU_LABELS, _SM_CLOCK), dcgm("DEV_MAX_SM_CLOCK", 1e6)
         ),
         "throttled": row(
-            "GPUs held back by heat or a lack of power",
+            "thermal and power throttling",
             rate("gpu_throttled_seconds_total", GPU_LABELS, _ABNORMAL_THROTTLING),
         ),
-        "gpu_errors": row(
-            "errors of GPUs", rate("gpu_xid_errors_total", GPU_LABELS, _HARDWARE_XIDS), also=(ecc, dcgm_ecc)
-        ),
-        "gpu_lost": row("GPUs that fell off the bus", last("gpu_lost", GPU_LABELS)),
+        "gpu_errors": row("GPU errors", rate("gpu_xid_errors_total", GPU_LABELS, _HARDWARE_XIDS), also=(ecc, dcgm_ecc)),
+        "gpu_lost": row("lost GPUs", last("gpu_lost", GPU_LABELS)),
         "busy": row("services on GPUs", quick_rate("gpu_service_busy_seconds_total", TENANT_LABELS), *busy, shown=True),
         "stalled": row("contention", quick_rate("gpu_service_wait_seconds_total", TENANT_LABELS), shown=True),
-        "stalled_by": row("who starves whom", stalled_by, shown=True),
+        "stalled_by": row("noisy neighbors", stalled_by, shown=True),
         "memory": row("services on GPUs", last("gpu_service_memory_used_bytes", TENANT_LABELS), used, shown=True),
     }
 

@@ -31,7 +31,7 @@ HOST_FIGURES = ("used", "bytes", "retransmitted", "timeouts", "dropped")
 def readings(windows: RateWindows) -> Catalogue:
     """Readings of hosts. Names: node_exporter's collectors netdev, netclass, infiniband, and netstat."""
     last, rate = windows.last, windows.rate
-    usage, segments = "how full interfaces are", "the share of TCP segments sent again"
+    usage, segments = "NIC utilization", "TCP retransmits"
     received = rate("node_infiniband_port_data_received_bytes_total", PORT_LABELS)
     sent = rate("node_infiniband_port_data_transmitted_bytes_total", PORT_LABELS)
     speed = last("node_infiniband_rate_bytes_per_second", PORT_LABELS)
@@ -58,9 +58,9 @@ def readings(windows: RateWindows) -> Catalogue:
         "speed": row(usage, last("node_network_speed_bytes", DEVICE_LABELS, _PHYSICAL), also=(speed,)),
         "segments": row(segments, rate("node_netstat_Tcp_OutSegs", TARGET_LABELS)),
         "retransmitted": row(segments, rate("node_netstat_Tcp_RetransSegs", TARGET_LABELS)),
-        "timeouts": row("time-outs of TCP", rate("node_netstat_TcpExt_TCPTimeouts", TARGET_LABELS)),
+        "timeouts": row("TCP timeouts", rate("node_netstat_TcpExt_TCPTimeouts", TARGET_LABELS)),
         "dropped": row(
-            "packets dropped or in error",
+            "packet drops and errors",
             rate("node_network_receive_drop_total", TARGET_LABELS, _PHYSICAL),
             also=(*of_ethernet, *of_rdma),
         ),
