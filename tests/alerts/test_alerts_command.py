@@ -1,7 +1,8 @@
-"""`foreshock generate rules`: the rules for a Prometheus, with the hub's address and what services promise."""
+"""`foreshock generate rules`: the rules for a fleet's Prometheus, with its addresses, jobs, groups, and SLOs."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.ingest.span_metrics.histogram import BUCKET_BOUNDS
+from foreshock_dashboard.render.rule_files import GROUPS, RUNBOOK_URL
 from foreshock_dashboard.render.slo_rules import bucket_bound, slo_rule_groups
 
 Yaml = dict[str, Any]
@@ -31,24 +33,62 @@ def test_every_link_leads_to_the_hub_that_was_named(root: Path, tmp_path: Path) 
     assert sum(text.count(HUB) for text in files.values()) > 8  # anchors repeat them
 
 
-def test_promises_are_accepted_by_prometheus_and_written_anew(tmp_path: Path, tool: Callable[..., str]) -> None:
+def test_runbooks_lead_to_the_prefix_that_was_named(tmp_path: Path) -> None:
+    """By default to the documentation, which does not depend on the hub."""
+    files = written(tmp_path / "a", "--hub-url", HUB)
+    links = re.findall(r"runbook_url: (\S+)/Foreshock\w+", "".join(files.values()))
+    assert set(links) == {RUNBOOK_URL}
+    files = written(tmp_path / "b", "--runbook-url", HUB + "/runbooks")
+    links = re.findall(r"runbook_url: (\S+)/Foreshock\w+", "".join(files.values()))
+    assert set(links) == {HUB + "/runbooks"}
+
+
+def test_rules_watch_the_jobs_that_were_named(tmp_path: Path) -> None:
+    """Such as those that the Prometheus operator makes of a PodMonitor."""
+    files = written(tmp_path, "--job-hub", "monitoring/hub", "--job-exporter", "monitoring/exporter")
+    rules = files["foreshock.rules.yml"]
+    assert set(re.findall(r'job="([^"]+)"', rules)) == {"monitoring/hub", "monitoring/exporter"}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_group_can_be_left_out_and_the_others_still_have_what_they_read(group: str, tmp_path: Path) -> None:
+    """Also the file of a group that was written before."""
+    assert f"{group}.rules.yml" in written(tmp_path)
+    files = written(tmp_path, "--without", group)
+    assert f"{group}.rules.yml" not in files
+    rules = [
+        rule
+        for name, text in files.items()
+        if name.endswith(".rules.yml")
+        for part in yaml.safe_load(text)["groups"]
+        for rule in part["rules"]
+    ]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    read = {name for rule in rules for name in re.findall(r"\b[a-z_]+:[a-z_]+:[a-z0-9_]+\b", rule["expr"])}
+    assert read - recorded == (
+        set() if group == "slo" else {"service:slo_violations:rate5m", "service:slo_error_budget:ratio"}
+    )
+
+
+def test_slos_are_accepted_by_prometheus_and_overwritten(tmp_path: Path, tool: Callable[..., str]) -> None:
     """Of services with a namespace and without, with odd names; the second time the file is another one."""
     first = written(tmp_path, "--slo", 'serving/chat=20s:1%,odd"name\\d=250ms:0%,größe=5m')
     out = tool("promtool", "check", "rules", "--lint=all", "--lint-fatal", *tmp_path.glob("*.rules.yml"))
     assert "SUCCESS" in out
     second = written(tmp_path, "--slo", "serving/chat=10s")
-    assert first["objectives.rules.yml"] != second["objectives.rules.yml"]
-    assert "odd" not in second["objectives.rules.yml"]
+    assert first["slo_targets.rules.yml"] != second["slo_targets.rules.yml"]
+    assert "odd" not in second["slo_targets.rules.yml"]
 
 
-def test_promises_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its variable and its file."""
     monkeypatch.setenv("FORESHOCK_SLO", "chat=20s")
-    assert 'service_name="chat"' in written(tmp_path / "a")["objectives.rules.yml"]
+    assert 'service_name="chat"' in written(tmp_path / "a")["slo_targets.rules.yml"]
     monkeypatch.delenv("FORESHOCK_SLO")
     (tmp_path / "hub.yaml").write_text("slo: code=20s\nport: 0\n")
     assert (
-        'service_name="code"' in written(tmp_path / "b", "--config", str(tmp_path / "hub.yaml"))["objectives.rules.yml"]
+        'service_name="code"'
+        in written(tmp_path / "b", "--config", str(tmp_path / "hub.yaml"))["slo_targets.rules.yml"]
     )
 
 
@@ -58,9 +98,13 @@ def test_promises_come_from_where_the_hub_has_them(tmp_path: Path, monkeypatch: 
         (["--slo", "chat=10m"], "a p95 of 600 s is above the last bucket bound, 300 s; lower it"),
         (["--slo", "chat=1s,chat=2s"], "chat has two SLOs; keep one"),
         (["--slo", "chat"], "--slo: 'chat' is not NAME=P95[:ERROR_RATE]. Write llm-chat=20s"),
+        (["--without", "gpu"], "--without: 'gpu' has no group 'gpu'; the groups are capacity, cascade"),
         (["--hub-url", "nowhere"], "--hub-url: 'nowhere'"),
-        (["--buckets", "1,two"], "--buckets: '1,two' is not a comma-separated list of seconds such as 0.1,0.5,2.5"),
-        (["--buckets", "0,1"], "has a bound of 0 s or less"),
+        (
+            ["--latency-buckets", "1,two"],
+            "--latency-buckets: '1,two' is not a comma-separated list of seconds such as 0.1,0.5,2.5",
+        ),
+        (["--latency-buckets", "0,1"], "has a bound of 0 s or less"),
     ],
 )
 def test_a_bad_option_is_refused_with_the_remedy(
@@ -82,7 +126,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("seconds", "bound"), [(0.001, 0.005), (0.25, 0.28), (18.0, 18.0), (20.0, 25.0), (300.0, 300.0)]
 )
-def test_a_promise_counts_as_the_next_bound_above_it(seconds: float, bound: float) -> None:
+def test_an_slo_counts_as_the_next_bound_above_it(seconds: float, bound: float) -> None:
     """No sooner is a request late."""
     assert bucket_bound(seconds, BUCKET_BOUNDS) == bound
 
@@ -107,7 +151,7 @@ def test_what_is_written_counts_late_and_failed_requests(
 
     Counters begin anew on the way.
     """
-    (tmp_path / "objectives.rules.yml").write_text(
+    (tmp_path / "slo_targets.rules.yml").write_text(
         yaml.safe_dump({"groups": slo_rule_groups([("a/chat", 20.0, 0.01)])})
     )
 
@@ -139,7 +183,7 @@ def test_what_is_written_counts_late_and_failed_requests(
             for burn in ("service:slo_burn_rate:ratio_rate5m", "service:slo_burn_rate:ratio_rate3d")
         ],
     }
-    files = [*(str(root / f"alerts/{name}.rules.yml") for name in ("services", "slo")), "objectives.rules.yml"]
+    files = [*(str(root / f"alerts/{name}.rules.yml") for name in ("services", "slo")), "slo_targets.rules.yml"]
     order = ["foreshock-services", "foreshock-slo-a/chat", "foreshock-slo"]
     test = {"rule_files": files, "evaluation_interval": "30s", "group_eval_order": order, "tests": [case]}
     (tmp_path / "test.yml").write_text(yaml.safe_dump(test))

@@ -10,9 +10,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from foreshock_dashboard.cli.options import HUB_URL
 from foreshock_dashboard.model.incident import Cause
-from foreshock_dashboard.render.rule_files import RUNBOOK_URL
+from foreshock_dashboard.render.rule_files import HUB_URL, RUNBOOK_URL
 from foreshock_dashboard.world.gpus import _HARDWARE_XIDS
 from foreshock_exporter.otlp.readings import FATAL_XIDS
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
+from foreshock_dashboard.render.rule_files import HUB_URL
 from foreshock_dashboard.settings.option_types import parse_past, parse_port, parse_url
 from foreshock_dashboard.settings.settings import OPTIONS, SettingsError, describe
 from foreshock_exporter.common.durations import parse_duration
 
-HUB_URL = "http://127.0.0.1:8050"
 EXIT_FINDINGS = 3
 """Exit code where `--fail-on` matches."""
 SEVERITIES = ("critical", "warning")
