@@ -127,7 +127,7 @@ def test_a_missing_metric_is_listed_with_the_feature_lost() -> None:
     watching.read(NOW)
 
     assert "gpu_info (GPUs)" not in watching.missing()
-    assert "traces_service_graph_request_total (the service map)" in watching.missing()
+    assert "traces_service_graph_request_total (service map)" in watching.missing()
 
 
 @pytest.mark.parametrize(
