@@ -102,7 +102,7 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     expect(wait.locator("[title]").first).to_have_attribute(
         "title", "Leading signal: work waits while another service runs on the same GPU"
     )
-    expect(page.locator("#timeline .lane")).to_have_count(4)
+    expect(page.locator("#timeline .lane")).to_have_count(3)
     expect(page.locator("ol.propagation li")).to_have_count(2)
     page.get_by_text("As tables").click()
     expect(page.locator("#map tbody tr").first).to_be_visible()
@@ -176,7 +176,7 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
     _ready(page)
     assert page.locator("main img, main script").count() == 0
     if scene == "hostile":
-        expect(page.locator(".incidents")).to_contain_text(HOSTILE)
+        expect(page.locator("ol.propagation")).to_contain_text(HOSTILE)
     elif scene == "error":
         expect(page.locator("#map-message")).to_contain_text("Cannot be read: prometheus")
         expect(page.locator("#cascade-load")).to_contain_text("Cannot be read: prometheus")

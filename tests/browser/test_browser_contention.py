@@ -26,7 +26,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     page = visit("/contention").page
     ready(page)
     row = {"trace_id": f"{1:032x}", "service": "embedder", "operation": "POST /embed", "start": NOW - 60}
-    row |= {"duration_seconds": 2.0, "for_aggressor_seconds": 5.0, "gpu_seconds": 8.0}
+    row |= {"duration_seconds": 2.0, "aggressor_wait_seconds": 5.0, "gpu_seconds": 8.0}
     waits = {"traces": [row], "examined": 40, "time": NOW}
     page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
     expect(page.locator("#headline")).to_have_text("embedder waits on train-llm up to 46% of the time, 2 GPUs.")
@@ -56,7 +56,7 @@ def test_the_matrix_is_sorted_by_its_heads_and_tables_by_a_column(visit: Open) -
     ready(page)
     rows = page.locator("#waits .matrix tbody th")
     page.get_by_role("button", name="All pairs").click()
-    expect(rows).to_have_count(1)
+    expect(rows).to_have_count(2)
     page.get_by_role("button", name="All pairs").click()
     expect(rows.locator("button")).to_have_text(["batch-eval", "embedder", "reranker", "train-llm"])
     page.locator("#waits .matrix thead").get_by_role("button", name="train-llm").click()
