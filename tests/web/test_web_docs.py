@@ -28,7 +28,7 @@ def test_every_trace_parameter_is_documented() -> None:
 def test_every_field_of_a_trace_is_documented(caller: Caller) -> None:
     """Its own, its spans', their events' and links', as OpenAPI has them too."""
     body = caller.get("/api/traces/1").json()
-    fields = {*body, *body["spans"][0], *next(row["events"][0] for row in body["spans"] if row["events"])} - {"colour"}
+    fields = {*body, *body["spans"][0], *next(row["events"][0] for row in body["spans"] if row["events"])} - {"color"}
     assert [name for name in sorted(fields) if f"`{name}`" not in TEXT] == []
     assert body.keys() == answer_schema(caller.get("/api/openapi.json").json(), "/api/traces/{trace_id}").keys()
 

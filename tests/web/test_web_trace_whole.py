@@ -72,7 +72,7 @@ def test_everything_of_a_span_is_given() -> None:
     for _ in range(40):
         (deep,) = deep
     assert deep == "bottom"
-    del row["colour"], row["gpu"], row["critical"], row["gaps"]
+    del row["color"], row["gpu"], row["critical"], row["gaps"]
     assert row == {
         "span_id": "02" * 8,
         "parent_id": "09" * 8,

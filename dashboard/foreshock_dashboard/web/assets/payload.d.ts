@@ -18,7 +18,7 @@ export interface LivePayload {
 
 export interface Topology {
   id: string;
-  services: { id: string; colour: number }[];
+  services: { id: string; color: number }[];
   hosts: { name: string; gpus: [index: number, ...rest: unknown[]][] }[];
   pools?: { names: string[]; of: number[] };
   /** Pairs of a GPU and a service on it, both by index. */
@@ -27,7 +27,7 @@ export interface Topology {
 }
 
 export interface ServiceMap {
-  nodes: { id: string; kind: string; colour: number; column: number; row: number }[];
+  nodes: { id: string; kind: string; color: number; column: number; row: number }[];
   edges: MapEdge[];
   /** Rows of each column. */
   heights: number[];

@@ -25,7 +25,7 @@ class MapNode(Row):
 
     id: str
     kind: str
-    colour: int
+    color: int
     column: int
     row: int
 
@@ -53,7 +53,7 @@ class TopologyService(Row):
     """A service."""
 
     id: str
-    colour: int
+    color: int
 
 
 class TopologyHost(Row):

@@ -38,7 +38,6 @@ class ServiceLine(ServiceForecast, GpuUse):
     """A service of the list."""
 
     id: str
-    colour: int
     health: Health
     word: str
     tier: str
@@ -62,7 +61,7 @@ class NeighborRow(Row):
     """A service on the same GPUs. wait: share of time that this service waits on it; caused_wait: the reverse."""
 
     id: str
-    colour: int
+    color: int
     gpus: list[str]
     wait: float | None
     caused_wait: float | None
@@ -83,7 +82,6 @@ class CallRow(Row):
     """A call edge to or from another service."""
 
     id: str
-    colour: int
     known: bool
     connection: str
     rate: float | None
@@ -133,7 +131,6 @@ class ServicePage(TypedDict, total=False):
 
     ready: Required[bool]
     service: Required[str]
-    colour: int
     health: Health
     word: str
     tier: str
@@ -177,7 +174,6 @@ def services(snapshot: Snapshot) -> ServicesPage:
     rows: list[ServiceLine] = [
         {
             "id": str(service),
-            "colour": service_color(str(service)),
             "health": state[service].health,
             "word": state[service].word,
             "tier": tiers[service],
@@ -204,7 +200,10 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     if world is None or service not in world.services:
         return {"ready": False, "service": str(service)}
     row, red, condition = world.services.index(service), world.red, conditions(snapshot)[service]
-    rate, error_rate, p50, p95, p99 = _newest_of(row, red.rate, red.failed, red.p50, red.p95, red.p99)
+    (rate,) = _newest_of(row, red.rate)
+    error_rate, p50, p95, p99 = (
+        last_median(values[row : row + 1])[0] for values in (red.failed, red.p50, red.p95, red.p99)
+    )
     forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
     use = _shares(world, service).get(service, _NO_GPU)
     state = ServiceState(condition.health, rate, error_rate, p95, use["gpus"], forecast)
@@ -212,7 +211,6 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     return {
         "ready": True,
         "service": str(service),
-        "colour": service_color(str(service)),
         "health": condition.health,
         "word": condition.word,
         "tier": tier_by_service(world)[service],
@@ -308,8 +306,7 @@ def _calls(world: World, service: Service, side: Literal["client", "server"]) ->
             other = edge.client if edge.server == service else edge.server
             calls = world.calls
             figures = _newest_of(row, calls.rate, calls.failed, calls.p95, world.server_p95, world.attempts)
-            name = str(other)
-            rows.append(CallRow(name, service_color(name), other in world.services, edge.connection, *figures))
+            rows.append(CallRow(str(other), other in world.services, edge.connection, *figures))
     return sorted(rows, key=lambda call: (-(call.rate or 0.0), call.id))
 
 

@@ -29,7 +29,6 @@ export interface ServiceValues {
 
 export interface ServiceRow extends ServiceValues {
   id: string;
-  colour: number;
   health: Health;
   word: string;
   /** Value over SLO target; above 1 in an SLO breach. */
@@ -46,7 +45,7 @@ export interface ServicesData extends LivePayload {
 
 export interface Neighbor {
   id: string;
-  colour: number;
+  color: number;
   /** Share of time that the service waits on it. */
   wait: number | null;
   /** Share of time that it waits on the service. */
@@ -56,7 +55,6 @@ export interface Neighbor {
 
 export interface Call {
   id: string;
-  colour: number;
   /** Whether the service has a page. */
   known: boolean;
   connection: string | null;

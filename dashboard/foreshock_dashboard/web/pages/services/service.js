@@ -17,6 +17,7 @@ import {
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionSteps, causeText, incidentState } from "#web/assets/timeline/incident.js";
+import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
 import {
@@ -141,7 +142,12 @@ const drawNeighbors = ({ service, neighbors, gpus }) => {
     rows: neighbors,
     by: "-wait",
     columns: [
-      { key: "id", name: "Neighbor", text: true, cell: (row) => serviceCell(row, NAME_LENGTH, label) },
+      {
+        key: "id",
+        name: "Neighbor",
+        text: true,
+        cell: (row) => [serviceDot(row.color), serviceCell(row, NAME_LENGTH, label)],
+      },
       {
         key: "wait",
         name: "Wait on it",

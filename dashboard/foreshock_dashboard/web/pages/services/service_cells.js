@@ -103,10 +103,8 @@ export const loadCell = ({ load, safe_load: limit }) => referenceCell(load, form
  */
 const probabilityText = (probability) => {
   if (!isNumber(probability)) return NOT_KNOWN;
-  if (probability > MAX_SHOWN_PROBABILITY) return `> ${formatPercent(MAX_SHOWN_PROBABILITY)}`;
-  return probability < 1 - MAX_SHOWN_PROBABILITY
-    ? `< ${formatPercent(1 - MAX_SHOWN_PROBABILITY)}`
-    : formatPercent(probability);
+  if (probability > MAX_SHOWN_PROBABILITY) return "> 95%";
+  return probability < 1 - MAX_SHOWN_PROBABILITY ? "< 5%" : formatPercent(probability);
 };
 
 /**

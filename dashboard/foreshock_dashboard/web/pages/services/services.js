@@ -26,6 +26,7 @@ const AT_RISK_PROBABILITY = 0.5;
 const latencyLine = ({ spark, slo, id }) => {
   const top = formatSeconds(Math.max(...spark.filter(isNumber)));
   return sparkline(spark, {
+    limit: slo?.p95 ?? null,
     label: `p95 of ${id}, last 15 min, up to ${top}${slo ? `, SLO ${formatSeconds(slo.p95)}` : ""}`,
     title: `up to ${top}${slo ? `; SLO ${formatSeconds(slo.p95)}` : ""}`,
   });

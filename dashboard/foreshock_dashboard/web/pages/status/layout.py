@@ -19,11 +19,11 @@ def layout() -> Component:
             html.Div(id="status-figures", className="figures"),
             html.Div(
                 [
-                    panel("targets", "Targets", "", wide=True, csv="/api/csv/targets"),
-                    panel("signals", "Signals", "", wide=True),
+                    panel("targets", "Targets", wide=True, csv="/api/csv/targets"),
+                    panel("signals", "Signals", wide=True),
                     panel("spans", "Span ingestion", "since start"),
-                    panel("store", "Storage", ""),
-                    panel("connect", "Connect data sources", "", wide=True),
+                    panel("store", "Sources and storage"),
+                    panel("connect", "Connect data sources", wide=True),
                 ],
                 className="panels",
             ),

@@ -20,7 +20,6 @@ import { figure } from "#web/assets/widgets/widgets.js";
 /** @typedef {import("#web/pages/status/payload.d.ts").Target} Target */
 /** @typedef {[name: string, value: Content, isBad?: boolean]} Fact */
 
-const OWN_STORE = "embedded store";
 const MAX_TARGETS = 400;
 const NEARLY_FULL_RATIO = 0.9;
 /** Larger retentions stand for none. */
@@ -39,14 +38,7 @@ const SPAN_COUNTS = {
 };
 
 /** @param {unknown} value */
-const formatCount = (value) =>
-  isNumber(value) ? value.toLocaleString("en", { maximumFractionDigits: 0 }).replaceAll(",", " ") : NOT_KNOWN;
-
-/**
- * A source without its address, which is in the tooltip.
- * @param {string | undefined} source
- */
-const shortSource = (source) => (source === OWN_STORE ? source : source?.split(" ")[0] || NOT_KNOWN);
+const formatCount = (value) => (isNumber(value) ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : NOT_KNOWN);
 
 /** @param {readonly (Fact | false)[]} facts */
 const factList = (facts) =>
@@ -96,7 +88,6 @@ const targetsFigure = ({ targets, hidden, error }) => {
 
 /** @param {StatusData} data */
 const drawFigures = (data) => {
-  const { sources = {} } = data.hub;
   const { have, need, done } = data.learning;
   const progress = `${Math.floor(have / 60)} of ${Math.floor(need / 60)} min`;
   put(
@@ -104,8 +95,6 @@ const drawFigures = (data) => {
     ageFigure(data),
     targetsFigure(data),
     figure("Baseline", done ? "ready" : progress),
-    figure("Metrics source", shortSource(sources.metrics), { title: sources.metrics ?? null }),
-    figure("Trace source", shortSource(sources.traces), { title: sources.traces ?? null }),
     figure("Version", data.version),
   );
 };

@@ -37,7 +37,7 @@ class LaneInterval(TypedDict):
     """A service on a GPU for a while."""
 
     service: str
-    colour: int
+    color: int
     offset_seconds: float
     duration_seconds: float
     share: float | None
@@ -51,7 +51,7 @@ class LaneRow(HeldSeconds):
     gpu: str
     uuid: str
     own: Annotated[str, Field(description="the trace's service on it")]
-    colour: int
+    color: int
     spans: Annotated[list[str], Field(description="span ids")]
     intervals: Annotated[list[LaneInterval], Field(description="occupancy over time")]
 
@@ -102,7 +102,7 @@ def _lane(lane: Lane, origin: int) -> LaneRow:
         "gpu": lane.gpu.label,
         "uuid": lane.gpu.uuid,
         "own": str(lane.wait.service),
-        "colour": service_color(str(lane.wait.service)),
+        "color": service_color(str(lane.wait.service)),
         "spans": list(lane.spans),
         **_held(lane.wait.split, lane.wait.occupancy_quality),
         "intervals": [
@@ -114,7 +114,7 @@ def _lane(lane: Lane, origin: int) -> LaneRow:
 def _interval(interval: OccupancyInterval, origin: int) -> LaneInterval:
     return {
         "service": str(interval.service),
-        "colour": service_color(str(interval.service)),
+        "color": service_color(str(interval.service)),
         "offset_seconds": _seconds((interval.start - origin) / 1e9),
         "duration_seconds": _seconds((interval.end - interval.start) / 1e9),
         "share": interval.share,

@@ -5,7 +5,7 @@ export interface TraceRow {
   start: number;
   service: string;
   operation: string;
-  colour: number;
+  color: number;
   duration_seconds: number | null;
   /** Absent until it is read; null where no span is known to have run on a shared GPU. */
   gpu_wait_seconds?: number | null;
@@ -61,7 +61,7 @@ export interface Span {
   kind: string;
   status: string;
   status_message?: string;
-  colour: number;
+  color: number;
   offset_seconds: number;
   duration_seconds: number;
   /** Whether it ended before it started by its own clock. */
@@ -99,7 +99,7 @@ export interface GpuLane {
   unshared_seconds: number;
   intervals: {
     service: string;
-    colour: number;
+    color: number;
     share: number;
     quality: string;
     offset_seconds: number;
@@ -111,7 +111,7 @@ export interface GpuLane {
 export interface TimePart {
   activity: "failed_calls" | "queue" | "work";
   service: string;
-  colour: number;
+  color: number;
   seconds: number;
   /** Failed calls. */
   calls: number;

@@ -44,7 +44,7 @@ class TraceRow(TypedDict):
 
     trace_id: str
     service: str
-    colour: int
+    color: int
     operation: str
     start: float
     duration_seconds: float | None
@@ -122,7 +122,7 @@ class SpanJson(TypedDict):
     parent_id: str
     name: str
     service: str
-    colour: int
+    color: int
     kind: Kind
     offset_seconds: float
     duration_seconds: float
@@ -186,7 +186,7 @@ class TimePartJson(TypedDict):
         ),
     ]
     service: str
-    colour: int
+    color: int
     seconds: float
     calls: Annotated[int, Field(description="failed calls; 0 for other activities")]
 
@@ -242,7 +242,7 @@ def summary(item: TraceSummary) -> TraceRow:
     return {
         "trace_id": item.trace_id,
         "service": str(item.service),
-        "colour": service_color(str(item.service)),
+        "color": service_color(str(item.service)),
         "operation": item.operation,
         "start": round(item.start, 6),
         "duration_seconds": number(item.duration),
@@ -308,7 +308,7 @@ def trace(
             {
                 "activity": part.activity,
                 "service": str(part.service),
-                "colour": service_color(str(part.service)),
+                "color": service_color(str(part.service)),
                 "seconds": number(part.seconds) or 0.0,
                 "calls": part.calls,
             }
@@ -373,7 +373,7 @@ def _span(span: Span, origin: int) -> SpanJson:
         "parent_id": span.parent_id,
         "name": span.name,
         "service": str(span.service),
-        "colour": service_color(str(span.service)),
+        "color": service_color(str(span.service)),
         "kind": span.kind,
         "offset_seconds": (span.start_ns - origin) / 1e9,
         "duration_seconds": span.duration_ns / 1e9,

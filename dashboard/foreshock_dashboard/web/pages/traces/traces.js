@@ -265,7 +265,7 @@ const listRows = ({ traces, time }, hasWaits) => {
       h(
         "th",
         { scope: "row" },
-        serviceDot(trace.colour),
+        serviceDot(trace.color),
         link(tracesHref({ trace: id, span: null }), name, `${service} ${operation}`),
         trace.root ? null : h("small", { class: "muted" }, " (root missing)"),
       ),

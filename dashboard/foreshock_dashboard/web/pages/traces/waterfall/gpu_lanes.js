@@ -40,7 +40,7 @@ const holdText = ({ own, by }, service) => {
  */
 const laneTrack = (lane, service, range) => {
   const intervals = lane.intervals.filter((interval) => interval.service === service);
-  const bars = intervals.map(({ share, quality, colour, offset_seconds: offset, duration_seconds: seconds }) => {
+  const bars = intervals.map(({ share, quality, color, offset_seconds: offset, duration_seconds: seconds }) => {
     const place = placeOf(offset, seconds, range);
     if (!place) return null;
     const part = Math.round(Math.max(MIN_SHARE, share) * 100);
@@ -48,7 +48,7 @@ const laneTrack = (lane, service, range) => {
     return h("div", {
       class: `lane-bar ${quality === "inferred" ? "inferred" : ""}`,
       title: `${service} used ${formatPercent(share)} of ${lane.gpu} ${when} (${quality})`,
-      style: `left:${place.left}%;width:max(1px,${place.width}%);--part:${part}%;--ink:${serviceColor(colour)}`,
+      style: `left:${place.left}%;width:max(1px,${place.width}%);--part:${part}%;--ink:${serviceColor(color)}`,
     });
   });
   return h(
@@ -57,7 +57,7 @@ const laneTrack = (lane, service, range) => {
     h(
       "div",
       { class: "lane-name", title: service },
-      serviceDot(intervals.at(-1)?.colour),
+      serviceDot(intervals.at(-1)?.color),
       service === lane.own ? h("b", null, service) : service,
       h("small", { class: "muted" }, holdText(lane, service)),
     ),

@@ -79,7 +79,7 @@ export const drawSpanDetail = (span) => {
   }
   put(
     box,
-    h("h3", null, serviceDot(span.colour), `${span.service} ${span.name}`),
+    h("h3", null, serviceDot(span.color), `${span.service} ${span.name}`),
     h(
       "p",
       { class: "facts" },

@@ -57,7 +57,7 @@ export const breakdownBar = ({ parts, duration_seconds: duration }) => {
       shown.map((part) =>
         h("span", {
           class: part.activity,
-          style: `flex-grow:${part.seconds / duration};--ink:${serviceColor(part.colour)}`,
+          style: `flex-grow:${part.seconds / duration};--ink:${serviceColor(part.color)}`,
           title: text(part),
         }),
       ),
@@ -70,7 +70,7 @@ export const breakdownBar = ({ parts, duration_seconds: duration }) => {
         h(
           "span",
           null,
-          h("span", { class: `swatch ${part.activity}`, style: `--ink:${serviceColor(part.colour)}` }),
+          h("span", { class: `swatch ${part.activity}`, style: `--ink:${serviceColor(part.color)}` }),
           text(part),
         ),
       ),

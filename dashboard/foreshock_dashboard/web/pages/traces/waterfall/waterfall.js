@@ -152,12 +152,12 @@ const facts = (trace) => {
 
 /** @param {Trace} trace */
 const legend = ({ spans, lanes }) => {
-  const services = new Map(spans.map(({ service, colour }) => [service, colour]));
+  const services = new Map(spans.map(({ service, color }) => [service, color]));
   const hasGaps = spans.some(({ gaps }) => gaps?.length);
   return h(
     "p",
     { class: "legend" },
-    [...services].map(([service, colour]) => h("span", null, serviceDot(colour), service)),
+    [...services].map(([service, color]) => h("span", null, serviceDot(color), service)),
     h("span", { class: "key critical" }, "critical path"),
     lanes?.some(({ waited_seconds: waited }) => waited > 0) ? h("span", { class: "key held" }, "GPU wait") : null,
     hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
@@ -309,7 +309,7 @@ const spanName = ({ span, level, childCount, isOrphan }, times, isFolded) => {
       { class: "wf-fold", "data-fold": childCount ? "yes" : null, "aria-hidden": "true" },
       childCount ? foldSign : "·",
     ),
-    serviceDot(span.colour),
+    serviceDot(span.color),
     h("b", null, span.service),
     ` ${span.name}`,
     times ? h("b", null, times) : null,
@@ -327,7 +327,7 @@ const spanTrack = (span, isFolded, shown) => {
   const isFailed = status === "error";
   const bars = (span.members && isFolded ? span.members : [span]).map((each) =>
     barPart(`wf-bar${each.status === "error" ? " failed" : ""}`, each.offset_seconds, each.duration_seconds, shown, {
-      style: `background:${serviceColor(span.colour)}`,
+      style: `background:${serviceColor(span.color)}`,
       minWidth: 2,
     }),
   );
