@@ -48,7 +48,7 @@ def told(*spans: dict[str, object], **more: object) -> dict[str, object]:
 def names(text: str) -> list[str]:
     """The names of the spans in the order in which they are shown, with their indentation."""
     return [
-        line[24:].partition("gateway")[0] + line.rpartition("step ")[2] for line in text.splitlines() if "step" in line
+        line[23:].partition("gateway")[0] + line.rpartition("step ")[2] for line in text.splitlines() if "step" in line
     ]
 
 

@@ -9,11 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.incident import AtRisk, Cause, Incident, Severity, Summary, SuspectedCause, Symptom
+from foreshock_dashboard.model.incident import (
+    AtRisk,
+    Candidate,
+    Cause,
+    Incident,
+    Severity,
+    Summary,
+    SuspectedCause,
+    Symptom,
+)
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.clause import Clause, joined, joined_text, minute, text, time
-from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
+from foreshock_dashboard.render.incident_summary import (
+    condition_clauses,
+    headline,
+    incident_sentence,
+    summary_clauses,
+    suspect_clauses,
+)
 from foreshock_dashboard.render.units import (
     breach_bucket,
     breach_interval,
@@ -83,74 +98,113 @@ def test_times_carry_their_unix_seconds() -> None:
     assert minute(NOON) == Clause("12:00 UTC", "minute", at=NOON)
 
 
-SINCE = "since 12:00:00 UTC; p95 of llm 1.50 s, usually 500 ms."
+DEGRADED = "llm is degraded: p95 1.50 s (baseline 500 ms)."
+FIRST = "First anomaly: 12:00:00 UTC."
+SUSPECTED = f"{DEGRADED} Suspected cause: degraded dependency batch (high confidence)."
+MANY = tuple(Service("", f"s{i}") for i in range(5))
 
 
 @pytest.mark.parametrize(
-    ("result", "sentence"),
+    ("result", "suspected"),
     [
-        (incident("gpu_contention", SuspectedCause(BATCH, (GPU,))), f"batch starves llm on host-1/gpu-0 {SINCE}"),
+        (incident("gpu_contention", SuspectedCause(BATCH, (GPU,))), "noisy neighbor batch on host-1/gpu-0"),
+        (incident("gpu_contention", SuspectedCause(LLM)), "GPU contention"),
         (
-            incident("gpu_contention", SuspectedCause(BATCH, (GPU,)), confidence=0.4),
-            f"batch may starve llm on host-1/gpu-0 {SINCE}",
+            incident("gpu_contention", SuspectedCause(BATCH, (GPU,)), summary=Summary(requests="POST /embed")),
+            "GPU contention with requests from batch (POST /embed)",
         ),
-        (incident("gpu_contention", SuspectedCause(LLM)), f"llm fights for its GPUs {SINCE}"),
-        (
-            incident("gpu_contention", SuspectedCause(BATCH, (GPU,)), summary=Summary(requests="")),
-            "what batch asks makes other requests to llm wait since 12:00:00 UTC.",
-        ),
-        (
-            incident("overload", SuspectedCause(FRONT)),
-            f"llm is asked for more than it carries, most of it through front {SINCE}",
-        ),
-        (
-            incident("overload", SuspectedCause(LLM), at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),)),
-            f"llm will soon be asked for more than it carries {SINCE[:-1]}; next llm in about 2 min.",
-        ),
-        (
-            incident("scale_up_lag", SuspectedCause()),
-            f"llm is asked for more than its replicas carry, and new ones are late {SINCE}",
-        ),
-        (incident("retry_storm", SuspectedCause(LLM, edge=(FRONT, LLM))), f"Retries of front keep llm down {SINCE}"),
-        (
-            incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True)),
-            "A short loss of capacity would take llm down for good by retries.",
-        ),
+        (incident("overload", SuspectedCause(FRONT)), "overload; most of the extra load comes from front"),
+        (incident("overload", SuspectedCause(LLM)), "overload"),
+        (incident("scale_up_lag", SuspectedCause()), "scale-up lag: new replicas are not ready"),
+        (incident("retry_storm", SuspectedCause(LLM, edge=(FRONT, LLM))), "retry storm from front"),
         (
             incident("network", SuspectedCause(LLM, edge=(FRONT, LLM))),
-            f"Packets between front and llm are lost or late {SINCE}",
+            "packet loss or high latency between front and llm",
         ),
-        (incident("network", SuspectedCause(host="host-1")), f"The network of host-1 loses packets {SINCE}"),
+        (incident("network", SuspectedCause(host="host-1")), "packet loss on host-1"),
+        (incident("kv_cache_pressure", SuspectedCause(FRONT)), "longer requests from front fill the KV cache"),
+        (incident("load_imbalance", SuspectedCause(LLM)), "load imbalance: one replica is overloaded or slow"),
+        (incident("hardware", SuspectedCause(LLM, (GPU,))), "throttled or failing host-1/gpu-0"),
+        (incident("hardware", SuspectedCause(LLM, host="host-1")), "hardware fault of host-1"),
+        (incident("hardware", SuspectedCause(LLM)), "lost replicas"),
+        (incident("dependency", SuspectedCause(BATCH)), "degraded dependency batch"),
+        (incident("dependency", SuspectedCause(LLM)), "no external cause found"),
+    ],
+)
+def test_every_cause_is_named_with_the_suspected_service(result: Incident, suspected: str) -> None:
+    assert joined_text(suspect_clauses(result)) == suspected
+    assert f"Suspected cause: {suspected} (high confidence)." in incident_sentence(result)
+
+
+SLOW, BREACH = Symptom("p95", 1.5, 0.5, 2.0), Symptom("p95", 27.4, 10.0, 16.4)
+ERRORS = Symptom("error_rate", 0.25, 0.0, 0.016)
+LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "llm is degraded: p95 1.50 s (baseline 500 ms)"),
+        ({"summary": Summary(SLOW)}, "llm is degraded: p95 1.50 s (SLO 2.00 s)"),
+        ({"summary": Summary(SLOW._replace(value=0.55))}, "llm is at risk: p95 550 ms (SLO 2.00 s)"),
+        ({"summary": Summary(BREACH)}, "llm breaches its SLO: p95 27.4 s (SLO 16.4 s)"),
+        ({"summary": Summary(ERRORS)}, "llm breaches its SLO: error rate 25% (SLO 1.6%)"),
+        ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
+        ({"summary": LOADED}, "llm is about to be overloaded: load 82% (safe limit 55%)"),
+        ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load 140% (safe limit 55%)"),
+        ({"summary": LOADED._replace(load=14.4)}, "llm is overloaded: load > 3x capacity (safe limit 55%)"),
+        ({"summary": LOADED._replace(load=0.5)}, "llm is at risk: p95 500 ms (baseline 500 ms)"),
+        ({"summary": Summary()}, "llm is at risk"),
+        ({"cause": "retry_storm", "summary": Summary(latent=True)}, "llm is at risk of a metastable failure"),
+        ({"state": "recovering", "summary": Summary(SLOW)}, "llm is recovering: p95 1.50 s (SLO 2.00 s)"),
+        ({"state": "resolved"}, "llm has recovered from overload"),
+        ({"state": "resolved", "cause": "gpu_contention"}, "llm has recovered from GPU contention"),
+    ],
+)
+def test_a_headline_is_the_condition_of_the_service_and_its_metric(changes: dict[str, object], words: str) -> None:
+    """At most twelve words, the service first."""
+    result = replace(incident("overload", SuspectedCause(FRONT)), **changes)  # type: ignore[arg-type]  # fields
+    assert headline(result) == words
+    assert headline(result).startswith(joined_text(condition_clauses(result)))
+    assert len(words.split()) <= 12
+
+
+def test_a_latent_risk_has_no_suspect() -> None:
+    """Nothing has happened yet."""
+    latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
+    assert incident_sentence(latent) == (
+        "llm is at risk of a metastable failure. Client retries would prevent recovery from a brief capacity loss."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "summary"),
+    [
+        ({}, f"{SUSPECTED} {FIRST}"),
+        ({"confidence": 0.6}, f"{DEGRADED} Suspected cause: degraded dependency batch (medium confidence). {FIRST}"),
         (
-            incident("kv_cache_pressure", SuspectedCause(FRONT)),
-            f"Longer requests of front fill the KV cache of llm {SINCE}",
+            {"confidence": 0.3, "candidates": (Candidate(BATCH, 0.5), Candidate(FRONT, 0.3), Candidate(LLM, 0.2))},
+            f"{DEGRADED} Possible causes (low confidence): batch, front, llm. {FIRST}",
         ),
         (
-            incident("load_imbalance", SuspectedCause(LLM)),
-            f"One replica of llm has more to do or is slower than the others {SINCE}",
-        ),
-        (incident("hardware", SuspectedCause(LLM, (GPU,))), f"host-1/gpu-0 is held back or failing {SINCE}"),
-        (incident("hardware", SuspectedCause(LLM, host="host-1")), f"Hardware of llm is held back or failing {SINCE}"),
-        (incident("hardware", SuspectedCause(LLM)), f"Replicas of llm are lost {SINCE}"),
-        (incident("dependency", SuspectedCause(BATCH)), f"batch is slow or failing {SINCE}"),
-        (
-            incident("dependency", SuspectedCause(LLM), state="recovering", summary=Summary(Symptom("failed", 0.25))),
-            "llm is slow or failing since 12:00:00 UTC; it calms down: 25% of requests to llm fail.",
+            {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
+            f"{SUSPECTED} Affected: front, gateway. Next at risk: gateway (< 5 min). {FIRST}",
         ),
         (
-            incident("dependency", SuspectedCause(LLM), affected=(LLM, FRONT, GATEWAY)),
-            f"llm is slow or failing {SINCE[:-1]}; front and gateway are worse than usual too.",
+            {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},
+            f"{SUSPECTED} Affected: s0, s1, s2 and 2 more. SLO breach forecast: imminent. {FIRST}",
         ),
         (
-            incident("dependency", SuspectedCause(LLM), affected=(LLM, *(Service("", f"s{i}") for i in range(5)))),
-            f"llm is slow or failing {SINCE[:-1]}; s0, s1, s2 and 2 more are worse than usual too.",
+            {"affected": (), "at_risk": (AtRisk(LLM, 5.0, 1000.0, 6000.0),)},
+            SUSPECTED,
         ),
     ],
 )
-def test_an_incident_is_one_sentence(result: Incident, sentence: str) -> None:
-    assert incident_sentence(result) == sentence
-    named = {name for clause in summary_clauses(result) for name in clause.services}
-    assert "llm" in named or "gpu" in sentence or "batch" in named
+def test_a_summary_has_one_fact_in_each_sentence(changes: dict[str, object], summary: str) -> None:
+    """At low confidence the candidates follow the symptom; without an affected service nothing has begun."""
+    result = replace(incident("dependency", SuspectedCause(BATCH)), **changes)  # type: ignore[arg-type]  # fields
+    assert incident_sentence(result) == summary
+    assert {"llm", "batch"} <= {name for clause in summary_clauses(result) for name in clause.services}
     assert not any(math.isnan(clause.at) for clause in summary_clauses(result) if clause.at is not None)
 
 

@@ -35,8 +35,8 @@ def risky(chance: float, p50: float = 300.0) -> Forecast:
     ("incident", "outlook", "state", "reason"),
     [
         (None, Forecast(), "ok", ""),
-        (("warning", "firing"), Forecast(), "degraded", "train-llm starves embedder"),
-        (("critical", "firing"), Forecast(), "shed", "train-llm starves embedder"),
+        (("warning", "firing"), Forecast(), "degraded", "embedder is degraded: p95 412 ms (baseline 105 ms)."),
+        (("critical", "firing"), Forecast(), "shed", "embedder is degraded: p95 412 ms (baseline 105 ms)."),
         (("critical", "resolved"), Forecast(), "ok", ""),
         (None, risky(0.4), "ok", ""),
         (None, risky(0.6), "degraded", "it may miss its objective in 5 min"),

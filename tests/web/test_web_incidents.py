@@ -15,7 +15,7 @@ from tests.web.worlds import NOW, service, snapshot, starvation, starving
 from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Cause, Incident, Severity, State, SuspectedCause
 from foreshock_dashboard.web.state import lists
-from foreshock_dashboard.web.state.incident_json import VERSION, incident, replayed
+from foreshock_dashboard.web.state.incident_json import VERSION, ClauseJson, incident, replayed
 
 TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "incidents.md").read_text()
 
@@ -102,6 +102,8 @@ def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> Non
         "pool": None,
         "edge": None,
         "host": None,
+        "text": "GPU contention",
+        "clauses": [ClauseJson("GPU contention", "", (), (), None)],
     }
 
 

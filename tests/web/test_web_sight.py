@@ -112,10 +112,10 @@ def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
     rate[row] = np.nan
     quiet = replace(world, red=replace(world.red, rate=rate))
     assert freshness(quiet).stale_services == ()
-    assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "no requests"
+    assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "No traffic"
     gone = without(quiet, ("busy", "stalled", "memory"))
     assert service("train-llm") in freshness(gone).stale_services
-    assert conditions.conditions(snapshot(gone))[service("train-llm")] == ("unknown", "no data")
+    assert conditions.conditions(snapshot(gone))[service("train-llm")] == ("unknown", "no_data")
 
 
 def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
@@ -126,7 +126,7 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     assert said.detail[0] == (
         "The state may have changed. No data: no fresh samples from any GPU or service since 09:55:00 UTC"
     )
-    assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")].word == "affected, no data"
+    assert conditions.conditions(snapshot(world, starvation(world)))[service("embedder")] == ("critical", "no_data")
 
 
 @pytest.mark.parametrize(("late", "state"), [(13.0, "calm"), (60.0, "calm"), (61.0, "unknown"), (7200.0, "unknown")])
@@ -161,8 +161,8 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
 def test_rows_without_data_say_so() -> None:
     """On the map and in the table: not idle, not as usual."""
     rows = {row.id: row for row in data.now(snapshot(dim()), "x")["services"]}
-    assert (rows["auth"].health, rows["auth"].word, rows["auth"].rate) == ("unknown", "no data", None)
-    assert rows["gateway"].word == "healthy"
+    assert (rows["auth"].health, rows["auth"].word, rows["auth"].rate) == ("unknown", "No data", None)
+    assert rows["gateway"].word == "Healthy"
     assert {row.health for row in data.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
 
 

@@ -79,22 +79,25 @@ class Candidate(NamedTuple):
 
 
 class Symptom(NamedTuple):
-    """Symptom of the affected service: p95 latency in seconds with its baseline, or ratio of failed requests."""
+    """Symptom of the affected service: p95 latency in seconds or error rate (0 to 1), with its baseline and SLO."""
 
-    signal: Literal["p95", "failed"]
+    signal: Literal["p95", "error_rate"]
     value: float
     baseline: float = math.nan
+    slo: float = math.nan
 
 
 class Summary(NamedTuple):
-    """Details for the summary sentence of an incident, as of one evaluation.
+    """Details for the summary of an incident, as of one evaluation.
 
-    symptom: None if unknown. latent: nothing fails yet, but retries would make a short loss of capacity permanent.
-    requests: kind of requests of the suspected service that make others wait, "" if unknown; None if the service runs
-    on the contended GPUs itself.
+    symptom: None if unknown. load, safe_load: offered load over capacity and its safe limit, NaN if unknown. latent:
+    nothing fails yet, but retries would make a short loss of capacity permanent. requests: kind of requests of the
+    suspected service that make others wait, "" if unknown; None if the service runs on the contended GPUs itself.
     """
 
     symptom: Symptom | None = None
+    load: float = math.nan
+    safe_load: float = math.nan
     latent: bool = False
     requests: str | None = None
 

@@ -58,6 +58,12 @@ def joined(services: Iterable[Service], separator: str = " and ") -> Text:
     return text(*parts[1:])
 
 
+def sentences(*texts: Text) -> Text:
+    """Texts as sentences, in order; empty ones are left out."""
+    parts = [part for sentence in texts if sentence for part in (" ", sentence, ".")]
+    return text(*parts[1:])
+
+
 def time(seconds: float) -> Clause:
     """A time of day to the second: `12:34:56 UTC`."""
     return Clause(f"{clock(seconds)} UTC", "time", at=seconds)

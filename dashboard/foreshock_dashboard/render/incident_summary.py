@@ -1,79 +1,94 @@
-"""The summary of an incident in words: one sentence for a person who was just paged."""
+"""An incident in words: condition, headline, suspected cause, and summary."""
 
 from __future__ import annotations
 
 import math
 
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import Incident, Symptom
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, text, time
-from foreshock_dashboard.render.units import duration, gpu_list, percent
+from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, sentences, text, time
+from foreshock_dashboard.render.units import breach_bucket, duration, gpu_list, load_percent, percent
+from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
 
-LIKELY_CONFIDENCE = 0.5
-"""Confidence from which a neighbor starves a service, and does not only `may starve` it."""
 NEXT_SECONDS = 900.0
 """Seconds within which the next service at risk is named."""
 MAX_SERVICES = 4
 """Services that are listed by name; of more the first three are."""
+DEGRADED_RATIO = 1.2
+"""p95 over its baseline from which a service is degraded, and not only at risk."""
+
+
+def headline(incident: Incident) -> str:
+    """The condition with its metric: `llm breaches its SLO: p95 27.4 s (SLO 16.4 s)`."""
+    return joined_text(headline_clauses(incident))
+
+
+def headline_clauses(incident: Incident) -> Text:
+    """`headline` in clauses."""
+    metric = _metric(incident)
+    return text(condition_clauses(incident), *((f": {metric}",) if metric else ()))
+
+
+def condition_clauses(incident: Incident) -> Text:
+    """The service and its condition, without values: `llm breaches its SLO`."""
+    return text(incident.service, f" {_condition(incident)}")
 
 
 def incident_sentence(incident: Incident) -> str:
-    """`batch starves llm on host-1/gpu-0 since 12:34:56 UTC; p95 of llm 1.50 s, usually 500 ms.`"""
+    """The summary as one text."""
     return joined_text(summary_clauses(incident))
 
 
 def summary_clauses(incident: Incident) -> Text:
-    """What is wrong, since when, how bad it is, and which service is next."""
-    # Where no service is affected nothing has happened yet that it could be since.
-    since = text(" since ", time(incident.since)) if incident.affected else ()
-    symptom = _symptom(incident)
-    if incident.state == "recovering":
-        return text(condition_clauses(incident), since, "; it calms down", *((": ", symptom) if symptom else ()), ".")
-    parts = [text(condition_clauses(incident), since), symptom, _others(incident.other_affected), _next(incident)]
-    rest = [text("; ", part) for part in parts[1:] if part]
-    return text(parts[0], *rest, ".")
+    """Headline, suspected cause, affected services, next service at risk, and the first anomaly.
+
+    At low confidence in its cause the candidates are listed instead.
+    """
+    return sentences(
+        headline_clauses(incident),
+        _suspicion(incident),
+        _affected(incident.other_affected),
+        _next(incident),
+        text("First anomaly: ", time(incident.since)) if incident.affected else (),
+    )
 
 
-def condition_clauses(incident: Incident) -> Text:
-    """What is wrong: `batch starves llm on host-1/gpu-0`."""
+def suspect_clauses(incident: Incident) -> Text:
+    """The suspected cause: `noisy neighbor batch on host-1/gpu-0`."""
     service, suspect = incident.service, incident.suspect
     other = suspect.service if suspect.service != service else None
     match incident.cause:
+        case "gpu_contention" if other and incident.summary.requests is None:
+            return text("noisy neighbor ", other, *((" on ", gpus_clause(incident)) if suspect.gpus else ()))
         case "gpu_contention" if other:
-            return _starving(incident, other)
+            kind = f" ({incident.summary.requests})" if incident.summary.requests else ""
+            return text("GPU contention with requests from ", other, kind)
         case "gpu_contention":
-            return text(service, " fights for its GPUs")
+            return text("GPU contention", *((" on ", gpus_clause(incident)) if suspect.gpus else ()))
         case "overload":
-            soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
-            most = (", most of it through ", other) if other else ()
-            return text(service, " will soon be" if soon else " is", " asked for more than it carries", *most)
+            return text("overload", *(("; most of the extra load comes from ", other) if other else ()))
         case "scale_up_lag":
-            return text(service, " is asked for more than its replicas carry, and new ones are late")
+            return text("scale-up lag: new replicas are not ready")
         case "retry_storm" if incident.summary.latent:
-            return text("A short loss of capacity would take ", service, " down for good by retries")
+            return text("client retries")
         case "retry_storm":
-            return text("Retries", *((" of ", suspect.edge[0]) if suspect.edge else ()), " keep ", service, " down")
+            return text("retry storm", *((" from ", suspect.edge[0]) if suspect.edge else ()))
         case "network" if suspect.edge:
-            return text("Packets between ", suspect.edge[0], " and ", suspect.edge[1], " are lost or late")
+            return text("packet loss or high latency between ", suspect.edge[0], " and ", suspect.edge[1])
         case "network":
-            return text("The network of ", suspect.host or service, " loses packets")
+            return text("packet loss on ", suspect.host or service)
         case "kv_cache_pressure":
-            return text("Longer requests", *((" of ", other) if other else ()), " fill the KV cache of ", service)
+            return text("longer requests", *((" from ", other) if other else ()), " fill the KV cache")
         case "load_imbalance":
-            return text("One replica of ", service, " has more to do or is slower than the others")
+            return text("load imbalance: one replica is overloaded or slow")
         case "hardware" if suspect.gpus:
-            return text(gpus_clause(incident), " is held back or failing")
+            return text("throttled or failing ", gpus_clause(incident))
         case "hardware" if suspect.host:
-            return text("Hardware of ", service, " is held back or failing")
+            return text(f"hardware fault of {suspect.host}")
         case "hardware":
-            return text("Replicas of ", service, " are lost")
+            return text("lost replicas")
         case _:
-            return text(suspect.service or service, " is slow or failing")
-
-
-def starving_verb(incident: Incident) -> str:
-    """`starves`, or `may starve` at low confidence."""
-    return "starves" if incident.confidence >= LIKELY_CONFIDENCE else "may starve"
+            return text("degraded dependency ", other) if other else text("no external cause found")
 
 
 def gpus_clause(incident: Incident) -> Clause:
@@ -82,44 +97,69 @@ def gpus_clause(incident: Incident) -> Clause:
     return Clause(gpu_list(gpus), "gpus", gpus=tuple(gpu.label for gpu in gpus))
 
 
-def _starving(incident: Incident, neighbor: Service) -> Text:
-    """A neighbor takes the time of GPUs; or, from elsewhere, its requests make others wait."""
-    service, requests = incident.service, incident.summary.requests
-    if requests is None:
-        on = (" on ", gpus_clause(incident)) if incident.suspect.gpus else ()
-        return text(neighbor, f" {starving_verb(incident)} ", service, *on)
-    what = text(f"{requests} from ", neighbor) if requests else text("what ", neighbor, " asks")
-    makes = "makes" if incident.confidence >= LIKELY_CONFIDENCE else "may make"
-    return text(what, f" {makes} other requests to ", service, " wait")
+def _condition(incident: Incident) -> str:
+    symptom, summary = incident.summary.symptom, incident.summary
+    if incident.state == "resolved":
+        return f"has recovered from {in_sentence(CAUSES[incident.cause])}"
+    if incident.state == "recovering":
+        return "is recovering"
+    if summary.latent:
+        return "is at risk of a metastable failure"
+    if symptom is not None and symptom.value > symptom.slo:
+        return "breaches its SLO"
+    if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
+        return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
+    return "is degraded" if _is_degraded(symptom) else "is at risk"
 
 
-def _symptom(incident: Incident) -> Text:
-    symptom = incident.summary.symptom
-    if symptom is None:
-        return ()
-    if symptom.signal == "failed":
-        return text(f"{percent(symptom.value)} of requests to ", incident.service, " fail")
-    now, baseline = duration(symptom.value), duration(symptom.baseline)
-    return text("p95 of ", incident.service, f" {now}, usually {baseline}")
+def _is_degraded(symptom: Symptom | None) -> bool:
+    return symptom is not None and (
+        symptom.signal == "error_rate" or symptom.value >= DEGRADED_RATIO * symptom.baseline
+    )
 
 
-def _others(services: tuple[Service, ...]) -> Text:
+def _metric(incident: Incident) -> str:
+    """The metric of the condition: `p95 14.5 s (SLO 17.3 s)`, `load 82% (safe limit 55%)`."""
+    summary = incident.summary
+    if incident.state == "resolved" or summary.latent:
+        return ""
+    if "overloaded" in _condition(incident):
+        return f"load {load_percent(summary.load)} (safe limit {percent(summary.safe_load)})"
+    if (symptom := summary.symptom) is None:
+        return ""
+    name, show = ("error rate", percent) if symptom.signal == "error_rate" else ("p95", duration)
+    if math.isfinite(symptom.slo):
+        return f"{name} {show(symptom.value)} (SLO {show(symptom.slo)})"
+    baseline = f" (baseline {show(symptom.baseline)})" if math.isfinite(symptom.baseline) else ""
+    return f"{name} {show(symptom.value)}{baseline}"
+
+
+def _suspicion(incident: Incident) -> Text:
+    """The suspected cause with its confidence; at low confidence, the candidates."""
+    if incident.summary.latent:
+        return text("Client retries would prevent recovery from a brief capacity loss")
+    names = [candidate.service for candidate in incident.candidates[:3]]
+    if incident.confidence_level == "low" and len(names) > 1:
+        return text(f"Possible causes ({CONFIDENCE_LEVELS['low']}): ", joined(names, ", "))
+    confidence = CONFIDENCE_LEVELS[incident.confidence_level]
+    return text("Suspected cause: ", suspect_clauses(incident), f" ({confidence})")
+
+
+def _affected(services: tuple[Service, ...]) -> Text:
     """The other affected services."""
     if not services:
         return ()
     named = services if len(services) <= MAX_SERVICES else services[:3]
-    if len(named) < len(services):
-        names = text(joined(named, ", "), f" and {len(services) - len(named)} more")
-    else:
-        names = text(joined(named[:-1], ", "), " and " if len(named) > 1 else "", named[-1])
-    return text(names, " is" if len(services) == 1 else " are", " worse than usual too")
+    more = f" and {len(services) - len(named)} more" if len(named) < len(services) else ""
+    return text("Affected: ", joined(named, ", "), more)
 
 
 def _next(incident: Incident) -> Text:
-    """The next service that misses its objective, if that is soon."""
+    """The next service that is forecast to breach its SLO, if that is soon."""
     following = next((risk for risk in incident.at_risk if 0 < risk.p50 <= NEXT_SECONDS), None)
-    if following is None:
+    if following is None or incident.state != "firing":
         return ()
-    seconds = following.p50
-    about = f"{max(10, round(seconds, -1)):.0f} s" if seconds < 90 else f"{round(seconds / 60)} min"
-    return text("next ", following.service, f" in about {about}")
+    bucket = breach_bucket(following.p50)
+    if following.service == incident.service:
+        return text(f"SLO breach forecast: {bucket}")
+    return text("Next at risk: ", following.service, f" ({bucket})")

@@ -10,7 +10,8 @@ from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, Inci
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import incident_sentence
-from foreshock_dashboard.render.units import clock, duration, percent, rate, significant
+from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, rate, significant
+from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
 
 MAX_LISTED = 3
 """Candidates and services at risk that are listed."""
@@ -37,7 +38,7 @@ def state_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iter
 def change_line(time: float, item: Incident) -> str:
     """One change of severity or state on one line."""
     suspect = suspected_cause(item.suspect)
-    where = f"{item.service}: {item.cause}{f', {suspect}' if suspect else ''}"
+    where = f"{item.service}: {in_sentence(CAUSES[item.cause])}{f', {suspect}' if suspect else ''}"
     return f"{utc_timestamp(time)}  {item.severity:<8}  {item.state:<10}  {where}"
 
 
@@ -51,11 +52,11 @@ def suspected_cause(culprit: SuspectedCause) -> str:
 
 def incident_text(item: Incident) -> str:
     """An incident in full: summary, actions, services at risk, candidates, and evidence."""
-    ended = f" to {clock(item.resolved)}" if item.resolved is not None else ", not over"
-    paged = f", paged {clock(item.paged)}" if item.paged is not None else ", never paged"
+    ended = f" to {clock(item.resolved)}" if item.resolved is not None else ", ongoing"
+    paged = f", paged {clock(item.paged)}" if item.paged is not None else ", no page sent"
     lines = [
         item.id,
-        f"  {utc_timestamp(item.opened)}{ended}{paged}; confidence {percent(item.confidence)}, {item.quality}",
+        f"  {utc_timestamp(item.opened)}{ended}{paged}, {CONFIDENCE_LEVELS[item.confidence_level]}, {item.quality}",
         f"  {incident_sentence(item)}",
         *(line for action in item.actions for line in _action_lines(action)),
         *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:MAX_LISTED]),
@@ -72,26 +73,24 @@ def _action_lines(action: Action) -> Iterator[str]:
 
 
 def candidate_line(candidate: Candidate) -> str:
-    """A suspected service with its score and the reasons."""
-    why = f" ({reasons_text(candidate.reasons)})" if candidate.reasons else ""
-    return f"{candidate.service} {candidate.score:.2f}{why}"
+    """A suspected service with the reasons and its score, which is no probability."""
+    why = f"{reasons_text(candidate.reasons)}, " if candidate.reasons else ""
+    return f"{candidate.service} ({why}score {candidate.score:.2f})"
 
 
 def risk_line(risk: AtRisk) -> str:
     """A service at risk, and when it breaches its SLO."""
     if risk.p50 <= 0:
-        return f"{risk.service} misses its objective"
-    low, middle, high = (
-        f"{seconds / 60:.1f}" if seconds < float("inf") else "later" for seconds in (risk.p20, risk.p50, risk.p80)
-    )
-    return f"{risk.service} in {middle} min ({low} to {high})"
+        return f"{risk.service} in SLO breach"
+    interval = f", {breach_interval(risk.p10, risk.p90)}" if risk.p10 == risk.p10 else ""
+    return f"{risk.service} ({breach_bucket(risk.p50)}{interval})"
 
 
 def evidence_line(item: Evidence) -> str:
     """A figure with its baseline, and since when it differs."""
     name = f"{item.name} of {item.entity}" if item.entity else item.name
     return (
-        f"{name}: {figure(item.value, item.unit)}, usually {figure(item.baseline, item.unit)}, "
+        f"{name}: {figure(item.value, item.unit)} (baseline {figure(item.baseline, item.unit)}) "
         f"since {clock(item.since)}"
     )
 

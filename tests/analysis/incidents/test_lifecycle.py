@@ -45,7 +45,7 @@ def test_an_incident_names_the_noisy_neighbor_and_the_gpus(scenes: Scenes, starv
     assert incident.opened - incident.since <= 4 * scenes.step
     assert (incident.severity, incident.cascading) == ("critical", False)
     assert incident.resolved is None
-    assert "ml/batch starves serving/llm on host-1/gpu-0 and host-1/gpu-1" in incident_sentence(incident)
+    assert "noisy neighbor ml/batch on host-1/gpu-0 and host-1/gpu-1" in incident_sentence(incident)
     evidence = {(item.name, item.entity): (round(item.value, 3), round(item.baseline, 3)) for item in incident.evidence}
     assert evidence["p95", "serving/llm"] == (1.5, 0.5)
     assert incident.candidates[0].service == scenes.aggressor
@@ -89,7 +89,7 @@ def test_a_slow_caller_makes_an_incident_cascading(scenes: Scenes) -> None:
 
     assert incident.cascading
     assert incident.other_affected == (scenes.caller,)
-    assert "product/assistant is worse than usual too" in incident_sentence(incident)
+    assert "Affected: product/assistant" in incident_sentence(incident)
 
 
 def test_an_incident_resolves_after_five_minutes_and_is_listed_for_an_hour(scenes: Scenes) -> None:
@@ -137,11 +137,11 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
 
     assert [item.state for item in (during, calms, over)] == ["firing", "recovering", "resolved"]
     assert all(item.severity == "critical" and item.cascading for item in (during, calms, over))
-    assert "p95 of serving/llm 1.50 s" in incident_sentence(during)
-    assert incident_sentence(calms).endswith("UTC; it calms down: p95 of serving/llm 500 ms, usually 500 ms.")
+    assert "serving/llm breaches its SLO: p95 1.50 s (SLO " in incident_sentence(during)
+    assert incident_sentence(calms).startswith("serving/llm is recovering: p95 500 ms (")
     assert (bool(during.at_risk), calms.at_risk) == (True, ())
-    assert "p95 of serving/llm 1.50 s" in incident_sentence(over)
-    assert "product/assistant is worse than usual too" in incident_sentence(over)
+    assert incident_sentence(over).startswith("serving/llm has recovered from GPU contention.")
+    assert "Affected: product/assistant" in incident_sentence(over)
     assert over.at_risk
 
 

@@ -44,7 +44,7 @@ def test_incidents_of_one_candidate_merge(platforms: Kit) -> None:
         incident_sentence(incident)
         for incidents in open_
         for incident in incidents
-        if "calms down" in incident_sentence(incident)
+        if "is recovering" in incident_sentence(incident)
     ] == []
     (going,) = open_[-1]
     assert going.opened == min(incident.opened for incident in reported[-1])

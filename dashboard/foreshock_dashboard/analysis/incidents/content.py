@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.detectors.finding import Finding, evidence_of
 from foreshock_dashboard.analysis.forecast.propagation import PropagatedRisk, RiskPropagation
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
@@ -23,7 +24,7 @@ from foreshock_dashboard.analysis.remediation.effect import at_baseline, caller_
 from foreshock_dashboard.analysis.remediation.ranking import durable, ranked, with_relief
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank import rank_causes
-from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit
+from foreshock_dashboard.analysis.saturation.overload import exceeds_safe_limit, safe_limit
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import (
     AtRisk,
@@ -38,8 +39,8 @@ from foreshock_dashboard.model.incident import (
 from foreshock_dashboard.model.service import Service
 
 SYMPTOM_SIGNALS = ("p95", "failed", "flight")
-SYMPTOM_FAILED_RATIO = 0.02
-"""Ratio of failed requests from which it is the symptom of an incident, instead of p95."""
+SYMPTOM_ERROR_RATE = 0.02
+"""Error rate from which it is the symptom of an incident, instead of p95."""
 EVIDENCE_SIGNALS = (*SYMPTOM_SIGNALS, "cache", "waiting", "per_token", "first_token")
 EVIDENCE_Z = 2.0
 """Scales above the baseline from which a signal is evidence."""
@@ -93,18 +94,18 @@ def opened_incident(candidate: IncidentCandidate, point: EvaluationPoint) -> Inc
     return _blank(origin, "", min(first, default=point.time), point)
 
 
-def advisory(known: Incident | None, finding: Finding, point: EvaluationPoint) -> Incident:
+def advisory(known: Incident | None, finding: Finding, evaluation: Evaluation) -> Incident:
     """An advisory about a latent risk: no service is affected."""
     updated = replace(
-        known or _blank(finding.service, "-weak", point.time, point),
+        known or _blank(finding.service, "-weak", evaluation.point.time, evaluation.point),
         cause=finding.cause,
         suspect=finding.suspect,
         evidence=finding.evidence,
         confidence=finding.strength,
         quality="inferred",
-        actions=ranked(point, finding.actions, math.inf),
+        actions=ranked(evaluation.point, finding.actions, math.inf),
     )
-    return with_summary(updated, point)
+    return with_summary(updated, evaluation)
 
 
 def _blank(service: Service, suffix: str, since: float, point: EvaluationPoint) -> Incident:
@@ -155,7 +156,7 @@ def updated_incident(
         confidence=confidence,
         quality="sampled",
     )
-    return with_summary(with_actions(updated, actions, evaluation), point)
+    return with_summary(with_actions(updated, actions, evaluation), evaluation)
 
 
 def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Evaluation) -> Incident:
@@ -173,31 +174,37 @@ def with_actions(incident: Incident, actions: Sequence[Action], evaluation: Eval
 def with_forecast(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident as before, with the services at risk as of this evaluation."""
     at_risk = tuple(risk for risk in _near(incident.service, evaluation, {}) if math.isfinite(risk.p50))
-    return with_summary(replace(incident, at_risk=at_risk), evaluation.point)
+    return with_summary(replace(incident, at_risk=at_risk), evaluation)
 
 
-def recovering_incident(incident: Incident, point: EvaluationPoint) -> Incident:
+def recovering_incident(incident: Incident, evaluation: Evaluation) -> Incident:
     """The incident while it recovers: no service is at risk."""
     actions = durable(incident.actions)
-    return with_summary(replace(incident, state="recovering", at_risk=(), quality="sampled", actions=actions), point)
+    recovering = replace(incident, state="recovering", at_risk=(), quality="sampled", actions=actions)
+    return with_summary(recovering, evaluation)
 
 
-def with_summary(incident: Incident, point: EvaluationPoint) -> Incident:
-    """The incident with its summary as of this grid point."""
+def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
+    """The incident with its summary as of this evaluation."""
+    risk = evaluation.own.get(incident.service)
+    utilization = risk.utilization if risk else None
     summary = Summary(
-        symptom=_symptom(incident.service, point),
+        symptom=_symptom(incident.service, evaluation.point, risk.slo if risk else None),
+        load=utilization.load if utilization else math.nan,
+        safe_load=safe_limit(utilization) if utilization else math.nan,
         latent=incident.cause == "retry_storm" and incident.severity == "warning",
-        requests=_requests(incident, point),
+        requests=_requests(incident, evaluation.point),
     )
     return replace(incident, summary=summary)
 
 
-def _symptom(service: Service, point: EvaluationPoint) -> Symptom | None:
-    failed = point.value("failed", service)
-    if failed >= SYMPTOM_FAILED_RATIO:
-        return Symptom("failed", failed)
-    p95, baseline = point.value("p95", service), point.level("p95", service)
-    return Symptom("p95", p95, baseline) if math.isfinite(p95) and math.isfinite(baseline) else None
+def _symptom(service: Service, point: EvaluationPoint, slo: Slo | None) -> Symptom | None:
+    failed, p95 = point.value("failed", service), point.value("p95", service)
+    if failed >= SYMPTOM_ERROR_RATE:
+        return Symptom("error_rate", failed, point.level("failed", service), slo.failed if slo else math.nan)
+    if not math.isfinite(p95):
+        return None
+    return Symptom("p95", p95, point.level("p95", service), slo.seconds if slo else math.nan)
 
 
 def _requests(incident: Incident, point: EvaluationPoint) -> str | None:

@@ -171,7 +171,7 @@ def _advisories(
     for service, finding in latent.items():
         if service in own and not (own[service].breached or own[service].overloaded):
             known = advisories[service].incident if service in advisories else None
-            advisories[service] = Advisory(advisory(known, finding, point), point.time)
+            advisories[service] = Advisory(advisory(known, finding, evaluation), point.time)
     return tuple(advisories[service] for service in sorted(advisories)), [item.incident for item in expired]
 
 
@@ -194,7 +194,7 @@ def _advanced(
         elif any(not group.members.isdisjoint(candidate.members) for candidate in candidates):
             after = _merged(group, point)
         else:
-            after = _without_candidate(group, point)
+            after = _without_candidate(group, evaluation)
         if after is not None:
             groups.append(after)
         elif group.incident is not None:
@@ -247,8 +247,9 @@ def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluatio
     return replace(firing, incident=after) if before is None else _reported(firing, before, after, evaluation)
 
 
-def _without_candidate(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident | None:
+def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> TrackedIncident | None:
     """A group without a candidate now: missing data neither confirms nor resolves its incident."""
+    point = evaluation.point
     if not any(math.isfinite(point.value("p95", service)) for service in group.members):
         inferred = group.incident and replace(group.incident, quality="inferred")
         in_time = point.time - group.last_data < NO_DATA_SECONDS
@@ -262,7 +263,7 @@ def _without_candidate(group: TrackedIncident, point: EvaluationPoint) -> Tracke
         last_data=point.time,
         paging_points=0,
         merged_points=0,
-        recovering=recovering_incident(group.incident, point),
+        recovering=recovering_incident(group.incident, evaluation),
     )
 
 
@@ -277,7 +278,7 @@ def _reported(group: TrackedIncident, before: Incident, after: Incident, evaluat
     reported = replace(before, severity=after.severity, cascading=after.cascading)
     if after.service == before.service:
         reported = with_actions(replace(reported, at_risk=after.at_risk), reported.actions, evaluation)
-        reported = with_summary(reported, evaluation.point)
+        reported = with_summary(reported, evaluation)
     else:
         reported = with_forecast(reported, evaluation)
     return replace(group, incident=reported, disagreeing_points=disagreeing_points)

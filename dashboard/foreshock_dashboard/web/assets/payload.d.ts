@@ -1,5 +1,6 @@
 // The hub's values that several pages show, as its JSON has them. Times are Unix seconds.
 import type { Health, Stage } from "#web/assets/timeline/signs.js";
+import type { CAUSES } from "#web/assets/words.js";
 
 /** What the values of every page have in common. */
 export interface LivePayload {
@@ -70,6 +71,7 @@ export interface Action {
   command: string | null;
 }
 
+export type Cause = keyof typeof CAUSES;
 export type Severity = "warning" | "critical";
 export type IncidentState = "firing" | "recovering" | "resolved";
 export type ConfidenceLevel = "low" | "medium" | "high";
@@ -81,6 +83,8 @@ export interface Suspect {
   pool: string | null;
   edge: string | null;
   host: string | null;
+  text: string;
+  clauses: Clause[];
 }
 
 export interface Incident {
@@ -88,7 +92,7 @@ export interface Incident {
   severity: Severity;
   state: IncidentState;
   cascading: boolean;
-  cause: string;
+  cause: Cause;
   service: string;
   suspect: Suspect;
   affected: string[];
@@ -96,6 +100,7 @@ export interface Incident {
   opened: number;
   paged: number | null;
   resolved: number | null;
+  headline: string;
   summary: string;
   summary_clauses: Clause[];
   actions: Action[];

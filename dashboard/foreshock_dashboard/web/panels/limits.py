@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.state.numbers import Row, last_median, rounded
-from foreshock_dashboard.web.state.stages import Stage
 
 Status = Literal["critical", "warning", "ok", "unknown"]
 Metric = Literal["p95", "error rate", "load"]

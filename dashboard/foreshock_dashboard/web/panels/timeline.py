@@ -9,6 +9,7 @@ from itertools import count
 from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -19,7 +20,7 @@ from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.service_history import HistoryCache
-from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory, Stage
+from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory
 
 MAX_LANES = 8
 """Lanes on the Now page; the Cascade page has the rest."""

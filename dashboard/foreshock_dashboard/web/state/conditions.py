@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.health import ConditionKind, Health, Stage
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.render.words import CONDITIONS
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, rounded
-from foreshock_dashboard.web.state.stages import ServiceHistory, Stage
+from foreshock_dashboard.web.state.stages import ServiceHistory
 
-Health = Literal["ok", "warning", "critical", "idle", "unknown"]
 CRITICAL_ERROR_RATIO = 0.05
 """Share of failed requests from which a service is critical."""
 WARNING_ERROR_RATIO = 0.01
@@ -113,10 +114,15 @@ def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:
 
 
 class Condition(NamedTuple):
-    """The health of a service, and the word beside its symbol."""
+    """The health of a service, and its condition."""
 
     health: Health
-    word: str
+    kind: ConditionKind
+
+    @property
+    def word(self) -> str:
+        """The label of the condition."""
+        return CONDITIONS[self.kind]
 
 
 def condition(
@@ -131,28 +137,28 @@ def condition(
     breached = slo_usage is not None and slo_usage > 1.0
     role = _role_condition(service, incidents, breached)
     if stale:
-        return Condition(role.health, f"{role.word}, no data") if role else Condition("unknown", "no data")
+        return Condition(role.health if role else "unknown", "no_data")
     if role:
         return role
     if error_rate is not None and error_rate >= WARNING_ERROR_RATIO:
         return Condition("critical" if error_rate >= CRITICAL_ERROR_RATIO else "warning", "errors")
     if breached:
-        return Condition("warning", "SLO breach")
-    return Condition("idle", "no requests") if not rate else Condition("ok", "healthy")
+        return Condition("warning", "slo_breach")
+    return Condition("idle", "no_traffic") if not rate else Condition("ok", "healthy")
 
 
 def _role_condition(service: Service, incidents: Sequence[Incident], breached: bool) -> Condition | None:
     """The condition by the role of a service in the open incidents; None without a role. breached: its SLO is."""
-    affected = "SLO breach" if breached else "affected"
+    affected: ConditionKind = "slo_breach" if breached else "affected"
     incidents = [incident for incident in incidents if incident.affected]  # others affect no service yet
     for incident in incidents:
         if service == incident.service:
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             grave = incident.severity == "critical" and not soon
-            return Condition("critical" if grave else "warning", "at risk" if soon else affected)
+            return Condition("critical" if grave else "warning", "at_risk" if soon else affected)
     if suspected := [incident for incident in incidents if incident.suspect.service == service]:
         contends = suspected[0].cause == "gpu_contention"
-        return Condition("warning", "noisy neighbor" if contends else "suspected cause")
+        return Condition("warning", "noisy_neighbor" if contends else "suspected_cause")
     if any(service in incident.other_affected for incident in incidents):
         return Condition("warning", affected)
     return None
@@ -181,6 +187,7 @@ class ServiceFigures(Row):
 
     id: str
     health: Health
+    condition: ConditionKind
     word: str
     stage: Stage | None
     rate: float | None
@@ -208,6 +215,6 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
     )
     figures = zip(*columns, strict=True)
     return [
-        ServiceFigures(str(service), *state[service], stages.get(service), *newest)
+        ServiceFigures(str(service), *state[service], state[service].word, stages.get(service), *newest)
         for service, newest in zip(world.services, figures, strict=True)
     ]

@@ -17,14 +17,13 @@ from foreshock_dashboard.model.incident import (
     Quality,
     Severity,
     State,
-    SuspectedCause,
 )
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import action_clauses, action_expected, action_reason, reasons_text
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text
 from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.incident_summary import summary_clauses
+from foreshock_dashboard.render.incident_summary import headline, summary_clauses, suspect_clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
 VERSION = 2
@@ -99,6 +98,8 @@ class SuspectJson(Row):
     pool: str | None
     edge: str | None
     host: str | None
+    text: str
+    clauses: list[ClauseJson]
 
 
 class BreachSeconds(Row):
@@ -149,6 +150,7 @@ class Assessment(TypedDict):
     at_risk: list[AtRiskJson]
     candidates: list[CandidateJson]
     actions: list[ActionJson]
+    headline: str
     summary: str
     summary_clauses: list[ClauseJson]
 
@@ -232,19 +234,21 @@ def _assessment(item: Incident) -> Assessment:
         "cause": item.cause,
         "confidence": number(item.confidence),
         "confidence_level": item.confidence_level,
-        "suspect": _suspect(item.suspect),
+        "suspect": _suspect(item),
         "affected": list(map(str, item.affected)),
         "at_risk": [AtRiskJson(str(risk.service), breach_seconds(risk)) for risk in item.at_risk],
         "candidates": list(map(candidate, item.candidates)),
         "actions": list(map(action, item.actions)),
+        "headline": headline(item),
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
     }
 
 
-def _suspect(suspect: SuspectedCause) -> SuspectJson:
-    edge = _edge(suspect.edge) if suspect.edge else None
-    return SuspectJson(_text(suspect.service), _labels(suspect.gpus), suspect.pool or None, edge, suspect.host or None)
+def _suspect(item: Incident) -> SuspectJson:
+    suspect, words = item.suspect, suspect_clauses(item)
+    where = suspect.pool or None, _edge(suspect.edge) if suspect.edge else None, suspect.host or None
+    return SuspectJson(_text(suspect.service), _labels(suspect.gpus), *where, joined_text(words), clauses(words))
 
 
 def _evidence(figure: Evidence) -> EvidenceJson:

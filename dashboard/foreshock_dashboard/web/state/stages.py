@@ -1,37 +1,26 @@
-"""The stages of a service, from healthy to an SLO breach, and the early signs of trouble."""
+"""The stages of a service, from healthy to an SLO breach, and its anomalous signals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
+from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
-Stage = Literal["healthy", "early_warning", "degraded", "breached"]
 STAGES: tuple[Stage, ...] = ("healthy", "early_warning", "degraded", "breached")
-LEADING_SIGNALS: Mapping[str, str] = {
-    "stalled_by": "work waits while another service runs on the same GPU",
-    "per_token": "output tokens take longer: fuller batches or less GPU time",
-    "first_token": "time to first token grows",
-    "waiting": "requests arrive faster than they complete",
-    "cache": "a full KV cache makes requests wait or preempts them",
-    "preempted": "requests are preempted from a full KV cache and recomputed",
-    "queued": "requests wait longer for a slot in the batch",
-    "attempts": "retries amplify load",
-    "excess": "network or proxy latency between caller and service",
-    "flight": "more concurrent requests",
-    "throttled": "the GPU is throttled (thermal or power)",
-    "errors": "the GPU reports errors",
-    "ready": "fewer ready replicas than desired",
-}
-"""Signals that change before users notice, and the reason why each matters."""
+LEADING_SIGNALS = (
+    *("stalled_by", "per_token", "first_token", "waiting", "cache", "preempted", "queued", "attempts", "excess"),
+    *("flight", "throttled", "errors", "ready"),
+)
+"""Signals that move before users feel anything."""
 
 
 class Sign(NamedTuple):

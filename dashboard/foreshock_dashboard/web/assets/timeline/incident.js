@@ -4,6 +4,7 @@ import { clausesText } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
+import { CAUSES, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 
@@ -11,14 +12,10 @@ import { atRangeEnd, formatUnix } from "#web/assets/widgets/time_range.js";
 const [LEAD_SECONDS, TAIL_SECONDS] = [600, 20];
 
 /**
- * The cause of an incident in words; nothing has happened yet where no service is affected.
+ * The cause of an incident in words; a risk of it where no service is affected.
  * @param {Pick<Incident, "cause" | "affected">} incident
- * @param {Record<string, string>} [words] by cause, where others than its name are wanted
  */
-export const causeText = ({ cause, affected }, words = {}) => {
-  const name = cause.replaceAll("_", " ");
-  return affected.length ? words[cause] || name : `${name} may come`;
-};
+export const causeText = ({ cause, affected }) => (affected.length ? CAUSES[cause] : `Risk: ${CAUSES[cause]}`);
 
 /**
  * The recommended actions against an incident, in order of their time to effect.
@@ -39,16 +36,11 @@ export const incidentRange = ({ since, resolved }) => ({
   to: resolved ? formatUnix(resolved - TAIL_SECONDS) : null,
 });
 
-/** @type {Record<Incident["severity"], string>} */
-const SEVERITY_WORDS = { critical: "Critical", warning: "Early warning" };
-/** @type {Record<Incident["state"], string>} */
-const STATE_WORDS = { firing: "firing", recovering: "recovering", resolved: "resolved" };
-
 /**
  * The severity and the state of an incident as words: "Critical · firing".
  * @param {Pick<Incident, "severity" | "state">} incident
  */
-export const stateWords = ({ severity, state }) => `${SEVERITY_WORDS[severity]} · ${STATE_WORDS[state]}`;
+export const stateWords = ({ severity, state }) => `${SEVERITIES[severity]} · ${STATES[state]}`;
 
 /**
  * The severity and the state of an incident.
@@ -57,7 +49,7 @@ export const stateWords = ({ severity, state }) => `${SEVERITY_WORDS[severity]} 
 export const incidentState = ({ severity, state }) =>
   healthState(
     state === "resolved" ? "idle" : severity,
-    state === "firing" ? SEVERITY_WORDS[severity] : `${SEVERITY_WORDS[severity]}, ${STATE_WORDS[state]}`,
+    state === "firing" ? SEVERITIES[severity] : `${SEVERITIES[severity]}, ${STATES[state]}`,
   );
 
 /**

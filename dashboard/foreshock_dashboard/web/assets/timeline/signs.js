@@ -1,26 +1,12 @@
 // The signs of states and stages, and the colors of services.
 import { h } from "#web/assets/dom.js";
+import { HEALTHS, STAGES } from "#web/assets/words.js";
 
 /** @typedef {"ok" | "warning" | "critical" | "idle" | "unknown"} Health */
 /** @typedef {"healthy" | "early_warning" | "degraded" | "breached"} Stage */
 
 /** @type {Record<Health, string>} */
 export const HEALTH_SIGNS = { ok: "●", warning: "◆", critical: "■", idle: "○", unknown: "?" };
-/** @type {Record<Health, string>} */
-const HEALTH_WORDS = {
-  ok: "as usual",
-  warning: "warning",
-  critical: "critical",
-  idle: "no requests",
-  unknown: "no data",
-};
-/** @type {Record<Stage, string>} */
-export const STAGE_WORDS = {
-  healthy: "Healthy",
-  early_warning: "Early warning",
-  degraded: "Degraded",
-  breached: "SLO breach",
-};
 /** @type {Record<Stage, string>} */
 export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "◆", breached: "■" };
 /** @type {Record<Stage, Health>} */
@@ -52,8 +38,8 @@ export const healthState = (health, word, sign = null) =>
  */
 export const stageState = (stage) =>
   stage
-    ? h("span", { class: `state ${STAGE_HEALTH[stage]}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGE_WORDS[stage]}`)
-    : healthState("unknown", "no data");
+    ? h("span", { class: `state ${STAGE_HEALTH[stage]}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGES[stage]}`)
+    : healthState("unknown", HEALTHS.unknown);
 
 /**
  * A legend of the signs of states.
@@ -65,7 +51,7 @@ export const healthLegend = (healths = /** @type {Health[]} */ (Object.keys(HEAL
     { class: "legend" },
     /** @type {Health[]} */ (Object.keys(HEALTH_SIGNS))
       .filter((health) => healths.includes(health))
-      .map((health) => healthState(health, HEALTH_WORDS[health])),
+      .map((health) => healthState(health, HEALTHS[health])),
   );
 
 /**

@@ -12,7 +12,8 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { hiddenSign, STAGE_SIGNS, STAGE_WORDS } from "#web/assets/timeline/signs.js";
+import { hiddenSign, STAGE_SIGNS } from "#web/assets/timeline/signs.js";
+import { EMPTY, PAST_STAGES, ROLES, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
@@ -30,15 +31,6 @@ const CAPTION_CHARACTER_WIDTH = 6.3;
 const LATEST_WITHIN_SECONDS = 30;
 const MAX_TICKS = 8;
 const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
-/** @type {Record<Stage, string>} */
-const PAST_WORDS = {
-  healthy: "",
-  early_warning: "had an early warning",
-  degraded: "was degraded",
-  breached: "had breached SLO",
-};
-/** @type {Record<Lane["part"], string>} */
-const PART_WORDS = { suspect: "suspected cause", affected: "affected", at_risk: "at risk" };
 
 /** @param {Lane} lane */
 const signText = ({ why, sign }) => {
@@ -52,7 +44,7 @@ const forecastText = ({ p10, p50, p90 }) =>
   `SLO breach ${formatBucket(p50)} (80% interval: ${formatInterval(p10, p90)})`;
 
 /** @param {Lane} lane */
-const partText = ({ part, order }) => (part === "affected" ? `${PART_WORDS[part]} (${order})` : PART_WORDS[part]);
+const partText = ({ part, order }) => (part === "affected" ? `${ROLES[part]} (${order})` : ROLES[part]);
 
 /**
  * Whether an anomaly of a service has been seen, or its breach is only expected.
@@ -86,8 +78,8 @@ export const latestStage = (lane, now, stages) => {
 const stageText = (lane, data) => {
   if (!lane.intervals.length) return NOT_KNOWN;
   const stage = latestStage(lane, data.now, data.stages);
-  if (stage !== "healthy") return STAGE_WORDS[stage];
-  return `Recovered (${PAST_WORDS[data.stages[worstStage(lane)] ?? "healthy"]})`;
+  if (stage !== "healthy") return STAGES[stage];
+  return `Recovered (${PAST_STAGES[data.stages[worstStage(lane)] ?? "healthy"]})`;
 };
 
 /**
@@ -119,7 +111,7 @@ const tickText = (seconds) => {
  * @param {string} [options.empty] the message without lanes
  * @param {string | null} [options.allHref] where lanes are that are left out
  */
-export const drawTimeline = (name, data, { empty = "No anomalies in this time range.", allHref = null } = {}) => {
+export const drawTimeline = (name, data, { empty = EMPTY.timeline, allHref = null } = {}) => {
   const body = byId(name);
   if (!body) return;
   if (!data.lanes.length) {
@@ -158,7 +150,7 @@ const legend = (lanes, stages) => {
     hasPart("at_risk") ? entry("…", "lane-dots", "At risk, not affected yet") : null,
     /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map((stage) =>
       drawn.has(stage)
-        ? h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGE_WORDS[stage]}`)
+        ? h("span", { class: `lane-key ${stage}` }, hiddenSign(STAGE_SIGNS[stage]), ` ${STAGES[stage]}`)
         : null,
     ),
     lanes.some((lane) => lane.forecast)

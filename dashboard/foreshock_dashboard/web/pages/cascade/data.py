@@ -13,10 +13,12 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.signals import capacity
+from foreshock_dashboard.model.health import ConditionKind, Stage
 from foreshock_dashboard.model.incident import AtRisk, Cause, Evidence, Incident, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.words import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.timeline import (
     ChosenIncidents,
     Timeline,
@@ -32,7 +34,7 @@ from foreshock_dashboard.web.state.incident_json import BreachSeconds, IncidentJ
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
-from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign, Stage
+from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign
 
 MAX_SIGNALS = 40
 MAX_LANES = 30
@@ -42,7 +44,6 @@ MAX_BREACH_SECONDS = 1800.0
 """Time within which a breach is listed."""
 MIN_BREACH_PROBABILITY = 0.2
 """Probability of a breach within ten minutes from which a service outside the incident is listed."""
-IMPACT_TEXTS = {"p95": "callers wait longer", "failed": "callers get errors"}
 
 
 class IncidentRow(Row):
@@ -65,7 +66,7 @@ class CascadeNode(Row):
     """A service on the map. role: in the open incidents that the page shows. order: of impact, from 1."""
 
     id: str
-    condition: str
+    condition: ConditionKind
     stage: Stage | None
     role: Role
     order: int | None
@@ -176,7 +177,7 @@ def cascade(
         "timeline": past_lanes(lanes),
         "services": [
             CascadeNode(
-                *(row.id, row.word, row.stage, roles.get(row.id, ""), positions.get(row.id)),
+                *(row.id, row.condition, row.stage, roles.get(row.id, ""), positions.get(row.id)),
                 *(row.rate, row.failed, row.p95),
             )
             for row in rows
@@ -303,7 +304,7 @@ def _signal(sign: Sign) -> SignalRow:
         number(sign.level),
         number(sign.threshold),
         sign.unit,
-        meaning=LEADING_SIGNALS.get(sign.signal) or IMPACT_TEXTS[sign.signal],
+        meaning=SIGNAL_HINTS[sign.signal],
         leading=sign.signal in LEADING_SIGNALS,
     )
 

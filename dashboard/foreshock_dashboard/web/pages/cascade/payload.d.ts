@@ -1,5 +1,6 @@
 // The values of the Cascade page, as the hub's JSON has them.
 import type { Incident, LivePayload, Percentiles, Stage, Timeline } from "#web/assets/payload.d.ts";
+import type { CONDITIONS } from "#web/assets/words.js";
 
 /** Rates are per second, times in seconds; null without data. */
 export type EdgeValue = [
@@ -18,7 +19,7 @@ export interface MapService {
   role: "suspect" | "affected" | "at_risk" | "";
   /** The place in the order of impact, from 1; null where it was not affected. */
   order: number | null;
-  condition: string;
+  condition: keyof typeof CONDITIONS;
   rate: number | null;
   p95: number | null;
   error_rate: number | null;

@@ -11,7 +11,8 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
-import { HEALTH_SIGNS, healthState, STAGE_SIGNS, STAGE_WORDS } from "#web/assets/timeline/signs.js";
+import { HEALTH_SIGNS, healthState, STAGE_SIGNS } from "#web/assets/timeline/signs.js";
+import { CONDITIONS, STAGES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
@@ -383,20 +384,22 @@ const nodeState = (node, service) => {
     const state = stage === "breached" ? "critical" : "warning";
     return {
       state,
-      word: STAGE_WORDS[stage],
+      word: STAGES[stage],
       sign: STAGE_SIGNS[stage],
       box: stage === "early_warning" ? "warning early" : state,
     };
   }
-  if (service?.role === "affected") return { state: "warning", word: "Affected", sign: "▲", box: "warning early" };
-  if (service?.role === "at_risk") return { state: "warning", word: "At risk", sign: "△", box: "warning early" };
-  if (stage && service.rate) return { state: "ok", word: STAGE_WORDS.healthy, sign: HEALTH_SIGNS.ok, box: "ok" };
+  if (service?.role === "affected")
+    return { state: "warning", word: CONDITIONS.affected, sign: "▲", box: "warning early" };
+  if (service?.role === "at_risk")
+    return { state: "warning", word: CONDITIONS.at_risk, sign: "△", box: "warning early" };
+  if (stage && service.rate) return { state: "ok", word: STAGES.healthy, sign: HEALTH_SIGNS.ok, box: "ok" };
   const outside = { outside: "external", database: "database" }[node.kind] ?? "";
   if (!service) return { state: "idle", word: outside, sign: "", box: "idle" };
-  const isUnknown = service.condition.includes("no data");
+  const isUnknown = service.condition === "no_data";
   return isUnknown
-    ? { state: "unknown", word: "no data", sign: HEALTH_SIGNS.unknown, box: "unknown" }
-    : { state: "idle", word: "no requests", sign: HEALTH_SIGNS.idle, box: "idle" };
+    ? { state: "unknown", word: CONDITIONS.no_data, sign: HEALTH_SIGNS.unknown, box: "unknown" }
+    : { state: "idle", word: CONDITIONS.no_traffic, sign: HEALTH_SIGNS.idle, box: "idle" };
 };
 
 /**

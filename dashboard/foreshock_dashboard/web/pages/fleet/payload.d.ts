@@ -1,6 +1,6 @@
 // The values of the Fleet page, as the hub's JSON has them.
 import type { GpuFault } from "#web/assets/gpu_grid/grid_values.js";
-import type { Clause, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
+import type { Cause, Clause, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
 
 /** What the grid can show. */
 export type Metric = "busy" | "contended" | "memory" | "power" | "temperature" | "throttled" | "nvlink" | "errors";
@@ -9,7 +9,7 @@ export interface FleetIncident {
   id: string;
   severity: Severity;
   state: IncidentState;
-  cause: string;
+  cause: Cause;
   /** The service that it is about. */
   service: string;
   affected: string[];

@@ -8,6 +8,7 @@ from typing import Required
 
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
@@ -21,7 +22,6 @@ from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, newest, number, packed
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, gpus_in_incidents, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
-from foreshock_dashboard.web.state.stages import Stage
 
 MIN_ROWS, MAX_ROWS = 5, 8
 """Bounds of the services on the page, the most affected first; the Services page has all."""

@@ -10,6 +10,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.health import Stage
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -31,7 +32,6 @@ from foreshock_dashboard.web.state.incident_json import (
     incident,
 )
 from foreshock_dashboard.web.state.numbers import Row, number_of_time
-from foreshock_dashboard.web.state.stages import Stage
 
 State = Literal["critical", "warning", "recovering", "calm", "unknown", "learning", "empty", "error"]
 MAX_BREACH_SECONDS = 1800.0
@@ -183,7 +183,7 @@ def _without_incident(
 ) -> Verdict:
     tracked = [service for service in _slos(snapshot) if stages.get(service) is not None]
     breached = [str(service) for service in tracked if stages[service] == "breached"]
-    erring = [str(service) for service, state in conditions(snapshot).items() if state.word == "errors"]
+    erring = [str(service) for service, state in conditions(snapshot).items() if state.kind == "errors"]
     found = [reading for reading in readings(snapshot, stages) if math.isfinite(reading.usage)]
     closest = tuple(sorted(found, key=lambda reading: -reading.usage)[:MAX_CLOSEST])
     ended = [item for item in snapshot.incidents if item.resolved is not None]

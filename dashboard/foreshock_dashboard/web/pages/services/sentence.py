@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from foreshock_dashboard.model.health import Health
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.render.clause import Text, text
 from foreshock_dashboard.render.units import breach_bucket, counted, duration, percent
-from foreshock_dashboard.web.state.conditions import Health, ServiceForecast, SloJson, open_incidents
+from foreshock_dashboard.web.state.conditions import ServiceForecast, SloJson, open_incidents
 
 LIKELY_BREACH_PROBABILITY = 0.5
 """Probability of an SLO breach within ten minutes from which a service is at risk."""

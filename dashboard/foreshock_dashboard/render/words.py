@@ -1,0 +1,120 @@
+"""The catalog of words: labels of enumerations, hints, and empty states for pages, API, CLI, and reports.
+
+`web/assets/words.js` is generated from it (`make golden`), so that scripts have no words of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from foreshock_dashboard.model.health import ConditionKind, Health, Stage
+from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
+
+SEVERITIES: Mapping[Severity, str] = {"critical": "Critical", "warning": "Early warning"}
+STATES: Mapping[State, str] = {"firing": "firing", "recovering": "recovering", "resolved": "resolved"}
+CAUSES: Mapping[Cause, str] = {
+    "overload": "Overload",
+    "scale_up_lag": "Scale-up lag",
+    "gpu_contention": "GPU contention",
+    "retry_storm": "Retry storm",
+    "network": "Network",
+    "dependency": "Failing dependency",
+    "kv_cache_pressure": "KV cache pressure",
+    "load_imbalance": "Load imbalance",
+    "hardware": "Hardware fault",
+}
+CONFIDENCE_LEVELS: Mapping[ConfidenceLevel, str] = {
+    "low": "low confidence",
+    "medium": "medium confidence",
+    "high": "high confidence",
+}
+QUALITIES: Mapping[Quality, str] = {"measured": "measured", "sampled": "sampled", "inferred": "inferred"}
+HEALTHS: Mapping[Health, str] = {
+    "ok": "Healthy",
+    "warning": "Warning",
+    "critical": "Critical",
+    "idle": "No traffic",
+    "unknown": "No data",
+}
+STAGES: Mapping[Stage, str] = {
+    "healthy": "Healthy",
+    "early_warning": "Early warning",
+    "degraded": "Degraded",
+    "breached": "SLO breach",
+}
+PAST_STAGES: Mapping[Stage, str] = {
+    "healthy": "",
+    "early_warning": "had an early warning",
+    "degraded": "was degraded",
+    "breached": "had breached SLO",
+}
+"""What a recovered service was, after `Recovered`."""
+CONDITIONS: Mapping[ConditionKind, str] = {
+    "healthy": "Healthy",
+    "affected": "Affected",
+    "at_risk": "At risk",
+    "noisy_neighbor": "Noisy neighbor",
+    "suspected_cause": "Suspected cause",
+    "errors": "Errors",
+    "slo_breach": "SLO breach",
+    "no_traffic": "No traffic",
+    "no_data": "No data",
+}
+Role = Literal["suspect", "affected", "at_risk"]
+ROLES: Mapping[Role, str] = {"suspect": "suspected cause", "affected": "affected", "at_risk": "at risk"}
+"""Roles of services in an incident."""
+SIGNAL_HINTS: Mapping[str, str] = {
+    "p95": "callers wait longer",
+    "failed": "callers get errors",
+    "stalled_by": "GPU work waits while another service runs on the same GPU",
+    "per_token": "larger batches, or less GPU time",
+    "first_token": "requests queue before their first token",
+    "waiting": "requests arrive faster than they are served",
+    "cache": "a full KV cache queues or preempts requests",
+    "preempted": "requests are preempted and recomputed",
+    "queued": "requests wait longer for a place in the batch",
+    "attempts": "retries amplify load",
+    "excess": "network or proxy latency",
+    "flight": "more concurrent requests than the baseline",
+    "throttled": "the GPU is throttled (thermal or power)",
+    "errors": "the GPU reports errors",
+    "ready": "fewer replicas are ready than desired",
+}
+"""Why an anomaly of a signal matters, by signal."""
+EMPTY: Mapping[str, str] = {
+    "services": "No services: no spans have arrived, and no process was seen on a GPU.",
+    "gpus": "No GPUs: no target exports gpu_info.",
+    "calls": "No calls: no spans with a caller and a callee have arrived.",
+    "incidents": "No incidents in the last hour.",
+    "timeline": "No anomalies in this time range.",
+    "signals": "No anomalous signals.",
+    "breaches": "No SLO breach forecast in the next 30 min.",
+}
+"""Messages of panels without data, by panel."""
+
+
+def in_sentence(label: str) -> str:
+    """A label within a sentence: `overload`, `GPU contention`."""
+    return label if label[:2].isupper() else f"{label[0].lower()}{label[1:]}"
+
+
+def words_module() -> str:
+    """The catalog as the JavaScript module `web/assets/words.js`."""
+    tables: Mapping[str, Iterable[tuple[str, str]]] = {
+        "SEVERITIES": SEVERITIES.items(),
+        "STATES": STATES.items(),
+        "CAUSES": CAUSES.items(),
+        "CONFIDENCE_LEVELS": CONFIDENCE_LEVELS.items(),
+        "HEALTHS": HEALTHS.items(),
+        "STAGES": STAGES.items(),
+        "PAST_STAGES": PAST_STAGES.items(),
+        "CONDITIONS": CONDITIONS.items(),
+        "ROLES": ROLES.items(),
+        "EMPTY": EMPTY.items(),
+    }
+    lines = ["// The catalog of words. Generated from render/words.py by `make golden`: change it there."]
+    for name, table in tables.items():
+        entries = [f'  {key}: "{word}",' for key, word in table]
+        lines += ["", f"export const {name} = /** @type {{const}} */ ({{", *entries, "});"]
+    return "\n".join(lines) + "\n"

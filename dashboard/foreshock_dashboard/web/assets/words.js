@@ -1,0 +1,80 @@
+// The catalog of words. Generated from render/words.py by `make golden`: change it there.
+
+export const SEVERITIES = /** @type {const} */ ({
+  critical: "Critical",
+  warning: "Early warning",
+});
+
+export const STATES = /** @type {const} */ ({
+  firing: "firing",
+  recovering: "recovering",
+  resolved: "resolved",
+});
+
+export const CAUSES = /** @type {const} */ ({
+  overload: "Overload",
+  scale_up_lag: "Scale-up lag",
+  gpu_contention: "GPU contention",
+  retry_storm: "Retry storm",
+  network: "Network",
+  dependency: "Failing dependency",
+  kv_cache_pressure: "KV cache pressure",
+  load_imbalance: "Load imbalance",
+  hardware: "Hardware fault",
+});
+
+export const CONFIDENCE_LEVELS = /** @type {const} */ ({
+  low: "low confidence",
+  medium: "medium confidence",
+  high: "high confidence",
+});
+
+export const HEALTHS = /** @type {const} */ ({
+  ok: "Healthy",
+  warning: "Warning",
+  critical: "Critical",
+  idle: "No traffic",
+  unknown: "No data",
+});
+
+export const STAGES = /** @type {const} */ ({
+  healthy: "Healthy",
+  early_warning: "Early warning",
+  degraded: "Degraded",
+  breached: "SLO breach",
+});
+
+export const PAST_STAGES = /** @type {const} */ ({
+  healthy: "",
+  early_warning: "had an early warning",
+  degraded: "was degraded",
+  breached: "had breached SLO",
+});
+
+export const CONDITIONS = /** @type {const} */ ({
+  healthy: "Healthy",
+  affected: "Affected",
+  at_risk: "At risk",
+  noisy_neighbor: "Noisy neighbor",
+  suspected_cause: "Suspected cause",
+  errors: "Errors",
+  slo_breach: "SLO breach",
+  no_traffic: "No traffic",
+  no_data: "No data",
+});
+
+export const ROLES = /** @type {const} */ ({
+  suspect: "suspected cause",
+  affected: "affected",
+  at_risk: "at risk",
+});
+
+export const EMPTY = /** @type {const} */ ({
+  services: "No services: no spans have arrived, and no process was seen on a GPU.",
+  gpus: "No GPUs: no target exports gpu_info.",
+  calls: "No calls: no spans with a caller and a callee have arrived.",
+  incidents: "No incidents in the last hour.",
+  timeline: "No anomalies in this time range.",
+  signals: "No anomalous signals.",
+  breaches: "No SLO breach forecast in the next 30 min.",
+});
