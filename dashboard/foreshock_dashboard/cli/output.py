@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from foreshock_dashboard.model.types import Json
 
 MISSING = "-"
 """Cell of a table for no data; an empty cell in CSV, null in JSON."""
+
+_NUMBER = re.compile(rf"{MISSING}|<?[\d.,/]+%?( \S+)?")
+"""A number with its unit."""
 
 Row = Mapping[str, Any]
 Column = tuple[str, Callable[[Row], str | None]]
@@ -33,7 +37,14 @@ def show(
     """
     match form:
         case "table":
-            click.echo(table(rows, columns) if rows else empty)
+            is_waiting = "data_time" in answer and answer["data_time"] is None
+            click.echo(
+                table(rows, columns)
+                if rows
+                else "No data yet: the first evaluation is running."
+                if is_waiting
+                else empty
+            )
         case "csv":
             click.echo(csv_text(fields, rows), nl=False)
         case _:
@@ -58,9 +69,7 @@ def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
     cells = [[printable(text) if (text := cell(row)) is not None else MISSING for _, cell in columns] for row in rows]
     heads = [head for head, _ in columns]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-    is_number = [
-        all(line[i] == MISSING or line[i].lstrip("≤~<-")[:1].isdigit() for line in cells) for i in range(len(heads))
-    ]
+    is_number = [all(_NUMBER.fullmatch(line[i]) for line in cells) for i in range(len(heads))]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if right else cell.ljust(width)
