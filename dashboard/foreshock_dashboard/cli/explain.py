@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from textwrap import shorten
 
 import click
 
@@ -17,10 +18,12 @@ from foreshock_dashboard.settings.settings import parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.state.incident_json import explained
 
+MAX_REASONS_LENGTH = 100
+"""Characters of the reasons in a table; the other formats have all."""
 COLUMNS: tuple[Column, ...] = (
     ("SCORE", lambda row: None if row["score"] is None else f"{row['score']:.0%}"),
     ("SERVICE", lambda row: row["service"]),
-    ("REASONS", lambda row: row["why"]),
+    ("REASONS", lambda row: shorten(row["why"], MAX_REASONS_LENGTH, placeholder=" …")),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from html import escape
 from pathlib import Path
@@ -22,7 +23,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.atomic_files import new_file
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import figure, utc_timestamp
-from foreshock_dashboard.render.units import clock
+from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock
 from foreshock_dashboard.replay.replay import ReplayResult, replay
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.settings.times import parse_time
@@ -53,7 +54,7 @@ INCIDENT_COLUMNS: tuple[Column, ...] = (
 )
 INCIDENT_FIELDS = (
     *("id", "severity", "state", "cascading", "cause", "service", "suspect.service", "suspect.gpus", "affected"),
-    *("since", "opened", "paged", "resolved", "confidence", "quality", "summary", "action.text"),
+    *("since", "opened", "paged", "resolved", "confidence", "quality", "summary", "actions.text"),
 )
 
 
@@ -151,8 +152,7 @@ def incident_text(row: Json) -> str:
         f"  Cause: {row['cause']} ({row['confidence_level']} confidence)",
         f"  Suspect: {suspect_text(row['suspect']) or 'unknown'}",
     ]
-    if row["action"]:
-        lines.append(f"  Action: {row['action']['text']}")
+    lines += [line for action in row["actions"] for line in _action_lines(action)]
     if row["affected"]:
         lines.append(f"  Affected: {', '.join(row['affected'])}")
     lines += [f"  At risk: {risk_text(risk)}" for risk in row["at_risk"][:MAX_LISTED]]
@@ -167,17 +167,21 @@ def _since_opened(row: Json) -> str:
     return f", {paged}, {ended}"
 
 
+def _action_lines(action: Json) -> Iterator[str]:
+    expected = f" Expected: {action['expected']}" if action["expected"] else ""
+    yield f"  Action: {action['text']}.{expected}"
+    if action["command"]:
+        yield f"    Example, to adapt: {action['command']}"
+
+
 def risk_text(risk: Json) -> str:
-    """A service at risk, and when it breaches its SLO: `gateway in 2 min (80% interval: 1 min to 5 min)`."""
-    low, middle, high = (risk["breach_seconds"][name] for name in ("p10", "p50", "p90"))
-    if middle is not None and middle <= 0:
-        return f"{risk['service']}, SLO breached"
-    when = "later" if middle is None else f"in {minutes(middle)}"
-    return f"{risk['service']} {when} (80% interval: {_bound(low)} to {_bound(high)})"
-
-
-def _bound(seconds: float | None) -> str:
-    return "later" if seconds is None else minutes(seconds)
+    """A service at risk, and when it breaches its SLO: `gateway (< 5 min, 80% interval: 60 s to 3 min)`."""
+    low, middle, high = (
+        math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
+    )
+    if middle <= 0:
+        return f"{risk['service']} in SLO breach"
+    return f"{risk['service']} ({breach_bucket(middle)}, {breach_interval(low, high)})"
 
 
 def candidate_text(item: Json) -> str:

@@ -15,7 +15,9 @@ TEXT_PREFIX = "'"
 def csv_text(columns: Sequence[str], rows: Iterable[object]) -> str:
     """A head line and a line per row. None is an empty cell; the parts of a list are apart by spaces.
 
-    columns: names of fields; `a.b` is field b of field a. rows: objects of JSON, or dataclasses that become one.
+    Args:
+        columns: names of fields; `a.b` is field b of field a, or of the first item of a list.
+        rows: objects of JSON, or dataclasses that become one.
 
     Numbers stay numbers; a text that a spreadsheet would compute gets an apostrophe before it.
     """
@@ -29,6 +31,8 @@ def csv_text(columns: Sequence[str], rows: Iterable[object]) -> str:
 def _field(row: object, column: str) -> object:
     """The value of a column; None where there is none."""
     for name in column.split("."):
+        if isinstance(row, list | tuple):
+            row = row[0] if row else None
         row = None if row is None else _fields(row).get(name)
     return row
 

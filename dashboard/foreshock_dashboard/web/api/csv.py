@@ -35,7 +35,7 @@ LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]
     "incidents": (
         (
             *("id", "severity", "state", "cascading", "cause", "service", "suspect.service", "suspect.gpus"),
-            *("since", "opened", "paged", "resolved", "confidence", "quality", "summary", "action.text"),
+            *("since", "opened", "paged", "resolved", "confidence", "quality", "summary", "actions.text"),
         ),
         lambda snapshot: lists.incidents(snapshot)["incidents"],
     ),
