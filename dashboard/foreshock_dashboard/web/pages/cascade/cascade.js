@@ -81,12 +81,17 @@ const incidentTools = (incident) =>
   );
 
 /** @param {CascadeData} data */
-const noIncidentText = (data) => {
-  if (data.error && !data.ready) return null;
-  const text = data.learning.done
-    ? "No incidents in the last hour. Current state:"
-    : "Building baseline: incidents are detected once it is ready.";
-  return h("p", { class: "muted" }, text);
+const noIncidentText = ({ error, ready, learning, warnings }) => {
+  if (error && !ready) return null;
+  if (!learning.done) return h("p", { class: "muted" }, "Building baseline: incidents are detected once it is ready.");
+  if (!warnings.length) return h("p", { class: "muted" }, "No incidents in the last hour. Current state:");
+  const open = warnings.map((incident) => [
+    " ",
+    incidentState(incident),
+    " ",
+    link(hrefWith({ incident: incident.id }), `${incident.service}: ${causeText(incident)}`),
+  ]);
+  return h("p", null, "No affected services. Open:", open);
 };
 
 /**

@@ -62,7 +62,10 @@ export interface Signal {
 }
 
 export interface CascadeData extends LivePayload, MapData {
+  /** Of the last hour, with affected services. */
   incidents: Incident[];
+  /** All open ones. */
+  warnings: Incident[];
   /** The id in the address. */
   incident: string | null;
   learning: { done: boolean };

@@ -7,7 +7,7 @@ import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
 import { causeText, incidentHref, incidentState } from "#web/assets/timeline/incident.js";
-import { healthState } from "#web/assets/timeline/signs.js";
+import { HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 
@@ -144,9 +144,9 @@ const memoryErrorText = ({ corrected, uncorrected }) =>
     : "";
 
 /** @param {OpenGpu} gpu */
-const hardwareState = ({ faulty }) => {
-  if (faulty) return healthState("critical", "Fault");
-  return faulty === false ? healthState("ok", "Healthy") : healthState("unknown", "Unknown");
+const healthSign = ({ faulty }) => {
+  if (faulty) return HEALTH_SIGNS.critical;
+  return faulty === false ? HEALTH_SIGNS.ok : HEALTH_SIGNS.unknown;
 };
 
 /** @param {OpenGpu} gpu */
@@ -174,7 +174,7 @@ const gpuPairs = ({ pairs }) =>
       null,
       i ? "; " : "",
       link(pairHref(victim, aggressor), `${victim} on ${aggressor}`),
-      ` ≤ ${formatPercent(wait)}`,
+      ` ≤\u00a0${formatPercent(wait)}`,
     ),
   );
 
@@ -252,7 +252,7 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   const xids = gpuXids(gpu, now);
   put(
     byId("gpu"),
-    h("p", { class: "gpu-health", "data-faulty": String(gpu.faulty) }, hardwareState(gpu), " ", gpu.health),
+    h("p", { class: "gpu-health", "data-faulty": String(gpu.faulty) }, hiddenSign(healthSign(gpu)), " ", gpu.health),
     gpu.incidents.map((incident) =>
       h(
         "p",
