@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests.alerts.foreign import BY_THE_SCRAPE, FOREIGN, PRODUCERS
 
+from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.world.catalogue import catalogue
 
@@ -69,6 +72,18 @@ def test_every_metric_and_label_that_is_asked_for_is_really_emitted(
                 wrong.append(f"{where}: nobody emits {metric}")
         wrong += [f"{where}: groups by {label}" for label in asks(expression).groups - labels]
     assert not wrong, "\n".join(wrong)
+
+
+def test_promtool_finds_no_fault_in_the_hubs_metrics(
+    hub_page: Callable[..., str], incident: Callable[..., Incident]
+) -> None:
+    """`promtool check metrics`, with incidents, forecasts, and refusals on the page."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed; `make setup-tests` installs it")
+    text = hub_page([incident("i", "critical"), incident("j", "warning", "search")])
+    assert 'foreshock_slo_breach_eta_seconds{quantile="0.5"' in text
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def pages() -> list[Query]:

@@ -99,10 +99,10 @@ def test_keys_lead_to_pages_search_and_help(visit: Open) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url("**/services/embedder")
     page.keyboard.press("/")
-    page.get_by_role("combobox", name="Search").fill("starved")
-    expect(page.locator("#search-list li").first).to_have_text("alert ServiceStarvedByNeighbour")
+    page.get_by_role("combobox", name="Search").fill("noisyneighbor")
+    expect(page.locator("#search-list li").first).to_have_text("alert ForeshockGPUNoisyNeighbor")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/runbooks/ServiceStarvedByNeighbour")
+    page.wait_for_url("**/runbooks/ForeshockGPUNoisyNeighbor")
 
 
 def test_times_are_shown_in_the_zone_that_was_chosen(visit: Open) -> None:

@@ -107,7 +107,7 @@ def _hub_page(recording: Path) -> str:
         [OWN.with_name("foreshock"), "serve", "--recording", recording, *ports], r"page +(http://[\d.:]+)"
     ) as url:
         page: str = httpx.get(f"{url}/metrics", timeout=60).text
-    assert "foreshock_incident{" in page
+    assert "foreshock_incident_info{" in page
     return page
 
 

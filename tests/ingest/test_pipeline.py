@@ -15,7 +15,7 @@ from foreshock_dashboard.model.samples import Sample, SampleBatch, is_stale
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.store import StoreError
 
-OWN = Sample("foreshock_incident", (("id", "x"),), 1.0)
+OWN = Sample("foreshock_incident_open", (("id", "x"),), 1.0)
 
 
 class FakeSink:
@@ -58,7 +58,7 @@ def test_an_ended_series_is_marked_stale_once() -> None:
     for own in ([OWN], [], []):
         pipeline.write(0.0, own)
 
-    assert [ended(batch) for batch in sink.batches] == [[], ["foreshock_incident"], []]
+    assert [ended(batch) for batch in sink.batches] == [[], ["foreshock_incident_open"], []]
 
 
 def test_a_staleness_marker_is_repeated_after_a_failed_write() -> None:
@@ -72,7 +72,7 @@ def test_a_staleness_marker_is_repeated_after_a_failed_write() -> None:
     sink.failing = False
     pipeline.write(20.0)
 
-    assert ended(sink.batches[-1]) == ["foreshock_incident"]
+    assert ended(sink.batches[-1]) == ["foreshock_incident_open"]
 
 
 def test_spans_that_could_not_be_stored_are_not_counted() -> None:
