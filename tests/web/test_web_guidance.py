@@ -39,10 +39,10 @@ def risky(chance: float, p50: float = 300.0) -> Forecast:
         (("critical", "firing"), Forecast(), "shed", "embedder is degraded: p95 412 ms (baseline 105 ms)."),
         (("critical", "resolved"), Forecast(), "ok", ""),
         (None, risky(0.4), "ok", ""),
-        (None, risky(0.6), "degraded", "it may miss its objective in 5 min"),
-        (None, risky(1.0, 0.0), "degraded", "it misses its objective"),
+        (None, risky(0.6), "degraded", "SLO breach forecast: < 15 min"),
+        (None, risky(1.0, 0.0), "degraded", "SLO breach"),
         (None, Forecast(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
-        (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "it is asked 70% of what it can do"),
+        (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "load 70% (safe limit 60%)"),
         (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, float("nan")),)), "ok", ""),
     ],
 )
@@ -111,11 +111,11 @@ def test_the_answer_has_the_header_that_gateways_read(caller: Caller, hub: FakeH
 @pytest.mark.parametrize(
     ("path", "status", "words"),
     [
-        ("/api/health/nobody", 404, "no service nobody; /api/services lists those that are known"),
-        ("/api/health/prod/embedder", 404, "no service prod/embedder"),
+        ("/api/health/nobody", 404, "unknown service nobody. /api/services lists all"),
+        ("/api/health/prod/embedder", 404, "unknown service prod/embedder"),
         ("/api/health/prod/", 400, "has no name"),
         ("/api/health/embedder?x=1", 400, "unknown parameter 'x'"),
-        ("/api/headroom?service=nobody", 404, "no service nobody"),
+        ("/api/headroom?service=nobody", 404, "unknown service nobody"),
         ("/api/headroom?servce=embedder", 400, "unknown parameter 'servce'"),
     ],
 )

@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.web.caller import Caller
 from tests.web.worlds import (
     HOSTILE,
@@ -39,6 +41,7 @@ from foreshock_dashboard.web.pages.services.data import service as service_page
 from foreshock_dashboard.web.pages.services.data import services as services_page
 from foreshock_dashboard.web.pages.status.data import data_health, signals, status
 from foreshock_dashboard.web.panels import service_charts as figures
+from foreshock_dashboard.web.state.conditions import breach_probability
 
 EMBEDDER, GATEWAY, TRAIN, MODEL = (service(name) for name in ("embedder", "gateway", "train-llm", "vllm-8b"))
 LOOK = Look(LIGHT)
@@ -113,6 +116,14 @@ def test_the_forecast_of_an_slo_breach_is_that_of_the_open_incident() -> None:
     near, over = (about(told(incidents=(each,)), GATEWAY) for each in (item, replace(item, state="resolved")))
     assert (near["breach_seconds"], near["breach_probability"]) == (40.0, 0.8)
     assert (over["breach_seconds"], over["breach_probability"]) == (180.0, 0.6)
+
+
+@given(st.lists(st.floats(0.1, 1500) | st.just(math.inf), min_size=5, max_size=5).map(sorted))
+def test_the_probability_within_ten_minutes_agrees_with_the_median_time(seconds: list[float]) -> None:
+    p10, p20, p50, p80, p90 = seconds
+    probability = breach_probability(AtRisk(GATEWAY, p20, p50, p80, p10, p90), 600.0)
+    assert 0 <= probability <= 1
+    assert (probability >= 0.5 - 1e-9) == (p50 <= 600)
 
 
 def test_a_service_page_has_its_gpu_neighbors_with_the_wait_in_both_directions() -> None:

@@ -111,7 +111,7 @@ def action_expected(action: Action) -> str:
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
-    """Why a service is suspected: `its requests grew to 2.3 times the usual`."""
+    """Why a service is suspected: `request rate 2.3x baseline`."""
     return "; ".join(map(_suspicion, reasons))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -300,3 +301,14 @@ def test_an_evaluation_leaves_no_reference_cycle(scenes: Scenes) -> None:
         gc.garbage.clear()
         gc.enable()
     assert left.isdisjoint({"Scan", "Sharing", "World", "State"})
+
+
+def test_an_incident_starts_no_later_than_its_evidence(scenes: Scenes) -> None:
+    """At each evaluation, and its start does not move forward."""
+    start = math.inf
+    for state in states(State(), scenes.world(scenes.starving)):
+        for incident in state.incidents:
+            assert incident.since <= min((item.since for item in incident.evidence), default=math.inf)
+            assert incident.since <= start
+            start = incident.since
+    assert start < math.inf

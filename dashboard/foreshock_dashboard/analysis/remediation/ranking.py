@@ -101,4 +101,5 @@ def with_relief(point: EvaluationPoint, service: Service, actions: Sequence[Acti
     full = load is not None and load.now >= 1 and not is_limited
     shed = shed_load(point, service, load) if failed or full else ()
     known = {action.kind for action in actions}
-    return tuple(action for action in (*cap, *actions, *shed) if action in actions or action.kind not in known)
+    first, last = ([action for action in relief if action.kind not in known] for relief in (cap, shed))
+    return (*first, *actions, *last)

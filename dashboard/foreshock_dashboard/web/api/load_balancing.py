@@ -15,7 +15,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
-from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.render.units import breach_bucket, load_percent, percent
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import freshness
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -96,24 +96,24 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
     """
     world = snapshot.world
     if world is None or snapshot.error or service in freshness(world).stale_services:
-        return Advice("ok", None, snapshot.error or "no fresh data of it", known=False)
+        return Advice("ok", None, snapshot.error or "no fresh data", known=False)
     soon = world.step
     for item in open_incidents(snapshot):
         if service not in (item.service, *item.affected):
             continue
-        if item.severity == "critical" and service in (item.service, item.service):
+        if item.severity == "critical" and service == item.service:
             return Advice("shed", _retry_seconds(world, service), incident_sentence(item))
         return Advice("degraded", soon, incident_sentence(item))
     risk = next((item for item in snapshot.forecast.risks if item.service == service), None)
     if risk and risk.chance >= DEGRADED_PROBABILITY:
-        when = "it misses its objective" if risk.p50 <= 0 else f"it may miss its objective in {risk.p50 / 60:.0f} min"
-        return Advice("degraded", soon, when)
+        reason = "SLO breach" if risk.p50 <= 0 else f"SLO breach forecast: {breach_bucket(risk.p50)}"
+        return Advice("degraded", soon, reason)
     over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]
     if over:
-        load = f"it is asked {percent(over[0].ratio)} of what it can do, and {percent(over[0].safe)} is safe"
-        return Advice("degraded", soon, load)
+        reason = f"load {load_percent(over[0].ratio)} (safe limit {percent(over[0].safe)})"
+        return Advice("degraded", soon, reason)
     if not _has_figures(world, service):
-        return Advice("ok", None, "nothing is told of its requests, GPU time or queue", known=False)
+        return Advice("ok", None, "no data on its requests, GPU time, or queue", known=False)
     return Advice("ok", None, "")
 
 

@@ -1,0 +1,153 @@
+"""Actions reach the limit that they name, or say that they do not, and come in order of their time to effect."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.analysis.detectors.platform import ANSWER, FRONT, GATEWAY, LLM, Changes, point, since
+
+from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
+from foreshock_dashboard.analysis.remediation.actions import against_growth
+from foreshock_dashboard.analysis.remediation.ranking import (
+    LIMIT_SECONDS,
+    MAX_ACTIONS,
+    RESTART_SECONDS,
+    durable,
+    ranked,
+    with_relief,
+)
+from foreshock_dashboard.analysis.saturation.overload import safe_limit
+from foreshock_dashboard.model.action import Action
+from foreshock_dashboard.model.forecast import Utilization
+
+
+def utilization(load: float, baseline: float = 0.5, peak: float = 0.7) -> Utilization:
+    """Utilization with one load over all windows."""
+    return Utilization(1.0, 0.0, 0.5, 0.0, 60.0, load, (load,) * 3, baseline, peak)
+
+
+@given(st.floats(0.05, 9.0), st.floats(0.1, 0.8), st.floats(1.0, 3.0), st.floats(1.01, 5.0), st.floats(0.5, 40.0))
+@settings(deadline=None, max_examples=60)
+def test_an_action_against_load_reaches_the_safe_limit_or_another_does(
+    load: float, baseline: float, burstiness: float, growth: float, rate: float
+) -> None:
+    strained = utilization(load, baseline, baseline * burstiness)
+    now = point({("rate", FRONT): since(282, 5, rate)}, utilization=strained)
+    actions = against_growth(now, LLM, FRONT, growth)
+    assert actions[0].kind == "limit_rate"
+    assert actions[-1].kind == "add_replicas"
+    for action in actions:
+        if action.effect is None or action.effect.limit_kind is None:
+            continue
+        assert action.effect.limit == safe_limit(strained)
+        if action.kind in ("shed_load", "add_replicas"):
+            assert action.effect.is_enough
+    if actions[0].effect is not None and actions[0].effect.is_enough is False:
+        assert actions[1].kind == "shed_load"
+        assert actions[1].effect is not None
+        assert actions[1].effect.is_enough
+
+
+@pytest.mark.parametrize(
+    ("load", "rate", "amount"),
+    [
+        (1.0, 10.0, 10 - 0.28 / (0.5 / 5)),
+        (0.9, 20.0, 20 - 0.18 / (0.4 / 15)),
+    ],
+)
+def test_a_rate_limit_takes_away_what_exceeds_the_limit_of_the_longest_mean(
+    load: float, rate: float, amount: float
+) -> None:
+    """By the load that each of the caller's further requests added."""
+    now = point({("rate", FRONT): since(282, 5, rate)}, utilization=utilization(load))
+    limit = against_growth(now, LLM, FRONT, load / 0.5)[0]
+    assert limit.amount == pytest.approx(amount)
+    assert limit.current == pytest.approx(rate)
+    assert limit.effect is not None
+    assert limit.effect.projected == pytest.approx(0.72)
+
+
+def test_a_rate_is_not_limited_below_its_baseline() -> None:
+    """Its baseline load is above the safe limit here, so load is shed as well."""
+    now = point({("rate", FRONT): since(282, 5, 6.5)}, utilization=utilization(0.95, baseline=0.85, peak=0.8))
+    limit, shed, _ = against_growth(now, LLM, FRONT, 1.1)
+    assert limit.amount == pytest.approx(5)
+    assert limit.effect is not None
+    assert limit.effect.is_enough is False
+    assert shed.kind == "shed_load"
+
+
+ACTIONS = (
+    Action("add_replicas", LLM),
+    Action("inspect_replicas", LLM),
+    Action("roll_back", LLM),
+    Action("shed_load", LLM),
+    Action("limit_rate", FRONT),
+)
+
+
+@given(st.permutations(ACTIONS), st.sampled_from([0.0, 30.0, 120.0, 400.0, math.inf, math.nan]))
+def test_actions_are_in_order_of_their_time_to_effect(actions: list[Action], breach_seconds: float) -> None:
+    """Those of one time stay in the order given; what takes effect after the breach is marked, but not during one."""
+    ordered = ranked(point(), actions, breach_seconds)
+    assert len(ordered) == MAX_ACTIONS
+    seconds = [action.effective_seconds for action in ordered]
+    assert seconds == [LIMIT_SECONDS, LIMIT_SECONDS, RESTART_SECONDS, DEFAULT_DELAY_SECONDS]
+    assert [action.kind for action in ordered[:2]] == [a.kind for a in actions if a.kind in ("shed_load", "limit_rate")]
+    late = [0 < breach_seconds < action.effective_seconds for action in ordered]
+    assert [action.too_late for action in ordered] == late
+    assert all(first <= second for first, second in pairwise(seconds))
+
+
+def test_replicas_take_as_long_as_earlier_ones() -> None:
+    now = point({("wanted", LLM): since(100, 2, 3), ("ready", LLM): since(118, 2, 3)})
+    (action,) = ranked(now, [Action("add_replicas", LLM)], math.inf)
+    assert action.effective_seconds == 180
+
+
+FAILING: Changes = {("failed", LLM): since(282, 0, 0.79), ("attempts", ANSWER): since(282, 1, 2.0)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "load", "kinds"),
+    [
+        (FAILING, 12.0, ["cap_retries", "shed_load", "move_off_gpus"]),
+        ({("failed", LLM): since(282, 0, 0.79)}, 12.0, ["shed_load", "move_off_gpus"]),
+        ({}, 1.4, ["shed_load", "move_off_gpus"]),
+        ({}, 0.6, ["move_off_gpus"]),
+        (FAILING, math.nan, ["cap_retries", "shed_load", "move_off_gpus"]),
+    ],
+    ids=["retries amplify failures", "requests fail", "requests wait", "there is room", "load is unknown"],
+)
+def test_relief_comes_before_the_cause_is_removed(changes: Changes, load: float, kinds: list[str]) -> None:
+    now = point(changes, utilization=utilization(load))
+    actions = ranked(now, with_relief(now, LLM, [Action("move_off_gpus", FRONT)]), 0.0)
+    assert [action.kind for action in actions] == kinds
+    assert all(action.service == GATEWAY for action in actions if action.kind == "cap_retries")
+
+
+def test_relief_is_not_repeated() -> None:
+    """Actions of the detector come first, and stay where relief is added again."""
+    now = point(FAILING, utilization=utilization(12.0))
+    once = with_relief(now, LLM, [Action("shed_load", LLM, amount=0.1)])
+    assert [(action.kind, action.amount) for action in once] == [("cap_retries", 0.1), ("shed_load", 0.1)]
+    assert with_relief(now, LLM, once) == once
+
+
+def test_load_is_not_shed_where_a_limit_is_enough() -> None:
+    now = point({("rate", FRONT): since(282, 5, 10)}, utilization=utilization(1.0))
+    actions = against_growth(now, LLM, FRONT, 2.0)
+    assert [action.kind for action in with_relief(now, LLM, actions)] == ["limit_rate", "add_replicas"]
+
+
+def test_after_the_symptoms_no_relief_is_left() -> None:
+    now = point(FAILING, utilization=utilization(12.0))
+    actions = ranked(now, with_relief(now, LLM, [Action("move_off_gpus", FRONT), Action("inspect_links", FRONT)]), 5.0)
+    assert [(action.kind, action.effect, action.too_late) for action in durable(actions)] == [
+        ("move_off_gpus", None, False),
+        ("inspect_links", None, False),
+    ]
