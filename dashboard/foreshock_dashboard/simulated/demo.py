@@ -122,7 +122,7 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         emitter = opened.enter_context(closing(Emitter(simulation, clock, endpoint)))
         emitter.start()
         print(f"foreshock demo ({options.scenario}, seed {options.seed}): {hub.web.url}", flush=True)
-        print("the platform is simulated; Ctrl-C ends it", flush=True)
+        print("Simulated platform. Press Ctrl-C to stop.", flush=True)
         if options.open_browser and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
             webbrowser.open(hub.web.url)
         stop.wait(options.duration)
@@ -154,16 +154,16 @@ def _fill(chunks: Iterator[float], until: float, history: float, stop: threading
     begin = time.monotonic()
     is_terminal = sys.stderr.isatty()
     if not is_terminal:
-        print(f"playing {history / 60:.0f} min of history, which takes a minute or two", file=sys.stderr, flush=True)
+        print(f"simulating {history / 60:.0f} min of history (one to two minutes)", file=sys.stderr, flush=True)
     for reached in chunks:
         if stop.is_set():
             return False
         minutes = (history - (until - reached)) / 60
         if is_terminal:
-            print(f"\rplaying {minutes:.0f} of {history / 60:.0f} min of history", end="", file=sys.stderr, flush=True)
+            print(f"\rsimulating history: {minutes:.0f} of {history / 60:.0f} min", end="", file=sys.stderr, flush=True)
     seconds = time.monotonic() - begin
     start = "\r" if is_terminal else ""
-    print(f"{start}played {history / 60:.0f} min of history in {seconds:.0f} s", file=sys.stderr, flush=True)
+    print(f"{start}simulated {history / 60:.0f} min of history in {seconds:.0f} s", file=sys.stderr, flush=True)
     return True
 
 
