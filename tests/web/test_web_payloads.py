@@ -293,6 +293,7 @@ def test_the_verdict_says_who_is_hit_next_and_when() -> None:
         240.0,
         900.0,
     )
+    assert conditions.conditions(snapshot(starving(), seen))[service("gateway")] == ("warning", "at_risk")
     alone = verdict(SCENES["starving"]()).payload()["situation"]
     assert alone
     assert alone["at_risk"] == []

@@ -24,10 +24,13 @@ def clock(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds with at most three digits: `85 ms`, `1.24 s`, `12.4 s`."""
+    """A length of time with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `12.4 s`, `4 min 13 s`."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 10 and rest else f"{minutes} min"
 
 
 def percent(share: float) -> str:

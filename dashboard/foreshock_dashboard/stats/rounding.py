@@ -9,7 +9,9 @@ def displayed(value: float, unit: str) -> float:
     Any other unit is a count. Not negative. Texts are made by `render/units.py`, which rounds in the same way.
     """
     if unit == "s":
-        return round(value * 1000) / 1000 if value < 1 else round(value, 2 if value < 10 else 1)
+        if value < 100:
+            return round(value * 1000) / 1000 if value < 1 else round(value, 2 if value < 10 else 1)
+        return round(value) if value < 600 else round(value) // 60 * 60
     if unit == "ratio":
         percent = value * 100
         return (round(percent) if percent == 0 or percent >= 10 else max(0.1, round(percent, 1))) / 100

@@ -29,7 +29,7 @@ export const formatSeconds = (seconds) => {
   if (!isNumber(seconds)) return NOT_KNOWN;
   if (seconds === 0) return "0 s";
   if (seconds < 1e-3) return `${threeDigits(seconds * 1e6)} µs`;
-  if (seconds < 0.1) return `${threeDigits(seconds * 1e3)} ms`;
+  if (seconds < 0.01) return `${threeDigits(seconds * 1e3)} ms`;
   if (seconds < 1) return `${(seconds * 1e3).toFixed(0)} ms`;
   return seconds < 120 ? `${threeDigits(seconds)} s` : formatDuration(seconds);
 };
@@ -123,7 +123,7 @@ export const formatTimeToEvent = (seconds) => {
  * An estimated count with two significant digits: "1,200".
  * @param {number} count
  */
-export const formatCount = (count) => Number(count.toPrecision(2)).toLocaleString("en-US");
+export const formatCount = (count) => Math.round(Number(count.toPrecision(2))).toLocaleString("en-US");
 
 /**
  * When an SLO breach is forecast, by its median in seconds; `null` is beyond the horizon.

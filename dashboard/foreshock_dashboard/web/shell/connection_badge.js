@@ -1,7 +1,7 @@
 // The badge that says whether the values are live, and the title of the document.
 import { formatTimestampWithZone } from "#web/assets/clock.js";
 import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
-import { formatDuration, isNumber } from "#web/assets/format.js";
+import { formatDuration, isNumber, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 
@@ -43,7 +43,7 @@ const describe = (connection) => {
   if (!timeRange.isLive()) {
     return connection.isComplete
       ? ["past", "Past", `: ${formatTimestampWithZone(data?.data_time)}`]
-      : ["loading", "Reading the past", ""];
+      : ["loading", "Loading", ""];
   }
   return describeLive(connection);
 };
@@ -59,7 +59,7 @@ const describeLive = ({ changedAt }) => {
   const note = ageSeconds === null ? ": no data yet" : `: data is ${formatDuration(ageSeconds)} old`;
   if (data?.error) return ["stale", "Stale", note];
   const standsStill = performance.now() - changedAt > STANDSTILL_MS && (ageSeconds ?? 0) > MIN_STANDSTILL_SECONDS;
-  return standsStill ? ["stale", "Stands still", note] : ["live", "Live", ""];
+  return standsStill ? ["stale", "Stale", note] : ["live", "Live", ""];
 };
 
 /**
@@ -71,8 +71,8 @@ const titleText = ({ page }, state) => {
   const name = `${page?.dataset.title || "foreshock"} · foreshock`;
   const warnings = live.data?.warnings?.length ?? 0;
   if (state === "lost") return `✕ no connection · ${name}`;
-  if (warnings) return `■ ${warnings} ${warnings === 1 ? "warning" : "warnings"} · ${name}`;
-  return live.data?.verdict?.state === "blind" ? `? cannot tell · ${name}` : name;
+  if (warnings) return `■ ${plural(warnings, "incident")} · ${name}`;
+  return live.data?.verdict?.state === "unknown" ? `? no data · ${name}` : name;
 };
 
 /**
@@ -85,14 +85,14 @@ export const drawConnection = (connection) => {
   const [state, word, note] = describe(connection);
   const { data } = live;
   badge.dataset.state = state;
-  badge.title = data?.data_time ? `tick ${data.seq} of ${new Date(data.data_time * 1000).toISOString()}` : "";
+  badge.title = data?.data_time ? `evaluation ${data.seq} at ${new Date(data.data_time * 1000).toISOString()}` : "";
   put(badge, h("span", null, word), h("span", { "aria-hidden": "true" }, note));
   const line = requireId("lost");
   line.hidden = state !== "lost";
   if (state === "lost") {
     const seconds = Math.max(0, Math.ceil((connection.nextRequestAt - performance.now()) / 1000));
-    const reason = connection.reason ? ` The hub says: ${connection.reason}.` : "";
-    setText(line, `${word}${note}.${reason} Trying again${seconds ? ` in ${seconds} s` : ""}.`);
+    const reason = connection.reason ? ` Hub: ${connection.reason}.` : "";
+    setText(line, `${word}${note}.${reason} Retrying${seconds ? ` in ${seconds} s` : ""}.`);
   }
   document.body.dataset.live = state;
   if (state === "lost" || state === "stale") markStale(true);

@@ -198,7 +198,7 @@ const onFailure = (error) => {
   line.textContent = error.message;
   line.hidden = false;
   for (const panel of document.querySelectorAll('.panel[data-state="loading"]')) {
-    setPanel(panel.id.replace("-panel", ""), "empty", "Nothing to show: see above.");
+    setPanel(panel.id.replace("-panel", ""), "empty", "No data: see the message above.");
   }
 };
 

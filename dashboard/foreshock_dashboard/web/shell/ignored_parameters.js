@@ -29,7 +29,7 @@ const unknownText = (unknown, { takes, keeps }) => {
   const named = unknown.slice(0, MAX_NAMED).map((name) => truncate(name, MAX_NAME_LENGTH));
   const more = unknown.length > MAX_NAMED ? ` and ${unknown.length - MAX_NAMED} more` : "";
   const known = [...new Set([...words(takes), ...words(keeps), ...RANGE_PARAMS])];
-  return `This page does not know ${named.join(", ")}${more}: it takes ${known.join(", ")}. `;
+  return `Unknown parameter ${named.join(", ")}${more} (allowed: ${known.join(", ")}). `;
 };
 
 /** Draw the line; it is hidden where every parameter is followed. */
@@ -48,9 +48,9 @@ export const drawIgnoredParameters = () => {
     line,
     faults.map(([name, reason]) => {
       const value = truncate(written.get(name) ?? "", MAX_NAME_LENGTH);
-      return `${name}=${value} ${reason}. The usual is shown. `;
+      return `${name}=${value} ${reason}. The default is shown. `;
     }),
     unknown.length ? unknownText(unknown, page.dataset) : null,
-    names.length ? link(without, "Leave out what is ignored") : null,
+    names.length ? link(without, "Remove") : null,
   );
 };

@@ -122,7 +122,7 @@ const drawResults = () => {
     h(
       "li",
       { class: "muted", role: "option", "aria-selected": "false", "aria-disabled": "true" },
-      entries ? "Nothing of this name." : "Loading…",
+      entries ? "No matches." : "Loading…",
     );
   put(byId("search-list"), items.length ? items : none());
   byId("search-text")?.setAttribute("aria-activedescendant", results.length ? `search-${selected}` : "");
@@ -136,7 +136,7 @@ export const openSearch = async () => {
     h("input", {
       id: "search-text",
       type: "search",
-      placeholder: "Service, GPU, incident, alert or trace id",
+      placeholder: "Service, GPU, incident, alert, or trace ID",
       role: "combobox",
       "aria-label": "Search",
       "aria-expanded": "true",

@@ -27,7 +27,7 @@ INDEX = """<!DOCTYPE html>
     {%css%}
   </head>
   <body>
-    <noscript>foreshock draws in the browser: allow JavaScript for this address, or read /api/warnings.</noscript>
+    <noscript>foreshock needs JavaScript. Without it, use the API: /api.</noscript>
     {%app_entry%}
     {%config%}
     {%scripts%}
@@ -84,7 +84,7 @@ def shell(pages: tuple[Page, ...], *, simulated: bool = False) -> Component:
             dcc.Location(id="url", refresh="callback-nav"),
             dcc.Store(id="tick"),
             dcc.Store(id="browser"),
-            html.A("Skip to the page", href="#main", className="skip"),
+            html.A("Skip to content", href="#main", className="skip"),
             html.Header(
                 [
                     html.A(
@@ -265,7 +265,7 @@ def _head(name: str, title: str, hint: str, csv: str, promql: str, fold: bool) -
 def not_found() -> Component:
     """The page of an unknown address."""
     return html.Div(
-        [html.H1("No such page"), html.P("This address has no page."), html.A("Go to Now", href="/")],
+        [html.H1("Page not found"), html.P("No page at this address."), html.A("Go to Now", href="/")],
         className="plain",
         **attributes(data_page="none"),
     )

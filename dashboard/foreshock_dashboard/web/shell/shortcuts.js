@@ -11,15 +11,15 @@ const SECOND_KEY_MS = 1200;
 const TIME_KEYS = { z: "out", ArrowLeft: "back", ArrowRight: "on", r: "replay", l: "live" };
 /** @type {readonly (readonly [key: string, meaning: string])[]} */
 const HELP = [
-  ["/", "search services, GPUs, incidents, alerts and traces"],
-  ["?", "this list"],
+  ["/", "search services, GPUs, incidents, alerts, and traces"],
+  ["?", "keyboard shortcuts"],
   ["t z", "zoom out"],
-  ["t ←  t →", "half a range back or on"],
+  ["t ←  t →", "pan half a window"],
   ["t r", "replay the past"],
   ["t l", "back to live"],
-  ["Esc", "close what is open"],
-  ["↑ ↓ ← →", "move in a grid, a map or a list of spans"],
-  ["Enter", "open what is marked"],
+  ["Esc", "close the dialog or menu"],
+  ["↑ ↓ ← →", "move within a grid, map, or list of spans"],
+  ["Enter", "open the selection"],
 ];
 
 /** The first key of two. @type {{ key: string, timeStamp: number } | null} */
@@ -27,10 +27,10 @@ let firstKey = null;
 
 const openHelp = () => {
   const pageKeys = navigationPages().map(({ key, name }) => /** @type {const} */ ([`g ${key}`, `go to ${name}`]));
-  const box = dialog("help", "Keys and meanings");
+  const box = dialog("help", "Help");
   put(
     box,
-    h("h2", null, "Keys"),
+    h("h2", null, "Keyboard shortcuts"),
     h(
       "table",
       null,
@@ -42,18 +42,18 @@ const openHelp = () => {
         ),
       ),
     ),
-    h("h2", null, "Signs"),
+    h("h2", null, "Symbols"),
     healthLegend(),
-    h("p", null, "A dash (–) means that nothing is known. It is never a zero."),
+    h("p", null, "A dash (–) means no data. Missing data is never shown as zero."),
     h(
       "p",
       null,
       h("b", null, "measured"),
       ": counted at the source. ",
       h("b", null, "sampled"),
-      ": looked at every few seconds. ",
+      ": sampled every few seconds. ",
       h("b", null, "inferred"),
-      ": concluded from other figures.",
+      ": derived from other signals.",
     ),
     h("form", { method: "dialog" }, h("button", { class: "quiet" }, "Close")),
   );

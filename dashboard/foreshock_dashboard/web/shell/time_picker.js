@@ -93,9 +93,9 @@ const rangeForm = () =>
     h(
       "p",
       { class: "menu-row" },
-      actionButton("back", "◀", "Half a range back"),
+      actionButton("back", "◀", "Pan back half a window"),
       actionButton("out", "Zoom out"),
-      actionButton("on", "▶", "Half a range on"),
+      actionButton("on", "▶", "Pan forward half a window"),
       actionButton("replay", "Replay"),
     ),
     h("label", null, "Refresh", refreshSelect()),

@@ -161,6 +161,8 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
         return Condition("warning", "noisy_neighbor" if contends else "suspected_cause")
     if any(service in incident.other_affected for incident in incidents):
         return Condition("warning", affected)
+    if any(risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk):
+        return Condition("warning", "at_risk")
     return None
 
 

@@ -407,7 +407,12 @@ const caption = (lane, data, y, { x, left, right, now }) => {
   const [start, end, anchor] = captionPlace(places, text.length * CAPTION_CHARACTER_WIDTH);
   return s(
     "text",
-    { x: anchor === "start" ? start : end, y: y + 4, class: "lane-words", "text-anchor": anchor },
+    {
+      x: anchor === "start" ? start : end,
+      y: lane.part === "suspect" && start > first && end < now ? y - 6 : y + 4, // beside its thin bar, not on it
+      class: "lane-words",
+      "text-anchor": anchor,
+    },
     truncate(text, Math.max(6, Math.floor((end - start) / CAPTION_CHARACTER_WIDTH))),
   );
 };

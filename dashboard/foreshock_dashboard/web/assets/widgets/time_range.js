@@ -46,13 +46,13 @@ export const rangeFault = (from, to, now) => {
     ["to", to],
   ])) {
     if (text && !RELATIVE_TIME.test(text) && !DATE_TIME.test(text) && !UNIX_TIME.test(text)) {
-      return [name, "is no time that can be read: write now-6h, now/d, 2026-11-26T03:00:00Z or Unix milliseconds"];
+      return [name, "is not a valid time. Use now-6h, now/d, 2026-11-26T03:00:00Z, or Unix milliseconds"];
     }
   }
   if (!from || !now) return null;
   const seconds = Math.min(parseTime(to || "now", now), now) - parseTime(from, now);
-  if (seconds < MIN_SECONDS) return ["from", "is less than a minute before to: choose a wider range"];
-  return seconds > MAX_SECONDS ? ["from", "is more than 360 days before to: choose a shorter range"] : null;
+  if (seconds < MIN_SECONDS) return ["from", "is less than a minute before to. Use a longer range"];
+  return seconds > MAX_SECONDS ? ["from", "is more than 360 days before to. Use a shorter range"] : null;
 };
 
 /**
@@ -62,7 +62,7 @@ export const rangeFault = (from, to, now) => {
  */
 export const refreshFault = (refresh) =>
   refresh && refresh !== "off" && !REFRESH_INTERVAL.test(refresh)
-    ? ["refresh", "is no interval: write 5s, 1m or off"]
+    ? ["refresh", "is not a valid interval. Use 5s, 1m, or off"]
     : null;
 
 /**

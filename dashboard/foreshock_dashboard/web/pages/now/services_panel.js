@@ -66,8 +66,8 @@ const serviceRow = (service) => {
  * Draw the services.
  * @param {NowData} data
  */
-export const drawServices = ({ services, hidden, warnings }) => {
-  setText(requireId("services-title"), warnings.length ? "Affected services" : "Services closest to their limits");
+export const drawServices = ({ services, hidden, verdict }) => {
+  setText(requireId("services-title"), verdict.situation ? "Affected services" : "Services closest to their limits");
   if (!services.length) {
     setPanelEmpty("services", "No services: no spans received and no process seen on a GPU.");
     return;

@@ -28,8 +28,6 @@ const MAX_NAMED_SERVICES = 4;
 const MAX_NAMED_GPUS = 2;
 const MAX_CANDIDATES = 3;
 /** @type {Record<string, string>} */
-const STATE_SIGNS = { critical: "■", warning: "◆", recovering: "◐", calm: "●", unknown: "?", error: "■" };
-/** @type {Record<string, string>} */
 const STATE_WORDS = {
   calm: "Healthy",
   warning: "Warning",
@@ -91,11 +89,11 @@ export const readingText = ({ metric, value, unit, limit, limit_kind }) =>
 const impactText = ({ requests, failed, slow }) => {
   const bad = failed + slow;
   if (bad < 1) return "No requests failed or slowed so far";
-  const parts = [
-    failed >= 1 ? `${formatCount(failed)} failed` : "",
-    slow >= 1 ? `${formatCount(slow)} slower than the SLO` : "",
-  ];
-  return `About ${formatCount(bad)} of ${formatCount(requests)} requests affected: ${parts.filter(Boolean).join(", ")}`;
+  const of = `About ${formatCount(bad)} of ${formatCount(requests)} requests`;
+  if (slow < 1) return `${of} failed`;
+  return failed < 1
+    ? `${of} slower than the SLO`
+    : `${of} failed (${formatCount(failed)}) or slower than the SLO (${formatCount(slow)})`;
 };
 
 /** @param {NowIncident} incident */
@@ -103,9 +101,10 @@ const suspectedCause = (incident) => {
   const { suspect, candidates, confidence, confidence_level, quality } = incident;
   const title = `confidence ${formatPercent(confidence)}, ${quality}`;
   const level = h("span", { class: "level", title }, `${confidence_level} confidence`);
-  if (confidence_level === "low" && candidates.length > 1) {
+  if (confidence_level === "low") {
     const names = candidates.slice(0, MAX_CANDIDATES).map(({ service }) => service);
-    return ["Not certain. Candidates: ", serviceLinks(names), " ", level];
+    const listed = names.length ? [names.length > 1 ? ". Candidates: " : ". Candidate: ", serviceLinks(names)] : "";
+    return [`Uncertain, best match: ${causeText(incident)}`, listed, " ", level];
   }
   const host = suspect.host ? ` on ${suspect.host}` : "";
   const where = suspect.gpus.length ? [" on ", gpuLinks(suspect.gpus)] : host;
@@ -191,6 +190,7 @@ const situationFacts = ({ incident, impact, breached, at_risk }, now) => {
     h(
       "dl",
       { class: "facts" },
+      incident.state === "recovering" ? row("Action", "None needed: resolves after 5 min without symptoms") : null,
       row("Next at risk", nextAtRisk(at_risk)),
       breached.length ? row("Also in breach", serviceLinks(breached)) : null,
       row("Changes", h("span", { class: "muted" }, "No change events received")),
@@ -254,8 +254,8 @@ const links = ({ incident, others }) =>
     "span",
     { class: "verdict-links" },
     others ? h("a", { href: "#warnings-panel" }, `${plural(others, "more incident")}`) : null,
+    h("a", { href: "#warnings-panel" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
     link(incidentHref(incident.id), "Cascade"),
-    h("a", { href: "#warnings-panel" }, plural(incident.evidence.length, "signal")),
     h("a", { href: reportHref(incident.id), download: "" }, "Report"),
   );
 
@@ -265,16 +265,12 @@ const links = ({ incident, others }) =>
  * @param {number} now
  */
 export const drawVerdict = ({ verdict }, now) => {
-  const { state, headline, clauses, notes, situation } = verdict;
+  const { state, clauses, notes, situation } = verdict;
   const words = situation ? stateWords(situation.incident) : (STATE_WORDS[state] ?? state);
   const reading = situation?.reading;
   requireId("verdict").dataset.state = state;
-  setText(requireId("verdict-alert"), `${words}: ${headline}`);
-  put(
-    byId("verdict-state"),
-    h("span", { class: "chip" }, hiddenSign(STATE_SIGNS[state] ?? "○"), ` ${words}`),
-    situation ? links(situation) : null,
-  );
+  setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}`);
+  put(byId("verdict-state"), h("span", { class: "chip" }, h("span", null, words)), situation ? links(situation) : null);
   put(
     byId("headline"),
     reading
