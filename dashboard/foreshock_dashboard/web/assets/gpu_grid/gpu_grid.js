@@ -201,7 +201,7 @@ class GpuGrid {
           h(
             "span",
             null,
-            h("span", { class: `fault-sign ${fault}`, "aria-hidden": "true" }, FAULTS[fault].sign),
+            h("span", { class: `fault-sign ${fault}-sign`, "aria-hidden": "true" }, FAULTS[fault].sign),
             ` ${FAULTS[fault].word}`,
           ),
         ),

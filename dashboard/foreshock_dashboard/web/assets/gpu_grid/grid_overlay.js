@@ -11,6 +11,7 @@ export const MIN_CONTENDED_RATIO = 0.1;
 const MIN_FIGURE_CELL = 30;
 const MIN_BAR_CELL = 10;
 const FAULT_SIZE = 7;
+const LOST_TEXT = `${FAULTS.lost.sign} ${FAULTS.lost.word}`;
 
 /**
  * @param {number | undefined} byte
@@ -40,7 +41,7 @@ const cellFigures = (layout, view) => {
   return layout.labels.map((_, gpu) => {
     const [x, y, width, height] = layout.box(gpu);
     const byte = view.values[gpu];
-    const text = view.faults?.get(gpu) === "lost" ? FAULTS.lost.word : cellText(byte, view);
+    const text = view.faults?.get(gpu) === "lost" ? LOST_TEXT : cellText(byte, view);
     return s("text", { x: x + width / 2, y: y + height / 2 + 4, class: inkOf(byte) }, text);
   });
 };
@@ -53,6 +54,7 @@ const cellFigures = (layout, view) => {
 const faultMarks = (layout, view) => {
   const isNumbered = layout.placement.cellSize >= MIN_FIGURE_CELL;
   return [...(view.faults ?? [])].map(([gpu, fault]) => {
+    if (isNumbered && fault === "lost") return null; // its text has the shape
     const [x, y, width, height] = layout.box(gpu);
     const size = isNumbered ? FAULT_SIZE : Math.min(width, height) * 0.8;
     const [left, top] = isNumbered ? [x + 3, y + 3] : [x + (width - size) / 2, y + (height - size) / 2];
