@@ -84,7 +84,7 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
 
     told = trace(made, "--from", hub.url)
     assert (told.returncode, told.stderr) == (0, "")
-    assert "waited for host-2/gpu-0; 100% of that it ran ml/train-llm." in " ".join(told.stdout.split())
+    assert "on host-2/gpu-0, used by ml/train-llm." in " ".join(told.stdout.split())
     assert max(map(len, told.stdout.splitlines())) <= 100
 
     body = json.loads(trace(made, "--from", hub.url, "-o", "json").stdout)
@@ -103,8 +103,8 @@ def test_a_trace_of_a_running_hub_tells_who_held_its_gpu(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("no-id",), 2, "trace id 'no-id' is not hexadecimal of up to 32 digits"),
-        (("1" * 33,), 2, "is not hexadecimal of up to 32 digits"),
+        (("no-id",), 2, "trace id 'no-id': not a hexadecimal number of up to 32 digits"),
+        (("1" * 33,), 2, "not a hexadecimal number of up to 32 digits"),
         (("1", "--from", "localhost:8050"), 2, "--from: 'localhost:8050' is neither a URL such as http://"),
         ((), 2, "Missing argument 'TRACE_ID'"),
     ],

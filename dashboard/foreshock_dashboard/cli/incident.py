@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -309,19 +310,20 @@ def linked(written: Report, output_file: Path) -> tuple[str, dict[Path, str]]:
     return markdown, files
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
 def _for_output(written: Report) -> str:
     """The Markdown with each plot as a data URI (RFC 2397), or without plots for a terminal."""
-    is_terminal = sys.stdout.isatty()
     markdown = written.markdown
+    if is_terminal():
+        click.echo(f"{len(written.plots)} plots left out. Pass --output-file FILE to have them.", err=True)
+        return re.sub(r"!\[[^\]]*\]\([^)]*\.svg\)\n+", "", markdown)
     for name, svg in written.plots.items():
         data = base64.b64encode(svg.encode()).decode()
-        image = f"![{name.replace('-', ' ')}]({name}.svg)"
-        markdown = markdown.replace(
-            f"{image}\n\n" if is_terminal else f"]({name}.svg)",
-            "" if is_terminal else f"](data:image/svg+xml;base64,{data})",
-        )
-    if is_terminal and written.plots:
-        click.echo(f"{len(written.plots)} plots left out. Pass --output-file FILE to have them.", err=True)
+        markdown = markdown.replace(f"]({name}.svg)", f"](data:image/svg+xml;base64,{data})")
     return markdown
 
 

@@ -1,0 +1,176 @@
+"""Commands that read a hub: every output of every command, exit codes, and errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.web.worlds import SCENES, FakeHub, request
+
+from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.web.app import create_app
+from foreshock_dashboard.web.http.server import WebServer
+
+TRACE_ID = request()[0].trace_id
+CANDIDATES = (Candidate(Service("ml", "train-llm"), 0.9, ()),)
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[FakeHub]:
+    """A hub with an open incident, at the address of FORESHOCK_HUB."""
+    seen = FakeHub(SCENES["starving"](), candidates=CANDIDATES)
+    with (
+        closing(WebServer(create_app(seen, version="1.2.3"), "127.0.0.1", 0)) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        server.start()
+        patch.setenv("FORESHOCK_HUB", server.url)
+        yield seen
+
+
+READING = {
+    "get incidents": "embedder",
+    "get services": "embedder",
+    "get gpus": "host-1/gpu-0",
+    "get pools": "batch-eval",
+    "get targets": "host-1",
+    "incident list": "embedder",
+    "incident show latest": "embedder",
+    "explain embedder": "ml/train-llm",
+    f"trace show {TRACE_ID}": TRACE_ID,
+    "status": "1.2.3",
+}
+"""Commands, and a word of each answer."""
+
+
+@pytest.mark.parametrize(
+    ("command", "form"),
+    [
+        (name, form)
+        for name in READING
+        for form in ("table", "json", "yaml", "csv")
+        if (name, form) != ("status", "csv")
+    ],
+)
+@pytest.mark.usefixtures("hub")
+def test_an_answer_comes_as_table_json_yaml_or_csv(capsys: pytest.CaptureFixture[str], command: str, form: str) -> None:
+    """The table is aligned plain text without colors; the others are read by their parsers, with equal content."""
+    assert main([*command.split(), "-o", form]) == 0
+    text = capsys.readouterr().out
+    assert (READING[command] in text) or form == "csv"
+    assert "\x1b" not in text
+    match form:
+        case "table":
+            assert not any(line != line.rstrip() for line in text.splitlines() if not command.startswith("trace"))
+        case "csv":
+            head, *rows = csv.reader(io.StringIO(text))
+            assert rows
+            assert {len(row) for row in rows} == {len(head)}
+        case _:
+            main([*command.split(), "-o", "json"])
+            answer = yaml.safe_load(text)
+            expected = json.loads(capsys.readouterr().out)
+            assert answer.keys() == expected.keys()
+
+
+@pytest.mark.parametrize(("severity", "code"), [("critical", 0), ("warning", 3)])
+@pytest.mark.parametrize("command", ["get incidents", "incident list"])
+def test_fail_on_sets_the_exit_code(hub: FakeHub, command: str, severity: str, code: int) -> None:
+    """3 for an incident of this severity or worse; this hub has an early warning or a critical incident."""
+    worst = {item.severity for item in hub.snapshot.incidents if item.state != "resolved"}
+    expected = 3 if "critical" in worst else code
+    assert main([*command.split(), "--fail-on", severity]) == expected
+
+
+def test_explain_fails_on_an_anomaly(hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says so where the service is healthy."""
+    assert main(["explain", "embedder", "--fail-on", "anomaly"]) == 3
+    hub.candidates = ()
+    try:
+        assert main(["explain", "search", "--at", "now-1m", "--fail-on", "anomaly"]) == 0
+    finally:
+        hub.candidates = CANDIDATES
+    assert "search is healthy at " in capsys.readouterr().out
+
+
+def test_the_status_of_a_hub_that_is_not_ready_is_an_exit_code(
+    hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For probes."""
+    hub.not_ready = "the disk is full"
+    try:
+        assert main(["status"]) == 1
+    finally:
+        hub.not_ready = ""
+    assert "not ready: the disk is full" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_report_is_html_with_plots_inside_or_markdown_with_plots_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal gets no data URIs, but the text and a remedy."""
+    assert main(["incident", "report", "latest", "-o", "html", "--output-file", str(tmp_path / "a.html")]) == 0
+    document = (tmp_path / "a.html").read_text()
+    assert document.startswith("<!doctype html>")
+    assert "<svg" in document
+    assert "<img" not in document
+    assert main(["incident", "report", "latest", "--output-file", str(tmp_path / "a.md")]) == 0
+    assert sorted(tmp_path.glob("a-*.svg"))
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foreshock_dashboard.cli.incident.is_terminal", lambda: True)
+        assert main(["incident", "report", "latest"]) == 0
+    said = capsys.readouterr()
+    assert "base64" not in said.out
+    assert ".svg)" not in said.out
+    assert "plots left out. Pass --output-file FILE" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["incident", "show", "2020"], 1, "no incident '2020'. Known: "),
+        (["incident", "list", "--start", "now-60d"], 2, "not a range of up to 48 h"),
+        (["incident", "list", "--start", "yesterday"], 2, "--start: 'yesterday' is not a time such as"),
+        (["get", "services", "--at", "yesterday"], 1, "at='yesterday': is not a time such as"),
+        (["trace", "show", "xyz"], 2, "trace id 'xyz': not a hexadecimal number"),
+        (["get", "services", "--credentials", "/nowhere"], 2, "--credentials: /nowhere: cannot be read"),
+        (["get", "gpus", "--from", "http://127.0.0.1:1"], 1, "no response: Connection refused. Start a hub, or pass"),
+        (["get", "gpus", "--from", "nowhere"], 2, "--from: 'nowhere' is neither a URL such as"),
+    ],
+)
+@pytest.mark.usefixtures("hub")
+def test_an_error_names_the_input_and_the_remedy(
+    capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    """In words, without an error number."""
+    assert main(words) == code
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Errno" not in said
+
+
+def test_a_hub_that_requires_authentication_says_how(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With the file of credentials it answers."""
+    from foreshock_dashboard.web.http.authentication import Access
+
+    app = create_app(
+        FakeHub(SCENES["starving"]()),
+        version="1",
+        access=Access(lambda header: header == "Bearer secret", None, "", ()),
+    )
+    (tmp_path / "token").write_text("secret\n")
+    with closing(WebServer(app, "127.0.0.1", 0)) as server:
+        server.start()
+        assert main(["get", "gpus", "--from", server.url]) == 1
+        assert "authentication required. Pass --credentials FILE" in capsys.readouterr().err
+        assert main(["get", "gpus", "--from", server.url, "--credentials", str(tmp_path / "token")]) == 0
