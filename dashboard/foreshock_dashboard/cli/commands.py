@@ -120,6 +120,7 @@ COMMAND = _Group(
         "recording": _group(
             "recording",
             "Create, convert, or replay recordings of incidents",
+            create=("recording:create", "Record a time range of a Prometheus"),
             **{"import": ("recording:import_", "Convert OpenMetrics and OTLP files to a recording")},
             export=("recording:export_", "Convert a recording to OpenMetrics and OTLP files"),
             replay=("recording:replay_", "Replay a recording and print the incidents it raises"),

@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import click
 
 from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, incident_text, play
-from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
+from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, hub_settings, output_option
 from foreshock_dashboard.cli.output import plain, show
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.convert import Converted, export, import_files
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.incident_text import change_line, state_changes, utc_timestamp
+from foreshock_dashboard.replay.record import record
 from foreshock_dashboard.replay.replay import ReplayResult
-from foreshock_dashboard.settings.settings import SettingsError
+from foreshock_dashboard.settings.settings import SettingsError, load_settings, parse_flag
+from foreshock_dashboard.settings.times import parse_time
+from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.web.state.incident_json import replayed
 
 FILE = click.Path(path_type=Path)
+
+
+@click.command("create", cls=GroupedCommand)
+@click.option("--start", default="now-1h", metavar="TIME", help="start of the range (default: now-1h)")
+@click.option("--end", default="now", metavar="TIME", help="end of the range (default: now)")
+@click.option("--all-metrics/--no-all-metrics", help="every metric of the Prometheus, instead of those the hub reads")
+@click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="new folder for the recording")
+@hub_settings("prometheus_url")
+def create(start: str, end: str, all_metrics: bool, output_dir: Path, **flags: Any) -> None:  # noqa: ANN401
+    """Record a time range of a Prometheus: samples as they were scraped, without traces.
+
+    Baselines need 30 min before the incident.
+
+    \b
+    Examples:
+      foreshock recording create --prometheus-url http://prometheus:9090 --start now-2h --output-dir incident
+      foreshock recording create --config hub.yml --start 2026-11-25T09:00:00Z --end now-1d --output-dir incident
+    """
+    url = load_settings(flags).prometheus_url
+    if not url:
+        raise SettingsError("--prometheus-url: missing. Set the address of a Prometheus.")
+    now = time.time()
+    first, last = (
+        parse_flag(flag, lambda t: parse_time(t, now), text) for flag, text in (("--start", start), ("--end", end))
+    )
+    if not first < last <= now:
+        raise SettingsError("--start, --end: not a time range of the past. Choose other times.")
+    bar = ProgressBar()
+    with closing(PrometheusSource(url)) as source:
+        count = record(source, first, last, output_dir, all_metrics, bar)
+    bar.end(f"{output_dir}: {count:,} samples, in {time.time() - now:.1f} s")
 
 
 @click.command("import", cls=GroupedCommand)

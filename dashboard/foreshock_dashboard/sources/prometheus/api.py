@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -109,6 +109,24 @@ class PrometheusSource(MetricSource):
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise self._api.unexpected(f"{type(error).__name__} {error}") from error
         return Matrix.of(times, rows)
+
+    def samples(self, metric: str, start: float, end: float) -> Iterator[tuple[Labels, Floats]]:
+        """The samples of a metric in (start, end], Unix seconds, as they were scraped: labels, and shape (samples, 2).
+
+        The columns are Unix seconds and values. The server leaves out staleness markers.
+
+        Raises:
+            SourceError: the source cannot answer.
+        """
+        window = round((end - start) * 1000)
+        params = {"query": f"{_selector(metric, ())}[{window}ms]", "time": f"{end:.3f}"}
+        data = self._data(*self._api.send("POST", "/api/v1/query", data=params))
+        try:
+            for one in data["result"]:
+                rows = np.array([(time, float(value)) for time, value in one["values"]])
+                yield _labels(one["metric"]), rows[rows[:, 0] > start]  # Prometheus 2 has the sample at the start
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self._api.unexpected(f"{type(error).__name__} {error}") from error
 
     def metric_names(self) -> frozenset[str]:
         """See `MetricSource.metric_names`."""
