@@ -24,7 +24,7 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
         known = browser.new_context(http_credentials={"username": "ada", "password": "lovelace"})
         page = known.new_page()
         page.goto(f"{site.url}/services/embedder")
-        expect(page.locator("#service-state")).to_contain_text("Suspected cause: train-llm", timeout=15_000)
+        expect(page.locator("#service-links")).to_contain_text("Suspected cause: train-llm", timeout=15_000)
         expect(page.locator("#service-durations .main-svg").first).to_be_visible(timeout=15_000)
         known.close()
         stranger = browser.new_context()

@@ -153,8 +153,6 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
     ("snapshot_", "who", "words"),
     [
         (told(), EMBEDDER, "embedder breaches its learned SLO: p95 "),
-        (told(), EMBEDDER, "(SLO 1.0%). Suspected cause: train-llm (high confidence)."),
-        (told(), TRAIN, "It is the suspected cause of the incident on embedder (high confidence)."),
         (told(incidents=()), EMBEDDER, "embedder breaches its learned SLO: p95 "),
         (
             told(incidents=()),
@@ -174,14 +172,29 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
         (SCENES["blind"](), GATEWAY, "gateway: no fresh data."),
         (snapshot(calm()), TRAIN, "train-llm has no traffic. It runs on 10 GPUs."),
         (overloaded(), GATEWAY, "gateway is within its SLO: p95 40 ms (SLO 9.00 s)"),
-        (overloaded(), GATEWAY, " Load 82% of capacity (safe limit 55%)."),
     ],
 )
 def test_the_sentence_of_a_service_leads_with_its_state(snapshot_: Snapshot, who: Service, words: str) -> None:
-    """Its state against its SLO first, then the suspected cause of its incident, or why it has no SLO."""
+    """Its state against its SLO, or why it has no SLO."""
     summary = about(snapshot_, who)["summary"]
     assert words in summary
     assert summary.startswith(str(who))
+
+
+@pytest.mark.parametrize(
+    ("snapshot_", "who", "expected"),
+    [
+        (told(), EMBEDDER, "Suspected cause: train-llm (high confidence)."),
+        (told(), TRAIN, "It is the suspected cause of the incident on embedder (high confidence)."),
+        (told(), GATEWAY, ""),
+        (overloaded(), GATEWAY, "Load 82% (safe limit 55%)."),
+    ],
+)
+def test_the_detail_of_a_service_has_its_overload_and_the_suspected_cause(
+    snapshot_: Snapshot, who: Service, expected: str
+) -> None:
+    """Of the open incident with the service."""
+    assert "".join(clause["text"] for clause in about(snapshot_, who)["detail_clauses"]) == expected
 
 
 def test_the_actions_of_an_incident_are_on_the_pages_of_its_services() -> None:

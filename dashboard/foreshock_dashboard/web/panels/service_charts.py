@@ -13,6 +13,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.render.units import duration
+from foreshock_dashboard.render.words import CAUSES
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
@@ -67,11 +68,7 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     if rest := first[MAX_SERIES:]:
         series.append(Line("other neighbors", _sum(np.array([waits[name] for name in rest])), "idle", stack="waits"))
     used = Line("own GPU usage", nan_mean(world.busy[on], axis=0), "text", dash="dash")
-    figure = lines(world.times, [*series, used], look, unit="ratio", span=span, marks=marks)
-    for trace in figure["data"]:
-        if trace.get("stackgroup"):
-            trace["name"] = f"wait on {trace['name']}"
-    return figure
+    return lines(world.times, [*series, used], look, unit="ratio", span=span, marks=marks)
 
 
 def model_server_chart(
@@ -124,7 +121,7 @@ def replicas(world: World, service: Service, look: Look, span: Span) -> Json:
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
     """The onsets of incidents with affected services."""
     return [
-        Mark(item.since, item.cause, "warn" if item.severity == "warning" else "crit")
+        Mark(item.since, CAUSES[item.cause], "warn" if item.severity == "warning" else "crit")
         for item in sorted(incidents, key=lambda item: item.since)
         if item.affected
     ]

@@ -221,7 +221,7 @@ def chart(
         figure={"data": [], "layout": {"xaxis": {"visible": False}, "yaxis": {"visible": False}}},
         responsive=True,
     )
-    table = [html.Summary("as a table"), html.Div(className="twin-body")]
+    table = [html.Summary("Table"), html.Div(className="twin-body")]
     body = [
         html.Div(picture, className="chart", style={"minHeight": f"{height}px"}),  # until what draws it has come
         html.Details(table, className="twin", **attributes(data_twin=name)),

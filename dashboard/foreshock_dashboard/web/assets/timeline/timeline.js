@@ -128,7 +128,7 @@ export const drawTimeline = (name, data, { empty = EMPTY.timeline, allHref = nul
       { class: "lane-foot" },
       isNarrow ? null : h("p", { class: "legend" }, legend(data.lanes, data.stages)),
       data.hidden && allHref ? link(allHref, `${data.hidden} more`) : null,
-      h("details", { class: "twin" }, h("summary", null, "as a table"), laneTable(data)),
+      h("details", { class: "twin" }, h("summary", null, "Table"), laneTable(data)),
     ),
   );
   setPanel(name, "ready");

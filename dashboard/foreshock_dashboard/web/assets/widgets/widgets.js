@@ -10,13 +10,13 @@ import { isNumber } from "#web/assets/format.js";
  * @param {string} value
  * @param {object} [options]
  * @param {string} [options.note] after the value
- * @param {boolean} [options.isGrave]
+ * @param {"" | "poor" | "bad"} [options.mark] of a value beyond its limit
  * @param {string | null} [options.title]
  */
-export const figure = (name, value, { note = "", isGrave = false, title = null } = {}) =>
+export const figure = (name, value, { note = "", mark = "", title = null } = {}) =>
   h(
     "div",
-    { class: isGrave ? "figure grave" : "figure", title },
+    { class: `figure ${mark}`, title },
     h("span", { class: "figure-name" }, name),
     h("span", null, h("b", null, value), note ? ` ${note}` : ""),
   );

@@ -17,7 +17,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.charts.theme import service_color
-from foreshock_dashboard.web.pages.services.sentence import ServiceState, sentence, worst
+from foreshock_dashboard.web.pages.services.sentence import ServiceState, detail, sentence, worst
 from foreshock_dashboard.web.panels.vitals import sparkline
 from foreshock_dashboard.web.state.conditions import ServiceForecast, ServiceForecasts, SloJson, conditions
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
@@ -159,6 +159,7 @@ class ServicePage(TypedDict, total=False):
     incidents: list[IncidentJson]
     summary: str
     summary_clauses: list[ClauseJson]
+    detail_clauses: list[ClauseJson]
     actions: list[ActionJson]
 
 
@@ -231,6 +232,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
+        "detail_clauses": clauses(detail(snapshot, service, forecast)),
         "actions": list(map(action, current.actions)) if current else [],
     }
 

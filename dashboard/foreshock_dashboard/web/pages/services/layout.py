@@ -64,7 +64,7 @@ def service_page() -> Component:
                     chart(
                         "service-gpu",
                         "GPU wait by neighbor",
-                        "share of time, upper bound",
+                        "",
                         promql=f"avg by ({_BY}) (sum by (instance, uuid, {_BY}) "
                         f"(rate(gpu_service_wait_by_aggressor_seconds_total{{{named}}}[1m])))",
                     ),
@@ -79,8 +79,8 @@ def service_page() -> Component:
                     panel("dependencies", "Dependencies", ""),
                     chart("service-queue", "Inference queue", "requests"),
                     chart("service-cache", "KV cache usage", "mean over replicas"),
-                    chart("service-first-token", "TTFT", "p95"),
-                    chart("service-per-token", "TPOT", "mean"),
+                    chart("service-first-token", "Time to first token (TTFT)"),
+                    chart("service-per-token", "Time per output token (TPOT)"),
                     panel("replicas", "Replicas", ""),
                     chart("service-replicas", "Replica count", ""),
                     panel("service-gpus", "GPUs", ""),

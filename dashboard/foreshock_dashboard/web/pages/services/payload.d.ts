@@ -84,6 +84,8 @@ export interface ServiceData extends LivePayload, ServiceValues {
   health: Health;
   summary: string;
   summary_clauses: Clause[];
+  /** Empty where there is nothing beyond the summary. */
+  detail_clauses: Clause[];
   actions: Action[];
   tier: string | null;
   neighbors: Neighbor[];

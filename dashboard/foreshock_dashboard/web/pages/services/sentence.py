@@ -9,7 +9,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.render.clause import Text, text
-from foreshock_dashboard.render.units import breach_bucket, counted, duration, percent
+from foreshock_dashboard.render.units import breach_bucket, counted, duration, load_percent, percent
 from foreshock_dashboard.web.state.conditions import ServiceForecast, SloJson, open_incidents
 
 LIKELY_BREACH_PROBABILITY = 0.5
@@ -34,12 +34,7 @@ def worst(snapshot: Snapshot, service: Service) -> Incident | None:
 
 
 def sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
-    """The state of a service, and the suspected cause of the open incident that it is part of."""
-    cause = _suspected_cause(item, service) if (item := worst(snapshot, service)) else ()
-    return text(_state(snapshot, service, state), *((" ", cause) if cause else ()))
-
-
-def _state(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
+    """The state of a service: within its SLO, at risk, in breach, or why that is unknown."""
     if state.health == "unknown":
         return text(service, ": no fresh data. Values are the last ones received.")
     if not state.rate:
@@ -48,7 +43,7 @@ def _state(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
     slo = state.forecast["slo"]
     if slo is None:
         return text(service, f": {_values(state)}. {_without_slo(snapshot)}")
-    return text(service, f" {_slo_state(state, slo)}: {_values(state, slo)}.{_over_safe_load(state.forecast)}")
+    return text(service, f" {_slo_state(state, slo)}: {_values(state, slo)}.")
 
 
 def _slo_state(state: ServiceState, slo: SloJson) -> str:
@@ -60,11 +55,19 @@ def _slo_state(state: ServiceState, slo: SloJson) -> str:
     return f"is within its {name}"
 
 
-def _over_safe_load(forecast: ServiceForecast) -> str:
+def detail(snapshot: Snapshot, service: Service, forecast: ServiceForecast) -> Text:
+    """The load beyond its safe limit, and the suspected cause of the open incident with the service; else empty."""
+    incident = worst(snapshot, service)
+    parts = (_over_safe_load(forecast), _suspected_cause(incident, service) if incident else ())
+    known = [part for part in parts if part]
+    return text(*known[:1], *(text(" ", part) for part in known[1:]))
+
+
+def _over_safe_load(forecast: ServiceForecast) -> Text:
     load, safe = forecast["load"], forecast["safe_load"]
     if load is None or safe is None or load <= safe:
-        return ""
-    return f" Load {percent(load)} of capacity (safe limit {percent(safe)})."
+        return ()
+    return text(f"Load {load_percent(load)} (safe limit {percent(safe)}).")
 
 
 def _values(state: ServiceState, slo: SloJson | None = None) -> str:

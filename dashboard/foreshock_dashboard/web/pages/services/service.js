@@ -21,9 +21,10 @@ import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
 import {
+  beyondClass,
+  breachClass,
   breachText,
   ERROR_RATE_LIMITS,
-  isLikelyBreach,
   PAIR_WAIT_LIMITS,
   retriesCell,
   serviceCell,
@@ -41,6 +42,8 @@ import {
  * @typedef {import("#web/assets/widgets/table.js").TableSpec<R>} TableSpec
  */
 
+/** The Cascade page has all actions. */
+const MAX_ACTIONS = 2;
 const MAX_REPLICAS = 60;
 const MAX_GPUS = 40;
 const NAME_LENGTH = 26;
@@ -89,37 +92,36 @@ const fillTable = (name, reason, spec) => {
 
 /** @param {ServiceData} data */
 const drawFigures = (data) => {
-  const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad, breach_seconds: breach } = data;
-  const isAbove = (/** @type {number | null} */ value, /** @type {number | null | undefined} */ limit) =>
-    isNumber(limit) && (value ?? 0) > limit;
+  const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad } = data;
+  const isCritical = data.health === "critical";
   put(
     byId("service-figures"),
     figure("p95", formatSeconds(p95), {
       note: slo ? `(SLO ${formatSeconds(slo.p95)})` : "",
-      isGrave: isAbove(p95, slo?.p95),
+      mark: beyondClass(p95, slo?.p95, isCritical),
       title: sloText(data),
     }),
     figure("Error rate", formatPercent(errorRate), {
       note: slo ? `(SLO ${formatPercent(slo.error_rate)})` : "",
-      isGrave: isAbove(errorRate, slo?.error_rate),
+      mark: beyondClass(errorRate, slo?.error_rate, isCritical),
       title: sloText(data),
     }),
     figure("SLO breach", breachText(data), {
-      isGrave: breach === 0 || isLikelyBreach(data),
+      mark: breachClass(data),
       title: "forecast: probability within 10 min, and the time to the breach where it is likely",
     }),
     figure("Requests", formatRate(rate)),
     isNumber(load)
       ? figure("Load", formatLoad(load), {
           note: isNumber(safeLoad) ? `(limit ${formatPercent(safeLoad)})` : "",
-          isGrave: isAbove(load, safeLoad),
+          mark: beyondClass(load, safeLoad, load > 1),
           title: "offered load of its model servers over their capacity",
         })
       : null,
     gpus
       ? figure("GPU wait", formatPercent(wait), {
           note: `on ${plural(gpus, "GPU")}`,
-          isGrave: (wait ?? 0) >= WAIT_LIMITS.bad,
+          mark: (wait ?? 0) >= WAIT_LIMITS.poor ? "poor" : "",
           title: "share of time that it waits on other services on its GPUs, upper bound",
         })
       : null,
@@ -269,12 +271,6 @@ const drawReplicas = ({ inference, capacity, imbalance }) => {
         cell: ({ requests }) => (isNumber(requests) ? requests.toFixed(0) : null),
       },
       {
-        key: "finished",
-        name: "Completed",
-        hint: "requests per second",
-        cell: ({ finished }) => formatRate(finished),
-      },
-      {
         key: "seconds",
         name: "Latency",
         hint: "mean, arrival to last token",
@@ -348,12 +344,13 @@ const drawIncidents = ({ incidents }, now) =>
 
 /** @param {ServiceData} data */
 const drawLinks = (data) => {
-  const { service, tier, actions } = data;
+  const { service, tier, actions, detail_clauses: detail } = data;
   const traces = (/** @type {Record<string, string>} */ params, /** @type {string} */ text) =>
     link(pageHref("/traces", { service, ...params }), text);
   put(
     byId("service-links"),
-    actionSteps(actions),
+    detail.length ? h("p", null, clausesText(detail)) : null,
+    actionSteps(actions.slice(0, MAX_ACTIONS)),
     h(
       "p",
       { class: "facts" },

@@ -12,6 +12,7 @@ import {
 } from "#web/assets/format.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
 
+/** @typedef {import("#web/pages/services/payload.d.ts").ServiceRow} ServiceRow */
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceValues} ServiceValues */
 
 const MANY_ATTEMPTS = 1.2;
@@ -19,7 +20,8 @@ const MANY_ATTEMPTS = 1.2;
 export const ERROR_RATE_LIMITS = /** @type {const} */ ({ poor: 0.01, bad: 0.05 });
 export const WAIT_LIMITS = /** @type {const} */ ({ poor: 0.1, bad: 0.3 });
 export const PAIR_WAIT_LIMITS = /** @type {const} */ ({ poor: 0.05, bad: 0.2 });
-const BREACH_LIMITS = /** @type {const} */ ({ poor: 0.2, bad: 0.5 });
+/** From which a breach is more likely than not. */
+export const LIKELY_PROBABILITY = 0.5;
 const MAX_SHOWN_PROBABILITY = 0.95;
 
 /**
@@ -66,36 +68,45 @@ export const sloText = ({ slo }) =>
     : "";
 
 /**
- * A value with its reference in brackets, marked where it is above it; null where the value is not known.
+ * The class of a value beyond its limit: a warning, and critical only in an incident that is.
+ * @param {number | null} value
+ * @param {number | null | undefined} limit
+ * @param {boolean} isCritical
+ */
+export const beyondClass = (value, limit, isCritical) => {
+  if (!isNumber(limit) || (value ?? 0) <= limit) return "";
+  return isCritical ? "bad" : "poor";
+};
+
+/**
+ * A value with its reference in brackets; null where the value is not known.
  * @param {number | null} value
  * @param {(value: number) => string} format
  * @param {string} name of the reference, such as "SLO"
  * @param {number | null | undefined} limit
+ * @param {boolean} isCritical
  */
-const referenceCell = (value, format, name, limit) => {
+const referenceCell = (value, format, name, limit, isCritical) => {
   if (!isNumber(value)) return null;
-  const mark = isNumber(limit) && value > limit ? "bad" : "";
   return [
-    h("span", { class: mark }, format(value)),
+    h("span", { class: beyondClass(value, limit, isCritical) }, format(value)),
     isNumber(limit) ? h("small", { class: "reference" }, ` (${name} ${format(limit)})`) : null,
   ];
 };
 
-/**
- * @param {Pick<ServiceValues, "p95" | "slo">} values
- */
-export const p95Cell = ({ p95, slo }) => referenceCell(p95, formatSeconds, "SLO", slo?.p95);
+/** @param {Pick<ServiceRow, "p95" | "slo" | "health">} row */
+export const p95Cell = ({ p95, slo, health }) =>
+  referenceCell(p95, formatSeconds, "SLO", slo?.p95, health === "critical");
 
-/**
- * @param {Pick<ServiceValues, "error_rate" | "slo">} values
- */
-export const errorRateCell = ({ error_rate: value, slo }) =>
-  slo ? referenceCell(value, formatPercent, "SLO", slo.error_rate) : shareCell(value, ERROR_RATE_LIMITS);
+/** @param {Pick<ServiceRow, "error_rate" | "slo" | "health">} row */
+export const errorRateCell = ({ error_rate: value, slo, health }) =>
+  slo
+    ? referenceCell(value, formatPercent, "SLO", slo.error_rate, health === "critical")
+    : shareCell(value, ERROR_RATE_LIMITS);
 
-/**
- * @param {Pick<ServiceValues, "load" | "safe_load">} values
- */
-export const loadCell = ({ load, safe_load: limit }) => referenceCell(load, formatLoad, "limit", limit);
+/** @param {Pick<ServiceValues, "load" | "safe_load">} values */
+export const loadCell = ({ load, safe_load: limit }) =>
+  referenceCell(load, formatLoad, "limit", limit, (load ?? 0) > 1);
 
 /**
  * The forecast of an SLO breach within ten minutes: never more certain than it can be.
@@ -107,27 +118,21 @@ const probabilityText = (probability) => {
   return probability < 1 - MAX_SHOWN_PROBABILITY ? "< 5%" : formatPercent(probability);
 };
 
-/**
- * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
- */
+/** @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values */
 export const breachText = ({ breach_probability: probability, breach_seconds: seconds }) => {
   if (seconds === 0) return "in breach";
-  const isForecast = isNumber(seconds) && (probability ?? 0) >= BREACH_LIMITS.bad;
-  return `${probabilityText(probability)}${isForecast ? `, ${formatBucket(seconds)}` : ""}`;
+  const isLikely = isNumber(seconds) && (probability ?? 0) >= LIKELY_PROBABILITY;
+  return `${probabilityText(probability)}${isLikely ? `, ${formatBucket(seconds)}` : ""}`;
 };
 
-/**
- * Whether an SLO breach within ten minutes is more likely than not.
- * @param {Pick<ServiceValues, "breach_probability">} values
- */
-export const isLikelyBreach = ({ breach_probability: probability }) => (probability ?? 0) >= BREACH_LIMITS.bad;
-
-/**
- * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
- */
-export const breachCell = (values) => {
-  const { breach_probability: probability, breach_seconds: seconds } = values;
-  if (!isNumber(probability) && seconds !== 0) return null;
-  const mark = seconds === 0 ? "bad" : limitClass(probability ?? 0, BREACH_LIMITS);
-  return h("span", { class: mark }, breachText(values));
+/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health">} row */
+export const breachClass = ({ breach_probability: probability, breach_seconds: seconds, health }) => {
+  if (seconds === 0 && health === "critical") return "bad";
+  return seconds === 0 || (probability ?? 0) >= LIKELY_PROBABILITY ? "poor" : "";
 };
+
+/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "slo">} row */
+export const breachCell = (row) =>
+  row.slo && (isNumber(row.breach_probability) || row.breach_seconds === 0)
+    ? h("span", { class: breachClass(row) }, breachText(row))
+    : null;

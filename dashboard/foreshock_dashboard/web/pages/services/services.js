@@ -1,12 +1,13 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatRate, formatSeconds, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
+import { formatRate, formatSeconds, isNumber, plural } from "#web/assets/format.js";
 import { healthLegend, healthState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 import {
   breachCell,
   errorRateCell,
+  LIKELY_PROBABILITY,
   loadCell,
   p95Cell,
   retriesCell,
@@ -20,7 +21,6 @@ import {
 
 const MAX_ROWS = 1000;
 const MAX_NAME_LENGTH = 40;
-const AT_RISK_PROBABILITY = 0.5;
 
 /** @param {ServiceRow} row */
 const latencyLine = ({ spark, slo, id }) => {
@@ -31,9 +31,6 @@ const latencyLine = ({ spark, slo, id }) => {
     title: `up to ${top}${slo ? `; SLO ${formatSeconds(slo.p95)}` : ""}`,
   });
 };
-
-/** @param {ServiceRow} row */
-const gpusInUse = ({ busy, gpus }) => (gpus ? `${isNumber(busy) ? busy.toFixed(1) : NOT_KNOWN} of ${gpus}` : null);
 
 /** @type {import("#web/assets/widgets/table.js").Column<ServiceRow>[]} */
 const COLUMNS = [
@@ -68,13 +65,6 @@ const COLUMNS = [
     cell: ({ wait }) => shareCell(wait, WAIT_LIMITS),
   },
   {
-    key: "busy",
-    name: "GPUs in use",
-    minor: true,
-    hint: "sum of its busy shares, of the GPUs it runs on",
-    cell: gpusInUse,
-  },
-  {
     key: "attempts",
     name: "Retries",
     minor: true,
@@ -94,7 +84,7 @@ export const summaryText = (rows) => {
   const waiting = count(({ wait }) => (wait ?? 0) >= WAIT_LIMITS.poor);
   const atRisk = count(
     ({ breach_probability: probability, slo_usage: usage }) =>
-      (probability ?? 0) >= AT_RISK_PROBABILITY && (usage ?? 0) <= 1,
+      (probability ?? 0) >= LIKELY_PROBABILITY && (usage ?? 0) <= 1,
   );
   const within = measured
     ? `All ${plural(measured, "service")} with traffic within SLO`

@@ -83,7 +83,7 @@ const targetsFigure = ({ targets, hidden, error }) => {
   const up = targets.filter(({ stale }) => !stale).length;
   const all = targets.length + hidden;
   if (!all) return figure("Targets up", NOT_KNOWN, { note: error ? "unknown" : "none configured" });
-  return figure("Targets up", `${up + hidden}/${all}`, { isGrave: up < targets.length });
+  return figure("Targets up", `${up + hidden}/${all}`, { mark: up < targets.length ? "bad" : "" });
 };
 
 /** @param {StatusData} data */
