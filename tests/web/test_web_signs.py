@@ -148,7 +148,7 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_culprit() -> None:
         ("gateway", "at_risk", None),
     ]
     culprit, victim, _, following = told["lanes"]
-    assert culprit["why"].startswith("takes the time of 2 GPUs")
+    assert culprit["why"].startswith("uses 2 shared GPUs")
     assert victim["intervals"][-1][1:] == [NOW, 3]
     assert victim["forecast"] is None
     assert following["forecast"]["p50"] == 240.0

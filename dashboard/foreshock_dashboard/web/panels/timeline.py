@@ -16,6 +16,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.units import plural
+from foreshock_dashboard.render.words import CAUSES
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
@@ -270,12 +271,12 @@ def _blame(item: Incident) -> str:
     )
     cause = Reason("cause", name=item.cause)
     if contention and any(figure.entity == f"{service} -> {item.service}" for figure in item.evidence):
-        return "asks for what makes others wait"
+        return "its requests delay others"
     if contention and item.suspect.gpus:
         same = (Reason("cause", item.service, item.cause), cause)
         further = reasons_text(reason for reason in reasons if reason not in same)
         count = len(item.suspect.gpus)
-        return f"takes the time of {count} {plural(count, 'GPU')}" + (f": {further}" if further else "")
+        return f"uses {count} shared {plural(count, 'GPU')}" + (f": {further}" if further else "")
     if item.cause == "overload" and reasons in ((), (cause,)):
-        return "asks for more than usual"
-    return reasons_text(reasons) or item.cause
+        return "request rate above baseline"
+    return reasons_text(reasons) or CAUSES[item.cause]

@@ -7,6 +7,7 @@ import { GpuGridLayout } from "#web/assets/gpu_grid/gpu_grid_layout.js";
 import { drawOverlay, MIN_CONTENDED_RATIO, showsContention } from "#web/assets/gpu_grid/grid_overlay.js";
 import { decodeRatio, FAULTS, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
 import { drawCells, HeatMap } from "#web/assets/gpu_grid/heat_map.js";
+import { EMPTY } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
@@ -14,8 +15,7 @@ import { drawCells, HeatMap } from "#web/assets/gpu_grid/heat_map.js";
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
 
 const MAX_TABLE_ROWS = 500;
-export const NO_GPUS =
-  "No GPUs: no target exports gpu_info. Start foreshock-exporter on the GPU hosts and list them in --targets.";
+export const NO_GPUS = `${EMPTY.gpus} Start foreshock-exporter on the GPU hosts and list them in --targets.`;
 
 /** The grid of the page that is shown; one at a time. */
 class GpuGrid {

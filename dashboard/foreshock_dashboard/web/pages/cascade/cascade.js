@@ -22,6 +22,7 @@ import {
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { EMPTY } from "#web/assets/words.js";
 import { drawServiceMap } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
@@ -84,7 +85,7 @@ const incidentTools = (incident) =>
 const noIncidentText = ({ error, ready, learning, warnings }) => {
   if (error && !ready) return null;
   if (!learning.done) return h("p", { class: "muted" }, "Building baseline: incidents are detected once it is ready.");
-  if (!warnings.length) return h("p", { class: "muted" }, "No incidents in the last hour. Current state:");
+  if (!warnings.length) return h("p", { class: "muted" }, `${EMPTY.incidents} Current state:`);
   const open = warnings.map((incident) => [
     " ",
     incidentState(incident),
@@ -170,7 +171,7 @@ const breachScale = () =>
 /** @param {CascadeData} data */
 const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
   if (!breaches.length) {
-    setPanelEmpty("breaches", unknownReason || "No SLO breach forecast in the next 30 min.");
+    setPanelEmpty("breaches", unknownReason || EMPTY.breaches);
     return;
   }
   const label = shortLabels(breaches.map(({ service }) => service));
@@ -214,7 +215,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
  */
 const drawSignals = ({ signals, unknown_reason: unknownReason }, now) => {
   if (!signals.length) {
-    setPanelEmpty("signals", unknownReason || "No anomalous signals.");
+    setPanelEmpty("signals", unknownReason || EMPTY.signals);
     return;
   }
   const label = shortLabels([...new Set(signals.map(({ service }) => service))]);
@@ -288,7 +289,7 @@ export const cascade = {
       setPanelsWithoutData(["map", "timeline", "breaches", "signals"], data.error);
       return;
     }
-    const empty = data.unknown_reason || "No anomalies in this time range.";
+    const empty = data.unknown_reason || EMPTY.timeline;
     drawTimeline("timeline", { ...data.timeline, past: !timeRange.isLive() }, { empty });
     drawBreaches(data);
     drawSignals(data, now);

@@ -26,6 +26,7 @@ import { live } from "#web/assets/state.js";
 import { actionSteps, incidentHref } from "#web/assets/timeline/incident.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
+import { EMPTY } from "#web/assets/words.js";
 import { closePair, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
 import { drawWaitMatrix } from "#web/pages/contention/wait_matrix.js";
 
@@ -141,7 +142,7 @@ const gpuServices = ({ services }, label) =>
 /** @param {ContentionData} data */
 const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
   if (!gpus.length) {
-    setPanelEmpty("ranked", "No GPUs: no target exports gpu_info.");
+    setPanelEmpty("ranked", EMPTY.gpus);
     return;
   }
   const contended = gpus.filter((row) => (row.contended ?? 0) >= MIN_CONTENDED_RATIO);
@@ -179,7 +180,7 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
 /** @param {ContentionData} data */
 const drawGroups = ({ groups: { by, rows }, tiers }) => {
   if (!rows.length) {
-    setPanelEmpty("gpu-time", "No GPUs.");
+    setPanelEmpty("gpu-time", EMPTY.gpus);
     return;
   }
   const legend = PARTS.map((part) => h("span", { class: `key part ${part}` }, PART_NAMES[part]));
