@@ -209,12 +209,12 @@ def _store(stats: StoreStats) -> Iterator[Family]:
     gauge, counter = GaugeMetricFamily, CounterMetricFamily
     for family, name, text, value in (
         (gauge, "disk_bytes", "Disk space used by the embedded store.", stats.disk_bytes),
-        (gauge, "inbox_rows", "Accepted rows that no segment holds yet.", stats.wal_rows),
-        (gauge, "segments", "Sealed segments.", stats.blocks),
-        (gauge, "series", "Known series.", stats.series),
+        (gauge, "wal_rows", "Rows in the WAL that no block holds yet.", stats.wal_rows),
+        (gauge, "blocks", "Blocks on disk.", stats.blocks),
+        (gauge, "series", "Series in memory.", stats.series),
         (gauge, "healthy", "1 if the last append and maintenance succeeded, else 0.", float(not stats.last_error)),
-        (counter, "corruptions", "Damaged segments and records set aside since the start.", stats.corrupt),
-        (counter, "expired_segments", "Segments removed by retention since the start.", stats.expired),
+        (counter, "corruptions", "Corrupt blocks and WAL records found since the start.", stats.corrupt),
+        (counter, "expired_blocks", "Blocks removed by retention since the start.", stats.expired),
     ):
         yield family(f"foreshock_store_{name}", text, value=value)
     dropped = counter(

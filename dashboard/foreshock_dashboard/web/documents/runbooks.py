@@ -28,6 +28,8 @@ a{{color:var(--link)}}
 code{{font-family:ui-monospace,monospace;overflow-wrap:anywhere}}
 pre{{overflow-x:auto;padding:.75rem;background:var(--raised)}}
 td,th{{padding:.25rem .75rem .25rem 0;text-align:left;vertical-align:top}}
+h1,td{{overflow-wrap:anywhere}}
+td:first-child,td:first-child code{{overflow-wrap:normal}}
 </style>
 </head>
 <body>
