@@ -96,11 +96,11 @@ def rows(opened: Callable[[Path], Recording]) -> Callable[[Path], Rows]:
 
 
 class Foreshock:
-    """Runs a command in this process; `said` is its standard error."""
+    """Runs a command in this process; `said` is its standard error, `printed` its standard output."""
 
     def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
         self._capfd = capfd
-        self.said = ""
+        self.said = self.printed = ""
 
     def __call__(self, *words: object) -> int:
         """Return the exit code."""
@@ -108,7 +108,7 @@ class Foreshock:
             code = main([str(word) for word in words])
         except SystemExit as ended:
             code = int(str(ended.code))
-        self.said = self._capfd.readouterr().err
+        self.printed, self.said = self._capfd.readouterr()
         return code
 
 

@@ -144,7 +144,7 @@ def test_a_trace_of_a_recording_is_printed(simulated: Path, capsys: pytest.Captu
     assert main(["trace", "show", span.trace_id, "--from", str(simulated)]) == 0
     assert f"trace {span.trace_id}, 2026-01-05 08:0" in capsys.readouterr().out
     assert main(["trace", "show", "f" * 32, "--from", str(simulated)]) == 1
-    assert "no trace ffff" in capsys.readouterr().err
+    assert "unknown trace ffff" in capsys.readouterr().err
 
 
 Words = Callable[[Path], list[object]]

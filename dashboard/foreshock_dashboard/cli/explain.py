@@ -21,7 +21,7 @@ from foreshock_dashboard.web.state.incident_json import explained
 MAX_REASONS_LENGTH = 100
 """Characters of the reasons in a table; the other formats have all."""
 COLUMNS: tuple[Column, ...] = (
-    ("SCORE", lambda row: None if row["score"] is None else f"{row['score']:.0%}"),
+    ("SCORE", lambda row: None if row["score"] is None else f"{row['score']:.2f}"),
     ("SERVICE", lambda row: row["service"]),
     ("REASONS", lambda row: shorten(row["why"], MAX_REASONS_LENGTH, placeholder=" …")),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS
+from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, incidents_at
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
 from foreshock_dashboard.cli.output import Column, Row, document, show
 from foreshock_dashboard.cli.source import Source, at_option, reads_source
@@ -106,7 +106,7 @@ def incidents(source: Source, at: str | None, form: str, fail_on: str | None) ->
       foreshock get incidents --from https://hub.example.com --credentials token -o json
       foreshock get incidents --fail-on critical              exit code 3 while a critical incident is open
     """
-    answer = source.get("/api/incidents", "incidents", at=at)
+    answer = incidents_at(source, at)
     rows = answer["incidents"] = [row for row in answer["incidents"] if row["state"] != "resolved"]
     show(
         form,

@@ -6,7 +6,6 @@ import base64
 import math
 import re
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from html import escape
 from pathlib import Path
@@ -17,19 +16,18 @@ import numpy as np
 from markdown_it import MarkdownIt
 
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, output_option
-from foreshock_dashboard.cli.output import Column, plain, printable, show
+from foreshock_dashboard.cli.output import Column, plain, show
 from foreshock_dashboard.cli.source import AnswerError, Source, at_option, reads_source
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.recording.atomic_files import new_file
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.render.incident_text import figure, utc_timestamp
-from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock
+from foreshock_dashboard.render.incident_text import incident_text, rough_duration, suspect_text, utc_timestamp
 from foreshock_dashboard.replay.replay import ReplayResult, replay
 from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.documents.postmortem import LATEST, Report, find_incident, report
-from foreshock_dashboard.web.state.incident_json import replayed
+from foreshock_dashboard.web.state.incident_json import VERSION, replayed
 
 HOUR_SECONDS = 3600.0
 MAX_HOURS = 48
@@ -39,8 +37,6 @@ STYLE = (
     "body{font:16px/1.5 sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
     "td,th{padding:4px 12px;text-align:left}svg{max-width:100%}"
 )
-MAX_LISTED = 3
-"""Candidates and services at risk in the text of an incident."""
 
 INCIDENT_COLUMNS: tuple[Column, ...] = (
     ("SEVERITY", lambda row: row["severity"]),
@@ -50,7 +46,7 @@ INCIDENT_COLUMNS: tuple[Column, ...] = (
     ("SUSPECT", lambda row: suspect_text(row["suspect"]) or None),
     ("CONFIDENCE", lambda row: row["confidence_level"]),
     ("OPENED", lambda row: utc_timestamp(row["opened"])),
-    ("DURATION", lambda row: None if row["resolved"] is None else minutes(row["resolved"] - row["opened"])),
+    ("DURATION", lambda row: None if row["resolved"] is None else rough_duration(row["resolved"] - row["opened"])),
     ("ID", lambda row: row["id"]),
 )
 INCIDENT_FIELDS = (
@@ -59,16 +55,19 @@ INCIDENT_FIELDS = (
 )
 
 
-def minutes(seconds: float) -> str:
-    """A duration of an incident: `45 s`, `12 min`."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+def incidents_at(source: Source, at: str | None) -> Json:
+    """The incidents that a hub lists at a time: the open ones, the worst first, then those resolved in the hour before.
 
-
-def suspect_text(suspect: Json) -> str:
-    """The suspected cause and where it acts, as far as known: `ml/batch-embed on pool chat`."""
-    what = suspect["service"] or suspect["edge"] or suspect["host"] or ""
-    where = f"pool {suspect['pool']}" if suspect["pool"] else suspect["edge"] or suspect["host"] or ""
-    return f"{what} on {where}" if what and where and what != where else what or where
+    Raises:
+        AnswerError: the source has no answer, or one of another version.
+    """
+    answer = source.get("/api/incidents", "version", "incidents", at=at)
+    if answer["version"] != VERSION:
+        raise AnswerError(
+            f"{source.name}: incidents of version {answer['version']}, but this command reads {VERSION}. Use the "
+            "foreshock version of the hub."
+        )
+    return answer
 
 
 def play(folder: Path, flag: str, until: str | None) -> ReplayResult:
@@ -107,7 +106,7 @@ def _incidents(source: Source, start: str | None, end: str) -> list[Json]:
         found = {}
         for at in np.arange(last, first, -HOUR_SECONDS).tolist():
             try:
-                answer = source.get("/api/incidents", "incidents", at=f"{at:.3f}")
+                answer = incidents_at(source, f"{at:.3f}")
             except AnswerError as error:
                 if error.status != NOT_FOUND or at == last:
                     raise
@@ -127,10 +126,7 @@ def _one(source: Source, wanted: str, at: str | None) -> Json:
     Raises:
         AnswerError: no incident matches, or several do.
     """
-    if source.recording:
-        rows = _incidents(source, None, at or "now")
-    else:
-        rows = source.get("/api/incidents", "incidents", at=at)["incidents"]
+    rows = _incidents(source, None, at or "now") if source.recording else incidents_at(source, at)["incidents"]
     if wanted == LATEST and rows:
         return max(rows, key=lambda row: (row["paged"] is not None, row["opened"], row["id"]))
     matches = [row for row in rows if row["id"].startswith(wanted)]
@@ -141,63 +137,6 @@ def _one(source: Source, wanted: str, at: str | None) -> Json:
         raise AnswerError(f"{source.name}: {wanted!r} is the beginning of {', '.join(row['id'] for row in matches)}")
     known = f" Known: {', '.join(row['id'] for row in rows)}." if rows else ""
     raise AnswerError(f"{source.name}: no incident {wanted!r}.{known} Earlier ones need --at TIME.")
-
-
-def incident_text(row: Json) -> str:
-    """An incident of the API as text: what, since when, suspected cause, action, services at risk, and evidence."""
-    cascading = ", cascading" if row["cascading"] else ""
-    lines = [
-        f"{row['service']}: {row['severity']}, {row['state']}{cascading}",
-        f"  {row['summary']}",
-        f"  Opened: {utc_timestamp(row['opened'])}{_since_opened(row)}",
-        f"  Cause: {row['cause']} ({row['confidence_level']} confidence)",
-        f"  Suspect: {suspect_text(row['suspect']) or 'unknown'}",
-    ]
-    lines += [line for action in row["actions"] for line in _action_lines(action)]
-    if row["affected"]:
-        lines.append(f"  Affected: {', '.join(row['affected'])}")
-    lines += [f"  At risk: {risk_text(risk)}" for risk in row["at_risk"][:MAX_LISTED]]
-    lines += [f"  Candidate: {candidate_text(item)}" for item in row["candidates"][:MAX_LISTED]]
-    lines += [f"  Evidence: {_evidence_text(item)}" for item in row["evidence"]]
-    return "\n".join([*map(printable, lines), f"  ID: {row['id']}"])
-
-
-def _since_opened(row: Json) -> str:
-    paged = "no page sent" if row["paged"] is None else f"paged after {minutes(row['paged'] - row['opened'])}"
-    ended = "ongoing" if row["resolved"] is None else f"resolved after {minutes(row['resolved'] - row['opened'])}"
-    return f", {paged}, {ended}"
-
-
-def _action_lines(action: Json) -> Iterator[str]:
-    expected = f" Expected: {action['expected']}" if action["expected"] else ""
-    yield f"  Action: {action['text']}.{expected}"
-    if action["command"]:
-        yield f"    Example, to adapt: {action['command']}"
-
-
-def risk_text(risk: Json) -> str:
-    """A service at risk, and when it breaches its SLO: `gateway (< 5 min, 80% interval: 60 s to 3 min)`."""
-    low, middle, high = (
-        math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
-    )
-    if middle <= 0:
-        return f"{risk['service']} in SLO breach"
-    return f"{risk['service']} ({breach_bucket(middle)}, {breach_interval(low, high)})"
-
-
-def candidate_text(item: Json) -> str:
-    """A suspected service with its share of the suspicion and the reasons."""
-    share = "" if item["score"] is None else f" {item['score']:.0%}"
-    return f"{item['service']}{share}{': ' + item['why'] if item['why'] else ''}"
-
-
-def _evidence_text(item: Json) -> str:
-    name = f"{item['signal']} of {item['entity']}" if item["entity"] else item["signal"]
-    value, baseline = (
-        figure(math.nan if item[key] is None else item[key], item["unit"]) for key in ("value", "baseline")
-    )
-    since = "" if item["since"] is None else f", since {clock(item['since'])}"
-    return f"{name} {value} (baseline {baseline}){since}"
 
 
 @click.command(cls=GroupedCommand)

@@ -12,6 +12,7 @@ import yaml
 
 from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.incident_text import printable
 
 MISSING = "-"
 """Cell of a table for no data; an empty cell in CSV, null in JSON."""
@@ -77,8 +78,3 @@ def table(rows: Sequence[Row], columns: Sequence[Column]) -> str:
         ).rstrip()
         for line in (heads, *cells)
     )
-
-
-def printable(text: str) -> str:
-    """Text from the network without control characters, which a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

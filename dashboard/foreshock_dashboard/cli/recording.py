@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, incident_text, play
+from foreshock_dashboard.cli.incident import INCIDENT_COLUMNS, INCIDENT_FIELDS, play
 from foreshock_dashboard.cli.options import GroupedCommand, fail_on_option, findings_code, hub_settings, output_option
 from foreshock_dashboard.cli.output import plain, show
 from foreshock_dashboard.common.progress import ProgressBar
 from foreshock_dashboard.recording.convert import Converted, export, import_files
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.render.incident_text import change_line, state_changes, utc_timestamp
+from foreshock_dashboard.render.incident_text import change_line, incident_text, state_changes, utc_timestamp
 from foreshock_dashboard.replay.record import record
 from foreshock_dashboard.replay.replay import ReplayResult
 from foreshock_dashboard.settings.settings import SettingsError, load_settings, parse_flag

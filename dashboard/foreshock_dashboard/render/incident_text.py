@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from foreshock_dashboard.model.action import Action
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, Incident, SuspectedCause
-from foreshock_dashboard.render.action import action_text, reasons_text
-from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.incident_summary import incident_sentence
+from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
+from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.units import breach_bucket, breach_interval, clock, duration, rate, significant
-from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, in_sentence
+from foreshock_dashboard.render.words import CAUSES, CONFIDENCE_LEVELS, QUALITIES, in_sentence
 
 MAX_LISTED = 3
 """Candidates and services at risk that are listed."""
@@ -50,32 +48,80 @@ def suspected_cause(culprit: SuspectedCause) -> str:
     return f"{service} on {where}" if service and where and where != service else service or where
 
 
-def incident_text(item: Incident) -> str:
-    """An incident in full: summary, actions, services at risk, candidates, and evidence."""
-    ended = f" to {clock(item.resolved)}" if item.resolved is not None else ", ongoing"
-    paged = f", paged {clock(item.paged)}" if item.paged is not None else ", no page sent"
+def incident_text(incident: Json) -> str:
+    """The JSON of an incident as text: state, summary, cause, actions, services at risk, candidates, and evidence."""
+    cascading = ", cascading" if incident["cascading"] else ""
+    level = CONFIDENCE_LEVELS[incident["confidence_level"]]
+    affected = ", ".join(incident["affected"])
     lines = [
-        item.id,
-        f"  {utc_timestamp(item.opened)}{ended}{paged}, {CONFIDENCE_LEVELS[item.confidence_level]}, {item.quality}",
-        f"  {incident_sentence(item)}",
-        *(line for action in item.actions for line in _action_lines(action)),
-        *(f"  at risk: {risk_line(one)}" for one in item.at_risk[:MAX_LISTED]),
-        *(f"  candidate: {candidate_line(one)}" for one in item.candidates[:MAX_LISTED]),
-        *(f"  {evidence_line(one)}" for one in item.evidence),
+        f"{incident['service']}: {incident['severity']}, {incident['state']}{cascading}",
+        f"  {incident['summary']}",
+        f"  Opened: {utc_timestamp(incident['opened'])}, {_course(incident)}",
+        f"  Cause: {CAUSES[incident['cause']]} ({level}, {QUALITIES[incident['quality']]})",
+        f"  Suspect: {suspect_text(incident['suspect']) or 'unknown'}",
+        *(line for action in incident["actions"] for line in _action_lines(action)),
+        *([f"  Affected: {affected}"] if affected else []),
+        *(f"  At risk: {_risk_text(risk)}" for risk in incident["at_risk"][:MAX_LISTED]),
+        *(f"  Candidate: {_candidate_text(candidate)}" for candidate in incident["candidates"][:MAX_LISTED]),
+        *(f"  Evidence: {_evidence_text(evidence)}" for evidence in incident["evidence"]),
+        f"  ID: {incident['id']}",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
-def _action_lines(action: Action) -> Iterator[str]:
-    yield f"  action: {action_text(action)}"
-    if command := action_command(action):
-        yield f"    example, to adapt: {command}"
+def _course(incident: Json) -> str:
+    """What followed the opening: `paged after 10 s, resolved after 12 min`."""
+    opened, paged, resolved = (incident[name] for name in ("opened", "paged", "resolved"))
+    page = "no page sent" if paged is None else f"paged after {rough_duration(paged - opened)}"
+    return f"{page}, {'ongoing' if resolved is None else f'resolved after {rough_duration(resolved - opened)}'}"
 
 
-def candidate_line(candidate: Candidate) -> str:
+def rough_duration(seconds: float) -> str:
+    """A duration of an incident: `45 s`, `12 min`."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def suspect_text(suspect: Json) -> str:
+    """The JSON of a suspected cause as text, as far as known: `ml/batch-embed on pool chat`."""
+    what = suspect["service"] or suspect["edge"] or suspect["host"] or ""
+    where = f"pool {suspect['pool']}" if suspect["pool"] else suspect["edge"] or suspect["host"] or ""
+    return f"{what} on {where}" if what and where and what != where else what or where
+
+
+def _action_lines(action: Json) -> Iterator[str]:
+    expected = f" Expected: {action['expected']}." if action["expected"] else ""
+    yield f"  Action: {action['text']}.{expected}"
+    if action["command"]:
+        yield f"    Example, to adapt: {action['command']}"
+
+
+def _risk_text(risk: Json) -> str:
+    low, middle, high = (
+        math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
+    )
+    if middle <= 0:
+        return f"{risk['service']} in SLO breach"
+    return f"{risk['service']} ({breach_bucket(middle)}, {breach_interval(low, high)})"
+
+
+def _candidate_text(candidate: Json) -> str:
     """A suspected service with the reasons and its score, which is no probability."""
-    why = f"{reasons_text(candidate.reasons)}, " if candidate.reasons else ""
-    return f"{candidate.service} ({why}score {candidate.score:.2f})"
+    why = f"{candidate['why']}, " if candidate["why"] else ""
+    return f"{candidate['service']} ({why}score {candidate['score']:.2f})"
+
+
+def _evidence_text(evidence: Json) -> str:
+    name = f"{evidence['signal']} of {evidence['entity']}" if evidence["entity"] else evidence["signal"]
+    value, baseline = (
+        figure(math.nan if evidence[key] is None else evidence[key], evidence["unit"]) for key in ("value", "baseline")
+    )
+    since = "" if evidence["since"] is None else f" since {clock(evidence['since'])}"
+    return f"{name}: {value} (baseline {baseline}){since}"
+
+
+def printable(text: str) -> str:
+    """Text from the network without control characters, which a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def risk_line(risk: AtRisk) -> str:
@@ -84,15 +130,6 @@ def risk_line(risk: AtRisk) -> str:
         return f"{risk.service} in SLO breach"
     interval = f", {breach_interval(risk.p10, risk.p90)}" if risk.p10 == risk.p10 else ""
     return f"{risk.service} ({breach_bucket(risk.p50)}{interval})"
-
-
-def evidence_line(item: Evidence) -> str:
-    """A figure with its baseline, and since when it differs."""
-    name = f"{item.name} of {item.entity}" if item.entity else item.name
-    return (
-        f"{name}: {figure(item.value, item.unit)} (baseline {figure(item.baseline, item.unit)}) "
-        f"since {clock(item.since)}"
-    )
 
 
 def figure(value: float, unit: str) -> str:
