@@ -51,6 +51,11 @@ def test_every_reason_of_an_action_or_a_suspicion_has_words() -> None:
         assert reasons_text([Reason(kind, LLM, name="p95", value=2.0, baseline=1.0, since=NOON)])
 
 
+def test_a_cause_is_named_by_its_label() -> None:
+    assert reasons_text([Reason("cause", LLM, name="gpu_contention")]) == "GPU contention of serving/llm-chat"
+    assert reasons_text([Reason("cause", name="retry_storm")]) == "retry storm"
+
+
 def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
     effect = Effect("load", LLM, "ratio", 0.82, 0.59, 0.76, "safe_limit")
     action = Action("add_replicas", LLM, target="chat", amount=2.0, current=4.0, effect=effect, effective_seconds=420.0)

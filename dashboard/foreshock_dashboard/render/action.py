@@ -11,6 +11,7 @@ from foreshock_dashboard.model.action import Action, ActionKind, Effect, LimitKi
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.clause import Clause, Text, joined, joined_text, minute, text
 from foreshock_dashboard.render.units import clock, duration, gpu_list, load_percent, multiple, percent, plural, rate
+from foreshock_dashboard.render.words import CAUSES, in_sentence
 
 MIN_ATTEMPTS = 1.1
 """Attempts per call from which they are named."""
@@ -116,7 +117,12 @@ def reasons_text(reasons: Iterable[Reason]) -> str:
 
 
 def _suspicion(reason: Reason) -> str:
-    return joined_text(_filled(SUSPICIONS[reason.kind], reason._asdict()))
+    fields = reason._asdict()
+    if reason.kind == "cause":
+        fields["name"] = next(
+            (in_sentence(label) for cause, label in CAUSES.items() if cause == reason.name), reason.name
+        )
+    return joined_text(_filled(SUSPICIONS[reason.kind], fields))
 
 
 def _change(effect: Effect | None) -> str:

@@ -24,7 +24,7 @@ export const causeText = ({ cause, affected }) => (affected.length ? CAUSES[caus
 export const actionSteps = (actions) =>
   actions.map(({ clauses, expected }, i) => {
     const sentences = `${clausesText(clauses)}.${expected ? ` Expected: ${expected}.` : ""}`;
-    return h("p", { class: "step" }, h("b", null, i ? "Then" : "Action"), h("span", null, sentences));
+    return h("p", { class: "step" }, h("b", null, i ? "Then: " : "Action: "), sentences);
   });
 
 /**

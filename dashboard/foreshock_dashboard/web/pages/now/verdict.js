@@ -117,17 +117,16 @@ const suspectedCause = (incident) => {
  * @param {boolean} isFirst
  */
 const actionStep = ({ clauses, expected, command }, isFirst) => {
-  const text = clausesText(clauses);
-  const imperative = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
-  if (!isFirst)
-    return h("p", { class: "then" }, h("b", null, "Then: "), imperative, expected ? `. Expected: ${expected}` : "");
+  const imperative = clausesText(clauses);
   return [
-    h(
-      "p",
-      { class: "do" },
-      h("b", null, imperative),
-      expected ? h("span", { class: "expected" }, `Expected: ${expected}`) : null,
-    ),
+    isFirst
+      ? h(
+          "p",
+          { class: "do" },
+          h("b", null, imperative),
+          expected ? h("span", { class: "expected" }, `Expected: ${expected}`) : null,
+        )
+      : h("p", { class: "then" }, h("b", null, "Then: "), imperative, expected ? `. Expected: ${expected}` : ""),
     command
       ? h(
           "p",
