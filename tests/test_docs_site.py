@@ -44,3 +44,17 @@ def test_documents_use_the_words_of_the_field(path: Path) -> None:
     found = [match[0] for match in UNTIDY.finditer(prose(path.read_text()))]
 
     assert found == []
+
+
+def test_every_metric_that_documents_name_is_exported() -> None:
+    """Complete names of the exporter's and the hub's metrics; none is out of date."""
+    metrics = (DOCS / "reference/metrics.md").read_text()
+    named = {
+        (path.name, name)
+        for path in TEXTS
+        if path.name != "CHANGELOG.md"
+        for name in re.findall(r"`(\w+)(?:\{[^`]*)?`", path.read_text())
+        if re.fullmatch(r"(foreshock|gpus?)_\w+_(total|bytes|ratio|info|success|healthy)", name)
+    }
+
+    assert [item for item in sorted(named) if f"`{item[1]}" not in metrics] == []

@@ -133,7 +133,7 @@ class GpuCollector:
             sample = session.sampler.sample(time, session.reading.utilization_ratio, state_due)
             if sample is not None:
                 self._notify(session, sample, time)
-            self._set_outcome("process utilisation", not session.sampler.failed)
+            self._set_outcome("process utilization", not session.sampler.failed)
             self.state = self._build_state(session)
         except DeviceError as error:
             self._problems.report(f"GPU {self._index}", f"{error}{self._description()}")

@@ -171,7 +171,7 @@ class UtilizationSampler:
         if self._silent_seconds >= MAX_SILENT_SECONDS:  # the driver's clock may have gone back
             self._silent_seconds, self._accumulated.process_cursor_us = 0.0, 0
         since = self._accumulated.process_cursor_us
-        subject = f"process utilisation of GPU {self._index}"
+        subject = f"process utilization of GPU {self._index}"
         try:
             process_samples = self._driver.process_utilization(self._index, since)
         except DeviceError as error:
