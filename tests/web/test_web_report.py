@@ -1,4 +1,4 @@
-"""The post-mortem of an incident: summary, impact, timeline, root cause, actions, and evidence."""
+"""The postmortem of an incident: summary, impact, timeline, root cause, actions, and evidence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def section(markdown: str, title: str) -> str:
 
 
 def test_it_tells_the_story_in_order() -> None:
-    """In the order of a post-mortem template; the timeline starts at the first anomaly."""
+    """In the order of a postmortem template; the timeline starts at the first anomaly."""
     told = report(starving(), over()).markdown
     assert told.startswith("# Incident 20251125T095730Z-embedder\n\n## Summary\n\n")
     assert re.findall(r"^## (.+)$", told, re.MULTILINE) == [

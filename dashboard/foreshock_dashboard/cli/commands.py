@@ -111,7 +111,7 @@ COMMAND = _Group(
             "List, show, or report incidents of a time range",
             list=("incident:list_", "List incidents of a time range, resolved ones included"),
             show=("incident:show_", "Show one incident in full"),
-            report=("incident:report_", "Write the post-mortem of an incident"),
+            report=("incident:report_", "Write the postmortem of an incident"),
         ),
         "trace": _group("trace", "Show traces", show=("trace:show", "Show a trace and the work on its GPUs")),
         "explain": _LazyCommand(

@@ -1,4 +1,4 @@
-"""`foreshock incident`: incidents of a time range, one in full, and its post-mortem."""
+"""`foreshock incident`: incidents of a time range, one in full, and its postmortem."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def show_(source: Source, incident: str, at: str | None, form: str) -> None:
     help="new file for the report; the plots of Markdown go beside it as FILE-NAME.svg (default: standard output)",
 )
 def report_(source: Source, incident: str, at: str | None, form: str, output_file: Path | None) -> None:
-    """Write the post-mortem of an incident: timeline, root cause, evidence with plots, and impact.
+    """Write the postmortem of an incident: timeline, root cause, evidence with plots, and impact.
 
     INCIDENT is an id, the unique beginning of one, or `latest`. A terminal gets the text without the plots.
 

@@ -201,7 +201,7 @@ class Hub:
             try:
                 complete = self._loop.load_seasons(self._clock.now())
             except Exception:  # outermost loop: the next round tries again after any failure
-                log.exception("what is usual at this time of the week cannot be told")
+                log.exception("the seasonal baseline could not be read")
                 complete = False
             self._stop.wait(SEASONS_SECONDS if complete else SEASONS_RETRY_SECONDS)
 

@@ -72,7 +72,7 @@ class SeasonalHistory:
         self._seasonality = seasonality(times, {days: past for days, past in pasts.items() if past})
         if new := failed - self._failed:
             listed = ", ".join(map(str, sorted(new)))
-            log.warning("what is usual at this time of the week is not known of %s days ago", listed)
+            log.warning("no seasonal baseline from %s days ago", listed)
         self._times, self._failed = times, failed
         return not failed
 

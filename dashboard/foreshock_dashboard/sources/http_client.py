@@ -149,7 +149,7 @@ class ApiClient:
                 f"{self.name}: cannot be reached ({error_text(error)}); does it run at that address?"
             ) from error
         if (status := response.status_code) in (401, 403):
-            raise SourceError(f"{self.name}: answers {status}; give the credentials or the tenant that it asks for")
+            raise SourceError(f"{self.name}: answers {status}; pass the required credentials or tenant")
         if response.is_redirect:
             raise SourceError(f"{self.name}: redirects to {response.headers.get('location', '?')}; use that address")
         return response, body

@@ -107,7 +107,7 @@ class _Checker:
             )
         uuids = [instance.uuid for instance in device.instances]
         if "" in uuids or len(set(uuids)) < len(uuids):
-            raise ReadError("each instance needs a uuid of its own", "device.instances")
+            raise ReadError("each instance needs a unique uuid", "device.instances")
         since = self._gpus[index].since if index < len(self._gpus) else event.at
         self._gpus[index : index + 1] = [_Gpu(since, event.at, frozenset(uuids))]
 

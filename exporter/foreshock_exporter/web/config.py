@@ -102,7 +102,7 @@ class WatchedConfig:
         return {"right": None, "wrong": _UNAUTHORIZED, "busy": _BUSY}[result]
 
     def _reload(self, path: Path) -> None:
-        subject = "web configuration, unchanged until this is mended"
+        subject = "web configuration unchanged until this is fixed"
         try:
             config = self._read(path)
         except ConfigError as error:

@@ -165,7 +165,7 @@ def _allowed_sans(section: Section, kind: ClientCertificates) -> frozenset[str]:
     names = frozenset(section.texts("client_allowed_sans"))
     if names and kind != "required":
         raise section.wrong(
-            "client_allowed_sans", "needs client_auth_type RequireAndVerifyClientCert, or nobody would be checked"
+            "client_allowed_sans", "needs client_auth_type RequireAndVerifyClientCert, or clients would not be checked"
         )
     return names
 
@@ -232,5 +232,6 @@ def _hash(section: Section, name: str) -> bytes:
     if match is None:
         raise section.wrong(name, "is not a bcrypt hash; make one with `htpasswd -nBC 10 \"\" | tr -d ':\\n'`")
     if not 4 <= int(match[1]) <= MAX_BCRYPT_COST:
-        raise section.wrong(name, f"has a bcrypt cost of {match[1]}; it must be 4 to {MAX_BCRYPT_COST}, 10 is usual")
+        bounds = f"4 to {MAX_BCRYPT_COST} (default 10)"
+        raise section.wrong(name, f"has a bcrypt cost of {match[1]}; it must be {bounds}")
     return match[0].encode()

@@ -102,7 +102,7 @@ def span_fields(spans: Sequence[bytes]) -> SpanFields:
     """
     fields = _parse(spans) or _parse([*map(_normalized, spans)])
     if fields is None:
-        raise DecodeError("the spans' fields cannot be told apart")
+        raise DecodeError("ambiguous span fields")
     return fields
 
 

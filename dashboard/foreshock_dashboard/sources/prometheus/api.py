@@ -142,9 +142,7 @@ class PrometheusSource(MetricSource):
             names = self._names({"start": f"{start:.3f}", "end": f"{end:.3f}"})
         except SourceError as error:
             if not self._names_unavailable:
-                log.warning(
-                    "asked for every metric that there might be, since it does not tell which it has: %s", error
-                )
+                log.warning("querying every known metric, because the list of metrics is not available: %s", error)
             self._names_unavailable = True
             return None
         self._names_unavailable = False

@@ -141,7 +141,7 @@ class Scraper:
             try:
                 scraper.scrape()
             except Exception:  # noqa: BLE001 the thread's outermost loop: a defect costs one scrape, not the target
-                _log.exception("target %s: the scrape failed in a way nobody foresaw", scraper.target.address)
+                _log.exception("target %s: the scrape failed unexpectedly", scraper.target.address)
 
 
 class _TargetScraper:
@@ -202,7 +202,7 @@ def fetch(client: httpx.Client, url: str, timeout: float, max_body: int) -> str:
             if response.status_code != httpx.codes.OK:
                 raise ScrapeError(f"answers {response.status_code}; give the URL of its metrics page")
             if response.headers.get("content-type", "").startswith("text/html"):
-                raise ScrapeError("answers HTML, not metrics; the URL usually ends in /metrics")
+                raise ScrapeError("answers HTML, not metrics; most URLs end in /metrics")
             body = _read(response, deadline, timeout, max_body)
             encoding = response.headers.get("content-encoding", "identity")
     except httpx.TimeoutException:

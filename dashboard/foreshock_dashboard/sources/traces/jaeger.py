@@ -49,8 +49,8 @@ class JaegerTraces(HttpTraceSource):
         """See `TraceSource.search`. The note says if traces may be missing."""
         services, note = [query.service.name] if query.service else self._services(), ""
         if len(services) > MAX_SEARCHED_SERVICES:
-            limit = f"{MAX_SEARCHED_SERVICES} of {len(services)} were asked for"
-            note = f"{self.name} finds traces of one service at a time: {limit}; name one"
+            limit = f"{MAX_SEARCHED_SERVICES} of {len(services)} searched"
+            note = f"{self.name} searches one service at a time: {limit}; filter by service"
         hits: list[_Hit] = []
         for service in services[:MAX_SEARCHED_SERVICES]:
             hits_of_service, service_note = self._search_service(query, service)

@@ -181,7 +181,7 @@ class HealthProbe:
                 error = self._probe()
             except Exception as failure:  # outermost loop: the next probe takes place
                 log.exception("a probe failed")
-                error = f"it cannot be told whether it answers: {failure}"
+                error = f"probe failed: {failure}"
             self._log.update(error)
             self.error = error
             self._stop.wait(self._interval)

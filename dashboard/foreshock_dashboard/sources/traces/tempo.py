@@ -106,11 +106,12 @@ class TempoTraces(HttpTraceSource):
         note = ""
         if not (complete and rootless_complete):
             note = (
-                f"{self.name} gives the first traces that it finds, not the {query.order}: after {self._max_rounds} "
+                f"{self.name} returns the first matches, not the {query.order}: after {self._max_rounds} "
                 "requests there are more, and some may be missing; ask for a longer minimum duration or a shorter range"
             )
         elif not self._has_root_spans and len(rootless) == query.limit:
-            note = f"{self.name} does not tell root spans, as 2.5 does: by how long traces took, some may be missing"
+            no_roots = f"{self.name} does not return root spans (Tempo 2.5 does)"
+            note = f"{no_roots}: traces may be missing when ordered by duration"
         return list({hit.trace_id: hit for hit in rooted + rootless}.values()), note
 
     def _fetch(self, query: TraceQuery, limit: int, floor: int | None, *, roots: bool) -> tuple[Hit, ...]:

@@ -43,7 +43,7 @@ class WithTopology(TypedDict):
 
 
 class Report(TypedDict):
-    """A post-mortem."""
+    """A postmortem."""
 
     id: str
     markdown: Annotated[str, Field(description="each plot is an image NAME.svg")]

@@ -1,4 +1,4 @@
-"""API routes of lists, of the hub's status, of post-mortems, and of traces."""
+"""API routes of lists, of the hub's status, of postmortems, and of traces."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MAX_PENDING = 4
 def add_list_routes(
     api: APIRouter, hub: HubView, responder: Responder, topologies: TopologyCache, version: str
 ) -> None:
-    """Register the routes of lists, of the hub's status, and of post-mortems on `api`."""
+    """Register the routes of lists, of the hub's status, and of postmortems on `api`."""
 
     explained_cache: SingleFlightCache[tuple[Service, tuple[Candidate, ...]]] = SingleFlightCache(
         MAX_EXPLAINED, lambda _: 1, MAX_PENDING
@@ -94,7 +94,7 @@ def add_list_routes(
         body = explained_cache.get((query.service, round(at)), lambda: hub.explain(query.service, at))
         return responder.json_response(request, hub.snapshot, explained(body[0], at, body[1]))
 
-    @get(api, "/report/{incident}", "A post-mortem of one incident: Markdown, and its plots as SVG", answers.Report)
+    @get(api, "/report/{incident}", "A postmortem of one incident: Markdown, and its plots as SVG", answers.Report)
     def report_(request: Request, incident: str, query: Annotated[ReportParameters, Query()]) -> Response:
         snapshot, _ = responder.snapshot_at(query.at)
         if snapshot.world is None:
@@ -159,7 +159,7 @@ def add_trace_routes(api: APIRouter, hub: HubView, responder: Responder, reads: 
     @get(
         api,
         "/pages/contention/traces",
-        "Traces of a victim that waited longest for an aggressor, among its 40 slowest",
+        "The 40 slowest traces of an affected service, by GPU wait on a noisy neighbor",
         Exemplars,
         name="page_exemplars",
     )

@@ -29,13 +29,13 @@ class Health(TypedDict):
     service: str
     state: State
     retry_after: Annotated[int | None, Field(description="seconds, as in the header Retry-After")]
-    reason: Annotated[str, Field(description="why it is not ok, or not known")]
-    known: Annotated[bool, Field(description="false: no fresh data; it is then told as ok")]
+    reason: Annotated[str, Field(description="why it is not ok, or unknown")]
+    known: Annotated[bool, Field(description="false: no fresh data; state is then ok")]
 
 
-LoadRatio = Annotated[float | None, Field(description="what is asked of it over what it can do")]
-SafeRatio = Annotated[float | None, Field(description="up to which its bursts do no harm")]
-SpareRatio = Annotated[float | None, Field(description="the difference; negative where it has too much")]
+LoadRatio = Annotated[float | None, Field(description="offered load over capacity")]
+SafeRatio = Annotated[float | None, Field(description="safe limit of the load")]
+SpareRatio = Annotated[float | None, Field(description="safe limit minus load; negative above the limit")]
 """Load and its safe limit as ratios of capacity (1 = saturated)."""
 
 
@@ -63,8 +63,8 @@ class ReplicaHeadroom(Row):
 class Headroom(TypedDict):
     """Pools and replicas by spare load."""
 
-    pools: Annotated[list[PoolHeadroom], Field(description="each service on its pool, the most room first")]
-    replicas: Annotated[list[ReplicaHeadroom], Field(description="each replica, the most room first")]
+    pools: Annotated[list[PoolHeadroom], Field(description="each service on its pool, most headroom first")]
+    replicas: Annotated[list[ReplicaHeadroom], Field(description="each replica, most headroom first")]
 
 
 DEGRADED_PROBABILITY = 0.5

@@ -101,7 +101,7 @@ def add_page_routes(
     @get(
         api,
         "/pages/services/{service:path}",
-        "All about one service: objective, GPUs and neighbours, calls, model servers, replicas, incidents",
+        "One service: SLO, GPUs and neighbors, calls, model servers, replicas, incidents",
         services_page.ServicePage,
         name="page_service",
     )

@@ -1,4 +1,4 @@
-"""Documents served or written as a whole: post-mortems and runbooks.
+"""Documents served or written as a whole: postmortems and runbooks.
 
 Imports: `analysis`, `common`, `model`, `render`, `web.charts`.
 """

@@ -1,4 +1,4 @@
-"""A post-mortem of an incident as Markdown with plots. Pure."""
+"""A postmortem of an incident as Markdown with plots. Pure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Report:
 
 
 def report(world: World, incident: Incident, at_page: Incident | None = None) -> Report:
-    """The post-mortem of an incident. world: the data around it. at_page: the incident as of its page, if known."""
+    """The postmortem of an incident. world: the data around it. at_page: the incident as of its page, if known."""
     until = incident.resolved or world.time
     since = min(incident.since, *(figure.since for figure in incident.evidence), incident.opened)
     costs = incident_costs(world, since, until, incident.paged)

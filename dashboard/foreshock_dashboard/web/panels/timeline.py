@@ -163,7 +163,7 @@ def timeline(
         if lane is None:
             lane = _lane(service, first_sign(item), risks)
             lanes.append(lane)
-        lane.part, lane.why, lane.first = "suspect", _blame(item), round(min(lane.first, first_sign(item)), 3)
+        lane.part, lane.why, lane.first = "suspect", _suspicion(item), round(min(lane.first, first_sign(item)), 3)
     last = len(place) + 1
     lanes.sort(key=lambda lane: (_PARTS.index(lane.part), place.get(lane.service, last), lane.first, lane.service))
     further = count(last)
@@ -264,7 +264,7 @@ def _soon(risk: AtRisk) -> bool:
     return risk.p50 > 0 and risk.p20 <= FORECAST_SECONDS
 
 
-def _blame(item: Incident) -> str:
+def _suspicion(item: Incident) -> str:
     service, contention = item.suspect.service, item.cause == "gpu_contention"
     reasons = next(
         (suspect.reasons for suspect in item.candidates if suspect.service == service and suspect.reasons), ()

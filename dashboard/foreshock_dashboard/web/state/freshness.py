@@ -73,12 +73,12 @@ def why_unknown(snapshot: Snapshot) -> str:
     """The reason why degraded services cannot be recognized; "" where they can."""
     world = snapshot.world
     if world is None or not world.services:
-        return "No service is known yet."
+        return "No services yet."
     if "service" in freshness(world).no_data:
-        return "It cannot be told: no fresh data comes from any service."
+        return "No data: no fresh samples from any service."
     if not snapshot.learning.done:
         have, need = snapshot.learning.have / 60, snapshot.learning.need / 60
-        return f"It cannot be told yet: what is usual is still being learned ({have:.0f} of {need:.0f} min)."
+        return f"Baseline in progress ({have:.0f} of {need:.0f} min)."
     return ""
 
 

@@ -60,7 +60,7 @@ export const runbookHref = ({ severity }) =>
   `/runbooks/${severity === "critical" ? "ForeshockIncident" : "ForeshockEarlyWarning"}`;
 
 /**
- * The address of the post-mortem of an incident.
+ * The address of the postmortem of an incident.
  * @param {string} id
  */
 export const reportHref = (id) => atRangeEnd(`/api/report/${encodeURIComponent(id)}?as=zip`);

@@ -197,7 +197,7 @@ class TraceSpans(Clocks, lanes_json.Lanes):
     trace_id: str
     start: Annotated[float, Field(description="of the earliest span, Unix seconds; offsets count from it")]
     duration_seconds: Annotated[float, Field(description="of the root span; of the longest where the root is missing")]
-    extent_seconds: Annotated[float, Field(description="first start to last end, each by the clock of its own host")]
+    extent_seconds: Annotated[float, Field(description="first start to last end, each by the clock of its host")]
     root_offset_seconds: Annotated[float, Field(description="start of that span")]
     total: Annotated[int, Field(description="spans of the trace")]
     offset: Annotated[int, Field(description="spans before those given")]

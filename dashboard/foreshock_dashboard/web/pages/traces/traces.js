@@ -235,7 +235,7 @@ const waitContent = ({ gpu_wait_seconds: waited, duration_seconds: seconds }) =>
   }
   const duration = seconds ?? 0;
   const ratio = duration > 0 ? Math.min(1, waited / duration) : 0;
-  const after = waited > duration ? "; its work went on after its caller had an answer or gave up" : "";
+  const after = waited > duration ? "; GPU work continued after the caller timed out" : "";
   const title = `${formatSeconds(waited)} in which others held its GPU, at most${after}`;
   return h(
     "span",

@@ -1,0 +1,155 @@
+"""No user-visible text has a word that the field does not use: pages, reports, help, alerts, and metrics."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from foreshock_dashboard.cli.commands import COMMAND
+from foreshock_dashboard.cli.main import main
+from foreshock_exporter.options import parse
+
+ROOT = Path(__file__).parents[1]
+WEB = ROOT / "dashboard" / "foreshock_dashboard" / "web"
+PACKAGES = [
+    path
+    for package in ("dashboard/foreshock_dashboard", "exporter/foreshock_exporter")
+    for path in sorted((ROOT / package).rglob("*.py"))
+]
+SCRIPTS = [path for path in sorted(WEB.rglob("*.js")) if path.name != "morphdom.js"]
+BANNED: Mapping[str, str] = {
+    r"objectives?|promise[sd]?": "SLO",
+    r"usual(ly)?|out of the ordinary": "baseline, normal range",
+    r"starve[sd]?|starving|fights?|fought|in peace": "noisy neighbor, GPU contention, GPU wait",
+    r"culprits?|guilty|blamed?|whose doing|suffers?|victims?": "suspected cause, affected service",
+    r"advisor(y|ies)|woken|calms? down": "early warning, to page, recovering",
+    r"told|tells?|telling|nobody|somebody|anybody|whoever": "reported by, no data",
+    r"asked for|asks for|is asked|gave up|gives? up(?! to)|thrown out": "overloaded, abandoned, preempted",
+    r"anew|mend(s|ed)?|undo|in vain|of its own|for want of": "again, fix, roll back, unmatched, dedicated",
+    r"held back|held down|hold back|stands? still": "throttled, stale",
+    r"as likely as not|sure whose|more than it carries|worse than": "median, confidence, overloaded, degraded",
+    r"time-outs?|neighbou?r(?<!neighbor)s?|colour\w*|utilis\w+|post-mortems?": "timeout, neighbor, color, utilization",
+    r"retried again|segments again|memory for keys": "TCP retransmits, KV cache",
+    r"\d+ %|\}\} %": "percent sign without a space",
+}  # fmt: skip
+"""Regular expressions of banned words, and what to use instead."""
+WORDS = re.compile(r"\b(" + "|".join(BANNED) + r")(?!\w)", re.IGNORECASE)
+ALLOWED: Mapping[str, str] = {
+    "no anomaly of its own": "idiomatic",
+    "simulate starve": "name of a scenario",
+    "victim=": "names of parameters and labels of a GPU-wait pair, as in the literature",
+    "victim, aggressor": "the same",
+    "victim aggressor": "the same",
+    "victim_": "the same",
+}
+"""Parts of texts that may contain a banned word, and why."""
+IDENTIFIER = re.compile(r"[a-z0-9_./:{}#@$<>\-\[\]=\"'^+*|()?\\]*")
+"""A string without spaces or capital letters names something for programs, and is shown to nobody."""
+
+
+def banned(text: str) -> list[str]:
+    """The banned words of a text."""
+    for part in ALLOWED:
+        text = text.replace(part, "")
+    return [match[0] for match in WORDS.finditer(text)]
+
+
+def python_texts(path: Path) -> Iterator[str]:
+    """The string literals of a module that may be shown; docstrings are not."""
+    tree = ast.parse(path.read_text())
+    bodies = [node for node in ast.walk(tree) if isinstance(getattr(node, "body", None), list)]
+    docs = {
+        id(statement.value)
+        for node in bodies
+        for statement in node.body  # type: ignore[attr-defined]  # checked above
+        if isinstance(statement, ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docs:
+            continue
+        if not IDENTIFIER.fullmatch(node.value):
+            yield node.value
+
+
+def script_texts(path: Path) -> Iterator[str]:
+    """The string literals of a script that may be shown, without comments and the values within templates."""
+    source = re.sub(r"/\*.*?\*/|^\s*//[^\n]*", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for match in re.finditer(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`', source):
+        text = re.sub(r"\$\{[^{}]*\}", "0", match[0][1:-1])
+        if not IDENTIFIER.fullmatch(text):
+            yield text
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words that lead to a command and to each command below it."""
+    yield path
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from commands(below, (*path, name))
+
+
+def found(texts: Sequence[str]) -> list[str]:
+    """The banned words in some texts, each with its text."""
+    return [f"{words}: {text}" for text in texts if (words := banned(text))]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("X starves Y", ["starves"]),
+        ("p95 14.6 s (SLO 17.3 s)", []),
+        ("load 82 %", ["82 %"]),
+        ("Noisy neighbour", ["neighbour"]),
+        ("noisy neighbor", []),
+        ("unusual", []),
+    ],
+)
+def test_a_banned_word_is_found_as_a_whole(text: str, words: list[str]) -> None:
+    assert banned(text) == words
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_texts_of_programs(path: Path) -> None:
+    """Sentences, layouts, messages, settings, and the HELP of metrics."""
+    assert found(list(python_texts(path))) == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(WEB).as_posix())
+def test_texts_of_scripts(path: Path) -> None:
+    assert found(list(script_texts(path))) == []
+
+
+@pytest.mark.parametrize("path", sorted(commands(COMMAND)), ids=" ".join)
+def test_help_of_the_hubs_commands(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*path, "--help"]) == 0
+    assert found([capsys.readouterr().out]) == []
+
+
+def test_help_of_the_exporter(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+    assert found([capsys.readouterr().out]) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests" / "golden").glob("*.prom")), ids=lambda path: path.name)
+def test_help_of_exported_metrics(path: Path) -> None:
+    assert found([line for line in path.read_text().splitlines() if line.startswith("# HELP")]) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "alerts").glob("*.rules.yml")), ids=lambda path: path.name)
+def test_annotations_of_alerts(path: Path) -> None:
+    groups = yaml.safe_load(path.read_text())["groups"]
+    texts = [text for group in groups for rule in group["rules"] for text in rule.get("annotations", {}).values()]
+    assert found(texts) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "grafana" / "dashboards").glob("*.json")), ids=lambda path: path.name)
+def test_titles_and_descriptions_of_dashboards(path: Path) -> None:
+    texts = re.findall(r'"(?:title|description|displayName|legendFormat|text)": "((?:[^"\\]|\\.)*)"', path.read_text())
+    assert found(texts) == []
