@@ -109,6 +109,15 @@ def test_a_row_has_the_slo_usage_of_its_service() -> None:
     assert services(snapshot(None))["ready"] is False
 
 
+def test_a_healthy_service_with_a_likely_slo_breach_is_at_risk() -> None:
+    """In the table and on its page alike, so that neither contradicts its forecast."""
+    seen = told(incidents=())
+    row = next(row for row in services(seen)["services"] if row["id"] == "gateway")
+    page = about(seen, GATEWAY)
+    assert (row["breach_probability"], row["health"], row["word"]) == (0.6, "warning", "At risk")
+    assert (page["health"], page["word"]) == ("warning", "At risk")
+
+
 def test_the_forecast_of_an_slo_breach_is_that_of_the_open_incident() -> None:
     """As on every other page, with its probability; without an open incident, that of the service."""
     world = starving()

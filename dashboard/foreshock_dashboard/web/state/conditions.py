@@ -159,8 +159,8 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
     if suspected := [incident for incident in incidents if incident.suspect.service == service]:
         contends = suspected[0].cause == "gpu_contention"
         return Condition("warning", "noisy_neighbor" if contends else "suspected_cause")
-    if any(service in incident.other_affected for incident in incidents):
-        return Condition("warning", affected)
+    if severities := {incident.severity for incident in incidents if service in incident.other_affected}:
+        return Condition("critical" if breached and "critical" in severities else "warning", affected)
     if any(risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk):
         return Condition("warning", "at_risk")
     return None

@@ -17,9 +17,15 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.charts.theme import service_color
-from foreshock_dashboard.web.pages.services.sentence import ServiceState, detail, sentence, worst
+from foreshock_dashboard.web.pages.services.sentence import (
+    LIKELY_BREACH_PROBABILITY,
+    ServiceState,
+    detail,
+    sentence,
+    worst,
+)
 from foreshock_dashboard.web.panels.vitals import sparkline
-from foreshock_dashboard.web.state.conditions import ServiceForecast, ServiceForecasts, SloJson, conditions
+from foreshock_dashboard.web.state.conditions import Condition, ServiceForecast, ServiceForecasts, SloJson, conditions
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
 
@@ -173,11 +179,14 @@ def services(snapshot: Snapshot) -> ServicesPage:
     red = zip(
         world.services, last(world.red.rate), last_median(world.red.failed), last_median(world.red.p95), strict=True
     )
-    rows: list[ServiceLine] = [
-        {
+    rows: list[ServiceLine] = []
+    for i, (service, rate, error_rate, p95) in enumerate(red):
+        forecast = expected.of(service, p95, error_rate)
+        shown = _with_forecast(state[service], forecast)
+        row: ServiceLine = {
             "id": str(service),
-            "health": state[service].health,
-            "word": state[service].word,
+            "health": shown.health,
+            "word": shown.word,
             "tier": tiers[service],
             "rate": rate,
             "error_rate": error_rate,
@@ -185,10 +194,9 @@ def services(snapshot: Snapshot) -> ServicesPage:
             "spark": sparkline(world, world.red.p95[i]),
             "attempts": attempts.get(service),
             **shares.get(service, _NO_GPU),
-            **expected.of(service, p95, error_rate),
+            **forecast,
         }
-        for i, (service, rate, error_rate, p95) in enumerate(red)
-    ]
+        rows.append(row)
     hidden = max(0, len(rows) - MAX_SERVICES)
     if hidden:
         rank = {"critical": 0, "warning": 1, "unknown": 2, "ok": 3, "idle": 4}
@@ -201,12 +209,13 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
     world = snapshot.world
     if world is None or service not in world.services:
         return {"ready": False, "service": str(service)}
-    row, red, condition = world.services.index(service), world.red, conditions(snapshot)[service]
+    row, red = world.services.index(service), world.red
     (rate,) = _newest_of(row, red.rate)
     error_rate, p50, p95, p99 = (
         last_median(values[row : row + 1])[0] for values in (red.failed, red.p50, red.p95, red.p99)
     )
     forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
+    condition = _with_forecast(conditions(snapshot)[service], forecast)
     use = _shares(world, service).get(service, _NO_GPU)
     state = ServiceState(condition.health, rate, error_rate, p95, use["gpus"], forecast)
     current, summary = worst(snapshot, service), sentence(snapshot, service, state)
@@ -235,6 +244,13 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "detail_clauses": clauses(detail(snapshot, service, forecast)),
         "actions": list(map(action, current.actions)) if current else [],
     }
+
+
+def _with_forecast(condition: Condition, forecast: ServiceForecast) -> Condition:
+    """A healthy service whose SLO breach is likely is at risk."""
+    if condition.kind == "healthy" and (forecast["breach_probability"] or 0.0) >= LIKELY_BREACH_PROBABILITY:
+        return Condition("warning", "at_risk")
+    return condition
 
 
 _NO_GPU: GpuUse = {"gpus": 0, "busy": None, "wait": None}

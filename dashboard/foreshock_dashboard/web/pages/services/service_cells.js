@@ -106,7 +106,7 @@ export const errorRateCell = ({ error_rate: value, slo, health }) =>
 
 /** @param {Pick<ServiceValues, "load" | "safe_load">} values */
 export const loadCell = ({ load, safe_load: limit }) =>
-  referenceCell(load, formatLoad, "limit", limit, (load ?? 0) > 1);
+  referenceCell(load, (ratio) => formatLoad(ratio).replace(" capacity", ""), "limit", limit, (load ?? 0) > 1);
 
 /**
  * The forecast of an SLO breach within ten minutes: never more certain than it can be.
