@@ -32,7 +32,7 @@ PATHS = tuple(tree(COMMAND))
 
 def help_of(path: tuple[str, ...]) -> str:
     """The help text of a command, `COLUMNS` wide."""
-    context = click.Context(COMMAND, info_name=PROGRAM, terminal_width=COLUMNS)
+    context = click.Context(COMMAND, info_name=PROGRAM, **COMMAND.context_settings, terminal_width=COLUMNS)
     command: click.Command = COMMAND
     for name in path:
         assert isinstance(command, click.Group)

@@ -67,7 +67,7 @@ def simulate(
 
     \b
     Examples:
-      foreshock dev simulate starve --output-dir incident
+      foreshock dev simulate noisy-neighbor --output-dir incident
       foreshock dev simulate calm --size medium --seed 7 --duration 2h --output-dir calm
     """
     try:

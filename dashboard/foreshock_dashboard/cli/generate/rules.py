@@ -46,11 +46,18 @@ def _parse_groups(text: str) -> tuple[str, ...]:
 @output_dir_option
 @hub_url_option
 @click.option(
-    "--runbook-url", type=URL, default=RUNBOOK_URL, metavar="URL", show_default=True, help="prefix of runbook links"
+    "--runbook-url",
+    type=URL,
+    default=RUNBOOK_URL,
+    metavar="URL",
+    help=f"prefix of runbook links (default: {RUNBOOK_URL})",
 )
-@click.option("--job-hub", default=HUB_JOB, metavar="NAME", show_default=True, help="scrape job of the hub")
+@click.option("--job-hub", default=HUB_JOB, metavar="NAME", help=f"scrape job of the hub (default: {HUB_JOB})")
 @click.option(
-    "--job-exporter", default=EXPORTER_JOB, metavar="NAME", show_default=True, help="scrape job of the exporters"
+    "--job-exporter",
+    default=EXPORTER_JOB,
+    metavar="NAME",
+    help=f"scrape job of the exporters (default: {EXPORTER_JOB})",
 )
 @click.option(
     "--without",
