@@ -1,6 +1,6 @@
-"""Boards as code: `python -m grafana` writes grafana/dashboards/*.json, or into the folder given.
+"""Dashboards as code: `python -m grafana` writes grafana/dashboards/*.json, or into the folder given.
 
-The JSON is committed, so that using a board needs no Python. `make golden` writes it as well.
+The JSON is committed, so that using a dashboard needs no Python. `make golden` writes it as well.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from grafana.contention import CONTENTION
 from grafana.fleet import FLEET
 from grafana.render import text_of
 
-BOARDS = (FLEET, CONTENTION, CASCADE)
+DASHBOARDS = (FLEET, CONTENTION, CASCADE)
 
 
 def main(folder: Path) -> None:
-    """Write every board into the folder."""
-    for board in BOARDS:
-        (folder / f"{board.uid}.json").write_text(text_of(board))
+    """Write every dashboard into the folder."""
+    for dashboard in DASHBOARDS:
+        (folder / f"{dashboard.uid}.json").write_text(text_of(dashboard))
 
 
 if __name__ == "__main__":

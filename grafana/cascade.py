@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grafana.board import Board, Link, Panel, Query, Row, Variable
 from grafana.fleet import INCIDENTS
+from grafana.panels import Dashboard, Link, Panel, Query, Row, Variable
 from grafana.promql import BY_SERVICE, CALL, SERVED, SERVICE, TIME, TO_SERVICE, TO_TRACES, called, named, p95, rate
 
 EITHER_END = ('client=~"$service"', 'server=~"$service"')
@@ -196,7 +196,7 @@ CAPACITY = Row(
         ),
     ),
 )  # fmt: skip
-CASCADE = Board(
+CASCADE = Dashboard(
     uid="foreshock-cascade",
     title="foreshock / Cascade",
     description="Incidents, the service map, forecasts of SLO breaches, retries, and capacity.",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from grafana.board import Board, Link, Panel, Query, Row, Variable
 from grafana.fleet import GPU, INCIDENTS
+from grafana.panels import Dashboard, Link, Panel, Query, Row, Variable
 from grafana.promql import (
     BY_SERVICE,
     HOST,
@@ -146,7 +146,7 @@ LATENCY = Row(
         ),
     ),
 )  # fmt: skip
-CONTENTION = Board(
+CONTENTION = Dashboard(
     uid="foreshock-contention",
     title="foreshock / Contention",
     description="GPU wait between services on shared GPUs, GPU time and memory by service, and latency.",

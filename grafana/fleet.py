@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana.board import Board, Link, Panel, Query, Row, Variable
+from grafana.panels import Dashboard, Link, Panel, Query, Row, Variable
 from grafana.promql import HOST, SERVICE, TIME, TO_SERVICE, TO_TRACES, named, placed, rate
 
 GPU = "{{instance}} gpu {{gpu}}"
@@ -210,7 +210,7 @@ HEALTH = Row(
         ),
     ),
 )  # fmt: skip
-FLEET = Board(
+FLEET = Dashboard(
     uid="foreshock-fleet",
     title="foreshock / Fleet",
     description="GPUs, model servers, and networks of the fleet, and the health of foreshock.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana.board import Link
+from grafana.panels import Link
 
 HOST = 'instance=~"$instance"'
 SERVICE = 'service_name=~"$service"'

@@ -1,4 +1,4 @@
-"""Grafana's JSON of a board, by Grafana's own Python SDK.
+"""Grafana's JSON of a dashboard, by Grafana's own Python SDK.
 
 Schema: classic dashboard JSON, version 42, which every Grafana from 12 on loads from files (newer ones migrate it).
 """
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from grafana.board import Board, Kind, Link, Panel, Query, Variable
+from grafana.panels import Dashboard, Kind, Link, Panel, Query, Variable
 from grafana_foundation_sdk.builders import bargauge, common, nodegraph, prometheus, stat, table, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import common as kinds
@@ -26,7 +26,7 @@ COLUMNS = 24
 """Width of Grafana's grid."""
 SOURCE = kinds.DataSourceRef(type_val="prometheus", uid="${datasource}")
 HUB = "http://127.0.0.1:8050"
-"""Where browsers find the hub, unless the variable `hub` of a board says otherwise."""
+"""Where browsers find the hub, unless the variable `hub` of a dashboard says otherwise."""
 TAG = "foreshock"
 RING = {"failed": "red", "served": "green"}
 """The ring of a node: what its arcs are called, and their colors."""
@@ -41,8 +41,8 @@ _BUILDERS: dict[Kind, Callable[[], _Builder]] = {
 }
 
 
-def text_of(board: Board) -> str:
-    """The file's content: sorted keys, so that equal boards give equal bytes.
+def text_of(board: Dashboard) -> str:
+    """The file's content: sorted keys, so that equal dashboards give equal bytes.
 
     Raises:
         ValueError: the panels of a row leave a gap at the right, or do not fit beside each other.
@@ -58,7 +58,7 @@ def _in_sight(part: Any) -> Any:  # noqa: ANN401 - JSON
     return [_in_sight(item) for item in part] if isinstance(part, list) else part
 
 
-def _dashboard(board: Board) -> dashboard.Dashboard:
+def _dashboard(board: Dashboard) -> dashboard.Dashboard:
     made = (
         dashboard.Dashboard(board.title)
         .uid(board.uid)
@@ -72,7 +72,9 @@ def _dashboard(board: Board) -> dashboard.Dashboard:
         .annotation(_incidents())
         .link(_to_the_hub("foreshock", board.page))
         .link(_to_the_hub("Traces", "/traces"))
-        .link(dashboard.DashboardLink("Boards").type(model.DashboardLinkType.DASHBOARDS).tags([TAG]).keep_time(True))
+        .link(
+            dashboard.DashboardLink("Dashboards").type(model.DashboardLinkType.DASHBOARDS).tags([TAG]).keep_time(True)
+        )
         .with_variable(dashboard.DatasourceVariable("datasource").label("Data source").type("prometheus"))
     )
     for variable in board.variables:

@@ -11,7 +11,7 @@ import yaml
 
 Yaml = dict[str, Any]
 SHORTER = {"5m": "8s", "10m": "4s", "30m": "6s", "1h": "20s"}
-"""Windows of rates, what is usual, and how much history that takes."""
+"""Rate windows, the baseline, and the history that it takes."""
 
 
 def hurried(folder: Path, out: Path, *, windows: Mapping[str, str] | None = None) -> list[str]:
@@ -29,8 +29,8 @@ def hurried(folder: Path, out: Path, *, windows: Mapping[str, str] | None = None
 
 
 def _shorter(expression: str, windows: Mapping[str, str]) -> str:
-    for usual, short in windows.items():
-        expression = re.sub(rf"(\[|offset ){usual}\b", rf"\g<1>{short}", expression)
+    for window, short in windows.items():
+        expression = re.sub(rf"(\[|offset ){window}\b", rf"\g<1>{short}", expression)
     return expression
 
 

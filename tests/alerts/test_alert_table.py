@@ -18,7 +18,7 @@ from foreshock_simulator.scenarios.load import names
 FOREIGN = {
     "ForeshockRetryAmplification",
     "ForeshockLLMQueueGrowing",
-    "ForeshockFailurePropagating",
+    "ForeshockFailurePropagationSuspected",
     "ForeshockKVCacheSaturated",
 }
 CONSTANT = "ForeshockMetastableRisk"
@@ -41,7 +41,7 @@ def judged(root: Path, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_a_cascade_is_paged_about_and_explained_also_without_foreshock(root: Path) -> None:
-    """The hub pages within a minute of the onset, PromQL names the neighbour, foreign names alone tell of the rest."""
+    """The hub pages within a minute of the onset, PromQL names the neighbor, foreign metrics show the rest."""
     (starve,) = judged(root, "starve", "--duration", "60m")
     since = {name: (time - starve["onset"]) / 60 for name, time in starve["firsts"].items()}
     assert since["ForeshockIncident"] <= 1
@@ -80,7 +80,7 @@ def test_the_documented_table_has_every_scenario_and_only_existing_alerts(root: 
         ([0, 30], 60, 0, []),
         ([0, 30, 60], 60, 0, [(60, 90)]),
         ([0, 30, 60, 90, 120, 180, 210, 240], 60, 0, [(60, 150), (240, 270)]),
-        ([0, 30, 60, 150, 180], 60, 60, [(60, 270)]),  # kept, and goes on without waiting anew
+        ([0, 30, 60, 150, 180], 60, 60, [(60, 270)]),  # kept, and goes on without waiting again
         ([0, 30, 60, 180], 60, 60, [(60, 150)]),  # kept too short, and then not for long enough
         ([0], 0, 300, [(0, 330)]),
         ([900, 930, 960], 0, 60, [(900, None)]),  # still firing at the end

@@ -149,7 +149,7 @@ def test_what_is_written_counts_late_and_failed_requests(
 ) -> None:
     """One request a second, half of them late and a tenth failed, by whoever counted them; not those of a namesake.
 
-    Counters begin anew on the way.
+    Counters restart on the way.
     """
     (tmp_path / "slo_targets.rules.yml").write_text(
         yaml.safe_dump({"groups": slo_rule_groups([("a/chat", 20.0, 0.01)])})

@@ -1,4 +1,4 @@
-"""The unit tests of the rules see the world as it is: scrapes are lost, and counters begin anew."""
+"""The unit tests of the rules see the world as it is: scrapes are lost, and counters restart."""
 
 from __future__ import annotations
 

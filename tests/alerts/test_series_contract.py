@@ -1,4 +1,4 @@
-"""Rules, boards, runbooks and pages ask only for what is really emitted: what nobody has is silent for ever."""
+"""Rules, dashboards, runbooks, and pages read only emitted metrics: a missing metric would be silent forever."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def test_every_metric_and_label_that_is_asked_for_is_really_emitted(
 ) -> None:
     """Compared with the pages of a real exporter in mock mode and of the hub."""
     recorded = {rule["record"] for rule in rules if "record" in rule} | CONFIGURED
-    told = {**FOREIGN, **emitted}
-    labels = frozenset().union(*told.values()) | BY_THE_SCRAPE | MADE
+    emitters = {**FOREIGN, **emitted}
+    labels = frozenset().union(*emitters.values()) | BY_THE_SCRAPE | MADE
     wrong = []
     for where, expression in expressions.items():
         for metric, matched in asks(expression).selectors:
             if metric in recorded:
                 wrong += [f"{where}: {label}" for label in matched - labels]
-            elif metric in told:
-                known = told[metric] | BY_THE_SCRAPE
+            elif metric in emitters:
+                known = emitters[metric] | BY_THE_SCRAPE
                 wrong += [f"{where}: {metric} has no {label}" for label in matched - known]
             else:
                 wrong.append(f"{where}: nobody emits {metric}")
@@ -93,13 +93,13 @@ def pages() -> list[Query]:
 
 def test_every_metric_and_label_that_a_page_asks_for_is_really_emitted(emitted: Mapping[str, frozenset[str]]) -> None:
     """By exporter and hub themselves, or by a producer that is declared."""
-    told = {**FOREIGN, **emitted}
+    emitters = {**FOREIGN, **emitted}
     wrong = []
     for query in pages():
         asked = {matcher.label for matcher in query.matchers} | set(query.by or ())
-        if (metric := query.series_name) not in told:
+        if (metric := query.series_name) not in emitters:
             wrong.append(f"nobody emits {metric}")
-        elif missing := asked - told[metric] - BY_THE_SCRAPE - SOMETIMES:
+        elif missing := asked - emitters[metric] - BY_THE_SCRAPE - SOMETIMES:
             wrong.append(f"{metric} has no {', '.join(sorted(missing))}")
     assert not wrong, "\n".join(wrong)
 
@@ -140,7 +140,7 @@ def test_every_recording_rule_is_used(
 
 
 def test_the_reader_of_expressions_sees_what_they_ask_for(asks: Callable[[str], Asked]) -> None:
-    """Names in functions, label lists, strings, ranges and offsets are told apart from metrics."""
+    """Names in functions, label lists, strings, ranges and offsets are emitters apart from metrics."""
     found = asks(
         'sum by (a, b) (rate(x_total{c=~"d{e}|f", g!="h"}[5m] offset 10m)) / on (a) group_left () (s:y:z > bool 0.1)'
         " and up offset 1h or quantile_over_time(0.5, w[1h:30s])"

@@ -1,4 +1,4 @@
-"""What a Grafana board is made of: values only. `render` makes Grafana's JSON of them."""
+"""What a Grafana dashboard is made of: values only. `render` makes Grafana's JSON of them."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
-    """A board. `uid` is part of its address and stays as it is; `page` is the hub's page on the same subject."""
+class Dashboard:
+    """A dashboard. `uid` is part of its address and stays as it is; `page` is the hub's page on the same subject."""
 
     uid: str
     title: str
