@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
-from tests.analysis.detectors.platform import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, since, world
+from tests.analysis.detectors.platform import ANSWER, BATCH, CODER, GPUS, LLM, STALLS, TENANTS, Changes, since, world
 
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
+from foreshock_dashboard.analysis.saturation.batching_model import utilizations
+from foreshock_dashboard.analysis.saturation.overload import SAFE_LIMITS, SHOWN_LIMIT, safe_limit
+from foreshock_dashboard.model.service import Service
 
 BEFORE, LATER = 150, 299
 """Grid points at which is learned: before everything changed for good, and long after."""
@@ -45,3 +50,21 @@ def test_baselines_of_other_entities_are_learned_again(name: str, key: object) -
     known = relearned(Learned(), CHANGED, BEFORE, frozenset())
     later = relearned(known, CHANGED, LATER, frozenset((LLM, BATCH)))
     assert later.baselines.of(name).get(key) != known.baselines.of(name).get(key)
+
+
+def test_the_safe_limit_of_a_service_does_not_move_during_its_incident() -> None:
+    """Load that stays high raises it once the incident is over."""
+
+    def load(i: int) -> float:
+        return (12 if i < 160 else 44) + 6 * math.sin(i / 7)
+
+    running: Changes = {("running", LLM): load, ("cache", LLM): lambda i: load(i) / 60}
+    token: Changes = {("per_token", LLM): lambda i: 0.014 + 0.0007 * load(i) / 2}
+    busy = world({**running, **token})
+    known = relearned(Learned(), busy, BEFORE, frozenset())
+    moved, kept = (
+        safe_limit(utilizations(busy, LATER, relearned(known, busy, LATER, frozen).laws)[LLM])
+        for frozen in (frozenset[Service](), frozenset((LLM,)))
+    )
+    assert kept == safe_limit(utilizations(busy, BEFORE, known.laws)[LLM]) == SAFE_LIMITS[SHOWN_LIMIT]
+    assert moved > kept

@@ -238,7 +238,7 @@ def _actions(point: EvaluationPoint, lag: ReplicaLag) -> tuple[Action, ...]:
     effect = fewer_requests(point, lag.service, ratio)
     if lag.at_limit and not lag.missing:
         return (Action("raise_replica_limit", lag.service, current=lag.wanted, effect=effect),)
-    load = offered_load(point, lag.service)
+    load = offered_load(point, lag.service, point.ratio("rate", lag.service))
     if load is None and effect:
         shed: tuple[Action, ...] = (Action("shed_load", lag.service, amount=1 - ratio, effect=effect),)
     else:

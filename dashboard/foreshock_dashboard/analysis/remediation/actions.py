@@ -159,5 +159,5 @@ def reporting_replicas(point: EvaluationPoint, service: Service) -> int:
 
 def fewer_requests(point: EvaluationPoint, service: Service, ratio: float) -> Effect | None:
     """The effect on the load of a service whose requests, or whose load per replica, fall to a ratio."""
-    load = offered_load(point, service)
+    load = offered_load(point, service, point.ratio("rate", service))
     return of_load(point, service, load.now, ratio) if load else reduced(LOAD, service, ratio)
