@@ -23,7 +23,7 @@ import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { EMPTY } from "#web/assets/words.js";
-import { drawServiceMap } from "#web/pages/cascade/service_map.js";
+import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 /** @typedef {import("#web/assets/payload.d.ts").Percentiles} Percentiles */
@@ -115,6 +115,7 @@ const drawIncidents = (data, now) => {
     incidents.length ? list() : noIncidentText(data),
     id && !selected ? h("p", { class: "lost" }, unknownText) : null,
     selected ? incidentTools(selected) : null,
+    data.ready ? propagationPath(data) : null,
   );
 };
 

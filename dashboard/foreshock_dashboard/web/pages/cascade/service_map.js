@@ -86,7 +86,6 @@ export const drawServiceMap = (data, topology) => {
   const isNarrow = width < MIN_PICTURE_WIDTH;
   put(
     body,
-    propagationPath(data),
     isNarrow ? null : new MapPicture(data, topology, width).draw(),
     isNarrow ? null : legend(data, topology, hidden),
     h("details", { open: isNarrow }, h("summary", null, "As tables"), tables(data, topology)),
@@ -98,7 +97,7 @@ export const drawServiceMap = (data, topology) => {
  * The steps of the cascade, in their order.
  * @param {MapData} data
  */
-const propagationPath = ({ propagation }) => {
+export const propagationPath = ({ propagation }) => {
   if (!propagation.length) return null;
   const label = shortLabels([...new Set(propagation.flatMap(({ from, to }) => [from, to]))]);
   const step = (/** @type {PropagationStep} */ { from, to, via }) =>
