@@ -1,4 +1,4 @@
-"""No user-visible text has a word that the field does not use: pages, reports, help, alerts, and metrics."""
+"""No user-visible text has a word that the field does not use: pages, help, alerts, metrics, and documents."""
 
 from __future__ import annotations
 
@@ -19,8 +19,20 @@ ROOT = Path(__file__).parents[1]
 WEB = ROOT / "dashboard" / "foreshock_dashboard" / "web"
 PACKAGES = [
     path
-    for package in ("dashboard/foreshock_dashboard", "exporter/foreshock_exporter")
+    for package in (
+        "dashboard/foreshock_dashboard",
+        "exporter/foreshock_exporter",
+        "simulator/foreshock_simulator",
+        "evaluation/foreshock_evaluation",
+        "grafana",
+    )
     for path in sorted((ROOT / package).rglob("*.py"))
+]
+DOCUMENTS = [
+    path
+    for folder in ("docs", "alerts/runbooks")
+    for path in sorted((ROOT / folder).rglob("*.md"))
+    if path.name != "evaluation.md"  # tables of scenarios, of which one is called `starve`
 ]
 SCRIPTS = [path for path in sorted(WEB.rglob("*.js")) if path.name != "morphdom.js"]
 BANNED: Mapping[str, str] = {
@@ -43,6 +55,8 @@ WORDS = re.compile(r"\b(" + "|".join(BANNED) + r")(?!\w)", re.IGNORECASE)
 ALLOWED: Mapping[str, str] = {
     "no anomaly of its own": "idiomatic",
     "simulate starve": "name of a scenario",
+    "scenarios starve": "the same",
+    "ratio objective": "names of fields of scenario files",
     "victim=": "names of parameters and labels of a GPU-wait pair, as in the literature",
     "victim, aggressor": "the same",
     "victim aggressor": "the same",
@@ -153,3 +167,10 @@ def test_annotations_of_alerts(path: Path) -> None:
 def test_titles_and_descriptions_of_dashboards(path: Path) -> None:
     texts = re.findall(r'"(?:title|description|displayName|legendFormat|text)": "((?:[^"\\]|\\.)*)"', path.read_text())
     assert found(texts) == []
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *DOCUMENTS], ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documents(path: Path) -> None:
+    """Code in them has names, which may be words of others."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert found(text.splitlines()) == []

@@ -25,12 +25,12 @@ from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.spec.scenario import ScenarioSpec
 
 DESCRIPTION = """\
-Scores the analysis on recordings whose truth is known: is somebody warned before a cascade, how long before, is the
-right root cause named, and how often does it page for nothing. Simpler detectors are scored beside it.
+Benchmarks detection on labeled recordings: recall, lead time, precision of the root cause, and false pages, beside
+simpler detectors.
 
-  python -m foreshock_evaluation                                  on the seeds that thresholds are set on
-  python -m foreshock_evaluation --suite heldout                  on those that nothing is set on
-  python -m foreshock_evaluation --scenarios starve,calm --runs   a part of it, with a line for each run
+  python -m foreshock_evaluation                                  on the development seeds
+  python -m foreshock_evaluation --suite heldout                  on the held-out seeds
+  python -m foreshock_evaluation --scenarios starve,calm --runs   a subset, one line per run
   python -m foreshock_evaluation --recordings DIR --quick         recordings in folders named SIZE-SEED-SCENARIO
 
 Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""

@@ -21,10 +21,10 @@ def _family(name: str, kind: Kind, help_: str, *labels: str) -> Family:
 
 RUNNING = _family("num_requests_running", "gauge", "Requests in the running batch.")
 WAITING = _family("num_requests_waiting", "gauge", "Requests that wait for a place in it.")
-SUCCESS = _family("request_success_total", "counter", "Requests that got their whole answer.", "finished_reason")
-KV_CACHE_USAGE = _family("kv_cache_usage_perc", "gauge", "Use of the cache of keys and values, 1 is full.")
-PREEMPTIONS = _family("num_preemptions_total", "counter", "Requests put back for want of cache.")
-PROMPT_TOKENS = _family("prompt_tokens_total", "counter", "Tokens of prompts worked on.")
+SUCCESS = _family("request_success_total", "counter", "Requests completed.", "finished_reason")
+KV_CACHE_USAGE = _family("kv_cache_usage_perc", "gauge", "KV cache usage; 1 is full.")
+PREEMPTIONS = _family("num_preemptions_total", "counter", "Requests preempted because the KV cache was full.")
+PROMPT_TOKENS = _family("prompt_tokens_total", "counter", "Prompt tokens processed.")
 GENERATION_TOKENS = _family("generation_tokens_total", "counter", "Tokens generated.")
 TIMINGS: Final = {
     timing: Family(f"vllm:{timing}_seconds", "histogram", _LABELS, f"{timing.replace('_', ' ')}, in seconds.", bounds)
