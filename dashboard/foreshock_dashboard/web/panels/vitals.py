@@ -51,11 +51,12 @@ class Vital(NamedTuple):
 
 
 class SloStatus(Row):
-    """Services with an SLO, by state."""
+    """Services with an SLO, by state; and those without one, such as batch jobs."""
 
     breached: int
     at_risk: int
     within: int
+    without: int
 
 
 class VitalJson(Row):
@@ -108,7 +109,8 @@ def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     breached = {service for service in tracked if stages.get(service) == "breached"}
     ahead = {risk.service for item in open_incidents(snapshot) for risk in item.at_risk if risk.p50 < math.inf}
     at_risk = (ahead & set(tracked)) - breached
-    return SloStatus(len(breached), len(at_risk), len(tracked) - len(breached) - len(at_risk))
+    within = len(tracked) - len(breached) - len(at_risk)
+    return SloStatus(len(breached), len(at_risk), within, len(snapshot.services) - len(tracked))
 
 
 def _slo_tile(status: SloStatus, breaches: Vital, *, unknown: bool) -> VitalJson:

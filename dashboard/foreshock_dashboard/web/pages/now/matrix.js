@@ -18,6 +18,7 @@ const pairKey = (victim, aggressor) => `${victim}\n${aggressor}`;
  */
 export const drawMatrix = ({ matrix, warnings }) => {
   requireId("matrix-panel").hidden = !matrix?.victims.length;
+  setPanel("matrix", "ready");
   if (!matrix?.victims.length) return;
   const { victims, aggressors, cells, jobs, hidden } = matrix;
   const label = shortLabels([...new Set([...victims, ...aggressors])]);
@@ -60,5 +61,4 @@ export const drawMatrix = ({ matrix, warnings }) => {
       link(pageHref("/contention"), hidden ? `${hidden} more` : "All pairs"),
     ),
   );
-  setPanel("matrix", "ready");
 };

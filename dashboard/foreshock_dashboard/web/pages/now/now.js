@@ -54,7 +54,7 @@ export const now = {
       setPanelsWithoutData(["timeline", "matrix", "grid", "warnings", "services"], data.error);
       return;
     }
-    drawTiles(data.tiles);
+    drawTiles(data);
     const empty = data.no_stages || "No anomalies in the last 15 min.";
     const timeline = { ...data.timeline, past: !timeRange.isLive() };
     drawTimeline("timeline", timeline, { allHref: pageHref("/cascade"), empty });

@@ -63,7 +63,7 @@ export interface Tile {
   name: string;
   value: number | null;
   unit: string;
-  slo: { breached: number; at_risk: number; within: number } | null;
+  slo: { breached: number; at_risk: number; within: number; without: number } | null;
   who: string;
   href: string;
   limit: number | null;

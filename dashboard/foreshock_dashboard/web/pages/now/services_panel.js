@@ -67,7 +67,8 @@ const serviceRow = (service) => {
  * @param {NowData} data
  */
 export const drawServices = ({ services, hidden, verdict }) => {
-  setText(requireId("services-title"), verdict.situation ? "Affected services" : "Services closest to their limits");
+  const title = verdict.closest.length ? "Services closest to their limits" : "Services";
+  setText(requireId("services-title"), verdict.situation ? "Affected services" : title);
   if (!services.length) {
     setPanelEmpty("services", "No services: no spans received and no process seen on a GPU.");
     return;

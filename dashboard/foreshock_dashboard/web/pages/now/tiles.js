@@ -5,6 +5,7 @@ import { formatLoad, formatValue, isNumber, NOT_KNOWN } from "#web/assets/format
 import { hiddenSign } from "#web/assets/timeline/signs.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 
+/** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Tile} Tile */
 
 /** @type {Record<Tile["status"], string>} */
@@ -27,22 +28,28 @@ const valueText = ({ name, value, unit, slo }) => {
   return name === "Peak load" ? formatLoad(value).replace(" capacity", "") : formatValue(value, unit);
 };
 
-/** @param {Tile} tile */
-const limitText = ({ name, value, unit, limit, limit_kind, slo }) => {
+/**
+ * @param {Tile} tile
+ * @param {boolean} isLearning
+ */
+const limitText = ({ name, value, unit, limit, limit_kind, slo }, isLearning) => {
   if (slo) {
-    const parts = [slo.breached && slo.at_risk ? `${slo.at_risk} at risk` : "", `${slo.within} within SLO`];
-    return parts.filter(Boolean).join(", ");
+    const atRisk = slo.breached && slo.at_risk ? `${slo.at_risk} at risk` : "";
+    return [atRisk, `${slo.within} within SLO`, slo.without ? `${slo.without} without` : ""].filter(Boolean).join(", ");
   }
-  if (!isNumber(value)) return "No data";
+  if (!isNumber(value)) return isLearning ? "No baseline yet" : "No data";
   if (!isNumber(limit)) return "No baseline yet";
   const text = name === "Peak load" ? formatLoad(limit) : formatValue(limit, unit);
   return `${limit_kind}${limit_kind === "baseline" ? " ≤" : ""} ${text}`;
 };
 
-/** @param {Tile} tile */
-const tileLink = (tile) => {
+/**
+ * @param {Tile} tile
+ * @param {boolean} isLearning
+ */
+const tileLink = (tile, isLearning) => {
   const { name, who, status, href, limit, spark } = tile;
-  const [value, note] = [valueText(tile), limitText(tile)];
+  const [value, note] = [valueText(tile), limitText(tile, isLearning)];
   return h(
     "a",
     {
@@ -65,6 +72,10 @@ const tileLink = (tile) => {
 
 /**
  * Draw the tiles.
- * @param {readonly Tile[] | undefined} tiles
+ * @param {NowData} data
  */
-export const drawTiles = (tiles = []) => put(byId("figures"), tiles.map(tileLink));
+export const drawTiles = ({ tiles, learning }) =>
+  put(
+    byId("figures"),
+    tiles.map((tile) => tileLink(tile, !learning.done)),
+  );
