@@ -1,8 +1,8 @@
 """Where the time of a trace went: failed calls with their retries, queues of model servers, and work of services.
 
 Every moment of the root span is on the critical path of one span (`critical_path`). It counts as a failed call where
-that span is, or is below, a client span that failed: a caller that gives up and calls again has waited in vain. Pauses
-between two attempts of a call count as well.
+that span is, or is below, a client span that failed: the work of a call
+that times out is lost. Pauses between two attempts of a call count as well.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class CascadeParameters(AsOf):
         "", alias="from", description=f"since when lanes are drawn: {TIME}; 30 minutes before the end by default"
     )
     incident: str = Field("", description="the id of one incident; all that are open by default")
-    service: str = Field("", description="whose room is shown")
+    service: str = Field("", description="service whose replicas and load are shown")
 
 
 def _column(text: str) -> str:

@@ -47,15 +47,15 @@ class Learning(Row):
 class Envelope(TypedDict):
     """Fields of every JSON response."""
 
-    time: Annotated[float, Field(description="the hub's time, Unix seconds")]
-    seq: Annotated[int, Field(description="grows by one with each tick")]
+    time: Annotated[float, Field(description="time of the hub, Unix seconds")]
+    seq: Annotated[int, Field(description="number of the evaluation")]
     simulated: Annotated[bool, Field(description="some of the data is not from the real world")]
     learning: Annotated[Learning, Field(description="history the analysis has and needs, seconds")]
-    data_time: Annotated[float | None, Field(description="the instant the figures are of, Unix seconds")]
-    error: Annotated[str, Field(description="why the last tick could not read its source; empty when it could")]
+    data_time: Annotated[float | None, Field(description="time of the evaluated data, Unix seconds")]
+    error: Annotated[str, Field(description="why the last evaluation could not read its source; else empty")]
     bounds: Annotated[
         list[float] | None,
-        Field(description="a hub that stands in the past: the Unix seconds between which `at` can be; else null"),
+        Field(description="time travel and recordings: the range of `at`, Unix seconds; else null"),
     ]
 
 

@@ -13,7 +13,7 @@ from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 
 
-class HeldSeconds(TypedDict):
+class GpuSeconds(TypedDict):
     """How the time was divided in which a service had work on a GPU."""
 
     waited_seconds: Annotated[float, Field(description="upper bound of the GPU wait: the sum of by")]
@@ -24,7 +24,7 @@ class HeldSeconds(TypedDict):
     quality: Quality
 
 
-class SpanGpu(HeldSeconds):
+class SpanGpu(GpuSeconds):
     """The time of a span on its GPU."""
 
     gpus: Annotated[list[str], Field(description="several where the GPU of the span is unknown")]
@@ -45,7 +45,7 @@ class LaneInterval(TypedDict):
     quality: Quality
 
 
-class LaneRow(HeldSeconds):
+class LaneRow(GpuSeconds):
     """A GPU on which spans of the trace ran."""
 
     gpu: str
@@ -90,7 +90,7 @@ def wait(wait_: Wait | None) -> SpanGpu | None:
         return None
     return {
         "gpus": [gpu.label for gpu in wait_.gpus],
-        **_held(wait_.split, wait_.quality),
+        **_split(wait_.split, wait_.quality),
         "matched_by": wait_.matched_by,
         "resolution_seconds": _seconds(wait_.split.resolution),
         "upper_bound": not wait_.split.exact,
@@ -104,7 +104,7 @@ def _lane(lane: Lane, origin: int) -> LaneRow:
         "own": str(lane.wait.service),
         "color": service_color(str(lane.wait.service)),
         "spans": list(lane.spans),
-        **_held(lane.wait.split, lane.wait.occupancy_quality),
+        **_split(lane.wait.split, lane.wait.occupancy_quality),
         "intervals": [
             _interval(interval, origin) for interval in sorted(lane.intervals, key=lambda i: (i.start, i.service))
         ],
@@ -123,13 +123,13 @@ def _interval(interval: OccupancyInterval, origin: int) -> LaneInterval:
     }
 
 
-def _held(held: GpuTimeSplit, quality: Quality) -> HeldSeconds:
+def _split(split: GpuTimeSplit, quality: Quality) -> GpuSeconds:
     return {
-        "waited_seconds": _seconds(held.waited),
-        "by": {str(service): _seconds(seconds) for service, seconds in held.others.items()},
-        "own_seconds": _seconds(held.own),
-        "idle_seconds": _seconds(held.idle),
-        "unshared_seconds": _seconds(held.unshared),
+        "waited_seconds": _seconds(split.waited),
+        "by": {str(service): _seconds(seconds) for service, seconds in split.others.items()},
+        "own_seconds": _seconds(split.own),
+        "idle_seconds": _seconds(split.idle),
+        "unshared_seconds": _seconds(split.unshared),
         "quality": quality,
     }
 

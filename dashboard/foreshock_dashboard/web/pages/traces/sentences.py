@@ -35,21 +35,21 @@ def trace_sentence(parts: Sequence[TimePart], lanes: TraceLanes, *, settled: boo
 
 
 def wait_sentence(lanes: TraceLanes) -> str:
-    """How long a trace waited for a GPU, and which service held it; "" where that is not known well enough."""
+    """How long a trace waited for a GPU, and which service used it; "" where that is not known well enough."""
     worst = lanes.longest
     if worst is None or worst.split.length <= 0:
         return ""
     if worst.split.resolution > MAX_RESOLUTION_RATIO * worst.split.length:
         return f"GPU wait unknown: GPU samples are {duration(worst.split.resolution)} apart."
-    held, total = worst.split, _total(worst, lanes)
-    if held.waited <= MIN_WAIT_RATIO * total:
+    split, total = worst.split, _total(worst, lanes)
+    if split.waited <= MIN_WAIT_RATIO * total:
         return _no_wait(worst, total) if worst.quality == "measured" else ""
-    is_exact = worst.quality == "measured" and held.exact
-    amount = f"{'' if is_exact else 'up to '}{duration(held.waited)} of {duration(total)}"
-    service, most = next(iter(held.others.items()))
-    mostly = "" if most >= SOLE_RATIO * held.waited else " mostly"
+    is_exact = worst.quality == "measured" and split.exact
+    amount = f"{'' if is_exact else 'up to '}{duration(split.waited)} of {duration(total)}"
+    service, most = next(iter(split.others.items()))
+    mostly = "" if most >= SOLE_RATIO * split.waited else " mostly"
     notes = f" ({', '.join(notes)})" if (notes := _notes(worst)) else ""
-    return f"GPU wait {amount} ({percent(held.waited / total)}) on {_where(worst)}, used{mostly} by {service}{notes}."
+    return f"GPU wait {amount} ({percent(split.waited / total)}) on {_where(worst)}, used{mostly} by {service}{notes}."
 
 
 def _total(worst: Wait, lanes: TraceLanes) -> float:

@@ -236,7 +236,7 @@ const waitContent = ({ gpu_wait_seconds: waited, duration_seconds: seconds }) =>
   const duration = seconds ?? 0;
   const ratio = duration > 0 ? Math.min(1, waited / duration) : 0;
   const after = waited > duration ? "; GPU work continued after the caller timed out" : "";
-  const title = `${formatSeconds(waited)} in which others held its GPU, at most${after}`;
+  const title = `GPU wait up to ${formatSeconds(waited)}${after}`;
   return h(
     "span",
     { class: waitClass(ratio), title },

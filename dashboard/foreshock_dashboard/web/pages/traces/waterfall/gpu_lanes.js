@@ -15,7 +15,7 @@ const MAX_TABLE_INTERVALS = 200;
 const MIN_SHARE = 0.2;
 
 /**
- * The services on a GPU: the trace's own, those that held it, and the others that had a share of it.
+ * The services on a GPU: the trace's own, the noisy neighbors, and others with a share of it.
  * @param {GpuLane} lane
  */
 export const laneServices = ({ own, by, intervals }) => {

@@ -159,7 +159,7 @@ const legend = ({ spans, lanes }) => {
     { class: "legend" },
     [...services].map(([service, color]) => h("span", null, serviceDot(color), service)),
     h("span", { class: "key critical" }, "critical path"),
-    lanes?.some(({ waited_seconds: waited }) => waited > 0) ? h("span", { class: "key held" }, "GPU wait") : null,
+    lanes?.some(({ waited_seconds: waited }) => waited > 0) ? h("span", { class: "key wait" }, "GPU wait") : null,
     hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
   );
 };
@@ -219,11 +219,11 @@ const barPart = (kind, start, seconds, { range }, { title = null, style = "", mi
 };
 
 /**
- * When others held the GPU of a span, as far as that is known of one GPU.
+ * When other services used the GPU of a span, as far as that is known of one GPU.
  * @param {TreeSpan} span
  * @param {View} shown
  */
-const heldParts = (span, shown) => {
+const waitParts = (span, shown) => {
   const [gpu, ...others] = span.gpu?.gpus ?? [];
   const lane = gpu !== undefined && !others.length ? shown.lanes.get(gpu) : undefined;
   if (!lane) return [];
@@ -235,7 +235,7 @@ const heldParts = (span, shown) => {
       const end = Math.min(offset + seconds, spanEnd);
       const title = `${service} used ${formatPercent(share)} of ${lane.gpu}`;
       const style = `opacity:${(0.35 + 0.65 * share).toFixed(2)}`;
-      return end > start ? barPart("wf-held", start, end - start, shown, { title, style }) : null;
+      return end > start ? barPart("wf-wait", start, end - start, shown, { title, style }) : null;
     });
 };
 
@@ -338,7 +338,7 @@ const spanTrack = (span, isFolded, shown) => {
     "div",
     { class: "wf-track" },
     bars,
-    heldParts(span, shown),
+    waitParts(span, shown),
     (span.gaps ?? []).map(([offset, length]) =>
       barPart("wf-gap", offset, length, shown, { title: `${formatSeconds(length)} uninstrumented` }),
     ),
