@@ -148,7 +148,7 @@ def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str
     assert main([]) == 2
     said = capsys.readouterr().err
     assert said.startswith("Usage: foreshock [OPTIONS] COMMAND")
-    assert "Observability for GPU-sharing AI inference platforms." in said
+    assert "GPU observability for shared inference clusters." in said
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

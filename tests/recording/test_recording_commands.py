@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[Words, int, str]] = {
     "an export of nothing": (lambda d: ["recording", "export", d, "--openmetrics", d / "x"], 1, "it is no recording"),
     "a hub over nothing": (lambda d: ["serve", "--recording", d / "no"], 1, "there is no such folder"),
     "two sources": (
-        lambda d: ["serve", "--recording", d, "--prometheus-url", "http://p:9090"], 2, "a hub reads from one of them",
+        lambda d: ["serve", "--recording", d, "--prometheus-url", "http://p:9090"], 2, "a hub reads one of them",
     ),
     "a trace of nothing": (lambda d: ["trace", "show", "ab", "--from", d], 1, "it is no recording"),
 }  # fmt: skip

@@ -166,14 +166,14 @@ def test_an_unreadable_recording_is_refused_with_the_reason(
 
 def test_a_recording_without_samples_is_refused(write: Write, foreshock: Foreshock) -> None:
     assert foreshock("recording", "replay", write()) == 1
-    assert "nothing can be judged by that" in foreshock.said
+    assert "no samples to evaluate." in foreshock.said
 
 
 @pytest.mark.parametrize(("until", "code"), [("noon", 2), ("2020-01-01T00:00:00Z", 1)])
 def test_an_invalid_end_is_refused(starve: Path, foreshock: Foreshock, until: str, code: int) -> None:
     """The message names it."""
     assert foreshock("recording", "replay", starve, "--until", until) == code
-    assert ("--until: 'noon' is not a time such as" if code == 2 else "name a later time") in foreshock.said
+    assert ("--until: 'noon' is not a time such as" if code == 2 else "Choose a later time.") in foreshock.said
 
 
 def test_pools_shows_shared_gpus_and_the_needed_number(starve: Path, capsys: pytest.CaptureFixture[str]) -> None:

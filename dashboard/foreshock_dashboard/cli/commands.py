@@ -21,10 +21,10 @@ PROGRAM = "foreshock"
 COMPLETION_VARIABLE = "_FORESHOCK_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
-ABOUT = """Observability for GPU-sharing AI inference platforms.
+ABOUT = """GPU observability for shared inference clusters.
 
-The hub finds which service slows which others on shared GPUs, names the probable root cause, and warns before an SLO
-breach spreads.
+The hub correlates GPU use and GPU wait of services with their traces, shows which workload slows which, and warns
+before a slowdown cascades.
 """
 EXAMPLES = """\b
 Examples:

@@ -33,14 +33,14 @@ def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | N
         yield settings, None
         return
     if others := [name for name in OTHER_SOURCES if getattr(settings, name)]:
-        raise SettingsError(f"recording, {', '.join(others)}: a hub reads from one of them; leave the others out")
+        raise SettingsError(f"recording, {', '.join(others)}: a hub reads one of them. Leave out the others.")
     with (
         Recording(settings.recording) as recording,
         tempfile.TemporaryDirectory(prefix="foreshock-recording-") as folder,
     ):
         meta = recording.meta
         if meta.end is None:
-            raise RecordingError(f"recording {settings.recording}: it holds neither a sample nor a span")
+            raise RecordingError(f"recording {settings.recording}: neither samples nor spans")
         interval = settings.scrape_interval
         if interval == DEFAULTS.scrape_interval:
             interval = meta.scrape_interval or interval

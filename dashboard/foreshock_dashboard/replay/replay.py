@@ -18,6 +18,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.recording.meta import RecordingError
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
+from foreshock_dashboard.render.incident_text import utc_timestamp
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.world.builder import build_world
@@ -115,7 +116,7 @@ def replay(
                 latest |= {item.id: item for item in incidents}
                 paged = {item.id: item for item in incidents if item.paged is not None} | paged
     if world is None:
-        raise RecordingError(f"recording {recording.path}: there is no grid point in it; it is too short")
+        raise RecordingError(f"recording {recording.path}: too short for one evaluation interval")
     final = tuple(sorted(latest.values(), key=lambda item: (item.opened, item.id)))
     return ReplayResult(np.array(times), tuple(history), final, paged, world, learning(world))
 
@@ -173,8 +174,8 @@ def sample_range(recording: Recording, until: float | None) -> tuple[float, floa
     """
     meta = recording.meta
     if meta.start is None or meta.end is None or not recording.series:
-        content = "spans but no samples: count them first, with a hub or a Collector" if meta.end else "no sample"
-        raise RecordingError(f"recording {recording.path}: it holds {content}; nothing can be judged by that")
+        remedy = " Derive metrics from its spans with a hub or a Collector." if meta.end else ""
+        raise RecordingError(f"recording {recording.path}: no samples to evaluate.{remedy}")
     if until is not None and until < meta.start:
-        raise RecordingError(f"recording {recording.path}: it begins after {until:.0f}; name a later time")
+        raise RecordingError(f"recording {recording.path}: no data before {utc_timestamp(until)}. Choose a later time.")
     return meta.start, meta.end if until is None else min(until, meta.end)
