@@ -64,9 +64,9 @@ test("the matrix is ordered as the hub says, by name, or by a row or column", ()
 
 test("near times have more room on the scale, and the horizon is its end", () => {
   assert.equal(scalePosition(0), 0);
-  assert.ok(scalePosition(60) > 200 / 30);
-  assert.equal(scalePosition(1800), 200);
-  assert.equal(scalePosition(null), 200);
+  assert.ok(scalePosition(60) > 140 / 30);
+  assert.equal(scalePosition(1800), 140);
+  assert.equal(scalePosition(null), 140);
 });
 
 test("lines that share their times are one table, the newest first", () => {

@@ -33,7 +33,7 @@ import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.
 const REPLAY_LEAD_SECONDS = 60;
 const MAX_SIGNALS = 8;
 const HORIZON_SECONDS = 1800;
-const SCALE_WIDTH = 200;
+const SCALE_WIDTH = 140;
 const SCALE_MARGIN = 4;
 
 /**
@@ -136,8 +136,7 @@ const intervalEnds = ({ p10, p20, p80, p90 }) =>
   /** @type {const} */ ([isNumber(p10) ? p10 : p20, isNumber(p90) ? p90 : p80]);
 
 /** @param {Percentiles} seconds */
-const intervalText = (seconds) =>
-  formatInterval(...intervalEnds(seconds)) + (isNumber(seconds.p10) ? "" : " (60% interval)");
+const intervalText = (seconds) => formatInterval(...intervalEnds(seconds)) + (isNumber(seconds.p10) ? "" : " (60%)");
 
 /**
  * A bar from the 10th to the 90th percentile, thick from the 20th to the 80th.
