@@ -121,6 +121,18 @@ def test_the_sentence_says_where_nothing_took_most_of_the_time() -> None:
     assert trace_sentence((), TraceLanes()) == ""
 
 
+def test_failed_calls_of_several_services_are_one_part_of_the_sentence() -> None:
+    """No single service explains most of the time, but their failed calls together do."""
+    rows = (
+        ROOT,
+        Row(2, 1, "client", "gateway", 0, 2_000, "timeout"),
+        Row(3, 1, "server", "model", 2_000, 7_000),
+        Row(4, 3, "client", "model", 3_000, 7_000, "timeout"),
+        Row(5, 1, "server", "cache", 7_000, 10_000),
+    )
+    assert sentence(*rows) == "Mostly timeouts in model and 1 other service: 6.00 s of 10.0 s (60%)."
+
+
 _ROWS = st.tuples(
     st.integers(0, 12),
     st.sampled_from(["client", "server", "internal"]),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from foreshock_dashboard.analysis.traces.clock_skew import ClockOffset, ClockSkew
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, Wait
 from foreshock_dashboard.analysis.traces.time_breakdown import TimePart
-from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.render.units import counted, duration, percent
 
 MIN_WAIT_RATIO = 0.01
 """Share of a trace's duration from which its GPU wait is worth a sentence."""
@@ -30,8 +30,7 @@ def trace_sentence(parts: Sequence[TimePart], lanes: TraceLanes, *, settled: boo
     wait = wait_sentence(lanes) if settled or (longest and longest.split.others) else ""
     if wait and longest is not None and longest.split.waited >= MAJORITY_RATIO * _total(longest, lanes):
         return wait
-    seconds = sum(part.seconds for part in parts)
-    return " ".join(text for text in (_longest_part(parts[0], seconds) if parts else "", wait) if text)
+    return " ".join(text for text in (_longest_part(parts) if parts else "", wait) if text)
 
 
 def wait_sentence(lanes: TraceLanes) -> str:
@@ -57,16 +56,27 @@ def _total(worst: Wait, lanes: TraceLanes) -> float:
     return max(lanes.duration, worst.split.length)
 
 
-def _longest_part(part: TimePart, total: float) -> str:
-    share = part.seconds / total if total > 0 else 0.0
-    what = {"failed_calls": _failed_calls(part), "queue": "queue time in", "work": "time in"}[part.activity]
+def _longest_part(parts: Sequence[TimePart]) -> str:
+    """The longest part, where the failed calls of all services are one."""
+    total = sum(part.seconds for part in parts)
+    failed = [part for part in parts if part.activity == "failed_calls"]
+    failed_seconds = sum(part.seconds for part in failed)
+    other = max((part for part in parts if part not in failed), key=lambda part: part.seconds, default=None)
+    if other is None or failed_seconds >= other.seconds:
+        what, seconds = _failed_calls(failed), failed_seconds
+    else:
+        what = f"{'queue time' if other.activity == 'queue' else 'time'} in {other.service}"
+        seconds = other.seconds
+    share = seconds / total if total > 0 else 0.0
     lead = "Mostly" if share >= MAJORITY_RATIO else "Longest part:"
-    return f"{lead} {what} {part.service}: {duration(part.seconds)} of {duration(total)} ({percent(share)})."
+    return f"{lead} {what}: {duration(seconds)} of {duration(total)} ({percent(share)})."
 
 
-def _failed_calls(part: TimePart) -> str:
-    failure = "timeouts" if part.timed_out else "failed calls"
-    return f"{failure} and retries in" if part.retried else f"{failure} in"
+def _failed_calls(parts: Sequence[TimePart]) -> str:
+    failure = "timeouts" if any(part.timed_out for part in parts) else "failed calls"
+    retries = " and retries" if any(part.retried for part in parts) else ""
+    others = f" and {counted(len(parts) - 1, 'other service')}" if len(parts) > 1 else ""
+    return f"{failure}{retries} in {parts[0].service}{others}"
 
 
 def clock_note(skew: ClockSkew) -> str:
