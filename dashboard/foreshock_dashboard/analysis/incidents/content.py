@@ -185,11 +185,12 @@ def recovering_incident(incident: Incident, evaluation: Evaluation) -> Incident:
 
 
 def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
-    """The incident with its summary as of this evaluation."""
+    """The incident with its summary as of this evaluation; an unknown symptom stays as it was."""
     risk = evaluation.own.get(incident.service)
     utilization = risk.utilization if risk else None
+    symptom = _symptom(incident.service, evaluation.point, risk.slo if risk else None)
     summary = Summary(
-        symptom=_symptom(incident.service, evaluation.point, risk.slo if risk else None),
+        symptom=symptom or incident.summary.symptom,
         load=utilization.load if utilization else math.nan,
         safe_load=safe_limit(utilization) if utilization else math.nan,
         latent=incident.cause == "retry_storm" and incident.severity == "warning",
