@@ -30,6 +30,7 @@ def test_golden_module_is_the_catalog(golden: Callable[[str, str], None]) -> Non
         (words.PAST_STAGES, health.Stage),
         (words.CONDITIONS, health.ConditionKind),
         (words.ROLES, words.Role),
+        (words.VERDICTS, words.Verdict),
     ],
 )
 def test_every_value_of_an_enumeration_has_a_label(table: Mapping[str, str], values: object) -> None:

@@ -61,6 +61,16 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "no_traffic": "No traffic",
     "no_data": "No data",
 }
+Verdict = Literal["calm", "warning", "unknown", "learning", "empty", "error"]
+VERDICTS: Mapping[Verdict, str] = {
+    "calm": "Healthy",
+    "warning": "Warning",
+    "unknown": "Unknown",
+    "learning": "Learning",
+    "empty": "No data",
+    "error": "Error",
+}
+"""Verdicts of the Now page without an incident."""
 Role = Literal["suspect", "affected", "at_risk"]
 ROLES: Mapping[Role, str] = {"suspect": "suspected cause", "affected": "affected", "at_risk": "at risk"}
 """Roles of services in an incident."""
@@ -111,6 +121,7 @@ def words_module() -> str:
         "PAST_STAGES": PAST_STAGES.items(),
         "CONDITIONS": CONDITIONS.items(),
         "ROLES": ROLES.items(),
+        "VERDICTS": VERDICTS.items(),
         "EMPTY": EMPTY.items(),
     }
     lines = ["// The catalog of words. Generated from render/words.py by `make golden`: change it there."]

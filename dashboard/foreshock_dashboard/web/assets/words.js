@@ -69,6 +69,15 @@ export const ROLES = /** @type {const} */ ({
   at_risk: "at risk",
 });
 
+export const VERDICTS = /** @type {const} */ ({
+  calm: "Healthy",
+  warning: "Warning",
+  unknown: "Unknown",
+  learning: "Learning",
+  empty: "No data",
+  error: "Error",
+});
+
 export const EMPTY = /** @type {const} */ ({
   services: "No services: no spans have arrived, and no process was seen on a GPU.",
   gpus: "No GPUs: no target exports gpu_info.",

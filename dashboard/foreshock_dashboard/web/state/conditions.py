@@ -14,7 +14,7 @@ from foreshock_dashboard.model.health import ConditionKind, Health, Stage
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.render.words import CONDITIONS
+from foreshock_dashboard.render.words import CONDITIONS, in_sentence
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
@@ -118,11 +118,12 @@ class Condition(NamedTuple):
 
     health: Health
     kind: ConditionKind
+    stale: bool = False
 
     @property
     def word(self) -> str:
-        """The label of the condition."""
-        return CONDITIONS[self.kind]
+        """The label of the condition: `Affected`, or `Affected, no data` without fresh data."""
+        return f"{CONDITIONS[self.kind]}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else CONDITIONS[self.kind]
 
 
 def condition(
@@ -137,7 +138,7 @@ def condition(
     breached = slo_usage is not None and slo_usage > 1.0
     role = _role_condition(service, incidents, breached)
     if stale:
-        return Condition(role.health if role else "unknown", "no_data")
+        return role._replace(stale=True) if role else Condition("unknown", "no_data")
     if role:
         return role
     if error_rate is not None and error_rate >= WARNING_ERROR_RATIO:
@@ -217,6 +218,8 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
     )
     figures = zip(*columns, strict=True)
     return [
-        ServiceFigures(str(service), *state[service], state[service].word, stages.get(service), *newest)
+        ServiceFigures(
+            str(service), state[service].health, state[service].kind, state[service].word, stages.get(service), *newest
+        )
         for service, newest in zip(world.services, figures, strict=True)
     ]

@@ -196,7 +196,7 @@ def services(snapshot: Snapshot) -> Services:
     )
     return {
         "services": [
-            ServiceRow(str(service), *by_service[service], *red, gpus_by_service.get(service, []))
+            ServiceRow(str(service), *by_service[service][:2], *red, gpus_by_service.get(service, []))
             for service, red in zip(world.services, _red_figures(world.red), strict=True)
         ],
         "edges": [

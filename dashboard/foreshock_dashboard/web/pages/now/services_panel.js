@@ -12,6 +12,7 @@ import {
 } from "#web/assets/format.js";
 import { healthState, stageState } from "#web/assets/timeline/signs.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
+import { EMPTY } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */
@@ -70,7 +71,7 @@ export const drawServices = ({ services, hidden, verdict }) => {
   const title = verdict.closest.length ? "Services closest to their limits" : "Services";
   setText(requireId("services-title"), verdict.situation ? "Affected services" : title);
   if (!services.length) {
-    setPanelEmpty("services", "No services: no spans received and no process seen on a GPU.");
+    setPanelEmpty("services", EMPTY.services);
     return;
   }
   const head = [

@@ -13,6 +13,7 @@ import {
 } from "#web/assets/format.js";
 import { causeText, incidentHref, incidentRange, reportHref, stateWords } from "#web/assets/timeline/incident.js";
 import { hiddenSign } from "#web/assets/timeline/signs.js";
+import { VERDICTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Action} Action */
@@ -28,14 +29,7 @@ const MAX_NAMED_SERVICES = 4;
 const MAX_NAMED_GPUS = 2;
 const MAX_CANDIDATES = 3;
 /** @type {Record<string, string>} */
-const STATE_WORDS = {
-  calm: "Healthy",
-  warning: "Warning",
-  unknown: "Unknown",
-  learning: "Learning",
-  empty: "No data",
-  error: "Error",
-};
+const STATE_WORDS = VERDICTS;
 
 /**
  * Where a clause leads; null for words and times.
