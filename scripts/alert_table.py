@@ -34,7 +34,8 @@ DOCUMENT = ROOT / "docs/reference/alerts.md"
 BEGIN, END = "<!-- alert-table -->\n", "<!-- /alert-table -->"
 Firsts = Mapping[str, float]
 """First firing of each alert that did not end before the fault, Unix seconds; without `CONSTANT`."""
-CONSTANT = "ForeshockMetastableRisk"
+PREFIX = "Foreshock"
+CONSTANT = f"{PREFIX}MetastableRisk"
 """Fires in every scenario, because of the retry policy of the simulated callers."""
 
 
@@ -132,15 +133,17 @@ def tables(results: Sequence[ScenarioResult]) -> str:
         delays = [result.firsts[name] - onset for result, onset in cascades if name in result.firsts]
         false = sum(name in result.firsts for result in benign)
         if delays or false:
-            lines.append(f"| {name} | {len(delays)} | {minutes(median(delays)) if delays else '–'} | {false} |")
-    silent = [name for name in order if not any(name in result.firsts for result in results)]
+            middle = minutes(median(delays)) if delays else "–"
+            lines.append(f"| {name.removeprefix(PREFIX)} | {len(delays)} | {middle} | {false} |")
+    fired = {CONSTANT}.union(*(result.firsts for result in results))
+    silent = [name.removeprefix(PREFIX) for name in order if name not in fired]
     lines += ["", f"Silent in all of these: {', '.join(silent)}."]
     return "\n".join(lines) + "\n"
 
 
 def _text(firsts: Firsts, zero: float) -> str:
     by_time = sorted(firsts.items(), key=lambda item: item[1])
-    return ", ".join(f"{name} {minutes(time - zero)}" for name, time in by_time) or "none"
+    return ", ".join(f"{name.removeprefix(PREFIX)} {minutes(time - zero)}" for name, time in by_time) or "none"
 
 
 def with_tables(document: str, table: str) -> str:

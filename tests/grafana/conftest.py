@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "grafana"
 OWN = Path(sys.executable)
 MINUTES = 43
-"""Of the scenario `starve`, in which batch work squeezes a model from the fortieth minute on."""
+"""Of the scenario `starve`, in which a batch job contends with a model from minute 40 on."""
 
 BESIDES = ("traces_span_metrics_calls_total", "gpu_service_wait_by_aggressor_seconds_total")
 """Metrics that data sources ask for, whether or not a board does."""
@@ -72,7 +72,7 @@ class Recorded(NamedTuple):
 
 
 def _run(*command: str | Path) -> None:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
 
 

@@ -74,13 +74,13 @@ def test_every_legend_names_labels_that_its_series_have(boards: list[Json], reco
 
 
 def test_what_an_incident_shows_is_what_happened(boards: list[Json], recorded: Recorded) -> None:
-    """The scenario's own story, read off the boards: who starves whom, and that it reaches the callers."""
+    """The dashboards name the affected service, its noisy neighbor, and that callers breach their SLO too."""
     shown = {panel["title"]: filled(panel["targets"][0]["expr"]) for panel in panels(boards)}
     incidents = answer(recorded, "query", query=shown["Incidents"], time=recorded.end)
     (incident,) = (each for each in incidents if each["metric"]["cascading"] == "true")
-    assert incident["metric"]["suffers"] == "serving/llm-chat"
-    assert incident["metric"]["culprit"].startswith("ml/batch-embed")
-    waiting = answer(recorded, "query", query=shown["Time that a service waits for another"], time=recorded.end)
+    assert incident["metric"]["service"] == "serving/llm-chat"
+    assert incident["metric"]["suspect"].startswith("ml/batch-embed")
+    waiting = answer(recorded, "query", query=shown["GPU wait on the worst GPU"], time=recorded.end)
     pair = max(waiting, key=lambda each: float(each["value"][1]))["metric"]
     assert (pair["service"], pair["aggressor"]) == ("serving/llm-chat", "ml/batch-embed")
 
