@@ -57,12 +57,13 @@ def test_an_action_against_load_reaches_the_safe_limit_or_another_does(
     [
         (1.0, 10.0, 10 - 0.28 / (0.5 / 5)),
         (0.9, 20.0, 20 - 0.18 / (0.4 / 15)),
+        (0.9, 8.0, 8 - 0.18 / (0.9 / 8)),
     ],
 )
 def test_a_rate_limit_takes_away_what_exceeds_the_limit_of_the_longest_mean(
     load: float, rate: float, amount: float
 ) -> None:
-    """By the load that each of the caller's further requests added."""
+    """By the load that each of the caller's further requests added, at most that of all load over all of them."""
     now = point({("rate", FRONT): since(282, 5, rate)}, utilization=utilization(load))
     limit = against_growth(now, LLM, FRONT, load / 0.5)[0]
     assert limit.amount == pytest.approx(amount)

@@ -115,7 +115,7 @@ def _limit_rate(
         return limit._replace(effect=of_load(point, service, load_now, 1 / growth))
     amount, ratio = baseline, 1 / growth
     if load is not None and (grown := load.now - point.utilizations[service].baseline) > 0:
-        per_request = grown / (now - baseline)
+        per_request = min(grown / (now - baseline), load.now / now)  # at most all load comes from it
         if load.keep < 1:
             amount = max(baseline, now - (1 - load.keep) * load.now / per_request)
         ratio = 1 - per_request * (now - amount) / load.now
