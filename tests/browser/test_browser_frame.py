@@ -30,7 +30,7 @@ def test_the_range_lives_in_the_address_and_goes_along_to_other_pages(visit: Ope
     page.go_back()
     page.go_back()
     expect(page.locator("#time-label")).to_have_text("Last 30 min")
-    expect(page.locator("#headline")).to_contain_text("train-llm starves embedder")
+    expect(page.locator("#headline")).to_contain_text("embedder is degraded")
     expect(page.locator("#live")).to_have_text("Live")
     page.keyboard.press("t")
     page.keyboard.press("z")
@@ -42,7 +42,7 @@ def test_the_past_is_shown_as_past(visit: Open) -> None:
     """The verdict of then, a badge that says so, no further questions, and one step back to live."""
     page = visit("/?to=2025-11-25T09:55:00Z").page
     expect(page.locator("#live")).to_contain_text("Past: 18:55:00 GMT+9")
-    expect(page.locator("#headline")).not_to_contain_text("starves")
+    expect(page.locator("#headline")).not_to_contain_text("embedder")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.locator(REWIND).focus()
@@ -50,7 +50,7 @@ def test_the_past_is_shown_as_past(visit: Open) -> None:
     expect(page.locator("#live")).to_contain_text("Past: 18:55:10")
     assert len([url for url in asked if "/api/now?at=" in url]) == 1
     page.get_by_role("button", name="Back to live").click()
-    expect(page.locator("#headline")).to_contain_text("train-llm starves embedder")
+    expect(page.locator("#headline")).to_contain_text("embedder is degraded")
     expect(page.locator("#live")).to_have_text("Live")
 
 
@@ -77,7 +77,7 @@ def test_what_of_the_address_is_ignored_is_told_with_the_remedy(visit: Open, add
     page = visit(address).page
     expect(page.locator("#ignored")).to_contain_text(words)
     expect(page.locator("#time-label")).to_have_text("Last 30 min")
-    expect(page.locator(".headline")).to_contain_text("starves embedder" if "/?" in address else "embedder")
+    expect(page.locator(".headline")).to_contain_text("embedder")
     page.get_by_role("link", name="Remove").click()
     expect(page.locator("#ignored")).to_be_hidden()
     assert query(page) == {}
@@ -86,7 +86,7 @@ def test_what_of_the_address_is_ignored_is_told_with_the_remedy(visit: Open, add
 def test_keys_lead_to_pages_search_and_help(visit: Open) -> None:
     """g and a letter, / and a name, ? for the list; Escape closes."""
     page = visit().page
-    expect(page.locator("#headline")).to_contain_text("starves")
+    expect(page.locator("#headline")).to_contain_text("embedder")
     page.keyboard.press("g")
     page.keyboard.press("t")
     page.wait_for_url("**/traces")

@@ -137,7 +137,7 @@ const actionCard = (actions) =>
   h(
     "div",
     { class: "action" },
-    h("h3", null, "Action"),
+    h("h2", null, "Action"),
     actions.length
       ? actions.slice(0, 2).map((action, i) => actionStep(action, i === 0))
       : h("p", null, "No mitigation identified."),
@@ -253,6 +253,16 @@ const links = ({ incident, others }) =>
   );
 
 /**
+ * The suspected cause as a sentence for screen readers.
+ * @param {Situation} situation
+ */
+const suspectText = ({ incident }) => {
+  const { service, suspect, confidence_level } = incident;
+  const who = suspect.service && suspect.service !== service ? `, ${suspect.service}` : "";
+  return ` Suspected cause: ${causeText(incident)}${who} (${confidence_level} confidence).`;
+};
+
+/**
  * Draw the verdict.
  * @param {NowData} data
  * @param {number} now
@@ -262,7 +272,7 @@ export const drawVerdict = ({ verdict }, now) => {
   const words = situation ? stateWords(situation.incident) : (STATE_WORDS[state] ?? state);
   const reading = situation?.reading;
   requireId("verdict").dataset.state = state;
-  setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}`);
+  setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
   put(byId("verdict-state"), h("span", { class: "chip" }, h("span", null, words)), situation ? links(situation) : null);
   put(
     byId("headline"),
