@@ -74,7 +74,7 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
     "p",
     { class: "facts" },
     ratio !== null
-      ? h("span", null, "GPU wait ", h("b", null, `≤ ${formatPercent(ratio)}`), " of the time (upper bound)")
+      ? h("span", null, "GPU wait ", h("b", null, `≤ ${formatPercent(ratio)}`), " of the time (sampled, upper bound)")
       : null,
     incident
       ? [

@@ -74,6 +74,10 @@ def layout() -> Component:
     )
 
 
+LEGEND_ROW_LENGTH = 40
+"""Characters of names in a legend row below these charts, three of which are side by side."""
+
+
 class _Pair(NamedTuple):
     """A pair in the World of a time range. gpus: those that the two share."""
 
@@ -161,7 +165,10 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
             return blank(series, look)
         drawn, unit, empty, top = series
         span = (view.start, view.end)
-        return lines(world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=True)
+        return lines(
+            world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=True,
+            row=LEGEND_ROW_LENGTH,
+        )  # fmt: skip
 
     return Chart(name, draw)
 
