@@ -19,6 +19,8 @@ FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-back
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SETTLED = 4000
 """Milliseconds until the charts of a page are drawn."""
+PATIENCE = 120_000
+"""Milliseconds for a page's first data: lists by GPU wait read all their traces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ def main() -> int:
 
 @contextmanager
 def served(recording: Path, at: str) -> Iterator[str]:
-    """A hub over a recording; gives its address."""
+    """A hub over a recording; gives its address. Its pages name the recording without its folder."""
     ports = [text for flag in ("--port", "--otlp-grpc-port", "--otlp-http-port") for text in (flag, "0")]
-    command = [*_foreshock(), "serve", "--recording", str(recording), "--at", at, *ports]
-    hub = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    command = [*_foreshock(), "serve", "--recording", recording.name, "--at", at, *ports]
+    hub = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=recording.parent)
     try:
         assert hub.stdout
         yield next(line.split()[-1] for line in hub.stdout if line.startswith("page"))
@@ -98,6 +100,7 @@ def take(browser: Browser, url: str, picture: Picture) -> None:
         reduced_motion="reduce",
         timezone_id="UTC",
     )
+    page.set_default_timeout(PATIENCE)
     page.goto(url.rstrip("/") + picture.path)
     page.locator("#live").get_by_text("Recorded").wait_for()
     if picture.first:
