@@ -87,7 +87,7 @@ FORECAST = Row(
         ),
         Panel(
             "Time to SLO breach",
-            "Median forecast of the hub. No line during a breach or beyond the forecast horizon.",
+            "Median forecast of the hub; 0 during a breach, no line beyond the forecast horizon.",
             (
                 Query(
                     named(

@@ -40,10 +40,13 @@ def page(outlook: Forecast) -> list[str]:
 
 
 def test_only_known_values_have_series() -> None:
-    """No NaN and no infinity; no time to a breach during one."""
+    """No NaN and no infinity; the time to a breach is 0 during one."""
     assert page(OUTLOOK) == [
         'foreshock_slo_breach_eta_seconds{quantile="0.2",service_name="chat",service_namespace="serving"} 30.0',
         'foreshock_slo_breach_eta_seconds{quantile="0.5",service_name="chat",service_namespace="serving"} 90.0',
+        'foreshock_slo_breach_eta_seconds{quantile="0.2",service_name="llm",service_namespace="serving"} 0.0',
+        'foreshock_slo_breach_eta_seconds{quantile="0.5",service_name="llm",service_namespace="serving"} 0.0',
+        'foreshock_slo_breach_eta_seconds{quantile="0.8",service_name="llm",service_namespace="serving"} 0.0',
         'foreshock_slo_breached{service_name="chat",service_namespace="serving"} 0.0',
         'foreshock_slo_breached{service_name="llm",service_namespace="serving"} 1.0',
         'foreshock_slo_breach_probability{service_name="chat",service_namespace="serving"} 0.75',

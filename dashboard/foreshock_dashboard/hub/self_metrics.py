@@ -163,16 +163,16 @@ def forecast_families(forecast: Forecast) -> Iterator[Metric]:
 
 
 def _slo_breach_eta(risks: Sequence[Risk]) -> Metric:
-    """Quantiles of the time to a breach: a summary without count and sum. No series during a breach."""
+    """Quantiles of the time to a breach: a summary without count and sum."""
     family = SummaryMetricFamily(
         "foreshock_slo_breach_eta_seconds",
-        "Seconds until a service breaches its SLO, by quantile; no series during a breach or beyond the horizon.",
+        "Seconds until a service breaches its SLO, by quantile; 0 during a breach, no series beyond the horizon.",
         labels=SERVICE,
     )
     for risk in risks:
         labels = dict(zip(SERVICE, _labels(risk.service), strict=True))
         for quantile, seconds in (("0.2", risk.p20), ("0.5", risk.p50), ("0.8", risk.p80)):
-            if risk.p50 > 0 and math.isfinite(seconds):
+            if math.isfinite(seconds):
                 family.add_sample(family.name, {**labels, "quantile": quantile}, seconds)
     return family
 
