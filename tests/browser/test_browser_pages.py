@@ -40,7 +40,7 @@ def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scen
     assert_accessible_and_fits(page)
 
 
-def test_the_first_sentence_says_who_starves_whom_and_where(visit: Open) -> None:
+def test_the_headline_names_the_affected_service_and_its_condition(visit: Open) -> None:
     """Then come since when, the evidence, and the badge that the data is simulated."""
     page = visit().page
     expect(page.get_by_role("alert")).to_have_text(

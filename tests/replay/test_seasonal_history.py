@@ -134,7 +134,7 @@ def test_a_failed_read_costs_only_its_days_and_is_repeated(store: Store, caplog:
         assert not seasons.load(NINE - 7200.0, NINE + 600.0)
     assert growth(seasons, NINE + 600.0) == 1.0
     assert [record.getMessage() for record in caplog.records] == [
-        f"what is usual at this time of the week is not known of {', '.join(map(str, LAGS))} days ago"
+        f"no seasonal baseline from {', '.join(map(str, LAGS))} days ago"
     ]
 
     source.broken = False

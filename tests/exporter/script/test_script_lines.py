@@ -90,7 +90,7 @@ def test_a_line_without_a_time_happens_with_the_line_before_or_when_it_is_read()
         ('{"gpu": 0, "ecc": {"corrected": -1}}', "ecc.corrected", "from 1"),
         ('{"gpu": 0, "ecc": {}}', "ecc", "corrected, uncorrected"),
         ('{"gpu": 0, "device": {"refuses": ["reed"]}}', "device.refuses", "did you mean read?"),
-        ('{"gpu": 0, "device": {"instances": [{}]}}', "device.instances", "a uuid of its own"),
+        ('{"gpu": 0, "device": {"instances": [{}]}}', "device.instances", "a unique uuid"),
         ('{"gpu": 2, "device": {}}', "gpu", "describe that first"),
         ('{"gpu": 1, "xid": 13}', "gpu", 'first describe it by a line with "device"'),
         ('{"xid": 13}', "gpu", "give the index of a GPU"),

@@ -42,7 +42,7 @@ def test_a_probe_that_fails_does_not_end_it(eventually: Eventually) -> None:
     with closing(HealthProbe(probe, 0.001)) as watch:
         watch.start()
         eventually(lambda: len(asked) > 2, "it asks again")
-        assert watch.error == "it cannot be told whether it answers: odd"
+        assert watch.error == "probe failed: odd"
 
 
 def test_it_ends_although_an_answer_is_on_its_way() -> None:

@@ -78,7 +78,7 @@ def test_without_a_service_each_is_searched_up_to_the_limit(span: MakeSpan) -> N
     double = JaegerDouble(spans=[span(n, service=f"s{n:02}") for n in range(1, 41)])
     found = over(double).search(TraceQuery(T0, T0 + 1))
     assert len(found) == jaeger.MAX_SEARCHED_SERVICES
-    assert found.note.endswith(": 30 of 40 were asked for; name one")
+    assert found.note.endswith(": 30 of 40 searched; filter by service")
 
 
 def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:

@@ -195,7 +195,7 @@ def test_a_search_that_runs_out_of_requests_has_a_note(span: MakeSpan) -> None:
     found = over(double, max_rounds=2).search(TraceQuery(T0, T0 + 60, order="slowest", limit=50))
     assert len(found) == 50
     assert len([path for path, _ in double.asked if path == "/api/search"]) == 4  # with a root, and without
-    assert "gives the first traces that it finds, not the slowest: after 2 requests" in found.note
+    assert "returns the first matches, not the slowest: after 2 requests" in found.note
     assert "ask for a longer minimum duration or a shorter range" in found.note
 
 
@@ -304,9 +304,9 @@ STRANGE = "answers what Tempo does not "
 REFUSALS: dict[str, tuple[Answer, str]] = {
     "down": (raising(httpx.ConnectError("refused")), "cannot be reached (refused); does it run at that address?"),
     "slow": (raising(httpx.ReadTimeout("")), "no answer within 30 s; ask for a shorter range"),
-    "unauthenticated": (answering(401), "answers 401; give the credentials or the tenant that it asks for"),
-    "no tenant": (answering(401, text="no org id"), "answers 401; give the credentials or the tenant"),
-    "forbidden": (answering(403), "answers 403; give the credentials"),
+    "unauthenticated": (answering(401), "answers 401; pass the required credentials or tenant"),
+    "no tenant": (answering(401, text="no org id"), "answers 401; pass the required credentials or tenant"),
+    "forbidden": (answering(403), "answers 403; pass the required credentials"),
     "moved": (answering(302, headers={"location": "https://x/"}), "redirects to https://x/; use that address"),
     "too long a range": (answering(400, text="too long"), "answers 400: too long; ask for a shorter range"),
     "limited": (answering(429, text="many", headers={"retry-after": "7"}), "answers 429: many; ask again in 7 s"),

@@ -101,7 +101,7 @@ def test_a_search_finds(load: Load, span: MakeSpan, what: str) -> None:
     given, expected = TABLE[what]
     found = load(platform(span)).search(query(**given))
     assert ids(found) == expected
-    if not ("limit" in given and "does not tell root spans" in note_of(found)):
+    if not ("limit" in given and "does not return root spans" in note_of(found)):
         assert note_of(found) == ""
 
 
