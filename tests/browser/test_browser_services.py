@@ -95,11 +95,11 @@ def test_what_has_not_happened_yet_is_told_as_what_may_come(visit: Open, site: S
     begun = starvation(world := calm(), severity="warning")
     site.hub.snapshot = snapshot(world, replace(begun, affected=(), cause="retry_storm"), seq=8)
     page = visit().page
-    expect(page.locator("#warnings")).to_contain_text("retry storm may come, since")
+    expect(page.locator("#warnings")).to_contain_text("Risk: Retry storm, since")
     page.locator("#nav-fleet").click()
-    expect(page.locator("#counts")).to_contain_text("embedder: retry storm may come")
+    expect(page.locator("#counts")).to_contain_text("embedder: Risk: Retry storm")
     page.locator("#nav-cascade").click()
-    expect(page.locator("#chooser")).to_contain_text("No incident hits a service")
+    expect(page.locator("#chooser")).to_contain_text("No affected services. Open:")
 
 
 def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit: Open, site: Site) -> None:
