@@ -49,7 +49,7 @@ test("a state has its sign and its word", () => {
   assert.equal(healthState("critical", "down").textContent, "■ down");
   assert.equal(healthState("idle", "over", "⚑").textContent, "⚑ over");
   assert.equal(stageState("early_warning").textContent, "▲ Early warning");
-  assert.equal(stageState(null).textContent, "? no data");
+  assert.equal(stageState(null).textContent, "? No data");
 });
 
 test("gaps in a line stay gaps", () => {

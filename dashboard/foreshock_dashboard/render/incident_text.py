@@ -40,11 +40,11 @@ def change_line(time: float, item: Incident) -> str:
     return f"{utc_timestamp(time)}  {item.severity:<8}  {item.state:<10}  {where}"
 
 
-def suspected_cause(culprit: SuspectedCause) -> str:
+def suspected_cause(suspect: SuspectedCause) -> str:
     """The suspected cause and where it acts, as far as known: `ml/batch-embed on pool chat`."""
-    edge = " -> ".join(map(str, culprit.edge)) if culprit.edge else ""
-    service = str(culprit.service) if culprit.service else edge or culprit.host
-    where = f"pool {culprit.pool}" if culprit.pool else edge or culprit.host
+    edge = " -> ".join(map(str, suspect.edge)) if suspect.edge else ""
+    service = str(suspect.service) if suspect.service else edge or suspect.host
+    where = f"pool {suspect.pool}" if suspect.pool else edge or suspect.host
     return f"{service} on {where}" if service and where and where != service else service or where
 
 

@@ -62,10 +62,11 @@ export const serviceCell = ({ id }, maxLength, label = (name) => name) =>
  * The SLO of a service in words; "" where it has none.
  * @param {Pick<ServiceValues, "slo">} values
  */
-export const sloText = ({ slo }) =>
-  slo
-    ? `${slo.learned ? "Learned SLO" : "SLO"}: p95 ${formatSeconds(slo.p95)}, error rate ${formatPercent(slo.error_rate)}`
-    : "";
+export const sloText = ({ slo }) => {
+  if (!slo) return "";
+  const name = slo.learned ? "Learned SLO" : "SLO";
+  return `${name}: p95 ${formatSeconds(slo.p95)}, error rate ${formatPercent(slo.error_rate)}`;
+};
 
 /**
  * The class of a value beyond its limit: a warning, and critical only in an incident that is.
