@@ -40,8 +40,8 @@ def test_code_within_a_list_is_indented_by_four_spaces(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 def test_documents_use_the_words_of_the_field(path: Path) -> None:
-    """In sentences and tables; code and links are free."""
-    found = [match[0] for match in UNTIDY.finditer(prose(path.read_text()))]
+    """In sentences and tables; code, links, and the changelog's table of old names are free."""
+    found = [match[0] for match in UNTIDY.finditer(prose(path.read_text().partition("\n### Renamed\n")[0]))]
 
     assert found == []
 
