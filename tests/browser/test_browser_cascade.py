@@ -81,7 +81,7 @@ def test_a_cascade_is_accessible_and_fits(visit: Open, width: int) -> None:
     expect(page.locator("#map svg.map")).to_have_count(1 if width > 600 else 0)
     assert_accessible_and_fits(page)
     page.get_by_role("link", name="Now", exact=True).click()
-    expect(page.locator(".next-hit")).to_be_visible()
+    expect(page.locator("#verdict-detail")).to_be_visible()
     _ready(page)
     assert_accessible_and_fits(page)
 
@@ -182,7 +182,7 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
         expect(page.locator("#cascade-load")).to_contain_text("Cannot be read: prometheus")
     else:
         expect(page.locator("#timeline-panel")).to_have_attribute("data-state", "empty")
-    calm = {"learning": "still being learned (12 of 30 min)", "empty": "No service is known", "blind": "no fresh data"}
+    calm = {"learning": "Baseline in progress (12 of 30 min)", "empty": "No services yet", "blind": "no fresh samples"}
     for panel in ("timeline", "breaches", "signals") if scene in calm else ():
         expect(page.locator(f"#{panel}-message")).to_contain_text(calm[scene])
     assert violations(page) == []
