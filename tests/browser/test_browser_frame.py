@@ -77,7 +77,7 @@ def test_what_of_the_address_is_ignored_is_told_with_the_remedy(visit: Open, add
     page = visit(address).page
     expect(page.locator("#ignored")).to_contain_text(words)
     expect(page.locator("#time-label")).to_have_text("Last 30 min")
-    expect(page.locator(".headline")).to_contain_text("embedder")
+    expect(page.locator("main")).to_contain_text("embedder")
     page.get_by_role("link", name="Remove").click()
     expect(page.locator("#ignored")).to_be_hidden()
     assert query(page) == {}
