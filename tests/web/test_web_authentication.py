@@ -153,12 +153,12 @@ HASH = "$2b$04$" + "a" * 53
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no user; write one a line with htpasswd -nB USER"),
+        ("", "has no users. Add one per line with htpasswd -nB USER"),
         ("ada", "line 1 is not user:bcrypt"),
         ("# who\nada:lovelace", "line 2 is not user:bcrypt"),
         (f":{HASH}", "line 1 is not user:bcrypt"),
-        (f"ada:{HASH}\nada:{HASH}", "line 2 names 'ada' again"),
-        (f"ada:{HASH.replace('$04$', '$17$')}", "line 1 has a cost of 17"),
+        (f"ada:{HASH}\nada:{HASH}", "line 2 repeats user 'ada'"),
+        (f"ada:{HASH.replace('$04$', '$17$')}", "line 1 has bcrypt cost 17"),
     ],
 )
 def test_a_file_of_users_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:

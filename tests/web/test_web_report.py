@@ -151,7 +151,7 @@ def test_the_hub_writes_it_for_those_who_ask(caller: Caller, hub: FakeHub) -> No
     assert told["plots"]["latency"].startswith("<svg ")
     assert caller.get("/api/report/nothing").status_code == 404
     hub.snapshot = SCENES["error"]()
-    assert "the first tick has not ended" in caller.get("/api/report/latest").json()["error"]
+    assert "waiting for the first evaluation" in caller.get("/api/report/latest").json()["error"]
 
 
 def test_a_line_has_gaps_where_nothing_is_known_and_marks_near_each_other_do_not_cover_each_other() -> None:
