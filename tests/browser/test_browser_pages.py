@@ -152,7 +152,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     page = visit().page
     ready(page)
     expect(page.locator("#figures b")).to_have_text(["? –"] * 5)
-    expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, contention unknown, 32 without data")
+    expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, no data on contention, 32 without data")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#grid-reading")).to_have_text("host-0/gpu-1: no data · embedder no data, train-llm no data")
@@ -245,7 +245,7 @@ def test_the_gpus_can_be_read_with_the_keyboard(visit: Open) -> None:
     ready(page)
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
-    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, contended 83% of the time")
+    expect(page.locator("#grid-reading")).to_contain_text("host-0/gpu-1: 99% busy, 83% contended")
     page.keyboard.press("ArrowDown")
     expect(page.locator("#grid-reading")).to_contain_text("host-3/gpu-1:")  # three hosts stand side by side
     page.get_by_text("GPUs as a table").focus()
