@@ -114,9 +114,9 @@ def test_without_the_hubs_libraries_the_exporter_runs() -> None:
     assert "gpu_service_wait_by_aggressor_seconds_total" in done.stdout
 
 
-def test_the_lock_file_pins_every_direct_dependency_and_names_no_index() -> None:
-    """What was resolved, and nothing about where it came from."""
-    lock = (ROOT / "requirements.lock").read_text().lower().replace("_", "-")
+def test_the_lock_files_pin_every_direct_dependency_and_name_no_index() -> None:
+    locks = ("requirements.lock", "requirements-docs.lock")
+    lock = "\n".join((ROOT / name).read_text() for name in locks).lower().replace("_", "-")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     direct = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
     names = [re.split(r"[><=[]", d)[0].lower().replace("_", "-") for d in direct if not d.startswith("foreshock")]
