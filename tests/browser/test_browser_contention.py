@@ -29,7 +29,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     row |= {"duration_seconds": 2.0, "aggressor_wait_seconds": 5.0, "gpu_seconds": 8.0}
     waits = {"traces": [row], "examined": 40, "time": NOW}
     page.route("**/api/pages/contention/traces?*", lambda route: route.fulfill(json=waits))
-    expect(page.locator("#headline")).to_have_text("embedder waits on train-llm up to 46% of the time, 2 GPUs.")
+    expect(page.locator("#headline")).to_have_text("embedder waits on train-llm up to 46% of the time on 2 GPUs.")
     expect(page.locator("#pair-open")).to_be_hidden()
     page.get_by_role(
         "link", name="embedder waits on train-llm up to 46% of the time, 2 GPUs, in an open incident"

@@ -45,7 +45,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
 @pytest.mark.parametrize(
     ("world", "words"),
     [
-        (starving(), "embedder waits on train-llm up to 46% of the time, 2 GPUs. No open incident on a pair."),
+        (starving(), "embedder waits on train-llm up to 46% of the time on 2 GPUs. No open incident on a pair."),
         (
             replace(calm(), stalled_by=np.zeros((8, POINTS))),
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
@@ -71,7 +71,7 @@ def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> No
     roles = {(names[pair[0]], names[pair[1]]): pair[4] for pair in body["pairs"][1:]}
     assert roles.pop(("train-llm", "embedder")) == "reverse"
     assert set(roles.values()) == {""}
-    assert body["headline"].endswith(" of the time, 2 GPUs.")
+    assert body["headline"].endswith(" of the time on 2 GPUs.")
 
 
 def test_services_with_requests_come_before_batch_jobs_that_wait_longer() -> None:

@@ -77,8 +77,7 @@ class VitalJson(Row):
 def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -> list[VitalJson]:
     """The five numbers. `value` is None where it is unknown. no_data: the state of the SLOs is unknown too.
 
-    The p95 is that of the service of the worst incident, as in the headline; without one, of the service closest to its
-    SLO.
+    p95, error rate, and load are those of the service that uses most of its limit.
     """
     world = snapshot.world
     if world is None:
@@ -88,15 +87,12 @@ def vitals(snapshot: Snapshot, history: ServiceHistory, no_data: bool = False) -
     columns, past = _columns(world, min(onsets, default=math.inf))
     found = readings(snapshot, history.now())
     status = slo_status(snapshot, history)
-    p95 = (worst(found, "p95", service=incidents[0].service) if incidents else None) or worst(found, "p95")
     recent = columns[past:]
     breaches = Vital(_breached(history, world, recent), "/services")
     return [
         _slo_tile(status, breaches, unknown=no_data or not snapshot.forecast.slos),
-        _limited("p95 latency", "s", _of_service(world, world.red.p95, recent, p95)),
-        _limited(
-            "Error rate", "ratio", _of_service(world, world.red.failed, columns[past:], worst(found, "error rate"))
-        ),
+        _limited("p95 latency", "s", _of_service(world, world.red.p95, recent, worst(found, "p95"))),
+        _limited("Error rate", "ratio", _of_service(world, world.red.failed, recent, worst(found, "error rate"))),
         _limited("Peak load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
         _waiting(_waits(world, columns), past),
     ]

@@ -206,7 +206,7 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], roles: PairRo
     worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
     subject = f"{worst.victim}{'' if worst.victim in serving else ' (no requests)'}"
     wait = f"{subject} waits on {worst.aggressor} up to {percent(worst.ratio or 0.0)} of the time"
-    return f"{wait}, {counted(len(worst.gpus), 'GPU')}.{'' if in_incident else ' No open incident on a pair.'}"
+    return f"{wait} on {counted(len(worst.gpus), 'GPU')}.{'' if in_incident else ' No open incident on a pair.'}"
 
 
 def ranked_gpus(world: World, time: GpuTime) -> list[RankedGpu]:

@@ -120,12 +120,19 @@ const actionStep = ({ clauses, expected, command }, isFirst) => {
           h("b", null, imperative),
           expected ? h("span", { class: "expected" }, `Expected: ${expected}`) : null,
         )
-      : h("p", { class: "then" }, h("b", null, "Then: "), imperative, expected ? `. Expected: ${expected}` : ""),
+      : h(
+          "p",
+          { class: "then" },
+          h("b", null, "Then: "),
+          imperative,
+          expected ? h("span", { class: "wide-only" }, `. Expected: ${expected}`) : null,
+        ),
     command
       ? h(
           "p",
           { class: "command" },
-          h("code", { title: command }, command),
+          h("span", { class: "muted" }, "Example:"),
+          h("code", { title: `${command}\nAdapt the names to your cluster.` }, command),
           h("button", { type: "button", class: "quiet", "data-copy": command, "data-copy-name": "Command" }, "Copy"),
         )
       : null,
@@ -165,7 +172,7 @@ const nextAtRisk = (atRisk) => {
  * @param {Situation} situation
  * @param {number} now
  */
-const situationFacts = ({ incident, impact, breached, at_risk }, now) => {
+const situationFacts = ({ incident, reading, impact, breached, at_risk }, now) => {
   const { since, actions } = incident;
   const paged = incident.paged ? [", paged ", timeElement(incident.paged, now)] : "";
   return [
@@ -185,7 +192,7 @@ const situationFacts = ({ incident, impact, breached, at_risk }, now) => {
       { class: "facts" },
       incident.state === "recovering" ? row("Action", "None needed: resolves after 5 min without symptoms") : null,
       row("Next at risk", nextAtRisk(at_risk)),
-      breached.length ? row("Also in breach", serviceLinks(breached)) : null,
+      breached.length ? row((reading?.usage ?? 0) > 1 ? "Also in breach" : "In breach", serviceLinks(breached)) : null,
       row("Changes", h("span", { class: "muted" }, "No change events received")),
     ),
   ];

@@ -160,7 +160,8 @@ const drawNeighbors = ({ service, neighbors, gpus }) => {
         key: "caused_wait",
         name: "Its wait",
         hint: "share of time that the neighbor waits on this service, upper bound",
-        cell: (row) => waitLink(row.caused_wait, pairHref(row.id, service)),
+        cell: (row) =>
+          isNumber(row.caused_wait) ? link(pairHref(row.id, service), formatPercent(row.caused_wait)) : null,
       },
       {
         key: "gpus",
