@@ -37,7 +37,7 @@ GPU_WAIT = Row(
     "GPU wait",
     (
         Panel(
-            "GPU wait by pair",
+            "GPU wait by service pair",
             "Share of time that a service waits on a neighbor, by the hub: upper bound, mean over their shared GPUs.",
             (Query(pairs(f"sort_desc(max by ({HUB_PAIRS}) (foreshock_gpu_wait_ratio{{{CHOSEN}}}))", "victim")),),
             "percentunit", "table", 8, 9,

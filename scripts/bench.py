@@ -114,7 +114,7 @@ def main() -> int:
         now, refused = counts(counts_file)
         rate, cores = (now - accepted) / took, (hub.cpu_seconds() - cpu) / took
         memory = hub.memory_mib("VmHWM")
-        tick = httpx.get(f"{hub.url}/api/status", trust_env=False).json()["hub"]["tick_seconds"]
+        tick = httpx.get(f"{hub.url}/api/status", trust_env=False).json()["hub"]["evaluation_seconds"]
 
     print(f"{'path':<28}{'answers':>8}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}")
     for path, values in timings.items():

@@ -215,7 +215,14 @@ def _on_gpu(gpu: int, services: list[dict[str, str]]) -> Iterator[tuple[str, dic
             yield key, {**labels, **tenant}
     if gpu % 2:
         for victim, aggressor in ((first, second), (second, first)):
-            yield "stalled_by", {**labels, **victim, **{f"by_{name}": value for name, value in aggressor.items()}}
+            yield (
+                "stalled_by",
+                {
+                    **labels,
+                    **victim,
+                    **{name.replace("service_", "aggressor_"): value for name, value in aggressor.items()},
+                },
+            )
 
 
 def _deployed(service: int) -> Iterator[tuple[str, dict[str, str]]]:

@@ -176,7 +176,7 @@ def test_the_bytes_of_each_nvlink_sum_to_those_of_all(profile: str, scene_of: Sc
     seen = scene.scrape()
     assert len(seen["gpu_nvlink_port_receive_bytes_total"]) == 18
     for way in ("transmit", "receive"):
-        links, whole = seen[f"gpu_nvlink_link_{way}_bytes_total"], seen[f"gpu_nvlink_{way}_bytes_total"]
+        links, whole = seen[f"gpu_nvlink_port_{way}_bytes_total"], seen[f"gpu_nvlink_{way}_bytes_total"]
         assert total(links) == pytest.approx(total(whole), rel=1e-6)
 
 

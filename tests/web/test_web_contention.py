@@ -74,6 +74,16 @@ def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> No
     assert body["headline"].endswith(" of the time on 2 GPUs.")
 
 
+def test_missing_metrics_of_gpu_wait_are_listed() -> None:
+    missing = (
+        "gpu_service_wait_by_aggressor_seconds_total",
+        "gpu_contended_seconds_total",
+        "vllm:num_requests_waiting",
+    )
+    world = replace(calm(), missing=missing)
+    assert contention(snapshot(world))["missing"] == list(missing[:2])
+
+
 def test_services_with_requests_come_before_batch_jobs_that_wait_longer() -> None:
     """Rows by the longest wait, columns by the wait that they cause; what only batch jobs wait on comes last."""
     chat, search, job, other = map(service, ("chat", "search", "train", "eval"))

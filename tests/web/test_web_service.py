@@ -363,7 +363,7 @@ def test_a_missing_signal_comes_with_its_features_and_a_remedy() -> None:
     assert (rows["Model servers"].available, rows["Model servers"].count) == (True, 1)
     assert (rows["Quota"].available, rows["Network"].available) == (False, False)
     assert "kube-state-metrics" in rows["Quota"].remedy
-    assert rows["Network"].features == "network as a cause"
+    assert rows["Network"].features == "network root causes"
 
 
 def test_targets_come_with_what_the_scraper_knows_of_them() -> None:

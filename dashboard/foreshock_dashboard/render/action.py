@@ -25,7 +25,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "[ in pool {target}][ before {at:minute}]",
     "balance_load": "Balance {service} by requests in flight",
     "cancel_abandoned": "Cancel requests at {service} that clients abandoned",
-    "cap_gpu_share": "Cap {service}[ at {amount:percent} GPU time] on {gpus}",
+    "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus}",
     "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
     "dedicate_pool": "Give tier {target} a dedicated GPU pool",
     "dedicate_replicas": "Give [{requests} from {service}|{service}] dedicated replicas of {callee}",

@@ -56,7 +56,7 @@ def _spans(spans: list[Json], left_out: int) -> str:
         text = f"{_time(span['duration_seconds']):>{_TIME}}  {_wait(span):>{_WAIT}}  {_cut(name, room)}{kind}{failed}"
         lines.append(text)
     if left_out:
-        lines.append(f"… and {left_out:,} more spans; --json has up to 5000, the API all of them, paged")
+        lines.append(f"… and {left_out:,} more spans; -o json has up to 5000, the API all of them in pages")
     return "\n".join(lines)
 
 

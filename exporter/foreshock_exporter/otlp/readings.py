@@ -113,7 +113,7 @@ INSTRUMENT_ROWS: tuple[InstrumentRow, ...] = (
     _foreshock_row(metrics.SERVICE_WAIT_BY_AGGRESSOR, "service.wait_by_aggressor_time", "s", _BY),
     _foreshock_row(metrics.SERVICE_MEMORY, "service.memory.usage", "By", _SERVICE, additive=True),
     _foreshock_row(metrics.SERVICE_PROCESSES, "service.processes", "{process}", _SERVICE, additive=True),
-    _foreshock_row(metrics.GPU_MEMORY_ACTIVE, "memory.busy", "1"),
+    _foreshock_row(metrics.GPU_MEMORY_ACTIVE, "memory.active", "1"),
     _foreshock_row(metrics.GPU_POWER_LIMIT, "power.limit", "W"),
     _foreshock_row(metrics.GPU_CLOCK, "speed", "Hz", {"clock": "foreshock.gpu.clock"}),
     _foreshock_row(metrics.GPU_CLOCK_MAX, "speed.limit", "Hz", {"clock": "foreshock.gpu.clock"}),

@@ -77,6 +77,7 @@ def test_a_generated_suffix_of_a_pod_name_is_removed(pod: str, name: str) -> Non
         ("container_cpu_usage_seconds_total", {"container": "POD", "pod": "a-0", "job": "kubelet"}, Service("", "a")),
         ("container_cpu_usage_seconds_total", {"container": "a", "pod": "b-0", "job": "kubelet"}, Service("", "a")),
         ("node_load1", {"job": "node-exporter", "instance": "host-1:9100"}, Service("", "host-1")),
+        ("gpus_present", {"job": "foreshock-exporter", "instance": "host-1:10877"}, Service("", "host-1")),
         ("http_requests_total", {"job": "a", "instance": "10.0.0.1:80"}, Service("", "a")),
         ("x", {"client": "a", "server": "b", "server_service_namespace": "n", "job": "j"}, Service("n", "b")),
         ("checkout_cpu", {}, Service("", "checkout")),

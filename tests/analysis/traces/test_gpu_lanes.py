@@ -320,7 +320,7 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
         (
             [interval(CHAT, 0, 995, 0.9, words=MINE), interval(TRAIN, 995, 1000)],
             [span()],
-            "GPU wait at most 5 ms of 1.00 s on host-2/gpu-3.",
+            "GPU wait: up to 5 ms of 1.00 s on host-2/gpu-3.",
         ),
         ([interval(CHAT, 0, 1000, words=MINE)], [span(500, 500)], ""),
         (

@@ -98,5 +98,5 @@ def _series_of(names: Counter[str], services: int) -> SeriesOf:
         pairs=names[_PAIRS],
         xids=beginning("gpu_xid_"),
         instances=beginning("gpu_mig_"),
-        links=beginning("gpu_nvlink_link_"),
+        links=beginning("gpu_nvlink_port_"),
     )

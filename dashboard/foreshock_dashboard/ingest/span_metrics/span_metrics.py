@@ -21,16 +21,6 @@ MAX_SEEN_SPANS = 2_000_000
 """Spans remembered to recognize duplicates, about 100 bytes each."""
 MAX_SERIES = 100_000
 """Series derived from spans. An operation takes 34 per status, an edge up to 69."""
-names.ACCOUNTING_FAMILIES = (
-    names.LATE,
-    names.EARLY,
-    names.DUPLICATE,
-    names.CLAMPED,
-    names.DROPPED,
-    names.UNCOUNTED,
-    names.OVERFLOW,
-)
-"""Counters of spans that were not counted, or not as they came."""
 _SLOT_NS = 10_000_000_000
 
 

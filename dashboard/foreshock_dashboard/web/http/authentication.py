@@ -167,7 +167,7 @@ class Authenticated:
         if not offered:
             text = "authentication required: open the address of the authenticating proxy"
             return JSONResponse({"error": text}, 403)
-        text = "authentication required: send a bearer token, or a user name and password"
+        text = "authentication required: send a bearer token or a username and password"
         answer = JSONResponse({"error": text}, 401)
         for scheme in offered:
             answer.headers.append("WWW-Authenticate", scheme)  # one header each: not every browser reads several in one

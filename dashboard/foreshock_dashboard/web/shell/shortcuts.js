@@ -14,7 +14,7 @@ const HELP = [
   ["/", "search services, GPUs, incidents, alerts, and traces"],
   ["?", "keyboard shortcuts"],
   ["t z", "zoom out"],
-  ["t ←  t →", "pan half a window"],
+  ["t ←  t →", "shift the time range by half"],
   ["t r", "replay the past"],
   ["t l", "back to live"],
   ["Esc", "close the dialog or menu"],

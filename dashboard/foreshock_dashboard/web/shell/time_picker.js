@@ -93,9 +93,9 @@ const rangeForm = () =>
     h(
       "p",
       { class: "menu-row" },
-      actionButton("back", "◀", "Pan back half a window"),
+      actionButton("back", "◀", "Shift time range back by half"),
       actionButton("out", "Zoom out"),
-      actionButton("on", "▶", "Pan forward half a window"),
+      actionButton("on", "▶", "Shift time range forward by half"),
       actionButton("replay", "Replay"),
     ),
     h("label", null, "Refresh", refreshSelect()),

@@ -246,7 +246,7 @@ const drawSignals = ({ signals, unknown_reason: unknownReason }, now) => {
 
 /** @param {Signal} signal */
 const signalCell = ({ signal, meaning, leading }) =>
-  h("span", { title: leading ? `Leading signal: ${meaning}` : meaning }, signal);
+  h("span", { title: leading ? `Leading indicator: ${meaning}` : meaning }, signal);
 
 /**
  * The service, and the GPU or call that the signal is of.

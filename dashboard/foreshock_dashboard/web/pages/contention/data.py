@@ -163,7 +163,7 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
         "gpu_count": len(world.gpus),
         "groups": groups(world, time),
         "tiers": tiers(world),
-        "missing": [name for name in world.missing if "stalled" in name or "contended" in name],
+        "missing": [name for name in world.missing if name.startswith(("gpu_service_wait", "gpu_contended"))],
         "pair": pair_detail(snapshot, all_pairs, victim, aggressor) if victim or aggressor else None,
     }
 

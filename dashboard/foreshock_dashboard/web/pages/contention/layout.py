@@ -55,7 +55,7 @@ def layout() -> Component:
                 [
                     panel(
                         "waits",
-                        "GPU wait by pair (upper bound)",
+                        "GPU wait by service pair (upper bound)",
                         "share of time the row service waits on the column service",
                         csv="/api/csv/pairs",
                         promql=_WAITS,

@@ -128,7 +128,7 @@ const matrix = ({ services, batch }, pairs, rows, columns, order) => {
     return pair ? pairCell(pair, services) : h("td", { class: "none", title: "No shared GPU, or no wait" }, "·");
   };
   return scrollTable(
-    "GPU wait by pair",
+    "GPU wait by service pair",
     { class: "matrix" },
     [
       h("th", { scope: "col" }, "row waits on column"),

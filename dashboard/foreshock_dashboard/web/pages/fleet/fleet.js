@@ -57,7 +57,7 @@ const incidentFact = (incident) => {
     link(incidentHref(id), `${service}: ${causeText(incident)}`),
     gpus ? `, ${plural(gpus, "GPU")}` : "",
     " · ",
-    link(pageHref("/fleet", { q: service }), `GPUs of ${service}`),
+    link(pageHref("/fleet", { q: service }), `GPUs used by ${service}`),
   );
 };
 

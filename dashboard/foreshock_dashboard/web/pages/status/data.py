@@ -218,7 +218,7 @@ def signals(world: World | None) -> list[SignalRow]:
         ("Model servers", "service", servers.running if servers else None, inference, _SERVERS),
         ("Replicas", "service", capacity.ready if capacity else None, "replicas, scale-up lag", _CLUSTER),
         ("Quota", "pool", capacity.quota if capacity else None, "GPU quota by pool", _CLUSTER),
-        ("Network", "host", network.used if network else None, "network as a cause", _HOSTS),
+        ("Network", "host", network.used if network else None, "network root causes", _HOSTS),
     )
     listed = []
     for name, kind, values, features, remedy in rows:

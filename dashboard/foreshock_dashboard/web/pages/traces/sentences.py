@@ -96,7 +96,7 @@ def _offset(host: ClockOffset) -> str:
 
 def _no_wait(worst: Wait, total: float) -> str:
     if worst.split.others:
-        return f"GPU wait at most {duration(worst.split.waited)} of {duration(total)} on {_where(worst)}."
+        return f"GPU wait: up to {duration(worst.split.waited)} of {duration(total)} on {_where(worst)}."
     return f"No GPU wait: no other service ran on {_where(worst)}."
 
 
