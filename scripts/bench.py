@@ -29,7 +29,14 @@ from foreshock_exporter.web.server import serve
 ROOT = Path(__file__).parent
 GPUS_PER_HOST = 4
 PATHS = (
-    *("/api/now", "/api/services", "/api/gpus", "/api/contention", "/api/warnings", "/api/traces?order=slowest"),
+    *(
+        "/api/now",
+        "/api/services",
+        "/api/gpus",
+        "/api/contention",
+        "/api/incidents",
+        "/api/traces?order=slowest",
+    ),
     *("/api/pages/contention", "/api/pages/fleet?metric=nvlink&gpu=bench-0/gpu-0", "/api/csv/gpus"),
 )
 WARM_UP_SECONDS = 15.0

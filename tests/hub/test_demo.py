@@ -21,8 +21,8 @@ Eventually = Callable[..., None]
 
 def warnings(url: str) -> list[dict[str, Any]]:
     """The open incidents that page."""
-    found: list[dict[str, Any]] = httpx.get(f"{url}/api/warnings", timeout=90, trust_env=False).json()["warnings"]
-    return [warning for warning in found if warning["severity"] == "critical"]
+    answer = httpx.get(f"{url}/api/incidents?state=open", timeout=90, trust_env=False).json()
+    return [incident for incident in answer["incidents"] if incident["severity"] == "critical"]
 
 
 STORY = ("ml/batch-embed", "serving/llm-chat", {"host-1/gpu-0", "host-1/gpu-1", "host-2/gpu-0", "host-2/gpu-1"})

@@ -224,6 +224,6 @@ def test_ten_thousand_services_are_bounded_in_series_and_the_hub_goes_on(hub: Hu
         calls = [line for line in lines if line.startswith("traces_span_metrics_calls_total{")]
         assert len(lines) < 101_000
         assert len([line for line in calls if 'service_name="(other)"' in line]) == 1
-        for path in ("/api/services", "/api/topology", "/api/now", "/api/warnings", "/api/contention", "/api/traces"):
+        for path in ("/api/services", "/api/topology", "/api/now", "/api/incidents", "/api/contention", "/api/traces"):
             assert hub.get(path).status_code == 200
         assert served(hub)

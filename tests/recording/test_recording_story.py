@@ -38,8 +38,8 @@ def running_hub(settings: Settings) -> Iterator[Callable[[str], Json]]:
 
 def story(ask: Callable[[str], Json]) -> Json:
     """Warnings without figures, and the names of all entities."""
-    warnings = ask("/api/warnings")["warnings"]
-    fields = ("id", "phase", "victim", "aggressor", "gpus", "cause", "since", "opened", "slowed")
+    warnings = ask("/api/incidents?state=open")["incidents"]
+    fields = ("id", "severity", "state", "service", "suspect", "cause", "since", "opened", "affected")
     contention = ask("/api/contention")
     return {
         "warnings": [{key: warning[key] for key in fields} for warning in warnings],

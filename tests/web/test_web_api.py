@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from tests.web.caller import Caller
 from tests.web.worlds import NOW, SCENES, FakeHub, service
 
+from foreshock_dashboard.model.health import ConditionKind
 from foreshock_dashboard.web.app import PAGES, create_app
 
 LookAt = Callable[[str], Caller]
@@ -19,7 +20,6 @@ ADDRESSES = (
     "services",
     "gpus",
     "contention",
-    "warnings",
     "incidents",
     "now",
     "topology",
@@ -156,9 +156,9 @@ def test_an_unchanged_tick_is_answered_with_304_and_the_hubs_time(caller: Caller
 
 def test_a_restarted_hub_is_never_mistaken_for_an_unchanged_one(look_at: LookAt) -> None:
     """It counts its ticks from the start again; what a browser kept of the one before is not what it says."""
-    before = look_at("starving").get("/api/warnings").headers["ETag"]
-    after = look_at("calm").get("/api/warnings", {"If-None-Match": before})
-    assert (after.status_code, after.json()["seq"], after.json()["warnings"]) == (200, 7, [])
+    before = look_at("starving").get("/api/incidents").headers["ETag"]
+    after = look_at("calm").get("/api/incidents", {"If-None-Match": before})
+    assert (after.status_code, after.json()["seq"], after.json()["incidents"]) == (200, 7, [])
 
 
 def test_the_topology_is_sent_once_while_only_values_change(caller: Caller, hub: FakeHub) -> None:
@@ -183,6 +183,24 @@ def test_metrics_are_in_the_prometheus_text_format(caller: Caller) -> None:
     answer = caller.get("/metrics")
     assert answer.text == "foreshock_ticks_total 7\n"
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
+def test_openapi_lists_the_conditions_of_a_service(caller: Caller) -> None:
+    """A client can generate an enumeration."""
+    row = caller.get("/api/openapi.json").json()["components"]["schemas"]["ServiceRow"]["properties"]
+    assert row["condition"]["enum"] == list(get_args(ConditionKind))
+
+
+def test_incidents_can_be_selected_by_state(look_at: LookAt) -> None:
+    """Only open or resolved ones; any other state is refused."""
+    caller = look_at("starving")
+    everything = caller.get("/api/incidents").json()["incidents"]
+    states = {state: caller.get(f"/api/incidents?state={state}").json()["incidents"] for state in ("open", "resolved")}
+    assert states["open"]
+    assert states["open"] + states["resolved"] == everything
+    assert all((item["state"] == "resolved") is (state == "resolved") for state in states for item in states[state])
+    assert "Use open or resolved" in caller.get("/api/incidents?state=firing").json()["error"]
+    assert caller.get("/api/warnings").status_code == 404
 
 
 def test_openapi_describes_every_address(caller: Caller) -> None:
@@ -365,9 +383,9 @@ def test_a_large_body_is_refused(caller: Caller) -> None:
 
 def test_names_from_the_network_are_data_in_json(shared_look: LookAt) -> None:
     """They come back as they are, as JSON with its own content type."""
-    answer = shared_look("hostile").get("/api/warnings")
+    answer = shared_look("hostile").get("/api/incidents?state=open")
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json()["warnings"][0]["suspect"]["service"] == "<img src=x onerror=alert(1)>"
+    assert answer.json()["incidents"][0]["suspect"]["service"] == "<img src=x onerror=alert(1)>"
 
 
 def test_no_browser_is_asked_to_open_a_websocket(caller: Caller) -> None:

@@ -44,6 +44,6 @@ def test_the_attributes_that_are_searched_by_are_listed() -> None:
 
 def test_every_field_of_the_envelope_is_documented(caller: Caller) -> None:
     """By its name."""
-    body = caller.get("/api/warnings").json()
+    body = caller.get("/api/incidents").json()
     fields = {*body}
     assert [name for name in sorted(fields) if f"`{name}`" not in TEXT] == []

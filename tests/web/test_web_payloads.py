@@ -72,7 +72,7 @@ def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None
     rows = {row.service: row for row in lists.services(snapshot(calm()))["services"]}
     idle = rows["train-llm"]
     assert idle.requests_per_second == 0
-    assert [getattr(idle, key) for key in ("failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
+    assert [getattr(idle, key) for key in ("error_rate", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
     assert idle.condition == "no_traffic"
 
 
@@ -91,7 +91,7 @@ def test_contention_names_victim_aggressor_share_and_gpus() -> None:
     """The worst pair comes first, with every GPU that the two share."""
     worst = lists.contention(snapshot(starving()))["pairs"][0]
     assert (worst.victim, worst.aggressor) == ("embedder", "train-llm")
-    assert worst.stalled_ratio == pytest.approx(0.46)
+    assert worst.gpu_wait_ratio == pytest.approx(0.46)
     assert [gpu.gpu for gpu in worst.gpus] == ["host-0/gpu-0", "host-0/gpu-1"]
 
 
@@ -134,10 +134,10 @@ def test_warnings_are_open_incidents_and_incidents_are_all() -> None:
     over = starvation(world, state="resolved")
     mild = replace(starvation(world, "reranker", "batch-eval", "warning"), since=NOW - 900)
     seen = snapshot(world, over, mild, replace(starvation(world), cascading=True))
-    assert [w["severity"] for w in lists.warnings(seen)["warnings"]] == ["critical", "warning"]
+    assert [w["severity"] for w in lists.incidents(seen, "open")["incidents"]] == ["critical", "warning"]
     assert [w["severity"] for w in lists.incidents(seen)["incidents"]] == ["critical", "warning", "critical"]
     assert [w["state"] for w in lists.incidents(seen)["incidents"]] == ["firing", "firing", "resolved"]
-    first = lists.warnings(seen)["warnings"][0]
+    first = lists.incidents(seen, "open")["incidents"][0]
     wanted = {"id", "severity", "state", "service", "suspect", "cause", "since", "summary", "evidence"}
     assert wanted | {"confidence", "quality"} <= first.keys()
     assert first["suspect"].gpus == ["host-0/gpu-0", "host-0/gpu-1"]
@@ -150,7 +150,7 @@ def test_an_incident_without_an_aggressor_is_told_by_its_cause() -> None:
     said = verdict(seen)
     assert said.headline == "embedder is degraded."
     assert said.clauses[0] == Clause("embedder", "service", ("embedder",))
-    assert lists.warnings(seen)["warnings"][0]["suspect"].service is None
+    assert lists.incidents(seen, "open")["incidents"][0]["suspect"].service is None
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,6 @@ def test_every_payload_of_every_scene_is_json(scene: str) -> None:
         lists.services,
         lists.gpus,
         lists.contention,
-        lists.warnings,
         lists.incidents,
     ):
         json.dumps({**envelope(seen), **make(seen)}, allow_nan=False, default=vars)

@@ -68,7 +68,7 @@ def test_a_csv_has_the_same_rows_filters_and_past_as_the_page(caller: Caller) ->
     worst = _read(caller.get("/api/csv/pairs").text)[0]
     assert (worst["victim"], worst["gpus"]) == ("embedder", "host-0/gpu-0 host-0/gpu-1")
     past = _read(caller.get("/api/csv/pairs?at=2025-11-25T09:50:00Z").text)
-    assert float(past[0]["stalled_ratio"]) < float(worst["stalled_ratio"])
+    assert float(past[0]["gpu_wait_ratio"]) < float(worst["gpu_wait_ratio"])
     assert len(_read(caller.get("/api/csv/traces?limit=3").text)) == 3
     assert caller.get("/api/csv/services?q=x").status_code == 400
     assert "(allowed: edges, gpus" in caller.get("/api/csv/wishes").json()["error"]

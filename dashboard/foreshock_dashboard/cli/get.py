@@ -34,14 +34,14 @@ SERVICE_COLUMNS: tuple[Column, ...] = (
     ("HEALTH", lambda row: row["health"]),
     ("CONDITION", lambda row: row["condition"]),
     ("REQ/S", lambda row: None if row["requests_per_second"] is None else f"{row['requests_per_second']:.3g}"),
-    _ratio("ERRORS", "failed_ratio"),
+    _ratio("ERRORS", "error_rate"),
     _seconds("p50_seconds"),
     _seconds("p95_seconds"),
     _seconds("p99_seconds"),
     ("GPUS", lambda row: str(len(row["gpus"]))),
 )
 SERVICE_FIELDS = (
-    *("service", "health", "condition", "requests_per_second", "failed_ratio"),
+    *("service", "health", "condition", "requests_per_second", "error_rate"),
     *("p50_seconds", "p95_seconds", "p99_seconds", "gpus"),
 )
 

@@ -18,7 +18,7 @@ from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf
 
-_RED = ("requests_per_second", "failed_ratio", "p50_seconds", "p95_seconds", "p99_seconds")
+_RED = ("requests_per_second", "error_rate", "p50_seconds", "p95_seconds", "p99_seconds")
 MAX_NAME_LENGTH = 40
 """Characters of an unknown name that an error repeats."""
 
@@ -31,7 +31,7 @@ LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]
         ("client", "server", "connection", *_RED, "server_p95_seconds", "attempts_per_call"),
         lambda snapshot: lists.services(snapshot)["edges"],
     ),
-    "pairs": (("victim", "aggressor", "stalled_ratio", "gpus"), lambda snapshot: lists.contention(snapshot)["pairs"]),
+    "pairs": (("victim", "aggressor", "gpu_wait_ratio", "gpus"), lambda snapshot: lists.contention(snapshot)["pairs"]),
     "incidents": (
         (
             *("id", "severity", "state", "cascading", "cause", "service", "suspect.service", "suspect.gpus"),

@@ -18,6 +18,7 @@ from foreshock_dashboard.web.api.parameters import (
     ExemplarParameters,
     ExplainParameters,
     HeadroomParameters,
+    IncidentsParameters,
     ReportParameters,
 )
 from foreshock_dashboard.web.documents import runbooks as runbook_pages
@@ -59,8 +60,17 @@ def add_list_routes(
     add("contention", lists.Contention, lists.contention, waits)
     tiers = "Which GPUs tiers share, and the fewest GPUs that carry each tier, bursts included"
     add("pools", lists.Pools, lambda snapshot: lists.pools(snapshot.world), tiers)
-    add("warnings", lists.Warnings, lists.warnings, "The incidents that are open, the worst first")
-    add("incidents", lists.Incidents, lists.incidents, "Every incident that is remembered, also those that are over")
+
+    @get_snapshot(
+        api,
+        responder,
+        "/incidents",
+        "Open incidents, the worst first, then resolved ones",
+        lists.Incidents,
+        parameters=IncidentsParameters,
+    )
+    def incidents(snapshot: Snapshot, _past: bool, query: IncidentsParameters) -> Payload:
+        return lists.incidents(snapshot, query.state)
 
     @get(api, "/topology", "Who and what there is, and the layout of the service map", Topology)
     def topology(request: Request, query: Annotated[AsOf, Query()]) -> Response:

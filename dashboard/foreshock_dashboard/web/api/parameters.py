@@ -12,12 +12,21 @@ from foreshock_dashboard.web.state.parameters import SERVICE, TIME, AsOf, Parame
 
 MAX_FILTER_LENGTH = 80
 MAX_CSV_TRACES = 1000
+INCIDENT_STATES = ("open", "resolved")
 
 
 class HeadroomParameters(Parameters):
     """`/api/headroom`."""
 
     service: str = Field("", description=f"only of this one: {SERVICE}")
+
+
+class IncidentsParameters(AsOf):
+    """`/api/incidents`."""
+
+    state: Annotated[str, AfterValidator(one_of(INCIDENT_STATES, "unknown state. Use open or resolved"))] = Field(
+        "", description="open (firing or recovering), or resolved; default all"
+    )
 
 
 class ExplainParameters(AsOf):

@@ -28,6 +28,8 @@ from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
 VERSION = 2
 """Increases when a key changes its meaning or is removed; new keys do not change it."""
+EXPLAIN_VERSION = 1
+"""The same, of the ranked root causes."""
 
 
 class ClauseJson(Row):
@@ -196,7 +198,7 @@ class Explained(TypedDict):
 def explained(service: Service, at: float, candidates: Iterable[Candidate]) -> Explained:
     """The ranked root causes of a service's anomaly around a time, Unix seconds."""
     rows = list(map(candidate, candidates))
-    return {"version": VERSION, "service": str(service), "at": number_of_time(at), "candidates": rows}
+    return {"version": EXPLAIN_VERSION, "service": str(service), "at": number_of_time(at), "candidates": rows}
 
 
 def replayed(final: Iterable[Incident], paged: Mapping[str, Incident]) -> Replay:

@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import shared_gpus, tier_needs
-from foreshock_dashboard.model.health import Health
+from foreshock_dashboard.model.health import ConditionKind, Health
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
@@ -29,9 +29,9 @@ class ServiceRow(Row):
 
     service: str
     health: Health
-    condition: str
+    condition: ConditionKind
     requests_per_second: Figure
-    failed_ratio: Figure
+    error_rate: Figure
     p50_seconds: Figure
     p95_seconds: Figure
     p99_seconds: Figure
@@ -45,7 +45,7 @@ class EdgeRow(Row):
     server: str
     connection: str
     requests_per_second: Figure
-    failed_ratio: Figure
+    error_rate: Figure
     p50_seconds: Figure
     p95_seconds: Figure
     p99_seconds: Figure
@@ -65,7 +65,7 @@ class TenantRow(Row):
 
     service: str
     busy_ratio: Figure
-    stalled_ratio: Figure
+    gpu_wait_ratio: Figure
     memory_used_bytes: Figure
 
 
@@ -96,7 +96,7 @@ class PairGpu(Row):
     """A GPU that a pair shares."""
 
     gpu: str
-    stalled_ratio: Figure
+    gpu_wait_ratio: Figure
 
 
 class PairRow(Row):
@@ -104,7 +104,7 @@ class PairRow(Row):
 
     victim: str
     aggressor: str
-    stalled_ratio: Figure
+    gpu_wait_ratio: Figure
     gpus: list[PairGpu]
 
 
@@ -162,15 +162,8 @@ class Status(TypedDict):
     hub: Json
 
 
-class Warnings(TypedDict):
-    """The open incidents."""
-
-    version: Annotated[int, Field(description="of the form of an incident")]
-    warnings: list[IncidentJson]
-
-
 class Incidents(TypedDict):
-    """All incidents."""
+    """Incidents."""
 
     version: Annotated[int, Field(description="of the form of an incident")]
     incidents: list[IncidentJson]
@@ -246,16 +239,16 @@ def pools(world: World | None) -> Pools:
     return {"tiers": tiers, "mixed": mixed}
 
 
-def warnings(snapshot: Snapshot) -> Warnings:
-    """The open incidents, the worst first."""
-    return {"version": VERSION, "warnings": list(map(incident, open_incidents(snapshot)))}
+def incidents(snapshot: Snapshot, state: str = "") -> Incidents:
+    """The open incidents, the worst first, then the resolved ones, newest first.
 
-
-def incidents(snapshot: Snapshot) -> Incidents:
-    """Every incident: the open ones, then the resolved ones, newest first."""
-    over = [item for item in snapshot.incidents if item.state == "resolved"]
-    over.sort(key=lambda item: (-(item.resolved or item.since), item.id))
-    return {"version": VERSION, "incidents": [incident(item) for item in (*open_incidents(snapshot), *over)]}
+    state: `open` or `resolved` for these only; "" for all.
+    """
+    resolved = [item for item in snapshot.incidents if not item.is_open]
+    resolved.sort(key=lambda item: (-(item.resolved or item.since), item.id))
+    listed = {"open": open_incidents(snapshot), "resolved": resolved}
+    shown = (item for name, items in listed.items() if state in ("", name) for item in items)
+    return {"version": VERSION, "incidents": list(map(incident, shown))}
 
 
 def target(item: Target) -> TargetRow:

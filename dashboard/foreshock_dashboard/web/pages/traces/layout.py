@@ -76,7 +76,7 @@ def layout() -> Component:
                 className="panels",
             ),
         ],
-        "/api/warnings",
+        "/api/incidents?state=open",
         keeps=" ".join((*FILTERS, "trace", "span")),
     )
 
