@@ -173,7 +173,7 @@ def test_series_have_the_jobs_that_the_rules_ask_for_and_no_labels_of_pods(rende
         assert monitor["spec"]["jobLabel"] == "app.kubernetes.io/name"
         assert monitor["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] == monitor["metadata"]["name"]
         (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-        assert {"action": "labeldrop", "regex": "pod|container|endpoint"} in endpoint["relabelings"]
+        assert {"action": "labeldrop", "regex": "namespace|pod|container|endpoint"} in endpoint["relabelings"]
         assert 4 * int(endpoint["interval"].removesuffix("s")) < 59
 
 

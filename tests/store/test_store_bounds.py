@@ -157,7 +157,7 @@ def test_appends_are_refused_when_the_head_is_full_because_blocks_fail(
     disk.full = True
     store.maintain()
     _, refusal = append_until_refused(store, scrape)
-    assert re.search("wait to be written to segments.*No space left", refusal)
+    assert re.search("wait to be written to blocks.*No space left", refusal)
     disk.full = False
     store.maintain()
     assert store.ready() == (True, "")

@@ -266,7 +266,7 @@ def test_maintenance_survives_any_error_reports_it_once_and_runs_the_other_steps
         for _ in range(3):
             store.maintain()
         assert "MemoryError" in store.stats().last_error
-        assert len([record for record in caplog.records if "upkeep failed" in record.message]) == 1
+        assert len([record for record in caplog.records if "maintenance failed" in record.message]) == 1
         assert len(store._spans.blocks()) == 1
     store.maintain()
     assert store.stats().last_error == ""
@@ -357,7 +357,7 @@ def test_one_maintenance_makes_room_after_refused_appends(bench: Bench, scrape: 
         acknowledged += 1
     ready, reason = store.ready()
     assert not ready
-    assert "wait to be written to segments" in reason
+    assert "wait to be written to blocks" in reason
     store.maintain()
     assert store.ready() == (True, "")
     assert store.stats().head_samples == 0

@@ -88,8 +88,8 @@ class AnalysisLoop:
         except SourceError as error:
             self._fail(str(error))
         except Exception as error:  # outermost loop: the next evaluation tries again after any failure
-            log.exception("tick failed")
-            self._fail(f"the last tick failed: {error}; the log has the details")
+            log.exception("evaluation failed")
+            self._fail(f"the last evaluation failed: {error}; the log has the details")
         gc.collect(0)  # HTTP clients leave each response, whole pages of metrics, in a reference cycle
         self.evaluation_seconds = time.perf_counter() - begin
 

@@ -193,7 +193,7 @@ class Hub:
             try:
                 self.store.maintain()
             except Exception:  # outermost loop: the next round tries again after any failure
-                log.exception("the store's upkeep failed; it is tried again in %g s", self._upkeep_seconds)
+                log.exception("store maintenance failed; it is tried again in %g s", self._upkeep_seconds)
 
     def _load_seasons_repeatedly(self) -> None:
         """Load earlier weeks in a dedicated thread: an external source may take long to find them."""
@@ -255,7 +255,7 @@ class Hub:
             return False, self.snapshot.error
         if self._traces_probe and self._traces_probe.error:
             return False, self._traces_probe.error
-        return (True, "") if self.snapshot.world else (False, "the first tick has not ended")
+        return (True, "") if self.snapshot.world else (False, "the first evaluation has not ended")
 
     def metrics_text(self, *, openmetrics: bool = False) -> str:
         """Span metrics and the hub's own metrics, in the Prometheus text format or in OpenMetrics with exemplars."""

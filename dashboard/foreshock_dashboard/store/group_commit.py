@@ -105,8 +105,8 @@ class GroupCommit:
             raise StoreError(f"store {self._path}: it is closed")
         head_bytes = sum(store.head.usage().bytes for store in self._stores.values())
         if head_bytes > self._max_head_bytes:
-            reason = self._health.maintenance_error or "segments are written too slowly"
-            raise StoreError(f"store {self._path}: {head_bytes >> 20} MiB wait to be written to segments: {reason}")
+            reason = self._health.maintenance_error or "blocks are written too slowly"
+            raise StoreError(f"store {self._path}: {head_bytes >> 20} MiB wait to be written to blocks: {reason}")
 
     def probe(self) -> None:
         """After a failed append, test whether the disk accepts data again, and reset readiness if so."""

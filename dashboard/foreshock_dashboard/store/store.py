@@ -135,9 +135,7 @@ class Store(MetricSource):
                     batch = self._unpack(kind, record.payload)
                 except ValueError:
                     self._corrupt += 1
-                    log.exception(
-                        "store %s: row %d of the inbox is damaged; it stays there unread", self.path, record.id
-                    )
+                    log.exception("store %s: row %d of the WAL is damaged; it stays there unread", self.path, record.id)
                 else:
                     store.head.append(record.id, batch)
                     self._commits.flush(kind)

@@ -155,7 +155,7 @@ def open_wal(folder: Path, max_pages: int | None, now: Now) -> tuple[Wal, int]:
     records = salvage_records(damaged)
     if records:
         wal.append(records)
-    log.error("store: the inbox is damaged (%s); set aside as %s; %d rows were saved", problem, damaged, len(records))
+    log.error("store: the WAL is damaged (%s); set aside as %s; %d rows were saved", problem, damaged, len(records))
     return wal, 1
 
 

@@ -91,7 +91,7 @@ class BlockDir:
             target = target.with_name(f"{self.kind}-{suffix}-{folder.name}")
         folder.rename(target)
         self.corrupt += 1
-        log.error("store: damaged segment %s (%s) was set aside as %s; its data is missing", folder, reason, target)
+        log.error("store: damaged block %s (%s) was set aside as %s; its data is missing", folder, reason, target)
 
     def staging(self) -> Path:
         """Return an empty folder for the files of a new block."""
