@@ -48,7 +48,7 @@ BANNED: Mapping[str, str] = {
     r"as likely as not|sure whose|more than it carries|worse than": "median, confidence, overloaded, degraded",
     r"time-outs?|neighbou?r(?<!neighbor)s?|colour\w*|utilis\w+|post-mortems?": "timeout, neighbor, color, utilization",
     r"retried again|segments again|memory for keys": "TCP retransmits, KV cache",
-    r"(first|last) tick|tick failed|upkeep|inbox|damaged segments?|(to|in) segments": "evaluation, maintenance, WAL, block",
+    r"(first|last) tick|tick failed|upkeep|inbox|damaged segments?|(to|in) segments": "evaluation, WAL, block",
     r"\d+ %|\}\} %": "percent sign without a space",
 }  # fmt: skip
 """Regular expressions of banned words, and what to use instead."""

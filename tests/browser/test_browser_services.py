@@ -125,7 +125,7 @@ def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit
 
 def test_status_shows_unmatched_names_beside_other_problems(visit: Open, site: Site) -> None:
     """In the headline where there is nothing worse, with the most similar name below it, until the service has data."""
-    site.hub.unmatched = ({"flag": "--slo", "service": "embeder", "nearest": "embedder"},)
+    site.hub.unmatched = ({"option": "slo", "service": "embeder", "nearest": "embedder"},)
     page = visit("/status", width=390).page
     ready(page)
     said = "--slo has 1 service without data: embeder (did you mean embedder?). Correct the spelling"

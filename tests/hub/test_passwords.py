@@ -10,7 +10,8 @@ import pytest
 from tests.test_docs import VITALS
 
 from foreshock_dashboard.cli.source import AnswerError, Source
-from foreshock_dashboard.hub.status import status_json
+from foreshock_dashboard.hub.status import data_sources, status_json
+from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.prometheus.scrape import ScrapeState, ScrapeTarget
 
 
@@ -20,6 +21,15 @@ def test_the_status_shows_targets_without_their_passwords() -> None:
     body = status_json(replace(VITALS, scrapes=(state,)))
     assert body["scrapes"][0]["url"] == "http://host-1:10877/metrics"
     assert "secret" not in json.dumps(body)
+
+
+def test_the_status_has_the_names_of_metrics_and_options() -> None:
+    """Counters by what they count, durations with their unit, settings as their option."""
+    last = ScrapeState(ScrapeTarget("http://host-1:10877/metrics", "gpu"), last=VITALS.time - 5.0)
+    body = status_json(replace(VITALS, scrapes=(last,)))
+    assert body["receiver"].keys() == {"requests", "accepted_spans", "refused_spans", "refused_requests"}
+    assert (body["scrapes"][0]["age_seconds"], "duration_seconds" in body["scrapes"][0]) == (5.0, True)
+    assert {"retention_metrics", "retention_traces"} <= data_sources(Settings(), 4317, 4318).keys()
 
 
 def test_a_command_that_reaches_no_hub_names_it_without_its_password() -> None:

@@ -107,8 +107,8 @@ def test_the_hubs_metrics_contain_the_unmatched_services(hub: Hub) -> None:
 
 def test_the_hubs_status_contains_the_unmatched_services(hub: Hub) -> None:
     """With the option that names them."""
-    assert [(row["flag"], row["service"]) for row in hub.status()["unmatched"]] == [
-        ("--slo", "servng/llm"),
-        ("--tiers", "gateway"),
-        ("--tiers", "servng/llm"),
+    assert [(row["option"], row["service"]) for row in hub.status()["unmatched"]] == [
+        ("slo", "servng/llm"),
+        ("tiers", "gateway"),
+        ("tiers", "servng/llm"),
     ]

@@ -49,7 +49,12 @@ SERVING = (
     "running", "waiting", "cache", "preempted", "finished", "queued", "first_token", "per_token", "prompt_tokens",
     "generated_tokens",
 )  # fmt: skip
-HUB: Json = {"store": {"dropped_samples": 0}, "receiver": {"rejected": {}}, "spans": {"warning": ""}, "scrapes": []}
+HUB: Json = {
+    "store": {"dropped_samples": 0},
+    "receiver": {"refused_spans": {}},
+    "spans": {"warning": ""},
+    "scrapes": [],
+}
 
 
 def about(seen: Snapshot, who: Service) -> Json:
@@ -254,7 +259,7 @@ def test_a_chart_says_why_it_is_empty(draw: Callable[..., Json]) -> None:
     assert "gateway" in figure["layout"]["annotations"][0]["text"]
 
 
-DROPPED = HUB | {"receiver": {"rejected": {"bad_id": 7}}}
+DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
 
 
 @pytest.mark.parametrize(
@@ -311,7 +316,7 @@ def test_every_problem_is_listed() -> None:
     """With its number; none is listed for a count of zero."""
     hub: Json = {
         "store": {"last_error": "disk full", "dropped_spans": 2, "corrupt": 1},
-        "receiver": {"rejected": {"bad_id": 7, "future": 1}},
+        "receiver": {"refused_spans": {"bad_id": 7, "future": 1}},
         "spans": {"warning": "too many series", "counts": {"foreshock_spans_uncounted_total": 5.0}},
     }
     assert data_health(snapshot(calm()), hub, (False, "the store is full"), NOW)["problems"] == [
@@ -321,15 +326,15 @@ def test_every_problem_is_listed() -> None:
     ]  # fmt: skip
 
 
-def unmatched(flag: str, **named: str | None) -> list[Json]:
+def unmatched(option: str, **named: str | None) -> list[Json]:
     """The hub's status of an option with services that have no data: the most similar name, by name."""
-    return [{"flag": flag, "service": name, "nearest": meant} for name, meant in named.items()]
+    return [{"option": option, "service": name, "nearest": meant} for name, meant in named.items()]
 
 
 def test_an_option_with_services_without_data_is_a_problem_with_the_most_similar_name() -> None:
     """An SLO or a tier of no service; all other problems come before it."""
-    slos = unmatched("--slo", gatway="gateway")
-    tiers = unmatched("--tiers", gatway="gateway", a=None, b=None, c=None)
+    slos = unmatched("slo", gatway="gateway")
+    tiers = unmatched("tiers", gatway="gateway", a=None, b=None, c=None)
     found = data_health(snapshot(calm()), DROPPED | {"unmatched": [*slos, *tiers]}, (True, ""), NOW)
     assert (found["state"], found["problems"][0]) == ("warning", "7 spans refused")
     first = "gatway (did you mean gateway?)"
@@ -344,7 +349,7 @@ def test_an_option_with_services_without_data_is_a_problem_with_the_most_similar
 
 def test_a_long_problem_is_cut_in_the_headline_and_complete_below_it() -> None:
     """A phone has no room for more; a short one stays complete."""
-    hub = HUB | {"unmatched": unmatched("--tiers", gatway="gateway", a=None)}
+    hub = HUB | {"unmatched": unmatched("tiers", gatway="gateway", a=None)}
     found = data_health(snapshot(calm()), hub, (True, ""), NOW)
     assert found["headline"] == "Degraded: --tiers has 2 services without data."
     assert found["problems"][0].startswith("--tiers has 2 services without data: gatway (did you mean gateway?), a. ")
@@ -353,7 +358,7 @@ def test_a_long_problem_is_cut_in_the_headline_and_complete_below_it() -> None:
 
 def test_without_any_service_no_option_is_a_problem() -> None:
     """Other problems say so already."""
-    hub = HUB | {"unmatched": unmatched("--tiers", gatway=None)}
+    hub = HUB | {"unmatched": unmatched("tiers", gatway=None)}
     assert not any("--tiers" in problem for problem in data_health(snapshot(bare()), hub, (True, ""), NOW)["problems"])
 
 
@@ -368,7 +373,9 @@ def test_a_missing_signal_comes_with_its_features_and_a_remedy() -> None:
 
 def test_targets_come_with_what_the_scraper_knows_of_them() -> None:
     """The silent ones first; without a World those that are scraped."""
-    scrapes = [{"instance": "host-3:10877", "job": "x", "up": False, "error": "refused", "duration": 0.1, "samples": 0}]
+    scrapes = [
+        {"instance": "host-3:10877", "job": "x", "up": False, "error": "refused", "duration_seconds": 0.1, "samples": 0}
+    ]
     body = status(SCENES["half-blind"](), HUB | {"scrapes": scrapes}, (True, ""), NOW, "1")
     assert vars(body["targets"][0]) | {"age": 0} == {
         "instance": "host-3:10877", "job": "foreshock", "up": True, "age": 0, "stale": True, "scrape_seconds": 0.1,

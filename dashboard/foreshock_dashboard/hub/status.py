@@ -44,14 +44,14 @@ def status_json(stats: HubStats) -> Json:
         "store": asdict(stats.store),
         "receiver": {
             "requests": stats.receiver.requests,
-            "spans": stats.receiver.spans,
-            "rejected": dict(stats.receiver.rejected),
-            "refused": dict(stats.receiver.refused),
+            "accepted_spans": stats.receiver.spans,
+            "refused_spans": dict(stats.receiver.rejected),
+            "refused_requests": dict(stats.receiver.refused),
         },
         "spans": stats.spans,
         "unmatched": [
-            {"flag": flag, "service": str(item.service), "nearest": str(item.nearest) if item.nearest else None}
-            for flag, unmatched in (("--slo", stats.unmatched_slos), ("--tiers", stats.unmatched_tiers))
+            {"option": option, "service": str(item.service), "nearest": str(item.nearest) if item.nearest else None}
+            for option, unmatched in (("slo", stats.unmatched_slos), ("tiers", stats.unmatched_tiers))
             for item in unmatched
         ],
         "scrapes": [
@@ -60,8 +60,8 @@ def status_json(stats: HubStats) -> Json:
                 "job": state.target.job,
                 "url": without_credentials(state.target.url),
                 "up": state.up,
-                "age": None if state.last is None else max(0.0, stats.time - state.last),
-                "duration": state.duration,
+                "age_seconds": None if state.last is None else max(0.0, stats.time - state.last),
+                "duration_seconds": state.duration,
                 "samples": state.samples,
                 "error": state.error,
             }
@@ -83,8 +83,8 @@ def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
         "metrics": recording or prometheus or "embedded store",
         "traces": recording or traces or "embedded store",
         "scrape_interval": settings.scrape_interval,
-        "retention": settings.retention_metrics,
-        "trace_retention": settings.retention_traces,
+        "retention_metrics": settings.retention_metrics,
+        "retention_traces": settings.retention_traces,
         "retention_size": settings.retention_size,
         "otlp_grpc_port": grpc_port,
         "otlp_http_port": http_port,

@@ -168,7 +168,7 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
         problems.append(f"store failing: {store['last_error']}")
-    if refused := sum(_count(value) for value in _dict(receiver.get("rejected")).values()):
+    if refused := sum(_count(value) for value in _dict(receiver.get("refused_spans")).values()):
         problems.append(f"{counted(refused, 'span')} refused")
     if dropped := _count(store.get("dropped_samples")) + _count(store.get("dropped_spans")):
         problems.append(f"{counted(dropped, 'sample or span', 'samples or spans')} dropped (limit reached)")
@@ -183,14 +183,14 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
 
 def _unmatched_options(rows: Sequence[Json]) -> list[str]:
     """Options with names of services without data, each with the most similar name."""
-    by_flag: dict[str, list[str]] = {}
+    by_option: dict[str, list[str]] = {}
     for row in rows:
         meant = f" (did you mean {row['nearest']}?)" if row["nearest"] else ""
-        by_flag.setdefault(str(row["flag"]), []).append(f"{row['service']}{meant}")
+        by_option.setdefault(str(row["option"]), []).append(f"{row['service']}{meant}")
     return [
-        f"{flag} has {counted(len(names), 'service')} without data: {name_list(names)}. Correct the spelling, "
+        f"--{option} has {counted(len(names), 'service')} without data: {name_list(names)}. Correct the spelling, "
         f"or ignore this until {'it starts' if len(names) == 1 else 'they start'}"
-        for flag, names in by_flag.items()
+        for option, names in by_option.items()
     ]
 
 
@@ -234,12 +234,12 @@ def _target(target: Target, scrape: Json, step: float) -> TargetLine:
 
 def _scraped(row: Json) -> TargetLine:
     instance, job, up = str(row.get("instance")), str(row.get("job") or ""), row.get("up")
-    return TargetLine(instance, job, up, row.get("age"), up is not True, *_last_scrape(row))
+    return TargetLine(instance, job, up, row.get("age_seconds"), up is not True, *_last_scrape(row))
 
 
 def _last_scrape(row: Json) -> tuple[float | None, int | None, str]:
     """Seconds, samples, and error."""
-    return row.get("duration"), row.get("samples"), row.get("error") or ""
+    return row.get("duration_seconds"), row.get("samples"), row.get("error") or ""
 
 
 def _dict(value: object) -> Json:

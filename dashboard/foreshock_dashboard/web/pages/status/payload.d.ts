@@ -27,9 +27,9 @@ export interface Target {
 export interface Sources {
   metrics?: string;
   traces?: string;
-  retention?: number | null;
+  retention_metrics?: number | null;
   retention_size?: number | null;
-  trace_retention?: number;
+  retention_traces?: number;
   otlp_http_port?: number;
   otlp_grpc_port?: number;
   /** Accepted authentication methods. */
@@ -63,10 +63,11 @@ export interface StatusData extends LivePayload {
     sources?: Sources;
     store?: StoreStatus;
     receiver?: {
-      spans?: number;
       requests?: number;
-      rejected?: Record<string, number>;
-      refused?: Record<string, number>;
+      accepted_spans?: number;
+      /** By reason. */
+      refused_spans?: Record<string, number>;
+      refused_requests?: Record<string, number>;
     };
     spans?: {
       counts?: Record<string, number>;

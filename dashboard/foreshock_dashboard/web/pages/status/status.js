@@ -233,12 +233,14 @@ const drawTargets = ({ targets, hidden, error }) => {
 
 /** @param {StatusData["hub"]} hub */
 const spanFacts = ({ receiver = {}, spans = {} }) => {
-  const refused = Object.entries({ ...receiver.rejected, ...receiver.refused }).filter(([, count]) => count);
+  const refused = Object.entries({ ...receiver.refused_spans, ...receiver.refused_requests }).filter(
+    ([, count]) => count,
+  );
   const { counts = {}, series, series_limit: limit, warning } = spans;
   const isFull = isNumber(series) && isNumber(limit) && series > NEARLY_FULL_RATIO * limit;
   /** @type {(Fact | false)[]} */
   const facts = [
-    ["Accepted spans", `${formatCount(receiver.spans)} in ${formatCount(receiver.requests)} requests`],
+    ["Accepted spans", `${formatCount(receiver.accepted_spans)} in ${formatCount(receiver.requests)} requests`],
     ...refused.map(
       ([reason, count]) => /** @type {Fact} */ ([`Refused: ${reason.replaceAll("_", " ")}`, formatCount(count), true]),
     ),
@@ -264,7 +266,7 @@ const drawStore = ({ hub: { store, sources = {} } }) => {
     setPanel("store", "empty", "No data about the store.");
     return;
   }
-  const { retention, retention_size: maxBytes, trace_retention: traceRetention } = sources;
+  const { retention_metrics: retention, retention_size: maxBytes, retention_traces: traceRetention } = sources;
   const isBounded = isNumber(maxBytes) && maxBytes < UNBOUNDED_BYTES;
   const limit = isBounded ? ` (limit ${formatBytes(maxBytes)})` : "";
   const isNearlyFull = isNumber(maxBytes) && store.disk_bytes > NEARLY_FULL_RATIO * maxBytes;
