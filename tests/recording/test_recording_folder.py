@@ -190,7 +190,7 @@ def test_recordings_of_other_tools_are_read(
     """Whatever their types of labels and times, and the order of their samples."""
     folder = tmp_path / "other"
     folder.mkdir()
-    (folder / files.META).write_text('{"format": "foreshock-recording", "version": 1}')
+    (folder / files.META).write_text('{"format": "foreshock-recording", "version": 2}')
     query = f"""
     copy (select 'm' as metric, {LABELS[labels]} as labels, {TIMES[time]} as timestamp, value::float as value
       from (select pod, {T0 * 1000} + 10000 * k + 250 as ms, k * 2 as value
@@ -228,8 +228,10 @@ def damage(path: Path, what: str) -> None:
             meta.unlink()
         case "half a meta.json":
             meta.write_text(meta.read_text()[:40])
+        case "an older version":
+            meta.write_text(json.dumps({**content, "version": 1}))
         case "a newer version":
-            meta.write_text(json.dumps({**content, "version": 2}))
+            meta.write_text(json.dumps({**content, "version": 3}))
         case "another format":
             meta.write_text('{"format": "parquet dataset"}')
         case "a list":
@@ -250,7 +252,8 @@ DAMAGE = {
     "a missing file": "spans.parquet: No such file or directory; copy the whole folder",
     "no meta.json": "was not written to its end; record or import it again",
     "half a meta.json": "meta.json cannot be read",
-    "a newer version": "version 2, and this foreshock reads 1; use the one that wrote it",
+    "an older version": "version 1, and this foreshock reads 2; record, simulate, or import it again",
+    "a newer version": "version 3, and this foreshock reads 2; .* or use the foreshock version that wrote it",
     "another format": "it is no recording",
     "a list": "it is no recording",
     "nonsense in it": "meta.json says what makes no sense",
@@ -287,7 +290,7 @@ def test_a_folder_without_a_recording_is_named(tmp_path: Path) -> None:
 )
 def test_samples_with_wrong_columns_are_refused(tmp_path: Path, select: str, message: str) -> None:
     """The error names the problem."""
-    (tmp_path / files.META).write_text('{"format": "foreshock-recording", "version": 1}')
+    (tmp_path / files.META).write_text('{"format": "foreshock-recording", "version": 2}')
     with duckdb.connect() as other:
         other.execute(f"copy (select {select}) to '{tmp_path / files.METRICS}' (format parquet)")
     with pytest.raises(RecordingError, match=message):

@@ -14,7 +14,8 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.store.blocks.disk import Disk
 
 FORMAT = "foreshock-recording"
-VERSION = 1
+VERSION = 2
+"""Increases when the metrics that the analysis reads are renamed."""
 META, METRICS, SPANS, TRUTH = "meta.json", "metrics.parquet", "spans.parquet", "truth.json"
 _FOREIGN = f'it is no recording: those have a {META} with "format": "{FORMAT}"'
 
@@ -79,7 +80,7 @@ def read(folder: Path) -> RecordingMeta:
     """Read the metadata of a folder and verify the checksums in it.
 
     Raises:
-        RecordingError: the folder is not a recording, or one that is damaged, incomplete or of a newer version.
+        RecordingError: the folder is not a recording, or one that is damaged, incomplete or of another version.
     """
     if not folder.is_dir():
         raise RecordingError(f"recording {folder}: there is no such folder")
@@ -96,7 +97,7 @@ def read(folder: Path) -> RecordingMeta:
     if content.get("version") != VERSION:
         raise RecordingError(
             f"recording {folder}: it has version {content.get('version')!r}, and this foreshock reads {VERSION}; "
-            "use the one that wrote it"
+            "record, simulate, or import it again, or use the foreshock version that wrote it"
         )
     try:
         meta = _meta(content)

@@ -89,7 +89,7 @@ class Recording:
     Samples that are not grouped by series are sorted once, into a temporary folder.
 
     Raises:
-        RecordingError: the folder is not a recording, or one that is damaged, incomplete or of a newer version.
+        RecordingError: the folder is not a recording, or one that is damaged, incomplete or of another version.
     """
 
     def __init__(self, path: Path) -> None:
