@@ -105,8 +105,8 @@ def ensure_recording(run: Run, folder: Path) -> Path:
         [sys.executable, "-m", "foreshock_dashboard", *arguments], capture_output=True, text=True, check=False
     )
     if process.returncode and not (path / META).exists():  # another evaluation may have made it meanwhile
-        lines = process.stderr.strip().splitlines() or ["it said nothing"]
-        raise RecordingError(f"recording {path}: cannot be simulated: {lines[-1]}")
+        lines = process.stderr.strip().splitlines() or ["no error message"]
+        raise RecordingError(f"recording {path}: cannot be simulated: {lines[-1].removeprefix('Error: ')}")
     return path
 
 

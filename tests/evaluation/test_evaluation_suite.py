@@ -78,5 +78,5 @@ def test_a_fingerprint_changes_with_any_file(tmp_path: Path, monkeypatch: pytest
 
 def test_a_failed_simulation_gives_its_reason(tmp_path: Path) -> None:
     """The last line of `foreshock dev simulate`."""
-    with pytest.raises(RecordingError, match="cannot be simulated: foreshock: there is no scenario 'strave'"):
+    with pytest.raises(RecordingError, match="cannot be simulated: there is no scenario 'strave'"):
         ensure_recording(Run("strave", "small", 1), tmp_path)

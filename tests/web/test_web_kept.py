@@ -266,7 +266,7 @@ class Past(FakeHub):
     ("chart", "asked", "words"),
     [
         ("service-durations", "", "at most"),
-        ("service-gpu", "", "gpu_contention"),
+        ("service-gpu", "", "GPU contention"),
         ("pair-wait", "victim=embedder&aggressor=train-llm", "first anomaly"),
         ("trace-durations", "service=embedder", "at most"),
     ],
