@@ -80,6 +80,15 @@ def test_slos_are_accepted_by_prometheus_and_overwritten(tmp_path: Path, tool: C
     assert "odd" not in second["slo_targets.rules.yml"]
 
 
+def test_the_slo_rules_of_0_1_are_removed(tmp_path: Path) -> None:
+    """Prometheus loads *.rules.yml, and two files would count each SLO twice."""
+    (tmp_path / "objectives.rules.yml").write_text("groups: []\n")
+    (tmp_path / "own.rules.yml").write_text("groups: []\n")
+    files = written(tmp_path, "--slo", "serving/chat=10s")
+    assert {"own.rules.yml", "slo_targets.rules.yml"} <= files.keys()
+    assert "objectives.rules.yml" not in files
+
+
 def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its variable and its file."""
     monkeypatch.setenv("FORESHOCK_SLO", "chat=20s")

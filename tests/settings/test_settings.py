@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from foreshock_dashboard.cli.serve import serve
+from foreshock_dashboard.settings import renamed
 from foreshock_dashboard.settings.settings import (
     OPTIONS,
     Settings,
     SettingsError,
     load_settings,
+    unknown_variables,
 )
 
 
@@ -117,6 +119,12 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         ),
         (["--otlp-tls-client-ca", "/a"], {}, "client certificates need TLS"),
         ([], {"FORESHOCK_ALLOW_UNAUTHENTICATED": "maybe"}, "is not true or false"),
+        (
+            [],
+            {"FORESHOCK_OBJECTIVES": "a=1s"},
+            "unknown variable 'FORESHOCK_OBJECTIVES'. It was renamed to 'FORESHOCK_SLO' in 0.2.",
+        ),
+        ([], {"FORESHOCK_STORE": "/data"}, "It was renamed to 'FORESHOCK_STORE_PATH' in 0.2."),
         (["--log-level", "loud"], {}, "is not one of debug, info"),
         (["--config", "/nowhere/f.yml"], {}, "/nowhere/f.yml: cannot be read: No such file"),
     ],
@@ -135,6 +143,7 @@ def test_an_invalid_option_is_named_with_its_source(flags: list[str], environ: d
         ("port: [", "invalid YAML"),
         ("colour: red", "unknown key 'colour'."),
         ("- port", "not a mapping of options"),
+        ("trace_keys: a", "unknown key 'trace_keys'. It was renamed to 'indexed_attributes' in 0.2."),
         ("prot: 1", "unknown key 'prot'. Did you mean 'port'?"),
         ("port: many", "f.yml: port: 'many' is not a port"),
     ],
@@ -189,3 +198,37 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
     file.write_text("# nothing\n")
 
     assert load_settings(parsed("--config", str(file)), {}) == Settings()
+
+
+def test_every_new_name_is_an_option() -> None:
+    """And no old one."""
+    keys = {item.key for item in OPTIONS}
+    assert set(renamed.OPTIONS.values()) <= keys
+    assert not keys & set(renamed.OPTIONS)
+
+
+def test_an_unknown_variable_is_a_warning() -> None:
+    """Those of the exporter, of clients, and of Kubernetes are known."""
+    environ = {
+        "FORESHOCK_SCRAPE_INTERVALL": "5s",
+        "FORESHOCK_WISHES": "many",
+        "FORESHOCK_OTLP_PORT": "4317",
+        "FORESHOCK_SLO": "a=1s",
+        "FORESHOCK_HUB": "http://hub",
+        "FORESHOCK_HUB_CREDENTIALS": "/token",
+        "FORESHOCK_CONFIG": "/f.yml",
+        "FORESHOCK_EXPORTER_POOL": "chat",
+        "FORESHOCK_TEST_CASES": "many",
+        "FORESHOCK_HUB_PORT": "tcp://10.0.0.1:8050",
+        "FORESHOCK_HUB_SERVICE_HOST": "10.0.0.1",
+        "FORESHOCK_HUB_SERVICE_PORT_HTTP": "8050",
+        "FORESHOCK_STORE_PORT_10877_TCP_ADDR": "10.0.0.1",
+        "_FORESHOCK_COMPLETE": "bash_source",
+        "PATH": "/bin",
+    }
+    load_settings(parsed(), {name: text for name, text in environ.items() if name != "FORESHOCK_CONFIG"})
+    assert unknown_variables(environ) == [
+        "unknown variable 'FORESHOCK_OTLP_PORT' has no effect. Did you mean 'FORESHOCK_OTLP_HTTP_PORT'?",
+        "unknown variable 'FORESHOCK_SCRAPE_INTERVALL' has no effect. Did you mean 'FORESHOCK_SCRAPE_INTERVAL'?",
+        "unknown variable 'FORESHOCK_WISHES' has no effect.",
+    ]

@@ -15,6 +15,7 @@ from click.shell_completion import get_completion_class
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.model.query import SourceError
+from foreshock_dashboard.settings.renamed import COMMANDS, renamed, renamed_flag
 from foreshock_dashboard.settings.settings import HubError, SettingsError
 
 PROGRAM = "foreshock"
@@ -65,6 +66,14 @@ class _Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of a word; a name before 0.2 is refused with the new one."""
+        if args[0] not in self.commands and ctx.parent is None and (hint := renamed(args[0], COMMANDS)):
+            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 def _group(name: str, summary: str, **commands: tuple[str, str]) -> _Group:
@@ -160,6 +169,12 @@ def exit_code(execute: Callable[[], object]) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # otherwise its C library prints lines, too
     try:
         code = execute()
+    except click.NoSuchOption as error:
+        known = [name for param in error.ctx.command.params for name in param.opts] if error.ctx else ()
+        if hint := renamed_flag(error.option_name, known):
+            error = click.NoSuchOption(error.option_name, f"{error.message}{hint}", ctx=error.ctx)
+        error.show()
+        return error.exit_code
     except click.ClickException as error:  # wrong usage, with the usage line
         error.show()
         return error.exit_code

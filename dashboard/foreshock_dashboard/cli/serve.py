@@ -12,7 +12,9 @@ from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.common.process import stop_on_signals, tune_process
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.replay.recording_hub import open_recording
-from foreshock_dashboard.settings.settings import load_settings
+from foreshock_dashboard.settings.settings import load_settings, unknown_variables
+
+LOG = logging.getLogger(__name__)
 
 
 @click.command(cls=GroupedCommand)
@@ -33,6 +35,8 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - texts of flags
     settings = load_settings(flags)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel("WARNING")  # it logs a line per scrape
+    for warning in unknown_variables():
+        LOG.warning(warning)
     with stop_on_signals() as stop, open_recording(settings) as (settings, recording):
         tune_process()
         hub = Hub(settings, clock_at(settings.at), recording=recording)

@@ -8,7 +8,11 @@ from difflib import get_close_matches
 MIN_SIMILARITY = 0.6
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The question to append to an error about an unknown word, with a space before it; "" without a similar word."""
-    similar = get_close_matches(word, list(known), 1, MIN_SIMILARITY)
-    return f" Did you mean {similar[0]!r}?" if similar else ""
+def did_you_mean(word: str, known: Iterable[str], prefix: str = "") -> str:
+    """The question to append to an error about an unknown word, with a space before it; "" without a similar word.
+
+    prefix: common to all words, so that it does not make them similar.
+    """
+    rest = [name.removeprefix(prefix) for name in known]
+    similar = get_close_matches(word.removeprefix(prefix), rest, 1, MIN_SIMILARITY)
+    return f" Did you mean {prefix + similar[0]!r}?" if similar else ""

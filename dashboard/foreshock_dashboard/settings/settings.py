@@ -7,6 +7,7 @@ Each field of `Settings` is a flag (`--scrape-interval`), a variable (`FORESHOCK
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from foreshock_dashboard.common.did_you_mean import did_you_mean
 from foreshock_dashboard.common.loopback import is_loopback
 from foreshock_dashboard.settings import option_types as types
 from foreshock_dashboard.settings.option_types import Network
+from foreshock_dashboard.settings.renamed import OPTIONS as RENAMED_KEYS
+from foreshock_dashboard.settings.renamed import PREFIX, VARIABLES, renamed
 from foreshock_exporter.common.durations import parse_duration
 from foreshock_exporter.common.option_table import InvalidOptionError, Option, one_of, option, options_of, parse_options
 
@@ -198,7 +201,12 @@ class Settings:
             )
 
 
-OPTIONS: tuple[Option, ...] = tuple(options_of(Settings, "FORESHOCK_"))
+OPTIONS: tuple[Option, ...] = tuple(options_of(Settings, PREFIX))
+OTHER_VARIABLES = (f"{PREFIX}CONFIG", f"{PREFIX}HUB", f"{PREFIX}HUB_CREDENTIALS")
+"""Variables of the commands besides those of options."""
+OTHER_PREFIXES = (f"{PREFIX}EXPORTER_", f"{PREFIX}TEST_")
+SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?=|_PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?=|=(tcp|udp|sctp)://)")
+"""Variables that Kubernetes sets for each service of a namespace: FORESHOCK_HUB_PORT_8050_TCP_ADDR."""
 
 
 def describe(item: Option) -> str:
@@ -211,14 +219,30 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.envi
 
     flags: texts by field name, and `config`; None and () for flags that are not given.
 
-    Raises SettingsError if a value cannot be used, or the file has an unknown key.
+    Raises SettingsError if a value cannot be used, the file has an unknown key, or a variable has a name before 0.2.
     """
+    for name in VARIABLES:
+        if name in environ:
+            raise SettingsError(f"unknown variable {name!r}.{renamed(name, VARIABLES)}")
     path = flags.get("config") or environ.get("FORESHOCK_CONFIG")
     file = _read_yaml(Path(path)) if path else {}
     try:
         return Settings(**{**parse_options(OPTIONS, flags, environ, file), **fixed})
     except InvalidOptionError as error:
         raise SettingsError(f"{path}: {error}" if error.source == "file" else str(error)) from None
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A warning for each variable that looks like an option and is none."""
+    known = [*(item.variable for item in OPTIONS), *OTHER_VARIABLES]
+    return [
+        f"unknown variable {name!r} has no effect.{did_you_mean(name, known, PREFIX)}"
+        for name, text in sorted(environ.items())
+        if name.startswith(PREFIX)
+        and name not in known
+        and not name.startswith(OTHER_PREFIXES)
+        and not SERVICE_LINK.search(f"{name}={text}")
+    ]
 
 
 def parse_flag(flag: str, parse: Callable[[str], Value], text: str) -> Value:
@@ -248,5 +272,6 @@ def _read_yaml(path: Path) -> dict[str, str]:
     keys = [item.key for item in OPTIONS]
     for key in texts:
         if key not in keys:
-            raise SettingsError(f"{path}: unknown key {key!r}.{did_you_mean(key, keys)}")
+            hint = renamed(key, RENAMED_KEYS) or did_you_mean(key, keys)
+            raise SettingsError(f"{path}: unknown key {key!r}.{hint}")
     return texts

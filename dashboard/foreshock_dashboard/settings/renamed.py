@@ -1,0 +1,54 @@
+"""Names that 0.2 replaced. They are refused, and the message gives the new name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+OPTIONS = {
+    "objectives": "slo",
+    "step": "evaluation_interval",
+    "store": "store_path",
+    "memory": "store_memory_limit",
+    "retention": "retention_metrics",
+    "trace_retention": "retention_traces",
+    "trace_keys": "indexed_attributes",
+    "span_series": "span_metrics_max_series",
+}
+"""Hub options by key; their variables and flags are named alike."""
+FLAGS: Mapping[str, tuple[str, ...]] = {
+    **{f"--{old}".replace("_", "-"): (f"--{new}".replace("_", "-"),) for old, new in OPTIONS.items()},
+    "--prometheus": ("--prometheus-url",),
+    "--tempo": ("--tempo-url",),
+    "--jaeger": ("--jaeger-url",),
+    "--hub": ("--from", "--hub-url"),
+    "--recording": ("--from",),
+    "--hub-credentials": ("--credentials",),
+    "--buckets": ("--latency-buckets",),
+    "--out": ("--output-dir", "--output-file"),
+    "--json": ("--output",),
+}
+"""A flag has the first new name that its command has."""
+COMMANDS = {
+    "alerts": "generate rules",
+    "boards": "generate dashboards",
+    "simulate": "dev simulate",
+    "scenarios": "dev scenarios",
+    "pools": "get pools",
+    "report": "incident report",
+    "import": "recording import",
+    "export": "recording export",
+    "replay": "recording replay",
+}
+PREFIX = "FORESHOCK_"
+VARIABLES = {PREFIX + old.upper(): PREFIX + new.upper() for old, new in OPTIONS.items()}
+
+
+def renamed(old: str, names: Mapping[str, str]) -> str:
+    """The sentence about an old name, with a space before it; "" for any other name."""
+    return f" It was renamed to {names[old]!r} in 0.2." if old in names else ""
+
+
+def renamed_flag(old: str, known: Collection[str]) -> str:
+    """The same for a flag. known: the flags of the command."""
+    new = next((name for name in FLAGS.get(old, ()) if name in known), None)
+    return renamed(old, {old: new} if new else {})
