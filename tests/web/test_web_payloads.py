@@ -24,7 +24,7 @@ from tests.web.worlds import (
     starving,
 )
 
-from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
+from foreshock_dashboard.model.forecast import Forecast, Risk, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Learning, Summary, SuspectedCause, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -320,6 +320,17 @@ def test_who_does_not_miss_its_objective_yet_is_at_risk() -> None:
     assert [(row.service, row.breach_seconds.p50) for row in told_["at_risk"]] == [("embedder", 70.0)]
     assert told_["reading"]
     assert told_["reading"].limit == 0.25
+
+
+def test_a_likely_breach_counts_alike_in_the_tile_and_in_both_tables() -> None:
+    """Also without an incident."""
+    world, auth = calm(), service("auth")
+    forecast = Forecast(slos=(ServiceSlo(auth, 9.0, 0.5, learned=True),), risks=(Risk(auth, 0.9, 60.0, 120.0, 400.0),))
+    seen = replace(snapshot(world), forecast=forecast)
+    page = data.now(seen, "t")
+    assert page["tiles"][0].slo == vitals.SloStatus(0, 1, 0, len(world.services) - 1)
+    assert next(row.condition for row in page["services"] if row.id == "auth") == "at_risk"
+    assert next(row["word"] for row in services(seen)["services"] if row["id"] == "auth") == "At risk"
 
 
 def test_calm_says_what_it_cannot_see() -> None:

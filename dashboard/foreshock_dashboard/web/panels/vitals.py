@@ -20,7 +20,7 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.robust import robust_baseline
 from foreshock_dashboard.web.panels.limits import Reading, Status, readings, worst
-from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.placement import pair_rows
@@ -103,8 +103,8 @@ def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     stages = history.now()
     tracked = [slo.service for slo in snapshot.forecast.slos]
     breached = {service for service in tracked if stages.get(service) == "breached"}
-    ahead = {risk.service for item in open_incidents(snapshot) for risk in item.at_risk if risk.p50 < math.inf}
-    at_risk = (ahead & set(tracked)) - breached
+    forecasts = ServiceForecasts(snapshot)
+    at_risk = {service for service in tracked if forecasts.is_breach_likely(service)} - breached
     within = len(tracked) - len(breached) - len(at_risk)
     return SloStatus(len(breached), len(at_risk), within, len(snapshot.services) - len(tracked))
 

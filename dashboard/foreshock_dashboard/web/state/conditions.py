@@ -25,6 +25,8 @@ WARNING_ERROR_RATIO = 0.01
 """Share of failed requests from which a service is in a warning state."""
 RISK_HORIZON_SECONDS = 600.0
 """Horizon of the probability of an SLO breach."""
+LIKELY_BREACH_PROBABILITY = 0.5
+"""Probability of an SLO breach from which a service is at risk."""
 
 
 def breach_probability(risk: AtRisk, within: float) -> float:
@@ -78,6 +80,10 @@ class ServiceForecasts:
                 self._chances[risk.service] = breach_probability(risk, RISK_HORIZON_SECONDS)
         self._loads = {item.service: item for item in forecast.loads}
         self._imbalance = {item.service: item.ratio for item in forecast.imbalance}
+
+    def is_breach_likely(self, service: Service) -> bool:
+        """Whether an SLO breach is likely within the horizon; during a breach too."""
+        return self._chances.get(service, 0.0) >= LIKELY_BREACH_PROBABILITY
 
     def slo_usage(self, service: Service, p95: float | None, error_rate: float | None) -> float | None:
         """Value over SLO target, the larger of latency and errors; None without an SLO or current values."""
@@ -133,8 +139,12 @@ def condition(
     error_rate: float | None,
     slo_usage: float | None = None,
     stale: bool = False,
+    at_risk: bool = False,
 ) -> Condition:
-    """The condition of a service from the open incidents, its errors, and its SLO. stale: no fresh data."""
+    """The condition of a service from the open incidents, its errors, and its SLO. stale: no fresh data.
+
+    at_risk: whether an SLO breach is likely.
+    """
     breached = slo_usage is not None and slo_usage > 1.0
     role = _role_condition(service, incidents, breached)
     if stale:
@@ -145,6 +155,8 @@ def condition(
         return Condition("critical" if error_rate >= CRITICAL_ERROR_RATIO else "warning", "errors")
     if breached:
         return Condition("warning", "slo_breach")
+    if rate and at_risk:
+        return Condition("warning", "at_risk")
     return Condition("idle", "no_traffic") if not rate else Condition("ok", "healthy")
 
 
@@ -180,7 +192,15 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
         world.services, last(red.rate), last_median(red.failed), last_median(red.p95), lost.tolist(), strict=True
     )
     return {
-        service: condition(service, current, rate, failed, forecasts.slo_usage(service, p95, failed), stale)
+        service: condition(
+            service,
+            current,
+            rate,
+            failed,
+            forecasts.slo_usage(service, p95, failed),
+            stale,
+            forecasts.is_breach_likely(service),
+        )
         for service, rate, failed, p95, stale in rows
     }
 

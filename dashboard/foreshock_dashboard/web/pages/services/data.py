@@ -18,14 +18,13 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.services.sentence import (
-    LIKELY_BREACH_PROBABILITY,
     ServiceState,
     detail,
     sentence,
     worst,
 )
 from foreshock_dashboard.web.panels.vitals import sparkline
-from foreshock_dashboard.web.state.conditions import Condition, ServiceForecast, ServiceForecasts, SloJson, conditions
+from foreshock_dashboard.web.state.conditions import ServiceForecast, ServiceForecasts, SloJson, conditions
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
 
@@ -182,7 +181,7 @@ def services(snapshot: Snapshot) -> ServicesPage:
     rows: list[ServiceLine] = []
     for i, (service, rate, error_rate, p95) in enumerate(red):
         forecast = expected.of(service, p95, error_rate)
-        shown = _with_forecast(state[service], forecast)
+        shown = state[service]
         row: ServiceLine = {
             "id": str(service),
             "health": shown.health,
@@ -215,7 +214,7 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         last_median(values[row : row + 1])[0] for values in (red.failed, red.p50, red.p95, red.p99)
     )
     forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
-    condition = _with_forecast(conditions(snapshot)[service], forecast)
+    condition = conditions(snapshot)[service]
     use = _shares(world, service).get(service, _NO_GPU)
     state = ServiceState(condition.health, rate, error_rate, p95, use["gpus"], forecast)
     current, summary = worst(snapshot, service), sentence(snapshot, service, state)
@@ -244,13 +243,6 @@ def service(snapshot: Snapshot, service: Service) -> ServicePage:
         "detail_clauses": clauses(detail(snapshot, service, forecast)),
         "actions": list(map(action, current.actions)) if current else [],
     }
-
-
-def _with_forecast(condition: Condition, forecast: ServiceForecast) -> Condition:
-    """A healthy service whose SLO breach is likely is at risk."""
-    if condition.kind == "healthy" and (forecast["breach_probability"] or 0.0) >= LIKELY_BREACH_PROBABILITY:
-        return Condition("warning", "at_risk")
-    return condition
 
 
 _NO_GPU: GpuUse = {"gpus": 0, "busy": None, "wait": None}

@@ -10,10 +10,12 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.render.clause import Text, text
 from foreshock_dashboard.render.units import breach_bucket, counted, duration, load_percent, percent
-from foreshock_dashboard.web.state.conditions import ServiceForecast, SloJson, open_incidents
-
-LIKELY_BREACH_PROBABILITY = 0.5
-"""Probability of an SLO breach within ten minutes from which a service is at risk."""
+from foreshock_dashboard.web.state.conditions import (
+    LIKELY_BREACH_PROBABILITY,
+    ServiceForecast,
+    SloJson,
+    open_incidents,
+)
 
 
 class ServiceState(NamedTuple):
