@@ -97,7 +97,7 @@ def read(folder: Path) -> RecordingMeta:
     if content.get("version") != VERSION:
         raise RecordingError(
             f"recording {folder}: it has version {content.get('version')!r}, and this foreshock reads {VERSION}; "
-            "record, simulate, or import it again, or use the foreshock version that wrote it"
+            "replay it with the foreshock version that wrote it, or record or simulate it again"
         )
     try:
         meta = _meta(content)
