@@ -111,7 +111,7 @@ def test_an_incident_is_one_notification_until_it_is_resolved_whatever_is_correc
     assert {name: paged["labels"][name] for name in ("namespace", "service", "incident", "severity")} == {
         "namespace": "assistant", "service": "chat", "incident": "i1", "severity": "critical",
     }  # fmt: skip
-    assert paged["annotations"]["summary"] == "SLO breach, ongoing or imminent, on assistant/chat"
+    assert paged["annotations"]["summary"] == "Ongoing or imminent SLO breach on assistant/chat"
     assert "Suspected cause: GPU contention, ml/batch (high confidence)" in paged["annotations"]["description"]
     assert paged["annotations"]["runbook_url"] == f"{RUNBOOK_URL}/ForeshockIncident"
     assert paged["annotations"]["dashboard_url"] == "https://hub.example.com/cascade?incident=i1"
@@ -120,7 +120,7 @@ def test_an_incident_is_one_notification_until_it_is_resolved_whatever_is_correc
     corrected = replace(incident("i1", "critical", "chat", "train"), cause="overload", cascading=True, confidence=0.6)
     early = incident("i2", "warning", "search")
     hub.body[0] = hub_page([corrected, early])
-    text = "Callers breach theirs as well. Suspected cause: overload, ml/train (medium confidence)"
+    text = "Its callers are breaching theirs too. Suspected cause: overload, ml/train (medium confidence)"
     firing = f"http://{receiver}/api/v2/alerts?filter=alertname%3D%22ForeshockIncident%22"
     eventually(lambda: text in httpx.get(firing).json()[0]["annotations"]["description"], "the corrected text")
     (same,) = httpx.get(firing).json()
