@@ -36,34 +36,37 @@ def _ready(page: Page) -> None:
 
 
 @pytest.mark.usefixtures("spread")
-def test_now_answers_who_whom_since_when_how_long_and_what_to_do(visit: Open) -> None:
+def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open) -> None:
     """And each clause leads to its evidence."""
     page = visit("/?from=now-1h").page
-    headline = page.locator("#headline")
-    expect(headline).to_have_text("train-llm starves embedder on host-0/gpu-0 and host-0/gpu-1.")
-    links = {link.inner_text(): link.get_attribute("href") or "" for link in headline.get_by_role("link").all()}
+    verdict = page.locator("#verdict")
+    for words in (
+        "Critical · firing",
+        "embedder is degraded.",
+        "Since 18:56:50 (3 min 13 s), paged 18:57:30. About 120 of 3,400 requests failed.",
+        "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 high confidence",
+        "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
+    ):
+        expect(verdict).to_contain_text(words)
+    expect(verdict.locator(".fact", has_text="Next at risk")).to_contain_text("gateway < 5 min")
+    expect(verdict.locator(".fact li").first).to_have_attribute("title", "80% interval: 60 s to 9 min")
+    expect(verdict.locator(".fact", has_text="In breach")).to_contain_text("rag-api")
+    links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
     assert links["train-llm"] == "/services/train-llm?from=now-1h"
-    assert links["starves"] == "/contention?from=now-1h&victim=embedder&aggressor=train-llm"
-    assert links["host-0/gpu-0 and host-0/gpu-1"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
-    expect(page.locator(".next-hit")).to_have_text(
-        "Next hit: gateway misses its objective in about 4 min (80% sure: 60 s to 9 min). "
-        "1 service misses its objective already: embedder"
-    )
-    expect(page.locator(".step")).to_have_text("Do nowMove train-llm off host-0/gpu-0 and host-0/gpu-1.")
-    expect(page.locator("#verdict .facts")).to_contain_text("since 18:56:50 (3 min 13 s)")
+    assert links["host-0/gpu-0"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
+    assert links["Evidence (4 signals)"] == "#warnings-panel"
     expect(page.locator("#timeline .lane")).to_have_count(4)
-    for words in ("⚑ culprit", "1 the first that was hit, then 2, 3, …", "… not hit yet, expected next"):
+    for words in ("Suspected cause", "Order of impact", "At risk, not affected yet", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
-    expect(page.locator("#timeline .lane.next title")).to_have_text(re.compile("gateway: next, in about 4 min"))
-    expect(page.locator("#figures .figure.grave")).to_have_count(1)
-    names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[1].startswith("Longest wait for a GPU: 46%, embedder for train-llm")
-    expect(page.locator("#warnings tbody tr").first).to_contain_text("embedder")
-    page.get_by_text("Timeline as a table").click()
-    expect(page.locator("#timeline tbody tr")).to_have_count(4)
-    expect(page.locator("#timeline tbody tr").last).to_contain_text(
-        "misses its objective in about 4 min (60 s to 9 min)"
+    expect(page.locator("#timeline .lane title").last).to_have_text(
+        "gateway: at risk, SLO breach < 5 min (80% interval: 60 s to 9 min)"
     )
+    names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
+    assert names[-1] == "GPU wait: 46%, No baseline yet, embedder on train-llm"
+    expect(page.locator("#warnings tbody tr").first).to_contain_text("embedder")
+    page.locator("#timeline summary").click()
+    expect(page.locator("#timeline tbody tr")).to_have_count(4)
+    expect(page.locator("#timeline tbody tr").last).to_contain_text("SLO breach < 5 min (80% interval: 60 s to 9 min)")
 
 
 @pytest.mark.usefixtures("spread")
